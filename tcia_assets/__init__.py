@@ -1,0 +1,3 @@
+"""The Cancer Imaging Archive as Dagster assets."""
+
+__version__ = "0.1.0"

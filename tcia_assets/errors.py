@@ -1,0 +1,151 @@
+"""Everything that this package raises on purpose, one tree.
+
+What belongs here: the classes, the facts that they carry, and whether trying again can help.
+What does not: the decision to try again (`client.py`) and what Dagster makes of it (`defs/`).
+
+    TciaError
+    ├─ RemoteError              the archive's side: url, status, excerpt
+    │  ├─ RequestRefused        the archive understood, and says no (4xx)
+    │  │  └─ NotPublic          these images are not offered here: unknown, hidden, private or on another host
+    │  ├─ ArchiveBroken         5xx, time-out, connection cut: the same request may succeed later
+    │  │  └─ ArchiveUnreachable no connection at all, or no answer, after the retries
+    │  ├─ UnreadableReply       a reply that is not what was asked for: HTML, cut JSON, an error in place of rows
+    │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
+    │  └─ UnknownReply          zero bytes where rows were expected: neither yes nor no
+    ├─ DataError                rows that break their declaration: table, column, value, key
+    │  ├─ BadValue              a value that is not of its column's kind
+    │  ├─ MissingColumn         a column that the dialect promises is in no row
+    │  ├─ RepeatedKey           two different rows with one key
+    │  └─ BadArchive            a Series' zip that is not what the archive says it is
+    └─ UsageError               the caller's slip: names the value and the valid ones
+       ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
+       └─ MissingExtra          an optional dependency that is not installed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TciaError(Exception):
+    """Anything that this package raises on purpose; its text is one line for a person."""
+
+    retryable = False
+
+
+class RemoteError(TciaError):
+    """The archive's side of a failure. Carries `url`, `status` and `excerpt`, never a secret."""
+
+    def __init__(
+        self, problem: str, *, url: str = "", status: int | None = None, excerpt: str = ""
+    ) -> None:
+        self.url, self.status, self.excerpt = url, status, excerpt
+        parts = [problem]
+        if status is not None:
+            parts.append(f"status {status}")
+        if url:
+            parts.append(url)
+        if excerpt:
+            parts.append(f"it said {excerpt!r}")
+        super().__init__("; ".join(parts))
+
+
+class RequestRefused(RemoteError):
+    """The archive understood the request and refuses it (4xx); asking again changes nothing."""
+
+
+class NotPublic(RequestRefused):
+    """The images of this Series are not offered here; says nothing about whether they exist."""
+
+
+class ArchiveBroken(RemoteError):
+    """The archive failed (5xx, a time-out, a cut connection); asking again may help."""
+
+    retryable = True
+
+
+class ArchiveUnreachable(ArchiveBroken):
+    """No connection or no answer, after all retries."""
+
+
+class UnreadableReply(RemoteError):
+    """A reply that cannot be read as what was asked for."""
+
+    retryable = True
+
+
+class ForeignRows(RemoteError):
+    """Rows that do not satisfy the filter that was sent: the server ignored it."""
+
+
+class UnknownReply(RemoteError):
+    """Zero bytes where rows were expected. It may mean no rows, a failure or an expired token."""
+
+    retryable = True
+
+
+class DataError(TciaError):
+    """Rows that break their declaration. Carries `table`, `column`, `value` and `key`."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        table: str,
+        column: str = "",
+        value: object = None,
+        key: object = None,
+    ) -> None:
+        self.table, self.column, self.value, self.key = table, column, value, key
+        place = f"{table}.{column}" if column else table
+        row = f" (row {key})" if key is not None else ""
+        super().__init__(f"{place}: {problem}{row}")
+
+
+class BadValue(DataError):
+    """A value that is not of its column's kind, or null where a value is required."""
+
+
+class MissingColumn(DataError):
+    """No row has a column that the dialect promises and the table requires."""
+
+
+class RepeatedKey(DataError):
+    """Two different rows with the same key."""
+
+
+class BadArchive(DataError):
+    """A Series' zip that is not what the archive's own metadata says."""
+
+    retryable = True
+
+
+class UsageError(TciaError):
+    """The caller's mistake; the text says what would be right."""
+
+
+class UnknownName(UsageError):
+    """A name that does not exist; lists the nearest that do."""
+
+    def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
+        self.what, self.name, self.valid = what, name, tuple(valid)
+        super().__init__(f"no {what} is called {name!r}; {self._advice()}")
+
+    def _advice(self) -> str:
+        folded = {v.casefold(): v for v in self.valid}
+        near = difflib.get_close_matches(self.name.casefold(), folded, n=5, cutoff=0.5)
+        if near:
+            return f"did you mean {', '.join(repr(folded[n]) for n in near)}?"
+        shown = ", ".join(repr(v) for v in sorted(self.valid)[:12])
+        more = f" and {len(self.valid) - 12} more" if len(self.valid) > 12 else ""
+        return f"valid: {shown}{more}" if shown else "none is known yet"
+
+
+class MissingExtra(UsageError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, module: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {module!r}, which is not installed: pip install 'tcia_assets[{extra}]'"
+        )

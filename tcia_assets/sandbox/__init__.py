@@ -1,0 +1,1 @@
+"""A local archive that speaks the real API on loopback."""
