@@ -56,9 +56,7 @@ SPECIES_CODE = text(
 SPECIES = text("SpeciesDescription", "Species; Homo sapiens where none was recorded.")
 AUTHORIZED = flag("Authorized", "Whether the asking user may fetch the images (nbia-v4).")
 MODALITY = text("Modality", "Kind of equipment that made the Series.", tag="(0008,0060)")
-BODY_PART = text(
-    "BodyPartExamined", "Body part, as written in the header.", tag="(0018,0015)"
-)
+BODY_PART = text("BodyPartExamined", "Body part, as written in the header.", tag="(0018,0015)")
 MANUFACTURER = text("Manufacturer", "Maker of the equipment, as written.", tag="(0008,0070)")
 MODEL = text("ManufacturerModelName", "Model of the equipment.", tag="(0008,1090)")
 SOFTWARE = text("SoftwareVersions", "Software of the equipment.", tag="(0018,1020)")
@@ -249,7 +247,11 @@ SERIES = Table(
         instant("first_seen_at", "When a snapshot first listed it.", required=True),
         instant("changed_at", "When a snapshot last showed another fingerprint.", required=True),
         instant("missing_since", "First snapshot without it; null while it is listed."),
-        count("missing_snapshots", "Consecutive complete snapshots without it.", required=True),
+        count(
+            "missing_snapshots",
+            "Consecutive complete snapshots without it, counted up to three.",
+            required=True,
+        ),
         instant("withdrawn_at", "Third consecutive complete snapshot without it."),
     ),
 )
@@ -414,12 +416,10 @@ ARRIVING = {
 
 # --- Dialects -----------------------------------------------------------------------------------
 
-_FORMATS = ("json", "csv", "xml", "html")
+FORMATS = ("json", "csv", "xml", "html")
 
 
-def _asks(
-    *names: str, required: tuple[str, ...] = (), **spelled: str
-) -> tuple[Parameter, ...]:
+def _asks(*names: str, required: tuple[str, ...] = (), **spelled: str) -> tuple[Parameter, ...]:
     """Parameters spelled as our columns are, then those that the dialect spells otherwise."""
     plain = tuple(Parameter(n, n, n in required) for n in names)
     return plain + tuple(Parameter(n, wire, n in required) for n, wire in spelled.items())
@@ -445,7 +445,7 @@ _COLLECTION_VALUES = Endpoint(
     "getCollectionValues",
     "Names of all Collections.",
     columns=("Collection",),
-    formats=_FORMATS,
+    formats=FORMATS,
 )
 _VALUES = (
     _COLLECTION_VALUES,
@@ -455,7 +455,7 @@ _VALUES = (
         "Modalities, by Collection or body part.",
         _asks("Collection", "BodyPartExamined"),
         ("Modality",),
-        _FORMATS,
+        FORMATS,
     ),
     Endpoint(
         "getBodyPartValues",
@@ -463,7 +463,7 @@ _VALUES = (
         "Body parts, by Collection or Modality.",
         _asks("Collection", "Modality"),
         ("BodyPartExamined",),
-        _FORMATS,
+        FORMATS,
     ),
     Endpoint(
         "getManufacturerValues",
@@ -471,7 +471,7 @@ _VALUES = (
         "Manufacturers, by Collection, Modality or body part.",
         _asks("Collection", "Modality", "BodyPartExamined"),
         ("Manufacturer",),
-        _FORMATS,
+        FORMATS,
     ),
 )
 _SERIES_SIZE = Endpoint(
@@ -480,7 +480,7 @@ _SERIES_SIZE = Endpoint(
     "Bytes and number of objects of one Series.",
     _ONE_SERIES,
     ("TotalSizeInBytes", "ObjectCount"),
-    _FORMATS,
+    FORMATS,
 )
 _SOP_UIDS = Endpoint(
     "getSOPInstanceUIDs",
@@ -488,7 +488,7 @@ _SOP_UIDS = Endpoint(
     "Identifiers of the objects of one Series; answers for hidden Series too.",
     _ONE_SERIES,
     ("SOPInstanceUID",),
-    _FORMATS,
+    FORMATS,
 )
 _IMAGE = Endpoint(
     "getImage", "getImage", "The objects of one Series as a zip, with its licence.", _ONE_SERIES
@@ -565,7 +565,7 @@ _V1_ENDPOINTS = (
         "Patients, by Collection. PatientId cannot match lower-case letters in nbia-v1.",
         _asks("Collection", PatientID="PatientId"),
         _V1_PATIENT,
-        _FORMATS,
+        FORMATS,
     ),
     Endpoint(
         "getPatientByCollectionAndModality",
@@ -573,7 +573,7 @@ _V1_ENDPOINTS = (
         "Patients of a Collection who have a Modality.",
         _asks("Collection", "Modality", required=("Collection", "Modality")),
         ("PatientId",),
-        _FORMATS,
+        FORMATS,
     ),
     Endpoint(
         "getPatientStudy",
@@ -581,9 +581,9 @@ _V1_ENDPOINTS = (
         "Studies, by Collection, Patient or Study.",
         _asks("Collection", "PatientID", "StudyInstanceUID"),
         _V1_STUDY,
-        _FORMATS,
+        FORMATS,
     ),
-    Endpoint("getSeries", "getSeries", "Series.", _asks(*_SERIES_FILTERS), _V1_SERIES, _FORMATS),
+    Endpoint("getSeries", "getSeries", "Series.", _asks(*_SERIES_FILTERS), _V1_SERIES, FORMATS),
     _SERIES_SIZE,
     _SOP_UIDS,
     Endpoint(
@@ -592,7 +592,7 @@ _V1_ENDPOINTS = (
         "Series released after a day.",
         _asks(since="fromDate"),
         (*_V1_SERIES[:15], "DateReleased"),
-        _FORMATS,
+        FORMATS,
         since="%d/%m/%Y",
         since_is_strict=True,
         silent=True,
@@ -603,7 +603,7 @@ _V1_ENDPOINTS = (
         "Patients of a Collection with a Series released after a day.",
         _asks("Collection", since="Date", required=("Collection", "since")),
         _V1_PATIENT,
-        _FORMATS,
+        FORMATS,
         since="%Y/%m/%d",
         since_is_strict=True,
         silent=True,
@@ -614,7 +614,7 @@ _V1_ENDPOINTS = (
         "Studies of a Collection with a Series released after a day.",
         _asks("Collection", "PatientID", since="Date", required=("Collection", "since")),
         _V1_STUDY,
-        _FORMATS,
+        FORMATS,
         since="%Y/%m/%d",
         since_is_strict=True,
         silent=True,

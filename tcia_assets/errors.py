@@ -1,22 +1,24 @@
 """Everything that this package raises on purpose, one tree.
 
 What belongs here: the classes, the facts that they carry, and whether trying again can help.
-What does not: the decision to try again (`client.py`) and what Dagster makes of it (`defs/`).
+What does not: the decision to try again (`client`) and what Dagster makes of it (`defs/`).
 
     TciaError
     ├─ RemoteError              the archive's side: url, status, excerpt
     │  ├─ RequestRefused        the archive understood, and says no (4xx)
-    │  │  └─ NotPublic          these images are not offered here: unknown, hidden, private or on another host
+    │  │  └─ NotPublic          images that are not offered here: unknown, hidden or elsewhere
     │  ├─ ArchiveBroken         5xx, time-out, connection cut: the same request may succeed later
     │  │  └─ ArchiveUnreachable no connection at all, or no answer, after the retries
-    │  ├─ UnreadableReply       a reply that is not what was asked for: HTML, cut JSON, an error in place of rows
+    │  ├─ UnreadableReply       not what was asked for: HTML, cut JSON, an error in place of rows
     │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
-    │  └─ UnknownReply          zero bytes where rows were expected: neither yes nor no
+    │  └─ UnknownReply          nothing where something was expected: neither yes nor no
     ├─ DataError                rows that break their declaration: table, column, value, key
     │  ├─ BadValue              a value that is not of its column's kind
     │  ├─ MissingColumn         a column that the dialect promises is in no row
     │  ├─ RepeatedKey           two different rows with one key
     │  └─ BadArchive            a Series' zip that is not what the archive says it is
+    ├─ StorageError             the disk or a lock refuses; what was there is as it was
+    │  └─ Busy                   another run holds the lock for too long
     └─ UsageError               the caller's slip: names the value and the valid ones
        ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
        └─ MissingExtra          an optional dependency that is not installed
@@ -27,11 +29,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Of the valid names, where none is near.
+_MOST_SHOWN = 12
+
 
 class TciaError(Exception):
     """Anything that this package raises on purpose; its text is one line for a person."""
 
     retryable = False
+
+    def __init__(self, text: str) -> None:
+        # What others sent may stand in it, and must not break a line of a log or a terminal.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
 
 
 class RemoteError(TciaError):
@@ -40,7 +49,7 @@ class RemoteError(TciaError):
     def __init__(
         self, problem: str, *, url: str = "", status: int | None = None, excerpt: str = ""
     ) -> None:
-        self.url, self.status, self.excerpt = url, status, excerpt
+        self.problem, self.url, self.status, self.excerpt = problem, url, status, excerpt
         parts = [problem]
         if status is not None:
             parts.append(f"status {status}")
@@ -60,9 +69,13 @@ class NotPublic(RequestRefused):
 
 
 class ArchiveBroken(RemoteError):
-    """The archive failed (5xx, a time-out, a cut connection); asking again may help."""
+    """The archive failed (5xx, a time-out, a cut connection); asking again may help.
+
+    `retry_after_s` is how long the archive itself asks to wait, if it says so.
+    """
 
     retryable = True
+    retry_after_s: float | None = None
 
 
 class ArchiveUnreachable(ArchiveBroken):
@@ -80,7 +93,10 @@ class ForeignRows(RemoteError):
 
 
 class UnknownReply(RemoteError):
-    """Zero bytes where rows were expected. It may mean no rows, a failure or an expired token."""
+    """Zero bytes or no row where some were expected.
+
+    It may mean that there are none, a failure of the archive's database, or an expired token.
+    """
 
     retryable = True
 
@@ -121,6 +137,16 @@ class BadArchive(DataError):
     retryable = True
 
 
+class StorageError(TciaError):
+    """The disk refuses, or the views cannot be made; what was there is as it was."""
+
+
+class Busy(StorageError):
+    """Another run has held a lock for too long; trying again later may help."""
+
+    retryable = True
+
+
 class UsageError(TciaError):
     """The caller's mistake; the text says what would be right."""
 
@@ -137,8 +163,9 @@ class UnknownName(UsageError):
         near = difflib.get_close_matches(self.name.casefold(), folded, n=5, cutoff=0.5)
         if near:
             return f"did you mean {', '.join(repr(folded[n]) for n in near)}?"
-        shown = ", ".join(repr(v) for v in sorted(self.valid)[:12])
-        more = f" and {len(self.valid) - 12} more" if len(self.valid) > 12 else ""
+        shown = ", ".join(repr(v) for v in sorted(self.valid)[:_MOST_SHOWN])
+        left = len(self.valid) - _MOST_SHOWN
+        more = f" and {left} more" if left > 0 else ""
         return f"valid: {shown}{more}" if shown else "none is known yet"
 
 
@@ -147,5 +174,6 @@ class MissingExtra(UsageError):
 
     def __init__(self, module: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {module!r}, which is not installed: pip install 'tcia_assets[{extra}]'"
+            f"{purpose} needs {module!r}, which is not installed: "
+            f"pip install 'tcia_assets[{extra}]'"
         )

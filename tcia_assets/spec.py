@@ -1,8 +1,8 @@
 """The nouns in which the archive and our tables are declared: frozen values, no input or output.
 
-What belongs here: `Kind`, `Column`, `Table` (what we publish) and `Parameter`, `Endpoint`, `Dialect`
-(what an archive speaks). What does not: any particular table or dialect (`catalog.py`), and the
-reading and writing that follow from them (`wire.py`, `warehouse.py`).
+What belongs here: `Kind`, `Column`, `Table` (what we publish) and `Parameter`, `Endpoint`,
+`Dialect` (what an archive speaks). What does not: any particular table or dialect (`catalog.py`),
+and the reading and writing that follow from them (`wire.py`, `warehouse.py`).
 """
 
 from __future__ import annotations
@@ -103,8 +103,11 @@ class Table:
 
     @property
     def version(self) -> str:
-        """Twelve hex digits that change when, and only when, the declaration changes."""
-        facts = [(c.name, c.kind.name, c.required, c.wire) for c in self.columns]
+        """Twelve hex digits that change when, and only when, this declares other rows.
+
+        So not with the wording, nor with the parents, which are checked and not stored.
+        """
+        facts = [(c.name, c.kind.name, str(c.kind.arrow), c.required, c.wire) for c in self.columns]
         text = repr((self.name, self.key, self.endpoint, self.by, facts))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -120,7 +123,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter: our name of the thing (a column, or `since`) and the exact wire spelling."""
+    """A query parameter: our name of the thing (a column, or `since`) and its exact spelling."""
 
     name: str
     wire: str

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+
+import pyarrow as pa
+import pytest
+
+from tcia_assets.catalog import PATIENTS, SERIES, TABLES, count, dialect, text
+from tcia_assets.errors import UnknownName
+from tcia_assets.spec import Column, Kind, Parent, Table
+
+TABLE = Table(
+    "things",
+    "Thing",
+    key=("Name",),
+    columns=(text("Name", "Its name.", required=True), count("Number", "How many.")),
+    endpoint="getThings",
+    by="Name",
+)
+
+
+def with_column(column: Column) -> Table:
+    return replace(TABLE, columns=(TABLE.columns[0], column))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(TABLE, name="other"),
+        replace(TABLE, key=("Number",)),
+        replace(TABLE, by=""),
+        replace(TABLE, endpoint="getOthers"),
+        replace(TABLE, columns=TABLE.columns[:1]),
+        replace(TABLE, columns=TABLE.columns[::-1]),
+        with_column(count("Total", "How many.")),
+        with_column(text("Number", "How many.")),
+        with_column(count("Number", "How many.", required=True)),
+        with_column(count("Number", "How many.", wire=("No",))),
+        with_column(Kind("count", pa.int32(), "a count")("Number", "How many.")),
+    ],
+    ids=repr,
+)
+def test_the_version_changes_with_all_that_makes_the_rows(changed: Table) -> None:
+    assert changed.version != TABLE.version
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        replace(TABLE),
+        replace(TABLE, about="A thing"),
+        replace(TABLE, parents=(Parent("others", ("Name",)),)),
+        with_column(count("Number", "Their number.")),
+    ],
+    ids=repr,
+)
+def test_the_version_does_not_change_with_wording_and_parents(same: Table) -> None:
+    assert same.version == TABLE.version
+
+
+def test_versions_are_the_same_in_every_process() -> None:
+    code = "from tcia_assets.catalog import TABLES; print(*(t.version for t in TABLES))"
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert answers == {(" ".join(t.version for t in TABLES) + "\n").encode()}
+
+
+def test_each_table_has_a_version_of_its_own() -> None:
+    assert len({t.version for t in TABLES}) == len(TABLES)
+
+
+def test_the_schema_says_what_a_row_is_and_what_its_columns_mean() -> None:
+    schema = SERIES.schema
+    assert schema.metadata[b"table"] == b"series"
+    assert schema.metadata[b"grain"] == SERIES.about.encode()
+    assert schema.metadata[b"key"] == b"SeriesInstanceUID"
+    field = schema.field("SeriesInstanceUID")
+    assert field.metadata[b"dicom_tag"] == b"(0020,000E)"
+    assert field.metadata[b"description"]
+    assert not field.nullable
+    assert b"dicom_tag" not in schema.field("Collection").metadata
+
+
+def test_a_column_arrives_under_our_name_or_another() -> None:
+    assert PATIENTS.column("PatientID").spellings == ("PatientID", "PatientId")
+
+
+def test_a_column_that_a_table_has_not_is_named_with_the_near_ones() -> None:
+    with pytest.raises(UnknownName, match=r"column of patients.*'PatientID'"):
+        PATIENTS.column("PatientId")
+
+
+def test_an_endpoint_or_parameter_that_there_is_not_is_named() -> None:
+    spoken = dialect("nbia-v4")
+    with pytest.raises(UnknownName, match=r"endpoint of dialect nbia-v4.*'getSeries'"):
+        spoken.endpoint("getSeriess")
+    with pytest.raises(UnknownName, match=r"parameter of getPatient.*'PatientID'"):
+        spoken.endpoint("getPatient").parameter("PatientId")
+    assert spoken.has("getSeries")
+    assert not spoken.has("getSeriess")
+
+
+def test_a_declaration_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        TABLE.name = "other"  # type: ignore[misc]
