@@ -1,0 +1,219 @@
+"""Rows as they arrived -> exactly the table that was declared, or an error that says where not.
+
+What belongs here: the shape, the order and the guards of a table, in Arrow, on whole columns.
+What does not: reading rows (`wire.py`), files (`warehouse.py`), rules across tables (the checks).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey
+from tcia_assets.spec import Column, Table
+
+
+def conform(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
+    """The rows with exactly the table's schema, sorted by its key, each key once.
+
+    Absent columns become null, or the constant of their name; columns that the table does not have
+    are dropped; exact repetitions, which the archive sends, collapse.
+
+    Raises:
+        MissingColumn: a required column is null in every row.
+        BadValue: a required value is null, or a value does not fit its column's type.
+        RepeatedKey: two different rows have one key.
+    """
+    rows = align(table, rows, **constants)
+    _require(table, rows)
+    order = _order(table, rows)
+    return rows if order is None else rows.take(order)
+
+
+def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
+    """The rows with exactly the table's schema; their order and their values are as they were."""
+    filled = {name: table.column(name) for name in constants}
+    present = frozenset(rows.schema.names)
+
+    def values(column: Column) -> pa.ChunkedArray | pa.Array:
+        kind = column.kind.arrow
+        if column.name in present:
+            return _typed(table, column, rows[column.name])
+        if column.name in filled:
+            return pa.repeat(pa.scalar(constants[column.name], kind), rows.num_rows)
+        return pa.nulls(rows.num_rows, kind)
+
+    return pa.Table.from_arrays([values(c) for c in table.columns], schema=table.schema)
+
+
+def empty(table: Table) -> pa.Table:
+    """The table without rows."""
+    return table.schema.empty_table()
+
+
+def check(table: Table, rows: pa.Table) -> None:
+    """Raises DataError where rows are not what `conform` gives."""
+    _check_schema(table, rows.schema)
+    _require(table, rows)
+    keys = _keys(table, rows)
+    rises, same = _steps(keys)
+    if not _all(pc.invert(same)):
+        _raise_repeated(table, keys, pc.index(same, True).as_py())
+    if not _all(rises):
+        raise DataError("rows are not in the order of their key", table=table.name)
+
+
+def _check_schema(table: Table, schema: pa.Schema) -> None:
+    for column in table.columns:
+        if column.name not in schema.names:
+            raise MissingColumn("is not there", table=table.name, column=column.name)
+        field = schema.field(column.name)
+        if not field.equals(column.arrow):
+            problem = f"is {_said(field)}, declared as {_said(column.arrow)}"
+            raise BadValue(problem, table=table.name, column=column.name)
+    if tuple(schema.names) != table.names:
+        extra = ", ".join(n for n in schema.names if n not in table.names)
+        problem = (
+            f"has undeclared columns: {extra}" if extra else "has its columns in another order"
+        )
+        raise DataError(problem, table=table.name)
+
+
+def _said(field: pa.Field) -> str:
+    return str(field.type) if field.nullable else f"{field.type} not null"
+
+
+def _typed(table: Table, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if values.type.equals(column.kind.arrow):
+        return values
+    try:
+        return values.cast(column.kind.arrow)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        problem = f"{values.type} does not hold {column.kind.rule}: {error}"
+        raise BadValue(problem, table=table.name, column=column.name) from error
+
+
+# --- What must not be null -----------------------------------------------------------------------
+
+
+def _require(table: Table, rows: pa.Table) -> None:
+    for column in table.columns:
+        nulls = rows[column.name].null_count if column.required else 0
+        if nulls and nulls == rows.num_rows:
+            raise MissingColumn("is in no row", table=table.name, column=column.name)
+        if nulls:
+            _raise_null(table, column, rows)
+
+
+def _raise_null(table: Table, column: Column, rows: pa.Table) -> None:
+    place = pc.index(pc.is_null(rows[column.name]), True).as_py()
+    key = _key([rows[name] for name in table.key], place)
+    if key is None or key == (None,) * len(table.key):
+        key = f"number {place + 1}"
+    raise BadValue("is null", table=table.name, column=column.name, key=key)
+
+
+# --- Order and keys ------------------------------------------------------------------------------
+
+
+def _order(table: Table, rows: pa.Table) -> pa.Array | None:
+    """Where the rows go, one place for each key; None where they are in order already."""
+    keys = _keys(table, rows)
+    rises, same = _steps(keys)
+    if _all(rises):
+        return None
+    order = pc.sort_indices(
+        _sortable(keys), sort_keys=[(str(i), "ascending") for i in _sorts(keys)]
+    )
+    keys = [key.take(order) for key in keys]
+    _, same = _steps(keys)
+    if _all(pc.invert(same)):
+        return order
+    _check_repetitions(table, rows, keys, order, same)
+    first = pa.concat_arrays([pa.array([True]), pc.invert(same)])
+    return order.filter(first)
+
+
+def _keys(table: Table, rows: pa.Table) -> list[pa.Array]:
+    # Combined once: comparing and taking from thousands of chunks is slow.
+    return [_combined(rows[name]) for name in table.key]
+
+
+def _combined(values: pa.ChunkedArray) -> pa.Array:
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+
+
+def _sorts(keys: list[pa.Array]) -> range:
+    return range(2 * len(keys))
+
+
+def _sortable(keys: list[pa.Array]) -> pa.Table:
+    # A column of "is there" before each key puts nulls first on every version of Arrow: the option
+    # for it moved between versions.
+    pairs = [column for key in keys for column in (pc.is_valid(key), key)]
+    return pa.Table.from_arrays(pairs, names=[str(i) for i in _sorts(keys)])
+
+
+def _steps(keys: list[pa.Array]) -> tuple[pa.BooleanArray, pa.BooleanArray]:
+    """For each row but the first: whether its key is above the one before, and whether it is it."""
+    steps = max(len(keys[0]) - 1, 0)
+    rises, same = (pa.repeat(pa.scalar(value), steps) for value in (False, True))
+    for key in keys:
+        before, after = key[:steps], key[1:]
+        gap = pc.is_null(before)
+        above = pc.or_(
+            pc.fill_null(pc.less(before, after), fill_value=False),
+            pc.and_(gap, pc.is_valid(after)),
+        )
+        equal = pc.or_(
+            pc.fill_null(pc.equal(before, after), fill_value=False),
+            pc.and_(gap, pc.is_null(after)),
+        )
+        rises, same = pc.or_(rises, pc.and_(same, above)), pc.and_(same, equal)
+    return rises, same
+
+
+def _all(flags: pa.BooleanArray) -> bool:
+    return bool(pc.all(flags, min_count=0).as_py())
+
+
+def _check_repetitions(
+    table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array, same: pa.BooleanArray
+) -> None:
+    """Raises where a row has the key of the one before, and another value anywhere."""
+    before = pc.indices_nonzero(same)
+    firsts, seconds = (order.take(pc.add(before, step)) for step in (pa.scalar(0), pa.scalar(1)))
+    for name in table.names:
+        column = rows[name]
+        equal = _same(column.take(firsts), column.take(seconds))
+        if not _all(equal):
+            place = before[pc.index(equal, False).as_py()].as_py()
+            _raise_repeated(table, keys, place, f"differ in {name}")
+
+
+def _same(firsts: pa.ChunkedArray, seconds: pa.ChunkedArray) -> pa.BooleanArray:
+    first, second = _comparable(firsts), _comparable(seconds)
+    both_null = pc.and_(pc.is_null(first), pc.is_null(second))
+    return pc.or_(pc.fill_null(pc.equal(first, second), fill_value=False), both_null)
+
+
+def _comparable(values: pa.ChunkedArray) -> pa.Array:
+    """Values that are equal when, and only when, the bits are: NaN repeats itself too."""
+    array = _combined(values)
+    if pa.types.is_floating(array.type):
+        return array.view(pa.int64())
+    if pa.types.is_nested(array.type):
+        # Arrow compares no lists. Only rows that share a key come here, so they are few.
+        return pa.array([repr(value) for value in array.to_pylist()], pa.string())
+    return array
+
+
+def _raise_repeated(table: Table, keys: list[pa.Array], place: int, how: str = "") -> None:
+    key = _key(keys, place)
+    problem = f"two rows with the key {key!r}" + (f" {how}" if how else "")
+    raise RepeatedKey(problem, table=table.name, key=key)
+
+
+def _key(keys: list[pa.Array], place: int) -> object:
+    values = tuple(key[place].as_py() for key in keys)
+    return values[0] if len(values) == 1 else values
