@@ -1,0 +1,337 @@
+"""Asks the archive: rows of an endpoint, the bytes of a Series. The only importer of requests.
+
+What belongs here: which question to send in which dialect (this module), how one is sent and sent
+again (`transport.py`), what proves who asks (`credentials.py`), and whether rows answer the
+question (`filters.py`). What does not: what rows mean (`wire.py`, `conform.py`), and the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from tcia_assets import wire
+from tcia_assets.catalog import FORMATS
+from tcia_assets.client.filters import demand_filtered
+from tcia_assets.client.transport import Pacing, Spent, Transport
+from tcia_assets.errors import (
+    ForeignRows,
+    TciaError,
+    UnknownName,
+    UnknownReply,
+    UnreadableReply,
+    UsageError,
+)
+from tcia_assets.formats import beginning
+from tcia_assets.settings import Settings
+from tcia_assets.spec import Dialect, Endpoint
+
+__all__ = ["ArchiveClient", "Download", "Pacing", "Replies", "Reply"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The rows of an answer, the wire fields that no column claims, and what it cost."""
+
+    table: pa.Table
+    unclaimed: tuple[str, ...]
+    requests: int
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Replies:
+    """The rows of many questions together; `failure` is what ended the asking early, if any."""
+
+    table: pa.Table
+    requests: int
+    size_bytes: int
+    failure: TciaError | None = None
+    unclaimed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Download:
+    """A body that was streamed to a file, whole."""
+
+    size_bytes: int
+    sha256: str
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Question:
+    """All that is sent, and in whose language the answer comes."""
+
+    dialect: Dialect
+    endpoint: Endpoint
+    url: str
+    parameters: dict[str, str]
+    form: str
+
+
+class ArchiveClient:
+    """One archive, asked in its dialect; safe to share among threads.
+
+    At most `settings.max_connections` requests are under way at once. `form` is the format in
+    which rows travel: "json", or "csv", "xml", "html" for a cross-check.
+    """
+
+    def __init__(
+        self, settings: Settings, *, form: str = "json", pacing: Pacing | None = None
+    ) -> None:
+        if form not in FORMATS:
+            raise UnknownName("format", form, FORMATS)
+        self.settings, self.form, self.dialect = settings, form, settings.speaks
+        self._transport = Transport(settings, pacing or Pacing())
+        # Two large replies read at once would only double the memory.
+        self._reading = threading.Lock()
+        self._scratch = tempfile.TemporaryDirectory(prefix="tcia-replies-")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+        self._scratch.cleanup()
+
+    def ask(self, name: str, **filters: str | date) -> Reply:
+        """The rows that endpoint `name` gives for these filters (our column names, or `since`).
+
+        Never sends what the dialect does not know. Raises UnknownName or UsageError for filters
+        that the endpoint does not take or lacks, UnknownReply where there is no row unless that is
+        a normal answer and the archive is seen to answer, ForeignRows for rows that the filters
+        exclude, and other RemoteErrors or DataErrors as their names say.
+        """
+        question = self._question(name, filters, has_rows=True)
+        started, spent = time.monotonic(), Spent()
+        rows = self._transport.insist(lambda: self._rows(question, spent))
+        demand_filtered(rows.table, question.endpoint, filters, question.url)
+        seconds = time.monotonic() - started
+        return Reply(rows.table, rows.unclaimed, spent.requests, spent.size_bytes, seconds)
+
+    def ask_each(self, name: str, by: str, values: Sequence[str]) -> Replies:
+        """The rows that endpoint `name` gives for each value of column `by`, many asked at once.
+
+        Each row has the value that it was asked for in column `by`; where the archive gives no row,
+        it has nothing else. The first failure ends the asking; what came before it is kept. For
+        small replies: they are read together, since reading one costs more than asking.
+        """
+        dialect = self._speaker(name)[0]
+        endpoint = dialect.endpoint(name)
+        rows: list[dict[str, object]] = []
+        spent, failure = Spent(), None
+        with ThreadPoolExecutor(self.settings.max_connections) as pool:
+            answers = [pool.submit(self._small, name, by, value) for value in values]
+            try:
+                for answer in answers:
+                    found, cost = answer.result()
+                    rows += found
+                    spent.add(cost)
+            except TciaError as error:
+                failure = error
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
+        return Replies(read.table, spent.requests, spent.size_bytes, failure, read.unclaimed)
+
+    def download(
+        self, name: str, into: Path, *, most_bytes: int | None = None, **filters: str
+    ) -> Download:
+        """The bytes that endpoint `name` gives, streamed to the file `into` and hashed on the way.
+
+        The file is whole when this returns; when it raises, it holds nothing of use. A body that
+        does not begin as a zip does (getSingleImage: as DICOM) is refused before it is written, one
+        that grows beyond `most_bytes` while it is. An OSError is the target's, never the network's.
+        """
+        question = self._question(name, filters, has_rows=False)
+        started, spent = time.monotonic(), Spent()
+        sha256 = self._transport.insist(lambda: self._stream(question, into, most_bytes, spent))
+        seconds = time.monotonic() - started
+        return Download(into.stat().st_size, sha256, spent.requests, seconds)
+
+    # --- What to send ---------------------------------------------------------------------------
+
+    def _speaker(self, name: str) -> tuple[Dialect, str]:
+        """Who answers an endpoint, in what dialect and below which URL."""
+        if name == "getContentsByName":
+            return self.settings.shared_lists_speak, self.settings.shared_lists_url
+        return self.dialect, self.settings.url
+
+    def _question(
+        self, name: str, filters: Mapping[str, str | date], *, has_rows: bool
+    ) -> _Question:
+        dialect, base = self._speaker(name)
+        endpoint = dialect.endpoint(name)
+        if has_rows != bool(endpoint.columns):
+            raise UsageError(f"{name} answers {'without' if has_rows else 'with'} rows")
+        parameters = _parameters(endpoint, filters)
+        form = self.form if self.form in endpoint.formats else "json"
+        if endpoint.formats:
+            parameters["format"] = form
+        return _Question(dialect, endpoint, f"{base}/{endpoint.path}", parameters, form)
+
+    @contextmanager
+    def _sent(self, question: _Question, spent: Spent) -> Iterator[Iterator[bytes]]:
+        endpoint = question.endpoint
+        with self._transport.send(
+            endpoint.method, question.url, question.parameters, spent, silent=endpoint.silent
+        ) as chunks:
+            yield chunks
+
+    # --- Rows -----------------------------------------------------------------------------------
+
+    def _rows(self, question: _Question, spent: Spent) -> wire.Rows:
+        endpoint = question.endpoint
+        rows = self._read(question, spent)
+        if rows is None and endpoint.silent:
+            # Nothing is a normal answer here, but a failed database and an expired token give it
+            # too: so what is never empty is asked (which renews a token), then the same again.
+            control = self._question("getCollectionValues", {}, has_rows=True)
+            if self._read(control, spent) is None:
+                raise _unknown(control)
+            rows = self._read(question, spent) or wire.empty(endpoint)
+        if rows is None:
+            raise _unknown(question)
+        return rows
+
+    def _read(self, question: _Question, spent: Spent) -> wire.Rows | None:
+        """The rows of one answer; None where there are none, for whatever reason."""
+        with self._saved(question, spent) as file:
+            if not file.stat().st_size:
+                return None
+            is_large = file.stat().st_size > wire.LARGE
+            with self._reading if is_large else nullcontext():
+                rows = wire.read(
+                    file,
+                    question.endpoint,
+                    question.dialect.wire,
+                    form=question.form,
+                    url=question.url,
+                )
+        return rows if rows.table.num_rows else None
+
+    @contextmanager
+    def _saved(self, question: _Question, spent: Spent) -> Iterator[Path]:
+        """A reply's body as a file that is gone afterwards."""
+        with tempfile.TemporaryDirectory(dir=self._scratch.name) as folder:
+            path = Path(folder) / "body"
+            with self._sent(question, spent) as chunks, path.open("wb") as file:
+                for chunk in chunks:
+                    spent.size_bytes += file.write(chunk)
+            yield path
+
+    # --- Rows of small replies ------------------------------------------------------------------
+
+    def _small(self, name: str, by: str, value: str) -> tuple[list[dict[str, object]], Spent]:
+        """The rows of a small reply as they travel, with what they were asked by."""
+        question, spent = self._question(name, {by: value}, has_rows=True), Spent()
+        try:
+            rows = self._transport.insist(lambda: self._untyped(question, spent))
+        except UnknownReply:
+            rows = [{}]
+        foreign = [row[by] for row in rows if row.get(by, value) != value]
+        if foreign:
+            problem = f"{name} for {by}={value!r}: a row of {foreign[0]!r}"
+            raise ForeignRows(problem, url=question.url)
+        return [{by: value} | row for row in rows], spent
+
+    def _untyped(self, question: _Question, spent: Spent) -> list[dict[str, object]]:
+        with self._sent(question, spent) as chunks:
+            whole = b"".join(chunks)
+        spent.size_bytes += len(whole)
+        rows = whole and wire.untyped(
+            whole, question.endpoint, form=question.form, url=question.url
+        )
+        if not rows:
+            raise _unknown(question)
+        return rows
+
+    def _typed(
+        self, rows: list[dict[str, object]], endpoint: Endpoint, dialect: Dialect
+    ) -> wire.Rows:
+        if not rows:
+            return wire.empty(endpoint)
+        with tempfile.TemporaryDirectory(dir=self._scratch.name) as folder:
+            body = Path(folder) / "body"
+            body.write_text(json.dumps(rows), encoding="utf-8")
+            return wire.read(body, endpoint, dialect.wire)
+
+    # --- Bytes ----------------------------------------------------------------------------------
+
+    def _stream(self, question: _Question, into: Path, most_bytes: int | None, spent: Spent) -> str:
+        digest, written = hashlib.sha256(), 0
+        with self._sent(question, spent) as chunks:
+            first = next(chunks, b"")
+            _demand_binary(first, question)
+            with into.open("wb") as file:
+                for chunk in chain([first], chunks):
+                    digest.update(chunk)
+                    written += file.write(chunk)
+                    spent.size_bytes += len(chunk)
+                    if most_bytes is not None and written > most_bytes:
+                        problem = f"{question.endpoint.name}: more than {most_bytes} bytes"
+                        raise UnreadableReply(problem, url=question.url)
+        return digest.hexdigest()
+
+
+def _parameters(endpoint: Endpoint, filters: Mapping[str, str | date]) -> dict[str, str]:
+    """The query in the dialect's spelling and date format."""
+    missing = [p.name for p in endpoint.parameters if p.required and p.name not in filters]
+    if missing:
+        raise UsageError(f"{endpoint.name} needs {' and '.join(missing)}")
+    sent = dict(endpoint.always)
+    for name, value in filters.items():
+        spelling = endpoint.parameter(name).wire
+        sent[spelling] = _written(endpoint, name, value)
+    return sent
+
+
+def _written(endpoint: Endpoint, name: str, value: str | date) -> str:
+    # In a wrong format, and without a value, the archive does not refuse but lists all or nothing.
+    if isinstance(value, date) != (name == "since"):
+        noun = "a date" if name == "since" else "a text"
+        raise UsageError(f"{endpoint.name}: {name} must be {noun}, not {value!r}")
+    if isinstance(value, date):
+        return value.strftime(endpoint.since)
+    if not value.strip():
+        raise UsageError(f"{endpoint.name}: {name} is empty")
+    return value
+
+
+def _unknown(question: _Question) -> UnknownReply:
+    name = question.endpoint.name
+    return UnknownReply(f"{name}: zero bytes or no row, which may mean anything", url=question.url)
+
+
+def _demand_binary(first: bytes, question: _Question) -> None:
+    name = question.endpoint.name
+    is_dicom = name == "getSingleImage"
+    if first[128:132] == b"DICM" if is_dicom else first.startswith(b"PK"):
+        return
+    noun = "DICOM" if is_dicom else "zip"
+    if not first:
+        raise UnknownReply(f"{name}: zero bytes where a {noun} was expected", url=question.url)
+    problem = f"{name}: not a {noun}"
+    raise UnreadableReply(problem, url=question.url, excerpt=beginning(first))

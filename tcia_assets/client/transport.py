@@ -1,0 +1,285 @@
+"""One request to the archive, and the same one again: pool, time-outs, retries, statuses.
+
+What belongs here: HTTP. What does not: what is asked (`__init__.py`), and what the body holds.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util import Retry
+
+from tcia_assets.client.credentials import SECRET_HEADERS, credentials
+from tcia_assets.errors import (
+    ArchiveBroken,
+    ArchiveUnreachable,
+    NotPublic,
+    RemoteError,
+    RequestRefused,
+    UnknownReply,
+    UnreadableReply,
+)
+from tcia_assets.formats import beginning
+from tcia_assets.settings import Settings
+from tcia_assets.version import __version__
+
+_CHUNK = 1 << 20
+# Of an error's body, this many bytes are looked at.
+_LOOKED_AT = 4000
+_OK = {200, 204}
+_CATCH_ALL = 500
+_BUSY = {408, 425, 429, 502, 503, 504}
+_NOT_PUBLIC = ("is not in public domain", "has not been granted the access")
+_NOTHING_NEW = "No data found."
+_NO_ANSWER = (requests.RequestException, HTTPError, ConnectionError, TimeoutError)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """How long to wait for the archive and how often to ask again."""
+
+    attempts: int = 5
+    # The archive's 500 is a catch-all that covers our own typos: asking often does not help. So it
+    # is with zero bytes and with replies that are no rows.
+    attempts_when_in_doubt: int = 3
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+    longest_retry_after_s: float = 300.0
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 120.0
+
+    def may_retry(self, error: RemoteError, attempt: int) -> bool:
+        """Whether to ask again after the attempt of that number (1, 2, ...) ended in that error."""
+        in_doubt = isinstance(error, UnreadableReply | UnknownReply) or error.status == _CATCH_ALL
+        return error.retryable and attempt < (
+            self.attempts_when_in_doubt if in_doubt else self.attempts
+        )
+
+    def wait_s(self, error: RemoteError, attempt: int, chance: float) -> float:
+        """Seconds until the next attempt; `chance` in [0, 1) spreads clients that fail together.
+
+        >>> Pacing().wait_s(ArchiveBroken("busy"), attempt=3, chance=0.5)
+        1.5
+        """
+        if isinstance(error, ArchiveBroken) and error.retry_after_s is not None:
+            return min(error.retry_after_s, self.longest_retry_after_s)
+        longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (attempt - 1))
+        return longest * (0.5 + chance / 2)
+
+
+@dataclass
+class Spent:
+    """What one question has cost so far, over all its attempts."""
+
+    requests: int = 0
+    size_bytes: int = 0
+
+    def add(self, other: Spent) -> None:
+        self.requests += other.requests
+        self.size_bytes += other.size_bytes
+
+
+class Transport:
+    """Sends requests to one archive, from any thread, over one pool of connections."""
+
+    def __init__(self, settings: Settings, pacing: Pacing) -> None:
+        self._pacing = pacing
+        # It blocks where all connections are taken: that is what bounds the requests at once.
+        self._pool = HTTPAdapter(pool_maxsize=settings.max_connections, pool_block=True)
+        self._sessions = threading.local()
+        self._credentials = credentials(settings, self._token)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def send(
+        self,
+        method: str,
+        url: str,
+        parameters: Mapping[str, str],
+        spent: Spent,
+        *,
+        silent: bool = False,
+    ) -> Iterator[Iterator[bytes]]:
+        """The body, in chunks, of an answer whose status is good.
+
+        Every failure of the archive or the network, up to the last chunk, is a RemoteError; what
+        the caller raises while it has the body passes as it is. `silent` questions may be answered
+        with the 500 that says that there is nothing new.
+        """
+        spent.requests += 1
+        with self._answer(method, url, parameters) as response:
+            if response.status_code in _OK:
+                yield _chunks(response, url)
+                return
+            said = _beginning(response)
+            if silent and response.status_code == _CATCH_ALL and _NOTHING_NEW in said:
+                yield iter(())
+                return
+            raise _refusal(response, said)
+
+    def insist(self, attempt: Callable[[], Result]) -> Result:
+        """What `attempt` gives; tried again, with pauses, while that can help."""
+        started, renewed, number = time.monotonic(), False, 1
+        while True:
+            try:
+                return attempt()
+            except RemoteError as error:
+                if not renewed and self._credentials.may_have_expired(error):
+                    self._credentials.renew()
+                    renewed = True
+                    continue
+                if not self._pacing.may_retry(error, number):
+                    # In place of the error, whose excerpt may repeat a secret.
+                    raise self._final(error, number, time.monotonic() - started) from None
+                chance = random.random()  # noqa: S311 - spreads load, guards nothing
+                time.sleep(self._pacing.wait_s(error, number, chance))
+                number += 1
+
+    def _answer(self, method: str, url: str, parameters: Mapping[str, str]) -> requests.Response:
+        where = "data" if method == "POST" else "params"
+        sent: dict[str, Any] = {where: parameters}
+        try:
+            return self._session().request(method, url, stream=True, timeout=self._timeouts, **sent)
+        except _NO_ANSWER as error:
+            raise ArchiveBroken(_cause(error), url=url) from None
+
+    def _session(self) -> requests.Session:
+        """The session of the calling thread; all share one pool."""
+        if not hasattr(self._sessions, "mine"):
+            self._sessions.mine = self._opened(self._credentials.sign)
+        mine: requests.Session = self._sessions.mine
+        return mine
+
+    def _opened(self, sign: Callable[[Any], Any]) -> requests.Session:
+        session = _Session()
+        session.mount("http://", self._pool)
+        session.mount("https://", self._pool)
+        session.headers["User-Agent"] = f"tcia_assets/{__version__}"
+        # Even where there is nothing to sign: else a .netrc would add what is not the archive's.
+        session.auth = sign
+        return session
+
+    @property
+    def _timeouts(self) -> tuple[float, float]:
+        return self._pacing.connect_timeout_s, self._pacing.read_timeout_s
+
+    def _token(self, url: str, form: dict[str, str]) -> Mapping[str, object]:
+        """The token server's answer. What was sent and what came back never reach an error."""
+        try:
+            response = self._opened(lambda request: request).post(
+                url, data=form, timeout=self._timeouts, allow_redirects=False
+            )
+        except _NO_ANSWER as error:
+            raise ArchiveBroken(f"no token: {_cause(error)}", url=url) from None
+        status = response.status_code
+        if status in _BUSY or status >= _CATCH_ALL:
+            raise ArchiveBroken("no token: the token server failed", url=url, status=status)
+        if status not in _OK:
+            problem = "no token for TCIA_USERNAME and TCIA_PASSWORD"
+            raise RequestRefused(problem, url=url, status=status)
+        try:
+            answer: object = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UnreadableReply("the token server answered no JSON object", url=url)
+        return answer
+
+    def _final(self, error: RemoteError, attempts: int, seconds: float) -> RemoteError:
+        """The error of the last attempt; says how long was tried, and what that means."""
+        kind, problem = type(error), error.problem
+        if isinstance(error, ArchiveBroken) and error.status is None:
+            kind = ArchiveUnreachable
+            problem = f"{urlsplit(error.url).netloc} gives no answer: {problem}"
+        if attempts > 1 or kind is ArchiveUnreachable:
+            problem += f"; tried {attempts} times in {seconds:.0f} s, nothing was changed"
+        excerpt = self._credentials.hidden(error.excerpt)
+        return kind(problem, url=error.url, status=error.status, excerpt=excerpt)
+
+
+class _Session(requests.Session):
+    """A session whose secrets do not follow a redirect to another host."""
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        before, after = response.request.url, prepared_request.url
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            for name in SECRET_HEADERS:
+                prepared_request.headers.pop(name, None)
+
+
+def _chunks(response: requests.Response, url: str) -> Iterator[bytes]:
+    # Twice as fast as `iter_content`; urllib3 raises where fewer bytes come than were promised.
+    try:
+        while chunk := response.raw.read(_CHUNK, decode_content=True):
+            yield chunk
+    except _NO_ANSWER as error:
+        raise ArchiveBroken(_cause(error), url=url) from None
+
+
+def _beginning(response: requests.Response) -> str:
+    """What an answer with a bad status says first, as far as it arrives."""
+    try:
+        said = response.raw.read(_LOOKED_AT, decode_content=True)
+    except _NO_ANSWER:
+        return ""
+    return beginning(said)
+
+
+def _refusal(response: requests.Response, said: str) -> RemoteError:
+    status = response.status_code
+    kind, problem = _verdict(status, said)
+    error = kind(problem, url=response.url, status=status, excerpt=said)
+    if isinstance(error, ArchiveBroken):
+        error.retry_after_s = _retry_after_s(response)
+    return error
+
+
+def _verdict(status: int, said: str) -> tuple[type[RemoteError], str]:
+    """What a status means here: 400 may be the only sign of "not public", 500 may be our typo."""
+    if status in _BUSY:
+        return ArchiveBroken, "the archive is busy or down"
+    if status >= _CATCH_ALL:
+        return ArchiveBroken, "the archive failed"
+    if any(text in said for text in _NOT_PUBLIC):
+        return NotPublic, "the archive does not offer these images"
+    return RequestRefused, "the archive refuses the request"
+
+
+def _retry_after_s(response: requests.Response) -> float | None:
+    try:
+        return Retry().get_retry_after(response.raw)
+    except InvalidHeader:  # then we choose the wait ourselves
+        return None
+
+
+def _cause(error: Exception) -> str:
+    """Why there was no answer, in words that hold no header and no query."""
+    text = str(error)
+    causes = {
+        "no connection within the time-out": isinstance(error, requests.ConnectTimeout),
+        "no byte within the read time-out": "Read timed out" in text,
+        "no secure connection: the host's certificate or its protocol does not fit": isinstance(
+            error, requests.exceptions.SSLError
+        ),
+        "it redirects in a circle": isinstance(error, requests.TooManyRedirects),
+        "the name of the host is unknown": "NameResolution" in text,
+        "the host refuses connections": "refused" in text,
+    }
+    cut = f"the connection was cut ({type(error).__name__})"
+    return next((words for words, is_it in causes.items() if is_it), cut)

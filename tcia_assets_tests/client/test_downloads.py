@@ -1,0 +1,221 @@
+"""Bytes to a file: whole, hashed, and refused where they are not what was asked for."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_assets.client import ArchiveClient
+from tcia_assets.errors import (
+    ArchiveUnreachable,
+    NotPublic,
+    RemoteError,
+    UnknownReply,
+    UnreadableReply,
+)
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.client.conftest import FAST, HASTY, Serve, talking
+from tcia_assets_tests.client.scripted import HANGING, RESET, Answer, answer, chunked
+from tcia_assets_tests.conftest import SMALL, settings_for
+
+UID = {"SeriesInstanceUID": "1.2.3"}
+ZIP = b"PK\3\4" + bytes(range(256)) * 20_000
+DICOM = bytes(128) + b"DICM" + b"rest"
+
+
+@pytest.mark.parametrize("speaks", ["nbia-v4", "nbia-v1", "nbia-v2", "bindaas-v4", "bindaas-v3"])
+def test_the_images_of_a_series_arrive_as_a_zip(
+    speaks: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "series.zip"
+    with ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
+        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+        got = client.download("getImage", path, SeriesInstanceUID=uid)
+    assert zipfile.ZipFile(path).testzip() is None
+    assert got.size_bytes == path.stat().st_size
+    assert got.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (got.requests, got.seconds > 0) == (1, True)
+
+
+@pytest.mark.parametrize("sent", [answer(ZIP), chunked(ZIP[:1], ZIP[1:3_000_000], ZIP[3_000_000:])])
+def test_a_download_is_byte_for_byte_what_was_served(
+    sent: Answer, serve: Serve, tmp_path: Path
+) -> None:
+    path = tmp_path / "zip"
+    with talking(serve(sent).url) as client:
+        got = client.download("getImage", path, **UID)
+    assert path.read_bytes() == ZIP
+    assert (got.size_bytes, got.sha256) == (len(ZIP), hashlib.sha256(ZIP).hexdigest())
+
+
+def test_what_was_there_is_replaced(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "zip"
+    path.write_bytes(b"x" * 10_000_000)
+    with talking(serve(answer(ZIP)).url) as client:
+        client.download("getImage", path, **UID)
+    assert path.read_bytes() == ZIP
+
+
+def test_a_compressed_transport_is_undone(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "zip"
+    with talking(serve(answer(gzip.compress(ZIP), Content_Encoding="gzip")).url) as client:
+        got = client.download("getImage", path, **UID)
+    assert path.read_bytes() == ZIP
+    assert got.size_bytes == len(ZIP)
+
+
+def test_a_single_image_is_dicom(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "dcm"
+    with talking(serve(answer(DICOM)).url) as client:
+        client.download("getSingleImage", path, **UID, SOPInstanceUID="1.2.3.4")
+    assert path.read_bytes() == DICOM
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "error", "said"),
+    [
+        ("getImage", b"<html>Down</html>", UnreadableReply, "getImage: not a zip"),
+        ("getImage", b"No data", UnreadableReply, "not a zip"),
+        ("getImage", DICOM, UnreadableReply, "not a zip"),
+        ("getImage", b"", UnknownReply, "zero bytes where a zip was expected"),
+        ("getSingleImage", ZIP, UnreadableReply, "getSingleImage: not a DICOM"),
+        ("getSingleImage", b"DICM", UnreadableReply, "not a DICOM"),
+        ("getSingleImage", b"", UnknownReply, "zero bytes where a DICOM was expected"),
+    ],
+)
+def test_what_is_not_what_was_asked_for_is_refused_before_it_is_written(
+    name: str, body: bytes, error: type[Exception], said: str, serve: Serve, tmp_path: Path
+) -> None:
+    server, path = serve(answer(body)), tmp_path / "file"
+    chosen = UID | ({"SOPInstanceUID": "1.2"} if name == "getSingleImage" else {})
+    with talking(server.url) as client, pytest.raises(error, match=said):
+        client.download(name, path, **chosen)
+    assert not path.exists()
+    assert len(server.asked) == 3
+
+
+BROKEN = {
+    "busy": answer("", 503),
+    "failed": answer("Server was not able to process your request\nnull", 500),
+    "reset": RESET,
+    "reset on the way": answer(ZIP[:2_000_000], promised=len(ZIP), then="reset"),
+    "cut on the way": answer(ZIP[:2_000_000], promised=len(ZIP), then="close"),
+    "chunks that end early": chunked(ZIP[:2_000_000], is_whole=False),
+    "hangs": HANGING,
+    "hangs on the way": answer(ZIP[:2_000_000], promised=len(ZIP), then="hang"),
+    "a page": answer("<html>"),
+    "nothing": answer(b""),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_download_that_fails_is_begun_anew(broken: Answer, serve: Serve, tmp_path: Path) -> None:
+    server, path = serve([broken, answer(ZIP)]), tmp_path / "zip"
+    with talking(server.url, pacing=HASTY if broken.then == "hang" else FAST) as client:
+        got = client.download("getImage", path, **UID)
+    assert path.read_bytes() == ZIP
+    assert got.requests == len(server.asked) == 2
+
+
+def test_a_download_that_is_always_cut_is_an_error(serve: Serve, tmp_path: Path) -> None:
+    server = serve(chunked(ZIP[:2_000_000], is_whole=False))
+    with talking(server.url) as client, pytest.raises(ArchiveUnreachable, match="was cut"):
+        client.download("getImage", tmp_path / "zip", **UID)
+    assert len(server.asked) == 5
+
+
+def test_images_that_are_not_public_are_not_asked_for_again(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    for speaks in ("nbia-v4", "nbia-v1", "nbia-v2"):
+        sandbox.requests.clear()
+        with (
+            ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client,
+            pytest.raises(NotPublic),
+        ):
+            client.download("getImage", tmp_path / "zip", **UID)
+        assert sandbox.requests["getImage"] == 1
+
+
+def test_a_reset_in_the_middle_of_a_zip_is_survived(sandbox: Sandbox, tmp_path: Path) -> None:
+    with ArchiveClient(settings_for(sandbox, tmp_path), pacing=FAST) as client:
+        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+        sandbox.faults.add(Fault("reset", "getImage", times=2), Fault("unterminated", "getImage"))
+        got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
+    assert got.requests == 4
+    assert zipfile.ZipFile(tmp_path / "zip").testzip() is None
+
+
+# --- Limits, and the target's own failures --------------------------------------------------------
+
+
+def test_a_body_that_grows_beyond_what_is_allowed_is_stopped(serve: Serve, tmp_path: Path) -> None:
+    server, path = serve(chunked(ZIP, ZIP, ZIP)), tmp_path / "zip"
+    with talking(server.url) as client, pytest.raises(UnreadableReply, match="more than 1000000"):
+        client.download("getImage", path, most_bytes=1_000_000, **UID)
+    assert path.stat().st_size <= 3_000_000
+
+
+@pytest.mark.parametrize("most", [len(ZIP), len(ZIP) + 1])
+def test_a_body_of_just_what_is_allowed_passes(most: int, serve: Serve, tmp_path: Path) -> None:
+    with talking(serve(answer(ZIP)).url) as client:
+        assert client.download("getImage", tmp_path / "zip", most_bytes=most, **UID)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda folder: folder / "missing" / "zip", FileNotFoundError),
+        (lambda folder: folder, IsADirectoryError),
+        (lambda _folder: Path("/dev/full"), OSError),
+    ],
+    ids=["no folder", "a folder", "a full disk"],
+)
+def test_a_target_that_cannot_be_written_is_no_failure_of_the_archive(
+    make: Any, error: type[OSError], serve: Serve, tmp_path: Path
+) -> None:
+    path = make(tmp_path)
+    if path == Path("/dev/full") and not path.exists():
+        pytest.skip("this system has no /dev/full")
+    server = serve(answer(ZIP))
+    with talking(server.url, max_connections=1) as client:
+        for _ in range(3):
+            with pytest.raises(error):
+                client.download("getImage", path, **UID)
+        assert len(server.asked) == 3
+        # The connection and the place that it took are free again.
+        assert client.download("getImage", tmp_path / "zip", **UID).size_bytes == len(ZIP)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("NFS"), TimeoutError("NFS")])
+def test_a_network_failure_of_the_target_is_no_failure_of_the_archive(
+    error: OSError, serve: Serve, tmp_path: Path
+) -> None:
+    class Target(type(tmp_path)):  # type: ignore[misc]
+        def open(self, *_given: object, **_named: object) -> object:
+            raise error
+
+    server = serve(answer(ZIP))
+    with talking(server.url) as client, pytest.raises(type(error), match="NFS"):
+        client.download("getImage", Target(tmp_path / "zip"), **UID)
+    assert len(server.asked) == 1
+
+
+def test_failures_use_up_neither_places_nor_connections(serve: Serve, tmp_path: Path) -> None:
+    bad = [answer("", 503), RESET, answer("<html>"), chunked(b"PK", is_whole=False)]
+    bad = [*bad, answer("x" * 100_000, 400)] * 2
+    server = serve([*bad, answer(ZIP)])
+    once = replace(FAST, attempts=1, attempts_when_in_doubt=1)
+    with talking(server.url, max_connections=1, pacing=once) as client:
+        for _ in bad:
+            with pytest.raises(RemoteError):
+                client.download("getImage", tmp_path / "zip", **UID)
+        assert client.download("getImage", tmp_path / "zip", **UID).size_bytes == len(ZIP)
+    assert len(server.asked) == len(bad) + 1
