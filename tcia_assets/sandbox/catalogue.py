@@ -1,4 +1,4 @@
-"""The rows that the sandbox serves: real Series of TCIA, one row each, as the archive would tell them.
+"""The rows that the sandbox serves: real Series of TCIA, one row each, as the archive has them.
 
 What belongs here: which facts there are, where each comes from, and how to load them. What does
 not: how the archive spells a row on the wire (`catalog.py` knows), faults, images (the sandbox's
@@ -10,15 +10,18 @@ TCIA's public DICOM. A fact that it lacks is null; nothing is invented. What is 
 - `Collection`: TCIA's own spelling, which the IDC keeps as its collection_name. All 36 names that
   a captured getCollectionValues shares with the index agree letter by letter.
 - `DateReleased` and the day of `MaxSubmissionTimestamp`: when the IDC made the version in which the
-  Series first appeared, and the one that last revised it. They are the IDC's dates: later than the
-  archive's own, and at times weeks before the IDC published that version. The time of day is a hash
-  of the UID, so that it is the same in each run and differs between Series.
+  Series first appeared, and the one that last revised it. They are the IDC's dates, not the
+  archive's: VICTRE has 2021-04-10 where the archive says 2019-03-08. The time of day is a hash of
+  the UID, so that it is the same in each run and differs between Series.
 - `LicenseName`, `LicenseURI`: the archive's long form of the IDC's short name.
 - `DataDescriptionURI`: the DOI of what published the Series, in lower case as the IDC has it.
 - `ThirdPartyAnalysis`: YES where the Series belongs to an analysis result.
-- `PatientName`: the PatientID, as the archive shows it.
+- `PatientName`: the PatientID, as the archive mostly has it (4D-Lung is an exception).
 - `real_size_bytes`: the index has megabytes; times 10**6 they are whole, and equal the archive's
-  sizes (all three of its published examples that the index has).
+  sizes (all four of its published examples).
+
+The 31 different Series in the captures of archive-api.md are all in the index, and in what is
+neither lacking nor derived each captured value is the index's.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from tcia_assets import sql
 from tcia_assets.errors import MissingExtra, UsageError
 
 SMALL_CATALOGUE = Path(__file__).parents[2] / "data" / "sandbox" / "catalogue.parquet"
+_IN_A_WHEEL = Path(__file__).with_name("catalogue.parquet")  # pyproject.toml puts it there
 
 # name and URI as the archive writes them. CC BY 3.0 stands so in captured rows, with http; for the
 # others no capture is at hand, so they have Creative Commons' own title and address.
@@ -72,10 +76,10 @@ def _text(expression: str, width: int = 64) -> str:
 
 
 def _body_part(expression: str) -> str:
-    # 16 characters fit, but NBIA's SeriesOperation.java leaves 15 of 16 or more; hence the archive's
-    # "CHEST (THORAX) " with a blank at its end
+    # 16 characters fit, but NBIA's SeriesOperation.java leaves 15 of 16 or more: that is why the
+    # archive has "CHEST (THORAX) ", with a blank at its end
     text = _text(expression, 16)
-    return f"CASE WHEN length({text}) = 16 THEN left({text}, 15) ELSE {text} END"
+    return f"left({text}, if(length({text}) = 16, 15, 16))"
 
 
 def _long_form(place: int) -> str:
@@ -144,35 +148,42 @@ _FROM = """
         ON revised.idc_version = i.series_revised_idc_version
 """
 
-# 10.7937 is TCIA's DOI prefix. The IDC has also its own conversions and analyses of the same
-# Collections, under Zenodo's prefix: nearly all slide microscopy, and never in NBIA.
+# 10.7937 is TCIA's DOI prefix. Under Zenodo's the IDC has what it converted or had analysed itself,
+# half of the index: slides, and segmentations and reports that are not TCIA's. Of TCIA's own DOIs
+# no Series is of slides in version 25; the archive served none, whatever a later version holds.
 _PUBLISHED_BY_TCIA = "i.source_DOI LIKE '10.7937/%' AND i.Modality <> 'SM'"
 
 
 def from_idc_index() -> pa.Table:
-    """All Series that TCIA publishes, by Collection and UID; the schema's metadata names the source.
+    """Every Series that TCIA publishes, sorted by Collection and UID.
+
+    The metadata of its schema says which index it was made from.
 
     Raises:
         MissingExtra: idc_index_data is not installed.
         UsageError: it is too old to hold what is needed.
+
     """
     version, files = _idc_index_data()
     with closing(sql.connect()) as connection:
-        rows = connection.execute(_statement(files)).to_arrow_table()
+        rows = sql.fetch_table(connection, _statement(files))
     rows = rows.cast(SCHEMA.with_metadata({"source": f"idc-index-data {version}"}))
     # Arrow sorts the half million rows in 100 MB less than an ORDER BY
     return rows.sort_by([("Collection", "ascending"), ("SeriesInstanceUID", "ascending")])
 
 
 def load(path: Path | None = None) -> pa.Table:
-    """The catalogue in a file, by default the small one that this repository holds.
+    """The catalogue in a file; without a path, the small one of this repository.
 
     Raises:
         UsageError: there is no such file, or it is not a catalogue.
+
     """
-    path = path or SMALL_CATALOGUE
+    path = path or (_IN_A_WHEEL if _IN_A_WHEEL.is_file() else SMALL_CATALOGUE)
     if not path.is_file():
-        raise UsageError(f"no sandbox catalogue at {path}; scripts/make_sandbox_catalogue.py makes it")
+        raise UsageError(
+            f"no sandbox catalogue at {path}; scripts/make_sandbox_catalogue.py makes it"
+        )
     try:
         rows = pq.read_table(path, partitioning=None)
     except pa.ArrowInvalid as error:
@@ -184,8 +195,8 @@ def load(path: Path | None = None) -> pa.Table:
 def _check_schema(schema: pa.Schema, path: Path) -> None:
     if schema.equals(SCHEMA):
         return
-    unlike = sorted(str(field) for field in set(SCHEMA) - set(schema))
-    problem = f"it lacks {', '.join(unlike)}" if unlike else f"its columns are {schema.names}"
+    lacking = [f"{field.name} ({field.type})" for field in SCHEMA if field not in list(schema)]
+    problem = f"it lacks {', '.join(lacking)}" if lacking else f"its columns are {schema.names}"
     raise UsageError(f"{path} is not a catalogue of Series: {problem}")
 
 
@@ -196,15 +207,16 @@ def _statement(files: dict[str, Path]) -> str:
 
 
 def _idc_index_data() -> tuple[str, dict[str, Path]]:
-    # imported here: 75 MB that only the whole catalogue needs
     try:
-        import idc_index_data
+        import idc_index_data  # noqa: PLC0415  an extra: 75 MB that only the whole catalogue needs
     except ModuleNotFoundError as error:
         raise MissingExtra("idc_index_data", "full", "the whole catalogue") from error
     files = {}
     for name in ("idc_index", "collections_index", "version_metadata_index"):
         path = idc_index_data.INDEX_METADATA.get(name, {}).get("parquet_filepath")
         if not isinstance(path, Path):
-            raise UsageError(f"idc-index-data {idc_index_data.__version__} has no {name}; upgrade it")
+            raise UsageError(
+                f"idc-index-data {idc_index_data.__version__} has no {name}; upgrade it"
+            )
         files[name] = path
     return idc_index_data.__version__, files

@@ -1,0 +1,143 @@
+"""A request -> its answer: the order in which a server looks at it, and the answers that are rows.
+
+What belongs here: what each endpoint of rows does, and what a dialect says where there are none.
+What does not: bytes of a format (`replies.py`), images (`images.py`), the connection (`app.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+
+from tcia_assets import sql
+from tcia_assets.sandbox import phantom, replies
+from tcia_assets.sandbox.access import Access
+from tcia_assets.sandbox.asked import Asked
+from tcia_assets.sandbox.faults import ROWS, Fault
+from tcia_assets.sandbox.images import Images
+from tcia_assets.sandbox.index import VISIBLE
+from tcia_assets.sandbox.questions import ask, is_bindaas, is_v4
+from tcia_assets.sandbox.refusals import Answer, broken, json_answer, text_answer
+from tcia_assets.sandbox.replies import CONTENT_TYPES, Field, Value
+from tcia_assets.sandbox.spoiled import in_latin1, spoiled_columns, spoiled_rows
+from tcia_assets.sandbox.state import Archive
+
+Columns = tuple[Field, ...]
+Handler = Callable[[Asked, Fault | None], Answer]
+
+
+class Answers:
+    """The archive's answers, in all dialects."""
+
+    def __init__(self, archive: Archive, access: Access) -> None:
+        self._archive, self._access = archive, access
+        self._images = images = Images(archive)
+        self._handlers: dict[str, Handler] = {
+            "getSeriesSize": self._size,
+            "getSOPInstanceUIDs": self._sop_instance_uids,
+            "getImage": images.package,
+            "getImageWithMD5Hash": images.package,
+            "getSingleImage": images.single,
+            "getMD5HashForImage": images.md5,
+            "getMD5Hierarchy": images.hierarchy,
+        }
+
+    def answer(self, asked: Asked, fault: Fault | None = None) -> Answer:
+        """What the archive says, with a fault in the rows or the zip where one is given.
+
+        Raises:
+            Refusal: where it refuses.
+        """
+        if is_bindaas(asked.dialect):
+            self._access.check(asked)  # in front of all; in NBIA, each endpoint does it
+        asked.check_parameters()
+        if not is_bindaas(asked.dialect):
+            self._access.check(asked)
+        return self._handlers.get(asked.endpoint.name, self._listed)(asked, fault)
+
+    def _listed(self, asked: Asked, fault: Fault | None) -> Answer:
+        question = ask(self._archive, asked.dialect, asked.endpoint, asked.values, asked.number)
+        if fault and fault.kind == "ignored_filter":
+            question = question.unfiltered
+        return self._selected(asked, question.statements(self._archive), fault)
+
+    def _selected(self, asked: Asked, statements: Iterable[str], fault: Fault | None) -> Answer:
+        columns, as_json = _columns(asked), asked.format == "json"
+        if fault and fault.kind in ROWS:
+            statements = (spoiled_rows(fault, each) for each in statements)
+            columns = spoiled_columns(fault, columns, as_json=as_json)
+        write = replies.json_statement if as_json else replies.text_statement
+        tables = self._archive.tables(write(each, columns) for each in statements)
+        if not as_json:
+            return _reply(asked, columns, _written(asked, columns, replies.rows_of(tables)), fault)
+        return _reply(asked, columns, replies.json_chunks(tables), fault)
+
+    def _few(self, asked: Asked, rows: list[tuple[Value, ...]], fault: Fault | None) -> Answer:
+        """Rows that are not worth a query."""
+        if fault and fault.kind in ROWS and rows:
+            return self._selected(asked, [_constant(_columns(asked), rows)], fault)
+        return _reply(asked, _columns(asked), _written(asked, _columns(asked), rows), fault)
+
+    def _size(self, asked: Asked, fault: Fault | None) -> Answer:
+        facts = self._archive.facts(asked.series)
+        if facts and facts.fate == VISIBLE:
+            return self._few(asked, [(facts.file_size, facts.image_count)], fault)
+        # The sum over no rows is one row of nulls; only nbia-v4 leaves it out.
+        is_left_out = is_v4(asked.dialect) or is_bindaas(asked.dialect)
+        return self._few(asked, [] if is_left_out else [(None, None)], fault)
+
+    def _sop_instance_uids(self, asked: Asked, fault: Fault | None) -> Answer:
+        facts = self._archive.facts(asked.series)  # hidden ones, too
+        uids = phantom.sop_instance_uids(asked.series, facts.image_count) if facts else []
+        self._images.tell(asked.series, uids)
+        turn = asked.number % max(len(uids), 1)
+        return self._few(asked, [(uid,) for uid in uids[turn:] + uids[:turn]], fault)
+
+
+def _columns(asked: Asked) -> Columns:
+    return replies.fields(asked.dialect, asked.endpoint)
+
+
+def _written(asked: Asked, columns: Columns, rows: replies.Rows) -> Iterator[bytes]:
+    # a format that does not exist is noticed only where there are rows
+    form = asked.format if asked.format in CONTENT_TYPES else "json"
+    return replies.write(form, columns, rows)
+
+
+def _constant(columns: Columns, rows: Sequence[tuple[Value, ...]]) -> str:
+    def literal(value: Value) -> str:
+        if isinstance(value, str):
+            return sql.literal(value)
+        return "NULL" if value is None else str(value)
+
+    names = ", ".join(sql.identifier(column.wire) for column in columns)
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    return f"FROM (VALUES {values}) AS rows_({names})"
+
+
+def _reply(asked: Asked, columns: Columns, chunks: Iterator[bytes], fault: Fault | None) -> Answer:
+    """Rows in their format; no rows are the same bare 200 in each, even in one that is unknown."""
+    first = next(chunks, None)
+    bindaas = is_bindaas(asked.dialect)
+    if first is None:
+        is_array = bindaas and asked.format == "json"
+        return text_answer("[]", content_type=CONTENT_TYPES["json"]) if is_array else Answer()
+    if not _offers(asked.format, columns):
+        message = "the requested format is not supported"
+        return json_answer({"errorMessage": message}, 500) if bindaas else broken("")
+    body: Iterable[bytes] = chain([first], chunks)
+    if fault and fault.kind == "latin1":
+        body = in_latin1(body)
+    if asked.format == "csv-download":
+        return _download(columns, body)
+    return Answer(body, content_type=CONTENT_TYPES[asked.format])
+
+
+def _offers(form: str, columns: Columns) -> bool:
+    return form in CONTENT_TYPES and not (form == "csvquoted" and len(columns) == 1)
+
+
+def _download(columns: Columns, body: Iterable[bytes]) -> Answer:
+    kind = "application/force-download" if len(columns) == 1 else CONTENT_TYPES["csv"]
+    name = "attachment; filename=SeriesMetaData.csv"
+    return Answer(body, content_type=kind, headers=(("content-disposition", name),))

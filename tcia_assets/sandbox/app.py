@@ -1,0 +1,102 @@
+"""The ASGI application: the paths of all dialects.
+
+What belongs here: from a path to an endpoint, and from a request to who answers it. What does not:
+the answers (`answers.py`), their delivery (`delivery.py`), sockets (`server.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from tcia_assets.catalog import DIALECTS
+from tcia_assets.sandbox.access import Access
+from tcia_assets.sandbox.answers import Answers
+from tcia_assets.sandbox.asked import Asked
+from tcia_assets.sandbox.control import PREFIX, Control
+from tcia_assets.sandbox.delivery import response, whole
+from tcia_assets.sandbox.faults import Fault, Faults
+from tcia_assets.sandbox.questions import is_bindaas
+from tcia_assets.sandbox.refusals import Answer, broken, json_answer, text_answer
+from tcia_assets.sandbox.state import Archive
+from tcia_assets.sandbox.traffic import Traffic
+from tcia_assets.spec import Dialect, Endpoint
+
+TOKEN_PATH = "/nbia-api/oauth/token"  # noqa: S105 - a path
+_UP_PATH = "/nbia-api/services/up"
+_TOKEN = "token"  # noqa: S105 - how faults and counts call the token endpoint
+
+ROUTES: dict[str, tuple[Dialect, Endpoint]] = {
+    f"{urlsplit(dialect.base_url).path}/{endpoint.path}": (dialect, endpoint)
+    for dialect in DIALECTS
+    for endpoint in dialect.endpoints
+}
+_BINDAAS = tuple(f"{urlsplit(d.base_url).path}/" for d in DIALECTS if is_bindaas(d))
+
+
+class App:
+    """Serves an archive."""
+
+    def __init__(self, archive: Archive, access: Access, faults: Faults, traffic: Traffic) -> None:
+        self._access, self._faults, self._traffic = access, faults, traffic
+        self._answers = Answers(archive, access)
+        self._control = Control(archive, access, faults, traffic)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        path, body = request.scope["path"], await request.body()
+        if path.startswith(PREFIX):
+            answer = await run_in_threadpool(self._control, request.method, path, body)
+            await whole(answer)(scope, receive, send)
+        elif path == _UP_PATH:
+            await whole(text_answer("up"))(scope, receive, send)
+        elif path in ROUTES:
+            await self._endpoint(request, _first_of_each(request, body), send)
+        else:
+            await self._other(request, _first_of_each(request, body), send)
+
+    async def _endpoint(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
+        dialect, endpoint = ROUTES[request.scope["path"]]
+        with self._traffic.seen(dialect.name, endpoint.name, sent) as number:
+            asked = Asked(dialect, endpoint, sent, request.headers, number)
+            fault = self._faults.take(
+                dialect.name, endpoint.name, asked.values, has_rows=bool(endpoint.columns)
+            )
+            await self._deliver(request, send, fault, lambda: self._answer(request, asked, fault))
+
+    async def _other(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
+        name = _TOKEN if request.scope["path"] == TOKEN_PATH else ""
+        with self._traffic.seen("", name, sent):
+            fault = self._faults.take("", name, {}, has_rows=False) if name else None
+            await self._deliver(request, send, fault, lambda: self._elsewhere(request, sent))
+
+    async def _deliver(
+        self, request: Request, send: Send, fault: Fault | None, make: Callable[[], Answer]
+    ) -> None:
+        carrier = await response(request, make, fault, send)
+        await carrier(request.scope, request.receive, send)
+
+    def _answer(self, request: Request, asked: Asked, fault: Fault | None) -> Answer:
+        method = "GET" if request.method == "HEAD" else request.method
+        if method != asked.endpoint.method:
+            return broken("HTTP 405 Method Not Allowed")
+        return self._answers.answer(asked, fault)
+
+    def _elsewhere(self, request: Request, sent: Mapping[str, str]) -> Answer:
+        path = request.scope["path"]
+        if path == TOKEN_PATH and request.method == "POST":
+            return self._access.token(sent)
+        if path.startswith(_BINDAAS):
+            return json_answer({"errorMessage": "there is no such query"}, 404)
+        return broken("HTTP 404 Not Found")
+
+
+def _first_of_each(request: Request, body: bytes) -> dict[str, str]:
+    """The fields of the form, or the parameters of the query; the first of each name counts."""
+    sent = body if request.method == "POST" else request.scope["query_string"]
+    pairs = parse_qsl(sent.decode("latin-1"), keep_blank_values=True)
+    return dict(reversed(pairs))

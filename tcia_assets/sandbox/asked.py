@@ -1,0 +1,61 @@
+"""A request to an endpoint, and whether its parameters are ones that the dialect takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tcia_assets.sandbox.questions import is_bindaas, is_v4
+from tcia_assets.sandbox.refusals import Refusal, missing_parameter, unknown_parameter
+from tcia_assets.spec import Dialect, Endpoint
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to an endpoint. `number` counts all requests; orders depend on it."""
+
+    dialect: Dialect
+    endpoint: Endpoint
+    parameters: Mapping[str, str]
+    headers: Mapping[str, str]
+    number: int = 0
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """What was sent for each parameter of the endpoint, by our name of it."""
+        sent = self.parameters
+        return {p.name: sent[p.wire] for p in self.endpoint.parameters if p.wire in sent}
+
+    @property
+    def format(self) -> str:
+        """The format asked for, in lower case; what none stands for depends on the dialect."""
+        if not self.endpoint.formats:
+            return "json"
+        default = "csv" if is_bindaas(self.dialect) else "json"
+        return self.parameters.get("format", default).lower()
+
+    @property
+    def series(self) -> str:
+        return self.values.get("SeriesInstanceUID", "").rstrip(" ")
+
+    @property
+    def sop(self) -> str:
+        return self.values.get("SOPInstanceUID", "").rstrip(" ")
+
+    def check_parameters(self) -> None:
+        """Let the request pass: nbia-v4 takes no other parameter, all miss a required one.
+
+        Raises:
+            Refusal: with the sentence that the dialect has for it.
+        """
+        endpoint = self.endpoint
+        if is_v4(self.dialect):
+            taken = {p.wire for p in endpoint.parameters}
+            taken |= {"format"} if endpoint.formats else set()
+            for name in self.parameters:
+                if name not in taken:
+                    raise Refusal(unknown_parameter(endpoint, name, taken))
+        needed = {p.name for p in endpoint.parameters if p.required}
+        if not needed <= set(self.values) and endpoint.name != "getMD5HashForImage":
+            raise Refusal(missing_parameter(self.dialect, endpoint))

@@ -1,0 +1,92 @@
+"""The control paths, `/_sandbox/...`: another process drives the sandbox with JSON.
+
+GET  state      Series, Collections, shared lists, faults that are due
+GET  requests   what was asked so far
+POST hold, release, hide, show, withdraw, move, revise      {"uids": [...]} or {"collection": "...",
+                "count": n}; release takes "day", move "to", revise "image_count"
+POST share      {"name": "...", "uids": [...]}
+POST faults     a fault, or a list of them; POST faults/clear
+POST tokens/expire, requests/clear, reset
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tcia_assets import sql
+from tcia_assets.errors import UsageError
+from tcia_assets.sandbox.access import Access
+from tcia_assets.sandbox.faults import Fault, Faults
+from tcia_assets.sandbox.refusals import Answer, json_answer
+from tcia_assets.sandbox.state import Archive
+from tcia_assets.sandbox.traffic import Traffic
+
+PREFIX = "/_sandbox/"
+
+
+class Control:
+    """Answers the control paths."""
+
+    def __init__(self, archive: Archive, access: Access, faults: Faults, traffic: Traffic) -> None:
+        self._archive, self._faults = archive, faults
+        changes = ("hold", "release", "hide", "show", "withdraw", "move", "revise")
+        self._reads: dict[str, Callable[[], object]] = {
+            "state": self._state,
+            "requests": traffic.listed,
+        }
+        self._writes: dict[str, Callable[[Any], object]] = {
+            **{name: self._changing(name) for name in changes},
+            "share": lambda sent: archive.share(**sent),
+            "faults": self._add_faults,
+            "faults/clear": lambda _: faults.clear(),
+            "tokens/expire": lambda _: access.expire(),
+            "requests/clear": lambda _: traffic.clear(),
+            "reset": lambda _: self._reset(traffic),
+        }
+
+    def __call__(self, method: str, path: str, body: bytes) -> Answer:
+        name = path.removeprefix(PREFIX)
+        try:
+            if method == "GET" and name in self._reads:
+                return json_answer(self._reads[name]())
+            if method == "POST" and name in self._writes:
+                return json_answer(self._writes[name](json.loads(body or b"{}")))
+        except (UsageError, sql.SqlError, TypeError, ValueError) as error:
+            return json_answer({"error": f"{type(error).__name__}: {error}"}, 400)
+        names = [*self._reads, *self._writes]
+        return json_answer({"error": f"no such path; there are {', '.join(names)}"}, 404)
+
+    def _changing(self, name: str) -> Callable[[dict[str, Any]], object]:
+        change = getattr(self._archive, name)
+
+        def changed(sent: dict[str, Any]) -> object:
+            if "day" in sent:
+                sent["day"] = dt.date.fromisoformat(sent["day"])
+            return {"uids": change(**sent)}
+
+        return changed
+
+    def _add_faults(self, sent: dict[str, Any] | list[dict[str, Any]]) -> object:
+        self._faults.add(*map(Fault.of, sent if isinstance(sent, list) else [sent]))
+        return {"due": len(self._faults)}
+
+    def _reset(self, traffic: Traffic) -> None:
+        self._archive.reset()
+        self._faults.clear()
+        traffic.clear()
+
+    def _state(self) -> object:
+        collections = self._archive.rows(
+            "SELECT Collection AS name, count(*) FILTER (fate = 'visible') AS visible, "
+            "count(*) FILTER (fate = 'hidden') AS hidden "
+            "FROM archive.everything GROUP BY ALL ORDER BY ALL"
+        )
+        return {
+            "source": self._archive.source,
+            "collections": collections,
+            "shared_lists": {name: len(uids) for name, uids in self._archive.lists.items()},
+            "faults": list(self._faults.listed()),
+        }

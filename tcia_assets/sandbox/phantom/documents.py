@@ -1,0 +1,73 @@
+"""SR and REG: the least that their classes ask for.
+
+What belongs here: objects without pixels that are easily made valid. What does not: documents whose
+content would have to mean something (KO, PR and the like are Secondary Captures).
+"""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from tcia_assets.sandbox.phantom.header import (
+    CREATED,
+    SYNTHETIC,
+    Recipe,
+    Submission,
+    add,
+    code,
+    dataset,
+    frame_of_reference,
+    no_difference,
+    require_series_number,
+)
+
+_UNITY = ["1", "0", "0", "0", "0", "1", "0", "0", "0", "0", "1", "0", "0", "0", "0", "1"]
+
+
+def sr(header: Dataset, _submission: Submission) -> Recipe:
+    require_series_number(header)
+    comment = dataset(
+        RelationshipType="CONTAINS",
+        ValueType="TEXT",
+        ConceptNameCodeSequence=code("121106", "DCM", "Comment"),
+        TextValue=SYNTHETIC,
+    )
+    add(
+        header,
+        ReferencedPerformedProcedureStepSequence=[],
+        ContentDate=CREATED,
+        ContentTime=header.InstanceCreationTime,
+        CompletionFlag="COMPLETE",
+        VerificationFlag="UNVERIFIED",
+        PerformedProcedureCodeSequence=[],
+        ValueType="CONTAINER",
+        ContinuityOfContent="SEPARATE",
+        ConceptNameCodeSequence=code("18748-4", "LN", "Diagnostic imaging report"),
+        ContentSequence=[comment],
+    )
+    return Recipe(header, no_difference)
+
+
+def reg(header: Dataset, submission: Submission) -> Recipe:
+    """A registration that moves nothing: all Series of a Study have one frame of reference."""
+    require_series_number(header)
+    frame_uid = frame_of_reference(submission.series)
+    matrix = dataset(
+        FrameOfReferenceTransformationMatrix=_UNITY,
+        FrameOfReferenceTransformationMatrixType="RIGID",
+    )
+    registration = dataset(RegistrationTypeCodeSequence=[], MatrixSequence=[matrix])
+    add(
+        header,
+        ContentDate=CREATED,
+        ContentTime=header.InstanceCreationTime,
+        ContentLabel="PHANTOM",
+        ContentDescription=SYNTHETIC,
+        ContentCreatorName="",
+        FrameOfReferenceUID=frame_uid,
+        PositionReferenceIndicator="",
+        RegistrationSequence=[
+            dataset(FrameOfReferenceUID=frame_uid, MatrixRegistrationSequence=[registration])
+        ],
+    )
+    return Recipe(header, no_difference)

@@ -1,0 +1,144 @@
+"""What all objects have in common: Patient, Study, Series, equipment, and that they are synthetic.
+
+What belongs here: modules that do not depend on the modality, and our UIDs. What does not: pixels.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from tcia_assets.sandbox.phantom import values
+
+Row = Mapping[str, object]
+
+SYNTHETIC = "Synthetic phantom by tcia_assets sandbox; not a patient image"  # fits an LO
+CREATED = "20240101"  # the day of all that we, not the archive, put a date on
+
+_NAMESPACE = uuid.UUID("d8eff200-f576-5a4f-a9d5-fd62ed62d2de")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A Series as it was submitted for the first or another time."""
+
+    series: Row
+    source: Row | None  # the image Series that it refers to
+    revision: int
+
+    @property
+    def patient(self) -> str:
+        return str(self.series.get("PatientID"))
+
+    @property
+    def seed(self) -> str:
+        return f"{self.series.get('SeriesInstanceUID')} {self.revision}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the objects of a Series are made."""
+
+    header: Dataset
+    instance: Callable[[int], Dataset]  # what the object of that index has of its own
+
+
+def no_difference(_index: int) -> Dataset:
+    """For a Series whose objects differ in nothing but their UID and number."""
+    return Dataset()
+
+
+def made_uid(*names: object) -> str:
+    """A valid UID that follows from the names alone (PS3.5 B.2)."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, ' '.join(map(str, names))).int}"
+
+
+def sop_instance_uids(series_uid: str, count: int) -> list[str]:
+    """The SOPInstanceUIDs of a Series' objects, in the order of their InstanceNumber."""
+    return [made_uid(series_uid, index) for index in range(count)]
+
+
+def frame_of_reference(row: Row) -> str:
+    """One for all Series of a Study: they show the same anatomy at the same place."""
+    study = row.get("StudyInstanceUID") or row.get("SeriesInstanceUID")
+    return made_uid("frame of reference", study)
+
+
+def dataset(**attributes: object) -> Dataset:
+    """A Dataset of these attributes, by keyword."""
+    made = Dataset()
+    add(made, **attributes)
+    return made
+
+
+def add(target: Dataset, **attributes: object) -> None:
+    for keyword, value in attributes.items():
+        setattr(target, keyword, value)
+
+
+def code(value: str, scheme: str, meaning: str) -> list[Dataset]:
+    """A code sequence of one item."""
+    return [dataset(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)]
+
+
+def common(row: Row, sop_class: str, revision: int) -> Dataset:
+    """The modules that every object has; unknown values are empty or left out, as DICOM allows.
+
+    A re-submission changes at least the time of creation, also where there are no pixels.
+    """
+    header = dataset(
+        SpecificCharacterSet="ISO_IR 192",
+        SOPClassUID=sop_class,
+        InstanceCreationDate=CREATED,
+        InstanceCreationTime=values.clock(revision),
+        SyntheticData="YES",
+        InstitutionName="tcia_assets sandbox",
+        DeviceSerialNumber="SANDBOX",
+        StudyTime="",
+        AccessionNumber="",
+        ReferringPhysicianName="",
+        PatientBirthDate="",
+        StudyID="",
+        Modality=values.code_string(row.get("Modality")) or "OT",
+        StudyDate=values.day(row.get("StudyDate")) or "",
+        PatientName=values.person_name(row.get("PatientName")) or "",
+        PatientID=values.text(row.get("PatientID"), 64) or "",
+        PatientSex=values.sex(row.get("PatientSex")) or "",
+        Manufacturer=values.text(row.get("Manufacturer"), 64) or "",
+        SeriesNumber=values.whole(row.get("SeriesNumber")),
+    )
+    add(header, **{keyword: value for keyword, value in _optional(row).items() if value})
+    _add_collection(header, row)
+    return header
+
+
+def require_series_number(header: Dataset) -> None:
+    """A SeriesNumber, also where none is known: some classes demand one."""
+    if header.SeriesNumber is None:
+        header.SeriesNumber = 1
+
+
+def _optional(row: Row) -> dict[str, str | None]:
+    texts = (
+        "SeriesDescription",
+        "StudyDescription",
+        "ManufacturerModelName",
+        "SoftwareVersions",
+        "ProtocolName",
+    )
+    return {keyword: values.text(row.get(keyword), 64) for keyword in texts} | {
+        "StudyInstanceUID": values.uid(row.get("StudyInstanceUID")),
+        "SeriesInstanceUID": values.uid(row.get("SeriesInstanceUID")),
+        "SeriesDate": values.day(row.get("SeriesDate")),
+        "PatientAge": values.age(row.get("PatientAge")),
+        "BodyPartExamined": values.code_string(row.get("BodyPartExamined")),
+    }
+
+
+def _add_collection(header: Dataset, row: Row) -> None:
+    """The Collection where TCIA's own objects have it: CTP's private element (0013,xx10)."""
+    if name := values.text(row.get("Collection"), 64):
+        header.private_block(0x0013, "CTP", create=True).add_new(0x10, "LO", name)

@@ -1,0 +1,82 @@
+"""How pixels are described: their format, and where they lie in the patient.
+
+What belongs here: the Image Pixel and Image Plane elements that several modalities need. What does
+not: what the pixels show.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom.anatomy import SIDE, Grid
+from tcia_assets.sandbox.phantom.header import SYNTHETIC, Row, add, dataset, frame_of_reference
+
+ORIENTATION = ("1", "0", "0", "0", "1", "0")  # axial, rows to the left, columns to the back
+
+_PIXEL_DATA = 0x7FE00010
+_BYTE = 8
+
+
+def grid_of(row: Row) -> Grid:
+    """The grid of a Series."""
+    return Grid.of(str(row.get("SeriesInstanceUID")), values.count(row.get("ImageCount")))
+
+
+def add_pixel_format(header: Dataset, bits: int) -> None:
+    """Square grey images of `bits` in one or two bytes; of one bit, packed."""
+    allocated = 1 if bits == 1 else _BYTE if bits <= _BYTE else 2 * _BYTE
+    add(
+        header,
+        SamplesPerPixel=1,
+        PhotometricInterpretation="MONOCHROME2",
+        Rows=SIDE,
+        Columns=SIDE,
+        BitsAllocated=allocated,
+        BitsStored=bits,
+        HighBit=bits - 1,
+        PixelRepresentation=0,
+    )
+    if bits > 1:
+        header.ImageComments = SYNTHETIC
+
+
+def add_pixels(own: Dataset, image: NDArray[np.int32], bits: int) -> None:
+    """The pixels, cut to what `bits` can hold."""
+    wide = bits > _BYTE
+    cut = np.clip(image, 0, 2**bits - 1).astype("<u2" if wide else "u1")
+    own.add_new(_PIXEL_DATA, "OW" if wide else "OB", cut.tobytes())
+
+
+def add_bits(own: Dataset, masks: list[NDArray[np.bool_]]) -> None:
+    """The masks as frames of one bit a pixel."""
+    bits = np.concatenate([mask.ravel() for mask in masks])
+    own.add_new(_PIXEL_DATA, "OB", np.packbits(bits, bitorder="little").tobytes())
+
+
+def add_plane(header: Dataset, row: Row, grid: Grid) -> None:
+    """The geometry that all slices share."""
+    add(
+        header,
+        FrameOfReferenceUID=frame_of_reference(row),
+        PositionReferenceIndicator="",
+        PixelSpacing=spacing(grid),
+        SliceThickness=values.millimetres(grid.slice_um),
+        ImageOrientationPatient=list(ORIENTATION),
+    )
+
+
+def spacing(grid: Grid) -> list[str]:
+    return [values.millimetres(grid.pixel_um)] * 2
+
+
+def position(grid: Grid, index: int) -> list[str]:
+    return [values.millimetres(um) for um in grid.position_um(index)]
+
+
+def plane(grid: Grid, index: int) -> Dataset:
+    """The geometry that a slice has of its own."""
+    place = position(grid, index)
+    return dataset(ImagePositionPatient=place, SliceLocation=place[2])

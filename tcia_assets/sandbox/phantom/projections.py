@@ -1,0 +1,176 @@
+"""CR, DX, MG, XA, RF, US, NM and whatever else is an image: one picture of the body an object.
+
+What belongs here: pictures without a place in the patient's coordinates. What does not: volumes.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from tcia_assets.sandbox.phantom.anatomy import Noise, anatomy, projected
+from tcia_assets.sandbox.phantom.header import (
+    Recipe,
+    Row,
+    Submission,
+    add,
+    code,
+    dataset,
+)
+from tcia_assets.sandbox.phantom.pixels import add_pixel_format, add_pixels, grid_of, spacing
+
+# relative to what they lie in: the lungs take away from the body
+DENSITY = {"body": 8, "lung": -6, "heart": 2, "liver": 1, "spine": 9, "lesion": 9}
+_BITS, _US_BITS, _NM_BITS = 12, 8, 16  # the IODs of US and NM allow no other
+_SIDE_WORD = re.compile(r"(?:^|[^A-Z])(?:(L|LEFT)|(R|RIGHT))(?=[^A-Z]|CC|MLO|$)")
+_VIEW_WORD = re.compile(r"(?:^|[^A-Z])[LR]?(CC|MLO)(?![A-Z])")
+_VIEWS = {
+    "CC": ("399162004", "SCT", "cranio-caudal"),
+    "MLO": ("399368009", "SCT", "medio-lateral oblique"),
+}
+
+
+def cr(header: Dataset, submission: Submission) -> Recipe:
+    add(header, ViewPosition="AP", KVP="", PlateID="", ImageType=["ORIGINAL", "PRIMARY"])
+    if "BodyPartExamined" not in header:
+        header.BodyPartExamined = ""
+    return _pictures(header, submission)
+
+
+def dx(header: Dataset, submission: Submission) -> Recipe:
+    _add_digital_xray(header, submission.series)
+    add(
+        header,
+        ImageLaterality="U",
+        AnatomicRegionSequence=code("51185008", "SCT", "Chest"),
+        ViewPosition="AP",
+        ViewCodeSequence=code("399348003", "SCT", "antero-posterior"),
+        PositionerType="",
+    )
+    header.ViewCodeSequence[0].ViewModifierCodeSequence = []
+    return _pictures(header, submission)
+
+
+def mg(header: Dataset, submission: Submission) -> Recipe:
+    _add_digital_xray(header, submission.series)
+    laterality, view = breast_view(submission.series.get("SeriesDescription"))
+    add(
+        header,
+        # of type 1: where no side is named, any other value would claim one
+        ImageLaterality=laterality or "U",
+        ViewPosition=view or "",
+        PositionerType="MAMMOGRAPHIC",
+        OrganExposed="BREAST",
+        BreastImplantPresent="NO",
+        AnatomicRegionSequence=code("76752008", "SCT", "Breast"),
+    )
+    if view:
+        header.ViewCodeSequence = code(*_VIEWS[view])
+        header.ViewCodeSequence[0].ViewModifierCodeSequence = []
+    return _pictures(header, submission)
+
+
+def breast_view(description: object) -> tuple[str | None, str | None]:
+    """The ImageLaterality and the ViewPosition that a description names.
+
+    >>> breast_view("ROUTINE3D_VOL_RMLO"), breast_view("Left breast, CC"), breast_view("Phantom")
+    (('R', 'MLO'), ('L', 'CC'), (None, None))
+    """
+    words = str(description or "").upper()
+    side, view = _SIDE_WORD.search(words), _VIEW_WORD.search(words)
+    laterality = ("L" if side.group(1) else "R") if side else None
+    return laterality, view.group(1) if view else None
+
+
+def xa(header: Dataset, submission: Submission) -> Recipe:
+    add(header, PositionerPrimaryAngle="", PositionerSecondaryAngle="")
+    return rf(header, submission)
+
+
+def rf(header: Dataset, submission: Submission) -> Recipe:
+    add(
+        header,
+        ImageType=["ORIGINAL", "PRIMARY", "SINGLE PLANE"],
+        PixelIntensityRelationship="LIN",
+        RadiationSetting="SC",
+        KVP="80",
+        XRayTubeCurrent="",
+        ExposureTime="",
+        LossyImageCompression="00",
+    )
+    return _pictures(header, submission)
+
+
+def us(header: Dataset, submission: Submission) -> Recipe:
+    add(header, ImageType=["ORIGINAL", "PRIMARY"], LossyImageCompression="00")
+    return _pictures(header, submission, _US_BITS)
+
+
+def nm(header: Dataset, submission: Submission) -> Recipe:
+    add(
+        header,
+        ImageType=["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"],
+        PatientOrientationCodeSequence=[],
+        PatientGantryRelationshipCodeSequence=[],
+        PixelSpacing=spacing(grid_of(submission.series)),
+        NumberOfFrames=1,
+        FrameIncrementPointer=[0x00540010, 0x00540020],
+        EnergyWindowVector=1,
+        NumberOfEnergyWindows=1,
+        EnergyWindowInformationSequence=[dataset(EnergyWindowName="SANDBOX")],
+        DetectorVector=1,
+        NumberOfDetectors=1,
+        DetectorInformationSequence=[
+            dataset(CollimatorType="PARA", ImageOrientationPatient="", ImagePositionPatient="")
+        ],
+        RadiopharmaceuticalInformationSequence=[],
+        CountsAccumulated=1_000_000,
+        ActualFrameDuration=120_000,
+    )
+    return _pictures(header, submission, _NM_BITS)
+
+
+def secondary_capture(header: Dataset, submission: Submission) -> Recipe:
+    """A picture for each modality that we have no better class for, document or image."""
+    add(header, ConversionType="SYN", ImageType=["DERIVED", "SECONDARY"])
+    return _pictures(header, submission)
+
+
+def _add_digital_xray(header: Dataset, series: Row) -> None:
+    add(
+        header,
+        ImageType=["ORIGINAL", "PRIMARY", ""],
+        PresentationIntentType="FOR PRESENTATION",
+        PixelIntensityRelationship="LIN",
+        PixelIntensityRelationshipSign=1,
+        RescaleIntercept="0",
+        RescaleSlope="1",
+        RescaleType="US",
+        PresentationLUTShape="IDENTITY",
+        LossyImageCompression="00",
+        BurnedInAnnotation="NO",
+        DetectorType="DIRECT",
+        ImagerPixelSpacing=spacing(grid_of(series)),
+        AcquisitionContextSequence=[],
+        WindowCenter="1024",
+        WindowWidth="2048",
+    )
+
+
+def _pictures(header: Dataset, submission: Submission, bits: int = _BITS) -> Recipe:
+    add_pixel_format(header, bits)
+    header.PatientOrientation = ["L", "F"]
+    noise = Noise(submission.seed)
+    ellipsoids = anatomy(submission.patient, submission.revision)
+    # + 64 keeps the grain above 0 where there is no body
+    shadow = projected(ellipsoids, DENSITY, grid_of(submission.series)).astype(np.int32) + 64
+
+    def instance(index: int) -> Dataset:
+        own = Dataset()
+        image = shadow + (noise.at(index) >> 1)
+        add_pixels(own, image >> max(_BITS - bits, 0), bits)
+        return own
+
+    return Recipe(header, instance)

@@ -1,0 +1,165 @@
+"""SEG: the body and the lesion as binary masks on the middle slices of a source.
+
+What belongs here: the Segmentation IOD. What does not: what is segmented (`ground.PARTS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom.anatomy import Grid, Mask, Sections
+from tcia_assets.sandbox.phantom.ground import PARTS, Ground, Part
+from tcia_assets.sandbox.phantom.header import (
+    CREATED,
+    SYNTHETIC,
+    Recipe,
+    Row,
+    Submission,
+    add,
+    code,
+    dataset,
+    frame_of_reference,
+    made_uid,
+    no_difference,
+    require_series_number,
+)
+from tcia_assets.sandbox.phantom.pixels import (
+    ORIENTATION,
+    add_bits,
+    add_pixel_format,
+    position,
+    spacing,
+)
+
+SLICES = 8  # of two parts, so at most 16 frames
+_REFERENCED_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION = 0x0062000B, 0x0062000A
+_IMAGE_POSITION, _PLANE_POSITION = 0x00200032, 0x00209113
+
+
+@dataclass(frozen=True)
+class _Frame:
+    part: Part
+    slice: int
+    mask: Mask
+
+
+def seg(header: Dataset, submission: Submission) -> Recipe:
+    ground = Ground(submission)
+    frames = list(_frames(ground))
+    add_pixel_format(header, bits=1)
+    require_series_number(header)
+    _add_equipment(header)
+    _add_segments(header)
+    _add_dimensions(header)
+    add(
+        header,
+        ImageType=["DERIVED", "PRIMARY"],
+        ContentLabel="PHANTOM",
+        ContentDescription=SYNTHETIC,
+        ContentCreatorName="",
+        ContentDate=CREATED,
+        ContentTime=header.InstanceCreationTime,
+        LossyImageCompression="00",
+        SegmentationType="BINARY",
+        FrameOfReferenceUID=frame_of_reference(ground.row),
+        PositionReferenceIndicator="",
+        NumberOfFrames=len(frames),
+        SharedFunctionalGroupsSequence=[_shared_groups(ground.grid)],
+        PerFrameFunctionalGroupsSequence=[_frame_groups(ground, frame) for frame in frames],
+    )
+    if ground.source is not None:
+        header.ReferencedSeriesSequence = [_referenced_series(ground.source, ground, frames)]
+    add_bits(header, [frame.mask for frame in frames])
+    return Recipe(header, no_difference)
+
+
+def _frames(ground: Ground) -> Iterator[_Frame]:
+    """The masks of each part on the middle slices; where a slice has nothing of it, no frame."""
+    sections = Sections(ground.ellipsoids, ground.grid)
+    for part in PARTS:
+        for index in ground.grid.middle(SLICES):
+            if (mask := sections.mask(part.tissue, index)).any():
+                yield _Frame(part, index, mask)
+
+
+def _add_equipment(header: Dataset) -> None:
+    # of type 1 in the enhanced IODs
+    for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"):
+        if not header.get(keyword):
+            setattr(header, keyword, "tcia_assets sandbox")
+
+
+def _add_segments(header: Dataset) -> None:
+    header.SegmentSequence = [
+        dataset(
+            SegmentNumber=part.number,
+            SegmentLabel=part.label,
+            SegmentAlgorithmType="AUTOMATIC",
+            SegmentAlgorithmName="tcia_assets sandbox",
+            SegmentedPropertyCategoryCodeSequence=code(*part.category),
+            SegmentedPropertyTypeCodeSequence=code(*part.type),
+        )
+        for part in PARTS
+    ]
+
+
+def _add_dimensions(header: Dataset) -> None:
+    organization = made_uid("dimensions of segmentations")
+    header.DimensionOrganizationSequence = [dataset(DimensionOrganizationUID=organization)]
+    header.DimensionIndexSequence = [
+        dataset(
+            DimensionOrganizationUID=organization,
+            DimensionIndexPointer=pointer,
+            FunctionalGroupPointer=group,
+        )
+        for pointer, group in (
+            (_REFERENCED_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION),
+            (_IMAGE_POSITION, _PLANE_POSITION),
+        )
+    ]
+
+
+def _shared_groups(grid: Grid) -> Dataset:
+    step = values.millimetres(grid.slice_um)
+    measures = dataset(
+        PixelSpacing=spacing(grid),
+        SliceThickness=step,
+        SpacingBetweenSlices=step,
+    )
+    orientation = dataset(ImageOrientationPatient=list(ORIENTATION))
+    return dataset(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[orientation])
+
+
+def _frame_groups(ground: Ground, frame: _Frame) -> Dataset:
+    place = frame.slice - ground.grid.middle(SLICES).start + 1
+    groups = dataset(
+        FrameContentSequence=[dataset(DimensionIndexValues=[frame.part.number, place])],
+        PlanePositionSequence=[dataset(ImagePositionPatient=position(ground.grid, frame.slice))],
+        SegmentIdentificationSequence=[dataset(ReferencedSegmentNumber=frame.part.number)],
+    )
+    if images := ground.reference(frame.slice):
+        groups.DerivationImageSequence = [_derivation(images)]
+    return groups
+
+
+def _derivation(images: list[Dataset]) -> Dataset:
+    for image in images:
+        image.SpatialLocationsPreserved = "YES"
+        image.PurposeOfReferenceCodeSequence = code(
+            "121322", "DCM", "Source image for image processing operation"
+        )
+    return dataset(
+        DerivationCodeSequence=code("113076", "DCM", "Segmentation"), SourceImageSequence=images
+    )
+
+
+def _referenced_series(source: Row, ground: Ground, frames: list[_Frame]) -> Dataset:
+    used = sorted({frame.slice for frame in frames})
+    return dataset(
+        SeriesInstanceUID=source["SeriesInstanceUID"],
+        ReferencedInstanceSequence=[image for index in used for image in ground.reference(index)],
+    )

@@ -1,0 +1,196 @@
+"""CT, MR and PT: axial slices through a patient's anatomy.
+
+What belongs here: how each modality shows a tissue, and the elements that its slices need. What
+does not: the anatomy itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom.anatomy import Dice, Noise, Sections, anatomy
+from tcia_assets.sandbox.phantom.header import (
+    Recipe,
+    Row,
+    Submission,
+    add,
+    code,
+    dataset,
+)
+from tcia_assets.sandbox.phantom.pixels import (
+    add_pixel_format,
+    add_pixels,
+    add_plane,
+    grid_of,
+    plane,
+)
+
+_LARGEST_US = 65535
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tissues look like, in the units that rescaling gives."""
+
+    levels: Mapping[str, int]
+    noise: int  # largest deviation
+    slope: int
+    intercept: int
+    bits: int
+
+
+# Hounsfield units
+CT = Look(
+    {"air": -1000, "body": 40, "lung": -850, "heart": 130, "liver": 95, "spine": 450, "lesion": 60},
+    noise=15,
+    slope=1,
+    intercept=-1024,
+    bits=12,
+)
+# no unit
+MR = Look(
+    {"air": 8, "body": 320, "lung": 45, "heart": 520, "liver": 430, "spine": 700, "lesion": 900},
+    noise=20,
+    slope=1,
+    intercept=0,
+    bits=12,
+)
+# Bq/ml: with the dose and weights below, about 1 in the body and 8 in the lesion by SUV
+PT = Look(
+    {
+        "air": 100,
+        "body": 3200,
+        "lung": 1400,
+        "heart": 8600,
+        "liver": 6800,
+        "spine": 4000,
+        "lesion": 28000,
+    },
+    noise=260,
+    slope=2,
+    intercept=0,
+    bits=16,
+)
+
+
+def ct(header: Dataset, submission: Submission) -> Recipe:
+    add(
+        header,
+        ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+        PatientPosition="HFS",
+        KVP="120",
+        AcquisitionNumber=1,
+        RescaleType="HU",
+        WindowCenter="40",
+        WindowWidth="400",
+    )
+    _add_rescale(header, CT)
+    return _slices(header, submission, CT)
+
+
+def mr(header: Dataset, submission: Submission) -> Recipe:
+    add(
+        header,
+        ImageType=["ORIGINAL", "PRIMARY", "OTHER"],
+        PatientPosition="HFS",
+        ScanningSequence="SE",
+        SequenceVariant="NONE",
+        ScanOptions="",
+        MRAcquisitionType="2D",
+        RepetitionTime="500",
+        EchoTime="15",
+        EchoTrainLength=1,
+        MagneticFieldStrength="1.5",
+        WindowCenter="450",
+        WindowWidth="900",
+    )
+    return _slices(header, submission, MR)
+
+
+def pt(header: Dataset, submission: Submission) -> Recipe:
+    add(
+        header,
+        ImageType=["ORIGINAL", "PRIMARY"],
+        SeriesType=["WHOLE BODY", "IMAGE"],
+        Units="BQML",
+        CountsSource="EMISSION",
+        CorrectedImage=["DECY", "ATTN", "SCAT"],
+        DecayCorrection="START",
+        CollimatorType="NONE",
+        # the PET IOD's way to say HFS
+        PatientOrientationCodeSequence=code("102538003", "SCT", "recumbent"),
+        PatientGantryRelationshipCodeSequence=code("102540008", "SCT", "headfirst"),
+        NumberOfSlices=min(values.count(submission.series.get("ImageCount")), _LARGEST_US),
+        FrameReferenceTime="0",
+        ActualFrameDuration=120_000,
+        DecayFactor="1",
+        WindowCenter="7500",
+        WindowWidth="15000",
+    )
+    header.PatientOrientationCodeSequence[0].PatientOrientationModifierCodeSequence = code(
+        "40199007", "SCT", "supine"
+    )
+    _add_tracer(header, submission.series)
+    _add_rescale(header, PT)
+    slices = _slices(header, submission, PT)
+
+    def instance(index: int) -> Dataset:
+        own = slices.instance(index)
+        own.ImageIndex = min(index + 1, _LARGEST_US)
+        return own
+
+    return Recipe(header, instance)
+
+
+def _add_tracer(header: Dataset, series: Row) -> None:
+    """What SUV by body weight needs: weight, dose, half life, and the two times."""
+    dice = Dice(f"scan {series.get('SeriesInstanceUID')}")
+    weight = Dice(f"weight {series.get('PatientID')}").between(55, 95)
+    started = int(dice.between(10 * 3600, 17 * 3600))
+    injected = started - int(dice.between(3300, 4500))
+    day = values.day(series.get("SeriesDate")) or values.day(series.get("StudyDate"))
+    tracer = dataset(
+        Radiopharmaceutical="FDG",
+        RadiopharmaceuticalStartTime=values.clock(injected),
+        RadionuclideTotalDose="370000000",
+        RadionuclideHalfLife="6586.2",
+        RadionuclidePositronFraction="0.9673",
+        RadionuclideCodeSequence=code("77004003", "SCT", "^18^Fluorine"),
+        RadiopharmaceuticalCodeSequence=code("35321007", "SCT", "Fluorodeoxyglucose F^18^"),
+    )
+    if day:
+        # of type 1 for PET, so that the Study's day stands in for an unknown one
+        header.SeriesDate = day
+        tracer.RadiopharmaceuticalStartDateTime = day + values.clock(injected)
+    add(
+        header,
+        PatientWeight=f"{weight:.1f}",
+        SeriesTime=values.clock(started),
+        AcquisitionDate=day or "",
+        AcquisitionTime=values.clock(started),
+        RadiopharmaceuticalInformationSequence=[tracer],
+    )
+
+
+def _slices(header: Dataset, submission: Submission, look: Look) -> Recipe:
+    grid = grid_of(submission.series)
+    sections = Sections(anatomy(submission.patient, submission.revision), grid)
+    noise = Noise(submission.seed)
+    add_plane(header, submission.series, grid)
+    add_pixel_format(header, look.bits)
+
+    def instance(index: int) -> Dataset:
+        own = plane(grid, index)
+        image = sections.painted(look.levels, index) + (noise.at(index) * look.noise >> 7)
+        add_pixels(own, (image - look.intercept) // look.slope, look.bits)
+        return own
+
+    return Recipe(header, instance)
+
+
+def _add_rescale(header: Dataset, look: Look) -> None:
+    add(header, RescaleSlope=str(look.slope), RescaleIntercept=str(look.intercept))

@@ -1,0 +1,190 @@
+"""What a request asks, as SQL over the archive's current Series.
+
+What belongs here: which rows an endpoint answers with, and how each server compares: case, trailing
+blanks, dates (archive-api.md 5.6, 5.7, 7.2). What does not: which endpoints, parameters and columns
+there are (`catalog.py`), and how a row is written (`replies.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from tcia_assets import sql
+from tcia_assets.catalog import ARRIVING
+from tcia_assets.sandbox.since import by_database, by_java
+from tcia_assets.sandbox.state import Archive
+from tcia_assets.spec import Dialect, Endpoint
+
+NOTHING = "FALSE"
+
+# A reply is made from parts of so many Series at most, so that none needs much memory.
+_PART = 4096
+
+# What the archive knows of a Series and the catalogue does not say. NULL where not even here.
+_MADE = {
+    "Phantom": "'NO'",
+    "SpeciesCode": "'337915000'",
+    "SpeciesDescription": "'Homo sapiens'",
+    "Authorized": "1",
+    "ReleasedStatus": "if(DateReleased IS NULL, NULL, 'Yes')",
+    "TotalSizeInBytes": "FileSize",
+    "ObjectCount": "ImageCount",
+}
+_UIDS = {"SeriesInstanceUID", "StudyInstanceUID"}
+_EXACT_BEFORE_V4 = {"BodyPartExamined", "Manufacturer", "ManufacturerModelName"}
+_GRAINS = {"StudyInstanceUID": ("StudyInstanceUID",), "PatientID": ("Collection", "PatientID")}
+
+
+def is_bindaas(dialect: Dialect) -> bool:
+    return dialect.name.startswith("bindaas")
+
+
+def is_v4(dialect: Dialect) -> bool:
+    return dialect.name == "nbia-v4"
+
+
+@dataclass(frozen=True)
+class Question:
+    """The rows of an endpoint that satisfy all conditions, in an order that depends on `seed`."""
+
+    dialect: Dialect
+    endpoint: Endpoint
+    conditions: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def unfiltered(self) -> Question:
+        return replace(self, conditions=())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Our names of the endpoint's columns."""
+        return tuple(ARRIVING[wire].name for wire in self.endpoint.columns)
+
+    def statements(self, archive: Archive) -> Iterator[str]:
+        """SELECTs of `names`, one after the other; together they are all rows."""
+        if len(self.names) == 1 and self.endpoint.name.endswith("Values"):
+            yield self._values()
+        elif "SeriesInstanceUID" in self.names:
+            yield from self._series(archive)
+        else:
+            grain = "StudyInstanceUID" if "StudyInstanceUID" in self.names else "PatientID"
+            yield self._grouped(_GRAINS[grain], archive)
+
+    def _where(self, *more: str) -> str:
+        conditions = (*self.conditions, *more)
+        return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _values(self) -> str:
+        name = sql.identifier(self.names[0])
+        ascii_order = self.names[0] == "Collection"
+        # nbia-v4 upper-cases all values but the Collections'.
+        value = f"upper({name})" if is_v4(self.dialect) and not ascii_order else name
+        order = "value" if ascii_order else "upper(value) NULLS FIRST, value"
+        return (
+            f"SELECT value AS {name} FROM (SELECT DISTINCT {value} AS value "
+            f"FROM archive.series {self._where()}) ORDER BY {order}"
+        )
+
+    def _series(self, archive: Archive) -> Iterator[str]:
+        columns = ", ".join(f"{_source(archive, n)} AS {sql.identifier(n)}" for n in self.names)
+        for part in self._parts(archive):
+            where = self._where(f"place BETWEEN {part.start} AND {part.stop - 1}")
+            order = f"hash(place, {self.seed})"
+            yield f"SELECT {columns} FROM archive.series {where} ORDER BY {order}"
+
+    def _parts(self, archive: Archive) -> list[range]:
+        """Ranges of rows that hold all, in another order for each seed."""
+        span = archive.rows(
+            "SELECT count(*) AS n, min(place) AS low, max(place) + 1 AS high "
+            f"FROM archive.series {self._where()}"
+        )[0]
+        if span["n"] <= _PART:
+            return [range(span["low"], span["high"])] if span["n"] else []
+        starts = range(span["low"], span["high"], _PART)
+        parts = [range(start, min(start + _PART, span["high"])) for start in starts]
+        random.Random(self.seed).shuffle(parts)  # noqa: S311 - an order
+        return parts
+
+    def _grouped(self, keys: tuple[str, ...], archive: Archive) -> str:
+        # A Study in two Collections is one row, with either name: the server groups by Study.
+        quoted = [sql.identifier(key) for key in keys]
+        columns = ", ".join(
+            sql.identifier(name)
+            if name in keys
+            else f"{_one_of(archive, name)} AS {sql.identifier(name)}"
+            for name in self.names
+        )
+        return (
+            f"SELECT {columns} FROM archive.series {self._where()} "
+            f"GROUP BY {', '.join(quoted)} ORDER BY hash({', '.join(quoted)}, {self.seed})"
+        )
+
+
+def _source(archive: Archive, name: str) -> str:
+    return sql.identifier(name) if name in archive.columns else _MADE.get(name, "NULL")
+
+
+def _one_of(archive: Archive, name: str) -> str:
+    if name == "SeriesCount":
+        return "count(*)"
+    return f"min({sql.identifier(name)})" if name in archive.columns else _MADE.get(name, "NULL")
+
+
+def ask(
+    archive: Archive, dialect: Dialect, endpoint: Endpoint, values: Mapping[str, str], seed: int
+) -> Question:
+    """The question that these values put; they are keyed by our names of the parameters."""
+    conditions = tuple(
+        _since(dialect, endpoint, value)
+        if name == "since"
+        else _filter(archive, dialect, endpoint, name, value)
+        for name, value in values.items()
+    )
+    if endpoint.since and "since" not in values:
+        conditions += ("DateReleased > DATE '1900-01-01'",)
+    return Question(dialect, endpoint, conditions, seed)
+
+
+def _since(dialect: Dialect, endpoint: Endpoint, value: str) -> str:
+    parse = by_database if is_v4(dialect) or is_bindaas(dialect) else by_java
+    day = parse(value, endpoint.since)
+    if day is None:
+        return NOTHING
+    column = "MaxSubmissionTimestamp" if is_bindaas(dialect) else "DateReleased"
+    operator = ">" if endpoint.since_is_strict else ">="
+    return f"strftime({column}, '%Y-%m-%d') {operator} {sql.literal(day)}"
+
+
+def _filter(archive: Archive, dialect: Dialect, endpoint: Endpoint, name: str, value: str) -> str:
+    value = value.rstrip(" ")  # the database compares as if both sides were padded with blanks
+    if name == "list_name":
+        return _among(archive, archive.listed(value))
+    if name == "SeriesInstanceUID":
+        return _among(archive, (value,))
+    if name == "Collection":
+        return _one_in("Collection", archive.collections_called(value))
+    column, text = f"rtrim({sql.identifier(name)}, ' ')", sql.literal(value)
+    if name in _UIDS or (name in _EXACT_BEFORE_V4 and _is_old_series(dialect, endpoint)):
+        return f"{column} = {text}"
+    if name == "PatientID" and endpoint.name == "getPatient":
+        # nbia-v1 raises the value but not the column: lower-case letters can never match.
+        return f"{column} = {text if is_v4(dialect) else sql.literal(value.upper())}"
+    return f"upper({column}) = upper({text})"
+
+
+def _is_old_series(dialect: Dialect, endpoint: Endpoint) -> bool:
+    return endpoint.name == "getSeries" and not is_v4(dialect)
+
+
+def _among(archive: Archive, uids: Iterable[str]) -> str:
+    known = (archive.facts(uid) for uid in uids)
+    places = sorted({str(facts.place) for facts in known if facts})
+    return f"place IN ({', '.join(places)})" if places else NOTHING
+
+
+def _one_in(name: str, values: tuple[str, ...]) -> str:
+    texts = ", ".join(sql.literal(value) for value in values)
+    return f"{sql.identifier(name)} IN ({texts})" if values else NOTHING

@@ -1,0 +1,82 @@
+"""What an answer is, and the texts with which each dialect refuses (archive-api.md 5.5)."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tcia_assets.sandbox.questions import is_bindaas
+from tcia_assets.spec import Dialect, Endpoint
+
+_START = random.getrandbits(32)
+_SECOND_COMMA = {
+    "getImage",
+    "getImageWithMD5Hash",
+    "getSingleImage",
+    "getPatientByCollectionAndModality",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply: by default the bare 200 that means nothing, or no rows, or a failure."""
+
+    chunks: Iterable[bytes] = ()
+    status: int = 200
+    content_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    is_streamed: bool = False  # sent in chunks however small
+
+
+class Refusal(Exception):
+    """The request ends here, with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def text_answer(text: str, status: int = 200, content_type: str = "text/plain") -> Answer:
+    return Answer([text.encode()], status, content_type)
+
+
+def json_answer(value: object, status: int = 200) -> Answer:
+    return text_answer(json.dumps(value), status, "application/json")
+
+
+def broken(message: str = "null") -> Answer:
+    """The catch-all for whatever the server throws, the framework's own 404 and 405 included."""
+    sentence = "Server was not able to process your request"
+    return text_answer(f"{sentence}\n{message}" if message else sentence, 500)
+
+
+def unknown_parameter(endpoint: Endpoint, name: str, taken: Iterable[str]) -> Answer:
+    # the order is that of a Java set, which each start of the server changes
+    names = random.Random(_START).sample(sorted(taken), len(set(taken)))  # noqa: S311
+    where = "form" if endpoint.method == "POST" else "query"
+    sentence = f"Invalid {where} parameter: '{name}'. Allowed parameters are: [{', '.join(names)}]"
+    return text_answer(sentence, 400, "")
+
+
+def missing_parameter(dialect: Dialect, endpoint: Endpoint) -> Answer:
+    # nbia-v4 still says Date, though its parameter is fromDate
+    names = ["Date" if p.name == "since" else p.wire for p in endpoint.parameters if p.required]
+    listed, verb = " and ".join(names), "is" if len(names) == 1 else "are"
+    comma = "," if endpoint.name in _SECOND_COMMA else ""
+    sentence = f"A parameter, {listed}{comma} {verb} required for this API call."
+    if is_bindaas(dialect):
+        return json_answer({"errorMessage": sentence}, 500)
+    return text_answer(sentence, 400, "application/json")
+
+
+def not_public(dialect: Dialect, uid: str) -> Answer:
+    if dialect.name == "nbia-v1":
+        sentence = f"Image with given SeriesInstanceUID,{uid}, is not in public domain."
+    else:
+        sentence = (
+            "The user has not been granted the access to image with given "
+            f"SeriesInstanceUID,{uid}. Please contact System Admin to resolve this issue."
+        )
+    return text_answer(sentence, 400, "application/json")

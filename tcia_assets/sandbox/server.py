@@ -1,0 +1,234 @@
+"""Serves the sandbox archive on loopback: in a thread for tests, or until interrupted.
+
+What belongs here: sockets, uvicorn, and the one object that holds all of the sandbox.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from tcia_assets.catalog import DIALECTS, dialect
+from tcia_assets.errors import MissingExtra, UsageError
+
+try:
+    import uvicorn
+
+    from tcia_assets.sandbox import catalogue
+    from tcia_assets.sandbox.access import Access
+    from tcia_assets.sandbox.app import TOKEN_PATH, App
+    from tcia_assets.sandbox.faults import Faults
+    from tcia_assets.sandbox.state import Archive
+    from tcia_assets.sandbox.traffic import Traffic
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.startswith("tcia_assets"):
+        raise
+    # The core install has neither a server nor pydicom and numpy.
+    raise MissingExtra(error.name, "sandbox", "the sandbox") from None
+
+_STARTS_WITHIN = 30.0
+_WAITING = 512
+_WRITE_WHOLE_CATALOGUE = """
+import sys
+import pyarrow.parquet
+from tcia_assets.sandbox import catalogue
+pyarrow.parquet.write_table(catalogue.from_idc_index(), sys.argv[1])
+"""
+
+
+class Sandbox:
+    """A local archive; as a context manager it serves in a thread.
+
+    Args:
+        rows: the catalogue to serve, or its Parquet file; by default this repository's small one.
+        full: serve every Series that TCIA publishes instead; needs idc-index-data.
+        access: the account and the key that nbia-v2 and bindaas-v3 ask for.
+        port: 0 takes a free one.
+
+    Raises:
+        UsageError: the host is not a loopback address: what is served here is not real.
+        MissingExtra: idc-index-data is not installed.
+    """
+
+    def __init__(
+        self,
+        rows: pa.Table | Path | None = None,
+        *,
+        full: bool = False,
+        access: Access | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        _check_loopback(host)
+        self._socket = _bound(host, port)
+        self.host, self.port = self._socket.getsockname()[:2]
+        try:
+            self.archive = _archive(rows, full=full)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.access = access or Access()
+        self.faults, self.requests = Faults(), Traffic()
+        app = App(self.archive, self.access, self.faults, self.requests)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.url}{TOKEN_PATH}"
+
+    def base_url(self, dialect_name: str = "nbia-v4") -> str:
+        """The base URL of a dialect, as `TCIA_BASE_URL` takes it."""
+        return f"{self.url}{urlsplit(dialect(dialect_name).base_url).path}"
+
+    def reset(self) -> None:
+        """As it was at the start: catalogue, no faults, nothing counted."""
+        self.archive.reset()
+        self.faults.clear()
+        self.requests.clear()
+
+    def run(self) -> None:
+        """Serve until interrupted or terminated; to be called in the main thread."""
+        stop = threading.Event()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: stop.set())
+        with self:
+            stop.wait()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(
+            target=self._server.run,
+            kwargs={"sockets": [self._socket]},
+            name="tcia-sandbox",
+            daemon=True,
+        )
+        self._thread.start()
+        waited = threading.Event()
+        for _ in range(int(_STARTS_WITHIN / 0.01)):
+            if self._server.started or not self._thread.is_alive():
+                break
+            waited.wait(0.01)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._thread:
+            self._server.should_exit = True
+            self._server.force_exit = True
+            self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+        self.archive.close()
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8042,
+    *,
+    full: bool = False,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Serve until interrupted, and say where."""
+    sandbox = Sandbox(full=full, host=host, port=port)
+    for line in description(sandbox):
+        say(line)
+    sys.stdout.flush()
+    sandbox.run()
+
+
+def description(sandbox: Sandbox) -> list[str]:
+    """What a person needs to know to use it, one line each."""
+    access = sandbox.access
+    notes = {
+        "nbia-v2": f"token from {sandbox.token_url}, {access.username} / {access.password}",
+        "bindaas-v3": f"api_key {access.api_key}",
+    }
+    lines = [f"Sandbox archive of synthetic images at {sandbox.url}"]
+    for each in DIALECTS:
+        note = notes.get(each.name)
+        lines += [
+            f"  {each.name:<11} {sandbox.base_url(each.name)}{f'   ({note})' if note else ''}"
+        ]
+    return [
+        *lines,
+        f"  {'control':<11} {sandbox.url}/_sandbox/state",
+        "To ask it in place of the real archive:",
+        "export TCIA_DIALECT=nbia-v4",
+        f"export TCIA_BASE_URL={sandbox.base_url('nbia-v4')}",
+    ]
+
+
+def _archive(rows: pa.Table | Path | None, *, full: bool) -> Archive:
+    if full:
+        return _whole_archive()
+    return Archive(catalogue.load() if rows is None else rows)
+
+
+def _whole_archive() -> Archive:
+    """Read by another process: what that takes in memory, this one would never give back."""
+    if find_spec("idc_index_data") is None:
+        raise MissingExtra("idc_index_data", "full", "the whole catalogue")
+    with tempfile.TemporaryDirectory(prefix="tcia-sandbox-") as folder:
+        file = Path(folder) / "catalogue.parquet"
+        command = [sys.executable, "-c", _WRITE_WHOLE_CATALOGUE, str(file)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if made.returncode:
+            last = made.stderr.strip().splitlines()[-1:]
+            raise UsageError(f"the whole catalogue cannot be read: {' '.join(last)}")
+        return Archive(file)
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise UsageError(f"the sandbox serves on loopback only, not on {host!r}; use 127.0.0.1")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(_WAITING)  # at once: whoever has read the URL may already ask
+    except OSError as error:
+        bound.close()
+        raise UsageError(f"{host}:{port} cannot be used: {error.strerror}") from error
+    return bound

@@ -1,0 +1,151 @@
+"""The other side of most tests: one sandbox archive a process, fresh at the start of each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from tcia_assets.client import ArchiveClient, Pacing
+from tcia_assets.definitions import build_definitions
+from tcia_assets.defs.jobs import range_tags
+from tcia_assets.defs.resource import TciaResource
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.settings import Settings
+from tcia_assets.warehouse import Warehouse
+
+# Small and with a contour Series in each Study; the one that tests fetch images of.
+SMALL = "LCTSC"
+IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("TCIA_", "DAGSTER_HOME")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(served: Sandbox) -> Iterator[Sandbox]:
+    served.reset()
+    yield served
+    served.reset()
+
+
+def settings_for(sandbox: Sandbox, data_dir: Path, dialect: str = "nbia-v4") -> Settings:
+    secrets = {
+        "api_key": sandbox.access.api_key,
+        "username": sandbox.access.username,
+        "password": sandbox.access.password,
+    }
+    return Settings(
+        dialect=dialect, base_url=sandbox.base_url(dialect), data_dir=str(data_dir), **secrets
+    )
+
+
+@pytest.fixture
+def settings(sandbox: Sandbox, tmp_path: Path) -> Settings:
+    return settings_for(sandbox, tmp_path)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[ArchiveClient]:
+    with ArchiveClient(settings, pacing=IMPATIENT) as client:
+        yield client
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path)
+
+
+class Dagster:
+    """The plugin over the sandbox, on an instance of its own."""
+
+    def __init__(self, sandbox: Sandbox, data_dir: Path, instance: dg.DagsterInstance) -> None:
+        self.sandbox, self.instance, self.data_dir = sandbox, instance, data_dir
+        self.warehouse = Warehouse(data_dir)
+
+    def resource(self, **chosen: object) -> TciaResource:
+        dialect = str(chosen.pop("dialect", "nbia-v4"))
+        settings = settings_for(self.sandbox, self.data_dir, dialect)
+        fields: dict[str, object] = {
+            "dialect": dialect,
+            "base_url": settings.base_url,
+            "api_key": settings.api_key,
+            "username": settings.username,
+            "password": settings.password,
+            "data_dir": str(self.data_dir),
+            "first_wait_s": 0.001,
+            "read_timeout_s": 5.0,
+        }
+        return TciaResource(**(fields | chosen))
+
+    def definitions(self, **chosen: object) -> dg.Definitions:
+        return build_definitions(resource=self.resource(**chosen))
+
+    def collections(self, **chosen: object) -> list[str]:
+        """Materializes `collections`; the partitions that there are then."""
+        assert self.run("tcia_list_collections", **chosen).success
+        return list(self.instance.get_dynamic_partitions("tcia_collections"))
+
+    def run(
+        self,
+        job: str,
+        *keys: str,
+        ops: dict[str, object] | None = None,
+        raise_on_error: bool = True,
+        **chosen: object,
+    ) -> dg.ExecuteInProcessResult:
+        """Runs a job for a key, or for all from the first to the last of two."""
+        tags = range_tags(keys[0], keys[-1]) if keys else None
+        if ops is None and job in {"tcia_refresh", "tcia_update"}:
+            # One request a Series: few are enough where a test is not about them.
+            ops = {"tcia_metadata": {"config": {"max_size_requests": 20}}}
+        return (
+            self.definitions(**chosen)
+            .resolve_job_def(job)
+            .execute_in_process(
+                instance=self.instance,
+                tags=tags,
+                run_config={"ops": ops or {}},
+                raise_on_error=raise_on_error,
+            )
+        )
+
+    def listed(self) -> list[str]:
+        """The Collections that the archive lists."""
+        rows = self.sandbox.archive.rows("SELECT DISTINCT Collection AS c FROM archive.series")
+        return sorted(row["c"] for row in rows)
+
+    def uids(self, collection: str, modality: str) -> list[str]:
+        """The Series of a Collection with a Modality."""
+        rows = self.sandbox.archive.rows(
+            "SELECT SeriesInstanceUID AS uid FROM archive.series "
+            "WHERE Collection = ? AND Modality = ? ORDER BY uid",
+            [collection, modality],
+        )
+        return [row["uid"] for row in rows]
+
+    def events(self, table: str) -> list[dg.AssetMaterialization]:
+        """All materializations of a table, the oldest first."""
+        found = self.instance.fetch_materializations(dg.AssetKey(["tcia", table]), limit=1000)
+        events = [record.asset_materialization for record in reversed(found.records)]
+        return [event for event in events if event is not None]
+
+
+@pytest.fixture
+def dagster(sandbox: Sandbox, tmp_path: Path) -> Iterator[Dagster]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Dagster(sandbox, tmp_path, instance)

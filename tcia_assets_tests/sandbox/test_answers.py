@@ -1,0 +1,261 @@
+"""What the sandbox answers follows from the declarations, in each dialect."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pyarrow.compute as pc
+import pytest
+
+from tcia_assets.catalog import ARRIVING, DIALECTS, dialect
+from tcia_assets.sandbox import catalogue, phantom
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.spec import Endpoint
+
+from .conftest import BINDAAS, NBIA, Asker
+from .conftest import DIALECTS as NAMES
+
+ROWS = [
+    (spoken.name, endpoint.name)
+    for spoken in DIALECTS
+    for endpoint in spoken.endpoints
+    if endpoint.columns
+]
+CATALOGUE = catalogue.load()
+COLLECTION = "RIDER Lung CT"
+SERIES = CATALOGUE.filter(pc.equal(CATALOGUE["Collection"], COLLECTION)).to_pylist()
+ONE = next(row for row in SERIES if row["Modality"] == "CT")
+
+
+def values_for(endpoint: Endpoint) -> dict[str, str]:
+    """Something that every endpoint has rows for."""
+    known = {
+        "Collection": COLLECTION,
+        "SeriesInstanceUID": ONE["SeriesInstanceUID"],
+        "Modality": "CT",
+        "since": dt.date(1990, 1, 1).strftime(endpoint.since or "%Y"),
+        "list_name": "One Series per Collection",
+    }
+    return {p.name: known[p.name] for p in endpoint.parameters if p.required}
+
+
+@pytest.mark.parametrize(("name", "endpoint_name"), ROWS)
+def test_every_endpoint_answers_with_declared_columns_in_their_order(
+    ask: Asker, name: str, endpoint_name: str
+) -> None:
+    endpoint = dialect(name).endpoint(endpoint_name)
+    rows = ask.rows(name, endpoint_name, **values_for(endpoint))
+    assert rows
+    for row in rows:
+        places = [endpoint.columns.index(key) for key in row]
+        assert places == sorted(places)
+        assert None not in row.values()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_catalogue_arrives_whole(ask: Asker, name: str) -> None:
+    arrived = {row["SeriesInstanceUID"]: row for row in ask.rows(name, "getSeries")}
+    assert len(arrived) == CATALOGUE.num_rows
+    told = {wire: ARRIVING[wire].name for wire in dialect(name).endpoint("getSeries").columns}
+    known = {wire: column for wire, column in told.items() if column in CATALOGUE.column_names}
+    for expected in CATALOGUE.to_pylist():
+        row = arrived[expected["SeriesInstanceUID"]]
+        for wire, column in known.items():
+            value = expected[column]
+            if isinstance(value, dt.date):
+                assert wire in row  # how it is written is the next test's
+            else:
+                assert row.get(wire) == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_days_and_instants_are_written_as_declared(ask: Asker, name: str) -> None:
+    [row] = ask.rows(name, "getSeries", SeriesInstanceUID=ONE["SeriesInstanceUID"])
+    released, submitted = ONE["DateReleased"], ONE["MaxSubmissionTimestamp"]
+    if name == "nbia-v4":
+        assert row["DateReleased"] == released.strftime("%m-%d-%Y")
+        assert row["MaxSubmissionTimestamp"] == submitted.strftime("%m-%d-%Y")
+    elif name in NBIA:
+        assert row["DateReleased"] == f"{released:%Y-%m-%d} 00:00:00.0"
+        assert row["TimeStamp"] == f"{submitted:%Y-%m-%d %H:%M:%S}.0"
+    else:
+        dated = ask.rows(name, "getPatientStudy", StudyInstanceUID=ONE["StudyInstanceUID"])
+        assert dated[0]["StudyDate"] == ONE["StudyDate"].strftime(dialect(name).wire.day)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_size_is_a_number_but_in_bindaas_a_text_with_decimals(ask: Asker, name: str) -> None:
+    size, count = ONE["ImageCount"] * phantom.object_bytes("CT"), ONE["ImageCount"]
+    rows = ask.rows(name, "getSeriesSize", SeriesInstanceUID=ONE["SeriesInstanceUID"])
+    expected = f"{size}.000000" if name in BINDAAS else size
+    assert rows == [{"TotalSizeInBytes": expected, "ObjectCount": count}]
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("nbia-v4", b""),
+        ("nbia-v1", b"[{}]"),
+        ("nbia-v2", b"[{}]"),
+        ("bindaas-v4", b"[]"),
+        ("bindaas-v3", b"[]"),
+    ],
+)
+def test_the_size_of_an_unknown_or_hidden_series(
+    ask: Asker, sandbox: Sandbox, name: str, body: bytes
+) -> None:
+    sandbox.archive.hide([ONE["SeriesInstanceUID"]])
+    for uid in ("1.2.3", ONE["SeriesInstanceUID"]):
+        reply = ask(name, "getSeriesSize", {"SeriesInstanceUID": uid}, format="json")
+        assert (reply.status_code, reply.content) == (200, body)
+
+
+def test_the_csv_of_an_unknown_size_is_malformed_in_nbia_v1(ask: Asker) -> None:
+    reply = ask("nbia-v1", "getSeriesSize", {"SeriesInstanceUID": "1.2.3"}, format="csv")
+    assert reply.text == '"TotalSizeInBytes","ObjectCount"\n","",""\n'
+
+
+@pytest.mark.parametrize("name", NBIA)
+def test_no_rows_are_a_bare_200_in_every_format_even_in_none(ask: Asker, name: str) -> None:
+    for form in ("json", "csv", "xml", "html", "klingon", ""):
+        reply = ask(name, "getSeries", {"Collection": "Nowhere"}, format=form)
+        assert (reply.status_code, reply.content) == (200, b"")
+        assert "Content-Type" not in reply.headers
+
+
+@pytest.mark.parametrize("name", BINDAAS)
+def test_no_rows_are_an_empty_array_in_bindaas(ask: Asker, name: str) -> None:
+    assert ask(name, "getSeries", {"Collection": "Nowhere"}, format="json").json() == []
+
+
+@pytest.mark.parametrize("name", NBIA)
+def test_an_unknown_format_fails_where_there_are_rows(ask: Asker, name: str) -> None:
+    for form in ("klingon", ""):
+        reply = ask(name, "getSeries", {"Collection": COLLECTION}, format=form)
+        assert reply.status_code == 500
+        assert reply.text == "Server was not able to process your request"
+
+
+def test_a_format_has_no_case_and_the_default_depends_on_the_dialect(ask: Asker) -> None:
+    assert ask("nbia-v4", "getCollectionValues").text.startswith("[{")
+    assert ask("nbia-v1", "getCollectionValues", format="CSV").text.startswith("Collection\n")
+    assert ask("bindaas-v4", "getCollectionValues").text.startswith("Collection\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_content_types_have_no_charset(ask: Asker, name: str) -> None:
+    kinds = {
+        "json": "application/json",
+        "csv": "text/csv",
+        "xml": "application/xml",
+        "html": "text/html",
+    }
+    for form, kind in kinds.items():
+        reply = ask(name, "getCollectionValues", format=form)
+        assert reply.headers["Content-Type"] == kind
+        assert reply.headers["Content-Length"] == str(len(reply.content))
+
+
+def test_a_download_of_csv_is_an_attachment(ask: Asker) -> None:
+    many = ask("nbia-v4", "getPatient", format="CSV-DOWNLOAD")
+    assert many.headers["Content-Disposition"] == "attachment; filename=SeriesMetaData.csv"
+    single = ask("nbia-v4", "getCollectionValues", format="CSV-DOWNLOAD")
+    assert single.headers["Content-Type"] == "application/force-download"
+    assert ask("nbia-v4", "getPatient", format="CSVQUOTED").text.startswith('"PatientId"')
+    assert ask("nbia-v4", "getCollectionValues", format="CSVQUOTED").status_code == 500
+
+
+def test_values_are_sorted_with_null_first_and_in_capitals_only_in_v4(ask: Asker) -> None:
+    makers = {name: ask.rows(name, "getManufacturerValues") for name in ("nbia-v1", "nbia-v4")}
+    told = {name: [row.get("Manufacturer") for row in rows] for name, rows in makers.items()}
+    assert told["nbia-v4"][0] is told["nbia-v1"][0] is None
+    named = told["nbia-v4"][1:]
+    assert named == sorted({maker.upper() for maker in told["nbia-v1"][1:]})
+    assert [m.upper() for m in told["nbia-v1"][1:]] == sorted(
+        m.upper() for m in told["nbia-v1"][1:]
+    )
+    assert any(maker != maker.upper() for maker in told["nbia-v1"][1:])
+
+
+def test_collections_come_in_ascii_order_as_they_are_spelled(ask: Asker) -> None:
+    for name in NAMES:
+        told = [row["Collection"] for row in ask.rows(name, "getCollectionValues")]
+        assert told == sorted(set(CATALOGUE["Collection"].to_pylist()))
+
+
+def test_a_patient_in_two_collections_is_two_rows(ask: Asker, sandbox: Sandbox) -> None:
+    sandbox.archive.move([ONE["SeriesInstanceUID"]], to="Elsewhere")
+    rows = ask.rows("nbia-v1", "getPatient")
+    places = [row["Collection"] for row in rows if row["PatientId"] == ONE["PatientID"]]
+    assert sorted(places) == ["Elsewhere", COLLECTION]
+
+
+def test_a_study_in_two_collections_is_one_row_that_counts_both(
+    ask: Asker, sandbox: Sandbox
+) -> None:
+    study = ONE["StudyInstanceUID"]
+    [before] = ask.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study)
+    sandbox.archive.move([ONE["SeriesInstanceUID"]], to="Elsewhere")
+    [after] = ask.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study)
+    assert after["SeriesCount"] == before["SeriesCount"]
+    [there] = ask.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study, Collection="Elsewhere")
+    assert (there["Collection"], there["SeriesCount"]) == ("Elsewhere", 1)
+
+
+def test_patients_whose_species_nobody_recorded_are_said_to_be_human(ask: Asker) -> None:
+    row = ask.rows("nbia-v1", "getPatient", Collection=COLLECTION)[0]
+    facts = [row[key] for key in ("Phantom", "SpeciesCode", "SpeciesDescription")]
+    assert facts == ["NO", "337915000", "Homo sapiens"]
+
+
+def test_rows_come_in_another_order_each_time(ask: Asker) -> None:
+    orders = {
+        tuple(row["SeriesInstanceUID"] for row in ask.rows("nbia-v4", "getSeries"))
+        for _ in range(3)
+    }
+    assert len(orders) == 3
+    assert len({frozenset(order) for order in orders}) == 1
+
+
+def test_the_same_requests_after_a_reset_get_the_same_bytes(ask: Asker, sandbox: Sandbox) -> None:
+    first = ask("nbia-v4", "getSeries").content
+    sandbox.reset()
+    assert ask("nbia-v4", "getSeries").content == first
+
+
+def test_shared_lists_are_found_in_any_case_and_show_what_is_visible(
+    ask: Asker, sandbox: Sandbox
+) -> None:
+    uids = [row["SeriesInstanceUID"] for row in SERIES[:3]]
+    sandbox.archive.share("My List", uids)
+    for name in ("nbia-v1", "bindaas-v4"):
+        rows = ask.rows(name, "getContentsByName", list_name="MY LIST ")
+        assert {row["SeriesInstanceUID"] for row in rows} == set(uids)
+    assert "Date Released" in ask.rows("nbia-v1", "getContentsByName", list_name="my list")[0]
+    sandbox.archive.hide(uids[:1])
+    assert len(ask.rows("nbia-v1", "getContentsByName", list_name="my list")) == 2
+    assert ask("nbia-v1", "getContentsByName", {"list_name": "nobody's"}).content == b""
+
+
+def test_a_shared_list_is_json_whatever_format_is_asked_for(ask: Asker) -> None:
+    reply = ask("nbia-v1", "getContentsByName", name="Segmentations", format="csv")
+    assert json.loads(reply.content)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sop_instance_uids_are_told_of_hidden_series_too(
+    ask: Asker, sandbox: Sandbox, name: str
+) -> None:
+    uid = ONE["SeriesInstanceUID"]
+    sandbox.archive.hide([uid])
+    told = {
+        row["SOPInstanceUID"] for row in ask.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid)
+    }
+    assert told == set(phantom.sop_instance_uids(uid, ONE["ImageCount"]))
+    sandbox.archive.withdraw([uid])
+    assert ask.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid) == []
+
+
+def test_the_server_is_up(ask: Asker, sandbox: Sandbox) -> None:
+    assert ask.session.get(f"{sandbox.url}/nbia-api/services/up", timeout=5).text == "up"

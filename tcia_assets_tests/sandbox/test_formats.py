@@ -1,0 +1,215 @@
+"""The four formats, byte for byte; the renderings of one row are the reference's (5.4)."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcia_assets import sql
+from tcia_assets.catalog import dialect
+from tcia_assets.sandbox import replies
+from tcia_assets.sandbox.encoder import SeemsEncodedTwice, canonical, encoded
+from tcia_assets.sandbox.replies import Field
+
+from .conftest import DIALECTS, Asker
+
+COLLECTION = "RIDER Lung CT"
+
+
+def a_field(name: str, wire: str) -> Field:
+    for endpoint in dialect(name).endpoints:
+        for field in replies.fields(dialect(name), endpoint):
+            if field.wire == wire:
+                return field
+    raise AssertionError(wire)
+
+
+PATIENT, NUMBER, MAKER = (
+    a_field("nbia-v4", wire) for wire in ("PatientId", "SeriesNumber", "Manufacturer")
+)
+ROW = ((PATIENT, NUMBER, MAKER), [("A", 8, None)])
+
+
+def written(form: str, columns: Any, rows: Any) -> str:
+    return b"".join(replies.write(form, columns, rows)).decode()
+
+
+def test_the_reference_rendering_of_json() -> None:
+    assert written("json", *ROW) == '[{"PatientId":"A","SeriesNumber":8}]'
+
+
+def test_the_reference_rendering_of_csv() -> None:
+    assert written("csv", *ROW) == (
+        '"PatientId","SeriesNumber","Manufacturer"\n"A","8.000000",""\n'
+    )
+
+
+def test_the_reference_rendering_of_xml() -> None:
+    assert written("xml", *ROW) == (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?><Results><Row>'
+        "<PatientId type='java.lang.String'>A</PatientId>"
+        "<SeriesNumber type='java.math.BigDecimal'>8.000000</SeriesNumber></Row></Results>"
+    )
+
+
+def test_the_reference_rendering_of_html() -> None:
+    assert written("html", *ROW) == (
+        "<P ALIGN='center'><TABLE BORDER=1><TR><TH>PatientId</TH><TH>SeriesNumber</TH>"
+        "<TH>Manufacturer</TH></TR><TR><TD>A</TD><TD>8.000000</TD><TD>&nbsp;</TD></TR></TABLE></P>"
+    )
+
+
+def test_no_row_is_no_byte_in_any_format() -> None:
+    for form in replies.CONTENT_TYPES:
+        assert written(form, (PATIENT, NUMBER), []) == ""
+    assert list(replies.json_chunks([])) == []
+
+
+def test_a_list_of_one_column_is_csv_without_any_quoting() -> None:
+    values = [("CMS, Inc.",), (None,), ('"GE Healthcare"',)]
+    assert written("csv", (MAKER,), values) == 'Manufacturer\nCMS, Inc.\n\n"GE Healthcare"\n'
+
+
+def test_a_null_in_the_first_column_breaks_the_quoting_of_csv() -> None:
+    body = written("csv", (PATIENT, NUMBER, MAKER), [(None, None, 'say "A"')])
+    assert body.splitlines()[1] == '","","","say ""A"""'
+    assert len(next(csv.reader(body.splitlines()[1:]))) != 3
+
+
+def test_numbers_have_decimals_in_the_text_formats_of_v4_only() -> None:
+    for name, text in (("nbia-v4", "8.000000"), ("nbia-v1", "8"), ("bindaas-v4", "8.000000")):
+        field = a_field(name, "SeriesNumber")
+        assert (field.text(8), field.json(8)) == (text, "8")
+    assert a_field("nbia-v4", "ImageCount").text(8) == "8"
+
+
+def test_java_types_are_those_of_entities_or_of_native_sql() -> None:
+    types = {
+        wire: (a_field("nbia-v1", wire).java, a_field("nbia-v4", wire).java)
+        for wire in ("SeriesDate", "ImageCount", "FileSize", "Modality")
+    }
+    assert types == {
+        "SeriesDate": ("java.sql.Timestamp", "java.lang.String"),
+        "ImageCount": ("java.lang.Integer", "java.math.BigInteger"),
+        "FileSize": ("java.lang.Long", "java.math.BigDecimal"),
+        "Modality": ("java.lang.String", "java.lang.String"),
+    }
+
+
+# --- The encoder --------------------------------------------------------------------------------
+
+
+def test_latin_1_letters_become_entities_that_xml_does_not_know() -> None:
+    body = written("xml", (MAKER,), [("Café & Söhne/1",)])
+    assert "Caf&eacute; &amp; S&ouml;hne&#x2f;1" in body
+    with pytest.raises(ET.ParseError):
+        ET.fromstring(body)
+
+
+def test_the_encoder_decodes_percents_first() -> None:
+    assert encoded("30%DELAY") == "30&THORN;LAY"
+    assert encoded("Gated, 10.0%") == "Gated, 10.0&#x25;"
+
+
+def test_a_text_that_seems_encoded_twice_cuts_the_document() -> None:
+    rows = [("before",), ("100%2526",), ("after",)]
+    for form, end in (("xml", "<Manufacturer type='java.lang.String'>"), ("html", "<TR>")):
+        body = written(form, (MAKER,), rows)
+        assert "before" in body
+        assert "after" not in body
+        assert body.endswith(end)
+    with pytest.raises(SeemsEncodedTwice):
+        canonical("&#x25;41")
+
+
+@given(st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"])))
+def test_what_is_encoded_reads_back_as_what_is_canonical(text: str) -> None:
+    try:
+        known = canonical(text)
+    except SeemsEncodedTwice:
+        return
+    if not re.search(r"[\x00-\x1f\x7f-\x9f]", known):
+        assert html.unescape(encoded(text)) == known
+
+
+# --- The vectorised JSON ------------------------------------------------------------------------
+
+COLUMNS = (MAKER, NUMBER, a_field("nbia-v1", "FileSize"), a_field("bindaas-v4", "TotalSizeInBytes"))
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+NUMBERS = st.none() | st.integers(-(2**53), 2**53)
+
+
+@given(st.lists(st.tuples(TEXTS, NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=8))
+def test_vectorised_json_equals_plain_json(rows: list[tuple[Any, ...]]) -> None:
+    def literal(value: Any) -> str:
+        if value is None:
+            return "NULL"
+        return sql.literal(value) if isinstance(value, str) else f"{value}::BIGINT"
+
+    names = ", ".join(field.expression for field in COLUMNS)
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    statement = f"FROM (VALUES {values}) AS rows_({names})"
+    with sql.connect() as connection:
+        table = connection.sql(replies.json_statement(statement, COLUMNS)).to_arrow_table()
+    body = b"".join(replies.json_chunks([table])).decode()
+    plain = [
+        {
+            field.wire: f"{value}.000000" if field.decimals_in_json else value
+            for field, value in zip(COLUMNS, row, strict=True)
+            if value is not None
+        }
+        for row in rows
+    ]
+    assert json.loads(body) == plain
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("/", "\\/")
+    assert body.lower() == text.lower()  # but for the case of \u001F
+
+
+# --- Over HTTP ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_json_is_what_a_plain_writer_would_write(ask: Asker, name: str) -> None:
+    body = ask(name, "getSeries", {"Collection": COLLECTION}, format="json").content
+    rows = json.loads(body)
+    plain = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    assert body.decode() == plain.replace("/", "\\/")
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_formats_tell_the_same(ask: Asker, name: str) -> None:
+    plain = {"Collection": COLLECTION}
+    told = by_uid(ask.rows(name, "getSeries", **plain))
+    columns = dialect(name).endpoint("getSeries").columns
+    table = csv.DictReader(io.StringIO(ask(name, "getSeries", plain, format="csv").text))
+    assert tuple(table.fieldnames or ()) == columns
+    for row in table:
+        expected = told[row["SeriesInstanceUID"]]
+        assert {key: value for key, value in row.items() if value} == as_text(expected, row)
+    for row in in_xml(ask(name, "getSeries", plain, format="xml").text):
+        assert row == as_text(told[row["SeriesInstanceUID"]], row)
+
+
+def by_uid(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["SeriesInstanceUID"]: row for row in rows}
+
+
+def in_xml(body: str) -> list[dict[str, str]]:
+    entities = r"&(?!amp;|lt;|gt;|quot;|#)(\w+;)"
+    known = re.sub(entities, lambda found: html.unescape(found[0]), body)
+    return [{cell.tag: cell.text or "" for cell in row} for row in ET.fromstring(known)]
+
+
+def as_text(row: dict[str, Any], like: dict[str, str]) -> dict[str, str]:
+    decimals = like.get("SeriesNumber", "").endswith(".000000")
+    big = {"SeriesNumber", "FileSize"}
+    return {k: f"{v}.000000" if k in big and decimals else str(v) for k, v in row.items()}
