@@ -1,0 +1,51 @@
+"""The plugin: `build_definitions` for other people's code locations, `defs` for workspace.yaml."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from tcia_assets.defs import images, io, jobs, metadata, schedules, sensors
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.resource import TciaResource
+
+
+def build_definitions(
+    *,
+    key_prefix: str | Sequence[str] = "tcia",
+    group_name: str | None = None,
+    owners: Sequence[str] = (),
+    resource: TciaResource | None = None,
+) -> dg.Definitions:
+    """The archive's assets, checks, jobs, schedules and sensor, to be merged into a project.
+
+    `resource` holds the settings; a field that it leaves open, and all where it is None, come from
+    the environment (TCIA_DIALECT, TCIA_DATA_DIR, ...) when a run starts. Everything is named after
+    `key_prefix`: assets `<prefix>/series`, resources `<prefix>` and `<prefix>_io`, partitions
+    `<prefix>_collections`, jobs `<prefix>_refresh`, so that two archives go into one code location;
+    the second one writes below `<data dir>/<prefix>` unless it has a `data_dir` of its own. Claims
+    neither the key `io_manager` nor an executor. Schedules and sensor are off until switched on.
+
+    Raises:
+        UsageError: a prefix that cannot be part of a Dagster name.
+    """
+    names = Names.chosen(key_prefix, group_name, owners)
+    built = jobs.jobs(names)
+    return dg.Definitions(
+        assets=[*metadata.assets(names), *images.assets(names)],
+        jobs=built,
+        schedules=schedules.schedules(names),
+        sensors=sensors.sensors(names, built),
+        resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
+    )
+
+
+def _resource(names: Names, given: TciaResource | None) -> TciaResource:
+    resource = given or TciaResource()
+    if names.name != Names().name and resource.data_dir is None and not resource.subfolder:
+        # Made anew: Dagster builds the run's resource from what a resource was made of.
+        chosen = {name: getattr(resource, name) for name in resource.model_fields_set}
+        return type(resource)(**chosen, subfolder=names.name)
+    return resource
+
+
+defs = build_definitions()

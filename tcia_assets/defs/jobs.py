@@ -1,0 +1,89 @@
+"""Jobs: what is run together. In one process: starting one costs more than the work.
+
+What belongs here: selections of assets. What does not: when (`schedules.py`, `sensors.py`).
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets import catalog
+from tcia_assets.defs.metadata import BY_COLLECTION
+from tcia_assets.defs.names import Names
+
+# What define_asset_job gives; Dagster does not export its type.
+Job = Any
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def collections_job(names: Names) -> str:
+    return names.of("list_collections")
+
+
+def refresh_job(names: Names) -> str:
+    return names.of("refresh")
+
+
+def images_job(names: Names) -> str:
+    return names.of("images")
+
+
+def update_job(names: Names) -> str:
+    return names.of("update")
+
+
+def shared_lists_job(names: Names) -> str:
+    return names.of("refresh_shared_lists")
+
+
+def jobs(names: Names) -> list[Job]:
+    """Refresh (metadata), images, update (both), and the shared lists."""
+    metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]
+    images = [names.key(catalog.IMAGE_ARCHIVES)]
+    return [
+        _job(
+            collections_job(names), metadata[:1], "Lists the Collections: they are the partitions."
+        ),
+        _job(refresh_job(names), metadata, "Asks the archive for all metadata of Collections."),
+        _job(images_job(names), images, "Fetches the selected images of Collections."),
+        _job(update_job(names), metadata + images, "Metadata of Collections, then their images."),
+        _job(
+            shared_lists_job(names),
+            [names.key(catalog.SHARED_LISTS)],
+            "Asks the archive for the Series on shared lists.",
+        ),
+    ]
+
+
+def _job(name: str, keys: list[dg.AssetKey], about: str) -> Job:
+    selection = dg.AssetSelection.assets(*keys)
+    # The checks of the assets come along by themselves.
+    return dg.define_asset_job(
+        name,
+        selection=selection,
+        description=about,
+        executor_def=dg.in_process_executor,
+        tags={"tcia": name},
+    )
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """Tags that make a run one over the partitions from `first` to `last`, in Dagster's order."""
+    return {RANGE_START: first, RANGE_END: last}
+
+
+def ranges(keys: list[str], order: list[str]) -> list[list[str]]:
+    """Keys in runs of neighbours in Dagster's order, for only neighbours can share a run.
+
+    >>> ranges(["a", "b", "d"], ["a", "b", "c", "d"])
+    [['a', 'b'], ['d']]
+    """
+    places = sorted(order.index(key) for key in keys)
+    found: list[list[str]] = []
+    for last, place in zip([None, *places], places, strict=False):
+        if last is None or place != last + 1:
+            found.append([])
+        found[-1].append(order[place])
+    return found

@@ -1,0 +1,107 @@
+"""What is new at the archive, compared with the warehouse. Knows nothing of Dagster.
+
+What belongs here: which Collections differ, and a mark that stays the same while the difference
+does. What does not: requesting runs (`defs/sensors.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+
+from tcia_assets import catalog, sql
+from tcia_assets.archive import pending_images
+from tcia_assets.client import ArchiveClient
+from tcia_assets.selection import Selection
+from tcia_assets.warehouse import Warehouse
+
+# Release dates are typed by hand and back-dated; a month covers what curators do.
+OVERLAP = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class News:
+    """Why a Collection should be refreshed; `mark` tells this reason from others."""
+
+    collection: str
+    series: int
+    mark: str
+
+
+def newest_release(warehouse: Warehouse) -> date | None:
+    """The newest release date that is stored, but none of the future."""
+    today = datetime.now(UTC).date()
+    found = warehouse.query("SELECT max(DateReleased) AS newest FROM series")["newest"][0].as_py()
+    return None if found is None else min(found, today)
+
+
+def changed_series(client: ArchiveClient, warehouse: Warehouse) -> list[News]:
+    """Collections with Series that were released lately and are not stored as they are now.
+
+    Asks once, from a month before the newest release that is stored: it is from what is stored that
+    the question follows, so a tick that dies loses nothing.
+    """
+    newest = newest_release(warehouse)
+    if newest is None:
+        return []
+    updated = client.ask("getUpdatedSeries", since=newest - OVERLAP).table
+    differ = _differences(updated, warehouse)
+    by_collection: dict[str, list[str]] = {}
+    for collection, uid, version in differ:
+        by_collection.setdefault(collection, []).append(f"{uid} {version}")
+    return [
+        News(collection, len(series), _mark(series, last_change(warehouse, collection)))
+        for collection, series in sorted(by_collection.items())
+    ]
+
+
+def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[News]:
+    """Collections without a stored partition; one try a day each, or a broken one would flood."""
+    today = datetime.now(UTC).date().isoformat()
+    stored = set(warehouse.keys(catalog.SERIES))
+    return [News(name, 0, f"first {today}") for name in collections if name not in stored]
+
+
+def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
+    """Collections with selected Series that were never tried, or changed since they were."""
+    return [
+        News(collection, len(marks), _mark(marks, None))
+        for collection, marks in pending_images(selection, warehouse).items()
+    ]
+
+
+def last_change(warehouse: Warehouse, collection: str) -> datetime | None:
+    """When what is stored of a Collection's Series last changed; only ever moves forward."""
+    found = warehouse.query(
+        "SELECT greatest(max(changed_at), max(missing_since)) AS at FROM series "
+        "WHERE Collection = $collection",
+        {"collection": collection},
+    )
+    at: datetime | None = found["at"][0].as_py()
+    return at
+
+
+def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str, str]]:
+    """Collection, UID and a text of all compared columns, of the rows that are not stored so."""
+    compared = [c for c in catalog.FINGERPRINTED if c in updated.column_names]
+    same = " AND ".join(
+        f"u.{sql.identifier(c)} IS NOT DISTINCT FROM s.{sql.identifier(c)}" for c in compared
+    )
+    version = "concat_ws('|', " + ", ".join(f"u.{sql.identifier(c)}" for c in compared) + ")"
+    differ = warehouse.query(
+        f"SELECT u.Collection, u.SeriesInstanceUID, {version} AS version FROM updated AS u "
+        f"ANTI JOIN (SELECT * FROM series WHERE missing_since IS NULL) AS s "
+        f"ON u.SeriesInstanceUID = s.SeriesInstanceUID AND {same} ORDER BY ALL",
+        tables={"updated": updated},
+    )
+    return [tuple(row.values()) for row in differ.to_pylist()]
+
+
+def _mark(facts: list[str], since: datetime | None) -> str:
+    # With what is stored in it: a Series that changes from 1 to 2 and back differs each time.
+    text = "\n".join([str(since), *facts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

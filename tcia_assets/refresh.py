@@ -1,0 +1,296 @@
+"""One partition of a metadata table: asked anew, checked, written. Knows nothing of Dagster.
+
+What belongs here: which question fills which table, and what is kept of what was known before.
+What does not: many partitions at once, events, settings (`defs/`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets import catalog, snapshot
+from tcia_assets.client import ArchiveClient, Reply
+from tcia_assets.conform import align, conform, empty
+from tcia_assets.errors import MissingColumn, UnknownName, UnknownReply
+from tcia_assets.spec import Dialect, Table
+from tcia_assets.warehouse import Warehouse, Written
+
+_LONGEST_KEY = 200
+# Percent-encoded, with the dimension before it, it is a folder's name: 255 bytes at most.
+_LONGEST_FOLDER = 230
+# A table is in memory several times while it is merged and written. Two large ones at once would
+# only double that, for Arrow and DuckDB use all cores for one.
+_one_large_at_a_time = threading.Lock()
+_LARGE = 50_000  # rows
+# Dagster takes any key; these break its range syntax, its multi-partitions, or a path.
+_UNFIT_CHARACTERS = frozenset("|,[]")
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What came of asking: what is stored now, what it cost, and what a person may want to know."""
+
+    table: Table
+    key: str
+    written: Written
+    rows_before: int
+    requests: int
+    received_bytes: int
+    seconds: float
+    unclaimed: tuple[str, ...] = ()
+    facts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Budget:
+    """A number of requests that the partitions of one run share."""
+
+    def __init__(self, requests: int) -> None:
+        self._left, self._lock = requests, threading.Lock()
+
+    def take(self, wanted: int) -> int:
+        """As many of the wanted as are left; they are spent with that."""
+        with self._lock:
+            granted = max(0, min(wanted, self._left))
+            self._left -= granted
+            return granted
+
+
+def refresh(
+    table: Table,
+    key: str,
+    client: ArchiveClient,
+    warehouse: Warehouse,
+    at: datetime,
+    budget: Budget,
+) -> Refreshed:
+    """Asks for one partition and stores it; where anything fails, what was stored stays.
+
+    `key` is "" for a table without partitions. `budget` bounds the questions about single Series.
+    """
+    if table is catalog.SERIES:
+        return _refresh_series(key, client, warehouse, at)
+    if table is catalog.SERIES_SIZES:
+        return _refresh_sizes(key, client, warehouse, at, budget)
+    filters = {table.by: key} if table.by else {}
+    reply = (
+        _ask_list(key, client, warehouse)
+        if table is catalog.SHARED_LISTS
+        else client.ask(table.endpoint, **filters)
+    )
+    with _alone_if_large(reply.table):
+        rows = conform(table, reply.table, **filters)
+        before = warehouse.rows(table, key)
+        written = warehouse.write(table, rows, key)
+    return _refreshed(table, key, written, before, reply)
+
+
+def _ask_list(name: str, client: ArchiveClient, warehouse: Warehouse) -> Reply:
+    """The Series on a shared list; the archive answers nothing for an unknown and an empty one."""
+    table = catalog.SHARED_LISTS
+    try:
+        return client.ask(table.endpoint, list_name=name)
+    except UnknownReply:
+        stored = warehouse.keys(table)
+        if name in stored:
+            raise
+        client.ask(catalog.COLLECTIONS.endpoint)  # raises where the archive answers nothing at all
+        raise UnknownName("shared list (or it is empty)", name, stored) from None
+
+
+def fit_for_partition(name: str) -> bool:
+    """Whether a Collection's or list's name can be a partition key as it is.
+
+    >>> [fit_for_partition(n) for n in ("CT Lymph Nodes", "a|b", "..", "", "肺" * 56)]
+    [True, False, False, False, False]
+    """
+    return (
+        0 < len(name) <= _LONGEST_KEY
+        and len(quote(name, safe="")) <= _LONGEST_FOLDER
+        and name.isprintable()
+        and name not in {".", ".."}
+        and not _UNFIT_CHARACTERS & set(name)
+    )
+
+
+def allowed(
+    listed: Iterable[str], allow_list: tuple[str, ...], stored: Iterable[str] = ()
+) -> list[str]:
+    """The listed Collections that may become partitions.
+
+    An allow-list that names a Collection that is neither listed nor `stored` is a slip. One that
+    was listed once and is not now may be back tomorrow.
+    """
+    names = list(listed)
+    for name in allow_list:
+        if name not in {*names, *stored}:
+            raise UnknownName("Collection (TCIA_COLLECTIONS)", name, names)
+    return [name for name in names if fit_for_partition(name) and name in (allow_list or names)]
+
+
+# --- Series -------------------------------------------------------------------------------------
+
+
+def _refresh_series(
+    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime
+) -> Refreshed:
+    reply = client.ask(catalog.SERIES.endpoint, Collection=key)
+    listed = conform(snapshot.LISTED, reply.table)
+    # The largest Collection is 100 MB a copy; the rows as they came are not needed any more.
+    reply = replace(reply, table=reply.table.schema.empty_table())
+    # Reading, merging and writing must be one step: two runs would each count a missing Series.
+    with warehouse.lock(catalog.SERIES, key), _alone_if_large(listed):
+        before = _stored(warehouse, catalog.SERIES, key)
+        if before is not None:
+            _demand_columns(before, reply, client.dialect)
+        seen = snapshot.merge(before, listed, at=at, source=client.settings.source)
+        rows_before = before["missing_since"].null_count if before is not None else 0
+        del before, listed
+        written = warehouse.write(catalog.SERIES, seen.rows, key)
+    facts = {
+        "listed_before": rows_before,
+        "listed": seen.rows["missing_since"].null_count,
+        "new": seen.new,
+        "changed": seen.changed,
+        "missing": seen.missing,
+        "reappeared": seen.reappeared,
+        "withdrawn": seen.withdrawn,
+    }
+    return _refreshed(catalog.SERIES, key, written, rows_before, reply, facts)
+
+
+def _demand_columns(before: pa.Table, reply: Reply, dialect: Dialect) -> None:
+    """Raises where a column that was filled is in no row any more and an unknown field is there.
+
+    The archive renames its columns now and then. Taken for null, that would be a change of every
+    Series of every Collection.
+    """
+    if not reply.unclaimed:
+        return
+    promised = {catalog.ARRIVING[n].name for n in dialect.endpoint(catalog.SERIES.endpoint).columns}
+    for name in sorted(promised - set(reply.table.column_names)):
+        filled = before.num_rows - before[name].null_count
+        if filled:
+            raise MissingColumn(
+                f"no row has it, and {filled} of {before.num_rows} stored rows do; has it become "
+                f"one of {', '.join(reply.unclaimed)}? No column claims these",
+                table=catalog.SERIES.name,
+                column=name,
+            )
+
+
+# --- Sizes: one question a Series, so only for those that are new or changed ---------------------
+
+
+def _refresh_sizes(
+    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, budget: Budget
+) -> Refreshed:
+    started, table = time.monotonic(), catalog.SERIES_SIZES
+    with warehouse.lock(table, key):
+        stored = _stored(warehouse, table, key)
+        before = empty(table) if stored is None else stored
+        listed = warehouse.read(catalog.SERIES, [key], columns=_TOLD)
+        pending = _pending(listed, before)
+        asked = dict(pending[: budget.take(len(pending))])
+        replies = client.ask_each(table.endpoint, "SeriesInstanceUID", list(asked))
+        rows = _replaced(before, _sizes(replies.table, asked, key, at))
+        written = warehouse.write(table, rows, key)
+    if replies.failure:
+        raise replies.failure
+    facts = {
+        "asked": len(asked),
+        "remaining": len(pending) - len(asked),
+        "unknown": rows["TotalSizeInBytes"].null_count,
+    }
+    cost = replies.requests, replies.size_bytes, time.monotonic() - started
+    return Refreshed(
+        table, key, written, before.num_rows, *cost, unclaimed=replies.unclaimed, facts=facts
+    )
+
+
+_TOLD = ("SeriesInstanceUID", "fingerprint", "FileSize", "missing_since")
+
+
+def _pending(series: pa.Table, sizes: pa.Table) -> list[tuple[str, str]]:
+    """UID and fingerprint of the listed Series whose size is not known as of that fingerprint.
+
+    Those of which `getSeries` told no size come first: it is they that need the question.
+    """
+    known = {
+        uid: fingerprint
+        for uid, fingerprint, size in _columns(
+            sizes, "SeriesInstanceUID", "fingerprint", "TotalSizeInBytes"
+        )
+        if size is not None
+    }
+    wanted = [
+        (told is not None, uid, fingerprint)
+        for uid, fingerprint, told, missing in _columns(series, *_TOLD)
+        if missing is None and known.get(uid) != fingerprint
+    ]
+    return [(uid, fingerprint) for _, uid, fingerprint in sorted(wanted)]
+
+
+def _columns(table: pa.Table, *names: str) -> Iterable[tuple[Any, ...]]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def _sizes(answers: pa.Table, asked: dict[str, str], key: str, at: datetime) -> pa.Table:
+    """The answers as rows of the table: for which Series as it then was, and when."""
+    marks = [asked[uid] for uid in answers["SeriesInstanceUID"].to_pylist()]
+    instants = pa.array([at] * len(marks), catalog.FETCHED_AT.kind.arrow)
+    return align(
+        catalog.SERIES_SIZES,
+        answers.append_column("fingerprint", pa.array(marks, pa.string())).append_column(
+            "fetched_at", instants
+        ),
+        Collection=key,
+    )
+
+
+def _replaced(before: pa.Table, fresh: pa.Table) -> pa.Table:
+    """The stored sizes with the fresh ones in place of older ones."""
+    uids = fresh["SeriesInstanceUID"].combine_chunks()
+    kept = before.filter(pc.invert(pc.is_in(before["SeriesInstanceUID"], value_set=uids)))
+    return conform(catalog.SERIES_SIZES, pa.concat_tables([kept, fresh]))
+
+
+# --- What all have in common --------------------------------------------------------------------
+
+
+def _alone_if_large(rows: pa.Table) -> AbstractContextManager[Any]:
+    return _one_large_at_a_time if rows.num_rows > _LARGE else nullcontext()
+
+
+def _stored(warehouse: Warehouse, table: Table, key: str) -> pa.Table | None:
+    return warehouse.read(table, [key]) if warehouse.has(table, key) else None
+
+
+def _refreshed(
+    table: Table,
+    key: str,
+    written: Written,
+    rows_before: int,
+    reply: Reply,
+    facts: Mapping[str, int] | None = None,
+) -> Refreshed:
+    return Refreshed(
+        table,
+        key,
+        written,
+        rows_before,
+        reply.requests,
+        reply.size_bytes,
+        reply.seconds,
+        reply.unclaimed,
+        facts or {},
+    )

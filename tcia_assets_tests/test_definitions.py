@@ -1,0 +1,118 @@
+"""The plugin as another project sees it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import tcia_assets
+from tcia_assets import build_definitions
+from tcia_assets.catalog import IMAGES, TABLES
+from tcia_assets.errors import UsageError
+from tcia_assets.sandbox.server import Sandbox
+
+PUBLISHED = [table for table in TABLES if table is not IMAGES]
+
+
+def keys(definitions: dg.Definitions) -> list[str]:
+    graph = definitions.resolve_asset_graph()
+    return sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+
+
+def test_the_assets_are_exactly_the_declared_tables() -> None:
+    assert keys(build_definitions()) == sorted(f"tcia/{table.name}" for table in PUBLISHED)
+
+
+def test_the_names_that_others_rely_on_stay() -> None:
+    definitions = build_definitions()
+
+    assert sorted(job.name for job in definitions.jobs or []) == [
+        "tcia_images",
+        "tcia_list_collections",
+        "tcia_refresh",
+        "tcia_refresh_shared_lists",
+        "tcia_update",
+    ]
+    assert [s.name for s in definitions.sensors or []] == ["tcia_new_series"]
+    assert sorted(definitions.resources or {}) == ["tcia", "tcia_io"]
+    graph = definitions.resolve_asset_graph()
+    partitions = {
+        key.path[-1]: getattr(graph.get(key).partitions_def, "name", None)
+        for key in graph.get_all_asset_keys()
+    }
+    assert partitions["collections"] is None
+    assert partitions["shared_lists"] == "tcia_shared_lists"
+    assert {partitions[t.name] for t in PUBLISHED if t.by == "Collection"} == {"tcia_collections"}
+
+
+def test_two_archives_go_into_one_code_location() -> None:
+    merged = dg.Definitions.merge(
+        build_definitions(), build_definitions(key_prefix=["imaging", "nlst"], group_name="nlst")
+    )
+
+    dg.Definitions.validate_loadable(merged)
+    assert len(keys(merged)) == 2 * len(PUBLISHED)
+    assert "imaging/nlst/series" in keys(merged)
+
+
+def test_a_second_archive_writes_into_a_folder_of_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
+    environment = {"TCIA_BASE_URL": sandbox.base_url("nbia-v4"), "TCIA_DATA_DIR": str(tmp_path)}
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        job = build_definitions(key_prefix="nlst").resolve_job_def("nlst_list_collections")
+        assert job.execute_in_process(instance=instance).success
+
+    assert (tmp_path / "nlst" / "warehouse" / "collections").is_dir()
+    assert not (tmp_path / "warehouse").exists()
+
+
+def test_every_asset_explains_itself() -> None:
+    graph = build_definitions(owners=["team:imaging"]).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description and node.kinds and node.owners == ["team:imaging"]
+        assert node.code_version
+        schema = node.metadata["dagster/column_schema"]
+        assert all(column.description for column in schema.columns)
+
+
+def test_nothing_runs_by_itself() -> None:
+    definitions = build_definitions()
+
+    assert all(
+        s.default_status == dg.DefaultSensorStatus.STOPPED for s in definitions.sensors or []
+    )
+    assert all(
+        s.default_status == dg.DefaultScheduleStatus.STOPPED for s in definitions.schedules or []
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", [], "a b", ["x", "y/z"]])
+def test_a_prefix_that_cannot_be_a_name_is_refused(prefix: str | list[str]) -> None:
+    with pytest.raises(UsageError, match="key_prefix"):
+        build_definitions(key_prefix=prefix)
+
+
+def test_importing_the_package_imports_neither_dagster_nor_pydicom() -> None:
+    code = (
+        "import sys, tcia_assets, tcia_assets.client, tcia_assets.warehouse, tcia_assets.archive;"
+        "print([m for m in ('dagster', 'pydicom', 'pandas') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert found.strip() == "[]"
+
+
+def test_the_public_names_are_those_in_all() -> None:
+    assert sorted(tcia_assets.__all__) == ["TciaResource", "__version__", "build_definitions"]
+    for name in tcia_assets.__all__:
+        assert getattr(tcia_assets, name)
+    with pytest.raises(AttributeError):
+        _ = tcia_assets.no_such_name
