@@ -1,0 +1,76 @@
+# Two commands are all the set-up there is: `make demo` runs the main job, `make test` the checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Dagster and pytest find their own; the tests must not see a user's settings.
+export DAGSTER_DISABLE_TELEMETRY := yes
+
+.PHONY: help demo dev sandbox test lint types layers tests duckdb-lines format benchmarks clean
+
+help:
+	@echo "make demo        the sandbox archive, its metadata, some images, and what a sensor does"
+	@echo "make dev         the Dagster UI on the demo's data"
+	@echo "make sandbox     the sandbox archive alone"
+	@echo "make test        lint, types, import layers, all tests, on three lines of duckdb"
+	@echo "make benchmarks  the figures in docs/performance.md; some minutes"
+	@echo "make format      format and fix what can be fixed"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[sandbox]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python scripts/demo.py
+
+dev: $(VENV)/.installed
+	$(BIN)/python scripts/dev.py
+
+sandbox: $(VENV)/.installed
+	$(BIN)/tcia-assets sandbox
+
+test: lint types layers tests duckdb-lines
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.dev
+	$(BIN)/pytest -n 2
+
+# Beside idc-index duckdb stays below 2; without it users get the newest. Both must read and write.
+DUCKDB_TESTS := $(addprefix tcia_assets_tests/test_, wire.py warehouse.py snapshot.py conform.py \
+	sql.py cli.py)
+
+duckdb-lines: .duckdb-1.4 .duckdb-2.0
+	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest -n 2 -q $(DUCKDB_TESTS)
+	PYTHONPATH=.duckdb-2.0 $(BIN)/pytest -n 2 -q $(DUCKDB_TESTS)
+
+.duckdb-%: | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ 'duckdb==$*.*'
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/write_docs.py
+
+benchmarks: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[full]'
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/full_refresh.py
+
+clean:
+	rm -rf $(VENV) .duckdb-* build dist

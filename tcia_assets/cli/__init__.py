@@ -1,0 +1,286 @@
+"""`tcia-assets ...`: the archive, the warehouse and the sandbox from a terminal.
+
+What belongs here: arguments, what is printed, exit codes. What does not: any way of doing a thing
+that the assets do not have: `refresh` and `fetch` materialize them (`runs.py`).
+
+Exit codes: 0 all is well, 1 something failed or is not complete, 2 the call was wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from tcia_assets import catalog, show
+from tcia_assets.errors import TciaError, UnknownName, UsageError
+from tcia_assets.selection import Selection, from_fields, parse
+from tcia_assets.settings import Settings
+from tcia_assets.version import __version__
+from tcia_assets.warehouse import Warehouse
+
+_FAILED, _MISUSED = 1, 2
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+
+class _Group(click.Group):
+    """Turns this package's errors into one line and an exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except TciaError as error:
+            err.print(f"[bold red]Error:[/] {show.plain(str(error))}", soft_wrap=True)
+            sys.exit(_MISUSED if isinstance(error, UsageError) else _FAILED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tcia-assets")
+def main() -> None:
+    """The Cancer Imaging Archive as Dagster assets.
+
+    Settings come from TCIA_* variables: TCIA_DIALECT, TCIA_BASE_URL, TCIA_DATA_DIR, ...
+
+    \b
+    A first look, without the real archive:
+      tcia-assets sandbox                          (in another terminal; prints what to export)
+      tcia-assets refresh --all
+      tcia-assets query "SELECT Collection, count(*) FROM series GROUP BY ALL"
+      tcia-assets fetch LCTSC
+      tcia-assets status
+    """
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option("--port", default=8042, show_default=True, help="0 takes any that is free.")
+@click.option("--full", is_flag=True, help="The whole catalogue; needs the extra `full`.")
+def sandbox(host: str, port: int, *, full: bool) -> None:
+    """Serve a local archive that speaks the real API.
+
+    Its rows are real; its images are phantoms, made on demand. What it prints says where each
+    dialect is; POST to /_sandbox/hold, /release, /revise, /withdraw, /move or /faults changes it.
+
+    \b
+    Examples:
+      tcia-assets sandbox
+      tcia-assets sandbox --port 9000 --full
+    """
+    from tcia_assets.sandbox.server import serve  # noqa: PLC0415 - starlette is an extra
+
+    serve(host, port, full=full, say=click.echo)
+
+
+@main.command()
+@click.argument("collections", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All Collections that the archive lists.")
+@click.option(
+    "--shared-list", "lists", multiple=True, help="Also this shared list; may be repeated."
+)
+@click.option(
+    "--max-size-requests",
+    type=click.IntRange(min=0),
+    default=1_000,
+    show_default=True,
+    help="Series to ask singly.",
+)
+@click.option("--verbose", is_flag=True, help="Show Dagster's log.")
+def refresh(
+    collections: tuple[str, ...],
+    lists: tuple[str, ...],
+    max_size_requests: int,
+    *,
+    everything: bool,
+    verbose: bool,
+) -> None:
+    """Ask the archive for the metadata of COLLECTIONS and store it.
+
+    \b
+    Examples:
+      tcia-assets refresh LCTSC "RIDER Lung CT"
+      tcia-assets refresh --all
+      tcia-assets refresh --shared-list TCIA_TCGA-PRAD_08-09-2016-v3
+    """
+    if not (collections or everything or lists):
+        raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
+    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
+
+    runs = Runs(Settings.from_env(), err, verbose=verbose)
+    known = runs.list_collections()
+    chosen = known if everything else [show.one_of("Collection", c, known) for c in collections]
+    failures = runs.refresh(chosen, max_size_requests) if chosen else []
+    failures += runs.refresh_lists(lists) if lists else []
+    _finish(failures)
+
+
+@main.command()
+@click.argument("collections", nargs=-1)
+@click.option("--selection", "file", help="YAML or JSON, inline or a file; see the README.")
+@click.option("--modality", multiple=True, help="Only this Modality; may be repeated.")
+@click.option("--body-part", multiple=True, help="Only this BodyPartExamined; may be repeated.")
+@click.option("--where", default="", help="SQL over current_series.")
+@click.option("--max-series", type=click.IntRange(min=1), help="Series at most.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@click.option("--verbose", is_flag=True, help="Show Dagster's log.")
+def fetch(
+    collections: tuple[str, ...],
+    file: str | None,
+    modality: tuple[str, ...],
+    body_part: tuple[str, ...],
+    where: str,
+    max_series: int | None,
+    *,
+    dry_run: bool,
+    verbose: bool,
+) -> None:
+    """Fetch the images of Series of COLLECTIONS, proven whole, as zips.
+
+    Without a selection, all Series of the named Collections; without names, what the selection or
+    TCIA_IMAGE_SELECTION says.
+
+    \b
+    Examples:
+      tcia-assets fetch LCTSC --dry-run
+      tcia-assets fetch "RIDER Lung CT" --modality CT --where "ImageCount < 300"
+      tcia-assets fetch --selection selection.yaml
+    """
+    settings = Settings.from_env()
+    selection = _selection(
+        parse(file if file is not None else settings.image_selection),
+        {
+            "collections": list(collections),
+            "modalities": list(modality),
+            "body_parts": list(body_part),
+            "where": where,
+            "max_series_per_run": max_series,
+        },
+    )
+    from tcia_assets import archive  # noqa: PLC0415
+
+    warehouse = _warehouse(settings)
+    known = warehouse.keys(catalog.SERIES)
+    for name in selection.collections:
+        show.one_of("refreshed Collection", name, known)
+    plans = [archive.plan(key, selection, warehouse) for key in known]
+    plans = [p for p in plans if p.now or p.later or p.complete]
+    if not plans:
+        _refuse_empty(selection, warehouse)
+    if dry_run:
+        out.print(show.plans(plans))
+        return
+    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
+
+    runs = Runs(settings, err, verbose=verbose)
+    runs.list_known(known)
+    failures = runs.fetch([p.collection for p in plans if p.now], selection)
+    out.print(show.status(warehouse, [p.collection for p in plans]))
+    _finish(failures + show.not_complete(warehouse, plans))
+
+
+@main.command()
+@click.argument("statement")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(path_type=Path), help="A file in place of the terminal.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Rows shown at most on the terminal.",
+)
+def query(statement: str, form: str, output: Path | None, rows: int) -> None:
+    """Answer a SQL STATEMENT over the warehouse.
+
+    \b
+    Examples:
+      tcia-assets query "SELECT * FROM current_series LIMIT 5"
+      tcia-assets query "FROM patients" --format csv > patients.csv
+      tcia-assets query "FROM series" --format parquet --output series.parquet
+    """
+    answer = _warehouse(Settings.from_env()).query(statement)
+    show.answer(answer, form, output, out, rows)
+
+
+@main.command()
+@click.argument("collections", nargs=-1)
+def status(collections: tuple[str, ...]) -> None:
+    """Show what is known, on disk, missing and failed, by Collection."""
+    warehouse = _warehouse(Settings.from_env())
+    known = warehouse.keys(catalog.SERIES)
+    chosen = [show.one_of("refreshed Collection", c, known) for c in collections]
+    out.print(show.status(warehouse, chosen or known))
+
+
+@main.command()
+@click.argument("table", required=False)
+@click.option("--markdown", is_flag=True, help="The data dictionary as it stands in the docs.")
+def tables(table: str | None, *, markdown: bool) -> None:
+    """List the tables of the warehouse, or the columns of TABLE."""
+    if markdown:
+        click.echo(show.dictionary())
+    elif table:
+        out.print(show.columns(catalog.table(table)))
+    else:
+        out.print(show.tables())
+
+
+def _selection(base: Selection | None, given: dict[str, Any]) -> Selection:
+    """The selection that a file or setting holds, narrowed by what the call names."""
+    chosen = _given(given)
+    if base is None and not chosen:
+        raise UsageError("name Collections, or give --selection or TCIA_IMAGE_SELECTION")
+    fields = {} if base is None else _given(vars(base))
+    if fields.get("where") and chosen.get("where"):
+        chosen["where"] = f"({fields['where']}) AND ({chosen['where']})"
+    listed = {k: list(v) if isinstance(v, tuple) else v for k, v in (fields | chosen).items()}
+    return from_fields(listed)
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not left open; a limit of 0 is a limit."""
+    return {name: value for name, value in fields.items() if value not in (None, (), [], "")}
+
+
+def _refuse_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
+    """Says why nothing is selected, with near names for a Modality that occurs nowhere."""
+    rows = warehouse.query("SELECT DISTINCT Modality FROM current_series WHERE Modality NOTNULL")
+    if not rows.num_rows:
+        raise UsageError("no Series is selected: none is known yet; use tcia-assets refresh")
+    there = rows["Modality"].to_pylist()
+    folded = {name.strip().casefold() for name in there}
+    for name in selection.modalities:
+        if name.strip().casefold() not in folded:
+            raise UnknownName("Modality of a known Series", name, there)
+    criteria = [
+        f"{name} {', '.join(value) if isinstance(value, tuple) else value}"
+        for name, value in _given(vars(selection)).items()
+        if not name.endswith("_per_run")
+    ]
+    raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")
+
+
+def _warehouse(settings: Settings) -> Warehouse:
+    """The warehouse at TCIA_DATA_DIR, which need not exist yet but can be no file."""
+    for place in (settings.root, *settings.root.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UsageError(f"TCIA_DATA_DIR is {settings.data_dir!r}; {place} is no folder")
+            break
+    return Warehouse(settings.root)
+
+
+def _finish(failures: list[str]) -> None:
+    for failure in failures:
+        err.print(f"[red]failed:[/] {show.plain(failure)}", soft_wrap=True)
+    if failures:
+        sys.exit(_FAILED)

@@ -1,0 +1,274 @@
+"""The assets, materialized from a terminal: Dagster underneath, a progress bar on top.
+
+What belongs here: runs of the plugin's own jobs in this process. What does not: what they do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from dagster._check import CheckError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import event as events
+from sqlalchemy.engine import Dialect, Engine
+from yaml import YAMLError
+
+from tcia_assets import catalog
+from tcia_assets.definitions import build_definitions
+from tcia_assets.defs.busy import process_tag
+from tcia_assets.defs.jobs import (
+    collections_job,
+    images_job,
+    range_tags,
+    ranges,
+    refresh_job,
+    shared_lists_job,
+)
+from tcia_assets.defs.metadata import add_partitions
+from tcia_assets.defs.names import Names
+from tcia_assets.errors import TciaError, UsageError
+from tcia_assets.progress import shown_by
+from tcia_assets.refresh import fit_for_partition
+from tcia_assets.selection import Selection
+from tcia_assets.settings import Settings
+from tcia_assets.warehouse import Warehouse
+
+# What a Dagster home of our own is told; an existing DAGSTER_HOME is left as it is.
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+sensors:
+  use_threads: true
+  num_workers: 4
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+"""
+
+_M_MMAP_THRESHOLD = -3  # of mallopt(3)
+
+
+class Runs:
+    """Runs of the jobs, recorded in DAGSTER_HOME, or else in `<data dir>/dagster`."""
+
+    def __init__(self, settings: Settings, console: Console, *, verbose: bool = False) -> None:
+        self._names, self._console, self._verbose = Names(), console, verbose
+        self._settings = settings
+        self._definitions = build_definitions()
+        self._instance = _instance(settings.root)
+        _give_memory_back()
+
+    def list_collections(self) -> list[str]:
+        """Asks the archive for its Collections; those that are partitions now."""
+        failures = self._run(collections_job(self._names), "Collections", {})
+        if failures:
+            raise TciaError(failures[0])
+        listed = Warehouse(self._settings.root).read(catalog.COLLECTIONS)["Collection"].to_pylist()
+        known = set(self._partitions())
+        return [name for name in listed if name in known]
+
+    def list_known(self, collections: Sequence[str]) -> None:
+        """Makes partitions of Collections that are stored, should this Dagster not know them."""
+        add_partitions(self._instance, self._names.collections, collections)
+
+    def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
+        """Refreshes all metadata of these Collections; what failed, a line each."""
+        config = {"max_size_requests": max_size_requests}
+        job, op = refresh_job(self._names), self._names.of("metadata")
+        return self._by_ranges(job, "Metadata", collections, {op: {"config": config}})
+
+    def refresh_lists(self, lists: Sequence[str]) -> list[str]:
+        """Refreshes these shared lists; what failed, a line each."""
+        for name in lists:
+            if not fit_for_partition(name):
+                raise UsageError(
+                    f"{name!r} cannot be a list's name: 1 to 200 characters, no | , [ ]"
+                )
+        add_partitions(self._instance, self._names.shared_lists, lists)
+        failures = []
+        for name in lists:
+            job = shared_lists_job(self._names)
+            failures += self._run(job, name, {}, tags=range_tags(name, name))
+            if not Warehouse(self._settings.root).has(catalog.SHARED_LISTS, name):
+                partitions = str(self._names.shared_lists.name)
+                self._instance.delete_dynamic_partition(partitions, name)
+        return failures
+
+    def fetch(self, collections: Sequence[str], selection: Selection) -> list[str]:
+        """Fetches the selected images of these Collections; what failed, a line each."""
+        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(selection).items()}
+        # Only what is open is left out: a limit of 0 is a limit.
+        config = {"selection": {k: v for k, v in fields.items() if v not in (None, [], "")}}
+        job, op = images_job(self._names), self._names.of("image_archives")
+        return self._by_ranges(job, "Images", collections, {op: {"config": config}})
+
+    def _by_ranges(
+        self, job: str, title: str, collections: Sequence[str], ops: dict[str, Any]
+    ) -> list[str]:
+        failures = []
+        for keys in ranges(list(collections), self._partitions()):
+            failures += self._run(job, title, ops, tags=range_tags(keys[0], keys[-1]))
+        return failures
+
+    def _partitions(self) -> list[str]:
+        return list(self._instance.get_dynamic_partitions(str(self._names.collections.name)))
+
+    def _run(
+        self, job: str, title: str, ops: dict[str, Any], tags: dict[str, str] | None = None
+    ) -> list[str]:
+        level = "INFO" if self._verbose else "CRITICAL"
+        config = {"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}}
+        with self._bar(title), _fast_event_log(), _remembered_partitions(self._instance):
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                run_config=config,
+                tags=(tags or {}) | process_tag(),
+                raise_on_error=False,
+            )
+        return [] if result.success else _failures(result)
+
+    @contextmanager
+    def _bar(self, title: str) -> Iterator[None]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console) as bar:
+            task = bar.add_task(title, total=1, note="")
+
+            def show(done: int, total: int, note: str) -> None:
+                bar.update(task, completed=done, total=total, note=note)
+
+            with shown_by(show):
+                yield
+            bar.update(task, completed=bar.tasks[0].total)
+
+
+def _give_memory_back() -> None:
+    """Makes freed columns go back to the system, on Linux with glibc; elsewhere nothing.
+
+    Arrow's own allocator keeps what it had, and glibc's keeps blocks that it has once seen freed:
+    the largest Collection would be paid for three times.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 18)
+
+
+@contextmanager
+def _fast_event_log() -> Iterator[None]:
+    """While this lasts, Dagster's SQLite files sync at checkpoints, not at every event.
+
+    Dagster opens and closes them for each event. Closing the last connection makes SQLite
+    checkpoint, and so does every commit make it sync: 14 ms an event, most of a refresh's time. One
+    connection kept open a file, and WAL's usual `synchronous = NORMAL`, leave 3. A killed process
+    still loses nothing; a power cut may lose the last events, never the file.
+    """
+    kept: dict[str, sqlite3.Connection] = {}
+
+    def opening(dialect: Dialect, _record: object, arguments: list[Any], _: object) -> None:
+        if dialect.name == "sqlite" and arguments[0] not in kept:
+            kept[arguments[0]] = sqlite3.connect(arguments[0], check_same_thread=False)
+            kept[arguments[0]].execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def opened(connection: Any, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = NORMAL")
+
+    events.listen(Engine, "do_connect", opening)
+    events.listen(Engine, "connect", opened)
+    try:
+        yield
+    finally:
+        events.remove(Engine, "do_connect", opening)
+        events.remove(Engine, "connect", opened)
+        for connection in kept.values():
+            connection.close()
+
+
+@contextmanager
+def _remembered_partitions(instance: dg.DagsterInstance) -> Iterator[None]:
+    """While this lasts, the instance reads its partition keys once.
+
+    Dagster asks its database for all of them anew for the metadata of each partition, three times:
+    4 ms each, a thousand times in a refresh of the whole archive.
+    """
+    names = ("get_dynamic_partitions", "has_dynamic_partition")
+    for name in names:
+        setattr(instance, name, cache(getattr(instance, name)))
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(instance, name)
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What each failed step says, without Dagster's traces."""
+    lines = []
+    for event in result.get_step_failure_events():
+        data = event.step_failure_data
+        said = data.user_failure_data.description if data.user_failure_data else None
+        cause = data.error.cause if data.error and data.error.cause else data.error
+        lines.append(said or (_plainly(cause.message) if cause else f"{event.step_key} failed"))
+    return lines or [f"run {result.run_id} failed"]
+
+
+def _plainly(message: str) -> str:
+    """An error's text as Dagster keeps it, without the class in front of ours."""
+    kind, _, text = message.strip().partition(": ")
+    return text if kind.startswith("tcia_assets.errors.") else message.strip()
+
+
+def _instance(root: Path) -> dg.DagsterInstance:
+    """Dagster's own records; in a home below the root where no DAGSTER_HOME is set.
+
+    Raises:
+        UsageError: the data folder cannot be written to, or Dagster cannot use its home.
+    """
+    chosen = os.environ.get("DAGSTER_HOME")
+    if chosen and not (Path(chosen).is_absolute() and Path(chosen).is_dir()):
+        raise UsageError(
+            f"DAGSTER_HOME is {chosen!r}; it must be the absolute path of a folder, or unset"
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        home = Path(chosen) if chosen else _own_home(root)
+    except OSError as error:
+        reason = f"cannot be written to: {error.strerror}"
+        raise UsageError(f"the data folder (TCIA_DATA_DIR) {str(root)!r} {reason}") from None
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        return dg.DagsterInstance.get()
+    except (dg.DagsterError, CheckError, ImportError, OSError, ValueError, YAMLError) as error:
+        problem = " ".join(str(error).split())[:300]  # it may list all that would be valid
+        raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
+
+
+def _own_home(root: Path) -> Path:
+    home = root / "dagster"
+    home.mkdir(exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text(_DAGSTER_YAML, encoding="utf-8")
+    return home
+
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)

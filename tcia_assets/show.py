@@ -1,0 +1,310 @@
+"""What people see on a terminal and in the docs: tables, status, the data dictionary.
+
+What belongs here: values -> text. What does not: arguments and exit codes (`cli`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Column
+from rich.table import Table as Grid
+
+from tcia_assets import catalog
+from tcia_assets.archive import Plan
+from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.spec import Table
+from tcia_assets.warehouse import Warehouse
+
+_STEP = 1000
+# Columns of a terminal that never ends.
+_WIDEST = 1_000_000
+
+
+def plain(text: str) -> str:
+    """A text that may come from the network, with nothing in it that a terminal obeys."""
+    return escape("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text))
+
+
+def one_of(what: str, name: str, known: Sequence[str]) -> str:
+    """The name, if it is known; UnknownName lists near ones otherwise."""
+    if name not in known:
+        raise UnknownName(what, name, known)
+    return name
+
+
+def size(count: float | None) -> str:
+    """Bytes as people read them.
+
+    >>> [size(n) for n in (0, 999, 27_844_690, None)]
+    ['0 B', '999 B', '27.8 MB', '?']
+    """
+    if count is None:
+        return "?"
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= _STEP and len(units) > 1:
+        count /= _STEP
+        units.pop(0)
+    return f"{count:.0f} {units[0]}" if units[0] == "B" else f"{count:.1f} {units[0]}"
+
+
+# --- Answers ------------------------------------------------------------------------------------
+
+
+def answer(table: pa.Table, form: str, output: Path | None, console: Console, rows: int) -> None:
+    """Writes the answer to a query where and how it is wanted."""
+    if form == "table" and output is None:
+        grid = _grid_of(table, rows)
+        console.print(grid if _fits(grid, console) else _records(table, rows))
+        return
+    if output is None and form == "parquet":
+        raise UsageError("Parquet is not for a terminal: add --output FILE")
+    if output is None:
+        _write(table, form, sys.stdout.buffer)
+        return
+    try:
+        draft = output.with_name(f".{output.name}.draft")
+        with draft.open("wb") as file:
+            _write(table, "csv" if form == "table" else form, file)
+        draft.replace(output)
+    except (OSError, ValueError) as error:  # ValueError: a name such as "/" cannot be had
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--output {str(output)!r} cannot be written: {reason}") from None
+
+
+def _write(table: pa.Table, form: str, file: Any) -> None:
+    if form == "parquet":
+        pq.write_table(table, file)
+    elif form == "csv":
+        pyarrow.csv.write_csv(_without_lists(table), file)
+    else:
+        rows = [{k: _jsonable(v) for k, v in row.items()} for row in table.to_pylist()]
+        file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _without_lists(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _jsonable(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str | list):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _fits(grid: Grid, console: Console) -> bool:
+    """Whether no cell would have to be folded."""
+    unbounded = console.options.update(width=_WIDEST)
+    return Measurement.get(console, unbounded, grid).maximum <= console.width
+
+
+def _records(table: pa.Table, limit: int) -> Group:
+    """Each row as lines of column and value: readable where the columns have no room."""
+    parts: list[RenderableType] = []
+    for number, row in enumerate(table.slice(0, limit).to_pylist(), 1):
+        record = Grid.grid(padding=(0, 1, 0, 0))
+        record.add_column(no_wrap=True, style="dim")
+        record.add_column(overflow="fold")
+        for name, value in row.items():
+            record.add_row(f"{plain(name)}:", _cell(value))
+        parts += [f"[dim]--- {number}[/]", record]
+    return Group(
+        *parts, f"[dim]{_caption(table, limit)}; too wide for a table, so a line a value[/]"
+    )
+
+
+def _caption(table: pa.Table, limit: int) -> str:
+    hidden = max(0, table.num_rows - limit)
+    return f"{table.num_rows} rows" + (f", {hidden} not shown (--rows)" if hidden else "")
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else plain(str(value))
+
+
+def _grid_of(table: pa.Table, limit: int) -> Grid:
+    grid = _grid(caption=_caption(table, limit), caption_justify="left")
+    for field in table.schema:
+        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        grid.add_column(
+            plain(field.name), justify="right" if is_number else "left", overflow="fold"
+        )
+    for row in table.slice(0, limit).to_pylist():
+        grid.add_row(*(_cell(v) for v in row.values()))
+    return grid
+
+
+def _grid(*columns: str | Column, **chosen: Any) -> Grid:
+    """A table without walls: a terminal is narrow."""
+    return Grid(
+        *columns,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+        **chosen,
+    )
+
+
+# --- Status -------------------------------------------------------------------------------------
+
+_STATUS = """
+SELECT Collection, count(*) AS series,
+       count(*) FILTER (missing_since IS NOT NULL AND withdrawn_at IS NULL) AS missing,
+       count(*) FILTER (withdrawn_at IS NOT NULL) AS withdrawn,
+       count(*) FILTER (status = 'complete') AS complete,
+       count(*) FILTER (status IS NOT NULL AND status <> 'complete') AS failed,
+       coalesce(sum(archive_bytes), 0)::BIGINT AS on_disk,
+       sum(FileSize)::BIGINT AS at_archive
+FROM series LEFT JOIN (SELECT SeriesInstanceUID, status, archive_bytes FROM image_archives)
+USING (SeriesInstanceUID)
+GROUP BY Collection ORDER BY Collection
+"""
+# "complete" and "failed" are Series' images; "archive" is what the archive has of them.
+_STATUS_COLUMNS = (
+    "Collection",
+    "Series",
+    "missing",
+    "withdrawn",
+    "complete",
+    "failed",
+    "on disk",
+    "archive",
+)
+
+
+def status(warehouse: Warehouse, collections: Sequence[str]) -> Grid:
+    """What is known, on disk, missing and failed of these Collections, and in all."""
+    rows = [r for r in warehouse.query(_STATUS).to_pylist() if r["Collection"] in set(collections)]
+    grid = _grid(show_footer=len(rows) > 1)
+    sums = {
+        name: sum(row[name] or 0 for row in rows)
+        for name in (
+            "series",
+            "missing",
+            "withdrawn",
+            "complete",
+            "failed",
+            "on_disk",
+            "at_archive",
+        )
+    }
+    lines = [_status_cells(row) for row in rows]
+    total = _status_cells({"Collection": f"{len(rows)} Collections"} | sums)
+    first, *others = zip(_STATUS_COLUMNS, total, strict=True)
+    grid.add_column(first[0], footer=first[1], overflow="fold", min_width=12)
+    for name, footer in others:
+        width = max(len(name), *(len(cells[len(grid.columns)]) for cells in [total, *lines]))
+        grid.add_column(name, footer=footer, justify="right", min_width=width)
+    for cells in lines:
+        grid.add_row(*cells)
+    return grid
+
+
+def _status_cells(row: dict[str, Any]) -> list[str]:
+    counts = [f"{row[n]:,}" for n in ("series", "missing", "withdrawn", "complete", "failed")]
+    return [plain(row["Collection"]), *counts, size(row["on_disk"]), size(row["at_archive"])]
+
+
+def plans(planned: Iterable[Plan]) -> Grid:
+    """What a fetch would do."""
+    grid = _grid(
+        "Collection", *(_right(c) for c in ("complete", "to fetch", "bytes", "later", "bytes"))
+    )
+    for each in planned:
+        now, later = f"{len(each.now):,}", f"{len(each.later):,}"
+        grid.add_row(
+            plain(each.collection),
+            f"{each.complete:,}",
+            now,
+            size(each.bytes_now),
+            later,
+            size(each.bytes_later),
+        )
+    return grid
+
+
+def _right(name: str) -> Column:
+    return Column(name, justify="right")
+
+
+def not_complete(warehouse: Warehouse, planned: Iterable[Plan]) -> list[str]:
+    """A line for each planned Series that is not on disk and proven."""
+    wanted = {w.series_instance_uid for each in planned for w in each.now}
+    rows = warehouse.query(
+        "SELECT Collection, SeriesInstanceUID, status, error FROM image_archives "
+        "WHERE status <> 'complete' ORDER BY ALL"
+    ).to_pylist()
+    return [
+        f"{r['Collection']}: {r['SeriesInstanceUID']} is {r['status']}: {r['error']}"
+        for r in rows
+        if r["SeriesInstanceUID"] in wanted
+    ]
+
+
+# --- The data dictionary ------------------------------------------------------------------------
+
+
+def tables() -> Grid:
+    """All tables, a line each."""
+    grid = _grid(Column("table", no_wrap=True), "one row per", "key", "asked with")
+    for table in catalog.TABLES:
+        grid.add_row(table.name, table.about, ", ".join(table.key), table.endpoint or "made here")
+    return grid
+
+
+def columns(table: Table) -> Grid:
+    """The columns of a table."""
+    grid = _grid("column", "type", "DICOM tag", "what it is", title=f"One row per {table.about}")
+    for column in table.columns:
+        grid.add_row(column.name, str(column.kind.arrow), column.tag, plain(column.about))
+    return grid
+
+
+def table_list() -> str:
+    """The tables as a list in Markdown."""
+    head = "| table and view | one row per | key | asked with |\n|---|---|---|---|\n"
+    rows = [
+        f"| `{t.name}` | {t.about} | `{', '.join(t.key)}` | {t.endpoint or 'made here'} |\n"
+        for t in catalog.TABLES
+    ]
+    return head + "".join(rows)
+
+
+def dictionary() -> str:
+    """The data dictionary as Markdown."""
+    return "\n".join(line for table in catalog.TABLES for line in _dictionary_of(table))
+
+
+def _dictionary_of(table: Table) -> list[str]:
+    by = f", one partition per `{table.by}`" if table.by else ""
+    asked = f" Asked with `{table.endpoint}`." if table.endpoint else " Made here."
+    head = [
+        f"### `{table.name}`",
+        "",
+        f"One row per {table.about}; key `{', '.join(table.key)}`{by}.{asked}",
+        "",
+        "| column | type | DICOM | what it is |",
+        "|---|---|---|---|",
+    ]
+    rows = [
+        f"| `{c.name}` | {c.kind.arrow}{'' if c.required else ', may be null'} "
+        f"| {c.tag} | {c.about.replace('|', chr(92) + '|')} |"
+        for c in table.columns
+    ]
+    return [*head, *rows, ""]
