@@ -105,6 +105,8 @@ def tcia_assets(url: str, *arguments: str) -> None:
 @contextmanager
 def sandbox() -> Iterator[str]:
     """A sandbox archive of our own, at its URL: on a fixed port might be somebody else's."""
+    # So that what runs beside this process ends with it, however it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = [BIN / "tcia-assets", "sandbox", "--port", "0"]
     with running("sandbox", command, dict(os.environ)) as process:
         url = printed_url(process, DATA / "sandbox.log")

@@ -84,7 +84,7 @@ def sandbox(host: str, port: int, *, full: bool) -> None:
 @click.option(
     "--max-size-requests",
     type=click.IntRange(min=0),
-    default=1_000,
+    default=500,
     show_default=True,
     help="Series to ask singly.",
 )

@@ -6,6 +6,7 @@ What belongs here: runs of the plugin's own jobs in this process. What does not:
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sqlite3
 import warnings
@@ -26,10 +27,10 @@ from sqlalchemy.engine import Dialect, Engine
 from yaml import YAMLError
 
 from tcia_assets import catalog
+from tcia_assets.client import ArchiveClient
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.busy import process_tag
 from tcia_assets.defs.jobs import (
-    collections_job,
     images_job,
     range_tags,
     ranges,
@@ -38,9 +39,9 @@ from tcia_assets.defs.jobs import (
 )
 from tcia_assets.defs.metadata import add_partitions
 from tcia_assets.defs.names import Names
-from tcia_assets.errors import TciaError, UsageError
+from tcia_assets.errors import UsageError
 from tcia_assets.progress import shown_by
-from tcia_assets.refresh import fit_for_partition
+from tcia_assets.refresh import allowed, fit_for_partition
 from tcia_assets.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets.warehouse import Warehouse
@@ -73,13 +74,16 @@ class Runs:
         _give_memory_back()
 
     def list_collections(self) -> list[str]:
-        """Asks the archive for its Collections; those that are partitions now."""
-        failures = self._run(collections_job(self._names), "Collections", {})
-        if failures:
-            raise TciaError(failures[0])
-        listed = Warehouse(self._settings.root).read(catalog.COLLECTIONS)["Collection"].to_pylist()
-        known = set(self._partitions())
-        return [name for name in listed if name in known]
+        """Asks the archive for its Collections and makes them partitions.
+
+        The refresh that follows stores the list; a run of its own before it would only cost time.
+        """
+        with ArchiveClient(self._settings) as client:
+            listed = client.ask(catalog.COLLECTIONS.endpoint).table["Collection"].to_pylist()
+        stored = Warehouse(self._settings.root).keys(catalog.SERIES)
+        collections = allowed(listed, self._settings.collections, stored)
+        self.list_known(collections)
+        return collections
 
     def list_known(self, collections: Sequence[str]) -> None:
         """Makes partitions of Collections that are stored, should this Dagster not know them."""
@@ -168,6 +172,9 @@ def _give_memory_back() -> None:
     the largest Collection would be paid for three times.
     """
     pa.set_memory_pool(pa.system_memory_pool())
+    # What is imported stays: the collector need not go through it for each thousand new objects.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 18)
 

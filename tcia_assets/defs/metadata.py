@@ -43,7 +43,7 @@ _KEYS_AT_ONCE = 5_000
 class MetadataConfig(dg.Config):
     """What a run may be told."""
 
-    max_size_requests: int = 1_000
+    max_size_requests: int = 500
     """How many Series to ask singly for their size; the rest is asked by later runs."""
 
 
