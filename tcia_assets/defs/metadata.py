@@ -304,9 +304,15 @@ def add_partitions(
     """Adds those keys that are not there yet, in order; returns how many that were."""
     name = str(partitions.name)
     new = sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
-    for start in range(0, len(new), _KEYS_AT_ONCE):
-        instance.add_dynamic_partitions(name, new[start : start + _KEYS_AT_ONCE])
+    for keys_at_once in in_additions(new):
+        instance.add_dynamic_partitions(name, keys_at_once)
     return len(new)
+
+
+def in_additions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The keys in pieces that Dagster's storage can add in one statement."""
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        yield keys[start : start + _KEYS_AT_ONCE]
 
 
 # --- What people see -----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from tcia_assets.defs.jobs import (
     refresh_job,
     update_job,
 )
+from tcia_assets.defs.metadata import in_additions
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import RemoteError
@@ -37,7 +38,6 @@ _IN_A_HURRY = Pacing(
 _RUNS_A_TICK = 5
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
-_KEYS_AN_ADDITION = 5_000
 
 
 def sensors(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
@@ -96,8 +96,7 @@ def tick(
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[
-            names.collections.build_add_request(new[start : start + _KEYS_AN_ADDITION])
-            for start in range(0, len(new), _KEYS_AN_ADDITION)
+            names.collections.build_add_request(keys) for keys in in_additions(new)
         ],
     )
 
