@@ -491,15 +491,22 @@ _SOP_UIDS = Endpoint(
     FORMATS,
 )
 _IMAGE = Endpoint(
-    "getImage", "getImage", "The objects of one Series as a zip, with its licence.", _ONE_SERIES
+    "getImage",
+    "getImage",
+    "The objects of one Series as a zip, with its licence.",
+    _ONE_SERIES,
+    answers="zip",
 )
 _IMAGE_WITH_MD5 = Endpoint(
     "getImageWithMD5Hash",
     "getImageWithMD5Hash",
     "The objects of one Series as a zip that ends with their MD5s.",
     _ONE_SERIES,
+    answers="zip",
 )
-_SINGLE_IMAGE = Endpoint("getSingleImage", "getSingleImage", "One DICOM object.", _ONE_IMAGE)
+_SINGLE_IMAGE = Endpoint(
+    "getSingleImage", "getSingleImage", "One DICOM object.", _ONE_IMAGE, answers="dicom"
+)
 
 # nbia-api v1 and v2: Hibernate entities, so days travel as java.sql.Timestamp.toString().
 _V1_PATIENT = (
@@ -634,6 +641,7 @@ _V1_ENDPOINTS = (
         "getM5HashForImage",  # sic, and so is the parameter
         "MD5 of one DICOM object.",
         _asks(SOPInstanceUID="SOPInstanceUid", required=("SOPInstanceUID",)),
+        answers="text",
     ),
 )
 
@@ -725,6 +733,7 @@ _V4_ENDPOINTS = (
         "Hash over the MD5s of a Series, Study, Patient or Collection.",
         _asks("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
         method="POST",
+        answers="text",
     ),
 )
 

@@ -146,8 +146,9 @@ class Endpoint:
 
     `name` is ours and the same in every dialect; `path` is the dialect's. `columns` are the wire
     names of a row in the order in which the server writes them. `formats` are the values that the
-    `format` parameter takes; none where there is no such parameter. `since` is the strptime format
-    of the date parameter. `silent` marks questions to which "nothing" is a normal answer.
+    `format` parameter takes; none where there is no such parameter. `answers` is what the body is:
+    "rows", a "text" (one hash), a "zip" or one "dicom" object. `since` is the strptime format of the
+    date parameter. `silent` marks questions to which "nothing" is a normal answer.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Endpoint:
     columns: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     method: str = "GET"
+    answers: str = "rows"
     since: str = ""
     # Whether a row released on the very day asked for is left out (`>`) or not (`>=`).
     since_is_strict: bool = False
