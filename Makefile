@@ -52,8 +52,8 @@ tests: $(VENV)/.dev
 	$(BIN)/pytest -n 2
 
 # Beside idc-index duckdb stays below 2; without it users get the newest. Both must read and write.
-DUCKDB_TESTS := $(addprefix tcia_assets_tests/test_, wire.py warehouse.py snapshot.py conform.py \
-	sql.py cli.py)
+DUCKDB_TESTS := $(addprefix tcia_assets_tests/test_, wire.py warehouse.py snapshot.py history.py \
+	conform.py sql.py cli.py)
 
 duckdb-lines: .duckdb-1.4 .duckdb-2.0
 	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest -n 2 -q $(DUCKDB_TESTS)

@@ -21,7 +21,9 @@ beside it; the archive's own fields have their name in nbia-v4; what is made her
 `snake_case`. Days are dates without a time, instants are in UTC, counts and bytes are 64-bit
 integers.
 
-Besides these tables there is the view `current_series`: `series` without those withdrawn.
+Besides these tables there is the view `current_series`: `series` without those withdrawn or moved
+to another Collection. `series_as_of(moment)` is `series` as it was known at a moment, without the
+columns that only count, and `changes_since(moment)` the rows of `series_changes` seen after it.
 
 """
 

@@ -29,6 +29,7 @@ whole = Kind("whole", pa.int64(), "a whole number")
 number = Kind("number", pa.float64(), "a number")
 flag = Kind("flag", pa.bool_(), "true or false")
 numbers = Kind("numbers", pa.list_(pa.float64()), "a list of numbers")
+texts = Kind("texts", pa.list_(pa.string()), "a list of texts")
 
 # --- Columns: DICOM attributes have their keyword, the archive's own fields their nbia-v4 name ----
 
@@ -245,14 +246,24 @@ SERIES = Table(
         SOURCE,
         FINGERPRINT,
         instant("first_seen_at", "When a snapshot first listed it.", required=True),
+        instant("listed_since", "When it was first listed, or listed again after it was missing."),
         instant("changed_at", "When a snapshot last showed another fingerprint.", required=True),
         instant("missing_since", "First snapshot without it; null while it is listed."),
         count(
             "missing_snapshots",
-            "Consecutive complete snapshots without it, counted up to three.",
+            "Snapshots without it that count towards its withdrawal; hours lie between them.",
             required=True,
         ),
-        instant("withdrawn_at", "Third consecutive complete snapshot without it."),
+        instant("missing_counted_at", "The newest snapshot that counted."),
+        instant(
+            "withdrawn_at",
+            "When enough snapshots had counted and the archive, asked for it alone, knew it no more.",
+        ),
+        text(
+            "moved_to",
+            "Collection that it belongs to now, where it is another; its row there is the current one.",
+        ),
+        count("changes", "Events of its life here, all of them in series_changes."),
     ),
 )
 
@@ -279,6 +290,65 @@ FINGERPRINTED = (
     "LicenseURI",
     "DataDescriptionURI",
     "ThirdPartyAnalysis",
+)
+
+# Columns of `series` that `series_changes` can restore: all but those that tell where and which
+# Series it is, and those that only count.
+_COUNTING = ("missing_snapshots", "missing_counted_at", "changes")
+RESTORED = tuple(n for n in SERIES.names if n not in (*SERIES.key, SERIES.by, *_COUNTING))
+
+SERIES_CHANGES = Table(
+    "series_changes",
+    "event in the life of a Series in a Collection",
+    key=("Collection", "SeriesInstanceUID", "event_id"),
+    by="Collection",
+    parents=(Parent("series", ("Collection", "SeriesInstanceUID")),),
+    columns=(
+        COLLECTION,
+        SERIES_UID,
+        text("event_id", "What tells this event of the Series from its others.", required=True),
+        count(
+            "number",
+            "Place in the life of the Series, from 1; null for what became of its images.",
+        ),
+        text(
+            "event",
+            "added, changed, missing, reappeared, withdrawn, moved; of its images: fetched, refetched.",
+            required=True,
+        ),
+        instant(
+            "seen_at", "The snapshot that showed it; of images: when they came.", required=True
+        ),
+        text("snapshot", "The row of snapshots that showed it; null for moves and images."),
+        texts("changed_columns", "What the archive now says otherwise: columns of series."),
+        text("before", "JSON: what these columns and the life's were; null for added."),
+        text("after", "JSON: what they became."),
+        text("fingerprint_before", "Fingerprint of the Series until then."),
+        text("fingerprint_after", "Fingerprint of the Series since then."),
+    ),
+)
+
+SNAPSHOTS = Table(
+    "snapshots",
+    "complete list of a Collection that was compared with what was stored",
+    key=("Collection", "taken_at"),
+    by="Collection",
+    parents=_IN_COLLECTION,
+    columns=(
+        COLLECTION,
+        instant("taken_at", "When the archive was asked.", required=True),
+        text("snapshot", "Its name: when, and a hash of all that it listed.", required=True),
+        count("listed", "Series that it listed.", required=True),
+        count("lost", "Of the Series listed until then, those that it lacked.", required=True),
+        flag(
+            "plausible",
+            "Whether what it lacks counts as missing; otherwise it only adds and changes.",
+            required=True,
+        ),
+        text("reason", "Why it is not plausible, or is in spite of what it lacks; in words."),
+        count("changes", "Events that it showed.", required=True),
+        SOURCE,
+    ),
 )
 
 SERIES_SIZES = Table(
@@ -389,6 +459,8 @@ TABLES = (
     PATIENTS,
     STUDIES,
     SERIES,
+    SERIES_CHANGES,
+    SNAPSHOTS,
     SERIES_SIZES,
     SHARED_LISTS,
     IMAGE_ARCHIVES,

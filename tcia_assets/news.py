@@ -75,10 +75,10 @@ def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
 
 
 def last_change(warehouse: Warehouse, collection: str) -> datetime | None:
-    """When what is stored of a Collection's Series last changed; only ever moves forward."""
+    """When a Collection's Series were last seen to change; only ever moves forward."""
     found = warehouse.query(
-        "SELECT greatest(max(changed_at), max(missing_since)) AS at FROM series "
-        "WHERE Collection = $collection",
+        "SELECT max(seen_at) AS at FROM series_changes "
+        "WHERE Collection = $collection AND number IS NOT NULL",
         {"collection": collection},
     )
     at: datetime | None = found["at"][0].as_py()

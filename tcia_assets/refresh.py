@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets import catalog, snapshot
+from tcia_assets import catalog, evidence, history, snapshot
 from tcia_assets.client import ArchiveClient, Reply
 from tcia_assets.conform import align, conform, empty
 from tcia_assets.errors import MissingColumn, UnknownName, UnknownReply
@@ -48,7 +48,7 @@ class Refreshed:
     received_bytes: int
     seconds: float
     unclaimed: tuple[str, ...] = ()
-    facts: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, int | bool | str] = field(default_factory=dict)
 
 
 class Budget:
@@ -65,22 +65,30 @@ class Budget:
             return granted
 
 
+@dataclass(frozen=True)
+class Budgets:
+    """What a run may ask of single Series: for their sizes, and whether missing ones are gone."""
+
+    sizes: Budget
+    probes: Budget
+
+
 def refresh(
     table: Table,
     key: str,
     client: ArchiveClient,
     warehouse: Warehouse,
     at: datetime,
-    budget: Budget,
+    budgets: Budgets,
 ) -> Refreshed:
     """Asks for one partition and stores it; where anything fails, what was stored stays.
 
-    `key` is "" for a table without partitions. `budget` bounds the questions about single Series.
+    `key` is "" for a table without partitions. `budgets` bound the questions about single Series.
     """
     if table is catalog.SERIES:
-        return _refresh_series(key, client, warehouse, at)
+        return _refresh_series(key, client, warehouse, at, budgets.probes)
     if table is catalog.SERIES_SIZES:
-        return _refresh_sizes(key, client, warehouse, at, budget)
+        return _refresh_sizes(key, client, warehouse, at, budgets.sizes)
     filters = {table.by: key} if table.by else {}
     reply = (
         _ask_list(key, client, warehouse)
@@ -141,31 +149,134 @@ def allowed(
 
 
 def _refresh_series(
-    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime
+    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, probes: Budget
 ) -> Refreshed:
     reply = client.ask(catalog.SERIES.endpoint, Collection=key)
     listed = conform(snapshot.LISTED, reply.table)
     # The largest Collection is 100 MB a copy; the rows as they came are not needed any more.
     reply = replace(reply, table=reply.table.schema.empty_table())
     # Reading, merging and writing must be one step: two runs would each count a missing Series.
-    with warehouse.lock(catalog.SERIES, key), _alone_if_large(listed):
-        before = _stored(warehouse, catalog.SERIES, key)
-        if before is not None:
-            _demand_columns(before, reply, client.dialect)
-        seen = snapshot.merge(before, listed, at=at, source=client.settings.source)
-        rows_before = before["missing_since"].null_count if before is not None else 0
-        del before, listed
-        written = warehouse.write(catalog.SERIES, seen.rows, key)
-    facts = {
-        "listed_before": rows_before,
-        "listed": seen.rows["missing_since"].null_count,
+    with warehouse.lock(catalog.SERIES, key):
+        with _alone_if_large(listed):
+            before = _stored(warehouse, catalog.SERIES, key)
+            if before is not None:
+                _demand_columns(before, reply, client.dialect)
+            compared = _compare(before, listed, key, client, warehouse, at)
+        del listed
+        answers = _answers(compared.seen, key, client, probes)
+        with _alone_if_large(compared.seen.rows):
+            written, events = _store(before, compared, answers, key, client, warehouse, at)
+    if answers.failure:
+        raise answers.failure
+    facts = _facts(compared, answers, events)
+    done = _refreshed(catalog.SERIES, key, written, compared.until_now, reply, facts)
+    return replace(
+        done,
+        requests=done.requests + answers.requests,
+        received_bytes=done.received_bytes + answers.size_bytes,
+    )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A list beside what was stored: `lost` are those of `until_now` listed ones that it lacks."""
+
+    seen: snapshot.Snapshot
+    verdict: evidence.Verdict
+    listed: int
+    until_now: int
+    lost: int
+
+
+def _compare(
+    before: pa.Table | None,
+    listed: pa.Table,
+    key: str,
+    client: ArchiveClient,
+    warehouse: Warehouse,
+    at: datetime,
+) -> _Compared:
+    patience = snapshot.Patience(
+        client.settings.withdrawal_snapshots, client.settings.withdrawal_hours
+    )
+    until_now, lost = snapshot.lost(before, listed)
+    earlier = evidence.snapshots(warehouse, key)
+    verdict = evidence.judge(len(listed), until_now, lost, earlier, at, patience)
+    seen = snapshot.merge(
+        before,
+        listed,
+        at=at,
+        source=client.settings.source,
+        only_adds=not verdict.plausible,
+        patience=patience,
+    )
+    return _Compared(seen, verdict, len(listed), until_now, lost)
+
+
+def _answers(
+    seen: snapshot.Snapshot, key: str, client: ArchiveClient, probes: Budget
+) -> evidence.Answers:
+    """What the archive says of the Series that are due, as far as the budget reaches."""
+    most = probes.take(len(seen.due))
+    if not most:
+        return evidence.Answers()
+    rows = seen.rows.select(["SeriesInstanceUID", "StudyInstanceUID", "missing_since"])
+    is_due = pc.is_in(rows["SeriesInstanceUID"], value_set=pa.array(seen.due, pa.string()))
+    listed = rows.filter(pc.is_null(rows["missing_since"]))
+    return evidence.ask_for(rows.filter(is_due), listed, key, client, most)
+
+
+def _store(
+    before: pa.Table | None,
+    compared: _Compared,
+    answers: evidence.Answers,
+    key: str,
+    client: ArchiveClient,
+    warehouse: Warehouse,
+    at: datetime,
+) -> tuple[Written, int]:
+    """Keeps the events, then the rows that own them, then that the list was compared."""
+    rows = compared.seen.rows
+    if answers.gone:
+        rows = snapshot.withdrawn(rows, answers.gone, at=at)
+    if answers.elsewhere:
+        rows = snapshot.moved(rows, answers.elsewhere)
+    rows, events = history.told(before, rows, at=at, snapshot=compared.seen.name)
+    history.keep(key, before, events, warehouse)
+    written = warehouse.write(catalog.SERIES, rows, key)
+    evidence.note(
+        key,
+        compared.seen,
+        compared.verdict,
+        at=at,
+        listed=compared.listed,
+        lost=compared.lost,
+        changes=events.num_rows,
+        source=client.settings.source,
+        warehouse=warehouse,
+    )
+    return written, events.num_rows
+
+
+def _facts(
+    compared: _Compared, answers: evidence.Answers, events: int
+) -> dict[str, int | bool | str]:
+    seen, found = compared.seen, len(answers.gone) + len(answers.elsewhere)
+    return {
+        "listed_before": compared.until_now,
+        "listed": compared.listed,
         "new": seen.new,
         "changed": seen.changed,
-        "missing": seen.missing,
+        "missing": seen.missing - found,
         "reappeared": seen.reappeared,
-        "withdrawn": seen.withdrawn,
+        "withdrawn": seen.withdrawn + len(answers.gone),
+        "moved": seen.moved + len(answers.elsewhere),
+        "events": events,
+        "plausible": compared.verdict.plausible,
+        "implausible_because": compared.verdict.reason or "nothing",
+        "due": len(seen.due),
+        "asked_singly": answers.asked,
     }
-    return _refreshed(catalog.SERIES, key, written, rows_before, reply, facts)
 
 
 def _demand_columns(before: pa.Table, reply: Reply, dialect: Dialect) -> None:
@@ -217,11 +328,11 @@ def _refresh_sizes(
     )
 
 
-_TOLD = ("SeriesInstanceUID", "fingerprint", "FileSize", "missing_since")
+_TOLD = ("SeriesInstanceUID", "fingerprint", "FileSize", "missing_since", "moved_to")
 
 
 def _pending(series: pa.Table, sizes: pa.Table) -> list[tuple[str, str]]:
-    """UID and fingerprint of the listed Series whose size is not known as of that fingerprint.
+    """UID and fingerprint of the Series at home here whose size is not known as they are now.
 
     Those of which `getSeries` told no size come first: it is they that need the question.
     """
@@ -234,8 +345,8 @@ def _pending(series: pa.Table, sizes: pa.Table) -> list[tuple[str, str]]:
     }
     wanted = [
         (told is not None, uid, fingerprint)
-        for uid, fingerprint, told, missing in _columns(series, *_TOLD)
-        if missing is None and known.get(uid) != fingerprint
+        for uid, fingerprint, told, missing, moved in _columns(series, *_TOLD)
+        if missing is None and moved is None and known.get(uid) != fingerprint
     ]
     return [(uid, fingerprint) for _, uid, fingerprint in sorted(wanted)]
 
@@ -281,7 +392,7 @@ def _refreshed(
     written: Written,
     rows_before: int,
     reply: Reply,
-    facts: Mapping[str, int] | None = None,
+    facts: Mapping[str, int | bool | str] | None = None,
 ) -> Refreshed:
     return Refreshed(
         table,

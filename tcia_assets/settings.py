@@ -15,13 +15,18 @@ from tcia_assets.catalog import DIALECTS, dialect
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.spec import Dialect
 
+# Settings that are whole numbers, and the least that each may be.
+_WHOLE = {"max_connections": 1, "withdrawal_snapshots": 2, "withdrawal_hours": 0}
+
 
 @dataclass(frozen=True)
 class Settings:
     """What the user may choose; each field is the setting `TCIA_<FIELD>` of the environment.
 
-    Secrets never show in its repr. Raises UsageError, naming the setting and what is valid, where
-    a value cannot be used.
+    A Series that a Collection's list lacks counts as withdrawn after `withdrawal_snapshots` lists
+    without it, `withdrawal_hours` or more apart: archives that are edited by hand for days want
+    more of both. Secrets never show in its repr. Raises UsageError, naming the setting and what is
+    valid, where a value cannot be used.
     """
 
     dialect: str = "nbia-v4"
@@ -34,14 +39,17 @@ class Settings:
     max_connections: int = 8
     collections: tuple[str, ...] = ()
     image_selection: str = ""
+    withdrawal_snapshots: int = 3
+    withdrawal_hours: int = 20
 
     def __post_init__(self) -> None:
         for name in ("base_url", "shared_list_url"):
             _check_url(f"TCIA_{name.upper()}", getattr(self, name))
-        if self.max_connections < 1:
-            raise UsageError(
-                f"TCIA_MAX_CONNECTIONS is {self.max_connections}; it must be 1 or more"
-            )
+        for name, least in _WHOLE.items():
+            if getattr(self, name) < least:
+                raise UsageError(
+                    f"TCIA_{name.upper()} is {getattr(self, name)}; it must be {least} or more"
+                )
         if "://" in self.data_dir:
             raise UsageError(
                 f"TCIA_DATA_DIR is {self.data_dir!r}; only a local folder is supported so far"
@@ -115,9 +123,9 @@ class Settings:
 
 def _parsed(name: str, text: str) -> object:
     text = text.strip()
-    if name == "max_connections":
+    if name in _WHOLE:
         if not text.isdecimal():
-            raise UsageError(f"TCIA_MAX_CONNECTIONS is {text!r}; it must be a whole number")
+            raise UsageError(f"TCIA_{name.upper()} is {text!r}; it must be a whole number")
         return int(text)
     if name == "collections":
         return tuple(part.strip() for part in text.split(",") if part.strip())

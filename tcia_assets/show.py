@@ -165,7 +165,9 @@ def _grid(*columns: str | Column, **chosen: Any) -> Grid:
 
 _STATUS = """
 SELECT Collection, count(*) AS series,
-       count(*) FILTER (missing_since IS NOT NULL AND withdrawn_at IS NULL) AS missing,
+       count(*) FILTER (
+           missing_since IS NOT NULL AND withdrawn_at IS NULL AND moved_to IS NULL
+       ) AS missing,
        count(*) FILTER (withdrawn_at IS NOT NULL) AS withdrawn,
        count(*) FILTER (status = 'complete') AS complete,
        count(*) FILTER (status IS NOT NULL AND status <> 'complete') AS failed,

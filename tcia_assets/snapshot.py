@@ -6,8 +6,10 @@ asking the archive (`client.py`) and keeping the outcome (`warehouse.py`).
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,21 +19,34 @@ from tcia_assets.catalog import FINGERPRINTED, SERIES, instant
 from tcia_assets.conform import align, conform, empty
 from tcia_assets.errors import UnknownReply, UsageError
 
-# Complete lists without a Series after which it counts as withdrawn.
-SNAPSHOTS_UNTIL_WITHDRAWN = 3
-
 _KEY = SERIES.key[0]
 _LIFE = (
     "source",
     "fingerprint",
     "first_seen_at",
+    "listed_since",
     "changed_at",
     "missing_since",
     "missing_snapshots",
+    "missing_counted_at",
     "withdrawn_at",
+    "moved_to",
+    "changes",
 )
 # What the archive itself says of a Series: the table without its life.
 LISTED = replace(SERIES, columns=tuple(c for c in SERIES.columns if c.name not in _LIFE))
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When a missing Series is due: after so many snapshots without it, so many hours apart."""
+
+    snapshots: int = 3
+    hours: int = 20
+
+    @property
+    def gap(self) -> timedelta:
+        return timedelta(hours=self.hours)
 
 
 @dataclass(frozen=True)
@@ -39,20 +54,37 @@ class Snapshot:
     """The partition after a complete list; each of its rows is counted once.
 
     `new`, `changed`, `reappeared` and `unchanged` are listed; one that reappears counts as that,
-    whatever else changed. `missing` and `withdrawn` are not listed, now or for longer.
+    whatever else changed. `missing`, `moved` and `withdrawn` are not listed, now or for longer; one
+    that is now in another Collection counts as moved, and as nothing else. `due` are the UIDs of
+    those missing for so long that only the archive's word on each is wanting for a withdrawal.
+    `name` tells this snapshot from others: its instant, and a hash of all that it listed.
     """
 
     rows: pa.Table
+    name: str = ""
+    due: tuple[str, ...] = ()
     new: int = 0
     changed: int = 0
     reappeared: int = 0
     unchanged: int = 0
     missing: int = 0
+    moved: int = 0
     withdrawn: int = 0
 
 
-def merge(before: pa.Table | None, now_listed: pa.Table, *, at: datetime, source: str) -> Snapshot:
+def merge(
+    before: pa.Table | None,
+    now_listed: pa.Table,
+    *,
+    at: datetime,
+    source: str,
+    only_adds: bool = False,
+    patience: Patience = Patience(),
+) -> Snapshot:
     """The stored partition after a complete list of its Collection; no row is ever lost.
+
+    Where it `only_adds`, a Series that the list lacks is as it was. Nothing is withdrawn by a list
+    alone: `withdrawn` is for those that are `due`.
 
     Raises:
         UnknownReply: nothing is listed where Series were known; that is no answer.
@@ -66,14 +98,35 @@ def merge(before: pa.Table | None, now_listed: pa.Table, *, at: datetime, source
         raise UnknownReply(f"no Series are listed where {known.num_rows} were known")
     now = pa.scalar(at, instant.arrow)
     present, counts = _present(known, listed, now, source)
-    absent = _absent(known, listed, now)
-    withdrawn = len(absent) - absent["withdrawn_at"].null_count
-    return Snapshot(
-        conform(SERIES, pa.concat_tables([present, absent])),
-        **counts,
-        missing=len(absent) - withdrawn,
-        withdrawn=withdrawn,
-    )
+    gone = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_values(listed[_KEY]))))
+    absent = align(SERIES, gone) if only_adds else _absent(gone, now, patience)
+    rows = conform(SERIES, _since(pa.concat_tables([present, absent])))
+    due = () if only_adds else tuple(absent.filter(_is_due(absent, patience))[_KEY].to_pylist())
+    return Snapshot(rows, _name(present, at), due, **counts, **_standing(absent))
+
+
+def withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa.Table:
+    """The rows, these Series withdrawn."""
+    now = pa.scalar(at, instant.arrow)
+    is_it = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
+    return _set(rows, "withdrawn_at", pc.if_else(is_it, now, rows["withdrawn_at"]))
+
+
+def moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
+    """The rows, these Series belonging to another Collection, or (None) to this one again."""
+    uids, names = pa.array(homes.keys(), pa.string()), pa.array(homes.values(), pa.string())
+    place = pc.index_in(rows[_KEY], value_set=uids)
+    homes_now = pc.if_else(pc.is_valid(place), names.take(_values(place)), rows["moved_to"])
+    return _set(rows, "moved_to", homes_now)
+
+
+def lost(before: pa.Table | None, listed: pa.Table) -> tuple[int, int]:
+    """How many Series were listed until now, and how many of these the list lacks."""
+    if before is None:
+        return 0, 0
+    until_now = before.filter(pc.is_null(before["missing_since"]))[_KEY]
+    there = _count(pc.is_in(until_now, value_set=_values(listed[_KEY])))
+    return len(until_now), len(until_now) - there
 
 
 def fingerprints(rows: pa.Table) -> pa.Table:
@@ -111,18 +164,23 @@ def _present(
     known: pa.Table, listed: pa.Table, now: pa.Scalar, source: str
 ) -> tuple[pa.Table, dict[str, int]]:
     """Rows of what is listed, and how many of them are new, changed, back or as they were."""
-    place = pc.index_in(listed[_KEY], value_set=known[_KEY].combine_chunks()).combine_chunks()
+    place = _values(pc.index_in(listed[_KEY], value_set=_values(known[_KEY])))
     old = known.select(_LIFE).take(place)
     prints = fingerprints(listed)["fingerprint"]
     is_new = pc.is_null(place)
     is_same = pc.fill_null(pc.equal(prints, old["fingerprint"]), fill_value=False)
     is_back = pc.is_valid(old["missing_since"])
+    nowhere = pa.scalar(None, pa.string())
     life = {
         "source": pa.repeat(pa.scalar(source), len(listed)),
         "fingerprint": prints,
         "first_seen_at": pc.fill_null(old["first_seen_at"], now),
+        "listed_since": pc.if_else(pc.or_(is_new, is_back), now, old["listed_since"]),
         "changed_at": pc.fill_null(pc.if_else(is_same, old["changed_at"], now), now),
         "missing_snapshots": pa.repeat(pa.scalar(0, pa.int64()), len(listed)),
+        # One that two Collections list belongs to where it came last.
+        "moved_to": pc.if_else(is_back, nowhere, old["moved_to"]),
+        "changes": old["changes"],
     }
     counts = {
         "new": _count(is_new),
@@ -133,22 +191,61 @@ def _present(
     return align(SERIES, _with(listed, life)), counts
 
 
-def _absent(known: pa.Table, listed: pa.Table, now: pa.Scalar) -> pa.Table:
-    """Rows of what was known and is not listed: they stay, and say since when and how often."""
-    gone = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=listed[_KEY].combine_chunks())))
-    # Not counted further: what has been withdrawn for long must not change with each snapshot.
-    times = pc.min_element_wise(
-        pc.add(pc.fill_null(gone["missing_snapshots"], 0), 1), SNAPSHOTS_UNTIL_WITHDRAWN
+def _absent(gone: pa.Table, now: pa.Scalar, patience: Patience) -> pa.Table:
+    """Rows of what is not listed: they stay, and say since when and how often."""
+    times, counted_at = pc.fill_null(gone["missing_snapshots"], 0), gone["missing_counted_at"]
+    gap = pa.scalar(patience.gap, pa.duration("us"))
+    # Not counted further than needed: what is gone for long must not change with each snapshot. Nor
+    # soon again: a dozen lists of one bad hour are one list.
+    waits = pc.or_(
+        pc.greater_equal(times, patience.snapshots),
+        pc.fill_null(pc.greater(pc.add(counted_at, gap), now), fill_value=False),
     )
-    due = pc.greater_equal(times, SNAPSHOTS_UNTIL_WITHDRAWN)
+    settled = pc.or_(pc.is_valid(gone["withdrawn_at"]), pc.is_valid(gone["moved_to"]))
+    stays = pc.or_(waits, pc.and_(settled, pc.is_valid(gone["missing_since"])))
     life = {
         "missing_since": pc.fill_null(gone["missing_since"], now),
-        "missing_snapshots": times,
-        "withdrawn_at": pc.if_else(
-            due, pc.fill_null(gone["withdrawn_at"], now), gone["withdrawn_at"]
-        ),
+        "missing_snapshots": pc.if_else(stays, times, pc.add(times, 1)),
+        "missing_counted_at": pc.if_else(stays, counted_at, now),
     }
     return align(SERIES, _with(gone, life))
+
+
+def _is_due(absent: pa.Table, patience: Patience) -> pa.ChunkedArray:
+    enough = pc.greater_equal(absent["missing_snapshots"], patience.snapshots)
+    open_ = pc.and_(pc.is_null(absent["withdrawn_at"]), pc.is_null(absent["moved_to"]))
+    return pc.and_(enough, open_)
+
+
+def _standing(absent: pa.Table) -> dict[str, int]:
+    has_moved = pc.is_valid(absent["moved_to"])
+    is_withdrawn = pc.and_(pc.is_valid(absent["withdrawn_at"]), pc.invert(has_moved))
+    counts = {"moved": _count(has_moved), "withdrawn": _count(is_withdrawn)}
+    # What a list lacks that only adds is not missing.
+    is_gone = _count(pc.or_(pc.is_valid(absent["missing_since"]), has_moved))
+    return counts | {"missing": is_gone - sum(counts.values())}
+
+
+def _name(listed: pa.Table, at: datetime) -> str:
+    # One long text: hashing row by row would take Python seconds.
+    each = _values(pc.binary_join_element_wise(listed[_KEY], listed["fingerprint"], " "))
+    whole = pa.ListArray.from_arrays(pa.array([0, len(each)], pa.int32()), each)
+    text = pc.binary_join(whole, "\n")[0].as_buffer()
+    digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ} {digest[:12]}"
+
+
+def _since(rows: pa.Table) -> pa.Table:
+    # Rows that were stored before there was this column.
+    return _set(rows, "listed_since", pc.coalesce(rows["listed_since"], rows["first_seen_at"]))
+
+
+def _set(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+    return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+
+
+def _values(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def _with(rows: pa.Table, columns: dict[str, pa.ChunkedArray | pa.Array]) -> pa.Table:

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from tcia_assets import sql
-from tcia_assets.catalog import SERIES, TABLES
+from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES, TABLES
 from tcia_assets.conform import align, check, empty
 from tcia_assets.errors import (
     BadValue,
@@ -47,7 +47,7 @@ from tcia_assets.errors import (
     UnknownName,
     UsageError,
 )
-from tcia_assets.spec import Table
+from tcia_assets.spec import Column, Table
 
 PART = "part-0.parquet"
 # The underscore hides it from pyarrow's datasets, the suffix shows it to the views.
@@ -71,6 +71,7 @@ _SQL_TYPES = {
     pa.float64(): "DOUBLE",
     pa.bool_(): "BOOLEAN",
     pa.list_(pa.float64()): "DOUBLE[]",
+    pa.list_(pa.string()): "VARCHAR[]",
 }
 
 
@@ -291,10 +292,17 @@ class Warehouse:
     def _statements(self) -> list[str]:
         views = {table.name: (table.about, self._select(table)) for table in TABLES}
         # Not over the view `series`: DuckDB 1.4 would look for that in the database of its making.
-        living = f"{self._select(SERIES)} WHERE withdrawn_at IS NULL"
+        living = f"{self._select(SERIES)} WHERE withdrawn_at IS NULL AND moved_to IS NULL"
         views["current_series"] = (_CURRENT, living)
+        macros = {
+            "series_as_of": (_AS_OF, _as_of(self._select(SERIES), self._select(SERIES_CHANGES))),
+            "changes_since": (_SINCE, _since(self._select(SERIES_CHANGES))),
+        }
         made = [f"CREATE VIEW {sql.identifier(n)} AS {select}" for n, (_, select) in views.items()]
         said = [_comment("VIEW", [n], about) for n, (about, _) in views.items()]
+        for name, (about, select) in macros.items():
+            made.append(f"CREATE MACRO {name}(moment) AS TABLE {select}")
+            said.append(_comment("MACRO TABLE", [name], about))
         said += [_comment("COLUMN", [t.name, c.name], c.about) for t in TABLES for c in t.columns]
         return [*made, *said]
 
@@ -450,10 +458,55 @@ def _disk(path: Path) -> Iterator[None]:
 
 # --- Views ----------------------------------------------------------------------------------------
 
-_CURRENT = "Series that are not withdrawn"
+_CURRENT = "Series that are not withdrawn, each in the Collection that it belongs to"
+_AS_OF = "series as it was known at a moment, without the columns that only count"
+_SINCE = "series_changes seen after a moment, the oldest first"
 _SAID = "SELECT comment FROM duckdb_views() WHERE database_name = 'warehouse' AND view_name = ?"
+_MOMENT = "CAST(moment AS TIMESTAMP WITH TIME ZONE)"
 # Otherwise a table that does not exist could be a Python variable of the caller.
 _NO_PYTHON = "SET python_enable_replacements = false"
+
+
+def _since(changes: str) -> str:
+    return (
+        f"SELECT * FROM ({changes}) WHERE seen_at > {_MOMENT} "
+        "ORDER BY seen_at, Collection, SeriesInstanceUID, number"
+    )
+
+
+def _as_of(series: str, changes: str) -> str:
+    """The rows as they are, with each value put back that an event after the moment replaced.
+
+    The earliest such event tells what the value was. Events that no row owns, because a kill came
+    in between, put back what is there.
+    """
+    restored = [SERIES.column(name) for name in RESTORED]
+    earliest = ", ".join(
+        f"arg_min(before, number) FILTER (WHERE json_exists(before, {_path(c)})) "
+        f"AS {sql.identifier(c.name)}"
+        for c in restored
+    )
+    put_back = (
+        f"CASE WHEN l.{name} IS NULL THEN s.{name} "
+        f"ELSE CAST(l.{name} ->> {_path(c)} AS {_SQL_TYPES[c.kind.arrow]}) END AS {name}"
+        for c in restored
+        for name in [sql.identifier(c.name)]
+    )
+    return f"""
+        SELECT s.SeriesInstanceUID, s.Collection, {", ".join(put_back)}
+        FROM (SELECT * FROM ({series}) WHERE first_seen_at <= {_MOMENT}) AS s
+        LEFT JOIN (
+            SELECT Collection, SeriesInstanceUID, {earliest}
+            FROM ({changes})
+            WHERE seen_at > {_MOMENT} AND before IS NOT NULL
+            GROUP BY Collection, SeriesInstanceUID
+        ) AS l
+        ON s.Collection = l.Collection AND s.SeriesInstanceUID = l.SeriesInstanceUID
+    """
+
+
+def _path(column: Column) -> str:
+    return sql.literal(f"$.{column.name}")
 
 
 def _gist(error: sql.SqlError) -> str:

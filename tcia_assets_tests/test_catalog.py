@@ -405,6 +405,8 @@ def test_the_tables_are_those_of_the_design() -> None:
         ("patients", ("Collection", "PatientID"), "Collection"),
         ("studies", ("Collection", "StudyInstanceUID"), "Collection"),
         ("series", ("SeriesInstanceUID",), "Collection"),
+        ("series_changes", ("Collection", "SeriesInstanceUID", "event_id"), "Collection"),
+        ("snapshots", ("Collection", "taken_at"), "Collection"),
         ("series_sizes", ("SeriesInstanceUID",), "Collection"),
         ("shared_lists", ("list_name", "SeriesInstanceUID"), "list_name"),
         ("image_archives", ("SeriesInstanceUID",), "Collection"),

@@ -48,6 +48,23 @@ def versions(warehouse: Warehouse) -> dict[str, set[int]]:
     return found
 
 
+def history_is_whole(warehouse: Warehouse, key: str) -> bool:
+    """Whether each Series' events are there once, up to what its row counts; none after the next.
+
+    A kill leaves at most one event that no row owns yet.
+    """
+    owned = warehouse.read(catalog.SERIES, [key], ["SeriesInstanceUID", "changes"]).to_pylist()
+    told = warehouse.read(catalog.SERIES_CHANGES, [key]).to_pylist()
+    numbers: dict[str, list[int]] = {}
+    for event in told:
+        numbers.setdefault(event["SeriesInstanceUID"], []).append(event["number"])
+    return all(
+        sorted(numbers[row["SeriesInstanceUID"]])
+        in (list(range(1, row["changes"] + 1)), list(range(1, row["changes"] + 2)))
+        for row in owned
+    )
+
+
 def revise_all(sandbox: Sandbox, keys: list[str], version: int) -> None:
     for key in keys:
         sandbox.archive.revise(collection=key, image_count=version)
@@ -89,6 +106,8 @@ def test_a_refresh_killed_at_random_moments_leaves_each_partition_old_or_new(
         found = versions(warehouse)
         assert sorted(found) == keys, f"seed {seed}"
         assert all(len(counts) == 1 for counts in found.values()), f"seed {seed}: {found}"
+        for key in keys:
+            assert history_is_whole(warehouse, key), f"seed {seed}: {key}"
         for file in (data_dir / "warehouse").rglob("part-0.parquet"):
             assert pq.ParquetFile(file).read().schema, f"seed {seed}: {file}"
     assert killed >= KILLS / 2, "most children must be killed while they work"
@@ -98,4 +117,10 @@ def test_a_refresh_killed_at_random_moments_leaves_each_partition_old_or_new(
     last.join(60)
     assert last.exitcode == 0, f"seed {seed}"
     assert set().union(*versions(warehouse).values()) == {KILLS + 1}
+    counted = warehouse.query(
+        "SELECT SeriesInstanceUID, changes, count(number) AS told FROM series "
+        "JOIN series_changes USING (Collection, SeriesInstanceUID) GROUP BY ALL "
+        "HAVING changes <> told OR changes <> max(number)"
+    )
+    assert counted.num_rows == 0, f"seed {seed}"
     assert not list((data_dir / "warehouse").rglob("*.draft"))

@@ -35,6 +35,8 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
             "TCIA_MAX_CONNECTIONS": "3",
             "TCIA_COLLECTIONS": "4D-Lung, RIDER Lung CT,,",
             "TCIA_IMAGE_SELECTION": "{collections: [LCTSC]}",
+            "TCIA_WITHDRAWAL_SNAPSHOTS": "5",
+            "TCIA_WITHDRAWAL_HOURS": "0",
             "PATH": "/bin",
         }
     )
@@ -49,6 +51,8 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
         max_connections=3,
         collections=("4D-Lung", "RIDER Lung CT"),
         image_selection="{collections: [LCTSC]}",
+        withdrawal_snapshots=5,
+        withdrawal_hours=0,
     )
     assert settings.url == "http://127.0.0.1:8000/services/v3"
     assert settings.shared_lists_url == "http://lists.example/v1"
@@ -66,6 +70,8 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_MAX_CONNECTIONS",
         "TCIA_COLLECTIONS",
         "TCIA_IMAGE_SELECTION",
+        "TCIA_WITHDRAWAL_SNAPSHOTS",
+        "TCIA_WITHDRAWAL_HOURS",
     }
 
 
@@ -95,6 +101,8 @@ def test_the_environment_of_the_process_is_read_when_asked_and_not_before(
         ("TCIA_MAX_CONNECTIONS", "0", "TCIA_MAX_CONNECTIONS is 0; it must be 1 or more"),
         ("TCIA_MAX_CONNECTIONS", "-1", "TCIA_MAX_CONNECTIONS is '-1'"),
         ("TCIA_MAX_CONNECTIONS", "many", "TCIA_MAX_CONNECTIONS is 'many'; .* a whole number"),
+        ("TCIA_WITHDRAWAL_SNAPSHOTS", "1", "TCIA_WITHDRAWAL_SNAPSHOTS is 1; it must be 2 or more"),
+        ("TCIA_WITHDRAWAL_HOURS", "a day", "TCIA_WITHDRAWAL_HOURS is 'a day'; .* a whole number"),
         ("TCIA_DATA_DIR", "s3://bucket/x", "TCIA_DATA_DIR is 's3://bucket/x'; only a local folder"),
         ("TCIA_BASE_URL", "nbia.example/v4", "TCIA_BASE_URL is 'nbia.example/v4'; it must look"),
         ("TCIA_BASE_URL", "ftp://host/v4", "TCIA_BASE_URL is 'ftp://host/v4'"),

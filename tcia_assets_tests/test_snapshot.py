@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import FINGERPRINTED, SERIES
 from tcia_assets.conform import check
 from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
-from tcia_assets.snapshot import Snapshot, fingerprints, merge
+from tcia_assets.snapshot import (
+    Patience,
+    Snapshot,
+    fingerprints,
+    lost,
+    merge,
+    moved,
+    withdrawn,
+)
 
 DAY_1 = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = "nbia-v4 nbia.cancerimagingarchive.net"
@@ -60,6 +68,7 @@ def test_a_first_snapshot_is_all_new() -> None:
         "source": SOURCE,
         "fingerprint": "",
         "first_seen_at": DAY_1,
+        "listed_since": DAY_1,
         "changed_at": DAY_1,
         "missing_snapshots": 0,
     }
@@ -97,22 +106,92 @@ def test_a_series_that_is_no_longer_listed_stays_and_is_missing_at_once() -> Non
     assert gone["ImageCount"] == 1
 
 
-def test_it_is_withdrawn_by_the_third_snapshot_without_it() -> None:
+def test_the_third_snapshot_without_it_makes_it_due_and_no_snapshot_withdraws_it() -> None:
     seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
-    assert (seen.missing, seen.withdrawn) == (0, 1)
-    assert row(seen, "b")["withdrawn_at"] == day(4)
+    assert (seen.due, seen.missing, seen.withdrawn) == (("b",), 1, 0)
     assert row(seen, "b")["missing_since"] == day(2)
+    assert after(listed(a=1, b=1), *[listed(a=1)] * 2).due == ()
+    gone = withdrawn(seen.rows, seen.due, at=day(4))
+    assert row(replace(seen, rows=gone), "b")["withdrawn_at"] == day(4)
+    assert row(replace(seen, rows=gone), "a")["withdrawn_at"] is None
 
 
-def test_what_is_withdrawn_does_not_change_with_each_further_snapshot() -> None:
+def test_snapshots_count_only_with_hours_between_them() -> None:
+    seen = after(listed(a=1, b=1), listed(a=1))
+    for hours in (1, 12, 19):
+        later = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=hours), source=SOURCE)
+        assert later.rows.equals(seen.rows)
+    counted = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=20), source=SOURCE)
+    assert row(counted, "b")["missing_snapshots"] == 2
+    assert row(counted, "b")["missing_counted_at"] == day(2) + timedelta(hours=20)
+    assert row(counted, "b")["missing_since"] == day(2)
+
+
+def test_how_many_snapshots_how_far_apart_can_be_chosen() -> None:
+    quick = Patience(snapshots=2, hours=0)
+    seen = after(listed(a=1, b=1))
+    for _ in range(2):
+        seen = merge(seen.rows, listed(a=1), at=day(2), source=SOURCE, patience=quick)
+    assert seen.due == ("b",)
+
+
+@pytest.mark.parametrize("end", ["due", "withdrawn", "moved"])
+def test_what_is_gone_for_good_does_not_change_with_each_further_snapshot(end: str) -> None:
     seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
-    later = merge(seen.rows, listed(a=1), at=day(9), source=SOURCE)
-    assert later.rows.equals(seen.rows)
+    rows = seen.rows
+    if end == "withdrawn":
+        rows = withdrawn(rows, ["b"], at=day(4))
+    if end == "moved":
+        rows = moved(rows, {"b": "LCTSC"})
+    later = merge(rows, listed(a=1), at=day(9), source=SOURCE)
+    assert later.rows.equals(rows)
+    assert later.due == (("b",) if end == "due" else ())
+
+
+def test_a_list_that_only_adds_leaves_what_it_lacks_as_it_was() -> None:
+    seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
+    added = merge(seen.rows, listed(a=2, d=1), at=day(9), source=SOURCE, only_adds=True)
+    assert (added.new, added.changed, added.due) == (1, 1, ())
+    for uid in "bc":
+        assert row(added, uid) == row(seen, uid)
+
+
+def test_a_series_at_home_elsewhere_is_at_home_here_when_it_comes_back() -> None:
+    seen = after(listed(a=1, b=1))
+    rows = moved(seen.rows, {"b": "LCTSC"})
+    still = merge(rows, listed(a=1, b=1), at=day(2), source=SOURCE)
+    assert still.rows.equals(rows)
+    gone = merge(rows, listed(a=1), at=day(2), source=SOURCE)
+    assert (gone.missing, gone.moved) == (0, 1)
+    back = merge(gone.rows, listed(a=1, b=1), at=day(3), source=SOURCE)
+    assert row(back, "b")["moved_to"] is None
+    assert row(back, "b")["listed_since"] == day(3)
+    assert row(back, "b")["first_seen_at"] == DAY_1
+
+
+def test_a_snapshot_is_named_after_its_instant_and_all_that_it_listed() -> None:
+    first = after(listed(a=1, b=1))
+    assert first.name == after(listed(b=1, a=1)).name
+    assert first.name.startswith("20260101T000000.000000Z ")
+    others = [
+        merge(first.rows, names, at=DAY_1, source=SOURCE).name
+        for names in (listed(a=1), listed(a=1, b=2), listed(a=1, c=1), listed(a=1, b=1, c=1))
+    ]
+    assert len({first.name, *others}) == 5
+    assert merge(first.rows, listed(a=1, b=1), at=day(2), source=SOURCE).name != first.name
+
+
+def test_what_a_list_lacks_is_counted_of_what_was_listed() -> None:
+    seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
+    assert lost(seen.rows, listed(b=1, x=1)) == (2, 1)
+    assert lost(None, listed(a=1)) == (0, 0)
 
 
 @pytest.mark.parametrize("absences", [1, 3])
 def test_a_series_that_reappears_has_its_life_back(absences: int) -> None:
-    back = after(listed(a=1, b=1), *[listed(a=1)] * absences, listed(a=1, b=1))
+    seen = after(listed(a=1, b=1), *[listed(a=1)] * absences)
+    rows = withdrawn(seen.rows, seen.due, at=day(4))
+    back = merge(rows, listed(a=1, b=1), at=day(5), source=SOURCE)
     assert (back.reappeared, back.new, back.changed, back.unchanged) == (1, 0, 0, 1)
     found = row(back, "b")
     assert found["missing_since"] is None
@@ -136,7 +215,7 @@ def test_an_empty_list_is_unknown_where_series_were_known() -> None:
 
 def test_an_empty_list_of_an_empty_collection_is_an_answer() -> None:
     seen = merge(None, listed(), at=DAY_1, source=SOURCE)
-    assert seen == replace(Snapshot(SERIES.schema.empty_table()), rows=seen.rows)
+    assert seen == replace(Snapshot(SERIES.schema.empty_table()), rows=seen.rows, name=seen.name)
     assert merge(seen.rows, listed(), at=day(2), source=SOURCE).rows.num_rows == 0
 
 
@@ -271,9 +350,8 @@ class Life:
 
     def as_row(self) -> tuple[Any, ...]:
         since = self.missing[0] if self.missing else None
-        withdrawn = self.missing[2] if len(self.missing) > 2 else None
         times = min(len(self.missing), 3)
-        return self.count, self.first_seen_at, self.changed_at, since, times, withdrawn
+        return self.count, self.first_seen_at, self.changed_at, since, times
 
 
 LISTS = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 2), min_size=1)
@@ -295,14 +373,15 @@ def test_every_history_follows_the_rules_and_loses_nothing(lists: list[dict[str,
         check(SERIES, rows)
         facts = ("ImageCount", "first_seen_at", "changed_at", "missing_since")
         found = zip(
-            *(rows[name].to_pylist() for name in (*facts, "missing_snapshots", "withdrawn_at")),
+            *(rows[name].to_pylist() for name in (*facts, "missing_snapshots")),
             strict=True,
         )
         uids = rows["SeriesInstanceUID"].to_pylist()
         assert dict(zip(uids, found, strict=True)) == {u: x.as_row() for u, x in lives.items()}
         counts = (seen.new, seen.changed, seen.reappeared, seen.unchanged)
         assert sum(counts) == len(names)
-        assert seen.missing + seen.withdrawn == len(lives) - len(names)
+        assert seen.missing == len(lives) - len(names)
+        assert set(seen.due) == {u for u, life in lives.items() if len(life.missing) >= 3}
 
 
 @settings(max_examples=20, deadline=None)

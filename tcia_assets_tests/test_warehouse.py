@@ -30,7 +30,7 @@ from tcia_assets import catalog, sql
 from tcia_assets.catalog import COLLECTIONS, PATIENTS, SERIES, SERIES_SIZES, SHARED_LISTS
 from tcia_assets.conform import conform, empty
 from tcia_assets.errors import BadValue, DataError, TciaError, UnknownName, UsageError
-from tcia_assets.snapshot import merge
+from tcia_assets.snapshot import merge, moved, withdrawn
 from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse, _publish
 from tcia_assets_tests.test_conform import valid_rows
@@ -328,15 +328,12 @@ def test_any_key_can_be_asked_for_in_sql_and_stays_text(warehouse: Warehouse) ->
         assert found.num_rows == 1
 
 
-def test_withdrawn_series_are_not_current(warehouse: Warehouse) -> None:
-    def listed(*uids: str) -> pa.Table:
-        return pa.table({"SeriesInstanceUID": uids, "Collection": ["a"] * len(uids)})
-
-    at, rows = datetime(2026, 1, 1, tzinfo=UTC), None
-    for uids in [("1", "2"), ("1",), ("1",), ("1",)]:
-        rows = merge(rows, listed(*uids), at=at, source="x").rows
-    warehouse.write(SERIES, rows, "a")
-    assert warehouse.query("SELECT count(*) AS n FROM series")["n"].to_pylist() == [2]
+def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse) -> None:
+    listed = pa.table({"SeriesInstanceUID": ["1", "2", "3"], "Collection": ["a"] * 3})
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = withdrawn(merge(None, listed, at=at, source="x").rows, ["2"], at=at)
+    warehouse.write(SERIES, moved(rows, {"3": "b"}), "a")
+    assert warehouse.query("SELECT count(*) AS n FROM series")["n"].to_pylist() == [3]
     uids = warehouse.query("SELECT SeriesInstanceUID AS uid FROM current_series")["uid"]
     assert uids.to_pylist() == ["1"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets import sql
+from tcia_assets import catalog, sql
 from tcia_assets.defs.names import Names
 from tcia_assets.errors import TciaError
 from tcia_assets.spec import Parent, Table
@@ -156,17 +156,35 @@ def _listed(names: tuple[str, ...], prefix: str = "") -> str:
 
 def _keys_unique(table: Table) -> Question:
     keys = _listed(table.key)
+    apart = ", apart from what moved" if _follows_series(table) else ""
     return Question(
         "keys_unique",
-        f"No two rows of all partitions have the same {', '.join(table.key)}.",
-        f"SELECT {keys}, count(*) AS rows FROM {sql.identifier(table.name)} "
+        f"No two rows of all partitions have the same {', '.join(table.key)}{apart}.",
+        f"SELECT {keys}, count(*) AS rows FROM {_at_home(table)} "
         f"GROUP BY {keys} HAVING count(*) > 1",
     )
 
 
+def _at_home(table: Table) -> str:
+    """The rows of a table, without those of Series that moved to another Collection."""
+    name = sql.identifier(table.name)
+    if not _follows_series(table):
+        return name
+    return (
+        f"(SELECT * FROM {name} ANTI JOIN (SELECT Collection, SeriesInstanceUID FROM series "
+        "WHERE moved_to IS NOT NULL) USING (Collection, SeriesInstanceUID))"
+    )
+
+
+def _follows_series(table: Table) -> bool:
+    return table.key == catalog.SERIES.key and table.by == catalog.SERIES.by
+
+
 def _parents_exist(table: Table, parent: Parent) -> Question:
+    # What a Collection lists no more needs no Study there.
+    listed = "(SELECT * FROM series WHERE missing_since IS NULL)"
     child, same = (
-        sql.identifier(table.name),
+        listed if table is catalog.SERIES else sql.identifier(table.name),
         " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on),
     )
     given = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)
@@ -201,8 +219,8 @@ _ACROSS: dict[str, list[Question]] = {
         Question(
             "collections_still_listed",
             "Each Collection that has Series is still listed by the archive.",
-            "SELECT DISTINCT Collection FROM series WHERE withdrawn_at IS NULL "
-            "AND Collection NOT IN (SELECT Collection FROM collections)",
+            "SELECT DISTINCT Collection FROM current_series "
+            "WHERE Collection NOT IN (SELECT Collection FROM collections)",
         )
     ],
     "series": [
@@ -218,7 +236,23 @@ _ACROSS: dict[str, list[Question]] = {
             "none_missing",
             "The newest snapshots list every Series that earlier ones did.",
             "SELECT Collection, SeriesInstanceUID, missing_since FROM series "
-            "WHERE missing_since IS NOT NULL AND withdrawn_at IS NULL",
+            "WHERE missing_since IS NOT NULL AND withdrawn_at IS NULL AND moved_to IS NULL",
+        ),
+        Question(
+            "lists_plausible",
+            "The newest list of each Collection lacks no more than can be believed.",
+            "SELECT Collection, newest.* FROM (SELECT Collection, arg_max({"
+            "'taken_at': taken_at, 'listed': listed, 'lost': lost, 'reason': reason, "
+            "'plausible': plausible}, taken_at) AS newest FROM snapshots GROUP BY Collection) "
+            "WHERE NOT newest.plausible",
+        ),
+        Question(
+            "history_whole",
+            "The history has all events that the Series count.",
+            "SELECT Collection, counted, told FROM "
+            "(SELECT Collection, sum(changes)::BIGINT AS counted FROM series GROUP BY ALL) "
+            "LEFT JOIN (SELECT Collection, count(number) AS told FROM series_changes GROUP BY ALL) "
+            "USING (Collection) WHERE counted IS DISTINCT FROM coalesce(told, 0)",
         ),
         Question(
             "licences_known",

@@ -21,8 +21,9 @@ from tcia_assets.defs import checks
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import TciaError
+from tcia_assets.moves import settle
 from tcia_assets.progress import report
-from tcia_assets.refresh import Budget, Refreshed, allowed, refresh
+from tcia_assets.refresh import Budget, Budgets, Refreshed, allowed, refresh
 from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse
 
@@ -36,6 +37,7 @@ _FRESH = dg.FreshnessPolicy.time_window(
 )
 _LOG_EVERY_S = 10.0
 _SHOWN_FAILURES = 20
+_NOTHING_SINGLY = Budgets(Budget(0), Budget(0))
 # Larger additions break SQLite builds that take few variables in one statement.
 _KEYS_AT_ONCE = 5_000
 
@@ -45,6 +47,9 @@ class MetadataConfig(dg.Config):
 
     max_size_requests: int = 500
     """How many Series to ask singly for their size; the rest is asked by later runs."""
+
+    max_probe_requests: int = 200
+    """How many Series, missing for long, to ask for singly before they count as withdrawn."""
 
 
 def asset_spec(table: Table, names: Names, **chosen: Any) -> dg.AssetSpec:
@@ -67,9 +72,17 @@ def asset_spec(table: Table, names: Names, **chosen: Any) -> dg.AssetSpec:
     ).with_io_manager_key(names.io)
 
 
-def assets(names: Names) -> list[dg.AssetsDefinition]:
-    """All metadata tables of one archive as assets."""
-    return [_collections(names), _by_collection(names), _shared_lists(names)]
+def assets(names: Names) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """All metadata tables of one archive as assets.
+
+    The history comes along with `series`, in the same write. So it is declared for who looks or
+    depends on it, and has no runs or events of its own.
+    """
+    series = names.key(catalog.SERIES)
+    history = [
+        asset_spec(t, names, deps=[series]) for t in (catalog.SERIES_CHANGES, catalog.SNAPSHOTS)
+    ]
+    return [_collections(names), _by_collection(names), _shared_lists(names), *history]
 
 
 # --- The three definitions -----------------------------------------------------------------------
@@ -124,8 +137,8 @@ def _by_collection(names: Names) -> dg.AssetsDefinition:
     def metadata(context: dg.AssetExecutionContext, config: MetadataConfig) -> Results:
         """Asks the archive for the selected tables of the run's Collections."""
         chosen = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]
-        budget = Budget(config.max_size_requests)
-        yield from run(context, names, chosen, context.partition_keys, budget)
+        budgets = Budgets(Budget(config.max_size_requests), Budget(config.max_probe_requests))
+        yield from run(context, names, chosen, context.partition_keys, budgets)
 
     return metadata
 
@@ -142,7 +155,7 @@ def _shared_lists(names: Names) -> dg.AssetsDefinition:
     )
     def shared_lists(context: dg.AssetExecutionContext) -> Results:
         """Asks the archive for the Series on the run's shared lists."""
-        yield from run(context, names, [table], context.partition_keys, Budget(0))
+        yield from run(context, names, [table], context.partition_keys, _NOTHING_SINGLY)
 
     return shared_lists
 
@@ -163,7 +176,7 @@ def run(
     names: Names,
     tables: Sequence[Table],
     keys: Sequence[str],
-    budget: Budget,
+    budgets: Budgets,
 ) -> Results:
     """Refreshes each table for each key; each pair fails alone and has one event of its own.
 
@@ -177,12 +190,14 @@ def run(
     first = [(t, k) for k in keys for t in tables if not _after_series(t)]
     second = [(t, k) for k in keys for t in tables if _after_series(t)]
     total, logged = len(first) + len(second), time.monotonic()
-    for done, _ in enumerate(_refreshed(tcia, first, second, at, budget, outcome), start=1):
+    for done, _ in enumerate(_refreshed(tcia, first, second, at, budgets, outcome), start=1):
         report(done, total, f"{sum(g.received_bytes for g in outcome.good) / 1e6:.0f} MB")
         if time.monotonic() - logged > _LOG_EVERY_S:
             logged = time.monotonic()
             context.log.info(f"{done} of {total} partitions, {len(outcome.bad)} failed")
     tcia.warehouse.ensure_views()
+    if catalog.SERIES in tables:
+        _settle(context, tcia.warehouse, at, outcome)
     checked = (
         result
         for table in tables
@@ -191,6 +206,18 @@ def run(
         in context.selected_asset_check_keys
     )
     yield from _record(context, names, outcome, checked)
+
+
+def _settle(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, at: datetime, outcome: _Outcome
+) -> None:
+    try:
+        settled = settle(warehouse, at)
+    except TciaError as error:  # what was refreshed is recorded all the same
+        outcome.bad.append((catalog.SERIES, "any Collection: moves cannot be seen", error))
+        return
+    if settled:
+        context.log.info(f"Series that moved, by the Collection whose rows say so: {settled}")
 
 
 def _frozen(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
@@ -208,14 +235,14 @@ def _refreshed(
     first: list[tuple[Table, str]],
     second: list[tuple[Table, str]],
     at: datetime,
-    budget: Budget,
+    budgets: Budgets,
     outcome: _Outcome,
 ) -> Iterator[None]:
     """Works off both lists, many at once; tables of the second are made from those of the first."""
     for tasks in (first, second):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[Refreshed], tuple[Table, str]] = {
-                pool.submit(refresh, t, k, tcia.client, tcia.warehouse, at, budget): (t, k)
+                pool.submit(refresh, t, k, tcia.client, tcia.warehouse, at, budgets): (t, k)
                 for t, k in tasks
             }
             try:
@@ -283,7 +310,7 @@ def _said(error: Exception) -> str:
 
 
 def _one(tcia: TciaResource, table: Table, key: str) -> Refreshed:
-    done = refresh(table, key, tcia.client, tcia.warehouse, datetime.now(UTC), Budget(0))
+    done = refresh(table, key, tcia.client, tcia.warehouse, datetime.now(UTC), _NOTHING_SINGLY)
     tcia.warehouse.ensure_views()
     return done
 

@@ -43,6 +43,12 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     image_selection: str | None = Field(
         default=None, description="Whose images to fetch; default: none"
     )
+    withdrawal_snapshots: int | None = Field(
+        default=None, description="Lists without a Series until it is withdrawn; default: 3"
+    )
+    withdrawal_hours: int | None = Field(
+        default=None, description="Hours between two of these lists at least; default: 20"
+    )
     attempts: int = Field(default=5, description="How often to ask before giving up")
     first_wait_s: float = Field(
         default=0.5, description="Pause after the first failure; doubles each time"
@@ -68,6 +74,8 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
             max_connections=self.max_connections,
             collections=tuple(self.collections) if self.collections is not None else None,
             image_selection=self.image_selection,
+            withdrawal_snapshots=self.withdrawal_snapshots,
+            withdrawal_hours=self.withdrawal_hours,
         )
         return settings.below(self.subfolder)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import pyarrow as pa
 import pytest
@@ -12,7 +14,14 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
 
 BY_COLLECTION = [t for t in TABLES if t.by == "Collection" and t.endpoint]
-MADE_HERE = {"source", "fingerprint", "first_seen_at", "changed_at", "fetched_at"}
+MADE_HERE = {
+    "source",
+    "fingerprint",
+    "first_seen_at",
+    "listed_since",
+    "changed_at",
+    "fetched_at",
+}
 
 
 NO_SIZES = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
@@ -83,13 +92,16 @@ def test_all_checks_pass_on_a_sound_archive(dagster: Dagster) -> None:
     assert [(e.asset_key.path[-1], e.check_name) for e in failed] == []
 
 
-def test_refreshing_twice_changes_no_byte(dagster: Dagster) -> None:
+def test_refreshing_twice_changes_no_byte_but_that_of_when_it_was_done(dagster: Dagster) -> None:
+    def files() -> dict[Path, tuple[int, bytes]]:
+        found = [p for p in dagster.data_dir.rglob("*.parquet") if "snapshots" not in p.parts]
+        return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
+
     refreshed(dagster, NO_SIZES)
-    files = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in dagster.data_dir.rglob("*.parquet")}
+    before = files()
     refreshed(dagster, NO_SIZES)
 
-    again = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in dagster.data_dir.rglob("*.parquet")}
-    assert again == files
+    assert files() == before
     newest = dagster.events("series")[-1]
     assert newest.metadata["file_changed"].value is False
 
@@ -189,8 +201,10 @@ def test_a_passing_fault_costs_a_retry_and_nothing_else(dagster: Dagster) -> Non
 
 
 def test_the_life_of_a_series_is_kept_over_snapshots(dagster: Dagster) -> None:
+    patience: dict[str, object] = {}
+
     def lives() -> dict[str, dict[str, object]]:
-        dagster.run("tcia_refresh", SMALL, SMALL)
+        dagster.run("tcia_refresh", SMALL, SMALL, **patience)
         rows = dagster.warehouse.read(catalog.SERIES, [SMALL]).to_pylist()
         return {row["SeriesInstanceUID"]: row for row in rows}
 
@@ -200,12 +214,15 @@ def test_the_life_of_a_series_is_kept_over_snapshots(dagster: Dagster) -> None:
     [withdrawn] = archive.withdraw(collection=SMALL, count=1)
     [revised] = archive.revise(collection=SMALL, count=1)
     second = lives()
+    assert second[withdrawn]["missing_since"] is not None
+    # Lists of one bad hour are one list.
+    assert lives()[withdrawn] == second[withdrawn]
+    patience["withdrawal_hours"] = 0
     lives()
     third = lives()
     current = dagster.warehouse.query("SELECT SeriesInstanceUID AS uid FROM current_series")
 
     assert len(first) == len(second) == len(third) == 10
-    assert second[withdrawn]["missing_since"] is not None
     assert second[withdrawn]["withdrawn_at"] is None
     assert third[withdrawn]["withdrawn_at"] is not None
     assert withdrawn not in current["uid"].to_pylist()
@@ -340,6 +357,38 @@ def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
         if not e.passed
     }
     assert failed == {("modality_values", "values_occur")}
+
+
+def test_a_series_that_moves_is_in_one_collection_and_breaks_no_check(dagster: Dagster) -> None:
+    keys = refreshed(dagster, NO_SIZES)
+    [uid] = dagster.uids(SMALL, "CT")[:1]
+    dagster.sandbox.archive.move([uid], to=keys[-1])
+    result = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
+
+    rows = dagster.warehouse.query(
+        "SELECT Collection FROM current_series WHERE SeriesInstanceUID = $uid", {"uid": uid}
+    )
+    assert rows["Collection"].to_pylist() == [keys[-1]]
+    failed = {
+        (e.asset_key.path[-1], e.check_name)
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    }
+    assert failed == set()
+
+
+def test_a_file_that_hides_moves_is_told_and_what_was_refreshed_is_recorded(
+    dagster: Dagster,
+) -> None:
+    keys = refreshed(dagster, NO_SIZES)
+    other = next(key for key in keys if key != SMALL)
+    dagster.warehouse.path(catalog.SERIES, other).write_bytes(b"PAR1 no more")
+    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+
+    assert not result.success
+    [failure] = [e for e in result.all_events if e.is_step_failure]
+    assert "moves cannot be seen" in str(failure.step_failure_data.user_failure_data.description)
+    assert str(dagster.events("series")[-1].partition) == SMALL
 
 
 def test_a_damaged_file_fails_checks_with_what_to_do_and_not_the_run(dagster: Dagster) -> None:
