@@ -1,24 +1,44 @@
-"""The nightly schedules: everything is asked once a day, whatever a sensor noticed or lost.
+"""The schedules: everything is asked once a day, whatever a sensor noticed or lost.
 
 What belongs here: when. What does not: what runs (`jobs.py`).
 """
 
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
 import dagster as dg
 
+from tcia_assets import catalog
 from tcia_assets.defs.busy import busy
-from tcia_assets.defs.jobs import images_job, range_tags, refresh_job
+from tcia_assets.defs.jobs import images_job, range_tags, ranges, refresh_job
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.resource import TciaResource
+from tcia_assets.evidence import last_compared
 
 _NIGHTLY = "0 2 * * *"
 _AFTER_THAT = "0 4 * * *"
+_HOURLY = "10 * * * *"
 _SHOWN = 5
+
+# Each Collection is compared before this much time has passed since it last was.
+_AT_LATEST = timedelta(hours=24)
+# The first tick may be an hour away.
+_TICKS_A_DAY = 23
+_MOST_A_TICK = 50
+_RUNS_A_TICK = 10
 
 
 def schedules(names: Names) -> list[dg.ScheduleDefinition]:
-    """Every night all metadata in one run, and later the images that are still to be fetched."""
+    """Every night all metadata in one run, and later the images that are still to be fetched.
+
+    Or every hour some of the metadata: then the nightly run is not needed.
+    """
     return [
         _nightly(names, refresh_job(names), _NIGHTLY, "Refreshes the metadata of all Collections."),
         _nightly(names, images_job(names), _AFTER_THAT, "Fetches what is selected and not here."),
+        _compare(names),
     ]
 
 
@@ -33,12 +53,92 @@ def _nightly(names: Names, job: str, cron: str, about: str) -> dg.ScheduleDefini
     def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         keys = context.instance.get_dynamic_partitions(str(names.collections.name))
         if not keys:
-            return dg.SkipReason(
-                f"no Collection is known yet: materialize {names.name}/collections"
-            )
+            return _none_known(names)
         if working := sorted(busy(context.instance, names, list(keys))):
             return dg.SkipReason(f"runs are at work on {', '.join(working[:_SHOWN])}")
         day = context.scheduled_execution_time.date()
         return dg.RunRequest(run_key=f"{job}:{day}", tags=range_tags(keys[0], keys[-1]))
 
     return nightly
+
+
+def _none_known(names: Names) -> dg.SkipReason:
+    return dg.SkipReason(f"no Collection is known yet: materialize {names.name}/collections")
+
+
+# --- Comparing, spread over the day ---------------------------------------------------------------
+
+
+def _compare(names: Names) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=names.of("compare"),
+        job_name=refresh_job(names),
+        cron_schedule=_HOURLY,
+        description=(
+            "Refreshes, every hour, the Collections that were not compared for longest: each once "
+            "a day, and no more at once than that needs."
+        ),
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        required_resource_keys={names.resource},
+    )
+    def compare(
+        context: dg.ScheduleEvaluationContext,
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        tcia: TciaResource = getattr(context.resources, names.resource)
+        return compare_tick(context.instance, tcia, names, context.scheduled_execution_time)
+
+    return compare
+
+
+def compare_tick(
+    instance: dg.DagsterInstance, tcia: TciaResource, names: Names, now: datetime
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """The runs that the schedule requests now, or what it looked at."""
+    order = list(instance.get_dynamic_partitions(str(names.collections.name)))
+    if not order:
+        return _none_known(names)
+    listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
+    at_work = busy(instance, names, order)
+    # One that the archive lists no more is frozen, and would be the one longest not compared.
+    known = [key for key in order if key in listed]
+    free = [key for key in known if key not in at_work]
+    compared = last_compared(tcia.warehouse)
+    due = due_now(free, compared, now, of=len(known))
+    if not due:
+        return dg.SkipReason(
+            f"looked at {len(known)} Collections, {len(known) - len(free)} of them at work: all "
+            "others were compared lately enough"
+        )
+    # Neighbours share a run. Where they are many pieces, those with the oldest go first.
+    pieces = sorted(ranges(due, order), key=lambda keys: min(due.index(key) for key in keys))
+    return [_request(keys, names, now) for keys in pieces[:_RUNS_A_TICK]]
+
+
+def _request(keys: Sequence[str], names: Names, now: datetime) -> dg.RunRequest:
+    digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+    return dg.RunRequest(
+        run_key=f"{names.of('compare')}:{now.isoformat()}:{digest}",
+        tags=range_tags(keys[0], keys[-1]),
+    )
+
+
+def due_now(
+    keys: Sequence[str], compared: Mapping[str, datetime], now: datetime, *, of: int
+) -> list[str]:
+    """The keys to compare in this hour, longest not compared first; `of` so many in all.
+
+    As few as possible, so that they spread over the day: only those that could not be done in time
+    any more if each later hour took its even share. What was never compared is due at once, and no
+    hour takes more than 50.
+    """
+    never = datetime.min.replace(tzinfo=UTC)
+    # To the hour, and then in order: what was compared in one run stays together.
+    age = {key: now - compared.get(key, never) for key in keys}
+    left = {key: max(1, ceil((_AT_LATEST - age[key]) / timedelta(hours=1))) for key in keys}
+    oldest_first = sorted(keys, key=lambda key: (left[key], keys.index(key)))
+    share = ceil(of / _TICKS_A_DAY)
+    needed = max(
+        (place - share * (left[key] - 1) for place, key in enumerate(oldest_first, start=1)),
+        default=0,
+    )
+    return oldest_first[: max(0, min(needed, _MOST_A_TICK))]

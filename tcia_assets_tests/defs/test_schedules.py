@@ -1,0 +1,135 @@
+"""The hourly comparison: each Collection once a day, never more at once than that needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcia_assets import catalog
+from tcia_assets.defs.jobs import range_tags
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.schedules import compare_tick, due_now
+from tcia_assets.evidence import last_compared
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.conftest import SMALL, Dagster
+
+NOW = datetime(2026, 11, 24, 10, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def tick(dagster: Dagster, now: datetime) -> list[tuple[str, str]] | str:
+    """The ranges that are asked for now, or why there are none."""
+    with dagster.resource().yield_for_execution(dg.build_init_resource_context()) as tcia:
+        answer = compare_tick(dagster.instance, tcia, Names(), now)
+    if isinstance(answer, dg.SkipReason):
+        return str(answer.skip_message)
+    start, end = range_tags("start", "end")
+    return [(request.tags[start], request.tags[end]) for request in answer]
+
+
+def refresh(dagster: Dagster, first: str, last: str) -> None:
+    nothing = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
+    assert dagster.run("tcia_refresh", first, last, ops=nothing).success
+
+
+# --- Which, and when ------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 200), st.sampled_from(["together", "spread"]), st.integers(0, 19))
+def test_each_is_compared_once_a_day_and_in_time(total: int, last: str, minutes: int) -> None:
+    keys = [f"c{number:03}" for number in range(total)]
+    # Either all in one run, or spread over the day as these ticks do it.
+    share = -(-total // 23)
+    ago = [
+        timedelta(0) if last == "together" else (place // share) * HOUR for place in range(total)
+    ]
+    compared = dict(zip(keys, (NOW - each for each in ago), strict=True))
+    often: Counter[str] = Counter()
+    for hour in range(1, 73):
+        now = NOW + hour * HOUR
+        due = due_now(keys, compared, now, of=total)
+        assert len(due) <= max(50, share)
+        assert len(due) <= share, "as few at once as do it"
+        often.update(due)
+        # A run takes its time.
+        compared |= dict.fromkeys(due, now + timedelta(minutes=minutes))
+        assert all(now - at <= 24 * HOUR for at in compared.values())
+    assert set(often) == set(keys)
+    assert max(often.values()) <= 4
+
+
+def test_what_was_never_compared_is_due_at_once_but_not_all_at_once() -> None:
+    keys = [f"c{number:03}" for number in range(120)]
+    assert due_now(keys, {}, NOW, of=120) == keys[:50]
+    assert due_now(keys[:3], {"c001": NOW}, NOW, of=3) == ["c000", "c002"]
+
+
+def test_what_was_compared_lately_is_not_compared_again() -> None:
+    assert due_now(["a", "b"], {"a": NOW, "b": NOW - 20 * HOUR}, NOW, of=2) == []
+    assert due_now(["a", "b"], {"a": NOW, "b": NOW - 23.5 * HOUR}, NOW, of=2) == ["b"]
+    assert due_now([], {}, NOW, of=0) == []
+
+
+# --- What is asked for ----------------------------------------------------------------------------
+
+
+def test_a_first_tick_asks_for_all_in_one_run_and_the_next_for_none(dagster: Dagster) -> None:
+    assert "no Collection is known yet" in tick(dagster, NOW)
+    keys = dagster.collections()
+    now = datetime.now(UTC)
+    assert tick(dagster, now) == [(keys[0], keys[-1])]
+    refresh(dagster, keys[0], keys[-1])
+    assert sorted(last_compared(dagster.warehouse)) == sorted(keys)
+    assert f"looked at {len(keys)} Collections" in tick(dagster, now + HOUR)
+    # A day later they come one by one, the first ones first.
+    assert tick(dagster, now + 17 * HOUR) == [(keys[0], keys[0])]
+
+
+def test_collections_at_work_or_listed_no_more_are_left_out(dagster: Dagster) -> None:
+    keys = dagster.collections()
+    job = dagster.definitions().resolve_job_def("tcia_refresh")
+    dagster.instance.create_run_for_job(job, tags={"dagster/partition": keys[2]})
+    asked = tick(dagster, datetime.now(UTC))
+    assert asked == [(keys[0], keys[1]), (keys[3], keys[-1])]
+    dagster.sandbox.archive.withdraw(collection=keys[-1])
+    assert dagster.run("tcia_list_collections").success
+    assert tick(dagster, datetime.now(UTC))[-1] == (keys[3], keys[-2])
+
+
+def test_a_comparison_that_failed_is_asked_for_again(dagster: Dagster) -> None:
+    dagster.collections()
+    dagster.sandbox.faults.add(Fault("html", "getSeries", times=0, collection=SMALL))
+    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+    assert not result.success
+    assert not dagster.warehouse.has(catalog.SNAPSHOTS, SMALL)
+    keys = list(dagster.instance.get_dynamic_partitions("tcia_collections"))
+    assert tick(dagster, datetime.now(UTC)) == [(keys[0], keys[-1])]
+
+
+def test_the_schedule_itself_is_off_and_has_a_key_of_its_own_each_hour(
+    dagster: Dagster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    dagster.collections()
+    definitions = dagster.definitions()
+    [schedule] = [s for s in definitions.schedules or [] if s.name == "tcia_compare"]
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    # A schedule's context wants an instance that lies on disk.
+    home = str(tmp_path_factory.mktemp("home"))
+    found = set()
+    with dg.DagsterInstance.local_temp(home) as instance:
+        instance.add_dynamic_partitions("tcia_collections", dagster.listed())
+        for hour in range(2):
+            with dg.build_schedule_context(
+                instance=instance,
+                resources={"tcia": dagster.resource()},
+                scheduled_execution_time=NOW + hour * HOUR,
+            ) as context:
+                [request] = schedule.evaluate_tick(context).run_requests or []
+                found.add(request.run_key)
+    assert len(found) == 2
