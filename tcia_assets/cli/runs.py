@@ -8,10 +8,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import sqlite3
+import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,10 +20,13 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 from dagster._check import CheckError
+from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import create_engine
 from sqlalchemy import event as events
-from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.engine import URL, Connection, Engine
 from yaml import YAMLError
 
 from tcia_assets import catalog
@@ -60,6 +63,8 @@ run_monitoring:
   free_slots_after_run_end_seconds: 60
 """
 
+# As Dagster's own.
+_SQLITE_PATIENCE_S = 60
 _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 
 
@@ -136,7 +141,11 @@ class Runs:
     ) -> list[str]:
         level = "INFO" if self._verbose else "CRITICAL"
         config = {"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}}
-        with self._bar(title), _fast_event_log(), _remembered_partitions(self._instance):
+        with (
+            self._bar(title),
+            _kept_connections(self._instance),
+            _remembered_partitions(self._instance),
+        ):
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 run_config=config,
@@ -180,34 +189,57 @@ def _give_memory_back() -> None:
 
 
 @contextmanager
-def _fast_event_log() -> Iterator[None]:
-    """While this lasts, Dagster's SQLite files sync at checkpoints, not at every event.
+def _kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
+    """While this lasts, Dagster's SQLite files stay open, and sync at checkpoints only.
 
-    Dagster opens and closes them for each event. Closing the last connection makes SQLite
-    checkpoint, and so does every commit make it sync: 14 ms an event, most of a refresh's time. One
-    connection kept open a file, and WAL's usual `synchronous = NORMAL`, leave 3. A killed process
-    still loses nothing; a power cut may lose the last events, never the file.
+    Dagster makes an engine and a connection for each event, compiles its statements anew, syncs at
+    each commit, and checkpoints when it closes: 14 ms an event, most of a refresh's time. One
+    engine a file, with WAL's usual `synchronous = NORMAL`, leaves 2. A killed process still loses
+    nothing; a power cut may lose the last events, never the file.
     """
-    kept: dict[str, sqlite3.Connection] = {}
+    runs, log = instance.run_storage, instance.event_log_storage
+    with ExitStack() as kept:
+        if isinstance(runs, SqliteRunStorage):
+            kept.enter_context(_replaced(runs, "connect", lambda *_: "runs"))
+        if isinstance(log, SqliteEventLogStorage):
+            kept.enter_context(_replaced(log, "run_connection", lambda run_id=None: str(run_id)))
+            kept.enter_context(_replaced(log, "index_connection", lambda *_: "index"))
+        yield
 
-    def opening(dialect: Dialect, _record: object, arguments: list[Any], _: object) -> None:
-        if dialect.name == "sqlite" and arguments[0] not in kept:
-            kept[arguments[0]] = sqlite3.connect(arguments[0], check_same_thread=False)
-            kept[arguments[0]].execute("SELECT count(*) FROM sqlite_master").fetchone()
 
-    def opened(connection: Any, _record: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = NORMAL")
+@contextmanager
+def _replaced(storage: Any, method: str, file_of: Callable[..., str]) -> Iterator[None]:
+    """While this lasts, `storage.method()` connects through one engine a file."""
+    connect, lock = getattr(storage, method), threading.Lock()
+    engines: dict[str, Engine] = {}
 
-    events.listen(Engine, "do_connect", opening)
-    events.listen(Engine, "connect", opened)
+    @contextmanager
+    def connected(*which: Any) -> Iterator[Connection]:
+        with lock:
+            if file_of(*which) not in engines:
+                # The first connection is Dagster's own: it makes the file where there is none.
+                with connect(*which) as first:
+                    engines[file_of(*which)] = _engine(first.engine.url)
+            with engines[file_of(*which)].begin() as connection:
+                yield connection
+
+    setattr(storage, method, connected)
     try:
         yield
     finally:
-        events.remove(Engine, "do_connect", opening)
-        events.remove(Engine, "connect", opened)
-        for connection in kept.values():
-            connection.close()
+        delattr(storage, method)
+        for engine in engines.values():
+            engine.dispose()
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _SQLITE_PATIENCE_S})
+
+    def opened(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    events.listen(engine, "connect", opened)
+    return engine
 
 
 @contextmanager
