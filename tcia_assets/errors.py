@@ -19,9 +19,10 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  └─ BadArchive            a Series' zip that is not what the archive says it is
     ├─ StorageError             the disk or a lock refuses; what was there is as it was
     │  └─ Busy                   another run holds the lock for too long
-    └─ UsageError               the caller's slip: names the value and the valid ones
-       ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
-       └─ MissingExtra          an optional dependency that is not installed
+    ├─ UsageError               the caller's slip: names the value and the valid ones
+    │  ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
+    │  └─ MissingExtra          an optional dependency that is not installed
+    └─ Stopped                  whoever asked wants no more answers: the client was told to stop
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class UnknownReply(RemoteError):
 
 
 class DataError(TciaError):
-    """Rows that break their declaration. Carries `table`, `column`, `value` and `key`."""
+    """Rows that break their declaration. Carries `problem`, `table`, `column`, `value`, `key`."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class DataError(TciaError):
         value: object = None,
         key: object = None,
     ) -> None:
+        self.problem = problem
         self.table, self.column, self.value, self.key = table, column, value, key
         place = f"{table}.{column}" if column else table
         row = f" (row {key})" if key is not None else ""
@@ -177,3 +179,10 @@ class MissingExtra(UsageError):
             f"{purpose} needs {module!r}, which is not installed: "
             f"pip install 'tcia_assets[{extra}]'"
         )
+
+
+class Stopped(TciaError):
+    """The client was told to stop: this ends what was under way, and says nothing about it."""
+
+    def __init__(self) -> None:
+        super().__init__("ended early, because the client was told to stop")
