@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.errors import UsageError
 from tcia_assets.progress import shown_by
 from tcia_assets.refresh import allowed, fit_for_partition
-from tcia_assets.selection import Selection
+from tcia_assets.selection import Selection, to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.warehouse import Warehouse
 
@@ -76,7 +75,6 @@ class Runs:
         self._settings = settings
         self._definitions = build_definitions()
         self._instance = _instance(settings.root)
-        _give_memory_back()
 
     def list_collections(self) -> list[str]:
         """Asks the archive for its Collections and makes them partitions.
@@ -96,6 +94,7 @@ class Runs:
 
     def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
         """Refreshes all metadata of these Collections; what failed, a line each."""
+        _give_memory_back()
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
         return self._by_ranges(job, "Metadata", collections, {op: {"config": config}})
@@ -117,11 +116,25 @@ class Runs:
                 self._instance.delete_dynamic_partition(partitions, name)
         return failures
 
-    def fetch(self, collections: Sequence[str], selection: Selection) -> list[str]:
-        """Fetches the selected images of these Collections; what failed, a line each."""
-        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(selection).items()}
-        # Only what is open is left out: a limit of 0 is a limit.
-        config = {"selection": {k: v for k, v in fields.items() if v not in (None, [], "")}}
+    def fetch(
+        self,
+        collections: Sequence[str],
+        selection: Selection,
+        shard: tuple[int, int] = (0, 1),
+        *,
+        retry: bool = False,
+    ) -> list[str]:
+        """Fetches the selected images of these Collections; what failed, a line each.
+
+        `shard` is part I (from 0) of N.
+        """
+        index, count = shard
+        config = {
+            "selection": to_fields(selection),
+            "shard": index,
+            "shards": count,
+            "retry": retry,
+        }
         job, op = images_job(self._names), self._names.of("image_archives")
         return self._by_ranges(job, "Images", collections, {op: {"config": config}})
 

@@ -156,11 +156,13 @@ def _listed(names: tuple[str, ...], prefix: str = "") -> str:
 
 def _keys_unique(table: Table) -> Question:
     keys = _listed(table.key)
+    # A row whose whole key is null has none: an object that cannot be read.
+    given = " OR ".join(f"{sql.identifier(name)} IS NOT NULL" for name in table.key)
     return Question(
         "keys_unique",
         f"No two rows of all partitions have the same {', '.join(table.key)}.",
         f"SELECT {keys}, count(*) AS rows FROM {sql.identifier(table.name)} "
-        f"GROUP BY {keys} HAVING count(*) > 1",
+        f"WHERE {given} GROUP BY {keys} HAVING count(*) > 1",
     )
 
 
