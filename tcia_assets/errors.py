@@ -10,6 +10,7 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  ├─ ArchiveBroken         5xx, time-out, connection cut: the same request may succeed later
     │  │  └─ ArchiveUnreachable no connection at all, or no answer, after the retries
     │  ├─ UnreadableReply       not what was asked for: HTML, cut JSON, an error in place of rows
+    │  ├─ TooLarge              more bytes than what was asked for can have
     │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
     │  └─ UnknownReply          nothing where something was expected: neither yes nor no
     ├─ DataError                rows that break their declaration: table, column, value, key
@@ -87,6 +88,10 @@ class UnreadableReply(RemoteError):
     """A reply that cannot be read as what was asked for."""
 
     retryable = True
+
+
+class TooLarge(RemoteError):
+    """A body that has more bytes than what was asked for can have; it was not read to its end."""
 
 
 class ForeignRows(RemoteError):

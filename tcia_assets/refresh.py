@@ -200,7 +200,7 @@ def _refresh_sizes(
         before = empty(table) if stored is None else stored
         listed = warehouse.read(catalog.SERIES, [key], columns=_TOLD)
         pending = _pending(listed, before)
-        asked = dict(pending[: budget.take(len(pending))])
+        asked = _by_uid(pending.slice(0, budget.take(len(pending))))
         replies = client.ask_each(table.endpoint, "SeriesInstanceUID", list(asked))
         rows = _replaced(before, _sizes(replies.table, asked, key, at))
         written = warehouse.write(table, rows, key)
@@ -217,31 +217,29 @@ def _refresh_sizes(
     )
 
 
-_TOLD = ("SeriesInstanceUID", "fingerprint", "FileSize", "missing_since")
+_UID = catalog.SERIES_SIZES.key[0]
+_TOLD = (_UID, "fingerprint", "FileSize", "missing_since")
 
 
-def _pending(series: pa.Table, sizes: pa.Table) -> list[tuple[str, str]]:
+def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:
     """UID and fingerprint of the listed Series whose size is not known as of that fingerprint.
 
     Those of which `getSeries` told no size come first: it is they that need the question.
     """
-    known = {
-        uid: fingerprint
-        for uid, fingerprint, size in _columns(
-            sizes, "SeriesInstanceUID", "fingerprint", "TotalSizeInBytes"
-        )
-        if size is not None
-    }
-    wanted = [
-        (told is not None, uid, fingerprint)
-        for uid, fingerprint, told, missing in _columns(series, *_TOLD)
-        if missing is None and known.get(uid) != fingerprint
-    ]
-    return [(uid, fingerprint) for _, uid, fingerprint in sorted(wanted)]
+    listed = series.filter(pc.is_null(series["missing_since"]))
+    known = sizes.filter(pc.is_valid(sizes["TotalSizeInBytes"]))
+    place = pc.index_in(listed[_UID], value_set=known[_UID].combine_chunks())
+    known_for = known["fingerprint"].take(place)
+    is_known = pc.fill_null(pc.equal(known_for, listed["fingerprint"]), fill_value=False)
+    pending = listed.filter(pc.invert(is_known))
+    told = pc.is_valid(pending["FileSize"]).cast(pa.uint8())
+    order = [("told", "ascending"), (_UID, "ascending")]
+    return pending.append_column("told", told).sort_by(order).select([_UID, "fingerprint"])
 
 
-def _columns(table: pa.Table, *names: str) -> Iterable[tuple[Any, ...]]:
-    return zip(*(table[name].to_pylist() for name in names), strict=True)
+def _by_uid(pending: pa.Table) -> dict[str, str]:
+    uids, marks = (column.to_pylist() for column in pending.columns)
+    return dict(zip(uids, marks, strict=True))
 
 
 def _sizes(answers: pa.Table, asked: dict[str, str], key: str, at: datetime) -> pa.Table:

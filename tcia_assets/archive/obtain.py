@@ -38,6 +38,7 @@ from tcia_assets.errors import (
     Stopped,
     StorageError,
     TciaError,
+    TooLarge,
     UnknownReply,
     UnreadableReply,
 )
@@ -54,7 +55,7 @@ _CORES = os.cpu_count() or 1
 # Proving is work of the processor: more at once than cores would only take memory.
 _proving = threading.BoundedSemaphore(_CORES)
 # What another route may still set right.
-_ANOTHER_ROUTE = (BadArchive, RequestRefused, UnreadableReply, UnknownReply)
+_ANOTHER_ROUTE = (BadArchive, RequestRefused, TooLarge, UnreadableReply, UnknownReply)
 _ON_DISK = (
     "path",
     "archive_bytes",
@@ -133,7 +134,7 @@ def obtain(
     except TciaError as error:
         verdict = _verdict(error) | {"attempts": wanted.attempts + 1, "error": _words(error)}
         # An earlier complete copy stays, and the manifest goes on saying where it is.
-        earlier = {name: known[name] for name in _ON_DISK} if known else {}
+        earlier = {name: known[name] for name in _ON_DISK} if known and path.is_file() else {}
         return Obtained(row | earlier | verdict | _now(), error)
     place = {"status": "complete", "path": zip_path(collection, uid)}
     return Obtained(row | place | kept.facts | _now())
@@ -146,7 +147,8 @@ def _now() -> Row:
 def _verdict(error: TciaError) -> Row:
     if isinstance(error, NotPublic):
         return {"status": "unavailable"}
-    return {"status": "incomplete" if isinstance(error, BadArchive) else "failed"}
+    is_another = isinstance(error, BadArchive | TooLarge)
+    return {"status": "incomplete" if is_another else "failed"}
 
 
 def _words(error: TciaError) -> str:
@@ -305,12 +307,19 @@ class _Series:
 
         Its hash of a Series of which it has not all MD5s is never right (it strings "null" in).
         """
-        if self.client.dialect.has("getMD5Hierarchy"):
-            uid = self.wanted.series_instance_uid
-            theirs = self.client.ask_text("getMD5Hierarchy", SeriesInstanceUID=uid)
-            if theirs.lower() == hash_of(member.md5 for member in proof.members):
-                return "md5"
+        if self._archives_hash() == hash_of(member.md5 for member in proof.members):
+            return "md5"
         return "count" if self.wanted.image_bytes is None else "count+size"
+
+    def _archives_hash(self) -> str:
+        """The archive's own hash of the Series; "" where it tells none: count and size do then."""
+        if not self.client.dialect.has("getMD5Hierarchy"):
+            return ""
+        uid = self.wanted.series_instance_uid
+        try:
+            return self.client.ask_text("getMD5Hierarchy", SeriesInstanceUID=uid)
+        except RemoteError:
+            return ""
 
     def _bad(self, problem: str) -> BadArchive:
         uid = self.wanted.series_instance_uid

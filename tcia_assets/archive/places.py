@@ -66,6 +66,8 @@ def draft_of(path: Path) -> Path:
 def singles_of(path: Path) -> Iterator[Path]:
     """A folder for the images that the zip at `path` lacks; only for whoever holds its claim."""
     place = _singles(path)
+    # A run that was killed after this one began may have left it.
+    shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     try:
         yield place

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ _SPARE_BYTES = 1 << 30
 # What the archive has sent so often as something else, it will send again.
 MOST_ATTEMPTS = 5
 
+# The archive tells the day of the newest submission, in a time zone of its own: a Series that was
+# fetched within a day of it may have been submitted once more since, with the same count and size.
+# It is fetched again, once, when such a day is over.
+_IS_SETTLED = "coalesce(s.MaxSubmissionTimestamp::DATE + 1 < a.fetched_at::DATE, true)"
+_MAY_BE_SETTLED = f"({_IS_SETTLED} OR a.fetched_at::DATE + 1 >= $today)"
 # Whether the zip `a` holds what the Series `s` is now. A fingerprint also changes with a licence, a
 # description or the dialect that is asked; none of these is a reason to fetch the bytes again.
 _SAME_BYTES = """(
@@ -60,7 +66,8 @@ class Shard:
 class Wanted:
     """A Series that is selected and not on disk as the archive now describes it.
 
-    `why` is "new", "changed" (its bytes, at the archive), "lost" (its zip, here) or "again".
+    `why` is "new", "changed" (its bytes at the archive, for certain or perhaps), "lost" (its zip,
+    here) or "again".
     """
 
     series_instance_uid: str
@@ -193,7 +200,9 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
                s.chosen, s.denied, s.unlicensed, s.missing_since IS NOT NULL AS is_missing,
                a.status, a.path, a.archive_bytes, a.attempts,
                coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
-               coalesce(a.status = 'complete' AND {_SAME_BYTES}, false) AS complete
+               coalesce(
+                   a.status = 'complete' AND {_SAME_BYTES} AND {_MAY_BE_SETTLED}, false
+               ) AS complete
         FROM (SELECT * FROM (
             SELECT *, coalesce({selection.predicate}, false) AS chosen,
                    coalesce({selection.denied}, false) AS denied,
@@ -206,7 +215,7 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
         ON a.SeriesInstanceUID = s.SeriesInstanceUID
         ORDER BY image_bytes NULLS LAST, uid
         """,
-        {"collection": collection},
+        {"collection": collection, "today": datetime.now(UTC).date()},
         tables=selection.tables,
     ).to_pylist()
     return rows
@@ -241,7 +250,9 @@ def _why(row: Row) -> str:
         return "lost"
     if row["status"] is None:
         return "new"
-    return "again" if row["is_same"] or row["path"] is None else "changed"
+    if row["status"] == "complete" or (row["path"] and not row["is_same"]):
+        return "changed"
+    return "again"
 
 
 def _parted(wanted: list[Wanted], hopeless: set[str]) -> tuple[list[Wanted], list[Wanted]]:

@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 from dagster._check import CheckError
+from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from rich.console import Console
@@ -26,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import create_engine
 from sqlalchemy import event as events
 from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from tcia_assets import catalog
@@ -158,6 +160,7 @@ class Runs:
             self._bar(title),
             _kept_connections(self._instance),
             _remembered_partitions(self._instance),
+            _metadata_in_place(),
         ):
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
@@ -272,6 +275,26 @@ def _remembered_partitions(instance: dg.DagsterInstance) -> Iterator[None]:
             delattr(instance, name)
 
 
+@contextmanager
+def _metadata_in_place() -> Iterator[None]:
+    """While this lasts, Dagster adds to what it has of a step's metadata.
+
+    It copies and checks all of it for each partition: a fifth of a refresh of the whole archive.
+    """
+    copying = OutputMetadataAccumulator._with_metadata  # noqa: SLF001
+
+    def adding(self: OutputMetadataAccumulator, handle: Any, metadata: Any) -> Any:
+        kept: Any = self.per_output_metadata
+        kept[handle] = {**kept.get(handle, {}), **metadata}
+        return self
+
+    OutputMetadataAccumulator._with_metadata = adding  # type: ignore[method-assign]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        OutputMetadataAccumulator._with_metadata = copying  # type: ignore[method-assign]  # noqa: SLF001
+
+
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """What each failed step says, without Dagster's traces."""
     lines = []
@@ -285,6 +308,10 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 def _plainly(message: str) -> str:
     """An error's text as Dagster keeps it, without the class in front of ours."""
+    if "DagsterExecutionInterruptedError" in message:
+        return (
+            "stopped from outside; what was complete is kept, and the next run goes on from there"
+        )
     kind, _, text = message.strip().partition(": ")
     return text if kind.startswith("tcia_assets.errors.") else message.strip()
 
@@ -309,7 +336,15 @@ def _instance(root: Path) -> dg.DagsterInstance:
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         return dg.DagsterInstance.get()
-    except (dg.DagsterError, CheckError, ImportError, OSError, ValueError, YAMLError) as error:
+    except (
+        dg.DagsterError,
+        CheckError,
+        ImportError,
+        OSError,
+        SQLAlchemyError,
+        ValueError,
+        YAMLError,
+    ) as error:
         problem = " ".join(str(error).split())[:300]  # it may list all that would be valid
         raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
 

@@ -33,6 +33,7 @@ from tcia_assets.client.transport import Pacing, Spent, Transport
 from tcia_assets.errors import (
     ForeignRows,
     TciaError,
+    TooLarge,
     UnknownName,
     UnknownReply,
     UnreadableReply,
@@ -416,5 +417,5 @@ def _demand_binary(first: bytes, question: _Question) -> None:
 
 def _demand_no_more_than(most_bytes: int | None, written: int, question: _Question) -> None:
     if most_bytes is not None and written > most_bytes:
-        problem = f"{question.endpoint.name}: more than {most_bytes} bytes"
-        raise UnreadableReply(problem, url=question.url)
+        problem = f"{question.endpoint.name}: more than the {most_bytes} bytes that it can have"
+        raise TooLarge(problem, url=question.url)
