@@ -341,7 +341,7 @@ IMAGE_ARCHIVES = Table(
         size("image_bytes", "Bytes of these objects, inflated."),
         text("sha256", "SHA-256 of the zip."),
         text("verified_by", "md5, count+size or count: the strongest proof that the archive gave."),
-        text("fingerprint", "Fingerprint of the Series row that it was fetched for."),
+        text("fingerprint", "Fingerprint of the Series row that it was last tried for."),
         text("license_name", "Licence of the Series when it was fetched."),
         DESCRIPTION_URI,
         SOURCE,
