@@ -107,7 +107,7 @@ def test_what_was_fetched_near_its_submission_is_fetched_once_more_when_that_day
     midnight = submitted.replace(hour=0, minute=0, second=0, microsecond=0)
     prints = {u: r["fingerprint"] for u, r in stored(place).items()}
     edit_series(place, lambda r: r | {"MaxSubmissionTimestamp": midnight})
-    put(place, place.rows()[uid] | {"fetched_at": fetched_at, "fingerprint": prints[uid]})
+    put(place, place.rows[uid] | {"fetched_at": fetched_at, "fingerprint": prints[uid]})
     plan = planned(place, selected(series=(uid,)))
 
     assert [w.why for w in plan.now] == ([why] if why else [])
