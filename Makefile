@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Dagster and pytest find their own; the tests must not see a user's settings.
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help demo dev sandbox test lint types layers tests duckdb-lines format benchmarks clean
+.PHONY: help demo dev sandbox test lint types layers tests duckdb-lines format benchmarks scale-out clean
 
 help:
 	@echo "make demo        the sandbox archive, its metadata, some images, and what a sensor does"
@@ -13,6 +13,7 @@ help:
 	@echo "make sandbox     the sandbox archive alone"
 	@echo "make test        lint, types, import layers, all tests, on three lines of duckdb"
 	@echo "make benchmarks  the figures in docs/performance.md; some minutes"
+	@echo "make scale-out   two shards on two Celery workers, one of them killed; needs redis-server"
 	@echo "make format      format and fix what can be fixed"
 
 $(VENV)/bin/python:
@@ -68,9 +69,19 @@ format: $(VENV)/.dev
 	$(BIN)/python scripts/write_docs.py
 
 benchmarks: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --editable '.[full]'
+	$(BIN)/python -m pip install --quiet --editable '.[full,fast]'
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/full_refresh.py
+	$(BIN)/python benchmarks/downloads.py
+
+# In a folder of its own: dagster-celery goes with one version of Dagster only.
+.venv-celery/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-celery
+	.venv-celery/bin/python -m pip install --quiet --editable '.[sandbox]' 'dagster-celery[redis]>=0.29'
+	touch $@
+
+scale-out: .venv-celery/.installed
+	.venv-celery/bin/python scripts/scale_out.py
 
 clean:
-	rm -rf $(VENV) .duckdb-* build dist
+	rm -rf $(VENV) .venv-celery .duckdb-* build dist

@@ -411,8 +411,9 @@ IMAGE_ARCHIVES = Table(
         size("image_bytes", "Bytes of these objects, inflated."),
         text("sha256", "SHA-256 of the zip."),
         text("verified_by", "md5, count+size or count: the strongest proof that the archive gave."),
-        text("fingerprint", "Fingerprint of the Series row that it was fetched for."),
+        text("fingerprint", "Fingerprint of the Series row that it was last tried for."),
         text("license_name", "Licence of the Series when it was fetched."),
+        DESCRIPTION_URI,
         SOURCE,
         FETCHED_AT,
         count("attempts", "How often it was tried since it was last complete."),
@@ -427,7 +428,7 @@ IMAGES = Table(
     by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     columns=(
-        replace(SOP_UID, required=True),
+        SOP_UID,
         SERIES_UID,
         STUDY_UID,
         PATIENT_ID,
@@ -448,6 +449,11 @@ IMAGES = Table(
         text("entry_name", "Name of the object in the zip."),
         size("size_bytes", "Bytes of the object."),
         text("md5", "MD5 of the object."),
+        text("archive_sha256", "SHA-256 of the zip that it was read from."),
+        text(
+            "error",
+            "Why its header, or which of its values, cannot be read; null where all is well.",
+        ),
     ),
 )
 
@@ -484,9 +490,78 @@ ARRIVING = {
     if each.endpoint
     for column in each.columns
     for spelling in column.spellings
-} | {"SOPInstanceUID": SOP_UID}
+}
 
 # --- Dialects -----------------------------------------------------------------------------------
+
+# What is left out, because it is no public reading of the archive: the user administration of
+# nbia-api v3, QC and curation (getSeriesQCInfo, getSeriesForDeletion and whatever sets, submits or
+# deletes), what only serves the search portal (simple and text searches, trees, carts, thumbnails,
+# getDicomTags and the other ...ValuesAndCounts), the servers' own utilities (status,
+# getKeycloakParams, getUserAgreementTxt, getAllSOPClassDefinition, wado), and
+# getSeriesMetadataCombined, whose values stand under the wrong names.
+
+# Columns of endpoints that feed no table of ours.
+_COLUMNS_OF_NO_TABLE = (
+    SOP_UID,
+    uid(
+        "SOPClassUID",
+        "What kind of objects they are.",
+        wire=("SOP Class UID",),
+        tag="(0008,0016)",
+    ),
+    count("PatientCount", "Patients of the Collection.", wire=("Count",)),
+    text(
+        "PixelSpacingRow",
+        "Row spacings of the objects in mm, each once.",
+        wire=("PixelSpacing(mm)-Row",),
+    ),
+    text(
+        "SliceThicknesses",
+        "Thicknesses of the objects in mm, each once.",
+        wire=("SliceThickness(mm)",),
+    ),
+    size("AnnotationSize", "Bytes of the annotation files.", wire=("Annotation Size",)),
+    text("CollectionDescription", "What the Collection is, as HTML.", wire=("description",)),
+    whole("CollectionDescriptionID", "Number of the description.", wire=("id",)),
+    whole(
+        "CollectionDescriptionTimestamp",
+        "When it was written, in milliseconds since 1970.",
+        wire=("collectionDescTimestamp",),
+    ),
+    text("CollectionDescriptionUser", "Who wrote it.", wire=("userName",)),
+    whole("LicenseID", "Number of the Collection's licence.", wire=("licenseId",)),
+)
+# Spellings that only these endpoints use for columns that tables have, too.
+_SPELLED_OTHERWISE = {
+    # getCollectionDescriptions of nbia-v4
+    "collectionName": COLLECTION,
+    "descriptionURI": DESCRIPTION_URI,
+    # getSeriesMetaData of nbia-v1
+    "Series UID": SERIES_UID,
+    "3rd Party Analysis": THIRD_PARTY,
+    "Data Description URI": DESCRIPTION_URI,
+    "Subject ID": PATIENT_ID,
+    "Study UID": STUDY_UID,
+    "Study Description": STUDY_DESCRIPTION,
+    "Study Date": STUDY_DATE,
+    "Series Description": SERIES_DESCRIPTION,
+    "Number of Images": IMAGE_COUNT,
+    "File Size": FILE_SIZE,
+    "File Location": STUDY_ID,  # not a place at all
+    "Series Number": SERIES_NUMBER,
+    "License Name": LICENSE_NAME,
+    "License URL": LICENSE_URI,
+    "Series Date": SERIES_DATE,
+    "Protocol Name": PROTOCOL,
+    "Body Part Examined": BODY_PART,
+    "Annotations Flag": ANNOTATIONS,
+    "Manufacturer Model Name": MODEL,
+    "Software Versions": SOFTWARE,
+}
+ARRIVING |= _SPELLED_OTHERWISE | {
+    spelling: column for column in _COLUMNS_OF_NO_TABLE for spelling in column.spellings
+}
 
 FORMATS = ("json", "csv", "xml", "html")
 
@@ -495,6 +570,11 @@ def _asks(*names: str, required: tuple[str, ...] = (), **spelled: str) -> tuple[
     """Parameters spelled as our columns are, then those that the dialect spells otherwise."""
     plain = tuple(Parameter(n, n, n in required) for n in names)
     return plain + tuple(Parameter(n, wire, n in required) for n, wire in spelled.items())
+
+
+def _needs(what: str) -> str:
+    """How a server says that it misses a parameter; it is not sure about commas and plurals."""
+    return f"A parameter, {what} required for this API call."
 
 
 _SERIES_FILTERS = (
@@ -518,6 +598,7 @@ _COLLECTION_VALUES = Endpoint(
     "Names of all Collections.",
     columns=("Collection",),
     formats=FORMATS,
+    is_never_empty=True,
 )
 _VALUES = (
     _COLLECTION_VALUES,
@@ -553,6 +634,8 @@ _SERIES_SIZE = Endpoint(
     _ONE_SERIES,
     ("TotalSizeInBytes", "ObjectCount"),
     FORMATS,
+    missing=_needs("SeriesInstanceUID is"),
+    nothing="null_row",  # the sum over no objects
 )
 _SOP_UIDS = Endpoint(
     "getSOPInstanceUIDs",
@@ -561,13 +644,16 @@ _SOP_UIDS = Endpoint(
     _ONE_SERIES,
     ("SOPInstanceUID",),
     FORMATS,
+    missing=_needs("SeriesInstanceUID is"),
 )
 _IMAGE = Endpoint(
     "getImage",
     "getImage",
     "The objects of one Series as a zip, with its licence.",
-    _ONE_SERIES,
+    (*_ONE_SERIES, *_asks("NewFileNames")),
     answers="zip",
+    missing=_needs("SeriesInstanceUID, is"),
+    route="count",
 )
 _IMAGE_WITH_MD5 = Endpoint(
     "getImageWithMD5Hash",
@@ -575,9 +661,26 @@ _IMAGE_WITH_MD5 = Endpoint(
     "The objects of one Series as a zip that ends with their MD5s.",
     _ONE_SERIES,
     answers="zip",
+    missing=_needs("SeriesInstanceUID, is"),
+    route="md5",
+)
+# Not a route: it proves no more than the one above, whose objects it has in another order.
+_DCM_IMAGE = Endpoint(
+    "getDCMImage",
+    "getDCMImage",
+    "The objects of one Series as a zip, with their annotation files and MD5s where asked for.",
+    (*_ONE_SERIES, *_asks("IncludeAnnotation", "MD5Verification")),
+    answers="zip",
+    always=(("MD5Verification", "true"),),
+    missing=_needs("SeriesInstanceUID, is"),
 )
 _SINGLE_IMAGE = Endpoint(
-    "getSingleImage", "getSingleImage", "One DICOM object.", _ONE_IMAGE, answers="dicom"
+    "getSingleImage",
+    "getSingleImage",
+    "One DICOM object.",
+    _ONE_IMAGE,
+    answers="dicom",
+    missing=_needs("SeriesInstanceUID and SOPInstanceUID, are"),
 )
 
 # nbia-api v1 and v2: Hibernate entities, so days travel as java.sql.Timestamp.toString().
@@ -635,6 +738,37 @@ _V1_SERIES = (
     "StudyDate",
     "ThirdPartyAnalysis",
 )
+_V1_METADATA = (
+    "Series UID",
+    "Collection",
+    "3rd Party Analysis",
+    "Data Description URI",
+    "Subject ID",
+    "Study UID",
+    "Study Description",
+    "Study Date",
+    "Series Description",
+    "Manufacturer",
+    "Modality",
+    "SOP Class UID",
+    "Number of Images",
+    "File Size",
+    "File Location",
+    "Series Number",
+    "License Name",
+    "License URL",
+    "Annotation Size",
+    "Date Released",
+    "Series Date",
+    "Protocol Name",
+    "Body Part Examined",
+    "Annotations Flag",
+    "Manufacturer Model Name",
+    "Software Versions",
+    "TimeStamp",
+)
+# java.util.Date.toString(), of a server whose clock is in UTC as the archive's is.
+_JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
 _V1_WIRE = Wire("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _V1_ENDPOINTS = (
     *_VALUES,
@@ -653,6 +787,7 @@ _V1_ENDPOINTS = (
         _asks("Collection", "Modality", required=("Collection", "Modality")),
         ("PatientId",),
         FORMATS,
+        missing=_needs("Collection and Modality, are"),
     ),
     Endpoint(
         "getPatientStudy",
@@ -686,6 +821,7 @@ _V1_ENDPOINTS = (
         since="%Y/%m/%d",
         since_is_strict=True,
         silent=True,
+        missing=_needs("Collection and Date are"),  # in nbia-v4, too, where it is fromDate
     ),
     Endpoint(
         "NewStudiesInPatientCollection",
@@ -697,6 +833,7 @@ _V1_ENDPOINTS = (
         since="%Y/%m/%d",
         since_is_strict=True,
         silent=True,
+        missing=_needs("Collection and Date are"),  # in nbia-v4, too, where it is fromDate
     ),
     Endpoint(
         "getContentsByName",
@@ -704,9 +841,42 @@ _V1_ENDPOINTS = (
         "Visible Series on a shared list; always JSON.",
         _asks(list_name="name", required=("list_name",)),
         (*_V1_SERIES[:15], "Date Released"),
+        missing=_needs("name is"),
+    ),
+    Endpoint(
+        "getSeriesMetadata",
+        "getSeriesMetaData",
+        "What a downloader needs to know of one Series; all values are texts.",
+        _ONE_SERIES,
+        _V1_METADATA,
+        FORMATS,
+        missing=_needs("SeriesInstanceUID is"),
+        nothing="204",
+        forms=(
+            ("Study Date", "%m-%d-%Y"),
+            ("Date Released", _JAVA_DATE),
+            ("Series Date", _JAVA_DATE),
+            ("TimeStamp", _JAVA_DATE),
+        ),
+        numbers=(),
+    ),
+    Endpoint(
+        "getDeniedSeries",
+        "getDeniedSeries",
+        "Those of the Series asked for that a user may not have.",
+        (
+            Parameter("SeriesInstanceUID", "seriesList", required=True, many=True),
+            *_asks("userName"),
+        ),
+        ("SeriesInstanceUID",),
+        FORMATS,
+        silent=True,
+        missing=_needs("seriesList,  a list of SeriesInstanceUID is"),
+        nothing="204",
     ),
     _IMAGE,
     _IMAGE_WITH_MD5,
+    _DCM_IMAGE,
     _SINGLE_IMAGE,
     Endpoint(
         "getMD5HashForImage",
@@ -762,6 +932,48 @@ _V4_SERIES = (
     "ThirdPartyAnalysis",
     "Authorized",
 )
+_V4_METADATA = (
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "EthnicGroup",
+    "Phantom",
+    "SpeciesCode",
+    "SpeciesDescription",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyDesc",
+    "AdmittingDiagnosisDescription",
+    "StudyID",
+    "PatientAge",
+    "LongitudinalTemporalEventType",
+    "LongitudinalTemporalOffsetFromEvent",
+    "SeriesInstanceUID",
+    "Collection",
+    "Site",
+    "Modality",
+    "ProtocolName",
+    "SeriesDate",
+    "SeriesDescription",
+    "BodyPartExamined",
+    "SeriesNumber",
+    "AnnotationsFlag",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PixelSpacing(mm)-Row",
+    "SliceThickness(mm)",
+    "SoftwareVersions",
+    "ImageCount",
+    "MaxSubmissionTimestamp",
+    "LicenseName",
+    "LicenseURI",
+    "DataDescriptionURI",
+    "FileSize",
+    "ReleasedStatus",
+    "DateReleased",
+    "ThirdPartyAnalysis",
+    "Authorized",
+)
 _V4_DAY = "%m-%d-%Y"
 _V4_CHANGED = {
     "getPatient": {"columns": _V4_PATIENT, "about": "Patients, by Collection or Patient."},
@@ -783,19 +995,36 @@ _V4_CHANGED = {
             "Collection", "PatientID", since="fromDate", required=("Collection", "since")
         ),
     },
+    "getSeriesSize": {"nothing": "bare"},
+    "getSeriesMetadata": {
+        "path": "getSeriesMetadata",
+        "about": "All that is known of many Series; nearly all values are texts.",
+        "parameters": (Parameter("SeriesInstanceUID", "list", required=True, many=True),),
+        "columns": _V4_METADATA,
+        "method": "POST",
+        "default_format": "csv-download",
+        "missing": (
+            "A form parameter, list, containing at least one SeriesInstanceUID is required."
+        ),
+        "nothing": "bare",
+        "forms": (),
+        "numbers": ("ImageCount", "FileSize"),
+    },
     # IncludeMD5 puts md5hashes.csv last into the zip: the only mark that it is whole.
     "getImage": {
-        "parameters": (*_ONE_SERIES, *_asks("IncludeMD5", "NewFileNames")),
+        "parameters": (*_ONE_SERIES, *_asks("NewFileNames", "IncludeMD5")),
         "always": (("IncludeMD5", "Yes"),),
+        "route": "md5",
     },
     "getMD5HashForImage": {
         "path": "getMD5HashForImage",
-        "parameters": _asks("SOPInstanceUID", required=("SOPInstanceUID",)),
+        # a format is taken, and without effect
+        "parameters": _asks("SOPInstanceUID", "format", required=("SOPInstanceUID",)),
     },
 }
 _V4_ENDPOINTS = (
     *(
-        replace(endpoint, **_V4_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
+        replace(endpoint, is_strict=True, **_V4_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
         for endpoint in _V1_ENDPOINTS
         if endpoint.name != "getContentsByName"
     ),
@@ -806,6 +1035,40 @@ _V4_ENDPOINTS = (
         _asks("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
         method="POST",
         answers="text",
+        is_strict=True,
+    ),
+    Endpoint(
+        "getCollectionDescriptions",
+        "getCollectionDescriptions",
+        "What Collections are, in words; always JSON.",
+        _asks(Collection="collectionName"),
+        (
+            "collectionName",
+            "description",
+            "descriptionURI",
+            "id",
+            "collectionDescTimestamp",
+            "userName",
+            "licenseId",
+        ),
+        is_strict=True,
+        silent=True,
+        nothing="array",
+    ),
+    Endpoint(
+        "getCollectionValuesAndCounts",
+        "getCollectionValuesAndCounts",
+        "Collections with their number of Patients; always JSON, and looks at no parameter.",
+        columns=("Collection", "Count", "Authorized"),
+    ),
+    Endpoint(
+        "getManifestForCollection",
+        "getManifestForCollection",
+        "The Series of a Collection as a manifest for TCIA's downloader.",
+        _asks("visibility", "includeAnnotation", Collection="collection"),
+        method="POST",
+        answers="manifest",
+        is_strict=True,
     ),
 )
 
@@ -832,6 +1095,7 @@ _BINDAAS_CHANGED = {
     },
     "getPatientStudy": {"columns": _BINDAAS_STUDY},
     "getSeries": {"columns": _BINDAAS_SERIES},
+    "getImage": {"parameters": _ONE_SERIES},
     "NewPatientsInCollection": {
         "columns": _BINDAAS_PATIENT,
         "since": "%Y-%m-%d",
@@ -846,14 +1110,19 @@ _BINDAAS_CHANGED = {
 _BINDAAS_HAS_NOT = {
     "getUpdatedSeries",
     "getContentsByName",
+    "getSeriesMetadata",
+    "getDeniedSeries",
     "getImageWithMD5Hash",
+    "getDCMImage",
     "getMD5HashForImage",
 }
 
 
 def _in_bindaas(endpoint: Endpoint) -> Endpoint:
     changed = replace(endpoint, **_BINDAAS_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
-    return replace(changed, path=f"TCIA/query/{changed.path}")
+    path = f"TCIA/query/{changed.path}"
+    default = "csv" if changed.formats else "json"
+    return replace(changed, path=path, default_format=default, nothing="array")
 
 
 _BINDAAS_ENDPOINTS = (
@@ -864,6 +1133,8 @@ _BINDAAS_ENDPOINTS = (
         "Series on a shared list; always JSON. SharedList is a sibling of TCIA, not below it.",
         _asks(list_name="name", required=("list_name",)),
         _BINDAAS_SERIES,
+        missing=_needs("name is"),
+        nothing="array",
     ),
 )
 # How Bindaas writes a day is not documented; its clients send and expect ISO days.
@@ -877,6 +1148,8 @@ DIALECTS = (
         Wire(_V4_DAY, _V4_DAY, decimals_in_text=True),
         _V4_ENDPOINTS,
         delegates="nbia-v1",
+        delegated=("getContentsByName",),
+        server="sql",
     ),
     Dialect(
         "nbia-v1",
@@ -899,6 +1172,7 @@ DIALECTS = (
         "https://services.cancerimagingarchive.net/services/v4",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
+        server="bindaas",
     ),
     Dialect(
         "bindaas-v3",
@@ -906,6 +1180,7 @@ DIALECTS = (
         "https://services.cancerimagingarchive.net/services/v3",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
+        server="bindaas",
         auth="api_key",
     ),
 )

@@ -17,7 +17,8 @@ def conform(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
     """The rows with exactly the table's schema, sorted by its key, each key once.
 
     Absent columns become null, or the constant of their name; columns that the table does not have
-    are dropped; exact repetitions, which the archive sends, collapse.
+    are dropped; exact repetitions, which the archive sends, collapse. A row whose key is null in
+    all columns has no key, and repeats none; such rows come first.
 
     Raises:
         MissingColumn: a required column is null in every row.
@@ -55,7 +56,12 @@ def check(table: Table, rows: pa.Table) -> None:
     """Raises DataError where rows are not what `conform` gives."""
     _check_schema(table, rows.schema)
     _require(table, rows)
-    keys = _keys(table, rows)
+    keyless = _count_keyless(table, rows)
+    texts = _texts(rows.slice(0, keyless))
+    if texts != sorted(set(texts)):
+        raise DataError("rows without a key are not in order, or are repeated", table=table.name)
+    rest = rows.slice(max(0, keyless - 1))
+    keys = _keys(table, rest)
     rises, same = _steps(keys)
     if not _all(pc.invert(same)):
         _raise_repeated(table, keys, pc.index(same, True).as_py())
@@ -119,12 +125,21 @@ def _raise_null(table: Table, column: Column, rows: pa.Table) -> None:
 def _order(table: Table, rows: pa.Table) -> pa.Array | None:
     """Where the rows go, one place for each key; None where they are in order already."""
     keys = _keys(table, rows)
-    rises, same = _steps(keys)
+    rises, _ = _steps(keys)
     if _all(rises):
         return None
     order = pc.sort_indices(
         _sortable(keys), sort_keys=[(str(i), "ascending") for i in _sorts(keys)]
     )
+    keyless = _count_keyless(table, rows)
+    if keyless > 1:
+        first, rest = order[:keyless], order[keyless:]
+        return pa.concat_arrays([_told_apart(rows, first), _once(table, rows, keys, rest)])
+    return _once(table, rows, keys, order)
+
+
+def _once(table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array) -> pa.Array:
+    """The order without rows that repeat the one before; raises where only the key is the same."""
     keys = [key.take(order) for key in keys]
     _, same = _steps(keys)
     if _all(pc.invert(same)):
@@ -132,6 +147,26 @@ def _order(table: Table, rows: pa.Table) -> pa.Array | None:
     _check_repetitions(table, rows, keys, order, same)
     first = pa.concat_arrays([pa.array([True]), pc.invert(same)])
     return order.filter(first)
+
+
+def _count_keyless(table: Table, rows: pa.Table) -> int:
+    """How many rows are null in all columns of the key: sorted, they are the first."""
+    if any(table.column(name).required for name in table.key):
+        return 0
+    nulls = pa.repeat(pa.scalar(value=True), rows.num_rows)
+    for name in table.key:
+        nulls = pc.and_(nulls, pc.is_null(rows[name]))
+    return int(pc.sum(nulls, min_count=0).as_py())
+
+
+def _told_apart(rows: pa.Table, places: pa.Array) -> pa.Array:
+    """The places of rows without a key, in an order that only their values make, each row once."""
+    found = dict(zip(_texts(rows.take(places)), places.to_pylist(), strict=True))
+    return pa.array([found[text] for text in sorted(found)], places.type)
+
+
+def _texts(rows: pa.Table) -> list[str]:
+    return [repr(row) for row in rows.to_pylist()]
 
 
 def _keys(table: Table, rows: pa.Table) -> list[pa.Array]:

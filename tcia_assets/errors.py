@@ -10,6 +10,7 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  ├─ ArchiveBroken         5xx, time-out, connection cut: the same request may succeed later
     │  │  └─ ArchiveUnreachable no connection at all, or no answer, after the retries
     │  ├─ UnreadableReply       not what was asked for: HTML, cut JSON, an error in place of rows
+    │  ├─ TooLarge              more bytes than what was asked for can have
     │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
     │  └─ UnknownReply          nothing where something was expected: neither yes nor no
     ├─ DataError                rows that break their declaration: table, column, value, key
@@ -19,9 +20,10 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  └─ BadArchive            a Series' zip that is not what the archive says it is
     ├─ StorageError             the disk or a lock refuses; what was there is as it was
     │  └─ Busy                   another run holds the lock for too long
-    └─ UsageError               the caller's slip: names the value and the valid ones
-       ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
-       └─ MissingExtra          an optional dependency that is not installed
+    ├─ UsageError               the caller's slip: names the value and the valid ones
+    │  ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
+    │  └─ MissingExtra          an optional dependency that is not installed
+    └─ Stopped                  whoever asked wants no more answers: the client was told to stop
 """
 
 from __future__ import annotations
@@ -88,6 +90,10 @@ class UnreadableReply(RemoteError):
     retryable = True
 
 
+class TooLarge(RemoteError):
+    """A body that has more bytes than what was asked for can have; it was not read to its end."""
+
+
 class ForeignRows(RemoteError):
     """Rows that do not satisfy the filter that was sent: the server ignored it."""
 
@@ -102,7 +108,7 @@ class UnknownReply(RemoteError):
 
 
 class DataError(TciaError):
-    """Rows that break their declaration. Carries `table`, `column`, `value` and `key`."""
+    """Rows that break their declaration. Carries `problem`, `table`, `column`, `value`, `key`."""
 
     def __init__(
         self,
@@ -113,6 +119,7 @@ class DataError(TciaError):
         value: object = None,
         key: object = None,
     ) -> None:
+        self.problem = problem
         self.table, self.column, self.value, self.key = table, column, value, key
         place = f"{table}.{column}" if column else table
         row = f" (row {key})" if key is not None else ""
@@ -177,3 +184,10 @@ class MissingExtra(UsageError):
             f"{purpose} needs {module!r}, which is not installed: "
             f"pip install 'tcia_assets[{extra}]'"
         )
+
+
+class Stopped(TciaError):
+    """The client was told to stop: this ends what was under way, and says nothing about it."""
+
+    def __init__(self) -> None:
+        super().__init__("ended early, because the client was told to stop")

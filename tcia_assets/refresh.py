@@ -51,7 +51,7 @@ class Refreshed:
     facts: Mapping[str, int | bool | str] = field(default_factory=dict)
 
 
-class Budget:
+class Allowance:
     """A number of requests that the partitions of one run share."""
 
     def __init__(self, requests: int) -> None:
@@ -65,12 +65,11 @@ class Budget:
             return granted
 
 
-@dataclass(frozen=True)
-class Budgets:
+class Budget:
     """What a run may ask of single Series: for their sizes, and whether missing ones are gone."""
 
-    sizes: Budget
-    probes: Budget
+    def __init__(self, sizes: int, probes: int = 0) -> None:
+        self.sizes, self.probes = Allowance(sizes), Allowance(probes)
 
 
 def refresh(
@@ -79,16 +78,16 @@ def refresh(
     client: ArchiveClient,
     warehouse: Warehouse,
     at: datetime,
-    budgets: Budgets,
+    budget: Budget,
 ) -> Refreshed:
     """Asks for one partition and stores it; where anything fails, what was stored stays.
 
-    `key` is "" for a table without partitions. `budgets` bound the questions about single Series.
+    `key` is "" for a table without partitions. `budget` bounds the questions about single Series.
     """
     if table is catalog.SERIES:
-        return _refresh_series(key, client, warehouse, at, budgets.probes)
+        return _refresh_series(key, client, warehouse, at, budget.probes)
     if table is catalog.SERIES_SIZES:
-        return _refresh_sizes(key, client, warehouse, at, budgets.sizes)
+        return _refresh_sizes(key, client, warehouse, at, budget.sizes)
     filters = {table.by: key} if table.by else {}
     reply = (
         _ask_list(key, client, warehouse)
@@ -149,7 +148,7 @@ def allowed(
 
 
 def _refresh_series(
-    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, probes: Budget
+    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, probes: Allowance
 ) -> Refreshed:
     reply = client.ask(catalog.SERIES.endpoint, Collection=key)
     listed = conform(snapshot.LISTED, reply.table)
@@ -214,7 +213,7 @@ def _compare(
 
 
 def _answers(
-    seen: snapshot.Snapshot, key: str, client: ArchiveClient, probes: Budget
+    seen: snapshot.Snapshot, key: str, client: ArchiveClient, probes: Allowance
 ) -> evidence.Answers:
     """What the archive says of the Series that are due, as far as the budget reaches."""
     most = probes.take(len(seen.due))
@@ -303,7 +302,7 @@ def _demand_columns(before: pa.Table, reply: Reply, dialect: Dialect) -> None:
 
 
 def _refresh_sizes(
-    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, budget: Budget
+    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, sizes: Allowance
 ) -> Refreshed:
     started, table = time.monotonic(), catalog.SERIES_SIZES
     with warehouse.lock(table, key):
@@ -311,7 +310,7 @@ def _refresh_sizes(
         before = empty(table) if stored is None else stored
         listed = warehouse.read(catalog.SERIES, [key], columns=_TOLD)
         pending = _pending(listed, before)
-        asked = dict(pending[: budget.take(len(pending))])
+        asked = _by_uid(pending.slice(0, sizes.take(len(pending))))
         replies = client.ask_each(table.endpoint, "SeriesInstanceUID", list(asked))
         rows = _replaced(before, _sizes(replies.table, asked, key, at))
         written = warehouse.write(table, rows, key)
@@ -328,31 +327,30 @@ def _refresh_sizes(
     )
 
 
-_TOLD = ("SeriesInstanceUID", "fingerprint", "FileSize", "missing_since", "moved_to")
+_UID = catalog.SERIES_SIZES.key[0]
+_TOLD = (_UID, "fingerprint", "FileSize", "missing_since", "moved_to")
 
 
-def _pending(series: pa.Table, sizes: pa.Table) -> list[tuple[str, str]]:
+def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:
     """UID and fingerprint of the Series at home here whose size is not known as they are now.
 
     Those of which `getSeries` told no size come first: it is they that need the question.
     """
-    known = {
-        uid: fingerprint
-        for uid, fingerprint, size in _columns(
-            sizes, "SeriesInstanceUID", "fingerprint", "TotalSizeInBytes"
-        )
-        if size is not None
-    }
-    wanted = [
-        (told is not None, uid, fingerprint)
-        for uid, fingerprint, told, missing, moved in _columns(series, *_TOLD)
-        if missing is None and moved is None and known.get(uid) != fingerprint
-    ]
-    return [(uid, fingerprint) for _, uid, fingerprint in sorted(wanted)]
+    is_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
+    listed = series.filter(is_here)
+    known = sizes.filter(pc.is_valid(sizes["TotalSizeInBytes"]))
+    place = pc.index_in(listed[_UID], value_set=known[_UID].combine_chunks())
+    known_for = known["fingerprint"].take(place)
+    is_known = pc.fill_null(pc.equal(known_for, listed["fingerprint"]), fill_value=False)
+    pending = listed.filter(pc.invert(is_known))
+    told = pc.is_valid(pending["FileSize"]).cast(pa.uint8())
+    order = [("told", "ascending"), (_UID, "ascending")]
+    return pending.append_column("told", told).sort_by(order).select([_UID, "fingerprint"])
 
 
-def _columns(table: pa.Table, *names: str) -> Iterable[tuple[Any, ...]]:
-    return zip(*(table[name].to_pylist() for name in names), strict=True)
+def _by_uid(pending: pa.Table) -> dict[str, str]:
+    uids, marks = (column.to_pylist() for column in pending.columns)
+    return dict(zip(uids, marks, strict=True))
 
 
 def _sizes(answers: pa.Table, asked: dict[str, str], key: str, at: datetime) -> pa.Table:

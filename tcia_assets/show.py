@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.table import Table as Grid
 
 from tcia_assets import catalog
-from tcia_assets.archive import Plan
+from tcia_assets.archive import Audited, Damage, Plan, Rebuilt, Verified
 from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.selection import Selection, check_shared_lists, unmatched_licenses
 from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse
 
@@ -223,22 +226,71 @@ def _status_cells(row: dict[str, Any]) -> list[str]:
     return [plain(row["Collection"]), *counts, size(row["on_disk"]), size(row["at_archive"])]
 
 
-def plans(planned: Iterable[Plan]) -> Grid:
-    """What a fetch would do."""
-    grid = _grid(
-        "Collection", *(_right(c) for c in ("complete", "to fetch", "bytes", "later", "bytes"))
-    )
-    for each in planned:
-        now, later = f"{len(each.now):,}", f"{len(each.later):,}"
-        grid.add_row(
-            plain(each.collection),
-            f"{each.complete:,}",
-            now,
-            size(each.bytes_now),
-            later,
-            size(each.bytes_later),
-        )
+def plans(planned: Sequence[Plan]) -> Grid:
+    """What a fetch would do: Series and at most so many bytes."""
+    names = ("complete", "new", "changed", "again", "bytes", "later", "bytes", "given up", "denied")
+    grid = _grid(Column("Collection", footer="in all"), show_footer=len(planned) > 1)
+    lines = [_plan_cells(each) for each in planned]
+    total = [sum(cells) for cells in zip(*lines, strict=True)]
+    for place, name in enumerate(names):
+        grid.add_column(name, footer=_plan_cell(place, total[place]), justify="right")
+    for each, cells in zip(planned, lines, strict=True):
+        grid.add_row(plain(each.collection), *(_plan_cell(p, n) for p, n in enumerate(cells)))
     return grid
+
+
+_BYTES_OF_A_PLAN = {4, 6}
+
+
+def _plan_cells(plan: Plan) -> list[int]:
+    again = plan.why["again"] + plan.why["lost"]
+    return [
+        plan.complete,
+        plan.why["new"],
+        plan.why["changed"],
+        again,
+        plan.bytes_now,
+        len(plan.later),
+        plan.bytes_later,
+        len(plan.given_up),
+        plan.denied,
+    ]
+
+
+def _plan_cell(place: int, count: int) -> str:
+    return size(count) if place in _BYTES_OF_A_PLAN else f"{count:,}"
+
+
+def doubts(selection: Selection, warehouse: Warehouse) -> list[str]:
+    """What of a selection will do nothing, and what of it is uncertain; a line each.
+
+    Raises:
+        UnknownName: a shared list that was not refreshed, or a licence like none that is known.
+    """
+    check_shared_lists(selection, warehouse.keys(catalog.SHARED_LISTS))
+    notes = []
+    missing = warehouse.query(selection.unknown_series, tables=selection.tables).to_pylist()
+    if missing:
+        uids = ", ".join(row["SeriesInstanceUID"] for row in missing[:_FEW])
+        notes.append(
+            f"{len(missing)} listed Series are not known here, or withdrawn: {uids}"
+            + (", ..." if len(missing) > _FEW else "")
+        )
+    known = warehouse.query(_LICENSES)["LicenseName"].to_pylist()
+    notes += [
+        f"no known Series has the licence {name!r}" for name in unmatched_licenses(selection, known)
+    ]
+    unlicensed = warehouse.query(
+        f"SELECT count(*) AS series FROM current_series WHERE {selection.unlicensed}",
+        tables=selection.tables,
+    )["series"][0].as_py()
+    if unlicensed:
+        notes.append(f"the archive tells no licence of {unlicensed} of these Series")
+    return notes
+
+
+_FEW = 3
+_LICENSES = "SELECT DISTINCT LicenseName FROM current_series WHERE LicenseName NOTNULL"
 
 
 def _right(name: str) -> Column:
@@ -257,6 +309,61 @@ def not_complete(warehouse: Warehouse, planned: Iterable[Plan]) -> list[str]:
         for r in rows
         if r["SeriesInstanceUID"] in wanted
     ]
+
+
+# --- Proof ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, and what moves it: done, of all."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(plain(title), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def verified(found: Verified) -> str:
+    """What a look at a Collection's zips found, on a line."""
+    checked = f"{found.checked:,} zips of {size(found.checked_bytes)} checked"
+    line = f"{plain(found.collection)}: {checked}, {len(found.damaged):,} damaged"
+    if found.strays:
+        shown = ", ".join(plain(name) for name in found.strays[:_FEW])
+        line += f"; {len(found.strays):,} unknown to the manifest: {shown}; see --rebuild"
+    return line
+
+
+def rebuilt(made: Rebuilt) -> str:
+    """What became of a Collection's manifest, on a line."""
+    return (
+        f"{plain(made.collection)}: {made.made:,} rows made from zips, {made.kept:,} were right, "
+        f"{len(made.refused):,} zips refused"
+    )
+
+
+def audited(found: Audited) -> str:
+    """What the archive's hashes say, on a line."""
+    line = (
+        f"{plain(found.collection)}: {found.equal:,} Series equal to the archive's, "
+        f"{len(found.differing):,} differ ({found.questions} questions)"
+    )
+    return line + (f", {found.unasked:,} not asked about" if found.unasked else "")
+
+
+def damages(collection: str, damaged: Iterable[Damage]) -> list[str]:
+    """A line for each zip that is not what it should be."""
+    return [f"{collection}: {each.series_instance_uid}: {each.problem}" for each in damaged]
+
+
+def differing(found: Audited) -> list[str]:
+    """A line for each Series whose hash is another one at the archive."""
+    problem = "the archive's hash of it is another one: what lies there has changed"
+    return [f"{found.collection}: {uid}: {problem}" for uid in found.differing]
 
 
 # --- The data dictionary ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ and the reading and writing that follow from them (`wire.py`, `warehouse.py`).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -123,11 +123,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter: our name of the thing (a column, or `since`) and its exact spelling."""
+    """A query parameter: our name of the thing (a column, or `since`) and its exact spelling.
+
+    `many` parameters take several values, separated by commas.
+    """
 
     name: str
     wire: str
     required: bool = False
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,23 @@ class Endpoint:
     """One question that a dialect answers.
 
     `name` is ours and the same in every dialect; `path` is the dialect's. `columns` are the wire
-    names of a row in the order in which the server writes them. `formats` are the values that the
-    `format` parameter takes; none where there is no such parameter. `answers` is what the body is:
-    "rows", a "text" (one hash), a "zip" or one "dicom" object. `since` is the strptime format of the
-    date parameter. `silent` marks questions to which "nothing" is a normal answer.
+    names of a row in the order in which the server writes them.
+
+    What is sent: `formats` are the values that the `format` parameter takes, none where there is no
+    such parameter, and `default_format` is what comes where it is left out. `since` is the strptime
+    format of the date parameter. `is_strict` endpoints refuse parameters that they do not know, the
+    others ignore them. `missing` is the sentence that refuses a request without a required
+    parameter, "" where the server does not look.
+
+    What comes: `answers` is what the body is: "rows", a "text" (one hash), a "zip", one "dicom"
+    object or a "manifest" (a list of UIDs for a downloader). `nothing` is how no rows are said: a
+    "bare" 200 without a byte, an "array" without a row (in JSON), a status "204", or a "null_row".
+    `silent` marks questions to which "nothing" is a normal answer. `forms` are the strptime formats
+    of columns that are not written as the dialect writes their kind; `numbers` are the columns that
+    travel as numbers where the others travel as texts, None where each kind travels as itself.
+
+    `route` marks the zips by which this package fetches a Series: "md5" where they list the MD5s of
+    their objects, "count" where counting is all that proves them.
     """
 
     name: str
@@ -165,6 +182,15 @@ class Endpoint:
     silent: bool = False
     # Fixed parameters that this package always sends, e.g. IncludeMD5=Yes.
     always: tuple[tuple[str, str], ...] = ()
+    default_format: str = "json"
+    is_strict: bool = False
+    missing: str = ""
+    nothing: str = "bare"
+    forms: tuple[tuple[str, str], ...] = ()
+    numbers: tuple[str, ...] | None = None
+    route: str = ""
+    # Whether an archive that works always has rows for it, so that silence is a failure.
+    is_never_empty: bool = False
 
     def parameter(self, name: str) -> Parameter:
         for parameter in self.parameters:
@@ -172,13 +198,20 @@ class Endpoint:
                 return parameter
         raise UnknownName(f"parameter of {self.name}", name, (p.name for p in self.parameters))
 
+    def wire(self, column: str, wire: Wire) -> Wire:
+        """How the values of a column, by its wire name, are written in a dialect that writes so."""
+        form = dict(self.forms).get(column)
+        return replace(wire, day=form, instant=form) if form else wire
+
 
 @dataclass(frozen=True)
 class Dialect:
     """A language that the archive has spoken: where, how it authenticates, what it answers.
 
     `auth` is "none", "bearer" or "api_key". `delegates` names the dialect that answers, on the same
-    host, what this one has no endpoint for (shared lists in nbia-v4).
+    host, the endpoints of `delegated`, which this one has not (shared lists in nbia-v4). `server`
+    is the software behind it, which no client sees but all habits follow from: "hibernate" (NBIA's
+    first, with entities), "sql" (its present one) or "bindaas".
     """
 
     name: str
@@ -188,6 +221,8 @@ class Dialect:
     endpoints: tuple[Endpoint, ...]
     auth: str = "none"
     delegates: str = ""
+    delegated: tuple[str, ...] = ()
+    server: str = "hibernate"
     by_name: dict[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -201,3 +236,24 @@ class Dialect:
 
     def has(self, name: str) -> bool:
         return name in self.by_name
+
+    @property
+    def control(self) -> Endpoint:
+        """The question that tells an archive with nothing to say from one that is broken."""
+        return next(e for e in self.endpoints if e.is_never_empty)
+
+    @property
+    def image_routes(self) -> tuple[str, ...]:
+        """The endpoints that give a Series' zip, best proof first; never none."""
+        routes = [e for e in self.endpoints if e.route]
+        return tuple(e.name for e in sorted(routes, key=lambda e: e.route != "md5"))
+
+    @property
+    def tells_sop_uids(self) -> bool:
+        """Whether the identifiers of a Series' objects can be asked for."""
+        return any(e.columns == ("SOPInstanceUID",) for e in self.endpoints)
+
+    @property
+    def gives_single_images(self) -> bool:
+        """Whether one object of a Series can be asked for."""
+        return any(e.answers == "dicom" for e in self.endpoints)

@@ -133,7 +133,7 @@ class Warehouse:
         path = self.path(table, key)
         check(table, rows)
         _check_partition(table, rows, key)
-        changed = _publish(path, partial(_write_parquet, table, rows))
+        changed = publish(path, partial(_write_parquet, table, rows))
         return Written(path, rows.num_rows, path.stat().st_size, changed)
 
     def read(
@@ -156,16 +156,20 @@ class Warehouse:
         return pa.concat_tables(parts) if parts else empty(chosen)
 
     @contextlib.contextmanager
-    def lock(self, table: Table, key: str = "", *, wait: float = 600.0) -> Iterator[None]:
+    def lock(
+        self, table: Table, key: str = "", *, part: str = "", wait: float = 600.0
+    ) -> Iterator[None]:
         """Nobody else holds the lock of this partition: to read it, change it and write it.
 
-        Reading and writing alone do not ask for it. A thread must not take it twice. The system
-        releases it when the process ends, however that happens.
+        Reading and writing alone do not ask for it. A thread must not take it twice. `part` names
+        work on the partition that has a lock of its own. The system releases a lock when the
+        process ends, however that happens.
 
         Raises:
             Busy: it is still held elsewhere after `wait` seconds.
         """
-        place = self.root / ".locks" / table.name / f"{_subfolder(table, key) or 'table'}.lock"
+        folder = self.root / ".locks" / table.name / part
+        place = folder / f"{_subfolder(table, key) or 'table'}.lock"
         with _disk(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             guard = FileLock(place)
@@ -245,7 +249,7 @@ class Warehouse:
             current.close()
             return
         for table in TABLES:
-            _publish(self._folder(table) / _SCHEMA, partial(_write_parquet, table, empty(table)))
+            publish(self._folder(table) / _SCHEMA, partial(_write_parquet, table, empty(table)))
         with _disk(self.database), tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "views.duckdb"
             # The oldest format that we can ask for, so that an older DuckDB reads it too.
@@ -254,7 +258,7 @@ class Warehouse:
             made_by = (attach, "USE warehouse", "BEGIN", *self._statements, stamp, "COMMIT")
             self._executed(*made_by).close()
             # Also where the bytes are the same: somebody may hold the old file to write to it.
-            _publish(self.database, partial(shutil.copyfile, made), keep_equal=False)
+            publish(self.database, partial(shutil.copyfile, made), keep_equal=False)
 
     def _opened(self) -> sql.Connection | None:
         """A connection to the views on disk; None where they are not the right ones."""
@@ -384,7 +388,7 @@ def _write_parquet(table: Table, rows: pa.Table, draft: Path) -> None:
             writer.write_table(group, _ROWS_PER_GROUP)
 
 
-def _publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = True) -> bool:
+def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = True) -> bool:
     """What `write` makes of a draft is at the path, whole; whether the file is another one.
 
     Raises:

@@ -166,7 +166,8 @@ def _select(
     """The fields of those wire names, typed and under our names."""
     key = sql.identifier(names[0])
     values = ", ".join(
-        f"{_typed(name, ARRIVING[name], wire, key)} AS {sql.identifier(ARRIVING[name].name)}"
+        f"{_typed(name, ARRIVING[name], endpoint.wire(name, wire), key)} AS "
+        f"{sql.identifier(ARRIVING[name].name)}"
         for name in names
     )
     bare = ", ".join(_bare(name, ARRIVING[name]) for name in names)
@@ -235,7 +236,8 @@ def _is(x: str, pattern: str) -> str:
 
 def _instant(x: str, form: str) -> str:
     """SQL for a text of exactly that form: `%Y` alone would take a year of two digits."""
-    shape = re.sub("%[^Yf]", "__", form).replace("%Y", "____").replace("%f", "%")
+    names = re.sub("%[ab]", "___", form)
+    shape = re.sub("%[^Yf]", "__", names).replace("%Y", "____").replace("%f", "%")
     if form.endswith("%f"):
         # Java prints 1 to 9 digits of a second; 6 are kept, and rounding could change the day.
         cut = f"WHEN {_is(x, '.{26}[0-9]{1,3}')} THEN left({x}, 26)"

@@ -1,7 +1,7 @@
 """The catalogue against the servers' own tables, which are written here a second time.
 
 The expectations are copied from the reference (archive-api.md sections 2 to 4 and 7.2), not from
-`catalog.py`: a required parameter has a `*`, one that this package never sends stands in brackets.
+`catalog.py`: a required parameter has a `*`, and `_` stands for a blank within a column's name.
 """
 
 from __future__ import annotations
@@ -82,6 +82,28 @@ VALUES = {
     "getManufacturerValues": ("Collection Modality BodyPartExamined format", "Manufacturer"),
 }
 
+V1_METADATA = (
+    "Series_UID Collection 3rd_Party_Analysis Data_Description_URI Subject_ID Study_UID "
+    "Study_Description Study_Date Series_Description Manufacturer Modality SOP_Class_UID "
+    "Number_of_Images File_Size File_Location Series_Number License_Name License_URL "
+    "Annotation_Size Date_Released Series_Date Protocol_Name Body_Part_Examined Annotations_Flag "
+    "Manufacturer_Model_Name Software_Versions TimeStamp"
+)
+V4_METADATA = (
+    "PatientID PatientName PatientSex EthnicGroup Phantom SpeciesCode SpeciesDescription "
+    "StudyInstanceUID StudyDate StudyDesc AdmittingDiagnosisDescription StudyID PatientAge "
+    "LongitudinalTemporalEventType LongitudinalTemporalOffsetFromEvent SeriesInstanceUID "
+    "Collection Site Modality ProtocolName SeriesDate SeriesDescription BodyPartExamined "
+    "SeriesNumber AnnotationsFlag Manufacturer ManufacturerModelName PixelSpacing(mm)-Row "
+    "SliceThickness(mm) SoftwareVersions ImageCount MaxSubmissionTimestamp LicenseName LicenseURI "
+    "DataDescriptionURI FileSize ReleasedStatus DateReleased ThirdPartyAnalysis Authorized"
+)
+V4_DESCRIPTION = (
+    "collectionName description descriptionURI id collectionDescTimestamp userName licenseId"
+)
+DENIED = ("seriesList* userName format", "SeriesInstanceUID")
+DCM_IMAGE = ("SeriesInstanceUID* IncludeAnnotation MD5Verification", "")
+
 V1 = VALUES | {
     "getPatient": ("Collection PatientId format", V1_PATIENT),
     "getPatientByCollectionAndModality": ("Collection* Modality* format", "PatientId"),
@@ -93,8 +115,11 @@ V1 = VALUES | {
     "NewPatientsInCollection": ("Collection* Date* format", V1_PATIENT),
     "NewStudiesInPatientCollection": ("Collection* Date* PatientID format", V1_STUDY),
     "getContentsByName": ("name*", f"{V1_SERIES_START} Date_Released"),
-    "getImage": ("SeriesInstanceUID* (NewFileNames)", ""),
+    "getSeriesMetaData": ("SeriesInstanceUID* format", V1_METADATA),
+    "getDeniedSeries": DENIED,
+    "getImage": ("SeriesInstanceUID* NewFileNames", ""),
     "getImageWithMD5Hash": ("SeriesInstanceUID*", ""),
+    "getDCMImage": DCM_IMAGE,
     "getSingleImage": ("SeriesInstanceUID* SOPInstanceUID*", ""),
     "getM5HashForImage": ("SOPInstanceUid*", ""),
 }
@@ -108,10 +133,16 @@ V4 = VALUES | {
     "getSOPInstanceUIDs": ("SeriesInstanceUID* format", "SOPInstanceUID"),
     "NewPatientsInCollection": ("Collection* fromDate* format", V4_PATIENT),
     "NewStudiesInPatientCollection": ("Collection* fromDate* PatientID format", V4_STUDY),
-    "getImage": ("SeriesInstanceUID* (NewFileNames) IncludeMD5", ""),
+    "getSeriesMetadata": ("list* format", V4_METADATA),
+    "getDeniedSeries": DENIED,
+    "getCollectionDescriptions": ("collectionName", V4_DESCRIPTION),
+    "getCollectionValuesAndCounts": ("", "Collection Count Authorized"),
+    "getManifestForCollection": ("collection visibility includeAnnotation", ""),
+    "getImage": ("SeriesInstanceUID* NewFileNames IncludeMD5", ""),
     "getImageWithMD5Hash": ("SeriesInstanceUID*", ""),
+    "getDCMImage": DCM_IMAGE,
     "getSingleImage": ("SeriesInstanceUID* SOPInstanceUID*", ""),
-    "getMD5HashForImage": ("SOPInstanceUID* (format)", ""),
+    "getMD5HashForImage": ("SOPInstanceUID* format", ""),
     "getMD5Hierarchy": ("SeriesInstanceUID StudyInstanceUID PatientID Collection", ""),
 }
 BINDAAS = {
@@ -181,9 +212,8 @@ OF_THE_ARCHIVE = {
 
 
 def asked(row: tuple[str, str]) -> dict[str, bool]:
-    """The parameters of a row that may be sent, and whether each is required."""
-    names = [name for name in row[0].split() if not name.startswith("(")]
-    return {name.rstrip("*"): name.endswith("*") for name in names}
+    """The parameters of a row, and whether each is required."""
+    return {name.rstrip("*"): name.endswith("*") for name in row[0].split()}
 
 
 # --- Dialects -------------------------------------------------------------------------------------
@@ -198,7 +228,7 @@ def test_each_dialect_has_exactly_the_paths_of_its_server(spoken: Dialect) -> No
 def test_parameters_are_spelled_as_the_server_spells_them(
     spoken: Dialect, endpoint: Endpoint
 ) -> None:
-    sent = {p.wire: p.required for p in endpoint.parameters if p.wire != "NewFileNames"}
+    sent = {p.wire: p.required for p in endpoint.parameters}
     if endpoint.formats:
         sent["format"] = False
     assert sent == asked(SERVED[spoken.name][endpoint.path])
@@ -232,8 +262,85 @@ def test_what_is_always_sent_is_a_parameter_of_the_server(
     assert {name for name, _ in endpoint.always} <= asked(SERVED[spoken.name][endpoint.path]).keys()
 
 
-def test_only_the_hierarchy_of_hashes_is_posted() -> None:
-    assert {e.path for _, e in ENDPOINTS if e.method != "GET"} == {"getMD5Hierarchy"}
+def test_only_nbia_v4_has_forms_and_they_are_posted() -> None:
+    assert {(s.name, e.path) for s, e in ENDPOINTS if e.method != "GET"} == {
+        ("nbia-v4", "getSeriesMetadata"),
+        ("nbia-v4", "getMD5Hierarchy"),
+        ("nbia-v4", "getManifestForCollection"),
+    }
+
+
+@pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
+def test_a_body_is_what_the_server_makes(spoken: Dialect, endpoint: Endpoint) -> None:
+    others = {
+        "getImage": "zip",
+        "getImageWithMD5Hash": "zip",
+        "getDCMImage": "zip",
+        "getSingleImage": "dicom",
+        "getMD5HashForImage": "text",
+        "getMD5Hierarchy": "text",
+        "getManifestForCollection": "manifest",
+    }
+    assert endpoint.answers == others.get(endpoint.name, "rows")
+    assert (endpoint.answers == "rows") == bool(endpoint.columns)
+
+
+def test_v4_refuses_unknown_parameters_but_where_it_looks_at_none() -> None:
+    lenient = {(s.name, e.name) for s, e in ENDPOINTS if not e.is_strict and s.server == "sql"}
+    assert lenient == {("nbia-v4", "getCollectionValuesAndCounts")}
+    assert not any(e.is_strict for s, e in ENDPOINTS if s.server != "sql")
+
+
+@pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
+def test_nothing_is_said_as_the_server_says_it(spoken: Dialect, endpoint: Endpoint) -> None:
+    others = {
+        ("hibernate", "getSeriesSize"): "null_row",
+        ("hibernate", "getSeriesMetadata"): "204",
+        ("hibernate", "getDeniedSeries"): "204",
+        ("sql", "getDeniedSeries"): "204",
+        ("sql", "getCollectionDescriptions"): "array",
+    }
+    plain = "array" if spoken.server == "bindaas" else "bare"
+    assert endpoint.nothing == others.get((spoken.server, endpoint.name), plain)
+
+
+@pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
+def test_what_comes_unasked_is_json_in_nbia_and_csv_in_bindaas(
+    spoken: Dialect, endpoint: Endpoint
+) -> None:
+    if endpoint.method == "POST" and endpoint.formats:
+        assert endpoint.default_format == "csv-download"
+    else:
+        is_csv = spoken.server == "bindaas" and bool(endpoint.formats)
+        assert endpoint.default_format == ("csv" if is_csv else "json")
+
+
+@pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
+def test_what_is_required_is_missed_but_for_one_hash(spoken: Dialect, endpoint: Endpoint) -> None:
+    required = any(p.required for p in endpoint.parameters)
+    assert bool(endpoint.missing) == (required and endpoint.name != "getMD5HashForImage")
+
+
+@pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
+def test_values_have_a_form_of_their_own_only_in_what_downloaders_are_told(
+    spoken: Dialect, endpoint: Endpoint
+) -> None:
+    is_told = endpoint.name == "getSeriesMetadata"
+    assert (endpoint.numbers is not None) == is_told
+    numbers, forms = endpoint.numbers or (), dict(endpoint.forms)
+    assert set(numbers) | forms.keys() <= set(endpoint.columns)
+    if is_told and spoken.server == "hibernate":
+        java = "%a %b %d %H:%M:%S UTC %Y"  # Tue Nov 08 08:08:01 UTC 2011
+        assert forms == {
+            "Study Date": "%m-%d-%Y",
+            "Series Date": java,
+            "Date Released": java,
+            "TimeStamp": java,
+        }
+        assert endpoint.wire("TimeStamp", spoken.wire).instant == java
+        assert endpoint.wire("Study Date", spoken.wire).day == "%m-%d-%Y"
+    else:
+        assert all(endpoint.wire(name, spoken.wire) == spoken.wire for name in endpoint.columns)
 
 
 def test_the_md5s_of_a_download_are_asked_for_where_they_can_be() -> None:
@@ -292,7 +399,50 @@ def test_a_dialect_has_its_base_its_proof_and_its_form_of_a_day(
 def test_shared_lists_are_delegated_where_there_are_none() -> None:
     without = [spoken for spoken in DIALECTS if not spoken.has("getContentsByName")]
     assert [(spoken.name, spoken.delegates) for spoken in without] == [("nbia-v4", "nbia-v1")]
-    assert dialect("nbia-v1").has("getContentsByName")
+
+
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+def test_only_what_a_dialect_has_not_is_delegated_to_one_that_has_it(spoken: Dialect) -> None:
+    assert bool(spoken.delegated) == bool(spoken.delegates)
+    for name in spoken.delegated:
+        assert not spoken.has(name)
+        assert dialect(spoken.delegates).has(name)
+
+
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+def test_the_control_needs_nothing_and_is_never_empty(spoken: Dialect) -> None:
+    assert spoken.control.name == "getCollectionValues"
+    assert not spoken.control.parameters
+    assert not spoken.control.silent
+
+
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+def test_zips_are_fetched_by_the_route_with_the_best_proof_first(spoken: Dialect) -> None:
+    assert (
+        spoken.image_routes
+        == {
+            "sql": ("getImage", "getImageWithMD5Hash"),
+            "hibernate": ("getImageWithMD5Hash", "getImage"),
+            "bindaas": ("getImage",),
+        }[spoken.server]
+    )
+    assert {spoken.endpoint(name).answers for name in spoken.image_routes} == {"zip"}
+
+
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+def test_every_dialect_lists_objects_and_gives_single_ones(spoken: Dialect) -> None:
+    assert spoken.tells_sop_uids == spoken.has("getSOPInstanceUIDs") is True
+    assert spoken.gives_single_images == spoken.has("getSingleImage") is True
+
+
+def test_the_software_behind_a_dialect_is_known() -> None:
+    assert {spoken.name: spoken.server for spoken in DIALECTS} == {
+        "nbia-v4": "sql",
+        "nbia-v1": "hibernate",
+        "nbia-v2": "hibernate",
+        "bindaas-v4": "bindaas",
+        "bindaas-v3": "bindaas",
+    }
 
 
 def test_an_unknown_dialect_or_table_is_named_with_the_near_ones() -> None:
@@ -317,7 +467,25 @@ def test_a_spelling_means_one_column_in_every_table() -> None:
         for column in each.columns:
             for spelling in column.spellings:
                 meant.setdefault(spelling, set()).add(column.name)
+    for spelling, column in ARRIVING.items():
+        meant.setdefault(spelling, set()).add(column.name)
     assert {spelling: names for spelling, names in meant.items() if len(names) > 1} == {}
+
+
+def test_a_column_that_arrives_is_of_one_kind_under_all_its_spellings() -> None:
+    kinds: dict[str, set[str]] = {}
+    for column in ARRIVING.values():
+        kinds.setdefault(column.name, set()).add(column.kind.name)
+    assert {name: kind for name, kind in kinds.items() if len(kind) > 1} == {}
+
+
+def test_all_that_arrives_is_described_and_is_declared_somewhere() -> None:
+    sent = {name for _, endpoint in ENDPOINTS for name in endpoint.columns}
+    names = {name for table_ in TABLES if table_.endpoint for name in table_.names}
+    for spelling, column in ARRIVING.items():
+        assert column.about.endswith(".")
+        assert ARRIVING[column.name].name == column.name  # as `wire.py` names it afterwards
+        assert spelling in sent | names | {column.name}
 
 
 @pytest.mark.parametrize(
@@ -331,6 +499,13 @@ def test_a_spelling_means_one_column_in_every_table() -> None:
         ("AdmittingDiagnosesDescription", "AdmittingDiagnosesDescription"),
         ("Date Released", "DateReleased"),
         ("PatientName", "PatientName"),
+        ("Subject ID", "PatientID"),
+        ("Number of Images", "ImageCount"),
+        ("File Location", "StudyID"),
+        ("3rd Party Analysis", "ThirdPartyAnalysis"),
+        ("License URL", "LicenseURI"),
+        ("collectionName", "Collection"),
+        ("descriptionURI", "DataDescriptionURI"),
     ],
 )
 def test_the_same_thing_has_the_same_name(spelled: str, name: str) -> None:

@@ -210,3 +210,41 @@ def test_the_moments_of_all_zones_are_one() -> None:
     rows = pa.table({"SeriesInstanceUID": ["1.2"], "fetched_at": at})
     table = conform(catalog.SERIES_SIZES, rows, Collection="x")
     assert table["fetched_at"].to_pylist() == [datetime(2026, 1, 1, 12, tzinfo=UTC)]
+
+
+def keyless(*names: str, **more: Any) -> list[dict[str, Any]]:
+    same = {"SeriesInstanceUID": "1.2", "Collection": "4D-Lung"}
+    return [same | {"entry_name": name} | more for name in names]
+
+
+def test_rows_without_a_key_are_told_apart_by_all_their_values() -> None:
+    rows = [*keyless("b", "a", "b"), *keyless("c", SOPInstanceUID="1"), *keyless("a", Rows=1)]
+    tables = [
+        conform(catalog.IMAGES, pa.Table.from_pylist(order, schema=catalog.IMAGES.schema))
+        for order in (rows, rows[::-1])
+    ]
+    assert tables[0].equals(tables[1])
+    assert sorted(tables[0]["entry_name"].to_pylist()[:3]) == ["a", "a", "b"]
+    assert tables[0]["SOPInstanceUID"].to_pylist() == [None, None, None, "1"]
+    check(catalog.IMAGES, tables[0])
+    assert conform(catalog.IMAGES, tables[0]).equals(tables[0])
+
+
+@pytest.mark.parametrize(
+    "places", [[1, 0, 2, 3], [0, 0, 1, 2, 3], [0, 3, 1, 2], [3, 0, 1, 2], [0, 1, 2, 3, 3]]
+)
+def test_rows_without_a_key_that_conform_did_not_order_are_refused(places: list[int]) -> None:
+    rows = [*keyless("a", "b", "c"), *keyless("d", SOPInstanceUID="1")]
+    table = conform(catalog.IMAGES, pa.Table.from_pylist(rows, schema=catalog.IMAGES.schema))
+    check(catalog.IMAGES, table)
+    with pytest.raises(DataError, match="images"):
+        check(catalog.IMAGES, table.take(places))
+
+
+def test_a_key_with_one_null_is_a_key() -> None:
+    row = {"Collection": "x", "Modality": None}
+    rows = pa.Table.from_pylist([row, row], schema=catalog.MODALITY_VALUES.schema)
+    table = conform(catalog.MODALITY_VALUES, rows)
+    assert table.num_rows == 1
+    with pytest.raises(RepeatedKey):
+        check(catalog.MODALITY_VALUES, pa.concat_tables([table, table]))

@@ -11,11 +11,9 @@ import pytest
 
 import tcia_assets
 from tcia_assets import build_definitions
-from tcia_assets.catalog import IMAGES, TABLES
+from tcia_assets.catalog import TABLES
 from tcia_assets.errors import UsageError
 from tcia_assets.sandbox.server import Sandbox
-
-PUBLISHED = [table for table in TABLES if table is not IMAGES]
 
 
 def keys(definitions: dg.Definitions) -> list[str]:
@@ -24,7 +22,7 @@ def keys(definitions: dg.Definitions) -> list[str]:
 
 
 def test_the_assets_are_exactly_the_declared_tables() -> None:
-    assert keys(build_definitions()) == sorted(f"tcia/{table.name}" for table in PUBLISHED)
+    assert keys(build_definitions()) == sorted(f"tcia/{table.name}" for table in TABLES)
 
 
 def test_the_names_that_others_rely_on_stay() -> None:
@@ -46,7 +44,7 @@ def test_the_names_that_others_rely_on_stay() -> None:
     }
     assert partitions["collections"] is None
     assert partitions["shared_lists"] == "tcia_shared_lists"
-    assert {partitions[t.name] for t in PUBLISHED if t.by == "Collection"} == {"tcia_collections"}
+    assert {partitions[t.name] for t in TABLES if t.by == "Collection"} == {"tcia_collections"}
 
 
 def test_two_archives_go_into_one_code_location() -> None:
@@ -55,7 +53,7 @@ def test_two_archives_go_into_one_code_location() -> None:
     )
 
     dg.Definitions.validate_loadable(merged)
-    assert len(keys(merged)) == 2 * len(PUBLISHED)
+    assert len(keys(merged)) == 2 * len(TABLES)
     assert "imaging/nlst/series" in keys(merged)
 
 

@@ -25,7 +25,7 @@ from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES, SNAPSHOTS
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import DataError, UnknownReply, UsageError
 from tcia_assets.history import Fetched, record
-from tcia_assets.refresh import Budget, Budgets, Refreshed, refresh
+from tcia_assets.refresh import Budget, Refreshed, refresh
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.snapshot import Patience, merge
@@ -52,9 +52,9 @@ class Mirror:
         self.warehouse = Warehouse(root)
 
     def refresh(self, at: datetime, *collections: str, probes: int = 100) -> list[Refreshed]:
-        budgets = Budgets(Budget(0), Budget(probes))
+        budget = Budget(0, probes)
         done = [
-            refresh(SERIES, name, self.client, self.warehouse, at, budgets) for name in collections
+            refresh(SERIES, name, self.client, self.warehouse, at, budget) for name in collections
         ]
         moves.settle(self.warehouse, at)
         return done

@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets.catalog import PATIENTS, SERIES, TABLES, count, dialect, text
 from tcia_assets.errors import UnknownName
-from tcia_assets.spec import Column, Kind, Parent, Table
+from tcia_assets.spec import Column, Endpoint, Kind, Parent, Table, Wire
 
 TABLE = Table(
     "things",
@@ -108,6 +108,24 @@ def test_an_endpoint_or_parameter_that_there_is_not_is_named() -> None:
         spoken.endpoint("getPatient").parameter("PatientId")
     assert spoken.has("getSeries")
     assert not spoken.has("getSeriess")
+
+
+def test_a_dialect_has_its_routes_from_its_endpoints() -> None:
+    spoken = dialect("nbia-v1")
+    zips = [e for e in spoken.endpoints if e.answers == "zip"]
+    assert replace(spoken, endpoints=tuple(zips[::-1])).image_routes == spoken.image_routes
+    counted = tuple(replace(e, route="count") for e in zips if e.route)
+    assert replace(spoken, endpoints=counted).image_routes == tuple(e.name for e in counted)
+    alone = replace(spoken, endpoints=(spoken.endpoint("getSeries"),))
+    assert not alone.tells_sop_uids
+    assert not alone.gives_single_images
+
+
+def test_a_column_has_the_form_of_its_dialect_or_its_own() -> None:
+    wire = Wire("%Y-%m-%d", "%Y-%m-%d %H:%M", decimals_in_text=True)
+    endpoint = Endpoint("getThings", "getThings", "Things.", forms=(("When", "%d.%m.%Y"),))
+    assert endpoint.wire("Then", wire) == wire
+    assert endpoint.wire("When", wire) == Wire("%d.%m.%Y", "%d.%m.%Y", decimals_in_text=True)
 
 
 def test_a_declaration_cannot_be_changed() -> None:

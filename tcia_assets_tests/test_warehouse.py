@@ -32,7 +32,7 @@ from tcia_assets.conform import conform, empty
 from tcia_assets.errors import BadValue, DataError, TciaError, UnknownName, UsageError
 from tcia_assets.snapshot import merge, moved, withdrawn
 from tcia_assets.spec import Table
-from tcia_assets.warehouse import Warehouse, _publish
+from tcia_assets.warehouse import Warehouse, publish
 from tcia_assets_tests.test_conform import valid_rows
 
 AWKWARD_KEYS = [
@@ -211,7 +211,7 @@ def test_a_living_writers_draft_survives_and_the_last_one_wins(warehouse: Wareho
         assert warehouse.read(PATIENTS)["PatientID"].to_pylist() == ["quick"]
         pq.write_table(slow, draft)
 
-    assert _publish(path, write_slowly)
+    assert publish(path, write_slowly)
     assert warehouse.read(PATIENTS)["PatientID"].to_pylist() == ["slow"]
     assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
 
@@ -224,7 +224,7 @@ def test_a_failing_write_leaves_nothing_behind(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
     before = files(warehouse.root)
     with pytest.raises(KeyboardInterrupt):
-        _publish(path, fail)
+        publish(path, fail)
     assert files(warehouse.root) == before
 
 

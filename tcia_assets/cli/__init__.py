@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tcia_assets import catalog, show
 from tcia_assets.errors import TciaError, UnknownName, UsageError
-from tcia_assets.selection import Selection, from_fields, parse
+from tcia_assets.selection import Selection, from_fields, parse, to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.version import __version__
 from tcia_assets.warehouse import Warehouse
@@ -117,13 +117,30 @@ def refresh(
     _finish(failures)
 
 
+def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
+    """`I/N`: part I (from 0) of N."""
+    index, _, count = value.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise click.BadParameter(f"{value!r} is not such as 0/4 or 3/4")
+    return int(index), int(count)
+
+
 @main.command()
 @click.argument("collections", nargs=-1)
 @click.option("--selection", "file", help="YAML or JSON, inline or a file; see the README.")
 @click.option("--modality", multiple=True, help="Only this Modality; may be repeated.")
 @click.option("--body-part", multiple=True, help="Only this BodyPartExamined; may be repeated.")
 @click.option("--where", default="", help="SQL over current_series.")
+@click.option("--manifest", multiple=True, help="Only Series in this .tcia, CSV or TSV file.")
+@click.option("--series", multiple=True, help="Only this SeriesInstanceUID; may be repeated.")
+@click.option("--shared-list", multiple=True, help="Only Series on this list, once refreshed.")
+@click.option("--deny-license", multiple=True, help="No Series under this licence, such as NC.")
 @click.option("--max-series", type=click.IntRange(min=1), help="Series at most.")
+@click.option("--max-minutes", type=click.IntRange(min=1), help="Begin no Series after these.")
+@click.option(
+    "--shard", metavar="I/N", callback=_shard, default="0/1", help="Part I of N, for N at once."
+)
+@click.option("--retry", is_flag=True, help="Also Series that were given up.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
 def fetch(
@@ -132,21 +149,29 @@ def fetch(
     modality: tuple[str, ...],
     body_part: tuple[str, ...],
     where: str,
+    manifest: tuple[str, ...],
+    series: tuple[str, ...],
+    shared_list: tuple[str, ...],
+    deny_license: tuple[str, ...],
     max_series: int | None,
+    max_minutes: int | None,
+    shard: tuple[int, int],
     *,
+    retry: bool,
     dry_run: bool,
     verbose: bool,
 ) -> None:
     """Fetch the images of Series of COLLECTIONS, proven whole, as zips.
 
     Without a selection, all Series of the named Collections; without names, what the selection or
-    TCIA_IMAGE_SELECTION says.
+    TCIA_IMAGE_SELECTION says. What is here already is not fetched again.
 
     \b
     Examples:
       tcia-assets fetch LCTSC --dry-run
       tcia-assets fetch "RIDER Lung CT" --modality CT --where "ImageCount < 300"
       tcia-assets fetch --selection selection.yaml
+      tcia-assets fetch --manifest manifest.tcia --deny-license NC
     """
     settings = Settings.from_env()
     selection = _selection(
@@ -156,29 +181,85 @@ def fetch(
             "modalities": list(modality),
             "body_parts": list(body_part),
             "where": where,
+            "manifests": list(manifest),
+            "series": list(series),
+            "shared_lists": list(shared_list),
+            "licenses": {"deny": list(deny_license)} if deny_license else None,
             "max_series_per_run": max_series,
+            "max_minutes_per_run": max_minutes,
         },
     )
     from tcia_assets import archive  # noqa: PLC0415
 
-    warehouse = _warehouse(settings)
+    warehouse, part = _warehouse(settings), archive.Shard(*shard)
     known = warehouse.keys(catalog.SERIES)
     for name in selection.collections:
         show.one_of("refreshed Collection", name, known)
-    plans = [archive.plan(key, selection, warehouse) for key in known]
-    plans = [p for p in plans if p.now or p.later or p.complete]
+    for note in show.doubts(selection, warehouse):
+        err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
+    plans = [archive.plan(k, selection, warehouse, shard=part, retry=retry) for k in known]
+    plans = [p for p in plans if p.is_about_something]
     if not plans:
         _refuse_empty(selection, warehouse)
     if dry_run:
         out.print(show.plans(plans))
+    archive.demand_space(plans, settings.root)
+    if dry_run:
         return
     from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
 
     runs = Runs(settings, err, verbose=verbose)
     runs.list_known(known)
-    failures = runs.fetch([p.collection for p in plans if p.now], selection)
+    failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
     out.print(show.status(warehouse, [p.collection for p in plans]))
     _finish(failures + show.not_complete(warehouse, plans))
+
+
+@main.command()
+@click.argument("collections", nargs=-1)
+@click.option("--deep", is_flag=True, help="Also inflate each zip and prove it anew.")
+@click.option("--audit", is_flag=True, help="Also compare with the archive's own hashes (nbia-v4).")
+@click.option("--rebuild", is_flag=True, help="Make what the manifest lacks from the zips.")
+def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bool) -> None:
+    """Look again at the zips of COLLECTIONS, or of all: are they what was proven?
+
+    What is damaged is failed from then on, and the next fetch has it again.
+
+    \b
+    Examples:
+      tcia-assets verify
+      tcia-assets verify LCTSC --deep
+      tcia-assets verify --audit
+      tcia-assets verify --rebuild          (the manifest was lost)
+    """
+    from tcia_assets import archive  # noqa: PLC0415
+    from tcia_assets.client import ArchiveClient  # noqa: PLC0415
+    from tcia_assets.image_index import index  # noqa: PLC0415
+
+    settings = Settings.from_env()
+    warehouse = _warehouse(settings)
+    there = archive.collections_on_disk(warehouse)
+    chosen = [show.one_of("Collection with images", c, there) for c in collections] or there
+    problems: list[str] = []
+    if rebuild:
+        for name in chosen:
+            with show.bar(err, f"Rebuild {name}") as report:
+                rebuilt = archive.rebuild(name, warehouse, settings.source, report=report)
+            out.print(show.rebuilt(rebuilt), soft_wrap=True)
+            problems += show.damages(name, rebuilt.refused)
+    for name in chosen:
+        with show.bar(err, f"Verify {name}") as report:
+            verified = archive.verify(name, warehouse, deep=deep, report=report)
+        out.print(show.verified(verified), soft_wrap=True)
+        problems += show.damages(name, verified.damaged)
+    if audit:
+        with ArchiveClient(settings) as client:
+            for name in chosen:
+                index(name, warehouse)
+                audited = archive.audit(name, client, warehouse)
+                out.print(show.audited(audited), soft_wrap=True)
+                problems += show.differing(audited)
+    _finish(problems)
 
 
 @main.command()
@@ -239,16 +320,15 @@ def _selection(base: Selection | None, given: dict[str, Any]) -> Selection:
     chosen = _given(given)
     if base is None and not chosen:
         raise UsageError("name Collections, or give --selection or TCIA_IMAGE_SELECTION")
-    fields = {} if base is None else _given(vars(base))
+    fields = {} if base is None else to_fields(base)
     if fields.get("where") and chosen.get("where"):
-        chosen["where"] = f"({fields['where']}) AND ({chosen['where']})"
-    listed = {k: list(v) if isinstance(v, tuple) else v for k, v in (fields | chosen).items()}
-    return from_fields(listed)
+        chosen["where"] = f"({fields['where']}\n) AND ({chosen['where']}\n)"
+    return from_fields(fields | chosen)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What is not left open; a limit of 0 is a limit."""
-    return {name: value for name, value in fields.items() if value not in (None, (), [], "")}
+    return {name: value for name, value in fields.items() if value not in (None, [], "")}
 
 
 def _refuse_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
@@ -262,8 +342,8 @@ def _refuse_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
         if name.strip().casefold() not in folded:
             raise UnknownName("Modality of a known Series", name, there)
     criteria = [
-        f"{name} {', '.join(value) if isinstance(value, tuple) else value}"
-        for name, value in _given(vars(selection)).items()
+        f"{name} {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in to_fields(selection).items()
         if not name.endswith("_per_run")
     ]
     raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")

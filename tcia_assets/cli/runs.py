@@ -8,11 +8,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import sqlite3
+import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,15 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 from dagster._check import CheckError
+from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
+from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import create_engine
 from sqlalchemy import event as events
-from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from tcia_assets import catalog
@@ -42,7 +46,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.errors import UsageError
 from tcia_assets.progress import shown_by
 from tcia_assets.refresh import allowed, fit_for_partition
-from tcia_assets.selection import Selection
+from tcia_assets.selection import Selection, to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.warehouse import Warehouse
 
@@ -60,6 +64,8 @@ run_monitoring:
   free_slots_after_run_end_seconds: 60
 """
 
+# As Dagster's own.
+_SQLITE_PATIENCE_S = 60
 _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 
 
@@ -71,7 +77,6 @@ class Runs:
         self._settings = settings
         self._definitions = build_definitions()
         self._instance = _instance(settings.root)
-        _give_memory_back()
 
     def list_collections(self) -> list[str]:
         """Asks the archive for its Collections and makes them partitions.
@@ -91,6 +96,7 @@ class Runs:
 
     def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
         """Refreshes all metadata of these Collections; what failed, a line each."""
+        _give_memory_back()
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
         return self._by_ranges(job, "Metadata", collections, {op: {"config": config}})
@@ -112,11 +118,25 @@ class Runs:
                 self._instance.delete_dynamic_partition(partitions, name)
         return failures
 
-    def fetch(self, collections: Sequence[str], selection: Selection) -> list[str]:
-        """Fetches the selected images of these Collections; what failed, a line each."""
-        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(selection).items()}
-        # Only what is open is left out: a limit of 0 is a limit.
-        config = {"selection": {k: v for k, v in fields.items() if v not in (None, [], "")}}
+    def fetch(
+        self,
+        collections: Sequence[str],
+        selection: Selection,
+        shard: tuple[int, int] = (0, 1),
+        *,
+        retry: bool = False,
+    ) -> list[str]:
+        """Fetches the selected images of these Collections; what failed, a line each.
+
+        `shard` is part I (from 0) of N.
+        """
+        index, count = shard
+        config = {
+            "selection": to_fields(selection),
+            "shard": index,
+            "shards": count,
+            "retry": retry,
+        }
         job, op = images_job(self._names), self._names.of("image_archives")
         return self._by_ranges(job, "Images", collections, {op: {"config": config}})
 
@@ -136,7 +156,12 @@ class Runs:
     ) -> list[str]:
         level = "INFO" if self._verbose else "CRITICAL"
         config = {"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}}
-        with self._bar(title), _fast_event_log(), _remembered_partitions(self._instance):
+        with (
+            self._bar(title),
+            _kept_connections(self._instance),
+            _remembered_partitions(self._instance),
+            _metadata_in_place(),
+        ):
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 run_config=config,
@@ -180,34 +205,57 @@ def _give_memory_back() -> None:
 
 
 @contextmanager
-def _fast_event_log() -> Iterator[None]:
-    """While this lasts, Dagster's SQLite files sync at checkpoints, not at every event.
+def _kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
+    """While this lasts, Dagster's SQLite files stay open, and sync at checkpoints only.
 
-    Dagster opens and closes them for each event. Closing the last connection makes SQLite
-    checkpoint, and so does every commit make it sync: 14 ms an event, most of a refresh's time. One
-    connection kept open a file, and WAL's usual `synchronous = NORMAL`, leave 3. A killed process
-    still loses nothing; a power cut may lose the last events, never the file.
+    Dagster makes an engine and a connection for each event, compiles its statements anew, syncs at
+    each commit, and checkpoints when it closes: 14 ms an event, most of a refresh's time. One
+    engine a file, with WAL's usual `synchronous = NORMAL`, leaves 2. A killed process still loses
+    nothing; a power cut may lose the last events, never the file.
     """
-    kept: dict[str, sqlite3.Connection] = {}
+    runs, log = instance.run_storage, instance.event_log_storage
+    with ExitStack() as kept:
+        if isinstance(runs, SqliteRunStorage):
+            kept.enter_context(_replaced(runs, "connect", lambda *_: "runs"))
+        if isinstance(log, SqliteEventLogStorage):
+            kept.enter_context(_replaced(log, "run_connection", lambda run_id=None: str(run_id)))
+            kept.enter_context(_replaced(log, "index_connection", lambda *_: "index"))
+        yield
 
-    def opening(dialect: Dialect, _record: object, arguments: list[Any], _: object) -> None:
-        if dialect.name == "sqlite" and arguments[0] not in kept:
-            kept[arguments[0]] = sqlite3.connect(arguments[0], check_same_thread=False)
-            kept[arguments[0]].execute("SELECT count(*) FROM sqlite_master").fetchone()
 
-    def opened(connection: Any, _record: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = NORMAL")
+@contextmanager
+def _replaced(storage: Any, method: str, file_of: Callable[..., str]) -> Iterator[None]:
+    """While this lasts, `storage.method()` connects through one engine a file."""
+    connect, lock = getattr(storage, method), threading.Lock()
+    engines: dict[str, Engine] = {}
 
-    events.listen(Engine, "do_connect", opening)
-    events.listen(Engine, "connect", opened)
+    @contextmanager
+    def connected(*which: Any) -> Iterator[Connection]:
+        with lock:
+            if file_of(*which) not in engines:
+                # The first connection is Dagster's own: it makes the file where there is none.
+                with connect(*which) as first:
+                    engines[file_of(*which)] = _engine(first.engine.url)
+            with engines[file_of(*which)].begin() as connection:
+                yield connection
+
+    setattr(storage, method, connected)
     try:
         yield
     finally:
-        events.remove(Engine, "do_connect", opening)
-        events.remove(Engine, "connect", opened)
-        for connection in kept.values():
-            connection.close()
+        delattr(storage, method)
+        for engine in engines.values():
+            engine.dispose()
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _SQLITE_PATIENCE_S})
+
+    def opened(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    events.listen(engine, "connect", opened)
+    return engine
 
 
 @contextmanager
@@ -227,6 +275,26 @@ def _remembered_partitions(instance: dg.DagsterInstance) -> Iterator[None]:
             delattr(instance, name)
 
 
+@contextmanager
+def _metadata_in_place() -> Iterator[None]:
+    """While this lasts, Dagster adds to what it has of a step's metadata.
+
+    It copies and checks all of it for each partition: a fifth of a refresh of the whole archive.
+    """
+    copying = OutputMetadataAccumulator._with_metadata  # noqa: SLF001
+
+    def adding(self: OutputMetadataAccumulator, handle: Any, metadata: Any) -> Any:
+        kept: Any = self.per_output_metadata
+        kept[handle] = {**kept.get(handle, {}), **metadata}
+        return self
+
+    OutputMetadataAccumulator._with_metadata = adding  # type: ignore[method-assign]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        OutputMetadataAccumulator._with_metadata = copying  # type: ignore[method-assign]  # noqa: SLF001
+
+
 def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """What each failed step says, without Dagster's traces."""
     lines = []
@@ -240,6 +308,10 @@ def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 def _plainly(message: str) -> str:
     """An error's text as Dagster keeps it, without the class in front of ours."""
+    if "DagsterExecutionInterruptedError" in message:
+        return (
+            "stopped from outside; what was complete is kept, and the next run goes on from there"
+        )
     kind, _, text = message.strip().partition(": ")
     return text if kind.startswith("tcia_assets.errors.") else message.strip()
 
@@ -264,7 +336,15 @@ def _instance(root: Path) -> dg.DagsterInstance:
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         return dg.DagsterInstance.get()
-    except (dg.DagsterError, CheckError, ImportError, OSError, ValueError, YAMLError) as error:
+    except (
+        dg.DagsterError,
+        CheckError,
+        ImportError,
+        OSError,
+        SQLAlchemyError,
+        ValueError,
+        YAMLError,
+    ) as error:
         problem = " ".join(str(error).split())[:300]  # it may list all that would be valid
         raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
 

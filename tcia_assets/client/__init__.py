@@ -1,18 +1,20 @@
-"""Asks the archive: rows of an endpoint, the bytes of a Series. The only importer of requests.
+"""Asks the archive: rows, a hash, the bytes of a Series. The only importer of requests.
 
 What belongs here: which question to send in which dialect (this module), how one is sent and sent
-again (`transport.py`), what proves who asks (`credentials.py`), and whether rows answer the
-question (`filters.py`). What does not: what rows mean (`wire.py`, `conform.py`), and the disk.
+again (`transport.py`), how many at once (`gate.py`), what ends one that drips (`watch.py`), what
+proves who asks (`credentials.py`), and whether rows answer the question (`filters.py`). What does
+not: what rows mean (`wire.py`, `conform.py`), and the disk.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,12 +27,13 @@ from typing import Self
 import pyarrow as pa
 
 from tcia_assets import wire
-from tcia_assets.catalog import FORMATS
+from tcia_assets.catalog import FORMATS, SHARED_LISTS
 from tcia_assets.client.filters import demand_filtered
 from tcia_assets.client.transport import Pacing, Spent, Transport
 from tcia_assets.errors import (
     ForeignRows,
     TciaError,
+    TooLarge,
     UnknownName,
     UnknownReply,
     UnreadableReply,
@@ -41,6 +44,10 @@ from tcia_assets.settings import Settings
 from tcia_assets.spec import Dialect, Endpoint
 
 __all__ = ["ArchiveClient", "Download", "Pacing", "Replies", "Reply"]
+
+# A hash is no longer; of what is, this much is looked at.
+_LONGEST_TEXT = 4000
+_HASH = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,9 @@ class _Question:
 class ArchiveClient:
     """One archive, asked in its dialect; safe to share among threads.
 
-    At most `settings.max_connections` requests are under way at once. `form` is the format in
-    which rows travel: "json", or "csv", "xml", "html" for a cross-check.
+    At most `settings.max_connections` requests are under way at once, and fewer (`connections`)
+    while the archive is overrun. `form` is the format in which rows travel: "json", or "csv",
+    "xml", "html" for a cross-check. All methods that ask raise Stopped once `stop` was called.
     """
 
     def __init__(
@@ -112,6 +120,18 @@ class ArchiveClient:
     ) -> None:
         self.close()
 
+    @property
+    def connections(self) -> int:
+        """How many requests may be under way at once, now: 1 to `settings.max_connections`."""
+        return self._transport.connections
+
+    def stop(self) -> None:
+        """Ends what is under way in all threads, and refuses what is asked from now on.
+
+        Waits end at once; bodies too, or with their next chunk. For good: `close` is still due.
+        """
+        self._transport.stop()
+
     def close(self) -> None:
         self._transport.close()
         self._scratch.cleanup()
@@ -124,7 +144,7 @@ class ArchiveClient:
         a normal answer and the archive is seen to answer, ForeignRows for rows that the filters
         exclude, and other RemoteErrors or DataErrors as their names say.
         """
-        question = self._question(name, filters, has_rows=True)
+        question = self._question(name, filters, "rows")
         started, spent = time.monotonic(), Spent()
         rows = self._transport.insist(lambda: self._rows(question, spent))
         demand_filtered(rows.table, question.endpoint, filters, question.url)
@@ -156,18 +176,42 @@ class ArchiveClient:
         read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
         return Replies(read.table, spent.requests, spent.size_bytes, failure, read.unclaimed)
 
+    def ask_text(self, name: str, **filters: str) -> str:
+        """The hash that endpoint `name` gives: 32 hex digits, in lower case.
+
+        Raises UnknownReply where it gives nothing (there is no such thing, or it failed), and
+        UnreadableReply, with what it said, where that is no hash; other errors as `ask` does.
+        """
+        question = self._question(name, filters, "text")
+        if not filters:
+            names = " or ".join(p.name for p in question.endpoint.parameters)
+            raise UsageError(f"{name} needs {names}")
+        return self._transport.insist(lambda: self._hash(question, Spent()))
+
     def download(
-        self, name: str, into: Path, *, most_bytes: int | None = None, **filters: str
+        self,
+        name: str,
+        into: Path,
+        *,
+        most_bytes: int | None = None,
+        on_bytes: Callable[[int], None] = lambda _: None,
+        **filters: str,
     ) -> Download:
         """The bytes that endpoint `name` gives, streamed to the file `into` and hashed on the way.
 
         The file is whole when this returns; when it raises, it holds nothing of use. A body that
-        does not begin as a zip does (getSingleImage: as DICOM) is refused before it is written, one
-        that grows beyond `most_bytes` while it is. An OSError is the target's, never the network's.
+        does not begin as what the endpoint answers (a zip, a DICOM object, a manifest) is refused
+        before it is written, one that grows beyond `most_bytes` while it is. An OSError is the
+        target's and never the network's: it is not tried again.
+
+        `on_bytes` is told the size of each chunk that is written, and where an attempt fails, all
+        that it had written as one negative number: their sum is what there is. It must not ask.
         """
-        question = self._question(name, filters, has_rows=False)
+        question = self._question(name, filters, *_BEGINNINGS)
         started, spent = time.monotonic(), Spent()
-        sha256 = self._transport.insist(lambda: self._stream(question, into, most_bytes, spent))
+        sha256 = self._transport.insist(
+            lambda: self._stream(question, into, most_bytes, on_bytes, spent)
+        )
         seconds = time.monotonic() - started
         return Download(into.stat().st_size, sha256, spent.requests, seconds)
 
@@ -175,17 +219,17 @@ class ArchiveClient:
 
     def _speaker(self, name: str) -> tuple[Dialect, str]:
         """Who answers an endpoint, in what dialect and below which URL."""
-        if name == "getContentsByName":
+        if name in self.dialect.delegated or (
+            name == SHARED_LISTS.endpoint and self.settings.shared_list_url
+        ):
             return self.settings.shared_lists_speak, self.settings.shared_lists_url
         return self.dialect, self.settings.url
 
-    def _question(
-        self, name: str, filters: Mapping[str, str | date], *, has_rows: bool
-    ) -> _Question:
+    def _question(self, name: str, filters: Mapping[str, str | date], *answers: str) -> _Question:
         dialect, base = self._speaker(name)
         endpoint = dialect.endpoint(name)
-        if has_rows != bool(endpoint.columns):
-            raise UsageError(f"{name} answers {'without' if has_rows else 'with'} rows")
+        if endpoint.answers not in answers:
+            raise UsageError(f"{name} answers with {endpoint.answers}, not {' or '.join(answers)}")
         parameters = _parameters(endpoint, filters)
         form = self.form if self.form in endpoint.formats else "json"
         if endpoint.formats:
@@ -208,7 +252,7 @@ class ArchiveClient:
         if rows is None and endpoint.silent:
             # Nothing is a normal answer here, but a failed database and an expired token give it
             # too: so what is never empty is asked (which renews a token), then the same again.
-            control = self._question("getCollectionValues", {}, has_rows=True)
+            control = self._question(self.dialect.control.name, {}, "rows")
             if self._read(control, spent) is None:
                 raise _unknown(control)
             rows = self._read(question, spent) or wire.empty(endpoint)
@@ -246,7 +290,7 @@ class ArchiveClient:
 
     def _small(self, name: str, by: str, value: str) -> tuple[list[dict[str, object]], Spent]:
         """The rows of a small reply as they travel, with what they were asked by."""
-        question, spent = self._question(name, {by: value}, has_rows=True), Spent()
+        question, spent = self._question(name, {by: value}, "rows"), Spent()
         try:
             rows = self._transport.insist(lambda: self._untyped(question, spent))
         except UnknownReply:
@@ -278,21 +322,47 @@ class ArchiveClient:
             body.write_text(json.dumps(rows), encoding="utf-8")
             return wire.read(body, endpoint, dialect.wire)
 
-    # --- Bytes ----------------------------------------------------------------------------------
+    # --- Hashes and bytes -----------------------------------------------------------------------
 
-    def _stream(self, question: _Question, into: Path, most_bytes: int | None, spent: Spent) -> str:
-        digest, written = hashlib.sha256(), 0
+    def _hash(self, question: _Question, spent: Spent) -> str:
+        said = b""
         with self._sent(question, spent) as chunks:
-            first = next(chunks, b"")
-            _demand_binary(first, question)
-            with into.open("wb") as file:
-                for chunk in chain([first], chunks):
-                    digest.update(chunk)
-                    written += file.write(chunk)
-                    spent.size_bytes += len(chunk)
-                    if most_bytes is not None and written > most_bytes:
-                        problem = f"{question.endpoint.name}: more than {most_bytes} bytes"
-                        raise UnreadableReply(problem, url=question.url)
+            for chunk in chunks:
+                said += chunk
+                if len(said) > _LONGEST_TEXT:
+                    break
+        text = said.decode("latin-1").strip().lower()
+        if not text:
+            raise _unknown(question)
+        if not _HASH.fullmatch(text):
+            problem = f"{question.endpoint.name}: not a hash of 32 hex digits"
+            raise UnreadableReply(problem, url=question.url, excerpt=beginning(said))
+        return text
+
+    def _stream(
+        self,
+        question: _Question,
+        into: Path,
+        most_bytes: int | None,
+        on_bytes: Callable[[int], None],
+        spent: Spent,
+    ) -> str:
+        digest, written = hashlib.sha256(), 0
+        try:
+            with self._sent(question, spent) as chunks:
+                first = next(chunks, b"")
+                _demand_binary(first, question)
+                with into.open("wb") as file:
+                    for chunk in chain([first], chunks):
+                        digest.update(chunk)
+                        written += file.write(chunk)
+                        on_bytes(len(chunk))
+                        spent.size_bytes += len(chunk)
+                        _demand_no_more_than(most_bytes, written, question)
+        except BaseException:
+            if written:
+                on_bytes(-written)
+            raise
         return digest.hexdigest()
 
 
@@ -325,13 +395,27 @@ def _unknown(question: _Question) -> UnknownReply:
     return UnknownReply(f"{name}: zero bytes or no row, which may mean anything", url=question.url)
 
 
+# How each kind of bytes is called, and what stands at which place of it.
+# How what is no rows begins, and where.
+_BEGINNINGS = {
+    "zip": ("zip", 0, b"PK"),
+    "dicom": ("DICOM", 128, b"DICM"),
+    "manifest": ("manifest", 0, b"downloadServerUrl="),
+}
+
+
 def _demand_binary(first: bytes, question: _Question) -> None:
     name = question.endpoint.name
-    is_dicom = name == "getSingleImage"
-    if first[128:132] == b"DICM" if is_dicom else first.startswith(b"PK"):
+    noun, place, mark = _BEGINNINGS[question.endpoint.answers]
+    if first.startswith(mark, place):
         return
-    noun = "DICOM" if is_dicom else "zip"
     if not first:
         raise UnknownReply(f"{name}: zero bytes where a {noun} was expected", url=question.url)
     problem = f"{name}: not a {noun}"
     raise UnreadableReply(problem, url=question.url, excerpt=beginning(first))
+
+
+def _demand_no_more_than(most_bytes: int | None, written: int, question: _Question) -> None:
+    if most_bytes is not None and written > most_bytes:
+        problem = f"{question.endpoint.name}: more than the {most_bytes} bytes that it can have"
+        raise TooLarge(problem, url=question.url)

@@ -26,7 +26,9 @@ def demand_filtered(
         elif name in table.column_names:
             # The archive compares without case and without trailing blanks; so must we.
             given = pc.utf8_lower(pc.utf8_rtrim_whitespace(table[name]))
-            kept = pc.equal(given, value.rstrip().lower())
+            wanted = value.lower()
+            asked = wanted.split(",") if endpoint.parameter(name).many else [wanted]
+            kept = pc.is_in(given, value_set=pa.array([each.rstrip() for each in asked]))
             _demand_all(kept, table[name], f"{endpoint.name} for {name}={value!r}", url)
 
 

@@ -1,6 +1,8 @@
 """One request to the archive, and the same one again: pool, time-outs, retries, statuses.
 
-What belongs here: HTTP. What does not: what is asked (`__init__.py`), and what the body holds.
+What belongs here: HTTP, and what its failures mean. What does not: what is asked (`__init__.py`),
+how many requests run at once (`gate.py`), what ends one that drips (`watch.py`), and what the body
+holds.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
 from tcia_assets.client.credentials import SECRET_HEADERS, credentials
+from tcia_assets.client.gate import Gate
+from tcia_assets.client.watch import SMALLEST_READ, Line, Pool, Watch, longest_s, next_size
 from tcia_assets.errors import (
     ArchiveBroken,
     ArchiveUnreachable,
     NotPublic,
     RemoteError,
     RequestRefused,
+    Stopped,
     UnknownReply,
     UnreadableReply,
 )
@@ -33,7 +37,6 @@ from tcia_assets.formats import beginning
 from tcia_assets.settings import Settings
 from tcia_assets.version import __version__
 
-_CHUNK = 1 << 20
 # Of an error's body, this many bytes are looked at.
 _LOOKED_AT = 4000
 _OK = {200, 204}
@@ -48,7 +51,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Pacing:
-    """How long to wait for the archive and how often to ask again."""
+    """How long to wait for the archive and how often to ask again.
+
+    `read_timeout_s` is the longest silence. A line that is not silent but gives less than a read
+    (16 KiB where it is slow) in `slowest_read_s` is given up: it would take days for a Series. A
+    large read, of a line that was fast until then, has up to twice that time.
+    """
 
     attempts: int = 5
     # The archive's 500 is a catch-all that covers our own typos: asking often does not help. So it
@@ -59,6 +67,7 @@ class Pacing:
     longest_retry_after_s: float = 300.0
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 120.0
+    slowest_read_s: float = 60.0
 
     def may_retry(self, error: RemoteError, attempt: int) -> bool:
         """Whether to ask again after the attempt of that number (1, 2, ...) ended in that error."""
@@ -96,10 +105,25 @@ class Transport:
 
     def __init__(self, settings: Settings, pacing: Pacing) -> None:
         self._pacing = pacing
-        # It blocks where all connections are taken: that is what bounds the requests at once.
-        self._pool = HTTPAdapter(pool_maxsize=settings.max_connections, pool_block=True)
+        self._gate = Gate(settings.max_connections)
+        # An answer's head may come late, and then in drops.
+        self._watch = Watch(pacing.read_timeout_s + pacing.slowest_read_s, pacing.slowest_read_s)
+        self._over = threading.Event()
+        # It blocks where all are taken, which it need never do: who has a place has a connection.
+        self._pool = Pool(pool_maxsize=settings.max_connections, pool_block=True)
         self._sessions = threading.local()
         self._credentials = credentials(settings, self._token)
+
+    @property
+    def connections(self) -> int:
+        """How many requests may be under way at once, now."""
+        return self._gate.limit
+
+    def stop(self) -> None:
+        """Ends all waiting and all requests, in any thread, with Stopped; no new one is sent."""
+        self._over.set()
+        self._gate.stop()
+        self._watch.cut_all()
 
     def close(self) -> None:
         self._pool.close()
@@ -114,22 +138,24 @@ class Transport:
         *,
         silent: bool = False,
     ) -> Iterator[Iterator[bytes]]:
-        """The body, in chunks, of an answer whose status is good.
+        """The body, in chunks, of an answer whose status is good; waits for its turn to ask.
 
         Every failure of the archive or the network, up to the last chunk, is a RemoteError; what
         the caller raises while it has the body passes as it is. `silent` questions may be answered
-        with the 500 that says that there is nothing new.
+        with the 500 that says that there is nothing new. The caller must not send another request
+        while it has the body.
         """
-        spent.requests += 1
-        with self._answer(method, url, parameters) as response:
-            if response.status_code in _OK:
-                yield _chunks(response, url)
-                return
-            said = _beginning(response)
-            if silent and response.status_code == _CATCH_ALL and _NOTHING_NEW in said:
-                yield iter(())
-                return
-            raise _refusal(response, said)
+        with self._gate.place() as place, self._watch.line() as line:
+            spent.requests += 1
+            try:
+                with self._answer(method, url, parameters, line) as response:
+                    place.answered(url, response.elapsed.total_seconds())
+                    yield self._body(response, url, line, silent=silent)
+            except ArchiveBroken as error:
+                if error.status is None or error.status in _BUSY:
+                    place.failed()
+                raise
+            place.good()
 
     def insist(self, attempt: Callable[[], Result]) -> Result:
         """What `attempt` gives; tried again, with pauses, while that can help."""
@@ -146,16 +172,69 @@ class Transport:
                     # In place of the error, whose excerpt may repeat a secret.
                     raise self._final(error, number, time.monotonic() - started) from None
                 chance = random.random()  # noqa: S311 - spreads load, guards nothing
-                time.sleep(self._pacing.wait_s(error, number, chance))
+                if self._over.wait(self._pacing.wait_s(error, number, chance)):
+                    raise Stopped from None
                 number += 1
 
-    def _answer(self, method: str, url: str, parameters: Mapping[str, str]) -> requests.Response:
+    def _answer(
+        self, method: str, url: str, parameters: Mapping[str, str], line: Line
+    ) -> requests.Response:
         where = "data" if method == "POST" else "params"
         sent: dict[str, Any] = {where: parameters}
-        try:
+        with self._waiting(url, line, f"no answer within {line.longest_answer_s:g} s"):
             return self._session().request(method, url, stream=True, timeout=self._timeouts, **sent)
+
+    @contextmanager
+    def _waiting(self, url: str, line: Line, late: str, about: str = "") -> Iterator[None]:
+        """Says in our words why nothing came; `late` is what it means if the line was cut."""
+        self._demand_uncut(url, line, about + late)
+        try:
+            yield
         except _NO_ANSWER as error:
-            raise ArchiveBroken(_cause(error), url=url) from None
+            self._demand_uncut(url, line, about + late)
+            raise ArchiveBroken(about + _cause(error), url=url) from None
+        finally:
+            line.rest()
+        # A cut may look like the good end of a body.
+        self._demand_uncut(url, line, about + late)
+
+    def _demand_uncut(self, url: str, line: Line, late: str) -> None:
+        if self._over.is_set():
+            raise Stopped from None
+        if line.is_cut:
+            raise ArchiveBroken(late, url=url) from None
+
+    def _body(
+        self, response: requests.Response, url: str, line: Line, *, silent: bool
+    ) -> Iterator[bytes]:
+        if response.status_code in _OK:
+            return self._chunks(response, url, line)
+        said = self._beginning(response, url, line)
+        if silent and response.status_code == _CATCH_ALL and _NOTHING_NEW in said:
+            return iter(())
+        raise _refusal(response, said)
+
+    def _chunks(self, response: requests.Response, url: str, line: Line) -> Iterator[bytes]:
+        # Raw, which is twice as fast as `iter_content`; urllib3 raises where fewer bytes come than
+        # were promised.
+        size = SMALLEST_READ
+        while True:
+            started, most_s = time.monotonic(), longest_s(size, self._pacing.slowest_read_s)
+            with self._waiting(url, line, f"fewer than {size} bytes in {most_s:g} s"):
+                chunk = line.read(response, size, most_s)
+            if not chunk:
+                return
+            size = next_size(size, time.monotonic() - started)
+            yield chunk
+
+    def _beginning(self, response: requests.Response, url: str, line: Line) -> str:
+        """What an answer with a bad status says first, as far as it arrives."""
+        try:
+            with self._waiting(url, line, "cut"):
+                said = line.read(response, _LOOKED_AT, self._pacing.slowest_read_s)
+        except ArchiveBroken:
+            return ""
+        return beginning(said)
 
     def _session(self) -> requests.Session:
         """The session of the calling thread; all share one pool."""
@@ -178,13 +257,16 @@ class Transport:
         return self._pacing.connect_timeout_s, self._pacing.read_timeout_s
 
     def _token(self, url: str, form: dict[str, str]) -> Mapping[str, object]:
-        """The token server's answer. What was sent and what came back never reach an error."""
-        try:
-            response = self._opened(lambda request: request).post(
-                url, data=form, timeout=self._timeouts, allow_redirects=False
-            )
-        except _NO_ANSWER as error:
-            raise ArchiveBroken(f"no token: {_cause(error)}", url=url) from None
+        """The token server's answer. What was sent and what came back never reach an error.
+
+        Whoever asks for one has a place already, and asks before it takes a connection.
+        """
+        with self._watch.line() as line:
+            late = f"no answer within {line.longest_answer_s:g} s"
+            with self._waiting(url, line, late, about="no token: "):
+                response = self._opened(lambda request: request).post(
+                    url, data=form, timeout=self._timeouts, allow_redirects=False
+                )
         status = response.status_code
         if status in _BUSY or status >= _CATCH_ALL:
             raise ArchiveBroken("no token: the token server failed", url=url, status=status)
@@ -221,24 +303,6 @@ class _Session(requests.Session):
         if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
             for name in SECRET_HEADERS:
                 prepared_request.headers.pop(name, None)
-
-
-def _chunks(response: requests.Response, url: str) -> Iterator[bytes]:
-    # Twice as fast as `iter_content`; urllib3 raises where fewer bytes come than were promised.
-    try:
-        while chunk := response.raw.read(_CHUNK, decode_content=True):
-            yield chunk
-    except _NO_ANSWER as error:
-        raise ArchiveBroken(_cause(error), url=url) from None
-
-
-def _beginning(response: requests.Response) -> str:
-    """What an answer with a bad status says first, as far as it arrives."""
-    try:
-        said = response.raw.read(_LOOKED_AT, decode_content=True)
-    except _NO_ANSWER:
-        return ""
-    return beginning(said)
 
 
 def _refusal(response: requests.Response, said: str) -> RemoteError:

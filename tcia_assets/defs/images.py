@@ -1,25 +1,37 @@
-"""`image_archives`: the zips of the selected Series, one plain bounded step.
+"""`image_archives` and `images`: the zips of the selected Series, and what they hold.
 
-What belongs here: the run around `archive.py`. No RetryPolicy (it swallows SIGTERM), no partition a
-Series, no DynamicOut (a killed run that is re-executed reports success with batches missing).
+What belongs here: the runs around `archive` and `image_index`, and their events. No RetryPolicy (it
+swallows SIGTERM), no partition a Series, no DynamicOut (a killed run that is re-executed reports
+success with batches missing).
 """
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 
-from tcia_assets import archive, catalog
+from tcia_assets import archive, catalog, image_index
 from tcia_assets.conform import empty
-from tcia_assets.defs import checks
+from tcia_assets.defs import checks, proof
 from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, resource
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.progress import report
 from tcia_assets.selection import Selection, from_fields
+from tcia_assets.spec import Table
+from tcia_assets.warehouse import Warehouse
 
 _LOG_EVERY_S = 10.0
+# One observation for so many Series or seconds, and one for each failure up to a bound: Dagster's
+# log must tell what happened without growing with the archive.
+_SUMMARY_EVERY_S = 60.0
+_SUMMARY_EVERY_SERIES = 500
+_MOST_FAILURES_SHOWN = 50
+
+Facts = dict[str, Any]
 
 
 class ImageConfig(dg.Config):
@@ -27,16 +39,26 @@ class ImageConfig(dg.Config):
 
     selection: dict[str, Any] | None = None
     """Fields of an image selection; without it, the setting TCIA_IMAGE_SELECTION holds."""
+    shards: int = 1
+    """Into how many runs at once the plan is split, by hash of the SeriesInstanceUID."""
+    shard: int = 0
+    """Which of them this run is: 0 to shards - 1."""
+    retry: bool = False
+    """Try also Series that came as something else too often."""
 
 
 def assets(names: Names) -> list[dg.AssetsDefinition]:
-    """The image archives of one archive as an asset."""
+    """The image archives of one archive, and the objects in them, as assets."""
+    return [_image_archives(names), _images(names)]
+
+
+def _image_archives(names: Names) -> dg.AssetsDefinition:
     table = catalog.IMAGE_ARCHIVES
 
     @dg.multi_asset(
         name=names.of(table.name),
         specs=[asset_spec(table, names, deps=[names.key(catalog.SERIES)])],
-        check_specs=checks.specs(table, names),
+        check_specs=[*checks.specs(table, names), *proof.specs(names)],
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={names.resource},
         pool=names.of("images"),
@@ -44,83 +66,199 @@ def assets(names: Names) -> list[dg.AssetsDefinition]:
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetches, proves and keeps the zips of the selected Series of the run's Collections."""
         tcia = resource(context, names)
+        shard = archive.Shard(config.shard, config.shards)
         chosen = from_fields(config.selection) if config.selection else tcia.selection
-        done: dict[str, dict[str, Any]] = {}
-        failed: dict[str, Exception] = {}
-        for key in context.partition_keys:
-            try:
-                done[key] = _fetched(context, tcia, key, chosen)
-            # Whatever it is, it is this partition's alone; all are raised at the end.
-            except Exception as error:  # noqa: BLE001
-                failed[key] = error
-        tcia.warehouse.ensure_views()
-        key = names.key(table)
-        yield from record_partitions(
-            context,
-            [(key, partition, facts) for partition, facts in done.items()],
-            [(f"{table.name} of {partition!r}", error) for partition, error in failed.items()],
-            checks.results(table, names, tcia.warehouse, context.instance),
-        )
 
-    return [image_archives]
+        def fetched(key: str) -> Facts:
+            if chosen is None:
+                _keep_empty(table, tcia, key)
+                return {"note": "no image selection is set, so nothing is fetched"}
+            return _fetched(context, tcia, names.key(table), key, chosen, shard, retry=config.retry)
+
+        proven = proof.results(names, tcia, context.partition_keys)
+        yield from _by_partition(context, names, table, fetched, proven)
+
+    return image_archives
+
+
+def _images(names: Names) -> dg.AssetsDefinition:
+    table = catalog.IMAGES
+
+    @dg.multi_asset(
+        name=names.of("image_headers"),  # a job has the table's name
+        specs=[asset_spec(table, names, deps=[names.key(catalog.IMAGE_ARCHIVES)])],
+        check_specs=checks.specs(table, names),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={names.resource},
+    )
+    def images(context: dg.AssetExecutionContext) -> Results:
+        """Reads the headers of the objects in new or changed archives of the run's Collections."""
+        warehouse = resource(context, names).warehouse
+
+        def indexed(key: str) -> Facts:
+            return _indexed(key, warehouse)
+
+        yield from _by_partition(context, names, table, indexed)
+
+    return images
+
+
+def _by_partition(
+    context: dg.AssetExecutionContext,
+    names: Names,
+    table: Table,
+    work: Callable[[str], Mapping[str, Any]],
+    more_checks: Iterable[dg.AssetCheckResult] = (),
+) -> Results:
+    """`work` for each partition of the run; each fails alone, and has one event of its own."""
+    done: list[tuple[dg.AssetKey, str, Mapping[str, Any]]] = []
+    failed: list[tuple[str, Exception]] = []
+    for partition in context.partition_keys:
+        try:
+            done.append((names.key(table), partition, work(partition)))
+        # Whatever it is, it is this partition's alone; all are raised at the end.
+        except Exception as error:  # noqa: BLE001
+            failed.append((f"{table.name} of {partition!r}", error))
+    warehouse = resource(context, names).warehouse
+    warehouse.ensure_views()
+    checked = checks.results(table, names, warehouse, context.instance)
+    yield from record_partitions(context, done, failed, chain(checked, more_checks))
 
 
 def _fetched(
-    context: dg.AssetExecutionContext, tcia: TciaResource, key: str, selection: Selection | None
-) -> dict[str, Any]:
+    context: dg.AssetExecutionContext,
+    tcia: TciaResource,
+    asset: dg.AssetKey,
+    key: str,
+    selection: Selection,
+    shard: archive.Shard,
+    *,
+    retry: bool,
+) -> Facts:
     """Fetches what is planned for a Collection; what a person may want to know of it."""
-    if selection is None:
-        _keep_empty(tcia, key)
-        return {"note": "no image selection is set, so nothing is fetched"}
-
-    def planned(plan: archive.Plan) -> None:
-        context.log.info(
-            f"{key}: {len(plan.now)} Series of {plan.bytes_now / 1e6:.1f} MB to fetch, "
-            f"{plan.complete} complete, {len(plan.later)} left to later runs"
-        )
-
+    teller = _Teller(context, asset, key)
     started = time.monotonic()
-    plan, manifest = archive.fetch(
+    got = archive.fetch(
         key,
         selection,
         tcia.client,
         tcia.warehouse,
-        planned=planned,
-        report=_Reporter(context, key),
+        shard=shard,
+        retry=retry,
+        planned=teller.planned,
+        report=teller.progress,
+        arrived=teller.arrived,
     )
-    statuses = Counter(manifest["status"].to_pylist())
+    teller.close()
     seconds = time.monotonic() - started
-    fetched = len(plan.now) - sum(n for status, n in statuses.items() if status != "complete")
+    statuses = Counter(got.manifest["status"].to_pylist())
+    fetched = sum(row["status"] == "complete" for row in got.rows)
+    remaining = got.left + len(got.plan.later)
     return {
-        "dagster/partition_row_count": manifest.num_rows,
+        "dagster/partition_row_count": got.manifest.num_rows,
         **{status: statuses[status] for status in archive.STATUSES},
-        "fetched": max(0, fetched),
-        "remaining": len(plan.later),
-        "remaining_bytes": plan.bytes_later,
-        "bytes_on_disk": sum(n or 0 for n in manifest["archive_bytes"].to_pylist()),
+        "fetched": fetched,
+        "not_fetched": len(got.rows) - fetched,
+        "remaining": remaining,
+        "remaining_bytes": got.plan.bytes_later,
+        "given_up": len(got.plan.given_up),
+        "denied_by_licence": got.plan.denied,
+        "without_licence": got.plan.unlicensed,
+        "received_bytes": got.received_bytes,
+        "bytes_on_disk": sum(n or 0 for n in got.manifest["archive_bytes"].to_pylist()),
+        "shard": str(shard),
+        "megabytes_per_second": round(got.received_bytes / 1e6 / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 3),
     }
 
 
-def _keep_empty(tcia: TciaResource, key: str) -> None:
+def _keep_empty(table: Table, tcia: TciaResource, key: str) -> None:
     """What is materialized can be loaded: an empty manifest, where there is none yet."""
-    table = catalog.IMAGE_ARCHIVES
     if not tcia.warehouse.has(table, key):
         tcia.warehouse.write(table, empty(table), key)
 
 
-class _Reporter:
-    """Tells the terminal always and Dagster's log every so often how far the fetching is."""
+def _indexed(key: str, warehouse: Warehouse) -> Facts:
+    """Reads what is new of a Collection's archives; what a person may want to know of it."""
+    done = image_index.index(key, warehouse, report=lambda n, total: report(n, total, key))
+    return {
+        "dagster/partition_row_count": done.objects,
+        "new": done.new,
+        "kept": done.kept,
+        "unreadable": done.unreadable,
+        "with_errors": done.with_errors,
+        "file_changed": done.written.changed,
+        "file_bytes": done.written.bytes_on_disk,
+        "dagster/uri": str(done.written.path),
+        "files_per_second": round(done.files_per_second),
+        "seconds": round(done.seconds, 3),
+    }
 
-    def __init__(self, context: dg.AssetExecutionContext, key: str) -> None:
-        self._context, self._key = context, key
-        self._started = self._logged = time.monotonic()
 
-    def __call__(self, progress: archive.Progress) -> None:
+class _Teller:
+    """Tells the terminal always, and Dagster every so often, how far the fetching is."""
+
+    def __init__(self, context: dg.AssetExecutionContext, asset: dg.AssetKey, key: str) -> None:
+        self._context, self._asset, self._key = context, asset, key
+        self._started = self._logged = self._summed_up = time.monotonic()
+        self._batch: Counter[str] = Counter()
+        self._batch_bytes = self._failures = 0
+
+    def planned(self, plan: archive.Plan) -> None:
+        why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.why.items())) or "none"
+        self._context.log.info(
+            f"{self._key}: {len(plan.now)} Series ({why}) of up to {plan.bytes_now / 1e6:.1f} MB "
+            f"to fetch, {plan.complete} complete, {len(plan.later)} left to later runs, "
+            f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
+        )
+
+    def progress(self, progress: archive.Progress) -> None:
         now = time.monotonic()
-        rate = progress.bytes_done / max(1e-9, now - self._started) / 1e6
-        note = f"{progress.bytes_done / 1e6:.1f} MB, {rate:.1f} MB/s"
+        note = _said(progress, now - self._started)
         report(progress.done, progress.planned, note)
         if now - self._logged > _LOG_EVERY_S:
             self._logged = now
             self._context.log.info(f"{self._key}: {progress.done} of {progress.planned}, {note}")
+
+    def arrived(self, row: Facts) -> None:
+        self._batch[row["status"]] += 1
+        if row["status"] == "complete":
+            self._batch_bytes += row["archive_bytes"]
+        elif self._failures < _MOST_FAILURES_SHOWN:
+            self._observe({n: row[n] for n in ("SeriesInstanceUID", "status", "error", "attempts")})
+            self._failures += 1
+        is_due = time.monotonic() - self._summed_up > _SUMMARY_EVERY_S
+        if is_due or self._batch.total() >= _SUMMARY_EVERY_SERIES:
+            self._sum_up()
+
+    def close(self) -> None:
+        if self._batch.total() > 0:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        seconds = time.monotonic() - self._summed_up
+        self._observe({**self._batch, "bytes": self._batch_bytes, "seconds": round(seconds, 1)})
+        self._summed_up = time.monotonic()
+        self._batch.clear()
+        self._batch_bytes = 0
+
+    def _observe(self, facts: Facts) -> None:
+        event = dg.AssetObservation(self._asset, partition=self._key, metadata=facts)
+        self._context.log_event(event)
+
+
+def _said(progress: archive.Progress, seconds: float) -> str:
+    """Bytes, rate, failures, and the time left by the bytes that are done.
+
+    >>> _said(archive.Progress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
+    '50.0 MB, 5.0 MB/s, 5 s left, 1 failed'
+    """
+    parts = [f"{progress.received_bytes / 1e6:.1f} MB"]
+    if seconds > 0:
+        parts.append(f"{progress.received_bytes / seconds / 1e6:.1f} MB/s")
+    if progress.bytes_done:
+        left = seconds * (progress.bytes_planned / progress.bytes_done - 1)
+        parts.append(f"{left:.0f} s left")
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    return ", ".join(parts)

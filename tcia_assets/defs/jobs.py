@@ -41,13 +41,17 @@ def shared_lists_job(names: Names) -> str:
 def jobs(names: Names) -> list[Job]:
     """Refresh (metadata), images, update (both), and the shared lists."""
     metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]
-    images = [names.key(catalog.IMAGE_ARCHIVES)]
+    images = [names.key(t) for t in (catalog.IMAGE_ARCHIVES, catalog.IMAGES)]
     return [
         _job(
             collections_job(names), metadata[:1], "Lists the Collections: they are the partitions."
         ),
         _job(refresh_job(names), metadata, "Asks the archive for all metadata of Collections."),
-        _job(images_job(names), images, "Fetches the selected images of Collections."),
+        _job(
+            images_job(names),
+            images,
+            "Fetches the selected images of Collections and reads their headers.",
+        ),
         _job(update_job(names), metadata + images, "Metadata of Collections, then their images."),
         _job(
             shared_lists_job(names),

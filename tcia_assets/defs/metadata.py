@@ -23,7 +23,7 @@ from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import TciaError
 from tcia_assets.moves import settle
 from tcia_assets.progress import report
-from tcia_assets.refresh import Budget, Budgets, Refreshed, allowed, refresh
+from tcia_assets.refresh import Budget, Refreshed, allowed, refresh
 from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse
 
@@ -37,7 +37,6 @@ _FRESH = dg.FreshnessPolicy.time_window(
 )
 _LOG_EVERY_S = 10.0
 _SHOWN_FAILURES = 20
-_NOTHING_SINGLY = Budgets(Budget(0), Budget(0))
 # Larger additions break SQLite builds that take few variables in one statement.
 _KEYS_AT_ONCE = 5_000
 
@@ -137,8 +136,8 @@ def _by_collection(names: Names) -> dg.AssetsDefinition:
     def metadata(context: dg.AssetExecutionContext, config: MetadataConfig) -> Results:
         """Asks the archive for the selected tables of the run's Collections."""
         chosen = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]
-        budgets = Budgets(Budget(config.max_size_requests), Budget(config.max_probe_requests))
-        yield from run(context, names, chosen, context.partition_keys, budgets)
+        budget = Budget(config.max_size_requests, config.max_probe_requests)
+        yield from run(context, names, chosen, context.partition_keys, budget)
 
     return metadata
 
@@ -155,7 +154,7 @@ def _shared_lists(names: Names) -> dg.AssetsDefinition:
     )
     def shared_lists(context: dg.AssetExecutionContext) -> Results:
         """Asks the archive for the Series on the run's shared lists."""
-        yield from run(context, names, [table], context.partition_keys, _NOTHING_SINGLY)
+        yield from run(context, names, [table], context.partition_keys, Budget(0))
 
     return shared_lists
 
@@ -176,7 +175,7 @@ def run(
     names: Names,
     tables: Sequence[Table],
     keys: Sequence[str],
-    budgets: Budgets,
+    budget: Budget,
 ) -> Results:
     """Refreshes each table for each key; each pair fails alone and has one event of its own.
 
@@ -190,7 +189,7 @@ def run(
     first = [(t, k) for k in keys for t in tables if not _after_series(t)]
     second = [(t, k) for k in keys for t in tables if _after_series(t)]
     total, logged = len(first) + len(second), time.monotonic()
-    for done, _ in enumerate(_refreshed(tcia, first, second, at, budgets, outcome), start=1):
+    for done, _ in enumerate(_refreshed(tcia, first, second, at, budget, outcome), start=1):
         report(done, total, f"{sum(g.received_bytes for g in outcome.good) / 1e6:.0f} MB")
         if time.monotonic() - logged > _LOG_EVERY_S:
             logged = time.monotonic()
@@ -235,14 +234,14 @@ def _refreshed(
     first: list[tuple[Table, str]],
     second: list[tuple[Table, str]],
     at: datetime,
-    budgets: Budgets,
+    budget: Budget,
     outcome: _Outcome,
 ) -> Iterator[None]:
     """Works off both lists, many at once; tables of the second are made from those of the first."""
     for tasks in (first, second):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[Refreshed], tuple[Table, str]] = {
-                pool.submit(refresh, t, k, tcia.client, tcia.warehouse, at, budgets): (t, k)
+                pool.submit(refresh, t, k, tcia.client, tcia.warehouse, at, budget): (t, k)
                 for t, k in tasks
             }
             try:
@@ -310,7 +309,7 @@ def _said(error: Exception) -> str:
 
 
 def _one(tcia: TciaResource, table: Table, key: str) -> Refreshed:
-    done = refresh(table, key, tcia.client, tcia.warehouse, datetime.now(UTC), _NOTHING_SINGLY)
+    done = refresh(table, key, tcia.client, tcia.warehouse, datetime.now(UTC), Budget(0))
     tcia.warehouse.ensure_views()
     return done
 

@@ -12,18 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tcia_assets.sandbox.asked import Asked
-from tcia_assets.sandbox.questions import is_v4
 from tcia_assets.sandbox.refusals import Answer, Refusal, broken, json_answer
 from tcia_assets.spec import Dialect, Endpoint
 
 _BEARER = len("Bearer ")
-_IMAGES = {"getImage", "getImageWithMD5Hash", "getSingleImage"}
-_VALUES = {
-    "getCollectionValues",
-    "getModalityValues",
-    "getBodyPartValues",
-    "getManufacturerValues",
-}
+_IMAGES = {"zip", "dicom"}
 _REFRESHES = 1800
 
 
@@ -87,22 +80,23 @@ class Access:
             sent = {asked.headers.get("api_key"), asked.parameters.get("api_key")}
             if self.api_key not in sent:
                 raise Refusal(json_answer({"errorMessage": "Invalid or missing API key"}, 401))
-        elif dialect.auth == "bearer" or is_v4(dialect):
+        elif dialect.auth == "bearer" or dialect.server == "sql":
             self._check_token(dialect, asked.endpoint, asked.headers.get("authorization"))
 
     def _check_token(self, dialect: Dialect, endpoint: Endpoint, header: str | None) -> None:
-        if is_v4(dialect) and header in {None, "Bearer undefined"}:
+        is_v4, is_image = dialect.server == "sql", endpoint.answers in _IMAGES
+        if is_v4 and header in {None, "Bearer undefined"}:
             return  # a guest
         if header is None:
-            if endpoint.name in _VALUES | _IMAGES:
+            if is_image or endpoint.name.endswith("Values"):
                 raise Refusal(broken())
             raise Refusal(Answer())
         if self._is_live(self._tokens, header[_BEARER:]):
             return
-        if endpoint.name in _IMAGES | {"getCollectionValues"}:
+        if is_image or endpoint.name == "getCollectionValues":
             raise Refusal(Answer(status=401))
         # nbia-v4 builds the SQL of getSeries without its authorisation clause, which then fails.
-        raise Refusal(broken() if is_v4(dialect) and endpoint.name == "getSeries" else Answer())
+        raise Refusal(broken() if is_v4 and endpoint.name == "getSeries" else Answer())
 
 
 def _no_grant(description: str) -> Answer:

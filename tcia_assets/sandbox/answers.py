@@ -7,6 +7,7 @@ What does not: bytes of a format (`replies.py`), images (`images.py`), the conne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from tcia_assets import sql
@@ -16,8 +17,9 @@ from tcia_assets.sandbox.asked import Asked
 from tcia_assets.sandbox.faults import ROWS, Fault
 from tcia_assets.sandbox.images import Images
 from tcia_assets.sandbox.index import VISIBLE
-from tcia_assets.sandbox.questions import ask, is_bindaas, is_v4
-from tcia_assets.sandbox.refusals import Answer, broken, json_answer, text_answer
+from tcia_assets.sandbox.listings import Listings
+from tcia_assets.sandbox.questions import ask
+from tcia_assets.sandbox.refusals import Answer, Refusal, broken, json_answer, text_answer
 from tcia_assets.sandbox.replies import CONTENT_TYPES, Field, Value
 from tcia_assets.sandbox.spoiled import in_latin1, spoiled_columns, spoiled_rows
 from tcia_assets.sandbox.state import Archive
@@ -32,11 +34,17 @@ class Answers:
     def __init__(self, archive: Archive, access: Access) -> None:
         self._archive, self._access = archive, access
         self._images = images = Images(archive)
+        self._listings = Listings(archive)
         self._handlers: dict[str, Handler] = {
             "getSeriesSize": self._size,
             "getSOPInstanceUIDs": self._sop_instance_uids,
+            "getSeriesMetadata": self._metadata,
+            "getDeniedSeries": self._denied,
+            "getCollectionDescriptions": self._descriptions,
+            "getManifestForCollection": self._listings.manifest,
             "getImage": images.package,
             "getImageWithMD5Hash": images.package,
+            "getDCMImage": images.package,
             "getSingleImage": images.single,
             "getMD5HashForImage": images.md5,
             "getMD5Hierarchy": images.hierarchy,
@@ -48,10 +56,11 @@ class Answers:
         Raises:
             Refusal: where it refuses.
         """
-        if is_bindaas(asked.dialect):
+        is_bindaas = asked.dialect.server == "bindaas"
+        if is_bindaas:
             self._access.check(asked)  # in front of all; in NBIA, each endpoint does it
         asked.check_parameters()
-        if not is_bindaas(asked.dialect):
+        if not is_bindaas:
             self._access.check(asked)
         return self._handlers.get(asked.endpoint.name, self._listed)(asked, fault)
 
@@ -82,9 +91,10 @@ class Answers:
         facts = self._archive.facts(asked.series)
         if facts and facts.fate == VISIBLE:
             return self._few(asked, [(facts.file_size, facts.image_count)], fault)
-        # The sum over no rows is one row of nulls; only nbia-v4 leaves it out.
-        is_left_out = is_v4(asked.dialect) or is_bindaas(asked.dialect)
-        return self._few(asked, [] if is_left_out else [(None, None)], fault)
+        nothing: list[tuple[Value, ...]] = []
+        if asked.endpoint.nothing == "null_row":
+            nothing = [(None, None)]
+        return self._few(asked, nothing, fault)
 
     def _sop_instance_uids(self, asked: Asked, fault: Fault | None) -> Answer:
         facts = self._archive.facts(asked.series)  # hidden ones, too
@@ -92,6 +102,24 @@ class Answers:
         self._images.tell(asked.series, uids)
         turn = asked.number % max(len(uids), 1)
         return self._few(asked, [(uid,) for uid in uids[turn:] + uids[:turn]], fault)
+
+    def _metadata(self, asked: Asked, fault: Fault | None) -> Answer:
+        facts = self._archive.facts(asked.series)
+        is_one = asked.dialect.server == "hibernate" and facts and facts.fate == VISIBLE
+        if is_one and facts and not self._archive.row(facts.place)["LicenseURI"]:
+            raise Refusal(broken())  # it takes the licence's name and address apart
+        return self._listed(asked, fault)
+
+    def _denied(self, asked: Asked, fault: Fault | None) -> Answer:
+        uids = dict.fromkeys(asked.values["SeriesInstanceUID"].split(","))
+        known = {uid: self._archive.facts(uid) for uid in uids}
+        denied = [uid for uid, facts in known.items() if not facts or facts.fate != VISIBLE]
+        return self._few(asked, [(uid,) for uid in denied], fault)
+
+    def _descriptions(self, asked: Asked, fault: Fault | None) -> Answer:
+        answer = self._few(asked, self._listings.descriptions(asked), fault)
+        # Another library writes this JSON, which leaves a slash as it is.
+        return replace(answer, chunks=(each.replace(b"\\/", b"/") for each in answer.chunks))
 
 
 def _columns(asked: Asked) -> Columns:
@@ -118,19 +146,26 @@ def _constant(columns: Columns, rows: Sequence[tuple[Value, ...]]) -> str:
 def _reply(asked: Asked, columns: Columns, chunks: Iterator[bytes], fault: Fault | None) -> Answer:
     """Rows in their format; no rows are the same bare 200 in each, even in one that is unknown."""
     first = next(chunks, None)
-    bindaas = is_bindaas(asked.dialect)
     if first is None:
-        is_array = bindaas and asked.format == "json"
-        return text_answer("[]", content_type=CONTENT_TYPES["json"]) if is_array else Answer()
+        return _nothing(asked)
     if not _offers(asked.format, columns):
         message = "the requested format is not supported"
-        return json_answer({"errorMessage": message}, 500) if bindaas else broken("")
+        is_bindaas = asked.dialect.server == "bindaas"
+        return json_answer({"errorMessage": message}, 500) if is_bindaas else broken("")
     body: Iterable[bytes] = chain([first], chunks)
     if fault and fault.kind == "latin1":
         body = in_latin1(body)
     if asked.format == "csv-download":
         return _download(columns, body)
     return Answer(body, content_type=CONTENT_TYPES[asked.format])
+
+
+def _nothing(asked: Asked) -> Answer:
+    if asked.endpoint.nothing == "204":
+        return Answer(status=204)
+    if asked.endpoint.nothing == "array" and asked.format == "json":
+        return text_answer("[]", content_type=CONTENT_TYPES["json"])
+    return Answer()
 
 
 def _offers(form: str, columns: Columns) -> bool:

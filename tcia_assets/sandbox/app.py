@@ -6,7 +6,7 @@ the answers (`answers.py`), their delivery (`delivery.py`), sockets (`server.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +20,6 @@ from tcia_assets.sandbox.asked import Asked
 from tcia_assets.sandbox.control import PREFIX, Control
 from tcia_assets.sandbox.delivery import response, whole
 from tcia_assets.sandbox.faults import Fault, Faults
-from tcia_assets.sandbox.questions import is_bindaas
 from tcia_assets.sandbox.refusals import Answer, broken, json_answer, text_answer
 from tcia_assets.sandbox.state import Archive
 from tcia_assets.sandbox.traffic import Traffic
@@ -35,7 +34,7 @@ ROUTES: dict[str, tuple[Dialect, Endpoint]] = {
     for dialect in DIALECTS
     for endpoint in dialect.endpoints
 }
-_BINDAAS = tuple(f"{urlsplit(d.base_url).path}/" for d in DIALECTS if is_bindaas(d))
+_BINDAAS = tuple(f"{urlsplit(d.base_url).path}/" for d in DIALECTS if d.server == "bindaas")
 
 
 class App:
@@ -55,23 +54,24 @@ class App:
         elif path == _UP_PATH:
             await whole(text_answer("up"))(scope, receive, send)
         elif path in ROUTES:
-            await self._endpoint(request, _first_of_each(request, body), send)
+            await self._endpoint(request, body, send)
         else:
             await self._other(request, _first_of_each(request, body), send)
 
-    async def _endpoint(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
+    async def _endpoint(self, request: Request, body: bytes, send: Send) -> None:
         dialect, endpoint = ROUTES[request.scope["path"]]
+        sent = _first_of_each(request, body, _lists(endpoint))
         with self._traffic.seen(dialect.name, endpoint.name, sent) as number:
             asked = Asked(dialect, endpoint, sent, request.headers, number)
             fault = self._faults.take(
-                dialect.name, endpoint.name, asked.values, has_rows=bool(endpoint.columns)
+                dialect.name, endpoint.name, asked.values, answers=endpoint.answers
             )
             await self._deliver(request, send, fault, lambda: self._answer(request, asked, fault))
 
     async def _other(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
         name = _TOKEN if request.scope["path"] == TOKEN_PATH else ""
         with self._traffic.seen("", name, sent):
-            fault = self._faults.take("", name, {}, has_rows=False) if name else None
+            fault = self._faults.take("", name, {}, answers=_TOKEN) if name else None
             await self._deliver(request, send, fault, lambda: self._elsewhere(request, sent))
 
     async def _deliver(
@@ -95,8 +95,21 @@ class App:
         return broken("HTTP 404 Not Found")
 
 
-def _first_of_each(request: Request, body: bytes) -> dict[str, str]:
-    """The fields of the form, or the parameters of the query; the first of each name counts."""
+def _first_of_each(request: Request, body: bytes, lists: Sequence[str] = ()) -> dict[str, str]:
+    """The fields of the form, or the parameters of the query.
+
+    The first of each name counts, but of `lists` all do.
+    """
     sent = body if request.method == "POST" else request.scope["query_string"]
     pairs = parse_qsl(sent.decode("latin-1"), keep_blank_values=True)
-    return dict(reversed(pairs))
+    first = dict(reversed(pairs))
+    return first | {
+        name: ",".join(value for each, value in pairs if each == name)
+        for name in lists
+        if name in first
+    }
+
+
+def _lists(endpoint: Endpoint) -> list[str]:
+    """The fields of a form that may be repeated; of a query's parameters the first is taken."""
+    return [p.wire for p in endpoint.parameters if p.many and endpoint.method == "POST"]

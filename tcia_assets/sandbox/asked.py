@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from tcia_assets.sandbox.questions import is_bindaas, is_v4
 from tcia_assets.sandbox.refusals import Refusal, missing_parameter, unknown_parameter
 from tcia_assets.spec import Dialect, Endpoint
 
@@ -29,11 +28,11 @@ class Asked:
 
     @property
     def format(self) -> str:
-        """The format asked for, in lower case; what none stands for depends on the dialect."""
-        if not self.endpoint.formats:
-            return "json"
-        default = "csv" if is_bindaas(self.dialect) else "json"
-        return self.parameters.get("format", default).lower()
+        """The format asked for, in lower case; what none stands for is the endpoint's own."""
+        default = self.endpoint.default_format
+        sent = self.parameters.get("format", default) if self.endpoint.formats else default
+        # Where CSV comes unasked as a download, it comes so when asked for, too.
+        return default if default.startswith(f"{sent.lower()}-") else sent.lower()
 
     @property
     def series(self) -> str:
@@ -44,18 +43,18 @@ class Asked:
         return self.values.get("SOPInstanceUID", "").rstrip(" ")
 
     def check_parameters(self) -> None:
-        """Let the request pass: nbia-v4 takes no other parameter, all miss a required one.
+        """Let the request pass: strict endpoints take no other parameter, most miss required ones.
 
         Raises:
             Refusal: with the sentence that the dialect has for it.
         """
         endpoint = self.endpoint
-        if is_v4(self.dialect):
+        if endpoint.is_strict:
             taken = {p.wire for p in endpoint.parameters}
             taken |= {"format"} if endpoint.formats else set()
             for name in self.parameters:
                 if name not in taken:
                     raise Refusal(unknown_parameter(endpoint, name, taken))
         needed = {p.name for p in endpoint.parameters if p.required}
-        if not needed <= set(self.values) and endpoint.name != "getMD5HashForImage":
+        if endpoint.missing and not needed <= set(self.values):
             raise Refusal(missing_parameter(self.dialect, endpoint))

@@ -24,6 +24,7 @@ from tcia_assets.sandbox.refusals import Answer, Refusal, broken, text_answer
 # A body that is no larger goes in one piece and has a Content-Length, as most of the server's do.
 _WHOLE = 1 << 20
 
+_NO_CONTENT = 204
 _FAILING = {"reset", "unterminated"}
 _IN_THE_MIDDLE = {*_FAILING, "drip"}
 _PAGE = "<html><head><title>Maintenance</title></head><body><p>Back soon.</p></body></html>"
@@ -44,7 +45,7 @@ async def response(
     headers = dict(answer.headers)
     if answer.content_type:
         headers["content-type"] = answer.content_type
-    if is_whole:
+    if is_whole and answer.status != _NO_CONTENT:
         headers["content-length"] = str(sum(map(len, body)))
     if is_whole and not (fault and fault.kind in _IN_THE_MIDDLE):
         return Response(b"".join(body), answer.status, headers)

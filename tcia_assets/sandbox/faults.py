@@ -51,7 +51,6 @@ ARCHIVES = {
     "zip_nested": "an entry that is a zip",
 }
 KINDS = CONNECTION | ROWS | ARCHIVES
-IMAGES = {"getImage", "getImageWithMD5Hash"}
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,10 @@ class Fault:
             raise UsageError(f"a fault needs a kind, one of {', '.join(KINDS)}")
         return cls(**settings)
 
-    def fits(self, dialect: str, endpoint: str, values: dict[str, str], *, has_rows: bool) -> bool:
-        """Whether a request is one that this fault can spoil."""
-        if (self.kind in ARCHIVES and endpoint not in IMAGES) or (
-            self.kind in ROWS and not has_rows
+    def fits(self, dialect: str, endpoint: str, values: dict[str, str], *, answers: str) -> bool:
+        """Whether a request is one that this fault can spoil; `answers` is what its body is."""
+        if (self.kind in ARCHIVES and answers != "zip") or (
+            self.kind in ROWS and answers != "rows"
         ):
             return False
         wanted = [
@@ -124,14 +123,14 @@ class Faults:
             self._due = []
 
     def take(
-        self, dialect: str, endpoint: str, values: dict[str, str], *, has_rows: bool
+        self, dialect: str, endpoint: str, values: dict[str, str], *, answers: str
     ) -> Fault | None:
         """The first fault that fits the request; each is taken as often as its `times` say."""
         if not self._due:
             return None
         with self._lock:
             for at, (fault, left) in enumerate(self._due):
-                if fault.fits(dialect, endpoint, values, has_rows=has_rows):
+                if fault.fits(dialect, endpoint, values, answers=answers):
                     self._due[at : at + 1] = [] if left == 1 else [(fault, max(left - 1, 0))]
                     return fault
         return None

@@ -17,7 +17,7 @@ from tcia_assets.sandbox.asked import Asked
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.index import VISIBLE, Facts
 from tcia_assets.sandbox.packages import Package
-from tcia_assets.sandbox.questions import ask, is_bindaas
+from tcia_assets.sandbox.questions import ask
 from tcia_assets.sandbox.refusals import (
     Answer,
     Refusal,
@@ -55,12 +55,13 @@ class Images:
         if not _takes_bytes(asked.headers.get("accept", "*/*")):
             raise Refusal(broken("HTTP 406 Not Acceptable"))
         facts = self._public(asked.series)
-        if facts is None and is_bindaas(asked.dialect):
+        is_bindaas = asked.dialect.server == "bindaas"
+        if facts is None and is_bindaas:
             return Answer()
         if facts is None:
-            raise Refusal(not_public(asked.dialect, asked.series))
+            raise Refusal(not_public(asked.dialect, asked.endpoint, asked.series))
         self.tell(asked.series, phantom.sop_instance_uids(asked.series, facts.image_count))
-        count = [("imageCount", str(facts.image_count))] if is_bindaas(asked.dialect) else []
+        count = [("imageCount", str(facts.image_count))] if is_bindaas else []
         name = f'attachment; filename="{asked.series}.zip"'
         return Answer(
             self._package(asked, facts).zip(self._archive.objects(facts), fault),
@@ -70,13 +71,15 @@ class Images:
         )
 
     def _package(self, asked: Asked, facts: Facts) -> Package:
-        with_hashes = asked.endpoint.name == "getImageWithMD5Hash"
-        has_license = not with_hashes and not is_bindaas(asked.dialect)
+        name, values = asked.endpoint.name, asked.values
+        has_license = name == "getImage" and asked.dialect.server != "bindaas"
         return Package(
             facts.image_count,
             license=_license(self._archive.row(facts.place)) if has_license else None,
-            with_md5=with_hashes or asked.values.get("IncludeMD5") == "Yes",
-            new_names=has_license and asked.parameters.get("NewFileNames") == "Yes",
+            with_md5=name == "getImageWithMD5Hash"
+            or values.get("IncludeMD5") == "Yes"
+            or values.get("MD5Verification", "").lower() == "true",
+            new_names=name == "getDCMImage" or values.get("NewFileNames") == "Yes",
             seed=asked.number,
         )
 
@@ -87,7 +90,7 @@ class Images:
             name = f"attachment; filename={asked.sop}.dcm"
             headers = (("content-disposition", name),)
             return Answer([content], content_type="application/dicom", headers=headers)
-        if is_bindaas(asked.dialect):
+        if asked.dialect.server == "bindaas":
             error = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
             return json_answer({"errorMessage": error})
         raise Refusal(broken())

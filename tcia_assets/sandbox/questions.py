@@ -8,6 +8,7 @@ there are (`catalog.py`), and how a row is written (`replies.py`).
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from tcia_assets import sql
 from tcia_assets.catalog import ARRIVING
 from tcia_assets.sandbox.since import by_database, by_java
 from tcia_assets.sandbox.state import Archive
-from tcia_assets.spec import Dialect, Endpoint
+from tcia_assets.spec import Dialect, Endpoint, Parameter
 
 NOTHING = "FALSE"
 
@@ -31,18 +32,22 @@ _MADE = {
     "ReleasedStatus": "if(DateReleased IS NULL, NULL, 'Yes')",
     "TotalSizeInBytes": "FileSize",
     "ObjectCount": "ImageCount",
+    "AnnotationSize": "0",
+}
+# What nbia-v1 leaves of texts for a downloader that reads CSV with no quotes.
+_STRIPPED = "regexp_replace({}, '[^A-Za-z0-9 .-]', '', 'g')"
+_FOR_A_DOWNLOADER = {
+    "StudyDescription": _STRIPPED,
+    "SeriesDescription": _STRIPPED,
+    "Manufacturer": "replace({}, ',', ' ')",
 }
 _UIDS = {"SeriesInstanceUID", "StudyInstanceUID"}
 _EXACT_BEFORE_V4 = {"BodyPartExamined", "Manufacturer", "ManufacturerModelName"}
-_GRAINS = {"StudyInstanceUID": ("StudyInstanceUID",), "PatientID": ("Collection", "PatientID")}
-
-
-def is_bindaas(dialect: Dialect) -> bool:
-    return dialect.name.startswith("bindaas")
-
-
-def is_v4(dialect: Dialect) -> bool:
-    return dialect.name == "nbia-v4"
+_GRAINS = {
+    "StudyInstanceUID": ("StudyInstanceUID",),
+    "PatientID": ("Collection", "PatientID"),
+    "Collection": ("Collection",),
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Question:
         elif "SeriesInstanceUID" in self.names:
             yield from self._series(archive)
         else:
-            grain = "StudyInstanceUID" if "StudyInstanceUID" in self.names else "PatientID"
+            grain = next(name for name in _GRAINS if name in self.names)
             yield self._grouped(_GRAINS[grain], archive)
 
     def _where(self, *more: str) -> str:
@@ -81,7 +86,7 @@ class Question:
         name = sql.identifier(self.names[0])
         ascii_order = self.names[0] == "Collection"
         # nbia-v4 upper-cases all values but the Collections'.
-        value = f"upper({name})" if is_v4(self.dialect) and not ascii_order else name
+        value = f"upper({name})" if self.dialect.server == "sql" and not ascii_order else name
         order = "value" if ascii_order else "upper(value) NULLS FIRST, value"
         return (
             f"SELECT value AS {name} FROM (SELECT DISTINCT {value} AS value "
@@ -89,11 +94,20 @@ class Question:
         )
 
     def _series(self, archive: Archive) -> Iterator[str]:
-        columns = ", ".join(f"{_source(archive, n)} AS {sql.identifier(n)}" for n in self.names)
+        columns = ", ".join(
+            f"{self._source(archive, n)} AS {sql.identifier(n)}" for n in self.names
+        )
         for part in self._parts(archive):
             where = self._where(f"place BETWEEN {part.start} AND {part.stop - 1}")
             order = f"hash(place, {self.seed})"
             yield f"SELECT {columns} FROM archive.series {where} ORDER BY {order}"
+
+    def _source(self, archive: Archive, name: str) -> str:
+        if name not in archive.columns:
+            return _MADE.get(name, "NULL")
+        is_cut = self.endpoint.name == "getSeriesMetadata" and self.dialect.server == "hibernate"
+        form = _FOR_A_DOWNLOADER.get(name, "{}") if is_cut else "{}"
+        return form.format(sql.identifier(name))
 
     def _parts(self, archive: Archive) -> list[range]:
         """Ranges of rows that hold all, in another order for each seed."""
@@ -123,13 +137,11 @@ class Question:
         )
 
 
-def _source(archive: Archive, name: str) -> str:
-    return sql.identifier(name) if name in archive.columns else _MADE.get(name, "NULL")
-
-
 def _one_of(archive: Archive, name: str) -> str:
     if name == "SeriesCount":
         return "count(*)"
+    if name == "PatientCount":
+        return "count(DISTINCT PatientID)"
     return f"min({sql.identifier(name)})" if name in archive.columns else _MADE.get(name, "NULL")
 
 
@@ -140,7 +152,7 @@ def ask(
     conditions = tuple(
         _since(dialect, endpoint, value)
         if name == "since"
-        else _filter(archive, dialect, endpoint, name, value)
+        else _filter(archive, dialect, endpoint.parameter(name), endpoint, value)
         for name, value in values.items()
     )
     if endpoint.since and "since" not in values:
@@ -149,34 +161,39 @@ def ask(
 
 
 def _since(dialect: Dialect, endpoint: Endpoint, value: str) -> str:
-    parse = by_database if is_v4(dialect) or is_bindaas(dialect) else by_java
+    parse = by_java if dialect.server == "hibernate" else by_database
     day = parse(value, endpoint.since)
     if day is None:
         return NOTHING
-    column = "MaxSubmissionTimestamp" if is_bindaas(dialect) else "DateReleased"
+    column = "MaxSubmissionTimestamp" if dialect.server == "bindaas" else "DateReleased"
     operator = ">" if endpoint.since_is_strict else ">="
     return f"strftime({column}, '%Y-%m-%d') {operator} {sql.literal(day)}"
 
 
-def _filter(archive: Archive, dialect: Dialect, endpoint: Endpoint, name: str, value: str) -> str:
+def _filter(
+    archive: Archive, dialect: Dialect, parameter: Parameter, endpoint: Endpoint, value: str
+) -> str:
+    name = parameter.name
     value = value.rstrip(" ")  # the database compares as if both sides were padded with blanks
     if name == "list_name":
         return _among(archive, archive.listed(value))
     if name == "SeriesInstanceUID":
-        return _among(archive, (value,))
+        return _among(archive, _uids(value) if parameter.many else (value,))
     if name == "Collection":
         return _one_in("Collection", archive.collections_called(value))
+    is_v4 = dialect.server == "sql"
     column, text = f"rtrim({sql.identifier(name)}, ' ')", sql.literal(value)
-    if name in _UIDS or (name in _EXACT_BEFORE_V4 and _is_old_series(dialect, endpoint)):
+    if name in _UIDS or (name in _EXACT_BEFORE_V4 and endpoint.name == "getSeries" and not is_v4):
         return f"{column} = {text}"
     if name == "PatientID" and endpoint.name == "getPatient":
         # nbia-v1 raises the value but not the column: lower-case letters can never match.
-        return f"{column} = {text if is_v4(dialect) else sql.literal(value.upper())}"
+        return f"{column} = {text if is_v4 else sql.literal(value.upper())}"
     return f"upper({column}) = upper({text})"
 
 
-def _is_old_series(dialect: Dialect, endpoint: Endpoint) -> bool:
-    return endpoint.name == "getSeries" and not is_v4(dialect)
+def _uids(value: str) -> list[str]:
+    # whatever cannot be in a UID or between two is left out, and not refused
+    return re.sub("[^0-9,.]", "", value).split(",")
 
 
 def _among(archive: Archive, uids: Iterable[str]) -> str:

@@ -7,16 +7,9 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tcia_assets.sandbox.questions import is_bindaas
 from tcia_assets.spec import Dialect, Endpoint
 
 _START = random.getrandbits(32)
-_SECOND_COMMA = {
-    "getImage",
-    "getImageWithMD5Hash",
-    "getSingleImage",
-    "getPatientByCollectionAndModality",
-}
 
 
 @dataclass(frozen=True)
@@ -61,18 +54,14 @@ def unknown_parameter(endpoint: Endpoint, name: str, taken: Iterable[str]) -> An
 
 
 def missing_parameter(dialect: Dialect, endpoint: Endpoint) -> Answer:
-    # nbia-v4 still says Date, though its parameter is fromDate
-    names = ["Date" if p.name == "since" else p.wire for p in endpoint.parameters if p.required]
-    listed, verb = " and ".join(names), "is" if len(names) == 1 else "are"
-    comma = "," if endpoint.name in _SECOND_COMMA else ""
-    sentence = f"A parameter, {listed}{comma} {verb} required for this API call."
-    if is_bindaas(dialect):
-        return json_answer({"errorMessage": sentence}, 500)
-    return text_answer(sentence, 400, "application/json")
+    if dialect.server == "bindaas":
+        return json_answer({"errorMessage": endpoint.missing}, 500)
+    return text_answer(endpoint.missing, 400, "application/json")
 
 
-def not_public(dialect: Dialect, uid: str) -> Answer:
-    if dialect.name == "nbia-v1":
+def not_public(dialect: Dialect, endpoint: Endpoint, uid: str) -> Answer:
+    # getDCMImage of nbia-v4 kept the sentence of nbia-v1
+    if dialect.name == "nbia-v1" or (dialect.server == "sql" and endpoint.name == "getDCMImage"):
         sentence = f"Image with given SeriesInstanceUID,{uid}, is not in public domain."
     else:
         sentence = (

@@ -20,7 +20,6 @@ import pyarrow as pa
 from tcia_assets import sql
 from tcia_assets.catalog import ARRIVING
 from tcia_assets.sandbox.encoder import SeemsEncodedTwice, encoded
-from tcia_assets.sandbox.questions import is_bindaas, is_v4
 from tcia_assets.spec import Dialect, Endpoint, Wire
 
 Value = str | int | None
@@ -91,23 +90,35 @@ class Field:
 
 def fields(dialect: Dialect, endpoint: Endpoint) -> tuple[Field, ...]:
     """The columns of an endpoint's reply, in the order in which the server writes them."""
-    return tuple(_field(dialect, wire) for wire in endpoint.columns)
+    return tuple(_field(dialect, endpoint, wire) for wire in endpoint.columns)
 
 
-def _field(dialect: Dialect, wire: str) -> Field:
+def _field(dialect: Dialect, endpoint: Endpoint, wire: str) -> Field:
     column = ARRIVING[wire]
     kind = column.kind.name
+    form = endpoint.wire(wire, dialect.wire)
+    expression = _expression(sql.identifier(column.name), kind, form)
+    if endpoint.numbers is not None:
+        return _of_texts(wire, expression, kind, is_number=wire in endpoint.numbers)
     is_big_decimal = kind in {"size", "whole"} and dialect.wire.decimals_in_text
-    types = _NATIVE if is_v4(dialect) else _ENTITY
+    types = _NATIVE if dialect.server == "sql" else _ENTITY
     return Field(
         wire,
-        _expression(sql.identifier(column.name), kind, dialect.wire),
+        expression,
         types.get(kind, "java.lang.String"),
         is_number=kind in _NUMBERS,
         decimals_in_text=is_big_decimal,
         # its clients go through float, which only a text makes necessary
-        decimals_in_json=is_big_decimal and kind == "size" and is_bindaas(dialect),
+        decimals_in_json=is_big_decimal and kind == "size" and dialect.server == "bindaas",
     )
+
+
+def _of_texts(wire: str, expression: str, kind: str, *, is_number: bool) -> Field:
+    """A column of a reply in which all but a few numbers were made texts by the database."""
+    if is_number:
+        return Field(wire, expression, "java.lang.Long", is_number=True)
+    decimals = " || '.000000'" if kind == "whole" else ""
+    return Field(wire, f"({expression})::VARCHAR{decimals}", "java.lang.String", is_number=False)
 
 
 def _expression(name: str, kind: str, wire: Wire) -> str:

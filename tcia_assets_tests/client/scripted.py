@@ -30,11 +30,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes to send; then the connection is kept, closed, reset or left hanging."""
+    """Bytes to send; then the connection is kept, closed, reset or left hanging.
+
+    `tail` gives bytes to send after them, with a pause before each.
+    """
 
     raw: bytes
     then: str = "keep"
     after_s: float = 0.0
+    tail: Callable[[], Iterable[bytes]] = tuple
+    pause_s: float = 0.0
 
 
 Handler = Callable[[Asked], Answer]
@@ -139,6 +144,7 @@ class Scripted:
                 try:
                     connection.settimeout(None)
                     connection.sendall(given.raw)
+                    self._send_tail(connection, given)
                     connection.settimeout(0.05)
                 except OSError:
                     return
@@ -149,6 +155,12 @@ class Scripted:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 if given.then != "keep":
                     return
+
+    def _send_tail(self, connection: socket.socket, given: Answer) -> None:
+        for piece in given.tail():
+            if self._over.wait(given.pause_s):
+                return
+            connection.sendall(piece)
 
     def _read(self, connection: socket.socket) -> Asked | None:
         """The next request, or None at the end of the connection or of the server."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,14 @@ from tcia_assets.errors import (
     ArchiveUnreachable,
     NotPublic,
     RemoteError,
+    TooLarge,
     UnknownReply,
     UnreadableReply,
 )
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets_tests.client.conftest import FAST, HASTY, Serve, talking
-from tcia_assets_tests.client.scripted import HANGING, RESET, Answer, answer, chunked
+from tcia_assets_tests.client.conftest import FAST, HASTY, Serve, base, talking
+from tcia_assets_tests.client.scripted import HANGING, RESET, Answer, Asked, answer, chunked
 from tcia_assets_tests.conftest import SMALL, settings_for
 
 UID = {"SeriesInstanceUID": "1.2.3"}
@@ -158,7 +162,7 @@ def test_a_reset_in_the_middle_of_a_zip_is_survived(sandbox: Sandbox, tmp_path: 
 
 def test_a_body_that_grows_beyond_what_is_allowed_is_stopped(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(chunked(ZIP, ZIP, ZIP)), tmp_path / "zip"
-    with talking(server.url) as client, pytest.raises(UnreadableReply, match="more than 1000000"):
+    with talking(server.url) as client, pytest.raises(TooLarge, match="more than the 1000000"):
         client.download("getImage", path, most_bytes=1_000_000, **UID)
     assert path.stat().st_size <= 3_000_000
 
@@ -219,3 +223,75 @@ def test_failures_use_up_neither_places_nor_connections(serve: Serve, tmp_path: 
                 client.download("getImage", tmp_path / "zip", **UID)
         assert client.download("getImage", tmp_path / "zip", **UID).size_bytes == len(ZIP)
     assert len(server.asked) == len(bad) + 1
+
+
+# --- While it arrives -----------------------------------------------------------------------------
+
+
+def test_the_bytes_are_told_as_they_are_written(serve: Serve, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def note(size: int) -> None:
+        told.append(size)
+        assert sum(told) >= path.stat().st_size
+
+    path = tmp_path / "zip"
+    with talking(serve(answer(ZIP)).url) as client:
+        client.download("getImage", path, on_bytes=note, **UID)
+    assert sum(told) == len(ZIP)
+    assert len(told) > 3
+    assert min(told) > 0
+
+
+@pytest.mark.parametrize("broken", [b for b in BROKEN.values() if b.then != "hang"])
+def test_what_a_failed_attempt_had_told_is_taken_back(
+    broken: Answer, serve: Serve, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    server = serve([broken, broken, answer(ZIP)])
+    with talking(server.url) as client:
+        client.download("getImage", tmp_path / "zip", on_bytes=told.append, **UID)
+    assert sum(told) == len(ZIP)
+    told.clear()
+    with talking(serve(broken).url) as client, pytest.raises(RemoteError):
+        client.download("getImage", tmp_path / "zip", on_bytes=told.append, **UID)
+    assert sum(told) == 0
+
+
+def test_an_error_of_who_is_told_ends_the_download(serve: Serve, tmp_path: Path) -> None:
+    def fail(_size: int) -> None:
+        raise ZeroDivisionError
+
+    server = serve(answer(ZIP))
+    with talking(server.url) as client, pytest.raises(ZeroDivisionError):
+        client.download("getImage", tmp_path / "zip", on_bytes=fail, **UID)
+    assert len(server.asked) == 1
+
+
+PEAKS = """
+import resource, sys
+from pathlib import Path
+from tcia_assets.client import ArchiveClient
+from tcia_assets.settings import Settings
+
+with ArchiveClient(Settings(dialect="nbia-v4", base_url=sys.argv[1])) as client:
+    for uid in ("1.1", "1.2"):
+        client.download("getImage", Path(sys.argv[2]), SeriesInstanceUID=uid)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_large_body_needs_no_more_memory_than_a_small_one(serve: Serve, tmp_path: Path) -> None:
+    block = b"PK\3\4" + bytes((1 << 20) - 4)
+
+    def handler(asked: Asked) -> Answer:
+        blocks = 200 if ("SeriesInstanceUID", "1.2") in asked.query else 4
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {blocks << 20}\r\n\r\n"
+        return Answer(head.encode(), tail=lambda: repeat(block, blocks))
+
+    url = base(serve(handler).url, "nbia-v4")
+    given = [sys.executable, "-c", PEAKS, url, str(tmp_path / "zip")]
+    done = subprocess.run(given, capture_output=True, text=True, check=True, timeout=60)
+    small, large = map(int, done.stdout.split())  # KiB
+    assert (tmp_path / "zip").stat().st_size == 200 << 20
+    assert large - small < 20_000

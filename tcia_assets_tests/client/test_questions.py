@@ -291,8 +291,10 @@ def test_a_value_arrives_as_it_is(value: str, serve: Serve) -> None:
 
 
 def put(client: ArchiveClient, endpoint: Endpoint, folder: Path, filters: dict[str, Any]) -> None:
-    if endpoint.columns:
+    if endpoint.answers == "rows":
         client.ask(endpoint.name, **filters)
+    elif endpoint.answers == "text":
+        client.ask_text(endpoint.name, **filters)
     else:
         client.download(endpoint.name, folder / "x", **filters)
 
@@ -334,7 +336,7 @@ def test_a_question_that_lacks_what_is_required_is_never_sent(
         ("getSeries", {"Collection": DAY}, "Collection must be a text"),
         ("getSeries", {"Collection": ""}, "Collection is empty"),
         ("getSeries", {"Collection": "  "}, "Collection is empty"),
-        ("getImage", {"SeriesInstanceUID": UID}, "getImage answers without rows"),
+        ("getImage", {"SeriesInstanceUID": UID}, "getImage answers with zip, not rows"),
     ],
 )
 def test_what_the_archive_would_answer_with_all_or_nothing_is_never_sent(

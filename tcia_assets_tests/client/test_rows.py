@@ -65,11 +65,15 @@ def test_every_endpoint_gives_the_same_rows_in_every_format(
             "SeriesInstanceUID": uid,
         }
         for endpoint in spoken.endpoints:
-            if endpoint.columns and endpoint.formats:
+            # Some names are none in XML: no reader takes the server's for well-formed.
+            is_xml = not any(set(" (") & set(name) for name in endpoint.columns)
+            if endpoint.columns and endpoint.formats and (is_xml or form != "xml"):
                 names = {p.name for p in endpoint.parameters if p.required}
                 if any(p.name == "Collection" for p in endpoint.parameters):
                     names.add("Collection")
                 asked = {name: chosen[name] for name in names}
+                if endpoint.name == "getDeniedSeries":
+                    asked["SeriesInstanceUID"] = "1.2.3"
                 one, two = plain.ask(endpoint.name, **asked), other.ask(endpoint.name, **asked)
                 assert in_order(one.table) == in_order(two.table), endpoint.name
                 assert one.unclaimed == two.unclaimed == ()
@@ -335,7 +339,7 @@ def test_a_renamed_column_is_read_under_a_known_name_and_named_under_another(
 def test_a_renamed_key_ends_in_an_error_that_names_it(
     client: ArchiveClient, sandbox: Sandbox
 ) -> None:
-    sandbox.faults.add(Fault("renamed_column", column="SeriesInstanceUID", value="Series UID"))
+    sandbox.faults.add(Fault("renamed_column", column="SeriesInstanceUID", value="Series_UID"))
     reply = client.ask("getSeries", Collection=SMALL)
     with pytest.raises(MissingColumn, match=r"SeriesInstanceUID"):
         conform(LISTED, reply.table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import json
 
 import pyarrow.compute as pc
@@ -26,13 +28,14 @@ CATALOGUE = catalogue.load()
 COLLECTION = "RIDER Lung CT"
 SERIES = CATALOGUE.filter(pc.equal(CATALOGUE["Collection"], COLLECTION)).to_pylist()
 ONE = next(row for row in SERIES if row["Modality"] == "CT")
+UID, NOBODY = ONE["SeriesInstanceUID"], "1.2.3"
 
 
 def values_for(endpoint: Endpoint) -> dict[str, str]:
     """Something that every endpoint has rows for."""
     known = {
         "Collection": COLLECTION,
-        "SeriesInstanceUID": ONE["SeriesInstanceUID"],
+        "SeriesInstanceUID": NOBODY if endpoint.name == "getDeniedSeries" else UID,
         "Modality": "CT",
         "since": dt.date(1990, 1, 1).strftime(endpoint.since or "%Y"),
         "list_name": "One Series per Collection",
@@ -255,6 +258,118 @@ def test_sop_instance_uids_are_told_of_hidden_series_too(
     assert told == set(phantom.sop_instance_uids(uid, ONE["ImageCount"]))
     sandbox.archive.withdraw([uid])
     assert ask.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid) == []
+
+
+# --- What downloaders are told --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["nbia-v1", "nbia-v2"])
+def test_the_metadata_of_a_series_are_texts(ask: Asker, name: str) -> None:
+    [row] = ask.rows(name, "getSeriesMetadata", SeriesInstanceUID=UID)
+    assert {type(value) for value in row.values()} == {str}
+    released, submitted = ONE["DateReleased"], ONE["MaxSubmissionTimestamp"]
+    expected = {
+        "Series UID": UID,
+        "Collection": COLLECTION,
+        "Subject ID": ONE["PatientID"],
+        "Study Date": ONE["StudyDate"].strftime("%m-%d-%Y"),
+        "Number of Images": str(ONE["ImageCount"]),
+        "File Size": str(ONE["ImageCount"] * phantom.object_bytes("CT")),
+        "Series Number": f"{ONE['SeriesNumber']}.000000",
+        "License URL": ONE["LicenseURI"],
+        "Annotation Size": "0",
+        "Date Released": f"{released:%a %b %d} 00:00:00 UTC {released:%Y}",
+        "TimeStamp": f"{submitted:%a %b %d %H:%M:%S} UTC {submitted:%Y}",
+        "SOP Class UID": ONE["SOPClassUID"],
+    }
+    assert expected.items() <= row.items()
+
+
+def test_v1_strips_the_texts_that_it_tells_downloaders(ask: Asker, sandbox: Sandbox) -> None:
+    odd = "A/B, C_d (e).f-1"
+    place = sandbox.archive.facts(UID)
+    assert place is not None
+    values = ["SeriesDescription = ?, StudyDescription = ?, Manufacturer = ?", [odd] * 3]
+    sandbox.archive._store.change([place.place], *values)
+    [row] = ask.rows("nbia-v1", "getSeriesMetadata", SeriesInstanceUID=UID)
+    assert row["Series Description"] == row["Study Description"] == "AB Cd e.f-1"
+    assert row["Manufacturer"] == "A/B  C_d (e).f-1"
+    [other] = ask.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=UID)
+    assert other["SeriesDescription"] == odd
+
+
+@pytest.mark.parametrize("name", ["nbia-v1", "nbia-v2"])
+def test_metadata_of_nothing_are_a_204_and_without_a_licence_a_failure(
+    ask: Asker, sandbox: Sandbox, name: str
+) -> None:
+    for form in ("json", "csv", "klingon"):
+        sent = {"SeriesInstanceUID": NOBODY}
+        reply = ask(name, "getSeriesMetadata", sent, format=form)
+        assert (reply.status_code, reply.content) == (204, b"")
+        assert not {"Content-Type", "Content-Length"} & set(reply.headers)
+    facts = sandbox.archive.facts(UID)
+    assert facts is not None
+    sandbox.archive._store.change([facts.place], "LicenseURI = ?", [None])
+    assert ask(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 500
+    sandbox.archive.hide([UID])
+    assert ask(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 204
+
+
+def test_v4_tells_of_many_series_and_only_two_numbers(ask: Asker, sandbox: Sandbox) -> None:
+    uids = [row["SeriesInstanceUID"] for row in SERIES[:3]]
+    listed = ", ".join([*uids, NOBODY])
+    rows = ask.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=f"[{listed}]")
+    assert {row["SeriesInstanceUID"] for row in rows} == set(uids)
+    numbers = {key for row in rows for key, value in row.items() if not isinstance(value, str)}
+    assert numbers == {"ImageCount", "FileSize"}
+    [row] = ask.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=UID)
+    expected = {
+        "PatientID": ONE["PatientID"],
+        "SeriesNumber": f"{ONE['SeriesNumber']}.000000",
+        "ImageCount": ONE["ImageCount"],
+        "MaxSubmissionTimestamp": ONE["MaxSubmissionTimestamp"].strftime("%m-%d-%Y"),
+        "Phantom": "NO",
+        "Authorized": "1",
+    }
+    assert expected.items() <= row.items()
+    sandbox.archive.hide([UID])
+    reply = ask("nbia-v4", "getSeriesMetadata", {"SeriesInstanceUID": UID}, format="json")
+    assert (reply.status_code, reply.content) == (200, b"")
+
+
+def test_v4_takes_a_list_in_one_field_or_in_many(ask: Asker, sandbox: Sandbox) -> None:
+    uids = [row["SeriesInstanceUID"] for row in SERIES[:4]]
+    form = {"list": [uids[0], f"{uids[1]},{uids[2]}", uids[3]], "format": ["JSON", "CSV"]}
+    url = f"{sandbox.base_url()}/getSeriesMetadata"
+    reply = ask.session.post(url, data=form, timeout=20)
+    assert {row["SeriesInstanceUID"] for row in reply.json()} == set(uids)
+
+
+@pytest.mark.parametrize("form", [{}, {"format": "CSV"}, {"format": "CSV-DOWNLOAD"}])
+def test_v4_attaches_metadata_as_csv_unless_json_is_asked_for(
+    ask: Asker, sandbox: Sandbox, form: dict[str, str]
+) -> None:
+    url = f"{sandbox.base_url()}/getSeriesMetadata"
+    reply = ask.session.post(url, data={"list": UID, **form}, timeout=20)
+    assert reply.headers["Content-Type"] == "text/csv"
+    assert reply.headers["Content-Disposition"] == "attachment; filename=SeriesMetaData.csv"
+    [row] = csv.DictReader(io.StringIO(reply.text))
+    assert tuple(row) == dialect("nbia-v4").endpoint("getSeriesMetadata").columns
+    assert row["ImageCount"] == str(ONE["ImageCount"])  # no decimals here
+    assert row["FileSize"].isdigit()
+
+
+@pytest.mark.parametrize("name", NBIA)
+def test_denied_are_series_that_are_not_public(ask: Asker, sandbox: Sandbox, name: str) -> None:
+    hidden = SERIES[1]["SeriesInstanceUID"]
+    sandbox.archive.hide([hidden])
+    asked = f"{UID},{hidden},{NOBODY}"
+    rows = ask.rows(name, "getDeniedSeries", SeriesInstanceUID=asked)
+    assert rows == [{"SeriesInstanceUID": hidden}, {"SeriesInstanceUID": NOBODY}]
+    lines = ask(name, "getDeniedSeries", {"SeriesInstanceUID": asked}, format="csv").text
+    assert lines == f"SeriesInstanceUID\n{hidden}\n{NOBODY}\n"
+    none = ask(name, "getDeniedSeries", {"SeriesInstanceUID": UID}, userName="somebody")
+    assert (none.status_code, none.content) == (204, b"")
 
 
 def test_the_server_is_up(ask: Asker, sandbox: Sandbox) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
 import zipfile
+from collections.abc import Iterator
 
 import pydicom
 import pytest
@@ -12,6 +14,7 @@ import requests
 
 from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import catalogue, phantom
+from tcia_assets.sandbox.packages import Package
 from tcia_assets.sandbox.server import Sandbox
 
 from .conftest import BINDAAS, DIALECTS, NBIA, Asker
@@ -101,6 +104,37 @@ def test_new_file_names_count_in_the_order_of_the_series(ask: Asker, name: str) 
     assert numbers == sorted(numbers)
 
 
+@pytest.mark.parametrize("name", NBIA)
+def test_a_dcm_image_zip_has_ranks_for_names_and_no_license(ask: Asker, name: str) -> None:
+    width = len(str(COUNT))
+    expected = [f"1-{number:0{width}}.dcm" for number in range(1, COUNT + 1)]
+    assert zipped(get(ask, name, "getDCMImage", IncludeAnnotation="true")).namelist() == expected
+    archive = zipped(get(ask, name, "getDCMImage", MD5Verification="TRUE"))
+    assert archive.namelist() == [*expected, "md5hashes.csv"]
+    assert hashes(archive) == {n: md5(content) for n, content in images(archive).items()}
+
+
+def test_new_file_names_and_md5s_are_for_getimage_alone(ask: Asker) -> None:
+    plain = zipped(get(ask, "nbia-v1", MD5Verification="true")).namelist()
+    assert plain == ["LICENSE", *(f"{number:08}.dcm" for number in range(1, COUNT + 1))]
+    assert zipped(get(ask, "bindaas-v4", NewFileNames="Yes")).namelist() == plain[1:]
+
+
+def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
+    made: list[int] = []
+
+    def objects() -> Iterator[tuple[str, bytes]]:
+        for number in range(1000):
+            made.append(number)
+            yield str(number), random.Random(number).randbytes(100_000)
+
+    pieces = Package(1000, license="free", with_md5=True).zip(objects())
+    next(pieces)
+    assert len(made) < 40
+    assert max(len(piece) for _, piece in zip(range(50), pieces, strict=False)) < 300_000
+    assert len(made) < 100
+
+
 def test_the_license_names_what_the_row_names(ask: Asker) -> None:
     text = zipped(get(ask, "nbia-v4")).read("LICENSE").decode()
     assert FEW["LicenseName"] in text
@@ -162,7 +196,7 @@ def over(hashes: list[str]) -> str:
     return md5("".join(sorted(hashes)).encode())
 
 
-def test_the_hierarchy_of_hashes(ask: Asker, sandbox: Sandbox) -> None:
+def test_the_hierarchy_of_hashes_is_over_those_that_zips_list(ask: Asker, sandbox: Sandbox) -> None:
     rows = [r for r in CATALOGUE if r["Collection"] == "LCTSC"]
 
     def asked(**values: str) -> str:
@@ -172,10 +206,9 @@ def test_the_hierarchy_of_hashes(ask: Asker, sandbox: Sandbox) -> None:
 
     by_patient: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        archive = zipped(
-            ask("nbia-v4", "getImage", {"SeriesInstanceUID": row["SeriesInstanceUID"]})
-        )
-        one = over([md5(content) for content in images(archive).values()])
+        sent = {"SeriesInstanceUID": row["SeriesInstanceUID"]}
+        archive = zipped(ask("nbia-v4", "getImage", sent, IncludeMD5="Yes"))
+        one = over(list(hashes(archive).values()))
         assert asked(SeriesInstanceUID=row["SeriesInstanceUID"]) == one
         studies = by_patient.setdefault(row["PatientID"], {})
         studies.setdefault(row["StudyInstanceUID"], []).append(one)

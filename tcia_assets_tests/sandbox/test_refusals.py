@@ -34,6 +34,10 @@ SENTENCES = {
         "A parameter, Collection and Modality, are required for this API call."
     ),
     "getContentsByName": "A parameter, name is required for this API call.",
+    "getDCMImage": "A parameter, SeriesInstanceUID, is required for this API call.",
+    "getDeniedSeries": (
+        "A parameter, seriesList,  a list of SeriesInstanceUID is required for this API call."
+    ),
 }
 
 
@@ -51,17 +55,55 @@ def test_a_missing_parameter_is_a_sentence_labelled_json(
         assert reply.headers["Content-Type"] == "application/json"
 
 
-@pytest.mark.parametrize("endpoint", [e.name for e in dialect("nbia-v4").endpoints])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nbia-v1", SENTENCES["getSeriesSize"]),
+        ("nbia-v2", SENTENCES["getSeriesSize"]),
+        (
+            "nbia-v4",
+            "A form parameter, list, containing at least one SeriesInstanceUID is required.",
+        ),
+    ],
+)
+def test_metadata_without_a_uid_are_refused(ask: Asker, name: str, sentence: str) -> None:
+    reply = ask(name, "getSeriesMetadata")
+    assert (reply.status_code, reply.text) == (400, sentence)
+    assert reply.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("endpoint", SENTENCES)
+def test_bindaas_refuses_with_an_object(ask: Asker, endpoint: str) -> None:
+    if dialect("bindaas-v4").has(endpoint):
+        reply = ask("bindaas-v4", endpoint)
+        assert (reply.status_code, reply.json()) == (500, {"errorMessage": SENTENCES[endpoint]})
+
+
+STRICT = [e.name for e in dialect("nbia-v4").endpoints if e.is_strict]
+
+
+@pytest.mark.parametrize("endpoint", STRICT)
 def test_v4_refuses_every_parameter_that_it_does_not_know(ask: Asker, endpoint: str) -> None:
     declared = dialect("nbia-v4").endpoint(endpoint)
-    reply = ask("nbia-v4", endpoint, collection="LCTSC")
+    reply = ask("nbia-v4", endpoint, COLLECTION="LCTSC")
     kind = "form" if declared.method == "POST" else "query"
     assert reply.status_code == 400
     assert "Content-Type" not in reply.headers
     start, names = reply.text.split("Allowed parameters are: ")
-    assert start == f"Invalid {kind} parameter: 'collection'. "
+    assert start == f"Invalid {kind} parameter: 'COLLECTION'. "
     allowed = {p.wire for p in declared.parameters} | ({"format"} if declared.formats else set())
     assert set(names.strip("[]").split(", ")) - {""} == allowed
+
+
+def test_v4_looks_at_no_parameter_where_it_takes_none(ask: Asker) -> None:
+    plain = ask("nbia-v4", "getCollectionValuesAndCounts").json()
+    assert ask("nbia-v4", "getCollectionValuesAndCounts", format="csv", Collection="x").json()
+    assert len(plain) == len({row["Collection"] for row in plain})
+
+
+def test_the_hash_of_an_image_is_a_text_whatever_format_is_asked_for(ask: Asker) -> None:
+    reply = ask("nbia-v4", "getMD5HashForImage", {"SOPInstanceUID": "1.2.3"}, format="json")
+    assert (reply.status_code, reply.content) == (200, b"")
 
 
 def test_v4_refuses_a_format_for_an_image(ask: Asker) -> None:
@@ -118,7 +160,7 @@ def test_every_declared_path_is_served(sandbox: Sandbox, ask: Asker) -> None:
 # --- Images that are not public -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("endpoint", ["getImage", "getImageWithMD5Hash"])
+@pytest.mark.parametrize("endpoint", ["getImage", "getImageWithMD5Hash", "getDCMImage"])
 @pytest.mark.parametrize("name", NBIA)
 def test_images_of_unknown_and_hidden_series_are_not_public(
     ask: Asker, sandbox: Sandbox, name: str, endpoint: str
@@ -128,7 +170,7 @@ def test_images_of_unknown_and_hidden_series_are_not_public(
         reply = ask(name, endpoint, {"SeriesInstanceUID": uid})
         assert reply.status_code == 400
         assert reply.headers["Content-Type"] == "application/json"
-        if name == "nbia-v1":
+        if name == "nbia-v1" or (name, endpoint) == ("nbia-v4", "getDCMImage"):
             sentence = f"Image with given SeriesInstanceUID,{uid}, is not in public domain."
         else:
             sentence = (
@@ -173,9 +215,9 @@ def test_v2_without_a_token_answers_lists_with_nothing(ask: Asker, endpoint: str
     assert ask("nbia-v2", endpoint, sent).content
 
 
-@pytest.mark.parametrize("endpoint", [*VALUES, "getImage"])
+@pytest.mark.parametrize("endpoint", [*VALUES, "getImage", "getDCMImage"])
 def test_v2_without_a_token_breaks_on_values_and_images(ask: Asker, endpoint: str) -> None:
-    sent = {"SeriesInstanceUID": UID} if endpoint == "getImage" else {}
+    sent = {} if endpoint in VALUES else {"SeriesInstanceUID": UID}
     reply = ask("nbia-v2", endpoint, sent, credentials=False)
     assert (reply.status_code, reply.text) == (500, f"{BROKEN}\nnull")
     assert reply.headers["Content-Length"] == "48"  # as captured from production

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pydicom
 import pytest
+import requests
 
 from tcia_assets.sandbox import catalogue
 from tcia_assets.sandbox.server import Sandbox
@@ -87,6 +88,31 @@ def test_it_asks_what_is_new(nbia: ModuleType, sandbox: Sandbox) -> None:
 def test_it_reads_a_shared_list(nbia: ModuleType) -> None:
     rows = nbia.getSharedCart("Segmentations")
     assert {row["Modality"] for row in rows} <= {"SEG", "RTSTRUCT"}
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # tcia_utils on a new pandas
+def test_it_reads_the_metadata_of_many_series(nbia: ModuleType) -> None:
+    uids = [SMALL["SeriesInstanceUID"], MANY["SeriesInstanceUID"]]
+    frame = nbia.getSeriesList(uids)
+    assert set(frame["SeriesInstanceUID"]) == set(uids)
+    assert frame["ImageCount"].sum() == SMALL["ImageCount"] + MANY["ImageCount"]
+
+
+def test_it_reads_what_collections_are_and_how_many_patients_they_have(nbia: ModuleType) -> None:
+    frame = nbia.getCollectionDescriptions(format="df", removeHtml="yes")
+    names = {row["Collection"] for row in CATALOGUE}
+    assert set(frame["collectionName"]) == names
+    assert not frame["description"].str.contains("<").any()
+    counts = {row["Collection"]: row["Count"] for row in nbia.getCollectionPatientCounts()}
+    assert counts.keys() == names
+    assert counts[COLLECTION] == len({row["PatientID"] for row in MINE})
+
+
+def test_it_reads_a_manifest(nbia: ModuleType, sandbox: Sandbox, tmp_path: Path) -> None:
+    url = f"{sandbox.base_url()}/getManifestForCollection"
+    manifest = tmp_path / "manifest.tcia"
+    manifest.write_bytes(requests.post(url, {"collection": COLLECTION}, timeout=20).content)
+    assert set(nbia.manifestToList(manifest)) == {row["SeriesInstanceUID"] for row in MINE}
 
 
 def test_nothing_is_none(nbia: ModuleType) -> None:

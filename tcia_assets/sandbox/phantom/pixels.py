@@ -6,13 +6,22 @@ not: what the pixels show.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from tcia_assets.sandbox.phantom import values
 from tcia_assets.sandbox.phantom.anatomy import SIDE, Grid
-from tcia_assets.sandbox.phantom.header import SYNTHETIC, Row, add, dataset, frame_of_reference
+from tcia_assets.sandbox.phantom.header import (
+    SYNTHETIC,
+    Recipe,
+    Row,
+    add,
+    dataset,
+    frame_of_reference,
+)
 
 ORIENTATION = ("1", "0", "0", "0", "1", "0")  # axial, rows to the left, columns to the back
 
@@ -48,6 +57,23 @@ def add_pixels(own: Dataset, image: NDArray[np.int32], bits: int) -> None:
     wide = bits > _BYTE
     cut = np.clip(image, 0, 2**bits - 1).astype("<u2" if wide else "u1")
     own.add_new(_PIXEL_DATA, "OW" if wide else "OB", cut.tobytes())
+
+
+def pictured(
+    header: Dataset,
+    bits: int,
+    image: Callable[[int], NDArray[np.int32]],
+    own: Callable[[int], Dataset],
+) -> Recipe:
+    """Objects that are one image of `bits` each; `own` is what each has beside its pixels."""
+    add_pixel_format(header, bits)
+
+    def instance(index: int) -> Dataset:
+        made = own(index)
+        add_pixels(made, image(index), bits)
+        return made
+
+    return Recipe(header, instance)
 
 
 def add_bits(own: Dataset, masks: list[NDArray[np.bool_]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from tcia_assets.sandbox.phantom.anatomy import Noise, anatomy, projected
@@ -18,8 +19,9 @@ from tcia_assets.sandbox.phantom.header import (
     add,
     code,
     dataset,
+    no_difference,
 )
-from tcia_assets.sandbox.phantom.pixels import add_pixel_format, add_pixels, grid_of, spacing
+from tcia_assets.sandbox.phantom.pixels import grid_of, pictured, spacing
 
 # relative to what they lie in: the lungs take away from the body
 DENSITY = {"body": 8, "lung": -6, "heart": 2, "liver": 1, "spine": 9, "lesion": 9}
@@ -160,17 +162,13 @@ def _add_digital_xray(header: Dataset, series: Row) -> None:
 
 
 def _pictures(header: Dataset, submission: Submission, bits: int = _BITS) -> Recipe:
-    add_pixel_format(header, bits)
     header.PatientOrientation = ["L", "F"]
     noise = Noise(submission.seed)
     ellipsoids = anatomy(submission.patient, submission.revision)
     # + 64 keeps the grain above 0 where there is no body
     shadow = projected(ellipsoids, DENSITY, grid_of(submission.series)).astype(np.int32) + 64
 
-    def instance(index: int) -> Dataset:
-        own = Dataset()
-        image = shadow + (noise.at(index) >> 1)
-        add_pixels(own, image >> max(_BITS - bits, 0), bits)
-        return own
+    def image(index: int) -> NDArray[np.int32]:
+        return (shadow + (noise.at(index) >> 1)) >> max(_BITS - bits, 0)
 
-    return Recipe(header, instance)
+    return pictured(header, bits, image, no_difference)

@@ -9,25 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from tcia_assets.sandbox.phantom import values
 from tcia_assets.sandbox.phantom.anatomy import Dice, Noise, Sections, anatomy
-from tcia_assets.sandbox.phantom.header import (
-    Recipe,
-    Row,
-    Submission,
-    add,
-    code,
-    dataset,
-)
-from tcia_assets.sandbox.phantom.pixels import (
-    add_pixel_format,
-    add_pixels,
-    add_plane,
-    grid_of,
-    plane,
-)
+from tcia_assets.sandbox.phantom.header import Recipe, Row, Submission, add, code, dataset
+from tcia_assets.sandbox.phantom.pixels import add_plane, grid_of, pictured, plane
 
 _LARGEST_US = 65535
 
@@ -181,15 +170,12 @@ def _slices(header: Dataset, submission: Submission, look: Look) -> Recipe:
     sections = Sections(anatomy(submission.patient, submission.revision), grid)
     noise = Noise(submission.seed)
     add_plane(header, submission.series, grid)
-    add_pixel_format(header, look.bits)
 
-    def instance(index: int) -> Dataset:
-        own = plane(grid, index)
-        image = sections.painted(look.levels, index) + (noise.at(index) * look.noise >> 7)
-        add_pixels(own, (image - look.intercept) // look.slope, look.bits)
-        return own
+    def image(index: int) -> NDArray[np.int32]:
+        real = sections.painted(look.levels, index) + (noise.at(index) * look.noise >> 7)
+        return (real - look.intercept) // look.slope
 
-    return Recipe(header, instance)
+    return pictured(header, look.bits, image, lambda index: plane(grid, index))
 
 
 def _add_rescale(header: Dataset, look: Look) -> None:

@@ -1,0 +1,110 @@
+"""A local archive that only sends: ready answers from a folder, as fast as the system copies files.
+
+What belongs here: HTTP/1.1 on loopback, a thread a connection, `sendfile`. What does not: making
+the answers (`downloads.py`), and faults (the sandbox). The zips lie in the folder as they travel,
+in chunks, so that sending one costs hardly any processor time.
+
+    FOLDER/answers/<endpoint>/<Collection>.json     rows; without a Collection: all.json
+    FOLDER/zips/<endpoint>/<SeriesInstanceUID>      the body in chunks, the last one included
+
+    .venv/bin/python benchmarks/download_server.py FOLDER [--wait-ms 0]      prints its port
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socketserver
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+SERVICES = "/nbia-api/services"
+_TOKEN = {
+    "access_token": "guest",
+    "refresh_token": "guest",
+    "expires_in": 7200,
+    "refresh_expires_in": 7200,
+    "scope": "",
+}
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, folder: Path, wait_s: float) -> None:
+        super().__init__(("127.0.0.1", 0), Connection)
+        self.wait_s = wait_s
+        self.answers = {
+            (path.parent.name, path.stem): path.read_bytes()
+            for path in folder.glob("answers/*/*.json")
+        }
+        self.zips = {(path.parent.name, path.name): path for path in folder.glob("zips/*/*")}
+
+    def handle_error(self, *_: object) -> None:
+        """A client that leaves early is its own affair."""
+
+
+class Connection(socketserver.StreamRequestHandler):
+    server: Server
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        while line := self.rfile.readline():
+            _, target, _ = line.decode("latin-1").split(" ", 2)
+            self._read_form(self._headers())
+            asked = urlsplit(target)
+            self._answer(asked.path, {k: v[0] for k, v in parse_qs(asked.query).items()})
+
+    def _headers(self) -> dict[str, str]:
+        headers = {}
+        while (line := self.rfile.readline()) not in {b"\r\n", b""}:
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        return headers
+
+    def _read_form(self, headers: dict[str, str]) -> None:
+        """Whoever asks for a token gets one."""
+        self.rfile.read(int(headers.get("content-length", 0)))
+
+    def _answer(self, path: str, query: dict[str, str]) -> None:
+        endpoint = path.rpartition("/")[2]
+        body = self.server.zips.get((endpoint, query.get("SeriesInstanceUID", "")))
+        if path == f"{SERVICES}/oauth/token":
+            self._send("200 OK", json.dumps(_TOKEN).encode())
+        elif body and (endpoint != "getImage" or query.get("IncludeMD5") == "Yes"):
+            self._send_zip(body)
+        else:
+            key = (endpoint, query.get("Collection", "all"))
+            known = self.server.answers.get(key)
+            problem = f"nothing is prepared for {path} {query}".encode()
+            self._send("200 OK" if known else "500 Not prepared", known or problem)
+
+    def _send(self, status: str, body: bytes) -> None:
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+        self.wfile.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    def _send_zip(self, body: Path) -> None:
+        time.sleep(self.server.wait_s)
+        self.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        with body.open("rb") as file:
+            self.connection.sendfile(file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--wait-ms", type=float, default=0, help="before a zip's first byte")
+    given = parser.parse_args()
+    with Server(given.folder, given.wait_ms / 1000) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

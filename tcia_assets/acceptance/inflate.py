@@ -1,0 +1,160 @@
+"""One member of a zip -> proof that it inflates to what it claims, its MD5 and its head.
+
+What belongs here: the choice of inflater, and the bounds on what it may cost. What does not: what a
+member should be (`rules.py`).
+
+Three inflaters give the same verdicts: libdeflate (`deflate`), ISA-L (`isal`), both of the extra
+`fast`, and zlib, which is always there. None is asked for more than a member claims and one byte.
+A large member passes through in pieces, so that memory does not depend on what a Series holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tcia_assets.acceptance.directory import STORED, Entry, Unsound
+
+# What a thread may hold of a member. libdeflate gives all at once or nothing; in pieces of a few
+# hundred KB, which stay in the processor's cache, ISA-L takes 1.2 of its time.
+LARGEST_AT_ONCE = 4 << 20
+_PIECE = 1 << 18
+_READ = 1 << 16
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class Inflater:
+    """One way to inflate: in pieces, and `at_once(packed, size)` where that is faster."""
+
+    name: str
+    decoder: Callable[[], Any]  # as zlib.decompressobj() for raw deflate
+    crc32: Callable[[Buffer, int], int]
+    errors: tuple[type[Exception], ...]
+    at_once: Callable[[memoryview, int], Buffer] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inflated:
+    """What is known of a member that is as it claims; `head` is its beginning, in pieces."""
+
+    md5: str
+    head: tuple[Buffer, ...]
+
+
+def inflate(packed: memoryview, entry: Entry, *, most_head: int = LARGEST_AT_ONCE) -> Inflated:
+    """Inflates a member once; raises Unsound where its size or its CRC is another."""
+    by, md5, crc, size = FASTEST, hashlib.md5(usedforsecurity=False), 0, 0
+    head: list[Buffer] = []
+    for piece in _pieces(packed, entry, by):
+        md5.update(piece)
+        crc = by.crc32(piece, crc)
+        if size < most_head:
+            head.append(piece)
+        size += len(piece)
+    if size != entry.size_bytes:
+        raise _other_size(entry.size_bytes)
+    if crc != entry.crc:
+        raise Unsound("its CRC is wrong")
+    return Inflated(md5.hexdigest(), tuple(head))
+
+
+def _pieces(packed: memoryview, entry: Entry, by: Inflater) -> Iterator[Buffer]:
+    if entry.method == STORED:
+        return _slices(packed)
+    # Of nothing libdeflate says that it is nothing, whatever is there.
+    if by.at_once is None or not 0 < entry.size_bytes <= LARGEST_AT_ONCE:
+        return _streamed(packed, entry.size_bytes, by)
+    return _at_once(packed, entry.size_bytes, by.at_once, by.errors)
+
+
+def _slices(packed: memoryview) -> Iterator[Buffer]:
+    for at in range(0, len(packed), _PIECE):
+        yield packed[at : at + _PIECE]
+
+
+def _at_once(
+    packed: memoryview,
+    size: int,
+    all_of: Callable[[memoryview, int], Buffer],
+    errors: tuple[type[Exception], ...],
+) -> Iterator[Buffer]:
+    try:
+        yield all_of(packed, size)
+    except errors as error:
+        raise _other_size(size) from error
+
+
+def _streamed(packed: memoryview, size: int, by: Inflater) -> Iterator[Buffer]:
+    decoder, at, left = by.decoder(), 0, size + 1
+    held: Buffer = b""
+    while not decoder.eof:
+        if not held:
+            held = packed[at : at + _READ]
+            at += len(held)
+        is_last = at >= len(packed)
+        try:
+            piece = decoder.decompress(held, min(_PIECE, left))
+        except by.errors as error:
+            raise _other_size(size) from error
+        held, left = decoder.unconsumed_tail, left - len(piece)
+        if not left or (is_last and not piece and not held and not decoder.eof):
+            raise _other_size(size)
+        yield piece
+
+
+def _other_size(size: int) -> Unsound:
+    return Unsound(f"it does not inflate to the {size} bytes that it claims")
+
+
+# --- The libraries ------------------------------------------------------------------------------
+
+
+def _by_zlib() -> Inflater:
+    def decoder() -> Any:
+        return zlib.decompressobj(-zlib.MAX_WBITS)
+
+    return Inflater("zlib", decoder, zlib.crc32, (zlib.error,))
+
+
+def _by_isal() -> Inflater:
+    from isal import isal_zlib  # noqa: PLC0415 - an optional extra
+
+    def decoder() -> Any:
+        return isal_zlib.decompressobj(-zlib.MAX_WBITS)
+
+    # Its types have an exception where the class of it is.
+    failed: Any = isal_zlib.error
+    return Inflater("isal", decoder, isal_zlib.crc32, (failed,))
+
+
+def _by_deflate(pieces: Inflater) -> Inflater:
+    """As `pieces`, but all at once by libdeflate, which knows no pieces."""
+    import deflate  # noqa: PLC0415 - an optional extra
+
+    return replace(
+        pieces,
+        name="deflate",
+        crc32=deflate.crc32,
+        errors=(*pieces.errors, deflate.DeflateError),
+        at_once=deflate.deflate_decompress,
+    )
+
+
+def _available() -> tuple[Inflater, ...]:
+    found = [_by_zlib()]
+    with suppress(ImportError):
+        found.insert(0, _by_isal())
+    with suppress(ImportError):
+        found.insert(0, _by_deflate(found[0]))
+    return tuple(found)
+
+
+# Fastest first.
+AVAILABLE = _available()
+FASTEST = AVAILABLE[0]

@@ -1,0 +1,47 @@
+"""The images of selected Series: planned, fetched, proven, kept, and listed in a manifest.
+
+    plan.py       what to fetch of a Collection, what to leave, what the disk must hold
+    obtain.py     one Series: its routes, its proof, its name; quarantine for what fails
+    manifest.py   the rows, kept as they arrive
+    fetch.py      a run over a plan: threads, budgets, progress
+    verify.py     what is on disk, looked at again: by hash, by inflating it, by the archive's word
+
+What does not belong here: when a zip is good (`acceptance`), what HTTP does (`client`), and Dagster
+(`defs/`). Nothing has its final name before it is proven whole; what was complete before stays
+until then.
+"""
+
+from tcia_assets.archive.fetch import Fetched, Progress, fetch
+from tcia_assets.archive.places import collections_on_disk, zip_path
+from tcia_assets.archive.plan import (
+    STATUSES,
+    Plan,
+    Shard,
+    Wanted,
+    demand_space,
+    pending_images,
+    plan,
+)
+from tcia_assets.archive.verify import Audited, Damage, Rebuilt, Verified, audit, rebuild, verify
+
+__all__ = [
+    "STATUSES",
+    "Audited",
+    "Damage",
+    "Fetched",
+    "Plan",
+    "Progress",
+    "Rebuilt",
+    "Shard",
+    "Verified",
+    "Wanted",
+    "audit",
+    "collections_on_disk",
+    "demand_space",
+    "fetch",
+    "pending_images",
+    "plan",
+    "rebuild",
+    "verify",
+    "zip_path",
+]

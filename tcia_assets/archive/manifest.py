@@ -1,0 +1,157 @@
+"""The manifest of a Collection while runs add to it.
+
+What belongs here: how a row is kept as soon as it is there. What does not: what it says.
+
+Each run appends its rows to a journal of its own, which costs nothing and needs no lock, and folds
+them into the partition every few seconds. A journal that a killed run leaves is folded by the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tcia_assets.archive.places import folder, is_at
+from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.conform import conform, empty
+from tcia_assets.errors import DataError, StorageError
+from tcia_assets.warehouse import Warehouse
+
+Row = dict[str, Any]
+
+_FOLD_EVERY_S = 5.0
+_UID = IMAGE_ARCHIVES.key[0]
+
+
+class Manifest:
+    """What one run adds to the manifest of a Collection; to be closed, however the run ends."""
+
+    def __init__(self, warehouse: Warehouse, collection: str) -> None:
+        self._warehouse, self._collection = warehouse, collection
+        place = warehouse.root / folder(collection)
+        _fold_dead_journals(place, warehouse, collection)
+        self.known = {row[_UID]: row for row in read(warehouse, collection).to_pylist()}
+        self._journal = _Journal(place)
+        self._unfolded: dict[str, Row] = {}
+        self._folded_at = time.monotonic()
+
+    def put(self, row: Row) -> None:
+        """Keeps a row: in the journal at once, in the partition within seconds."""
+        self._journal.append(row)
+        self._unfolded[row[_UID]] = row
+        if time.monotonic() - self._folded_at > _FOLD_EVERY_S:
+            self._fold()
+
+    def close(self) -> None:
+        """All rows are in the partition, which exists also where there are none.
+
+        Raises:
+            StorageError: the disk refuses; the journal stays, and the next run folds it.
+        """
+        try:
+            self._fold()
+            self._journal.remove()
+        finally:
+            self._journal.close()
+
+    def _fold(self) -> None:
+        fold(self._warehouse, self._collection, self._unfolded.values())
+        self._unfolded.clear()
+        self._folded_at = time.monotonic()
+
+
+def read(warehouse: Warehouse, collection: str) -> pa.Table:
+    """The manifest of a Collection; without rows where there is none."""
+    if not warehouse.has(IMAGE_ARCHIVES, collection):
+        return empty(IMAGE_ARCHIVES)
+    return warehouse.read(IMAGE_ARCHIVES, [collection])
+
+
+def fold(
+    warehouse: Warehouse, collection: str, rows: Iterable[Row], *, over_newer: bool = False
+) -> None:
+    """These rows stand in the manifest in place of older ones of their Series, or of any."""
+    with warehouse.lock(IMAGE_ARCHIVES, collection):
+        merged = {row[_UID]: row for row in read(warehouse, collection).to_pylist()}
+        for row in rows:
+            stored = merged.get(row[_UID])
+            if over_newer or stored is None or stored["fetched_at"] <= row["fetched_at"]:
+                merged[row[_UID]] = row
+        table = pa.Table.from_pylist(list(merged.values()), schema=IMAGE_ARCHIVES.schema)
+        warehouse.write(IMAGE_ARCHIVES, conform(IMAGE_ARCHIVES, table), collection)
+
+
+class _Journal:
+    """Rows as lines of JSON; locked while its run lives."""
+
+    def __init__(self, place: Path) -> None:
+        self._path = place / f".{secrets.token_hex(8)}.journal"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            self._descriptor = self._opened()
+        except OSError as error:
+            raise StorageError(f"{place} cannot be written to: {error.strerror}") from error
+
+    def _opened(self) -> int:
+        while True:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Another run may just have taken it for a dead one's, and removed it.
+            if is_at(descriptor, self._path):
+                return descriptor
+            os.close(descriptor)
+
+    def append(self, row: Row) -> None:
+        line = (json.dumps(row, default=datetime.isoformat) + "\n").encode()
+        end = os.fstat(self._descriptor).st_size
+        try:
+            written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be written: {error.strerror}") from error
+        if written < len(line):
+            # There may be room again for the next row, which must begin a line.
+            os.ftruncate(self._descriptor, end)
+            raise StorageError(f"{self._path} cannot be written: the disk is full")
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _fold_dead_journals(place: Path, warehouse: Warehouse, collection: str) -> None:
+    for path in sorted(place.glob(".*.journal")):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fold(warehouse, collection, _rows(path, file.read().decode(errors="replace")))
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue  # its run lives, and folds it itself
+        except FileNotFoundError:
+            continue  # its run has just folded it
+
+
+def _rows(path: Path, text: str) -> list[Row]:
+    """The rows of a journal; of its last line the kill may have left a part."""
+    lines = text.split("\n")
+    return [_row(path, line) for line in lines[:-1]]
+
+
+def _row(path: Path, line: str) -> Row:
+    try:
+        row: Row = json.loads(line)
+        return row | {_UID: row[_UID], "fetched_at": datetime.fromisoformat(row["fetched_at"])}
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"{path} holds {line[:80]!r}, which is no row; move it away to go on"
+        raise DataError(problem, table=IMAGE_ARCHIVES.name) from error

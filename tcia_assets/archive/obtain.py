@@ -1,0 +1,337 @@
+"""One Series: its routes, its proof, its name.
+
+What belongs here: what is tried in which order, and what becomes of what fails. What does not: how
+many Series at once, and the manifest (`fetch.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tcia_assets.acceptance import Expectation, Member, Proof, accept, inspect, pack
+from tcia_assets.archive.places import (
+    claimed,
+    draft_of,
+    publish,
+    quarantine_path,
+    singles_of,
+    zip_path,
+)
+from tcia_assets.archive.plan import Wanted
+from tcia_assets.archive.tree import hash_of
+from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.client import ArchiveClient
+from tcia_assets.errors import (
+    BadArchive,
+    Busy,
+    NotPublic,
+    RemoteError,
+    RequestRefused,
+    Stopped,
+    StorageError,
+    TciaError,
+    TooLarge,
+    UnknownReply,
+    UnreadableReply,
+)
+
+Row = dict[str, Any]
+
+# Headers, directory entry and MD5 line of an object; LICENSE, and what deflate may add.
+_BYTES_BESIDE_AN_OBJECT = 1 << 10
+_BYTES_BESIDE_ALL = 1 << 20
+# Objects asked for singly to complete a zip; more is not a gap but another zip.
+_MOST_SINGLE_IMAGES = 100
+_LARGE_BYTES = 32 << 20
+_CORES = os.cpu_count() or 1
+# Proving is work of the processor: more at once than cores would only take memory.
+_proving = threading.BoundedSemaphore(_CORES)
+# What another route may still set right.
+_ANOTHER_ROUTE = (BadArchive, RequestRefused, TooLarge, UnreadableReply, UnknownReply)
+_ON_DISK = (
+    "path",
+    "archive_bytes",
+    "image_count",
+    "image_bytes",
+    "sha256",
+    "verified_by",
+)
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """The manifest's row of a Series, and what stood in the way where it is not complete."""
+
+    row: Row
+    error: TciaError | None = None
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What lies on disk under the Series' name."""
+
+    proof: Proof
+    archive_bytes: int
+    sha256: str
+
+    @property
+    def facts(self) -> Row:
+        return {
+            "archive_bytes": self.archive_bytes,
+            "image_count": self.proof.image_count,
+            "image_bytes": self.proof.image_bytes,
+            "sha256": self.sha256,
+            "verified_by": self.proof.verified_by,
+        }
+
+
+def obtain(
+    wanted: Wanted,
+    collection: str,
+    client: ArchiveClient,
+    root: Path,
+    known: Row | None,
+    on_bytes: Callable[[int], None],
+) -> Obtained:
+    """The Series is on disk, whole, or its row says why not; `known` is its row so far.
+
+    Raises:
+        Busy: another run is working on it.
+        StorageError: the disk refuses.
+        Stopped: the client was stopped meanwhile; that says nothing about the Series.
+    """
+    uid = wanted.series_instance_uid
+    path = root / zip_path(collection, uid)
+    row: Row = {
+        "SeriesInstanceUID": uid,
+        "Collection": collection,
+        "fingerprint": wanted.fingerprint,
+        "license_name": wanted.license_name,
+        "DataDescriptionURI": wanted.description_uri,
+        "source": client.settings.source,
+        "attempts": 0,
+    }
+    try:
+        with claimed(path):
+            kept = (
+                _adopted(wanted, path, known)
+                or _Series(
+                    wanted, client, path, root / quarantine_path(collection, uid), on_bytes
+                ).fetched()
+            )
+    except (Busy, StorageError, Stopped):
+        raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    except TciaError as error:
+        verdict = _verdict(error) | {"attempts": wanted.attempts + 1, "error": _words(error)}
+        # An earlier complete copy stays, and the manifest goes on saying where it is.
+        earlier = {name: known[name] for name in _ON_DISK} if known and path.is_file() else {}
+        return Obtained(row | earlier | verdict | _now(), error)
+    place = {"status": "complete", "path": zip_path(collection, uid)}
+    return Obtained(row | place | kept.facts | _now())
+
+
+def _now() -> Row:
+    return {"fetched_at": datetime.now(UTC)}
+
+
+def _verdict(error: TciaError) -> Row:
+    if isinstance(error, NotPublic):
+        return {"status": "unavailable"}
+    is_another = isinstance(error, BadArchive | TooLarge)
+    return {"status": "incomplete" if is_another else "failed"}
+
+
+def _words(error: TciaError) -> str:
+    """Without the table and the key, between which these words will stand."""
+    return error.problem if isinstance(error, BadArchive) else str(error)
+
+
+def _adopted(wanted: Wanted, path: Path, known: Row | None) -> _Kept | None:
+    """What is proven of a zip that has its name but no row: a run was killed in between."""
+    if not path.is_file():
+        return None
+    sha256 = _sha256(path)
+    if known and known["sha256"] == sha256:
+        return None
+    try:
+        return _Kept(_proven(path, wanted.expected), path.stat().st_size, sha256)
+    except BadArchive:
+        return None
+
+
+def _proven(path: Path, expected: Expectation) -> Proof:
+    """As `accept`, with all cores for a large zip and a core each for small ones."""
+    is_large = path.stat().st_size > _LARGE_BYTES
+    with _proving:
+        return accept(path, expected, workers=_CORES if is_large else 1)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A Series that is fetched, by each route until one gives it whole."""
+
+    wanted: Wanted
+    client: ArchiveClient
+    path: Path
+    quarantine: Path
+    on_bytes: Callable[[int], None]
+
+    def fetched(self) -> _Kept:
+        """Raises what stood in the way on the route that came furthest."""
+        draft = draft_of(self.path)
+        try:
+            return self._by_routes(draft)
+        except BadArchive as problem:
+            return self._completed(draft, problem)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _by_routes(self, draft: Path) -> _Kept:
+        problems: list[TciaError] = []
+        routes = self.client.dialect.image_routes
+        # Where there is only one, it has a second chance.
+        for endpoint in routes if len(routes) > 1 else routes * 2:
+            try:
+                return self._by(endpoint, draft)
+            except _ANOTHER_ROUTE as error:
+                if isinstance(error, NotPublic):
+                    raise
+                problems.append(error)
+        raise next((p for p in problems if isinstance(p, BadArchive)), problems[-1])
+
+    def _by(self, endpoint: str, draft: Path) -> _Kept:
+        got = self.client.download(
+            endpoint,
+            draft,
+            most_bytes=_most_bytes(self.wanted),
+            on_bytes=self.on_bytes,
+            SeriesInstanceUID=self.wanted.series_instance_uid,
+        )
+        try:
+            proof = _proven(draft, self.wanted.expected)
+        except BadArchive as error:
+            self._refuse(draft, endpoint, error)
+            raise
+        return self._publish(draft, _Kept(proof, got.size_bytes, got.sha256))
+
+    def _publish(self, draft: Path, kept: _Kept) -> _Kept:
+        publish(draft, self.path)
+        self.quarantine.unlink(missing_ok=True)
+        self._reason.unlink(missing_ok=True)
+        return kept
+
+    # --- What fails -----------------------------------------------------------------------------
+
+    @property
+    def _reason(self) -> Path:
+        return self.quarantine.with_suffix(".json")
+
+    def _refuse(self, draft: Path, endpoint: str, error: BadArchive) -> None:
+        """Moves a refused zip to where a person can look at it; the newest of a Series stays."""
+        self.quarantine.parent.mkdir(parents=True, exist_ok=True)
+        said = {
+            "SeriesInstanceUID": self.wanted.series_instance_uid,
+            "endpoint": endpoint,
+            "source": self.client.settings.source,
+            "refused_at": datetime.now(UTC).isoformat(),
+            "reason": str(error),
+        }
+        self._reason.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        draft.replace(self.quarantine)
+
+    # --- A zip that lacks objects, completed one by one -------------------------------------------
+
+    def _completed(self, draft: Path, problem: BadArchive) -> _Kept:
+        """The refused zip with the objects that it lacks; raises `problem` where that fails too."""
+        try:
+            missing, good, uids = self._gap()
+            with singles_of(self.path) as place:
+                singles = {uid: self._single(uid, place) for uid in missing}
+                extra = {f"{uid}.dcm": path for uid, path in singles.items()}
+                pack(self.quarantine, good, extra, draft)
+            proof = _proven(draft, replace(self.wanted.expected, sop_instance_uids=uids))
+            proof = replace(proof, verified_by=self._strength(proof))
+        except _NoGap:
+            raise problem from None
+        except (RemoteError, BadArchive) as error:
+            if error.problem == problem.problem:  # bad as a whole: nothing in it can be used
+                raise problem from None
+            words = f"{problem.problem}; nor could single images complete it: {error.problem}"
+            raise self._bad(words) from error
+        return self._publish(draft, _Kept(proof, draft.stat().st_size, _sha256(draft)))
+
+    def _gap(self) -> tuple[list[str], tuple[Member, ...], frozenset[str]]:
+        """What the refused zip lacks, its good members, and all that the archive lists."""
+        dialect = self.client.dialect
+        if not (dialect.gives_single_images and dialect.tells_sop_uids):
+            raise _NoGap
+        uid = self.wanted.series_instance_uid
+        listed = self.client.ask("getSOPInstanceUIDs", SeriesInstanceUID=uid).table
+        uids = frozenset(listed["SOPInstanceUID"].to_pylist())
+        expected = replace(self.wanted.expected, sop_instance_uids=uids)
+        found = inspect(self.quarantine, expected)
+        if not 0 < len(found.missing) <= _MOST_SINGLE_IMAGES:
+            raise _NoGap
+        return sorted(found.missing), found.members, uids
+
+    def _single(self, sop_instance_uid: str, place: Path) -> Path:
+        # Not by its name: that comes from the network.
+        path = place / f"{len(list(place.iterdir()))}.dcm"
+        self.client.download(
+            "getSingleImage",
+            path,
+            most_bytes=_most_bytes(self.wanted),
+            on_bytes=self.on_bytes,
+            SeriesInstanceUID=self.wanted.series_instance_uid,
+            SOPInstanceUID=sop_instance_uid,
+        )
+        return path
+
+    def _strength(self, proof: Proof) -> str:
+        """The MD5 list of a completed zip is ours; the archive's own word is asked for.
+
+        Its hash of a Series of which it has not all MD5s is never right (it strings "null" in).
+        """
+        if self._archives_hash() == hash_of(member.md5 for member in proof.members):
+            return "md5"
+        return "count" if self.wanted.image_bytes is None else "count+size"
+
+    def _archives_hash(self) -> str:
+        """The archive's own hash of the Series; "" where it tells none: count and size do then."""
+        if not self.client.dialect.has("getMD5Hierarchy"):
+            return ""
+        uid = self.wanted.series_instance_uid
+        try:
+            return self.client.ask_text("getMD5Hierarchy", SeriesInstanceUID=uid)
+        except RemoteError:
+            return ""
+
+    def _bad(self, problem: str) -> BadArchive:
+        uid = self.wanted.series_instance_uid
+        return BadArchive(problem, table=IMAGE_ARCHIVES.name, key=uid)
+
+
+class _NoGap(Exception):
+    """There is nothing that single images could set right."""
+
+
+def _most_bytes(wanted: Wanted) -> int | None:
+    """What a zip of this Series can be at most: a hostile one need not be fetched to its end."""
+    if wanted.image_bytes is None or wanted.image_count is None:
+        return None
+    return wanted.image_bytes + wanted.image_count * _BYTES_BESIDE_AN_OBJECT + _BYTES_BESIDE_ALL

@@ -1,0 +1,75 @@
+"""Whether the image archives still are what was proven: a sample of them, as asset checks.
+
+What belongs here: `archive.verify` and `archive.audit` by another name. The whole of either is
+`tcia-assets verify`. A check is the next day's other sample, so that in time all is looked at.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets import archive, catalog
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.resource import TciaResource
+from tcia_assets.errors import RemoteError
+
+_ZIPS = 20
+_QUESTIONS = 5
+_INTACT = "archives_intact"
+_EQUAL = "hashes_equal"
+_ABOUT = {
+    _INTACT: f"A daily sample of {_ZIPS} zips a Collection has the SHA-256 that was proven.",
+    _EQUAL: f"The archive's own hash of {_QUESTIONS} Series a Collection, others each day, is that "
+    "of what is on disk (nbia-v4; elsewhere there is nothing to compare with).",
+}
+
+
+def specs(names: Names) -> list[dg.AssetCheckSpec]:
+    """The checks of proof on `image_archives`."""
+    key = names.key(catalog.IMAGE_ARCHIVES)
+    return [dg.AssetCheckSpec(name, asset=key, description=said) for name, said in _ABOUT.items()]
+
+
+def results(
+    names: Names, tcia: TciaResource, partitions: Sequence[str]
+) -> Iterator[dg.AssetCheckResult]:
+    """What a sample of these Collections shows now."""
+    key = names.key(catalog.IMAGE_ARCHIVES)
+    yield _intact(key, tcia, partitions)
+    yield _equal(key, tcia, partitions)
+
+
+def _intact(key: dg.AssetKey, tcia: TciaResource, partitions: Sequence[str]) -> dg.AssetCheckResult:
+    found = [archive.verify(name, tcia.warehouse, sample=_ZIPS) for name in partitions]
+    damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
+    return _result(key, _INTACT, damaged, checked=sum(each.checked for each in found))
+
+
+def _equal(key: dg.AssetKey, tcia: TciaResource, partitions: Sequence[str]) -> dg.AssetCheckResult:
+    if not tcia.client.dialect.has("getMD5Hierarchy"):
+        return _result(key, _EQUAL, [], note=f"{tcia.client.dialect.name} tells no such hash")
+    try:
+        found = [
+            archive.audit(
+                name, tcia.client, tcia.warehouse, sample=_QUESTIONS, most_questions=_QUESTIONS
+            )
+            for name in partitions
+        ]
+    except RemoteError as error:
+        return _result(key, _EQUAL, [f"the archive could not be asked: {error}"])
+    differing = [uid for each in found for uid in each.differing]
+    return _result(key, _EQUAL, differing, equal=sum(each.equal for each in found))
+
+
+def _result(
+    key: dg.AssetKey, name: str, against: Iterable[str], **facts: Any
+) -> dg.AssetCheckResult:
+    against = list(against)
+    return dg.AssetCheckResult(
+        passed=not against,
+        check_name=name,
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"against": dg.MetadataValue.json(against), **facts},
+    )
