@@ -71,6 +71,16 @@ def record(collection: str, events: Iterable[Fetched], warehouse: Warehouse) -> 
             warehouse.write(SERIES_CHANGES, conform(SERIES_CHANGES, both), collection)
 
 
+def fetched(collection: str, warehouse: Warehouse) -> dict[str, set[str]]:
+    """The marks of what is known to have become of images, by SeriesInstanceUID."""
+    stored = _stored(warehouse, collection, (_KEY, _ID, "event"))
+    of_images = stored.filter(pc.is_in(stored["event"], value_set=pa.array(OF_IMAGES)))
+    marks: dict[str, set[str]] = {}
+    for uid, told_id in zip(of_images[_KEY].to_pylist(), of_images[_ID].to_pylist(), strict=True):
+        marks.setdefault(uid, set()).add(told_id.partition(" ")[2])
+    return marks
+
+
 def _row(collection: str, event: Fetched) -> dict[str, object]:
     if event.event not in OF_IMAGES:
         raise UsageError(f"{event.event!r} is none of {' and '.join(OF_IMAGES)}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets import attribution
+from tcia_assets import attribution, history
 from tcia_assets.archive import manifest
 from tcia_assets.archive.obtain import Obtained, obtain
 from tcia_assets.archive.places import folder, remove_drafts
@@ -100,7 +100,8 @@ def fetch(
             planned(chosen)
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
-            run = _Run(chosen, client, warehouse, kept.known, _deadline(selection))
+            earlier = history.moved_into(collection, warehouse)
+            run = _Run(chosen, client, warehouse, kept.known, earlier, _deadline(selection))
             rows, arriving = [], run.rows(report)
             try:
                 for row in arriving:
@@ -117,10 +118,24 @@ def fetch(
                     kept.put(row)
         finally:
             kept.close()
+            manifest.tell(warehouse, collection)
+            _settle_moves(warehouse, collection)
             attribution.write_collection(collection, warehouse)
     left = len(chosen.now) - len(rows)
     table = manifest.read(warehouse, collection)
     return Fetched(chosen, tuple(rows), left, run.tally.received_bytes, table)
+
+
+def _settle_moves(warehouse: Warehouse, collection: str) -> None:
+    """What is complete here lies no more in the Collections from which it came."""
+    rows = manifest.read(warehouse, collection).select(["SeriesInstanceUID", "status"]).to_pylist()
+    here = {row["SeriesInstanceUID"] for row in rows if row["status"] == "complete"}
+    left: dict[str, list[str]] = {}
+    for uid, names in history.moved_into(collection, warehouse).items():
+        for name in names if uid in here else ():
+            left.setdefault(name, []).append(uid)
+    for name, uids in left.items():
+        manifest.give_up(warehouse, name, uids)
 
 
 def _deadline(selection: Selection) -> float:
@@ -153,10 +168,11 @@ class _Run:
         client: ArchiveClient,
         warehouse: Warehouse,
         known: dict[str, Row],
+        earlier: dict[str, list[str]],
         deadline: float,
     ) -> None:
         self._plan, self._client, self._root = chosen, client, warehouse.root
-        self._known, self._deadline = known, deadline
+        self._known, self._earlier, self._deadline = known, earlier, deadline
         self._planned_bytes = {w.series_instance_uid: w.image_bytes or 0 for w in chosen.now}
         self._results: SimpleQueue[Obtained | BaseException | None] = SimpleQueue()
         self._most_failures = max(_LEAST_FAILURES_IN_A_ROW, 2 * client.settings.max_connections)
@@ -207,9 +223,15 @@ class _Run:
         if time.monotonic() > self._deadline:
             return None
         try:
-            known = self._known.get(wanted.series_instance_uid)
-            add = self.tally.add_bytes
-            return obtain(wanted, self._plan.collection, self._client, self._root, known, add)
+            return obtain(
+                wanted,
+                self._plan.collection,
+                self._client,
+                self._root,
+                self._known.get(wanted.series_instance_uid),
+                self.tally.add_bytes,
+                self._earlier.get(wanted.series_instance_uid, ()),
+            )
         except Busy:
             return None
 

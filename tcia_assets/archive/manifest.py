@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tcia_assets.archive.places import folder, is_at
+from tcia_assets import history
+from tcia_assets.archive.places import folder, is_at, zip_path
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.conform import conform, empty
 from tcia_assets.errors import DataError, StorageError
@@ -88,6 +90,35 @@ def fold(
                 merged[row[_UID]] = row
         table = pa.Table.from_pylist(list(merged.values()), schema=IMAGE_ARCHIVES.schema)
         warehouse.write(IMAGE_ARCHIVES, conform(IMAGE_ARCHIVES, table), collection)
+
+
+def give_up(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
+    """These Series are another Collection's now, their zips with them."""
+    gone = set(uids)
+    with warehouse.lock(IMAGE_ARCHIVES, collection):
+        rows = read(warehouse, collection)
+        kept = rows.filter(pc.invert(pc.is_in(rows[_UID], value_set=pa.array(gone, pa.string()))))
+        if kept.num_rows < rows.num_rows:
+            warehouse.write(IMAGE_ARCHIVES, kept, collection)
+    for uid in gone:
+        (warehouse.root / zip_path(collection, uid)).unlink(missing_ok=True)
+
+
+def tell(warehouse: Warehouse, collection: str) -> None:
+    """What is complete by now stands in the history, also where the run that did it was killed."""
+    known = history.fetched(collection, warehouse)
+    events = [
+        history.Fetched(
+            row[_UID],
+            "refetched" if known.get(row[_UID]) else "fetched",
+            row["fetched_at"],
+            row["sha256"],
+            fingerprint_after=row["fingerprint"],
+        )
+        for row in read(warehouse, collection).to_pylist()
+        if row["status"] == "complete" and row["sha256"] not in known.get(row[_UID], ())
+    ]
+    history.record(collection, events, warehouse)
 
 
 class _Journal:

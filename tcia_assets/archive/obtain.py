@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,8 +100,11 @@ def obtain(
     root: Path,
     known: Row | None,
     on_bytes: Callable[[int], None],
+    earlier: Sequence[str] = (),
 ) -> Obtained:
     """The Series is on disk, whole, or its row says why not; `known` is its row so far.
+
+    `earlier` are Collections from which it came: where its zip lies there, it is not fetched again.
 
     Raises:
         Busy: another run is working on it.
@@ -123,6 +126,7 @@ def obtain(
         with claimed(path):
             kept = (
                 _adopted(wanted, path, known)
+                or _brought(wanted, path, [root / zip_path(name, uid) for name in earlier])
                 or _Series(
                     wanted, client, path, root / quarantine_path(collection, uid), on_bytes
                 ).fetched()
@@ -134,8 +138,8 @@ def obtain(
     except TciaError as error:
         verdict = _verdict(error) | {"attempts": wanted.attempts + 1, "error": _words(error)}
         # An earlier complete copy stays, and the manifest goes on saying where it is.
-        earlier = {name: known[name] for name in _ON_DISK} if known and path.is_file() else {}
-        return Obtained(row | earlier | verdict | _now(), error)
+        old = {name: known[name] for name in _ON_DISK} if known and path.is_file() else {}
+        return Obtained(row | old | verdict | _now(), error)
     place = {"status": "complete", "path": zip_path(collection, uid)}
     return Obtained(row | place | kept.facts | _now())
 
@@ -167,6 +171,23 @@ def _adopted(wanted: Wanted, path: Path, known: Row | None) -> _Kept | None:
         return _Kept(_proven(path, wanted.expected), path.stat().st_size, sha256)
     except BadArchive:
         return None
+
+
+def _brought(wanted: Wanted, path: Path, places: Sequence[Path]) -> _Kept | None:
+    """What is proven of the zip of a Series that lay in another Collection: the same file, here."""
+    for place in places:
+        if not place.is_file():
+            continue
+        try:
+            kept = _Kept(_proven(place, wanted.expected), place.stat().st_size, _sha256(place))
+        except BadArchive:
+            continue
+        draft = draft_of(path)
+        draft.unlink(missing_ok=True)
+        os.link(place, draft)
+        publish(draft, path)
+        return kept
+    return None
 
 
 def _proven(path: Path, expected: Expectation) -> Proof:

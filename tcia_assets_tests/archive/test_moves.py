@@ -1,0 +1,68 @@
+"""A Series that moves to another Collection is one Series: its zip is not fetched twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tcia_assets import archive, catalog, moves
+from tcia_assets.refresh import Budget, refresh
+from tcia_assets.selection import Selection
+from tcia_assets_tests.archive.place import COLLECTION, Place
+
+GOAL = "Another Collection"
+
+
+def refresh_all(place: Place) -> None:
+    with place.client() as client:
+        for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
+            for key in (COLLECTION, GOAL) if table.by else ("",):
+                now = datetime.now(UTC)
+                refresh(table, key, client, place.warehouse, now, Budget(0))
+    moves.settle(place.warehouse, datetime.now(UTC))
+
+
+def events(place: Place, uid: str) -> list[tuple[str, str]]:
+    rows = place.warehouse.query(
+        "SELECT Collection, event FROM series_changes WHERE SeriesInstanceUID = $uid "
+        "ORDER BY seen_at, event",
+        {"uid": uid},
+    )
+    return [(row["Collection"], row["event"]) for row in rows.to_pylist()]
+
+
+def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
+    moved, *stay = place.uids
+    place.fetch(*place.uids)
+    content = place.zip(moved).read_bytes()
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    asked = place.asked()
+    with place.client() as client:
+        got = archive.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+
+    [row] = got.rows
+    assert (row["SeriesInstanceUID"], row["status"], row["verified_by"]) == (
+        moved,
+        "complete",
+        "md5",
+    )
+    assert (place.warehouse.root / row["path"]).read_bytes() == content
+    assert place.asked() == asked
+    assert not place.zip(moved).exists()
+    assert sorted(place.rows) == sorted(stay)
+    found = place.warehouse.query("SELECT SeriesInstanceUID, Collection FROM current_series")
+    assert [r["Collection"] for r in found.to_pylist() if r["SeriesInstanceUID"] == moved] == [GOAL]
+
+
+def test_each_fetching_stands_once_in_the_history(place: Place) -> None:
+    uid, *_ = place.uids
+    place.fetch(uid)
+    place.fetch(uid)
+    assert events(place, uid) == [(COLLECTION, "added"), (COLLECTION, "fetched")]
+    place.revise(uid)
+    place.refresh()
+    place.fetch(uid)
+    place.fetch(uid)
+
+    told = [event for _, event in events(place, uid)]
+    assert told == ["added", "fetched", "changed", "refetched"]
