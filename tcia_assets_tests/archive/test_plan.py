@@ -160,8 +160,10 @@ def test_a_changed_series_that_never_comes_is_given_up_too(
 def test_what_the_newest_list_lacks_is_left_alone(place: Place) -> None:
     kept, gone = place.uids[:2]
     place.fetch(kept)
-    place.sandbox.archive.withdraw([kept, gone])
-    place.refresh()
+    # One by one: a list that lacks a fifth at once would be in doubt.
+    for uid in (kept, gone):
+        place.sandbox.archive.withdraw([uid])
+        place.refresh()
     plan = planned(place, selected(series=(kept, gone)))
 
     assert (plan.now, plan.complete) == ((), 1)
