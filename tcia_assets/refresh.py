@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets import catalog, evidence, history, snapshot
+from tcia_assets import attribution, catalog, evidence, history, snapshot
 from tcia_assets.client import ArchiveClient, Reply
 from tcia_assets.conform import align, conform, empty
 from tcia_assets.errors import MissingColumn, UnknownName, UnknownReply
@@ -165,6 +165,9 @@ def _refresh_series(
         answers = _answers(compared.seen, key, client, probes)
         with _alone_if_large(compared.seen.rows):
             written, events = _store(before, compared, answers, key, client, warehouse, at)
+    if warehouse.has(catalog.IMAGE_ARCHIVES, key):
+        # Licences change without the images, and their files lie next to these.
+        attribution.write_collection(key, warehouse)
     if answers.failure:
         raise answers.failure
     facts = _facts(compared, answers, events)

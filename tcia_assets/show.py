@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -227,38 +227,44 @@ def _status_cells(row: dict[str, Any]) -> list[str]:
 
 
 def plans(planned: Sequence[Plan]) -> Grid:
-    """What a fetch would do: Series and at most so many bytes."""
-    names = ("complete", "new", "changed", "again", "bytes", "later", "bytes", "given up", "denied")
-    grid = _grid(Column("Collection", footer="in all"), show_footer=len(planned) > 1)
-    lines = [_plan_cells(each) for each in planned]
-    total = [sum(cells) for cells in zip(*lines, strict=True)]
-    for place, name in enumerate(names):
-        grid.add_column(name, footer=_plan_cell(place, total[place]), justify="right")
-    for each, cells in zip(planned, lines, strict=True):
-        grid.add_row(plain(each.collection), *(_plan_cell(p, n) for p, n in enumerate(cells)))
+    """What a fetch would do: Series, why, at most how many bytes, and what it leaves."""
+    grid = _grid(
+        Column("Collection", overflow="fold", min_width=10),
+        _right("here"),
+        _right("to fetch"),
+        _right("bytes"),
+        Column("why", overflow="fold"),
+        Column("left", overflow="fold"),
+    )
+    for each in planned:
+        grid.add_row(
+            plain(each.collection),
+            f"{each.complete:,}",
+            f"{len(each.now):,}",
+            size(each.bytes_now) + ("+" if each.sizes_unknown else ""),
+            _listed(each.why),
+            _listed(_left(each)),
+        )
+    if len(planned) > 1:
+        total = sum(len(each.now) for each in planned)
+        here = sum(each.complete for each in planned)
+        bytes_now = size(sum(each.bytes_now for each in planned))
+        grid.add_section()
+        grid.add_row("in all", f"{here:,}", f"{total:,}", bytes_now)
     return grid
 
 
-_BYTES_OF_A_PLAN = {4, 6}
+def _left(plan: Plan) -> dict[str, int]:
+    return {
+        f"later ({size(plan.bytes_later)})": len(plan.later),
+        "given up": len(plan.given_up),
+        "denied": plan.denied,
+    }
 
 
-def _plan_cells(plan: Plan) -> list[int]:
-    again = plan.why["again"] + plan.why["lost"]
-    return [
-        plan.complete,
-        plan.why["new"],
-        plan.why["changed"],
-        again,
-        plan.bytes_now,
-        len(plan.later),
-        plan.bytes_later,
-        len(plan.given_up),
-        plan.denied,
-    ]
-
-
-def _plan_cell(place: int, count: int) -> str:
-    return size(count) if place in _BYTES_OF_A_PLAN else f"{count:,}"
+def _listed(counts: Mapping[str, int]) -> str:
+    """Counts that are not zero, as words."""
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def doubts(selection: Selection, warehouse: Warehouse) -> list[str]:

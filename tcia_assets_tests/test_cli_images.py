@@ -101,12 +101,10 @@ def test_a_dry_run_prints_the_plan_with_reasons_and_bytes_and_fetches_nothing(
     result = terminal(*CONTOURS, "--dry-run", "--max-series", "2")
 
     assert result.exit_code == 0, result.output
-    head = words(result.stdout.splitlines()[0])
-    assert head[:5] == ["Collection", "complete", "new", "changed", "again"]
-    cells = words(line_of(result, SMALL))
-    # complete, new, changed, again, bytes; later and bytes; given up, denied.
-    assert cells[:5] == [SMALL, "0", "2", "0", "0"]
-    assert cells[7] == "3" and cells[6] in {"kB", "MB"}
+    assert words(result.stdout.splitlines()[0]) == words("Collection here to fetch bytes why left")
+    line = " ".join(words(result.stdout.split(SMALL, 1)[1]))
+    assert line.startswith("0 2 ")
+    assert "2 new" in line and "3 later" in line and "kB" in line
     assert no_zip_was_asked_for(terminal) and terminal.statuses == {}
 
 
@@ -131,7 +129,7 @@ def test_a_denied_licence_is_counted_and_not_fetched(terminal: Terminal) -> None
 
     assert result.exit_code == 0, result.output
     cells = words(line_of(result, SMALL))
-    assert (cells[2], cells[-1]) == ("4", "1")
+    assert cells[2] == "4" and cells[-2:] == ["1", "denied"]
     assert "the archive tells no licence of 1 of these Series" in result.stderr
 
 
@@ -190,7 +188,7 @@ def test_what_was_given_up_is_tried_with_retry_only(terminal: Terminal) -> None:
     fold(terminal.warehouse, SMALL, tired)
     terminal.sandbox.archive.show([hidden])
     left = terminal(*CONTOURS, "--dry-run")
-    assert words(line_of(left, SMALL))[-2] == "1"
+    assert words(line_of(left, SMALL))[-3:] == ["1", "given", "up"]
     assert terminal(*CONTOURS).exit_code == 0
     assert terminal.statuses[hidden] == "unavailable"
 

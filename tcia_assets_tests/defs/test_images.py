@@ -452,3 +452,13 @@ def test_where_the_dialect_tells_no_hash_there_is_nothing_to_compare(dagster: Da
 
     assert found.passed
     assert "bindaas-v4 tells no such hash" in str(found.metadata["note"].value)
+
+
+def test_a_licence_that_changes_stands_beside_the_zips_after_the_refresh(known: Dagster) -> None:
+    fetched(known)
+    beside = known.data_dir / "archives" / SMALL / "LICENSES.md"
+    assert "MIT" not in beside.read_text()
+    known.sandbox.archive._change(known.uids(SMALL, "RTSTRUCT"), LicenseName="MIT")
+    known.run("tcia_refresh", SMALL, SMALL)
+
+    assert "MIT" in beside.read_text()
