@@ -31,11 +31,16 @@ _CRITERIA = (
     "shared_lists",
 )
 
+_BUDGETS = ("max_bytes_per_run", "max_series_per_run", "max_minutes_per_run")
+
 _UID_COLUMN = "SeriesInstanceUID"
 # The table of Series from manifests and from the field `series`, as the SQL calls it.
 _SELECTED = "selected_series"
 
 _UID = re.compile(r"(?=.{1,64}\Z)[0-9]+([.][0-9]+)*")
+
+
+_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,15 @@ class Selection:
             raise UsageError(
                 f"an image selection needs one of {', '.join(_CRITERIA)}; where: 'true' takes all"
             )
+        if self.where and not _is_condition(self.where):
+            raise UsageError(
+                f"image selection: where is {self.where!r}; it must be one SQL condition, such as "
+                "ImageCount < 300"
+            )
+        for name in _BUDGETS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"image selection: {name} is {value}; it must be 1 or more")
 
     @property
     def predicate(self) -> str:
@@ -169,7 +183,7 @@ class Selection:
             f"{_UID_COLUMN} IN ({self._listed})" if self._listed else "",
             f"FileSize <= {self.max_series_bytes}" if self.max_series_bytes is not None else "",
         ]
-        return " AND ".join(part for part in parts if part)
+        return f"({' AND '.join(part for part in parts if part)})"
 
     @property
     def _listed(self) -> str:
@@ -178,6 +192,11 @@ class Selection:
         chosen = _one_of("list_name", self.shared_lists)
         shared = f"SELECT {_UID_COLUMN} FROM shared_lists WHERE {chosen}" if chosen else ""
         return " UNION ALL ".join(part for part in (named, shared) if part)
+
+
+def _is_condition(where: str) -> bool:
+    # A number is an expression, too, and any but 0 would take all.
+    return sql.is_expression(where) and not _NUMBER.fullmatch(where)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:

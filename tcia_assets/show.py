@@ -346,19 +346,22 @@ def verified(found: Verified) -> str:
 
 def rebuilt(made: Rebuilt) -> str:
     """What became of a Collection's manifest, on a line."""
-    return (
+    line = (
         f"{plain(made.collection)}: {made.made:,} rows made from zips, {made.kept:,} were right, "
         f"{len(made.refused):,} zips refused"
     )
+    return line + (f"; the damaged manifest lies at {plain(made.set_aside)}" * bool(made.set_aside))
 
 
 def audited(found: Audited) -> str:
     """What the archive's hashes say, on a line."""
+    questions = f"{found.questions} question" + "s" * (found.questions != 1)
     line = (
         f"{plain(found.collection)}: {found.equal:,} Series equal to the archive's, "
-        f"{len(found.differing):,} differ ({found.questions} questions)"
+        f"{len(found.differing):,} differ ({questions})"
     )
-    return line + (f", {found.unasked:,} not asked about" if found.unasked else "")
+    line += f", {found.unasked:,} not asked about" if found.unasked else ""
+    return line + (f", {found.not_compared:,} not compared" if found.not_compared else "")
 
 
 def damages(collection: str, damaged: Iterable[Damage]) -> list[str]:
@@ -367,9 +370,14 @@ def damages(collection: str, damaged: Iterable[Damage]) -> list[str]:
 
 
 def differing(found: Audited) -> list[str]:
-    """A line for each Series whose hash is another one at the archive."""
-    problem = "the archive's hash of it is another one: what lies there has changed"
-    return [f"{found.collection}: {uid}: {problem}" for uid in found.differing]
+    """A line for each Series whose hash is another one at the archive, and for what failed."""
+    unknown = "the archive knows no such Series any more"
+    other = "the archive's hash of it is another one: what lies there has changed"
+    lines = [
+        f"{found.collection}: {uid}: {unknown if uid in found.unknown else other}"
+        for uid in found.differing
+    ]
+    return [*lines, f"{found.collection}: {found.failure}"] if found.failure else lines
 
 
 # --- The data dictionary ------------------------------------------------------------------------

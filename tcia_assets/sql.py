@@ -69,6 +69,20 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def is_expression(text: str) -> bool:
+    """Whether a text is one whole expression, alone and between parentheses alike.
+
+    >>> [is_expression(text) for text in ("a > 1 -- or so", "true) OR (true", "a, b", "a; b")]
+    [True, False, False, False]
+    """
+    try:
+        for each in (text, f"({text}\n)"):
+            duckdb.SQLExpression(each)
+    except (duckdb.Error, UnicodeEncodeError):
+        return False
+    return True
+
+
 def fetch_table(connection: Connection, statement: str, parameters: Any = None) -> pa.Table:
     """The whole answer to a statement, on every line of DuckDB that we support."""
     # Up to 1.5 a relation copies the answer once more on its way to Arrow; from 2.0 on a cursor

@@ -419,6 +419,35 @@ def test_another_size_than_claimed_is_refused(
     assert f"'00000002.dcm': it does not inflate to the {size} bytes that it claims" in told
 
 
+def with_tail(number: int, tail: bytes) -> bytes:
+    """A zip whose image of that number has bytes behind its compressed data, counted as its own."""
+    name, content = NAMES[number], IMAGES[NAMES[number]]
+    deflate = zlib.compressobj(wbits=-15)
+    packed = deflate.compress(content) + deflate.flush()
+    sealed = Entry(name, [packed, tail], deflated=(zlib.crc32(content), len(content)))
+    members = entries(IMAGES)
+    members[number] = sealed
+    return b"".join(stream([LICENCE, *members, md5_list(IMAGES)]))
+
+
+GZIP_END = struct.pack("<2L", zlib.crc32(IMAGES[NAMES[1]]), len(IMAGES[NAMES[1]]))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\0", b"hidden" * 10, bytes(800), GZIP_END, GZIP_END + b"hidden", GZIP_END * 2],
+    ids=["a byte", "60 bytes", "many", "an end of gzip", "behind an end of gzip", "two of them"],
+)
+@pytest.mark.parametrize("largest", [0, inflate.LARGEST_AT_ONCE], ids=["pieces", "at once"])
+def test_bytes_that_hide_behind_the_data_of_a_member_are_refused(
+    at: Put, monkeypatch: pytest.MonkeyPatch, tail: bytes, largest: int
+) -> None:
+    monkeypatch.setattr(inflate, "LARGEST_AT_ONCE", largest)
+    assert accept(at(with_tail(1, b"")), EXPECTED).verified_by == "md5"
+    told = reason(at(with_tail(1, tail)))
+    assert f"'00000002.dcm': {len(tail)} bytes follow the end of its data" in told
+
+
 def test_a_claim_of_nothing_is_held_against_the_data(at: Put) -> None:
     zip_ = Surgery(served())
     zip_.put(zip_.central(0) + SIZE, "<L", 0).put(zip_.behind(0) + 12, "<L", 0)

@@ -165,6 +165,10 @@ def test_everything_is_selected_by_a_condition_that_is_true(written: str) -> Non
         ("LCTSC", "'LCTSC' is neither a file nor fields such as"),
         ("[LCTSC]", "neither a file nor fields"),
         ("missing.yaml", r"'missing.yaml' cannot be read"),
+        ("{where: 3}", "where is '3'; it must be one SQL condition"),
+        ("{where: 'true', max_minutes_per_run: 0}", "max_minutes_per_run is 0; .* 1 or more"),
+        ("{where: 'true', max_series_per_run: 0}", "max_series_per_run is 0; .* 1 or more"),
+        ("{where: 'true', max_bytes_per_run: 0}", "max_bytes_per_run is 0; .* 1 or more"),
         ("{where: [a]}", r"where is \['a'\]; it must be SQL as text"),
         ("{where: 'true', max_series_bytes: -1}", "max_series_bytes is '-1'; .* a whole number"),
         ("{where: 'true', max_series_bytes: 1e9}", "max_series_bytes is '1e9'"),
@@ -181,6 +185,15 @@ def test_a_selection_that_cannot_be_meant_says_which_field_and_why(text: str, sa
     with pytest.raises(UsageError, match=said) as caught:
         parse(text)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["true) OR (true", "true)\n or (true", "true; SELECT 1", "true, false", "true /*", "'a", "1e9"],
+)
+def test_a_condition_cannot_reach_beyond_its_parentheses(where: str) -> None:
+    with pytest.raises(UsageError, match="it must be one SQL condition"):
+        Selection(where=where, licenses=Licenses(deny=("BY",)))
 
 
 def test_an_unknown_field_is_named_with_the_near_ones() -> None:
@@ -574,7 +587,7 @@ def test_licences_and_minutes_that_cannot_be_meant(text: str, said: str) -> None
 # --- There and back -------------------------------------------------------------------------------
 
 NAMES = st.lists(TEXTS.filter(str.strip), max_size=3).map(tuple)
-LIMITS = st.integers(0, 10**15)
+LIMITS = st.integers(1, 10**15)
 
 
 @st.composite
@@ -585,7 +598,7 @@ def selections(draw: st.DrawFn) -> Selection:
         collections=draw(NAMES),
         modalities=draw(NAMES),
         body_parts=draw(NAMES),
-        where=draw(st.just("true") | TEXTS.filter(str.strip)),
+        where=draw(st.sampled_from(["true", "a = ')' -- x", "(a) OR (b)"])),
         series=draw(st.lists(st.from_regex(r"[1-9](\.[1-9]){0,9}", fullmatch=True)).map(tuple)),
         shared_lists=draw(NAMES),
         licenses=Licenses(deny, allow) if deny or allow else None,
@@ -608,7 +621,7 @@ def test_the_fields_of_a_selection_are_what_was_chosen(tmp_path: Path) -> None:
         "collections": ["LCTSC"],
         "manifests": [written(tmp_path, "m.csv", "SeriesUID\n1.1\n")],
         "licenses": {"deny": ["NC"]},
-        "max_minutes_per_run": 0,
+        "max_minutes_per_run": 1,
     }
     assert to_fields(from_fields(fields)) == fields
     assert parse(json.dumps(fields)) == from_fields(fields)

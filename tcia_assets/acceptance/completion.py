@@ -1,6 +1,6 @@
 """A whole zip from a short one and the images that it lacks.
 
-What belongs here: writing the zip. What does not: where the images come from (`archive.py`), and
+What belongs here: writing the zip. What does not: where the images come from (`archive`), and
 whether the result is good, which `accept` says as of any other.
 """
 

@@ -6,11 +6,13 @@ member should be (`rules.py`).
 Three inflaters give the same verdicts: libdeflate (`deflate`), ISA-L (`isal`), both of the extra
 `fast`, and zlib, which is always there. None is asked for more than a member claims and one byte.
 A large member passes through in pieces, so that memory does not depend on what a Series holds.
+A member whose data end before its packed bytes do is refused: what follows would be seen by nobody.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,19 +26,25 @@ from tcia_assets.acceptance.directory import STORED, Entry, Unsound
 LARGEST_AT_ONCE = 4 << 20
 _PIECE = 1 << 18
 _READ = 1 << 16
+# Of a gzip file without name and time; its end is the CRC and the size of what it holds.
+_GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_GZIP_END = struct.Struct("<2L")
 
 Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)
 class Inflater:
-    """One way to inflate: in pieces, and `at_once(packed, size)` where that is faster."""
+    """One way to inflate: in pieces, and `at_once(gzip, size)` where that is faster.
+
+    `at_once` proves the CRC as well.
+    """
 
     name: str
     decoder: Callable[[], Any]  # as zlib.decompressobj() for raw deflate
     crc32: Callable[[Buffer, int], int]
     errors: tuple[type[Exception], ...]
-    at_once: Callable[[memoryview, int], Buffer] | None = None
+    at_once: Callable[[bytes, int], Buffer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +55,43 @@ class Inflated:
     head: tuple[Buffer, ...]
 
 
+class _Doubtful(Exception):
+    """There may be bytes behind the end of the data; where nobody hides any, once in 2^64 times."""
+
+
 def inflate(packed: memoryview, entry: Entry, *, most_head: int = LARGEST_AT_ONCE) -> Inflated:
-    """Inflates a member once; raises Unsound where its size or its CRC is another."""
-    by, md5, crc, size = FASTEST, hashlib.md5(usedforsecurity=False), 0, 0
+    """Inflates a member; raises Unsound where its size or CRC is another, or bytes follow its end.
+
+    A good one is inflated once.
+    """
+    by = FASTEST
+    largest = max(entry.size_bytes, entry.packed_bytes)
+    # Of nothing libdeflate says that it is nothing, whatever is there.
+    if by.at_once and entry.method != STORED and entry.size_bytes and largest <= LARGEST_AT_ONCE:
+        # What is wrong with it the pieces tell, in the same words for all.
+        with suppress(_Doubtful, *by.errors):
+            return _at_once(packed, entry, by.at_once)
+    return _in_pieces(packed, entry, by, most_head)
+
+
+def _at_once(packed: memoryview, entry: Entry, all_of: Callable[[bytes, int], Buffer]) -> Inflated:
+    """As gzip, whose end must follow the data: libdeflate does not tell where these end.
+
+    So bytes between the two show, unless they begin with such an end of their own.
+    """
+    end = _GZIP_END.pack(entry.crc, entry.size_bytes)
+    gzip = b"".join((_GZIP_HEAD, packed, end))
+    if gzip.find(end, len(_GZIP_HEAD)) != len(gzip) - len(end):
+        raise _Doubtful
+    whole = all_of(gzip, entry.size_bytes)
+    return Inflated(hashlib.md5(whole, usedforsecurity=False).hexdigest(), (whole,))
+
+
+def _in_pieces(packed: memoryview, entry: Entry, by: Inflater, most_head: int) -> Inflated:
+    md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
     head: list[Buffer] = []
-    for piece in _pieces(packed, entry, by):
+    stored = entry.method == STORED
+    for piece in _slices(packed) if stored else _streamed(packed, entry.size_bytes, by):
         md5.update(piece)
         crc = by.crc32(piece, crc)
         if size < most_head:
@@ -64,30 +104,9 @@ def inflate(packed: memoryview, entry: Entry, *, most_head: int = LARGEST_AT_ONC
     return Inflated(md5.hexdigest(), tuple(head))
 
 
-def _pieces(packed: memoryview, entry: Entry, by: Inflater) -> Iterator[Buffer]:
-    if entry.method == STORED:
-        return _slices(packed)
-    # Of nothing libdeflate says that it is nothing, whatever is there.
-    if by.at_once is None or not 0 < entry.size_bytes <= LARGEST_AT_ONCE:
-        return _streamed(packed, entry.size_bytes, by)
-    return _at_once(packed, entry.size_bytes, by.at_once, by.errors)
-
-
 def _slices(packed: memoryview) -> Iterator[Buffer]:
     for at in range(0, len(packed), _PIECE):
         yield packed[at : at + _PIECE]
-
-
-def _at_once(
-    packed: memoryview,
-    size: int,
-    all_of: Callable[[memoryview, int], Buffer],
-    errors: tuple[type[Exception], ...],
-) -> Iterator[Buffer]:
-    try:
-        yield all_of(packed, size)
-    except errors as error:
-        raise _other_size(size) from error
 
 
 def _streamed(packed: memoryview, size: int, by: Inflater) -> Iterator[Buffer]:
@@ -106,6 +125,10 @@ def _streamed(packed: memoryview, size: int, by: Inflater) -> Iterator[Buffer]:
         if not left or (is_last and not piece and not held and not decoder.eof):
             raise _other_size(size)
         yield piece
+    behind = len(decoder.unused_data) + max(0, len(packed) - at)
+    # Of another size it is broken, whatever follows; of broken data the libraries see other ends.
+    if behind and left == 1:
+        raise Unsound(f"{behind} bytes follow the end of its data")
 
 
 def _other_size(size: int) -> Unsound:
@@ -142,7 +165,7 @@ def _by_deflate(pieces: Inflater) -> Inflater:
         name="deflate",
         crc32=deflate.crc32,
         errors=(*pieces.errors, deflate.DeflateError),
-        at_once=deflate.deflate_decompress,
+        at_once=deflate.gzip_decompress,
     )
 
 

@@ -16,11 +16,13 @@ from tcia_assets.archive.places import collections_on_disk, zip_path
 from tcia_assets.archive.plan import (
     STATUSES,
     Plan,
+    RunBudget,
     Shard,
     Wanted,
     demand_space,
     pending_images,
     plan,
+    shared_budget,
 )
 from tcia_assets.archive.verify import Audited, Damage, Rebuilt, Verified, audit, rebuild, verify
 
@@ -32,6 +34,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Rebuilt",
+    "RunBudget",
     "Shard",
     "Verified",
     "Wanted",
@@ -42,6 +45,7 @@ __all__ = [
     "pending_images",
     "plan",
     "rebuild",
+    "shared_budget",
     "verify",
     "zip_path",
 ]

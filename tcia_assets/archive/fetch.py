@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -21,7 +21,7 @@ from tcia_assets import attribution, history
 from tcia_assets.archive import manifest
 from tcia_assets.archive.obtain import Obtained, obtain
 from tcia_assets.archive.places import folder, remove_drafts
-from tcia_assets.archive.plan import Plan, Shard, Wanted, demand_space, plan
+from tcia_assets.archive.plan import Plan, RunBudget, Shard, Wanted, demand_space, plan
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import ArchiveBroken, Busy
@@ -77,12 +77,15 @@ def fetch(
     *,
     shard: Shard = Shard(),  # noqa: B008 - frozen
     retry: bool = False,
+    budget: RunBudget | None = None,
     planned: Callable[[Plan], None] = lambda _: None,
     report: Callable[[Progress], None] = lambda _: None,
     arrived: Callable[[Row], None] = lambda _: None,
 ) -> Fetched:
     """Fetches what is selected and not here.
 
+    Several Collections are one run where they share a `budget`: its Series, bytes and minutes, and
+    the failures after which the archive counts as down. Without one, this is a run of its own.
     A Series that cannot be had is a row that says why, not an exception. `arrived` is called, in
     this thread, with each row once it is kept.
 
@@ -92,16 +95,17 @@ def fetch(
         ArchiveBroken: the archive is down; as before.
         Busy: another run has worked on the same for ten minutes.
     """
+    budget = budget or RunBudget.of(selection)
     # The plan is made under the lock: two runs that plan at once would fetch everything twice.
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{shard}"):
         kept = manifest.Manifest(warehouse, collection)
         try:
-            chosen = plan(collection, selection, warehouse, shard=shard, retry=retry)
+            chosen = plan(collection, selection, warehouse, shard=shard, retry=retry, budget=budget)
             planned(chosen)
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
             earlier = history.moved_into(collection, warehouse)
-            run = _Run(chosen, client, warehouse, kept.known, earlier, _deadline(selection))
+            run = _Run(chosen, client, warehouse, kept.known, earlier, budget)
             rows, arriving = [], run.rows(report)
             try:
                 for row in arriving:
@@ -138,11 +142,6 @@ def _settle_moves(warehouse: Warehouse, collection: str) -> None:
         manifest.give_up(warehouse, name, uids)
 
 
-def _deadline(selection: Selection) -> float:
-    minutes = selection.max_minutes_per_run
-    return float("inf") if minutes is None else time.monotonic() + 60 * minutes
-
-
 @dataclass
 class _Tally:
     """What has arrived so far, from all threads."""
@@ -151,7 +150,6 @@ class _Tally:
     bytes_done: int = 0
     done: int = 0
     failed: int = 0
-    failed_in_a_row: int = 0
     lock: Lock = field(default_factory=Lock)
 
     def add_bytes(self, size: int) -> None:
@@ -167,12 +165,12 @@ class _Run:
         chosen: Plan,
         client: ArchiveClient,
         warehouse: Warehouse,
-        known: dict[str, Row],
+        known: Mapping[str, Row],
         earlier: dict[str, list[str]],
-        deadline: float,
+        budget: RunBudget,
     ) -> None:
         self._plan, self._client, self._root = chosen, client, warehouse.root
-        self._known, self._earlier, self._deadline = known, earlier, deadline
+        self._known, self._earlier, self._budget = known, earlier, budget
         self._planned_bytes = {w.series_instance_uid: w.image_bytes or 0 for w in chosen.now}
         self._results: SimpleQueue[Obtained | BaseException | None] = SimpleQueue()
         self._most_failures = max(_LEAST_FAILURES_IN_A_ROW, 2 * client.settings.max_connections)
@@ -220,7 +218,7 @@ class _Run:
             self._results.put(error)
 
     def _obtained(self, wanted: Wanted) -> Obtained | None:
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > self._budget.deadline:
             return None
         try:
             return obtain(
@@ -252,15 +250,14 @@ class _Run:
         tally.failed += result.error is not None
         tally.bytes_done += self._planned_bytes[result.row["SeriesInstanceUID"]]
         broken = isinstance(result.error, ArchiveBroken)
-        tally.failed_in_a_row = tally.failed_in_a_row + 1 if broken else 0
+        budget = self._budget
+        budget.failed_in_a_row = budget.failed_in_a_row + 1 if broken else 0
 
     def _demand_alive(self, result: Obtained) -> None:
         """Raises where the archive seems to be down."""
-        tally = self.tally
-        if isinstance(result.error, ArchiveBroken) and tally.failed_in_a_row > self._most_failures:
-            problem = (
-                f"the archive failed {tally.failed_in_a_row} Series in a row, so this run ends"
-            )
+        tally, failed = self.tally, self._budget.failed_in_a_row
+        if isinstance(result.error, ArchiveBroken) and failed > self._most_failures:
+            problem = f"the archive failed {failed} Series in a row, so this run ends"
             raise ArchiveBroken(
                 f"{problem} with {tally.done - tally.failed} fetched: {result.error.problem}",
                 url=result.error.url,

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets import history
-from tcia_assets.archive.places import folder, is_at, zip_path
+from tcia_assets.archive.places import folder, is_at, quarantine_path, zip_path
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.conform import conform, empty
 from tcia_assets.errors import DataError, StorageError
@@ -30,7 +30,13 @@ from tcia_assets.warehouse import Warehouse
 
 Row = dict[str, Any]
 
+# A fold costs more the more rows there are: what lies between two is so many times what one took,
+# and at least so many seconds.
 _FOLD_EVERY_S = 5.0
+_FOLD_EVERY_TIMES = 20.0
+_LONGEST_BETWEEN_FOLDS_S = 300.0
+# By these a row is known to be still the one that was read.
+_SAME = ("status", "sha256", "fetched_at")
 _UID = IMAGE_ARCHIVES.key[0]
 
 
@@ -41,16 +47,16 @@ class Manifest:
         self._warehouse, self._collection = warehouse, collection
         place = warehouse.root / folder(collection)
         _fold_dead_journals(place, warehouse, collection)
-        self.known = {row[_UID]: row for row in read(warehouse, collection).to_pylist()}
+        self.known: Mapping[str, Row] = _Known(read(warehouse, collection))
         self._journal = _Journal(place)
         self._unfolded: dict[str, Row] = {}
-        self._folded_at = time.monotonic()
+        self._fold_at = time.monotonic() + _FOLD_EVERY_S
 
     def put(self, row: Row) -> None:
         """Keeps a row: in the journal at once, in the partition within seconds."""
         self._journal.append(row)
         self._unfolded[row[_UID]] = row
-        if time.monotonic() - self._folded_at > _FOLD_EVERY_S:
+        if time.monotonic() > self._fold_at:
             self._fold()
 
     def close(self) -> None:
@@ -66,9 +72,32 @@ class Manifest:
             self._journal.close()
 
     def _fold(self) -> None:
-        fold(self._warehouse, self._collection, self._unfolded.values())
+        began = time.monotonic()
+        # This run has fetched them, so they are the newest, whatever the clock says.
+        fold(self._warehouse, self._collection, self._unfolded.values(), over_newer=True)
         self._unfolded.clear()
-        self._folded_at = time.monotonic()
+        ended = time.monotonic()
+        pause = min(_FOLD_EVERY_TIMES * (ended - began), _LONGEST_BETWEEN_FOLDS_S)
+        self._fold_at = ended + max(pause, _FOLD_EVERY_S)
+
+
+class _Known(Mapping[str, Row]):
+    """The rows of a manifest by UID, each made when it is asked for."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows
+        self._places = {uid: place for place, uid in enumerate(rows[_UID].to_pylist())}
+
+    def __getitem__(self, uid: str) -> Row:
+        [row] = self._rows.slice(self._places[uid], 1).to_pylist()
+        found: Row = row
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def read(warehouse: Warehouse, collection: str) -> pa.Table:
@@ -81,15 +110,94 @@ def read(warehouse: Warehouse, collection: str) -> pa.Table:
 def fold(
     warehouse: Warehouse, collection: str, rows: Iterable[Row], *, over_newer: bool = False
 ) -> None:
-    """These rows stand in the manifest in place of older ones of their Series, or of any."""
+    """These rows stand in the manifest in place of older ones of their Series, or of any.
+
+    Only rows of a run that is gone need the comparison: what others did since then is not known.
+    """
     with warehouse.lock(IMAGE_ARCHIVES, collection):
-        merged = {row[_UID]: row for row in read(warehouse, collection).to_pylist()}
+        stored = read(warehouse, collection)
+        rows = list(rows)
+        newest = {} if over_newer else _of(stored, [row[_UID] for row in rows])
         for row in rows:
-            stored = merged.get(row[_UID])
-            if over_newer or stored is None or stored["fetched_at"] <= row["fetched_at"]:
-                merged[row[_UID]] = row
-        table = pa.Table.from_pylist(list(merged.values()), schema=IMAGE_ARCHIVES.schema)
-        warehouse.write(IMAGE_ARCHIVES, conform(IMAGE_ARCHIVES, table), collection)
+            there = newest.get(row[_UID])
+            if over_newer or there is None or there["fetched_at"] <= row["fetched_at"]:
+                newest[row[_UID]] = row
+        _write(warehouse, collection, stored, newest)
+
+
+def amend(
+    warehouse: Warehouse, collection: str, changes: Iterable[tuple[Row | None, Row]]
+) -> list[Row]:
+    """Rows that were made from rows read earlier stand in their place, where those still stand.
+
+    None is no row. A Series that was fetched meanwhile keeps what it has. Returns what stands now.
+    """
+    changes = list(changes)
+    if not changes:
+        return []
+    with warehouse.lock(IMAGE_ARCHIVES, collection):
+        stored = read(warehouse, collection)
+        there = _of(stored, [row[_UID] for _, row in changes])
+        kept = {row[_UID]: row for seen, row in changes if _is_same(seen, there.get(row[_UID]))}
+        _write(warehouse, collection, stored, kept)
+    return list(kept.values())
+
+
+def _is_same(seen: Row | None, there: Row | None) -> bool:
+    if seen is None or there is None:
+        return seen is there
+    return all(seen[name] == there[name] for name in _SAME)
+
+
+def _of(stored: pa.Table, uids: list[str]) -> dict[str, Row]:
+    rows = stored.filter(_is_in(stored, uids)).to_pylist()
+    return {row[_UID]: row for row in rows}
+
+
+def _is_in(stored: pa.Table, uids: Iterable[str]) -> pa.ChunkedArray:
+    return pc.is_in(stored[_UID], value_set=pa.array(list(uids), pa.string()))
+
+
+def _write(warehouse: Warehouse, collection: str, stored: pa.Table, rows: dict[str, Row]) -> None:
+    """Writes what is stored with these rows in place of their Series'; in Arrow, for it is long."""
+    others = stored.filter(pc.invert(_is_in(stored, rows)))
+    fresh = pa.Table.from_pylist(list(rows.values()), schema=IMAGE_ARCHIVES.schema)
+    table = conform(IMAGE_ARCHIVES, pa.concat_tables([others, fresh]))
+    warehouse.write(IMAGE_ARCHIVES, table, collection)
+
+
+def set_aside(warehouse: Warehouse, collection: str) -> str:
+    """A manifest that cannot be read lies in quarantine from now on; where, or "" if it is sound.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    path = warehouse.path(IMAGE_ARCHIVES, collection)
+    with warehouse.lock(IMAGE_ARCHIVES, collection):
+        if _is_sound(warehouse, collection):
+            return ""
+        name = f"manifest-{secrets.token_hex(8)}-{path.name}"
+        place = str(Path(quarantine_path(collection, "")).with_name(name))
+        try:
+            (warehouse.root / place).parent.mkdir(parents=True, exist_ok=True)
+            path.replace(warehouse.root / place)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be moved to {place}: {error.strerror}") from error
+    return place
+
+
+def _is_sound(warehouse: Warehouse, collection: str) -> bool:
+    try:
+        read(warehouse, collection)
+    except DataError:
+        return False
+    except OSError as error:
+        if error.errno:
+            path = warehouse.path(IMAGE_ARCHIVES, collection)
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        # Arrow says so of pages that it cannot unpack; the disk's own refusals have a number.
+        return False
+    return True
 
 
 def give_up(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
@@ -97,7 +205,7 @@ def give_up(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
     gone = set(uids)
     with warehouse.lock(IMAGE_ARCHIVES, collection):
         rows = read(warehouse, collection)
-        kept = rows.filter(pc.invert(pc.is_in(rows[_UID], value_set=pa.array(gone, pa.string()))))
+        kept = rows.filter(pc.invert(_is_in(rows, gone)))
         if kept.num_rows < rows.num_rows:
             warehouse.write(IMAGE_ARCHIVES, kept, collection)
     for uid in gone:

@@ -16,10 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.acceptance import Expectation, Member, Proof, accept, inspect, pack
+from tcia_assets.acceptance import (
+    Expectation,
+    Findings,
+    Member,
+    Proof,
+    accept,
+    inspect,
+    pack,
+)
 from tcia_assets.archive.places import (
     claimed,
     draft_of,
+    drafted_from,
     publish,
     quarantine_path,
     singles_of,
@@ -48,14 +57,18 @@ Row = dict[str, Any]
 # Headers, directory entry and MD5 line of an object; LICENSE, and what deflate may add.
 _BYTES_BESIDE_AN_OBJECT = 1 << 10
 _BYTES_BESIDE_ALL = 1 << 20
-# Objects asked for singly to complete a zip; more is not a gap but another zip.
-_MOST_SINGLE_IMAGES = 100
+# Objects asked for singly to complete a zip: that many in any case, of a large Series half, and
+# never more than the last. An MD5 that the archive's database lacks ends each zip at that image, so
+# that the rest can only be had singly, however often one asks; but each is a request of its own.
+_FEW_SINGLE_IMAGES = 100
+_SHARE_OF_SINGLE_IMAGES = 0.5
+_MOST_SINGLE_IMAGES = 2_000
 _LARGE_BYTES = 32 << 20
 _CORES = os.cpu_count() or 1
 # Proving is work of the processor: more at once than cores would only take memory.
 _proving = threading.BoundedSemaphore(_CORES)
-# What another route may still set right.
-_ANOTHER_ROUTE = (BadArchive, RequestRefused, TooLarge, UnreadableReply, UnknownReply)
+# What another route may still set right, beside a bad zip.
+_ANOTHER_ROUTE = (RequestRefused, TooLarge, UnreadableReply, UnknownReply)
 _ON_DISK = (
     "path",
     "archive_bytes",
@@ -122,10 +135,15 @@ def obtain(
         "source": client.settings.source,
         "attempts": 0,
     }
+    old: Row = {}
     try:
         with claimed(path):
+            sha256 = _sha256(path) if path.is_file() else ""
+            # An earlier copy that is as it was proven stays, and the manifest goes on saying where.
+            if known and known["sha256"] == sha256:
+                old = {name: known[name] for name in _ON_DISK}
             kept = (
-                _adopted(wanted, path, known)
+                (_adopted(wanted, path, sha256) if sha256 and not old else None)
                 or _brought(wanted, path, [root / zip_path(name, uid) for name in earlier])
                 or _Series(
                     wanted, client, path, root / quarantine_path(collection, uid), on_bytes
@@ -137,8 +155,6 @@ def obtain(
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     except TciaError as error:
         verdict = _verdict(error) | {"attempts": wanted.attempts + 1, "error": _words(error)}
-        # An earlier complete copy stays, and the manifest goes on saying where it is.
-        old = {name: known[name] for name in _ON_DISK} if known and path.is_file() else {}
         return Obtained(row | old | verdict | _now(), error)
     place = {"status": "complete", "path": zip_path(collection, uid)}
     return Obtained(row | place | kept.facts | _now())
@@ -160,13 +176,8 @@ def _words(error: TciaError) -> str:
     return error.problem if isinstance(error, BadArchive) else str(error)
 
 
-def _adopted(wanted: Wanted, path: Path, known: Row | None) -> _Kept | None:
+def _adopted(wanted: Wanted, path: Path, sha256: str) -> _Kept | None:
     """What is proven of a zip that has its name but no row: a run was killed in between."""
-    if not path.is_file():
-        return None
-    sha256 = _sha256(path)
-    if known and known["sha256"] == sha256:
-        return None
     try:
         return _Kept(_proven(path, wanted.expected), path.stat().st_size, sha256)
     except BadArchive:
@@ -182,24 +193,40 @@ def _brought(wanted: Wanted, path: Path, places: Sequence[Path]) -> _Kept | None
             kept = _Kept(_proven(place, wanted.expected), place.stat().st_size, _sha256(place))
         except BadArchive:
             continue
-        draft = draft_of(path)
-        draft.unlink(missing_ok=True)
-        os.link(place, draft)
-        publish(draft, path)
+        with drafted_from(place, path) as draft:
+            publish(draft, path)
         return kept
     return None
 
 
 def _proven(path: Path, expected: Expectation) -> Proof:
-    """As `accept`, with all cores for a large zip and a core each for small ones."""
-    is_large = path.stat().st_size > _LARGE_BYTES
+    """As `accept`, with as many threads as are worth it."""
     with _proving:
-        return accept(path, expected, workers=_CORES if is_large else 1)
+        return accept(path, expected, workers=_threads(path))
+
+
+def _inspected(path: Path, expected: Expectation) -> Findings:
+    """As `inspect`, likewise."""
+    with _proving:
+        return inspect(path, expected, workers=_threads(path))
+
+
+def _threads(path: Path) -> int:
+    """All cores for a large zip, and one each for small ones."""
+    return _CORES if path.stat().st_size > _LARGE_BYTES else 1
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """The zip in quarantine: why it was refused, and how many good images single ones can join."""
+
+    error: BadArchive
+    good: int
 
 
 @dataclass(frozen=True)
@@ -223,17 +250,20 @@ class _Series:
             draft.unlink(missing_ok=True)
 
     def _by_routes(self, draft: Path) -> _Kept:
+        best: _Refused | None = None
         problems: list[TciaError] = []
         routes = self.client.dialect.image_routes
         # Where there is only one, it has a second chance.
         for endpoint in routes if len(routes) > 1 else routes * 2:
             try:
                 return self._by(endpoint, draft)
+            except BadArchive as error:
+                best = self._better(best, draft, endpoint, error)
             except _ANOTHER_ROUTE as error:
                 if isinstance(error, NotPublic):
                     raise
                 problems.append(error)
-        raise next((p for p in problems if isinstance(p, BadArchive)), problems[-1])
+        raise best.error if best else problems[-1]
 
     def _by(self, endpoint: str, draft: Path) -> _Kept:
         got = self.client.download(
@@ -243,11 +273,7 @@ class _Series:
             on_bytes=self.on_bytes,
             SeriesInstanceUID=self.wanted.series_instance_uid,
         )
-        try:
-            proof = _proven(draft, self.wanted.expected)
-        except BadArchive as error:
-            self._refuse(draft, endpoint, error)
-            raise
+        proof = _proven(draft, self.wanted.expected)
         return self._publish(draft, _Kept(proof, got.size_bytes, got.sha256))
 
     def _publish(self, draft: Path, kept: _Kept) -> _Kept:
@@ -262,15 +288,32 @@ class _Series:
     def _reason(self) -> Path:
         return self.quarantine.with_suffix(".json")
 
+    def _better(
+        self, best: _Refused | None, draft: Path, endpoint: str, error: BadArchive
+    ) -> _Refused:
+        """Which of the refused zips of this run is in quarantine now: the best, then the newest."""
+        refused = _Refused(error, self._good(draft))
+        if best and best.good > refused.good:
+            return best
+        self._refuse(draft, endpoint, error)
+        return refused
+
+    def _good(self, draft: Path) -> int:
+        """How many good images a zip has; less than none where nothing in it may be used."""
+        try:
+            return len(_inspected(draft, self.wanted.expected).members)
+        except BadArchive:
+            return -1
+
     def _refuse(self, draft: Path, endpoint: str, error: BadArchive) -> None:
-        """Moves a refused zip to where a person can look at it; the newest of a Series stays."""
+        """Moves a refused zip to where a person can look at it."""
         self.quarantine.parent.mkdir(parents=True, exist_ok=True)
         said = {
             "SeriesInstanceUID": self.wanted.series_instance_uid,
             "endpoint": endpoint,
             "source": self.client.settings.source,
             "refused_at": datetime.now(UTC).isoformat(),
-            "reason": str(error),
+            "reason": error.problem,
         }
         self._reason.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
         draft.replace(self.quarantine)
@@ -282,8 +325,11 @@ class _Series:
         try:
             missing, good, uids = self._gap()
             with singles_of(self.path) as place:
-                singles = {uid: self._single(uid, place) for uid in missing}
-                extra = {f"{uid}.dcm": path for uid, path in singles.items()}
+                # Not by their names: those come from the network.
+                paths = {uid: place / f"{n}.dcm" for n, uid in enumerate(missing)}
+                for uid, path in paths.items():
+                    self._single(uid, path)
+                extra = {f"{uid}.dcm": path for uid, path in paths.items()}
                 pack(self.quarantine, good, extra, draft)
             proof = _proven(draft, replace(self.wanted.expected, sop_instance_uids=uids))
             proof = replace(proof, verified_by=self._strength(proof))
@@ -305,14 +351,12 @@ class _Series:
         listed = self.client.ask("getSOPInstanceUIDs", SeriesInstanceUID=uid).table
         uids = frozenset(listed["SOPInstanceUID"].to_pylist())
         expected = replace(self.wanted.expected, sop_instance_uids=uids)
-        found = inspect(self.quarantine, expected)
-        if not 0 < len(found.missing) <= _MOST_SINGLE_IMAGES:
+        found = _inspected(self.quarantine, expected)
+        if not 0 < len(found.missing) <= _most_singles(len(uids)):
             raise _NoGap
         return sorted(found.missing), found.members, uids
 
-    def _single(self, sop_instance_uid: str, place: Path) -> Path:
-        # Not by its name: that comes from the network.
-        path = place / f"{len(list(place.iterdir()))}.dcm"
+    def _single(self, sop_instance_uid: str, path: Path) -> None:
         self.client.download(
             "getSingleImage",
             path,
@@ -321,7 +365,6 @@ class _Series:
             SeriesInstanceUID=self.wanted.series_instance_uid,
             SOPInstanceUID=sop_instance_uid,
         )
-        return path
 
     def _strength(self, proof: Proof) -> str:
         """The MD5 list of a completed zip is ours; the archive's own word is asked for.
@@ -349,6 +392,12 @@ class _Series:
 
 class _NoGap(Exception):
     """There is nothing that single images could set right."""
+
+
+def _most_singles(image_count: int) -> int:
+    """How many images of a Series may be asked for singly."""
+    share = int(image_count * _SHARE_OF_SINGLE_IMAGES)
+    return min(max(_FEW_SINGLE_IMAGES, share), _MOST_SINGLE_IMAGES)
 
 
 def _most_bytes(wanted: Wanted) -> int | None:

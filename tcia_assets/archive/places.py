@@ -33,7 +33,7 @@ def collections_on_disk(warehouse: Warehouse) -> list[str]:
 
 
 def quarantine_path(collection: str, series_instance_uid: str) -> str:
-    """Where the last zip of a Series that was refused lies; beside it a `.json` says why."""
+    """Where the best zip of a Series that the last run refused lies; a `.json` beside says why."""
     return f"quarantine/{quote(collection, safe='')}/{series_instance_uid}.zip"
 
 
@@ -60,6 +60,22 @@ def claimed(path: Path) -> Iterator[None]:
 def draft_of(path: Path) -> Path:
     """What becomes the zip at `path`; only for whoever holds its claim."""
     return path.with_name(f".{path.name}.draft")
+
+
+@contextmanager
+def drafted_from(source: Path, path: Path) -> Iterator[Path]:
+    """A draft of `path` that has the bytes of `source`; only for whoever holds its claim."""
+    draft = draft_of(path)
+    draft.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(source, draft)
+        except OSError:
+            # Not every file system has hard links, and none has them to another one.
+            shutil.copyfile(source, draft)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +86,58 @@ class Wanted:
         return Expectation(self.series_instance_uid, self.image_count, self.image_bytes)
 
 
+@dataclass
+class RunBudget:
+    """What one run may still fetch, over all its Collections; each plan takes its part of it.
+
+    `deadline` is a time of `time.monotonic()` after which no Series is begun. `failed_in_a_row`
+    counts Series that failed for the archive's sake, the last of all, without one that came.
+    """
+
+    series: int
+    bytes: int
+    deadline: float = float("inf")
+    failed_in_a_row: int = 0
+    is_untouched: bool = True
+
+    @classmethod
+    def of(cls, selection: Selection) -> RunBudget:
+        """The budget that is shared just now, or else a new one that begins now."""
+        if _shared:
+            return _shared[-1]
+        minutes = selection.max_minutes_per_run
+        deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+        return cls(selection.max_series_per_run, selection.max_bytes_per_run, deadline)
+
+    def take(self, wanted: Sequence[Wanted]) -> int:
+        """How many of the wanted fit, which are then taken off.
+
+        One of a run at least, or a Series that is larger than all its bytes would never come.
+        """
+        for place, each in enumerate(wanted):
+            size = each.image_bytes or 0
+            if self.series < 1 or (size > self.bytes and not self.is_untouched):
+                return place
+            self.is_untouched = False
+            self.series -= 1
+            self.bytes -= size
+        return len(wanted)
+
+
+# A Dagster step cannot be handed an object from outside; one call may need several runs of it.
+_shared: list[RunBudget] = []
+
+
+@contextmanager
+def shared_budget(selection: Selection) -> Iterator[RunBudget]:
+    """While this lasts, all runs in this process have one budget together."""
+    _shared.append(RunBudget.of(selection))
+    try:
+        yield _shared[-1]
+    finally:
+        _shared.pop()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run will fetch of a Collection and what not.
@@ -133,10 +187,12 @@ def plan(
     *,
     shard: Shard = Shard(),
     retry: bool = False,
+    budget: RunBudget | None = None,
 ) -> Plan:
     """Compares the selection with the manifest and the disk; small Series first.
 
-    `retry` takes also those that were given up.
+    `retry` takes also those that were given up. What is planned for now is taken off the `budget`;
+    without one, this plan is a run of its own.
     """
     asked = [r for r in _selected(collection, selection, warehouse) if shard.holds(r["uid"])]
     rows = [row for row in asked if row["chosen"]]
@@ -145,7 +201,7 @@ def plan(
     wanted = [_wanted(row) for row in rows if row["uid"] not in there and not row["is_missing"]]
     hopeless = set() if retry else {row["uid"] for row in rows if _is_hopeless(row)}
     wanted, given_up = _parted(wanted, hopeless)
-    fits = _within(wanted, selection)
+    fits = (budget or RunBudget.of(selection)).take(wanted)
     return Plan(
         collection,
         tuple(wanted[:fits]),
@@ -183,11 +239,25 @@ def demand_space(plans: Sequence[Plan], root: Path) -> None:
     free, wanted = shutil.disk_usage(root).free, sum(plan.bytes_now for plan in plans)
     if wanted and wanted + _SPARE_BYTES > free:
         names = ", ".join(plan.collection for plan in plans if plan.now)
+        unknown = sum(plan.sizes_unknown for plan in plans)
+        beside = f" and {unknown} of them of unknown size" if unknown else ""
+        advice = "select less, or set max_bytes_per_run"
+        if free < _SPARE_BYTES:
+            advice = "not even these are free, so nothing is fetched: make room"
         raise UsageError(
-            f"{names}: {sum(len(p.now) for p in plans)} Series of {wanted / 1e9:.1f} GB do not "
-            f"fit: {free / 1e9:.1f} GB are free at {root}, and {_SPARE_BYTES / 1e9:.1f} GB are "
-            "kept free; select less, or set max_bytes_per_run"
+            f"{names}: {sum(len(p.now) for p in plans)} Series of {_size(wanted)}{beside} do not "
+            f"fit: {_size(free)} are free at {root}, and {_size(_SPARE_BYTES)} are kept free; "
+            f"{advice}"
         )
+
+
+def _size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - a thousand of a unit is one of the next
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> list[Row]:
@@ -260,13 +330,3 @@ def _parted(wanted: list[Wanted], hopeless: set[str]) -> tuple[list[Wanted], lis
         [w for w in wanted if w.series_instance_uid not in hopeless],
         [w for w in wanted if w.series_instance_uid in hopeless],
     )
-
-
-def _within(wanted: list[Wanted], selection: Selection) -> int:
-    """How many of the wanted fit into one run; one at least, or a large Series would never come."""
-    total = 0
-    for place, each in enumerate(wanted[: selection.max_series_per_run]):
-        total += each.image_bytes or 0
-        if place and total > selection.max_bytes_per_run:
-            return place
-    return min(len(wanted), selection.max_series_per_run)

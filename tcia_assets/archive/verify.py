@@ -7,26 +7,34 @@ is found damaged; the next fetch does that.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tcia_assets import attribution
-from tcia_assets.acceptance import Expectation, accept
+from tcia_assets.acceptance import Expectation, Proof, accept
 from tcia_assets.archive import manifest
 from tcia_assets.archive.places import folder, zip_path
+from tcia_assets.archive.plan import Shard
 from tcia_assets.archive.tree import hash_of
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
-from tcia_assets.errors import BadArchive
+from tcia_assets.errors import BadArchive, RemoteError, UnknownReply
 from tcia_assets.warehouse import Warehouse
 
 Row = dict[str, Any]
 Report = Callable[[int, int], None]
+T = TypeVar("T")
+R = TypeVar("R")
 
 _WORKERS = 2
+# What a rebuild has made by then outlives it.
+_FOLD_EVERY_S = 5.0
 # The archive answers questions about hashes one at a time.
 MOST_QUESTIONS = 200
 
@@ -61,18 +69,22 @@ def verify(
     """Compares the zips of a Collection with their manifest: there, of that size, of that SHA-256.
 
     `deep` inflates each and proves it anew. `sample` looks at so many, others each day. What is
-    damaged is `failed` in the manifest from then on, so that the next fetch has it again.
+    complete and damaged is `failed` in the manifest from then on, so that the next fetch has it
+    again; the zip of a Series with another verdict is told only. What another run has fetched
+    meanwhile is left alone.
     """
     rows = [row for row in manifest.read(warehouse, collection).to_pylist() if row["path"]]
     chosen = rows if sample is None else _sample(rows, sample)
-    damaged: list[tuple[Row, str]] = []
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        looks = pool.map(lambda row: _problem(row, warehouse.root, deep=deep), chosen)
-        for done, (row, problem) in enumerate(zip(chosen, looks, strict=True), start=1):
+    problems: dict[str, str] = {}
+    changes: list[tuple[Row | None, Row]] = []
+    with closing(_each(lambda row: _problem(row, warehouse.root, deep=deep), chosen)) as looks:
+        for done, (row, problem) in enumerate(looks, start=1):
             if problem:
-                damaged.append((row, problem))
+                problems[row["SeriesInstanceUID"]] = problem
+                changes.append((row, _marked(row, problem)))
             report(done, len(chosen))
-    manifest.fold(warehouse, collection, [_failed(row, problem) for row, problem in damaged])
+    stand = manifest.amend(warehouse, collection, changes)
+    damaged = [row["SeriesInstanceUID"] for row in stand]
     known = {row["path"] for row in rows}
     there = (warehouse.root / folder(collection)).glob("*.zip")
     strays = [p.name for p in sorted(there) if zip_path(collection, p.stem) not in known]
@@ -80,9 +92,18 @@ def verify(
         collection,
         len(chosen),
         sum(row["archive_bytes"] for row in chosen),
-        tuple(Damage(row["SeriesInstanceUID"], problem) for row, problem in damaged),
+        tuple(Damage(uid, problems[uid]) for uid in damaged),
         tuple(strays),
     )
+
+
+def _each(look: Callable[[T], R], things: Sequence[T]) -> Generator[tuple[T, R]]:
+    """Each thing with what a look at it gave; closed, it looks at no more."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        try:
+            yield from zip(things, pool.map(look, things), strict=True)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _sample(rows: Sequence[Row], size: int) -> list[Row]:
@@ -97,7 +118,13 @@ def _sample(rows: Sequence[Row], size: int) -> list[Row]:
 
 def _problem(row: Row, root: Path, *, deep: bool) -> str:
     """What is wrong with a zip; "" where nothing is."""
-    path = root / row["path"]
+    try:
+        return _difference(row, root / row["path"], deep=deep)
+    except OSError as error:
+        return _unreadable(error)
+
+
+def _difference(row: Row, path: Path, *, deep: bool) -> str:
     if not path.is_file():
         return f"its zip is gone: {row['path']}"
     size = path.stat().st_size
@@ -105,13 +132,21 @@ def _problem(row: Row, root: Path, *, deep: bool) -> str:
         return f"its zip has {size} bytes where {row['archive_bytes']} were proven"
     if _sha256(path) != row["sha256"]:
         return "its zip has changed since it was proven: another SHA-256"
-    if deep:
-        expected = Expectation(row["SeriesInstanceUID"], row["image_count"], row["image_bytes"])
-        try:
-            accept(path, expected, workers=1)
-        except BadArchive as error:
-            return error.problem
+    try:
+        if deep:
+            _proven(row, path)
+    except BadArchive as error:
+        return error.problem
     return ""
+
+
+def _proven(row: Row, path: Path) -> Proof:
+    expected = Expectation(row["SeriesInstanceUID"], row["image_count"], row["image_bytes"])
+    return accept(path, expected, workers=1)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"its zip cannot be read: {error.strerror or error}"
 
 
 def _sha256(path: Path) -> str:
@@ -119,7 +154,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _failed(row: Row, problem: str) -> Row:
+def _marked(row: Row, problem: str) -> Row:
+    """The row as it is from now on: a verdict on why a Series cannot be had stays."""
+    if row["status"] != "complete":
+        return row
     return row | {
         "status": "failed",
         "error": f"{problem}; fetch its Collection to have it again",
@@ -132,12 +170,16 @@ def _failed(row: Row, problem: str) -> Row:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was made of a Collection's zips: rows that were right, rows made, zips refused."""
+    """What was made of a Collection's zips: rows that were right, rows made, zips refused.
+
+    `set_aside` is where the old manifest lies now, below the root, where it could not be read.
+    """
 
     collection: str
     kept: int
     made: int
     refused: tuple[Damage, ...]
+    set_aside: str = ""
 
 
 def rebuild(
@@ -151,27 +193,68 @@ def rebuild(
 
     Counts and sizes are those of the `series` table, so a Series that the archive has changed since
     is refused here and fetched again by the next fetch. `source` is said to be where they are from.
+    Rows are kept as they are made. A manifest that cannot be read is moved to quarantine.
+
+    Raises:
+        Busy: a fetch has worked on the Collection for ten minutes.
+        StorageError: the disk refuses a row. Those made before are kept.
     """
+    with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}"):
+        set_aside = manifest.set_aside(warehouse, collection)
+        made = _rebuilt(collection, warehouse, source, report)
+        attribution.write_collection(collection, warehouse)
+    return replace(made, set_aside=set_aside)
+
+
+def _rebuilt(collection: str, warehouse: Warehouse, source: str, report: Report) -> Rebuilt:
     paths = sorted((warehouse.root / folder(collection)).glob("*.zip"))
     known = {r["SeriesInstanceUID"]: r for r in manifest.read(warehouse, collection).to_pylist()}
     series = _series(collection, warehouse)
-    rows, refused, kept = [], [], 0
-    for done, path in enumerate(paths, start=1):
-        if _is_right(known.get(path.stem), path):
-            kept += 1
-        else:
-            try:
-                rows.append(_made(path, collection, series.get(path.stem), source))
-            except BadArchive as error:
-                refused.append(Damage(path.stem, error.problem))
-        report(done, len(paths))
-    manifest.fold(warehouse, collection, rows, over_newer=True)
-    attribution.write_collection(collection, warehouse)
-    return Rebuilt(collection, kept, len(rows), tuple(refused))
+
+    def look(path: Path) -> Row | Damage:
+        uid = path.stem
+        return _looked(path, collection, known.get(uid), series.get(uid), source)
+
+    made = 0
+    refused: list[Damage] = []
+    changes: list[tuple[Row | None, Row]] = []
+    folded_at = time.monotonic()
+    with closing(_each(look, paths)) as looks:
+        for done, (path, found) in enumerate(looks, start=1):
+            if isinstance(found, Damage):
+                refused.append(found)
+            elif found is not known.get(path.stem):
+                changes.append((known.get(path.stem), found))
+            if time.monotonic() - folded_at > _FOLD_EVERY_S:
+                made += len(manifest.amend(warehouse, collection, changes))
+                changes.clear()
+                folded_at = time.monotonic()
+            report(done, len(paths))
+    made += len(manifest.amend(warehouse, collection, changes))
+    if not warehouse.has(IMAGE_ARCHIVES, collection):
+        manifest.fold(warehouse, collection, ())
+    # What another run has fetched meanwhile is right without us.
+    return Rebuilt(collection, len(paths) - made - len(refused), made, tuple(refused))
 
 
-def _is_right(row: Row | None, path: Path) -> bool:
-    if row is None or row["status"] != "complete":
+def _looked(
+    path: Path, collection: str, row: Row | None, series: Row | None, source: str
+) -> Row | Damage:
+    """The row of a zip, which is the one that it has where that is right, or why it has none."""
+    try:
+        if not path.is_file():
+            return Damage(path.stem, "it is no file")
+        if row is not None and _is_right(row, path):
+            return row
+        return _made(path, collection, series, source)
+    except BadArchive as error:
+        return Damage(path.stem, error.problem)
+    except OSError as error:
+        return Damage(path.stem, _unreadable(error))
+
+
+def _is_right(row: Row, path: Path) -> bool:
+    if row["status"] != "complete":
         return False
     return bool(row["archive_bytes"] == path.stat().st_size and row["sha256"] == _sha256(path))
 
@@ -191,7 +274,8 @@ def _series(collection: str, warehouse: Warehouse) -> dict[str, Row]:
 def _made(path: Path, collection: str, series: Row | None, source: str) -> Row:
     told: Mapping[str, Any] = series or {}
     uid, stat = path.stem, path.stat()
-    proof = accept(path, Expectation(uid, told.get("ImageCount"), told.get("image_bytes")))
+    expected = Expectation(uid, told.get("ImageCount"), told.get("image_bytes"))
+    proof = accept(path, expected, workers=1)
     return {
         "SeriesInstanceUID": uid,
         "Collection": collection,
@@ -219,8 +303,10 @@ def _made(path: Path, collection: str, series: Row | None, source: str) -> Row:
 class Audited:
     """What the archive's hashes say of a Collection's Series that are complete here.
 
-    `equal` are proven to hold what the archive's database believes; `differing` are not; `unasked`
-    were left when the questions were used up.
+    `equal` are proven to hold what the archive's database believes; `differing` are not, and of
+    those the archive knows the `unknown` no more. `unasked` were left when the questions were used
+    up, or when the archive failed: `failure` says how. `not_compared` are complete here, but not
+    indexed, or not listed by the archive any more.
     """
 
     collection: str
@@ -228,6 +314,9 @@ class Audited:
     differing: tuple[str, ...]
     unasked: int
     questions: int
+    not_compared: int = 0
+    unknown: tuple[str, ...] = ()
+    failure: str = ""
 
 
 def audit(
@@ -241,7 +330,8 @@ def audit(
     """Compares hashes made from the `images` table with the archive's, from the top down.
 
     One question proves a whole Collection where all of it is here; below, only what differs or is
-    not wholly here is asked for. `sample` asks for so many Series instead, others each day.
+    not wholly here is asked for. `sample` asks for so many Series instead, others each day, and
+    takes their hashes from the zips themselves: it needs no `images`.
 
     Raises:
         UnknownName: the dialect has no getMD5Hierarchy.
@@ -249,15 +339,41 @@ def audit(
     client.dialect.endpoint(_HIERARCHY)
     leaves = _leaves(collection, warehouse)
     walk = _Walk(client, collection, most_questions)
+    complete = _complete(collection, warehouse)
     if sample is None:
+        comparable = [leaf["SeriesInstanceUID"] for leaf in leaves if leaf["hash"]]
         walk.down(leaves, _LEVELS)
     else:
-        walk.each(_sample([leaf for leaf in leaves if leaf["hash"]], sample))
+        comparable = [u for leaf in leaves if (u := leaf["SeriesInstanceUID"]) in complete]
+        chosen = _sample([complete[uid] for uid in comparable], sample)
+        walk.each([_leaf_on_disk(row, warehouse.root) for row in chosen])
     return Audited(
-        collection, walk.equal, tuple(walk.differing), walk.unasked, most_questions - walk.left
+        collection,
+        walk.equal,
+        tuple(walk.differing),
+        walk.unasked,
+        walk.questions,
+        len(complete.keys() - comparable),
+        tuple(walk.unknown),
+        walk.failure,
     )
 
 
+def _complete(collection: str, warehouse: Warehouse) -> dict[str, Row]:
+    rows = manifest.read(warehouse, collection).to_pylist()
+    return {row["SeriesInstanceUID"]: row for row in rows if row["status"] == "complete"}
+
+
+def _leaf_on_disk(row: Row, root: Path) -> Row:
+    """A Series with the hash of its zip; a bad one has none that the archive could have."""
+    try:
+        found = hash_of(member.md5 for member in _proven(row, root / row["path"]).members)
+    except (BadArchive, OSError):
+        found = _NO_HASH
+    return {"SeriesInstanceUID": row["SeriesInstanceUID"], "hash": found}
+
+
+_NO_HASH = "none"
 _HIERARCHY = "getMD5Hierarchy"
 # From the top down: the column whose value makes a group of Series a node, and what it is asked by.
 _LEVELS = (
@@ -291,9 +407,26 @@ class _Walk:
     """Questions to the archive's tree of hashes, and what they have shown of the Series below."""
 
     def __init__(self, client: ArchiveClient, collection: str, most_questions: int) -> None:
-        self._client, self._collection, self.left = client, collection, most_questions
-        self.equal, self.unasked = 0, 0
+        self._client, self._collection, self._most = client, collection, most_questions
+        self.equal, self.unasked, self.questions = 0, 0, 0
         self.differing: list[str] = []
+        self.unknown: list[str] = []
+        self.failure = ""
+
+    @property
+    def _may_ask(self) -> bool:
+        return not self.failure and self.questions < self._most
+
+    def _asked(self, **filters: str) -> str:
+        """The archive's hash; "" where it knows no such thing, or fails: `failure` tells."""
+        self.questions += 1
+        try:
+            return self._client.ask_text(_HIERARCHY, **filters)
+        except UnknownReply:
+            return ""
+        except RemoteError as error:
+            self.failure = str(error)
+            return ""
 
     def down(self, leaves: list[Row], levels: Sequence[tuple[str, tuple[str, ...]]]) -> None:
         """Settles these Series, by one question a node where that can do."""
@@ -302,10 +435,9 @@ class _Walk:
             return
         (column, asked_by), *below = levels
         for node in _grouped(leaves, column):
-            if len(node) > 1 and all(leaf["hash"] for leaf in node) and self.left:
-                self.left -= 1
+            if len(node) > 1 and all(leaf["hash"] for leaf in node) and self._may_ask:
                 filters = {name: node[0][name] for name in asked_by}
-                if self._client.ask_text(_HIERARCHY, **filters) == _hash(node, below):
+                if self._asked(**filters) == _hash(node, below):
                     self.equal += len(node)
                     continue
             self.down(node, below)
@@ -315,15 +447,16 @@ class _Walk:
         for leaf in leaves:
             if leaf["hash"] is None:
                 continue
-            if not self.left:
-                self.unasked += 1
-                continue
-            self.left -= 1
             uid = leaf["SeriesInstanceUID"]
-            if self._client.ask_text(_HIERARCHY, SeriesInstanceUID=uid) == leaf["hash"]:
+            told = self._asked(SeriesInstanceUID=uid) if self._may_ask else None
+            if told is None or self.failure:
+                self.unasked += 1
+            elif told == leaf["hash"]:
                 self.equal += 1
             else:
                 self.differing.append(uid)
+                if not told:
+                    self.unknown.append(uid)
 
 
 def _grouped(leaves: list[Row], column: str) -> list[list[Row]]:

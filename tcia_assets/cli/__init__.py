@@ -197,7 +197,10 @@ def fetch(
         show.one_of("refreshed Collection", name, known)
     for note in show.doubts(selection, warehouse):
         err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
-    plans = [archive.plan(k, selection, warehouse, shard=part, retry=retry) for k in known]
+    budget = archive.RunBudget.of(selection)
+    plans = [
+        archive.plan(k, selection, warehouse, shard=part, retry=retry, budget=budget) for k in known
+    ]
     plans = [p for p in plans if p.is_about_something]
     if not plans:
         _refuse_empty(selection, warehouse)
@@ -237,8 +240,12 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     from tcia_assets.image_index import index  # noqa: PLC0415
 
     settings = Settings.from_env()
+    if audit:
+        settings.speaks.endpoint("getMD5Hierarchy")  # said before hours of looking at zips
     warehouse = _warehouse(settings)
     there = archive.collections_on_disk(warehouse)
+    if not there:
+        err.print(f"no images are at {settings.root}", soft_wrap=True)
     chosen = [show.one_of("Collection with images", c, there) for c in collections] or there
     problems: list[str] = []
     if rebuild:

@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from yaml import YAMLError
 
 from tcia_assets import catalog
+from tcia_assets.archive import shared_budget
 from tcia_assets.client import ArchiveClient
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.busy import process_tag
@@ -138,7 +139,8 @@ class Runs:
             "retry": retry,
         }
         job, op = images_job(self._names), self._names.of("image_archives")
-        return self._by_ranges(job, "Images", collections, {op: {"config": config}})
+        with shared_budget(selection):
+            return self._by_ranges(job, "Images", collections, {op: {"config": config}})
 
     def _by_ranges(
         self, job: str, title: str, collections: Sequence[str], ops: dict[str, Any]
@@ -157,7 +159,8 @@ class Runs:
         level = "INFO" if self._verbose else "CRITICAL"
         config = {"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}}
         with (
-            self._bar(title),
+            self._bar(title) as failed,
+            _records_written(failed),
             _kept_connections(self._instance),
             _remembered_partitions(self._instance),
             _metadata_in_place(),
@@ -168,10 +171,14 @@ class Runs:
                 tags=(tags or {}) | process_tag(),
                 raise_on_error=False,
             )
-        return [] if result.success else _failures(result)
+            if not result.success:
+                failed.extend(_failures(result))
+        return failed
 
     @contextmanager
-    def _bar(self, title: str) -> Iterator[None]:
+    def _bar(self, title: str) -> Iterator[list[str]]:
+        """Full at the end only where nobody put a failure into what it yields."""
+        failed: list[str] = []
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -186,8 +193,20 @@ class Runs:
                 bar.update(task, completed=done, total=total, note=note)
 
             with shown_by(show):
-                yield
-            bar.update(task, completed=bar.tasks[0].total)
+                yield failed
+            if not failed:
+                bar.update(task, completed=bar.tasks[0].total)
+
+
+@contextmanager
+def _records_written(failed: list[str]) -> Iterator[None]:
+    """Where Dagster cannot write its own records, this is one more failure in place of a trace."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
+        failed.append(f"Dagster's own records cannot be written: {reason}")
 
 
 def _give_memory_back() -> None:

@@ -200,9 +200,10 @@ class ArchiveClient:
         """The bytes that endpoint `name` gives, streamed to the file `into` and hashed on the way.
 
         The file is whole when this returns; when it raises, it holds nothing of use. A body that
-        does not begin as what the endpoint answers (a zip, a DICOM object, a manifest) is refused
-        before it is written, one that grows beyond `most_bytes` while it is. An OSError is the
-        target's and never the network's: it is not tried again.
+        does not begin as what the endpoint answers (a zip, a DICOM object, a manifest), is called
+        HTML or JSON, or comes compressed for the way, is refused before it is written; one that
+        grows beyond `most_bytes` while it is. An OSError is the target's and never the network's:
+        it is not tried again.
 
         `on_bytes` is told the size of each chunk that is written, and where an attempt fails, all
         that it had written as one negative number: their sum is what there is. It must not ask.
@@ -240,7 +241,12 @@ class ArchiveClient:
     def _sent(self, question: _Question, spent: Spent) -> Iterator[Iterator[bytes]]:
         endpoint = question.endpoint
         with self._transport.send(
-            endpoint.method, question.url, question.parameters, spent, silent=endpoint.silent
+            endpoint.method,
+            question.url,
+            question.parameters,
+            spent,
+            silent=endpoint.silent,
+            as_it_is=endpoint.answers in _BEGINNINGS,
         ) as chunks:
             yield chunks
 
@@ -395,8 +401,7 @@ def _unknown(question: _Question) -> UnknownReply:
     return UnknownReply(f"{name}: zero bytes or no row, which may mean anything", url=question.url)
 
 
-# How each kind of bytes is called, and what stands at which place of it.
-# How what is no rows begins, and where.
+# What each kind of bytes is called, and what stands at which place of it.
 _BEGINNINGS = {
     "zip": ("zip", 0, b"PK"),
     "dicom": ("DICOM", 128, b"DICM"),

@@ -44,6 +44,8 @@ _CATCH_ALL = 500
 _BUSY = {408, 425, 429, 502, 503, 504}
 _NOT_PUBLIC = ("is not in public domain", "has not been granted the access")
 _NOTHING_NEW = "No data found."
+# What is said of errors only, where bytes are asked for; what is said of these is not documented.
+_NO_BYTES = {"text/html", "application/json"}
 _NO_ANSWER = (requests.RequestException, HTTPError, ConnectionError, TimeoutError)
 
 Result = TypeVar("Result")
@@ -137,20 +139,24 @@ class Transport:
         spent: Spent,
         *,
         silent: bool = False,
+        as_it_is: bool = False,
     ) -> Iterator[Iterator[bytes]]:
         """The body, in chunks, of an answer whose status is good; waits for its turn to ask.
 
         Every failure of the archive or the network, up to the last chunk, is a RemoteError; what
         the caller raises while it has the body passes as it is. `silent` questions may be answered
-        with the 500 that says that there is nothing new. The caller must not send another request
-        while it has the body.
+        with the 500 that says that there is nothing new. A body that is wanted `as_it_is` is not
+        decoded: UnreadableReply if it comes encoded, or as HTML or JSON. The caller must not send
+        another request while it has the body.
         """
         with self._gate.place() as place, self._watch.line() as line:
             spent.requests += 1
             try:
-                with self._answer(method, url, parameters, line) as response:
-                    place.answered(url, response.elapsed.total_seconds())
-                    yield self._body(response, url, line, silent=silent)
+                with self._answer(method, url, parameters, line, as_it_is=as_it_is) as response:
+                    # What refuses may be quick, and is no measure for what works.
+                    if response.status_code in _OK:
+                        place.answered(url, response.elapsed.total_seconds())
+                    yield self._body(response, url, line, silent=silent, as_it_is=as_it_is)
             except ArchiveBroken as error:
                 if error.status is None or error.status in _BUSY:
                     place.failed()
@@ -177,10 +183,12 @@ class Transport:
                 number += 1
 
     def _answer(
-        self, method: str, url: str, parameters: Mapping[str, str], line: Line
+        self, method: str, url: str, parameters: Mapping[str, str], line: Line, *, as_it_is: bool
     ) -> requests.Response:
         where = "data" if method == "POST" else "params"
         sent: dict[str, Any] = {where: parameters}
+        if as_it_is:
+            sent["headers"] = {"Accept-Encoding": "identity"}
         with self._waiting(url, line, f"no answer within {line.longest_answer_s:g} s"):
             return self._session().request(method, url, stream=True, timeout=self._timeouts, **sent)
 
@@ -205,23 +213,40 @@ class Transport:
             raise ArchiveBroken(late, url=url) from None
 
     def _body(
-        self, response: requests.Response, url: str, line: Line, *, silent: bool
+        self, response: requests.Response, url: str, line: Line, *, silent: bool, as_it_is: bool
     ) -> Iterator[bytes]:
         if response.status_code in _OK:
-            return self._chunks(response, url, line)
+            if as_it_is:
+                return self._bytes(response, url, line)
+            return self._chunks(response, url, line, decode=True)
         said = self._beginning(response, url, line)
         if silent and response.status_code == _CATCH_ALL and _NOTHING_NEW in said:
             return iter(())
         raise _refusal(response, said)
 
-    def _chunks(self, response: requests.Response, url: str, line: Line) -> Iterator[bytes]:
+    def _bytes(self, response: requests.Response, url: str, line: Line) -> Iterator[bytes]:
+        encoding = response.headers.get("Content-Encoding", "identity").strip()
+        if encoding.lower() not in {"identity", ""}:
+            problem = f"Content-Encoding {encoding!r}, where none was asked for"
+            raise UnreadableReply(problem, url=url, status=response.status_code)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type not in _NO_BYTES:
+            return self._chunks(response, url, line, decode=False)
+        if said := self._beginning(response, url, line):
+            problem = f"Content-Type {media_type}, where bytes were asked for"
+            raise UnreadableReply(problem, url=url, status=response.status_code, excerpt=said)
+        return iter(())
+
+    def _chunks(
+        self, response: requests.Response, url: str, line: Line, *, decode: bool
+    ) -> Iterator[bytes]:
         # Raw, which is twice as fast as `iter_content`; urllib3 raises where fewer bytes come than
         # were promised.
         size = SMALLEST_READ
         while True:
             started, most_s = time.monotonic(), longest_s(size, self._pacing.slowest_read_s)
             with self._waiting(url, line, f"fewer than {size} bytes in {most_s:g} s"):
-                chunk = line.read(response, size, most_s)
+                chunk = line.read(response, size, most_s, decode=decode)
             if not chunk:
                 return
             size = next_size(size, time.monotonic() - started)

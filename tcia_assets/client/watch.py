@@ -71,10 +71,12 @@ class Line:
         if self.is_cut:
             self.cut()
 
-    def read(self, response: requests.Response, size: int, longest_s: float) -> bytes:
+    def read(
+        self, response: requests.Response, size: int, longest_s: float, *, decode: bool = True
+    ) -> bytes:
         """The next bytes of the body: `size` of them but at its end; b"" is the end, or a cut."""
         self._deadline = time.monotonic() + longest_s
-        chunk: bytes = response.raw.read(size, decode_content=True)
+        chunk: bytes = response.raw.read(size, decode_content=decode)
         return chunk
 
     def rest(self) -> None:

@@ -69,11 +69,14 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
         shard = archive.Shard(config.shard, config.shards)
         chosen = from_fields(config.selection) if config.selection else tcia.selection
 
+        budget = archive.RunBudget.of(chosen) if chosen else None
+
         def fetched(key: str) -> Facts:
             if chosen is None:
                 _keep_empty(table, tcia, key)
                 return {"note": "no image selection is set, so nothing is fetched"}
-            return _fetched(context, tcia, names.key(table), key, chosen, shard, retry=config.retry)
+            asset, retry = names.key(table), config.retry
+            return _fetched(context, tcia, asset, key, chosen, shard, budget, retry=retry)
 
         proven = proof.results(names, tcia, context.partition_keys)
         yield from _by_partition(context, names, table, fetched, proven)
@@ -132,6 +135,7 @@ def _fetched(
     key: str,
     selection: Selection,
     shard: archive.Shard,
+    budget: archive.RunBudget | None,
     *,
     retry: bool,
 ) -> Facts:
@@ -145,6 +149,7 @@ def _fetched(
         tcia.warehouse,
         shard=shard,
         retry=retry,
+        budget=budget,
         planned=teller.planned,
         report=teller.progress,
         arrived=teller.arrived,
@@ -208,7 +213,8 @@ class _Teller:
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.why.items())) or "none"
         self._context.log.info(
             f"{self._key}: {len(plan.now)} Series ({why}) of up to {plan.bytes_now / 1e6:.1f} MB "
-            f"to fetch, {plan.complete} complete, {len(plan.later)} left to later runs, "
+            f"and {plan.sizes_unknown} of unknown size to fetch, {plan.complete} complete, "
+            f"{len(plan.later)} left to later runs, "
             f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
         )
 

@@ -12,7 +12,6 @@ import dagster as dg
 from tcia_assets import archive, catalog
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.errors import RemoteError
 
 _ZIPS = 20
 _QUESTIONS = 5
@@ -49,17 +48,23 @@ def _intact(key: dg.AssetKey, tcia: TciaResource, partitions: Sequence[str]) -> 
 def _equal(key: dg.AssetKey, tcia: TciaResource, partitions: Sequence[str]) -> dg.AssetCheckResult:
     if not tcia.client.dialect.has("getMD5Hierarchy"):
         return _result(key, _EQUAL, [], note=f"{tcia.client.dialect.name} tells no such hash")
-    try:
-        found = [
-            archive.audit(
-                name, tcia.client, tcia.warehouse, sample=_QUESTIONS, most_questions=_QUESTIONS
-            )
-            for name in partitions
-        ]
-    except RemoteError as error:
-        return _result(key, _EQUAL, [f"the archive could not be asked: {error}"])
-    differing = [uid for each in found for uid in each.differing]
-    return _result(key, _EQUAL, differing, equal=sum(each.equal for each in found))
+    found = [
+        archive.audit(
+            name, tcia.client, tcia.warehouse, sample=_QUESTIONS, most_questions=_QUESTIONS
+        )
+        for name in partitions
+    ]
+    against = [uid for each in found for uid in each.differing]
+    against += [f"the archive could not be asked: {e.failure}" for e in found if e.failure]
+    return _result(
+        key,
+        _EQUAL,
+        against,
+        compared=sum(each.equal + len(each.differing) for each in found),
+        equal=sum(each.equal for each in found),
+        not_asked=sum(each.unasked for each in found),
+        not_compared=sum(each.not_compared for each in found),
+    )
 
 
 def _result(

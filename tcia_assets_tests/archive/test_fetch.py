@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets import archive
-from tcia_assets.archive import Progress, Shard
+from tcia_assets.archive import Progress, RunBudget, Shard
 from tcia_assets.archive.manifest import Row
 from tcia_assets.archive.places import claimed
 from tcia_assets.client import ArchiveClient
@@ -81,9 +81,9 @@ def test_fetching_again_asks_for_nothing(place: Place) -> None:
 
 
 def test_a_run_after_its_minutes_begins_nothing_and_ends_well(place: Place) -> None:
-    selection = selected(max_minutes_per_run=0)
+    over = replace(RunBudget.of(selected()), deadline=0.0)
     with place.client() as client:
-        got = archive.fetch(COLLECTION, selection, client, place.warehouse)
+        got = archive.fetch(COLLECTION, selected(), client, place.warehouse, budget=over)
 
     assert (got.left, got.rows, place.asked()) == (SERIES, (), [])
     assert got.manifest.num_rows == 0
@@ -230,6 +230,20 @@ def test_a_run_ends_where_the_archive_fails_many_series_in_a_row(place: Place) -
     place.sandbox.faults.clear()
     place.fetch()
     place.demand_complete()
+
+
+@pytest.mark.usefixtures("two_in_a_row")
+def test_a_run_whose_archive_is_down_ends_at_the_next_collections_first_failure(
+    place: Place,
+) -> None:
+    place.spoil("status", *place.uids, status=502)
+    budget = replace(RunBudget.of(selected()), failed_in_a_row=3)
+    settings = replace(place.settings, max_connections=1)
+    with ArchiveClient(settings, pacing=place.pacing) as client, pytest.raises(ArchiveBroken):
+        archive.fetch(COLLECTION, selected(), client, place.warehouse, budget=budget)
+
+    assert budget.failed_in_a_row == 4
+    assert len(set(place.asked())) <= 2
 
 
 @pytest.mark.usefixtures("two_in_a_row")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.archive.manifest import Manifest, fold, read
+from tcia_assets.archive.manifest import Manifest, amend, fold, read
 from tcia_assets.archive.places import claimed, draft_of, remove_drafts
 from tcia_assets.errors import Busy, DataError, StorageError
 from tcia_assets.sandbox.server import Sandbox
@@ -102,6 +102,28 @@ def test_the_newer_row_of_a_series_stays(
     fold(warehouse, COLLECTION, [row("1.2", fetched_at=then, error="then")])
 
     assert read(warehouse, COLLECTION)["error"].to_pylist() == [stays]
+
+
+def test_what_a_living_run_has_fetched_stays_also_when_the_clock_went_back(
+    warehouse: Warehouse,
+) -> None:
+    fold(warehouse, COLLECTION, [row("1.2"), row("1.3")])
+    kept = Manifest(warehouse, COLLECTION)
+    kept.put(row("1.2", fetched_at=LONG_AGO, error="then"))
+    kept.close()
+
+    assert read(warehouse, COLLECTION)["error"].to_pylist() == ["then", row("1.3")["error"]]
+
+
+def test_a_row_is_amended_only_where_it_is_the_one_that_was_read(warehouse: Warehouse) -> None:
+    old, new = row("1.2", fetched_at=LONG_AGO), row("1.2")
+    fold(warehouse, COLLECTION, [new])
+
+    assert amend(warehouse, COLLECTION, [(old, old | {"error": "x"}), (None, old)]) == []
+    assert amend(warehouse, COLLECTION, [(row("1.3"), row("1.3"))]) == []
+    assert read(warehouse, COLLECTION).to_pylist() == [new]
+    assert amend(warehouse, COLLECTION, [(new, old)]) == [old]
+    assert read(warehouse, COLLECTION).to_pylist() == [old]
 
 
 def test_folding_twice_changes_nothing(warehouse: Warehouse) -> None:

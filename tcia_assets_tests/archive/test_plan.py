@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets import archive
-from tcia_assets.archive import Plan, Shard
+from tcia_assets.archive import Plan, RunBudget, Shard
 from tcia_assets.archive.plan import MOST_ATTEMPTS
 from tcia_assets.errors import UsageError
 from tcia_assets.sandbox.server import Sandbox
@@ -256,9 +257,34 @@ def test_what_exceeds_the_bytes_of_a_run_is_for_later_but_one_always_comes(
     place: Place, series_of_bytes: float, fits: int
 ) -> None:
     one = planned(place).now[0].image_bytes or 0
-    plan = planned(place, selected(max_bytes_per_run=int(one * series_of_bytes)))
+    plan = planned(place, selected(max_bytes_per_run=int(one * series_of_bytes) or 1))
 
     assert len(plan.now) == fits
+
+
+def test_plans_of_one_run_share_its_series_and_bytes(place: Place) -> None:
+    one = planned(place).now[0].image_bytes or 0
+    by_series = RunBudget.of(selected(max_series_per_run=SERIES + 2))
+    by_bytes = RunBudget.of(selected(max_bytes_per_run=one * (SERIES + 1)))
+
+    assert [len(planned(place, budget=by_series).now) for _ in range(3)] == [SERIES, 2, 0]
+    assert [len(planned(place, budget=by_bytes).now) for _ in range(3)] == [SERIES, 1, 0]
+
+
+def test_a_shared_budget_is_that_of_all_plans_while_it_lasts(place: Place) -> None:
+    selection = selected(max_series_per_run=5)
+    with archive.shared_budget(selection):
+        assert [len(planned(place, selection).now) for _ in range(2)] == [5, 0]
+    assert len(planned(place, selection).now) == 5
+
+
+def test_a_disk_without_the_spare_bytes_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No disk of a test can be filled; what is kept free can be more than any has.
+    monkeypatch.setattr(sys.modules[Plan.__module__], "_SPARE_BYTES", 1 << 60)
+    with pytest.raises(UsageError, match=r"12 Series of [0-9.]+ kB .* make room"):
+        archive.demand_space([planned(place)], place.data_dir)
 
 
 def test_what_the_disk_cannot_hold_is_refused_before_the_first_byte(place: Place) -> None:
@@ -267,7 +293,7 @@ def test_what_the_disk_cannot_hold_is_refused_before_the_first_byte(place: Place
         place.fetch()
 
     said = str(refused.value)
-    assert f"{COLLECTION}: 1 Series of 1000000.0 GB do not fit" in said
+    assert f"{COLLECTION}: 1 Series of 1000.0 TB do not fit" in said
     assert str(place.data_dir) in said and "max_bytes_per_run" in said
     assert place.asked() == []
     assert place.rows == {} and list(place.data_dir.rglob("*.zip")) == []

@@ -19,7 +19,8 @@ from tcia_assets import archive, catalog, image_index
 from tcia_assets.archive import Damage
 from tcia_assets.archive.manifest import fold
 from tcia_assets.archive.tree import hash_of
-from tcia_assets.errors import UnknownName
+from tcia_assets.errors import Busy, UnknownName
+from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.archive.many import SERIES, place_at, put, row, twelve
 from tcia_assets_tests.archive.place import COLLECTION, Place, md5
@@ -134,6 +135,37 @@ def test_what_never_came_is_not_looked_for(place: Place) -> None:
     assert (found.checked, found.damaged) == (SERIES, ())
 
 
+def test_what_is_fetched_again_during_the_look_is_not_marked(place: Place) -> None:
+    uid = place.uids[0]
+    flip(place.zip(uid))
+    newer = place.rows[uid] | {"sha256": "0" * 64, "fetched_at": datetime.now(UTC)}
+    found = verified(place, report=lambda *_: put(place, newer))
+
+    assert found.damaged == ()
+    assert place.rows[uid] == newer
+
+
+def test_damage_does_not_replace_the_verdict_of_a_series_that_is_not_complete(place: Place) -> None:
+    uid = place.uids[0]
+    put(place, place.rows[uid] | {"status": "unavailable", "error": "hidden", "attempts": 3})
+    before = place.rows
+    flip(place.zip(uid))
+
+    assert [each.series_instance_uid for each in verified(place).damaged] == [uid]
+    assert place.rows == before
+
+
+def test_a_zip_that_cannot_be_read_is_a_problem_in_words(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(_MODULE, "_sha256", refuses)
+    problems = {each.problem for each in verified(place).damaged}
+    assert problems == {"its zip cannot be read: Permission denied"}
+
+
 class _Day(datetime):
     """A day to be had again."""
 
@@ -238,6 +270,51 @@ def test_a_series_that_has_changed_since_is_refused_and_fetched_again(place: Pla
     assert place.rows[changed]["image_count"] == 3
 
 
+def test_odd_files_are_refused_and_the_rest_is_made(place: Place) -> None:
+    (place.folder / "1.2.3.5.zip").mkdir()
+    (place.folder / "1.2.3.6.zip").symlink_to(place.folder / "nowhere")
+    place.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION).unlink()
+    made = rebuilt(place)
+
+    assert made.made == SERIES
+    assert made.refused == tuple(Damage(uid, "it is no file") for uid in ("1.2.3.5", "1.2.3.6"))
+
+
+def test_what_a_rebuild_has_made_outlives_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(done: int, _total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_MODULE, "_FOLD_EVERY_S", -1.0)
+    place.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION).unlink()
+    with pytest.raises(KeyboardInterrupt):
+        rebuilt(place, report=interrupt)
+
+    assert len(place.rows) == 3
+
+
+def test_a_manifest_that_cannot_be_read_is_kept_aside_and_made_anew(place: Place) -> None:
+    path, before = place.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION), facts(place)
+    path.write_bytes(b"no Parquet")
+    made = rebuilt(place)
+
+    assert (place.data_dir / made.set_aside).read_bytes() == b"no Parquet"
+    assert made.set_aside.startswith("quarantine/") and made.made == SERIES
+    assert facts(place) == before
+
+
+def test_no_fetch_runs_during_a_rebuild(place: Place) -> None:
+    def taken(_done: int, _total: int) -> None:
+        part = "fetch-0-of-1"
+        with (
+            pytest.raises(Busy),
+            place.warehouse.lock(catalog.IMAGE_ARCHIVES, COLLECTION, part=part, wait=0),
+        ):
+            pass
+
+    assert rebuilt(place, report=taken).kept == SERIES
+
+
 def test_other_collections_are_not_touched(place: Place) -> None:
     other = row("1.2.3", Collection="LCTSC")
     fold(place.warehouse, "LCTSC", [other])
@@ -336,6 +413,33 @@ def test_nothing_here_means_nothing_asked(twelve_served: Sandbox, tmp_path: Path
     found = audited(empty)
 
     assert (found.equal, found.differing, found.unasked, questions(empty)) == (0, (), 0, 0)
+
+
+def test_a_series_that_the_archive_has_withdrawn_differs_and_the_rest_is_compared(
+    place: Place,
+) -> None:
+    gone = place.uids[0]
+    place.sandbox.archive.withdraw([gone])
+    found = audited(place)
+
+    assert (found.equal, found.differing, found.unknown) == (SERIES - 1, (gone,), (gone,))
+    assert found.failure == ""
+
+
+def test_an_archive_that_fails_ends_the_audit_with_what_was_found(place: Place) -> None:
+    place.sandbox.faults.add(Fault("status", "getMD5Hierarchy", times=0, status=404))
+    found = audited(place)
+
+    assert (found.equal, found.differing, found.unasked) == (0, (), SERIES)
+    assert "404" in found.failure and found.questions == 1
+
+
+def test_what_is_not_indexed_is_counted_and_a_sample_needs_no_index(place: Place) -> None:
+    place.warehouse.path(catalog.IMAGES, COLLECTION).unlink()
+
+    assert audited(place).not_compared == SERIES
+    sampled = audited(place, sample=4)
+    assert (sampled.equal, sampled.not_compared) == (4, 0)
 
 
 def test_a_dialect_without_hashes_says_so(place: Place) -> None:

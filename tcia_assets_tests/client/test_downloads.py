@@ -67,12 +67,51 @@ def test_what_was_there_is_replaced(serve: Serve, tmp_path: Path) -> None:
     assert path.read_bytes() == ZIP
 
 
-def test_a_compressed_transport_is_undone(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br", "GZIP, identity"])
+def test_bytes_are_asked_for_as_they_are_and_refused_if_compressed_for_the_way(
+    encoding: str, serve: Serve, tmp_path: Path
+) -> None:
+    # Even where they begin as a zip does.
+    bodies = [answer(body, Content_Encoding=encoding) for body in (gzip.compress(ZIP), ZIP)]
+    server, path = serve(bodies), tmp_path / "zip"
+    said = f"Content-Encoding '{encoding}'"
+    with talking(server.url) as client, pytest.raises(UnreadableReply, match=said):
+        client.download("getImage", path, **UID)
+    assert not path.exists()
+    assert {asked.headers["Accept-Encoding"] for asked in server.asked} == {"identity"}
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_an_encoding_that_is_none_is_no_matter(encoding: str, serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "zip"
-    with talking(serve(answer(gzip.compress(ZIP), Content_Encoding="gzip")).url) as client:
-        got = client.download("getImage", path, **UID)
+    with talking(serve(answer(ZIP, Content_Encoding=encoding)).url) as client:
+        client.download("getImage", path, **UID)
     assert path.read_bytes() == ZIP
-    assert got.size_bytes == len(ZIP)
+
+
+@pytest.mark.parametrize("told", ["text/html", "Text/HTML; charset=utf-8", "application/json"])
+def test_a_page_is_refused_however_it_begins(told: str, serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "zip"
+    page = answer(b"PK is what this page is called", Content_Type=told)
+    with talking(serve(page).url) as client, pytest.raises(UnreadableReply) as refused:
+        client.download("getImage", path, **UID)
+    assert f"Content-Type {told.partition(';')[0].lower()}" in refused.value.problem
+    assert refused.value.excerpt == "PK is what this page is called"
+    assert not path.exists()
+
+
+def test_nothing_is_nothing_whatever_it_is_called(serve: Serve, tmp_path: Path) -> None:
+    empty = answer(b"", Content_Type="text/html")
+    with talking(serve(empty).url) as client, pytest.raises(UnknownReply, match="zero bytes"):
+        client.download("getImage", tmp_path / "zip", **UID)
+
+
+@pytest.mark.parametrize("told", ["application/zip", "text/plain", "x-unheard/of", ""])
+def test_bytes_may_be_called_anything_else(told: str, serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "zip"
+    with talking(serve(answer(ZIP, Content_Type=told)).url) as client:
+        client.download("getImage", path, **UID)
+    assert path.read_bytes() == ZIP
 
 
 def test_a_single_image_is_dicom(serve: Serve, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 
-from tcia_assets.client import ArchiveClient
-from tcia_assets.errors import RemoteError
+from tcia_assets.client import ArchiveClient, gate
+from tcia_assets.errors import RemoteError, RequestRefused
 from tcia_assets_tests.client.conftest import FAST, HASTY, Serve, talking
 from tcia_assets_tests.client.scripted import HANGING, RESET, Answer, Asked, answer, chunked
 
@@ -88,6 +89,20 @@ def test_failures_that_are_not_of_too_many_change_nothing(status: int, serve: Se
     with talking(server.url, max_connections=4, pacing=ONCE) as client:
         assert ask_at_once(client, 12) == 0
         assert client.connections == 4
+
+
+def test_a_quick_refusal_is_not_what_answers_are_compared_with(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "_NEVER_SLOW_S", 0.0)
+    honest = replace(GOOD, after_s=0.1)
+    server = serve([answer("no", 400), *repeat(honest, 6)])
+    with talking(server.url, max_connections=8, pacing=ONCE) as client:
+        with pytest.raises(RequestRefused):
+            client.ask("getCollectionValues")
+        for _ in range(6):
+            client.ask("getCollectionValues")
+        assert client.connections == 8
 
 
 def test_what_the_caller_makes_of_a_body_is_not_the_archive_s_failure(

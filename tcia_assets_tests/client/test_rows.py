@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from tcia_assets.catalog import DIALECTS, FORMATS, SERIES_SIZES, dialect
 from tcia_assets.client import ArchiveClient, filters
+from tcia_assets.client.transport import Spent
 from tcia_assets.conform import conform
 from tcia_assets.errors import (
     ArchiveUnreachable,
@@ -355,6 +357,22 @@ def test_compressed_and_chunked_bodies_are_read(serve: Serve) -> None:
         server = serve(given)
         with talking(server.url) as client:
             assert client.ask("getCollectionValues").table["Collection"].to_pylist() == ["A"]
+
+
+def test_rows_that_inflate_without_end_do_not_fill_the_memory(serve: Serve) -> None:
+    bomb = gzip.compress(bytes(64 << 20))
+    server = serve(answer(bomb, Content_Encoding="gzip"))
+    with talking(server.url) as client:
+        question = client._question("getCollectionValues", {}, "rows")
+        tracemalloc.start()
+        try:
+            with client._sent(question, Spent()) as chunks:
+                size = sum(map(len, chunks))
+            _now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert size == 64 << 20
+    assert peak < 16 << 20
 
 
 def test_replies_leave_no_file_behind(client: ArchiveClient, sandbox: Sandbox) -> None:

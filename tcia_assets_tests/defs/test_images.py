@@ -19,6 +19,7 @@ from tcia_assets.refresh import Budget, refresh
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
 
+OTHER = "RIDER Lung CT" if SMALL != "RIDER Lung CT" else "LCTSC"
 SELECTED = {"collections": [SMALL], "modalities": ["RTSTRUCT"]}
 
 
@@ -175,6 +176,20 @@ def test_what_exceeds_a_runs_budget_is_left_to_the_next(known: Dagster) -> None:
     assert len(manifest(known)) == 5
 
 
+def test_the_collections_of_a_run_share_its_budget(known: Dagster, client: ArchiveClient) -> None:
+    names = sorted([SMALL, OTHER])
+    known.instance.add_dynamic_partitions("tcia_collections", [OTHER])
+    refresh(catalog.SERIES, OTHER, client, known.warehouse, datetime.now(UTC), Budget(0))
+    # Partitions stand in the order in which they were added.
+    config = {"selection": {"where": "true", "max_series_per_run": 2}}
+    ops = {"tcia_image_archives": {"config": config}}
+    assert known.run("tcia_images", SMALL, OTHER, ops=ops).success
+
+    rows = known.warehouse.read(catalog.IMAGE_ARCHIVES, names)
+    assert rows.num_rows == 2
+    assert len(known.events("image_archives")) == 2
+
+
 def test_without_a_selection_nothing_is_fetched(known: Dagster) -> None:
     assert known.run("tcia_images", SMALL, SMALL).success
 
@@ -196,7 +211,7 @@ def test_a_plan_that_the_disk_cannot_hold_is_refused_with_the_numbers(known: Dag
     assert not result.success
     [failure] = [e for e in result.all_events if e.is_step_failure]
     said = str(failure.step_failure_data.user_failure_data.description)
-    assert "1 Series of 1000000.0 GB do not fit" in said
+    assert "1 Series of 1000.0 TB do not fit" in said
 
 
 def _with_size(series: Any, size: int) -> Any:
