@@ -4,6 +4,7 @@
     obtain.py     one Series: its routes, its proof, its name; quarantine for what fails
     manifest.py   the rows, kept as they arrive
     fetch.py      a run over a plan: threads, budgets, progress
+    standing.py   what is known, selected and on disk, in numbers
     verify.py     what is on disk, looked at again: by hash, by inflating it, by the archive's word
 
 What does not belong here: when a zip is good (`acceptance`), what HTTP does (`client`), and Dagster
@@ -22,6 +23,7 @@ from tcia_assets.archive.plan import (
     pending_images,
     plan,
 )
+from tcia_assets.archive.standing import Standing, standing
 from tcia_assets.archive.verify import Audited, Damage, Rebuilt, Verified, audit, rebuild, verify
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Progress",
     "Rebuilt",
     "Shard",
+    "Standing",
     "Verified",
     "Wanted",
     "audit",
@@ -42,6 +45,7 @@ __all__ = [
     "pending_images",
     "plan",
     "rebuild",
+    "standing",
     "verify",
     "zip_path",
 ]
