@@ -210,8 +210,11 @@ def _by_collection(
 
 
 def _sum(standings: Sequence[Standing]) -> Standing:
-    sums = {name: [getattr(each, name) for each in standings] for name in _SUMMED}
-    return Standing("", **{n: None if None in every else sum(every) for n, every in sums.items()})
+    sums: dict[str, Any] = {}
+    for name in _SUMMED:
+        every = [getattr(each, name) for each in standings]
+        sums[name] = None if None in every else sum(every)
+    return Standing("", **sums)
 
 
 def _counts(each: Standing) -> list[str]:

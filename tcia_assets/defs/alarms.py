@@ -4,7 +4,7 @@ What belongs here: what the line says, and the sensor that writes it to the log.
 it gets to people. That is a sensor of one's own around `failure_line`: see docs/alarms.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -44,7 +44,7 @@ def failure_line(context: dg.RunFailureSensorContext) -> str:
     return _short(_one_line(head + said))
 
 
-def _of(tags: dict[str, str]) -> str:
+def _of(tags: Mapping[str, str]) -> str:
     if _PARTITION in tags:
         return f" of {tags[_PARTITION]!r}"
     if RANGE_START not in tags:
