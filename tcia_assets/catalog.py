@@ -347,6 +347,7 @@ SNAPSHOTS = Table(
         ),
         text("reason", "Why it is not plausible, or is in spite of what it lacks; in words."),
         count("changes", "Events that it showed.", required=True),
+        day("newest_release", "The newest DateReleased that it listed; null where it told none."),
         SOURCE,
     ),
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from tcia_assets.defs import images, io, jobs, metadata, schedules, sensors
+from tcia_assets.defs import alarms, images, io, jobs, metadata, schedules, sensors
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 
@@ -16,14 +16,14 @@ def build_definitions(
     owners: Sequence[str] = (),
     resource: TciaResource | None = None,
 ) -> dg.Definitions:
-    """The archive's assets, checks, jobs, schedules and sensor, to be merged into a project.
+    """The archive's assets, checks, jobs, schedules and sensors, to be merged into a project.
 
     `resource` holds the settings; a field that it leaves open, and all where it is None, come from
     the environment (TCIA_DIALECT, TCIA_DATA_DIR, ...) when a run starts. Everything is named after
     `key_prefix`: assets `<prefix>/series`, resources `<prefix>` and `<prefix>_io`, partitions
     `<prefix>_collections`, jobs `<prefix>_refresh`, so that two archives go into one code location;
     the second one writes below `<data dir>/<prefix>` unless it has a `data_dir` of its own. Claims
-    neither the key `io_manager` nor an executor. Schedules and sensor are off until switched on.
+    neither the key `io_manager` nor an executor. Schedules and sensors are off until switched on.
 
     Raises:
         UsageError: a prefix that cannot be part of a Dagster name.
@@ -34,7 +34,7 @@ def build_definitions(
         assets=[*metadata.assets(names), *images.assets(names)],
         jobs=built,
         schedules=schedules.schedules(names),
-        sensors=sensors.sensors(names, built),
+        sensors=[*sensors.sensors(names, built), *alarms.alarms(names, built)],
         resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
     )
 

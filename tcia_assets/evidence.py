@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -95,6 +95,7 @@ def note(
     listed: int,
     lost: int,
     changes: int,
+    newest_release: date | None,
     source: str,
     warehouse: Warehouse,
 ) -> None:
@@ -113,6 +114,7 @@ def note(
         "plausible": verdict.plausible,
         "reason": verdict.reason or None,
         "changes": changes,
+        "newest_release": newest_release,
         "source": source,
     }
     kept = [each for each in earlier.to_pylist() if each["taken_at"] != at]

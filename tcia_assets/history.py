@@ -12,7 +12,7 @@ and nothing is there twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from tcia_assets.errors import DataError, UsageError
 from tcia_assets.snapshot import LISTED
 from tcia_assets.warehouse import Warehouse
 
+OF_LIFE = ("added", "changed", "missing", "reappeared", "withdrawn", "moved")
 OF_IMAGES = ("fetched", "refetched")
 
 _KEY = SERIES.key[0]
@@ -273,6 +274,29 @@ _EVENTS = f"""
         fingerprint AS fingerprint_after
     FROM seen
 """
+
+
+# --- Asking -------------------------------------------------------------------------------------
+
+
+def since(
+    moment: datetime,
+    warehouse: Warehouse,
+    *,
+    collections: Sequence[str] = (),
+    events: Sequence[str] = (),
+) -> pa.Table:
+    """Rows of `series_changes` seen at a moment or later, the newest last.
+
+    Only those of these Collections, and of these events, where any are named.
+    """
+    return warehouse.query(
+        f"SELECT * FROM {SERIES_CHANGES.name} WHERE seen_at >= $moment "
+        "AND (len($collections) = 0 OR list_contains($collections::VARCHAR[], Collection)) "
+        "AND (len($events) = 0 OR list_contains($events::VARCHAR[], event)) "
+        f"ORDER BY seen_at, Collection, {_KEY}, number, {_ID}",
+        {"moment": moment, "collections": list(collections), "events": list(events)},
+    )
 
 
 # --- Where images may lie -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -188,6 +188,7 @@ class _Compared:
     listed: int
     until_now: int
     lost: int
+    newest_release: date | None
 
 
 def _compare(
@@ -212,7 +213,8 @@ def _compare(
         only_adds=not verdict.plausible,
         patience=patience,
     )
-    return _Compared(seen, verdict, len(listed), until_now, lost)
+    newest = pc.max(listed["DateReleased"]).as_py()
+    return _Compared(seen, verdict, len(listed), until_now, lost, newest)
 
 
 def _answers(
@@ -254,6 +256,7 @@ def _store(
         listed=compared.listed,
         lost=compared.lost,
         changes=events.num_rows,
+        newest_release=compared.newest_release,
         source=client.settings.source,
         warehouse=warehouse,
     )
@@ -265,6 +268,7 @@ def _facts(
 ) -> dict[str, int | bool | str]:
     seen, found = compared.seen, len(answers.gone) + len(answers.elsewhere)
     return {
+        "known": seen.rows.num_rows - seen.moved - len(answers.elsewhere),
         "listed_before": compared.until_now,
         "listed": compared.listed,
         "new": seen.new,

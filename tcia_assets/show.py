@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rich.table import Column
 from rich.table import Table as Grid
 
 from tcia_assets import catalog
-from tcia_assets.archive import Audited, Damage, Plan, Rebuilt, Verified
+from tcia_assets.archive import Audited, Damage, Plan, Rebuilt, Standing, Verified
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.selection import Selection, check_shared_lists, unmatched_licenses
 from tcia_assets.spec import Table
@@ -166,64 +167,104 @@ def _grid(*columns: str | Column, **chosen: Any) -> Grid:
 
 # --- Status -------------------------------------------------------------------------------------
 
-_STATUS = """
-SELECT Collection, count(*) AS series,
-       count(*) FILTER (
-           missing_since IS NOT NULL AND withdrawn_at IS NULL AND moved_to IS NULL
-       ) AS missing,
-       count(*) FILTER (withdrawn_at IS NOT NULL) AS withdrawn,
-       count(*) FILTER (status = 'complete') AS complete,
-       count(*) FILTER (status IS NOT NULL AND status <> 'complete') AS failed,
-       coalesce(sum(archive_bytes), 0)::BIGINT AS on_disk,
-       sum(FileSize)::BIGINT AS at_archive
-FROM series LEFT JOIN (SELECT SeriesInstanceUID, status, archive_bytes FROM image_archives)
-USING (SeriesInstanceUID)
-GROUP BY Collection ORDER BY Collection
-"""
-# "complete" and "failed" are Series' images; "archive" is what the archive has of them.
-_STATUS_COLUMNS = (
-    "Collection",
-    "Series",
-    "missing",
-    "withdrawn",
-    "complete",
-    "failed",
-    "on disk",
-    "archive",
-)
+# Columns of a table and what is in them; Series first, then bytes and instants.
+_COUNTED = ("series", "selected", "complete", "incomplete", "missing", "withdrawn")
+_MEASURED = ("on disk", "to come", "last change", "compared")
+_SUMMED = (*_COUNTED, "bytes_on_disk", "bytes_to_come", "sizes_unknown")
 
 
-def status(warehouse: Warehouse, collections: Sequence[str]) -> Grid:
-    """What is known, on disk, missing and failed of these Collections, and in all."""
-    rows = [r for r in warehouse.query(_STATUS).to_pylist() if r["Collection"] in set(collections)]
-    grid = _grid(show_footer=len(rows) > 1)
-    sums = {
-        name: sum(row[name] or 0 for row in rows)
-        for name in (
-            "series",
-            "missing",
-            "withdrawn",
-            "complete",
-            "failed",
-            "on_disk",
-            "at_archive",
-        )
-    }
-    lines = [_status_cells(row) for row in rows]
-    total = _status_cells({"Collection": f"{len(rows)} Collections"} | sums)
-    first, *others = zip(_STATUS_COLUMNS, total, strict=True)
-    grid.add_column(first[0], footer=first[1], overflow="fold", min_width=12)
-    for name, footer in others:
-        width = max(len(name), *(len(cells[len(grid.columns)]) for cells in [total, *lines]))
-        grid.add_column(name, footer=footer, justify="right", min_width=width)
-    for cells in lines:
-        grid.add_row(*cells)
+def status(standings: Sequence[Standing], console: Console) -> Group:
+    """How things stand in Collections, and in all of them, as wide as the console is.
+
+    One table; or two, the Series and then bytes and instants, where one has no room.
+    """
+    names = [each.collection for each in standings]
+    every = [*standings, _sum(standings)]
+    counted, measured = [_counts(each) for each in every], [_measures(each) for each in every]
+    whole = [a + b for a, b in zip(counted, measured, strict=True)]
+    grids = [_by_collection((*_COUNTED, *_MEASURED), names, whole)]
+    if not _fits(grids[0], console):
+        grids = [
+            _by_collection(_COUNTED, names, counted),
+            _by_collection(_MEASURED, names, measured),
+        ]
+    spaced = [part for each in grids for part in (each, "")][:-1]
+    notes = "Counts are Series; bytes are of zips on disk, of DICOM to come; times are UTC"
+    if any(each.selected is None for each in standings):
+        notes += "\nTCIA_IMAGE_SELECTION is not set, so nothing is selected"
+    return Group(*spaced, f"[dim]{notes}[/]")
+
+
+def _by_collection(
+    columns: Sequence[str], names: Sequence[str], lines: Sequence[Sequence[str]]
+) -> Grid:
+    """A line a Collection; what is left of the lines is the sum."""
+    grid = _grid(show_footer=len(names) > 1)
+    footer = f"{len(names)} Collections"
+    grid.add_column("Collection", footer=footer, overflow="fold", min_width=len(footer))
+    for name, total in zip(columns, lines[-1], strict=True):
+        grid.add_column(name, footer=total, justify="right", no_wrap=True)
+    for name, cells in zip(names, lines[:-1], strict=True):
+        grid.add_row(plain(name), *cells)
     return grid
 
 
-def _status_cells(row: dict[str, Any]) -> list[str]:
-    counts = [f"{row[n]:,}" for n in ("series", "missing", "withdrawn", "complete", "failed")]
-    return [plain(row["Collection"]), *counts, size(row["on_disk"]), size(row["at_archive"])]
+def _sum(standings: Sequence[Standing]) -> Standing:
+    sums: dict[str, Any] = {}
+    for name in _SUMMED:
+        every = [getattr(each, name) for each in standings]
+        sums[name] = None if None in every else sum(every)
+    return Standing("", **sums)
+
+
+def _counts(each: Standing) -> list[str]:
+    counts = [getattr(each, name) for name in _COUNTED]
+    return ["-" if count is None else f"{count:,}" for count in counts]
+
+
+def _measures(each: Standing) -> list[str]:
+    # A size that the archive does not tell makes the sum a lower bound.
+    bound = "> " if each.sizes_unknown else ""
+    return [
+        size(each.bytes_on_disk),
+        "-" if each.bytes_to_come is None else f"{bound}{size(each.bytes_to_come)}",
+        _minute(each.changed_at),
+        _minute(each.compared_at),
+    ]
+
+
+def _minute(at: datetime | None) -> str:
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+# --- History ------------------------------------------------------------------------------------
+
+_LONGEST_VALUE = 40
+
+
+def changes(events: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Rows of `series_changes` as lines: when, what, where, which; below it, old -> new."""
+    for row in events:
+        head = f"{_minute(row['seen_at'])}  {row['event']:<10}  {row['Collection']}  "
+        yield head + row["SeriesInstanceUID"]
+        yield from (f"    {detail}" for detail in _details(row))
+
+
+def _details(row: dict[str, Any]) -> Iterator[str]:
+    before, after = (json.loads(row[name] or "{}") for name in ("before", "after"))
+    if row["event"] == "moved":
+        yield f"to {after['moved_to']}"
+    for name in row["changed_columns"] or ():
+        old, new = _value(before.get(name)), _value(after.get(name))
+        is_short = max(len(old), len(new)) <= _LONGEST_VALUE
+        yield f"{name}: {old} -> {new}" if is_short else f"{name}: another, too long to show"
+
+
+def _value(value: Any) -> str:
+    return "nothing" if value is None else str(value)
+
+
+# --- Plans --------------------------------------------------------------------------------------
 
 
 def plans(planned: Sequence[Plan]) -> Grid:

@@ -246,14 +246,21 @@ def test_every_format_of_an_answer_holds_the_same_rows(terminal: Terminal, tmp_p
     assert pq.read_table(file).to_pylist() == as_json
 
 
+def test_status_and_changes_of_nothing_say_what_to_do(terminal: Terminal) -> None:
+    for command in ("status", "changes"):
+        result = terminal(command)
+        assert result.exit_code == 0
+        assert "no Series is known yet; use tcia-assets refresh" in result.stderr
+
+
 def test_help_has_examples_for_every_command() -> None:
     for name in main.commands:
         text = CliRunner().invoke(main, [name, "--help"]).output
         assert "Usage:" in text
-        assert name in {"status", "tables"} or "Examples:" in text
+        assert name == "tables" or "Examples:" in text
 
 
-@pytest.mark.parametrize("name", ["", "sandbox", "refresh", "fetch", "query"])
+@pytest.mark.parametrize("name", ["", "sandbox", "refresh", "fetch", "query", "status", "changes"])
 def test_each_example_in_the_help_stands_on_a_line_of_its_own(name: str) -> None:
     text = CliRunner().invoke(main, [*name.split(), "--help"]).output
     examples = [line for line in text.splitlines() if "tcia-assets " in line]

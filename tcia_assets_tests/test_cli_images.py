@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,11 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-from tcia_assets import catalog
+from tcia_assets import catalog, show
 from tcia_assets.archive import Shard
 from tcia_assets.archive.manifest import fold, read
 from tcia_assets.archive.plan import MOST_ATTEMPTS
-from tcia_assets.cli import main
+from tcia_assets.cli import main, out
 from tcia_assets.client import ArchiveClient
 from tcia_assets.refresh import Budget, refresh
 from tcia_assets.sandbox.server import Sandbox
@@ -75,6 +76,8 @@ def terminal(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    # Made on import, it keeps the COLUMNS of that time, which test runners set.
+    monkeypatch.setattr(out, "_width", None)
     shutil.copytree(refreshed, tmp_path / "data")
     return Terminal(sandbox, tmp_path / "data")
 
@@ -210,7 +213,33 @@ def test_status_counts_what_is_on_disk(fetched: Terminal) -> None:
 
     assert result.exit_code == 0
     cells = words(line_of(result, SMALL))
-    assert cells[:6] == [SMALL, "10", "0", "0", "5", "0"]
+    assert cells[:7] == [SMALL, "10", "-", "5", "0", "0", "0"]
+    on_disk = sum(fetched.zip(uid).stat().st_size for uid in fetched.uids)
+    assert " ".join(cells[7:10]) == f"{show.size(on_disk)} -"
+
+
+def test_status_tells_what_is_selected_and_to_come(fetched: Terminal) -> None:
+    fetched.environment["TCIA_IMAGE_SELECTION"] = "where: ImageCount < 1000"
+    rows = fetched.warehouse.read(catalog.SERIES, [SMALL]).to_pylist()
+    to_come = sum(r["FileSize"] for r in rows if r["SeriesInstanceUID"] not in fetched.uids)
+    cells = words(line_of(fetched("status"), SMALL))
+
+    assert cells[1:7] == ["10", "10", "5", "0", "0", "0"]
+    assert " ".join(cells[9:11]) == show.size(to_come)
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_status_fits_its_terminal_with_numbers_right_aligned(fetched: Terminal, width: int) -> None:
+    fetched.environment["COLUMNS"] = str(width)
+    lines = fetched("status").stdout.splitlines()
+
+    assert all(len(line) <= width for line in lines)
+    head = next(line for line in lines if "series" in line)
+    row = next(line for line in lines if line.startswith(SMALL))
+    for name in ("series", "complete", "withdrawn"):
+        end = head.index(name) + len(name)
+        assert row[end - 1].isdigit() and not row[end : end + 1].strip()
+    assert sum(line.startswith(SMALL) for line in lines) == (1 if width == 200 else 2)
 
 
 def test_verify_of_what_is_whole_ends_with_0(fetched: Terminal) -> None:
@@ -233,7 +262,7 @@ def test_verify_names_what_is_damaged_and_ends_with_1(fetched: Terminal) -> None
     assert "2 damaged; 1 unknown to the manifest: 1.2.3.zip; see --rebuild" in result.stdout
     assert f"{SMALL}: {lost}: its zip is gone" in result.stderr
     assert f"{SMALL}: {flipped}: its zip has changed since it was proven" in result.stderr
-    assert words(line_of(fetched("status"), SMALL))[4:6] == ["3", "2"]
+    assert words(line_of(fetched("status"), SMALL))[3:5] == ["3", "2"]
     assert fetched(*CONTOURS).exit_code == 0
     assert set(fetched.statuses.values()) == {"complete"}
 
@@ -297,3 +326,74 @@ def test_help_has_examples(command: str) -> None:
 
     examples = said.partition("Examples:")[2]
     assert examples.count(f"tcia-assets {command}") >= 3
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+def seen_again(terminal: Terminal) -> None:
+    with ArchiveClient(settings_for(terminal.sandbox, terminal.root)) as client:
+        refresh(catalog.SERIES, SMALL, client, terminal.warehouse, datetime.now(UTC), Budget(0))
+
+
+def test_changes_are_told_newest_last_with_old_and_new(terminal: Terminal) -> None:
+    uid, *_ = terminal.uids
+    terminal.sandbox.archive.revise([uid], image_count=3)
+    seen_again(terminal)
+    result = terminal("changes", SMALL)
+
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    events = [line for line in lines if not line.startswith(" ")]
+    assert [words(line)[2] for line in events] == ["added"] * 10 + ["changed"]
+    assert words(events[-1])[3:] == [SMALL, uid]
+    assert "    ImageCount: 1 -> 3" in lines[lines.index(events[-1]) :]
+
+
+def test_changes_can_be_of_one_event_and_in_other_formats(terminal: Terminal) -> None:
+    uid, *_ = terminal.uids
+    terminal.sandbox.archive.hold([uid])
+    seen_again(terminal)
+    as_json = json.loads(terminal("changes", "--event", "missing", "--format", "json").stdout)
+    as_csv = terminal("changes", "--event", "missing", "--format", "csv").stdout.splitlines()
+
+    assert [(row["SeriesInstanceUID"], row["event"]) for row in as_json] == [(uid, "missing")]
+    assert len(as_csv) == 2 and uid in as_csv[1]
+
+
+def test_events_that_are_not_shown_are_the_oldest_and_counted(terminal: Terminal) -> None:
+    uid, *_ = terminal.uids
+    terminal.sandbox.archive.hold([uid])
+    seen_again(terminal)
+    result = terminal("changes", "--rows", "1")
+
+    assert words(result.stdout)[2:] == ["missing", SMALL, uid]
+    assert "10 earlier events are not shown" in result.stderr
+
+
+def test_where_nothing_happened_a_word_says_since_when(terminal: Terminal) -> None:
+    for form, nothing in (("table", ""), ("json", "[]\n")):
+        result = terminal("changes", "--since", "2099-01-01", "--format", form)
+        assert result.exit_code == 0 and result.stdout == nothing
+        assert "nothing of that was seen since 2099-01-01 00:00 UTC" in result.stderr
+
+
+@pytest.mark.parametrize("since", ["2026-13-01", "yesterday", "", "0001-01-01T00:00+14:00"])
+def test_a_bad_date_is_named_with_a_good_one(terminal: Terminal, since: str) -> None:
+    result = terminal("changes", "--since", since)
+
+    assert result.exit_code == 2
+    assert f"{since!r} is no day or time such as 2026-11-01" in result.stderr
+
+
+def test_nothing_from_the_archive_reaches_the_terminal_raw(terminal: Terminal) -> None:
+    series = terminal.warehouse.read(catalog.SERIES_CHANGES, [SMALL])
+    names = pa.array([["SeriesDescription"]] * len(series), pa.list_(pa.string()))
+    texts = pa.array(['{"SeriesDescription": "a\\u001b[31m[bold]"}'] * len(series))
+    for name, values in (("changed_columns", names), ("before", texts), ("after", texts)):
+        place = series.schema.get_field_index(name)
+        series = series.set_column(place, series.schema.field(name), values)
+    terminal.warehouse.write(catalog.SERIES_CHANGES, series, SMALL)
+    shown = terminal("changes").stdout
+
+    assert "\x1b" not in shown and "a\\x1b[31m[bold] -> " in shown

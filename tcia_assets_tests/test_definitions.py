@@ -35,7 +35,7 @@ def test_the_names_that_others_rely_on_stay() -> None:
         "tcia_refresh_shared_lists",
         "tcia_update",
     ]
-    assert [s.name for s in definitions.sensors or []] == ["tcia_new_series"]
+    assert [s.name for s in definitions.sensors or []] == ["tcia_new_series", "tcia_run_failed"]
     assert sorted(definitions.resources or {}) == ["tcia", "tcia_io"]
     graph = definitions.resolve_asset_graph()
     partitions = {
@@ -77,6 +77,13 @@ def test_every_asset_explains_itself() -> None:
         assert node.code_version
         schema = node.metadata["dagster/column_schema"]
         assert all(column.description for column in schema.columns)
+
+
+def test_every_sensor_and_schedule_says_what_it_looks_at() -> None:
+    definitions = build_definitions()
+
+    for each in [*(definitions.sensors or []), *(definitions.schedules or [])]:
+        assert each.description and len(each.description.split()) > 8, each.name
 
 
 def test_nothing_runs_by_itself() -> None:

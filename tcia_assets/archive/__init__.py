@@ -4,6 +4,7 @@
     obtain.py     one Series: its routes, its proof, its name; quarantine for what fails
     manifest.py   the rows, kept as they arrive
     fetch.py      a run over a plan: threads, budgets, progress
+    standing.py   what is known, selected and on disk, in numbers
     verify.py     what is on disk, looked at again: by hash, by inflating it, by the archive's word
 
 What does not belong here: when a zip is good (`acceptance`), what HTTP does (`client`), and Dagster
@@ -24,6 +25,7 @@ from tcia_assets.archive.plan import (
     plan,
     shared_budget,
 )
+from tcia_assets.archive.standing import Standing, standing
 from tcia_assets.archive.verify import Audited, Damage, Rebuilt, Verified, audit, rebuild, verify
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Rebuilt",
     "RunBudget",
     "Shard",
+    "Standing",
     "Verified",
     "Wanted",
     "audit",
@@ -46,6 +49,7 @@ __all__ = [
     "plan",
     "rebuild",
     "shared_budget",
+    "standing",
     "verify",
     "zip_path",
 ]

@@ -34,7 +34,7 @@ _IS_SETTLED = "coalesce(s.MaxSubmissionTimestamp::DATE + 1 < a.fetched_at::DATE,
 _MAY_BE_SETTLED = f"({_IS_SETTLED} OR a.fetched_at::DATE + 1 >= $today)"
 # Whether the zip `a` holds what the Series `s` is now. A fingerprint also changes with a licence, a
 # description or the dialect that is asked; none of these is a reason to fetch the bytes again.
-_SAME_BYTES = """(
+SAME_BYTES = """(
     a.fingerprint = s.fingerprint OR (
         a.image_count = s.ImageCount
         AND coalesce(a.image_bytes = s.FileSize, true)
@@ -222,7 +222,7 @@ def pending_images(selection: Selection, warehouse: Warehouse) -> dict[str, list
               AND ({selection.predicate})) AS s
         ANTI JOIN image_archives AS a
         ON s.SeriesInstanceUID = a.SeriesInstanceUID
-        AND (s.fingerprint = a.fingerprint OR (a.status = 'complete' AND {_SAME_BYTES}))
+        AND (s.fingerprint = a.fingerprint OR (a.status = 'complete' AND {SAME_BYTES}))
         ORDER BY ALL
         """,
         tables=selection.tables,
@@ -271,7 +271,7 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
                a.status, a.path, a.archive_bytes, a.attempts,
                coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
                coalesce(
-                   a.status = 'complete' AND {_SAME_BYTES} AND {_MAY_BE_SETTLED}, false
+                   a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
                ) AS complete
         FROM (SELECT * FROM (
             SELECT *, coalesce({selection.predicate}, false) AS chosen,

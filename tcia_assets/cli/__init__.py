@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 
-from tcia_assets import catalog, show
+from tcia_assets import catalog, history, show
 from tcia_assets.errors import TciaError, UnknownName, UsageError
 from tcia_assets.selection import Selection, from_fields, parse, to_fields
 from tcia_assets.settings import Settings
@@ -214,7 +215,7 @@ def fetch(
     runs = Runs(settings, err, verbose=verbose)
     runs.list_known(known)
     failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
-    out.print(show.status(warehouse, [p.collection for p in plans]))
+    _show_status(warehouse, [p.collection for p in plans], selection)
     _finish(failures + show.not_complete(warehouse, plans))
 
 
@@ -302,11 +303,108 @@ def query(statement: str, form: str, output: Path | None, rows: int) -> None:
 @main.command()
 @click.argument("collections", nargs=-1)
 def status(collections: tuple[str, ...]) -> None:
-    """Show what is known, on disk, missing and failed, by Collection."""
+    """Show how things stand in COLLECTIONS, or in all.
+
+    By Collection: Series known, selected by TCIA_IMAGE_SELECTION, complete on disk, incomplete,
+    missing from the newest list, withdrawn; bytes on disk and to come; when the last change was
+    seen, and when all was last compared with the archive. Asks the archive nothing.
+
+    \b
+    Examples:
+      tcia-assets status
+      tcia-assets status LCTSC "RIDER Lung CT"
+    """
+    settings = Settings.from_env()
+    warehouse = _warehouse(settings)
+    known = warehouse.keys(catalog.SERIES)
+    chosen = [show.one_of("refreshed Collection", c, known) for c in collections]
+    _show_status(warehouse, chosen or known, parse(settings.image_selection))
+
+
+def _show_status(warehouse: Warehouse, collections: list[str], selection: Selection | None) -> None:
+    from tcia_assets import archive  # noqa: PLC0415
+
+    if not collections:
+        err.print("[yellow]Note:[/] no Series is known yet; use tcia-assets refresh")
+        return
+    out.print(show.status(archive.standing(warehouse, collections, selection), out))
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:
+    """A day or a time, of UTC where it names no zone; a week ago where it is left open."""
+    if value is None:
+        return (datetime.now(UTC) - timedelta(days=7)).replace(second=0, microsecond=0)
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        example = "2026-11-01 or 2026-11-01T08:30+01:00"
+        problem = f"{value!r} is no day or time such as {example}: {error}"
+        raise click.BadParameter(problem) from None
+
+
+@main.command()
+@click.argument("collections", nargs=-1)
+@click.option(
+    "--since",
+    "moment",
+    metavar="DAY",
+    callback=_moment,
+    help="From this day or time on, of UTC where it names no zone.  [default: a week ago]",
+)
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    type=click.Choice([*history.OF_LIFE, *history.OF_IMAGES]),
+    help="Only this; may be repeated.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Events shown at most on the terminal, the newest.",
+)
+def changes(
+    collections: tuple[str, ...], moment: datetime, events: tuple[str, ...], form: str, rows: int
+) -> None:
+    """Show what happened to Series of COLLECTIONS, or of all, the newest last.
+
+    When it was seen, what it was, in which Collection, to which Series; below it the columns that
+    changed, old -> new. The whole is the table series_changes.
+
+    \b
+    Examples:
+      tcia-assets changes --since 2026-11-01
+      tcia-assets changes LCTSC --since 2026-11-01T08:30
+      tcia-assets changes --event withdrawn --event moved
+      tcia-assets changes --since 2026-11-01 --format csv > changes.csv
+    """
     warehouse = _warehouse(Settings.from_env())
     known = warehouse.keys(catalog.SERIES)
     chosen = [show.one_of("refreshed Collection", c, known) for c in collections]
-    out.print(show.status(warehouse, chosen or known))
+    found = history.since(moment, warehouse, collections=chosen, events=events)
+    if not found.num_rows:
+        said = f"nothing of that was seen since {moment:%Y-%m-%d %H:%M} UTC"
+        if not known:
+            said = "no Series is known yet; use tcia-assets refresh"
+        err.print(f"[yellow]Note:[/] {said}")
+    if form != "table":
+        show.answer(found, form, None, out, rows)
+        return
+    hidden = max(0, found.num_rows - rows)
+    if hidden:
+        err.print(f"[dim]{hidden:,} earlier events are not shown (--rows)[/]")
+    for line in show.changes(found.slice(hidden).to_pylist()):
+        out.print(show.plain(line), soft_wrap=True)
 
 
 @main.command()

@@ -23,6 +23,7 @@ _EXAMPLES = 10
 _COLLAPSE = 0.1
 _STALE_S = 50 * 3600
 _EVENTS = 1000
+_TWIN_DAYS = 30
 _FROM_EVENTS = {
     "rows_kept": "No partition lists a tenth less than before.",
     "refreshed_lately": "No partition is older than two days and two hours.",
@@ -223,7 +224,17 @@ _ACROSS: dict[str, list[Question]] = {
             "Each Collection that has Series is still listed by the archive.",
             "SELECT DISTINCT Collection FROM current_series "
             "WHERE Collection NOT IN (SELECT Collection FROM collections)",
-        )
+        ),
+        Question(
+            "collections_kept",
+            "The archive lists no less than nine tenths of the Collections that have Series here.",
+            "SELECT * FROM (SELECT count(*) AS stored, "
+            "count(*) FILTER (Collection NOT IN (SELECT Collection FROM collections)) AS gone "
+            "FROM (SELECT DISTINCT Collection FROM current_series)) "
+            # Of a few Collections, one is more than a tenth.
+            f"WHERE gone > greatest(1, stored * {_COLLAPSE})",
+            dg.AssetCheckSeverity.ERROR,
+        ),
     ],
     "series": [
         Question(
@@ -247,6 +258,29 @@ _ACROSS: dict[str, list[Question]] = {
             "'taken_at': taken_at, 'listed': listed, 'lost': lost, 'reason': reason, "
             "'plausible': plausible}, taken_at) AS newest FROM snapshots GROUP BY Collection) "
             "WHERE NOT newest.plausible",
+        ),
+        # A server that was left behind answers plausible lists; but in them time goes back.
+        Question(
+            "releases_not_older",
+            "The newest list of each Collection tells no older newest release than is stored.",
+            "SELECT Collection, taken_at, listed.newest_release AS listed, stored FROM "
+            "(SELECT Collection, max(taken_at) AS taken_at, arg_max({'newest_release': "
+            "newest_release}, taken_at) AS listed FROM snapshots GROUP BY Collection) JOIN "
+            "(SELECT Collection, max(DateReleased) AS stored FROM current_series "
+            "GROUP BY Collection) USING (Collection) WHERE listed.newest_release < stored",
+        ),
+        Question(
+            "submissions_not_older",
+            f"Within {_TWIN_DAYS} days, no Series' newest submission went back to an earlier one.",
+            "SELECT Collection, SeriesInstanceUID, newest.* FROM "
+            "(SELECT Collection, SeriesInstanceUID, arg_max({'seen_at': seen_at, "
+            "'before': (before->>'MaxSubmissionTimestamp')::TIMESTAMPTZ, "
+            "'after': (after->>'MaxSubmissionTimestamp')::TIMESTAMPTZ}, number) AS newest "
+            "FROM series_changes WHERE list_contains(changed_columns, 'MaxSubmissionTimestamp') "
+            f"AND seen_at > now() - INTERVAL {_TWIN_DAYS} DAY "
+            "GROUP BY Collection, SeriesInstanceUID) "
+            # Dialects differ in whether they tell the hour.
+            "WHERE newest.after::DATE < newest.before::DATE",
         ),
         Question(
             "history_whole",

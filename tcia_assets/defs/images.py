@@ -162,6 +162,8 @@ def _fetched(
     return {
         "dagster/partition_row_count": got.manifest.num_rows,
         **{status: statuses[status] for status in archive.STATUSES},
+        "to_fetch": len(got.plan.now) + len(got.plan.later),
+        "bytes_to_fetch": got.plan.bytes_now + got.plan.bytes_later,
         "fetched": fetched,
         "not_fetched": len(got.rows) - fetched,
         "remaining": remaining,

@@ -20,6 +20,15 @@ from tcia_assets.evidence import last_compared
 _NIGHTLY = "0 2 * * *"
 _AFTER_THAT = "0 4 * * *"
 _HOURLY = "10 * * * *"
+_ABOUT_METADATA = (
+    "Refreshes, every night at 2, the metadata of all known Collections in one run; skips while "
+    "runs are at work on any of them."
+)
+_ABOUT_IMAGES = (
+    "Looks, every night at 4, for Series of all known Collections that the image selection wants "
+    "and that are not here as they are now, and fetches them in one run; skips while runs are at "
+    "work on any Collection."
+)
 _SHOWN = 5
 
 # Each Collection is compared before this much time has passed since it last was.
@@ -36,8 +45,8 @@ def schedules(names: Names) -> list[dg.ScheduleDefinition]:
     Or every hour some of the metadata: then the nightly run is not needed.
     """
     return [
-        _nightly(names, refresh_job(names), _NIGHTLY, "Refreshes the metadata of all Collections."),
-        _nightly(names, images_job(names), _AFTER_THAT, "Fetches what is selected and not here."),
+        _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA),
+        _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES),
         _compare(names),
     ]
 
@@ -75,8 +84,9 @@ def _compare(names: Names) -> dg.ScheduleDefinition:
         job_name=refresh_job(names),
         cron_schedule=_HOURLY,
         description=(
-            "Refreshes, every hour, the Collections that were not compared for longest: each once "
-            "a day, and no more at once than that needs."
+            "Looks, every hour, at when each listed Collection was last compared with the archive, "
+            "and refreshes those that were not for longest: each once a day, and no more at once "
+            "than that needs."
         ),
         default_status=dg.DefaultScheduleStatus.STOPPED,
         required_resource_keys={names.resource},

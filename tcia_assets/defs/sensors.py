@@ -46,8 +46,10 @@ def sensors(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
     @dg.sensor(
         name=names.of("new_series"),
         description=(
-            "Asks the archive for its Collections and for Series released lately, adds new "
-            "partitions, and requests the runs that refresh what differs and fetch its images."
+            "Asks the archive for its Collections and for Series released since a month before "
+            "the newest release that is stored; compares them, and the image selection, with the "
+            "warehouse; adds new partitions, and requests the runs that refresh what differs and "
+            "fetch its images. Where it requests none, it says what it looked at."
         ),
         jobs=[
             j for j in jobs if j.name in {refresh_job(names), update_job(names), images_job(names)}

@@ -54,6 +54,37 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     assert [r["Collection"] for r in found.to_pylist() if r["SeriesInstanceUID"] == moved] == [GOAL]
 
 
+def test_a_moved_series_counts_where_it_is_at_home(place: Place) -> None:
+    moved, *stay = place.uids
+    place.fetch(*place.uids)
+    size = place.zip(moved).stat().st_size
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    everything = Selection(where="true")
+    old, new = archive.standing(place.warehouse, [COLLECTION, GOAL], everything)
+
+    assert (old.series, old.selected, old.complete, old.missing) == (*[len(stay)] * 3, 0)
+    # Its zip still lies where it was.
+    assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
+    with place.client() as client:
+        archive.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+    assert archive.standing(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
+
+
+def test_a_revised_series_is_incomplete_and_still_to_come(place: Place) -> None:
+    uid, *_ = place.uids
+    place.fetch(*place.uids)
+    place.revise(uid)
+    place.refresh()
+    [now] = archive.standing(place.warehouse, [COLLECTION], Selection(where="true"))
+    row = place.warehouse.query(
+        "SELECT FileSize FROM series WHERE SeriesInstanceUID = $uid", {"uid": uid}
+    ).to_pylist()[0]
+
+    assert (now.complete, now.incomplete) == (len(place.uids) - 1, 1)
+    assert now.bytes_to_come == row["FileSize"]
+
+
 def test_each_fetching_stands_once_in_the_history(place: Place) -> None:
     uid, *_ = place.uids
     place.fetch(uid)

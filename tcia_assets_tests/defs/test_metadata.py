@@ -398,3 +398,62 @@ def test_a_damaged_file_fails_checks_with_what_to_do_and_not_the_run(dagster: Da
 
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert "delete it and refresh" in str(failed[0].description)
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}
+
+
+def test_a_list_whose_newest_release_is_older_than_the_stored_one_fails_a_check(
+    dagster: Dagster,
+) -> None:
+    keys = refreshed(dagster, NO_SIZES)
+    newest = dagster.uids(SMALL, "CT")[:1]
+    dagster.sandbox.archive.hold(newest)
+    dagster.sandbox.archive.release(newest)
+    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
+    dagster.sandbox.archive.hold(newest)
+    stale = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
+
+    assert "releases_not_older" in failed_checks(stale)
+    dagster.sandbox.archive.release(newest)
+    assert failed_checks(dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES)) == set()
+
+
+def test_a_stale_twin_with_all_series_fails_a_check_until_the_real_one_answers(
+    dagster: Dagster,
+) -> None:
+    keys = refreshed(dagster, NO_SIZES)
+    revised = dagster.uids(SMALL, "CT")[:1]
+    dagster.sandbox.archive.revise(revised)
+    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
+    dagster.sandbox.reset()  # as it was before the revision
+    twins = [dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES) for _ in range(2)]
+
+    assert [failed_checks(twin) for twin in twins] == [{"submissions_not_older"}] * 2
+    dagster.sandbox.archive.revise(revised)
+    assert failed_checks(dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES)) == set()
+
+
+def test_more_than_a_tenth_of_the_collections_gone_fails_a_check_as_long_as_they_are(
+    dagster: Dagster,
+) -> None:
+    keys = refreshed(dagster, NO_SIZES)
+    dagster.sandbox.archive.withdraw(collection=keys[0])
+    one_gone = dagster.run("tcia_list_collections")
+    dagster.sandbox.archive.withdraw(collection=keys[1])
+    two_gone = [dagster.run("tcia_list_collections") for _ in range(2)]
+
+    assert "collections_kept" not in failed_checks(one_gone)
+    assert all("collections_kept" in failed_checks(result) for result in two_gone)
+
+
+def test_what_is_known_and_new_are_numbers_that_dagster_plots(dagster: Dagster) -> None:
+    keys = refreshed(dagster, NO_SIZES)
+    stored = dagster.warehouse.read(catalog.SERIES).num_rows
+    events = dagster.events("series")
+
+    assert len(events) == len(keys)
+    for name in ("known", "new", "missing"):
+        assert all(isinstance(e.metadata[name], dg.IntMetadataValue) for e in events)
+    assert sum(int(str(e.metadata["known"].value)) for e in events) == stored

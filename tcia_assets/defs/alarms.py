@@ -1,0 +1,74 @@
+"""A failed run as one line that a person can read.
+
+What belongs here: what the line says, and the sensor that writes it to the log. What does not: how
+it gets to people. That is a sensor of one's own around `failure_line`: see docs/alarms.md.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from tcia_assets.defs.jobs import RANGE_END, RANGE_START, Job
+from tcia_assets.defs.names import Names
+
+_LONGEST = 600
+_PARTITION = "dagster/partition"
+
+
+def alarms(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
+    """The sensor that tells of failed runs of these jobs, off until switched on."""
+
+    @dg.run_failure_sensor(
+        name=names.of("run_failed"),
+        description=(
+            "Looks at failed runs of this archive's jobs, and writes one line of each to the log: "
+            "what failed, of which Collections, and why. docs/alarms.md says how to mail it."
+        ),
+        monitored_jobs=list(jobs),
+        default_status=dg.DefaultSensorStatus.STOPPED,
+    )
+    def run_failed(context: dg.RunFailureSensorContext) -> None:
+        context.log.error(failure_line(context))
+
+    return [run_failed]
+
+
+def failure_line(context: dg.RunFailureSensorContext) -> str:
+    """What failed, of which partitions, why, and in which run; one line of 600 characters at most.
+
+    Nothing in it breaks a line or is obeyed by a terminal, whatever the archive sent.
+    """
+    run = context.dagster_run
+    said = "; ".join(_reasons(context)) or str(context.failure_event.message)
+    head = f"{run.job_name}{_of(run.tags)} failed (run {run.run_id}): "
+    return _short(_one_line(head + said))
+
+
+def _of(tags: Mapping[str, str]) -> str:
+    if _PARTITION in tags:
+        return f" of {tags[_PARTITION]!r}"
+    if RANGE_START not in tags:
+        return ""
+    first, last = tags[RANGE_START], tags[RANGE_END]
+    return f" of {first!r}" if first == last else f" of {first!r} to {last!r}"
+
+
+def _reasons(context: dg.RunFailureSensorContext) -> Iterator[str]:
+    """Why each failed step did: in our words where they are ours, else the error's."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        ours = data.user_failure_data.description if data.user_failure_data else None
+        error = data.error
+        # The innermost: what Dagster wraps around it says only where.
+        while error is not None and error.cause is not None:
+            error = error.cause
+        yield ours or (error.message if error else None) or str(event.message)
+
+
+def _one_line(text: str) -> str:
+    parts = " ".join(text.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in parts)
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
