@@ -7,12 +7,17 @@ does not: how frames make a volume (`stack.py`).
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from tcia_assets.volume.members import Member
 
@@ -63,7 +68,7 @@ def frames(member: Member) -> Iterator[Frame]:
     """The frames of an object, in their order."""
     header = member.header
     shared = item(header, "SharedFunctionalGroupsSequence") or Dataset()
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
+    per_frame = _value(header, "PerFrameFunctionalGroupsSequence") or []
     count = whole(header, "NumberOfFrames", 1)
     for index in range(max(count, 1)):
         own = per_frame[index] if index < len(per_frame) else Dataset()
@@ -152,17 +157,21 @@ def _is_orthonormal(first: Numbers, second: Numbers) -> bool:
 
 # --- Values, or none where they are not what they should be ---------------------------------------
 
+_BINARY = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
+_DECIMAL = frozenset({"DS", "IS"})
+_TEXT = frozenset({"CS", "DA", "TM", "UI"})
+
 
 def item(holder: Dataset, sequence: str) -> Dataset | None:
     """The first item of a sequence."""
-    items = holder.get(sequence)
+    items = _value(holder, sequence)
     return items[0] if items else None
 
 
 def numbers(holder: Dataset, keyword: str, count: int) -> Numbers | None:
     """That many finite numbers; None where something else stands there."""
     try:
-        value = holder.get(keyword)
+        value = _value(holder, keyword)
         found = () if value is None else tuple(float(each) for each in value)
     except (TypeError, ValueError, OverflowError):
         return None
@@ -172,7 +181,9 @@ def numbers(holder: Dataset, keyword: str, count: int) -> Numbers | None:
 def number(holder: Dataset, keyword: str) -> float | None:
     """A finite number; None where something else stands there."""
     try:
-        found = float(holder.get(keyword))
+        value = _value(holder, keyword)
+        (value,) = value if isinstance(value, tuple) else (value,)
+        found = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
@@ -185,7 +196,38 @@ def whole(holder: Dataset, keyword: str, otherwise: int) -> int:
 
 def text(holder: Dataset, keyword: str) -> str:
     try:
-        value = holder.get(keyword)
+        value = _value(holder, keyword)
     except (TypeError, ValueError):
         return ""
     return "" if value is None else str(value).strip()
+
+
+def _value(holder: Dataset, keyword: str) -> Any:
+    """What pydicom says, or, three times as fast, what the slices before said in the same bytes."""
+    try:
+        element = holder.get_item(_tag(keyword))
+    except KeyError:
+        return None
+    if isinstance(element, RawDataElement) and element.value:
+        vr = element.VR or dictionary_VR(element.tag)
+        if vr in _BINARY or vr in _DECIMAL or vr in _TEXT:
+            return _parsed(vr, bytes(element.value), element.is_little_endian)
+    return holder.get(keyword)
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(vr: str, raw: bytes, is_little_endian: bool) -> Any:  # noqa: FBT001 - as pydicom has it
+    """Numbers as a tuple, text as it stands; raises ValueError."""
+    if vr in _BINARY:
+        try:
+            form = struct.Struct(f"{'<' if is_little_endian else '>'}{_BINARY[vr]}")
+            return tuple(found for (found,) in form.iter_unpack(raw))
+        except struct.error as error:
+            raise ValueError(str(error)) from error
+    said = raw.decode("ascii").strip(" \0")
+    return tuple(map(float, said.split("\\"))) if vr in _DECIMAL else said

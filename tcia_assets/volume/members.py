@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,9 +26,12 @@ from tcia_assets.acceptance.rules import MOST_MEMBERS, NOT_IMAGES
 from tcia_assets.errors import BadArchive
 from tcia_assets.volume.findings import Finding, finding
 
-_HEAD_BYTES = 1 << 14
+_HEAD_BYTES = 1 << 13
 # Each try for a longer header reads so many times the bytes of the one before.
 _LONGER = 8
+_PREAMBLE_BYTES = 132
+# Inflated while headers are read is one part in so many of all: as long as that takes.
+_AHEAD_PART = 2
 _PIXELS = frozenset({0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010})
 _PLAIN_PIXELS = 0x7FE0_0010
 _UNDEFINED = 0xFFFF_FFFF
@@ -49,10 +53,22 @@ class Member:
 
 
 class Archive:
-    """An open zip of a Series."""
+    """An open zip of a Series.
 
-    def __init__(self, path: Path, opened_zip: Zip) -> None:
-        self._path, self._zip = path, opened_zip
+    With a `pool` it inflates what will be asked for while headers are read, up to a part of all.
+    """
+
+    def __init__(self, path: Path, opened_zip: Zip, pool: Executor | None) -> None:
+        self._path, self._zip, self.pool = path, opened_zip, pool
+        self._head_bytes = _HEAD_BYTES
+        self._ahead: dict[str, Future[Buffer]] = {}
+        if pool is not None:
+            left = sum(entry.size_bytes for entry in self.entries) // _AHEAD_PART
+            for entry in self.entries:
+                left -= entry.size_bytes
+                if left < 0:
+                    break
+                self._ahead[entry.name] = pool.submit(self._content, entry)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -73,6 +89,10 @@ class Archive:
 
     def content(self, entry: Entry) -> Buffer:
         """The whole member; raises BadArchive where it is not what the directory claims."""
+        ahead = self._ahead.pop(entry.name, None)
+        return self._content(entry) if ahead is None else ahead.result()
+
+    def _content(self, entry: Entry) -> Buffer:
         packed = self._zip.packed(entry)
         if entry.method == STORED:
             content: Buffer = packed
@@ -108,15 +128,21 @@ class Archive:
         return head
 
     def _member(self, entry: Entry) -> Member:
-        wanted = min(_HEAD_BYTES, entry.size_bytes)
+        wanted = self._head_bytes
         while True:
-            head = self._head(entry, wanted)
+            head = self._head(entry, min(wanted, entry.size_bytes))
+            if not dicom.is_dicom(bytes(head[:_PREAMBLE_BYTES])):
+                raise _Unreadable("it is not a DICOM file")
             try:
-                return _read(entry, head)
+                member = _read(entry, head)
             except _Unreadable:
                 if len(head) >= entry.size_bytes:
                     raise
-            wanted = min(_LONGER * wanted, entry.size_bytes)
+                wanted *= _LONGER
+            else:
+                # The next object's header is as long.
+                self._head_bytes = wanted
+                return member
 
     def _broken(self, entry: Entry) -> BadArchive:
         problem = (
@@ -126,19 +152,24 @@ class Archive:
 
 
 @contextmanager
-def archive(path: Path) -> Iterator[Archive]:
+def archive(path: Path, *, workers: int = 1) -> Iterator[Archive]:
     """The zip at `path`, open; what pydicom has to warn of is not said, for it is found.
 
     Raises:
         BadArchive: it is no zip that the archive could have sent.
         OSError: it cannot be read.
     """
+    pool = ThreadPoolExecutor(workers) if workers > 1 else None
     with warnings.catch_warnings():
         # Odd values in headers: those that matter become findings.
         warnings.simplefilter("ignore")
         try:
             with opened(path, MOST_MEMBERS) as found:
-                yield Archive(path, found)
+                try:
+                    yield Archive(path, found, pool)
+                finally:
+                    if pool is not None:
+                        pool.shutdown(cancel_futures=True)
         except Unsound as error:
             raise BadArchive(f"{path}: {error}", table="image_archives", column="path") from error
 
@@ -149,8 +180,6 @@ class _Unreadable(Exception):
 
 def _read(entry: Entry, head: Buffer) -> Member:
     is_whole = len(head) == entry.size_bytes
-    if not dicom.is_dicom(bytes(head[:256])):
-        raise _Unreadable("it is not a DICOM file")
     file = BytesIO(head)
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True)

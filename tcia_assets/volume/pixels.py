@@ -10,7 +10,6 @@ fit into 16 bits, the float32 copy. All else is decoded by pydicom and its plugi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -47,7 +46,7 @@ class Undecodable(Exception):
         super().__init__(found.message)
 
 
-def stored(archive: Archive, frames: Sequence[Frame], *, workers: int) -> Stored:
+def stored(archive: Archive, frames: Sequence[Frame]) -> Stored:
     """The stored values of frames of one size.
 
     Raises:
@@ -70,12 +69,8 @@ def stored(archive: Archive, frames: Sequence[Frame], *, workers: int) -> Stored
             _put(into, place, image, frames[place])
 
     plain = [job for job in jobs if job[0].pixels is not None]
-    if workers > 1 and len(plain) > 1:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(put, plain))
-    else:
-        for job in plain:
-            put(job)
+    # Asked for in the order of names, in which they are inflated ahead.
+    list(map(put, plain) if archive.pool is None else archive.pool.map(put, plain))
     for job in jobs:
         if job[0].pixels is None:
             put(job)

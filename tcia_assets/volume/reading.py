@@ -43,7 +43,7 @@ def read_volume(
         OSError: the zip cannot be read.
 
     """
-    with archive(path) as opened:
+    with archive(path, workers=workers) as opened:
         members, found = opened.members()
         if image_count is not None and image_count != len(opened.entries):
             detail = f"{len(opened.entries)}, not {image_count}"
@@ -56,7 +56,7 @@ def read_volume(
         if stack is None:
             raise NoVolume(_series_uid(members), tuple(found))
         try:
-            values = stored(opened, stack.frames, workers=workers)
+            values = stored(opened, stack.frames)
         except Undecodable as error:
             raise NoVolume(_series_uid(members), (*found, error.finding)) from error
     return _volume(stack, values, found)
