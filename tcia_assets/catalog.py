@@ -121,6 +121,8 @@ FINGERPRINT = text(
     "fingerprint", "Hash of the archive's columns that matter; changes when one of them does."
 )
 FETCHED_AT = instant("fetched_at", "When the archive was asked.")
+ENTRY_NAME = text("entry_name", "Name of the object in the zip.")
+ARCHIVE_SHA256 = text("archive_sha256", "SHA-256 of the zip that it was read from.")
 
 # --- Tables -------------------------------------------------------------------------------------
 
@@ -445,16 +447,77 @@ IMAGES = Table(
         number("SliceThickness", "Thickness in mm.", tag="(0018,0050)"),
         numbers("ImagePositionPatient", "First pixel's place in mm.", tag="(0020,0032)"),
         numbers("ImageOrientationPatient", "Row and column direction.", tag="(0020,0037)"),
+        uid("FrameOfReferenceUID", "Which space positions are in.", tag="(0020,0052)"),
         number("RescaleSlope", "Stored value times this ...", tag="(0028,1053)"),
         number("RescaleIntercept", "... plus this is the real value.", tag="(0028,1052)"),
-        text("entry_name", "Name of the object in the zip."),
+        ENTRY_NAME,
         size("size_bytes", "Bytes of the object."),
         text("md5", "MD5 of the object."),
-        text("archive_sha256", "SHA-256 of the zip that it was read from."),
+        ARCHIVE_SHA256,
         text(
             "error",
             "Why its header, or which of its values, cannot be read; null where all is well.",
         ),
+    ),
+)
+
+# Modalities of which an object is what a machine took: it stands for itself. Those of all others
+# (SEG, RTSTRUCT, RTDOSE, SR, PR, ...) are about images and say which.
+ACQUIRED = frozenset(
+    {"BI", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT"}
+    | {"OP", "OPT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC"}
+)
+
+_ABOUT_IMAGES = (SOP_UID, SERIES_UID, COLLECTION, MODALITY, ENTRY_NAME)
+
+REFERENCES = Table(
+    "references",
+    "reference that an object about images (SEG, RTSTRUCT, RTDOSE, SR, PR and the like) makes; "
+    "one row that says so for an object that makes none or cannot be read",
+    key=(
+        "SeriesInstanceUID",
+        "entry_name",
+        "how",
+        "referenced_series_instance_uid",
+        "referenced_sop_instance_uid",
+        "referenced_frame_of_reference_uid",
+    ),
+    by="Collection",
+    parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
+    columns=(
+        *_ABOUT_IMAGES,
+        text(
+            "how",
+            "series, sop or frame_of_reference: what is named; null where nothing is.",
+        ),
+        uid(
+            "referenced_series_instance_uid",
+            "Series that is named, or below which the object stands that is named.",
+        ),
+        uid("referenced_sop_instance_uid", "Object that is named."),
+        uid("referenced_frame_of_reference_uid", "Frame of reference that is named."),
+        ARCHIVE_SHA256,
+        text("error", "Why its references cannot be read; null where all is well."),
+    ),
+)
+
+TARGETS = Table(
+    "targets",
+    "segment of a SEG or ROI of an RTSTRUCT",
+    key=("SeriesInstanceUID", "entry_name", "target_place"),
+    by="Collection",
+    parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
+    columns=(
+        *_ABOUT_IMAGES,
+        count("target_place", "Its place among those of the object, from 1.", required=True),
+        whole("target_number", "SegmentNumber or ROINumber."),
+        text("target_name", "SegmentLabel or ROIName, as written."),
+        text("target_type", "RTROIInterpretedType, or SEG's type as scheme:code."),
+        text("target_type_meaning", "What the code of the type means, as written."),
+        text("target_category", "SEG's category, as scheme:code."),
+        count("contour_count", "Contours of an ROI; null for a segment."),
+        uid("referenced_frame_of_reference_uid", "Frame of reference of an ROI."),
+        ARCHIVE_SHA256,
     ),
 )
 
@@ -472,6 +535,8 @@ TABLES = (
     SHARED_LISTS,
     IMAGE_ARCHIVES,
     IMAGES,
+    REFERENCES,
+    TARGETS,
 )
 
 

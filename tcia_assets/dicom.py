@@ -1,7 +1,7 @@
 """The header of one DICOM object -> who it is, and what `images` tells of it.
 
 What belongs here: reading DICOM, from as few bytes as will do. What does not: where objects come
-from (`archive.py`, `image_index.py`). The only user of pydicom beside the sandbox.
+from (`archive.py`, `image_index.py`), and what stands in sequences (`dicom_tree.py`).
 
 The elements are walked here: pydicom takes three times as long, and does not tell a header that is
 cut from one that has ended. Of what values mean, it knows what is not obvious: character sets, and
@@ -60,12 +60,12 @@ def identify(head: bytes) -> Identity:
         ValueError: there is no identity in it, for the reason that it says.
     """
     header = _read(head, _IDENTITY)
-    uids = [_ascii(header.found[tag].raw) if tag in header.found else "" for tag in _IDENTITY]
+    uids = [ascii_of(header.found[tag].raw) if tag in header.found else "" for tag in _IDENTITY]
     if not all(uids):
         missing = "a DICOM file without SOPInstanceUID or SeriesInstanceUID"
         raise ValueError(missing) if header.is_passed else CutHeader(f"{missing}: it may be cut")
     for uid in uids:
-        if not _is_uid(uid):
+        if not is_uid(uid):
             raise ValueError(f"a DICOM file with {uid[:_LONGEST_UID]!r} in the place of a UID")
     return Identity(*uids)
 
@@ -123,11 +123,11 @@ def _pydicom() -> Any:
 
 _SYNTAX = 0x0002_0010
 _LAST_OF_META = 0x0002_FFFF
-_CHARACTER_SET = 0x0008_0005
+CHARACTER_SET = 0x0008_0005
 _IDENTITY = (0x0008_0018, 0x0020_000E)
-_DELIMITERS = frozenset({0xFFFE_E00D, 0xFFFE_E0DD})
+DELIMITERS = frozenset({0xFFFE_E00D, 0xFFFE_E0DD})
 _DELIMITING_GROUP = 0xFFFE
-_UNDEFINED = 0xFFFF_FFFF
+UNDEFINED = 0xFFFF_FFFF
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = frozenset(
@@ -146,14 +146,14 @@ _LONG = frozenset(
 )
 
 
-class _Element(NamedTuple):
+class Element(NamedTuple):
     """An element's value as it stands in the object; `vr` is b"" where the object does not say."""
 
     vr: bytes
     raw: bytes
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """How elements are written."""
 
     is_explicit: bool
@@ -169,14 +169,14 @@ class _Header(NamedTuple):
     least length that the object must have, as far as that can be told.
     """
 
-    found: dict[int, _Element]
+    found: dict[int, Element]
     order: str
     is_passed: bool
     goes_to: int
 
 
-def _layout(*, is_explicit: bool, order: str = "<") -> _Layout:
-    return _Layout(is_explicit, order, struct.Struct(f"{order}HH2sH"), struct.Struct(f"{order}L"))
+def _layout(*, is_explicit: bool, order: str = "<") -> Layout:
+    return Layout(is_explicit, order, struct.Struct(f"{order}HH2sH"), struct.Struct(f"{order}L"))
 
 
 _LAYOUTS = {
@@ -191,25 +191,47 @@ def _read(head: bytes, tags: tuple[int, ...]) -> _Header:
 
     Raises ValueError where it is no DICOM file at all.
     """
-    if not is_dicom(head):
-        raise ValueError("not a DICOM file: no DICM after the preamble")
-    found: dict[int, _Element] = {}
-    wanted = frozenset(tags) | {_SYNTAX, _CHARACTER_SET}
-    layout = _seen_layout(head, _META_AT, "<")
-    start, is_passed = _walk(head, _META_AT, layout, wanted, _LAST_OF_META, found)
-    if not is_passed:
-        return _Header(found, "<", is_passed=False, goes_to=start)
-    syntax = _ascii(found[_SYNTAX].raw) if _SYNTAX in found else ""
-    order = ">" if syntax == _BIG_ENDIAN else "<"
-    body, at = (_inflated(head[start:]), 0) if syntax in _DEFLATED else (head, start)
-    layout = _seen_layout(body, at, order)
+    found: dict[int, Element] = {}
+    wanted = frozenset(tags) | {CHARACTER_SET}
+    start = begin(head, found)
+    if not start.is_passed:
+        return _Header(found, "<", is_passed=False, goes_to=start.at)
+    body, at = (inflated(head[start.at :]), 0) if start.is_deflated else (head, start.at)
+    layout = seen_layout(body, at, start.order)
     end, is_passed = _walk(body, at, layout, wanted, tags[-1], found)
     # Where the body is deflated, lengths in it say nothing about those of the object.
     goes_to = end if body is head else len(head) + (end != len(body))
-    return _Header(found, order, is_passed, goes_to)
+    return _Header(found, start.order, is_passed, goes_to)
 
 
-def _seen_layout(head: bytes, at: int, order: str) -> _Layout:
+class Start(NamedTuple):
+    """Where an object's own elements begin, and how they are written.
+
+    Where `is_passed` is false the head ends before: `at` is how far the object must go at least.
+    """
+
+    at: int
+    order: str
+    is_deflated: bool
+    is_passed: bool
+
+
+def begin(head: bytes, found: dict[int, Element]) -> Start:
+    """Passes what stands before an object's own elements; puts the transfer syntax into `found`.
+
+    Raises ValueError where it is no DICOM file at all.
+    """
+    if not is_dicom(head):
+        raise ValueError("not a DICOM file: no DICM after the preamble")
+    layout = seen_layout(head, _META_AT, "<")
+    at, is_passed = _walk(head, _META_AT, layout, {_SYNTAX}, _LAST_OF_META, found)
+    syntax = ascii_of(found[_SYNTAX].raw) if _SYNTAX in found else ""
+    order = ">" if syntax == _BIG_ENDIAN else "<"
+    return Start(at, order, syntax in _DEFLATED, is_passed)
+
+
+def seen_layout(head: bytes, at: int, order: str) -> Layout:
+    """How the element at a place is written."""
     # What is written counts, not what the transfer syntax says: some objects say the wrong one.
     return _LAYOUTS[_is_vr(head[at + 4 : at + 6]), order]
 
@@ -218,7 +240,8 @@ def _is_vr(seen: bytes) -> bool:
     return seen.isalpha() and seen.isupper()
 
 
-def _inflated(body: bytes) -> bytes:
+def inflated(body: bytes) -> bytes:
+    """What a deflated body holds, up to a bound."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, _MOST_INFLATED)
     except zlib.error as error:
@@ -228,10 +251,10 @@ def _inflated(body: bytes) -> bytes:
 def _walk(
     head: bytes,
     at: int,
-    layout: _Layout,
+    layout: Layout,
     wanted: Collection[int],
     last: int,
-    found: dict[int, _Element],
+    found: dict[int, Element],
 ) -> tuple[int, bool]:
     """Finds the wanted elements up to the tag `last`; see `_Header` for what it returns.
 
@@ -241,20 +264,20 @@ def _walk(
     try:
         while at < end:
             start = at
-            tag, vr, length, at = _element(head, at, layout)
+            tag, vr, length, at = element_at(head, at, layout)
             if tag > last:
                 return start, True
-            if length == _UNDEFINED:
-                at, vr, length = _behind_items(head, at, _inner(layout, vr)), b"SQ", 0
+            if length == UNDEFINED:
+                at, vr, length = _behind_items(head, at, inner_layout(layout, vr)), b"SQ", 0
             if tag in wanted and at + length <= end:
-                found[tag] = _Element(vr, head[at : at + length])
+                found[tag] = Element(vr, head[at : at + length])
             at += length
     except struct.error:
         return end + 1, False
     return at, False
 
 
-def _element(head: bytes, at: int, layout: _Layout) -> tuple[int, bytes, int, int]:
+def element_at(head: bytes, at: int, layout: Layout) -> tuple[int, bytes, int, int]:
     """Tag, VR and length of the element at a place, and the place of its value."""
     group, element, vr, length = layout.short.unpack_from(head, at)
     tag = group << 16 | element
@@ -268,23 +291,23 @@ def _element(head: bytes, at: int, layout: _Layout) -> tuple[int, bytes, int, in
     return tag, b"", layout.long.unpack_from(head, at + 4)[0], at + 8
 
 
-def _inner(layout: _Layout, vr: bytes) -> _Layout:
+def inner_layout(layout: Layout, vr: bytes) -> Layout:
     """How the items of an element are written: those of an unknown one always implicitly."""
     return _LAYOUTS[False, "<"] if vr == b"UN" else layout
 
 
-def _behind_items(head: bytes, at: int, layout: _Layout) -> int:
+def _behind_items(head: bytes, at: int, layout: Layout) -> int:
     """Where the items of undefined length that begin here end; raises struct.error behind `head`.
 
     A stack and not recursion: who nests ten thousand of them gets no further than the others.
     """
     layouts = [layout]
     while layouts:
-        tag, vr, length, at = _element(head, at, layouts[-1])
-        if tag in _DELIMITERS:
+        tag, vr, length, at = element_at(head, at, layouts[-1])
+        if tag in DELIMITERS:
             layouts.pop()
-        elif length == _UNDEFINED:
-            layouts.append(_inner(layouts[-1], vr))
+        elif length == UNDEFINED:
+            layouts.append(inner_layout(layouts[-1], vr))
         else:
             at += length
     return at
@@ -304,7 +327,7 @@ class _Attribute(NamedTuple):
     tag: int
     vr: bytes
     values: int
-    read: Callable[[_Attribute, _Element, _Header], Any]
+    read: Callable[[_Attribute, Element, _Header], Any]
 
 
 @cache
@@ -340,25 +363,25 @@ def _value(attribute: _Attribute, header: _Header) -> Any:
     if element.vr == b"SQ":
         raise ValueError(f"a sequence is not {attribute.column.kind.rule}")
     vr = attribute.vr if element.vr in {b"", b"UN"} else element.vr
-    element = _Element(vr, element.raw if vr in _BINARY else element.raw.strip(b" \0"))
+    element = Element(vr, element.raw if vr in _BINARY else element.raw.strip(b" \0"))
     return attribute.read(attribute, element, header) if element.raw else None
 
 
-def _uid(attribute: _Attribute, element: _Element, _header: _Header) -> str:
-    uid = _ascii(element.raw)
-    if not _is_uid(uid):
+def _uid(attribute: _Attribute, element: Element, _header: _Header) -> str:
+    uid = ascii_of(element.raw)
+    if not is_uid(uid):
         raise _not_of_its_kind(attribute, element)
     return uid
 
 
-def _text(attribute: _Attribute, element: _Element, header: _Header) -> str:
-    text = _decoded(element.raw, header.found.get(_CHARACTER_SET))
+def _text(attribute: _Attribute, element: Element, header: _Header) -> str:
+    text = decoded(element.raw, header.found.get(CHARACTER_SET))
     if len(text) > _LONGEST_TEXT:
         raise _not_of_its_kind(attribute, element)
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _whole(attribute: _Attribute, element: _Element, header: _Header) -> int:
+def _whole(attribute: _Attribute, element: Element, header: _Header) -> int:
     (value,) = _exactly(attribute, element, header)
     least = 0 if attribute.column.kind.name == "count" else -_LARGEST_WHOLE
     if value != int(value) or not least <= value < _LARGEST_WHOLE:
@@ -366,15 +389,15 @@ def _whole(attribute: _Attribute, element: _Element, header: _Header) -> int:
     return int(value)
 
 
-def _number(attribute: _Attribute, element: _Element, header: _Header) -> float:
+def _number(attribute: _Attribute, element: Element, header: _Header) -> float:
     return float(_exactly(attribute, element, header)[0])
 
 
-def _numbers(attribute: _Attribute, element: _Element, header: _Header) -> list[float]:
+def _numbers(attribute: _Attribute, element: Element, header: _Header) -> list[float]:
     return [float(value) for value in _exactly(attribute, element, header)]
 
 
-def _exactly(attribute: _Attribute, element: _Element, header: _Header) -> list[float]:
+def _exactly(attribute: _Attribute, element: Element, header: _Header) -> list[float]:
     """Finite numbers, as many as the attribute has; whole ones are int, for floats round them."""
     try:
         values = (
@@ -389,7 +412,7 @@ def _exactly(attribute: _Attribute, element: _Element, header: _Header) -> list[
     raise _not_of_its_kind(attribute, element)
 
 
-def _binary(code: str, element: _Element, header: _Header) -> list[float]:
+def _binary(code: str, element: Element, header: _Header) -> list[float]:
     number = struct.Struct(f"{header.order}{code}")
     return [value for (value,) in number.iter_unpack(element.raw)]
 
@@ -404,31 +427,39 @@ def _decimal(text: bytes) -> float:
     return int(text) if text.isdigit() else float(text)
 
 
-def _not_of_its_kind(attribute: _Attribute, element: _Element) -> ValueError:
+def _not_of_its_kind(attribute: _Attribute, element: Element) -> ValueError:
     said = element.raw[:_LONGEST_UID].decode("latin-1")
     return ValueError(f"{said!r} is not {attribute.column.kind.rule}")
 
 
-def _is_uid(text: str) -> bool:
+def is_sequence(tag: int) -> bool:
+    """Whether the attribute of this tag is a sequence, as far as DICOM's dictionary has it."""
+    datadict = _pydicom().datadict
+    return bool(datadict.dictionary_has_tag(tag) and datadict.dictionary_VR(tag) == "SQ")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a UID: digits and dots, at most 64."""
     return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
-def _ascii(raw: bytes) -> str:
+def ascii_of(raw: bytes) -> str:
+    """Bytes as text, without padding; what is not ASCII becomes a mark."""
     return raw.decode("ascii", "replace").strip(" \0")
 
 
-def _decoded(raw: bytes, character_set: _Element | None) -> str:
+def decoded(raw: bytes, character_set: Element | None) -> str:
     """Text in the character set that the object names; raises ValueError where it is not in it."""
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")
     charset = _pydicom().charset
-    named = [] if character_set is None else _ascii(character_set.raw).split("\\")
+    named = [] if character_set is None else ascii_of(character_set.raw).split("\\")
     names = [name.strip(" ") for name in named]
     # What pydicom would replace, with a warning, is not the text that was written.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            decoded: str = charset.decode_bytes(raw, charset.convert_encodings(names), set())
+            said: str = charset.decode_bytes(raw, charset.convert_encodings(names), set())
         except (UserWarning, UnicodeError, LookupError):
             raise ValueError(f"{raw[:_LONGEST_UID]!r} is not text in {names or 'ASCII'}") from None
-    return decoded
+    return said

@@ -22,6 +22,9 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  └─ Busy                   another run holds the lock for too long
     ├─ UsageError               the caller's slip: names the value and the valid ones
     │  ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
+    │  ├─ BadDeclaration        a file that declares a dataset: file, line, key
+    │  ├─ LicenseConflict       Series that a declaration asks for and whose licence it refuses
+    │  ├─ CohortMoved           what was locked is not what is there
     │  └─ MissingExtra          an optional dependency that is not installed
     └─ Stopped                  whoever asked wants no more answers: the client was told to stop
 """
@@ -174,6 +177,32 @@ class UnknownName(UsageError):
         left = len(self.valid) - _MOST_SHOWN
         more = f" and {left} more" if left > 0 else ""
         return f"valid: {shown}{more}" if shown else "none is known yet"
+
+
+class BadDeclaration(UsageError):
+    """A declaration that cannot be kept. Carries `file`, `line` (from 1), `key` and `problem`."""
+
+    def __init__(self, file: str, line: int, key: str, problem: str) -> None:
+        self.file, self.line, self.key, self.problem = file, line, key, problem
+        super().__init__(f"{file}, line {line}{f', {key}' if key else ''}: {problem}")
+
+
+class LicenseConflict(UsageError):
+    """Series that are asked for and whose licence is refused. Carries `series`: UID to licence."""
+
+    def __init__(self, what: str, series: dict[str, str]) -> None:
+        self.series = series
+        shown = [f"{uid} ({name})" for uid, name in sorted(series.items())[:_MOST_SHOWN]]
+        left = len(series) - len(shown)
+        more = f" and {left} more" if left > 0 else ""
+        super().__init__(
+            f"{what} asks for {len(series)} Series whose licence it refuses: "
+            f"{', '.join(shown)}{more}; leave them out of the cohort, or change its licenses"
+        )
+
+
+class CohortMoved(UsageError):
+    """A lock file and what it locks do not agree any more."""
 
 
 class MissingExtra(UsageError):

@@ -1,7 +1,7 @@
 """`images`: one row per object of the zips in the manifest, from their headers.
 
-What belongs here: which zips are read again, and reading their members as far as the header goes.
-What does not: what a header says (`dicom.py`), whether a zip is good (`acceptance`), Dagster.
+What belongs here: reading members as far as the header goes, and UIDs that two of them have. What
+does not: which zips are read again (`from_archives.py`), what a header says (`dicom.py`), Dagster.
 
 Cost follows change: the rows of a zip with the same SHA-256 are kept, and it is not opened. Of one
 that is read, 16 KB a member are inflated, and pixel data never: unless the zip holds no MD5 of a
@@ -11,46 +11,28 @@ member, which is then inflated whole, in pieces, to compute it. That is exact, a
 from __future__ import annotations
 
 import hashlib
-import lzma
 import time
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets import dicom
+from tcia_assets import dicom, from_archives
 from tcia_assets.acceptance import NOT_IMAGES, md5_list
-from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
-from tcia_assets.conform import align, conform, empty
+from tcia_assets.catalog import IMAGES
+from tcia_assets.conform import conform
+from tcia_assets.from_archives import BROKEN, Archive, Report, Row, printable, said, untold
+from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse, Written
 
 _HEAD_BYTES = 1 << 14
 # Far above any header of images; who has a longer one may mean harm.
 _LONGEST_HEAD = 1 << 26
 _PIECE_BYTES = 1 << 20
-# Rows are made into columns this many at a time.
-_ROWS_AT_ONCE = 20_000
-
-# What zipfile and those whom it asks raise where a zip is broken, encrypted or gone.
-_BROKEN = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
 
 _REPEATED = "the SOPInstanceUID is also that of "
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,22 +54,11 @@ class Indexed:
         return self.new / self.seconds if self.seconds else 0.0
 
 
-@dataclass(frozen=True)
-class _Archive:
-    """A zip as the manifest describes it."""
-
-    path: Path
-    series_instance_uid: str
-    collection: str
-    sha256: str
-    archive_bytes: int
-
-
 def index(
     collection: str,
     warehouse: Warehouse,
     *,
-    report: Callable[[int, int], None] = lambda _done, _planned: None,
+    report: Report = untold,
 ) -> Indexed:
     """Brings the `images` of a Collection in step with its `image_archives`, under its lock.
 
@@ -114,7 +85,7 @@ def rows(
     collection: str,
     warehouse: Warehouse,
     *,
-    report: Callable[[int, int], None] = lambda _done, _planned: None,
+    report: Report = untold,
 ) -> pa.Table:
     """The rows of `images` that follow from the manifest of a Collection; nothing is written.
 
@@ -125,54 +96,20 @@ def rows(
     return _rows(collection, warehouse, report)[0]
 
 
-def _rows(
-    collection: str, warehouse: Warehouse, report: Callable[[int, int], None]
-) -> tuple[pa.Table, int]:
+def _rows(collection: str, warehouse: Warehouse, report: Report) -> tuple[pa.Table, int]:
     """The rows, and how many of them were there before."""
     dicom.require()
-    archives = _on_disk(collection, warehouse)
-    kept = _kept(collection, warehouse, archives)
+    archives = from_archives.on_disk(collection, warehouse)
+    kept = from_archives.kept(IMAGES, collection, warehouse, archives, _is_repeated)
     known = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
     fresh = [archive for archive in archives if archive.series_instance_uid not in known]
-    found = pa.concat_tables([kept, *_read_all(fresh, report)])
+    (read,) = from_archives.read_all((IMAGES,), fresh, _archive_rows, report)
+    found = pa.concat_tables([kept, read])
     return conform(IMAGES, _told_apart(found)), kept.num_rows
 
 
-def _on_disk(collection: str, warehouse: Warehouse) -> list[_Archive]:
-    if not warehouse.has(IMAGE_ARCHIVES, collection):
-        return []
-    names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
-    manifest = warehouse.read(IMAGE_ARCHIVES, [collection], names).to_pylist()
-    return [
-        _Archive(
-            warehouse.root / row["path"],
-            row["SeriesInstanceUID"],
-            collection,
-            row["sha256"],
-            row["archive_bytes"],
-        )
-        for row in manifest
-        # Also where a newer version could not be had: the earlier one is still there and proven.
-        if row["path"]
-    ]
-
-
-def _kept(collection: str, warehouse: Warehouse, archives: list[_Archive]) -> pa.Table:
-    """The stored rows of zips that are as they were."""
-    if not warehouse.has(IMAGES, collection):
-        return empty(IMAGES)
-    stored = warehouse.read(IMAGES, [collection])
-    series = pa.array([archive.series_instance_uid for archive in archives], pa.string())
-    hashes = pa.array([archive.sha256 for archive in archives], pa.string())
-    now = hashes.take(pc.index_in(stored["SeriesInstanceUID"], value_set=series))
-    same = pc.fill_null(pc.equal(stored["archive_sha256"], now), fill_value=False)
-    # What stands in these rows depends on more than the zip's bytes.
-    unsure = pc.or_(
-        pc.is_null(stored["entry_name"]),
-        pc.fill_null(pc.match_substring(stored["error"], _REPEATED), fill_value=False),
-    )
-    again = pc.unique(stored["SeriesInstanceUID"].filter(unsure))
-    return stored.filter(pc.and_not(same, pc.is_in(stored["SeriesInstanceUID"], value_set=again)))
+def _is_repeated(stored: pa.Table) -> pa.Array:
+    return pc.fill_null(pc.match_substring(stored["error"], _REPEATED), fill_value=False)
 
 
 def _told_apart(found: pa.Table) -> pa.Table:
@@ -216,41 +153,11 @@ def _without_uid(found: pa.Table, problems: dict[int, str]) -> pa.Table:
 # --- Zips -----------------------------------------------------------------------------------------
 
 
-def _read_all(archives: list[_Archive], report: Callable[[int, int], None]) -> Iterator[pa.Table]:
-    """The rows of these zips, in tables of bounded size."""
-
-    def all_rows() -> Iterator[Row]:
-        for done, archive in enumerate(archives, start=1):
-            yield from _archive_rows(archive)
-            report(done, len(archives))
-
-    flow = all_rows()
-    while batch := list(islice(flow, _ROWS_AT_ONCE)):
-        yield align(IMAGES, pa.Table.from_pylist(batch, schema=IMAGES.schema))
-
-
-def _archive_rows(archive: _Archive) -> Iterator[Row]:
-    about = {
-        "SeriesInstanceUID": archive.series_instance_uid,
-        "Collection": archive.collection,
-        "archive_sha256": archive.sha256,
-    }
-    try:
-        with _opened(archive) as opened:
-            hashes = _hashes(opened)
-            for member in opened.infolist():
-                if member.filename not in NOT_IMAGES:
-                    yield _member_row(opened, member, hashes, archive) | about
-    except _BROKEN as error:
-        yield about | {"error": _printable(f"the zip cannot be read: {_said(error)}")}
-
-
-def _opened(archive: _Archive) -> zipfile.ZipFile:
-    size = archive.path.stat().st_size
-    if size != archive.archive_bytes:
-        problem = f"it has {size} bytes, and {archive.archive_bytes} in image_archives"
-        raise ValueError(problem)
-    return zipfile.ZipFile(archive.path)
+def _archive_rows(opened: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[Table, Row]]:
+    hashes = _hashes(opened)
+    for member in opened.infolist():
+        if member.filename not in NOT_IMAGES:
+            yield IMAGES, _member_row(opened, member, hashes, archive)
 
 
 def _hashes(opened: zipfile.ZipFile) -> dict[str, str]:
@@ -263,7 +170,7 @@ def _hashes(opened: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _member_row(
-    opened: zipfile.ZipFile, member: zipfile.ZipInfo, hashes: dict[str, str], archive: _Archive
+    opened: zipfile.ZipFile, member: zipfile.ZipInfo, hashes: dict[str, str], archive: Archive
 ) -> Row:
     name, problems = member.filename, []
     row: Row = {}
@@ -272,14 +179,14 @@ def _member_row(
         problems += [row["error"]] if row["error"] else []
         if row["SeriesInstanceUID"] not in {None, archive.series_instance_uid}:
             problems.append(f"its header says Series {row['SeriesInstanceUID']}")
-    except _BROKEN as error:
-        problems.append(f"its header cannot be read: {_said(error)}")
+    except BROKEN as error:
+        problems.append(f"its header cannot be read: {said(error)}")
     md5 = hashes.get(name)
     try:
         md5 = md5 or _md5(opened, member)
-    except _BROKEN as error:
-        problems.append(f"its MD5 cannot be computed: {_said(error)}")
-    told = {"error": _printable("; ".join(problems)) or None}
+    except BROKEN as error:
+        problems.append(f"its MD5 cannot be computed: {said(error)}")
+    told = {"error": printable("; ".join(problems)) or None}
     return row | {"entry_name": name, "size_bytes": member.file_size, "md5": md5} | told
 
 
@@ -304,11 +211,3 @@ def _md5(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
         while piece := stream.read(_PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

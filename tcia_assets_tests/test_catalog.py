@@ -586,6 +586,19 @@ def test_the_tables_are_those_of_the_design() -> None:
         ("shared_lists", ("list_name", "SeriesInstanceUID"), "list_name"),
         ("image_archives", ("SeriesInstanceUID",), "Collection"),
         ("images", ("SOPInstanceUID",), "Collection"),
+        (
+            "references",
+            (
+                "SeriesInstanceUID",
+                "entry_name",
+                "how",
+                "referenced_series_instance_uid",
+                "referenced_sop_instance_uid",
+                "referenced_frame_of_reference_uid",
+            ),
+            "Collection",
+        ),
+        ("targets", ("SeriesInstanceUID", "entry_name", "target_place"), "Collection"),
     }
 
 

@@ -144,12 +144,11 @@ def test_a_limit_that_makes_no_sense_is_refused(
     assert "is not in the range" in result.stderr
 
 
-def test_a_limit_of_none_in_a_selection_fetches_none(terminal: Terminal, tmp_path: Path) -> None:
-    assert terminal("refresh", SMALL).exit_code == 0
+def test_a_limit_of_none_in_a_selection_is_refused(terminal: Terminal) -> None:
     result = terminal("fetch", "--selection", f"{{collections: {SMALL}, max_series_per_run: 0}}")
 
-    assert result.exit_code == 0, result.output
-    assert not list((tmp_path / "data").glob("archives/**/*.zip"))
+    assert result.exit_code == 2
+    assert "must be 1 or more" in result.stderr
 
 
 def test_an_output_that_cannot_be_written_is_one_line(terminal: Terminal) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -319,3 +320,14 @@ def test_asking_for_rows_writes_nothing(disk: Disk) -> None:
     assert not disk.warehouse.has(IMAGES, COLLECTION)
     disk.index()
     assert disk.warehouse.read(IMAGES, [COLLECTION]).equals(rows)
+
+
+def test_what_was_read_before_a_column_came_is_read_again(disk: Disk) -> None:
+    disk.put(objects())
+    disk.index()
+    path = disk.warehouse.path(IMAGES, COLLECTION)
+    rows = pq.read_table(path)
+    pq.write_table(rows.drop_columns(["FrameOfReferenceUID"]), path)
+    assert counts(disk.index()) == (3, 3, 0)
+    assert pq.read_table(path).equals(rows)
+    assert rows["FrameOfReferenceUID"].null_count == 0

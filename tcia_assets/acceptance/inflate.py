@@ -37,7 +37,7 @@ Buffer = bytes | bytearray | memoryview
 class Inflater:
     """One way to inflate: in pieces, and `at_once(gzip, size)` where that is faster.
 
-    `at_once` proves the CRC as well.
+    `at_once` proves the CRC as well. `proven(packed, size)` is for what was proven before.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Inflater:
     crc32: Callable[[Buffer, int], int]
     errors: tuple[type[Exception], ...]
     at_once: Callable[[bytes, int], Buffer] | None = None
+    proven: Callable[[Buffer, int], Buffer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ def _by_deflate(pieces: Inflater) -> Inflater:
         crc32=deflate.crc32,
         errors=(*pieces.errors, deflate.DeflateError),
         at_once=deflate.gzip_decompress,
+        proven=deflate.deflate_decompress,
     )
 
 

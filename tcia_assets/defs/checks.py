@@ -319,4 +319,27 @@ _ACROSS: dict[str, list[Question]] = {
             "WHERE status <> 'complete'",
         )
     ],
+    "references": [
+        Question(
+            "references_readable",
+            "Each object about images can be read to where its pixels begin.",
+            "SELECT DISTINCT Collection, SeriesInstanceUID, entry_name, error "
+            'FROM "references" WHERE error IS NOT NULL',
+        ),
+        Question(
+            "masks_refer",
+            "Each SEG and RTSTRUCT names what it lies on.",
+            "SELECT Collection, SeriesInstanceUID, entry_name "
+            "FROM \"references\" WHERE Modality IN ('SEG', 'RTSTRUCT') "
+            "AND how IS NULL AND error IS NULL",
+        ),
+    ],
+    "targets": [
+        Question(
+            "targets_named",
+            "Each segment and ROI has a name.",
+            "SELECT Collection, SeriesInstanceUID, entry_name, target_place FROM targets "
+            "WHERE target_name IS NULL",
+        )
+    ],
 }

@@ -1,19 +1,19 @@
-"""`image_archives` and `images`: the zips of the selected Series, and what they hold.
+"""The zips of the selected Series, and the tables of what they hold.
 
-What belongs here: the runs around `archive` and `image_index`, and their events. No RetryPolicy (it
-swallows SIGTERM), no partition a Series, no DynamicOut (a killed run that is re-executed reports
-success with batches missing).
+What belongs here: the runs around `archive`, `image_index` and `references`, and their events. No
+RetryPolicy (it swallows SIGTERM), no partition a Series, no DynamicOut (a killed run that is
+re-executed reports success with batches missing).
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import dagster as dg
 
-from tcia_assets import archive, catalog, image_index
+from tcia_assets import archive, catalog, image_index, references
 from tcia_assets.conform import empty
 from tcia_assets.defs import checks, proof
 from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, resource
@@ -49,7 +49,7 @@ class ImageConfig(dg.Config):
 
 def assets(names: Names) -> list[dg.AssetsDefinition]:
     """The image archives of one archive, and the objects in them, as assets."""
-    return [_image_archives(names), _images(names)]
+    return [_image_archives(names), _images(names), _references(names)]
 
 
 def _image_archives(names: Names) -> dg.AssetsDefinition:
@@ -106,26 +106,62 @@ def _images(names: Names) -> dg.AssetsDefinition:
     return images
 
 
+def _references(names: Names) -> dg.AssetsDefinition:
+    tables = (catalog.REFERENCES, catalog.TARGETS)
+    deps = [names.key(catalog.IMAGES)]
+
+    @dg.multi_asset(
+        name=names.of("object_references"),
+        specs=[asset_spec(table, names, deps=deps) for table in tables],
+        check_specs=[spec for table in tables for spec in checks.specs(table, names)],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={names.resource},
+    )
+    def object_references(context: dg.AssetExecutionContext) -> Results:
+        """Reads whom the objects about images in new or changed archives refer to."""
+        warehouse = resource(context, names).warehouse
+
+        def read(key: str) -> Sequence[Facts]:
+            return _referred(key, warehouse)
+
+        yield from _by_partitions(context, names, tables, read)
+
+    return object_references
+
+
 def _by_partition(
     context: dg.AssetExecutionContext,
     names: Names,
     table: Table,
-    work: Callable[[str], Mapping[str, Any]],
+    work: Callable[[str], Facts],
     more_checks: Iterable[dg.AssetCheckResult] = (),
 ) -> Results:
     """`work` for each partition of the run; each fails alone, and has one event of its own."""
+    return _by_partitions(context, names, (table,), lambda key: [work(key)], more_checks)
+
+
+def _by_partitions(
+    context: dg.AssetExecutionContext,
+    names: Names,
+    tables: Sequence[Table],
+    work: Callable[[str], Sequence[Facts]],
+    more_checks: Iterable[dg.AssetCheckResult] = (),
+) -> Results:
+    """As `_by_partition`, where the same work makes a partition of each of these tables."""
     done: list[tuple[dg.AssetKey, str, Mapping[str, Any]]] = []
     failed: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:
         try:
-            done.append((names.key(table), partition, work(partition)))
+            found = zip(tables, work(partition), strict=True)
+            done += [(names.key(table), partition, facts) for table, facts in found]
         # Whatever it is, it is this partition's alone; all are raised at the end.
         except Exception as error:  # noqa: BLE001
-            failed.append((f"{table.name} of {partition!r}", error))
+            what = ", ".join(table.name for table in tables)
+            failed.append((f"{what} of {partition!r}", error))
     warehouse = resource(context, names).warehouse
     warehouse.ensure_views()
-    checked = checks.results(table, names, warehouse, context.instance)
-    yield from record_partitions(context, done, failed, chain(checked, more_checks))
+    checked = [checks.results(table, names, warehouse, context.instance) for table in tables]
+    yield from record_partitions(context, done, failed, chain(*checked, more_checks))
 
 
 def _fetched(
@@ -200,6 +236,29 @@ def _indexed(key: str, warehouse: Warehouse) -> Facts:
         "files_per_second": round(done.files_per_second),
         "seconds": round(done.seconds, 3),
     }
+
+
+def _referred(key: str, warehouse: Warehouse) -> Sequence[Facts]:
+    """Reads what is new of a Collection's references and targets; what is known of each then."""
+    done = references.index(key, warehouse, report=lambda n, total: report(n, total, key))
+    told: Facts = {
+        "zips_read": done.new,
+        "zips_kept": done.kept,
+        "zips_waiting": done.waiting,
+        "objects_without_references": done.without,
+        "with_errors": done.with_errors,
+        "seconds": round(done.seconds, 3),
+    }
+    return [
+        {
+            "dagster/partition_row_count": written.rows,
+            "file_changed": written.changed,
+            "file_bytes": written.bytes_on_disk,
+            "dagster/uri": str(written.path),
+            **told,
+        }
+        for written in (done.references, done.targets)
+    ]
 
 
 class _Teller:

@@ -41,7 +41,8 @@ def shared_lists_job(names: Names) -> str:
 def jobs(names: Names) -> list[Job]:
     """Refresh (metadata), images, update (both), and the shared lists."""
     metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]
-    images = [names.key(t) for t in (catalog.IMAGE_ARCHIVES, catalog.IMAGES)]
+    held = (catalog.IMAGE_ARCHIVES, catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
+    images = [names.key(t) for t in held]
     return [
         _job(
             collections_job(names), metadata[:1], "Lists the Collections: they are the partitions."

@@ -1,0 +1,206 @@
+"""A CT of 300 slices of 512 x 512, from its zip to NIfTI: this package against dcm2niix.
+
+Makes the Series once (smooth shapes with noise, shuffled names), as a zip and as the extracted
+files that dcm2niix reads. Each way then runs in a process of its own, in turns; what a process
+needs to start and to import is no part of our time, as the time of dcm2niix has nothing of Python's
+either. Prints medians of wall time, peak memory (RSS), and the aims: `.nii` in at most twice
+dcm2niix's time, `.nii.gz` in at most its time, at most 2.5 times the volume's memory beyond what
+imports take. Checks that both give the same voxels.
+
+    .venv/bin/python benchmarks/volumes.py [--slices 300] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+SIDE = 512
+WAYS = ("ours .nii", "dcm2niix .nii", "ours .nii.gz", "dcm2niix .nii.gz")
+AIMS = {"ours .nii": ("dcm2niix .nii", 2.0), "ours .nii.gz": ("dcm2niix .nii.gz", 1.0)}
+MOST_VOLUMES = 2.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--child", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if not given.child:
+        compare(given.slices, given.rounds)
+    elif given.child[0] == "make":
+        make(Path(given.child[1]), given.slices)
+    elif given.child[0] == "check":
+        check(Path(given.child[1]))
+    elif given.child[0].startswith("ours"):
+        print(json.dumps(ours(Path(given.child[1]), given.child[0].split()[1])))
+    else:
+        print(json.dumps(theirs(Path(given.child[1]), given.child[0].split()[1])))
+
+
+# --- The parent, which stays small ---------------------------------------------------------------
+
+
+def compare(slices: int, rounds: int) -> None:
+    volume_mb = slices * SIDE * SIDE * 2 / 1e6
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory(prefix="tcia-benchmark-") as folder:
+        child("make", folder, slices)
+        zip_mb = (Path(folder) / "series.zip").stat().st_size / 1e6
+        print(
+            f"{slices} slices of {SIDE} x {SIDE}, {volume_mb:.0f} MB; zip {zip_mb:.0f} MB; ", end=""
+        )
+        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+        for _ in range(rounds):
+            for way, measured in runs.items():
+                measured.append(json.loads(child(way, folder, slices)))
+        child("check", folder, slices)
+    report(runs, volume_mb)
+
+
+def child(what: str, folder: str, slices: int) -> str:
+    command = [sys.executable, __file__, "--slices", str(slices), "--child", what, folder]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def report(runs: dict[str, list[dict[str, float]]], volume_mb: float) -> None:
+    def median(way: str, fact: str) -> float:
+        return statistics.median(run[fact] for run in runs[way])
+
+    print("| way | s | processor s | slices/s | file MB | peak MB | volumes | ratio | aim |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for way in WAYS:
+        seconds, peak = median(way, "seconds"), median(way, "peak_mb")
+        volumes = (peak - median(way, "imports_mb")) / volume_mb
+        ratio = aim = ""
+        if way in AIMS:
+            other, most = AIMS[way]
+            ratio, aim = f"{seconds / median(other, 'seconds'):.2f}", f"{most:.1f}"
+        print(
+            f"| {way} | {seconds:.3f} | {median(way, 'processor_seconds'):.3f} "
+            f"| {median(way, 'slices') / seconds:.0f} | {median(way, 'file_mb'):.0f} "
+            f"| {peak:.0f} | {volumes:.2f} | {ratio} | {aim} |"
+        )
+    print(f"\nMemory: at most {MOST_VOLUMES} volumes beyond the imports.")
+
+
+# --- The children ---------------------------------------------------------------------------------
+
+
+def make(folder: Path, slices: int) -> None:
+    import numpy as np  # noqa: PLC0415
+
+    from tcia_assets.sandbox.phantom import objects  # noqa: PLC0415
+
+    row = {
+        "SeriesInstanceUID": "1.2.3.4",
+        "StudyInstanceUID": "1.2.3",
+        "PatientID": "P",
+        "Modality": "CT",
+        "ImageCount": slices,
+    }
+    random = np.random.default_rng(1)
+    names = random.permutation(slices)
+    (folder / "files").mkdir()
+    with zipfile.ZipFile(folder / "series.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=6) as zip_:
+        for name, (_, content) in zip(names, objects(row), strict=True):
+            large = enlarged(content, random)
+            zip_.writestr(f"{name:08}.dcm", large)
+            (folder / "files" / f"{name:08}.dcm").write_bytes(large)
+
+
+def enlarged(content: bytes, random: object) -> bytes:
+    """A phantom's slice with eight times the rows and columns, and noise, as scanners have it."""
+    import io  # noqa: PLC0415
+
+    import numpy as np  # noqa: PLC0415
+    import pydicom  # noqa: PLC0415
+
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    del dataset[0xFFFC_FFFC]
+    factor = SIDE // dataset.Rows
+    image = np.kron(dataset.pixel_array, np.ones((factor, factor), np.uint16))
+    noise = random.normal(0, 12, image.shape).astype(np.int16)  # type: ignore[attr-defined]
+    noisy = np.clip(image.astype(np.int16) + noise, 0, 4095)
+    dataset.Rows = dataset.Columns = SIDE
+    dataset.PixelSpacing = [float(each) / factor for each in dataset.PixelSpacing]
+    dataset.PixelData = noisy.astype("<u2").tobytes()
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset)
+    return buffer.getvalue()
+
+
+def ours(folder: Path, ending: str) -> dict[str, float]:
+    import tcia_assets.volume as volumes  # noqa: PLC0415
+
+    (folder / f"ours{ending}").unlink(missing_ok=True)
+    imports_mb, busy, started = peak_mb(), time.process_time(), time.perf_counter()
+    volume = volumes.read_volume(folder / "series.zip")
+    size = volumes.write_nifti(folder / f"ours{ending}", volume)
+    return {
+        "seconds": time.perf_counter() - started,
+        "processor_seconds": time.process_time() - busy,
+        "slices": len(volume.voxels),
+        "file_mb": size / 1e6,
+        "peak_mb": peak_mb(),
+        "imports_mb": imports_mb,
+    }
+
+
+def theirs(folder: Path, ending: str) -> dict[str, float]:
+    import dcm2niix  # noqa: PLC0415
+
+    out = folder / "theirs"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    # i: compressed by itself, not by pigz.
+    how = "i" if ending == ".nii.gz" else "n"
+    command = [dcm2niix.bin, "-z", how, "-b", "n", "-f", "out", "-o", str(out)]
+    started = time.perf_counter()
+    subprocess.run([*command, str(folder / "files")], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "seconds": seconds,
+        "processor_seconds": used.ru_utime + used.ru_stime,
+        "slices": len(list((folder / "files").iterdir())),
+        "file_mb": (out / f"out{ending}").stat().st_size / 1e6,
+        "peak_mb": used.ru_maxrss * UNIT / 1e6,
+        "imports_mb": 0.0,
+    }
+
+
+def check(folder: Path) -> None:
+    import nibabel  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    paths = [folder / "ours.nii", folder / "ours.nii.gz", folder / "theirs" / "out.nii.gz"]
+    plain, packed, other = (nibabel.as_closest_canonical(nibabel.load(path)) for path in paths)
+    for each in (packed, other):
+        if not np.array_equal(np.asanyarray(plain.dataobj), np.asanyarray(each.dataobj)):
+            raise SystemExit("the voxels differ")
+        if not np.allclose(plain.affine, each.affine, atol=1e-4):
+            raise SystemExit("the affines differ")
+
+
+# Kibibytes on Linux, bytes on macOS.
+UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1e6
+
+
+if __name__ == "__main__":
+    main()

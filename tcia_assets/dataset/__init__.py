@@ -1,0 +1,10 @@
+"""Datasets: from a question over the warehouse to what others can train on.
+
+What belongs here: the declaration of a dataset, who is in it, and who is kept apart from whom. What
+does not: making volumes (`volume`), pairing (`pairing.py`), Dagster.
+
+    yaml_tree     YAML with the line of each value, and errors that name it
+    declaration   datasets/<name>.yaml as frozen values, checked before anything runs
+    cohort        the Series of a dataset, frozen; what has changed since
+    split         which Patient is in which part, and the proof that none is in two
+"""
