@@ -161,7 +161,7 @@ def test_which_masks_count_is_declared(known: Warehouse) -> None:
     ("changed", "key", "line", "said"),
     [
         ({"where": "  where: Modalty = 'CT'\n"}, "cohort.where", 7, "Modalty"),
-        ({"where": "  where: SELECT\n"}, "cohort.where", 7, "cannot be answered"),
+        ({"where": "  where: SELECT\n"}, "cohort.where", 7, "must be one SQL condition"),
         ({"where": "  modalities: [MR]\n"}, "cohort", 5, "no Series is asked for"),
         ({"where": ""}, "cohort", 5, "5 of the 10 Series .* are no images [(]RTSTRUCT[)]"),
         (
