@@ -73,6 +73,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/full_refresh.py
 	$(BIN)/python benchmarks/downloads.py
+	$(BIN)/python benchmarks/volumes.py
 
 # In a folder of its own: dagster-celery goes with one version of Dagster only.
 .venv-celery/.installed: pyproject.toml
