@@ -292,7 +292,7 @@ def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     read = shared.read(table, [key])
     assert read.equals(rows, check_metadata=True)
     where = f"WHERE {table.by} = $1" if table.by else ""
-    asked = shared.query(f"FROM {table.name} {where}", [key] if table.by else None)
+    asked = shared.query(f"FROM {sql.identifier(table.name)} {where}", [key] if table.by else None)
     assert conform(table, asked).equals(rows)
     assert not shared.write(table, read, key).changed
 
@@ -302,7 +302,7 @@ def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
 
 def test_views_are_there_before_the_first_file(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:
-        asked = warehouse.query(f"FROM {table.name}")
+        asked = warehouse.query(f"FROM {sql.identifier(table.name)}")
         assert asked.num_rows == 0
         assert asked.schema.names == list(table.names)
         assert asked.schema.types == table.schema.types

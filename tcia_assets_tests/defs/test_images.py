@@ -273,7 +273,7 @@ def tables(result: dg.ExecuteInProcessResult) -> list[str]:
 def test_the_headers_follow_the_zips_in_the_same_run(known: Dagster) -> None:
     result = fetched(known)
 
-    assert tables(result) == ["image_archives", "images"]
+    assert tables(result) == ["image_archives", "images", "references", "targets"]
     [event] = known.events("images")
     assert event.partition == SMALL
     assert (event.metadata["new"].value, event.metadata["kept"].value) == (5, 0)
@@ -292,7 +292,7 @@ def test_an_update_refreshes_then_fetches_then_reads(known: Dagster) -> None:
     result = known.run("tcia_update", SMALL, SMALL, ops=ops)
 
     assert {"series", "patients"} < set(tables(result)[:-2])
-    assert tables(result)[-2:] == ["image_archives", "images"]
+    assert tables(result)[-4:] == ["image_archives", "images", "references", "targets"]
     facts = known.events("image_archives")[-1].metadata
     assert (facts["fetched"].value, facts["complete"].value) == (1, 5)
     assert known.events("images")[-1].metadata["new"].value == 1
