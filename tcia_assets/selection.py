@@ -21,7 +21,7 @@ import yaml
 from tcia_assets import sql
 from tcia_assets.errors import UnknownName, UsageError
 
-_CRITERIA = (
+CRITERIA = (
     "collections",
     "modalities",
     "body_parts",
@@ -107,9 +107,9 @@ class Selection:
         # A run may start elsewhere than whoever asked for it.
         absolute = tuple(str(Path(path).absolute()) for path in self.manifests)
         object.__setattr__(self, "manifests", absolute)
-        if not any(getattr(self, name) for name in _CRITERIA):
+        if not any(getattr(self, name) for name in CRITERIA):
             raise UsageError(
-                f"an image selection needs one of {', '.join(_CRITERIA)}; where: 'true' takes all"
+                f"an image selection needs one of {', '.join(CRITERIA)}; where: 'true' takes all"
             )
         if self.where and not _is_condition(self.where):
             raise UsageError(

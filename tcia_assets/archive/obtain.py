@@ -6,7 +6,6 @@ many Series at once, and the manifest (`fetch.py`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -31,6 +30,7 @@ from tcia_assets.archive.places import (
     drafted_from,
     publish,
     quarantine_path,
+    sha256_of,
     singles_of,
     zip_path,
 )
@@ -138,7 +138,7 @@ def obtain(
     old: Row = {}
     try:
         with claimed(path):
-            sha256 = _sha256(path) if path.is_file() else ""
+            sha256 = sha256_of(path) if path.is_file() else ""
             # An earlier copy that is as it was proven stays, and the manifest goes on saying where.
             if known and known["sha256"] == sha256:
                 old = {name: known[name] for name in _ON_DISK}
@@ -190,7 +190,7 @@ def _brought(wanted: Wanted, path: Path, places: Sequence[Path]) -> _Kept | None
         if not place.is_file():
             continue
         try:
-            kept = _Kept(_proven(place, wanted.expected), place.stat().st_size, _sha256(place))
+            kept = _Kept(_proven(place, wanted.expected), place.stat().st_size, sha256_of(place))
         except BadArchive:
             continue
         with drafted_from(place, path) as draft:
@@ -214,11 +214,6 @@ def _inspected(path: Path, expected: Expectation) -> Findings:
 def _threads(path: Path) -> int:
     """All cores for a large zip, and one each for small ones."""
     return _CORES if path.stat().st_size > _LARGE_BYTES else 1
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -340,7 +335,7 @@ class _Series:
                 raise problem from None
             words = f"{problem.problem}; nor could single images complete it: {error.problem}"
             raise self._bad(words) from error
-        return self._publish(draft, _Kept(proof, draft.stat().st_size, _sha256(draft)))
+        return self._publish(draft, _Kept(proof, draft.stat().st_size, sha256_of(draft)))
 
     def _gap(self) -> tuple[list[str], tuple[Member, ...], frozenset[str]]:
         """What the refused zip lacks, its good members, and all that the archive lists."""

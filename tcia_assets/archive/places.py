@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -105,6 +106,12 @@ def remove_drafts(collection: Path) -> None:
                 shutil.rmtree(_singles(path), ignore_errors=True)
         except Busy:
             continue  # its run lives
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def publish(draft: Path, path: Path) -> None:

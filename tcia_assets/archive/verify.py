@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tcia_assets import attribution
 from tcia_assets.acceptance import Expectation, Proof, accept
 from tcia_assets.archive import manifest
-from tcia_assets.archive.places import folder, zip_path
+from tcia_assets.archive.places import folder, sha256_of, zip_path
 from tcia_assets.archive.plan import Shard
 from tcia_assets.archive.tree import hash_of
 from tcia_assets.catalog import IMAGE_ARCHIVES
@@ -130,7 +130,7 @@ def _difference(row: Row, path: Path, *, deep: bool) -> str:
     size = path.stat().st_size
     if size != row["archive_bytes"]:
         return f"its zip has {size} bytes where {row['archive_bytes']} were proven"
-    if _sha256(path) != row["sha256"]:
+    if sha256_of(path) != row["sha256"]:
         return "its zip has changed since it was proven: another SHA-256"
     try:
         if deep:
@@ -147,11 +147,6 @@ def _proven(row: Row, path: Path) -> Proof:
 
 def _unreadable(error: OSError) -> str:
     return f"its zip cannot be read: {error.strerror or error}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _marked(row: Row, problem: str) -> Row:
@@ -256,7 +251,7 @@ def _looked(
 def _is_right(row: Row, path: Path) -> bool:
     if row["status"] != "complete":
         return False
-    return bool(row["archive_bytes"] == path.stat().st_size and row["sha256"] == _sha256(path))
+    return bool(row["archive_bytes"] == path.stat().st_size and row["sha256"] == sha256_of(path))
 
 
 def _series(collection: str, warehouse: Warehouse) -> dict[str, Row]:
@@ -284,7 +279,7 @@ def _made(path: Path, collection: str, series: Row | None, source: str) -> Row:
         "archive_bytes": stat.st_size,
         "image_count": proof.image_count,
         "image_bytes": proof.image_bytes,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
         "verified_by": proof.verified_by,
         "fingerprint": told.get("fingerprint"),
         "license_name": told.get("LicenseName"),

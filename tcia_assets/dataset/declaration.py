@@ -21,7 +21,7 @@ from tcia_assets.dataset.split import PATIENTS, Holdout, Split
 from tcia_assets.dataset.yaml_tree import Field
 from tcia_assets.errors import BadDeclaration, UsageError
 from tcia_assets.pairing import WAYS
-from tcia_assets.selection import Licenses, Selection
+from tcia_assets.selection import CRITERIA, Licenses, Selection
 from tcia_assets.volume import CODES, Targets
 
 NATIVE = "native"
@@ -72,16 +72,7 @@ SPLIT_COLUMNS = (
 )
 
 _KEYS = ("title", "cohort", "split", "target", "volume", "licenses", "formats", "qc")
-_CRITERIA = (
-    "collections",
-    "modalities",
-    "body_parts",
-    "where",
-    "manifests",
-    "series",
-    "shared_lists",
-    "max_series_bytes",
-)
+_CRITERIA = (*CRITERIA, "max_series_bytes")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _MOST_FOLDS = 100

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.archive.place import Place, small_catalogue
+
+
+@contextmanager
+def fresh(served: Sandbox, folder: Path) -> Iterator[Place]:
+    """A data folder that knows the Series of an archive, which is afterwards as it was."""
+    served.reset()
+    there = Place(served, folder)
+    there.refresh()
+    served.requests.clear()
+    yield there
+    served.reset()
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +32,8 @@ def small_served() -> Iterator[Sandbox]:
 @pytest.fixture
 def place(small_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
     """A data folder that knows the small archive's Series, and has no image of them."""
-    small_served.reset()
-    there = Place(small_served, tmp_path)
-    there.refresh()
-    small_served.requests.clear()
-    yield there
-    small_served.reset()
+    with fresh(small_served, tmp_path) as there:
+        yield there
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +45,5 @@ def wide_served() -> Iterator[Sandbox]:
 @pytest.fixture
 def wide(wide_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
     """As `place`, of sixty Series of two images."""
-    wide_served.reset()
-    there = Place(wide_served, tmp_path)
-    there.refresh()
-    wide_served.requests.clear()
-    yield there
-    wide_served.reset()
+    with fresh(wide_served, tmp_path) as there:
+        yield there

@@ -161,7 +161,7 @@ def test_a_zip_that_cannot_be_read_is_a_problem_in_words(
     def refuses(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(_MODULE, "_sha256", refuses)
+    monkeypatch.setattr(_MODULE, "sha256_of", refuses)
     problems = {each.problem for each in verified(place).damaged}
     assert problems == {"its zip cannot be read: Permission denied"}
 
