@@ -154,19 +154,10 @@ def _without_uid(found: pa.Table, problems: dict[int, str]) -> pa.Table:
 
 
 def _archive_rows(opened: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[Table, Row]]:
-    hashes = _hashes(opened)
+    hashes = md5_list.of(opened)
     for member in opened.infolist():
         if member.filename not in NOT_IMAGES:
             yield IMAGES, _member_row(opened, member, hashes, archive)
-
-
-def _hashes(opened: zipfile.ZipFile) -> dict[str, str]:
-    """The MD5 by name, "" where the archive has none; nothing where the zip holds no list."""
-    if md5_list.NAME not in opened.namelist():
-        return {}
-    if opened.getinfo(md5_list.NAME).file_size > md5_list.most_bytes(len(opened.namelist())):
-        raise ValueError(f"{md5_list.NAME} is too large to be a list")
-    return md5_list.read(opened.read(md5_list.NAME))
 
 
 def _member_row(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Iterable
 
 NAME = "md5hashes.csv"
@@ -22,6 +23,18 @@ _SLACK = 1024
 def most_bytes(images: int) -> int:
     """How long the list of so many images can be."""
     return images * _LONGEST_LINE + _SLACK
+
+
+def of(opened: zipfile.ZipFile) -> dict[str, str]:
+    """The MD5 by name, "" where the archive has none; nothing where the zip holds no list.
+
+    Raises ValueError, with the reason, where what it holds is no such list.
+    """
+    if NAME not in opened.namelist():
+        return {}
+    if opened.getinfo(NAME).file_size > most_bytes(len(opened.namelist())):
+        raise ValueError(f"{NAME} is too large to be a list")
+    return read(opened.read(NAME))
 
 
 def read(content: bytes) -> dict[str, str]:

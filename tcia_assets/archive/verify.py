@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import zipfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tcia_assets import attribution
-from tcia_assets.acceptance import Expectation, Proof, accept
+from tcia_assets.acceptance import Expectation, Proof, accept, md5_list
 from tcia_assets.archive import manifest
 from tcia_assets.archive.places import folder, sha256_of, zip_path
 from tcia_assets.archive.plan import Shard
@@ -361,11 +362,20 @@ def _complete(collection: str, warehouse: Warehouse) -> dict[str, Row]:
 
 def _leaf_on_disk(row: Row, root: Path) -> Row:
     """A Series with the hash of its zip; a bad one has none that the archive could have."""
+    path = root / row["path"]
     try:
-        found = hash_of(member.md5 for member in _proven(row, root / row["path"]).members)
+        md5s = _proven_md5s(row, path) or [member.md5 for member in _proven(row, path).members]
     except (BadArchive, OSError):
-        found = _NO_HASH
-    return {"SeriesInstanceUID": row["SeriesInstanceUID"], "hash": found}
+        return {"SeriesInstanceUID": row["SeriesInstanceUID"], "hash": _NO_HASH}
+    return {"SeriesInstanceUID": row["SeriesInstanceUID"], "hash": hash_of(md5s)}
+
+
+def _proven_md5s(row: Row, path: Path) -> list[str]:
+    """The MD5s in a zip that is the very one that was proven by them; none where it is not."""
+    if row["verified_by"] != "md5" or sha256_of(path) != row["sha256"]:
+        return []
+    with zipfile.ZipFile(path) as opened:
+        return list(md5_list.of(opened).values())
 
 
 _NO_HASH = "none"
