@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -105,7 +105,8 @@ def fetch(
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
             earlier = history.moved_into(collection, warehouse)
-            run = _Run(chosen, client, warehouse, kept.known, earlier, budget)
+            known = kept.known(wanted.series_instance_uid for wanted in chosen.now)
+            run = _Run(chosen, client, warehouse, known, earlier, budget)
             rows, arriving = [], run.rows(report)
             try:
                 for row in arriving:
@@ -165,7 +166,7 @@ class _Run:
         chosen: Plan,
         client: ArchiveClient,
         warehouse: Warehouse,
-        known: Mapping[str, Row],
+        known: dict[str, Row],
         earlier: dict[str, list[str]],
         budget: RunBudget,
     ) -> None:

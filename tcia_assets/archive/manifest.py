@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,19 @@ class Manifest:
         self._warehouse, self._collection = warehouse, collection
         place = warehouse.root / folder(collection)
         _fold_dead_journals(place, warehouse, collection)
-        self.known: Mapping[str, Row] = _Known(read(warehouse, collection))
+        self._stored = read(warehouse, collection)
         self._journal = _Journal(place)
         self._unfolded: dict[str, Row] = {}
         self._fold_at = time.monotonic() + _FOLD_EVERY_S
+
+    def known(self, uids: Iterable[str]) -> dict[str, Row]:
+        """What the manifest said of these Series when the run began, where it said anything.
+
+        To be asked in the thread that may be interrupted, before others begin: the first time,
+        Arrow imports what it needs, and an interrupt that hits Python in the midst of an import
+        can leave it locked for all other threads.
+        """
+        return _of(self._stored, list(uids))
 
     def put(self, row: Row) -> None:
         """Keeps a row: in the journal at once, in the partition within seconds."""
@@ -79,25 +88,6 @@ class Manifest:
         ended = time.monotonic()
         pause = min(_FOLD_EVERY_TIMES * (ended - began), _LONGEST_BETWEEN_FOLDS_S)
         self._fold_at = ended + max(pause, _FOLD_EVERY_S)
-
-
-class _Known(Mapping[str, Row]):
-    """The rows of a manifest by UID, each made when it is asked for."""
-
-    def __init__(self, rows: pa.Table) -> None:
-        self._rows = rows
-        self._places = {uid: place for place, uid in enumerate(rows[_UID].to_pylist())}
-
-    def __getitem__(self, uid: str) -> Row:
-        [row] = self._rows.slice(self._places[uid], 1).to_pylist()
-        found: Row = row
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
 
 
 def read(warehouse: Warehouse, collection: str) -> pa.Table:
