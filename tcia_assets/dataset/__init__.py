@@ -6,5 +6,6 @@ does not: making volumes (`volume`), pairing (`pairing.py`), Dagster.
     yaml_tree     YAML with the line of each value, and errors that name it
     declaration   datasets/<name>.yaml as frozen values, checked before anything runs
     cohort        the Series of a dataset, frozen; what has changed since
+    samples       what a row of the dataset says of each image Series
     split         which Patient is in which part, and the proof that none is in two
 """
