@@ -8,4 +8,5 @@ does not: making volumes (`volume`), pairing (`pairing.py`), Dagster.
     cohort        the Series of a dataset, frozen; what has changed since
     samples       what a row of the dataset says of each image Series
     split         which Patient is in which part, and the proof that none is in two
+    facts         what is true of a dataset as a whole
 """
