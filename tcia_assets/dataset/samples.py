@@ -44,8 +44,8 @@ SAMPLES = pa.schema(
         pa.field("state", pa.string(), nullable=False),
         pa.field("reasons", pa.list_(pa.string()), nullable=False),
         pa.field("findings", pa.list_(FINDING), nullable=False),
-        pa.field("patient", pa.string(), nullable=False),
-        pa.field("part", pa.string(), nullable=False),
+        pa.field("patient", pa.string()),
+        pa.field("part", pa.string()),
         pa.field("fold", pa.int64()),
         *(pa.field(name, pa.string()) for name in _COHORT_TEXTS),
         pa.field("ImageCount", pa.int64()),
@@ -71,10 +71,13 @@ SAMPLES = pa.schema(
 )
 """Sorted by SeriesInstanceUID, which is the sample's name.
 
-`reasons` are the codes for which it was dropped. `image` and `label` are paths from the dataset's
-root (`images/<SeriesInstanceUID>.nii.gz`, `labels/...`), with the size and SHA-256 of the files;
+`reasons` are the codes for which it was dropped. `patient` and `part` are null only for a Series
+that was asked for by its UID and that nobody knows: it is dropped. `image` and `label` are paths
+from the dataset's root (`images/<SeriesInstanceUID>.nii.gz`, `labels/...`), with the size and
+SHA-256 of the files;
 `shape` and `spacing` (mm) along x, y, z; `affine` are its 16 numbers, row by row, to RAS+ mm;
 `axes` as `volume.axis_codes`; `least` and `greatest` voxel; `pixel_sha256` is over shape, dtype and
 voxels as they were read, before window and grid, so that equal images are found under other UIDs;
-`label_voxels` are counted by label. All from `image` on are null where no volume could be made.
+`label_voxels` are counted by label, as written. All from `image` on are null where no volume could
+be made; the six about files also where the sample was dropped: the dataset does not have these.
 """
