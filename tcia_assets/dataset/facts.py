@@ -6,11 +6,13 @@ What belongs here: the noun. What does not: what is true of a sample (`samples.p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from tcia_assets.attribution import POLICY
-from tcia_assets.dataset.cohort import Cohort, Snapshot
+from tcia_assets.dataset.cohort import SERIES, TARGET, Cohort, Snapshot
 from tcia_assets.dataset.declaration import Declaration
 
 
@@ -21,7 +23,8 @@ class Facts:
     `settings` are `Declaration.settings`; `labels` the names of labels by their number, from 1,
     none without a target; `parts` those of the split in their order, of which the first may have
     `folds` (0: none); `made_with` the versions of what made it; `policy` the address of the
-    archive's data usage policy. Nothing here says when or where it was made.
+    archive's data usage policy; `masks` the Series of SEG and RTSTRUCT, as `cohort.SERIES`, which
+    have licences and authors of their own. Nothing here says when or where it was made.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Facts:
     snapshot: Snapshot
     made_with: Mapping[str, str]
     policy: str = POLICY
+    masks: pa.Table = field(default_factory=SERIES.empty_table, compare=False, repr=False)
 
     @classmethod
     def of(cls, declaration: Declaration, cohort: Cohort, made_with: Mapping[str, str]) -> Facts:
@@ -48,4 +52,5 @@ class Facts:
             cohort_sha256=cohort.sha256,
             snapshot=cohort.snapshot,
             made_with=made_with,
+            masks=cohort.of_role(TARGET),
         )
