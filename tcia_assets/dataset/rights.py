@@ -98,7 +98,7 @@ def licenses(samples: pa.Table, facts: Facts) -> list[License]:
         License(name, uri, sum(n for _, n in seen), tuple(sorted({c for c, _ in seen})))
         for (name, uri), seen in found.items()
     ]
-    return sorted(made, key=lambda each: (-each.strictness, each.name, each.uri))
+    return sorted(made, key=lambda each: (-each.strictness, each.short, each.name, each.uri))
 
 
 def sources(samples: pa.Table, facts: Facts) -> list[attribution.Source]:
