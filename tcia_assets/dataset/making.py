@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -341,9 +344,8 @@ def without_target() -> dict[str, Any]:
 
 def end_with_parent() -> None:
     """Ends this process when the one that builds does, even if that was killed."""
-    import multiprocessing  # noqa: PLC0415
-    import threading  # noqa: PLC0415
-
+    # A terminal interrupts all processes at once; the one that builds decides for the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return
