@@ -311,8 +311,8 @@ def _md_row(row: dict[str, Any]) -> str:
     source = _source([row]) if _told(row, "DOI") else None
     cells = [
         markdown(row["Collection"]),
-        _md_license(row["LicenseName"] or "", row["LicenseURI"] or ""),
-        _md_link(source.doi or source.told, source.url) if source else _UNTOLD,
+        markdown_license(row["LicenseName"] or "", row["LicenseURI"] or ""),
+        markdown_link(source.doi or source.told, source.url) if source else _UNTOLD,
         f"{row['series']:,}",
         f"{row['bytes']:,}",
     ]
@@ -322,13 +322,14 @@ def _md_row(row: dict[str, Any]) -> str:
 _UNTOLD = "**none told**"
 
 
-def _md_license(name: str, uri: str) -> str:
+def markdown_license(name: str, uri: str) -> str:
+    """A licence by its name and address, of which either may be ""."""
     if _URL.fullmatch(uri):
-        return _md_link(name or uri, uri)
+        return markdown_link(name or uri, uri)
     return markdown(f"{name} ({uri})" if name and uri else name or uri) or _UNTOLD
 
 
-def _md_link(text: str, url: str) -> str:
+def markdown_link(text: str, url: str) -> str:
     """A text that leads to an address, which must hold no sign of Markdown; or just the text."""
     return f"[{markdown(text)}](<{url}>)" if url else markdown(text)
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tcia_assets.dataset.cohort import SERIES, Snapshot
 from tcia_assets.dataset.facts import Facts
 from tcia_assets.dataset.samples import SAMPLES
-from tcia_assets.volume import Labels, Volume, axis_codes, write_nifti
+from tcia_assets.volume import Labels, Volume, axis_codes, reoriented, write_nifti
 
 TITLE = 'Lungs: "100 %" of \\emph{them} | #1 <b>& [more](x)</b>\n- µ'
 LABELS = {1: "lung", 2: "tumour"}
@@ -77,10 +77,11 @@ def voxels_of(member: One) -> Any:
 
 
 def labels_of(member: One) -> Any:
+    # The tumour lies in the front of the right lung.
     z, y, x = np.mgrid[0:8, 0:40, 0:48]
     labels = np.zeros(z.shape, np.uint8)
     labels[_lungs(x, y)] = 1
-    labels[((x - 14) / 3) ** 2 + ((y - 20) / 3) ** 2 + ((z - 4) / 2) ** 2 < 1] = 2
+    labels[((x - 14) / 3) ** 2 + ((y - 13) / 3) ** 2 + ((z - 4) / 2) ** 2 < 1] = 2
     return labels
 
 
@@ -122,19 +123,26 @@ def masks() -> pa.Table:
 
 
 def build(
-    root: Path, members: tuple[One, ...] = MEMBERS, *, labelled: bool = True, affine: Any = AFFINE
+    root: Path,
+    members: tuple[One, ...] = MEMBERS,
+    *,
+    labelled: bool = True,
+    affine: Any = AFFINE,
+    orientation: str = "LPS",
 ) -> pa.Table:
-    """Writes the dataset, and gives its samples."""
+    """Writes the dataset, with axes that rise to these ends, and gives its samples."""
     for folder in ("images", "labels") if labelled else ("images",):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    rows = [_row(root, member, affine, labelled=labelled) for member in members]
+    rows = [_row(root, member, affine, orientation, labelled=labelled) for member in members]
     rows.sort(key=lambda row: row["SeriesInstanceUID"])
     samples = pa.Table.from_pylist(rows, SAMPLES)
     pq.write_table(samples, root / "samples.parquet")
     return samples
 
 
-def _row(root: Path, member: One, affine: Any, *, labelled: bool) -> dict[str, Any]:
+def _row(
+    root: Path, member: One, affine: Any, orientation: str, *, labelled: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "SeriesInstanceUID": member.uid,
         "state": "kept" if member.is_kept else "dropped",
@@ -156,7 +164,11 @@ def _row(root: Path, member: One, affine: Any, *, labelled: bool) -> dict[str, A
         "ImageCount": 8,
         "target_series_instance_uids": [MASK] if labelled else [],
     }
-    return row | _files(root, member, affine, labelled=labelled) if member.is_kept else row
+    return (
+        row | _files(root, member, affine, orientation, labelled=labelled)
+        if member.is_kept
+        else row
+    )
 
 
 def _findings(member: One) -> list[dict[str, Any]]:
@@ -166,14 +178,17 @@ def _findings(member: One) -> list[dict[str, Any]]:
     return [tilted] if member.is_kept else [tilted, missing]
 
 
-def _files(root: Path, member: One, affine: Any, *, labelled: bool) -> dict[str, Any]:
+def _files(
+    root: Path, member: One, affine: Any, orientation: str, *, labelled: bool
+) -> dict[str, Any]:
     voxels = voxels_of(member)
-    volume = Volume(voxels, affine, member.uid, "1.3", member.modality, "HU")
+    laid = Volume(voxels, affine, member.uid, "1.3", member.modality, "HU")
+    volume = reoriented(laid, orientation)
     made: dict[str, Any] = {
-        "shape": list(voxels.T.shape),
+        "shape": list(volume.voxels.T.shape),
         "spacing": list(volume.spacing),
-        "affine": np.ravel(affine).tolist(),
-        "axes": axis_codes(affine),
+        "affine": volume.affine.ravel().tolist(),
+        "axes": axis_codes(volume.affine),
         "dtype": "int16",
         "units": "HU",
         "least": float(voxels.min()),
@@ -182,7 +197,8 @@ def _files(root: Path, member: One, affine: Any, *, labelled: bool) -> dict[str,
     }
     made |= _written(root, "image", f"images/{member.uid}.nii.gz", volume)
     if labelled:
-        labels = Labels(labels_of(member), affine, LABELS).on_grid(labels_of(member), affine)
+        drawn = Labels(labels_of(member), affine, LABELS).on_grid(labels_of(member), affine)
+        labels = reoriented(drawn, orientation)
         made |= _written(root, "label", f"labels/{member.uid}.nii.gz", labels)
         counts = {LABELS[label]: count for label, count in labels.counts.items()}
         made["label_voxels"] = counts
