@@ -15,7 +15,6 @@ take no room twice, and a later build of a cohort that has grown makes only what
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import shutil
@@ -66,11 +65,13 @@ from tcia_assets.from_archives import Report, untold
 from tcia_assets.version import __version__
 from tcia_assets.warehouse import Warehouse, held
 
+_Writer = Callable[[Path, pa.Table, Facts], object]
+
 _STORE, _DRAFT = ".samples", ".draft"
 _NIFTI = "nifti"
 _FOLDERS = {making.IMAGE: "images", making.LABEL: "labels"}
-# What makes tables and texts has no part in volumes.
-_NOT_OF_SAMPLES = frozenset({"pyarrow"})
+# What makes tables and pictures has no part in volumes.
+_NOT_OF_SAMPLES = frozenset({"pyarrow", "pillow"})
 _CODECS = ("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 
 
@@ -154,13 +155,14 @@ def build(
         StorageError: the disk refuses, or workers were killed.
         Busy: another build of it takes longer than that.
     """
+    writers = _writers(declaration)  # before hours of work: an extra may be missing
     with _alone(declaration.name, warehouse, wait):
         done = _make(declaration, cohort, warehouse, report, workers)
         _demand_good(declaration, done)
         place = versions.folder_of(warehouse.root, declaration.name)
         facts = Facts.of(declaration, cohort, made_with(declaration))
         with _disk(place):
-            version = _assembled(declaration, cohort, facts, done, place)
+            version = _assembled(declaration, cohort, facts, done, place, writers)
             making.discard(place / _STORE, kept=done.keys.values())
         return Built(version, done.samples, done.new, done.found)
 
@@ -189,7 +191,7 @@ def made_with(declaration: Declaration) -> dict[str, str]:
         MissingExtra: the declaration needs what is not installed.
     """
     found = {"tcia_assets": __version__} | {n: version(n) for n in ("numpy", "pydicom", "pyarrow")}
-    found |= {name: number for name in _CODECS if (number := _installed(name))}
+    found |= {name: number for name in ("pillow", *_CODECS) if (number := _installed(name))}
     isal = _installed("isal")
     found |= {"isal": isal} if isal else {"zlib": zlib.ZLIB_RUNTIME_VERSION}
     if declaration.volume.spacing is not None:
@@ -409,7 +411,9 @@ def _demand_good(declaration: Declaration, done: Made) -> None:
         advice = "leave them out of the cohort, or have `qc` drop or keep them"
         raise refuse(f"{len(failing)} findings have the policy 'fail'", failing, advice)
     if not _kept(done.samples).num_rows:
-        tally = [f"{code} {count}" for (code, _), count in done.tally.items()]
+        tally = [
+            f"{code} {count}" for (code, policy), count in done.tally.items() if policy == DROP
+        ]
         raise refuse("no sample is left", tally, "see `qc` for what is dropped")
     if leaks := done.leaks(declaration):
         advice = "say under `split.same_patient` who is one person, or leave one of them out"
@@ -420,7 +424,12 @@ def _demand_good(declaration: Declaration, done: Made) -> None:
 
 
 def _assembled(
-    declaration: Declaration, cohort: Cohort, facts: Facts, done: Made, place: Path
+    declaration: Declaration,
+    cohort: Cohort,
+    facts: Facts,
+    done: Made,
+    place: Path,
+    writers: list[_Writer],
 ) -> Version:
     draft = place / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
@@ -430,10 +439,12 @@ def _assembled(
         for which in _FOLDERS:
             if row[which]:
                 _link(making.file_of(made, which), draft / row[which])
+    placed = versions.files_of(draft)
+    _demand_same(declaration.name, done, placed, place / _STORE)
     pq.write_table(done.samples, draft / INDEX, compression="zstd")
-    _write_formats(declaration, draft, done.samples, facts)
-    files = versions.files_of(draft)
-    _demand_same(declaration.name, done, files, place / _STORE)
+    for write in writers:
+        write(draft, done.samples, facts)
+    files = versions.files_of(draft, hashed=placed)
     told = {
         "name": declaration.name,
         "settings": declaration.settings,
@@ -453,14 +464,16 @@ def _link(source: Path, place: Path) -> None:
         shutil.copyfile(source, place)
 
 
-def _write_formats(declaration: Declaration, root: Path, samples: pa.Table, facts: Facts) -> None:
+def _writers(declaration: Declaration) -> list[_Writer]:
+    """What writes each format that is declared, and the card; in an order that never changes.
+
+    Raises:
+        MissingExtra: one of them needs what is not installed.
+    """
+    from tcia_assets.dataset import card, formats  # noqa: PLC0415 - the card draws: an extra
+
     wanted = [name for name in FORMATS if name in declaration.formats and name != _NIFTI]
-    if wanted:
-        formats = importlib.import_module("tcia_assets.dataset.formats")
-        for name in wanted:
-            formats.write(name, root, samples, facts)
-    card = importlib.import_module("tcia_assets.dataset.card")
-    card.write_card(root, samples, facts)
+    return [*(partial(formats.write, name) for name in wanted), card.write_card]
 
 
 def _demand_same(name: str, done: Made, files: list[File], store: Path) -> None:

@@ -19,7 +19,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -210,15 +210,12 @@ def root_sha256(files: list[File]) -> str:
     return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
 
 
-def files_of(folder: Path, report: Report = untold) -> list[File]:
-    """Every file below a folder but the lock file, hashed; sorted by path."""
+def files_of(folder: Path, hashed: Iterable[File] = ()) -> list[File]:
+    """Every file below a folder but the lock file, sorted by path; what is `hashed` is so once."""
+    known = {file.path: file for file in hashed}
     paths = sorted(path for path in _paths(folder) if path != LOCK)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = []
-        for file in pool.map(lambda path: _file(folder, path), paths):
-            found.append(file)
-            report(len(found), len(paths))
-    return found
+        return list(pool.map(lambda path: known.get(path) or _file(folder, path), paths))
 
 
 def _paths(folder: Path) -> Iterator[str]:
