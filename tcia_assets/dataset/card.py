@@ -102,9 +102,8 @@ def summary(samples: pa.Table, parts: Sequence[str] = ()) -> Summary:
 
 
 def _parts(rows: list[_Row], parts: list[str]) -> Iterator[Record]:
-    everywhere = [part for part in parts if any(row["part"] == part for row in rows)]
     nowhere = [None] if any(row["part"] is None for row in rows) else []
-    for part in (*everywhere, *nowhere):
+    for part in (*parts, *nowhere):
         here = [row for row in rows if row["part"] == part]
         kept = [row for row in here if row["state"] == KEPT]
         yield {

@@ -26,9 +26,10 @@ from tcia_assets.errors import MissingExtra
 from tcia_assets.volume import Labels, Volume, reoriented
 
 try:
+    import nibabel  # noqa: F401 - that it is missing should be known before a build
     from PIL import Image, ImageDraw, ImageFont
-except ImportError:
-    raise MissingExtra("PIL", "datasets", "drawing the contact sheet of a dataset") from None
+except ImportError as error:
+    raise MissingExtra(str(error.name), "datasets", "drawing a contact sheet") from None
 
 NAME = "contact_sheet.png"
 
@@ -56,7 +57,7 @@ _COLORS: tuple[_Color, ...] = (
     (190, 150, 255),
     (255, 170, 170),
 )
-_FILL = 0.25
+_FILL = 0.2
 _TAIL = 12
 # What is shown of CT, in HU: windows of soft tissue and of lungs, and when it is a chest.
 _SOFT_TISSUE, _LUNGS = (-160.0, 240.0), (-1350.0, 150.0)
@@ -164,6 +165,7 @@ def _window(image: Any, row: _Row, facts: Facts) -> tuple[tuple[float, float], s
         # Air is most of the picture, and says nothing of what is bright.
         seen = image[image > image.min()]
         low, high = np.percentile(seen if seen.size else image, _SHOWN_PERCENT).tolist()
+        low = 0.0 if row["units"] == "SUVbw" else low
     unit = "" if row["units"] in {"HU", "stored"} else f" {row['units']}"
     return (low, high), f"{low:.3g} to {high:.3g}{unit}"
 
@@ -178,7 +180,7 @@ def _in_grey(image: Any, window: tuple[float, float], *, is_inverted: bool) -> P
 
 
 def _as_bytes(labels: Any) -> Pixels:
-    # Of more labels the colours come again, as they do after ten.
+    # Of more labels than a byte has, the colours come again.
     made: Pixels = np.where(labels == 0, 0, (labels.astype(np.int64) - 1) % 250 + 1).astype(
         np.uint8
     )
@@ -279,7 +281,11 @@ def _edges(labels: Pixels) -> NDArray[np.bool_]:
 
 
 def _color(label: int) -> _Color:
-    return _COLORS[(label - 1) % len(_COLORS)]
+    """The colour of a label; after ten they come again, each time lighter."""
+    again, place = divmod(label - 1, len(_COLORS))
+    pale = 1 - 0.5**again
+    red, green, blue = (round(part + (255 - part) * pale) for part in _COLORS[place])
+    return red, green, blue
 
 
 def _font(size: int) -> Any:

@@ -159,6 +159,11 @@ def test_the_numbers_are_those_of_the_samples(samples: pa.Table) -> None:
     ]
 
 
+def test_a_part_without_samples_is_shown_as_that(tmp_path: Path) -> None:
+    numbers = card.summary(build(tmp_path, (One(1, "train", "A", 0),)), ("train", "test"))
+    assert [(r["part"], r["kept"]) for r in numbers["parts"]] == [("train", 1), ("test", 0)]
+
+
 @pytest.mark.parametrize(
     ("age", "group"),
     [
@@ -273,6 +278,31 @@ def test_the_slice_with_the_labels_is_shown() -> None:
     labels[6, 1, 1] = 2  # small, and all of it in one slice
     labels[:, 2:] = 1
     assert sheet._slice_of(labels, 9) == 6
+
+
+@pytest.mark.parametrize(
+    ("member", "values", "window"),
+    [
+        ({}, [-1000, -800, 40, 60], "-1350 to 150 HU"),
+        ({}, [-1000, -100, 40, 60], "-160 to 240 HU"),
+        ({"modality": "MR", "units": "stored"}, [0, 100, 200, 300], "100 to 300"),
+        ({"modality": "PT", "units": "SUVbw"}, [0.0, 1.0, 2.0, 12.0], "0 to 12 SUVbw"),
+    ],
+)
+def test_what_is_shown_depends_on_what_was_measured(
+    member: dict[str, Any], values: list[float], window: str
+) -> None:
+    row = {"modality": "CT", "units": "HU"} | member
+    image = np.array([values] * 4, np.float32)
+    assert sheet._window(image, row, facts())[1] == window
+    # What was windowed when it was written is shown as a whole.
+    chosen = facts(settings={"volume": {"window": [-100, 300]}})
+    low, high = sheet._window(image, row, chosen)[0]
+    assert (low, high) == (min(values), max(values))
+
+
+def test_labels_that_are_many_have_colours_of_their_own() -> None:
+    assert len({sheet._color(label) for label in range(1, 41)}) == 40
 
 
 # --- Hugging Face ---------------------------------------------------------------------------------
