@@ -43,6 +43,10 @@ PARTS = {
 }
 
 
+# They bring torch, and are not among what is installed for tests: see docs/datasets.md.
+heavy = pytest.mark.filterwarnings("ignore")
+
+
 @pytest.fixture
 def samples(tmp_path: Path) -> pa.Table:
     return build(tmp_path)
@@ -139,6 +143,22 @@ def test_nnunet_finds_what_its_verifier_looks_for(tmp_path: Path, samples: pa.Ta
         assert set(np.unique(np.asanyarray(label.dataobj))) == {0, 1, 2}
 
 
+TILTED = AFFINE + 0.4 * np.outer([0, 1, 0, 0], [0, 0, 1, 0])
+
+
+@heavy
+@pytest.mark.parametrize("affine", [AFFINE, TILTED], ids=["straight", "tilted"])
+def test_the_verifier_of_nnunet_finds_no_fault(tmp_path: Path, affine: Any) -> None:
+    pytest.importorskip("nnunetv2", reason="it needs torch")
+    from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
+
+    formats.write("nnunet", tmp_path, build(tmp_path, affine=affine), facts())
+    verify_dataset_integrity(str(nnunet_folder(tmp_path)), 1)
+    (nnunet_folder(tmp_path) / "labelsTr" / f"{PARTS['train'][0]}.nii.gz").unlink()
+    with pytest.raises(AssertionError, match="not all training cases have a label"):
+        verify_dataset_integrity(str(nnunet_folder(tmp_path)), 1)
+
+
 def test_folds_of_nnunet_are_those_of_the_split(tmp_path: Path, samples: pa.Table) -> None:
     formats.write("nnunet", tmp_path, samples, facts())
     splits = written(nnunet_folder(tmp_path), "splits_final.json")
@@ -178,9 +198,7 @@ def test_nnunet_is_never_left_to_split_a_patient(tmp_path: Path) -> None:
 
 
 def test_nnunet_reads_a_gantry_tilt_by_nibabel(tmp_path: Path) -> None:
-    tilted = AFFINE.copy()
-    tilted[1, 2] = 0.4
-    formats.write("nnunet", tmp_path, build(tmp_path, affine=tilted), facts())
+    formats.write("nnunet", tmp_path, build(tmp_path, affine=TILTED), facts())
     about = written(nnunet_folder(tmp_path), "dataset.json")
     assert about["overwrite_image_reader_writer"] == "NibabelIO"
 
@@ -239,6 +257,23 @@ def test_monai_has_lists_of_files_that_are_there(tmp_path: Path, samples: pa.Tab
             monai = tmp_path / "monai"
             assert np.array_equal(array((monai / item["image"]).resolve()), voxels_of(member))
             assert np.array_equal(array((monai / item["label"]).resolve()), labels_of(member))
+
+
+@heavy
+def test_monai_loads_its_lists(tmp_path: Path, samples: pa.Table) -> None:
+    pytest.importorskip("monai", reason="it needs torch")
+    from monai.data import load_decathlon_datalist
+    from monai.transforms import LoadImaged
+
+    formats.write("monai", tmp_path, samples, facts())
+    for part, name in (("train", "training"), ("val", "validation"), ("test", "test")):
+        items = load_decathlon_datalist(tmp_path / "monai" / "datalist.json", data_list_key=name)
+        assert [item["SeriesInstanceUID"] for item in items] == PARTS[part]
+        for item in items:
+            member = next(m for m in KEPT if m.uid == item["SeriesInstanceUID"])
+            loaded = LoadImaged(keys=["image", "label"])(item)
+            assert np.array_equal(np.asarray(loaded["image"]).T, voxels_of(member))
+            assert np.array_equal(np.asarray(loaded["label"]).T, labels_of(member))
 
 
 def test_a_list_of_monai_is_not_empty(tmp_path: Path) -> None:
