@@ -263,7 +263,7 @@ def _jobs(
     images: list[dict[str, Any]],
     paths: Mapping[str, Path],
 ) -> dict[str, Job]:
-    """What is to be made of each image whose zip is on disk."""
+    """What is to be made of each image whose zip is on disk, and whose masks' are."""
     pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for pair in cohort.pairs.to_pylist():
         pairs[pair["image_series_instance_uid"]].append(pair)
@@ -274,8 +274,12 @@ def _jobs(
     return {
         uid: Job.of(declaration, image, pairs[uid], paths, sha256s, tools)
         for image in images
-        if (uid := image["SeriesInstanceUID"]) in paths
+        if {(uid := image["SeriesInstanceUID"]), *_masks(pairs[uid])} <= paths.keys()
     }
+
+
+def _masks(pairs: list[dict[str, Any]]) -> set[str]:
+    return {pair["target_series_instance_uid"] for pair in pairs}
 
 
 def _worked_off(
@@ -351,11 +355,18 @@ def _samples(
     rows = []
     for image in images:
         uid = image["SeriesInstanceUID"]
-        found = made.get(uid) or {"findings": [making.said(NOT_FETCHED, STATES[image["state"]])]}
+        found = made.get(uid) or {"findings": [_not_fetched(image, masks[uid])]}
         rows.append(_row(declaration, image | found, sorted(masks[uid])))
     placed = _placed(declaration, rows)
     whole = [{name: row.get(name) for name in SAMPLES.names} for row in placed]
     return pa.Table.from_pylist(whole, schema=SAMPLES)
+
+
+def _not_fetched(image: dict[str, Any], masks: set[str]) -> dict[str, Any]:
+    if image["archive_sha256"] is None:
+        return making.said(NOT_FETCHED, STATES[image["state"]])
+    told = f"the zip of a mask on it is not on disk; its masks are {', '.join(sorted(masks))}"
+    return making.said(NOT_FETCHED, told)
 
 
 def _row(declaration: Declaration, said: dict[str, Any], masks: list[str]) -> dict[str, Any]:

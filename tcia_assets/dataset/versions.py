@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +39,7 @@ INDEX = "samples.parquet"
 LATEST = "latest"
 
 _FORMAT = 1
+_REMOVED, _POINTER = ".removed", ".latest"
 _DIGITS = 12
 _VERSION = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 _THREADS = 2
@@ -109,7 +109,8 @@ def folder_of(root: Path, name: str) -> Path:
 def names(root: Path) -> list[str]:
     """The datasets of which there are versions, sorted."""
     places = (root / "datasets").glob(f"*/*/{LOCK}")
-    return sorted({place.parent.parent.name for place in places})
+    found = (place.parent for place in places if _VERSION.fullmatch(place.parent.name))
+    return sorted({folder.parent.name for folder in found})
 
 
 def versions(root: Path, name: str) -> list[Version]:
@@ -187,11 +188,12 @@ def publish(draft: Path, place: Path, facts: Mapping[str, Any], files: list[File
 
     Where the same version is there and whole, that one stays, byte for byte. Earlier ones stay.
     """
+    _remove_what_was_left(place)
     root = root_sha256(files)
     version = root[:_DIGITS]
     listed = {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
     content = {"format": _FORMAT, **facts, "version": version, "sha256": root, "files": listed}
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (draft / LOCK).write_text(text, encoding="utf-8", newline="\n")
     for path in (*sorted(draft.rglob("*")), draft):
         sync(path)
@@ -239,13 +241,19 @@ def _is_whole(folder: Path) -> bool:
 
 def _remove(folder: Path) -> None:
     if folder.exists():
-        beside = folder.with_name(f".removed-{secrets.token_hex(4)}")
+        beside = folder.with_name(_REMOVED)
         folder.rename(beside)
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(beside)
+
+
+def _remove_what_was_left(place: Path) -> None:
+    """By a build that was killed."""
+    shutil.rmtree(place / _REMOVED, ignore_errors=True)
+    (place / _POINTER).unlink(missing_ok=True)
 
 
 def _point_at(place: Path, version: str) -> None:
-    beside = place / f".{LATEST}-{secrets.token_hex(4)}"
+    beside = place / _POINTER
     beside.symlink_to(version)
     beside.replace(place / LATEST)
     sync(place)

@@ -273,6 +273,29 @@ def test_a_build_that_is_killed_goes_on_where_it_was(fresh: Warehouse) -> None:
     assert not (result.folder.parent / ".draft").exists()
 
 
+def test_a_killed_worker_is_told_and_loses_nothing(fresh: Warehouse) -> None:
+    def kill(done: int, total: int) -> None:
+        if done == 1:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+
+    cohort_ = frozen(declared(), fresh)
+    with pytest.raises(StorageError, match="was killed, perhaps for want of memory"):
+        build(declared(), cohort_, fresh, workers=1, report=kill)
+    assert build(declared(), cohort_, fresh).found >= 1
+
+
+def test_all_formats_at_once_are_as_equal(fresh: Warehouse) -> None:
+    every = "formats: [nifti, nnunet, monai, webdataset, huggingface, croissant, retriever]"
+    declaration = declared(("formats: [nifti]", every))
+    first = built(declaration, fresh)
+    assert versions.verify(first.version).problems == ()
+    kept = contents(first.folder)
+    shutil.rmtree(first.folder)
+    again = built(declaration, fresh)
+    assert contents(again.folder) == kept
+
+
 def test_workers_end_when_the_build_is_killed(stocked: Warehouse) -> None:
     frozen(declared(), stocked)
     context = multiprocessing.get_context("forkserver")
@@ -377,6 +400,20 @@ def test_what_is_not_on_disk_or_not_known_has_its_row(stocked: Warehouse) -> Non
     with pytest.raises(DatasetRefused, match="have the policy 'fail'") as caught:
         built(declared(asked, qc("not_fetched", "fail")), stocked)
     assert len(caught.value.reasons) == 2
+
+
+def test_a_mask_whose_zip_is_gone_is_not_left_out_in_silence(stocked: Warehouse) -> None:
+    from tcia_assets.catalog import IMAGE_ARCHIVES
+    from tcia_assets_tests.conftest import SMALL
+
+    pair = frozen(declared(), stocked).pairs.to_pylist()[0]
+    mask, image = pair["target_series_instance_uid"], pair["image_series_instance_uid"]
+    table = stocked.read(IMAGE_ARCHIVES, [SMALL])
+    left = [uid != mask for uid in table["SeriesInstanceUID"].to_pylist()]
+    stocked.write(IMAGE_ARCHIVES, table.filter(left), SMALL)
+    row = rows(built(declared(), stocked, update=True))[image]
+    assert row["reasons"] == ["not_fetched"]
+    assert mask in row["findings"][0]["message"]
 
 
 def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(fresh: Warehouse) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -56,13 +55,13 @@ def said(result: dg.ExecuteInProcessResult) -> str:
 
 
 @pytest.fixture
-def fetched(dagster: Dagster) -> Iterator[Dagster]:
+def fetched(dagster: Dagster) -> Dagster:
     """The small Collection, by the plugin's own job."""
     dagster.collections()
     selection = {"tcia_image_archives": {"config": {"selection": {"collections": [SMALL]}}}}
     metadata = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
     assert dagster.run("tcia_update", SMALL, ops=selection | metadata).success
-    yield dagster
+    return dagster
 
 
 def test_the_example_is_built_by_its_job(fetched: Dagster, folder: Path) -> None:
@@ -142,7 +141,7 @@ def test_where_files_are_looked_for(
     assert "lung_ct_dataset" in keys(build_definitions())
     assert "lung_ct_dataset" not in keys(build_definitions(datasets=""))
     monkeypatch.setenv("TCIA_DATASETS_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(UsageError, match="no folder .*nowhere"):
+    with pytest.raises(UsageError, match=r"no folder .*nowhere"):
         build_definitions()
     monkeypatch.delenv("TCIA_DATASETS_DIR")
     monkeypatch.chdir(tmp_path)
