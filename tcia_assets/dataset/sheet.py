@@ -142,11 +142,9 @@ def _slice_of(labels: Any, depth: int) -> int:
     """The slice with most of the labels, or the middle one."""
     if labels is None or not labels.any():
         return depth // 2
-    share = np.zeros(depth)
-    for label in np.unique(labels):
-        if label:
-            areas = np.count_nonzero(labels == label, axis=(1, 2))
-            share += areas / areas.sum()
+    most = int(labels.max()) + 1
+    areas = np.array([np.bincount(image.ravel(), minlength=most)[1:] for image in labels])
+    share = (areas / np.maximum(areas.sum(axis=0), 1)).sum(axis=1)
     # Of several that are equal, the one nearest to the middle.
     best = np.flatnonzero(share >= share.max() * (1 - 1e-9))
     return int(best[np.argmin(np.abs(best - depth // 2))])
