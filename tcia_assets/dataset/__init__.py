@@ -12,4 +12,9 @@ is written of it. What does not: reading volumes (`volume`), pairing (`pairing.p
     making        one sample: zips -> files and what its row says
     build         a cohort -> a version of its dataset
     versions      the versions on disk: their lock files, listed, compared, verified
+    formats/      the samples in the forms that others read
+    rights        under which licences it is, and whom it cites
+    card          README.md, and the numbers in it as tables
+    sheet         the picture beside it
+    loading       what was built, as arrays
 """
