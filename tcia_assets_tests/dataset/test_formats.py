@@ -183,10 +183,12 @@ def test_without_folds_nnunet_validates_on_the_part_for_it(tmp_path: Path) -> No
     assert written(folder, "splits_final.json") == [split]
 
 
-def test_nnunet_is_never_left_to_split_a_patient(tmp_path: Path) -> None:
-    members = tuple(One(10 * n + m, "train", f"P{n}") for n in range(7) for m in range(2))
+@pytest.mark.parametrize("folds", [0, 2], ids=["no folds", "all in one fold"])
+def test_nnunet_is_never_left_to_split_a_patient(tmp_path: Path, folds: int) -> None:
+    fold = 1 if folds else None
+    members = tuple(One(10 * n + m, "train", f"P{n}", fold) for n in range(7) for m in range(2))
     samples = build(tmp_path, members)
-    formats.write("nnunet", tmp_path, samples, facts(folds=0, parts=("train", "test")))
+    formats.write("nnunet", tmp_path, samples, facts(folds=folds, parts=("train", "test")))
     splits = written(nnunet_folder(tmp_path), "splits_final.json")
     patient = {member.uid: member.patient for member in members}
     assert len(splits) == 5

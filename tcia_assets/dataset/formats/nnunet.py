@@ -140,8 +140,10 @@ def _splits(kept: Kept, facts: Facts) -> list[dict[str, list[str]]]:
     training = [row for row in kept.rows if uses.get(row["part"], TEST) == TRAINING]
     validation = [row for row in kept.rows if uses.get(row["part"], TEST) == VALIDATION]
     if facts.folds:
-        return _folds(training, {row["patient"]: row["fold"] for row in training})
-    if training and validation:
+        declared = _folds(training, {row["patient"]: row["fold"] for row in training})
+        if declared:
+            return declared
+    elif training and validation:
         return [{"train": list(_cases(training)), "val": list(_cases(validation))}]
     return _folds(training, _dealt({row["patient"] for row in training}))
 
