@@ -290,7 +290,7 @@ def _worked_off(
     failed: dict[str, str] = {}
     if not jobs:
         return made
-    with _pool(min(len(jobs), workers or os.cpu_count() or 1)) as pool:
+    with _pool(min(len(jobs), workers or _cores())) as pool:
         futures = {pool.submit(making.make, job, store): job.series_instance_uid for job in jobs}
         for done, future in enumerate(as_completed(futures), start=1):
             _sort(future, futures[future], made, failed)
@@ -320,6 +320,13 @@ def _sort(
     except Exception as error:
         error.add_note(f"while the sample of Series {uid} was made")
         raise
+
+
+def _cores() -> int:
+    """Those that this process may use, which a container may have fewer of than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -258,12 +258,17 @@ def _samples(source: _Source) -> dg.AssetsDefinition:
 
         warehouse = resource(context, source.names).warehouse
         frozen = _frozen(declared, warehouse)
-        made = build.make_samples(declared, frozen, warehouse, report=_told(declared.name))
+        made = build.make_samples(declared, frozen, warehouse, report=_told)
         tally = [
             {"code": code, "policy": policy, "samples": count}
             for (code, policy), count in made.tally.items()
         ]
-        facts = {**_counts(made.samples), "made": made.new, "made_before": made.found}
+        facts = {
+            **_counts(made.samples),
+            "dagster/column_schema": _columns(made.samples.schema),
+            "made": made.new,
+            "made_before": made.found,
+        }
         yield dg.MaterializeResult(asset_key=key, metadata=facts | {"findings": _table(tally)})
         leaks = [str(leak) for leak in made.leaks(declared)]
         yield dg.AssetCheckResult(
@@ -312,7 +317,7 @@ def _dataset(source: _Source) -> dg.AssetsDefinition:
 
         warehouse = resource(context, source.names).warehouse
         frozen = _frozen(declared, warehouse)
-        built = build.build(declared, frozen, warehouse, report=_told(declared.name))
+        built = build.build(declared, frozen, warehouse, report=_told)
         facts = _version_facts(built.version) | _counts(built.samples)
         yield dg.MaterializeResult(
             asset_key=key, metadata=facts, data_version=dg.DataVersion(built.version.version)
@@ -387,8 +392,8 @@ def _frozen(declared: "Declaration", warehouse: Warehouse) -> "Cohort":
     return cohort.locked(declared, warehouse, build.cohort_lock(warehouse, declared.name))
 
 
-def _told(name: str) -> Any:
-    return lambda done, total: report(done, total, name)
+def _told(done: int, total: int) -> None:
+    report(done, total, "samples")
 
 
 def _counts(samples: pa.Table) -> dict[str, Any]:
@@ -406,6 +411,19 @@ def _counts(samples: pa.Table) -> dict[str, Any]:
             [{"licence": name, "samples": n} for name, n in sorted(licenses.items())]
         ),
     }
+
+
+def _columns(schema: pa.Schema) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
 
 
 def _table(rows: list[dict[str, Any]]) -> dg.MetadataValue:

@@ -25,6 +25,7 @@ from tcia_assets.errors import (
     CohortMoved,
     DataError,
     DatasetRefused,
+    LicenseConflict,
     MissingExtra,
     StorageError,
     UnknownName,
@@ -503,6 +504,14 @@ def test_a_changed_question_needs_another_cohort(stocked: Warehouse) -> None:
     cohort_ = frozen(declared(), stocked)
     with pytest.raises(CohortMoved, match="asks another question"):
         build(declared(NO_TARGET), cohort_, stocked)
+
+
+def test_a_licence_that_is_refused_by_now_is_refused_with_its_series(stocked: Warehouse) -> None:
+    cohort_ = frozen(declared(), stocked)
+    denied = declared(("  deny: [NC, ND]\n", "  deny: [NC, ND, CC BY 3.0]\n"))
+    with pytest.raises(LicenseConflict) as caught:
+        build(denied, cohort_, stocked)
+    assert len(caught.value.series) == 10
 
 
 def test_two_builds_of_one_dataset_do_not_meet(fresh: Warehouse) -> None:

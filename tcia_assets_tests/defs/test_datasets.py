@@ -12,6 +12,7 @@ from tcia_assets import build_definitions
 from tcia_assets.dataset import versions
 from tcia_assets.errors import UsageError
 from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.dataset.known import change
 
 EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
 NAMES = ("cohort", "samples", "dataset")
@@ -88,6 +89,37 @@ def test_the_example_is_built_by_its_job(fetched: Dagster, folder: Path) -> None
     assert again.success
     assert fetched.events("lung_ct_samples")[-1].metadata["made"].value == 0
     assert [v.version for v in versions.versions(fetched.data_dir, "lung_ct")] == [version.version]
+
+
+def test_what_fails_a_dataset_is_seen_on_its_samples(fetched: Dagster, folder: Path) -> None:
+    path = folder / "lung_ct.yaml"
+    path.write_text(path.read_text() + "  target_missing: fail\n")
+    result = build(fetched, folder)
+    assert not result.success
+    assert checks(result)["samples_good"] is False
+    assert fetched.events("lung_ct_samples")[-1].metadata["made"].value == 5
+    assert not fetched.events("lung_ct_dataset")
+    uid = fetched.uids(SMALL, "CT")[0]
+    assert f"{uid}: target_missing: a target has no voxel" in said(result)
+
+
+def test_what_the_archive_changed_since_is_seen_on_the_cohort(
+    fetched: Dagster, folder: Path
+) -> None:
+    assert build(fetched, folder).success
+    uid = fetched.uids(SMALL, "CT")[0]
+    change(fetched.warehouse, "LicenseName", "Creative Commons Attribution 4.0", uid)
+    result = build(fetched, folder)
+    assert result.success
+    assert checks(result)["as_frozen"] is False
+    assert checks(result)["licences_as_frozen"] is False
+    assert uid in fetched.events("lung_ct_cohort")[-1].metadata["changes_since"].value
+    locked = checks(build(fetched, folder, locked=True))
+    assert locked["as_frozen"] is True
+    assert locked["licences_as_frozen"] is False
+    updated = checks(build(fetched, folder, update=True))
+    assert updated["as_frozen"] is True
+    assert updated["licences_as_frozen"] is True
 
 
 def test_a_broken_file_fails_its_own_assets_and_says_why(fetched: Dagster, folder: Path) -> None:
