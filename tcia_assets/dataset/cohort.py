@@ -378,7 +378,8 @@ def check_question(declaration: Declaration, cohort: Cohort) -> None:
     """Raises CohortMoved where the declaration asks another question than the cohort answers."""
     if cohort.question != _asked(declaration):
         problem = "its declaration asks another question than its cohort answers"
-        raise CohortMoved(f"{declaration.name}: {problem}; update the cohort, or undo the change")
+        advice = "update the cohort (--update), or undo the change"
+        raise CohortMoved(f"{declaration.name}: {problem}; {advice}")
 
 
 def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
@@ -405,7 +406,7 @@ def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
         more = f" and {len(told) - _MOST_SHOWN} more" if len(told) > _MOST_SHOWN else ""
         listed = ", ".join(told[:_MOST_SHOWN]) + more
         problem = f"{len(told)} Series are not on disk as in its cohort: {listed}"
-        raise CohortMoved(f"{cohort.name}: {problem}; fetch them, or update the cohort")
+        raise CohortMoved(f"{cohort.name}: {problem}; fetch them, or update the cohort (--update)")
     return {row["uid"]: warehouse.root / row["path"] for row in rows}
 
 
