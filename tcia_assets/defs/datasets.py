@@ -335,9 +335,9 @@ def _version_facts(version: "Version") -> dict[str, Any]:
         "file_bytes": version.bytes,
         "made_with": dg.MetadataValue.json(dict(version.content["made_with"])),
     }
-    card = version.folder / "README.md"
-    if card.is_file():
-        facts["card"] = dg.MetadataValue.md(card.read_text(encoding="utf-8")[:_LONGEST_CARD])
+    card = (version.folder / "README.md").read_text(encoding="utf-8")
+    facts["card"] = dg.MetadataValue.md(card[:_LONGEST_CARD])
+    facts["contact_sheet"] = dg.MetadataValue.path(str(version.folder / "contact_sheet.png"))
     return facts
 
 
