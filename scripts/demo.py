@@ -1,8 +1,9 @@
 """`make demo`: from an empty folder to a warehouse that Dagster keeps in step with an archive.
 
-Five acts: the sandbox archive starts, all its metadata is refreshed, the images of one Collection
-are fetched, Series that were held back are released and Dagster's sensor notices and fetches them,
-and SQL answers questions. Everything is real but the archive, which runs on this machine.
+Six acts: the sandbox archive starts, all its metadata is refreshed, the images of one Collection
+are fetched, a dataset to train on is built of them, Series that were held back are released and
+Dagster's sensor notices and fetches them, and SQL answers questions. Everything is real but the
+archive, which runs on this machine.
 """
 
 from __future__ import annotations
@@ -23,11 +24,20 @@ from urllib.request import Request, urlopen
 import duckdb
 from dagster import DagsterInstance
 
+from tcia_assets import load_dataset
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "demo"
 BIN = Path(sys.executable).parent
 COLLECTION = "LCTSC"
 HELD_BACK = 2
+DATASET = "lung_ct"
+SAMPLES = """
+    SELECT part, state, count(DISTINCT patient) AS patients, count(*) AS samples,
+           list(DISTINCT reason) FILTER (reason IS NOT NULL) AS reasons
+    FROM read_parquet('{file}') LEFT JOIN unnest(reasons) AS told(reason) ON true
+    GROUP BY part, state ORDER BY part, state
+"""
 QUESTIONS = {
     "What is there?": """
         SELECT Collection, count(DISTINCT PatientID) AS patients, count(*) AS series,
@@ -76,13 +86,14 @@ def main() -> None:
         tcia_assets(url, "refresh", "--all")
         act(f"3. The images of {COLLECTION}, proven whole", f"tcia-assets fetch {COLLECTION}")
         tcia_assets(url, "fetch", COLLECTION)
-        act("4. The archive releases Series, and Dagster's sensor notices", "dagster-daemon run")
+        build_dataset(url)
+        act("5. The archive releases Series, and Dagster's sensor notices", "dagster-daemon run")
         post(f"{url}/_sandbox/release", {"uids": held})
         with daemon(url):
             wait_for("the sensor's run", lambda: on_disk(held), seconds=180)
             wait_for("its checks", all_runs_ended, seconds=60)
         print(f"   {len(held)} released Series are in the warehouse and on disk.")
-        act("5. Questions", "tcia-assets query ...")
+        act("6. Questions", "tcia-assets query ...")
         for question, sql in QUESTIONS.items():
             print(f"\n   {question}")
             tcia_assets(url, "query", sql)
@@ -92,6 +103,28 @@ def main() -> None:
     print(f"   duckdb {DATA / 'warehouse.duckdb'}      or any DuckDB client, read-only")
     print(f"   ls {DATA / 'archives'}                  the zips, byte for byte as served")
     print("   README.md                               the real archive, the plugin, the tables")
+
+
+def build_dataset(url: str) -> None:
+    """What can be trained on, of the Series that are on disk by now, as its file declares it."""
+    act("4. A dataset to train on", f"tcia-assets dataset build {DATASET}")
+    tcia_assets(url, "dataset", "build", DATASET)
+    folder = DATA / "datasets" / DATASET
+    print("\n   Who is in it; dropped are those whose contours the archive still holds back:")
+    tcia_assets(url, "query", SAMPLES.format(file=folder / "latest" / "samples.parquet"))
+    place = folder.relative_to(ROOT)
+    samples = load_dataset(folder, "train")
+    sample = samples[0]
+    print("   In Python:  from tcia_assets import load_dataset")
+    print(f'               samples = load_dataset("{place}", "train")')
+    print(f"               samples[0].voxels   {sample.voxels.dtype} {sample.voxels.shape}, z y x")
+    print(f"               samples[0].labels   of {', '.join(samples.labels.values())}")
+    print(f"   To look at: {place}/latest/contact_sheet.png, and README.md beside it")
+    print(
+        f"   With what comes next: TCIA_DATA_DIR={DATA.relative_to(ROOT)} tcia-assets dataset",
+        end="",
+    )
+    print(f" build {DATASET} --update", flush=True)
 
 
 def act(title: str, how: str) -> None:
