@@ -120,11 +120,8 @@ def build_dataset(url: str) -> None:
     print(f"               samples[0].voxels   {sample.voxels.dtype} {sample.voxels.shape}, z y x")
     print(f"               samples[0].labels   of {', '.join(samples.labels.values())}")
     print(f"   To look at: {place}/latest/contact_sheet.png, and README.md beside it")
-    print(
-        f"   With what comes next: TCIA_DATA_DIR={DATA.relative_to(ROOT)} tcia-assets dataset",
-        end="",
-    )
-    print(f" build {DATASET} --update", flush=True)
+    update = f"TCIA_DATA_DIR={DATA.relative_to(ROOT)} tcia-assets dataset build {DATASET} --update"
+    print(f"   With what comes next: {update}", flush=True)
 
 
 def act(title: str, how: str) -> None:
