@@ -615,7 +615,7 @@ def test_a_diff_tells_series_settings_and_files(stocked: Warehouse) -> None:
     found = versions.diff(before.version, after.version)
     assert found.removed == (last,) and not found.added
     assert found.changed[uid]["state"] == ("kept", "dropped")
-    assert found.settings == {"split.salt": ("lung_ct", "two")}
+    assert found.settings == {"split.salt": ("2001", "two")}
     assert found.files[f"images/{uid}.nii.gz"][1] is None
     lines = list(found.lines)
     assert f"- Series {last}" in lines
