@@ -99,11 +99,12 @@ def report(runs: dict[str, list[dict[str, float]]], series: int) -> None:
     print("|---|---|---|---|---|---|---|")
     for way, each in runs.items():
         found = {fact: statistics.median(run[fact] for run in each) for fact in each[0]}
+        maker = f"{found['maker_mb']:.0f}" if found["maker_mb"] else ""
         share = found["processor_seconds"] / found["seconds"] / 2
         print(
             f"| {way} | {found['seconds']:.1f} | {series / found['seconds']:.0f} "
             f"| {found['processor_seconds']:.1f} | {share:.0%} "
-            f"| {found['builder_mb']:.0f} | {found['maker_mb']:.0f} |"
+            f"| {found['builder_mb']:.0f} | {maker} |"
         )
 
 
