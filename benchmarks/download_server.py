@@ -5,6 +5,7 @@ the answers (`downloads.py`), and faults (the sandbox). The zips lie in the fold
 in chunks, so that sending one costs hardly any processor time.
 
     FOLDER/answers/<endpoint>/<Collection>.json     rows; without a Collection: all.json
+    FOLDER/answers/<endpoint>/<SeriesInstanceUID>.txt       what is asked by Series: its hash
     FOLDER/zips/<endpoint>/<SeriesInstanceUID>      the body in chunks, the last one included
 
     .venv/bin/python benchmarks/download_server.py FOLDER [--wait-ms 0]      prints its port
@@ -38,8 +39,7 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Connection)
         self.wait_s = wait_s
         self.answers = {
-            (path.parent.name, path.stem): path.read_bytes()
-            for path in folder.glob("answers/*/*.json")
+            (path.parent.name, path.stem): path.read_bytes() for path in folder.glob("answers/*/*")
         }
         self.zips = {(path.parent.name, path.name): path for path in folder.glob("zips/*/*")}
 
@@ -77,7 +77,8 @@ class Connection(socketserver.StreamRequestHandler):
         elif body and (endpoint != "getImage" or query.get("IncludeMD5") == "Yes"):
             self._send_zip(body)
         else:
-            key = (endpoint, query.get("Collection", "all"))
+            about = query.get("SeriesInstanceUID") or query.get("Collection") or "all"
+            key = (endpoint, about)
             known = self.server.answers.get(key)
             problem = f"nothing is prepared for {path} {query}".encode()
             self._send("200 OK" if known else "500 Not prepared", known or problem)
