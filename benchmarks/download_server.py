@@ -54,9 +54,10 @@ class Connection(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while line := self.rfile.readline():
             _, target, _ = line.decode("latin-1").split(" ", 2)
-            self._read_form(self._headers())
+            form = self._form(self._headers())
             asked = urlsplit(target)
-            self._answer(asked.path, {k: v[0] for k, v in parse_qs(asked.query).items()})
+            told = parse_qs(asked.query) | parse_qs(form)
+            self._answer(asked.path, {k: v[0] for k, v in told.items()})
 
     def _headers(self) -> dict[str, str]:
         headers = {}
@@ -65,14 +66,13 @@ class Connection(socketserver.StreamRequestHandler):
             headers[name.strip().lower()] = value.strip()
         return headers
 
-    def _read_form(self, headers: dict[str, str]) -> None:
-        """Whoever asks for a token gets one."""
-        self.rfile.read(int(headers.get("content-length", 0)))
+    def _form(self, headers: dict[str, str]) -> str:
+        return self.rfile.read(int(headers.get("content-length", 0))).decode()
 
     def _answer(self, path: str, query: dict[str, str]) -> None:
         endpoint = path.rpartition("/")[2]
         body = self.server.zips.get((endpoint, query.get("SeriesInstanceUID", "")))
-        if path == f"{SERVICES}/oauth/token":
+        if path == f"{SERVICES}/oauth/token":  # whoever asks gets one
             self._send("200 OK", json.dumps(_TOKEN).encode())
         elif body and (endpoint != "getImage" or query.get("IncludeMD5") == "Yes"):
             self._send_zip(body)

@@ -133,10 +133,13 @@ def fetch(
 
 def _settle_moves(warehouse: Warehouse, collection: str) -> None:
     """What is complete here lies no more in the Collections from which it came."""
-    rows = manifest.read(warehouse, collection).select(["SeriesInstanceUID", "status"]).to_pylist()
-    here = {row["SeriesInstanceUID"] for row in rows if row["status"] == "complete"}
+    moved = history.moved_into(collection, warehouse)
+    if not moved:
+        return
+    rows = manifest.complete(warehouse, collection, ["SeriesInstanceUID"])
+    here = {row["SeriesInstanceUID"] for row in rows}
     left: dict[str, list[str]] = {}
-    for uid, names in history.moved_into(collection, warehouse).items():
+    for uid, names in moved.items():
         for name in names if uid in here else ():
             left.setdefault(name, []).append(uid)
     for name, uids in left.items():
@@ -173,6 +176,7 @@ class _Run:
         self._plan, self._client, self._root = chosen, client, warehouse.root
         self._known, self._earlier, self._budget = known, earlier, budget
         self._planned_bytes = {w.series_instance_uid: w.image_bytes or 0 for w in chosen.now}
+        self._all_bytes = chosen.bytes_now  # a sum over all, and progress is told after each
         self._results: SimpleQueue[Obtained | BaseException | None] = SimpleQueue()
         self._most_failures = max(_LEAST_FAILURES_IN_A_ROW, 2 * client.settings.max_connections)
         self.tally = _Tally()
@@ -266,13 +270,13 @@ class _Run:
 
     @property
     def _progress(self) -> Progress:
-        tally, plan_ = self.tally, self._plan
+        tally = self.tally
         return Progress(
             tally.done,
-            len(plan_.now),
+            len(self._plan.now),
             tally.failed,
             tally.bytes_done,
-            plan_.bytes_now,
+            self._all_bytes,
             tally.received_bytes,
             self._client.connections,
         )

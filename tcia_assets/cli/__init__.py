@@ -200,7 +200,8 @@ def fetch(
         err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
     budget = archive.RunBudget.of(selection)
     plans = [
-        archive.plan(k, selection, warehouse, shard=part, retry=retry, budget=budget) for k in known
+        archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
+        for name in archive.concerned(selection, warehouse)
     ]
     plans = [p for p in plans if p.is_about_something]
     if not plans:
