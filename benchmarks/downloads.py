@@ -188,10 +188,10 @@ def turned(clients: list[Client], by: int) -> list[Client]:
 def by_command(bench: Bench, folder: Path) -> dict[str, Run]:
     data = folder / "data"
     shutil.copytree(bench.warehouse, data)
-    tool = str(BIN / "tcia-assets")
+    tool = [sys.executable, "-m", "tcia_assets"]
     # The views name their folder, and this is another one than that in which they were made.
-    measured([tool, "query", "SELECT 1"], folder, settings(bench, data))
-    run = measured([tool, "fetch", bench.what.collection], folder, settings(bench, data))
+    measured([*tool, "query", "SELECT 1"], folder, settings(bench, data))
+    run = measured([*tool, "fetch", bench.what.collection], folder, settings(bench, data))
     demand(len(list(data.rglob("*.zip"))), bench.what.series, "tcia-assets fetch", "zips")
     return {"`tcia-assets fetch`": run}
 

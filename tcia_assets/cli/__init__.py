@@ -8,11 +8,12 @@ Exit codes: 0 all is well, 1 something failed or is not complete, 2 the call was
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -23,6 +24,9 @@ from tcia_assets.selection import Selection, from_fields, parse, to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.version import __version__
 from tcia_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from tcia_assets.cli.runs import Runs
 
 _FAILED, _MISUSED = 1, 2
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -108,14 +112,23 @@ def refresh(
     """
     if not (collections or everything or lists):
         raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
-    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
-
-    runs = Runs(Settings.from_env(), err, verbose=verbose)
+    runs = _runs(Settings.from_env(), verbose=verbose)
     known = runs.list_collections()
     chosen = known if everything else [show.one_of("Collection", c, known) for c in collections]
     failures = runs.refresh(chosen, max_size_requests) if chosen else []
     failures += runs.refresh_lists(lists) if lists else []
     _finish(failures)
+
+
+def _runs(settings: Settings, *, verbose: bool) -> Runs:
+    """Dagster, which takes a second to import; a fifth more where its garbage is looked for."""
+    gc.disable()
+    try:
+        from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - only where something is run
+
+        return Runs(settings, err, verbose=verbose)
+    finally:
+        gc.enable()
 
 
 def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
@@ -211,9 +224,7 @@ def fetch(
     archive.demand_space(plans, settings.root)
     if dry_run:
         return
-    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
-
-    runs = Runs(settings, err, verbose=verbose)
+    runs = _runs(settings, verbose=verbose)
     runs.list_known(known)
     failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
     _show_status(warehouse, [p.collection for p in plans], selection)

@@ -97,6 +97,7 @@ class Runs:
 
     def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
         """Refreshes all metadata of these Collections; what failed, a line each."""
+        _spare_the_collector()
         _give_memory_back()
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
@@ -131,6 +132,7 @@ class Runs:
 
         `shard` is part I (from 0) of N.
         """
+        _spare_the_collector()
         index, count = shard
         config = {
             "selection": to_fields(selection),
@@ -209,6 +211,12 @@ def _records_written(failed: list[str]) -> Iterator[None]:
         failed.append(f"Dagster's own records cannot be written: {reason}")
 
 
+def _spare_the_collector() -> None:
+    """What is imported stays: the collector need not go through it for each thousand objects."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def _give_memory_back() -> None:
     """Makes freed columns go back to the system, on Linux with glibc; elsewhere nothing.
 
@@ -216,9 +224,6 @@ def _give_memory_back() -> None:
     the largest Collection would be paid for three times.
     """
     pa.set_memory_pool(pa.system_memory_pool())
-    # What is imported stays: the collector need not go through it for each thousand new objects.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 18)
 
