@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -78,6 +79,7 @@ def fetch(
     shard: Shard = Shard(),  # noqa: B008 - frozen
     retry: bool = False,
     budget: RunBudget | None = None,
+    waiting: Callable[[], None] = lambda: None,
     planned: Callable[[Plan], None] = lambda _: None,
     report: Callable[[Progress], None] = lambda _: None,
     arrived: Callable[[Row], None] = lambda _: None,
@@ -86,8 +88,9 @@ def fetch(
 
     Several Collections are one run where they share a `budget`: its Series, bytes and minutes, and
     the failures after which the archive counts as down. Without one, this is a run of its own.
-    A Series that cannot be had is a row that says why, not an exception. `arrived` is called, in
-    this thread, with each row once it is kept.
+    A Series that cannot be had is a row that says why, not an exception. `waiting` is called where
+    another run works on the same, and this one waits for it; `arrived`, in this thread, with each
+    row once it is kept.
 
     Raises:
         UsageError: the disk cannot hold the plan; before the first byte, with the numbers.
@@ -97,7 +100,7 @@ def fetch(
     """
     budget = budget or RunBudget.of(selection)
     # The plan is made under the lock: two runs that plan at once would fetch everything twice.
-    with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{shard}"):
+    with _alone(collection, warehouse, shard, waiting):
         kept = manifest.Manifest(warehouse, collection)
         try:
             chosen = plan(collection, selection, warehouse, shard=shard, retry=retry, budget=budget)
@@ -129,6 +132,25 @@ def fetch(
     left = len(chosen.now) - len(rows)
     table = manifest.read(warehouse, collection)
     return Fetched(chosen, tuple(rows), left, run.tally.received_bytes, table)
+
+
+@contextmanager
+def _alone(
+    collection: str, warehouse: Warehouse, shard: Shard, waiting: Callable[[], None]
+) -> Iterator[None]:
+    """No other run plans or fetches the same; `waiting` is called where one does, and waited for.
+
+    Raises:
+        Busy: it has for ten minutes.
+    """
+    part = f"fetch-{shard}"
+    with ExitStack() as held:
+        try:
+            held.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part, wait=0.0))
+        except Busy:
+            waiting()
+            held.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part))
+        yield
 
 
 def _settle_moves(warehouse: Warehouse, collection: str) -> None:

@@ -9,6 +9,7 @@ Exit codes: 0 all is well, 1 something failed or is not complete, 2 the call was
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,20 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
     return int(index), int(count)
 
 
+_SIZE = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?([kMGT]?)B?")
+
+
+def _bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """`500MB`, `1.5 TB` or a plain number."""
+    if value is None:
+        return None
+    found = _SIZE.fullmatch(value.strip())
+    size = int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")) if found else 0
+    if size < 1:
+        raise click.BadParameter(f"{value!r} is no size such as 500MB, 1.5TB or 20000000000")
+    return size
+
+
 @main.command()
 @click.argument("collections", nargs=-1)
 @click.option("--selection", "file", help="YAML or JSON, inline or a file; see the README.")
@@ -149,7 +164,11 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
 @click.option("--series", multiple=True, help="Only this SeriesInstanceUID; may be repeated.")
 @click.option("--shared-list", multiple=True, help="Only Series on this list, once refreshed.")
 @click.option("--deny-license", multiple=True, help="No Series under this licence, such as NC.")
+@click.option(
+    "--allow-license", multiple=True, help="Only Series under this licence; may be repeated."
+)
 @click.option("--max-series", type=click.IntRange(min=1), help="Series at most.")
+@click.option("--max-bytes", metavar="SIZE", callback=_bytes, help="At most so much, as 20GB.")
 @click.option("--max-minutes", type=click.IntRange(min=1), help="Begin no Series after these.")
 @click.option(
     "--shard", metavar="I/N", callback=_shard, default="0/1", help="Part I of N, for N at once."
@@ -159,6 +178,7 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
 def fetch(
     collections: tuple[str, ...],
+    *,
     file: str | None,
     modality: tuple[str, ...],
     body_part: tuple[str, ...],
@@ -167,10 +187,11 @@ def fetch(
     series: tuple[str, ...],
     shared_list: tuple[str, ...],
     deny_license: tuple[str, ...],
+    allow_license: tuple[str, ...],
     max_series: int | None,
+    max_bytes: int | None,
     max_minutes: int | None,
     shard: tuple[int, int],
-    *,
     retry: bool,
     dry_run: bool,
     verbose: bool,
@@ -186,6 +207,7 @@ def fetch(
       tcia-assets fetch "RIDER Lung CT" --modality CT --where "ImageCount < 300"
       tcia-assets fetch --selection selection.yaml
       tcia-assets fetch --manifest manifest.tcia --deny-license NC
+      tcia-assets fetch LCTSC --allow-license "CC BY" --max-bytes 20GB
     """
     settings = Settings.from_env()
     selection = _selection(
@@ -198,8 +220,9 @@ def fetch(
             "manifests": list(manifest),
             "series": list(series),
             "shared_lists": list(shared_list),
-            "licenses": {"deny": list(deny_license)} if deny_license else None,
+            "licenses": _given({"deny": list(deny_license), "allow": list(allow_license)}) or None,
             "max_series_per_run": max_series,
+            "max_bytes_per_run": max_bytes,
             "max_minutes_per_run": max_minutes,
         },
     )

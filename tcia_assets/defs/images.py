@@ -190,6 +190,7 @@ def _fetched(
         shard=shard,
         retry=retry,
         budget=budget,
+        waiting=teller.waiting,
         planned=teller.planned,
         report=teller.progress,
         arrived=teller.arrived,
@@ -274,6 +275,11 @@ class _Teller:
         self._started = self._logged = self._summed_up = time.monotonic()
         self._batch: Counter[str] = Counter()
         self._batch_bytes = self._failures = 0
+
+    def waiting(self) -> None:
+        told = f"waiting until another run has fetched images of {self._key}"
+        report(0, 1, told)
+        self._context.log.info(told)
 
     def planned(self, plan: archive.Plan) -> None:
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.why.items())) or "none"

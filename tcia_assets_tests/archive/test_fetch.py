@@ -18,6 +18,7 @@ from tcia_assets import archive
 from tcia_assets.archive import Progress, RunBudget, Shard
 from tcia_assets.archive.manifest import Row
 from tcia_assets.archive.places import claimed
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import ArchiveBroken
 from tcia_assets.sandbox.faults import Fault
@@ -122,6 +123,23 @@ def test_two_shards_at_once_in_two_processes_fetch_all_and_nothing_twice(place: 
     locks = root / ".locks" / "image_archives"
     assert all((locks / f"fetch-{index}-of-2").is_dir() for index in range(2))
     place.demand_complete()
+
+
+def test_a_run_that_waits_for_another_says_so_and_goes_on_when_that_ends(place: Place) -> None:
+    part, told = f"fetch-{Shard()}", []
+    with ExitStack() as other, place.client() as client:
+        other.enter_context(place.warehouse.lock(IMAGE_ARCHIVES, COLLECTION, part=part))
+
+        def waiting() -> None:
+            told.append(sorted(place.asked()))
+            other.close()
+
+        selection = selected()
+        archive.fetch(COLLECTION, selection, client, place.warehouse, waiting=waiting)
+        archive.fetch(COLLECTION, selection, client, place.warehouse, waiting=waiting)
+
+    assert told == [[]]
+    assert place.asked() == place.uids
 
 
 def test_two_runs_over_the_same_at_once_fetch_nothing_twice(place: Place) -> None:
