@@ -112,10 +112,12 @@ def fetch(
             run = _Run(chosen, client, warehouse, known, earlier, budget)
             rows, arriving = [], run.rows(report)
             try:
-                for row in arriving:
-                    kept.put(row)
-                    rows.append(row)
-                    arrived(row)
+                # An archive may ask for five minutes of patience, five times for each Series.
+                with client.waiting_until(budget.deadline):
+                    for row in arriving:
+                        kept.put(row)
+                        rows.append(row)
+                        arrived(row)
             except BaseException as error:
                 run.end(error)
                 raise

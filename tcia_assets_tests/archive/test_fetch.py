@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -88,6 +89,24 @@ def test_a_run_after_its_minutes_begins_nothing_and_ends_well(place: Place) -> N
 
     assert (got.left, got.rows, place.asked()) == (SERIES, (), [])
     assert got.manifest.num_rows == 0
+
+
+def test_a_run_waits_for_a_busy_archive_no_longer_than_it_has_minutes(place: Place) -> None:
+    busy, other, *_ = place.uids
+    place.spoil("status", busy, status=503, retry_after="86400")
+    soon = replace(RunBudget.of(selected()), deadline=time.monotonic() + 3600)
+    with place.client(longest_retry_after_s=86400.0) as client:
+        got = place.fetch_by(client, busy, other, budget=soon)
+
+    assert {uid: row["status"] for uid, row in place.rows.items()} == {
+        busy: "failed",
+        other: "complete",
+    }
+    assert "no time was left to wait 86400 s for it" in place.rows[busy]["error"]
+    place.sandbox.faults.clear()
+    place.fetch(busy, other)
+    assert {row["status"] for row in place.rows.values()} == {"complete"}
+    assert got.left == 0
 
 
 def test_what_another_run_works_on_is_left_to_it(place: Place) -> None:
