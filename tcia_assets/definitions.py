@@ -1,10 +1,12 @@
 """The plugin: `build_definitions` for other people's code locations, `defs` for workspace.yaml."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
 
 from tcia_assets.defs import alarms, images, io, jobs, metadata, schedules, sensors
+from tcia_assets.defs import datasets as declared
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 
@@ -15,6 +17,7 @@ def build_definitions(
     group_name: str | None = None,
     owners: Sequence[str] = (),
     resource: TciaResource | None = None,
+    datasets: str | Path | None = None,
 ) -> dg.Definitions:
     """The archive's assets, checks, jobs, schedules and sensors, to be merged into a project.
 
@@ -25,16 +28,23 @@ def build_definitions(
     the second one writes below `<data dir>/<prefix>` unless it has a `data_dir` of its own. Claims
     neither the key `io_manager` nor an executor. Schedules and sensors are off until switched on.
 
+    Each file `*.yaml` of the folder `datasets` (without it, of TCIA_DATASETS_DIR, or of `datasets`
+    in the current folder, if there is one; "" for none) becomes three assets: `<name>_cohort`,
+    `<name>_samples`, `<name>_dataset`, and a job `<prefix>_dataset_<name>`.
+
     Raises:
-        UsageError: a prefix that cannot be part of a Dagster name.
+        UsageError: a prefix that cannot be part of a Dagster name, or no such folder.
     """
     names = Names.chosen(key_prefix, group_name, owners)
     built = jobs.jobs(names)
+    files = declared.sources(names, declared.folder_of(datasets))
+    more = declared.jobs(files)
     return dg.Definitions(
-        assets=[*metadata.assets(names), *images.assets(names)],
-        jobs=built,
+        assets=[*metadata.assets(names), *images.assets(names), *declared.assets(files)],
+        asset_checks=declared.checks(files),
+        jobs=[*built, *more],
         schedules=schedules.schedules(names),
-        sensors=[*sensors.sensors(names, built), *alarms.alarms(names, built)],
+        sensors=[*sensors.sensors(names, built), *alarms.alarms(names, [*built, *more])],
         resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
     )
 

@@ -41,6 +41,7 @@ class Settings:
     image_selection: str = ""
     withdrawal_snapshots: int = 3
     withdrawal_hours: int = 20
+    datasets_dir: str = "datasets"
 
     def __post_init__(self) -> None:
         for name in ("base_url", "shared_list_url"):

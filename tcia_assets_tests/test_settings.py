@@ -37,6 +37,7 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
             "TCIA_IMAGE_SELECTION": "{collections: [LCTSC]}",
             "TCIA_WITHDRAWAL_SNAPSHOTS": "5",
             "TCIA_WITHDRAWAL_HOURS": "0",
+            "TCIA_DATASETS_DIR": "sets",
             "PATH": "/bin",
         }
     )
@@ -53,6 +54,7 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
         image_selection="{collections: [LCTSC]}",
         withdrawal_snapshots=5,
         withdrawal_hours=0,
+        datasets_dir="sets",
     )
     assert settings.url == "http://127.0.0.1:8000/services/v3"
     assert settings.shared_lists_url == "http://lists.example/v1"
@@ -72,6 +74,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_IMAGE_SELECTION",
         "TCIA_WITHDRAWAL_SNAPSHOTS",
         "TCIA_WITHDRAWAL_HOURS",
+        "TCIA_DATASETS_DIR",
     }
 
 
