@@ -26,7 +26,7 @@ class _WithoutPandas(MetaPathFinder):
 
     def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> None:
         if fullname == "pandas":
-            raise ModuleNotFoundError("tcia-assets does without", name=fullname)
+            raise ModuleNotFoundError("the command tcia-assets does without", name=fullname)
 
 
 def _share_heaps() -> None:
@@ -42,7 +42,8 @@ def _share_heaps() -> None:
 
 def run() -> None:
     """Runs the command of this process, to its exit code."""
-    sys.meta_path.insert(0, _WithoutPandas())
+    if not os.environ.get("DAGSTER_HOME"):  # which may name storage of others, who need it
+        sys.meta_path.insert(0, _WithoutPandas())
     _share_heaps()
     gc.disable()  # nothing that is imported is garbage
     from tcia_assets.cli import main  # noqa: PLC0415 - not before

@@ -300,7 +300,7 @@ except SystemExit as end:
 """
     result = subprocess.run(
         [sys.executable, "-c", program],
-        env=dict(os.environ)
+        env={k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
         | {"PYTHONPATH": str(Path(__file__).parents[1]), "TCIA_DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -21,6 +21,7 @@ import pyarrow as pa
 from dagster._check import CheckError
 from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -86,6 +87,7 @@ class Runs:
         self._settings = settings
         self._definitions = build_definitions(datasets=datasets or "")
         self._instance = _instance(settings.root)
+        _let_output_through(self._instance)
 
     def list_collections(self) -> list[str]:
         """Asks the archive for its Collections and makes them partitions.
@@ -418,6 +420,16 @@ def _instance(root: Path) -> dg.DagsterInstance:
     ) as error:
         problem = " ".join(str(error).split())[:300]  # it may list all that would be valid
         raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
+
+
+def _let_output_through(instance: dg.DagsterInstance) -> None:
+    """What steps write goes to the terminal; it is the bar.
+
+    To keep it too, Dagster starts four processes a step: tails, and who watches over these.
+    """
+    manager = NoOpComputeLogManager()
+    manager.register_instance(instance)
+    instance._compute_log_manager = manager  # noqa: SLF001
 
 
 def _own_home(root: Path) -> Path:
