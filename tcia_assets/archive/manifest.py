@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tcia_assets import history
 from tcia_assets.archive.places import folder, is_at, quarantine_path, zip_path
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.conform import conform, empty
+from tcia_assets.conform import conform
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.warehouse import Warehouse
 
@@ -38,6 +38,7 @@ _LONGEST_BETWEEN_FOLDS_S = 300.0
 # By these a row is known to be still the one that was read.
 _SAME = ("status", "sha256", "fetched_at")
 _UID = IMAGE_ARCHIVES.key[0]
+_OF_EVENTS = (_UID, "fetched_at", "sha256", "fingerprint")
 
 
 class Manifest:
@@ -90,11 +91,17 @@ class Manifest:
         self._fold_at = ended + max(pause, _FOLD_EVERY_S)
 
 
-def read(warehouse: Warehouse, collection: str) -> pa.Table:
-    """The manifest of a Collection; without rows where there is none."""
-    if not warehouse.has(IMAGE_ARCHIVES, collection):
-        return empty(IMAGE_ARCHIVES)
-    return warehouse.read(IMAGE_ARCHIVES, [collection])
+def read(warehouse: Warehouse, collection: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The manifest of a Collection, or some columns of it; without rows where there is none."""
+    keys = [collection] if warehouse.has(IMAGE_ARCHIVES, collection) else []
+    return warehouse.read(IMAGE_ARCHIVES, keys, columns)
+
+
+def complete(warehouse: Warehouse, collection: str, columns: Sequence[str]) -> list[Row]:
+    """These columns of the rows that are complete: of a large Collection, all take seconds."""
+    rows = read(warehouse, collection, [*columns, "status"])
+    found: list[Row] = rows.filter(pc.equal(rows["status"], "complete")).to_pylist()
+    return found
 
 
 def fold(
@@ -213,8 +220,8 @@ def tell(warehouse: Warehouse, collection: str) -> None:
             row["sha256"],
             fingerprint_after=row["fingerprint"],
         )
-        for row in read(warehouse, collection).to_pylist()
-        if row["status"] == "complete" and row["sha256"] not in known.get(row[_UID], ())
+        for row in complete(warehouse, collection, _OF_EVENTS)
+        if row["sha256"] not in known.get(row[_UID], ())
     ]
     history.record(collection, events, warehouse)
 

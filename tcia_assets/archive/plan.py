@@ -214,6 +214,23 @@ def plan(
     )
 
 
+def concerned(selection: Selection, warehouse: Warehouse) -> list[str]:
+    """The Collections of which Series are selected, or would be with another licence; sorted.
+
+    One question, where a plan of each Collection that is known would be one each.
+    """
+    rows = warehouse.query(
+        f"""
+        SELECT DISTINCT Collection FROM current_series
+        WHERE coalesce({selection.predicate}, false) OR coalesce({selection.denied}, false)
+        ORDER BY Collection
+        """,
+        tables=selection.tables,
+    )
+    found: list[str] = rows["Collection"].to_pylist()
+    return found
+
+
 def pending_images(selection: Selection, warehouse: Warehouse) -> dict[str, list[str]]:
     """UID and fingerprint of selected Series not yet tried as they are now, by Collection."""
     rows = warehouse.query(

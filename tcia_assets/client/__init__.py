@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import chain
@@ -131,6 +131,13 @@ class ArchiveClient:
         Waits end at once; bodies too, or with their next chunk. For good: `close` is still due.
         """
         self._transport.stop()
+
+    def waiting_until(self, deadline: float) -> AbstractContextManager[None]:
+        """While this lasts, in all threads: what would wait longer to be asked again has failed.
+
+        `deadline` is a time of `time.monotonic()`. What is under way then goes on.
+        """
+        return self._transport.waiting_until(deadline)
 
     def close(self) -> None:
         self._transport.close()

@@ -4,7 +4,7 @@ What belongs here: when. What does not: what runs (`jobs.py`).
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -12,7 +12,7 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs.busy import busy
-from tcia_assets.defs.jobs import images_job, range_tags, ranges, refresh_job
+from tcia_assets.defs.jobs import image_runs, images_job, range_tags, ranges, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.evidence import last_compared
@@ -45,28 +45,44 @@ def schedules(names: Names) -> list[dg.ScheduleDefinition]:
     Or every hour some of the metadata: then the nightly run is not needed.
     """
     return [
-        _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA),
-        _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES),
+        _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA, _refresh),
+        _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES, _fetch),
         _compare(names),
     ]
 
 
-def _nightly(names: Names, job: str, cron: str, about: str) -> dg.ScheduleDefinition:
+# The runs that a schedule requests, from the archive, a key and the tags of a range.
+_Asked = Callable[[Names, TciaResource, str, dict[str, str]], list[dg.RunRequest]]
+
+
+def _refresh(
+    _names: Names, _tcia: TciaResource, key: str, tags: dict[str, str]
+) -> list[dg.RunRequest]:
+    return [dg.RunRequest(key, tags=tags)]
+
+
+def _fetch(names: Names, tcia: TciaResource, key: str, tags: dict[str, str]) -> list[dg.RunRequest]:
+    return image_runs(names, tcia.selection.shards if tcia.selection else 1, key, tags=tags)
+
+
+def _nightly(names: Names, job: str, cron: str, about: str, asked: _Asked) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{job}_nightly",
         job_name=job,
         cron_schedule=cron,
         description=about,
         default_status=dg.DefaultScheduleStatus.STOPPED,
+        required_resource_keys={names.resource},
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         keys = context.instance.get_dynamic_partitions(str(names.collections.name))
         if not keys:
             return _none_known(names)
         if working := sorted(busy(context.instance, names, list(keys))):
             return dg.SkipReason(f"runs are at work on {', '.join(working[:_SHOWN])}")
         day = context.scheduled_execution_time.date()
-        return dg.RunRequest(run_key=f"{job}:{day}", tags=range_tags(keys[0], keys[-1]))
+        tcia: TciaResource = getattr(context.resources, names.resource)
+        return asked(names, tcia, f"{job}:{day}", range_tags(keys[0], keys[-1]))
 
     return nightly
 

@@ -8,7 +8,7 @@ what is stored, so that a tick that dies, or a wiped instance, loses nothing.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import dagster as dg
 
@@ -17,6 +17,7 @@ from tcia_assets.client import ArchiveClient, Pacing
 from tcia_assets.defs.busy import busy
 from tcia_assets.defs.jobs import (
     Job,
+    image_runs,
     images_job,
     range_tags,
     ranges,
@@ -35,6 +36,7 @@ _INTERVAL_S = 300
 _IN_A_HURRY = Pacing(
     attempts=1, attempts_when_in_doubt=1, connect_timeout_s=5.0, read_timeout_s=15.0
 )
+# Or sets of shards.
 _RUNS_A_TICK = 5
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
@@ -90,9 +92,9 @@ def tick(
     known = list(instance.get_dynamic_partitions(str(names.collections.name)))
     new = [name for name in seen.collections if name not in set(known)]
     order = known + new
-    requests = list(
-        islice(_requests(seen, names, order, busy(instance, names, order)), _RUNS_A_TICK)
-    )
+    shards = tcia.selection.shards if tcia.selection else 1
+    wanted = _requests(seen, names, order, busy(instance, names, order), shards)
+    requests = list(chain.from_iterable(islice(wanted, _RUNS_A_TICK)))
     if not new and not requests:
         return dg.SkipReason(_looked_at(seen))
     return dg.SensorResult(
@@ -128,21 +130,27 @@ def _looked_at(seen: _Seen) -> str:
 
 
 def _requests(
-    seen: _Seen, names: Names, order: list[str], at_work: set[str]
-) -> Iterator[dg.RunRequest]:
-    """Runs in order of need; a Collection is in one of them at most."""
+    seen: _Seen, names: Names, order: list[str], at_work: set[str], shards: int
+) -> Iterator[list[dg.RunRequest]]:
+    """Runs in order of need; a Collection is in one of them at most, or in one set of shards."""
     taken, wanted = set(at_work), set(seen.collections)
-    for news, job in ((seen.changed, update_job(names)), (seen.images, images_job(names))):
-        for each in news:
-            if each.collection in wanted and each.collection not in taken:
-                taken.add(each.collection)
-                yield dg.RunRequest(
-                    run_key=f"{job}:{each.collection}:{each.mark}",
-                    job_name=job,
-                    partition_key=each.collection,
-                )
+
+    def is_free(each: News) -> bool:
+        if each.collection in taken or each.collection not in wanted:
+            return False
+        taken.add(each.collection)
+        return True
+
+    # What several runs fetch one refreshes first; the next tick finds what it has changed.
+    job = update_job(names) if shards == 1 else refresh_job(names)
+    for each in filter(is_free, seen.changed):
+        key = f"{job}:{each.collection}:{each.mark}"
+        yield [dg.RunRequest(key, job_name=job, partition_key=each.collection)]
+    for each in filter(is_free, seen.images):
+        key = f"{images_job(names)}:{each.collection}:{each.mark}"
+        yield image_runs(names, shards, key, partition_key=each.collection)
     marks = {each.collection: each.mark for each in seen.first if each.collection not in taken}
-    yield from _first_refreshes(marks, names, order)
+    yield from ([request] for request in _first_refreshes(marks, names, order))
 
 
 def _first_refreshes(

@@ -403,3 +403,23 @@ def test_a_plan_without_any_series_is_about_nothing(place: Place) -> None:
     assert not plan.is_about_something
     assert planned(place, selected(licenses=Licenses(allow=(MIT,)))).is_about_something
     assert replace(plan, complete=1).is_about_something
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"collections": ()},
+        {"collections": ("Elsewhere",)},
+        {"where": "ImageCount < 0"},
+        {"licenses": denying("Nobody's")},
+        {"licenses": Licenses(allow=(MIT,))},
+    ],
+)
+def test_the_collections_that_a_selection_concerns_are_those_that_have_a_plan(
+    place: Place, chosen: dict[str, Any]
+) -> None:
+    selection = selected(**{"modalities": ("CT",)} | chosen)
+    has_plan = planned(place, selection).is_about_something
+
+    assert archive.concerned(selection, place.warehouse) == [COLLECTION] * has_plan

@@ -37,7 +37,8 @@ def launch(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason, **chosen: 
     assert isinstance(answer, dg.SensorResult)
     for request in answer.run_requests or []:
         first, last = _keys(request)
-        assert dagster.run(str(request.job_name), first, last, **chosen).success
+        ops = request.run_config.get("ops")
+        assert dagster.run(str(request.job_name), first, last, ops=ops, **chosen).success
 
 
 def _keys(request: dg.RunRequest) -> tuple[str, str]:
@@ -162,6 +163,36 @@ def test_images_that_are_selected_and_not_here_are_asked_for_once(dagster: Dagst
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)
 
 
+def test_shards_are_runs_of_their_own_which_together_fetch_all(dagster: Dagster) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT], shards: 2}}"}
+    caught_up(dagster, **chosen)
+    answer = tick(dagster, **chosen)
+
+    assert isinstance(answer, dg.SensorResult)
+    requests = answer.run_requests or []
+    assert [(r.job_name, r.partition_key) for r in requests] == [("tcia_images", SMALL)] * 2
+    assert len({r.run_key for r in requests}) == 2
+    launch(dagster, answer, **chosen)
+    series = dagster.uids(SMALL, "RTSTRUCT")
+    rows = dagster.warehouse.read(catalog.IMAGE_ARCHIVES).to_pylist()
+    assert sorted(r["SeriesInstanceUID"] for r in rows if r["status"] == "complete") == series
+    assert isinstance(tick(dagster, **chosen), dg.SkipReason)
+
+
+def test_of_a_changed_series_shards_fetch_only_what_one_run_has_refreshed(
+    dagster: Dagster,
+) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT], shards: 2}}"}
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster, **chosen)
+    launch(dagster, tick(dagster, **chosen), **chosen)
+    dagster.sandbox.archive.release(held)
+    answer = tick(dagster, **chosen)
+
+    assert isinstance(answer, dg.SensorResult)
+    assert [r.job_name for r in answer.run_requests or []] == ["tcia_refresh"]
+
+
 def test_an_outage_makes_the_sensor_skip_with_the_reason(dagster: Dagster) -> None:
     caught_up(dagster)
     dagster.sandbox.faults.add(Fault("status", times=0, status=503))
@@ -191,7 +222,7 @@ def test_dialects_that_tell_less_are_watched_all_the_same(dagster: Dagster, dial
     assert isinstance(tick(dagster, dialect=dialect), dg.SkipReason)
 
 
-def test_the_nightly_schedules_ask_for_one_run_over_all_collections(
+def test_the_nightly_schedules_ask_for_one_run_over_all_collections_or_one_a_shard(
     dagster: Dagster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     # A schedule's context wants an instance that lies on disk.
@@ -199,12 +230,21 @@ def test_the_nightly_schedules_ask_for_one_run_over_all_collections(
     with dg.DagsterInstance.local_temp(home) as instance:
         instance.add_dynamic_partitions("tcia_collections", ["a", "b", "c"])
         at = dt.datetime(2026, 11, 24, 2, tzinfo=dt.UTC)
-        with dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context:
+        chosen = dagster.resource(image_selection="{modalities: [CT], shards: 3}")
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, resources={"tcia": chosen}
+        ) as context:
             schedules = dagster.definitions().schedules or []
-            for schedule in (s for s in schedules if s.name.endswith("_nightly")):
-                request = schedule(context)
-                assert isinstance(request, dg.RunRequest)
-                assert _keys(request) == ("a", "c")
+            nightly = [s for s in schedules if s.name.endswith("_nightly")]
+            asked = {s.name: s.evaluate_tick(context).run_requests or [] for s in nightly}
+
+    assert {name: len(requests) for name, requests in asked.items()} == {
+        "tcia_refresh_nightly": 1,
+        "tcia_images_nightly": 3,
+    }
+    requests = [request for found in asked.values() for request in found]
+    assert {_keys(request) for request in requests} == {("a", "c")}
+    assert len({request.run_key for request in requests}) == 4
 
 
 def test_a_killed_run_does_not_silence_the_sensor(dagster: Dagster) -> None:
