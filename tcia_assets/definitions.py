@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from tcia_assets import settings
 from tcia_assets.defs import alarms, images, io, jobs, metadata, schedules, sensors
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
@@ -15,6 +16,8 @@ def build_definitions(
     group_name: str | None = None,
     owners: Sequence[str] = (),
     resource: TciaResource | None = None,
+    sensor_interval_s: int | None = None,
+    compare_cron: str | None = None,
 ) -> dg.Definitions:
     """The archive's assets, checks, jobs, schedules and sensors, to be merged into a project.
 
@@ -24,17 +27,22 @@ def build_definitions(
     `<prefix>_collections`, jobs `<prefix>_refresh`, so that two archives go into one code location;
     the second one writes below `<data dir>/<prefix>` unless it has a `data_dir` of its own. Claims
     neither the key `io_manager` nor an executor. Schedules and sensors are off until switched on.
+    How often the sensor and the schedule `<prefix>_compare` look is said here, or else by
+    TCIA_SENSOR_INTERVAL_S and TCIA_COMPARE_CRON as they are now.
 
     Raises:
-        UsageError: a prefix that cannot be part of a Dagster name.
+        UsageError: a prefix that cannot be part of a Dagster name, or times that are none.
     """
     names = Names.chosen(key_prefix, group_name, owners)
     built = jobs.jobs(names)
     return dg.Definitions(
         assets=[*metadata.assets(names), *images.assets(names)],
         jobs=built,
-        schedules=schedules.schedules(names),
-        sensors=[*sensors.sensors(names, built), *alarms.alarms(names, built)],
+        schedules=schedules.schedules(names, settings.compare_cron(compare_cron)),
+        sensors=[
+            *sensors.sensors(names, built, settings.sensor_interval_s(sensor_interval_s)),
+            *alarms.alarms(names, built),
+        ],
         resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
     )
 

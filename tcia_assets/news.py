@@ -19,9 +19,6 @@ from tcia_assets.client import ArchiveClient
 from tcia_assets.selection import Selection
 from tcia_assets.warehouse import Warehouse
 
-# Release dates are typed by hand and back-dated; a month covers what curators do.
-OVERLAP = timedelta(days=30)
-
 
 @dataclass(frozen=True)
 class News:
@@ -39,24 +36,42 @@ def newest_release(warehouse: Warehouse) -> date | None:
     return None if found is None else min(found, today)
 
 
-def changed_series(client: ArchiveClient, warehouse: Warehouse) -> list[News]:
+@dataclass(frozen=True)
+class Lately:
+    """What was `released` after the day `since`, and the `news` in it by Collection."""
+
+    since: date
+    released: int
+    news: list[News]
+
+
+def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None:
     """Collections with Series that were released lately and are not stored as they are now.
 
-    Asks once, from a month before the newest release that is stored: it is from what is stored that
-    the question follows, so a tick that dies loses nothing.
+    Asks once, from `overlap_days` before the newest release that is stored: it is from what is
+    stored that the question follows, so a tick that dies loses nothing. No row, as zero bytes or as
+    a 500 that says so, is no news. None where it cannot be asked: nothing is stored, or the
+    archive's dialect has no such question.
+
+    Raises:
+        ForeignRows: a row was released before the day that was asked for: the server understood
+            another one, and who knows what is not among the rows.
+        RemoteError: the archive cannot be asked.
     """
     newest = newest_release(warehouse)
-    if newest is None:
-        return []
-    updated = client.ask("getUpdatedSeries", since=newest - OVERLAP).table
+    if newest is None or not client.dialect.has("getUpdatedSeries"):
+        return None
+    since = newest - timedelta(days=client.settings.overlap_days)
+    updated = client.ask_for_any("getUpdatedSeries", since=since).table
     differ = _differences(updated, warehouse)
     by_collection: dict[str, list[str]] = {}
     for collection, uid, version in differ:
         by_collection.setdefault(collection, []).append(f"{uid} {version}")
-    return [
+    news = [
         News(collection, len(series), _mark(series, last_change(warehouse, collection)))
         for collection, series in sorted(by_collection.items())
     ]
+    return Lately(since, updated.num_rows, news)
 
 
 def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[News]:

@@ -1,13 +1,16 @@
 """The sensor that keeps the warehouse in step with the archive.
 
 What belongs here: turning news (`news.py`) into few runs: none while one for the same Collection is
-going, one for one change, at most so many a tick. It keeps no cursor: what it asks follows from
-what is stored, so that a tick that dies, or a wiped instance, loses nothing.
+going, one for one change, at most so many a tick. What it asks follows from what is stored, so that
+a tick that dies, or a wiped instance, loses nothing.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import dagster as dg
@@ -25,23 +28,26 @@ from tcia_assets.defs.jobs import (
 )
 from tcia_assets.defs.metadata import in_additions
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.errors import RemoteError
-from tcia_assets.news import News, changed_series, images_to_fetch, never_refreshed
+from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
+from tcia_assets.news import Lately, News, changed_series, images_to_fetch, never_refreshed
 from tcia_assets.refresh import allowed
 
-_INTERVAL_S = 300
-# Dagster ends a tick after 60 s. A tick asks three questions at most, and the next one comes soon.
+# Dagster ends a tick after 60 s. A tick asks two questions, and the next one comes soon.
 _IN_A_HURRY = Pacing(
     attempts=1, attempts_when_in_doubt=1, connect_timeout_s=5.0, read_timeout_s=15.0
 )
+_LONGEST_LOOK_S = 45.0
+# Dagster takes an empty cursor for none, and keeps the one before.
+_NO_PAUSE = "{}"
 _RUNS_A_TICK = 5
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
 
 
-def sensors(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
-    """The sensor of one archive, off until switched on."""
+def sensors(names: Names, jobs: Sequence[Job], interval_s: int) -> list[dg.SensorDefinition]:
+    """The sensor of one archive, off until switched on; it looks every so many seconds."""
 
     @dg.sensor(
         name=names.of("new_series"),
@@ -49,23 +55,53 @@ def sensors(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
             "Asks the archive for its Collections and for Series released since a month before "
             "the newest release that is stored; compares them, and the image selection, with the "
             "warehouse; adds new partitions, and requests the runs that refresh what differs and "
-            "fetch its images. Where it requests none, it says what it looked at."
+            "fetch its images. Where it requests none, it says what it looked at. An archive that "
+            "is out of order is left alone for a while, which grows to an hour: the cursor holds "
+            "that pause and nothing else."
         ),
         jobs=[
             j for j in jobs if j.name in {refresh_job(names), update_job(names), images_job(names)}
         ],
-        minimum_interval_seconds=_INTERVAL_S,
+        minimum_interval_seconds=interval_s,
         default_status=dg.DefaultSensorStatus.STOPPED,
         required_resource_keys={names.resource},
     )
-    def new_series(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def new_series(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tcia: TciaResource = getattr(context.resources, names.resource)
-        try:
-            return tick(context.instance, tcia, names)
-        except RemoteError as error:
-            return dg.SkipReason(f"the archive could not be asked, nothing was changed: {error}")
+        pause, now = Pause.of(context.cursor), datetime.now(UTC)
+        return tick_or_wait(context.instance, tcia, names, pause, now, interval_s)
 
     return [new_series]
+
+
+def tick_or_wait(
+    instance: dg.DagsterInstance,
+    tcia: TciaResource,
+    names: Names,
+    pause: Pause | None,
+    now: datetime,
+    interval_s: int,
+) -> dg.SensorResult:
+    """A tick, or, while the archive is left alone, that it is; the cursor says which.
+
+    Raises:
+        RemoteError: the archive answers, but not this question: asking again changes nothing.
+    """
+    if pause and pause.lasts(now):
+        return _waiting(pause)
+    try:
+        answer = tick(instance, tcia, names)
+    except RemoteError as error:
+        if not error.retryable:
+            raise
+        return _waiting(Pause.after(error, pause, now, timedelta(seconds=interval_s)))
+    if isinstance(answer, dg.SkipReason):
+        return dg.SensorResult(skip_reason=answer, cursor=_NO_PAUSE)
+    return answer._replace(cursor=_NO_PAUSE)
+
+
+def _waiting(pause: Pause) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(str(pause)), cursor=pause.cursor)
 
 
 @dataclass(frozen=True)
@@ -74,8 +110,12 @@ class _Seen:
 
     collections: list[str]
     first: list[News]
-    changed: list[News]
+    lately: Lately | None
     images: list[News]
+
+    @property
+    def changed(self) -> list[News]:
+        return self.lately.news if self.lately else []
 
 
 def tick(
@@ -105,18 +145,31 @@ def tick(
 
 def _look(tcia: TciaResource) -> _Seen:
     warehouse, selection = tcia.warehouse, tcia.selection
-    with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client:
+    with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client, _ended_in_time(client):
         listed = client.ask("getCollectionValues").table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
-        asks_for_news = client.dialect.has("getUpdatedSeries")
-        changed = changed_series(client, warehouse) if asks_for_news else []
+        lately = changed_series(client, warehouse)
     return _Seen(
         collections,
         never_refreshed(collections, warehouse),
-        changed,
+        lately,
         images_to_fetch(selection, warehouse) if selection else [],
     )
+
+
+@contextmanager
+def _ended_in_time(client: ArchiveClient) -> Iterator[None]:
+    """What the archive sends in drips is given up before Dagster gives up the tick."""
+    timer = threading.Timer(_LONGEST_LOOK_S, client.stop)
+    timer.start()
+    try:
+        yield
+    except Stopped:
+        problem = f"it had not answered in full after {_LONGEST_LOOK_S:.0f} s"
+        raise ArchiveUnreachable(problem, url=client.settings.url) from None
+    finally:
+        timer.cancel()
 
 
 def _looked_at(seen: _Seen) -> str:
@@ -124,7 +177,10 @@ def _looked_at(seen: _Seen) -> str:
     state = (
         f"{waiting} differ, but are being refreshed or were tried" if waiting else "all as stored"
     )
-    return f"looked at {len(seen.collections)} Collections and the newest releases: {state}"
+    lately = seen.lately
+    releases = f"{lately.released} Series released after {lately.since}" if lately else ""
+    looked_at = " and ".join(filter(None, [f"{len(seen.collections)} Collections", releases]))
+    return f"looked at {looked_at}: {state}"
 
 
 def _requests(
