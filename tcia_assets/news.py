@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tcia_assets import catalog, sql
+from tcia_assets import catalog, snapshot, sql
 from tcia_assets.archive import pending_images
 from tcia_assets.client import ArchiveClient
 from tcia_assets.selection import Selection
@@ -84,8 +85,8 @@ def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[Ne
 def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
     """Collections with selected Series that were never tried, or changed since they were."""
     return [
-        News(collection, len(marks), _mark(marks, None))
-        for collection, marks in pending_images(selection, warehouse).items()
+        News(collection, count, _mark([digest], None))
+        for collection, count, digest in pending_images(selection, warehouse)
     ]
 
 
@@ -102,18 +103,43 @@ def last_change(warehouse: Warehouse, collection: str) -> datetime | None:
 
 def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str, str]]:
     """Collection, UID and a text of all compared columns, of the rows that are not stored so."""
-    compared = [c for c in catalog.FINGERPRINTED if c in updated.column_names]
+    # Most rows are of the overlap and as they were, which the fingerprint tells alone where the
+    # dialect sends every column. So of 530,000 stored Series two columns are read, not thirty.
+    rows = _unlike(updated, snapshot.fingerprints(updated), warehouse)
+    if not rows.num_rows:
+        return []
+    compared = [c for c in catalog.FINGERPRINTED if c in rows.column_names]
     same = " AND ".join(
         f"u.{sql.identifier(c)} IS NOT DISTINCT FROM s.{sql.identifier(c)}" for c in compared
     )
     version = "concat_ws('|', " + ", ".join(f"u.{sql.identifier(c)}" for c in compared) + ")"
     differ = warehouse.query(
         f"SELECT u.Collection, u.SeriesInstanceUID, {version} AS version FROM updated AS u "
-        f"ANTI JOIN (SELECT * FROM series WHERE missing_since IS NULL) AS s "
-        f"ON u.SeriesInstanceUID = s.SeriesInstanceUID AND {same} ORDER BY ALL",
-        tables={"updated": updated},
+        f"ANTI JOIN (SELECT * FROM series WHERE missing_since IS NULL AND {_within(rows)}) AS s "
+        f"ON u.SeriesInstanceUID = s.SeriesInstanceUID AND {same} "
+        # A row without a Collection belongs to no partition that could be refreshed.
+        "WHERE u.Collection IS NOT NULL ORDER BY ALL",
+        tables={"updated": rows},
     )
     return [tuple(row.values()) for row in differ.to_pylist()]
+
+
+def _unlike(updated: pa.Table, prints: pa.Table, warehouse: Warehouse) -> pa.Table:
+    """The rows whose fingerprint is not the stored one, or that are not listed."""
+    found = warehouse.query(
+        "SELECT p.SeriesInstanceUID FROM prints AS p ANTI JOIN "
+        f"(SELECT * FROM series WHERE missing_since IS NULL AND {_within(updated)}) AS s "
+        "USING (SeriesInstanceUID, fingerprint)",
+        tables={"prints": prints},
+    )
+    uids = found["SeriesInstanceUID"].combine_chunks()
+    return updated.filter(pc.is_in(updated["SeriesInstanceUID"], value_set=uids))
+
+
+def _within(rows: pa.Table) -> str:
+    """Names the rows' Collections one by one: so DuckDB opens only their partitions."""
+    names = ", ".join(map(sql.literal, rows["Collection"].unique().drop_null().to_pylist()))
+    return f"Collection IN ({names or 'NULL'})"
 
 
 def _mark(facts: list[str], since: datetime | None) -> str:

@@ -213,24 +213,26 @@ def plan(
     )
 
 
-def pending_images(selection: Selection, warehouse: Warehouse) -> dict[str, list[str]]:
-    """UID and fingerprint of selected Series not yet tried as they are now, by Collection."""
+def pending_images(selection: Selection, warehouse: Warehouse) -> list[tuple[str, int, str]]:
+    """Selected Series not yet tried as they are now: Collection, how many, and a digest of which.
+
+    The digest is of their UIDs and fingerprints in any order: made in the database, for they may be
+    all Series that there are.
+    """
     rows = warehouse.query(
         f"""
-        SELECT s.Collection, s.SeriesInstanceUID || ' ' || s.fingerprint AS mark
+        SELECT s.Collection, count(*) AS pending,
+               bit_xor(md5_number(s.SeriesInstanceUID || ' ' || s.fingerprint))::VARCHAR AS digest
         FROM (SELECT * FROM current_series WHERE missing_since IS NULL
               AND ({selection.predicate})) AS s
         ANTI JOIN image_archives AS a
         ON s.SeriesInstanceUID = a.SeriesInstanceUID
         AND (s.fingerprint = a.fingerprint OR (a.status = 'complete' AND {SAME_BYTES}))
-        ORDER BY ALL
+        GROUP BY s.Collection ORDER BY s.Collection
         """,
         tables=selection.tables,
-    ).to_pylist()
-    pending: dict[str, list[str]] = {}
-    for row in rows:
-        pending.setdefault(row["Collection"], []).append(row["mark"])
-    return pending
+    )
+    return [tuple(row.values()) for row in rows.to_pylist()]
 
 
 def demand_space(plans: Sequence[Plan], root: Path) -> None:
