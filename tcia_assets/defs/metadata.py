@@ -19,6 +19,7 @@ import dagster as dg
 from tcia_assets import catalog
 from tcia_assets.defs import checks
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import sign
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import TciaError
 from tcia_assets.moves import settle
@@ -98,6 +99,7 @@ def _collections(names: Names) -> dg.AssetsDefinition:
     )
     def collections(context: dg.AssetExecutionContext) -> Results:
         """Lists the Collections and makes each a partition."""
+        sign(context)
         tcia = resource(context, names)
         done = _one(tcia, table, "")
         listed = tcia.warehouse.read(table)["Collection"].to_pylist()
@@ -181,6 +183,7 @@ def run(
 
     Raises dg.Failure, when all is done, if any failed: the good ones are recorded by then.
     """
+    sign(context)
     tcia, at, outcome = resource(context, names), datetime.now(UTC), _Outcome()
     frozen = _frozen(tcia.warehouse, keys)
     if frozen:

@@ -17,7 +17,7 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.client import ArchiveClient, Pacing
-from tcia_assets.defs.busy import busy
+from tcia_assets.defs.busy import AtWork, at_work
 from tcia_assets.defs.jobs import (
     Job,
     images_job,
@@ -42,6 +42,8 @@ _LONGEST_LOOK_S = 45.0
 # Dagster takes an empty cursor for none, and keeps the one before.
 _NO_PAUSE = "{}"
 _RUNS_A_TICK = 5
+# What was killed is tried again, but not for ever: it may be this Collection that kills it.
+_MOST_AGAIN = 3
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
 
@@ -130,9 +132,8 @@ def tick(
     known = list(instance.get_dynamic_partitions(str(names.collections.name)))
     new = [name for name in seen.collections if name not in set(known)]
     order = known + new
-    requests = list(
-        islice(_requests(seen, names, order, busy(instance, names, order)), _RUNS_A_TICK)
-    )
+    runs = at_work(instance, names, order)
+    requests = list(islice(_requests(seen, names, order, runs), _RUNS_A_TICK))
     if not new and not requests:
         return dg.SkipReason(_looked_at(seen))
     return dg.SensorResult(
@@ -183,22 +184,29 @@ def _looked_at(seen: _Seen) -> str:
     return f"looked at {looked_at}: {state}"
 
 
-def _requests(
-    seen: _Seen, names: Names, order: list[str], at_work: set[str]
-) -> Iterator[dg.RunRequest]:
+def _requests(seen: _Seen, names: Names, order: list[str], runs: AtWork) -> Iterator[dg.RunRequest]:
     """Runs in order of need; a Collection is in one of them at most."""
-    taken, wanted = set(at_work), set(seen.collections)
+    taken, wanted = set(runs.living), set(seen.collections)
     for news, job in ((seen.changed, update_job(names)), (seen.images, images_job(names))):
         for each in news:
             if each.collection in wanted and each.collection not in taken:
                 taken.add(each.collection)
                 yield dg.RunRequest(
-                    run_key=f"{job}:{each.collection}:{each.mark}",
+                    run_key=f"{job}:{each.collection}:{_mark(each, runs)}",
                     job_name=job,
                     partition_key=each.collection,
                 )
-    marks = {each.collection: each.mark for each in seen.first if each.collection not in taken}
+    marks = {e.collection: _mark(e, runs) for e in seen.first if e.collection not in taken}
     yield from _first_refreshes(marks, names, order)
+
+
+def _mark(news: News, runs: AtWork) -> str:
+    """The reason for a run, and another one when the run that it was requested for was killed.
+
+    For Dagster remembers run keys for ever, also that of a run that came to nothing.
+    """
+    again = min(runs.killed[news.collection], _MOST_AGAIN)
+    return f"{news.mark}:{again}" if again else news.mark
 
 
 def _first_refreshes(

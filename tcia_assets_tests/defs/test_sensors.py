@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import socket
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.defs import sensors
-from tcia_assets.defs.busy import PROCESS_TAG
 from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.pause import Pause
+from tcia_assets.defs.process import PROCESS_TAG
 from tcia_assets.errors import ForeignRows
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
@@ -313,17 +314,44 @@ def test_the_nightly_schedules_ask_for_one_run_over_all_collections(
                 assert _keys(request) == ("a", "c")
 
 
-def test_a_killed_run_does_not_silence_the_sensor(dagster: Dagster) -> None:
-    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
-    caught_up(dagster)
-    dagster.sandbox.archive.release(held)
+def killed(dagster: Dagster) -> None:
+    """A run that Dagster takes for started, and whose process is gone."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     dead = {PROCESS_TAG: f"{socket.gethostname()}:{child.pid}", "dagster/partition": SMALL}
     dagster.instance.create_run_for_job(job, tags=dead, status=dg.DagsterRunStatus.STARTED)
 
-    assert isinstance(tick(dagster), dg.SensorResult)
+
+def test_a_killed_run_does_not_silence_the_sensor_and_its_key_is_not_used_again(
+    dagster: Dagster,
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster)
+    dagster.sandbox.archive.release(held)
+    keys = []
+    for _ in range(6):
+        for _ in range(2):
+            answer = tick(dagster)
+            assert isinstance(answer, dg.SensorResult)
+            [request] = answer.run_requests or []
+            keys.append(request.run_key)
+        killed(dagster)
+
+    # The run itself, and three more: what kills each of them is not tried for ever.
+    assert len(set(keys)) == 4
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+def test_each_run_says_which_process_it_lives_in(dagster: Dagster) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
+    caught_up(dagster, **chosen)
+    caught_up(dagster, **chosen)
+
+    runs = dagster.instance.get_runs()
+    assert {run.job_name for run in runs} == {"tcia_refresh", "tcia_images"}
+    here = f"{socket.gethostname()}:{os.getpid()}"
+    assert {run.tags[PROCESS_TAG] for run in runs} == {here}
 
 
 def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
