@@ -235,6 +235,28 @@ def pending_images(selection: Selection, warehouse: Warehouse) -> list[tuple[str
     return [tuple(row.values()) for row in rows.to_pylist()]
 
 
+def brought_along(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
+    """By UID, where the zip lies of a Series that came from there and whose bytes are as they were.
+
+    One that was submitted anew since its zip was fetched is not among them: with the same count
+    and size, nothing in the old zip would show that it is the old one.
+    """
+    rows = warehouse.query(
+        f"""
+        SELECT s.SeriesInstanceUID AS uid, list(a.Collection ORDER BY a.Collection) AS places
+        FROM (SELECT * FROM series WHERE Collection = $collection) AS s
+        JOIN (SELECT * FROM series WHERE moved_to = $collection) AS earlier
+        ON earlier.SeriesInstanceUID = s.SeriesInstanceUID
+        JOIN image_archives AS a
+        ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.Collection = earlier.Collection
+        WHERE a.status = 'complete' AND {SAME_BYTES}
+        GROUP BY s.SeriesInstanceUID
+        """,
+        {"collection": collection},
+    )
+    return dict(zip(rows["uid"].to_pylist(), rows["places"].to_pylist(), strict=True))
+
+
 def demand_space(plans: Sequence[Plan], root: Path) -> None:
     """Raises UsageError, with the numbers, where the disk cannot hold what is planned."""
     root.mkdir(parents=True, exist_ok=True)
