@@ -123,8 +123,8 @@ def a_day(url: str, held: list[str]) -> None:
     wait_for("the sensor's runs", all_runs_ended, seconds=60)
     followed(
         "only whole lists show it; the schedule tcia_compare asks for each once a day.\n"
-        "      Three such lists, and then the archive's word on the one Series, make a withdrawal;\n"
-        "      to have three days in a minute, they are asked for here:"
+        "      Three of them, and then the archive's word on the one Series, make a withdrawal.\n"
+        "      To have three days in a minute, they are asked for here:"
     )
     for _ in range(3):
         print("   $ tcia-assets refresh --all", flush=True)
@@ -133,7 +133,7 @@ def a_day(url: str, held: list[str]) -> None:
     wait_for("the end of the day", all_runs_ended, seconds=60)
     for uid, event in ((moved, "moved"), (withdrawn, "withdrawn")):
         wait_for(f"{event} in the history", lambda u=uid, e=event: happened(e, u), seconds=1)
-    followed("the sensor fetched the revised images again; the moved ones need no fetching")
+    followed("the sensor fetched the revised images again")
 
 
 def told(hour: str, what: str) -> None:
