@@ -1,7 +1,7 @@
 """The Cancer Imaging Archive as Dagster assets.
 
-`build_definitions` and `TciaResource` are the plugin. They are loaded when they are first asked
-for: importing this package never imports dagster.
+`build_definitions` and `TciaResource` are the plugin; `load_dataset` reads what it has built. Each
+is loaded when it is first asked for: importing this package imports neither dagster nor numpy.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tcia_assets.version import __version__
 
-__all__ = ["TciaResource", "__version__", "build_definitions"]
+__all__ = ["TciaResource", "__version__", "build_definitions", "load_dataset"]
 
 if TYPE_CHECKING:
+    from tcia_assets.dataset.loading import load_dataset
     from tcia_assets.definitions import build_definitions
     from tcia_assets.defs.resource import TciaResource
 
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from tcia_assets.defs.resource import TciaResource  # noqa: PLC0415 - see above
 
         return TciaResource
+    if name == "load_dataset":
+        from tcia_assets.dataset.loading import load_dataset  # noqa: PLC0415 - see above
+
+        return load_dataset
     raise AttributeError(f"module 'tcia_assets' has no attribute {name!r}")

@@ -126,11 +126,12 @@ def write_collection(collection: str, warehouse: Warehouse) -> bool:
         return write(folder, title, attribution(warehouse, collection))
 
 
-def write(folder: Path, title: str, table: pa.Table) -> bool:
+def write(folder: Path, title: str, table: pa.Table, *, form: str = "as zips") -> bool:
     """The three files in a folder are those of a table such as `attribution` gives.
 
     Each appears whole or not at all, and is left alone where it is the same already. Where the
-    table has no rows, none of them is there. Returns whether one changed.
+    table has no rows, none of them is there. `form` says of what its bytes are. Returns whether one
+    changed.
 
     Raises:
         StorageError: the disk refuses. Each file is as it was, or as it should be.
@@ -138,14 +139,20 @@ def write(folder: Path, title: str, table: pa.Table) -> bool:
     if not table.num_rows:
         changed = [_removed(folder / name) for name in _WRITERS]
     else:
-        changed = [_written(folder / name, text) for name, text in files(title, table).items()]
+        texts = files(title, table, form=form)
+        changed = [_written(folder / name, text) for name, text in texts.items()]
     return any(changed)
 
 
-def files(title: str, table: pa.Table) -> dict[str, str]:
+def files(title: str, table: pa.Table, *, form: str = "as zips") -> dict[str, str]:
     """The three files by name; equal tables, in any order, give equal texts."""
-    facts = _Facts.of(title, table)
+    facts = _Facts.of(title, table, form)
     return {name: writer(facts) for name, writer in _WRITERS.items()}
+
+
+def sources(table: pa.Table) -> list[Source]:
+    """What is to be cited of a table such as `attribution` gives, each once; sorted."""
+    return _Facts.of("", table).sources
 
 
 def _written(path: Path, text: str) -> bool:
@@ -164,8 +171,11 @@ def _removed(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """What is to be cited: a DOI, or what the archive gave in its place, and whose data it is."""
+class Source:
+    """What is to be cited: a DOI, or what the archive gave in its place, and whose data it is.
+
+    `doi` and `url` are "" where there is none; `licenses` are names, or addresses without a name.
+    """
 
     told: str
     collections: tuple[str, ...]
@@ -206,19 +216,20 @@ class _Facts:
 
     title: str
     rows: tuple[dict[str, Any], ...]
+    form: str
 
     @classmethod
-    def of(cls, title: str, table: pa.Table) -> _Facts:
+    def of(cls, title: str, table: pa.Table, form: str = "") -> _Facts:
         rows = [{k: _line(v) for k, v in row.items()} for row in table.to_pylist()]
         ordered = sorted(rows, key=lambda row: [str(row[name]) for name in SCHEMA.names])
-        return cls(_line(title), tuple(ordered))
+        return cls(_line(title), tuple(ordered), form)
 
     def count(self, without: str = "", unit: str = "series") -> int:
         """Series, or bytes, of all; or of those for which these are not told."""
         return sum(row[unit] for row in self.rows if not (without and _told(row, without)))
 
     @property
-    def sources(self) -> list[_Source]:
+    def sources(self) -> list[Source]:
         """Each DOI once, however it is written; sorted."""
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows:
@@ -229,8 +240,8 @@ class _Facts:
         return [_source(rows) for _, rows in sorted(groups.items())]
 
 
-def _source(rows: list[dict[str, Any]]) -> _Source:
-    return _Source(
+def _source(rows: list[dict[str, Any]]) -> Source:
+    return Source(
         told=rows[0]["DataDescriptionURI"],
         collections=tuple(sorted({row["Collection"] for row in rows})),
         licenses=tuple(sorted({_told(row, "licence") for row in rows} - {""})),
@@ -279,8 +290,8 @@ def _licenses_md(facts: _Facts) -> str:
         for what, number, advice in _gaps(facts)
     ]
     return _LICENSES.format(
-        title=_md(facts.title),
-        total=f"{_series(facts.count())}, {facts.count(unit='bytes'):,} bytes as zips,",
+        title=markdown(facts.title),
+        total=f"{_series(facts.count())}, {facts.count(unit='bytes'):,} bytes {facts.form},",
         archive=_ARCHIVE,
         archive_url=_ARCHIVE_URL,
         rows="\n".join(map(_md_row, facts.rows)),
@@ -299,9 +310,9 @@ def _gaps(facts: _Facts) -> Iterator[tuple[str, int, str]]:
 def _md_row(row: dict[str, Any]) -> str:
     source = _source([row]) if _told(row, "DOI") else None
     cells = [
-        _md(row["Collection"]),
-        _md_license(row["LicenseName"] or "", row["LicenseURI"] or ""),
-        _md_link(source.doi or source.told, source.url) if source else _UNTOLD,
+        markdown(row["Collection"]),
+        markdown_license(row["LicenseName"] or "", row["LicenseURI"] or ""),
+        markdown_link(source.doi or source.told, source.url) if source else _UNTOLD,
         f"{row['series']:,}",
         f"{row['bytes']:,}",
     ]
@@ -311,20 +322,21 @@ def _md_row(row: dict[str, Any]) -> str:
 _UNTOLD = "**none told**"
 
 
-def _md_license(name: str, uri: str) -> str:
+def markdown_license(name: str, uri: str) -> str:
+    """A licence by its name and address, of which either may be ""."""
     if _URL.fullmatch(uri):
-        return _md_link(name or uri, uri)
-    return _md(f"{name} ({uri})" if name and uri else name or uri) or _UNTOLD
+        return markdown_link(name or uri, uri)
+    return markdown(f"{name} ({uri})" if name and uri else name or uri) or _UNTOLD
 
 
-def _md_link(text: str, url: str) -> str:
+def markdown_link(text: str, url: str) -> str:
     """A text that leads to an address, which must hold no sign of Markdown; or just the text."""
-    return f"[{_md(text)}](<{url}>)" if url else _md(text)
+    return f"[{markdown(text)}](<{url}>)" if url else markdown(text)
 
 
-def _md(text: str) -> str:
-    """A text of one line that means itself in Markdown, in a cell of a table too."""
-    escaped = re.sub(r"([\\`*_\[\]~|$^])", r"\\\1", text)
+def markdown(text: str) -> str:
+    """A text of any kind as one line that means itself in Markdown, in a cell of a table too."""
+    escaped = re.sub(r"([\\`*_\[\]~|$^])", r"\\\1", _line(text))
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         escaped = escaped.replace(character, entity)
     # No address becomes a link by itself, nobody is called by name.
@@ -360,13 +372,13 @@ def _publisher() -> dict[str, str]:
     return {"name": _ARCHIVE, "website": _ARCHIVE_URL}
 
 
-def _identifier(source: _Source) -> dict[str, str]:
+def _identifier(source: Source) -> dict[str, str]:
     kind = "doi" if source.doi else "url" if source.url else "other"
     about = f"Data of {', '.join(source.collections)}"
     return {"type": kind, "value": source.doi or source.url or source.told, "description": about}
 
 
-def _reference(source: _Source) -> dict[str, Any]:
+def _reference(source: Source) -> dict[str, Any]:
     reference: dict[str, Any] = {
         "type": "data",
         "title": source.title,
@@ -409,7 +421,7 @@ def _citations_bib(facts: _Facts) -> str:
     return "\n".join(head) + "\n" + "".join(entries)
 
 
-def _key(source: _Source, taken: set[str]) -> str:
+def _key(source: Source, taken: set[str]) -> str:
     base = "tcia-" + re.sub("[^A-Za-z0-9]+", "-", source.doi or source.told).strip("-")[:80]
     number, key = 1, base
     while key.lower() in taken:
@@ -418,7 +430,7 @@ def _key(source: _Source, taken: set[str]) -> str:
     return key
 
 
-def _entry(key: str, source: _Source) -> str:
+def _entry(key: str, source: Source) -> str:
     fields = {
         "title": f"{{{_tex(source.title)}}}",
         "author": f"{{{_ARCHIVE}}}",

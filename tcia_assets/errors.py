@@ -18,6 +18,7 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  ├─ MissingColumn         a column that the dialect promises is in no row
     │  ├─ RepeatedKey           two different rows with one key
     │  └─ BadArchive            a Series' zip that is not what the archive says it is
+    ├─ DatasetRefused           samples that a declaration forbids, or that cannot be made
     ├─ StorageError             the disk or a lock refuses; what was there is as it was
     │  └─ Busy                   another run holds the lock for too long
     ├─ UsageError               the caller's slip: names the value and the valid ones
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 # Of the valid names, where none is near.
 _MOST_SHOWN = 12
@@ -46,6 +48,17 @@ class TciaError(Exception):
     def __init__(self, text: str) -> None:
         # What others sent may stand in it, and must not break a line of a log or a terminal.
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Each class is made from facts of its own, not from its text; processes hand errors on.
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[TciaError], args: tuple[Any, ...], facts: dict[str, Any]) -> TciaError:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(facts)
+    return error
 
 
 class RemoteError(TciaError):
@@ -145,6 +158,17 @@ class BadArchive(DataError):
     """A Series' zip that is not what the archive's own metadata says."""
 
     retryable = True
+
+
+class DatasetRefused(TciaError):
+    """A dataset that is not built; its earlier versions stay. Carries `reasons`, a line each."""
+
+    def __init__(self, name: str, problem: str, reasons: Iterable[str], advice: str) -> None:
+        self.name, self.problem, self.reasons = name, problem, tuple(reasons)
+        left = len(self.reasons) - _MOST_SHOWN
+        more = f" and {left} more" if left > 0 else ""
+        shown = "; ".join(self.reasons[:_MOST_SHOWN])
+        super().__init__(f"the dataset {name!r} is not built: {problem}: {shown}{more}; {advice}")
 
 
 class StorageError(TciaError):

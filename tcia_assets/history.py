@@ -179,7 +179,9 @@ def told(
         after.schema.get_field_index("changes"), after.schema.field("changes"), changes
     )
     altered = _altered(known.take(place.filter(is_altered)), after.filter(is_altered), at, snapshot)
-    return after, pa.concat_tables([_added(after.filter(is_added), at, snapshot), altered])
+    # Of all columns, the first load of a large Collection would be held once more.
+    added = after.select(_OF_ADDED).filter(is_added)
+    return after, pa.concat_tables([_added(added, at, snapshot), altered])
 
 
 def _differs(known: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedArray:
@@ -193,6 +195,9 @@ def _differs(known: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedArr
         )
         differs = pc.or_(differs, pc.invert(same))
     return differs
+
+
+_OF_ADDED = ("Collection", _KEY, "first_seen_at", "fingerprint")
 
 
 def _added(rows: pa.Table, at: datetime, snapshot: str | None) -> pa.Table:

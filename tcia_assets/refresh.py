@@ -31,7 +31,7 @@ _LONGEST_FOLDER = 230
 # A table is in memory several times while it is merged and written. Two large ones at once would
 # only double that, for Arrow and DuckDB use all cores for one.
 _one_large_at_a_time = threading.Lock()
-_LARGE = 50_000  # rows
+_LARGE = 20_000  # rows
 # Dagster takes any key; these break its range syntax, its multi-partitions, or a path.
 _UNFIT_CHARACTERS = frozenset("|,[]")
 
@@ -247,6 +247,8 @@ def _store(
         rows = snapshot.moved(rows, answers.elsewhere)
     rows, events = history.told(before, rows, at=at, snapshot=compared.seen.name)
     history.keep(key, before, events, warehouse)
+    changes = events.num_rows
+    del events  # of a first load, as many as rows
     written = warehouse.write(catalog.SERIES, rows, key)
     evidence.note(
         key,
@@ -255,12 +257,12 @@ def _store(
         at=at,
         listed=compared.listed,
         lost=compared.lost,
-        changes=events.num_rows,
+        changes=changes,
         newest_release=compared.newest_release,
         source=client.settings.source,
         warehouse=warehouse,
     )
-    return written, events.num_rows
+    return written, changes
 
 
 def _facts(

@@ -58,6 +58,7 @@ class Settings:
     compare_hours: int = 24
     compare_cron: str = "10 * * * *"
     sensor_interval_s: int = 300
+    datasets_dir: str = "datasets"
 
     def __post_init__(self) -> None:
         for name in ("base_url", "shared_list_url"):

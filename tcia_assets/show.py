@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -30,6 +30,9 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.selection import Selection, check_shared_lists, unmatched_licenses
 from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from tcia_assets.dataset.versions import Version  # it needs numpy
 
 _STEP = 1000
 # Columns of a terminal that never ends.
@@ -419,6 +422,28 @@ def differing(found: Audited) -> list[str]:
         for uid in found.differing
     ]
     return [*lines, f"{found.collection}: {found.failure}"] if found.failure else lines
+
+
+# --- Datasets -------------------------------------------------------------------------------------
+
+
+def versions(found: Iterable[tuple[Version, bool]]) -> Grid:
+    """Versions of datasets, each with whether it is the latest of its own."""
+    counts = [Column(name, justify="right") for name in ("kept", "dropped", "files", "bytes")]
+    grid = _grid("dataset", "version", "built (UTC)", *counts, "latest")
+    for version, is_latest in found:
+        states = version.samples["state"].to_pylist()
+        grid.add_row(
+            plain(version.name),
+            version.version,
+            _minute(version.made_at),
+            f"{states.count('kept'):,}",
+            f"{states.count('dropped'):,}",
+            f"{len(version.files):,}",
+            size(version.bytes),
+            "yes" if is_latest else "",
+        )
+    return grid
 
 
 # --- The data dictionary ------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from tcia_assets.conform import align, conform, empty
 from tcia_assets.errors import UnknownReply, UsageError
 
 _KEY = SERIES.key[0]
+# What a fingerprint is made from is several times as long as the row.
+_ROWS_AT_ONCE = 1 << 14
 _LIFE = (
     "source",
     "fingerprint",
@@ -97,8 +99,9 @@ def merge(
     if known.num_rows and not listed.num_rows:
         raise UnknownReply(f"no Series are listed where {known.num_rows} were known")
     now = pa.scalar(at, instant.arrow)
-    present, counts = _present(known, listed, now, source)
+    # First what is gone: to look for it takes as much memory as the rows that are made then.
     gone = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_values(listed[_KEY]))))
+    present, counts = _present(known, listed, now, source)
     absent = align(SERIES, gone) if only_adds else _absent(gone, now, patience)
     rows = conform(SERIES, _since(pa.concat_tables([present, absent])))
     due = () if only_adds else tuple(absent.filter(_is_due(absent, patience))[_KEY].to_pylist())
@@ -124,7 +127,7 @@ def lost(before: pa.Table | None, listed: pa.Table) -> tuple[int, int]:
     """How many Series were listed until now, and how many of these the list lacks."""
     if before is None:
         return 0, 0
-    until_now = before.filter(pc.is_null(before["missing_since"]))[_KEY]
+    until_now = before[_KEY].filter(pc.is_null(before["missing_since"]))
     there = _count(pc.is_in(until_now, value_set=_values(listed[_KEY])))
     return len(until_now), len(until_now) - there
 
@@ -136,28 +139,36 @@ def fingerprints(rows: pa.Table) -> pa.Table:
     days and instants as numbers since the epoch. So it depends on no version, time zone or order
     of columns, and a column that is always null does not count.
     """
+    slices = range(0, max(len(rows), 1), _ROWS_AT_ONCE)
+    prints = [_fingerprints(rows.slice(start, _ROWS_AT_ONCE)) for start in slices]
+    return pa.table([rows[_KEY], pa.chunked_array(prints)], [_KEY, "fingerprint"])
+
+
+def _fingerprints(rows: pa.Table) -> pa.Array:
     names = sorted(name for name in FINGERPRINTED if name in rows.schema.names)
-    encoded = pa.table([rows[_KEY], *(_plain(rows[name]) for name in names)], [_KEY, *names])
-    pieces = " || ".join(_piece(name) for name in names) or "''"
-    with sql.connect() as connection:
-        connection.register("encoded", encoded)
-        statement = f"SELECT {_KEY}, md5({pieces}) AS fingerprint FROM encoded"
-        return sql.fetch_table(connection, statement)
+    # In Arrow, which joins all pieces of a row at once; in SQL each would copy those before it.
+    pieces = [_piece(name, _plain(rows[name])) for name in names]
+    nothing = pa.repeat(pa.scalar(""), len(rows))
+    whole = pc.binary_join_element_wise(nothing, *pieces, "", null_handling="skip")
+    with sql.scratch() as connection:
+        connection.register("joined", pa.table([whole], ["whole"]))
+        found = sql.fetch_table(connection, "SELECT md5(whole) AS fingerprint FROM joined")
+    return _values(found["fingerprint"])
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts and whole numbers: what prints the same everywhere."""
+    """As texts that are the same everywhere."""
     if pa.types.is_date(values.type):
-        return values.cast(pa.int32())
-    if pa.types.is_timestamp(values.type):
-        return values.cast(pa.int64())
-    return values
+        values = values.cast(pa.int32())
+    elif pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    return values.cast(pa.string())
 
 
-def _piece(name: str) -> str:
-    value = f"CAST({sql.identifier(name)} AS VARCHAR)"
-    head = sql.literal(f"{name}=")
-    return f"coalesce({head} || strlen({value}) || ':' || {value}, '')"
+def _piece(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What each value adds; null where it is."""
+    sizes = pc.binary_length(values).cast(pa.string())
+    return pc.binary_join_element_wise(f"{name}=", sizes, ":", values, "")
 
 
 def _present(
@@ -227,12 +238,15 @@ def _standing(absent: pa.Table) -> dict[str, int]:
 
 
 def _name(listed: pa.Table, at: datetime) -> str:
-    # One long text: hashing row by row would take Python seconds.
-    each = _values(pc.binary_join_element_wise(listed[_KEY], listed["fingerprint"], " "))
-    whole = pa.ListArray.from_arrays(pa.array([0, len(each)], pa.int32()), each)
-    text = pc.binary_join(whole, "\n")[0].as_buffer()
-    digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ} {digest[:12]}"
+    # Long texts, not rows, which would take Python seconds; nor one, as long as the whole list.
+    digest = hashlib.md5(usedforsecurity=False)
+    for start in range(0, len(listed), _ROWS_AT_ONCE):
+        part = listed.slice(start, _ROWS_AT_ONCE)
+        each = _values(pc.binary_join_element_wise(part[_KEY], part["fingerprint"], " "))
+        whole = pa.ListArray.from_arrays(pa.array([0, len(each)], pa.int32()), each)
+        digest.update(b"\n" if start else b"")
+        digest.update(pc.binary_join(whole, "\n")[0].as_buffer())
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ} {digest.hexdigest()[:12]}"
 
 
 def _since(rows: pa.Table) -> pa.Table:

@@ -170,19 +170,8 @@ class Warehouse:
         """
         folder = self.root / ".locks" / table.name / part
         place = folder / f"{_subfolder(table, key) or 'table'}.lock"
-        with _disk(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            guard = FileLock(place)
-            try:
-                guard.acquire(timeout=wait)
-            except Timeout:
-                what = f"{table.name} of {key!r}" if key else table.name
-                problem = f"{what} has been locked elsewhere for more than {wait:g} s"
-                raise Busy(f"{problem}: {place}") from None
-        try:
+        with held(place, f"{table.name} of {key!r}" if key else table.name, wait=wait):
             yield
-        finally:
-            guard.release()
 
     def _folder(self, table: Table) -> Path:
         return self.root / "warehouse" / table.name
@@ -338,6 +327,26 @@ class Warehouse:
         folders += [place for folder in folders for place in folder.glob("*=*")]
         # Clocks of file systems tick in hundredths of a second.
         return any(folder.stat().st_mtime > began - 0.1 for folder in folders if folder.is_dir())
+
+
+# --- Locks ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(place: Path, what: str, *, wait: float) -> Iterator[None]:
+    """Nobody else holds the lock at this place; `what` is what it guards. See `Warehouse.lock`."""
+    with _disk(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        guard = FileLock(place)
+        try:
+            guard.acquire(timeout=wait)
+        except Timeout:
+            problem = f"{what} has been locked elsewhere for more than {wait:g} s"
+            raise Busy(f"{problem}: {place}") from None
+    try:
+        yield
+    finally:
+        guard.release()
 
 
 # --- Names ----------------------------------------------------------------------------------------

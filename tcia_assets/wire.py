@@ -35,6 +35,7 @@ _NONE_OF_ITS_FIELDS = "rows with none of its fields"
 _LONGEST_SHOWN = 80
 _CHUNK = 1 << 20
 LARGE = 1 << 24
+_SMALL = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,7 @@ def untyped(
 def _read_json(
     connection: sql.Connection, body: Path, endpoint: Endpoint, wire: Wire, url: str
 ) -> Rows:
-    with ThreadPoolExecutor(1) as beside:
-        counted = beside.submit(_fields_in, body)
-        table = _select(connection, body, endpoint, wire, endpoint.columns)
-        fields = counted.result()
+    table, fields = _selected_and_counted(connection, body, endpoint, wire)
     present = [name for name in table.column_names if table[name].null_count < table.num_rows]
     filled = sum(table.num_rows - column.null_count for column in table.columns)
     if filled == fields:
@@ -122,6 +120,17 @@ def _read_json(
         raise UnreadableReply(problem, url=url, excerpt=_excerpt(body))
     table = _select(connection, body, endpoint, wire, names)
     return Rows(table, tuple(sorted(seen - set(names))))
+
+
+def _selected_and_counted(
+    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: Wire
+) -> tuple[pa.Table, int]:
+    if body.stat().st_size <= _SMALL:
+        # To start a thread takes longer than to count.
+        return _select(connection, body, endpoint, wire, endpoint.columns), _fields_in(body)
+    with ThreadPoolExecutor(1) as beside:
+        counted = beside.submit(_fields_in, body)
+        return _select(connection, body, endpoint, wire, endpoint.columns), counted.result()
 
 
 def _fields_in(body: Path) -> int:

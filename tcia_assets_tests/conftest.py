@@ -22,12 +22,18 @@ IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     import os
 
     for name in list(os.environ):
         if name.startswith(("TCIA_", "DAGSTER_HOME")):
             monkeypatch.delenv(name)
+    # The repository's own example would be among the assets of all tests.
+    nothing = tmp_path_factory.getbasetemp() / "no_datasets"
+    nothing.mkdir(exist_ok=True)
+    monkeypatch.setenv("TCIA_DATASETS_DIR", str(nothing))
 
 
 @pytest.fixture(scope="session")

@@ -147,7 +147,12 @@ def test_importing_the_package_imports_neither_dagster_nor_pydicom() -> None:
 
 
 def test_the_public_names_are_those_in_all() -> None:
-    assert sorted(tcia_assets.__all__) == ["TciaResource", "__version__", "build_definitions"]
+    assert sorted(tcia_assets.__all__) == [
+        "TciaResource",
+        "__version__",
+        "build_definitions",
+        "load_dataset",
+    ]
     for name in tcia_assets.__all__:
         assert getattr(tcia_assets, name)
     with pytest.raises(AttributeError):

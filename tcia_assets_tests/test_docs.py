@@ -13,6 +13,7 @@ import pytest
 
 from tcia_assets import catalog, show
 from tcia_assets.cli import main
+from tcia_assets.dataset.samples import SAMPLES
 from tcia_assets.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets_tests.conftest import Dagster
@@ -51,6 +52,13 @@ def test_every_setting_command_and_selection_field_is_in_the_readme() -> None:
     fields = [f.name for f in dataclasses.fields(Selection) if f.name != "body_parts"]
     for word in [*names, *commands, *fields]:
         assert word in README, word
+
+
+def test_every_column_of_samples_is_in_the_docs_about_datasets() -> None:
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    table = text.partition("## samples.parquet")[2].partition("\n## ")[0]
+    cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| "))
+    assert set(SAMPLES.names) == set(re.findall(r"`(\w+)`", cells))
 
 
 def test_the_query_in_the_readme_gives_the_answer_in_the_readme(dagster: Dagster) -> None:

@@ -41,6 +41,7 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
             "TCIA_COMPARE_HOURS": "12",
             "TCIA_COMPARE_CRON": "*/30 * * * *",
             "TCIA_SENSOR_INTERVAL_S": "60",
+            "TCIA_DATASETS_DIR": "sets",
             "PATH": "/bin",
         }
     )
@@ -61,6 +62,7 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
         compare_hours=12,
         compare_cron="*/30 * * * *",
         sensor_interval_s=60,
+        datasets_dir="sets",
     )
     assert settings.url == "http://127.0.0.1:8000/services/v3"
     assert settings.shared_lists_url == "http://lists.example/v1"
@@ -84,6 +86,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_COMPARE_HOURS",
         "TCIA_COMPARE_CRON",
         "TCIA_SENSOR_INTERVAL_S",
+        "TCIA_DATASETS_DIR",
     }
 
 

@@ -29,6 +29,7 @@ from tcia_assets.archive.places import (
     draft_of,
     drafted_from,
     publish,
+    published_on,
     quarantine_path,
     sha256_of,
     singles_of,
@@ -142,12 +143,13 @@ def obtain(
             # An earlier copy that is as it was proven stays, and the manifest goes on saying where.
             if known and known["sha256"] == sha256:
                 old = {name: known[name] for name in _ON_DISK}
+            series = _Series(
+                wanted, client, path, root / quarantine_path(collection, uid), on_bytes
+            )
             kept = (
-                (_adopted(wanted, path, sha256) if sha256 and not old else None)
-                or _brought(wanted, path, [root / zip_path(name, uid) for name in earlier])
-                or _Series(
-                    wanted, client, path, root / quarantine_path(collection, uid), on_bytes
-                ).fetched()
+                (series.adopted(sha256) if sha256 and not old else None)
+                or series.brought([root / zip_path(name, uid) for name in earlier])
+                or series.fetched()
             )
     except (Busy, StorageError, Stopped):
         raise
@@ -174,29 +176,6 @@ def _verdict(error: TciaError) -> Row:
 def _words(error: TciaError) -> str:
     """Without the table and the key, between which these words will stand."""
     return error.problem if isinstance(error, BadArchive) else str(error)
-
-
-def _adopted(wanted: Wanted, path: Path, sha256: str) -> _Kept | None:
-    """What is proven of a zip that has its name but no row: a run was killed in between."""
-    try:
-        return _Kept(_proven(path, wanted.expected), path.stat().st_size, sha256)
-    except BadArchive:
-        return None
-
-
-def _brought(wanted: Wanted, path: Path, places: Sequence[Path]) -> _Kept | None:
-    """What is proven of the zip of a Series that lay in another Collection: the same file, here."""
-    for place in places:
-        if not place.is_file():
-            continue
-        try:
-            kept = _Kept(_proven(place, wanted.expected), place.stat().st_size, sha256_of(place))
-        except BadArchive:
-            continue
-        with drafted_from(place, path) as draft:
-            publish(draft, path)
-        return kept
-    return None
 
 
 def _proven(path: Path, expected: Expectation) -> Proof:
@@ -226,13 +205,53 @@ class _Refused:
 
 @dataclass(frozen=True)
 class _Series:
-    """A Series that is fetched, by each route until one gives it whole."""
+    """A Series that is here already, or is fetched, by each route until one gives it whole."""
 
     wanted: Wanted
     client: ArchiveClient
     path: Path
     quarantine: Path
     on_bytes: Callable[[int], None]
+
+    # --- What is here already -------------------------------------------------------------------
+
+    def adopted(self, sha256: str) -> _Kept | None:
+        """What is proven of a zip that has its name but no row: a run was killed in between.
+
+        Which version it is only the archive can tell: another may have as many images, as large.
+        """
+        proof = self._sound(self.path)
+        if proof is None or self._archives_hash() != _hash(proof):
+            return None
+        return _Kept(proof, self.path.stat().st_size, sha256)
+
+    def brought(self, places: Sequence[Path]) -> _Kept | None:
+        """What is proven of a zip that lay in another Collection: now it lies here."""
+        for place in places:
+            proof = self._sound(place) if place.is_file() else None
+            if proof is None or not self._is_newest(proof, place):
+                continue
+            kept = _Kept(proof, place.stat().st_size, sha256_of(place))
+            with drafted_from(place, self.path) as draft:
+                publish(draft, self.path)
+            return kept
+        return None
+
+    def _sound(self, path: Path) -> Proof | None:
+        """What a zip is proven to hold; None where it is to be fetched instead."""
+        try:
+            return _proven(path, self.wanted.expected)
+        except BadArchive:
+            return None
+
+    def _is_newest(self, proof: Proof, path: Path) -> bool:
+        """Whether the archive's hash says so or, where it tells none, the day of its submission."""
+        if told := self._archives_hash():
+            return told == _hash(proof)
+        submitted = self.wanted.submitted_on
+        return submitted is None or submitted < published_on(path)
+
+    # --- What is fetched ------------------------------------------------------------------------
 
     def fetched(self) -> _Kept:
         """Raises what stood in the way on the route that came furthest."""
@@ -366,7 +385,7 @@ class _Series:
 
         Its hash of a Series of which it has not all MD5s is never right (it strings "null" in).
         """
-        if self._archives_hash() == hash_of(member.md5 for member in proof.members):
+        if self._archives_hash() == _hash(proof):
             return "md5"
         return "count" if self.wanted.image_bytes is None else "count+size"
 
@@ -387,6 +406,11 @@ class _Series:
 
 class _NoGap(Exception):
     """There is nothing that single images could set right."""
+
+
+def _hash(proof: Proof) -> str:
+    """The hash that the archive has of a Series with these objects."""
+    return hash_of(member.md5 for member in proof.members)
 
 
 def _most_singles(image_count: int) -> int:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -112,6 +113,11 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def published_on(path: Path) -> date:
+    """The day when a zip got its name; a link to it has the same."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 
 
 def publish(draft: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Wanted:
     """A Series that is selected and not on disk as the archive now describes it.
 
     `why` is "new", "changed" (its bytes at the archive, for certain or perhaps), "lost" (its zip,
-    here) or "again".
+    here) or "again". `submitted_on` is the day of its newest submission, where the archive tells.
     """
 
     series_instance_uid: str
@@ -80,6 +80,7 @@ class Wanted:
     description_uri: str | None
     attempts: int
     why: str
+    submitted_on: date | None = None
 
     @property
     def expected(self) -> Expectation:
@@ -290,7 +291,8 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
         f"""
         SELECT s.SeriesInstanceUID AS uid, s.ImageCount AS image_count,
                coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes, s.fingerprint,
-               s.LicenseName AS license_name, s.DataDescriptionURI AS description_uri,
+               s.MaxSubmissionTimestamp::DATE AS submitted_on, s.LicenseName AS license_name,
+               s.DataDescriptionURI AS description_uri,
                s.chosen, s.denied, s.unlicensed, s.missing_since IS NOT NULL AS is_missing,
                a.status, a.path, a.archive_bytes, a.attempts,
                coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
@@ -336,6 +338,7 @@ def _wanted(row: Row) -> Wanted:
         row["description_uri"],
         row["attempts"] if row["is_same"] else 0,
         _why(row),
+        row["submitted_on"],
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from tcia_assets import attribution
 from tcia_assets.acceptance import Expectation, Proof, accept, md5_list
 from tcia_assets.archive import manifest
-from tcia_assets.archive.places import folder, sha256_of, zip_path
+from tcia_assets.archive.places import folder, published_on, sha256_of, zip_path
 from tcia_assets.archive.plan import Shard
 from tcia_assets.archive.tree import hash_of
 from tcia_assets.catalog import IMAGE_ARCHIVES
@@ -258,6 +258,7 @@ def _is_right(row: Row, path: Path) -> bool:
 def _series(collection: str, warehouse: Warehouse) -> dict[str, Row]:
     rows = warehouse.query(
         "SELECT s.SeriesInstanceUID, s.ImageCount, s.fingerprint, s.LicenseName, "
+        "s.MaxSubmissionTimestamp::DATE AS submitted_on, "
         "s.DataDescriptionURI, coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes "
         "FROM series AS s LEFT JOIN series_sizes AS z "
         "ON z.SeriesInstanceUID = s.SeriesInstanceUID AND z.fingerprint = s.fingerprint "
@@ -272,6 +273,9 @@ def _made(path: Path, collection: str, series: Row | None, source: str) -> Row:
     uid, stat = path.stem, path.stat()
     expected = Expectation(uid, told.get("ImageCount"), told.get("image_bytes"))
     proof = accept(path, expected, workers=1)
+    # Another version may have as many images, as large: the days have to tell which one it is.
+    submitted = told.get("submitted_on")
+    is_settled = submitted is None or submitted < published_on(path)
     return {
         "SeriesInstanceUID": uid,
         "Collection": collection,
@@ -282,7 +286,7 @@ def _made(path: Path, collection: str, series: Row | None, source: str) -> Row:
         "image_bytes": proof.image_bytes,
         "sha256": sha256_of(path),
         "verified_by": proof.verified_by,
-        "fingerprint": told.get("fingerprint"),
+        "fingerprint": told.get("fingerprint") if is_settled else None,
         "license_name": told.get("LicenseName"),
         "DataDescriptionURI": told.get("DataDescriptionURI"),
         "source": source,

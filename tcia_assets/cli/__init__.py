@@ -53,6 +53,7 @@ def main() -> None:
       tcia-assets query "SELECT Collection, count(*) FROM series GROUP BY ALL"
       tcia-assets fetch LCTSC
       tcia-assets status
+      tcia-assets dataset build lung_ct
     """
 
 
@@ -469,3 +470,9 @@ def _finish(failures: list[str]) -> None:
         err.print(f"[red]failed:[/] {show.plain(failure)}", soft_wrap=True)
     if failures:
         sys.exit(_FAILED)
+
+
+# Last, for it uses what is above.
+from tcia_assets.cli.datasets import dataset  # noqa: E402
+
+main.add_command(dataset)

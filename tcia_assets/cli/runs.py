@@ -34,6 +34,7 @@ from tcia_assets import catalog
 from tcia_assets.archive import shared_budget
 from tcia_assets.client import ArchiveClient
 from tcia_assets.definitions import build_definitions
+from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
 from tcia_assets.defs.jobs import (
     images_job,
     range_tags,
@@ -73,10 +74,17 @@ _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 class Runs:
     """Runs of the jobs, recorded in DAGSTER_HOME, or else in `<data dir>/dagster`."""
 
-    def __init__(self, settings: Settings, console: Console, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        console: Console,
+        *,
+        verbose: bool = False,
+        datasets: Path | None = None,
+    ) -> None:
         self._names, self._console, self._verbose = Names(), console, verbose
         self._settings = settings
-        self._definitions = build_definitions()
+        self._definitions = build_definitions(datasets=datasets or "")
         self._instance = _instance(settings.root)
 
     def list_collections(self) -> list[str]:
@@ -141,6 +149,21 @@ class Runs:
         job, op = images_job(self._names), self._names.of("image_archives")
         with shared_budget(selection):
             return self._by_ranges(job, "Images", collections, {op: {"config": config}})
+
+    def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:
+        """Builds a dataset; what failed, a line each. `config` is that of its cohort."""
+        ops = {self._names.of(f"{name}_cohort"): {"config": config}}
+        return self._run(dataset_job(self._names, name), name, ops)
+
+    def moved(self, name: str) -> str:
+        """What the newest look at a dataset's cohort found otherwise; "" for nothing."""
+        check = dg.AssetCheckKey(self._names.key(f"{name}_cohort"), AS_FROZEN)
+        records = self._instance.event_log_storage.get_asset_check_execution_history(check, 1)
+        event = records[0].event if records else None
+        found = event.asset_check_evaluation if event else None
+        if found is None or found.passed:
+            return ""
+        return str(found.metadata["changes"].value).strip("`\n")
 
     def _by_ranges(
         self, job: str, title: str, collections: Sequence[str], ops: dict[str, Any]
@@ -239,7 +262,31 @@ def _kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
         if isinstance(log, SqliteEventLogStorage):
             kept.enter_context(_replaced(log, "run_connection", lambda run_id=None: str(run_id)))
             kept.enter_context(_replaced(log, "index_connection", lambda *_: "index"))
+            kept.enter_context(_known_columns(log))
         yield
+
+
+@contextmanager
+def _known_columns(log: SqliteEventLogStorage) -> Iterator[None]:
+    """While this lasts, Dagster looks once which tables and columns its log has, not at each event.
+
+    It opens the file anew for the one and reads the whole schema for the other: a third of what an
+    event costs.
+    """
+    known: dict[str, bool] = {}
+    look, tables = log._has_asset_key_col_on_connection, cache(log.has_table)  # noqa: SLF001
+
+    def has_column(connection: Connection, name: str) -> bool:
+        if name not in known:
+            known[name] = look(connection, name)
+        return known[name]
+
+    kept: Any = log
+    kept.has_table, kept._has_asset_key_col_on_connection = tables, has_column  # noqa: SLF001
+    try:
+        yield
+    finally:
+        del kept.has_table, kept._has_asset_key_col_on_connection  # noqa: SLF001
 
 
 @contextmanager

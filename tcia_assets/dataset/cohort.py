@@ -368,25 +368,46 @@ def locked(declaration: Declaration, warehouse: Warehouse, lock: Path) -> Cohort
         LicenseConflict: the declaration refuses the licence that a Series had.
     """
     cohort = read(lock, declaration.name)
+    check_question(declaration, cohort)
+    archives(cohort, warehouse)
+    check_licenses(declaration, cohort, warehouse)
+    return cohort
+
+
+def check_question(declaration: Declaration, cohort: Cohort) -> None:
+    """Raises CohortMoved where the declaration asks another question than the cohort answers."""
     if cohort.question != _asked(declaration):
-        problem = "the declaration asks another question than the lock file answers"
-        raise CohortMoved(f"{lock}: {problem}; update it, or build without it")
+        problem = "its declaration asks another question than its cohort answers"
+        advice = "update the cohort (--update), or undo the change"
+        raise CohortMoved(f"{declaration.name}: {problem}; {advice}")
+
+
+def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
+    """Where the zip of each Series lies that had one when the cohort was frozen.
+
+    Raises:
+        CohortMoved: some are not there as they were; says which.
+    """
     rows = warehouse.query(
         """
-        SELECT c.SeriesInstanceUID AS uid, a.sha256 IS NULL OR a.path IS NULL AS is_absent
+        SELECT c.SeriesInstanceUID AS uid, a.path, a.sha256 IS NULL OR a.path IS NULL AS is_absent,
+               a.path IS NULL OR a.sha256 IS DISTINCT FROM c.archive_sha256 AS is_other
         FROM cohort_series AS c LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
-        WHERE c.archive_sha256 IS NOT NULL
-        AND (a.path IS NULL OR a.sha256 IS DISTINCT FROM c.archive_sha256) ORDER BY uid
+        WHERE c.archive_sha256 IS NOT NULL ORDER BY uid
         """,
         tables={"cohort_series": cohort.series},
     ).to_pylist()
-    if rows:
-        told = [f"{r['uid']} ({'absent' if r['is_absent'] else 'another zip'})" for r in rows]
+    told = [
+        f"{row['uid']} ({'absent' if row['is_absent'] else 'another zip'})"
+        for row in rows
+        if row["is_other"]
+    ]
+    if told:
         more = f" and {len(told) - _MOST_SHOWN} more" if len(told) > _MOST_SHOWN else ""
         listed = ", ".join(told[:_MOST_SHOWN]) + more
-        raise CohortMoved(f"{lock}: {len(rows)} Series are not on disk as locked: {listed}")
-    check_licenses(declaration, cohort, warehouse)
-    return cohort
+        problem = f"{len(told)} Series are not on disk as in its cohort: {listed}"
+        raise CohortMoved(f"{cohort.name}: {problem}; fetch them, or update the cohort (--update)")
+    return {row["uid"]: warehouse.root / row["path"] for row in rows}
 
 
 def write(cohort: Cohort, lock: Path) -> bool:

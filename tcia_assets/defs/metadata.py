@@ -204,6 +204,7 @@ class _Outcome:
 
     good: list[Refreshed] = field(default_factory=list)
     bad: list[tuple[Table, str, Exception]] = field(default_factory=list)
+    received_bytes: int = 0
 
 
 def run(
@@ -227,7 +228,7 @@ def run(
     second = [(t, k) for k in keys for t in tables if _after_series(t)]
     total, logged = len(first) + len(second), time.monotonic()
     for done, _ in enumerate(_refreshed(tcia, first, second, at, budget, outcome), start=1):
-        report(done, total, f"{sum(g.received_bytes for g in outcome.good) / 1e6:.0f} MB")
+        report(done, total, f"{outcome.received_bytes / 1e6:.0f} MB")
         if time.monotonic() - logged > _LOG_EVERY_S:
             logged = time.monotonic()
             context.log.info(f"{done} of {total} partitions, {len(outcome.bad)} failed")
@@ -292,6 +293,7 @@ def _refreshed(
 def _sort(future: Future[Refreshed], table: Table, key: str, outcome: _Outcome) -> None:
     try:
         outcome.good.append(future.result())
+        outcome.received_bytes += outcome.good[-1].received_bytes
     # Whatever it is, it is this partition's alone; `_record` raises it with the others.
     except Exception as error:  # noqa: BLE001
         outcome.bad.append((table, key, error))

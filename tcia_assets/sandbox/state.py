@@ -103,12 +103,17 @@ class Archive:
 
     def objects(self, facts: Facts) -> Iterator[tuple[str, bytes]]:
         """The DICOM objects of a Series: SOPInstanceUID and file, made as they are asked for."""
-        row = self.row(facts.place)
+        row = self._submitted(facts.place)
         source = None
         if row["Modality"] in _LIES_ON_IMAGES:
             found = self.rows(_SOURCE, [facts.place])
-            source = self.row(found[0]["place"]) if found else None
+            source = self._submitted(found[0]["place"]) if found else None
         return phantom.objects(row, source, facts.revision)
+
+    def _submitted(self, place: int) -> dict[str, Any]:
+        """The current row, with the Collection that its files name: a move changes no file."""
+        born = self.rows("SELECT Collection FROM archive.catalogue WHERE place = ?", [place])[0]
+        return self.row(place) | born
 
     # --- Shared lists ---------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tcia_assets import archive
+from tcia_assets import archive, catalog
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.selection import Selection
 from tcia_assets_tests.archive.disk import small_disk
@@ -153,7 +153,56 @@ def test_a_damaged_earlier_copy_has_no_proof_in_the_manifest(place: Place, damag
     place.demand_complete()
 
 
+# --- A zip without a row --------------------------------------------------------------------------
+
+
+def test_a_zip_that_a_killed_run_left_without_a_row_is_kept_if_the_archive_has_the_same(
+    place: Place,
+) -> None:
+    place.fetch()
+    asked = place.asked()
+    lose_manifest(place)
+    place.fetch()
+    assert place.asked() == asked
+    place.demand_complete()
+
+
+def test_a_zip_without_a_row_is_fetched_again_if_another_version_is_as_large(place: Place) -> None:
+    """Killed between a zip's name and its row; by the next run, the Series has been revised."""
+    place.fetch()
+    lose_manifest(place)
+    place.revise(*place.uids)
+    place.refresh()
+    place.fetch()
+    place.demand_complete()
+
+
+def test_a_rebuilt_row_is_of_no_version_that_the_zip_cannot_prove(place: Place) -> None:
+    place.fetch()
+    lose_manifest(place)
+    place.revise(*place.uids)
+    place.refresh()
+    archive.rebuild(COLLECTION, place.warehouse, "test")
+    place.fetch()
+    place.demand_complete()
+
+
 # --- A zip that moves -----------------------------------------------------------------------------
+
+
+def test_a_zip_is_not_brought_along_if_the_series_was_revised_meanwhile(place: Place) -> None:
+    moved, *_ = place.uids
+    place.fetch()
+    place.revise(moved)
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    with place.client() as client:
+        got = archive.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+
+    [row] = got.rows
+    assert row["status"] == "complete"
+    there = images_in(place.data_dir / row["path"])
+    assert sorted(there.values()) == place.true_md5s(moved)
 
 
 def test_a_zip_is_copied_where_it_cannot_be_linked(place: Place) -> None:
@@ -180,6 +229,11 @@ def test_a_zip_is_copied_where_it_cannot_be_linked(place: Place) -> None:
 
 
 # --- Helpers --------------------------------------------------------------------------------------
+
+
+def lose_manifest(place: Place) -> None:
+    place.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION).unlink()
+
 
 PROOF = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by")
 

@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tcia_assets import archive, image_index, references
-from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
-from tcia_assets.client import ArchiveClient
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.conform import conform
 from tcia_assets.dataset import cohort
 from tcia_assets.dataset.declaration import Declaration, load, parse
 from tcia_assets.dataset.split import proof, split
 from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict
-from tcia_assets.refresh import Budget, refresh
-from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.selection import Selection
 from tcia_assets.warehouse import Warehouse
-from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.dataset.known import change
 
 EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
-
-
-@pytest.fixture(scope="module")
-def filled(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small Collection, fetched from the sandbox and read."""
-    root = tmp_path_factory.mktemp("filled")
-    warehouse = Warehouse(root)
-    served.reset()
-    with ArchiveClient(settings_for(served, root), pacing=IMPATIENT) as client:
-        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), Budget(0))
-        archive.fetch(SMALL, Selection(collections=(SMALL,)), client, warehouse)
-    image_index.index(SMALL, warehouse)
-    references.index(SMALL, warehouse)
-    return root
-
-
-@pytest.fixture
-def known(filled: Path, tmp_path: Path) -> Warehouse:
-    """A warehouse of one's own, with what was fetched."""
-    shutil.copytree(filled, tmp_path / "known", ignore=shutil.ignore_patterns("*.duckdb"))
-    return Warehouse(tmp_path / "known")
 
 
 @pytest.fixture
@@ -65,20 +39,6 @@ def declared(**changed: str) -> Declaration:
         assert was in text
         text = text.replace(was, new)
     return parse(text, "lung_ct")
-
-
-def change(warehouse: Warehouse, column: str, value: object, *uids: str) -> None:
-    """The archive now says something else of these Series."""
-    rows = warehouse.read(SERIES, [SMALL])
-    said = [
-        value if uid in uids else old
-        for uid, old in zip(
-            rows["SeriesInstanceUID"].to_pylist(), rows[column].to_pylist(), strict=True
-        )
-    ]
-    place = rows.schema.get_field_index(column)
-    rows = rows.set_column(place, rows.schema.field(place), pa.array(said, rows[column].type))
-    warehouse.write(SERIES, conform(SERIES, rows), SMALL)
 
 
 def images(frozen: cohort.Cohort) -> list[str]:

@@ -1,0 +1,191 @@
+"""`tcia-assets dataset ...`: datasets built, listed, compared and verified from a terminal.
+
+What belongs here: arguments, what is printed, exit codes, as in the module above. What does not:
+another way to build than the assets: `build` materializes them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from tcia_assets import show
+from tcia_assets.cli import _finish as finish
+from tcia_assets.cli import _warehouse as warehouse_of
+from tcia_assets.cli import err, out
+from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.settings import Settings
+
+_MOST_LINES = 200
+
+
+@click.group()
+def dataset() -> None:
+    """Datasets: from a question in a file to what can be trained on.
+
+    A dataset is declared in a file NAME.yaml of the folder TCIA_DATASETS_DIR (default: datasets),
+    and built below TCIA_DATA_DIR, in datasets/NAME/VERSION.
+
+    \b
+    Examples:
+      tcia-assets dataset build lung_ct
+      tcia-assets dataset list
+      tcia-assets dataset verify lung_ct
+    """
+
+
+@dataset.command()
+@click.argument("name")
+@click.option("--locked", is_flag=True, help="From the cohort that is frozen; nothing is asked.")
+@click.option("--update", is_flag=True, help="Freeze the cohort anew if it is another by now.")
+@click.option(
+    "--lock",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="From the cohort in this lock file, which becomes the frozen one.",
+)
+@click.option(
+    "--datasets-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of the files that declare datasets.  [default: TCIA_DATASETS_DIR]",
+)
+@click.option("--verbose", is_flag=True, help="Show Dagster's log.")
+def build(
+    name: str,
+    lock: Path | None,
+    datasets_dir: Path | None,
+    *,
+    locked: bool,
+    update: bool,
+    verbose: bool,
+) -> None:
+    """Build the dataset NAME, or the one that a file NAME.yaml declares.
+
+    The first build freezes its cohort. Later ones tell what would be otherwise now, and build from
+    the frozen one unless --update is given. What was built before stays; what is made already is
+    not made again, also where a build was killed.
+
+    \b
+    Examples:
+      tcia-assets dataset build lung_ct
+      tcia-assets dataset build lung_ct --update       (with the Series that are new)
+      tcia-assets dataset build lung_ct --locked       (only from the frozen cohort)
+      tcia-assets dataset build lung_ct --lock lung_ct.lock.json
+      tcia-assets dataset build elsewhere/lung_ct.yaml
+    """
+    if update and (locked or lock):
+        raise click.UsageError("--update asks anew: it does not go with --locked or --lock")
+    settings = Settings.from_env()
+    file = _file(name, datasets_dir or Path(settings.datasets_dir))
+    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+    from tcia_assets.dataset.declaration import load  # noqa: PLC0415
+
+    declared = load(file)
+    warehouse_of(settings)
+    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
+
+    runs = Runs(settings, err, verbose=verbose, datasets=file.parent)
+    config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
+    failures = runs.build_dataset(declared.name, config)
+    if changes := runs.moved(declared.name):
+        told = "its cohort would be another one by now; --update takes it, --locked asks not"
+        err.print(f"[yellow]Note:[/] {told}\n{show.plain(changes)}", soft_wrap=True)
+    finish(failures)
+    built = versions.find(settings.root, declared.name)
+    states = Counter(built.samples["state"].to_pylist())
+    out.print(
+        f"{declared.name} {built.version}: {states['kept']:,} samples, {states['dropped']:,} "
+        f"dropped, {len(built.files):,} files of {show.size(built.bytes)}",
+        soft_wrap=True,
+    )
+    out.print(show.plain(str(built.folder)), soft_wrap=True)
+
+
+def _file(name: str, folder: Path) -> Path:
+    """The file that declares a dataset, by its name in a folder, or by its path."""
+    if name.endswith(".yaml"):
+        return Path(name).absolute()
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {str(folder)!r} of datasets (TCIA_DATASETS_DIR)")
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UnknownName(f"dataset in {folder}", name, known)
+    return (folder / f"{name}.yaml").absolute()
+
+
+@dataset.command("list")
+def list_() -> None:
+    """List the versions of all datasets, the newest of each last.
+
+    \b
+    Examples:
+      tcia-assets dataset list
+    """
+    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+
+    root = Settings.from_env().root
+    found = [
+        (each, each.folder.name == versions.latest(root, name))
+        for name in versions.names(root)
+        for each in versions.versions(root, name)
+    ]
+    if not found:
+        err.print("[yellow]Note:[/] no dataset is built yet; use tcia-assets dataset build")
+        return
+    out.print(show.versions(found))
+
+
+@dataset.command()
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option(
+    "--all", "everything", is_flag=True, help=f"Also what comes after {_MOST_LINES} lines."
+)
+def diff(before: str, after: str, *, everything: bool) -> None:
+    """Show what is otherwise in version B than in A: Series, settings, tools, files.
+
+    A and B are folders, NAME/VERSION (first digits are enough), or NAME for its latest version.
+
+    \b
+    Examples:
+      tcia-assets dataset diff lung_ct/3f2a lung_ct
+      tcia-assets dataset diff lung_ct /mnt/shared/datasets/lung_ct/latest
+    """
+    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+
+    root = Settings.from_env().root
+    old, new = versions.find(root, before), versions.find(root, after)
+    lines = list(versions.diff(old, new).lines) or ["nothing is otherwise"]
+    shown = lines if everything else lines[:_MOST_LINES]
+    for line in shown:
+        out.print(show.plain(line), soft_wrap=True)
+    if len(shown) < len(lines):
+        err.print(f"[dim]{len(lines) - len(shown):,} more lines are not shown (--all)[/]")
+
+
+@dataset.command()
+@click.argument("name")
+@click.argument("version", required=False, default="")
+def verify(name: str, version: str) -> None:
+    """Look at every file of a version: is it as its lock file says, and is there no other?
+
+    NAME may be a folder; VERSION is the latest one by default, and its first digits are enough.
+
+    \b
+    Examples:
+      tcia-assets dataset verify lung_ct
+      tcia-assets dataset verify lung_ct 3f2a
+      tcia-assets dataset verify /mnt/shared/datasets/lung_ct/latest
+    """
+    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+
+    found = versions.find(Settings.from_env().root, f"{name}/{version}" if version else name)
+    with show.bar(err, f"Verify {found.name}") as report:
+        verified = versions.verify(found, report)
+    out.print(
+        f"{found.name} {found.version}: {verified.files:,} files of {show.size(verified.bytes)} "
+        f"checked, {len(verified.problems):,} problems",
+        soft_wrap=True,
+    )
+    finish([f"{found.folder}: {problem}" for problem in verified.problems])
