@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.defs import sensors
+from tcia_assets.defs import busy, sensors
 from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.pause import Pause
@@ -341,6 +341,28 @@ def test_a_killed_run_does_not_silence_the_sensor_and_its_key_is_not_used_again(
     # The run itself, and three more: what kills each of them is not tried for ever.
     assert len(set(keys)) == 4
     assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+@pytest.mark.parametrize(
+    ("status", "killed"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, 0),
+        (dg.DagsterRunStatus.STARTING, 1),
+        (dg.DagsterRunStatus.STARTED, 1),
+    ],
+)
+def test_a_run_that_says_nothing_for_long_is_dead_unless_it_waits_for_its_turn(
+    dagster: Dagster, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus, killed: int
+) -> None:
+    job = dagster.definitions().resolve_job_def("tcia_refresh")
+    elsewhere = {PROCESS_TAG: "another-machine:1", "dagster/partition": SMALL}
+    dagster.instance.create_run_for_job(job, tags=elsewhere, status=status)
+    assert busy.at_work(dagster.instance, Names(), [SMALL]).living == {SMALL}
+    monkeypatch.setattr(busy, "_SILENT_S", -1.0)
+
+    found = busy.at_work(dagster.instance, Names(), [SMALL])
+    assert found.killed[SMALL] == killed
+    assert found.living == (set() if killed else {SMALL})
 
 
 def test_each_run_says_which_process_it_lives_in(dagster: Dagster) -> None:
