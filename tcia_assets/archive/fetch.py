@@ -22,7 +22,15 @@ from tcia_assets import attribution, history
 from tcia_assets.archive import manifest
 from tcia_assets.archive.obtain import Obtained, obtain
 from tcia_assets.archive.places import folder, remove_drafts
-from tcia_assets.archive.plan import Plan, RunBudget, Shard, Wanted, demand_space, plan
+from tcia_assets.archive.plan import (
+    Plan,
+    RunBudget,
+    Shard,
+    Wanted,
+    brought_along,
+    demand_space,
+    plan,
+)
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import ArchiveBroken, Busy
@@ -107,7 +115,7 @@ def fetch(
             planned(chosen)
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
-            earlier = history.moved_into(collection, warehouse)
+            earlier = brought_along(collection, warehouse)
             known = kept.known(wanted.series_instance_uid for wanted in chosen.now)
             run = _Run(chosen, client, warehouse, known, earlier, budget)
             rows, arriving = [], run.rows(report)

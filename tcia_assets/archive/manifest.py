@@ -210,8 +210,11 @@ def give_up(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
 
 
 def tell(warehouse: Warehouse, collection: str) -> None:
-    """What is complete by now stands in the history, also where the run that did it was killed."""
-    known = history.fetched(collection, warehouse)
+    """What is complete by now stands in the history, also where the run that did it was killed.
+
+    A zip that was taken over from the Collection that its Series left was fetched there.
+    """
+    known = _known_marks(warehouse, collection)
     events = [
         history.Fetched(
             row[_UID],
@@ -224,6 +227,20 @@ def tell(warehouse: Warehouse, collection: str) -> None:
         if row["sha256"] not in known.get(row[_UID], ())
     ]
     history.record(collection, events, warehouse)
+
+
+def _known_marks(warehouse: Warehouse, collection: str) -> dict[str, set[str]]:
+    """By UID, the marks of what was fetched here, or before the Series came here."""
+    known = history.fetched(collection, warehouse)
+    arrived: dict[str, list[str]] = {}
+    for uid, names in history.moved_into(collection, warehouse).items():
+        for name in names:
+            arrived.setdefault(name, []).append(uid)
+    for name, uids in arrived.items():
+        elsewhere = history.fetched(name, warehouse)
+        for uid in uids:
+            known.setdefault(uid, set()).update(elsewhere.get(uid, ()))
+    return known
 
 
 class _Journal:

@@ -35,7 +35,6 @@ from tcia_assets import catalog
 from tcia_assets.archive import shared_budget
 from tcia_assets.client import ArchiveClient
 from tcia_assets.definitions import build_definitions
-from tcia_assets.defs.busy import process_tag
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
 from tcia_assets.defs.jobs import (
     images_job,
@@ -46,6 +45,7 @@ from tcia_assets.defs.jobs import (
 )
 from tcia_assets.defs.metadata import add_partitions
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import process_tag
 from tcia_assets.errors import UsageError
 from tcia_assets.progress import shown_by
 from tcia_assets.refresh import allowed, fit_for_partition

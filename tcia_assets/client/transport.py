@@ -331,7 +331,10 @@ class Transport:
         if attempts > 1 or kind is ArchiveUnreachable:
             problem += f"; tried {attempts} times in {seconds:.0f} s, nothing was changed"
         excerpt = self._credentials.hidden(error.excerpt)
-        return kind(problem, url=error.url, status=error.status, excerpt=excerpt)
+        final = kind(problem, url=error.url, status=error.status, excerpt=excerpt)
+        if isinstance(error, ArchiveBroken) and isinstance(final, ArchiveBroken):
+            final.retry_after_s = error.retry_after_s
+        return final
 
 
 class _Session(requests.Session):

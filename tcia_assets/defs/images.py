@@ -18,6 +18,7 @@ from tcia_assets.conform import empty
 from tcia_assets.defs import checks, proof
 from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, resource
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import sign
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.progress import report
 from tcia_assets.selection import Selection, from_fields
@@ -152,6 +153,7 @@ def _by_partitions(
     more_checks: Iterable[dg.AssetCheckResult] = (),
 ) -> Results:
     """As `_by_partition`, where the same work makes a partition of each of these tables."""
+    sign(context)
     done: list[tuple[dg.AssetKey, str, Mapping[str, Any]]] = []
     failed: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:

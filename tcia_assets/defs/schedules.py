@@ -19,7 +19,6 @@ from tcia_assets.evidence import last_compared
 
 _NIGHTLY = "0 2 * * *"
 _AFTER_THAT = "0 4 * * *"
-_HOURLY = "10 * * * *"
 _ABOUT_METADATA = (
     "Refreshes, every night at 2, the metadata of all known Collections in one run; skips while "
     "runs are at work on any of them."
@@ -31,23 +30,19 @@ _ABOUT_IMAGES = (
 )
 _SHOWN = 5
 
-# Each Collection is compared before this much time has passed since it last was.
-_AT_LATEST = timedelta(hours=24)
-# The first tick may be an hour away.
-_TICKS_A_DAY = 23
 _MOST_A_TICK = 50
 _RUNS_A_TICK = 10
 
 
-def schedules(names: Names) -> list[dg.ScheduleDefinition]:
+def schedules(names: Names, compare_cron: str) -> list[dg.ScheduleDefinition]:
     """Every night all metadata in one run, and later the images that are still to be fetched.
 
-    Or every hour some of the metadata: then the nightly run is not needed.
+    Or every hour, by `compare_cron`, some of the metadata: then the nightly run is not needed.
     """
     return [
         _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA, _refresh),
         _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES, _fetch),
-        _compare(names),
+        _compare(names, compare_cron),
     ]
 
 
@@ -94,15 +89,16 @@ def _none_known(names: Names) -> dg.SkipReason:
 # --- Comparing, spread over the day ---------------------------------------------------------------
 
 
-def _compare(names: Names) -> dg.ScheduleDefinition:
+def _compare(names: Names, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=names.of("compare"),
         job_name=refresh_job(names),
-        cron_schedule=_HOURLY,
+        cron_schedule=cron,
         description=(
             "Looks, every hour, at when each listed Collection was last compared with the archive, "
-            "and refreshes those that were not for longest: each once a day, and no more at once "
-            "than that needs."
+            "and refreshes those that were not for longest: each once a day (TCIA_COMPARE_HOURS), "
+            "and no more at once than that needs. What the sensor cannot see or has lost, such as "
+            "Series that are missing, is found here."
         ),
         default_status=dg.DefaultScheduleStatus.STOPPED,
         required_resource_keys={names.resource},
@@ -129,7 +125,8 @@ def compare_tick(
     known = [key for key in order if key in listed]
     free = [key for key in known if key not in at_work]
     compared = last_compared(tcia.warehouse)
-    due = due_now(free, compared, now, of=len(known))
+    within = timedelta(hours=tcia.settings.compare_hours)
+    due = due_now(free, compared, now, of=len(known), within=within)
     if not due:
         return dg.SkipReason(
             f"looked at {len(known)} Collections, {len(known) - len(free)} of them at work: all "
@@ -149,9 +146,16 @@ def _request(keys: Sequence[str], names: Names, now: datetime) -> dg.RunRequest:
 
 
 def due_now(
-    keys: Sequence[str], compared: Mapping[str, datetime], now: datetime, *, of: int
+    keys: Sequence[str],
+    compared: Mapping[str, datetime],
+    now: datetime,
+    *,
+    of: int,
+    within: timedelta = timedelta(hours=24),
 ) -> list[str]:
     """The keys to compare in this hour, longest not compared first; `of` so many in all.
+
+    Each is compared before `within` has passed since it last was.
 
     As few as possible, so that they spread over the day: only those that could not be done in time
     any more if each later hour took its even share. What was never compared is due at once, and no
@@ -160,9 +164,10 @@ def due_now(
     never = datetime.min.replace(tzinfo=UTC)
     # To the hour, and then in order: what was compared in one run stays together.
     age = {key: now - compared.get(key, never) for key in keys}
-    left = {key: max(1, ceil((_AT_LATEST - age[key]) / timedelta(hours=1))) for key in keys}
+    left = {key: max(1, ceil((within - age[key]) / timedelta(hours=1))) for key in keys}
     oldest_first = sorted(keys, key=lambda key: (left[key], keys.index(key)))
-    share = ceil(of / _TICKS_A_DAY)
+    # The first tick may be an hour away.
+    share = ceil(of / max(1, within // timedelta(hours=1) - 1))
     needed = max(
         (place - share * (left[key] - 1) for place, key in enumerate(oldest_first, start=1)),
         default=0,
