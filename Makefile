@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 .PHONY: help demo dev sandbox test lint types layers tests duckdb-lines format benchmarks scale-out clean
 
 help:
-	@echo "make demo        the sandbox archive, its metadata, some images, and what a sensor does"
+	@echo "make demo        the sandbox archive, its metadata, some images, a day in its life"
 	@echo "make dev         the Dagster UI on the demo's data"
 	@echo "make sandbox     the sandbox archive alone"
 	@echo "make test        lint, types, import layers, all tests, on three lines of duckdb"
@@ -75,6 +75,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/downloads.py
 	$(BIN)/python benchmarks/volumes.py
 	$(BIN)/python benchmarks/datasets.py
+	$(BIN)/python benchmarks/ticks.py
 
 # In a folder of its own: dagster-celery goes with one version of Dagster only.
 .venv-celery/.installed: pyproject.toml

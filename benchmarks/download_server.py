@@ -5,6 +5,7 @@ the answers (`downloads.py`), and faults (the sandbox). The zips lie in the fold
 in chunks, so that sending one costs hardly any processor time.
 
     FOLDER/answers/<endpoint>/<Collection>.json     rows; without a Collection: all.json
+    FOLDER/answers/<endpoint>/<SeriesInstanceUID>.txt       what is asked by Series: its hash
     FOLDER/zips/<endpoint>/<SeriesInstanceUID>      the body in chunks, the last one included
 
     .venv/bin/python benchmarks/download_server.py FOLDER [--wait-ms 0]      prints its port
@@ -38,8 +39,7 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Connection)
         self.wait_s = wait_s
         self.answers = {
-            (path.parent.name, path.stem): path.read_bytes()
-            for path in folder.glob("answers/*/*.json")
+            (path.parent.name, path.stem): path.read_bytes() for path in folder.glob("answers/*/*")
         }
         self.zips = {(path.parent.name, path.name): path for path in folder.glob("zips/*/*")}
 
@@ -54,9 +54,10 @@ class Connection(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while line := self.rfile.readline():
             _, target, _ = line.decode("latin-1").split(" ", 2)
-            self._read_form(self._headers())
+            form = self._form(self._headers())
             asked = urlsplit(target)
-            self._answer(asked.path, {k: v[0] for k, v in parse_qs(asked.query).items()})
+            told = parse_qs(asked.query) | parse_qs(form)
+            self._answer(asked.path, {k: v[0] for k, v in told.items()})
 
     def _headers(self) -> dict[str, str]:
         headers = {}
@@ -65,19 +66,19 @@ class Connection(socketserver.StreamRequestHandler):
             headers[name.strip().lower()] = value.strip()
         return headers
 
-    def _read_form(self, headers: dict[str, str]) -> None:
-        """Whoever asks for a token gets one."""
-        self.rfile.read(int(headers.get("content-length", 0)))
+    def _form(self, headers: dict[str, str]) -> str:
+        return self.rfile.read(int(headers.get("content-length", 0))).decode()
 
     def _answer(self, path: str, query: dict[str, str]) -> None:
         endpoint = path.rpartition("/")[2]
         body = self.server.zips.get((endpoint, query.get("SeriesInstanceUID", "")))
-        if path == f"{SERVICES}/oauth/token":
+        if path == f"{SERVICES}/oauth/token":  # whoever asks gets one
             self._send("200 OK", json.dumps(_TOKEN).encode())
         elif body and (endpoint != "getImage" or query.get("IncludeMD5") == "Yes"):
             self._send_zip(body)
         else:
-            key = (endpoint, query.get("Collection", "all"))
+            about = query.get("SeriesInstanceUID") or query.get("Collection") or "all"
+            key = (endpoint, about)
             known = self.server.answers.get(key)
             problem = f"nothing is prepared for {path} {query}".encode()
             self._send("200 OK" if known else "500 Not prepared", known or problem)

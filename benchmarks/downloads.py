@@ -48,6 +48,8 @@ UIDS = "1.3.6.1.4.1.14519.5.2.1.9999"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 NEEDED_IN_MEMORY = 6 << 30
 SAMPLE_EVERY_S = 0.02
+# Settings of ours; and what keeps a checkout from being compiled once, as installed packages are.
+NOT_PASSED_ON = ("TCIA_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,10 @@ def turned(clients: list[Client], by: int) -> list[Client]:
 def by_command(bench: Bench, folder: Path) -> dict[str, Run]:
     data = folder / "data"
     shutil.copytree(bench.warehouse, data)
-    command = [str(BIN / "tcia-assets"), "fetch", bench.what.collection]
-    run = measured(command, folder, settings(bench, data))
+    tool = [sys.executable, "-m", "tcia_assets"]
+    # The views name their folder, and this is another one than that in which they were made.
+    measured([*tool, "query", "SELECT 1"], folder, settings(bench, data))
+    run = measured([*tool, "fetch", bench.what.collection], folder, settings(bench, data))
     demand(len(list(data.rglob("*.zip"))), bench.what.series, "tcia-assets fetch", "zips")
     return {"`tcia-assets fetch`": run}
 
@@ -340,7 +344,7 @@ def measured(
     says_seconds: bool = False,
 ) -> Run:
     """Runs a command to its end; with `says_seconds`, its last line is the time of the call."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TCIA_", "DAGSTER_"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)}
     kept |= {"NO_PROXY": "127.0.0.1", "DAGSTER_DISABLE_TELEMETRY": "yes"} | (environment or {})
     with (folder / "output.txt").open("w+") as output, (folder / "errors.txt").open("w+") as errors:
         began = time.monotonic()
@@ -656,9 +660,12 @@ def make(what: Set) -> None:
     for endpoint in ("getImage", "getImageWithMD5Hash"):
         (what.folder / "zips" / endpoint).mkdir(parents=True)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        sizes = list(pool.map(make_series, [what] * what.series, range(what.series)))
+        made = list(pool.map(make_series, [what] * what.series, range(what.series)))
     draft = what.folder / "answers.draft"
-    for endpoint, rows in answers(what, sizes).items():
+    (draft / "getMD5Hierarchy").mkdir(parents=True)
+    for uid, (_, told) in zip(what.uids, made, strict=True):
+        (draft / "getMD5Hierarchy" / f"{uid}.txt").write_text(told)
+    for endpoint, rows in answers(what, [size for size, _ in made]).items():
         (draft / endpoint).mkdir(parents=True)
         for name in ("all", what.collection):
             (draft / endpoint / f"{name}.json").write_text(json.dumps(rows, separators=(",", ":")))
@@ -705,22 +712,24 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def make_series(what: Set, place: int) -> int:
-    """Writes the two zips of a Series that the clients ask for; the bytes of its objects."""
+def make_series(what: Set, place: int) -> tuple[int, str]:
+    """Writes the zips of a Series that clients ask for; the bytes and the hash of its objects."""
+    from tcia_assets.archive.tree import hash_of  # noqa: PLC0415
     from tcia_assets.sandbox.zips import Entry  # noqa: PLC0415
 
-    uid, images, lines, total = what.uids[place], [], ["Filename,MD5Hash"], 0
+    uid, images, hashes, total = what.uids[place], [], {}, 0
     for number in range(1, what.objects + 1):
         whole, name = dicom_object(what, place, number), f"{number:08}.dcm"
         deflated = (zlib.crc32(whole), len(whole))
         images.append(Entry(name, [deflate(whole)], deflated=deflated))
-        lines.append(f"{name},{hashlib.md5(whole, usedforsecurity=False).hexdigest()}")
+        hashes[name] = hashlib.md5(whole, usedforsecurity=False).hexdigest()
         total += len(whole)
-    md5 = Entry("md5hashes.csv", ["\n".join([*lines, ""]).encode()])
+    lines = ["Filename,MD5Hash", *(f"{name},{md5}" for name, md5 in hashes.items()), ""]
+    md5 = Entry("md5hashes.csv", ["\n".join(lines).encode()])
     terms = Entry("LICENSE", [f"Collection: {what.collection}\n".encode() * 20])
     write_chunked(what.folder / "zips" / "getImage" / uid, [terms, *images, md5])
     write_chunked(what.folder / "zips" / "getImageWithMD5Hash" / uid, [*images, md5])
-    return total
+    return total, hash_of(hashes.values())
 
 
 def write_chunked(path: Path, entries: list[Any]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from tcia_assets import settings
 from tcia_assets.defs import alarms, images, io, jobs, metadata, schedules, sensors
 from tcia_assets.defs import datasets as declared
 from tcia_assets.defs.names import Names
@@ -17,6 +18,8 @@ def build_definitions(
     group_name: str | None = None,
     owners: Sequence[str] = (),
     resource: TciaResource | None = None,
+    sensor_interval_s: int | None = None,
+    compare_cron: str | None = None,
     datasets: str | Path | None = None,
 ) -> dg.Definitions:
     """The archive's assets, checks, jobs, schedules and sensors, to be merged into a project.
@@ -27,13 +30,16 @@ def build_definitions(
     `<prefix>_collections`, jobs `<prefix>_refresh`, so that two archives go into one code location;
     the second one writes below `<data dir>/<prefix>` unless it has a `data_dir` of its own. Claims
     neither the key `io_manager` nor an executor. Schedules and sensors are off until switched on.
+    How often the sensor and the schedule `<prefix>_compare` look is said here, or else by
+    TCIA_SENSOR_INTERVAL_S and TCIA_COMPARE_CRON as they are now.
 
     Each file `*.yaml` of the folder `datasets` (without it, of TCIA_DATASETS_DIR, or of `datasets`
     in the current folder, if there is one; "" for none) becomes three assets: `<name>_cohort`,
     `<name>_samples`, `<name>_dataset`, and a job `<prefix>_dataset_<name>`.
 
     Raises:
-        UsageError: a prefix that cannot be part of a Dagster name, or no such folder.
+        UsageError: a prefix that cannot be part of a Dagster name, times that are none, or no such
+            folder.
     """
     names = Names.chosen(key_prefix, group_name, owners)
     built = jobs.jobs(names)
@@ -43,8 +49,11 @@ def build_definitions(
         assets=[*metadata.assets(names), *images.assets(names), *declared.assets(files)],
         asset_checks=declared.checks(files),
         jobs=[*built, *more],
-        schedules=schedules.schedules(names),
-        sensors=[*sensors.sensors(names, built), *alarms.alarms(names, [*built, *more])],
+        schedules=schedules.schedules(names, settings.compare_cron(compare_cron)),
+        sensors=[
+            *sensors.sensors(names, built, settings.sensor_interval_s(sensor_interval_s)),
+            *alarms.alarms(names, [*built, *more]),
+        ],
         resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
     )
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tcia_assets import catalog, sql
+from tcia_assets import catalog, snapshot, sql
 from tcia_assets.archive import pending_images
 from tcia_assets.client import ArchiveClient
 from tcia_assets.selection import Selection
 from tcia_assets.warehouse import Warehouse
-
-# Release dates are typed by hand and back-dated; a month covers what curators do.
-OVERLAP = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -39,24 +37,42 @@ def newest_release(warehouse: Warehouse) -> date | None:
     return None if found is None else min(found, today)
 
 
-def changed_series(client: ArchiveClient, warehouse: Warehouse) -> list[News]:
+@dataclass(frozen=True)
+class Lately:
+    """What was `released` after the day `since`, and the `news` in it by Collection."""
+
+    since: date
+    released: int
+    news: list[News]
+
+
+def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None:
     """Collections with Series that were released lately and are not stored as they are now.
 
-    Asks once, from a month before the newest release that is stored: it is from what is stored that
-    the question follows, so a tick that dies loses nothing.
+    Asks once, from `overlap_days` before the newest release that is stored: it is from what is
+    stored that the question follows, so a tick that dies loses nothing. No row, as zero bytes or as
+    a 500 that says so, is no news. None where it cannot be asked: nothing is stored, or the
+    archive's dialect has no such question.
+
+    Raises:
+        ForeignRows: a row was released before the day that was asked for: the server understood
+            another one, and who knows what is not among the rows.
+        RemoteError: the archive cannot be asked.
     """
     newest = newest_release(warehouse)
-    if newest is None:
-        return []
-    updated = client.ask("getUpdatedSeries", since=newest - OVERLAP).table
+    if newest is None or not client.dialect.has("getUpdatedSeries"):
+        return None
+    since = newest - timedelta(days=client.settings.overlap_days)
+    updated = client.ask_for_any("getUpdatedSeries", since=since).table
     differ = _differences(updated, warehouse)
     by_collection: dict[str, list[str]] = {}
     for collection, uid, version in differ:
         by_collection.setdefault(collection, []).append(f"{uid} {version}")
-    return [
+    news = [
         News(collection, len(series), _mark(series, last_change(warehouse, collection)))
         for collection, series in sorted(by_collection.items())
     ]
+    return Lately(since, updated.num_rows, news)
 
 
 def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[News]:
@@ -69,8 +85,8 @@ def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[Ne
 def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
     """Collections with selected Series that were never tried, or changed since they were."""
     return [
-        News(collection, len(marks), _mark(marks, None))
-        for collection, marks in pending_images(selection, warehouse).items()
+        News(collection, count, _mark([digest], None))
+        for collection, count, digest in pending_images(selection, warehouse)
     ]
 
 
@@ -87,18 +103,43 @@ def last_change(warehouse: Warehouse, collection: str) -> datetime | None:
 
 def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str, str]]:
     """Collection, UID and a text of all compared columns, of the rows that are not stored so."""
-    compared = [c for c in catalog.FINGERPRINTED if c in updated.column_names]
+    # Most rows are of the overlap and as they were, which the fingerprint tells alone where the
+    # dialect sends every column. So of 530,000 stored Series two columns are read, not thirty.
+    rows = _unlike(updated, snapshot.fingerprints(updated), warehouse)
+    if not rows.num_rows:
+        return []
+    compared = [c for c in catalog.FINGERPRINTED if c in rows.column_names]
     same = " AND ".join(
         f"u.{sql.identifier(c)} IS NOT DISTINCT FROM s.{sql.identifier(c)}" for c in compared
     )
     version = "concat_ws('|', " + ", ".join(f"u.{sql.identifier(c)}" for c in compared) + ")"
     differ = warehouse.query(
         f"SELECT u.Collection, u.SeriesInstanceUID, {version} AS version FROM updated AS u "
-        f"ANTI JOIN (SELECT * FROM series WHERE missing_since IS NULL) AS s "
-        f"ON u.SeriesInstanceUID = s.SeriesInstanceUID AND {same} ORDER BY ALL",
-        tables={"updated": updated},
+        f"ANTI JOIN (SELECT * FROM series WHERE missing_since IS NULL AND {_within(rows)}) AS s "
+        f"ON u.SeriesInstanceUID = s.SeriesInstanceUID AND {same} "
+        # A row without a Collection belongs to no partition that could be refreshed.
+        "WHERE u.Collection IS NOT NULL ORDER BY ALL",
+        tables={"updated": rows},
     )
     return [tuple(row.values()) for row in differ.to_pylist()]
+
+
+def _unlike(updated: pa.Table, prints: pa.Table, warehouse: Warehouse) -> pa.Table:
+    """The rows whose fingerprint is not the stored one, or that are not listed."""
+    found = warehouse.query(
+        "SELECT p.SeriesInstanceUID FROM prints AS p ANTI JOIN "
+        f"(SELECT * FROM series WHERE missing_since IS NULL AND {_within(updated)}) AS s "
+        "USING (SeriesInstanceUID, fingerprint)",
+        tables={"prints": prints},
+    )
+    uids = found["SeriesInstanceUID"].combine_chunks()
+    return updated.filter(pc.is_in(updated["SeriesInstanceUID"], value_set=uids))
+
+
+def _within(rows: pa.Table) -> str:
+    """Names the rows' Collections one by one: so DuckDB opens only their partitions."""
+    names = ", ".join(map(sql.literal, rows["Collection"].unique().drop_null().to_pylist()))
+    return f"Collection IN ({names or 'NULL'})"
 
 
 def _mark(facts: list[str], since: datetime | None) -> str:

@@ -85,8 +85,10 @@ class Selection:
     CSV or TSV with a column SeriesInstanceUID), `series` (UIDs) and `shared_lists` (names of lists
     that are in the warehouse) together make one list, and a Series must be on it. A run fetches at
     most `max_series_per_run` Series and `max_bytes_per_run` bytes, starts none after
-    `max_minutes_per_run` minutes, and leaves the rest to the next. At least one criterion is
-    needed: nobody mirrors 30 TB by accident; `where: "true"` means everything.
+    `max_minutes_per_run` minutes, and leaves the rest to the next. Sensor and schedule start
+    `shards` runs at once for a Collection, each with such a budget of its own; what a person starts
+    is one run. At least one criterion is needed: nobody mirrors 30 TB by accident; `where: "true"`
+    means everything.
     """
 
     collections: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ class Selection:
     max_bytes_per_run: int = 50 * 10**9
     max_series_per_run: int = 10_000
     max_minutes_per_run: int | None = None
+    shards: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", self.where.strip())
@@ -116,7 +119,7 @@ class Selection:
                 f"image selection: where is {self.where!r}; it must be one SQL condition, such as "
                 "ImageCount < 300"
             )
-        for name in _BUDGETS:
+        for name in (*_BUDGETS, "shards"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"image selection: {name} is {value}; it must be 1 or more")
@@ -288,7 +291,8 @@ def _checked(name: str, value: Any) -> Any:
         return _licenses(value)
     if name == "series":
         return _uids(value)
-    return _limit(name, value) if name.startswith("max_") else _names(name, value)
+    is_number = name.startswith("max_") or name == "shards"
+    return _limit(name, value) if is_number else _names(name, value)
 
 
 def _condition(value: Any) -> str:

@@ -16,7 +16,16 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.spec import Dialect
 
 # Settings that are whole numbers, and the least that each may be.
-_WHOLE = {"max_connections": 1, "withdrawal_snapshots": 2, "withdrawal_hours": 0}
+# A day is the archive's grain, and its time zone is unknown: less than two days would lose some.
+_WHOLE = {
+    "max_connections": 1,
+    "withdrawal_snapshots": 2,
+    "withdrawal_hours": 0,
+    "overlap_days": 2,
+    "compare_hours": 1,
+    "sensor_interval_s": 5,  # Dagster's daemon looks no more often
+}
+_CRON_FIELDS = 5
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,12 @@ class Settings:
 
     A Series that a Collection's list lacks counts as withdrawn after `withdrawal_snapshots` lists
     without it, `withdrawal_hours` or more apart: archives that are edited by hand for days want
-    more of both. Secrets never show in its repr. Raises UsageError, naming the setting and what is
-    valid, where a value cannot be used.
+    more of both. Release dates are typed by hand and back-dated: the sensor asks again for what was
+    released in the last `overlap_days` before the newest release that is stored. The sensor looks
+    every `sensor_interval_s`, and the schedule `compare` at the times of `compare_cron`, so that
+    each Collection is compared whole once in `compare_hours`; how often is looked is read when a
+    code location is loaded, all else when something runs. Secrets never show in its repr. Raises
+    UsageError, naming the setting and what is valid, where a value cannot be used.
     """
 
     dialect: str = "nbia-v4"
@@ -41,16 +54,18 @@ class Settings:
     image_selection: str = ""
     withdrawal_snapshots: int = 3
     withdrawal_hours: int = 20
+    overlap_days: int = 30
+    compare_hours: int = 24
+    compare_cron: str = "10 * * * *"
+    sensor_interval_s: int = 300
     datasets_dir: str = "datasets"
 
     def __post_init__(self) -> None:
         for name in ("base_url", "shared_list_url"):
             _check_url(f"TCIA_{name.upper()}", getattr(self, name))
-        for name, least in _WHOLE.items():
-            if getattr(self, name) < least:
-                raise UsageError(
-                    f"TCIA_{name.upper()} is {getattr(self, name)}; it must be {least} or more"
-                )
+        for name in _WHOLE:
+            _check_least(name, getattr(self, name))
+        _check_cron(self.compare_cron)
         if "://" in self.data_dir:
             raise UsageError(
                 f"TCIA_DATA_DIR is {self.data_dir!r}; only a local folder is supported so far"
@@ -120,6 +135,33 @@ class Settings:
     @property
     def root(self) -> Path:
         return Path(self.data_dir).absolute()
+
+
+def sensor_interval_s(chosen: int | None = None) -> int:
+    """The setting alone, for what is defined before the others can be read."""
+    text = os.environ.get("TCIA_SENSOR_INTERVAL_S", "")
+    default = int(str(_parsed("sensor_interval_s", text))) if text.strip() else None
+    interval = chosen or default or Settings.sensor_interval_s
+    _check_least("sensor_interval_s", interval)
+    return interval
+
+
+def compare_cron(chosen: str | None = None) -> str:
+    """The setting alone, for what is defined before the others can be read."""
+    cron = chosen or os.environ.get("TCIA_COMPARE_CRON", "").strip() or Settings.compare_cron
+    _check_cron(cron)
+    return cron
+
+
+def _check_cron(text: str) -> None:
+    """Raises UsageError where the text is no cron line of five fields."""
+    if len(text.split()) != _CRON_FIELDS:
+        raise UsageError(f"TCIA_COMPARE_CRON is {text!r}; it must be five fields, as '10 * * * *'")
+
+
+def _check_least(name: str, value: int) -> None:
+    if value < _WHOLE[name]:
+        raise UsageError(f"TCIA_{name.upper()} is {value}; it must be {_WHOLE[name]} or more")
 
 
 def _parsed(name: str, text: str) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -61,7 +62,7 @@ class Column:
         """Every name under which this column may arrive, ours first."""
         return (self.name, *self.wire)
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Field:
         about = {"description": self.about, **({"dicom_tag": self.tag} if self.tag else {})}
         return pa.field(self.name, self.kind.arrow, nullable=not self.required, metadata=about)
@@ -91,7 +92,7 @@ class Table:
     by: str = ""
     parents: tuple[Parent, ...] = ()
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The Arrow schema, with grain and key in its metadata."""
         about = {"table": self.name, "grain": self.about, "key": ",".join(self.key)}

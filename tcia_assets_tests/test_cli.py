@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -272,7 +273,7 @@ def test_each_example_in_the_help_stands_on_a_line_of_its_own(name: str) -> None
 def test_the_installed_command_runs_without_settings(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TCIA_")}
     result = subprocess.run(
-        [sys.executable, "-m", "tcia_assets.cli", "query", "SELECT count(*) AS n FROM series"],
+        [sys.executable, "-m", "tcia_assets", "query", "SELECT count(*) AS n FROM series"],
         cwd=tmp_path,
         env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
@@ -282,3 +283,28 @@ def test_the_installed_command_runs_without_settings(tmp_path: Path) -> None:
 
     assert result.returncode == 0, result.stderr
     assert "0" in result.stdout
+
+
+def test_the_command_neither_imports_pandas_nor_keeps_a_heap_of_arrows_own(tmp_path: Path) -> None:
+    assert importlib.util.find_spec("pandas"), "without it this shows nothing"
+    program = """
+import gc, sys
+from tcia_assets.__main__ import run
+sys.argv = ["tcia-assets", "status"]
+try:
+    run()
+except SystemExit as end:
+    import pyarrow as pa
+    pa.array(["1.2"])  # it asks whether this is pandas'
+    print(end.code, "pandas" in sys.modules, pa.default_memory_pool().backend_name, gc.isenabled())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
+        | {"PYTHONPATH": str(Path(__file__).parents[1]), "TCIA_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.stdout.split() == ["0", "False", "system", "True"], result.stderr

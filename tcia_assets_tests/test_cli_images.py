@@ -145,6 +145,32 @@ def licensed(terminal: Terminal, names: dict[str, str | None]) -> None:
     terminal.warehouse.write(catalog.SERIES, table, SMALL)
 
 
+def test_only_an_allowed_licence_is_fetched(terminal: Terminal) -> None:
+    mine, untold, *_ = terminal.uids
+    licensed(terminal, {mine: "MIT Licence", untold: None})
+    result = terminal(*CONTOURS, "--allow-license", "MIT Licence")
+
+    assert result.exit_code == 0, result.output
+    assert list(terminal.statuses) == [mine]
+
+
+def test_a_fetch_ends_before_it_has_more_bytes_than_it_may(terminal: Terminal) -> None:
+    # A run has one Series at least, however large.
+    result = terminal(*CONTOURS, "--max-bytes", "0.001 kB")
+
+    assert result.exit_code == 0, result.output
+    assert len(terminal.statuses) == 1
+
+
+@pytest.mark.parametrize("size", ["", "0", "-1", "much", "1XB", "1.GB"])
+def test_a_size_that_is_none_is_refused(terminal: Terminal, size: str) -> None:
+    result = terminal(*CONTOURS, "--max-bytes", size)
+
+    assert result.exit_code == 2
+    assert f"{size!r} is no size such as 500MB" in result.stderr
+    assert no_zip_was_asked_for(terminal)
+
+
 def test_a_misspelt_licence_is_told(terminal: Terminal) -> None:
     result = terminal(*CONTOURS, "--deny-license", "Qwertz 12", "--dry-run")
 

@@ -47,6 +47,37 @@ def test_the_names_that_others_rely_on_stay() -> None:
     assert {partitions[t.name] for t in TABLES if t.by == "Collection"} == {"tcia_collections"}
 
 
+def test_each_asset_sensor_and_schedule_explains_itself_in_the_names_of_its_archive() -> None:
+    definitions = build_definitions(key_prefix=["imaging", "nlst"])
+    graph = definitions.resolve_asset_graph()
+    about = {key.path[-1]: str(graph.get(key).description) for key in graph.get_all_asset_keys()}
+
+    assert all(text.startswith("One row per ") for text in about.values())
+    assert "imaging_nlst_new_series" in about["series"]
+    assert "imaging_nlst_compare" in about["series"]
+    assert not [text for text in about.values() if "{" in text]
+    for each in [*(definitions.sensors or []), *(definitions.schedules or [])]:
+        assert len(str(each.description)) > 100, each.name
+
+
+def test_how_often_is_looked_is_a_setting_or_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pace(definitions: dg.Definitions) -> tuple[int | None, str]:
+        [sensor] = [s for s in definitions.sensors or [] if s.name == "tcia_new_series"]
+        [schedule] = [s for s in definitions.schedules or [] if s.name == "tcia_compare"]
+        return sensor.minimum_interval_seconds, str(schedule.cron_schedule)
+
+    assert pace(build_definitions()) == (300, "10 * * * *")
+    monkeypatch.setenv("TCIA_SENSOR_INTERVAL_S", "60")
+    monkeypatch.setenv("TCIA_COMPARE_CRON", "*/5 * * * *")
+    assert pace(build_definitions()) == (60, "*/5 * * * *")
+    assert pace(build_definitions(sensor_interval_s=5, compare_cron="0 3 * * *")) == (
+        5,
+        "0 3 * * *",
+    )
+    with pytest.raises(UsageError, match="TCIA_SENSOR_INTERVAL_S is 4; it must be 5 or more"):
+        build_definitions(sensor_interval_s=4)
+
+
 def test_two_archives_go_into_one_code_location() -> None:
     merged = dg.Definitions.merge(
         build_definitions(), build_definitions(key_prefix=["imaging", "nlst"], group_name="nlst")

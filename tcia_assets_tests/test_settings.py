@@ -37,6 +37,10 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
             "TCIA_IMAGE_SELECTION": "{collections: [LCTSC]}",
             "TCIA_WITHDRAWAL_SNAPSHOTS": "5",
             "TCIA_WITHDRAWAL_HOURS": "0",
+            "TCIA_OVERLAP_DAYS": "60",
+            "TCIA_COMPARE_HOURS": "12",
+            "TCIA_COMPARE_CRON": "*/30 * * * *",
+            "TCIA_SENSOR_INTERVAL_S": "60",
             "TCIA_DATASETS_DIR": "sets",
             "PATH": "/bin",
         }
@@ -54,6 +58,10 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
         image_selection="{collections: [LCTSC]}",
         withdrawal_snapshots=5,
         withdrawal_hours=0,
+        overlap_days=60,
+        compare_hours=12,
+        compare_cron="*/30 * * * *",
+        sensor_interval_s=60,
         datasets_dir="sets",
     )
     assert settings.url == "http://127.0.0.1:8000/services/v3"
@@ -74,6 +82,10 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_IMAGE_SELECTION",
         "TCIA_WITHDRAWAL_SNAPSHOTS",
         "TCIA_WITHDRAWAL_HOURS",
+        "TCIA_OVERLAP_DAYS",
+        "TCIA_COMPARE_HOURS",
+        "TCIA_COMPARE_CRON",
+        "TCIA_SENSOR_INTERVAL_S",
         "TCIA_DATASETS_DIR",
     }
 
@@ -106,6 +118,8 @@ def test_the_environment_of_the_process_is_read_when_asked_and_not_before(
         ("TCIA_MAX_CONNECTIONS", "many", "TCIA_MAX_CONNECTIONS is 'many'; .* a whole number"),
         ("TCIA_WITHDRAWAL_SNAPSHOTS", "1", "TCIA_WITHDRAWAL_SNAPSHOTS is 1; it must be 2 or more"),
         ("TCIA_WITHDRAWAL_HOURS", "a day", "TCIA_WITHDRAWAL_HOURS is 'a day'; .* a whole number"),
+        ("TCIA_OVERLAP_DAYS", "1", "TCIA_OVERLAP_DAYS is 1; it must be 2 or more"),
+        ("TCIA_COMPARE_CRON", "hourly", "TCIA_COMPARE_CRON is 'hourly'; it must be five fields"),
         ("TCIA_DATA_DIR", "s3://bucket/x", "TCIA_DATA_DIR is 's3://bucket/x'; only a local folder"),
         ("TCIA_BASE_URL", "nbia.example/v4", "TCIA_BASE_URL is 'nbia.example/v4'; it must look"),
         ("TCIA_BASE_URL", "ftp://host/v4", "TCIA_BASE_URL is 'ftp://host/v4'"),

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -21,7 +22,15 @@ from tcia_assets import attribution, history
 from tcia_assets.archive import manifest
 from tcia_assets.archive.obtain import Obtained, obtain
 from tcia_assets.archive.places import folder, remove_drafts
-from tcia_assets.archive.plan import Plan, RunBudget, Shard, Wanted, demand_space, plan
+from tcia_assets.archive.plan import (
+    Plan,
+    RunBudget,
+    Shard,
+    Wanted,
+    brought_along,
+    demand_space,
+    plan,
+)
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import ArchiveBroken, Busy
@@ -78,6 +87,7 @@ def fetch(
     shard: Shard = Shard(),  # noqa: B008 - frozen
     retry: bool = False,
     budget: RunBudget | None = None,
+    waiting: Callable[[], None] = lambda: None,
     planned: Callable[[Plan], None] = lambda _: None,
     report: Callable[[Progress], None] = lambda _: None,
     arrived: Callable[[Row], None] = lambda _: None,
@@ -86,8 +96,9 @@ def fetch(
 
     Several Collections are one run where they share a `budget`: its Series, bytes and minutes, and
     the failures after which the archive counts as down. Without one, this is a run of its own.
-    A Series that cannot be had is a row that says why, not an exception. `arrived` is called, in
-    this thread, with each row once it is kept.
+    A Series that cannot be had is a row that says why, not an exception. `waiting` is called where
+    another run works on the same, and this one waits for it; `arrived`, in this thread, with each
+    row once it is kept.
 
     Raises:
         UsageError: the disk cannot hold the plan; before the first byte, with the numbers.
@@ -97,22 +108,24 @@ def fetch(
     """
     budget = budget or RunBudget.of(selection)
     # The plan is made under the lock: two runs that plan at once would fetch everything twice.
-    with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{shard}"):
+    with _alone(collection, warehouse, shard, waiting):
         kept = manifest.Manifest(warehouse, collection)
         try:
             chosen = plan(collection, selection, warehouse, shard=shard, retry=retry, budget=budget)
             planned(chosen)
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
-            earlier = history.moved_into(collection, warehouse)
+            earlier = brought_along(collection, warehouse)
             known = kept.known(wanted.series_instance_uid for wanted in chosen.now)
             run = _Run(chosen, client, warehouse, known, earlier, budget)
             rows, arriving = [], run.rows(report)
             try:
-                for row in arriving:
-                    kept.put(row)
-                    rows.append(row)
-                    arrived(row)
+                # An archive may ask for five minutes of patience, five times for each Series.
+                with client.waiting_until(budget.deadline):
+                    for row in arriving:
+                        kept.put(row)
+                        rows.append(row)
+                        arrived(row)
             except BaseException as error:
                 run.end(error)
                 raise
@@ -131,12 +144,34 @@ def fetch(
     return Fetched(chosen, tuple(rows), left, run.tally.received_bytes, table)
 
 
+@contextmanager
+def _alone(
+    collection: str, warehouse: Warehouse, shard: Shard, waiting: Callable[[], None]
+) -> Iterator[None]:
+    """No other run plans or fetches the same; `waiting` is called where one does, and waited for.
+
+    Raises:
+        Busy: it has for ten minutes.
+    """
+    part = f"fetch-{shard}"
+    with ExitStack() as held:
+        try:
+            held.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part, wait=0.0))
+        except Busy:
+            waiting()
+            held.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part))
+        yield
+
+
 def _settle_moves(warehouse: Warehouse, collection: str) -> None:
     """What is complete here lies no more in the Collections from which it came."""
-    rows = manifest.read(warehouse, collection).select(["SeriesInstanceUID", "status"]).to_pylist()
-    here = {row["SeriesInstanceUID"] for row in rows if row["status"] == "complete"}
+    moved = history.moved_into(collection, warehouse)
+    if not moved:
+        return
+    rows = manifest.complete(warehouse, collection, ["SeriesInstanceUID"])
+    here = {row["SeriesInstanceUID"] for row in rows}
     left: dict[str, list[str]] = {}
-    for uid, names in history.moved_into(collection, warehouse).items():
+    for uid, names in moved.items():
         for name in names if uid in here else ():
             left.setdefault(name, []).append(uid)
     for name, uids in left.items():
@@ -173,6 +208,7 @@ class _Run:
         self._plan, self._client, self._root = chosen, client, warehouse.root
         self._known, self._earlier, self._budget = known, earlier, budget
         self._planned_bytes = {w.series_instance_uid: w.image_bytes or 0 for w in chosen.now}
+        self._all_bytes = chosen.bytes_now  # a sum over all, and progress is told after each
         self._results: SimpleQueue[Obtained | BaseException | None] = SimpleQueue()
         self._most_failures = max(_LEAST_FAILURES_IN_A_ROW, 2 * client.settings.max_connections)
         self.tally = _Tally()
@@ -266,13 +302,13 @@ class _Run:
 
     @property
     def _progress(self) -> Progress:
-        tally, plan_ = self.tally, self._plan
+        tally = self.tally
         return Progress(
             tally.done,
-            len(plan_.now),
+            len(self._plan.now),
             tally.failed,
             tally.bytes_done,
-            plan_.bytes_now,
+            self._all_bytes,
             tally.received_bytes,
             self._client.connections,
         )

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tcia_assets import history
 from tcia_assets.archive.places import folder, is_at, quarantine_path, zip_path
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.conform import conform, empty
+from tcia_assets.conform import conform
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.warehouse import Warehouse
 
@@ -38,6 +38,7 @@ _LONGEST_BETWEEN_FOLDS_S = 300.0
 # By these a row is known to be still the one that was read.
 _SAME = ("status", "sha256", "fetched_at")
 _UID = IMAGE_ARCHIVES.key[0]
+_OF_EVENTS = (_UID, "fetched_at", "sha256", "fingerprint")
 
 
 class Manifest:
@@ -90,11 +91,17 @@ class Manifest:
         self._fold_at = ended + max(pause, _FOLD_EVERY_S)
 
 
-def read(warehouse: Warehouse, collection: str) -> pa.Table:
-    """The manifest of a Collection; without rows where there is none."""
-    if not warehouse.has(IMAGE_ARCHIVES, collection):
-        return empty(IMAGE_ARCHIVES)
-    return warehouse.read(IMAGE_ARCHIVES, [collection])
+def read(warehouse: Warehouse, collection: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The manifest of a Collection, or some columns of it; without rows where there is none."""
+    keys = [collection] if warehouse.has(IMAGE_ARCHIVES, collection) else []
+    return warehouse.read(IMAGE_ARCHIVES, keys, columns)
+
+
+def complete(warehouse: Warehouse, collection: str, columns: Sequence[str]) -> list[Row]:
+    """These columns of the rows that are complete: of a large Collection, all take seconds."""
+    rows = read(warehouse, collection, [*columns, "status"])
+    found: list[Row] = rows.filter(pc.equal(rows["status"], "complete")).to_pylist()
+    return found
 
 
 def fold(
@@ -203,8 +210,11 @@ def give_up(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
 
 
 def tell(warehouse: Warehouse, collection: str) -> None:
-    """What is complete by now stands in the history, also where the run that did it was killed."""
-    known = history.fetched(collection, warehouse)
+    """What is complete by now stands in the history, also where the run that did it was killed.
+
+    A zip that was taken over from the Collection that its Series left was fetched there.
+    """
+    known = _known_marks(warehouse, collection)
     events = [
         history.Fetched(
             row[_UID],
@@ -213,10 +223,24 @@ def tell(warehouse: Warehouse, collection: str) -> None:
             row["sha256"],
             fingerprint_after=row["fingerprint"],
         )
-        for row in read(warehouse, collection).to_pylist()
-        if row["status"] == "complete" and row["sha256"] not in known.get(row[_UID], ())
+        for row in complete(warehouse, collection, _OF_EVENTS)
+        if row["sha256"] not in known.get(row[_UID], ())
     ]
     history.record(collection, events, warehouse)
+
+
+def _known_marks(warehouse: Warehouse, collection: str) -> dict[str, set[str]]:
+    """By UID, the marks of what was fetched here, or before the Series came here."""
+    known = history.fetched(collection, warehouse)
+    arrived: dict[str, list[str]] = {}
+    for uid, names in history.moved_into(collection, warehouse).items():
+        for name in names:
+            arrived.setdefault(name, []).append(uid)
+    for name, uids in arrived.items():
+        elsewhere = history.fetched(name, warehouse)
+        for uid in uids:
+            known.setdefault(uid, set()).update(elsewhere.get(uid, ()))
+    return known
 
 
 class _Journal:

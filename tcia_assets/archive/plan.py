@@ -214,24 +214,65 @@ def plan(
     )
 
 
-def pending_images(selection: Selection, warehouse: Warehouse) -> dict[str, list[str]]:
-    """UID and fingerprint of selected Series not yet tried as they are now, by Collection."""
+def concerned(selection: Selection, warehouse: Warehouse) -> list[str]:
+    """The Collections of which Series are selected, or would be with another licence; sorted.
+
+    One question, where a plan of each Collection that is known would be one each.
+    """
     rows = warehouse.query(
         f"""
-        SELECT s.Collection, s.SeriesInstanceUID || ' ' || s.fingerprint AS mark
+        SELECT DISTINCT Collection FROM current_series
+        WHERE coalesce({selection.predicate}, false) OR coalesce({selection.denied}, false)
+        ORDER BY Collection
+        """,
+        tables=selection.tables,
+    )
+    found: list[str] = rows["Collection"].to_pylist()
+    return found
+
+
+def pending_images(selection: Selection, warehouse: Warehouse) -> list[tuple[str, int, str]]:
+    """Selected Series not yet tried as they are now: Collection, how many, and a digest of which.
+
+    The digest is of their UIDs and fingerprints in any order: made in the database, for they may be
+    all Series that there are.
+    """
+    rows = warehouse.query(
+        f"""
+        SELECT s.Collection, count(*) AS pending,
+               bit_xor(md5_number(s.SeriesInstanceUID || ' ' || s.fingerprint))::VARCHAR AS digest
         FROM (SELECT * FROM current_series WHERE missing_since IS NULL
               AND ({selection.predicate})) AS s
         ANTI JOIN image_archives AS a
         ON s.SeriesInstanceUID = a.SeriesInstanceUID
         AND (s.fingerprint = a.fingerprint OR (a.status = 'complete' AND {SAME_BYTES}))
-        ORDER BY ALL
+        GROUP BY s.Collection ORDER BY s.Collection
         """,
         tables=selection.tables,
-    ).to_pylist()
-    pending: dict[str, list[str]] = {}
-    for row in rows:
-        pending.setdefault(row["Collection"], []).append(row["mark"])
-    return pending
+    )
+    return [tuple(row.values()) for row in rows.to_pylist()]
+
+
+def brought_along(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
+    """By UID, where the zip lies of a Series that came from there and whose bytes are as they were.
+
+    One that was submitted anew since its zip was fetched is not among them: with the same count
+    and size, nothing in the old zip would show that it is the old one.
+    """
+    rows = warehouse.query(
+        f"""
+        SELECT s.SeriesInstanceUID AS uid, list(a.Collection ORDER BY a.Collection) AS places
+        FROM (SELECT * FROM series WHERE Collection = $collection) AS s
+        JOIN (SELECT * FROM series WHERE moved_to = $collection) AS earlier
+        ON earlier.SeriesInstanceUID = s.SeriesInstanceUID
+        JOIN image_archives AS a
+        ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.Collection = earlier.Collection
+        WHERE a.status = 'complete' AND {SAME_BYTES}
+        GROUP BY s.SeriesInstanceUID
+        """,
+        {"collection": collection},
+    )
+    return dict(zip(rows["uid"].to_pylist(), rows["places"].to_pylist(), strict=True))
 
 
 def demand_space(plans: Sequence[Plan], root: Path) -> None:

@@ -65,17 +65,19 @@ def verify(
     *,
     deep: bool = False,
     sample: int | None = None,
+    just_proven: frozenset[str] = frozenset(),
     report: Report = lambda _done, _total: None,
 ) -> Verified:
     """Compares the zips of a Collection with their manifest: there, of that size, of that SHA-256.
 
-    `deep` inflates each and proves it anew. `sample` looks at so many, others each day. What is
-    complete and damaged is `failed` in the manifest from then on, so that the next fetch has it
-    again; the zip of a Series with another verdict is told only. What another run has fetched
-    meanwhile is left alone.
+    `deep` inflates each and proves it anew. `sample` looks at so many, others each day. Series that
+    the caller has `just_proven` are left out. What is complete and damaged is `failed` in the
+    manifest from then on, so that the next fetch has it again; the zip of a Series with another
+    verdict is told only. What another run has fetched meanwhile is left alone.
     """
     rows = [row for row in manifest.read(warehouse, collection).to_pylist() if row["path"]]
-    chosen = rows if sample is None else _sample(rows, sample)
+    older = [row for row in rows if row["SeriesInstanceUID"] not in just_proven]
+    chosen = older if sample is None else _sample(older, sample)
     problems: dict[str, str] = {}
     changes: list[tuple[Row | None, Row]] = []
     with closing(_each(lambda row: _problem(row, warehouse.root, deep=deep), chosen)) as looks:
@@ -326,12 +328,14 @@ def audit(
     *,
     most_questions: int = MOST_QUESTIONS,
     sample: int | None = None,
+    just_proven: frozenset[str] = frozenset(),
 ) -> Audited:
     """Compares hashes made from the `images` table with the archive's, from the top down.
 
     One question proves a whole Collection where all of it is here; below, only what differs or is
     not wholly here is asked for. `sample` asks for so many Series instead, others each day, and
-    takes their hashes from the zips themselves: it needs no `images`.
+    takes their hashes from the zips themselves: it needs no `images`. The zips of Series that the
+    caller has `just_proven` are those that were proven; others are hashed first to see that.
 
     Raises:
         UnknownName: the dialect has no getMD5Hierarchy.
@@ -346,7 +350,7 @@ def audit(
     else:
         comparable = [u for leaf in leaves if (u := leaf["SeriesInstanceUID"]) in complete]
         chosen = _sample([complete[uid] for uid in comparable], sample)
-        walk.each([_leaf_on_disk(row, warehouse.root) for row in chosen])
+        walk.each([_leaf_on_disk(row, warehouse.root, just_proven) for row in chosen])
     return Audited(
         collection,
         walk.equal,
@@ -364,19 +368,24 @@ def _complete(collection: str, warehouse: Warehouse) -> dict[str, Row]:
     return {row["SeriesInstanceUID"]: row for row in rows if row["status"] == "complete"}
 
 
-def _leaf_on_disk(row: Row, root: Path) -> Row:
+def _leaf_on_disk(row: Row, root: Path, just_proven: frozenset[str]) -> Row:
     """A Series with the hash of its zip; a bad one has none that the archive could have."""
-    path = root / row["path"]
+    path, uid = root / row["path"], row["SeriesInstanceUID"]
     try:
-        md5s = _proven_md5s(row, path) or [member.md5 for member in _proven(row, path).members]
+        is_fresh = uid in just_proven
+        md5s = _listed_md5s(row, path, is_fresh=is_fresh) or [
+            member.md5 for member in _proven(row, path).members
+        ]
     except (BadArchive, OSError):
-        return {"SeriesInstanceUID": row["SeriesInstanceUID"], "hash": _NO_HASH}
-    return {"SeriesInstanceUID": row["SeriesInstanceUID"], "hash": hash_of(md5s)}
+        return {"SeriesInstanceUID": uid, "hash": _NO_HASH}
+    return {"SeriesInstanceUID": uid, "hash": hash_of(md5s)}
 
 
-def _proven_md5s(row: Row, path: Path) -> list[str]:
+def _listed_md5s(row: Row, path: Path, *, is_fresh: bool) -> list[str]:
     """The MD5s in a zip that is the very one that was proven by them; none where it is not."""
-    if row["verified_by"] != "md5" or sha256_of(path) != row["sha256"]:
+    if row["verified_by"] != "md5":
+        return []
+    if not is_fresh and sha256_of(path) != row["sha256"]:
         return []
     with zipfile.ZipFile(path) as opened:
         return list(md5_list.of(opened).values())

@@ -8,11 +8,13 @@ Exit codes: 0 all is well, 1 something failed or is not complete, 2 the call was
 
 from __future__ import annotations
 
+import gc
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -23,6 +25,9 @@ from tcia_assets.selection import Selection, from_fields, parse, to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.version import __version__
 from tcia_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from tcia_assets.cli.runs import Runs
 
 _FAILED, _MISUSED = 1, 2
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -109,14 +114,23 @@ def refresh(
     """
     if not (collections or everything or lists):
         raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
-    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
-
-    runs = Runs(Settings.from_env(), err, verbose=verbose)
+    runs = _runs(Settings.from_env(), verbose=verbose)
     known = runs.list_collections()
     chosen = known if everything else [show.one_of("Collection", c, known) for c in collections]
     failures = runs.refresh(chosen, max_size_requests) if chosen else []
     failures += runs.refresh_lists(lists) if lists else []
     _finish(failures)
+
+
+def _runs(settings: Settings, *, verbose: bool) -> Runs:
+    """Dagster, which takes a second to import; a fifth more where its garbage is looked for."""
+    gc.disable()
+    try:
+        from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - only where something is run
+
+        return Runs(settings, err, verbose=verbose)
+    finally:
+        gc.enable()
 
 
 def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
@@ -125,6 +139,20 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise click.BadParameter(f"{value!r} is not such as 0/4 or 3/4")
     return int(index), int(count)
+
+
+_SIZE = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?([kMGT]?)B?")
+
+
+def _bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """`500MB`, `1.5 TB` or a plain number."""
+    if value is None:
+        return None
+    found = _SIZE.fullmatch(value.strip())
+    size = int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")) if found else 0
+    if size < 1:
+        raise click.BadParameter(f"{value!r} is no size such as 500MB, 1.5TB or 20000000000")
+    return size
 
 
 @main.command()
@@ -137,7 +165,11 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
 @click.option("--series", multiple=True, help="Only this SeriesInstanceUID; may be repeated.")
 @click.option("--shared-list", multiple=True, help="Only Series on this list, once refreshed.")
 @click.option("--deny-license", multiple=True, help="No Series under this licence, such as NC.")
+@click.option(
+    "--allow-license", multiple=True, help="Only Series under this licence; may be repeated."
+)
 @click.option("--max-series", type=click.IntRange(min=1), help="Series at most.")
+@click.option("--max-bytes", metavar="SIZE", callback=_bytes, help="At most so much, as 20GB.")
 @click.option("--max-minutes", type=click.IntRange(min=1), help="Begin no Series after these.")
 @click.option(
     "--shard", metavar="I/N", callback=_shard, default="0/1", help="Part I of N, for N at once."
@@ -147,6 +179,7 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
 def fetch(
     collections: tuple[str, ...],
+    *,
     file: str | None,
     modality: tuple[str, ...],
     body_part: tuple[str, ...],
@@ -155,10 +188,11 @@ def fetch(
     series: tuple[str, ...],
     shared_list: tuple[str, ...],
     deny_license: tuple[str, ...],
+    allow_license: tuple[str, ...],
     max_series: int | None,
+    max_bytes: int | None,
     max_minutes: int | None,
     shard: tuple[int, int],
-    *,
     retry: bool,
     dry_run: bool,
     verbose: bool,
@@ -174,6 +208,7 @@ def fetch(
       tcia-assets fetch "RIDER Lung CT" --modality CT --where "ImageCount < 300"
       tcia-assets fetch --selection selection.yaml
       tcia-assets fetch --manifest manifest.tcia --deny-license NC
+      tcia-assets fetch LCTSC --allow-license "CC BY" --max-bytes 20GB
     """
     settings = Settings.from_env()
     selection = _selection(
@@ -186,8 +221,9 @@ def fetch(
             "manifests": list(manifest),
             "series": list(series),
             "shared_lists": list(shared_list),
-            "licenses": {"deny": list(deny_license)} if deny_license else None,
+            "licenses": _given({"deny": list(deny_license), "allow": list(allow_license)}) or None,
             "max_series_per_run": max_series,
+            "max_bytes_per_run": max_bytes,
             "max_minutes_per_run": max_minutes,
         },
     )
@@ -201,7 +237,8 @@ def fetch(
         err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
     budget = archive.RunBudget.of(selection)
     plans = [
-        archive.plan(k, selection, warehouse, shard=part, retry=retry, budget=budget) for k in known
+        archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
+        for name in archive.concerned(selection, warehouse)
     ]
     plans = [p for p in plans if p.is_about_something]
     if not plans:
@@ -211,9 +248,7 @@ def fetch(
     archive.demand_space(plans, settings.root)
     if dry_run:
         return
-    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
-
-    runs = Runs(settings, err, verbose=verbose)
+    runs = _runs(settings, verbose=verbose)
     runs.list_known(known)
     failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
     _show_status(warehouse, [p.collection for p in plans], selection)

@@ -21,6 +21,7 @@ import pyarrow as pa
 from dagster._check import CheckError
 from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -34,7 +35,6 @@ from tcia_assets import catalog
 from tcia_assets.archive import shared_budget
 from tcia_assets.client import ArchiveClient
 from tcia_assets.definitions import build_definitions
-from tcia_assets.defs.busy import process_tag
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
 from tcia_assets.defs.jobs import (
     images_job,
@@ -45,6 +45,7 @@ from tcia_assets.defs.jobs import (
 )
 from tcia_assets.defs.metadata import add_partitions
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import process_tag
 from tcia_assets.errors import UsageError
 from tcia_assets.progress import shown_by
 from tcia_assets.refresh import allowed, fit_for_partition
@@ -86,6 +87,7 @@ class Runs:
         self._settings = settings
         self._definitions = build_definitions(datasets=datasets or "")
         self._instance = _instance(settings.root)
+        _let_output_through(self._instance)
 
     def list_collections(self) -> list[str]:
         """Asks the archive for its Collections and makes them partitions.
@@ -105,6 +107,7 @@ class Runs:
 
     def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
         """Refreshes all metadata of these Collections; what failed, a line each."""
+        _spare_the_collector()
         _give_memory_back()
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
@@ -139,6 +142,7 @@ class Runs:
 
         `shard` is part I (from 0) of N.
         """
+        _spare_the_collector()
         index, count = shard
         config = {
             "selection": to_fields(selection),
@@ -232,6 +236,12 @@ def _records_written(failed: list[str]) -> Iterator[None]:
         failed.append(f"Dagster's own records cannot be written: {reason}")
 
 
+def _spare_the_collector() -> None:
+    """What is imported stays: the collector need not go through it for each thousand objects."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def _give_memory_back() -> None:
     """Makes freed columns go back to the system, on Linux with glibc; elsewhere nothing.
 
@@ -239,9 +249,6 @@ def _give_memory_back() -> None:
     the largest Collection would be paid for three times.
     """
     pa.set_memory_pool(pa.system_memory_pool())
-    # What is imported stays: the collector need not go through it for each thousand new objects.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 18)
 
@@ -413,6 +420,16 @@ def _instance(root: Path) -> dg.DagsterInstance:
     ) as error:
         problem = " ".join(str(error).split())[:300]  # it may list all that would be valid
         raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
+
+
+def _let_output_through(instance: dg.DagsterInstance) -> None:
+    """What steps write goes to the terminal; it is the bar.
+
+    To keep it too, Dagster starts four processes a step: tails, and who watches over these.
+    """
+    manager = NoOpComputeLogManager()
+    manager.register_instance(instance)
+    instance._compute_log_manager = manager  # noqa: SLF001
 
 
 def _own_home(root: Path) -> Path:

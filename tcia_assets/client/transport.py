@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -111,6 +112,7 @@ class Transport:
         # An answer's head may come late, and then in drops.
         self._watch = Watch(pacing.read_timeout_s + pacing.slowest_read_s, pacing.slowest_read_s)
         self._over = threading.Event()
+        self._deadline = inf
         # It blocks where all are taken, which it need never do: who has a place has a connection.
         self._pool = Pool(pool_maxsize=settings.max_connections, pool_block=True)
         self._sessions = threading.local()
@@ -129,6 +131,15 @@ class Transport:
 
     def close(self) -> None:
         self._pool.close()
+
+    @contextmanager
+    def waiting_until(self, deadline: float) -> Iterator[None]:
+        """While this lasts, no wait goes beyond that time of `time.monotonic()`."""
+        before, self._deadline = self._deadline, deadline
+        try:
+            yield
+        finally:
+            self._deadline = before
 
     @contextmanager
     def send(
@@ -174,11 +185,16 @@ class Transport:
                     self._credentials.renew()
                     renewed = True
                     continue
-                if not self._pacing.may_retry(error, number):
-                    # In place of the error, whose excerpt may repeat a secret.
-                    raise self._final(error, number, time.monotonic() - started) from None
                 chance = random.random()  # noqa: S311 - spreads load, guards nothing
-                if self._over.wait(self._pacing.wait_s(error, number, chance)):
+                wait_s, now = self._pacing.wait_s(error, number, chance), time.monotonic()
+                may_retry = self._pacing.may_retry(error, number)
+                if may_retry and now + wait_s > self._deadline:
+                    error.problem += f", and no time was left to wait {wait_s:.0f} s for it"
+                    may_retry = False
+                if not may_retry:
+                    # In place of the error, whose excerpt may repeat a secret.
+                    raise self._final(error, number, now - started) from None
+                if self._over.wait(wait_s):
                     raise Stopped from None
                 number += 1
 
@@ -315,7 +331,10 @@ class Transport:
         if attempts > 1 or kind is ArchiveUnreachable:
             problem += f"; tried {attempts} times in {seconds:.0f} s, nothing was changed"
         excerpt = self._credentials.hidden(error.excerpt)
-        return kind(problem, url=error.url, status=error.status, excerpt=excerpt)
+        final = kind(problem, url=error.url, status=error.status, excerpt=excerpt)
+        if isinstance(error, ArchiveBroken) and isinstance(final, ArchiveBroken):
+            final.retry_after_s = error.retry_after_s
+        return final
 
 
 class _Session(requests.Session):

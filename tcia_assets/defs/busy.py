@@ -4,17 +4,18 @@ What belongs here: reading Dagster's runs. A run whose process was killed stays 
 where nobody watches it: the default launcher does not, and a run of the command line has none.
 """
 
-import os
-import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from tcia_assets.defs.jobs import RANGE_END, RANGE_START, images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import PROCESS_TAG, is_gone
 
-PROCESS_TAG = "tcia/process"
 # Each step logs every ten seconds while it works, and the longest silence of an archive that hangs
 # is five attempts of two minutes and the pauses between.
 _SILENT_S = 30 * 60
@@ -27,41 +28,47 @@ _UNFINISHED = [
 ]
 
 
-def process_tag() -> dict[str, str]:
-    """Marks a run as one that lives and dies with this process."""
-    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
+@dataclass(frozen=True)
+class AtWork:
+    """Collections that a living run of ours works on, and how many runs were `killed` at others.
+
+    Killed ones are counted for a day. Dagster shows them as started until somebody ends them.
+    """
+
+    living: set[str] = field(default_factory=set)
+    killed: Counter[str] = field(default_factory=Counter)
+
+
+def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtWork:
+    """What our unfinished runs work on, by key or by range."""
+    found = AtWork()
+    mine = {refresh_job(names), update_job(names), images_job(names)}
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+        if record.dagster_run.job_name not in mine:
+            continue
+        keys = _keys_of(record.dagster_run.tags, order)
+        if not _is_dead(instance, record):
+            found.living.update(keys)
+        elif record.create_timestamp > yesterday:
+            found.killed.update(keys)
+    return found
 
 
 def busy(instance: dg.DagsterInstance, names: Names, order: list[str]) -> set[str]:
-    """Collections that a living run of ours is working on, by key or by range."""
-    found: set[str] = set()
-    mine = {refresh_job(names), update_job(names), images_job(names)}
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
-        if record.dagster_run.job_name in mine and not _is_dead(instance, record):
-            found |= _keys_of(record.dagster_run.tags, order)
-    return found
+    """Collections that a living run of ours is working on."""
+    return at_work(instance, names, order).living
 
 
 def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     run = record.dagster_run
-    host, _, pid = run.tags.get(PROCESS_TAG, "").partition(":")
-    if host == socket.gethostname() and not _lives(int(pid)):
+    if PROCESS_TAG in run.tags and is_gone(run.tags[PROCESS_TAG]):
         return True
-    if run.status != dg.DagsterRunStatus.STARTED:
-        return False
+    if run.status in {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED}:
+        return False  # it waits for its turn, and the daemon knows of it
     events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     newest = events[0].timestamp if events else record.create_timestamp.timestamp()
     return time.time() - newest > _SILENT_S
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, so it is there
-        pass
-    return True
 
 
 def _keys_of(tags: Mapping[str, str], order: list[str]) -> set[str]:

@@ -18,6 +18,7 @@ from tcia_assets.conform import empty
 from tcia_assets.defs import checks, proof
 from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, resource
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import sign
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.progress import report
 from tcia_assets.selection import Selection, from_fields
@@ -70,15 +71,19 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
         chosen = from_fields(config.selection) if config.selection else tcia.selection
 
         budget = archive.RunBudget.of(chosen) if chosen else None
+        just_proven: dict[str, frozenset[str]] = {}
 
         def fetched(key: str) -> Facts:
             if chosen is None:
                 _keep_empty(table, tcia, key)
                 return {"note": "no image selection is set, so nothing is fetched"}
             asset, retry = names.key(table), config.retry
-            return _fetched(context, tcia, asset, key, chosen, shard, budget, retry=retry)
+            facts, just_proven[key] = _fetched(
+                context, tcia, asset, key, chosen, shard, budget, retry=retry
+            )
+            return facts
 
-        proven = proof.results(names, tcia, context.partition_keys)
+        proven = proof.results(names, tcia, context.partition_keys, just_proven)
         yield from _by_partition(context, names, table, fetched, proven)
 
     return image_archives
@@ -148,6 +153,7 @@ def _by_partitions(
     more_checks: Iterable[dg.AssetCheckResult] = (),
 ) -> Results:
     """As `_by_partition`, where the same work makes a partition of each of these tables."""
+    sign(context)
     done: list[tuple[dg.AssetKey, str, Mapping[str, Any]]] = []
     failed: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:
@@ -174,8 +180,8 @@ def _fetched(
     budget: archive.RunBudget | None,
     *,
     retry: bool,
-) -> Facts:
-    """Fetches what is planned for a Collection; what a person may want to know of it."""
+) -> tuple[Facts, frozenset[str]]:
+    """Fetches what is planned for a Collection; what a person may want to know, and what came."""
     teller = _Teller(context, asset, key)
     started = time.monotonic()
     got = archive.fetch(
@@ -186,6 +192,7 @@ def _fetched(
         shard=shard,
         retry=retry,
         budget=budget,
+        waiting=teller.waiting,
         planned=teller.planned,
         report=teller.progress,
         arrived=teller.arrived,
@@ -193,15 +200,15 @@ def _fetched(
     teller.close()
     seconds = time.monotonic() - started
     statuses = Counter(got.manifest["status"].to_pylist())
-    fetched = sum(row["status"] == "complete" for row in got.rows)
+    came = frozenset(r["SeriesInstanceUID"] for r in got.rows if r["status"] == "complete")
     remaining = got.left + len(got.plan.later)
-    return {
+    facts = {
         "dagster/partition_row_count": got.manifest.num_rows,
         **{status: statuses[status] for status in archive.STATUSES},
         "to_fetch": len(got.plan.now) + len(got.plan.later),
         "bytes_to_fetch": got.plan.bytes_now + got.plan.bytes_later,
-        "fetched": fetched,
-        "not_fetched": len(got.rows) - fetched,
+        "fetched": len(came),
+        "not_fetched": len(got.rows) - len(came),
         "remaining": remaining,
         "remaining_bytes": got.plan.bytes_later,
         "given_up": len(got.plan.given_up),
@@ -213,6 +220,7 @@ def _fetched(
         "megabytes_per_second": round(got.received_bytes / 1e6 / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 3),
     }
+    return facts, came
 
 
 def _keep_empty(table: Table, tcia: TciaResource, key: str) -> None:
@@ -269,6 +277,11 @@ class _Teller:
         self._started = self._logged = self._summed_up = time.monotonic()
         self._batch: Counter[str] = Counter()
         self._batch_bytes = self._failures = 0
+
+    def waiting(self) -> None:
+        told = f"waiting until another run has fetched images of {self._key}"
+        report(0, 1, told)
+        self._context.log.info(told)
 
     def planned(self, plan: archive.Plan) -> None:
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.why.items())) or "none"

@@ -74,6 +74,22 @@ def _job(name: str, keys: list[dg.AssetKey], about: str) -> Job:
     )
 
 
+def image_runs(names: Names, shards: int, run_key: str, **asked: Any) -> list[dg.RunRequest]:
+    """Requests for a run over images, or for one over each of so many shards of them."""
+    job, op = images_job(names), names.of(catalog.IMAGE_ARCHIVES.name)
+    if shards == 1:
+        return [dg.RunRequest(run_key, job_name=job, **asked)]
+    return [
+        dg.RunRequest(
+            f"{run_key}:{shard}-of-{shards}",
+            {"ops": {op: {"config": {"shards": shards, "shard": shard}}}},
+            job_name=job,
+            **asked,
+        )
+        for shard in range(shards)
+    ]
+
+
 def range_tags(first: str, last: str) -> dict[str, str]:
     """Tags that make a run one over the partitions from `first` to `last`, in Dagster's order."""
     return {RANGE_START: first, RANGE_END: last}

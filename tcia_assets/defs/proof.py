@@ -2,9 +2,10 @@
 
 What belongs here: `archive.verify` and `archive.audit` by another name. The whole of either is
 `tcia-assets verify`. A check is the next day's other sample, so that in time all is looked at.
+What the run has fetched itself it has hashed and proven just now: it is not hashed once more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,8 @@ _QUESTIONS = 5
 _INTACT = "archives_intact"
 _EQUAL = "hashes_equal"
 _ABOUT = {
-    _INTACT: f"A daily sample of {_ZIPS} zips a Collection has the SHA-256 that was proven.",
+    _INTACT: f"A daily sample of {_ZIPS} zips a Collection has the SHA-256 that was proven; those "
+    "that the run has just fetched and proven are not among them.",
     _EQUAL: f"The archive's own hash of {_QUESTIONS} Series a Collection, others each day, is that "
     "of what is on disk (nbia-v4; elsewhere there is nothing to compare with).",
 }
@@ -31,26 +33,58 @@ def specs(names: Names) -> list[dg.AssetCheckSpec]:
 
 
 def results(
-    names: Names, tcia: TciaResource, partitions: Sequence[str]
+    names: Names,
+    tcia: TciaResource,
+    partitions: Sequence[str],
+    just_proven: Mapping[str, frozenset[str]],
 ) -> Iterator[dg.AssetCheckResult]:
-    """What a sample of these Collections shows now."""
+    """What a sample of these Collections shows now.
+
+    `just_proven` are, by Collection, the Series that this run has fetched, when the checks begin.
+    """
     key = names.key(catalog.IMAGE_ARCHIVES)
-    yield _intact(key, tcia, partitions)
-    yield _equal(key, tcia, partitions)
+    yield _intact(key, tcia, partitions, just_proven)
+    yield _equal(key, tcia, partitions, just_proven)
 
 
-def _intact(key: dg.AssetKey, tcia: TciaResource, partitions: Sequence[str]) -> dg.AssetCheckResult:
-    found = [archive.verify(name, tcia.warehouse, sample=_ZIPS) for name in partitions]
+def _intact(
+    key: dg.AssetKey,
+    tcia: TciaResource,
+    partitions: Sequence[str],
+    just_proven: Mapping[str, frozenset[str]],
+) -> dg.AssetCheckResult:
+    found = [
+        archive.verify(
+            name, tcia.warehouse, sample=_ZIPS, just_proven=just_proven.get(name, frozenset())
+        )
+        for name in partitions
+    ]
     damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
-    return _result(key, _INTACT, damaged, checked=sum(each.checked for each in found))
+    return _result(
+        key,
+        _INTACT,
+        damaged,
+        checked=sum(each.checked for each in found),
+        just_proven=sum(map(len, just_proven.values())),
+    )
 
 
-def _equal(key: dg.AssetKey, tcia: TciaResource, partitions: Sequence[str]) -> dg.AssetCheckResult:
+def _equal(
+    key: dg.AssetKey,
+    tcia: TciaResource,
+    partitions: Sequence[str],
+    just_proven: Mapping[str, frozenset[str]],
+) -> dg.AssetCheckResult:
     if not tcia.client.dialect.has("getMD5Hierarchy"):
         return _result(key, _EQUAL, [], note=f"{tcia.client.dialect.name} tells no such hash")
     found = [
         archive.audit(
-            name, tcia.client, tcia.warehouse, sample=_QUESTIONS, most_questions=_QUESTIONS
+            name,
+            tcia.client,
+            tcia.warehouse,
+            sample=_QUESTIONS,
+            most_questions=_QUESTIONS,
+            just_proven=just_proven.get(name, frozenset()),
         )
         for name in partitions
     ]

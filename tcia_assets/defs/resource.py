@@ -49,6 +49,14 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     withdrawal_hours: int | None = Field(
         default=None, description="Hours between two of these lists at least; default: 20"
     )
+    overlap_days: int | None = Field(
+        default=None,
+        description="Days before the newest stored release from which the sensor asks; default: 30",
+    )
+    compare_hours: int | None = Field(
+        default=None,
+        description="Hours within which each Collection is compared whole; default: 24",
+    )
     attempts: int = Field(default=5, description="How often to ask before giving up")
     first_wait_s: float = Field(
         default=0.5, description="Pause after the first failure; doubles each time"
@@ -76,6 +84,8 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
             image_selection=self.image_selection,
             withdrawal_snapshots=self.withdrawal_snapshots,
             withdrawal_hours=self.withdrawal_hours,
+            overlap_days=self.overlap_days,
+            compare_hours=self.compare_hours,
         )
         return settings.below(self.subfolder)
 

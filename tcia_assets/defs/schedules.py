@@ -4,7 +4,7 @@ What belongs here: when. What does not: what runs (`jobs.py`).
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -12,14 +12,13 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs.busy import busy
-from tcia_assets.defs.jobs import images_job, range_tags, ranges, refresh_job
+from tcia_assets.defs.jobs import image_runs, images_job, range_tags, ranges, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.evidence import last_compared
 
 _NIGHTLY = "0 2 * * *"
 _AFTER_THAT = "0 4 * * *"
-_HOURLY = "10 * * * *"
 _ABOUT_METADATA = (
     "Refreshes, every night at 2, the metadata of all known Collections in one run; skips while "
     "runs are at work on any of them."
@@ -31,42 +30,54 @@ _ABOUT_IMAGES = (
 )
 _SHOWN = 5
 
-# Each Collection is compared before this much time has passed since it last was.
-_AT_LATEST = timedelta(hours=24)
-# The first tick may be an hour away.
-_TICKS_A_DAY = 23
 _MOST_A_TICK = 50
 _RUNS_A_TICK = 10
 
 
-def schedules(names: Names) -> list[dg.ScheduleDefinition]:
+def schedules(names: Names, compare_cron: str) -> list[dg.ScheduleDefinition]:
     """Every night all metadata in one run, and later the images that are still to be fetched.
 
-    Or every hour some of the metadata: then the nightly run is not needed.
+    Or every hour, by `compare_cron`, some of the metadata: then the nightly run is not needed.
     """
     return [
-        _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA),
-        _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES),
-        _compare(names),
+        _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA, _refresh),
+        _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES, _fetch),
+        _compare(names, compare_cron),
     ]
 
 
-def _nightly(names: Names, job: str, cron: str, about: str) -> dg.ScheduleDefinition:
+# The runs that a schedule requests, from the archive, a key and the tags of a range.
+_Asked = Callable[[Names, TciaResource, str, dict[str, str]], list[dg.RunRequest]]
+
+
+def _refresh(
+    _names: Names, _tcia: TciaResource, key: str, tags: dict[str, str]
+) -> list[dg.RunRequest]:
+    return [dg.RunRequest(key, tags=tags)]
+
+
+def _fetch(names: Names, tcia: TciaResource, key: str, tags: dict[str, str]) -> list[dg.RunRequest]:
+    return image_runs(names, tcia.selection.shards if tcia.selection else 1, key, tags=tags)
+
+
+def _nightly(names: Names, job: str, cron: str, about: str, asked: _Asked) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{job}_nightly",
         job_name=job,
         cron_schedule=cron,
         description=about,
         default_status=dg.DefaultScheduleStatus.STOPPED,
+        required_resource_keys={names.resource},
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         keys = context.instance.get_dynamic_partitions(str(names.collections.name))
         if not keys:
             return _none_known(names)
         if working := sorted(busy(context.instance, names, list(keys))):
             return dg.SkipReason(f"runs are at work on {', '.join(working[:_SHOWN])}")
         day = context.scheduled_execution_time.date()
-        return dg.RunRequest(run_key=f"{job}:{day}", tags=range_tags(keys[0], keys[-1]))
+        tcia: TciaResource = getattr(context.resources, names.resource)
+        return asked(names, tcia, f"{job}:{day}", range_tags(keys[0], keys[-1]))
 
     return nightly
 
@@ -78,15 +89,16 @@ def _none_known(names: Names) -> dg.SkipReason:
 # --- Comparing, spread over the day ---------------------------------------------------------------
 
 
-def _compare(names: Names) -> dg.ScheduleDefinition:
+def _compare(names: Names, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=names.of("compare"),
         job_name=refresh_job(names),
-        cron_schedule=_HOURLY,
+        cron_schedule=cron,
         description=(
             "Looks, every hour, at when each listed Collection was last compared with the archive, "
-            "and refreshes those that were not for longest: each once a day, and no more at once "
-            "than that needs."
+            "and refreshes those that were not for longest: each once a day (TCIA_COMPARE_HOURS), "
+            "and no more at once than that needs. What the sensor cannot see or has lost, such as "
+            "Series that are missing, is found here."
         ),
         default_status=dg.DefaultScheduleStatus.STOPPED,
         required_resource_keys={names.resource},
@@ -113,7 +125,8 @@ def compare_tick(
     known = [key for key in order if key in listed]
     free = [key for key in known if key not in at_work]
     compared = last_compared(tcia.warehouse)
-    due = due_now(free, compared, now, of=len(known))
+    within = timedelta(hours=tcia.settings.compare_hours)
+    due = due_now(free, compared, now, of=len(known), within=within)
     if not due:
         return dg.SkipReason(
             f"looked at {len(known)} Collections, {len(known) - len(free)} of them at work: all "
@@ -133,9 +146,16 @@ def _request(keys: Sequence[str], names: Names, now: datetime) -> dg.RunRequest:
 
 
 def due_now(
-    keys: Sequence[str], compared: Mapping[str, datetime], now: datetime, *, of: int
+    keys: Sequence[str],
+    compared: Mapping[str, datetime],
+    now: datetime,
+    *,
+    of: int,
+    within: timedelta = timedelta(hours=24),
 ) -> list[str]:
     """The keys to compare in this hour, longest not compared first; `of` so many in all.
+
+    Each is compared before `within` has passed since it last was.
 
     As few as possible, so that they spread over the day: only those that could not be done in time
     any more if each later hour took its even share. What was never compared is due at once, and no
@@ -144,9 +164,10 @@ def due_now(
     never = datetime.min.replace(tzinfo=UTC)
     # To the hour, and then in order: what was compared in one run stays together.
     age = {key: now - compared.get(key, never) for key in keys}
-    left = {key: max(1, ceil((_AT_LATEST - age[key]) / timedelta(hours=1))) for key in keys}
+    left = {key: max(1, ceil((within - age[key]) / timedelta(hours=1))) for key in keys}
     oldest_first = sorted(keys, key=lambda key: (left[key], keys.index(key)))
-    share = ceil(of / _TICKS_A_DAY)
+    # The first tick may be an hour away.
+    share = ceil(of / max(1, within // timedelta(hours=1) - 1))
     needed = max(
         (place - share * (left[key] - 1) for place, key in enumerate(oldest_first, start=1)),
         default=0,

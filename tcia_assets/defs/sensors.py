@@ -1,22 +1,26 @@
 """The sensor that keeps the warehouse in step with the archive.
 
 What belongs here: turning news (`news.py`) into few runs: none while one for the same Collection is
-going, one for one change, at most so many a tick. It keeps no cursor: what it asks follows from
-what is stored, so that a tick that dies, or a wiped instance, loses nothing.
+going, one for one change, at most so many a tick. What it asks follows from what is stored, so that
+a tick that dies, or a wiped instance, loses nothing.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 
 import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.client import ArchiveClient, Pacing
-from tcia_assets.defs.busy import busy
+from tcia_assets.defs.busy import AtWork, at_work
 from tcia_assets.defs.jobs import (
     Job,
+    image_runs,
     images_job,
     range_tags,
     ranges,
@@ -25,23 +29,29 @@ from tcia_assets.defs.jobs import (
 )
 from tcia_assets.defs.metadata import in_additions
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.errors import RemoteError
-from tcia_assets.news import News, changed_series, images_to_fetch, never_refreshed
+from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
+from tcia_assets.news import Lately, News, changed_series, images_to_fetch, never_refreshed
 from tcia_assets.refresh import allowed
 
-_INTERVAL_S = 300
-# Dagster ends a tick after 60 s. A tick asks three questions at most, and the next one comes soon.
+# Dagster ends a tick after 60 s. A tick asks two questions, and the next one comes soon.
 _IN_A_HURRY = Pacing(
     attempts=1, attempts_when_in_doubt=1, connect_timeout_s=5.0, read_timeout_s=15.0
 )
+_LONGEST_LOOK_S = 45.0
+# Dagster takes an empty cursor for none, and keeps the one before.
+_NO_PAUSE = "{}"
+# Or sets of shards.
 _RUNS_A_TICK = 5
+# What was killed is tried again, but not for ever: it may be this Collection that kills it.
+_MOST_AGAIN = 3
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
 
 
-def sensors(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
-    """The sensor of one archive, off until switched on."""
+def sensors(names: Names, jobs: Sequence[Job], interval_s: int) -> list[dg.SensorDefinition]:
+    """The sensor of one archive, off until switched on; it looks every so many seconds."""
 
     @dg.sensor(
         name=names.of("new_series"),
@@ -49,23 +59,53 @@ def sensors(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
             "Asks the archive for its Collections and for Series released since a month before "
             "the newest release that is stored; compares them, and the image selection, with the "
             "warehouse; adds new partitions, and requests the runs that refresh what differs and "
-            "fetch its images. Where it requests none, it says what it looked at."
+            "fetch its images. Where it requests none, it says what it looked at. An archive that "
+            "is out of order is left alone for a while, which grows to an hour: the cursor holds "
+            "that pause and nothing else."
         ),
         jobs=[
             j for j in jobs if j.name in {refresh_job(names), update_job(names), images_job(names)}
         ],
-        minimum_interval_seconds=_INTERVAL_S,
+        minimum_interval_seconds=interval_s,
         default_status=dg.DefaultSensorStatus.STOPPED,
         required_resource_keys={names.resource},
     )
-    def new_series(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def new_series(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tcia: TciaResource = getattr(context.resources, names.resource)
-        try:
-            return tick(context.instance, tcia, names)
-        except RemoteError as error:
-            return dg.SkipReason(f"the archive could not be asked, nothing was changed: {error}")
+        pause, now = Pause.of(context.cursor), datetime.now(UTC)
+        return tick_or_wait(context.instance, tcia, names, pause, now, interval_s)
 
     return [new_series]
+
+
+def tick_or_wait(
+    instance: dg.DagsterInstance,
+    tcia: TciaResource,
+    names: Names,
+    pause: Pause | None,
+    now: datetime,
+    interval_s: int,
+) -> dg.SensorResult:
+    """A tick, or, while the archive is left alone, that it is; the cursor says which.
+
+    Raises:
+        RemoteError: the archive answers, but not this question: asking again changes nothing.
+    """
+    if pause and pause.lasts(now):
+        return _waiting(pause)
+    try:
+        answer = tick(instance, tcia, names)
+    except RemoteError as error:
+        if not error.retryable:
+            raise
+        return _waiting(Pause.after(error, pause, now, timedelta(seconds=interval_s)))
+    if isinstance(answer, dg.SkipReason):
+        return dg.SensorResult(skip_reason=answer, cursor=_NO_PAUSE)
+    return answer._replace(cursor=_NO_PAUSE)
+
+
+def _waiting(pause: Pause) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(str(pause)), cursor=pause.cursor)
 
 
 @dataclass(frozen=True)
@@ -74,8 +114,12 @@ class _Seen:
 
     collections: list[str]
     first: list[News]
-    changed: list[News]
+    lately: Lately | None
     images: list[News]
+
+    @property
+    def changed(self) -> list[News]:
+        return self.lately.news if self.lately else []
 
 
 def tick(
@@ -90,9 +134,10 @@ def tick(
     known = list(instance.get_dynamic_partitions(str(names.collections.name)))
     new = [name for name in seen.collections if name not in set(known)]
     order = known + new
-    requests = list(
-        islice(_requests(seen, names, order, busy(instance, names, order)), _RUNS_A_TICK)
-    )
+    runs = at_work(instance, names, order)
+    shards = tcia.selection.shards if tcia.selection else 1
+    wanted = _requests(seen, names, order, runs, shards)
+    requests = list(chain.from_iterable(islice(wanted, _RUNS_A_TICK)))
     if not new and not requests:
         return dg.SkipReason(_looked_at(seen))
     return dg.SensorResult(
@@ -105,18 +150,31 @@ def tick(
 
 def _look(tcia: TciaResource) -> _Seen:
     warehouse, selection = tcia.warehouse, tcia.selection
-    with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client:
+    with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client, _ended_in_time(client):
         listed = client.ask("getCollectionValues").table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
-        asks_for_news = client.dialect.has("getUpdatedSeries")
-        changed = changed_series(client, warehouse) if asks_for_news else []
+        lately = changed_series(client, warehouse)
     return _Seen(
         collections,
         never_refreshed(collections, warehouse),
-        changed,
+        lately,
         images_to_fetch(selection, warehouse) if selection else [],
     )
+
+
+@contextmanager
+def _ended_in_time(client: ArchiveClient) -> Iterator[None]:
+    """What the archive sends in drips is given up before Dagster gives up the tick."""
+    timer = threading.Timer(_LONGEST_LOOK_S, client.stop)
+    timer.start()
+    try:
+        yield
+    except Stopped:
+        problem = f"it had not answered in full after {_LONGEST_LOOK_S:.0f} s"
+        raise ArchiveUnreachable(problem, url=client.settings.url) from None
+    finally:
+        timer.cancel()
 
 
 def _looked_at(seen: _Seen) -> str:
@@ -124,25 +182,43 @@ def _looked_at(seen: _Seen) -> str:
     state = (
         f"{waiting} differ, but are being refreshed or were tried" if waiting else "all as stored"
     )
-    return f"looked at {len(seen.collections)} Collections and the newest releases: {state}"
+    lately = seen.lately
+    releases = f"{lately.released} Series released after {lately.since}" if lately else ""
+    looked_at = " and ".join(filter(None, [f"{len(seen.collections)} Collections", releases]))
+    return f"looked at {looked_at}: {state}"
 
 
 def _requests(
-    seen: _Seen, names: Names, order: list[str], at_work: set[str]
-) -> Iterator[dg.RunRequest]:
-    """Runs in order of need; a Collection is in one of them at most."""
-    taken, wanted = set(at_work), set(seen.collections)
-    for news, job in ((seen.changed, update_job(names)), (seen.images, images_job(names))):
-        for each in news:
-            if each.collection in wanted and each.collection not in taken:
-                taken.add(each.collection)
-                yield dg.RunRequest(
-                    run_key=f"{job}:{each.collection}:{each.mark}",
-                    job_name=job,
-                    partition_key=each.collection,
-                )
-    marks = {each.collection: each.mark for each in seen.first if each.collection not in taken}
-    yield from _first_refreshes(marks, names, order)
+    seen: _Seen, names: Names, order: list[str], runs: AtWork, shards: int
+) -> Iterator[list[dg.RunRequest]]:
+    """Runs in order of need; a Collection is in one of them at most, or in one set of shards."""
+    taken, wanted = set(runs.living), set(seen.collections)
+
+    def is_free(each: News) -> bool:
+        if each.collection in taken or each.collection not in wanted:
+            return False
+        taken.add(each.collection)
+        return True
+
+    # What several runs fetch one refreshes first; the next tick finds what it has changed.
+    job = update_job(names) if shards == 1 else refresh_job(names)
+    for each in filter(is_free, seen.changed):
+        key = f"{job}:{each.collection}:{_mark(each, runs)}"
+        yield [dg.RunRequest(key, job_name=job, partition_key=each.collection)]
+    for each in filter(is_free, seen.images):
+        key = f"{images_job(names)}:{each.collection}:{_mark(each, runs)}"
+        yield image_runs(names, shards, key, partition_key=each.collection)
+    marks = {e.collection: _mark(e, runs) for e in seen.first if e.collection not in taken}
+    yield from ([request] for request in _first_refreshes(marks, names, order))
+
+
+def _mark(news: News, runs: AtWork) -> str:
+    """The reason for a run, and another one when the run that it was requested for was killed.
+
+    For Dagster remembers run keys for ever, also that of a run that came to nothing.
+    """
+    again = min(runs.killed[news.collection], _MOST_AGAIN)
+    return f"{news.mark}:{again}" if again else news.mark
 
 
 def _first_refreshes(

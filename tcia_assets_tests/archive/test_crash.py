@@ -199,7 +199,7 @@ def test_the_command_line_says_what_the_disk_refuses(place: Place, tmp_path: Pat
         small.demand_complete()
 
 
-COMMAND = [sys.executable, "-m", "tcia_assets.cli", "fetch", COLLECTION]
+COMMAND = [sys.executable, "-m", "tcia_assets", "fetch", COLLECTION]
 
 
 def environment(place: Place) -> dict[str, str]:

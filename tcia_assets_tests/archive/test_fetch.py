@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tcia_assets import archive
 from tcia_assets.archive import Progress, RunBudget, Shard
 from tcia_assets.archive.manifest import Row
 from tcia_assets.archive.places import claimed
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import ArchiveBroken
 from tcia_assets.sandbox.faults import Fault
@@ -89,6 +91,24 @@ def test_a_run_after_its_minutes_begins_nothing_and_ends_well(place: Place) -> N
     assert got.manifest.num_rows == 0
 
 
+def test_a_run_waits_for_a_busy_archive_no_longer_than_it_has_minutes(place: Place) -> None:
+    busy, other, *_ = place.uids
+    place.spoil("status", busy, status=503, retry_after="86400")
+    soon = replace(RunBudget.of(selected()), deadline=time.monotonic() + 3600)
+    with place.client(longest_retry_after_s=86400.0) as client:
+        got = place.fetch_by(client, busy, other, budget=soon)
+
+    assert {uid: row["status"] for uid, row in place.rows.items()} == {
+        busy: "failed",
+        other: "complete",
+    }
+    assert "and no time was left to wait" in place.rows[busy]["error"]
+    place.sandbox.faults.clear()
+    place.fetch(busy, other)
+    assert {row["status"] for row in place.rows.values()} == {"complete"}
+    assert got.left == 0
+
+
 def test_what_another_run_works_on_is_left_to_it(place: Place) -> None:
     mine, theirs, *_ = place.uids
     with claimed(place.zip(theirs)):
@@ -122,6 +142,23 @@ def test_two_shards_at_once_in_two_processes_fetch_all_and_nothing_twice(place: 
     locks = root / ".locks" / "image_archives"
     assert all((locks / f"fetch-{index}-of-2").is_dir() for index in range(2))
     place.demand_complete()
+
+
+def test_a_run_that_waits_for_another_says_so_and_goes_on_when_that_ends(place: Place) -> None:
+    part, told = f"fetch-{Shard()}", []
+    with ExitStack() as other, place.client() as client:
+        other.enter_context(place.warehouse.lock(IMAGE_ARCHIVES, COLLECTION, part=part))
+
+        def waiting() -> None:
+            told.append(sorted(place.asked()))
+            other.close()
+
+        selection = selected()
+        archive.fetch(COLLECTION, selection, client, place.warehouse, waiting=waiting)
+        archive.fetch(COLLECTION, selection, client, place.warehouse, waiting=waiting)
+
+    assert told == [[]]
+    assert place.asked() == place.uids
 
 
 def test_two_runs_over_the_same_at_once_fetch_nothing_twice(place: Place) -> None:

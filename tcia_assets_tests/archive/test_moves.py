@@ -48,10 +48,25 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     )
     assert (place.warehouse.root / row["path"]).read_bytes() == content
     assert place.asked() == asked
+    fetched = [each for each in events(place, moved) if "fetched" in each[1]]
+    assert fetched == [(COLLECTION, "fetched")]
     assert not place.zip(moved).exists()
     assert sorted(place.rows) == sorted(stay)
     found = place.warehouse.query("SELECT SeriesInstanceUID, Collection FROM current_series")
     assert [r["Collection"] for r in found.to_pylist() if r["SeriesInstanceUID"] == moved] == [GOAL]
+
+
+def test_a_series_that_is_revised_after_it_moved_is_fetched_again(place: Place) -> None:
+    moved, *_ = place.uids
+    place.fetch(*place.uids)
+    place.sandbox.archive.move([moved], to=GOAL)
+    place.revise(moved)
+    refresh_all(place)
+    with place.client() as client:
+        archive.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+
+    fetched = [each for each in events(place, moved) if "fetched" in each[1]]
+    assert fetched == [(COLLECTION, "fetched"), (GOAL, "refetched")]
 
 
 def test_a_moved_series_counts_where_it_is_at_home(place: Place) -> None:

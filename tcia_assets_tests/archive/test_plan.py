@@ -155,7 +155,7 @@ def test_a_changed_series_that_never_comes_is_given_up_too(
     assert uids_of(planned(place).given_up) == [uid]
     assert place.zip(uid).exists() == has_earlier_copy
     selection = selected(series=(uid,))
-    assert archive.pending_images(selection, place.warehouse) == {}
+    assert archive.pending_images(selection, place.warehouse) == []
 
 
 def test_what_the_newest_list_lacks_is_left_alone(place: Place) -> None:
@@ -177,10 +177,25 @@ def test_only_series_never_tried_as_they_are_now_are_pending(place: Place) -> No
     place.fetch(done, failed, changed)
     place.sandbox.archive.revise([changed])
     place.refresh()
-    pending = archive.pending_images(selected(), place.warehouse)
+    [(collection, count, digest)] = archive.pending_images(selected(), place.warehouse)
 
-    marked = [mark.split()[0] for mark in pending[COLLECTION]]
-    assert marked == [changed, *place.uids[3:]]
+    waiting = [changed, *place.uids[3:]]
+    assert (collection, count) == (COLLECTION, len(waiting))
+    assert archive.pending_images(selected(series=waiting), place.warehouse) == [
+        (collection, count, digest)
+    ]
+
+
+def test_the_digest_of_what_is_pending_changes_with_any_series_of_it(place: Place) -> None:
+    def digest() -> str:
+        [(_, _, found)] = archive.pending_images(selected(), place.warehouse)
+        return found
+
+    before = digest()
+    assert digest() == before
+    place.sandbox.archive.revise([place.uids[3]])
+    place.refresh()
+    assert digest() != before
 
 
 # --- What is selected -----------------------------------------------------------------------------
@@ -403,3 +418,23 @@ def test_a_plan_without_any_series_is_about_nothing(place: Place) -> None:
     assert not plan.is_about_something
     assert planned(place, selected(licenses=Licenses(allow=(MIT,)))).is_about_something
     assert replace(plan, complete=1).is_about_something
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"collections": ()},
+        {"collections": ("Elsewhere",)},
+        {"where": "ImageCount < 0"},
+        {"licenses": denying("Nobody's")},
+        {"licenses": Licenses(allow=(MIT,))},
+    ],
+)
+def test_the_collections_that_a_selection_concerns_are_those_that_have_a_plan(
+    place: Place, chosen: dict[str, Any]
+) -> None:
+    selection = selected(**{"modalities": ("CT",)} | chosen)
+    has_plan = planned(place, selection).is_about_something
+
+    assert archive.concerned(selection, place.warehouse) == [COLLECTION] * has_plan

@@ -423,6 +423,18 @@ def test_what_is_as_it_was_proven_and_as_the_archive_has_it_passes(known: Dagste
     assert found["hashes_equal"].metadata["equal"].value == 5
 
 
+def test_what_a_run_has_just_proven_it_does_not_hash_again(known: Dagster) -> None:
+    fetched(known)
+    [again, *others] = zips(known)
+    again.unlink()
+    found = checked(fetched(known))
+
+    intact, equal = found["archives_intact"], found["hashes_equal"]
+    assert (intact.metadata["checked"].value, intact.metadata["just_proven"].value) == (4, 1)
+    # It is compared with the archive all the same.
+    assert equal.passed and equal.metadata["equal"].value == len(others) + 1
+
+
 def test_a_zip_that_has_changed_on_disk_fails_a_check_and_is_repaired(known: Dagster) -> None:
     fetched(known)
     path = zips(known)[0]

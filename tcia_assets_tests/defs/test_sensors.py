@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import socket
 import subprocess
 import sys
@@ -11,12 +12,17 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.defs import sensors
-from tcia_assets.defs.busy import PROCESS_TAG
+from tcia_assets.defs import busy, sensors
 from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.pause import Pause
+from tcia_assets.defs.process import PROCESS_TAG
+from tcia_assets.errors import ForeignRows
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
+
+INTERVAL = dt.timedelta(minutes=5)
+NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
 
 def tick(dagster: Dagster, **chosen: object) -> dg.SensorResult | dg.SkipReason:
@@ -37,7 +43,8 @@ def launch(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason, **chosen: 
     assert isinstance(answer, dg.SensorResult)
     for request in answer.run_requests or []:
         first, last = _keys(request)
-        assert dagster.run(str(request.job_name), first, last, **chosen).success
+        ops = request.run_config.get("ops")
+        assert dagster.run(str(request.job_name), first, last, ops=ops, **chosen).success
 
 
 def _keys(request: dg.RunRequest) -> tuple[str, str]:
@@ -162,26 +169,157 @@ def test_images_that_are_selected_and_not_here_are_asked_for_once(dagster: Dagst
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)
 
 
-def test_an_outage_makes_the_sensor_skip_with_the_reason(dagster: Dagster) -> None:
+def test_shards_are_runs_of_their_own_which_together_fetch_all(dagster: Dagster) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT], shards: 2}}"}
+    caught_up(dagster, **chosen)
+    answer = tick(dagster, **chosen)
+
+    assert isinstance(answer, dg.SensorResult)
+    requests = answer.run_requests or []
+    assert [(r.job_name, r.partition_key) for r in requests] == [("tcia_images", SMALL)] * 2
+    assert len({r.run_key for r in requests}) == 2
+    launch(dagster, answer, **chosen)
+    series = dagster.uids(SMALL, "RTSTRUCT")
+    rows = dagster.warehouse.read(catalog.IMAGE_ARCHIVES).to_pylist()
+    assert sorted(r["SeriesInstanceUID"] for r in rows if r["status"] == "complete") == series
+    assert isinstance(tick(dagster, **chosen), dg.SkipReason)
+
+
+def test_of_a_changed_series_shards_fetch_only_what_one_run_has_refreshed(
+    dagster: Dagster,
+) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT], shards: 2}}"}
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster, **chosen)
+    launch(dagster, tick(dagster, **chosen), **chosen)
+    dagster.sandbox.archive.release(held)
+    answer = tick(dagster, **chosen)
+
+    assert isinstance(answer, dg.SensorResult)
+    assert [r.job_name for r in answer.run_requests or []] == ["tcia_refresh"]
+
+
+def looked(dagster: Dagster, cursor: str | None, now: dt.datetime) -> dg.SensorResult:
+    """What the sensor answers at that time, with the cursor that its last answer had."""
+    resource = dagster.resource()
+    with resource.yield_for_execution(dg.build_init_resource_context()) as tcia:
+        return sensors.tick_or_wait(
+            dagster.instance, tcia, Names(), Pause.of(cursor), now, INTERVAL.seconds
+        )
+
+
+def test_an_outage_makes_the_sensor_skip_with_the_reason_and_wait_ever_longer(
+    dagster: Dagster,
+) -> None:
     caught_up(dagster)
     dagster.sandbox.faults.add(Fault("status", times=0, status=503))
-    sensors = dagster.definitions().sensors or []
-    [sensor] = [sensor for sensor in sensors if sensor.name == "tcia_new_series"]
-    resources = {"tcia": dagster.resource()}
-    with dg.build_sensor_context(instance=dagster.instance, resources=resources) as context:
-        answer = sensor.evaluate_tick(context)
+    dagster.sandbox.requests.clear()
+    cursor, asked_at = None, []
+    for number in range(28):
+        now = NOON + number * INTERVAL
+        before = len(dagster.sandbox.requests)
+        answer = looked(dagster, cursor, now)
+        cursor = answer.cursor
+        assert "status 503" in str(answer.skip_reason)
+        assert "since 2026-11-24 12:00:00 UTC" in str(answer.skip_reason)
+        if len(dagster.sandbox.requests) > before:
+            asked_at.append(number)
 
-    assert not answer.run_requests
-    assert "status 503" in str(answer.skip_message)
+    # After 5, 10, 20, 40 minutes, and then each hour: one request each.
+    assert asked_at == [0, 1, 3, 7, 15, 27]
+    assert len(dagster.sandbox.requests) == len(asked_at)
 
 
-def test_a_day_without_news_told_by_a_500_is_no_failure(dagster: Dagster) -> None:
+def test_after_an_outage_what_was_released_in_it_is_fetched_and_ticks_are_as_before(
+    dagster: Dagster,
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
     caught_up(dagster)
-    dagster.sandbox.faults.add(Fault("no_data", "getUpdatedSeries"))
+    dagster.sandbox.faults.add(Fault("html", times=0))
+    first = looked(dagster, None, NOON)
+    second = looked(dagster, first.cursor, NOON + INTERVAL)
+    assert "2 times in a row" in str(second.skip_reason)
+    dagster.sandbox.faults.clear()
+    dagster.sandbox.archive.release(held)
+    assert "2 times in a row" in str(looked(dagster, second.cursor, NOON + 2 * INTERVAL))
+    third = looked(dagster, second.cursor, NOON + 3 * INTERVAL)
+
+    assert [r.partition_key for r in third.run_requests or []] == [SMALL]
+    assert looked(dagster, third.cursor, NOON + 3 * INTERVAL).run_requests
+
+
+def test_the_archive_is_left_alone_for_as_long_as_it_asks_within_the_hour(
+    dagster: Dagster,
+) -> None:
+    caught_up(dagster)
+    for asks, minutes in (("1800", 30), ("86400", 60)):
+        dagster.sandbox.faults.add(Fault("status", status=503, retry_after=asks))
+        pause = Pause.of(looked(dagster, None, NOON).cursor)
+        assert pause is not None
+        assert pause.lasts(NOON + dt.timedelta(minutes=minutes - 1))
+        assert not pause.lasts(NOON + dt.timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("cursor", [None, "", "{}", "2020-01-05", "[1]", '{"failures": 1}'])
+def test_any_other_cursor_is_no_pause(cursor: str | None) -> None:
+    assert Pause.of(cursor) is None
+
+
+def test_the_sensor_keeps_its_pause_in_dagsters_cursor(dagster: Dagster) -> None:
+    caught_up(dagster)
+    dagster.sandbox.faults.add(Fault("status", status=503))
+    found = dagster.definitions().sensors or []
+    [sensor] = [sensor for sensor in found if sensor.name == "tcia_new_series"]
+    cursor = None
+    for said in ("status 503", "status 503", "looked at 8 Collections"):
+        with dg.build_sensor_context(
+            instance=dagster.instance, resources={"tcia": dagster.resource()}, cursor=cursor
+        ) as context:
+            answer = sensor.evaluate_tick(context)
+        assert said in str(answer.skip_message)
+        # The second time the pause was not over. A person who wants an answer deletes the cursor.
+        cursor = answer.cursor if cursor is None else None
+
+
+@pytest.mark.parametrize("kind", ["no_data", "empty"])
+def test_no_row_however_it_is_told_changes_nothing(dagster: Dagster, kind: str) -> None:
+    caught_up(dagster)
+    before = dagster.warehouse.read(catalog.SERIES)
+    dagster.sandbox.faults.add(Fault(kind, "getUpdatedSeries", times=0))
+    dagster.sandbox.requests.clear()
     answer = tick(dagster)
 
     assert isinstance(answer, dg.SkipReason)
-    assert "looked at" in str(answer.skip_message)
+    assert "0 Series released after" in str(answer.skip_message)
+    assert len(dagster.sandbox.requests) == 2
+    assert dagster.warehouse.read(catalog.SERIES).equals(before)
+
+
+def test_rows_older_than_asked_for_are_an_error_and_not_news(dagster: Dagster) -> None:
+    caught_up(dagster)
+    dagster.sandbox.archive.revise(collection=SMALL)
+    dagster.sandbox.faults.add(Fault("ignored_filter", "getUpdatedSeries"))
+
+    with pytest.raises(ForeignRows, match=r"getUpdatedSeries since .* rows are others"):
+        looked(dagster, None, NOON)
+
+
+@pytest.mark.parametrize("dialect", ["nbia-v4", "nbia-v1"])
+@pytest.mark.parametrize("days", [30, 400])
+def test_a_tick_asks_from_so_many_days_before_the_newest_release_in_the_dialects_own_form(
+    dagster: Dagster, dialect: str, days: int
+) -> None:
+    launch(dagster, tick(dagster, dialect=dialect), dialect=dialect)
+    newest = max(filter(None, dagster.warehouse.read(catalog.SERIES)["DateReleased"].to_pylist()))
+    since = newest - dt.timedelta(days=days)
+    dagster.sandbox.requests.clear()
+    answer = tick(dagster, dialect=dialect, overlap_days=days)
+
+    [question] = [r for r in dagster.sandbox.requests.last if r.endpoint == "getUpdatedSeries"]
+    assert question.parameters["fromDate"] == since.strftime(
+        "%m-%d-%Y" if dialect == "nbia-v4" else "%d/%m/%Y"
+    )
+    assert f"released after {since}" in str(answer.skip_message)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("dialect", ["nbia-v1", "bindaas-v4"])
@@ -191,7 +329,7 @@ def test_dialects_that_tell_less_are_watched_all_the_same(dagster: Dagster, dial
     assert isinstance(tick(dagster, dialect=dialect), dg.SkipReason)
 
 
-def test_the_nightly_schedules_ask_for_one_run_over_all_collections(
+def test_the_nightly_schedules_ask_for_one_run_over_all_collections_or_one_a_shard(
     dagster: Dagster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     # A schedule's context wants an instance that lies on disk.
@@ -199,25 +337,83 @@ def test_the_nightly_schedules_ask_for_one_run_over_all_collections(
     with dg.DagsterInstance.local_temp(home) as instance:
         instance.add_dynamic_partitions("tcia_collections", ["a", "b", "c"])
         at = dt.datetime(2026, 11, 24, 2, tzinfo=dt.UTC)
-        with dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context:
+        chosen = dagster.resource(image_selection="{modalities: [CT], shards: 3}")
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, resources={"tcia": chosen}
+        ) as context:
             schedules = dagster.definitions().schedules or []
-            for schedule in (s for s in schedules if s.name.endswith("_nightly")):
-                request = schedule(context)
-                assert isinstance(request, dg.RunRequest)
-                assert _keys(request) == ("a", "c")
+            nightly = [s for s in schedules if s.name.endswith("_nightly")]
+            asked = {s.name: s.evaluate_tick(context).run_requests or [] for s in nightly}
+
+    assert {name: len(requests) for name, requests in asked.items()} == {
+        "tcia_refresh_nightly": 1,
+        "tcia_images_nightly": 3,
+    }
+    requests = [request for found in asked.values() for request in found]
+    assert {_keys(request) for request in requests} == {("a", "c")}
+    assert len({request.run_key for request in requests}) == 4
 
 
-def test_a_killed_run_does_not_silence_the_sensor(dagster: Dagster) -> None:
-    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
-    caught_up(dagster)
-    dagster.sandbox.archive.release(held)
+def killed(dagster: Dagster) -> None:
+    """A run that Dagster takes for started, and whose process is gone."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     dead = {PROCESS_TAG: f"{socket.gethostname()}:{child.pid}", "dagster/partition": SMALL}
     dagster.instance.create_run_for_job(job, tags=dead, status=dg.DagsterRunStatus.STARTED)
 
-    assert isinstance(tick(dagster), dg.SensorResult)
+
+def test_a_killed_run_does_not_silence_the_sensor_and_its_key_is_not_used_again(
+    dagster: Dagster,
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster)
+    dagster.sandbox.archive.release(held)
+    keys = []
+    for _ in range(6):
+        for _ in range(2):
+            answer = tick(dagster)
+            assert isinstance(answer, dg.SensorResult)
+            [request] = answer.run_requests or []
+            keys.append(request.run_key)
+        killed(dagster)
+
+    # The run itself, and three more: what kills each of them is not tried for ever.
+    assert len(set(keys)) == 4
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+@pytest.mark.parametrize(
+    ("status", "killed"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, 0),
+        (dg.DagsterRunStatus.STARTING, 1),
+        (dg.DagsterRunStatus.STARTED, 1),
+    ],
+)
+def test_a_run_that_says_nothing_for_long_is_dead_unless_it_waits_for_its_turn(
+    dagster: Dagster, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus, killed: int
+) -> None:
+    job = dagster.definitions().resolve_job_def("tcia_refresh")
+    elsewhere = {PROCESS_TAG: "another-machine:1", "dagster/partition": SMALL}
+    dagster.instance.create_run_for_job(job, tags=elsewhere, status=status)
+    assert busy.at_work(dagster.instance, Names(), [SMALL]).living == {SMALL}
+    monkeypatch.setattr(busy, "_SILENT_S", -1.0)
+
+    found = busy.at_work(dagster.instance, Names(), [SMALL])
+    assert found.killed[SMALL] == killed
+    assert found.living == (set() if killed else {SMALL})
+
+
+def test_each_run_says_which_process_it_lives_in(dagster: Dagster) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
+    caught_up(dagster, **chosen)
+    caught_up(dagster, **chosen)
+
+    runs = dagster.instance.get_runs()
+    assert {run.job_name for run in runs} == {"tcia_refresh", "tcia_images"}
+    here = f"{socket.gethostname()}:{os.getpid()}"
+    assert {run.tags[PROCESS_TAG] for run in runs} == {here}
 
 
 def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
