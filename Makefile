@@ -74,6 +74,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/full_refresh.py
 	$(BIN)/python benchmarks/downloads.py
 	$(BIN)/python benchmarks/volumes.py
+	$(BIN)/python benchmarks/datasets.py
 	$(BIN)/python benchmarks/ticks.py
 
 # In a folder of its own: dagster-celery goes with one version of Dagster only.

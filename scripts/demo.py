@@ -1,9 +1,10 @@
 """`make demo`: from an empty folder to a warehouse that Dagster keeps in step with an archive.
 
-Five acts: the sandbox archive starts, all its metadata is refreshed, the images of one Collection
-are fetched, SQL answers questions, and then a day passes at the archive: Series are released, there
-is an outage, one Series is revised, one moves, one is withdrawn, while Dagster's daemon looks on.
-Everything is real but the archive, which runs on this machine.
+Six acts: the sandbox archive starts, all its metadata is refreshed, the images of one Collection
+are fetched, a dataset to train on is built of them, SQL answers questions, and then a day passes at
+the archive: Series are released, there is an outage, one Series is revised, one moves, one is
+withdrawn, while Dagster's daemon looks on. Everything is real but the archive, which runs on this
+machine.
 """
 
 from __future__ import annotations
@@ -25,11 +26,20 @@ from urllib.request import Request, urlopen
 import duckdb
 from dagster import DagsterInstance
 
+from tcia_assets import load_dataset
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "demo"
 BIN = Path(sys.executable).parent
 COLLECTION = "LCTSC"
 HELD_BACK = 2
+DATASET = "lung_ct"
+SAMPLES = """
+    SELECT part, state, count(DISTINCT patient) AS patients, count(*) AS samples,
+           list(DISTINCT reason) FILTER (reason IS NOT NULL) AS reasons
+    FROM read_parquet('{file}') LEFT JOIN unnest(reasons) AS told(reason) ON true
+    GROUP BY part, state ORDER BY part, state
+"""
 MOVES = ("Vestibular-Schwannoma-SEG", "Vestibular-Schwannoma-MC-RC")
 WITHDRAWS = "VICTRE"
 QUESTIONS = {
@@ -82,11 +92,12 @@ def main() -> None:
         tcia_assets(url, "refresh", "--all")
         act(f"3. The images of {COLLECTION}, proven whole", f"tcia-assets fetch {COLLECTION}")
         tcia_assets(url, "fetch", COLLECTION)
-        act("4. Questions", "tcia-assets query ...")
+        build_dataset(url)
+        act("5. Questions", "tcia-assets query ...")
         for question, sql in QUESTIONS.items():
             print(f"\n   {question}")
             tcia_assets(url, "query", sql)
-        act("5. A day passes at the archive, and Dagster's sensor is on", "dagster-daemon run")
+        act("6. A day passes at the archive, and Dagster's sensor is on", "dagster-daemon run")
         began = datetime.now(UTC)
         with daemon(url):
             a_day(url, held)
@@ -98,6 +109,25 @@ def main() -> None:
     print(f"   duckdb {DATA / 'warehouse.duckdb'}      or any DuckDB client, read-only")
     print(f"   ls {DATA / 'archives'}                  the zips, byte for byte as served")
     print("   README.md                               the real archive, the plugin, the tables")
+
+
+def build_dataset(url: str) -> None:
+    """What can be trained on, of the Series that are on disk by now, as its file declares it."""
+    act("4. A dataset to train on", f"tcia-assets dataset build {DATASET}")
+    tcia_assets(url, "dataset", "build", DATASET)
+    folder = DATA / "datasets" / DATASET
+    print("\n   Who is in it; dropped are those whose contours the archive still holds back:")
+    tcia_assets(url, "query", SAMPLES.format(file=folder / "latest" / "samples.parquet"))
+    place = folder.relative_to(ROOT)
+    samples = load_dataset(folder, "train")
+    sample = samples[0]
+    print("   In Python:  from tcia_assets import load_dataset")
+    print(f'               samples = load_dataset("{place}", "train")')
+    print(f"               samples[0].voxels   {sample.voxels.dtype} {sample.voxels.shape}, z y x")
+    print(f"               samples[0].labels   of {', '.join(samples.labels.values())}")
+    print(f"   To look at: {place}/latest/contact_sheet.png, and README.md beside it")
+    update = f"TCIA_DATA_DIR={DATA.relative_to(ROOT)} tcia-assets dataset build {DATASET} --update"
+    print(f"   With what comes next: {update}", flush=True)
 
 
 def a_day(url: str, held: list[str]) -> None:

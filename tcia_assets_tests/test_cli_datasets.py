@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tcia_assets import load_dataset
 from tcia_assets.cli import main, out
 from tcia_assets.warehouse import Warehouse
 from tcia_assets_tests.dataset.conftest import filled, known  # noqa: F401 - fixtures
@@ -64,6 +65,9 @@ def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> 
     assert built.exit_code == 0, built.output
     (first,) = terminal.versions
     assert f"lung_ct {first}: 5 samples, 0 dropped" in built.output
+    folder = terminal.warehouse.root / "datasets" / "lung_ct"
+    # Whoever tries the example has somebody to train, to validate and to test with.
+    assert all(load_dataset(folder, part) for part in ("train", "val", "test"))
 
     # The archive changes: the frozen cohort stays what is built, and the change is told.
     rows = terminal.warehouse.query(
@@ -136,7 +140,7 @@ def test_what_cannot_be_done_is_said_on_a_line(
 
 
 def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(terminal: Terminal) -> None:
-    text = EXAMPLE.read_text().replace("salt: lung_ct", "salzt: lung_ct")
+    text = EXAMPLE.read_text().replace("  salt: ", "  salzt: ")
     (terminal.folder / "lung_ct.yaml").write_text(text)
     result = terminal("build", "lung_ct")
     assert result.exit_code == 2

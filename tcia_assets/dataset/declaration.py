@@ -236,9 +236,31 @@ def _declaration(top: Field, name: str, folder: Path) -> Declaration:
     }
     values = {key: readers[key](value) for key, value in given.items()}
     made = Declaration(name, **values, file=top.file, lines=_lines(top))
+    _demand_fit(made, given)
+    return made
+
+
+def _demand_fit(made: Declaration, given: Mapping[str, Field]) -> None:
+    """Refuses what a format cannot hold, before hours of work rather than after them."""
     if "nnunet" in made.formats and made.target is None:
         given["formats"].refuse("'nnunet' needs a target: it has labels for each image")
-    return made
+    if "nnunet" in made.formats and made.policy(WITHOUT_TARGET) == KEEP:
+        place = given["qc"].fields()[WITHOUT_TARGET]
+        place.refuse("'nnunet' has labels for each image; valid with it: 'drop', 'fail'")
+    if "huggingface" in made.formats:
+        _demand_splits(made.split, given["split"].fields())
+
+
+def _demand_splits(split: Split, given: Mapping[str, Field]) -> None:
+    """A split of Hugging Face has no `-`: it becomes `_`, and must then be another's name."""
+    places = given["fractions"].fields()
+    owner: dict[str, str] = {}
+    for part in split.parts:
+        place = places[part] if part in places else given["holdout"].fields()["part"]
+        other = owner.setdefault(part.replace("-", "_"), part)
+        if other != part:
+            told = "'huggingface' writes '-' as '_'"
+            place.refuse(f"{told}, so that {part!r} is called as {other!r} is: rename one of them")
 
 
 def _lines(value: Field) -> dict[str, int]:

@@ -204,9 +204,8 @@ def text(holder: Dataset, keyword: str) -> str:
 
 def _value(holder: Dataset, keyword: str) -> Any:
     """What pydicom says, or, three times as fast, what the slices before said in the same bytes."""
-    try:
-        element = holder.get_item(_tag(keyword))
-    except KeyError:
+    element = holder.get_item(_tag(keyword))
+    if element is None:
         return None
     if isinstance(element, RawDataElement) and element.value:
         vr = element.VR or dictionary_VR(element.tag)

@@ -200,7 +200,7 @@ def test_what_is_made_is_not_made_again(fresh: Warehouse) -> None:
     again = built(declared(), fresh)
     assert (again.new, again.found) == (0, 5)
     assert {path: path.stat().st_ino for path in again.folder.rglob("*")} == inodes
-    other = built(declared(("salt: lung_ct", "salt: other")), fresh)
+    other = built(declared(('salt: "2001"', "salt: other")), fresh)
     assert (other.new, other.found) == (0, 5)
     assert other.folder != first.folder
     assert versions.verify(first.version).problems == ()
@@ -611,15 +611,15 @@ def test_a_diff_tells_series_settings_and_files(stocked: Warehouse) -> None:
     served(stocked, uid, without(zip_of(stocked, uid), lambda place: place in (50, 51)))
     last = images(stocked)[-1]
     change(stocked, "Modality", "MR", last)
-    after = built(declared(("salt: lung_ct", "salt: two")), stocked, update=True)
+    after = built(declared(('salt: "2001"', "salt: two")), stocked, update=True)
     found = versions.diff(before.version, after.version)
     assert found.removed == (last,) and not found.added
     assert found.changed[uid]["state"] == ("kept", "dropped")
-    assert found.settings == {"split.salt": ("lung_ct", "two")}
+    assert found.settings == {"split.salt": ("2001", "two")}
     assert found.files[f"images/{uid}.nii.gz"][1] is None
     lines = list(found.lines)
     assert f"- Series {last}" in lines
-    assert "~ setting split.salt: 'lung_ct' -> 'two'" in lines
+    assert "~ setting split.salt: '2001' -> 'two'" in lines
     assert f"- file images/{uid}.nii.gz" in lines
     assert not versions.diff(before.version, before.version)
 
@@ -648,5 +648,5 @@ def test_a_disk_that_refuses_leaves_what_was_there(
     kept = contents(version.folder)
     (version.folder.parent / ".draft").write_text("in the way")
     with pytest.raises(StorageError, match="earlier versions are as they were"):
-        built(declared(NO_TARGET, ("salt: lung_ct", "salt: two")), stocked)
+        built(declared(NO_TARGET, ('salt: "2001"', "salt: two")), stocked)
     assert contents(version.folder) == kept

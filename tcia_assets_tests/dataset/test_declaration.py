@@ -31,6 +31,7 @@ cohort:
 split:
   fractions: {train: 0.8, test: 0.2}
 """
+TARGET = "target: {kind: SEG, labels: {a: b}}\n"
 
 
 def made(text: str = LEAST) -> Declaration:
@@ -151,6 +152,27 @@ def declared_as_written() -> dict[str, object]:
         (with_part("formats:\n- nifti\n- hdf5\n"), 8, "formats", "valid: 'nifti', 'nnunet'"),
         (with_part("formats: []\n"), 6, "formats", "with at least one"),
         (with_part("formats: [nnunet]\n"), 6, "formats", "'nnunet' needs a target"),
+        (
+            with_part(f"{TARGET}formats: [nnunet]\nqc:\n  without_target: keep\n"),
+            9,
+            "qc.without_target",
+            "'nnunet' has labels for each image; valid with it: 'drop', 'fail'",
+        ),
+        (
+            LEAST.replace("{train: 0.8, test: 0.2}", "\n    a-b: 0.8\n    a_b: 0.2")
+            + "formats: [huggingface]\n",
+            7,
+            "split.fractions.a_b",
+            "so that 'a_b' is called as 'a-b' is",
+        ),
+        (
+            LEAST.replace("train", "one_site")
+            + "  holdout:\n    column: Site\n    part: one-site\n    values: [X]\n"
+            + "formats: [huggingface]\n",
+            8,
+            "split.holdout.part",
+            "so that 'one-site' is called as 'one_site' is",
+        ),
         (with_part("qc:\n  missing_slices: drop\n"), 7, "qc.missing_slices", "'missing_slice'"),
         (
             with_part("qc:\n  missing_slice: skip\n"),
@@ -247,6 +269,17 @@ def test_an_error_names_line_key_and_what_is_valid(
     error = refused(text)
     assert (error.line, error.key) == (line, key)
     assert said in error.problem
+
+
+def test_what_one_format_cannot_hold_another_may() -> None:
+    keeps = f"{TARGET}qc: {{without_target: keep}}\n"
+    assert made(with_part(f"{keeps}formats: [monai]\n")).policy("without_target") == KEEP
+    assert made(with_part(f"{TARGET}formats: [nnunet]\n")).policy("without_target") == "drop"
+    alike = LEAST.replace("train", "a-b").replace("test", "a_b")
+    assert made(f"{alike}formats: [webdataset]\n").split.parts == ("a-b", "a_b")
+    # What is held out may join a part that the fractions name.
+    joined = LEAST + "  holdout: {part: test, column: Site, values: [X]}\n"
+    assert made(f"{joined}formats: [huggingface]\n").split.parts == ("train", "test")
 
 
 def test_the_name_is_the_files_and_one_broken_file_breaks_itself_alone(tmp_path: Path) -> None:
