@@ -379,16 +379,14 @@ def _files_section(facts: Facts) -> str:
 
 def _rebuild_section(facts: Facts) -> str:
     made_with = ", ".join(f"{name} {told}" for name, told in sorted(facts.made_with.items()))
-    snapshot = facts.snapshot
-    changed = f", which last changed at {snapshot.newest_change}" if snapshot.newest_change else ""
     settings = json.dumps(facts.settings, indent=1, ensure_ascii=False)
     return (
         "## How to build it again\n\n"
         f"```sh\ntcia-assets dataset build {facts.name} --locked\n```\n\n"
         "With the same versions of what made it, that gives the same bytes, and the folder is "
-        f"called by their hash. It was made with {markdown(made_with)}. Its cohort, of the SHA-256 "
-        f"`{facts.cohort_sha256}`, was asked of {snapshot.series:,} Series"
-        f"{markdown(changed)}. It was declared as:\n\n{_fenced(settings, 'json')}"
+        f"called by their hash. It was made with {markdown(made_with)}. Its cohort has the SHA-256 "
+        f"`{facts.cohort_sha256}`; when it was asked, and of what, stands in its lock file. It was "
+        f"declared as:\n\n{_fenced(settings, 'json')}"
     )
 
 
