@@ -227,8 +227,14 @@ def _made(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def _demand(path: Path, sha256: str) -> None:
-    with path.open("rb") as file:
-        is_same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    try:
+        with path.open("rb") as file:
+            is_same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
+        problem = "it is not there any more"
+        raise CohortMoved(
+            f"{path}: {problem}; tcia-assets verify, then fetch, has it again"
+        ) from None
     if not is_same:
         problem = "it is another zip than its cohort has"
         raise CohortMoved(f"{path}: {problem}; tcia-assets verify looks at it, fetch has it again")

@@ -232,6 +232,9 @@ def test_one_bad_zip_fails_the_build_and_keeps_the_others(fresh: Warehouse) -> N
     (reason,) = caught.value.reasons
     assert str(path) in reason and "another zip" in reason
     assert versions.versions(fresh.root, "lung_ct") == []
+    path.unlink()
+    with pytest.raises(DatasetRefused, match=r"not there any more; .* fetch, has it again"):
+        build(declared(), cohort_, fresh)
     path.write_bytes(whole)
     result = build(declared(), cohort_, fresh)
     assert (result.new, result.found) == (1, 4)
