@@ -40,6 +40,7 @@ from tcia_assets.dataset.cohort import (
     STATES,
     Cohort,
     archives,
+    check_holdout,
     check_licenses,
     check_question,
 )
@@ -146,6 +147,7 @@ def build(
         wait: seconds to wait for another build of the same dataset.
 
     Raises:
+        BadDeclaration: no image of the cohort has a value that is held out.
         CohortMoved: the declaration asks another question, or zips are not as they were.
         LicenseConflict: the declaration refuses the licence of a Series.
         DatasetRefused: samples cannot be made, have a finding whose policy is to fail, lie in
@@ -236,6 +238,7 @@ def _make(
     workers: int | None,
 ) -> Made:
     check_question(declaration, cohort)
+    check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
     store = versions.folder_of(warehouse.root, declaration.name) / _STORE
     with _disk(store):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import ACQUIRED
+from tcia_assets.catalog import ACQUIRED, SHARED_LISTS
 from tcia_assets.dataset.declaration import SPLIT_COLUMNS, Declaration
-from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict, UsageError
+from tcia_assets.errors import (
+    BadDeclaration,
+    CohortMoved,
+    LicenseConflict,
+    UnknownName,
+    UsageError,
+)
 from tcia_assets.pairing import PAIRED, pairs
-from tcia_assets.selection import Selection
+from tcia_assets.selection import Selection, check_shared_lists, unmatched_licenses
+from tcia_assets.sql import identifier
 from tcia_assets.warehouse import Warehouse, publish
 
 IMAGE, TARGET = "image", "target"
@@ -37,6 +44,12 @@ STATES = {
 
 _FORMAT = 1
 _MOST_SHOWN = 10
+# Criteria that name values, the column that has these, and which of them need not be known.
+_NAMED: Mapping[str, tuple[str, Collection[str]]] = {
+    "collections": ("Collection", ()),
+    "modalities": ("Modality", ACQUIRED),
+    "body_parts": ("BodyPartExamined", ()),
+}
 
 _TEXTS = (
     "PatientID",
@@ -199,10 +212,12 @@ def freeze(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     """The cohort that is declared, as the warehouse knows it now; equal for equal warehouses.
 
     Raises:
-        BadDeclaration: its SQL cannot be answered, or answers with no Series, or with some that are
-            no images.
+        BadDeclaration: it names a Collection, a licence or the like that nobody knows; its SQL
+            cannot be answered, or answers with no Series, or with some that are no images; no
+            Series has a value that is held out.
         LicenseConflict: its licenses refuse some of these Series.
     """
+    _check_names(declaration, warehouse)
     images = _images(declaration, warehouse)
     found_pairs = _pairs(declaration, warehouse, images)
     targets = pc.unique(found_pairs["target_series_instance_uid"])
@@ -222,8 +237,24 @@ def freeze(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         rows.cast(SERIES).combine_chunks(),
         found_pairs,
     )
+    check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
     return cohort
+
+
+def check_holdout(declaration: Declaration, cohort: Cohort) -> None:
+    """Raises BadDeclaration where no image has a value that is held out.
+
+    A misspelt one would hold nobody out, and train on those who should be kept for the test.
+    """
+    holdout = declaration.split.holdout
+    if holdout is None:
+        return
+    known = pc.drop_null(pc.unique(cohort.of_role(IMAGE)[holdout.column])).to_pylist()
+    for value in holdout.values:
+        if value not in known:
+            problem = str(UnknownName(f"{holdout.column} of the cohort", value, known))
+            raise declaration.refuse("split.holdout.values", problem)
 
 
 def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehouse) -> None:
@@ -243,6 +274,36 @@ def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehous
     if rows.num_rows:
         series = dict(zip(rows["uid"].to_pylist(), rows["said"].to_pylist(), strict=True))
         raise LicenseConflict(f"the dataset {declaration.name!r}", series)
+
+
+def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:
+    """Raises BadDeclaration for a name that nothing bears: it would be passed over in silence."""
+    chosen = declaration.cohort.selection
+    named = {} if chosen is None else {n: getattr(chosen, n) for n in _NAMED}
+    for key, names in named.items():
+        column, others = _NAMED[key]
+        known = {*_known(column, warehouse), *others}
+        folded = {name.strip().casefold() for name in known}
+        for name in names:
+            if name.strip().casefold() not in folded:
+                problem = str(UnknownName(f"{column} that is known here", name, known))
+                raise declaration.refuse(f"cohort.{key}", f"{problem}; is it refreshed?")
+    try:
+        if chosen is not None:
+            check_shared_lists(chosen, warehouse.keys(SHARED_LISTS))
+    except UnknownName as error:
+        raise declaration.refuse("cohort.shared_lists", str(error)) from None
+    licences = Selection(where="true", licenses=declaration.licenses)
+    try:
+        unmatched_licenses(licences, _known("LicenseName", warehouse))
+    except UnknownName as error:
+        raise declaration.refuse("licenses", str(error)) from None
+
+
+def _known(column: str, warehouse: Warehouse) -> list[str]:
+    name = identifier(column)
+    rows = warehouse.query(f"SELECT DISTINCT {name} AS n FROM series WHERE {name} NOTNULL")
+    return list(rows["n"].to_pylist())
 
 
 def _asked(declaration: Declaration) -> dict[str, Any]:
@@ -365,11 +426,13 @@ def locked(declaration: Declaration, warehouse: Warehouse, lock: Path) -> Cohort
     Raises:
         CohortMoved: there is no such file, the declaration asks another question by now, or a zip
             is not there as it was; says which.
+        BadDeclaration: no Series of it has a value that is held out.
         LicenseConflict: the declaration refuses the licence that a Series had.
     """
     cohort = read(lock, declaration.name)
     check_question(declaration, cohort)
     archives(cohort, warehouse)
+    check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
     return cohort
 

@@ -123,6 +123,15 @@ def test_which_masks_count_is_declared(known: Warehouse) -> None:
         ({"where": "  where: Modalty = 'CT'\n"}, "cohort.where", 7, "Modalty"),
         ({"where": "  where: SELECT\n"}, "cohort.where", 7, "must be one SQL condition"),
         ({"where": "  modalities: [MR]\n"}, "cohort", 5, "no Series is asked for"),
+        (
+            {"where": "  modalities: [CT, CTX]\n"},
+            "cohort.modalities",
+            7,
+            "no Modality that is known here is called 'CTX'; did you mean 'CT'",
+        ),
+        ({"where": "  body_parts: [LUNG, LNUG]\n"}, "cohort.body_parts", 7, "'LNUG'"),
+        ({"where": "  shared_lists: [mine]\n"}, "cohort.shared_lists", 7, "'mine'"),
+        ({"deny": "  deny: [Kreatif]\n"}, "licenses", 33, "no licence is called 'Kreatif'"),
         ({"where": ""}, "cohort", 5, "5 of the 10 Series .* are no images [(]RTSTRUCT[)]"),
         (
             {"kind": "  kind: SEG\n  where: nothing = 1\n"},
@@ -141,6 +150,30 @@ def test_a_question_that_cannot_be_answered_names_its_line(
 
 
 # --- Licences -------------------------------------------------------------------------------------
+
+
+def test_a_collection_beside_a_known_one_is_not_passed_over(known: Warehouse) -> None:
+    text = EXAMPLE.read_text().replace("[LCTSC]", "[LCTSC, LCTSX]")
+    with pytest.raises(BadDeclaration, match="'LCTSX'; did you mean 'LCTSC'") as caught:
+        cohort.freeze(parse(text, "lung_ct"), known)
+    assert caught.value.key == "cohort.collections"
+
+
+def test_a_value_that_nobody_has_holds_nobody_out(known: Warehouse, lock: Path) -> None:
+    frozen, _ = cohort.ask(declared(), known, lock)
+    text = EXAMPLE.read_text()
+
+    def holding_out(value: str) -> Declaration:
+        said = f"  holdout: {{part: test, column: Manufacturer, values: [{value}]}}\n  folds: 5\n"
+        return parse(text.replace("  folds: 5\n", said), "lung_ct")
+
+    assert cohort.locked(holding_out("SIEMENS"), known, lock).sha256 == frozen.sha256
+    for asked in (cohort.freeze, lambda how, of: cohort.locked(how, of, lock)):
+        with pytest.raises(BadDeclaration, match="'Siemens'; did you mean 'SIEMENS'") as caught:
+            asked(holding_out("Siemens"), known)
+        assert caught.value.key == "split.holdout.values"
+    with pytest.raises(BadDeclaration, match="'None'"):  # those that are not told are no value
+        cohort.freeze(holding_out("None"), known)
 
 
 def test_licences_that_conflict_are_refused_with_the_series(known: Warehouse) -> None:
