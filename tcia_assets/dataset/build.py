@@ -452,29 +452,37 @@ def _assembled(
     place: Path,
     writers: list[_Writer],
 ) -> Version:
+    with _draft(place) as draft:
+        for row in _kept(done.samples).select(["SeriesInstanceUID", *_FOLDERS]).to_pylist():
+            made = place / _STORE / done.keys[row["SeriesInstanceUID"]]
+            for which in _FOLDERS:
+                if row[which]:
+                    _link(making.file_of(made, which), draft / row[which])
+        placed = versions.files_of(draft)
+        _demand_same(declaration.name, done, placed, place / _STORE)
+        pq.write_table(done.samples, draft / INDEX, compression="zstd")
+        for write in writers:
+            write(draft, done.samples, facts)
+        files = versions.files_of(draft, hashed=placed)
+        told = {
+            "name": declaration.name,
+            "settings": declaration.settings,
+            "made_with": facts.made_with,
+            "cohort": {**cohort.content, "sha256": cohort.sha256},
+        }
+        return versions.publish(draft, place, told, files)
+
+
+@contextmanager
+def _draft(place: Path) -> Iterator[Path]:
+    """A folder that is empty at first and gone at the end: on a full disk its room is needed."""
     draft = place / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    for row in _kept(done.samples).select(["SeriesInstanceUID", *_FOLDERS]).to_pylist():
-        made = place / _STORE / done.keys[row["SeriesInstanceUID"]]
-        for which in _FOLDERS:
-            if row[which]:
-                _link(making.file_of(made, which), draft / row[which])
-    placed = versions.files_of(draft)
-    _demand_same(declaration.name, done, placed, place / _STORE)
-    pq.write_table(done.samples, draft / INDEX, compression="zstd")
-    for write in writers:
-        write(draft, done.samples, facts)
-    files = versions.files_of(draft, hashed=placed)
-    told = {
-        "name": declaration.name,
-        "settings": declaration.settings,
-        "made_with": facts.made_with,
-        "cohort": {**cohort.content, "sha256": cohort.sha256},
-    }
-    version = versions.publish(draft, place, told, files)
-    shutil.rmtree(draft, ignore_errors=True)
-    return version
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _link(source: Path, place: Path) -> None:

@@ -432,6 +432,17 @@ def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(fresh: Wareho
     assert all(row["image"] for row in rows(kept).values())
 
 
+def test_a_format_that_cannot_be_written_leaves_no_draft(fresh: Warehouse) -> None:
+    text = "formats: [nifti]"
+    nobody = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 1}")
+    only = "  kind: RTSTRUCT\n  where: PatientID = 'nobody'\n"
+    changes = (nobody, (text, "formats: [nnunet]"), ("  kind: RTSTRUCT\n", only))
+    with pytest.raises(UsageError, match="nnunet needs a label"):
+        built(declared(*changes, qc("without_target", "keep")), fresh)
+    names = {path.name for path in versions.folder_of(fresh.root, "lung_ct").iterdir()}
+    assert names == {".samples", "cohort.lock.json"}
+
+
 def test_with_no_sample_left_there_is_no_dataset(stocked: Warehouse) -> None:
     with pytest.raises(DatasetRefused, match="no sample is left: too_few_slices 5"):
         built(declared(("  dtype: int16\n", "  dtype: int16\n  least_slices: 1000\n")), stocked)
