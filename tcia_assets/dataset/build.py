@@ -39,6 +39,7 @@ from tcia_assets.dataset.cohort import (
     IMAGE,
     STATES,
     Cohort,
+    Zip,
     archives,
     check_holdout,
     check_licenses,
@@ -264,20 +265,18 @@ def _jobs(
     declaration: Declaration,
     cohort: Cohort,
     images: list[dict[str, Any]],
-    paths: Mapping[str, Path],
+    zips: Mapping[str, Zip],
 ) -> dict[str, Job]:
     """What is to be made of each image whose zip is on disk, and whose masks' are."""
     pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for pair in cohort.pairs.to_pylist():
         pairs[pair["image_series_instance_uid"]].append(pair)
-    named = (cohort.series[name].to_pylist() for name in ("SeriesInstanceUID", "archive_sha256"))
-    sha256s = dict(zip(*named, strict=True))
     used = made_with(declaration)
     tools = {name: number for name, number in used.items() if name not in _NOT_OF_SAMPLES}
     return {
-        uid: Job.of(declaration, image, pairs[uid], paths, sha256s, tools)
+        uid: Job.of(declaration, image, pairs[uid], zips, tools)
         for image in images
-        if {(uid := image["SeriesInstanceUID"]), *_masks(pairs[uid])} <= paths.keys()
+        if {(uid := image["SeriesInstanceUID"]), *_masks(pairs[uid])} <= zips.keys()
     }
 
 

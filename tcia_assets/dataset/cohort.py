@@ -58,6 +58,7 @@ _TEXTS = (
     "PatientAge",
     "fingerprint",
     "archive_sha256",
+    "content_md5",
     "LicenseName",
     "LicenseURI",
     "DataDescriptionURI",
@@ -74,6 +75,9 @@ SERIES = pa.schema(
 """A Series of a cohort: an `image`, or a `target` that is paired with one; sorted by role and UID.
 
 `fingerprint` is that of the Series now; `archive_sha256` that of the zip on disk, null without one.
+`content_md5` is over the objects in that zip, as the archive's own getMD5Hierarchy counts it: two
+downloads of a Series are never the same zip, and so it is this that says what the Series was. Null
+where `images` does not tell it; then the zip itself has to be the same.
 """
 PAIRS = pa.schema(
     [
@@ -95,7 +99,18 @@ _ROWS = f"""
            {{columns}}
     FROM chosen AS c LEFT JOIN series AS s USING (SeriesInstanceUID)
     LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
+    LEFT JOIN contents AS i USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
+"""
+_CONTENTS = """
+    WITH contents AS (
+        SELECT SeriesInstanceUID,
+               md5(string_agg(lower(md5), '' ORDER BY lower(md5))) AS content_md5
+        FROM images JOIN image_archives AS a USING (SeriesInstanceUID)
+        WHERE images.archive_sha256 = a.sha256
+              AND SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {series})
+        GROUP BY SeriesInstanceUID HAVING count(md5) = count(*)
+    )
 """
 _SNAPSHOT = """
     SELECT SeriesInstanceUID, fingerprint, greatest(first_seen_at, changed_at) AS at
@@ -154,8 +169,13 @@ class Cohort:
 
     @property
     def sha256(self) -> str:
-        """Over the Series and pairs; not over the question, nor when it was asked."""
-        told = {name: self.content[name] for name in ("series", "pairs")}
+        """Over the Series and pairs; not over the question, nor when it was asked.
+
+        Nor over a zip of which its `content_md5` is told: the same Series fetched by others is the
+        same cohort.
+        """
+        series = [_without_zip(row) for row in self.series.to_pylist()]
+        told = {"series": series, "pairs": self.pairs.to_pylist()}
         return hashlib.sha256(_json(told).encode()).hexdigest()
 
     @property
@@ -171,6 +191,15 @@ class Cohort:
         """Series without a zip on disk."""
         absent = pc.is_null(self.series["archive_sha256"])
         return tuple(self.series.filter(absent)["SeriesInstanceUID"].to_pylist())
+
+
+@dataclass(frozen=True)
+class Zip:
+    """A zip on disk, as `image_archives` has it; `content` names what is in it, on any machine."""
+
+    path: Path
+    sha256: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -229,7 +258,8 @@ def freeze(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         }
     )
     columns = ", ".join(map(_told, SERIES.names[3:]))
-    rows = warehouse.query(_ROWS.format(columns=columns), tables={"chosen": chosen})
+    statement = _CONTENTS.format(series="chosen") + _ROWS.format(columns=columns)
+    rows = warehouse.query(statement, tables={"chosen": chosen})
     cohort = Cohort(
         declaration.name,
         _asked(declaration),
@@ -315,6 +345,8 @@ def _asked(declaration: Declaration) -> dict[str, Any]:
 def _told(name: str) -> str:
     if name == "archive_sha256":
         return "CASE WHEN a.path IS NOT NULL THEN a.sha256 END AS archive_sha256"
+    if name == "content_md5":
+        return "CASE WHEN a.path IS NOT NULL THEN i.content_md5 END AS content_md5"
     return f"s.{name}"
 
 
@@ -445,17 +477,21 @@ def check_question(declaration: Declaration, cohort: Cohort) -> None:
         raise CohortMoved(f"{declaration.name}: {problem}; {advice}")
 
 
-def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
-    """Where the zip of each Series lies that had one when the cohort was frozen.
+def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Zip]:
+    """The zip of each Series that had one when the cohort was frozen, with the same objects in it.
 
     Raises:
         CohortMoved: some are not there as they were; says which.
     """
     rows = warehouse.query(
-        """
-        SELECT c.SeriesInstanceUID AS uid, a.path, a.sha256 IS NULL OR a.path IS NULL AS is_absent,
-               a.path IS NULL OR a.sha256 IS DISTINCT FROM c.archive_sha256 AS is_other
+        _CONTENTS.format(series="cohort_series")
+        + """
+        SELECT c.SeriesInstanceUID AS uid, a.path, a.sha256, i.content_md5,
+               a.sha256 IS NULL OR a.path IS NULL AS is_absent,
+               coalesce(a.sha256 = c.archive_sha256, false)
+               OR coalesce(i.content_md5 = c.content_md5, false) AS is_same
         FROM cohort_series AS c LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
+        LEFT JOIN contents AS i USING (SeriesInstanceUID)
         WHERE c.archive_sha256 IS NOT NULL ORDER BY uid
         """,
         tables={"cohort_series": cohort.series},
@@ -463,14 +499,19 @@ def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
     told = [
         f"{row['uid']} ({'absent' if row['is_absent'] else 'another zip'})"
         for row in rows
-        if row["is_other"]
+        if row["is_absent"] or not row["is_same"]
     ]
     if told:
         more = f" and {len(told) - _MOST_SHOWN} more" if len(told) > _MOST_SHOWN else ""
         listed = ", ".join(told[:_MOST_SHOWN]) + more
         problem = f"{len(told)} Series are not on disk as in its cohort: {listed}"
         raise CohortMoved(f"{cohort.name}: {problem}; fetch them, or update the cohort (--update)")
-    return {row["uid"]: warehouse.root / row["path"] for row in rows}
+    return {
+        row["uid"]: Zip(
+            warehouse.root / row["path"], row["sha256"], row["content_md5"] or row["sha256"]
+        )
+        for row in rows
+    }
 
 
 def write(cohort: Cohort, lock: Path) -> bool:
@@ -519,14 +560,7 @@ def _cohort(content: dict[str, Any]) -> Cohort:
 def diff(before: Cohort, after: Cohort) -> Diff:
     """What is otherwise in the later one."""
     old, new = _by_uid(before), _by_uid(after)
-    changed = {
-        uid: {
-            name: (old[uid][name], new[uid][name])
-            for name in new[uid]
-            if old[uid][name] != new[uid][name]
-        }
-        for uid in sorted(old.keys() & new.keys())
-    }
+    changed = {uid: _otherwise(old[uid], new[uid]) for uid in sorted(old.keys() & new.keys())}
     old_pairs, new_pairs = _pair_names(before), _pair_names(after)
     return Diff(
         tuple(sorted(new.keys() - old.keys())),
@@ -535,6 +569,18 @@ def diff(before: Cohort, after: Cohort) -> Diff:
         tuple(sorted(new_pairs - old_pairs)),
         tuple(sorted(old_pairs - new_pairs)),
     )
+
+
+def _otherwise(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    if old["content_md5"] == new["content_md5"]:
+        old, new = _without_zip(old), _without_zip(new)
+    return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+
+
+def _without_zip(row: dict[str, Any]) -> dict[str, Any]:
+    """A Series without the hash of its zip, if the objects in that are known."""
+    is_zip = row["content_md5"] is None
+    return {name: value for name, value in row.items() if is_zip or name != "archive_sha256"}
 
 
 def _by_uid(cohort: Cohort) -> dict[str, dict[str, Any]]:

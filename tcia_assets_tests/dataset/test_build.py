@@ -32,7 +32,7 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.warehouse import Warehouse
-from tcia_assets_tests.dataset.known import change, served, without, zip_of
+from tcia_assets_tests.dataset.known import change, fetched_again, served, without, zip_of
 
 EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
 STORE = Path("datasets/lung_ct/.samples")
@@ -512,6 +512,17 @@ def test_locked_refuses_a_zip_that_is_another_one(stocked: Warehouse) -> None:
     served(stocked, uid, whole)
     result = build(declaration, cohort.locked(declaration, stocked, lock), stocked)
     assert result.version.files
+
+
+def test_the_same_objects_in_other_zips_give_the_same_version(stocked: Warehouse) -> None:
+    declaration = declared()
+    first = built(declaration, stocked)
+    fetched_again(stocked, *images(stocked))
+    shutil.rmtree(versions.folder_of(stocked.root, "lung_ct") / ".samples")
+    lock = cohort_lock(stocked, "lung_ct")
+    again = build(declaration, cohort.locked(declaration, stocked, lock), stocked)
+    assert (again.new, again.found) == (5, 0)
+    assert again.version.version == first.version.version
 
 
 def test_a_changed_question_needs_another_cohort(stocked: Warehouse) -> None:

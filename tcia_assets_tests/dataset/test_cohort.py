@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
 from tcia_assets.conform import conform
 from tcia_assets.dataset import cohort
 from tcia_assets.dataset.declaration import Declaration, load, parse
@@ -17,7 +17,7 @@ from tcia_assets.dataset.split import proof, split
 from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict
 from tcia_assets.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.dataset.known import change
+from tcia_assets_tests.dataset.known import change, fetched_again, served, without, zip_of
 
 EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
 
@@ -276,6 +276,36 @@ def test_locked_needs_the_same_question_and_the_same_zips(known: Warehouse, lock
         cohort.locked(declared(), known, lock)
     assert f"{first} (another zip)" in str(caught.value)
     assert f"{second} (absent)" in str(caught.value)
+
+
+def test_a_series_that_is_fetched_again_is_the_same(known: Warehouse, lock: Path) -> None:
+    frozen, _ = cohort.ask(declared(), known, lock)
+    text, uid = lock.read_text(), images(frozen)[0]
+    before = zip_of(known, uid).read_bytes()
+    fetched_again(known, *frozen.series["SeriesInstanceUID"].to_pylist())
+    assert zip_of(known, uid).read_bytes() != before
+    again, changes = cohort.ask(declared(), known, lock, update=True)
+    assert not changes
+    assert (again.sha256, lock.read_text()) == (frozen.sha256, text)
+    assert cohort.freeze(declared(), known).sha256 == frozen.sha256
+    assert cohort.locked(declared(), known, lock).sha256 == frozen.sha256
+
+
+def test_where_objects_are_not_known_the_zip_has_to_be_the_same(
+    known: Warehouse, lock: Path
+) -> None:
+    uid = images(cohort.freeze(declared(), known))[0]
+    rows = known.read(IMAGES, [SMALL])
+    left = pa.array([each != uid for each in rows["SeriesInstanceUID"].to_pylist()])
+    known.write(IMAGES, rows.filter(left), SMALL)
+    frozen, _ = cohort.ask(declared(), known, lock)
+    row = next(r for r in frozen.series.to_pylist() if r["SeriesInstanceUID"] == uid)
+    assert row["content_md5"] is None and row["archive_sha256"]
+    served(known, uid, without(zip_of(known, uid), lambda place: place == 0))
+    with pytest.raises(CohortMoved, match=f"{uid} .another zip."):
+        cohort.locked(declared(), known, lock)
+    _, changes = cohort.ask(declared(), known, lock)
+    assert set((changes.changed or {})[uid]) == {"archive_sha256"}
 
 
 def test_a_lock_file_that_was_edited_is_none(known: Warehouse, lock: Path) -> None:
