@@ -83,6 +83,23 @@ def is_expression(text: str) -> bool:
     return True
 
 
+def why_no_query(text: str) -> str:
+    """Why a text is not one whole query; "" where it is. No table needs to be there.
+
+    >>> [why_no_query(text) for text in ("SELECT a FROM b -- c", "FROM b; FROM c", "DROP TABLE b")]
+    ['', 'it holds 2 statements', 'it is a DROP']
+    """
+    try:
+        with scratch() as connection:
+            statements = connection.extract_statements(text)
+    except (duckdb.Error, UnicodeEncodeError) as error:
+        return str(error).splitlines()[0]
+    if len(statements) != 1:
+        return f"it holds {len(statements)} statements"
+    kind = statements[0].type
+    return "" if kind == duckdb.StatementType.SELECT else f"it is a {kind.name}"
+
+
 def fetch_table(connection: Connection, statement: str, parameters: Any = None) -> pa.Table:
     """The whole answer to a statement, on every line of DuckDB that we support."""
     # Up to 1.5 a relation copies the answer once more on its way to Arrow; from 2.0 on a cursor

@@ -17,4 +17,13 @@ is written of it. What does not: reading volumes (`volume`), pairing (`pairing.p
     card          README.md, and the numbers in it as tables
     sheet         the picture beside it
     loading       what was built, as arrays
+
+Needs the extra `datasets`.
 """
+
+from tcia_assets.errors import MissingExtra
+
+try:
+    import numpy as np  # noqa: F401 - an optional extra
+except ImportError as error:
+    raise MissingExtra(str(error.name), "datasets", "building and reading datasets") from None

@@ -39,7 +39,9 @@ from tcia_assets.dataset.cohort import (
     IMAGE,
     STATES,
     Cohort,
+    Zip,
     archives,
+    check_holdout,
     check_licenses,
     check_question,
 )
@@ -146,6 +148,7 @@ def build(
         wait: seconds to wait for another build of the same dataset.
 
     Raises:
+        BadDeclaration: no image of the cohort has a value that is held out.
         CohortMoved: the declaration asks another question, or zips are not as they were.
         LicenseConflict: the declaration refuses the licence of a Series.
         DatasetRefused: samples cannot be made, have a finding whose policy is to fail, lie in
@@ -236,6 +239,7 @@ def _make(
     workers: int | None,
 ) -> Made:
     check_question(declaration, cohort)
+    check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
     store = versions.folder_of(warehouse.root, declaration.name) / _STORE
     with _disk(store):
@@ -261,20 +265,18 @@ def _jobs(
     declaration: Declaration,
     cohort: Cohort,
     images: list[dict[str, Any]],
-    paths: Mapping[str, Path],
+    zips: Mapping[str, Zip],
 ) -> dict[str, Job]:
     """What is to be made of each image whose zip is on disk, and whose masks' are."""
     pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for pair in cohort.pairs.to_pylist():
         pairs[pair["image_series_instance_uid"]].append(pair)
-    named = (cohort.series[name].to_pylist() for name in ("SeriesInstanceUID", "archive_sha256"))
-    sha256s = dict(zip(*named, strict=True))
     used = made_with(declaration)
     tools = {name: number for name, number in used.items() if name not in _NOT_OF_SAMPLES}
     return {
-        uid: Job.of(declaration, image, pairs[uid], paths, sha256s, tools)
+        uid: Job.of(declaration, image, pairs[uid], zips, tools)
         for image in images
-        if {(uid := image["SeriesInstanceUID"]), *_masks(pairs[uid])} <= paths.keys()
+        if {(uid := image["SeriesInstanceUID"]), *_masks(pairs[uid])} <= zips.keys()
     }
 
 
@@ -449,29 +451,37 @@ def _assembled(
     place: Path,
     writers: list[_Writer],
 ) -> Version:
+    with _draft(place) as draft:
+        for row in _kept(done.samples).select(["SeriesInstanceUID", *_FOLDERS]).to_pylist():
+            made = place / _STORE / done.keys[row["SeriesInstanceUID"]]
+            for which in _FOLDERS:
+                if row[which]:
+                    _link(making.file_of(made, which), draft / row[which])
+        placed = versions.files_of(draft)
+        _demand_same(declaration.name, done, placed, place / _STORE)
+        pq.write_table(done.samples, draft / INDEX, compression="zstd")
+        for write in writers:
+            write(draft, done.samples, facts)
+        files = versions.files_of(draft, hashed=placed)
+        told = {
+            "name": declaration.name,
+            "settings": declaration.settings,
+            "made_with": facts.made_with,
+            "cohort": {**cohort.content, "sha256": cohort.sha256},
+        }
+        return versions.publish(draft, place, told, files)
+
+
+@contextmanager
+def _draft(place: Path) -> Iterator[Path]:
+    """A folder that is empty at first and gone at the end: on a full disk its room is needed."""
     draft = place / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    for row in _kept(done.samples).select(["SeriesInstanceUID", *_FOLDERS]).to_pylist():
-        made = place / _STORE / done.keys[row["SeriesInstanceUID"]]
-        for which in _FOLDERS:
-            if row[which]:
-                _link(making.file_of(made, which), draft / row[which])
-    placed = versions.files_of(draft)
-    _demand_same(declaration.name, done, placed, place / _STORE)
-    pq.write_table(done.samples, draft / INDEX, compression="zstd")
-    for write in writers:
-        write(draft, done.samples, facts)
-    files = versions.files_of(draft, hashed=placed)
-    told = {
-        "name": declaration.name,
-        "settings": declaration.settings,
-        "made_with": facts.made_with,
-        "cohort": {**cohort.content, "sha256": cohort.sha256},
-    }
-    version = versions.publish(draft, place, told, files)
-    shutil.rmtree(draft, ignore_errors=True)
-    return version
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _link(source: Path, place: Path) -> None:

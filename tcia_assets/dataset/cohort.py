@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import ACQUIRED
+from tcia_assets.catalog import ACQUIRED, SHARED_LISTS
 from tcia_assets.dataset.declaration import SPLIT_COLUMNS, Declaration
-from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict, UsageError
+from tcia_assets.errors import (
+    BadDeclaration,
+    CohortMoved,
+    LicenseConflict,
+    UnknownName,
+    UsageError,
+)
 from tcia_assets.pairing import PAIRED, pairs
-from tcia_assets.selection import Selection
+from tcia_assets.selection import Selection, check_shared_lists, unmatched_licenses
+from tcia_assets.sql import identifier
 from tcia_assets.warehouse import Warehouse, publish
 
 IMAGE, TARGET = "image", "target"
@@ -37,6 +44,12 @@ STATES = {
 
 _FORMAT = 1
 _MOST_SHOWN = 10
+# Criteria that name values, the column that has these, and which of them need not be known.
+_NAMED: Mapping[str, tuple[str, Collection[str]]] = {
+    "collections": ("Collection", ()),
+    "modalities": ("Modality", ACQUIRED),
+    "body_parts": ("BodyPartExamined", ()),
+}
 
 _TEXTS = (
     "PatientID",
@@ -45,6 +58,7 @@ _TEXTS = (
     "PatientAge",
     "fingerprint",
     "archive_sha256",
+    "content_md5",
     "LicenseName",
     "LicenseURI",
     "DataDescriptionURI",
@@ -61,6 +75,9 @@ SERIES = pa.schema(
 """A Series of a cohort: an `image`, or a `target` that is paired with one; sorted by role and UID.
 
 `fingerprint` is that of the Series now; `archive_sha256` that of the zip on disk, null without one.
+`content_md5` is over the objects in that zip, as the archive's own getMD5Hierarchy counts it: two
+downloads of a Series are never the same zip, and so it is this that says what the Series was. Null
+where `images` does not tell it; then the zip itself has to be the same.
 """
 PAIRS = pa.schema(
     [
@@ -82,7 +99,18 @@ _ROWS = f"""
            {{columns}}
     FROM chosen AS c LEFT JOIN series AS s USING (SeriesInstanceUID)
     LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
+    LEFT JOIN contents AS i USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
+"""
+_CONTENTS = """
+    WITH contents AS (
+        SELECT SeriesInstanceUID,
+               md5(string_agg(lower(md5), '' ORDER BY lower(md5))) AS content_md5
+        FROM images JOIN image_archives AS a USING (SeriesInstanceUID)
+        WHERE images.archive_sha256 = a.sha256
+              AND SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {series})
+        GROUP BY SeriesInstanceUID HAVING count(md5) = count(*)
+    )
 """
 _SNAPSHOT = """
     SELECT SeriesInstanceUID, fingerprint, greatest(first_seen_at, changed_at) AS at
@@ -141,8 +169,13 @@ class Cohort:
 
     @property
     def sha256(self) -> str:
-        """Over the Series and pairs; not over the question, nor when it was asked."""
-        told = {name: self.content[name] for name in ("series", "pairs")}
+        """Over the Series and pairs; not over the question, nor when it was asked.
+
+        Nor over a zip of which its `content_md5` is told: the same Series fetched by others is the
+        same cohort.
+        """
+        series = [_without_zip(row) for row in self.series.to_pylist()]
+        told = {"series": series, "pairs": self.pairs.to_pylist()}
         return hashlib.sha256(_json(told).encode()).hexdigest()
 
     @property
@@ -158,6 +191,15 @@ class Cohort:
         """Series without a zip on disk."""
         absent = pc.is_null(self.series["archive_sha256"])
         return tuple(self.series.filter(absent)["SeriesInstanceUID"].to_pylist())
+
+
+@dataclass(frozen=True)
+class Zip:
+    """A zip on disk, as `image_archives` has it; `content` names what is in it, on any machine."""
+
+    path: Path
+    sha256: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -199,10 +241,12 @@ def freeze(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     """The cohort that is declared, as the warehouse knows it now; equal for equal warehouses.
 
     Raises:
-        BadDeclaration: its SQL cannot be answered, or answers with no Series, or with some that are
-            no images.
+        BadDeclaration: it names a Collection, a licence or the like that nobody knows; its SQL
+            cannot be answered, or answers with no Series, or with some that are no images; no
+            Series has a value that is held out.
         LicenseConflict: its licenses refuse some of these Series.
     """
+    _check_names(declaration, warehouse)
     images = _images(declaration, warehouse)
     found_pairs = _pairs(declaration, warehouse, images)
     targets = pc.unique(found_pairs["target_series_instance_uid"])
@@ -214,7 +258,8 @@ def freeze(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         }
     )
     columns = ", ".join(map(_told, SERIES.names[3:]))
-    rows = warehouse.query(_ROWS.format(columns=columns), tables={"chosen": chosen})
+    statement = _CONTENTS.format(series="chosen") + _ROWS.format(columns=columns)
+    rows = warehouse.query(statement, tables={"chosen": chosen})
     cohort = Cohort(
         declaration.name,
         _asked(declaration),
@@ -222,8 +267,24 @@ def freeze(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         rows.cast(SERIES).combine_chunks(),
         found_pairs,
     )
+    check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
     return cohort
+
+
+def check_holdout(declaration: Declaration, cohort: Cohort) -> None:
+    """Raises BadDeclaration where no image has a value that is held out.
+
+    A misspelt one would hold nobody out, and train on those who should be kept for the test.
+    """
+    holdout = declaration.split.holdout
+    if holdout is None:
+        return
+    known = pc.drop_null(pc.unique(cohort.of_role(IMAGE)[holdout.column])).to_pylist()
+    for value in holdout.values:
+        if value not in known:
+            problem = str(UnknownName(f"{holdout.column} of the cohort", value, known))
+            raise declaration.refuse("split.holdout.values", problem)
 
 
 def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehouse) -> None:
@@ -245,6 +306,36 @@ def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehous
         raise LicenseConflict(f"the dataset {declaration.name!r}", series)
 
 
+def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:
+    """Raises BadDeclaration for a name that nothing bears: it would be passed over in silence."""
+    chosen = declaration.cohort.selection
+    named = {} if chosen is None else {n: getattr(chosen, n) for n in _NAMED}
+    for key, names in named.items():
+        column, others = _NAMED[key]
+        known = {*_known(column, warehouse), *others}
+        folded = {name.strip().casefold() for name in known}
+        for name in names:
+            if name.strip().casefold() not in folded:
+                problem = str(UnknownName(f"{column} that is known here", name, known))
+                raise declaration.refuse(f"cohort.{key}", f"{problem}; is it refreshed?")
+    try:
+        if chosen is not None:
+            check_shared_lists(chosen, warehouse.keys(SHARED_LISTS))
+    except UnknownName as error:
+        raise declaration.refuse("cohort.shared_lists", str(error)) from None
+    licences = Selection(where="true", licenses=declaration.licenses)
+    try:
+        unmatched_licenses(licences, _known("LicenseName", warehouse))
+    except UnknownName as error:
+        raise declaration.refuse("licenses", str(error)) from None
+
+
+def _known(column: str, warehouse: Warehouse) -> list[str]:
+    name = identifier(column)
+    rows = warehouse.query(f"SELECT DISTINCT {name} AS n FROM series WHERE {name} NOTNULL")
+    return list(rows["n"].to_pylist())
+
+
 def _asked(declaration: Declaration) -> dict[str, Any]:
     settings, target = declaration.settings, declaration.target
     masks = {} if target is None else {n: settings["target"][n] for n in ("kind", "where", "ways")}
@@ -254,6 +345,8 @@ def _asked(declaration: Declaration) -> dict[str, Any]:
 def _told(name: str) -> str:
     if name == "archive_sha256":
         return "CASE WHEN a.path IS NOT NULL THEN a.sha256 END AS archive_sha256"
+    if name == "content_md5":
+        return "CASE WHEN a.path IS NOT NULL THEN i.content_md5 END AS content_md5"
     return f"s.{name}"
 
 
@@ -365,11 +458,13 @@ def locked(declaration: Declaration, warehouse: Warehouse, lock: Path) -> Cohort
     Raises:
         CohortMoved: there is no such file, the declaration asks another question by now, or a zip
             is not there as it was; says which.
+        BadDeclaration: no Series of it has a value that is held out.
         LicenseConflict: the declaration refuses the licence that a Series had.
     """
     cohort = read(lock, declaration.name)
     check_question(declaration, cohort)
     archives(cohort, warehouse)
+    check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
     return cohort
 
@@ -382,17 +477,21 @@ def check_question(declaration: Declaration, cohort: Cohort) -> None:
         raise CohortMoved(f"{declaration.name}: {problem}; {advice}")
 
 
-def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
-    """Where the zip of each Series lies that had one when the cohort was frozen.
+def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Zip]:
+    """The zip of each Series that had one when the cohort was frozen, with the same objects in it.
 
     Raises:
         CohortMoved: some are not there as they were; says which.
     """
     rows = warehouse.query(
-        """
-        SELECT c.SeriesInstanceUID AS uid, a.path, a.sha256 IS NULL OR a.path IS NULL AS is_absent,
-               a.path IS NULL OR a.sha256 IS DISTINCT FROM c.archive_sha256 AS is_other
+        _CONTENTS.format(series="cohort_series")
+        + """
+        SELECT c.SeriesInstanceUID AS uid, a.path, a.sha256, i.content_md5,
+               a.sha256 IS NULL OR a.path IS NULL AS is_absent,
+               coalesce(a.sha256 = c.archive_sha256, false)
+               OR coalesce(i.content_md5 = c.content_md5, false) AS is_same
         FROM cohort_series AS c LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
+        LEFT JOIN contents AS i USING (SeriesInstanceUID)
         WHERE c.archive_sha256 IS NOT NULL ORDER BY uid
         """,
         tables={"cohort_series": cohort.series},
@@ -400,14 +499,19 @@ def archives(cohort: Cohort, warehouse: Warehouse) -> dict[str, Path]:
     told = [
         f"{row['uid']} ({'absent' if row['is_absent'] else 'another zip'})"
         for row in rows
-        if row["is_other"]
+        if row["is_absent"] or not row["is_same"]
     ]
     if told:
         more = f" and {len(told) - _MOST_SHOWN} more" if len(told) > _MOST_SHOWN else ""
         listed = ", ".join(told[:_MOST_SHOWN]) + more
         problem = f"{len(told)} Series are not on disk as in its cohort: {listed}"
         raise CohortMoved(f"{cohort.name}: {problem}; fetch them, or update the cohort (--update)")
-    return {row["uid"]: warehouse.root / row["path"] for row in rows}
+    return {
+        row["uid"]: Zip(
+            warehouse.root / row["path"], row["sha256"], row["content_md5"] or row["sha256"]
+        )
+        for row in rows
+    }
 
 
 def write(cohort: Cohort, lock: Path) -> bool:
@@ -456,14 +560,7 @@ def _cohort(content: dict[str, Any]) -> Cohort:
 def diff(before: Cohort, after: Cohort) -> Diff:
     """What is otherwise in the later one."""
     old, new = _by_uid(before), _by_uid(after)
-    changed = {
-        uid: {
-            name: (old[uid][name], new[uid][name])
-            for name in new[uid]
-            if old[uid][name] != new[uid][name]
-        }
-        for uid in sorted(old.keys() & new.keys())
-    }
+    changed = {uid: _otherwise(old[uid], new[uid]) for uid in sorted(old.keys() & new.keys())}
     old_pairs, new_pairs = _pair_names(before), _pair_names(after)
     return Diff(
         tuple(sorted(new.keys() - old.keys())),
@@ -472,6 +569,18 @@ def diff(before: Cohort, after: Cohort) -> Diff:
         tuple(sorted(new_pairs - old_pairs)),
         tuple(sorted(old_pairs - new_pairs)),
     )
+
+
+def _otherwise(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    if old["content_md5"] == new["content_md5"]:
+        old, new = _without_zip(old), _without_zip(new)
+    return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+
+
+def _without_zip(row: dict[str, Any]) -> dict[str, Any]:
+    """A Series without the hash of its zip, if the objects in that are known."""
+    is_zip = row["content_md5"] is None
+    return {name: value for name, value in row.items() if is_zip or name != "archive_sha256"}
 
 
 def _by_uid(cohort: Cohort) -> dict[str, dict[str, Any]]:

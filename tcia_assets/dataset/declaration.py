@@ -10,12 +10,13 @@ column that a `where` misspells) is told in the same way when it is asked: see `
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tcia_assets import selection
+from tcia_assets import selection, sql
 from tcia_assets.dataset import yaml_tree
 from tcia_assets.dataset.split import PATIENTS, Holdout, Split
 from tcia_assets.dataset.yaml_tree import Field
@@ -281,6 +282,8 @@ def _question(value: Field, folder: Path) -> Question:
         if others := [key for key in given if key != "sql"]:
             given[others[0]].refuse("it says nothing beside 'sql', which is the whole question")
         statement = given["sql"].text("a statement of SQL").rstrip("; \n")
+        if problem := sql.why_no_query(statement):
+            given["sql"].refuse(f"it must be one SELECT: {problem}")
         return Question({"sql": statement}, sql=statement)
     if not any(key != "max_series_bytes" for key in given):
         value.refuse(f"it needs 'sql', or one of {', '.join(_CRITERIA[:-1])}")
@@ -304,10 +307,10 @@ def _without_prefix(error: UsageError) -> str:
 
 
 def _written(value: Field) -> Any:
-    items = value.items()
     if value.key.rpartition(".")[2] in {"where", "sql", "max_series_bytes"}:
         return value.text()
-    return [item.text() for item in items]
+    # Of no names at all, a selection would take them to be no criterion, and so any.
+    return list(value.texts("a list of names"))
 
 
 # --- Split ----------------------------------------------------------------------------------------
@@ -408,8 +411,11 @@ def _label(name: str, place: Field) -> str:
 def _pattern(value: Field) -> str:
     pattern = value.text("a regular expression")
     try:
-        re.compile(pattern)
-    except re.error as error:
+        with warnings.catch_warnings():
+            # What a later Python will read otherwise would make other labels there.
+            warnings.simplefilter("error", FutureWarning)
+            re.compile(pattern)
+    except (re.error, FutureWarning) as error:
         value.refuse(f"{value.shown} is no regular expression: {error}")
     return pattern
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from tcia_assets.dataset.cohort import Zip
 from tcia_assets.dataset.declaration import WITHOUT_TARGET, Declaration, VolumeSettings
 from tcia_assets.errors import BadValue, CohortMoved
 from tcia_assets.volume import (
@@ -56,8 +57,7 @@ _BLOCK_BYTES = 1 << 20
 class Mask:
     """The zip of a SEG or RTSTRUCT Series, and its objects that lie on the image."""
 
-    path: Path
-    sha256: str
+    zip: Zip
     sop_instance_uids: tuple[str, ...]
 
 
@@ -66,8 +66,7 @@ class Job:
     """A sample to be made. `labels` and `priority` are empty without a target."""
 
     series_instance_uid: str
-    path: Path
-    sha256: str
+    zip: Zip
     image_count: int | None
     masks: tuple[Mask, ...]
     volume: VolumeSettings
@@ -80,9 +79,9 @@ class Job:
         """Of all that decides what is made; of no path."""
         told = {
             "series": self.series_instance_uid,
-            "archive": self.sha256,
+            "archive": self.zip.content,
             "image_count": self.image_count,
-            "masks": [[mask.sha256, mask.sop_instance_uids] for mask in self.masks],
+            "masks": [[mask.zip.content, mask.sop_instance_uids] for mask in self.masks],
             "volume": asdict(self.volume),
             "labels": self.labels,
             "priority": self.priority,
@@ -97,8 +96,7 @@ class Job:
         declaration: Declaration,
         image: Mapping[str, Any],
         pairs: Iterable[Mapping[str, Any]],
-        archives: Mapping[str, Path],
-        sha256s: Mapping[str, str],
+        archives: Mapping[str, Zip],
         made_with: Mapping[str, str],
     ) -> Job:
         """The job of an image of the cohort, with the pairs that it is in."""
@@ -106,15 +104,11 @@ class Job:
         for pair in pairs:
             uids = objects.setdefault(pair["target_series_instance_uid"], set())
             uids.add(pair["SOPInstanceUID"] or "")
-        masks = (
-            Mask(archives[uid], sha256s[uid], tuple(sorted(sops)))
-            for uid, sops in sorted(objects.items())
-        )
+        masks = (Mask(archives[uid], tuple(sorted(sops))) for uid, sops in sorted(objects.items()))
         uid, target = image["SeriesInstanceUID"], declaration.target
         return cls(
             series_instance_uid=uid,
-            path=archives[uid],
-            sha256=sha256s[uid],
+            zip=archives[uid],
             image_count=image["ImageCount"],
             masks=tuple(masks),
             volume=declaration.volume,
@@ -164,7 +158,7 @@ def make(job: Job, store: Path) -> dict[str, Any]:
     """Makes a sample, and says what its row says of it.
 
     Raises:
-        CohortMoved: a zip is not the one that the cohort has.
+        CohortMoved: a zip is not the one that was fetched.
         BadValue: voxels do not fit into the dtype that is declared.
         BadArchive, MissingExtra, OSError: see `volume.read_volume`.
     """
@@ -197,11 +191,11 @@ def sync(path: Path) -> None:
 
 
 def _made(job: Job, folder: Path) -> dict[str, Any]:
-    for path, sha256 in ((job.path, job.sha256), *((m.path, m.sha256) for m in job.masks)):
-        _demand(path, sha256)
+    for each in (job.zip, *(mask.zip for mask in job.masks)):
+        _demand(each.path, each.sha256)
     try:
         volume = read_volume(
-            job.path,
+            job.zip.path,
             image_count=job.image_count,
             least_slices=job.volume.least_slices,
             workers=1,
@@ -227,17 +221,25 @@ def _made(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def _demand(path: Path, sha256: str) -> None:
-    with path.open("rb") as file:
-        is_same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    try:
+        with path.open("rb") as file:
+            is_same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
+        problem = "it is not there any more"
+        raise CohortMoved(
+            f"{path}: {problem}; tcia-assets verify, then fetch, has it again"
+        ) from None
     if not is_same:
-        problem = "it is another zip than its cohort has"
+        problem = "it is another zip than was fetched"
         raise CohortMoved(f"{path}: {problem}; tcia-assets verify looks at it, fetch has it again")
 
 
 def _labels(job: Job, volume: Volume) -> Labels:
     targets = Targets.of(dict(job.labels), job.priority)
     wanted = {uid for mask in job.masks for uid in mask.sop_instance_uids}
-    read = read_labels([mask.path for mask in job.masks], volume, targets, sop_instance_uids=wanted)
+    read = read_labels(
+        [mask.zip.path for mask in job.masks], volume, targets, sop_instance_uids=wanted
+    )
     placed: Labels = _on_grid(read, job.volume)
     return replace(placed, findings=(*read.findings, *_lost(read, placed)))
 

@@ -24,7 +24,7 @@ _COHORT_TEXTS = (
     "LicenseURI",
     "DataDescriptionURI",
     "fingerprint",
-    "archive_sha256",
+    "content_md5",
 )
 
 FINDING = pa.struct(

@@ -320,7 +320,7 @@ _TOLD = (
     "reasons",
     "part",
     "fold",
-    "archive_sha256",
+    "content_md5",
     "fingerprint",
     "target_series_instance_uids",
     "LicenseName",

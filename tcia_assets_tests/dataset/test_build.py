@@ -32,7 +32,7 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.warehouse import Warehouse
-from tcia_assets_tests.dataset.known import change, served, without, zip_of
+from tcia_assets_tests.dataset.known import change, fetched_again, served, without, zip_of
 
 EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
 STORE = Path("datasets/lung_ct/.samples")
@@ -232,6 +232,9 @@ def test_one_bad_zip_fails_the_build_and_keeps_the_others(fresh: Warehouse) -> N
     (reason,) = caught.value.reasons
     assert str(path) in reason and "another zip" in reason
     assert versions.versions(fresh.root, "lung_ct") == []
+    path.unlink()
+    with pytest.raises(DatasetRefused, match=r"not there any more; .* fetch, has it again"):
+        build(declared(), cohort_, fresh)
     path.write_bytes(whole)
     result = build(declared(), cohort_, fresh)
     assert (result.new, result.found) == (1, 4)
@@ -429,6 +432,17 @@ def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(fresh: Wareho
     assert all(row["image"] for row in rows(kept).values())
 
 
+def test_a_format_that_cannot_be_written_leaves_no_draft(fresh: Warehouse) -> None:
+    text = "formats: [nifti]"
+    nobody = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 1}")
+    only = "  kind: RTSTRUCT\n  where: PatientID = 'nobody'\n"
+    changes = (nobody, (text, "formats: [nnunet]"), ("  kind: RTSTRUCT\n", only))
+    with pytest.raises(UsageError, match="nnunet needs a label"):
+        built(declared(*changes, qc("without_target", "keep")), fresh)
+    names = {path.name for path in versions.folder_of(fresh.root, "lung_ct").iterdir()}
+    assert names == {".samples", "cohort.lock.json"}
+
+
 def test_with_no_sample_left_there_is_no_dataset(stocked: Warehouse) -> None:
     with pytest.raises(DatasetRefused, match="no sample is left: too_few_slices 5"):
         built(declared(("  dtype: int16\n", "  dtype: int16\n  least_slices: 1000\n")), stocked)
@@ -498,6 +512,17 @@ def test_locked_refuses_a_zip_that_is_another_one(stocked: Warehouse) -> None:
     served(stocked, uid, whole)
     result = build(declaration, cohort.locked(declaration, stocked, lock), stocked)
     assert result.version.files
+
+
+def test_the_same_objects_in_other_zips_give_the_same_version(stocked: Warehouse) -> None:
+    declaration = declared()
+    first = built(declaration, stocked)
+    fetched_again(stocked, *images(stocked))
+    shutil.rmtree(versions.folder_of(stocked.root, "lung_ct") / ".samples")
+    lock = cohort_lock(stocked, "lung_ct")
+    again = build(declaration, cohort.locked(declaration, stocked, lock), stocked)
+    assert (again.new, again.found) == (5, 0)
+    assert again.version.version == first.version.version
 
 
 def test_a_changed_question_needs_another_cohort(stocked: Warehouse) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
 from tcia_assets.conform import conform
 from tcia_assets.dataset import cohort
 from tcia_assets.dataset.declaration import Declaration, load, parse
@@ -17,7 +17,7 @@ from tcia_assets.dataset.split import proof, split
 from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict
 from tcia_assets.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.dataset.known import change
+from tcia_assets_tests.dataset.known import change, fetched_again, served, without, zip_of
 
 EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
 
@@ -123,6 +123,15 @@ def test_which_masks_count_is_declared(known: Warehouse) -> None:
         ({"where": "  where: Modalty = 'CT'\n"}, "cohort.where", 7, "Modalty"),
         ({"where": "  where: SELECT\n"}, "cohort.where", 7, "must be one SQL condition"),
         ({"where": "  modalities: [MR]\n"}, "cohort", 5, "no Series is asked for"),
+        (
+            {"where": "  modalities: [CT, CTX]\n"},
+            "cohort.modalities",
+            7,
+            "no Modality that is known here is called 'CTX'; did you mean 'CT'",
+        ),
+        ({"where": "  body_parts: [LUNG, LNUG]\n"}, "cohort.body_parts", 7, "'LNUG'"),
+        ({"where": "  shared_lists: [mine]\n"}, "cohort.shared_lists", 7, "'mine'"),
+        ({"deny": "  deny: [Kreatif]\n"}, "licenses", 33, "no licence is called 'Kreatif'"),
         ({"where": ""}, "cohort", 5, "5 of the 10 Series .* are no images [(]RTSTRUCT[)]"),
         (
             {"kind": "  kind: SEG\n  where: nothing = 1\n"},
@@ -141,6 +150,30 @@ def test_a_question_that_cannot_be_answered_names_its_line(
 
 
 # --- Licences -------------------------------------------------------------------------------------
+
+
+def test_a_collection_beside_a_known_one_is_not_passed_over(known: Warehouse) -> None:
+    text = EXAMPLE.read_text().replace("[LCTSC]", "[LCTSC, LCTSX]")
+    with pytest.raises(BadDeclaration, match="'LCTSX'; did you mean 'LCTSC'") as caught:
+        cohort.freeze(parse(text, "lung_ct"), known)
+    assert caught.value.key == "cohort.collections"
+
+
+def test_a_value_that_nobody_has_holds_nobody_out(known: Warehouse, lock: Path) -> None:
+    frozen, _ = cohort.ask(declared(), known, lock)
+    text = EXAMPLE.read_text()
+
+    def holding_out(value: str) -> Declaration:
+        said = f"  holdout: {{part: test, column: Manufacturer, values: [{value}]}}\n  folds: 5\n"
+        return parse(text.replace("  folds: 5\n", said), "lung_ct")
+
+    assert cohort.locked(holding_out("SIEMENS"), known, lock).sha256 == frozen.sha256
+    for asked in (cohort.freeze, lambda how, of: cohort.locked(how, of, lock)):
+        with pytest.raises(BadDeclaration, match="'Siemens'; did you mean 'SIEMENS'") as caught:
+            asked(holding_out("Siemens"), known)
+        assert caught.value.key == "split.holdout.values"
+    with pytest.raises(BadDeclaration, match="'None'"):  # those that are not told are no value
+        cohort.freeze(holding_out("None"), known)
 
 
 def test_licences_that_conflict_are_refused_with_the_series(known: Warehouse) -> None:
@@ -243,6 +276,36 @@ def test_locked_needs_the_same_question_and_the_same_zips(known: Warehouse, lock
         cohort.locked(declared(), known, lock)
     assert f"{first} (another zip)" in str(caught.value)
     assert f"{second} (absent)" in str(caught.value)
+
+
+def test_a_series_that_is_fetched_again_is_the_same(known: Warehouse, lock: Path) -> None:
+    frozen, _ = cohort.ask(declared(), known, lock)
+    text, uid = lock.read_text(), images(frozen)[0]
+    before = zip_of(known, uid).read_bytes()
+    fetched_again(known, *frozen.series["SeriesInstanceUID"].to_pylist())
+    assert zip_of(known, uid).read_bytes() != before
+    again, changes = cohort.ask(declared(), known, lock, update=True)
+    assert not changes
+    assert (again.sha256, lock.read_text()) == (frozen.sha256, text)
+    assert cohort.freeze(declared(), known).sha256 == frozen.sha256
+    assert cohort.locked(declared(), known, lock).sha256 == frozen.sha256
+
+
+def test_where_objects_are_not_known_the_zip_has_to_be_the_same(
+    known: Warehouse, lock: Path
+) -> None:
+    uid = images(cohort.freeze(declared(), known))[0]
+    rows = known.read(IMAGES, [SMALL])
+    left = pa.array([each != uid for each in rows["SeriesInstanceUID"].to_pylist()])
+    known.write(IMAGES, rows.filter(left), SMALL)
+    frozen, _ = cohort.ask(declared(), known, lock)
+    row = next(r for r in frozen.series.to_pylist() if r["SeriesInstanceUID"] == uid)
+    assert row["content_md5"] is None and row["archive_sha256"]
+    served(known, uid, without(zip_of(known, uid), lambda place: place == 0))
+    with pytest.raises(CohortMoved, match=f"{uid} .another zip."):
+        cohort.locked(declared(), known, lock)
+    _, changes = cohort.ask(declared(), known, lock)
+    assert set((changes.changed or {})[uid]) == {"archive_sha256"}
 
 
 def test_a_lock_file_that_was_edited_is_none(known: Warehouse, lock: Path) -> None:

@@ -208,6 +208,12 @@ def declared_as_written() -> dict[str, object]:
             "no regular expression",
         ),
         (
+            with_part("target:\n  kind: SEG\n  labels:\n    a: '[[a]'\n"),
+            9,
+            "target.labels.a",
+            "Possible nested set",
+        ),
+        (
             with_part("target:\n  kind: SEG\n  labels:\n    Background: a\n"),
             9,
             "target.labels.Background",
@@ -254,6 +260,25 @@ def declared_as_written() -> dict[str, object]:
             4,
             "cohort.where",
             "the whole question",
+        ),
+        (
+            LEAST.replace("[LCTSC]", "[]\n  modalities: [CT]"),
+            3,
+            "cohort.collections",
+            "a list of names with at least one",
+        ),
+        (LEAST.replace("[LCTSC]", "['']"), 3, "cohort.collections", "a list of names"),
+        (
+            LEAST.replace("collections: [LCTSC]", "sql: SELEC 1"),
+            3,
+            "cohort.sql",
+            'syntax error at or near "SELEC"',
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "sql: DROP VIEW series"),
+            3,
+            "cohort.sql",
+            "one SELECT: it is a DROP",
         ),
         (
             LEAST.replace("collections: [LCTSC]", "manifests: [no.tcia]"),

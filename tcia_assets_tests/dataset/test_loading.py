@@ -112,3 +112,24 @@ def test_a_file_that_is_damaged_is_named(root: Path) -> None:
 def test_the_package_needs_no_numpy_until_a_dataset_is_loaded() -> None:
     code = "import sys, tcia_assets; assert not {'numpy', 'nibabel', 'dagster'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("numpy", "datasets"), ("pydicom", "dicom")])
+def test_without_the_extra_an_error_names_it(missing: str, extra: str) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+import tcia_assets
+from tcia_assets.errors import MissingExtra
+try:
+    tcia_assets.load_dataset
+except MissingExtra as error:
+    assert "pip install 'tcia_assets[{extra}]'" in str(error), error
+else:
+    raise SystemExit("it loads")
+from tcia_assets.cli import main
+main(["dataset", "list"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"tcia_assets[{extra}]" in done.stderr and done.stderr.count("\n") == 1
