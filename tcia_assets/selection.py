@@ -313,6 +313,9 @@ def _limit(name: str, value: Any) -> int:
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        # Not all: what was meant to name few must not fetch the whole archive.
+        raise UsageError(f"image selection: {name} is empty; name some, or leave it out")
     # A config file may hold a Collection named 4711 as a number.
     if all(isinstance(v, str | int) and not isinstance(v, bool) and str(v).strip() for v in values):
         return tuple(str(v) for v in values)

@@ -571,7 +571,8 @@ def test_names_of_licences_that_nobody_bears_are_told() -> None:
     ("text", "said"),
     [
         ("{where: 'true', licenses: {}}", "licenses needs names under deny or allow"),
-        ("{where: 'true', licenses: {deny: []}}", "licenses needs names"),
+        ("{where: 'true', licenses: {deny: []}}", "licenses.deny is empty"),
+        ("{collections: [], modalities: [CT]}", "collections is empty; name some"),
         ("{where: 'true', licenses: NC}", r"licenses is 'NC'; it must be such as \{deny:"),
         ("{where: 'true', licenses: {denied: [NC]}}", "'denied'; did you mean 'deny'"),
         ("{where: 'true', licenses: {deny: ['--']}}", "licenses holds '--', which names none"),

@@ -83,13 +83,15 @@ PAIRS = pa.schema(
     [
         pa.field("image_series_instance_uid", pa.string(), nullable=False),
         pa.field("target_series_instance_uid", pa.string(), nullable=False),
-        pa.field("entry_name", pa.string(), nullable=False),
         pa.field("SOPInstanceUID", pa.string()),
         pa.field("how", pa.string(), nullable=False),
         pa.field("rank", pa.int64(), nullable=False),
     ]
 )
-"""Which object of a target lies on which image; see `pairing.pairs`."""
+"""Which object of a target lies on which image; see `pairing.pairs`.
+
+Objects have no other name: in the next zip of a Series an entry may be another one.
+"""
 
 _ROWS = f"""
     SELECT c.SeriesInstanceUID, c.role,
@@ -589,7 +591,7 @@ def _by_uid(cohort: Cohort) -> dict[str, dict[str, Any]]:
 
 def _pair_names(cohort: Cohort) -> set[str]:
     return {
-        f"{row['target_series_instance_uid']} {row['entry_name']} on "
+        f"{row['target_series_instance_uid']} {row['SOPInstanceUID']} on "
         f"{row['image_series_instance_uid']} by {row['how']}, rank {row['rank']}"
         for row in cohort.pairs.to_pylist()
     }

@@ -433,12 +433,9 @@ def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(fresh: Wareho
 
 
 def test_a_format_that_cannot_be_written_leaves_no_draft(fresh: Warehouse) -> None:
-    text = "formats: [nifti]"
-    nobody = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 1}")
-    only = "  kind: RTSTRUCT\n  where: PatientID = 'nobody'\n"
-    changes = (nobody, (text, "formats: [nnunet]"), ("  kind: RTSTRUCT\n", only))
-    with pytest.raises(UsageError, match="nnunet needs a label"):
-        built(declared(*changes, qc("without_target", "keep")), fresh)
+    few = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 0.001, test: 0.999}")
+    with pytest.raises(UsageError, match="no sample is kept in train"):
+        built(declared(few, ("formats: [nifti]", "formats: [nnunet]")), fresh)
     names = {path.name for path in versions.folder_of(fresh.root, "lung_ct").iterdir()}
     assert names == {".samples", "cohort.lock.json"}
 
