@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 # Dagster and pytest find their own; the tests must not see a user's settings.
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help demo dev sandbox test lint types layers tests duckdb-lines format benchmarks scale-out clean
+.PHONY: help demo dev sandbox test lint types layers tests duckdb-lines torch-readers format benchmarks scale-out clean
 
 help:
 	@echo "make demo        the sandbox archive, its metadata, some images, a day in its life"
 	@echo "make dev         the Dagster UI on the demo's data"
 	@echo "make sandbox     the sandbox archive alone"
 	@echo "make test        lint, types, import layers, all tests, on three lines of duckdb"
+	@echo "make torch-readers  nnU-Net, MONAI and PyTorch read a dataset; needs Debian's python3-torch"
 	@echo "make benchmarks  the figures in docs/performance.md; some minutes"
 	@echo "make scale-out   two shards on two Celery workers, one of them killed; needs redis-server"
 	@echo "make format      format and fix what can be fixed"
@@ -62,6 +63,26 @@ duckdb-lines: .duckdb-1.4 .duckdb-2.0
 
 .duckdb-%: | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ 'duckdb==$*.*'
+
+# nnU-Net and MONAI need torch, which Debian has without what graphics cards need: 6 GB less. What it
+# has must not be replaced, so nnU-Net comes without what it asks for, and that after it.
+TORCH := .venv-torch
+TORCH_TESTS := $(addprefix tcia_assets_tests/dataset/test_, training.py formats.py)
+
+torch-readers: $(TORCH)/.installed
+	TORCH_READERS=1 $(TORCH)/bin/python -m pytest -q -p no:cacheprovider $(TORCH_TESTS) \
+		-k 'pytorch or monai or verifier_of_nnunet'
+
+$(TORCH)/.installed: pyproject.toml
+	/usr/bin/python3 -m venv --clear --system-site-packages $(TORCH)
+	$(TORCH)/bin/python -c 'import torch; print(f"torch=={torch.__version__.split("+")[0]}")' \
+		> $(TORCH)/held
+	$(TORCH)/bin/python -m pip install --quiet --constraint $(TORCH)/held --editable '.[sandbox]' \
+		pytest hypothesis psutil monai SimpleITK scikit-learn scikit-image pandas tqdm tifffile blosc2 \
+		connected-components-3d
+	$(TORCH)/bin/python -m pip install --quiet --no-deps nnunetv2 acvl-utils batchgenerators \
+		batchgeneratorsv2 dynamic-network-architectures
+	touch $@
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

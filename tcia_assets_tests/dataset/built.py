@@ -7,6 +7,8 @@ LaTeX take for their own.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tcia_assets.dataset.cohort import SERIES, Snapshot
 from tcia_assets.dataset.facts import Facts
@@ -209,3 +212,14 @@ def _written(root: Path, kind: str, path: str, image: Volume | Labels) -> dict[s
     size = write_nifti(root / path, image)
     digest = hashlib.sha256((root / path).read_bytes()).hexdigest()
     return {kind: path, f"{kind}_bytes": size, f"{kind}_sha256": digest}
+
+
+def from_torch(name: str) -> None:
+    """Skips the test where a reader that needs torch is not installed; `make torch-readers` has it.
+
+    There it must not be skipped.
+    """
+    if os.environ.get("TORCH_READERS"):
+        importlib.import_module(name)
+    else:
+        pytest.importorskip(name, reason="it needs torch: make torch-readers")

@@ -33,6 +33,7 @@ from tcia_assets_tests.dataset.built import (
     One,
     build,
     facts,
+    from_torch,
     labels_of,
     voxels_of,
 )
@@ -149,7 +150,7 @@ TILTED = AFFINE + 0.4 * np.outer([0, 1, 0, 0], [0, 0, 1, 0])
 @heavy
 @pytest.mark.parametrize("affine", [AFFINE, TILTED], ids=["straight", "tilted"])
 def test_the_verifier_of_nnunet_finds_no_fault(tmp_path: Path, affine: Any) -> None:
-    pytest.importorskip("nnunetv2", reason="it needs torch")
+    from_torch("nnunetv2")
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
     formats.write("nnunet", tmp_path, build(tmp_path, affine=affine), facts())
@@ -263,7 +264,7 @@ def test_monai_has_lists_of_files_that_are_there(tmp_path: Path, samples: pa.Tab
 
 @heavy
 def test_monai_loads_its_lists(tmp_path: Path, samples: pa.Table) -> None:
-    pytest.importorskip("monai", reason="it needs torch")
+    from_torch("monai")
     from monai.data import load_decathlon_datalist
     from monai.transforms import LoadImaged
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tcia_assets.dataset import card, formats
-from tcia_assets_tests.dataset.built import KEPT, LABELS, build, facts
+from tcia_assets_tests.dataset.built import KEPT, LABELS, build, facts, from_torch
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
@@ -45,7 +45,7 @@ def test_the_loader(shown: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_pytorch(shown: Any) -> None:
-    pytest.importorskip("torch")
+    from_torch("torch")
     names = shown("import torch")
     ((volumes, labels),) = list(names["loader"])
     assert (volumes.shape, labels.shape) == ((1, 1, 8, 40, 48), (1, 8, 40, 48))
@@ -53,7 +53,7 @@ def test_pytorch(shown: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_monai(shown: Any) -> None:
-    pytest.importorskip("monai", reason="it needs torch")
+    from_torch("monai")
     (batch,) = list(shown("load_decathlon_datalist")["loader"])
     assert batch["image"].shape == batch["label"].shape == (1, 1, 32, 32, 8)
 
