@@ -111,6 +111,10 @@ def test_a_fetch_killed_at_random_moments_leaves_only_whole_zips_and_goes_on(wid
     wide.demand_complete()
 
 
+def journaled(place: Place) -> bool:
+    return any(journal.stat().st_size for journal in place.folder.glob(".*.journal"))
+
+
 def revise(place: Place) -> None:
     place.revise(*place.uids)
     place.refresh()
@@ -120,7 +124,8 @@ def test_a_fetch_that_is_told_to_stop_waits_for_nobody_and_keeps_what_it_has(pla
     kept, *hanging = place.uids
     place.spoil("hang", *hanging, seconds=600)
     child = started(place)
-    wait_until(lambda: place.zip(kept).exists())
+    # Not only until the zip has its name: its row may be a moment behind.
+    wait_until(lambda: place.zip(kept).exists() and journaled(place))
     wait_until(lambda: place.sandbox.requests.in_flight == len(hanging))
     os.kill(int(child.pid or 0), signal.SIGTERM)
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -380,6 +381,10 @@ def test_mlcroissant_finds_no_error_and_reads_the_records(
     tmp_path: Path, samples: pa.Table
 ) -> None:
     import mlcroissant
+    from absl import logging
+
+    # It would close the stream of its import, pytest's own, when Dagster configures logging.
+    logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
     formats.write("croissant", tmp_path, samples, facts())
     dataset = mlcroissant.Dataset(jsonld=tmp_path / "croissant.json")
