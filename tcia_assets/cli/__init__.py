@@ -27,6 +27,7 @@ from tcia_assets.version import __version__
 from tcia_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
+    from tcia_assets.archive import Shard
     from tcia_assets.cli.runs import Runs
 
 _FAILED, _MISUSED = 1, 2
@@ -235,14 +236,17 @@ def fetch(
         show.one_of("refreshed Collection", name, known)
     for note in show.doubts(selection, warehouse):
         err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
-    budget = archive.RunBudget.of(selection)
+    budget, concerned = archive.RunBudget.of(selection), archive.concerned(selection, warehouse)
+    if not concerned:
+        _refuse_empty(selection, warehouse)
     plans = [
         archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
-        for name in archive.concerned(selection, warehouse)
+        for name in concerned
     ]
     plans = [p for p in plans if p.is_about_something]
     if not plans:
-        _refuse_empty(selection, warehouse)
+        _finish_without_plan(part)
+        return
     if dry_run:
         out.print(show.plans(plans))
     archive.demand_space(plans, settings.root)
@@ -488,6 +492,14 @@ def _refuse_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
         if not name.endswith("_per_run")
     ]
     raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")
+
+
+def _finish_without_plan(part: Shard) -> None:
+    """Series are selected, but none of them is to be had here: for a shard, that may well be."""
+    if part.count > 1:
+        err.print(f"[yellow]Note:[/] no Series that can be had is in shard {part}; nothing to do")
+        return
+    _finish(["none of the selected Series is on the archive's newest list; they may be back later"])
 
 
 def _warehouse(settings: Settings) -> Warehouse:
