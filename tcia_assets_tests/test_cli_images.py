@@ -330,6 +330,23 @@ def test_verify_rebuild_makes_a_lost_manifest_anew(fetched: Terminal) -> None:
     assert fetched.statuses == before
 
 
+def test_verify_rebuild_is_not_stopped_by_another_damaged_manifest(fetched: Terminal) -> None:
+    before = fetched.statuses
+    names = ("Another", SMALL, "Zuletzt")
+    for name in names:
+        path = fetched.warehouse.path(catalog.IMAGE_ARCHIVES, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PAR1 and then nothing")
+    told = fetched("fetch", SMALL)
+    assert told.exit_code == 1 and "`tcia-assets verify --rebuild`" in told.stderr
+    result = fetched("verify", "--rebuild")
+
+    assert result.exit_code == 0, result.output
+    assert f"{SMALL}: 5 rows made from zips" in result.stdout
+    assert result.stdout.count("the damaged manifest lies at quarantine/") == len(names)
+    assert fetched.statuses == before
+
+
 def test_verify_rebuild_names_zips_that_it_refuses(fetched: Terminal) -> None:
     bad = fetched.uids[0]
     fetched.warehouse.path(catalog.IMAGE_ARCHIVES, SMALL).unlink()

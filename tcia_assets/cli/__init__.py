@@ -12,6 +12,7 @@ import gc
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -290,9 +291,11 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     chosen = [show.one_of("Collection with images", c, there) for c in collections] or there
     problems: list[str] = []
     if rebuild:
+        aside = archive.set_aside(chosen, warehouse)
         for name in chosen:
             with show.bar(err, f"Rebuild {name}") as report:
                 rebuilt = archive.rebuild(name, warehouse, settings.source, report=report)
+            rebuilt = replace(rebuilt, set_aside=aside.get(name, rebuilt.set_aside))
             out.print(show.rebuilt(rebuilt), soft_wrap=True)
             problems += show.damages(name, rebuilt.refused)
     for name in chosen:
