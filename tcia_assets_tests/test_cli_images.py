@@ -397,6 +397,14 @@ def test_help_has_examples(command: str) -> None:
     assert examples.count(f"tcia-assets {command}") >= 3
 
 
+def test_a_collection_is_told_that_is_left_out_for_its_name(terminal: Terminal) -> None:
+    terminal.sandbox.archive.move([terminal.uids[0]], to="a, b")
+    result = terminal("refresh", SMALL)
+
+    assert result.exit_code == 0, result.output
+    assert "left out, for no partition can have such a name: ['a, b']" in result.stderr
+
+
 # --- changes --------------------------------------------------------------------------------------
 
 
