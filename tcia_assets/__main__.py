@@ -17,15 +17,22 @@ from typing import Any
 _M_ARENA_MAX = -8  # of mallopt(3)
 
 
-class _WithoutPandas(MetaPathFinder):
-    """Finds no pandas.
+# Arrow and DuckDB import it, where there is one, only to see whether a value is one of its kinds: a
+# third of a second and 30 MB. No value of the command's is.
+_PANDAS = "pandas"
+# Mako, which Alembic has for templates of migrations, colours its error pages with Pygments, lexers
+# and all: 5 MB. No page is made, and without it they would be black.
+_COLOURS = "mako.ext.pygmentplugin"
 
-    Arrow and DuckDB import it, where there is one, only to see whether a value is one of its kinds:
-    a third of a second and 30 MB. No value of the command's is.
-    """
+
+class _Without(MetaPathFinder):
+    """Finds none of these modules; as if they were not installed, for who imports them."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = frozenset(names)
 
     def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> None:
-        if fullname == "pandas":
+        if fullname in self._names:
             raise ModuleNotFoundError("the command tcia-assets does without", name=fullname)
 
 
@@ -42,8 +49,9 @@ def _share_heaps() -> None:
 
 def run() -> None:
     """Runs the command of this process, to its exit code."""
-    if not os.environ.get("DAGSTER_HOME"):  # which may name storage of others, who need it
-        sys.meta_path.insert(0, _WithoutPandas())
+    # DAGSTER_HOME may name storage of others, who need pandas.
+    spared = (_COLOURS,) if os.environ.get("DAGSTER_HOME") else (_COLOURS, _PANDAS)
+    sys.meta_path.insert(0, _Without(*spared))
     _share_heaps()
     gc.disable()  # nothing that is imported is garbage
     from tcia_assets.cli import main  # noqa: PLC0415 - not before

@@ -348,17 +348,23 @@ def _right(name: str) -> Column:
 
 
 def not_complete(warehouse: Warehouse, planned: Iterable[Plan]) -> list[str]:
-    """A line for each planned Series that is not on disk and proven."""
-    wanted = {w.series_instance_uid for each in planned for w in each.now}
+    """A line for each Series that is not on disk and proven: planned for now, or given up."""
+    planned = list(planned)
+    given_up = {w.series_instance_uid for each in planned for w in each.given_up}
+    wanted = {w.series_instance_uid for each in planned for w in each.now} | given_up
     rows = warehouse.query(
         "SELECT Collection, SeriesInstanceUID, status, error FROM image_archives "
         "WHERE status <> 'complete' ORDER BY ALL"
     ).to_pylist()
     return [
         f"{r['Collection']}: {r['SeriesInstanceUID']} is {r['status']}: {r['error']}"
+        + (_GIVEN_UP if r["SeriesInstanceUID"] in given_up else "")
         for r in rows
         if r["SeriesInstanceUID"] in wanted
     ]
+
+
+_GIVEN_UP = "; given up until the archive lists it otherwise, or you use --retry"
 
 
 # --- Proof ----------------------------------------------------------------------------------------

@@ -17,6 +17,13 @@ import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
 SqlError = duckdb.Error
+# Whoever wrote the statement is to blame, and no file.
+MISTAKES = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.ParserException,
+)
 
 _lock = threading.Lock()
 

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from tcia_assets import sql
-from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES, TABLES
+from tcia_assets.catalog import IMAGE_ARCHIVES, RESTORED, SERIES, SERIES_CHANGES, TABLES
 from tcia_assets.conform import align, check, empty
 from tcia_assets.errors import (
     BadValue,
@@ -184,6 +184,14 @@ class Warehouse:
             present = [name for name in table.names if name in file.schema_arrow.names]
             return align(table, file.read(present))
 
+    def _demand_readable(self) -> None:
+        """Raises DataError, with the path and what to do, where a partition cannot be read."""
+        for table in TABLES:
+            for key in self.keys(table) if table.by else [""] * self.has(table):
+                # Another process may remove what it has no rows for.
+                with contextlib.suppress(UnknownName):
+                    self._read(table, key)
+
     # --- Views ------------------------------------------------------------------------------------
 
     def connect(self) -> sql.Connection:
@@ -214,6 +222,7 @@ class Warehouse:
 
         Raises:
             UsageError: DuckDB refuses the statement; the words are DuckDB's.
+            DataError: a file is damaged, which DuckDB may not name.
         """
         tries_left = _TRIES
         while True:
@@ -225,6 +234,8 @@ class Warehouse:
                     return sql.fetch_table(connection, statement, parameters)
                 except sql.SqlError as error:
                     if not tries_left or not self._written_since(began):
+                        if not isinstance(error, sql.MISTAKES):
+                            self._demand_readable()
                         raise UsageError(_gist(error)) from error
 
     def ensure_views(self) -> None:
@@ -452,11 +463,22 @@ def _sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _readable(table: Table, path: Path) -> Iterator[None]:
-    """What is no Parquet is told with the path."""
+    """What is no Parquet is told with the path, and with what helps."""
     try:
         yield
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not readable: {error}", table=table.name) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's own refusals have a number; Arrow says so of broken pages as well
+        said = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"{path} is not readable: {said}; {_cure(table)}", table=table.name
+        ) from error
+
+
+def _cure(table: Table) -> str:
+    if table.name == IMAGE_ARCHIVES.name:
+        return "`tcia-assets verify --rebuild` makes it anew from the zips"
+    return "put a copy of it back, or delete it and refresh its Collection"
 
 
 @contextlib.contextmanager

@@ -285,6 +285,28 @@ def test_the_installed_command_runs_without_settings(tmp_path: Path) -> None:
     assert "0" in result.stdout
 
 
+def test_the_command_runs_dagster_without_the_lexers_of_pygments() -> None:
+    program = """
+import sys
+from tcia_assets.__main__ import run
+sys.argv = ["tcia-assets", "--version"]
+try:
+    run()
+except SystemExit:
+    import tcia_assets.cli.runs
+    print("mako.exceptions" in sys.modules, "pygments.lexers.javascript" in sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.stdout.split()[-2:] == ["True", "False"], result.stderr
+
+
 def test_the_command_neither_imports_pandas_nor_keeps_a_heap_of_arrows_own(tmp_path: Path) -> None:
     assert importlib.util.find_spec("pandas"), "without it this shows nothing"
     program = """

@@ -189,6 +189,28 @@ def test_shards_are_parts_of_the_whole(terminal: Terminal) -> None:
     assert terminal.sandbox.requests["getImage"] == len(terminal.uids)
 
 
+def test_a_shard_without_a_series_has_nothing_to_do(terminal: Terminal) -> None:
+    [uid] = [u for u in terminal.uids if Shard(0, 2).holds(u)][:1]
+    result = terminal(*CONTOURS, "--series", uid, "--shard", "1/2")
+
+    assert result.exit_code == 0
+    assert "no Series that can be had is in shard 1-of-2" in result.stderr
+    assert no_zip_was_asked_for(terminal)
+
+
+def test_a_series_that_the_archive_lists_no_more_is_not_called_unselected(
+    terminal: Terminal,
+) -> None:
+    missing = terminal.uids[0]
+    terminal.sandbox.archive.hide([missing])
+    assert terminal("refresh", SMALL).exit_code == 0
+    result = terminal(*CONTOURS, "--series", missing)
+
+    assert result.exit_code == 1
+    assert "none of the selected Series is on the archive's newest list" in result.stderr
+    assert no_zip_was_asked_for(terminal)
+
+
 @pytest.mark.parametrize("shard", ["3/2", "2/2", "0/0", "1", "-1/2", "a/b", "0/2/3", ""])
 def test_a_shard_that_cannot_be_is_refused(terminal: Terminal, shard: str) -> None:
     result = terminal(*CONTOURS, "--shard", shard)
@@ -218,8 +240,12 @@ def test_what_was_given_up_is_tried_with_retry_only(terminal: Terminal) -> None:
     terminal.sandbox.archive.show([hidden])
     left = terminal(*CONTOURS, "--dry-run")
     assert words(line_of(left, SMALL))[-3:] == ["1", "given", "up"]
-    assert terminal(*CONTOURS).exit_code == 0
+    asked = terminal.sandbox.requests["getImage"]
+    result = terminal(*CONTOURS)
+    assert result.exit_code == 1
+    assert f"{SMALL}: {hidden} is unavailable: " in result.stderr and "--retry" in result.stderr
     assert terminal.statuses[hidden] == "unavailable"
+    assert terminal.sandbox.requests["getImage"] == asked
 
     assert terminal(*CONTOURS, "--retry").exit_code == 0
     assert terminal.statuses[hidden] == "complete"
@@ -304,6 +330,23 @@ def test_verify_rebuild_makes_a_lost_manifest_anew(fetched: Terminal) -> None:
     assert fetched.statuses == before
 
 
+def test_verify_rebuild_is_not_stopped_by_another_damaged_manifest(fetched: Terminal) -> None:
+    before = fetched.statuses
+    names = ("Another", SMALL, "Zuletzt")
+    for name in names:
+        path = fetched.warehouse.path(catalog.IMAGE_ARCHIVES, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PAR1 and then nothing")
+    told = fetched("fetch", SMALL)
+    assert told.exit_code == 1 and "`tcia-assets verify --rebuild`" in told.stderr
+    result = fetched("verify", "--rebuild")
+
+    assert result.exit_code == 0, result.output
+    assert f"{SMALL}: 5 rows made from zips" in result.stdout
+    assert result.stdout.count("the damaged manifest lies at quarantine/") == len(names)
+    assert fetched.statuses == before
+
+
 def test_verify_rebuild_names_zips_that_it_refuses(fetched: Terminal) -> None:
     bad = fetched.uids[0]
     fetched.warehouse.path(catalog.IMAGE_ARCHIVES, SMALL).unlink()
@@ -352,6 +395,14 @@ def test_help_has_examples(command: str) -> None:
 
     examples = said.partition("Examples:")[2]
     assert examples.count(f"tcia-assets {command}") >= 3
+
+
+def test_a_collection_is_told_that_is_left_out_for_its_name(terminal: Terminal) -> None:
+    terminal.sandbox.archive.move([terminal.uids[0]], to="a, b")
+    result = terminal("refresh", SMALL)
+
+    assert result.exit_code == 0, result.output
+    assert "left out, for no partition can have such a name: ['a, b']" in result.stderr
 
 
 # --- changes --------------------------------------------------------------------------------------

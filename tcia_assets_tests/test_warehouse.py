@@ -260,6 +260,26 @@ def test_a_damaged_file_is_told_with_its_path(warehouse: Warehouse) -> None:
             act(PATIENTS)
 
 
+@pytest.mark.parametrize("damage", ["the end", "a page"])
+def test_a_question_over_a_damaged_file_tells_its_path_and_the_cure(
+    warehouse: Warehouse, damage: str
+) -> None:
+    path = warehouse.write(PATIENTS, patients("a", [f"p{n}" for n in range(99)]), "a").path
+    whole = path.read_bytes()
+    broken = whole[:-9] if damage == "the end" else whole[:4] + bytes(400) + whole[404:]
+    path.write_bytes(broken)
+
+    with pytest.raises(DataError, match=f"{re.escape(str(path))} .*; put a copy of it back, or"):
+        warehouse.query("FROM patients")
+
+
+def test_a_mistake_in_a_statement_is_the_statements(warehouse: Warehouse) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
+    path.write_bytes(b"")
+    with pytest.raises(UsageError, match="Nothing"):
+        warehouse.query('SELECT "Nothing" FROM collections')
+
+
 def test_old_files_have_nulls_in_columns_that_were_added(warehouse: Warehouse) -> None:
     warehouse.write(PATIENTS, patients("new", ["p1"]), "new")
     old = warehouse.path(PATIENTS, "old")

@@ -6,8 +6,9 @@ the format of a zip (`directory.py`) and of DICOM (`tcia_assets.dicom`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ _HARMLESS_BYTES = 1 << 30
 _HONEST_RATIO = 100
 # Below this, threads cost more than they give.
 _WORTH_THREADS = 4 << 20
+_BEGUN_A_THREAD = 16
 # Nearly always long enough for both UIDs, and cheap to copy.
 _SHORT_HEAD = 64 << 10
 
@@ -238,7 +240,14 @@ class _Examination:
             yield from map(self._check, self._images)
             return
         with ThreadPoolExecutor(self._workers, "accept") as pool:
-            yield from pool.map(self._check, self._images)
+            # Not all at once: what waits for a thread takes 2 KB, and a Series may have 100,000.
+            begun: deque[Future[Member | str]] = deque()
+            for entry in self._images:
+                begun.append(pool.submit(self._check, entry))
+                if len(begun) > _BEGUN_A_THREAD * self._workers:
+                    yield begun.popleft().result()
+            for each in begun:
+                yield each.result()
 
     def _check(self, entry: Entry) -> Member | str:
         # No error leaves this frame: it would hold the file's pages.

@@ -27,7 +27,16 @@ from tcia_assets.archive.plan import (
     shared_budget,
 )
 from tcia_assets.archive.standing import Standing, standing
-from tcia_assets.archive.verify import Audited, Damage, Rebuilt, Verified, audit, rebuild, verify
+from tcia_assets.archive.verify import (
+    Audited,
+    Damage,
+    Rebuilt,
+    Verified,
+    audit,
+    rebuild,
+    set_aside,
+    verify,
+)
 
 __all__ = [
     "STATUSES",
@@ -50,6 +59,7 @@ __all__ = [
     "pending_images",
     "plan",
     "rebuild",
+    "set_aside",
     "shared_budget",
     "standing",
     "verify",

@@ -180,6 +180,16 @@ class Rebuilt:
     set_aside: str = ""
 
 
+def set_aside(collections: Sequence[str], warehouse: Warehouse) -> dict[str, str]:
+    """Moves the manifests of these Collections that cannot be read to quarantine, and says where.
+
+    To be done for all that are to be rebuilt before the first is: what is asked of one Collection's
+    manifest DuckDB asks of all files.
+    """
+    places = {name: manifest.set_aside(warehouse, name) for name in collections}
+    return {name: place for name, place in places.items() if place}
+
+
 def rebuild(
     collection: str,
     warehouse: Warehouse,
@@ -198,10 +208,10 @@ def rebuild(
         StorageError: the disk refuses a row. Those made before are kept.
     """
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}"):
-        set_aside = manifest.set_aside(warehouse, collection)
+        place = manifest.set_aside(warehouse, collection)
         made = _rebuilt(collection, warehouse, source, report)
         attribution.write_collection(collection, warehouse)
-    return replace(made, set_aside=set_aside)
+    return replace(made, set_aside=place)
 
 
 def _rebuilt(collection: str, warehouse: Warehouse, source: str, report: Report) -> Rebuilt:

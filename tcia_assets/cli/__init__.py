@@ -12,6 +12,7 @@ import gc
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +28,7 @@ from tcia_assets.version import __version__
 from tcia_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
+    from tcia_assets.archive import Shard
     from tcia_assets.cli.runs import Runs
 
 _FAILED, _MISUSED = 1, 2
@@ -235,14 +237,17 @@ def fetch(
         show.one_of("refreshed Collection", name, known)
     for note in show.doubts(selection, warehouse):
         err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
-    budget = archive.RunBudget.of(selection)
+    budget, concerned = archive.RunBudget.of(selection), archive.concerned(selection, warehouse)
+    if not concerned:
+        _refuse_empty(selection, warehouse)
     plans = [
         archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
-        for name in archive.concerned(selection, warehouse)
+        for name in concerned
     ]
     plans = [p for p in plans if p.is_about_something]
     if not plans:
-        _refuse_empty(selection, warehouse)
+        _finish_without_plan(part)
+        return
     if dry_run:
         out.print(show.plans(plans))
     archive.demand_space(plans, settings.root)
@@ -286,9 +291,11 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     chosen = [show.one_of("Collection with images", c, there) for c in collections] or there
     problems: list[str] = []
     if rebuild:
+        aside = archive.set_aside(chosen, warehouse)
         for name in chosen:
             with show.bar(err, f"Rebuild {name}") as report:
                 rebuilt = archive.rebuild(name, warehouse, settings.source, report=report)
+            rebuilt = replace(rebuilt, set_aside=aside.get(name, rebuilt.set_aside))
             out.print(show.rebuilt(rebuilt), soft_wrap=True)
             problems += show.damages(name, rebuilt.refused)
     for name in chosen:
@@ -488,6 +495,14 @@ def _refuse_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
         if not name.endswith("_per_run")
     ]
     raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")
+
+
+def _finish_without_plan(part: Shard) -> None:
+    """Series are selected, but none of them is to be had here: for a shard, that may well be."""
+    if part.count > 1:
+        err.print(f"[yellow]Note:[/] no Series that can be had is in shard {part}; nothing to do")
+        return
+    _finish(["none of the selected Series is on the archive's newest list; they may be back later"])
 
 
 def _warehouse(settings: Settings) -> Warehouse:

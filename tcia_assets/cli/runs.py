@@ -24,6 +24,7 @@ from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import create_engine
 from sqlalchemy import event as events
@@ -98,6 +99,9 @@ class Runs:
             listed = client.ask(catalog.COLLECTIONS.endpoint).table["Collection"].to_pylist()
         stored = Warehouse(self._settings.root).keys(catalog.SERIES)
         collections = allowed(listed, self._settings.collections, stored)
+        if unfit := sorted(set(listed) - set(allowed(listed, ()))):
+            told = f"left out, for no partition can have such a name: {unfit}"
+            self._console.print(f"[yellow]Note:[/] {escape(told)}", soft_wrap=True)
         self.list_known(collections)
         return collections
 

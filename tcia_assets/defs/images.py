@@ -231,7 +231,9 @@ def _keep_empty(table: Table, tcia: TciaResource, key: str) -> None:
 
 def _indexed(key: str, warehouse: Warehouse) -> Facts:
     """Reads what is new of a Collection's archives; what a person may want to know of it."""
-    done = image_index.index(key, warehouse, report=lambda n, total: report(n, total, key))
+    done = image_index.index(
+        key, warehouse, report=lambda n, total: report(n, total, f"zips of {key} read for images")
+    )
     return {
         "dagster/partition_row_count": done.objects,
         "new": done.new,
@@ -248,7 +250,11 @@ def _indexed(key: str, warehouse: Warehouse) -> Facts:
 
 def _referred(key: str, warehouse: Warehouse) -> Sequence[Facts]:
     """Reads what is new of a Collection's references and targets; what is known of each then."""
-    done = references.index(key, warehouse, report=lambda n, total: report(n, total, key))
+    done = references.index(
+        key,
+        warehouse,
+        report=lambda n, total: report(n, total, f"zips of {key} read for references"),
+    )
     told: Facts = {
         "zips_read": done.new,
         "zips_kept": done.kept,

@@ -60,13 +60,11 @@ def _intact(
         for name in partitions
     ]
     damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
-    return _result(
-        key,
-        _INTACT,
-        damaged,
-        checked=sum(each.checked for each in found),
-        just_proven=sum(map(len, just_proven.values())),
-    )
+    checked, skipped = sum(each.checked for each in found), sum(map(len, just_proven.values()))
+    said = f"{checked} zips were hashed"
+    if skipped:
+        said += f"; {skipped} more this run has itself hashed and proven when it fetched them"
+    return _result(key, _INTACT, damaged, said, checked=checked, just_proven=skipped)
 
 
 def _equal(
@@ -102,7 +100,7 @@ def _equal(
 
 
 def _result(
-    key: dg.AssetKey, name: str, against: Iterable[str], **facts: Any
+    key: dg.AssetKey, name: str, against: Iterable[str], said: str | None = None, **facts: Any
 ) -> dg.AssetCheckResult:
     against = list(against)
     return dg.AssetCheckResult(
@@ -110,5 +108,6 @@ def _result(
         check_name=name,
         asset_key=key,
         severity=dg.AssetCheckSeverity.WARN,
+        description=said,
         metadata={"against": dg.MetadataValue.json(against), **facts},
     )
