@@ -10,9 +10,11 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib.abc import MetaPathFinder
-from typing import Any
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import ClassVar
 
 _M_ARENA_MAX = -8  # of mallopt(3)
 
@@ -25,15 +27,19 @@ _PANDAS = "pandas"
 _COLOURS = "mako.ext.pygmentplugin"
 
 
-class _Without(MetaPathFinder):
-    """Finds none of these modules; as if they were not installed, for who imports them."""
+class _Sparing(PathFinder):
+    """Finds what there is, but none of these modules: as if they were not installed."""
 
-    def __init__(self, *names: str) -> None:
-        self._names = frozenset(names)
+    names: ClassVar[set[str]] = {_COLOURS}
 
-    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> None:
-        if fullname in self._names:
-            raise ModuleNotFoundError("the command tcia-assets does without", name=fullname)
+    @classmethod
+    def find_spec(
+        cls,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        return None if fullname in cls.names else super().find_spec(fullname, path, target)
 
 
 def _share_heaps() -> None:
@@ -49,9 +55,9 @@ def _share_heaps() -> None:
 
 def run() -> None:
     """Runs the command of this process, to its exit code."""
-    # DAGSTER_HOME may name storage of others, who need pandas.
-    spared = (_COLOURS,) if os.environ.get("DAGSTER_HOME") else (_COLOURS, _PANDAS)
-    sys.meta_path.insert(0, _Without(*spared))
+    if not os.environ.get("DAGSTER_HOME"):  # which may name storage of others, who need pandas
+        _Sparing.names.add(_PANDAS)
+    sys.meta_path[sys.meta_path.index(PathFinder)] = _Sparing
     _share_heaps()
     gc.disable()  # nothing that is imported is garbage
     from tcia_assets.cli import main  # noqa: PLC0415 - not before
