@@ -143,7 +143,7 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tup
     return int(index), int(count)
 
 
-_SIZE = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?([kMGT]?)B?")
+_SIZE = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?([kmgt]?)b?", re.IGNORECASE)
 
 
 def _bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
@@ -151,7 +151,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, value: str | None)
     if value is None:
         return None
     found = _SIZE.fullmatch(value.strip())
-    size = int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")) if found else 0
+    size = int(float(found[1]) * 1000 ** " KMGT".index((found[2] or " ").upper())) if found else 0
     if size < 1:
         raise click.BadParameter(f"{value!r} is no size such as 500MB, 1.5TB or 20000000000")
     return size
