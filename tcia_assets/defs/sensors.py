@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 
@@ -137,7 +137,9 @@ def tick(
     runs = at_work(instance, names, order)
     shards = tcia.selection.shards if tcia.selection else 1
     wanted = _requests(seen, names, order, runs, shards)
-    requests = list(chain.from_iterable(islice(wanted, _RUNS_A_TICK)))
+    # Dagster drops what was requested before, but only here does that leave room for others.
+    untried = filter(None, (_not_yet_run(instance, names, each) for each in wanted))
+    requests = list(chain.from_iterable(islice(untried, _RUNS_A_TICK)))
     if not new and not requests:
         return dg.SkipReason(_looked_at(seen))
     return dg.SensorResult(
@@ -148,6 +150,20 @@ def tick(
     )
 
 
+def _not_yet_run(
+    instance: dg.DagsterInstance, names: Names, requests: list[dg.RunRequest]
+) -> list[dg.RunRequest]:
+    """Those of the requests for which this sensor has no run yet, whatever became of that."""
+    sensor = {"dagster/sensor_name": names.of("new_series")}
+    return [
+        each
+        for each in requests
+        if not instance.get_runs_count(
+            dg.RunsFilter(tags=sensor | {"dagster/run_key": str(each.run_key)})
+        )
+    ]
+
+
 def _look(tcia: TciaResource) -> _Seen:
     warehouse, selection = tcia.warehouse, tcia.selection
     with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client, _ended_in_time(client):
@@ -155,12 +171,19 @@ def _look(tcia: TciaResource) -> _Seen:
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
         lately = changed_series(client, warehouse)
+    images = images_to_fetch(selection, warehouse) if selection else []
     return _Seen(
         collections,
         never_refreshed(collections, warehouse),
-        lately,
-        images_to_fetch(selection, warehouse) if selection else [],
+        lately and replace(lately, news=_of(collections, lately.news)),
+        _of(collections, images),
     )
+
+
+def _of(collections: list[str], news: list[News]) -> list[News]:
+    """Without that of Collections that are not mirrored, or not listed now: they are left alone."""
+    mine = set(collections)
+    return [each for each in news if each.collection in mine]
 
 
 @contextmanager
@@ -192,10 +215,10 @@ def _requests(
     seen: _Seen, names: Names, order: list[str], runs: AtWork, shards: int
 ) -> Iterator[list[dg.RunRequest]]:
     """Runs in order of need; a Collection is in one of them at most, or in one set of shards."""
-    taken, wanted = set(runs.living), set(seen.collections)
+    taken = set(runs.living)
 
     def is_free(each: News) -> bool:
-        if each.collection in taken or each.collection not in wanted:
+        if each.collection in taken:
             return False
         taken.add(each.collection)
         return True

@@ -125,6 +125,34 @@ def test_one_change_has_one_run_key_however_often_the_sensor_looks(dagster: Dags
     assert len({r.run_key for a in answers for r in a.run_requests}) == 1  # type: ignore[union-attr]
 
 
+def test_what_was_tried_in_vain_does_not_take_the_place_of_others(dagster: Dagster) -> None:
+    archive = dagster.sandbox.archive
+    held = [uid for name in dagster.listed() for uid in archive.hold(collection=name, count=1)]
+    caught_up(dagster)
+    archive.release(held)
+    first, second, third = (failed(dagster, tick(dagster)) for _ in range(3))
+
+    assert len(first) == 5
+    assert sorted(first + second) == dagster.listed()
+    assert not third
+    assert "8 differ, but are being refreshed or were tried" in str(tick(dagster))
+
+
+def failed(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason) -> list[str]:
+    """Keeps a failed run for each request, as the daemon would; the Collections of these."""
+    requests = answer.run_requests or [] if isinstance(answer, dg.SensorResult) else []
+    for request in requests:
+        job = dagster.definitions().resolve_job_def(str(request.job_name))
+        tags = {
+            "dagster/run_key": str(request.run_key),
+            "dagster/sensor_name": "tcia_new_series",
+            "dagster/partition": str(request.partition_key),
+        }
+        status = dg.DagsterRunStatus.FAILURE
+        dagster.instance.create_run_for_job(job, tags=tags, status=status)
+    return [str(request.partition_key) for request in requests]
+
+
 def test_a_change_that_goes_and_comes_again_has_another_run_key(dagster: Dagster) -> None:
     archive = dagster.sandbox.archive
     [uid] = archive.hold(collection=SMALL, count=1)
@@ -420,6 +448,15 @@ def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
     longest = sensors._IN_A_HURRY
     a_question = longest.attempts * (longest.connect_timeout_s + longest.read_timeout_s)
     assert 2 * a_question < 60
+
+
+def test_what_is_new_in_others_is_no_difference_to_an_allow_list(dagster: Dagster) -> None:
+    caught_up(dagster, collections=[SMALL])
+
+    assert "looked at 1 Collections and 842 Series" in (
+        said := str(tick(dagster, collections=[SMALL]))
+    )
+    assert "all as stored" in said
 
 
 def test_a_collection_off_the_allow_list_is_left_alone(dagster: Dagster) -> None:
