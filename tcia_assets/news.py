@@ -83,10 +83,10 @@ def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[Ne
 
 
 def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
-    """Collections with selected Series that were never tried, or changed since they were."""
+    """Collections with selected Series that were never tried, or changed or failed since."""
     return [
         News(collection, count, _mark([digest], None))
-        for collection, count, digest in pending_images(selection, warehouse)
+        for collection, count, digest in pending_images(selection, warehouse, datetime.now(UTC))
     ]
 
 
