@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tcia_assets.archive.plan import MOST_ATTEMPTS, SAME_BYTES
 from tcia_assets.evidence import last_compared
@@ -55,7 +55,7 @@ def standing(
     rows = warehouse.query(_counted(predicate), asked, tables=tables).to_pylist()
     counts = {row.pop("Collection"): row for row in rows}
     changed = {row["Collection"]: row["at"] for row in warehouse.query(_CHANGED, asked).to_pylist()}
-    compared = last_compared(warehouse)
+    compared = last_compared(warehouse, datetime.now(UTC))
     of_selection = {"selected": 0, "bytes_to_come": 0} if selection else {}
     for row in counts.values():
         if not selection:

@@ -124,7 +124,7 @@ def compare_tick(
     # One that the archive lists no more is frozen, and would be the one longest not compared.
     known = [key for key in order if key in listed]
     free = [key for key in known if key not in at_work]
-    compared = last_compared(tcia.warehouse)
+    compared = last_compared(tcia.warehouse, now)
     within = timedelta(hours=tcia.settings.compare_hours)
     due = due_now(free, compared, now, of=len(known), within=within)
     if not due:

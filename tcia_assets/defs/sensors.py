@@ -91,14 +91,15 @@ def tick_or_wait(
     Raises:
         RemoteError: the archive answers, but not this question: asking again changes nothing.
     """
-    if pause and pause.lasts(now):
+    interval = timedelta(seconds=interval_s)
+    if pause and pause.lasts(now, interval):
         return _waiting(pause)
     try:
         answer = tick(instance, tcia, names)
     except RemoteError as error:
         if not error.retryable:
             raise
-        return _waiting(Pause.after(error, pause, now, timedelta(seconds=interval_s)))
+        return _waiting(Pause.after(error, pause, now, interval))
     if isinstance(answer, dg.SkipReason):
         return dg.SensorResult(skip_reason=answer, cursor=_NO_PAUSE)
     return answer._replace(cursor=_NO_PAUSE)

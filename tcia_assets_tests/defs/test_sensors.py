@@ -284,11 +284,15 @@ def test_the_archive_is_left_alone_for_as_long_as_it_asks_within_the_hour(
         dagster.sandbox.faults.add(Fault("status", status=503, retry_after=asks))
         pause = Pause.of(looked(dagster, None, NOON).cursor)
         assert pause is not None
-        assert pause.lasts(NOON + dt.timedelta(minutes=minutes - 1))
-        assert not pause.lasts(NOON + dt.timedelta(minutes=minutes))
+        assert pause.lasts(NOON + dt.timedelta(minutes=minutes - 1), INTERVAL)
+        assert not pause.lasts(NOON + dt.timedelta(minutes=minutes), INTERVAL)
+        assert not pause.lasts(NOON - dt.timedelta(days=1), INTERVAL), "the clock was set back"
 
 
-@pytest.mark.parametrize("cursor", [None, "", "{}", "2020-01-05", "[1]", '{"failures": 1}'])
+_NAIVE = '{"failures": 1, "since": "2026-11-24", "until": "2026-11-24", "why": ""}'
+
+
+@pytest.mark.parametrize("cursor", [None, "", "{}", "2020-01-05", "[1]", '{"failures": 1}', _NAIVE])
 def test_any_other_cursor_is_no_pause(cursor: str | None) -> None:
     assert Pause.of(cursor) is None
 
