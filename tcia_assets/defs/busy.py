@@ -40,18 +40,41 @@ class AtWork:
 
 
 def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtWork:
-    """What our unfinished runs work on, by key or by range."""
+    """What our unfinished runs work on, by key or by range.
+
+    Ours are also those that somebody starts in the UI for single assets of ours.
+    """
     found = AtWork()
     mine = {refresh_job(names), update_job(names), images_job(names)}
     yesterday = datetime.now(UTC) - timedelta(days=1)
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
-        if record.dagster_run.job_name not in mine:
+        run = record.dagster_run
+        is_mine = run.job_name in mine
+        if not is_mine and not any(names.table(key) for key in run.asset_selection or ()):
             continue
-        keys = _keys_of(record.dagster_run.tags, order)
+        keys = _keys_of(run.tags, order)
         if not _is_dead(instance, record):
             found.living.update(keys)
-        elif record.create_timestamp > yesterday:
+        elif is_mine and record.create_timestamp > yesterday:
             found.killed.update(keys)
+    return found
+
+
+def tried_since(
+    instance: dg.DagsterInstance,
+    names: Names,
+    order: list[str],
+    compared: Mapping[str, datetime],
+    within: timedelta,
+) -> set[str]:
+    """Collections that a run was to refresh after they were last compared, in vain or not yet."""
+    found: set[str] = set()
+    lately = dg.RunsFilter(job_name=refresh_job(names), created_after=datetime.now(UTC) - within)
+    for record in instance.get_run_records(lately):
+        keys = _keys_of(record.dagster_run.tags, order)
+        found |= {
+            key for key in keys if key not in compared or compared[key] < record.create_timestamp
+        }
     return found
 
 

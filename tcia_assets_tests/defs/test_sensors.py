@@ -184,6 +184,24 @@ def test_no_run_is_requested_for_a_collection_that_a_run_works_on(
     assert isinstance(tick(dagster), dg.SensorResult)
 
 
+def test_a_run_that_somebody_starts_in_the_ui_for_an_asset_of_ours_counts_too(
+    dagster: Dagster,
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster)
+    dagster.sandbox.archive.release(held)
+    assert isinstance(tick(dagster), dg.SensorResult)
+    job = dagster.definitions().resolve_implicit_global_asset_job_def()
+    dagster.instance.create_run_for_job(
+        job,
+        tags={"dagster/partition": SMALL},
+        status=dg.DagsterRunStatus.STARTED,
+        asset_selection={dg.AssetKey(["tcia", "series"])},
+    )
+
+    assert isinstance(tick(dagster), dg.SkipReason)
+
+
 def test_images_that_are_selected_and_not_here_are_asked_for_once(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
     caught_up(dagster, **chosen)
