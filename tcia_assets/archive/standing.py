@@ -26,8 +26,9 @@ class Standing:
     both whether they are selected or not. `bytes_on_disk` are those of zips, `bytes_to_come` those
     of the selected Series that are listed, not complete and not given up; of `sizes_unknown` more
     the archive told no size. `selected` and `bytes_to_come` are None where there is no selection.
-    `changed_at` is the newest event of a Series' life. A Collection that `is_suspect` is one that
-    the archive lists no more: it stays as it is, and is not compared until it is back.
+    `changed_at` is the newest event of a Series' life. A Collection that `is_suspect` has
+    Series, but the archive lists it no more: it stays as it is, and is not compared until it is
+    back.
     """
 
     collection: str
@@ -70,7 +71,7 @@ def standing(
             **of_selection | counts.get(name, {}),
             changed_at=changed.get(name),
             compared_at=compared.get(name),
-            is_suspect=bool(listed) and name not in listed,
+            is_suspect=bool(listed) and name in counts and name not in listed,
         )
         for name in collections
     ]

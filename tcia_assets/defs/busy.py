@@ -32,10 +32,11 @@ _UNFINISHED = [
 class AtWork:
     """Collections that a living run of ours works on, and how many runs were `killed` at others.
 
-    Killed ones are counted for a day. Dagster shows them as started until somebody ends them.
+    `fetching` are those that one for images alone works on. Killed ones are counted for a day. Dagster shows them as started until somebody ends them.
     """
 
     living: set[str] = field(default_factory=set)
+    fetching: set[str] = field(default_factory=set)
     killed: Counter[str] = field(default_factory=Counter)
 
 
@@ -55,6 +56,8 @@ def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtW
         keys = _keys_of(run.tags, order)
         if not _is_dead(instance, record):
             found.living.update(keys)
+            if run.job_name == images_job(names):
+                found.fetching.update(keys)
         elif is_mine and record.create_timestamp > yesterday:
             found.killed.update(keys)
     return found

@@ -7,7 +7,7 @@ a tick that dies, or a wiped instance, loses nothing.
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -137,10 +137,8 @@ def tick(
     order = known + new
     runs = at_work(instance, names, order)
     shards = tcia.selection.shards if tcia.selection else 1
-    wanted = _requests(seen, names, order, runs, shards)
-    # Dagster drops what was requested before, but only here does that leave room for others.
-    untried = filter(None, (_not_yet_run(instance, names, each) for each in wanted))
-    requests = list(chain.from_iterable(islice(untried, _RUNS_A_TICK)))
+    wanted = _requests(seen, names, order, runs, shards, instance)
+    requests = list(chain.from_iterable(islice(wanted, _RUNS_A_TICK)))
     if not new and not requests:
         return dg.SkipReason(_looked_at(seen))
     return dg.SensorResult(
@@ -151,18 +149,19 @@ def tick(
     )
 
 
-def _not_yet_run(
-    instance: dg.DagsterInstance, names: Names, requests: list[dg.RunRequest]
-) -> list[dg.RunRequest]:
-    """Those of the requests for which this sensor has no run yet, whatever became of that."""
+def _untried(
+    wanted: Iterable[list[dg.RunRequest]], instance: dg.DagsterInstance, names: Names
+) -> Iterator[list[dg.RunRequest]]:
+    """Those of the requests for which this sensor has no run yet, whatever became of that.
+
+    Dagster drops the others as well, but only after they have taken the place of something.
+    """
     sensor = {"dagster/sensor_name": names.of("new_series")}
-    return [
-        each
-        for each in requests
-        if not instance.get_runs_count(
-            dg.RunsFilter(tags=sensor | {"dagster/run_key": str(each.run_key)})
-        )
-    ]
+    for requests in wanted:
+        tags = [sensor | {"dagster/run_key": str(each.run_key)} for each in requests]
+        counts = [instance.get_runs_count(dg.RunsFilter(tags=each)) for each in tags]
+        if left := [each for each, count in zip(requests, counts, strict=True) if not count]:
+            yield left
 
 
 def _look(tcia: TciaResource) -> _Seen:
@@ -213,7 +212,12 @@ def _looked_at(seen: _Seen) -> str:
 
 
 def _requests(
-    seen: _Seen, names: Names, order: list[str], runs: AtWork, shards: int
+    seen: _Seen,
+    names: Names,
+    order: list[str],
+    runs: AtWork,
+    shards: int,
+    instance: dg.DagsterInstance,
 ) -> Iterator[list[dg.RunRequest]]:
     """Runs in order of need; a Collection is in one of them at most, or in one set of shards."""
     taken = set(runs.living)
@@ -226,14 +230,33 @@ def _requests(
 
     # What several runs fetch one refreshes first; the next tick finds what it has changed.
     job = update_job(names) if shards == 1 else refresh_job(names)
-    for each in filter(is_free, seen.changed):
-        key = f"{job}:{each.collection}:{_mark(each, runs)}"
-        yield [dg.RunRequest(key, job_name=job, partition_key=each.collection)]
-    for each in filter(is_free, seen.images):
-        key = f"{images_job(names)}:{each.collection}:{_mark(each, runs)}"
-        yield image_runs(names, shards, key, partition_key=each.collection)
+    changed = (
+        [
+            dg.RunRequest(
+                f"{job}:{each.collection}:{_mark(each, runs)}",
+                job_name=job,
+                partition_key=each.collection,
+            )
+        ]
+        for each in filter(is_free, seen.changed)
+    )
+    yield from _untried(changed, instance, names)
+    images = (
+        image_runs(
+            names,
+            shards,
+            f"{images_job(names)}:{each.collection}:{_mark(each, runs)}",
+            partition_key=each.collection,
+        )
+        for each in filter(is_free, seen.images)
+    )
+    # They take long. A Collection that waits for its images is not refreshed meanwhile, and behind
+    # a hundred of them in Dagster's queue all that is new would wait as well.
+    more = max(0, _RUNS_A_TICK - len(runs.fetching))
+    yield from islice(_untried(images, instance, names), more)
     marks = {e.collection: _mark(e, runs) for e in seen.first if e.collection not in taken}
-    yield from ([request] for request in _first_refreshes(marks, names, order))
+    first = ([request] for request in _first_refreshes(marks, names, order))
+    yield from _untried(first, instance, names)
 
 
 def _mark(news: News, runs: AtWork) -> str:

@@ -215,6 +215,28 @@ def test_images_that_are_selected_and_not_here_are_asked_for_once(dagster: Dagst
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)
 
 
+def test_no_more_than_five_collections_wait_for_their_images_at_a_time(dagster: Dagster) -> None:
+    chosen = {"image_selection": "{where: 'true'}"}
+    caught_up(dagster, **chosen)
+    job = dagster.definitions().resolve_job_def("tcia_images")
+    waiting: list[dg.DagsterRun] = []
+    asked = []
+    for finished in (0, 0, 2):
+        for _ in range(finished):
+            dagster.instance.delete_run(waiting.pop().run_id)
+        answer = tick(dagster, **chosen)
+        requests = answer.run_requests or [] if isinstance(answer, dg.SensorResult) else []
+        waiting += [
+            dagster.instance.create_run_for_job(
+                job, tags={"dagster/partition": str(each.partition_key)}
+            )
+            for each in requests
+        ]
+        asked.append(len(requests))
+
+    assert asked == [5, 0, 2]
+
+
 def test_shards_are_runs_of_their_own_which_together_fetch_all(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT], shards: 2}}"}
     caught_up(dagster, **chosen)
