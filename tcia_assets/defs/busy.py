@@ -32,7 +32,8 @@ _UNFINISHED = [
 class AtWork:
     """Collections that a living run of ours works on, and how many runs were `killed` at others.
 
-    `fetching` are those that one for images alone works on. Killed ones are counted for a day. Dagster shows them as started until somebody ends them.
+    `fetching` are those that one for images alone works on. Killed ones are counted for a day;
+    Dagster shows them as started until somebody ends them.
     """
 
     living: set[str] = field(default_factory=set)
