@@ -68,8 +68,9 @@ def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None
     by_collection: dict[str, list[str]] = {}
     for collection, uid, version in differ:
         by_collection.setdefault(collection, []).append(f"{uid} {version}")
+    stands = _stands(warehouse) if by_collection else {}
     news = [
-        News(collection, len(series), _mark(series, last_change(warehouse, collection)))
+        News(collection, len(series), _mark(series, stands.get(collection)))
         for collection, series in sorted(by_collection.items())
     ]
     return Lately(since, updated.num_rows, news)
@@ -84,21 +85,24 @@ def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[Ne
 
 def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
     """Collections with selected Series that were never tried, or changed or failed since."""
+    pending = pending_images(selection, warehouse, datetime.now(UTC))
+    stands = _stands(warehouse) if pending else {}
     return [
-        News(collection, count, _mark([digest], None))
-        for collection, count, digest in pending_images(selection, warehouse, datetime.now(UTC))
+        News(collection, count, _mark([digest], stands.get(collection)))
+        for collection, count, digest in pending
     ]
 
 
-def last_change(warehouse: Warehouse, collection: str) -> datetime | None:
-    """When a Collection's Series were last seen to change; only ever moves forward."""
+def _stands(warehouse: Warehouse) -> dict[str, str]:
+    """How far the history of each Collection's Series has come: never twice the same.
+
+    The number of events as well as the newest, for a clock may be set back.
+    """
     found = warehouse.query(
-        "SELECT max(seen_at) AS at FROM series_changes "
-        "WHERE Collection = $collection AND number IS NOT NULL",
-        {"collection": collection},
+        "SELECT Collection, count(*) || ' until ' || max(seen_at) AS stand FROM series_changes "
+        "WHERE number IS NOT NULL GROUP BY Collection"
     )
-    at: datetime | None = found["at"][0].as_py()
-    return at
+    return dict(zip(found["Collection"].to_pylist(), found["stand"].to_pylist(), strict=True))
 
 
 def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str, str]]:
@@ -142,7 +146,7 @@ def _within(rows: pa.Table) -> str:
     return f"Collection IN ({names or 'NULL'})"
 
 
-def _mark(facts: list[str], since: datetime | None) -> str:
+def _mark(facts: list[str], stand: str | None) -> str:
     # With what is stored in it: a Series that changes from 1 to 2 and back differs each time.
-    text = "\n".join([str(since), *facts])
+    text = "\n".join([str(stand), *facts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -169,6 +169,24 @@ def test_a_change_that_goes_and_comes_again_has_another_run_key(dagster: Dagster
     assert len(found) == len(set(found)) == 4
 
 
+def test_images_that_are_wanted_again_have_another_run_key(dagster: Dagster) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
+    archive = dagster.sandbox.archive
+    caught_up(dagster, **chosen)
+    [uid, *_] = dagster.uids(SMALL, "RTSTRUCT")
+    found = []
+    for _ in range(3):
+        answer = tick(dagster, **chosen)
+        assert isinstance(answer, dg.SensorResult)
+        found += [request.run_key for request in answer.run_requests or []]
+        # It goes and comes again as it was, and no run has fetched anything in between.
+        archive.hide([uid])
+        assert dagster.run("tcia_refresh", SMALL).success
+        archive.show([uid])
+        assert dagster.run("tcia_refresh", SMALL).success
+    assert len(set(found)) == 3
+
+
 @pytest.mark.parametrize("tags", [{"dagster/partition": SMALL}, range_tags(SMALL, "VICTRE")])
 def test_no_run_is_requested_for_a_collection_that_a_run_works_on(
     dagster: Dagster, tags: dict[str, str]
