@@ -44,7 +44,7 @@ _LONGEST_LOOK_S = 45.0
 _NO_PAUSE = "{}"
 # Or sets of shards.
 _RUNS_A_TICK = 5
-# What was killed is tried again, but not for ever: it may be this Collection that kills it.
+# What was killed or failed is tried again, but not for ever: it may be this Collection's fault.
 _MOST_AGAIN = 3
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
@@ -260,12 +260,14 @@ def _requests(
 
 
 def _mark(news: News, runs: AtWork) -> str:
-    """The reason for a run, and another one when the run that it was requested for was killed.
+    """The reason for a run, and another one when the run that it was requested for came to nothing.
 
-    For Dagster remembers run keys for ever, also that of a run that came to nothing.
+    For Dagster remembers run keys for ever, also that of a run that was killed or failed.
     """
-    again = min(runs.killed[news.collection], _MOST_AGAIN)
-    return f"{news.mark}:{again}" if again else news.mark
+    killed = min(runs.killed[news.collection], _MOST_AGAIN)
+    failed = min(runs.failed[news.collection], _MOST_AGAIN)
+    again = (f":{killed}" if killed else "") + (f":failed-{failed}" if failed else "")
+    return news.mark + again
 
 
 def _first_refreshes(

@@ -138,6 +138,19 @@ def test_what_was_tried_in_vain_does_not_take_the_place_of_others(dagster: Dagst
     assert "8 differ, but are being refreshed or were tried" in str(tick(dagster))
 
 
+def test_what_failed_is_asked_for_again_an_hour_later_but_not_for_ever(
+    dagster: Dagster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster)
+    dagster.sandbox.archive.release(held)
+    assert failed(dagster, tick(dagster)) == [SMALL]
+    assert isinstance(tick(dagster), dg.SkipReason)
+    monkeypatch.setattr(busy, "_UNTIL_AGAIN", dt.timedelta(0))
+
+    assert [failed(dagster, tick(dagster)) for _ in range(5)] == [[SMALL]] * 3 + [[]] * 2
+
+
 def failed(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason) -> list[str]:
     """Keeps a failed run for each request, as the daemon would; the Collections of these."""
     requests = answer.run_requests or [] if isinstance(answer, dg.SensorResult) else []
