@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tcia_assets import catalog, snapshot, sql
 from tcia_assets.archive import pending_images
 from tcia_assets.client import ArchiveClient
+from tcia_assets.evidence import last_compared
 from tcia_assets.selection import Selection
 from tcia_assets.warehouse import Warehouse
 
@@ -37,6 +38,26 @@ def newest_release(warehouse: Warehouse) -> date | None:
     return None if found is None else min(found, today)
 
 
+def seen_until(client: ArchiveClient, warehouse: Warehouse, collections: list[str]) -> date | None:
+    """The day up to which these Collections have been seen; None where nothing is stored.
+
+    That of the newest stored release. Some Collections of many may have had their last one years
+    ago, and all that the others released since would be asked for at each tick. So with an
+    allow-list it is at least the day on which the one that was compared earliest was compared:
+    whole, so with all that had been released.
+    """
+    newest = newest_release(warehouse)
+    if newest is None or not client.settings.collections:
+        return newest
+    stored = set(warehouse.keys(catalog.SERIES))
+    compared = last_compared(warehouse, datetime.now(UTC))
+    mine = [compared.get(name) for name in collections if name in stored]
+    instants = [at for at in mine if at is not None]
+    if not instants or len(instants) < len(mine):
+        return newest
+    return max(newest, min(instants).astimezone(UTC).date())
+
+
 @dataclass(frozen=True)
 class Lately:
     """What was `released` after the day `since`, and the `news` in it by Collection."""
@@ -46,11 +67,14 @@ class Lately:
     news: list[News]
 
 
-def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None:
+def changed_series(
+    client: ArchiveClient, warehouse: Warehouse, collections: list[str]
+) -> Lately | None:
     """Collections with Series that were released lately and are not stored as they are now.
 
-    Asks once, from `overlap_days` before the newest release that is stored: it is from what is
-    stored that the question follows, so a tick that dies loses nothing. No row, as zero bytes or as
+    Asks once, from `overlap_days` before the day up to which the mirrored `collections` have been
+    seen: it is from what is stored that the question follows, so a tick that dies loses nothing.
+    No row, as zero bytes or as
     a 500 that says so, is no news. None where it cannot be asked: nothing is stored, or the
     archive's dialect has no such question.
 
@@ -59,10 +83,10 @@ def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None
             another one, and who knows what is not among the rows.
         RemoteError: the archive cannot be asked.
     """
-    newest = newest_release(warehouse)
-    if newest is None or not client.dialect.has("getUpdatedSeries"):
+    until = seen_until(client, warehouse, collections)
+    if until is None or not client.dialect.has("getUpdatedSeries"):
         return None
-    since = newest - timedelta(days=client.settings.overlap_days)
+    since = until - timedelta(days=client.settings.overlap_days)
     updated = client.ask_for_any("getUpdatedSeries", since=since).table
     differ = _differences(updated, warehouse)
     by_collection: dict[str, list[str]] = {}

@@ -44,6 +44,7 @@ _LONGEST_LOOK_S = 45.0
 _NO_PAUSE = "{}"
 # Or sets of shards.
 _RUNS_A_TICK = 5
+_SHOWN = 5
 # What was killed or failed is tried again, but not for ever: it may be this Collection's fault.
 _MOST_AGAIN = 3
 # Neighbours share a run; one over all would hold its Collections too long.
@@ -170,7 +171,7 @@ def _look(tcia: TciaResource) -> _Seen:
         listed = client.ask("getCollectionValues").table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
-        lately = changed_series(client, warehouse)
+        lately = changed_series(client, warehouse, collections)
     images = images_to_fetch(selection, warehouse) if selection else []
     return _Seen(
         collections,
@@ -201,9 +202,12 @@ def _ended_in_time(client: ArchiveClient) -> Iterator[None]:
 
 
 def _looked_at(seen: _Seen) -> str:
-    waiting = len(seen.first) + len(seen.changed) + len(seen.images)
+    waiting = sorted({each.collection for each in [*seen.first, *seen.changed, *seen.images]})
+    named = ", ".join(waiting[:_SHOWN]) + (", ..." if len(waiting) > _SHOWN else "")
     state = (
-        f"{waiting} differ, but are being refreshed or were tried" if waiting else "all as stored"
+        f"{len(waiting)} differ, but are being refreshed or were tried: {named}"
+        if waiting
+        else "all as stored"
     )
     lately = seen.lately
     releases = f"{lately.released} Series released after {lately.since}" if lately else ""

@@ -525,12 +525,30 @@ def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
     assert 2 * a_question < 60
 
 
-def test_what_is_new_in_others_is_no_difference_to_an_allow_list(dagster: Dagster) -> None:
-    caught_up(dagster, collections=[SMALL])
+def test_with_an_allow_list_a_tick_asks_from_before_the_earliest_comparison(
+    dagster: Dagster,
+) -> None:
+    chosen = {"collections": [SMALL, "VICTRE"]}
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster, **chosen)
+    # Of these two the newest release is of years ago, and not theirs is all that came since.
+    since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=30)
+    said = str(tick(dagster, **chosen))
+    assert f"looked at 2 Collections and 0 Series released after {since}: all as stored" in said
 
-    assert "looked at 1 Collections and 842 Series" in (
-        said := str(tick(dagster, collections=[SMALL]))
-    )
+    dagster.sandbox.archive.release(held, day=since + dt.timedelta(days=1))
+    answer = tick(dagster, **chosen)
+    assert isinstance(answer, dg.SensorResult)
+    assert [r.partition_key for r in answer.run_requests or []] == [SMALL]
+
+
+def test_what_is_new_in_others_is_no_difference_to_an_allow_list(dagster: Dagster) -> None:
+    held = dagster.sandbox.archive.hold(collection="VICTRE", count=1)
+    caught_up(dagster, collections=[SMALL])
+    dagster.sandbox.archive.release(held)
+
+    said = str(tick(dagster, collections=[SMALL]))
+    assert "looked at 1 Collections and 1 Series" in said
     assert "all as stored" in said
 
 
