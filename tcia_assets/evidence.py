@@ -27,6 +27,8 @@ from tcia_assets.warehouse import Warehouse
 _TOLERANCE = 0.1
 _KEPT = 400
 _BURST = timedelta(hours=1)
+# Clocks of two machines differ by less. What is later was noted by one that has been set back.
+_SKEW = timedelta(hours=1)
 _STUDY = STUDIES.key[1]
 _UID = SERIES.key[0]
 
@@ -80,10 +82,15 @@ def _spread(newest_first: Sequence[datetime], gap: timedelta) -> int:
     return len(counted)
 
 
-def snapshots(warehouse: Warehouse, collection: str) -> pa.Table:
-    """The lists of a Collection that were compared so far, the oldest first."""
+def snapshots(warehouse: Warehouse, collection: str, now: datetime) -> pa.Table:
+    """The lists of a Collection that were compared so far, the oldest first.
+
+    Without those of the future: they would be the newest ones for years.
+    """
     keys = [collection] if warehouse.has(SNAPSHOTS, collection) else []
-    return warehouse.read(SNAPSHOTS, keys)
+    rows = warehouse.read(SNAPSHOTS, keys)
+    latest = pa.scalar(now + _SKEW, rows["taken_at"].type)
+    return rows.filter(pc.less_equal(rows["taken_at"], latest))
 
 
 def note(
@@ -104,7 +111,7 @@ def note(
     At most 400 of a Collection are kept. One that showed nothing gives way to the next within the
     hour, so that however often is asked, they reach back for a week.
     """
-    earlier = snapshots(warehouse, collection)
+    earlier = snapshots(warehouse, collection, at)
     row: _Row = {
         "Collection": collection,
         "taken_at": at,
@@ -129,10 +136,12 @@ def _gives_way(before: _Row, last: _Row, row: _Row) -> bool:
     return showed_nothing and row["taken_at"] - before["taken_at"] < _BURST
 
 
-def last_compared(warehouse: Warehouse) -> dict[str, datetime]:
+def last_compared(warehouse: Warehouse, now: datetime) -> dict[str, datetime]:
     """When each Collection was last compared; those that never were are not in it."""
     rows = warehouse.query(
-        f"SELECT Collection, max(taken_at) AS taken_at FROM {SNAPSHOTS.name} GROUP BY Collection"
+        f"SELECT Collection, max(taken_at) AS taken_at FROM {SNAPSHOTS.name} "
+        "WHERE taken_at <= $latest GROUP BY Collection",
+        {"latest": now + _SKEW},
     )
     return dict(zip(rows["Collection"].to_pylist(), rows["taken_at"].to_pylist(), strict=True))
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tcia_assets import catalog, snapshot, sql
 from tcia_assets.archive import pending_images
 from tcia_assets.client import ArchiveClient
+from tcia_assets.evidence import last_compared
 from tcia_assets.selection import Selection
 from tcia_assets.warehouse import Warehouse
 
@@ -37,6 +38,26 @@ def newest_release(warehouse: Warehouse) -> date | None:
     return None if found is None else min(found, today)
 
 
+def seen_until(client: ArchiveClient, warehouse: Warehouse, collections: list[str]) -> date | None:
+    """The day up to which these Collections have been seen; None where nothing is stored.
+
+    That of the newest stored release. Some Collections of many may have had their last one years
+    ago, and all that the others released since would be asked for at each tick. So with an
+    allow-list it is at least the day on which the one that was compared earliest was compared:
+    whole, so with all that had been released.
+    """
+    newest = newest_release(warehouse)
+    if newest is None or not client.settings.collections:
+        return newest
+    stored = set(warehouse.keys(catalog.SERIES))
+    compared = last_compared(warehouse, datetime.now(UTC))
+    mine = [compared.get(name) for name in collections if name in stored]
+    instants = [at for at in mine if at is not None]
+    if not instants or len(instants) < len(mine):
+        return newest
+    return max(newest, min(instants).astimezone(UTC).date())
+
+
 @dataclass(frozen=True)
 class Lately:
     """What was `released` after the day `since`, and the `news` in it by Collection."""
@@ -46,11 +67,14 @@ class Lately:
     news: list[News]
 
 
-def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None:
+def changed_series(
+    client: ArchiveClient, warehouse: Warehouse, collections: list[str]
+) -> Lately | None:
     """Collections with Series that were released lately and are not stored as they are now.
 
-    Asks once, from `overlap_days` before the newest release that is stored: it is from what is
-    stored that the question follows, so a tick that dies loses nothing. No row, as zero bytes or as
+    Asks once, from `overlap_days` before the day up to which the mirrored `collections` have been
+    seen: it is from what is stored that the question follows, so a tick that dies loses nothing.
+    No row, as zero bytes or as
     a 500 that says so, is no news. None where it cannot be asked: nothing is stored, or the
     archive's dialect has no such question.
 
@@ -59,17 +83,18 @@ def changed_series(client: ArchiveClient, warehouse: Warehouse) -> Lately | None
             another one, and who knows what is not among the rows.
         RemoteError: the archive cannot be asked.
     """
-    newest = newest_release(warehouse)
-    if newest is None or not client.dialect.has("getUpdatedSeries"):
+    until = seen_until(client, warehouse, collections)
+    if until is None or not client.dialect.has("getUpdatedSeries"):
         return None
-    since = newest - timedelta(days=client.settings.overlap_days)
+    since = until - timedelta(days=client.settings.overlap_days)
     updated = client.ask_for_any("getUpdatedSeries", since=since).table
     differ = _differences(updated, warehouse)
     by_collection: dict[str, list[str]] = {}
     for collection, uid, version in differ:
         by_collection.setdefault(collection, []).append(f"{uid} {version}")
+    stands = _stands(warehouse) if by_collection else {}
     news = [
-        News(collection, len(series), _mark(series, last_change(warehouse, collection)))
+        News(collection, len(series), _mark(series, stands.get(collection)))
         for collection, series in sorted(by_collection.items())
     ]
     return Lately(since, updated.num_rows, news)
@@ -83,22 +108,25 @@ def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[Ne
 
 
 def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
-    """Collections with selected Series that were never tried, or changed since they were."""
+    """Collections with selected Series that were never tried, or changed or failed since."""
+    pending = pending_images(selection, warehouse, datetime.now(UTC))
+    stands = _stands(warehouse) if pending else {}
     return [
-        News(collection, count, _mark([digest], None))
-        for collection, count, digest in pending_images(selection, warehouse)
+        News(collection, count, _mark([digest], stands.get(collection)))
+        for collection, count, digest in pending
     ]
 
 
-def last_change(warehouse: Warehouse, collection: str) -> datetime | None:
-    """When a Collection's Series were last seen to change; only ever moves forward."""
+def _stands(warehouse: Warehouse) -> dict[str, str]:
+    """How far the history of each Collection's Series has come: never twice the same.
+
+    The number of events as well as the newest, for a clock may be set back.
+    """
     found = warehouse.query(
-        "SELECT max(seen_at) AS at FROM series_changes "
-        "WHERE Collection = $collection AND number IS NOT NULL",
-        {"collection": collection},
+        "SELECT Collection, count(*) || ' until ' || max(seen_at) AS stand FROM series_changes "
+        "WHERE number IS NOT NULL GROUP BY Collection"
     )
-    at: datetime | None = found["at"][0].as_py()
-    return at
+    return dict(zip(found["Collection"].to_pylist(), found["stand"].to_pylist(), strict=True))
 
 
 def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str, str]]:
@@ -142,7 +170,7 @@ def _within(rows: pa.Table) -> str:
     return f"Collection IN ({names or 'NULL'})"
 
 
-def _mark(facts: list[str], since: datetime | None) -> str:
+def _mark(facts: list[str], stand: str | None) -> str:
     # With what is stored in it: a Series that changes from 1 to 2 and back differs each time.
-    text = "\n".join([str(since), *facts])
+    text = "\n".join([str(stand), *facts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

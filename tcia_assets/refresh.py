@@ -203,7 +203,7 @@ def _compare(
         client.settings.withdrawal_snapshots, client.settings.withdrawal_hours
     )
     until_now, lost = snapshot.lost(before, listed)
-    earlier = evidence.snapshots(warehouse, key)
+    earlier = evidence.snapshots(warehouse, key, at)
     verdict = evidence.judge(len(listed), until_now, lost, earlier, at, patience)
     seen = snapshot.merge(
         before,

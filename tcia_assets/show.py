@@ -195,7 +195,13 @@ def status(standings: Sequence[Standing], console: Console) -> Group:
     notes = "Counts are Series; bytes are of zips on disk, of DICOM to come; times are UTC"
     if any(each.selected is None for each in standings):
         notes += "\nTCIA_IMAGE_SELECTION is not set, so nothing is selected"
-    return Group(*spaced, f"[dim]{notes}[/]")
+    lines = [f"[dim]{notes}[/]"]
+    if suspect := [plain(each.collection) for each in standings if each.is_suspect]:
+        lines.append(
+            "[yellow]Suspect:[/] the archive lists no more, so stays as it is: "
+            + ", ".join(suspect)
+        )
+    return Group(*spaced, *lines)
 
 
 def _by_collection(

@@ -217,7 +217,10 @@ def _absent(gone: pa.Table, now: pa.Scalar, patience: Patience) -> pa.Table:
     life = {
         "missing_since": pc.fill_null(gone["missing_since"], now),
         "missing_snapshots": pc.if_else(stays, times, pc.add(times, 1)),
-        "missing_counted_at": pc.if_else(stays, counted_at, now),
+        # By a clock that has been set back since, it would be counted never again.
+        "missing_counted_at": pc.if_else(
+            pc.or_kleene(pc.invert(stays), pc.greater(counted_at, now)), now, counted_at
+        ),
     }
     return align(SERIES, _with(gone, life))
 

@@ -246,6 +246,20 @@ def test_every_format_of_an_answer_holds_the_same_rows(terminal: Terminal, tmp_p
     assert pq.read_table(file).to_pylist() == as_json
 
 
+def test_status_names_the_collections_that_the_archive_lists_no_more(
+    terminal: Terminal, sandbox: Sandbox
+) -> None:
+    assert terminal("refresh", SMALL).exit_code == 0
+    assert "Suspect" not in terminal("status").stdout
+    hidden = sandbox.archive.hide(collection=SMALL)
+    assert terminal("refresh", "VICTRE").exit_code == 0
+    [line] = [row for row in terminal("status").stdout.splitlines() if "Suspect" in row]
+    assert line.endswith(SMALL)
+    sandbox.archive.show(hidden)
+    assert terminal("refresh", SMALL).exit_code == 0
+    assert "Suspect" not in terminal("status").stdout
+
+
 def test_status_and_changes_of_nothing_say_what_to_do(terminal: Terminal) -> None:
     for command in ("status", "changes"):
         result = terminal(command)

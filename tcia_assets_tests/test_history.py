@@ -534,13 +534,28 @@ def test_how_often_implausible_lists_must_be_seen(
     assert verdict.plausible == (len(counted) >= 3)
 
 
+def test_after_the_clock_was_set_back_series_are_withdrawn_and_lists_compared_as_before(
+    mirror: Mirror,
+) -> None:
+    [uid] = mirror.uids(SMALL, 1)
+    refreshed_without(mirror, days=0)
+    mirror.refresh(day(3650), SMALL)
+    assert evidence.last_compared(mirror.warehouse, day(2)) == {SMALL: day(1)}
+    for number in (2, 3):
+        mirror.refresh(day(number), SMALL)
+        assert mirror.row(uid, SMALL)["withdrawn_at"] is None
+    assert evidence.last_compared(mirror.warehouse, day(3)) == {SMALL: day(3)}
+    mirror.refresh(day(4), SMALL)
+    assert mirror.row(uid, SMALL)["withdrawn_at"] == day(4)
+
+
 def test_the_log_of_snapshots_reaches_back_however_often_is_asked(mirror: Mirror) -> None:
     for minutes in range(0, 300, 20):
         mirror.refresh(day(1) + timedelta(minutes=minutes), SMALL)
     taken = mirror.warehouse.read(SNAPSHOTS, [SMALL])["taken_at"].to_pylist()
     assert len(taken) <= 2 * 5
     assert (taken[0], taken[-1]) == (day(1), day(1) + timedelta(minutes=280))
-    assert evidence.last_compared(mirror.warehouse) == {SMALL: taken[-1]}
+    assert evidence.last_compared(mirror.warehouse, day(2)) == {SMALL: taken[-1]}
 
 
 # --- Moves ----------------------------------------------------------------------------------------

@@ -26,6 +26,11 @@ STATUSES = ("complete", "incomplete", "unavailable", "failed")
 _SPARE_BYTES = 1 << 30
 # What the archive has sent so often as something else, it will send again.
 MOST_ATTEMPTS = 5
+# What failed, such as in an outage, says nothing of the Series: it is tried again after an hour,
+# after two more, and so on, in the end once a day.
+_IS_DUE_AGAIN = """(
+    a.status = 'failed' AND a.fetched_at + INTERVAL 1 HOUR * least(a.attempts, 24) <= $now
+)"""
 
 # The archive tells the day of the newest submission, in a time zone of its own: a Series that was
 # fetched within a day of it may have been submitted once more since, with the same count and size.
@@ -231,23 +236,34 @@ def concerned(selection: Selection, warehouse: Warehouse) -> list[str]:
     return found
 
 
-def pending_images(selection: Selection, warehouse: Warehouse) -> list[tuple[str, int, str]]:
-    """Selected Series not yet tried as they are now: Collection, how many, and a digest of which.
+def pending_images(
+    selection: Selection, warehouse: Warehouse, now: datetime
+) -> list[tuple[str, int, str]]:
+    """Selected Series to be tried now: Collection, how many, and a digest of which.
 
-    The digest is of their UIDs and fingerprints in any order: made in the database, for they may be
-    all Series that there are.
+    They are those not yet tried as they are, and those whose last try failed long enough ago. The
+    digest is of their UIDs, fingerprints and failed attempts in any order: made in the database,
+    for they may be all Series that there are.
     """
     rows = warehouse.query(
         f"""
         SELECT s.Collection, count(*) AS pending,
-               bit_xor(md5_number(s.SeriesInstanceUID || ' ' || s.fingerprint))::VARCHAR AS digest
+               bit_xor(md5_number(concat_ws(
+                   ' ', s.SeriesInstanceUID, s.fingerprint, f.attempts
+               )))::VARCHAR AS digest
         FROM (SELECT * FROM current_series WHERE missing_since IS NULL
               AND ({selection.predicate})) AS s
         ANTI JOIN image_archives AS a
         ON s.SeriesInstanceUID = a.SeriesInstanceUID
-        AND (s.fingerprint = a.fingerprint OR (a.status = 'complete' AND {SAME_BYTES}))
+        AND ((s.fingerprint = a.fingerprint AND NOT {_IS_DUE_AGAIN})
+             OR (a.status = 'complete' AND {SAME_BYTES}))
+        LEFT JOIN (
+            SELECT SeriesInstanceUID, max(attempts) AS attempts FROM image_archives
+            WHERE status = 'failed' GROUP BY SeriesInstanceUID
+        ) AS f ON s.SeriesInstanceUID = f.SeriesInstanceUID
         GROUP BY s.Collection ORDER BY s.Collection
         """,
+        {"now": now},
         tables=selection.tables,
     )
     return [tuple(row.values()) for row in rows.to_pylist()]

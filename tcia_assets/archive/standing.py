@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tcia_assets.archive.plan import MOST_ATTEMPTS, SAME_BYTES
+from tcia_assets.catalog import COLLECTIONS
 from tcia_assets.evidence import last_compared
 from tcia_assets.selection import Selection
 from tcia_assets.warehouse import Warehouse
@@ -25,7 +26,9 @@ class Standing:
     both whether they are selected or not. `bytes_on_disk` are those of zips, `bytes_to_come` those
     of the selected Series that are listed, not complete and not given up; of `sizes_unknown` more
     the archive told no size. `selected` and `bytes_to_come` are None where there is no selection.
-    `changed_at` is the newest event of a Series' life.
+    `changed_at` is the newest event of a Series' life. A Collection that `is_suspect` has
+    Series, but the archive lists it no more: it stays as it is, and is not compared until it is
+    back.
     """
 
     collection: str
@@ -40,6 +43,7 @@ class Standing:
     sizes_unknown: int = 0
     changed_at: datetime | None = None
     compared_at: datetime | None = None
+    is_suspect: bool = False
 
 
 def standing(
@@ -55,7 +59,8 @@ def standing(
     rows = warehouse.query(_counted(predicate), asked, tables=tables).to_pylist()
     counts = {row.pop("Collection"): row for row in rows}
     changed = {row["Collection"]: row["at"] for row in warehouse.query(_CHANGED, asked).to_pylist()}
-    compared = last_compared(warehouse)
+    compared = last_compared(warehouse, datetime.now(UTC))
+    listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
     of_selection = {"selected": 0, "bytes_to_come": 0} if selection else {}
     for row in counts.values():
         if not selection:
@@ -66,6 +71,7 @@ def standing(
             **of_selection | counts.get(name, {}),
             changed_at=changed.get(name),
             compared_at=compared.get(name),
+            is_suspect=bool(listed) and name in counts and name not in listed,
         )
         for name in collections
     ]

@@ -19,6 +19,9 @@ from tcia_assets.defs.process import PROCESS_TAG, is_gone
 # Each step logs every ten seconds while it works, and the longest silence of an archive that hangs
 # is five attempts of two minutes and the pauses between.
 _SILENT_S = 30 * 60
+# What failed is tried again by the sensor, but not while an outage may still last.
+_UNTIL_AGAIN = timedelta(hours=1)
+_REMEMBERED = timedelta(days=1)
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -32,26 +35,64 @@ _UNFINISHED = [
 class AtWork:
     """Collections that a living run of ours works on, and how many runs were `killed` at others.
 
-    Killed ones are counted for a day. Dagster shows them as started until somebody ends them.
+    `fetching` are those that one for images alone works on. Killed ones are counted for a day;
+    Dagster shows them as started until somebody ends them. So are runs of the sensor that `failed`,
+    from an hour later on.
     """
 
     living: set[str] = field(default_factory=set)
+    fetching: set[str] = field(default_factory=set)
     killed: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
 
 
 def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtWork:
-    """What our unfinished runs work on, by key or by range."""
+    """What our unfinished runs work on, by key or by range.
+
+    Ours are also those that somebody starts in the UI for single assets of ours.
+    """
     found = AtWork()
     mine = {refresh_job(names), update_job(names), images_job(names)}
-    yesterday = datetime.now(UTC) - timedelta(days=1)
+    now = datetime.now(UTC)
+    yesterday = now - _REMEMBERED
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
-        if record.dagster_run.job_name not in mine:
+        run = record.dagster_run
+        is_mine = run.job_name in mine
+        if not is_mine and not any(names.table(key) for key in run.asset_selection or ()):
             continue
-        keys = _keys_of(record.dagster_run.tags, order)
+        keys = _keys_of(run.tags, order)
         if not _is_dead(instance, record):
             found.living.update(keys)
-        elif record.create_timestamp > yesterday:
+            if run.job_name == images_job(names):
+                found.fetching.update(keys)
+        elif is_mine and record.create_timestamp > yesterday:
             found.killed.update(keys)
+    failed = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={"dagster/sensor_name": names.of("new_series")},
+        created_after=yesterday,
+        created_before=now - _UNTIL_AGAIN,
+    )
+    for record in instance.get_run_records(failed):
+        found.failed.update(_keys_of(record.dagster_run.tags, order))
+    return found
+
+
+def tried_since(
+    instance: dg.DagsterInstance,
+    names: Names,
+    order: list[str],
+    compared: Mapping[str, datetime],
+    within: timedelta,
+) -> set[str]:
+    """Collections that a run was to refresh after they were last compared, in vain or not yet."""
+    found: set[str] = set()
+    lately = dg.RunsFilter(job_name=refresh_job(names), created_after=datetime.now(UTC) - within)
+    for record in instance.get_run_records(lately):
+        keys = _keys_of(record.dagster_run.tags, order)
+        found |= {
+            key for key in keys if key not in compared or compared[key] < record.create_timestamp
+        }
     return found
 
 

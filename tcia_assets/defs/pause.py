@@ -36,10 +36,11 @@ class Pause:
         """The pause that a cursor holds; None for any other cursor."""
         try:
             pause = cls(**json.loads(cursor or "{}"))
-            datetime.fromisoformat(pause.until)
+            instants = [datetime.fromisoformat(t) for t in (pause.since, pause.until)]
         except (TypeError, ValueError):  # a person may have set it to anything
             return None
-        return pause
+        is_whole = isinstance(pause.failures, int) and all(t.tzinfo for t in instants)
+        return pause if is_whole else None
 
     @classmethod
     def after(
@@ -63,8 +64,13 @@ class Pause:
     def cursor(self) -> str:
         return json.dumps(asdict(self))
 
-    def lasts(self, now: datetime) -> bool:
-        return now < datetime.fromisoformat(self.until)
+    def lasts(self, now: datetime, interval: timedelta) -> bool:
+        """Whether the archive is still left alone, where ticks are an `interval` apart.
+
+        One that would last longer than any pause was made by a clock that has been set back since.
+        """
+        left = datetime.fromisoformat(self.until) - now
+        return timedelta(0) < left <= max(LONGEST, interval)
 
     def __str__(self) -> str:
         since, until = (datetime.fromisoformat(t) for t in (self.since, self.until))

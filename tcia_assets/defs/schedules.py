@@ -11,7 +11,7 @@ from math import ceil
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.busy import busy
+from tcia_assets.defs.busy import busy, tried_since
 from tcia_assets.defs.jobs import image_runs, images_job, range_tags, ranges, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
@@ -124,9 +124,15 @@ def compare_tick(
     # One that the archive lists no more is frozen, and would be the one longest not compared.
     known = [key for key in order if key in listed]
     free = [key for key in known if key not in at_work]
-    compared = last_compared(tcia.warehouse)
+    compared = last_compared(tcia.warehouse, now)
     within = timedelta(hours=tcia.settings.compare_hours)
-    due = due_now(free, compared, now, of=len(known), within=within)
+    # What fails each time must not hold up what does not.
+    again = tried_since(instance, names, order, compared, within)
+    due = [
+        key
+        for keys in ([k for k in free if k not in again], [k for k in free if k in again])
+        for key in due_now(keys, compared, now, of=len(known), within=within)
+    ][:_MOST_A_TICK]
     if not due:
         return dg.SkipReason(
             f"looked at {len(known)} Collections, {len(known) - len(free)} of them at work: all "

@@ -7,9 +7,9 @@ a tick that dies, or a wiped instance, loses nothing.
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 
@@ -44,7 +44,8 @@ _LONGEST_LOOK_S = 45.0
 _NO_PAUSE = "{}"
 # Or sets of shards.
 _RUNS_A_TICK = 5
-# What was killed is tried again, but not for ever: it may be this Collection that kills it.
+_SHOWN = 5
+# What was killed or failed is tried again, but not for ever: it may be this Collection's fault.
 _MOST_AGAIN = 3
 # Neighbours share a run; one over all would hold its Collections too long.
 _KEYS_A_RUN = 50
@@ -91,14 +92,15 @@ def tick_or_wait(
     Raises:
         RemoteError: the archive answers, but not this question: asking again changes nothing.
     """
-    if pause and pause.lasts(now):
+    interval = timedelta(seconds=interval_s)
+    if pause and pause.lasts(now, interval):
         return _waiting(pause)
     try:
         answer = tick(instance, tcia, names)
     except RemoteError as error:
         if not error.retryable:
             raise
-        return _waiting(Pause.after(error, pause, now, timedelta(seconds=interval_s)))
+        return _waiting(Pause.after(error, pause, now, interval))
     if isinstance(answer, dg.SkipReason):
         return dg.SensorResult(skip_reason=answer, cursor=_NO_PAUSE)
     return answer._replace(cursor=_NO_PAUSE)
@@ -136,7 +138,7 @@ def tick(
     order = known + new
     runs = at_work(instance, names, order)
     shards = tcia.selection.shards if tcia.selection else 1
-    wanted = _requests(seen, names, order, runs, shards)
+    wanted = _requests(seen, names, order, runs, shards, instance)
     requests = list(chain.from_iterable(islice(wanted, _RUNS_A_TICK)))
     if not new and not requests:
         return dg.SkipReason(_looked_at(seen))
@@ -148,19 +150,41 @@ def tick(
     )
 
 
+def _untried(
+    wanted: Iterable[list[dg.RunRequest]], instance: dg.DagsterInstance, names: Names
+) -> Iterator[list[dg.RunRequest]]:
+    """Those of the requests for which this sensor has no run yet, whatever became of that.
+
+    Dagster drops the others as well, but only after they have taken the place of something.
+    """
+    sensor = {"dagster/sensor_name": names.of("new_series")}
+    for requests in wanted:
+        tags = [sensor | {"dagster/run_key": str(each.run_key)} for each in requests]
+        counts = [instance.get_runs_count(dg.RunsFilter(tags=each)) for each in tags]
+        if left := [each for each, count in zip(requests, counts, strict=True) if not count]:
+            yield left
+
+
 def _look(tcia: TciaResource) -> _Seen:
     warehouse, selection = tcia.warehouse, tcia.selection
     with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client, _ended_in_time(client):
         listed = client.ask("getCollectionValues").table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
-        lately = changed_series(client, warehouse)
+        lately = changed_series(client, warehouse, collections)
+    images = images_to_fetch(selection, warehouse) if selection else []
     return _Seen(
         collections,
         never_refreshed(collections, warehouse),
-        lately,
-        images_to_fetch(selection, warehouse) if selection else [],
+        lately and replace(lately, news=_of(collections, lately.news)),
+        _of(collections, images),
     )
+
+
+def _of(collections: list[str], news: list[News]) -> list[News]:
+    """Without that of Collections that are not mirrored, or not listed now: they are left alone."""
+    mine = set(collections)
+    return [each for each in news if each.collection in mine]
 
 
 @contextmanager
@@ -178,9 +202,12 @@ def _ended_in_time(client: ArchiveClient) -> Iterator[None]:
 
 
 def _looked_at(seen: _Seen) -> str:
-    waiting = len(seen.first) + len(seen.changed) + len(seen.images)
+    waiting = sorted({each.collection for each in [*seen.first, *seen.changed, *seen.images]})
+    named = ", ".join(waiting[:_SHOWN]) + (", ..." if len(waiting) > _SHOWN else "")
     state = (
-        f"{waiting} differ, but are being refreshed or were tried" if waiting else "all as stored"
+        f"{len(waiting)} differ, but are being refreshed or were tried: {named}"
+        if waiting
+        else "all as stored"
     )
     lately = seen.lately
     releases = f"{lately.released} Series released after {lately.since}" if lately else ""
@@ -189,36 +216,62 @@ def _looked_at(seen: _Seen) -> str:
 
 
 def _requests(
-    seen: _Seen, names: Names, order: list[str], runs: AtWork, shards: int
+    seen: _Seen,
+    names: Names,
+    order: list[str],
+    runs: AtWork,
+    shards: int,
+    instance: dg.DagsterInstance,
 ) -> Iterator[list[dg.RunRequest]]:
     """Runs in order of need; a Collection is in one of them at most, or in one set of shards."""
-    taken, wanted = set(runs.living), set(seen.collections)
+    taken = set(runs.living)
 
     def is_free(each: News) -> bool:
-        if each.collection in taken or each.collection not in wanted:
+        if each.collection in taken:
             return False
         taken.add(each.collection)
         return True
 
     # What several runs fetch one refreshes first; the next tick finds what it has changed.
     job = update_job(names) if shards == 1 else refresh_job(names)
-    for each in filter(is_free, seen.changed):
-        key = f"{job}:{each.collection}:{_mark(each, runs)}"
-        yield [dg.RunRequest(key, job_name=job, partition_key=each.collection)]
-    for each in filter(is_free, seen.images):
-        key = f"{images_job(names)}:{each.collection}:{_mark(each, runs)}"
-        yield image_runs(names, shards, key, partition_key=each.collection)
+    changed = (
+        [
+            dg.RunRequest(
+                f"{job}:{each.collection}:{_mark(each, runs)}",
+                job_name=job,
+                partition_key=each.collection,
+            )
+        ]
+        for each in filter(is_free, seen.changed)
+    )
+    yield from _untried(changed, instance, names)
+    images = (
+        image_runs(
+            names,
+            shards,
+            f"{images_job(names)}:{each.collection}:{_mark(each, runs)}",
+            partition_key=each.collection,
+        )
+        for each in filter(is_free, seen.images)
+    )
+    # They take long. A Collection that waits for its images is not refreshed meanwhile, and behind
+    # a hundred of them in Dagster's queue all that is new would wait as well.
+    more = max(0, _RUNS_A_TICK - len(runs.fetching))
+    yield from islice(_untried(images, instance, names), more)
     marks = {e.collection: _mark(e, runs) for e in seen.first if e.collection not in taken}
-    yield from ([request] for request in _first_refreshes(marks, names, order))
+    first = ([request] for request in _first_refreshes(marks, names, order))
+    yield from _untried(first, instance, names)
 
 
 def _mark(news: News, runs: AtWork) -> str:
-    """The reason for a run, and another one when the run that it was requested for was killed.
+    """The reason for a run, and another one when the run that it was requested for came to nothing.
 
-    For Dagster remembers run keys for ever, also that of a run that came to nothing.
+    For Dagster remembers run keys for ever, also that of a run that was killed or failed.
     """
-    again = min(runs.killed[news.collection], _MOST_AGAIN)
-    return f"{news.mark}:{again}" if again else news.mark
+    killed = min(runs.killed[news.collection], _MOST_AGAIN)
+    failed = min(runs.failed[news.collection], _MOST_AGAIN)
+    again = (f":{killed}" if killed else "") + (f":failed-{failed}" if failed else "")
+    return news.mark + again
 
 
 def _first_refreshes(

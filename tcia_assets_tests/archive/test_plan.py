@@ -154,8 +154,7 @@ def test_a_changed_series_that_never_comes_is_given_up_too(
     assert place.rows[uid]["attempts"] == MOST_ATTEMPTS
     assert uids_of(planned(place).given_up) == [uid]
     assert place.zip(uid).exists() == has_earlier_copy
-    selection = selected(series=(uid,))
-    assert archive.pending_images(selection, place.warehouse) == []
+    assert pending(place, series=(uid,)) == []
 
 
 def test_what_the_newest_list_lacks_is_left_alone(place: Place) -> None:
@@ -177,18 +176,39 @@ def test_only_series_never_tried_as_they_are_now_are_pending(place: Place) -> No
     place.fetch(done, failed, changed)
     place.sandbox.archive.revise([changed])
     place.refresh()
-    [(collection, count, digest)] = archive.pending_images(selected(), place.warehouse)
+    [(collection, count, digest)] = pending(place)
 
     waiting = [changed, *place.uids[3:]]
     assert (collection, count) == (COLLECTION, len(waiting))
-    assert archive.pending_images(selected(series=waiting), place.warehouse) == [
-        (collection, count, digest)
-    ]
+    assert pending(place, series=waiting) == [(collection, count, digest)]
+
+
+def pending(place: Place, *, after: timedelta = timedelta(0), **chosen: Any) -> list[Any]:
+    now = datetime.now(UTC) + after
+    return archive.pending_images(selected(**chosen), place.warehouse, now)
+
+
+def test_a_series_that_failed_is_pending_again_after_an_hour_then_two_and_each_time_anew(
+    place: Place,
+) -> None:
+    uid = place.uids[0]
+    place.spoil("status", uid, status=502)
+    hour, digests = timedelta(hours=1), []
+    for attempts in (1, 2, 3):
+        place.fetch(uid)
+        assert pending(place, series=(uid,), after=0.9 * attempts * hour) == []
+        [(_, _, digest)] = pending(place, series=(uid,), after=attempts * hour)
+        digests.append(digest)
+
+    assert len(set(digests)) == 3
+    place.sandbox.faults.clear()
+    place.fetch(uid)
+    assert pending(place, series=(uid,), after=24 * hour) == []
 
 
 def test_the_digest_of_what_is_pending_changes_with_any_series_of_it(place: Place) -> None:
     def digest() -> str:
-        [(_, _, found)] = archive.pending_images(selected(), place.warehouse)
+        [(_, _, found)] = pending(place)
         return found
 
     before = digest()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_assets import catalog
+from tcia_assets.defs import schedules
 from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.schedules import compare_tick, due_now
@@ -85,7 +86,7 @@ def test_a_first_tick_asks_for_all_in_one_run_and_the_next_for_none(dagster: Dag
     now = datetime.now(UTC)
     assert tick(dagster, now) == [(keys[0], keys[-1])]
     refresh(dagster, keys[0], keys[-1])
-    assert sorted(last_compared(dagster.warehouse)) == sorted(keys)
+    assert sorted(last_compared(dagster.warehouse, now + HOUR)) == sorted(keys)
     assert f"looked at {len(keys)} Collections" in tick(dagster, now + HOUR)
     # A day later they come one by one, the first ones first.
     assert tick(dagster, now + 17 * HOUR) == [(keys[0], keys[0])]
@@ -110,6 +111,28 @@ def test_a_comparison_that_failed_is_asked_for_again(dagster: Dagster) -> None:
     assert not dagster.warehouse.has(catalog.SNAPSHOTS, SMALL)
     keys = list(dagster.instance.get_dynamic_partitions("tcia_collections"))
     assert tick(dagster, datetime.now(UTC)) == [(keys[0], keys[-1])]
+
+
+def test_what_fails_each_time_does_not_hold_up_the_others(
+    dagster: Dagster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = dagster.collections()
+    monkeypatch.setattr(schedules, "_RUNS_A_TICK", 2)
+    job = dagster.definitions().resolve_job_def("tcia_refresh")
+    failing = [keys[0], keys[2]]
+    for key in failing:
+        tags = range_tags(key, key)
+        status = dg.DagsterRunStatus.FAILURE
+        dagster.instance.create_run_for_job(job, tags=tags, status=status)
+    for key in (keys[1], keys[4], keys[6]):
+        refresh(dagster, key, key)
+
+    now = datetime.now(UTC)
+    # The ranges that are left are 0, 2 to 3, 5 and 7.
+    assert tick(dagster, now) == [(keys[2], keys[3]), (keys[5], keys[5])]
+    for key in (keys[3], keys[5], keys[7]):
+        refresh(dagster, key, key)
+    assert tick(dagster, now) == [(keys[0], keys[0]), (keys[2], keys[2])]
 
 
 def test_the_schedule_itself_is_off_and_has_a_key_of_its_own_each_hour(

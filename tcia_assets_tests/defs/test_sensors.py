@@ -125,6 +125,47 @@ def test_one_change_has_one_run_key_however_often_the_sensor_looks(dagster: Dags
     assert len({r.run_key for a in answers for r in a.run_requests}) == 1  # type: ignore[union-attr]
 
 
+def test_what_was_tried_in_vain_does_not_take_the_place_of_others(dagster: Dagster) -> None:
+    archive = dagster.sandbox.archive
+    held = [uid for name in dagster.listed() for uid in archive.hold(collection=name, count=1)]
+    caught_up(dagster)
+    archive.release(held)
+    first, second, third = (failed(dagster, tick(dagster)) for _ in range(3))
+
+    assert len(first) == 5
+    assert sorted(first + second) == dagster.listed()
+    assert not third
+    assert "8 differ, but are being refreshed or were tried" in str(tick(dagster))
+
+
+def test_what_failed_is_asked_for_again_an_hour_later_but_not_for_ever(
+    dagster: Dagster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster)
+    dagster.sandbox.archive.release(held)
+    assert failed(dagster, tick(dagster)) == [SMALL]
+    assert isinstance(tick(dagster), dg.SkipReason)
+    monkeypatch.setattr(busy, "_UNTIL_AGAIN", dt.timedelta(0))
+
+    assert [failed(dagster, tick(dagster)) for _ in range(5)] == [[SMALL]] * 3 + [[]] * 2
+
+
+def failed(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason) -> list[str]:
+    """Keeps a failed run for each request, as the daemon would; the Collections of these."""
+    requests = answer.run_requests or [] if isinstance(answer, dg.SensorResult) else []
+    for request in requests:
+        job = dagster.definitions().resolve_job_def(str(request.job_name))
+        tags = {
+            "dagster/run_key": str(request.run_key),
+            "dagster/sensor_name": "tcia_new_series",
+            "dagster/partition": str(request.partition_key),
+        }
+        status = dg.DagsterRunStatus.FAILURE
+        dagster.instance.create_run_for_job(job, tags=tags, status=status)
+    return [str(request.partition_key) for request in requests]
+
+
 def test_a_change_that_goes_and_comes_again_has_another_run_key(dagster: Dagster) -> None:
     archive = dagster.sandbox.archive
     [uid] = archive.hold(collection=SMALL, count=1)
@@ -139,6 +180,24 @@ def test_a_change_that_goes_and_comes_again_has_another_run_key(dagster: Dagster
         launch(dagster, answer)
 
     assert len(found) == len(set(found)) == 4
+
+
+def test_images_that_are_wanted_again_have_another_run_key(dagster: Dagster) -> None:
+    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
+    archive = dagster.sandbox.archive
+    caught_up(dagster, **chosen)
+    [uid, *_] = dagster.uids(SMALL, "RTSTRUCT")
+    found = []
+    for _ in range(3):
+        answer = tick(dagster, **chosen)
+        assert isinstance(answer, dg.SensorResult)
+        found += [request.run_key for request in answer.run_requests or []]
+        # It goes and comes again as it was, and no run has fetched anything in between.
+        archive.hide([uid])
+        assert dagster.run("tcia_refresh", SMALL).success
+        archive.show([uid])
+        assert dagster.run("tcia_refresh", SMALL).success
+    assert len(set(found)) == 3
 
 
 @pytest.mark.parametrize("tags", [{"dagster/partition": SMALL}, range_tags(SMALL, "VICTRE")])
@@ -156,6 +215,24 @@ def test_no_run_is_requested_for_a_collection_that_a_run_works_on(
     assert isinstance(tick(dagster), dg.SensorResult)
 
 
+def test_a_run_that_somebody_starts_in_the_ui_for_an_asset_of_ours_counts_too(
+    dagster: Dagster,
+) -> None:
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster)
+    dagster.sandbox.archive.release(held)
+    assert isinstance(tick(dagster), dg.SensorResult)
+    job = dagster.definitions().resolve_implicit_global_asset_job_def()
+    dagster.instance.create_run_for_job(
+        job,
+        tags={"dagster/partition": SMALL},
+        status=dg.DagsterRunStatus.STARTED,
+        asset_selection={dg.AssetKey(["tcia", "series"])},
+    )
+
+    assert isinstance(tick(dagster), dg.SkipReason)
+
+
 def test_images_that_are_selected_and_not_here_are_asked_for_once(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
     caught_up(dagster, **chosen)
@@ -167,6 +244,28 @@ def test_images_that_are_selected_and_not_here_are_asked_for_once(dagster: Dagst
     ]
     launch(dagster, answer, **chosen)
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)
+
+
+def test_no_more_than_five_collections_wait_for_their_images_at_a_time(dagster: Dagster) -> None:
+    chosen = {"image_selection": "{where: 'true'}"}
+    caught_up(dagster, **chosen)
+    job = dagster.definitions().resolve_job_def("tcia_images")
+    waiting: list[dg.DagsterRun] = []
+    asked = []
+    for finished in (0, 0, 2):
+        for _ in range(finished):
+            dagster.instance.delete_run(waiting.pop().run_id)
+        answer = tick(dagster, **chosen)
+        requests = answer.run_requests or [] if isinstance(answer, dg.SensorResult) else []
+        waiting += [
+            dagster.instance.create_run_for_job(
+                job, tags={"dagster/partition": str(each.partition_key)}
+            )
+            for each in requests
+        ]
+        asked.append(len(requests))
+
+    assert asked == [5, 0, 2]
 
 
 def test_shards_are_runs_of_their_own_which_together_fetch_all(dagster: Dagster) -> None:
@@ -256,11 +355,15 @@ def test_the_archive_is_left_alone_for_as_long_as_it_asks_within_the_hour(
         dagster.sandbox.faults.add(Fault("status", status=503, retry_after=asks))
         pause = Pause.of(looked(dagster, None, NOON).cursor)
         assert pause is not None
-        assert pause.lasts(NOON + dt.timedelta(minutes=minutes - 1))
-        assert not pause.lasts(NOON + dt.timedelta(minutes=minutes))
+        assert pause.lasts(NOON + dt.timedelta(minutes=minutes - 1), INTERVAL)
+        assert not pause.lasts(NOON + dt.timedelta(minutes=minutes), INTERVAL)
+        assert not pause.lasts(NOON - dt.timedelta(days=1), INTERVAL), "the clock was set back"
 
 
-@pytest.mark.parametrize("cursor", [None, "", "{}", "2020-01-05", "[1]", '{"failures": 1}'])
+_NAIVE = '{"failures": 1, "since": "2026-11-24", "until": "2026-11-24", "why": ""}'
+
+
+@pytest.mark.parametrize("cursor", [None, "", "{}", "2020-01-05", "[1]", '{"failures": 1}', _NAIVE])
 def test_any_other_cursor_is_no_pause(cursor: str | None) -> None:
     assert Pause.of(cursor) is None
 
@@ -420,6 +523,33 @@ def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
     longest = sensors._IN_A_HURRY
     a_question = longest.attempts * (longest.connect_timeout_s + longest.read_timeout_s)
     assert 2 * a_question < 60
+
+
+def test_with_an_allow_list_a_tick_asks_from_before_the_earliest_comparison(
+    dagster: Dagster,
+) -> None:
+    chosen = {"collections": [SMALL, "VICTRE"]}
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
+    caught_up(dagster, **chosen)
+    # Of these two the newest release is of years ago, and not theirs is all that came since.
+    since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=30)
+    said = str(tick(dagster, **chosen))
+    assert f"looked at 2 Collections and 0 Series released after {since}: all as stored" in said
+
+    dagster.sandbox.archive.release(held, day=since + dt.timedelta(days=1))
+    answer = tick(dagster, **chosen)
+    assert isinstance(answer, dg.SensorResult)
+    assert [r.partition_key for r in answer.run_requests or []] == [SMALL]
+
+
+def test_what_is_new_in_others_is_no_difference_to_an_allow_list(dagster: Dagster) -> None:
+    held = dagster.sandbox.archive.hold(collection="VICTRE", count=1)
+    caught_up(dagster, collections=[SMALL])
+    dagster.sandbox.archive.release(held)
+
+    said = str(tick(dagster, collections=[SMALL]))
+    assert "looked at 1 Collections and 1 Series" in said
+    assert "all as stored" in said
 
 
 def test_a_collection_off_the_allow_list_is_left_alone(dagster: Dagster) -> None:
