@@ -7,6 +7,7 @@ rows (`snapshot.py`).
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -184,8 +185,11 @@ def ask_for(
         if collection not in _names(client, answers):
             return answers
         doubtful = _doubtful(listed, collection, client, answers)
-        certain = [uid for uid, study in _pairs(due) if study not in doubtful][:most]
-        found = _each(certain, client, answers)
+        certain = [uid for uid, study in _pairs(due) if study not in doubtful]
+        # By lot: those that the archive still knows are due again the next time, and asked first
+        # each time they would keep the others waiting for ever.
+        chosen = random.sample(certain, min(most, len(certain)))
+        found = _each(chosen, client, answers)
         if found:
             control = listed[_UID][0].as_py()
             answers.spent(client.ask(SERIES.endpoint, SeriesInstanceUID=control))

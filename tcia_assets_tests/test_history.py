@@ -430,6 +430,23 @@ def test_a_series_that_only_the_list_lacks_is_never_withdrawn(mirror: Mirror) ->
     assert (answers.gone, answers.elsewhere, answers.failure) == ([], {}, None)
 
 
+def test_series_that_the_archive_still_knows_keep_no_other_from_being_asked(mirror: Mirror) -> None:
+    """Whichever comes first in the table: each is asked sooner or later."""
+    for known, gone in (mirror.uids(SMALL, 2), mirror.uids(SMALL, 2)[::-1]):
+        mirror.refresh(day(1), SMALL)
+        rows = mirror.warehouse.read(SERIES, [SMALL])
+        is_due = pc.is_in(rows["SeriesInstanceUID"], value_set=pa.array([known, gone]))
+        # Both are counted in their Study, as where the archive tells no counts.
+        due, listed = (
+            rows.filter(is_due),
+            rows.filter(pc.not_equal(rows["SeriesInstanceUID"], gone)),
+        )
+        mirror.archive.hide([gone])
+        found = [evidence.ask_for(due, listed, SMALL, mirror.client, 1).gone for _ in range(40)]
+        assert [gone] in found and [] in found
+        mirror.archive.show([gone])
+
+
 def test_a_study_that_counts_more_than_it_lists_keeps_its_series(mirror: Mirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     mirror.refresh(day(1), SMALL)
