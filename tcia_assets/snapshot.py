@@ -21,7 +21,7 @@ from tcia_assets.errors import UnknownReply, UsageError
 
 _KEY = SERIES.key[0]
 # What a fingerprint is made from is several times as long as the row.
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 12
 _LIFE = (
     "source",
     "fingerprint",
@@ -139,20 +139,22 @@ def fingerprints(rows: pa.Table) -> pa.Table:
     days and instants as numbers since the epoch. So it depends on no version, time zone or order
     of columns, and a column that is always null does not count.
     """
-    slices = range(0, max(len(rows), 1), _ROWS_AT_ONCE)
-    prints = [_fingerprints(rows.slice(start, _ROWS_AT_ONCE)) for start in slices]
+    # What a database of its own took for many rows goes back to the system when it is closed.
+    with sql.scratch() if len(rows) <= _ROWS_AT_ONCE else sql.connect() as connection:
+        slices = range(0, max(len(rows), 1), _ROWS_AT_ONCE)
+        prints = [_prints(rows.slice(start, _ROWS_AT_ONCE), connection) for start in slices]
+    pa.default_memory_pool().release_unused()
     return pa.table([rows[_KEY], pa.chunked_array(prints)], [_KEY, "fingerprint"])
 
 
-def _fingerprints(rows: pa.Table) -> pa.Array:
+def _prints(rows: pa.Table, connection: sql.Connection) -> pa.Array:
     names = sorted(name for name in FINGERPRINTED if name in rows.schema.names)
     # In Arrow, which joins all pieces of a row at once; in SQL each would copy those before it.
     pieces = [_piece(name, _plain(rows[name])) for name in names]
     nothing = pa.repeat(pa.scalar(""), len(rows))
     whole = pc.binary_join_element_wise(nothing, *pieces, "", null_handling="skip")
-    with sql.scratch() as connection:
-        connection.register("joined", pa.table([whole], ["whole"]))
-        found = sql.fetch_table(connection, "SELECT md5(whole) AS fingerprint FROM joined")
+    connection.register("joined", pa.table([whole], ["whole"]))
+    found = sql.fetch_table(connection, "SELECT md5(whole) AS fingerprint FROM joined")
     return _values(found["fingerprint"])
 
 
