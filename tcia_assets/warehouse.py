@@ -247,6 +247,8 @@ class Warehouse:
         current = self._opened()
         if current is not None:
             current.close()
+            # Of one who was killed after another had made the views: no publication follows.
+            _remove_dead_drafts(self.database)
             return
         for table in TABLES:
             publish(self._folder(table) / _SCHEMA, partial(_write_parquet, table, empty(table)))
