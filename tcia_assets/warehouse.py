@@ -427,9 +427,9 @@ def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = T
                 return False
             os.fsync(held)
             draft.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
             if is_new:
-                _sync(path.parent.parent)
+                sync(path.parent.parent)
             return True
         finally:
             draft.unlink(missing_ok=True)
@@ -455,8 +455,15 @@ def _remove_dead_drafts(path: Path) -> None:
             draft.unlink()
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """A file or folder is on disk, whatever happens next."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

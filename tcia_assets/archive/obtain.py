@@ -31,7 +31,6 @@ from tcia_assets.archive.places import (
     publish,
     published_on,
     quarantine_path,
-    sha256_of,
     singles_of,
     zip_path,
 )
@@ -52,6 +51,7 @@ from tcia_assets.errors import (
     UnknownReply,
     UnreadableReply,
 )
+from tcia_assets.warehouse import sha256_of
 
 Row = dict[str, Any]
 

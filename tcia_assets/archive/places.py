@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.warehouse import Warehouse, sync
 
 
 def folder(collection: str) -> str:
@@ -109,12 +108,6 @@ def remove_drafts(collection: Path) -> None:
             continue  # its run lives
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def published_on(path: Path) -> date:
     """The day when a zip got its name; a link to it has the same."""
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
@@ -122,14 +115,9 @@ def published_on(path: Path) -> date:
 
 def publish(draft: Path, path: Path) -> None:
     """Gives a draft its name, so that it lasts: on disk before it is seen."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(draft)
     draft.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _locked(claim: Path) -> int:

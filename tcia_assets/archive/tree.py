@@ -18,3 +18,18 @@ def hash_of(children: Iterable[str]) -> str:
     """
     joined = "".join(sorted(child.lower() for child in children))
     return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
+
+
+def contents(which: str) -> str:
+    """SQL for `SeriesInstanceUID` and `content_md5`: the hash of each Series, as `images` has it.
+
+    Of those on disk (`a` is their row of `image_archives`) for which `which` holds and of which
+    `images` has the MD5 of each object of the very zip; there is no row of others.
+    """
+    return f"""
+        SELECT SeriesInstanceUID,
+               md5(string_agg(lower(md5), '' ORDER BY lower(md5))) AS content_md5
+        FROM images JOIN image_archives AS a USING (SeriesInstanceUID)
+        WHERE images.archive_sha256 = a.sha256 AND {which}
+        GROUP BY SeriesInstanceUID HAVING count(md5) = count(*)
+    """

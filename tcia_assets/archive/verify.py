@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 from tcia_assets import attribution
 from tcia_assets.acceptance import Expectation, Proof, accept, md5_list
 from tcia_assets.archive import manifest
-from tcia_assets.archive.places import folder, published_on, sha256_of, zip_path
+from tcia_assets.archive.places import folder, published_on, zip_path
 from tcia_assets.archive.plan import Shard
-from tcia_assets.archive.tree import hash_of
+from tcia_assets.archive.tree import contents, hash_of
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.client import ArchiveClient
 from tcia_assets.errors import BadArchive, RemoteError, UnknownReply
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.warehouse import Warehouse, sha256_of
 
 Row = dict[str, Any]
 Report = Callable[[int, int], None]
@@ -414,14 +414,11 @@ _LEVELS = (
 def _leaves(collection: str, warehouse: Warehouse) -> list[Row]:
     """Each listed Series with the hash of what is here, null where it is not wholly here."""
     rows: list[Row] = warehouse.query(
-        """
-        SELECT s.Collection, s.PatientID, s.StudyInstanceUID, s.SeriesInstanceUID, i.hash
+        f"""
+        SELECT s.Collection, s.PatientID, s.StudyInstanceUID, s.SeriesInstanceUID,
+               i.content_md5 AS hash
         FROM current_series AS s LEFT JOIN (
-            SELECT SeriesInstanceUID, md5(string_agg(lower(md5), '' ORDER BY lower(md5))) AS hash
-            FROM images JOIN image_archives AS a USING (SeriesInstanceUID)
-            WHERE images.Collection = $collection AND archive_sha256 = a.sha256
-            AND a.status = 'complete'
-            GROUP BY SeriesInstanceUID HAVING count(md5) = count(*)
+            {contents("images.Collection = $collection AND a.status = 'complete'")}
         ) AS i USING (SeriesInstanceUID)
         WHERE s.Collection = $collection AND s.missing_since IS NULL
         ORDER BY ALL

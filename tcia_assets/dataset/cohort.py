@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tcia_assets.archive.tree import contents
 from tcia_assets.catalog import ACQUIRED, SHARED_LISTS
 from tcia_assets.dataset.declaration import SPLIT_COLUMNS, Declaration
 from tcia_assets.errors import (
@@ -104,14 +105,9 @@ _ROWS = f"""
     LEFT JOIN contents AS i USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
 """
-_CONTENTS = """
+_CONTENTS = f"""
     WITH contents AS (
-        SELECT SeriesInstanceUID,
-               md5(string_agg(lower(md5), '' ORDER BY lower(md5))) AS content_md5
-        FROM images JOIN image_archives AS a USING (SeriesInstanceUID)
-        WHERE images.archive_sha256 = a.sha256
-              AND SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {series})
-        GROUP BY SeriesInstanceUID HAVING count(md5) = count(*)
+        {contents("SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {series})")}
     )
 """
 _SNAPSHOT = """

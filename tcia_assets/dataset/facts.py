@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.attribution import POLICY
-from tcia_assets.dataset.cohort import SERIES, TARGET, Cohort, Snapshot
+from tcia_assets.dataset.cohort import SERIES, TARGET, Cohort
 from tcia_assets.dataset.declaration import Declaration
 
 
@@ -34,7 +34,6 @@ class Facts:
     parts: tuple[str, ...]
     folds: int
     cohort_sha256: str
-    snapshot: Snapshot
     made_with: Mapping[str, str]
     policy: str = POLICY
     masks: pa.Table = field(default_factory=SERIES.empty_table, compare=False, repr=False)
@@ -50,7 +49,6 @@ class Facts:
             parts=declaration.split.parts,
             folds=declaration.split.folds,
             cohort_sha256=cohort.sha256,
-            snapshot=cohort.snapshot,
             made_with=made_with,
             masks=cohort.of_role(TARGET),
         )

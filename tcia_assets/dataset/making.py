@@ -45,6 +45,7 @@ from tcia_assets.volume import (
     write_nifti,
 )
 from tcia_assets.volume.findings import finding
+from tcia_assets.warehouse import sha256_of, sync
 
 IMAGE, LABEL = "image", "label"
 _RECORD = "sample.json"
@@ -178,15 +179,6 @@ def make(job: Job, store: Path) -> dict[str, Any]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def sync(path: Path) -> None:
-    """A file or folder is on disk, whatever happens next."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # --- A sample -------------------------------------------------------------------------------------
 
 
@@ -222,8 +214,7 @@ def _made(job: Job, folder: Path) -> dict[str, Any]:
 
 def _demand(path: Path, sha256: str) -> None:
     try:
-        with path.open("rb") as file:
-            is_same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        is_same = sha256_of(path) == sha256
     except FileNotFoundError:
         problem = "it is not there any more"
         raise CohortMoved(
@@ -318,9 +309,7 @@ def _described(volume: Volume) -> dict[str, Any]:
 def _written(folder: Path, which: str, image: Volume | Labels) -> dict[str, Any]:
     path = file_of(folder, which)
     size = write_nifti(path, image)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {f"{which}_bytes": size, f"{which}_sha256": sha256}
+    return {f"{which}_bytes": size, f"{which}_sha256": sha256_of(path)}
 
 
 def _told(found: Finding) -> dict[str, Any]:

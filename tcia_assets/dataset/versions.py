@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,10 +28,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tcia_assets.dataset.making import sync
 from tcia_assets.dataset.samples import SAMPLES
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.from_archives import Report, untold
+from tcia_assets.warehouse import sha256_of, sync
 
 LOCK = "dataset.lock.json"
 INDEX = "samples.parquet"
@@ -227,9 +226,8 @@ def _paths(folder: Path) -> Iterator[str]:
 
 
 def _file(folder: Path, path: str) -> File:
-    with (folder / path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return File(path, os.fstat(file.fileno()).st_size, digest)
+    place = folder / path
+    return File(path, place.stat().st_size, sha256_of(place))
 
 
 def _is_whole(folder: Path) -> bool:

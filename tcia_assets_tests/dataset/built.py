@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tcia_assets.dataset.cohort import SERIES, Snapshot
+from tcia_assets.dataset.cohort import SERIES
 from tcia_assets.dataset.facts import Facts
 from tcia_assets.dataset.samples import SAMPLES
 from tcia_assets.volume import Labels, Volume, axis_codes, reoriented, write_nifti
@@ -105,7 +105,6 @@ def facts(*, folds: int = 2, **others: Any) -> Facts:
         "parts": ("train", "val", "test"),
         "folds": folds,
         "cohort_sha256": "ab" * 32,
-        "snapshot": Snapshot(1000, "cd" * 32, "2026-01-02T03:04:05+00:00"),
         "made_with": {"tcia_assets": "0.1.0", "numpy": "2.4.6"},
         "masks": masks(),
     }

@@ -5,7 +5,6 @@ What belongs here: `croissant.json`, beside `samples.parquet`, which it describe
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tcia_assets.dataset.facts import Facts
 from tcia_assets.dataset.formats.common import TEST, TRAINING, VALIDATION, Kept, role, write_json
 from tcia_assets.dataset.rights import licenses, sources
 from tcia_assets.dataset.samples import KEPT, SAMPLES
+from tcia_assets.warehouse import sha256_of
 
 _SPLITS = {
     TRAINING: "cr:TrainingSplit",
@@ -120,8 +120,7 @@ def _document(root: Path, kept: Kept, facts: Facts) -> dict[str, Any]:
 
 def _distribution(root: Path, facts: Facts) -> list[dict[str, Any]]:
     table = root / "samples.parquet"
-    with table.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(table)
     files = [
         {
             "@type": "cr:FileObject",
