@@ -383,6 +383,7 @@ class ArchiveClient:
                         written += file.write(chunk)
                         on_bytes(len(chunk))
                         spent.size_bytes += len(chunk)
+                        del chunk  # as the one who yields it does
                         _demand_no_more_than(most_bytes, written, question)
         except BaseException:
             if written:

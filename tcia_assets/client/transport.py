@@ -267,6 +267,7 @@ class Transport:
                 return
             size = next_size(size, time.monotonic() - started)
             yield chunk
+            del chunk  # or it would be held while the next one, as large, is read
 
     def _beginning(self, response: requests.Response, url: str, line: Line) -> str:
         """What an answer with a bad status says first, as far as it arrives."""
