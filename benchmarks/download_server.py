@@ -8,16 +8,20 @@ in chunks, so that sending one costs hardly any processor time.
     FOLDER/answers/<endpoint>/<SeriesInstanceUID>.txt       what is asked by Series: its hash
     FOLDER/zips/<endpoint>/<SeriesInstanceUID>      the body in chunks, the last one included
 
-    .venv/bin/python benchmarks/download_server.py FOLDER [--wait-ms 0]      prints its port
+    .venv/bin/python benchmarks/download_server.py FOLDER [--wait-ms 0] [--mbit 0]   prints its port
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import socket
 import socketserver
+import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 SERVICES = "/nbia-api/services"
@@ -28,6 +32,33 @@ _TOKEN = {
     "refresh_expires_in": 7200,
     "scope": "",
 }
+# What is sent at once where the line is narrow; several connections share it.
+_PIECE = 1 << 16
+
+
+class Line:
+    """So many bits a second, for all connections together; 0 is as many as there can be."""
+
+    def __init__(self, mbit: float) -> None:
+        self._bytes_per_s, self._free_at, self._lock = mbit * 1e6 / 8, 0.0, threading.Lock()
+
+    def send(self, whole: BinaryIO, connection: socket.socket) -> None:
+        if not self._bytes_per_s:
+            connection.sendfile(whole)
+            return
+        left = os.fstat(whole.fileno()).st_size
+        while left:
+            size = min(left, _PIECE)
+            self._wait(size)
+            connection.sendfile(whole, whole.tell(), size)
+            left -= size
+
+    def _wait(self, size: int) -> None:
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._free_at)
+            self._free_at = turn + size / self._bytes_per_s
+        time.sleep(turn - now)
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -35,9 +66,9 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, folder: Path, wait_s: float) -> None:
+    def __init__(self, folder: Path, wait_s: float, line: Line) -> None:
         super().__init__(("127.0.0.1", 0), Connection)
-        self.wait_s = wait_s
+        self.wait_s, self.line = wait_s, line
         self.answers = {
             (path.parent.name, path.stem): path.read_bytes() for path in folder.glob("answers/*/*")
         }
@@ -94,15 +125,16 @@ class Connection(socketserver.StreamRequestHandler):
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
         with body.open("rb") as file:
-            self.connection.sendfile(file)
+            self.server.line.send(file, self.connection)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--wait-ms", type=float, default=0, help="before a zip's first byte")
+    parser.add_argument("--mbit", type=float, default=0, help="what the line takes a second")
     given = parser.parse_args()
-    with Server(given.folder, given.wait_ms / 1000) as server:
+    with Server(given.folder, given.wait_ms / 1000, Line(given.mbit)) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()
 

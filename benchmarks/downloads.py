@@ -5,16 +5,18 @@ One local server sends zips of real DICOM objects as the archive writes them (`d
     large        4 Series of about 240 MB, 500 objects each
     small        500 Series of about 1 MB, 4 objects each
     small-50ms   the same, where the archive thinks for 50 ms before it sends
+    small-line   the same, over a line of 400 Mbit/s
+    huge         one Series of 2.1 GB, 4,200 objects, beside seven of 60 MB: for memory, ours alone
 
 Every client runs in processes of its own, into an empty folder, in turns. Prints, as Markdown, the
 medians of wall time, of the wall time of the call alone (without start and imports), of processor
 time and of peak memory, and how the ratios stand to the aims. Needs Linux, curl and unzip.
 
-The zips (3 GB) and nbiatoolkit, whose requirements fit beside nobody's, are made once and kept
+The zips (8 GB) and nbiatoolkit, whose requirements fit beside nobody's, are made once and kept
 below `.benchmarks/`, which git ignores. What is downloaded goes to --scratch: memory
 (/dev/shm) where there is enough, so that no disk is measured.
 
-    .venv/bin/python benchmarks/downloads.py [--rounds 3] [--sets large small small-50ms]
+    .venv/bin/python benchmarks/downloads.py [--rounds 3] [--sets large small ...]
 """
 
 from __future__ import annotations
@@ -54,29 +56,42 @@ NOT_PASSED_ON = ("TCIA_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
 
 @dataclass(frozen=True)
 class Set:
-    """Series that are downloaded together. `side` is the width of an object in pixels."""
+    """Series that are downloaded together. `side` is the width of an object in pixels.
+
+    The first may have another number of objects than the rest. `clients` are who downloads them, if
+    not all. The archive waits so long before each first byte; the line takes so many bits a second.
+    """
 
     name: str
     collection: str
     series: int
     objects: int
     side: int
+    objects_of_first: int = 0
     wait_ms: int = 0
-    with_nbiatoolkit: bool = True
+    mbit: int = 0
+    clients: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         return CACHE / "downloads" / f"{self.collection}-{self.series}x{self.objects}x{self.side}"
+
+    def objects_in(self, place: int) -> int:
+        return self.objects if place else self.objects_of_first or self.objects
 
     @property
     def uids(self) -> list[str]:
         return [f"{UIDS}.{self.objects}.{self.side}.{n}" for n in range(1, self.series + 1)]
 
 
+OURS = ("command", "call")
+BUT_THE_SLOWEST = (*OURS, "tcia_utils", "curl")
 SETS = (
     Set("large", "Large", 4, 500, 720),
     Set("small", "Small", 500, 4, 512),
-    Set("small-50ms", "Small", 500, 4, 512, wait_ms=50, with_nbiatoolkit=False),
+    Set("small-50ms", "Small", 500, 4, 512, wait_ms=50, clients=BUT_THE_SLOWEST),
+    Set("small-line", "Small", 500, 4, 512, mbit=400, clients=BUT_THE_SLOWEST),
+    Set("huge", "Huge", 8, 120, 720, objects_of_first=4200, clients=OURS),
 )
 
 
@@ -151,9 +166,9 @@ def main() -> None:
 
 
 def compare(what: Set, scratch: Path, connections: int, rounds: int) -> None:
-    clients = dict(CLIENTS)
-    if not what.with_nbiatoolkit or not nbiatoolkit_folder().exists():
-        del clients["nbiatoolkit"]
+    clients = {name: CLIENTS[name] for name in what.clients or CLIENTS}
+    if not nbiatoolkit_folder().exists():
+        clients.pop("nbiatoolkit", None)
     with served(what) as base:
         bench = Bench(what, base, scratch, scratch / f"warehouse-{what.name}", connections)
         learn(bench)
@@ -407,7 +422,7 @@ def anonymous_bytes(pids: list[int]) -> int:
 @contextmanager
 def served(what: Set) -> Iterator[str]:
     command = [sys.executable, str(HERE / "download_server.py"), str(what.folder)]
-    command += ["--wait-ms", str(what.wait_ms)]
+    command += ["--wait-ms", str(what.wait_ms), "--mbit", str(what.mbit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout  # it is a pipe
         try:
@@ -550,7 +565,8 @@ class Aim:
         return f"at {'least' if self.of == 'Series/s' else 'most'} {self.bound}"
 
 
-LARGE, SMALL = ("large",), ("small", "small-50ms")
+LARGE, SMALL = ("large",), ("small", "small-50ms", "small-line")
+MOST_MB = 150
 AIMS = (
     Aim("wall", "tcia_utils, 2 workers", 0.4, LARGE),
     Aim("wall", "tcia_utils, 10 workers", 0.4, LARGE),
@@ -568,14 +584,18 @@ def median(runs: list[Run]) -> Run:
 
 
 def table(what: Set, medians: dict[str, Run]) -> str:
-    zips = [path.stat().st_size for path in (what.folder / "zips" / "getImage").iterdir()]
+    zips = [(what.folder / "zips" / "getImage" / uid).stat().st_size for uid in what.uids]
     raw = what.objects * what.side**2 * 2
     title = (
-        f"\n### {what.name}: {what.series} Series of {sum(zips) / len(zips) / 1e6:.1f} MB "
+        f"\n### {what.name}: {what.series} Series of {zips[-1] / 1e6:.1f} MB "
         f"({what.objects} objects, {raw / 1e6:.1f} MB inflated)"
     )
+    if what.objects_of_first:
+        title += f", of which one has {zips[0] / 1e6:.0f} MB ({what.objects_of_first} objects)"
     if what.wait_ms:
         title += f", {what.wait_ms} ms before each first byte"
+    if what.mbit:
+        title += f", over a line of {what.mbit} Mbit/s"
     head = "client | wall | of it the call | CPU | anonymous | peak RSS | Series/s | MB/s | proves"
     lines = [title, "", f"| {head} |", "|---" * 9 + "|"]
     for name, run in medians.items():
@@ -600,6 +620,9 @@ def aims(what: Set, medians: dict[str, Run]) -> str:
             shown = [verdict(aim, what, run, slower, medians[aim.other]) for run, slower in pairs]
             wanted = aim.wanted if what.name in aim.sets else ""
             lines.append(f"| {aim.of} / {aim.other} | {wanted} | {' | '.join(shown)} |")
+    held = [medians[name].anonymous_mb for name in (COMMAND, CALL)]
+    shown = [f"{mb:.0f} MB ({'met' if mb < MOST_MB else 'missed'})" for mb in held]
+    lines.append(f"| anonymous | under {MOST_MB} MB | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
@@ -687,7 +710,7 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
             **collection,
             "PatientID": "Benchmark",
             "Manufacturer": "Benchmark",
-            "ImageCount": what.objects,
+            "ImageCount": what.objects_in(number - 1),
             "MaxSubmissionTimestamp": "01-02-2020",
             "LicenseName": "Creative Commons Attribution 4.0 International License",
             "LicenseURI": "https://creativecommons.org/licenses/by/4.0/",
@@ -718,7 +741,7 @@ def make_series(what: Set, place: int) -> tuple[int, str]:
     from tcia_assets.sandbox.zips import Entry  # noqa: PLC0415
 
     uid, images, hashes, total = what.uids[place], [], {}, 0
-    for number in range(1, what.objects + 1):
+    for number in range(1, what.objects_in(place) + 1):
         whole, name = dicom_object(what, place, number), f"{number:08}.dcm"
         deflated = (zlib.crc32(whole), len(whole))
         images.append(Entry(name, [deflate(whole)], deflated=deflated))

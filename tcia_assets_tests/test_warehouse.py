@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -336,6 +337,33 @@ def test_views_see_the_first_file_without_being_made_again(warehouse: Warehouse)
         assert sql.fetch_table(connection, "FROM patients").num_rows == 1
         warehouse.write(PATIENTS, patients("b", ["p1", "p2"]), "b")
         assert sql.fetch_table(connection, "FROM patients").num_rows == 3
+
+
+def test_questions_that_share_a_connection_are_answered_as_if_each_had_its_own(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    connect = sql.connect
+    monkeypatch.setattr(sql, "connect", lambda: opened.append(1) or connect())
+    warehouse.ensure_views()
+    opened.clear()
+    given, asked = pa.table({"a": [1]}), "SELECT count(*) AS n FROM patients"
+    with warehouse.kept_open():
+        assert warehouse.query(asked)["n"].to_pylist() == [0]
+        warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
+        with warehouse.kept_open():
+            assert warehouse.query(asked)["n"].to_pylist() == [1]
+        assert warehouse.query("FROM given", tables={"given": given}).equals(given)
+        for statement in ("FROM given", "SELEC 1", "SELECT 1 / a FROM (SELECT 'x'::INT AS a)"):
+            with pytest.raises(UsageError):
+                warehouse.query(statement)
+        with ThreadPoolExecutor(1) as others:
+            assert others.submit(warehouse.query, asked).result()["n"].to_pylist() == [1]
+        assert len(opened) == 2  # this thread's, and the other's
+        warehouse.write(PATIENTS, patients("a", ["p1", "p2"]), "a")
+        assert warehouse.query(asked)["n"].to_pylist() == [2]
+    assert warehouse.query(asked)["n"].to_pylist() == [2]
+    assert len(opened) == 3
 
 
 def test_any_key_can_be_asked_for_in_sql_and_stays_text(warehouse: Warehouse) -> None:

@@ -111,11 +111,14 @@ def fetch(
     with _alone(collection, warehouse, shard, waiting):
         kept = manifest.Manifest(warehouse, collection)
         try:
-            chosen = plan(collection, selection, warehouse, shard=shard, retry=retry, budget=budget)
+            with warehouse.kept_open():
+                chosen = plan(
+                    collection, selection, warehouse, shard=shard, retry=retry, budget=budget
+                )
+                earlier = brought_along(collection, warehouse)
             planned(chosen)
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
-            earlier = brought_along(collection, warehouse)
             known = kept.known(wanted.series_instance_uid for wanted in chosen.now)
             run = _Run(chosen, client, warehouse, known, earlier, budget)
             rows, arriving = [], run.rows(report)
@@ -136,9 +139,10 @@ def fetch(
                     kept.put(row)
         finally:
             kept.close()
-            manifest.tell(warehouse, collection)
-            _settle_moves(warehouse, collection)
-            attribution.write_collection(collection, warehouse)
+            with warehouse.kept_open():
+                manifest.tell(warehouse, collection)
+                _settle_moves(warehouse, collection)
+                attribution.write_collection(collection, warehouse)
     left = len(chosen.now) - len(rows)
     table = manifest.read(warehouse, collection)
     return Fetched(chosen, tuple(rows), left, run.tally.received_bytes, table)

@@ -56,10 +56,12 @@ def standing(
     """
     asked = {"collections": list(collections)}
     predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
-    rows = warehouse.query(_counted(predicate), asked, tables=tables).to_pylist()
+    with warehouse.kept_open():
+        rows = warehouse.query(_counted(predicate), asked, tables=tables).to_pylist()
+        changes = warehouse.query(_CHANGED, asked).to_pylist()
+        compared = last_compared(warehouse, datetime.now(UTC))
     counts = {row.pop("Collection"): row for row in rows}
-    changed = {row["Collection"]: row["at"] for row in warehouse.query(_CHANGED, asked).to_pylist()}
-    compared = last_compared(warehouse, datetime.now(UTC))
+    changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
     of_selection = {"selected": 0, "bytes_to_come": 0} if selection else {}
     for row in counts.values():

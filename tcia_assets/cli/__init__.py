@@ -235,15 +235,17 @@ def fetch(
     known = warehouse.keys(catalog.SERIES)
     for name in selection.collections:
         show.one_of("refreshed Collection", name, known)
-    for note in show.doubts(selection, warehouse):
-        err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
-    budget, concerned = archive.RunBudget.of(selection), archive.concerned(selection, warehouse)
-    if not concerned:
-        _refuse_empty(selection, warehouse)
-    plans = [
-        archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
-        for name in concerned
-    ]
+    budget = archive.RunBudget.of(selection)
+    with warehouse.kept_open():
+        for note in show.doubts(selection, warehouse):
+            err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
+        concerned = archive.concerned(selection, warehouse)
+        if not concerned:
+            _refuse_empty(selection, warehouse)
+        plans = [
+            archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
+            for name in concerned
+        ]
     plans = [p for p in plans if p.is_about_something]
     if not plans:
         _finish_without_plan(part)
@@ -256,8 +258,10 @@ def fetch(
     runs = _runs(settings, verbose=verbose)
     runs.list_known(known)
     failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
-    _show_status(warehouse, [p.collection for p in plans], selection)
-    _finish(failures + show.not_complete(warehouse, plans))
+    with warehouse.kept_open():
+        _show_status(warehouse, [p.collection for p in plans], selection)
+        failures += show.not_complete(warehouse, plans)
+    _finish(failures)
 
 
 @main.command()

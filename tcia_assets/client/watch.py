@@ -162,6 +162,14 @@ class _WideResponse(http.client.HTTPResponse):
         self.fp.close()
         self.fp: Any = sock.makefile("rb", _SOCKET_BUFFER)
 
+    def read(self, amt: int | None = None) -> bytes:
+        """In place where the body comes in chunks, which http.client would collect, then join."""
+        if amt is None or not self.chunked:
+            return super().read(amt)
+        piece = bytearray(amt)
+        del piece[self.readinto(piece) :]
+        return piece  # type: ignore[return-value] # of bytes whoever reads a body asks no more
+
 
 class _Telling(HTTPConnection):
     response_class = _WideResponse

@@ -60,8 +60,9 @@ def results(
 ) -> Iterator[dg.AssetCheckResult]:
     """What the checks of a table say now; one that cannot be answered has failed."""
     key = names.key(table)
-    for question in questions(table):
-        yield _answer(question, key, warehouse)
+    with warehouse.kept_open():
+        answers = [_answer(question, key, warehouse) for question in questions(table)]
+    yield from answers
     newest = _newest_events(key, instance)
     yield _rows_kept(key, newest)
     yield _refreshed_lately(key, newest)
