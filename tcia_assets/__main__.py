@@ -19,9 +19,10 @@ from typing import ClassVar
 _M_ARENA_MAX = -8  # of mallopt(3)
 
 
-# Arrow and DuckDB import it, where there is one, only to see whether a value is one of its kinds: a
-# third of a second and 30 MB. No value of the command's is.
-_PANDAS = "pandas"
+# Arrow, DuckDB and pydicom import these, where they are, only to see whether a value is one of
+# their kinds: half a second and 45 MB. No value is but in commands that make volumes of pixels.
+_FRAMES, _ARRAYS = "pandas", "numpy"
+_WITH_ARRAYS = {"dataset", "sandbox"}
 # Mako, which Alembic has for templates of migrations, colours its error pages with Pygments, lexers
 # and all: 5 MB. No page is made, and without it they would be black.
 _COLOURS = "mako.ext.pygmentplugin"
@@ -55,8 +56,10 @@ def _share_heaps() -> None:
 
 def run() -> None:
     """Runs the command of this process, to its exit code."""
-    if not os.environ.get("DAGSTER_HOME"):  # which may name storage of others, who need pandas
-        _Sparing.names.add(_PANDAS)
+    if not os.environ.get("DAGSTER_HOME"):  # which may name storage of others, who need them
+        _Sparing.names.add(_FRAMES)
+        if _WITH_ARRAYS.isdisjoint(sys.argv):
+            _Sparing.names.add(_ARRAYS)
     sys.meta_path[sys.meta_path.index(PathFinder)] = _Sparing
     _share_heaps()
     gc.disable()  # nothing that is imported is garbage

@@ -321,21 +321,25 @@ except SystemExit:
     assert result.stdout.split()[-2:] == ["True", "False"], result.stderr
 
 
-def test_the_command_neither_imports_pandas_nor_keeps_a_heap_of_arrows_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "with_numpy"), [("status", "False"), ("dataset list", "True")])
+def test_the_command_imports_no_frames_nor_arrays_without_need_nor_keeps_a_heap_of_arrows_own(
+    command: str, with_numpy: str, tmp_path: Path
+) -> None:
     assert importlib.util.find_spec("pandas"), "without it this shows nothing"
     program = """
 import gc, sys
 from tcia_assets.__main__ import run
-sys.argv = ["tcia-assets", "status"]
 try:
     run()
 except SystemExit as end:
     import pyarrow as pa
+    import pydicom
     pa.array(["1.2"])  # it asks whether this is pandas'
-    print(end.code, "pandas" in sys.modules, pa.default_memory_pool().backend_name, gc.isenabled())
+    print(end.code, "pandas" in sys.modules, "numpy" in sys.modules)
+    print(pa.default_memory_pool().backend_name, gc.isenabled())
 """
     result = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *command.split()],
         env={k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
         | {"PYTHONPATH": str(Path(__file__).parents[1]), "TCIA_DATA_DIR": str(tmp_path)},
         capture_output=True,
@@ -343,4 +347,5 @@ except SystemExit as end:
         check=False,
     )
 
-    assert result.stdout.split() == ["0", "False", "system", "True"], result.stderr
+    told = result.stdout.split()[-5:]
+    assert told == ["0", "False", with_numpy, "system", "True"], result.stderr

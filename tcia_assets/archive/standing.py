@@ -91,7 +91,20 @@ def _counted(predicate: str) -> str:
     at_home AS (
         SELECT * FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
     ),
-    -- The zip of a Series that moved may still lie where it was.
+    -- The zip of a Series that moved may still lie where it was. A window over these few only: over
+    -- all zips it would hold, and sort, them all.
+    elsewhere AS (
+        SELECT s.Collection AS home, a.* FROM image_archives AS a
+        JOIN series AS before ON before.SeriesInstanceUID = a.SeriesInstanceUID
+            AND before.Collection = a.Collection AND before.moved_to IS NOT NULL
+        JOIN at_home AS s ON s.SeriesInstanceUID = a.SeriesInstanceUID
+        ANTI JOIN image_archives AS here ON here.SeriesInstanceUID = s.SeriesInstanceUID
+            AND here.Collection = s.Collection
+        QUALIFY row_number() OVER (
+            PARTITION BY s.Collection, s.SeriesInstanceUID ORDER BY a.status = 'complete' DESC
+        ) = 1
+    ),
+    zips AS (SELECT Collection AS home, * FROM image_archives UNION ALL FROM elsewhere),
     each AS (
         SELECT s.*, a.status, a.archive_bytes, z.TotalSizeInBytes,
             s.SeriesInstanceUID IN (FROM chosen) AS is_chosen,
@@ -99,13 +112,10 @@ def _counted(predicate: str) -> str:
             coalesce(a.status IN ('incomplete', 'unavailable') AND a.attempts >= {MOST_ATTEMPTS}
                 AND a.fingerprint = s.fingerprint, false) AS is_given_up
         FROM at_home AS s
-        LEFT JOIN image_archives AS a ON a.SeriesInstanceUID = s.SeriesInstanceUID
+        LEFT JOIN zips AS a
+            ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.home = s.Collection
         LEFT JOIN series_sizes AS z ON z.Collection = s.Collection
             AND z.SeriesInstanceUID = s.SeriesInstanceUID AND z.fingerprint = s.fingerprint
-        QUALIFY row_number() OVER (
-            PARTITION BY s.Collection, s.SeriesInstanceUID
-            ORDER BY a.Collection = s.Collection DESC NULLS LAST, a.status = 'complete' DESC
-        ) = 1
     ),
     sized AS (
         SELECT *, coalesce(FileSize, TotalSizeInBytes) AS image_bytes,

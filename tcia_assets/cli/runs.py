@@ -111,7 +111,7 @@ class Runs:
 
     def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
         """Refreshes all metadata of these Collections; what failed, a line each."""
-        _spare_the_collector()
+        _spare_the_collector(after=50_000)
         _give_memory_back()
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
@@ -146,7 +146,7 @@ class Runs:
 
         `shard` is part I (from 0) of N.
         """
-        _spare_the_collector()
+        _spare_the_collector(after=5_000)  # what waits for it takes memory
         index, count = shard
         config = {
             "selection": to_fields(selection),
@@ -240,10 +240,10 @@ def _records_written(failed: list[str]) -> Iterator[None]:
         failed.append(f"Dagster's own records cannot be written: {reason}")
 
 
-def _spare_the_collector() -> None:
-    """What is imported stays: the collector need not go through it for each thousand objects."""
+def _spare_the_collector(after: int) -> None:
+    """The collector looks after so many new objects, and never at what is imported: that stays."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(after, 20, 20)
 
 
 def _give_memory_back() -> None:
