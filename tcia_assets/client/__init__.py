@@ -29,6 +29,7 @@ import pyarrow as pa
 from tcia_assets import wire
 from tcia_assets.catalog import FORMATS, SHARED_LISTS
 from tcia_assets.client.filters import demand_filtered
+from tcia_assets.client.scratch import Scratch
 from tcia_assets.client.transport import Pacing, Spent, Transport
 from tcia_assets.errors import (
     ForeignRows,
@@ -110,7 +111,7 @@ class ArchiveClient:
         self._transport = Transport(settings, pacing or Pacing())
         # Two large replies read at once would only double the memory.
         self._reading = threading.Lock()
-        self._scratch = tempfile.TemporaryDirectory(prefix="tcia-replies-")
+        self._scratch = Scratch()
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +142,7 @@ class ArchiveClient:
 
     def close(self) -> None:
         self._transport.close()
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def ask(self, name: str, **filters: str | date) -> Reply:
         """The rows that endpoint `name` gives for these filters (our column names, or `since`).
@@ -304,7 +305,7 @@ class ArchiveClient:
     @contextmanager
     def _saved(self, question: _Question, spent: Spent) -> Iterator[Path]:
         """A reply's body as a file that is gone afterwards."""
-        with tempfile.TemporaryDirectory(dir=self._scratch.name) as folder:
+        with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
             path = Path(folder) / "body"
             with self._sent(question, spent) as chunks, path.open("wb") as file:
                 for chunk in chunks:
@@ -342,7 +343,7 @@ class ArchiveClient:
     ) -> wire.Rows:
         if not rows:
             return wire.empty(endpoint)
-        with tempfile.TemporaryDirectory(dir=self._scratch.name) as folder:
+        with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
             body = Path(folder) / "body"
             body.write_text(json.dumps(rows), encoding="utf-8")
             return wire.read(body, endpoint, dialect.wire)
