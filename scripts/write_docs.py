@@ -24,6 +24,7 @@ integers.
 Besides these tables there is the view `current_series`: `series` without those withdrawn or moved
 to another Collection. `series_as_of(moment)` is `series` as it was known at a moment, without the
 columns that only count, and `changes_since(moment)` the rows of `series_changes` seen after it.
+Both take texts as SQL does: one without a zone is in the session's TimeZone, so write `...T00:00Z`.
 
 """
 

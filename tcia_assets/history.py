@@ -291,13 +291,13 @@ def since(
     collections: Sequence[str] = (),
     events: Sequence[str] = (),
 ) -> pa.Table:
-    """Rows of `series_changes` seen at a moment or later, the newest last.
+    """Rows of `series_changes` seen after a moment, as the macro `changes_since`, the newest last.
 
     Only those of these Collections, and of these events, where any are named.
     """
     return warehouse.query(
-        f"SELECT * FROM {SERIES_CHANGES.name} WHERE seen_at >= $moment "
-        "AND (len($collections) = 0 OR list_contains($collections::VARCHAR[], Collection)) "
+        "SELECT * FROM changes_since($moment) WHERE "
+        "(len($collections) = 0 OR list_contains($collections::VARCHAR[], Collection)) "
         "AND (len($events) = 0 OR list_contains($events::VARCHAR[], event)) "
         f"ORDER BY seen_at, Collection, {_KEY}, number, {_ID}",
         {"moment": moment, "collections": list(collections), "events": list(events)},
