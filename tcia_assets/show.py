@@ -71,6 +71,8 @@ def size(count: float | None) -> str:
 
 def answer(table: pa.Table, form: str, output: Path | None, console: Console, rows: int) -> None:
     """Writes the answer to a query where and how it is wanted."""
+    if form in {"table", "json"}:
+        table = _without_nanoseconds(table)
     if form == "table" and output is None:
         grid = _grid_of(table, rows)
         console.print(grid if _fits(grid, console) else _records(table, rows))
@@ -98,6 +100,14 @@ def _write(table: pa.Table, form: str, file: Any) -> None:
     else:
         rows = [{k: _jsonable(v) for k, v in row.items()} for row in table.to_pylist()]
         file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _without_nanoseconds(table: pa.Table) -> pa.Table:
+    """Such instants as text: Python has no type for them, so that pyarrow would ask for pandas."""
+    for place, field in enumerate(table.schema):
+        if field.type == pa.timestamp("ns"):
+            table = table.set_column(place, field.name, table[place].cast(pa.string()))
+    return table
 
 
 def _without_lists(table: pa.Table) -> pa.Table:

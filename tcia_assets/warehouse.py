@@ -100,6 +100,10 @@ class Warehouse:
         self.database = self.root / "warehouse.duckdb"
         self._kept = threading.local()
 
+    def __reduce__(self) -> tuple[type[Warehouse], tuple[Path]]:
+        """For other processes: a connection is not taken along."""
+        return Warehouse, (self.root,)
+
     # --- Partitions -------------------------------------------------------------------------------
 
     def path(self, table: Table, key: str = "") -> Path:
@@ -242,26 +246,22 @@ class Warehouse:
     def kept_open(self) -> Iterator[None]:
         """While this lasts, what this thread asks by `query` shares one connection.
 
-        To open one takes 20 ms: longer than most answers.
+        To open one takes 20 ms: longer than most answers. The first question opens it, or fails.
+        Not for long work: the memory that answers took stays with it.
         """
-        if self._connection:
+        if hasattr(self._kept, "connections"):
             yield
             return
-        with self.connect() as self._kept.connection:
+        with contextlib.ExitStack() as self._kept.connections:
             try:
                 yield
             finally:
-                del self._kept.connection
-
-    @property
-    def _connection(self) -> sql.Connection | None:
-        return getattr(self._kept, "connection", None)
+                vars(self._kept).clear()
 
     @contextlib.contextmanager
     def _asked(self, tables: Mapping[str, pa.Table]) -> Iterator[sql.Connection]:
         """A connection that has these tables too, for as long as this lasts."""
-        kept = self._connection
-        with contextlib.nullcontext(kept) if kept else self.connect() as connection:
+        with self._opened_for_now() as connection:
             try:
                 for name, rows in tables.items():
                     connection.register(name, rows)
@@ -269,6 +269,16 @@ class Warehouse:
             finally:
                 for name in tables:
                     connection.unregister(name)
+
+    @contextlib.contextmanager
+    def _opened_for_now(self) -> Iterator[sql.Connection]:
+        if not hasattr(self._kept, "connections"):
+            with self.connect() as connection:
+                yield connection
+            return
+        if not hasattr(self._kept, "connection"):
+            self._kept.connection = self._kept.connections.enter_context(self.connect())
+        yield self._kept.connection
 
     def ensure_views(self) -> None:
         """`warehouse.duckdb` holds the views of this root and of these declarations.

@@ -321,6 +321,20 @@ except SystemExit:
     assert result.stdout.split()[-2:] == ["True", "False"], result.stderr
 
 
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_an_instant_in_nanoseconds_is_shown_as_it_is(form: str, tmp_path: Path) -> None:
+    question = "SELECT TIMESTAMP_NS '2024-01-02 03:04:05.123456789' AS at"
+    result = subprocess.run(
+        [sys.executable, "-m", "tcia_assets", "query", question, "--format", form],
+        env={k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
+        | {"PYTHONPATH": str(Path(__file__).parents[1]), "TCIA_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2024-01-02 03:04:05.123456789" in result.stdout, result.stderr
+
+
 @pytest.mark.parametrize(("command", "with_numpy"), [("status", "False"), ("dataset list", "True")])
 def test_the_command_imports_no_frames_nor_arrays_without_need_nor_keeps_a_heap_of_arrows_own(
     command: str, with_numpy: str, tmp_path: Path

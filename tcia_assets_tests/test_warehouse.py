@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import random
 import re
 import signal
@@ -30,7 +31,14 @@ from hypothesis import strategies as st
 from tcia_assets import catalog, sql
 from tcia_assets.catalog import COLLECTIONS, PATIENTS, SERIES, SERIES_SIZES, SHARED_LISTS
 from tcia_assets.conform import conform, empty
-from tcia_assets.errors import BadValue, DataError, TciaError, UnknownName, UsageError
+from tcia_assets.errors import (
+    BadValue,
+    DataError,
+    StorageError,
+    TciaError,
+    UnknownName,
+    UsageError,
+)
 from tcia_assets.snapshot import merge, moved, withdrawn
 from tcia_assets.spec import Table
 from tcia_assets.warehouse import Warehouse, publish
@@ -364,6 +372,28 @@ def test_questions_that_share_a_connection_are_answered_as_if_each_had_its_own(
         assert warehouse.query(asked)["n"].to_pylist() == [2]
     assert warehouse.query(asked)["n"].to_pylist() == [2]
     assert len(opened) == 3
+
+
+def test_questions_that_share_no_connection_that_can_be_opened_fail_each_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "warehouse").mkdir()
+    (tmp_path / "warehouse" / "targets").write_text("where a folder should be")
+    warehouse = Warehouse(tmp_path)
+    with warehouse.kept_open():
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                warehouse.query("FROM series")
+        (tmp_path / "warehouse" / "targets").unlink()
+        assert warehouse.query("FROM series").num_rows == 0
+
+
+def test_a_warehouse_goes_to_other_processes_without_its_connection(warehouse: Warehouse) -> None:
+    with warehouse.kept_open():
+        warehouse.query("FROM series")
+        copy = pickle.loads(pickle.dumps(warehouse))
+        assert copy.root == warehouse.root
+        assert copy.query("FROM series").num_rows == 0
 
 
 def test_any_key_can_be_asked_for_in_sql_and_stays_text(warehouse: Warehouse) -> None:

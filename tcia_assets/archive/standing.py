@@ -91,8 +91,9 @@ def _counted(predicate: str) -> str:
     at_home AS (
         SELECT * FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
     ),
-    -- The zip of a Series that moved may still lie where it was. A window over these few only: over
-    -- all zips it would hold, and sort, them all.
+    -- The zip of a Series that moved may still lie where it was. One that lies where the Series is
+    -- not known to have been does not count: no plan would take it. A window over these few only:
+    -- over all zips it would hold them all.
     elsewhere AS (
         SELECT s.Collection AS home, a.* FROM image_archives AS a
         JOIN series AS before ON before.SeriesInstanceUID = a.SeriesInstanceUID

@@ -86,6 +86,21 @@ def test_a_moved_series_counts_where_it_is_at_home(place: Place) -> None:
     assert archive.standing(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
 
 
+def test_a_zip_where_the_series_is_not_known_to_have_been_does_not_count(place: Place) -> None:
+    moved, *_ = place.uids
+    place.fetch(*place.uids)
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    for table in (catalog.SERIES, catalog.SERIES_CHANGES):  # with them goes what moved from here
+        place.warehouse.path(table, COLLECTION).unlink()
+    refresh_all(place)
+    selection = Selection(collections=(GOAL,))
+    [new] = archive.standing(place.warehouse, [GOAL], selection)
+
+    assert (new.selected, new.complete) == (1, 0)
+    assert len(archive.plan(GOAL, selection, place.warehouse).now) == 1
+
+
 def test_a_revised_series_is_incomplete_and_still_to_come(place: Place) -> None:
     uid, *_ = place.uids
     place.fetch(*place.uids)
