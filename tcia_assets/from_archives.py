@@ -27,7 +27,7 @@ from tcia_assets.warehouse import Warehouse
 Row = dict[str, Any]
 Report = Callable[[int, int], None]
 
-# Rows are made into columns this many at a time; one takes 4 KB, its columns a tenth of that.
+# Rows are made into columns this many at a time; as a dict one takes some 4 KB.
 _ROWS_AT_ONCE = 500
 
 # What zipfile and those whom it asks raise where a zip is broken, encrypted or gone.

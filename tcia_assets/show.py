@@ -71,11 +71,10 @@ def size(count: float | None) -> str:
 
 def answer(table: pa.Table, form: str, output: Path | None, console: Console, rows: int) -> None:
     """Writes the answer to a query where and how it is wanted."""
-    if form in {"table", "json"}:
-        table = _without_nanoseconds(table)
     if form == "table" and output is None:
-        grid = _grid_of(table, rows)
-        console.print(grid if _fits(grid, console) else _records(table, rows))
+        shown = _without_nanoseconds(table)
+        grid = _grid_of(shown, rows)
+        console.print(grid if _fits(grid, console) else _records(shown, rows))
         return
     if output is None and form == "parquet":
         raise UsageError("Parquet is not for a terminal: add --output FILE")
@@ -98,7 +97,10 @@ def _write(table: pa.Table, form: str, file: Any) -> None:
     elif form == "csv":
         pyarrow.csv.write_csv(_without_lists(table), file)
     else:
-        rows = [{k: _jsonable(v) for k, v in row.items()} for row in table.to_pylist()]
+        rows = [
+            {k: _jsonable(v) for k, v in row.items()}
+            for row in _without_nanoseconds(table).to_pylist()
+        ]
         file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
