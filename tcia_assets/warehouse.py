@@ -261,7 +261,10 @@ class Warehouse:
     @contextlib.contextmanager
     def _asked(self, tables: Mapping[str, pa.Table]) -> Iterator[sql.Connection]:
         """A connection that has these tables too, for as long as this lasts."""
-        with self._opened_for_now() as connection:
+        with self.kept_open():
+            if not hasattr(self._kept, "connection"):
+                self._kept.connection = self._kept.connections.enter_context(self.connect())
+            connection = self._kept.connection
             try:
                 for name, rows in tables.items():
                     connection.register(name, rows)
@@ -269,16 +272,6 @@ class Warehouse:
             finally:
                 for name in tables:
                     connection.unregister(name)
-
-    @contextlib.contextmanager
-    def _opened_for_now(self) -> Iterator[sql.Connection]:
-        if not hasattr(self._kept, "connections"):
-            with self.connect() as connection:
-                yield connection
-            return
-        if not hasattr(self._kept, "connection"):
-            self._kept.connection = self._kept.connections.enter_context(self.connect())
-        yield self._kept.connection
 
     def ensure_views(self) -> None:
         """`warehouse.duckdb` holds the views of this root and of these declarations.
