@@ -57,8 +57,8 @@ tests: $(VENV)/.dev
 	$(BIN)/pytest $(ON_BOTH_CORES)
 
 # Beside idc-index duckdb stays below 2; without it users get the newest. Both must read and write.
-DUCKDB_TESTS := $(addprefix tcia_assets_tests/test_, wire.py warehouse.py snapshot.py history.py \
-	conform.py sql.py cli.py)
+DUCKDB_TESTS := $(addprefix tcia_assets_tests/, sources/nbia/test_wire.py store metadata/test_listing.py \
+	metadata/test_history.py cli/test_cli.py)
 
 duckdb-lines: .duckdb-1.4 .duckdb-2.0
 	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest $(ON_BOTH_CORES) -q $(DUCKDB_TESTS)
@@ -70,7 +70,7 @@ duckdb-lines: .duckdb-1.4 .duckdb-2.0
 # nnU-Net and MONAI need torch, which Debian has without what graphics cards need: 6 GB less. What it
 # has must not be replaced, so nnU-Net comes without what it asks for, and that after it.
 TORCH := .venv-torch
-TORCH_TESTS := $(addprefix tcia_assets_tests/dataset/test_, training.py formats.py)
+TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/test_, training.py formats.py)
 
 torch-readers: $(TORCH)/.installed
 	TORCH_READERS=1 $(TORCH)/bin/python -m pytest -q -p no:cacheprovider $(TORCH_TESTS) \

@@ -116,8 +116,8 @@ def make(root: Path, series: int) -> None:
     import pyarrow as pa  # noqa: PLC0415
 
     from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES  # noqa: PLC0415
-    from tcia_assets.conform import conform  # noqa: PLC0415
-    from tcia_assets.warehouse import Warehouse  # noqa: PLC0415
+    from tcia_assets.store.conform import conform  # noqa: PLC0415
+    from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
     folder = root / "archives" / COLLECTION
     folder.mkdir(parents=True)
@@ -176,9 +176,9 @@ def zipped(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(root: Path, workers: int) -> dict[str, Any]:
-    from tcia_assets.dataset import build, cohort  # noqa: PLC0415
-    from tcia_assets.dataset.declaration import parse  # noqa: PLC0415
-    from tcia_assets.warehouse import Warehouse  # noqa: PLC0415
+    from tcia_assets.datasets import build, cohort  # noqa: PLC0415
+    from tcia_assets.datasets.declaration import parse  # noqa: PLC0415
+    from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
     declaration, warehouse = parse(DECLARED, "small"), Warehouse(root)
     build.made_with(declaration)

@@ -442,16 +442,16 @@ def measure_call(child: Callable[[dict[str, Any]], Callable[[], None]], told: An
 
 
 def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
-    from tcia_assets import archive  # noqa: PLC0415
-    from tcia_assets.client import ArchiveClient  # noqa: PLC0415
-    from tcia_assets.selection import Selection  # noqa: PLC0415
-    from tcia_assets.warehouse import Warehouse  # noqa: PLC0415
+    from tcia_assets import images  # noqa: PLC0415
+    from tcia_assets.metadata.selection import Selection  # noqa: PLC0415
+    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415
+    from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
     def call() -> None:
         with ArchiveClient(our_settings(told)) as client:
             name = told["collection"]
             selection = Selection(collections=(name,))
-            done = archive.fetch(name, selection, client, Warehouse(Path(told["into"])))
+            done = images.fetch(name, selection, client, Warehouse(Path(told["into"])))
         if set(done.manifest["status"].to_pylist()) != {"complete"}:
             raise SystemExit(f"not all complete: {done.manifest.to_pylist()[:3]}")
 
@@ -459,7 +459,7 @@ def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
 
 
 def with_download(told: dict[str, Any]) -> Callable[[], None]:
-    from tcia_assets.client import ArchiveClient  # noqa: PLC0415
+    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415
 
     into = Path(told["into"])
     into.mkdir()
@@ -737,7 +737,7 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
 
 def make_series(what: Set, place: int) -> tuple[int, str]:
     """Writes the zips of a Series that clients ask for; the bytes and the hash of its objects."""
-    from tcia_assets.archive.tree import hash_of  # noqa: PLC0415
+    from tcia_assets.images.md5_hierarchy import hash_of  # noqa: PLC0415
     from tcia_assets.sandbox.zips import Entry  # noqa: PLC0415
 
     uid, images, hashes, total = what.uids[place], [], {}, 0

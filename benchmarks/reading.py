@@ -97,10 +97,10 @@ def write_reply(body: Path, rows: int) -> None:
 
 
 def with_tcia_assets() -> Callable[[Path], int]:
-    from tcia_assets import wire  # noqa: PLC0415
     from tcia_assets.catalog import dialect  # noqa: PLC0415
-    from tcia_assets.conform import conform  # noqa: PLC0415
-    from tcia_assets.snapshot import LISTED  # noqa: PLC0415
+    from tcia_assets.metadata.listing import LISTED  # noqa: PLC0415
+    from tcia_assets.sources.nbia import wire  # noqa: PLC0415
+    from tcia_assets.store.conform import conform  # noqa: PLC0415
 
     spoken = dialect("nbia-v4")
 

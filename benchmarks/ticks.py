@@ -29,12 +29,12 @@ from urllib.request import Request, urlopen
 import dagster as dg
 
 from tcia_assets import TciaResource, build_definitions, catalog
-from tcia_assets.client import ArchiveClient
 from tcia_assets.defs import sensors
 from tcia_assets.defs.names import Names
-from tcia_assets.refresh import Budget, refresh
+from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.settings import Settings
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.store.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / ".benchmarks" / "ticks"

@@ -142,7 +142,7 @@ def enlarged(content: bytes, random: object) -> bytes:
 
 
 def ours(folder: Path, ending: str) -> dict[str, float]:
-    import tcia_assets.volume as volumes  # noqa: PLC0415
+    import tcia_assets.datasets.volume as volumes  # noqa: PLC0415
 
     (folder / f"ours{ending}").unlink(missing_ok=True)
     imports_mb, busy, started = peak_mb(), time.process_time(), time.perf_counter()

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tcia_assets import sql
 from tcia_assets.errors import TciaError, UnknownName
 from tcia_assets.sandbox import catalogue
+from tcia_assets.store import sql
 
 
 class Choice(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcia_assets import show
+from tcia_assets.cli import show
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- tables: begin (written by make format) -->\n"

@@ -13,7 +13,7 @@ from tcia_assets.version import __version__
 __all__ = ["TciaResource", "__version__", "build_definitions", "load_dataset"]
 
 if TYPE_CHECKING:
-    from tcia_assets.dataset.loading import load_dataset
+    from tcia_assets.datasets.loading import load_dataset
     from tcia_assets.definitions import build_definitions
     from tcia_assets.defs.resource import TciaResource
 
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
 
         return TciaResource
     if name == "load_dataset":
-        from tcia_assets.dataset.loading import load_dataset  # noqa: PLC0415 - see above
+        from tcia_assets.datasets.loading import load_dataset  # noqa: PLC0415 - see above
 
         return load_dataset
     raise AttributeError(f"module 'tcia_assets' has no attribute {name!r}")

@@ -8,13 +8,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from tcia_assets.client import ArchiveClient, Pacing
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.store.warehouse import Warehouse
 
 # Small and with a contour Series in each Study; the one that tests fetch images of.
 SMALL = "LCTSC"

@@ -11,17 +11,9 @@ from datetime import date
 
 import pytest
 
-from tcia_assets import wire
-from tcia_assets.catalog import (
-    ARRIVING,
-    DIALECTS,
-    FINGERPRINTED,
-    SERIES,
-    TABLES,
-    dialect,
-    table,
-)
+from tcia_assets.catalog import ARRIVING, DIALECTS, FINGERPRINTED, SERIES, TABLES, dialect, table
 from tcia_assets.errors import UnknownName
+from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Column, Dialect, Endpoint, Table
 
 # --- What the servers take and give ---------------------------------------------------------------

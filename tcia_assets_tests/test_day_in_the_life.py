@@ -26,7 +26,7 @@ import psutil
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, SERIES_CHANGES
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 
 OTHER = "QIN LUNG CT"

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
 import pytest
 
-from tcia_assets import catalog, show
-from tcia_assets.cli import main
-from tcia_assets.dataset.samples import SAMPLES
-from tcia_assets.selection import Selection
+from tcia_assets import catalog
+from tcia_assets.cli import main, show
+from tcia_assets.datasets.samples import SAMPLES
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets_tests.conftest import Dagster
+from tcia_assets_tests.repository import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -8,7 +8,6 @@ Exit codes: 0 all is well, 1 something failed or is not complete, 2 the call was
 
 from __future__ import annotations
 
-import gc
 import re
 import sys
 from collections.abc import Mapping
@@ -20,16 +19,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
-from tcia_assets import catalog, history, show
+from tcia_assets import catalog
+from tcia_assets.cli import show
 from tcia_assets.errors import TciaError, UnknownName, UsageError
-from tcia_assets.selection import Selection, from_fields, parse, to_fields
+from tcia_assets.metadata import history
+from tcia_assets.metadata.selection import Selection, from_fields, parse, to_fields
 from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.version import __version__
-from tcia_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from tcia_assets.archive import Shard
-    from tcia_assets.cli.runs import Runs
+    from tcia_assets.defs.local_runs import Runs
+    from tcia_assets.images import Shard
 
 _FAILED, _MISUSED = 1, 2
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -125,14 +126,11 @@ def refresh(
 
 
 def _runs(settings: Settings, *, verbose: bool) -> Runs:
-    """Dagster, which takes a second to import; a fifth more where its garbage is looked for."""
-    gc.disable()
-    try:
-        from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - only where something is run
+    """The jobs, run in this process."""
+    from tcia_assets.definitions import build_definitions  # noqa: PLC0415 - dagster takes a second
+    from tcia_assets.defs.local_runs import Runs  # noqa: PLC0415 - dagster takes a second
 
-        return Runs(settings, err, verbose=verbose)
-    finally:
-        gc.enable()
+    return Runs(build_definitions(datasets=""), settings, err, verbose=verbose)
 
 
 def _shard(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
@@ -229,21 +227,21 @@ def fetch(
             "max_minutes_per_run": max_minutes,
         },
     )
-    from tcia_assets import archive  # noqa: PLC0415
+    from tcia_assets import images  # noqa: PLC0415
 
-    warehouse, part = _warehouse(settings), archive.Shard(*shard)
+    warehouse, part = _warehouse(settings), images.Shard(*shard)
     known = warehouse.keys(catalog.SERIES)
     for name in selection.collections:
         show.one_of("refreshed Collection", name, known)
-    budget = archive.RunBudget.of(selection)
+    budget = images.RunBudget.of(selection)
     with warehouse.kept_open():
         for note in show.doubts(selection, warehouse):
             err.print(f"[yellow]Note:[/] {show.plain(note)}", soft_wrap=True)
-        concerned = archive.concerned(selection, warehouse)
+        concerned = images.concerned(selection, warehouse)
         if not concerned:
             _refuse_empty(selection, warehouse)
         plans = [
-            archive.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
+            images.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
             for name in concerned
         ]
     plans = [p for p in plans if p.is_about_something]
@@ -252,7 +250,7 @@ def fetch(
         return
     if dry_run:
         out.print(show.plans(plans))
-    archive.demand_space(plans, settings.root)
+    images.demand_space(plans, settings.root)
     if dry_run:
         return
     runs = _runs(settings, verbose=verbose)
@@ -281,37 +279,37 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
       tcia-assets verify --audit
       tcia-assets verify --rebuild          (the manifest was lost)
     """
-    from tcia_assets import archive  # noqa: PLC0415
-    from tcia_assets.client import ArchiveClient  # noqa: PLC0415
-    from tcia_assets.image_index import index  # noqa: PLC0415
+    from tcia_assets import images  # noqa: PLC0415
+    from tcia_assets.images.headers.objects import index  # noqa: PLC0415
+    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415
 
     settings = Settings.from_env()
     if audit:
         settings.speaks.endpoint("getMD5Hierarchy")  # said before hours of looking at zips
     warehouse = _warehouse(settings)
-    there = archive.collections_on_disk(warehouse)
+    there = images.collections_on_disk(warehouse)
     if not there:
         err.print(f"no images are at {settings.root}", soft_wrap=True)
     chosen = [show.one_of("Collection with images", c, there) for c in collections] or there
     problems: list[str] = []
     if rebuild:
-        aside = archive.set_aside(chosen, warehouse)
+        aside = images.set_aside(chosen, warehouse)
         for name in chosen:
             with show.bar(err, f"Rebuild {name}") as report:
-                rebuilt = archive.rebuild(name, warehouse, settings.source, report=report)
+                rebuilt = images.rebuild(name, warehouse, settings.source, report=report)
             rebuilt = replace(rebuilt, set_aside=aside.get(name, rebuilt.set_aside))
             out.print(show.rebuilt(rebuilt), soft_wrap=True)
             problems += show.damages(name, rebuilt.refused)
     for name in chosen:
         with show.bar(err, f"Verify {name}") as report:
-            verified = archive.verify(name, warehouse, deep=deep, report=report)
+            verified = images.verify(name, warehouse, deep=deep, report=report)
         out.print(show.verified(verified), soft_wrap=True)
         problems += show.damages(name, verified.damaged)
     if audit:
         with ArchiveClient(settings) as client:
             for name in chosen:
                 index(name, warehouse)
-                audited = archive.audit(name, client, warehouse)
+                audited = images.audit(name, client, warehouse)
                 out.print(show.audited(audited), soft_wrap=True)
                 problems += show.differing(audited)
     _finish(problems)
@@ -369,12 +367,12 @@ def status(collections: tuple[str, ...]) -> None:
 
 
 def _show_status(warehouse: Warehouse, collections: list[str], selection: Selection | None) -> None:
-    from tcia_assets import archive  # noqa: PLC0415
+    from tcia_assets import images  # noqa: PLC0415
 
     if not collections:
         err.print("[yellow]Note:[/] no Series is known yet; use tcia-assets refresh")
         return
-    out.print(show.status(archive.standing(warehouse, collections, selection), out))
+    out.print(show.status(images.standing(warehouse, collections, selection), out))
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import click
 
-from tcia_assets import show
 from tcia_assets.cli import _finish as finish
 from tcia_assets.cli import _warehouse as warehouse_of
-from tcia_assets.cli import err, out
+from tcia_assets.cli import err, out, show
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
 
@@ -78,14 +77,15 @@ def build(
         raise click.UsageError("--update asks anew: it does not go with --locked or --lock")
     settings = Settings.from_env()
     file = _file(name, datasets_dir or Path(settings.datasets_dir))
-    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
-    from tcia_assets.dataset.declaration import load  # noqa: PLC0415
+    from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
+    from tcia_assets.datasets.declaration import load  # noqa: PLC0415
 
     declared = load(file)
     warehouse_of(settings)
-    from tcia_assets.cli.runs import Runs  # noqa: PLC0415 - dagster takes two seconds to import
+    from tcia_assets.definitions import build_definitions  # noqa: PLC0415 - dagster takes a second
+    from tcia_assets.defs.local_runs import Runs  # noqa: PLC0415 - dagster takes a second
 
-    runs = Runs(settings, err, verbose=verbose, datasets=file.parent)
+    runs = Runs(build_definitions(datasets=file.parent), settings, err, verbose=verbose)
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
     failures = runs.build_dataset(declared.name, config)
     if changes := runs.moved(declared.name):
@@ -122,7 +122,7 @@ def list_() -> None:
     Examples:
       tcia-assets dataset list
     """
-    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+    from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
 
     root = Settings.from_env().root
     found = [
@@ -152,7 +152,7 @@ def diff(before: str, after: str, *, everything: bool) -> None:
       tcia-assets dataset diff lung_ct/3f2a lung_ct
       tcia-assets dataset diff lung_ct /mnt/shared/datasets/lung_ct/latest
     """
-    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+    from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
 
     root = Settings.from_env().root
     old, new = versions.find(root, before), versions.find(root, after)
@@ -178,7 +178,7 @@ def verify(name: str, version: str) -> None:
       tcia-assets dataset verify lung_ct 3f2a
       tcia-assets dataset verify /mnt/shared/datasets/lung_ct/latest
     """
-    from tcia_assets.dataset import versions  # noqa: PLC0415 - numpy is an extra
+    from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
 
     found = versions.find(Settings.from_env().root, f"{name}/{version}" if version else name)
     with show.bar(err, f"Verify {found.name}") as report:

@@ -12,11 +12,12 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets import catalog, sql
+from tcia_assets import catalog
 from tcia_assets.defs.names import Names
 from tcia_assets.errors import TciaError
 from tcia_assets.spec import Parent, Table
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store import sql
+from tcia_assets.store.warehouse import Warehouse
 
 _EXAMPLES = 10
 # A Collection that loses more of its rows than this at once has hardly been edited by hand.

@@ -24,12 +24,12 @@ from tcia_assets.defs.names import Names
 from tcia_assets.errors import TciaError, UsageError
 from tcia_assets.progress import report
 from tcia_assets.settings import Settings
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from tcia_assets.dataset.cohort import Cohort
-    from tcia_assets.dataset.declaration import Declaration
-    from tcia_assets.dataset.versions import Version
+    from tcia_assets.datasets.cohort import Cohort
+    from tcia_assets.datasets.declaration import Declaration
+    from tcia_assets.datasets.versions import Version
 
 _CODE_VERSION = "1"
 _UPSTREAM = (catalog.SERIES, catalog.IMAGE_ARCHIVES, catalog.IMAGES, catalog.REFERENCES)
@@ -82,7 +82,7 @@ class _Source:
     def about(self) -> str:
         """Its title, or what is wrong with it."""
         try:
-            from tcia_assets.dataset.declaration import load  # noqa: PLC0415 - see above
+            from tcia_assets.datasets.declaration import load  # noqa: PLC0415 - see above
 
             return load(self.path).title
         except TciaError as error:
@@ -91,7 +91,7 @@ class _Source:
     @property
     def declared(self) -> "Declaration":
         """Raises BadDeclaration, or MissingExtra."""
-        from tcia_assets.dataset.declaration import load  # noqa: PLC0415 - see above
+        from tcia_assets.datasets.declaration import load  # noqa: PLC0415 - see above
 
         return load(self.path)
 
@@ -179,7 +179,7 @@ def _cohort(source: _Source) -> dg.AssetsDefinition:
     def cohort(context: dg.AssetExecutionContext, config: CohortConfig) -> Results:
         """Asks for the Series of the dataset, and freezes them."""
         declared = source.declared
-        from tcia_assets.dataset import build, cohort  # noqa: PLC0415 - see above
+        from tcia_assets.datasets import build, cohort  # noqa: PLC0415 - see above
 
         warehouse = resource(context, source.names).warehouse
         lock = build.cohort_lock(warehouse, declared.name)
@@ -254,7 +254,7 @@ def _samples(source: _Source) -> dg.AssetsDefinition:
     def samples(context: dg.AssetExecutionContext) -> Results:
         """Makes the samples of the frozen cohort that are not made yet."""
         declared = source.declared
-        from tcia_assets.dataset import build  # noqa: PLC0415 - see above
+        from tcia_assets.datasets import build  # noqa: PLC0415 - see above
 
         warehouse = resource(context, source.names).warehouse
         frozen = _frozen(declared, warehouse)
@@ -313,7 +313,7 @@ def _dataset(source: _Source) -> dg.AssetsDefinition:
     def dataset(context: dg.AssetExecutionContext) -> Results:
         """Puts the samples of the frozen cohort together, as a version named by what is in it."""
         declared = source.declared
-        from tcia_assets.dataset import build  # noqa: PLC0415 - see above
+        from tcia_assets.datasets import build  # noqa: PLC0415 - see above
 
         warehouse = resource(context, source.names).warehouse
         frozen = _frozen(declared, warehouse)
@@ -350,7 +350,7 @@ def _files_verified(source: _Source) -> dg.AssetChecksDefinition:
     )
     def files_verified(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         declared = source.declared
-        from tcia_assets.dataset import versions  # noqa: PLC0415 - see above
+        from tcia_assets.datasets import versions  # noqa: PLC0415 - see above
 
         root = getattr(context.resources, source.names.resource).warehouse.root
         version = versions.find(root, declared.name)
@@ -387,7 +387,7 @@ def _check_specs(key: dg.AssetKey, about: dict[str, str]) -> list[dg.AssetCheckS
 
 
 def _frozen(declared: "Declaration", warehouse: Warehouse) -> "Cohort":
-    from tcia_assets.dataset import build, cohort  # noqa: PLC0415 - see above
+    from tcia_assets.datasets import build, cohort  # noqa: PLC0415 - see above
 
     return cohort.locked(declared, warehouse, build.cohort_lock(warehouse, declared.name))
 

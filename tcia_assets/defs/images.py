@@ -13,17 +13,18 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets import archive, catalog, image_index, references
-from tcia_assets.conform import empty
+from tcia_assets import catalog, images
 from tcia_assets.defs import checks, proof
 from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, resource
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.process import sign
 from tcia_assets.defs.resource import TciaResource
+from tcia_assets.images.headers import objects, references
+from tcia_assets.metadata.selection import Selection, from_fields
 from tcia_assets.progress import report
-from tcia_assets.selection import Selection, from_fields
 from tcia_assets.spec import Table
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store.conform import empty
+from tcia_assets.store.warehouse import Warehouse
 
 _LOG_EVERY_S = 10.0
 # One observation for so many Series or seconds, and one for each failure up to a bound: Dagster's
@@ -67,10 +68,10 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetches, proves and keeps the zips of the selected Series of the run's Collections."""
         tcia = resource(context, names)
-        shard = archive.Shard(config.shard, config.shards)
+        shard = images.Shard(config.shard, config.shards)
         chosen = from_fields(config.selection) if config.selection else tcia.selection
 
-        budget = archive.RunBudget.of(chosen) if chosen else None
+        budget = images.RunBudget.of(chosen) if chosen else None
         just_proven: dict[str, frozenset[str]] = {}
 
         def fetched(key: str) -> Facts:
@@ -176,15 +177,15 @@ def _fetched(
     asset: dg.AssetKey,
     key: str,
     selection: Selection,
-    shard: archive.Shard,
-    budget: archive.RunBudget | None,
+    shard: images.Shard,
+    budget: images.RunBudget | None,
     *,
     retry: bool,
 ) -> tuple[Facts, frozenset[str]]:
     """Fetches what is planned for a Collection; what a person may want to know, and what came."""
     teller = _Teller(context, asset, key)
     started = time.monotonic()
-    got = archive.fetch(
+    got = images.fetch(
         key,
         selection,
         tcia.client,
@@ -204,7 +205,7 @@ def _fetched(
     remaining = got.left + len(got.plan.later)
     facts = {
         "dagster/partition_row_count": got.manifest.num_rows,
-        **{status: statuses[status] for status in archive.STATUSES},
+        **{status: statuses[status] for status in images.STATUSES},
         "to_fetch": len(got.plan.now) + len(got.plan.later),
         "bytes_to_fetch": got.plan.bytes_now + got.plan.bytes_later,
         "fetched": len(came),
@@ -231,7 +232,7 @@ def _keep_empty(table: Table, tcia: TciaResource, key: str) -> None:
 
 def _indexed(key: str, warehouse: Warehouse) -> Facts:
     """Reads what is new of a Collection's archives; what a person may want to know of it."""
-    done = image_index.index(
+    done = objects.index(
         key, warehouse, report=lambda n, total: report(n, total, f"zips of {key} read for images")
     )
     return {
@@ -289,7 +290,7 @@ class _Teller:
         report(0, 1, told)
         self._context.log.info(told)
 
-    def planned(self, plan: archive.Plan) -> None:
+    def planned(self, plan: images.Plan) -> None:
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.why.items())) or "none"
         self._context.log.info(
             f"{self._key}: {len(plan.now)} Series ({why}) of up to {plan.bytes_now / 1e6:.1f} MB "
@@ -298,7 +299,7 @@ class _Teller:
             f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
         )
 
-    def progress(self, progress: archive.Progress) -> None:
+    def progress(self, progress: images.Progress) -> None:
         now = time.monotonic()
         note = _said(progress, now - self._started)
         report(progress.done, progress.planned, note)
@@ -333,10 +334,10 @@ class _Teller:
         self._context.log_event(event)
 
 
-def _said(progress: archive.Progress, seconds: float) -> str:
+def _said(progress: images.Progress, seconds: float) -> str:
     """Bytes, rate, failures, and the time left by the bytes that are done.
 
-    >>> _said(archive.Progress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
+    >>> _said(images.Progress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
     '50.0 MB, 5.0 MB/s, 5 s left, 1 failed'
     """
     parts = [f"{progress.received_bytes / 1e6:.1f} MB"]

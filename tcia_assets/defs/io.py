@@ -10,7 +10,7 @@ import pyarrow as pa
 from tcia_assets.catalog import TABLES
 from tcia_assets.defs.names import Names
 from tcia_assets.errors import UnknownName, UsageError
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store.warehouse import Warehouse
 
 
 class TciaIOManager(dg.IOManager):

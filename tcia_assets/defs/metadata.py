@@ -22,11 +22,11 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.process import sign
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import TciaError
-from tcia_assets.moves import settle
+from tcia_assets.metadata.moves import settle
+from tcia_assets.metadata.refresh import Budget, Refreshed, allowed, refresh
 from tcia_assets.progress import report
-from tcia_assets.refresh import Budget, Refreshed, allowed, refresh
 from tcia_assets.spec import Table
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store.warehouse import Warehouse
 
 # Dagster refuses a parametrized MaterializeResult in an asset's annotation.
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]

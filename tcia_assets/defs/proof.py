@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets import archive, catalog
+from tcia_assets import catalog, images
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 
@@ -54,7 +54,7 @@ def _intact(
     just_proven: Mapping[str, frozenset[str]],
 ) -> dg.AssetCheckResult:
     found = [
-        archive.verify(
+        images.verify(
             name, tcia.warehouse, sample=_ZIPS, just_proven=just_proven.get(name, frozenset())
         )
         for name in partitions
@@ -76,7 +76,7 @@ def _equal(
     if not tcia.client.dialect.has("getMD5Hierarchy"):
         return _result(key, _EQUAL, [], note=f"{tcia.client.dialect.name} tells no such hash")
     found = [
-        archive.audit(
+        images.audit(
             name,
             tcia.client,
             tcia.warehouse,

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from tcia_assets.client import ArchiveClient, Pacing
-from tcia_assets.selection import Selection, parse
+from tcia_assets.metadata.selection import Selection, parse
 from tcia_assets.settings import Settings
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.store.warehouse import Warehouse
 
 
 class TciaResource(dg.ConfigurableResource["TciaResource"]):

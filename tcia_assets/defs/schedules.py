@@ -15,7 +15,7 @@ from tcia_assets.defs.busy import busy, tried_since
 from tcia_assets.defs.jobs import image_runs, images_job, range_tags, ranges, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.evidence import last_compared
+from tcia_assets.metadata.plausibility import last_compared
 
 _NIGHTLY = "0 2 * * *"
 _AFTER_THAT = "0 4 * * *"

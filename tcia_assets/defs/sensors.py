@@ -16,7 +16,6 @@ from itertools import chain, islice
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.client import ArchiveClient, Pacing
 from tcia_assets.defs.busy import AtWork, at_work
 from tcia_assets.defs.jobs import (
     Job,
@@ -32,8 +31,15 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
-from tcia_assets.news import Lately, News, changed_series, images_to_fetch, never_refreshed
-from tcia_assets.refresh import allowed
+from tcia_assets.images.updates import (
+    Lately,
+    News,
+    changed_series,
+    images_to_fetch,
+    never_refreshed,
+)
+from tcia_assets.metadata.refresh import allowed
+from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
 
 # Dagster ends a tick after 60 s. A tick asks two questions, and the next one comes soon.
 _IN_A_HURRY = Pacing(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from tcia_assets import sql
 from tcia_assets.sandbox import phantom, replies
 from tcia_assets.sandbox.access import Access
 from tcia_assets.sandbox.asked import Asked
@@ -23,6 +22,7 @@ from tcia_assets.sandbox.refusals import Answer, Refusal, broken, json_answer, t
 from tcia_assets.sandbox.replies import CONTENT_TYPES, Field, Value
 from tcia_assets.sandbox.spoiled import in_latin1, spoiled_columns, spoiled_rows
 from tcia_assets.sandbox.state import Archive
+from tcia_assets.store import sql
 
 Columns = tuple[Field, ...]
 Handler = Callable[[Asked, Fault | None], Answer]

@@ -33,8 +33,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tcia_assets import sql
 from tcia_assets.errors import MissingExtra, UsageError
+from tcia_assets.store import sql
 
 SMALL_CATALOGUE = Path(__file__).parents[2] / "data" / "sandbox" / "catalogue.parquet"
 _IN_A_WHEEL = Path(__file__).with_name("catalogue.parquet")  # pyproject.toml puts it there

@@ -16,13 +16,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tcia_assets import sql
 from tcia_assets.errors import UsageError
 from tcia_assets.sandbox.access import Access
 from tcia_assets.sandbox.faults import Fault, Faults
 from tcia_assets.sandbox.refusals import Answer, json_answer
 from tcia_assets.sandbox.state import Archive
 from tcia_assets.sandbox.traffic import Traffic
+from tcia_assets.store import sql
 
 PREFIX = "/_sandbox/"
 

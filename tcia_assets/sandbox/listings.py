@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 
-from tcia_assets import sql
 from tcia_assets.sandbox.asked import Asked
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.index import HIDDEN, VISIBLE
 from tcia_assets.sandbox.refusals import Answer, text_answer
 from tcia_assets.sandbox.replies import Value
 from tcia_assets.sandbox.state import Archive
+from tcia_assets.store import sql
 
 _DESCRIBED = """
     SELECT Collection, min(DataDescriptionURI) AS uri,

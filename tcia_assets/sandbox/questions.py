@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tcia_assets import sql
 from tcia_assets.catalog import ARRIVING
 from tcia_assets.sandbox.since import by_database, by_java
 from tcia_assets.sandbox.state import Archive
 from tcia_assets.spec import Dialect, Endpoint, Parameter
+from tcia_assets.store import sql
 
 NOTHING = "FALSE"
 

@@ -17,10 +17,10 @@ from itertools import chain
 
 import pyarrow as pa
 
-from tcia_assets import sql
 from tcia_assets.catalog import ARRIVING
 from tcia_assets.sandbox.encoder import SeemsEncodedTwice, encoded
 from tcia_assets.spec import Dialect, Endpoint, Wire
+from tcia_assets.store import sql
 
 Value = str | int | None
 Rows = Iterable[Sequence[Value]]

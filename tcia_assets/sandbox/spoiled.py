@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tcia_assets import sql
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.replies import Field
+from tcia_assets.store import sql
 
 _COUNTS = {"ImageCount", "ObjectCount"}
 

@@ -15,11 +15,11 @@ from typing import Any, Self, TypedDict, Unpack
 
 import pyarrow as pa
 
-from tcia_assets import sql
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.index import HIDDEN, VISIBLE, WITHDRAWN, Facts, Index
 from tcia_assets.sandbox.store import Store
+from tcia_assets.store import sql
 
 # What is made of a SEG, RTSTRUCT or RTDOSE must not change when another Series does: the choice
 # looks at the catalogue as it was.

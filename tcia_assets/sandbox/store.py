@@ -21,9 +21,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tcia_assets import sql
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.index import VISIBLE
+from tcia_assets.store import sql
 
 # DuckDB's memory: to take in half a million Series, then to answer about them.
 _TO_LOAD, _AT_REST, _AT_WORK = "256MB", "64MB", "256MB"

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
@@ -17,8 +16,9 @@ import pytest
 from tcia_assets.defs.alarms import failure_line
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.repository import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "alarms.md"
+DOCS = ROOT / "docs" / "alarms.md"
 
 
 def failed(dagster: Dagster, job: str, *keys: str) -> dg.RunFailureSensorContext:

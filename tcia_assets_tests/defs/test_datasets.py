@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 
 from tcia_assets import build_definitions
-from tcia_assets.dataset import versions
+from tcia_assets.datasets import versions
 from tcia_assets.errors import UsageError
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.dataset.known import change
+from tcia_assets_tests.datasets.known import change
+from tcia_assets_tests.repository import ROOT
 
-EXAMPLE = Path(__file__).parents[2] / "datasets" / "lung_ct.yaml"
+EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
 NAMES = ("cohort", "samples", "dataset")
 
 

@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.archive.manifest import fold
-from tcia_assets.archive.plan import MOST_ATTEMPTS
 from tcia_assets.catalog import DIALECTS
-from tcia_assets.client import ArchiveClient
-from tcia_assets.refresh import Budget, refresh
+from tcia_assets.images.manifest import fold
+from tcia_assets.images.plan import MOST_ATTEMPTS
+from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.sandbox.faults import Fault
+from tcia_assets.sources.nbia.client import ArchiveClient
 from tcia_assets_tests.conftest import SMALL, Dagster
 
 OTHER = "RIDER Lung CT" if SMALL != "RIDER Lung CT" else "LCTSC"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.pairing import pairs
+from tcia_assets.datasets.pairing import pairs
 from tcia_assets_tests.conftest import SMALL, Dagster
 
 

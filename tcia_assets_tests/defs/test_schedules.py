@@ -15,7 +15,7 @@ from tcia_assets.defs import schedules
 from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.schedules import compare_tick, due_now
-from tcia_assets.evidence import last_compared
+from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
 

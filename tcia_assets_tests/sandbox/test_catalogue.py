@@ -16,8 +16,7 @@ import pytest
 
 from tcia_assets.errors import MissingExtra, UnknownName, UsageError
 from tcia_assets.sandbox import catalogue
-
-ROOT = Path(__file__).parents[2]
+from tcia_assets_tests.repository import ROOT
 
 CONTRACT = [
     "SeriesInstanceUID",

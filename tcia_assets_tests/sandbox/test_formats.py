@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcia_assets import sql
 from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import replies
 from tcia_assets.sandbox.encoder import SeemsEncodedTwice, canonical, encoded
 from tcia_assets.sandbox.replies import Field
+from tcia_assets.store import sql
 
 from .conftest import DIALECTS, Asker
 

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -24,8 +23,8 @@ from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.phantom import ground, part10, projections, values
 from tcia_assets.sandbox.phantom.anatomy import BODY, LESION, SIDE, Dice, Grid, Sections, anatomy
 from tcia_assets.sandbox.phantom.recipes import KINDS
+from tcia_assets_tests.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 VOLUMES = ["CT", "MR", "PT"]
 WITHOUT_PIXELS = ["RTSTRUCT", "RTPLAN", "SR", "REG"]
 OTHERS = ["KO", "PR", "SM", "FUSION", "SC", "OT", "a modality of tomorrow"]

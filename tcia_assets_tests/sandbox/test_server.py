@@ -17,10 +17,9 @@ import requests
 from tcia_assets.catalog import DIALECTS
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.sandbox.server import Sandbox, description
+from tcia_assets_tests.repository import ROOT
 
 from .conftest import Asker
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "example.org", "::"])

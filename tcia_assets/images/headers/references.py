@@ -1,0 +1,209 @@
+"""`references` and `targets`: whom the objects about images refer to, and what they delineate.
+
+What belongs here: which objects are read, and the rows that follow. What does not: how an object
+says it (`dicom_tree.py`), which zips are read again (`from_archives.py`), what is made of it
+(`pairing.py`), Dagster.
+
+Objects that are what a machine took are not opened: `images` tells which these are. So a zip that
+`images` does not describe yet waits for the next time. Pixels are never inflated.
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets.catalog import ACQUIRED, IMAGES, REFERENCES, TARGETS
+from tcia_assets.images.headers import dicom, dicom_tree, from_zips
+from tcia_assets.images.headers.dicom_tree import Said, Target
+from tcia_assets.images.headers.from_zips import (
+    BROKEN,
+    Archive,
+    Report,
+    Row,
+    printable,
+    said,
+    untold,
+)
+from tcia_assets.spec import Table
+from tcia_assets.store.conform import conform
+from tcia_assets.store.warehouse import Warehouse, Written
+
+SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
+_REFERENCED = tuple(name for name in REFERENCES.names if name.startswith("referenced_"))
+
+
+@dataclass(frozen=True)
+class Referred:
+    """What reading the references of a Collection did; `new` and `kept` are zips."""
+
+    references: Written
+    targets: Written
+    new: int
+    kept: int
+    waiting: int
+    """Zips that `images` does not describe yet, or cannot read."""
+    without: int
+    """Objects that name nothing."""
+    with_errors: int
+    """Rows whose object, or a part of it, cannot be read."""
+    seconds: float
+
+
+def index(collection: str, warehouse: Warehouse, *, report: Report = untold) -> Referred:
+    """Brings both tables of a Collection in step with its `image_archives` and `images`.
+
+    Under the lock of its `references`.
+
+    Raises:
+        MissingExtra: pydicom is not installed.
+        Busy, StorageError: see `Warehouse.lock` and `Warehouse.write`.
+    """
+    started = time.monotonic()
+    dicom.require()
+    with warehouse.lock(REFERENCES, collection):
+        plan = _plan(collection, warehouse)
+        found = _found(plan, collection, warehouse, report)
+        # In this order: rows of `references` say that those of `targets` are there.
+        targets = warehouse.write(TARGETS, found[1], collection)
+        written = warehouse.write(REFERENCES, found[0], collection)
+    return Referred(
+        written,
+        targets,
+        new=len(plan.fresh),
+        kept=len(plan.known),
+        waiting=plan.waiting,
+        without=_count(pc.and_(pc.is_null(found[0]["how"]), pc.is_null(found[0]["error"]))),
+        with_errors=found[0].num_rows - found[0]["error"].null_count,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _count(flags: pa.Array) -> int:
+    return int(pc.sum(flags, min_count=0).as_py())
+
+
+# Of an object, as `images` has it: its SOPInstanceUID and its Modality.
+_Who = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The members about images by Series, the zips to read, and the rows that stay."""
+
+    members: dict[str, dict[str, _Who]]
+    fresh: list[Archive]
+    known: set[str]
+    kept: pa.Table
+    waiting: int
+
+
+def _plan(collection: str, warehouse: Warehouse) -> _Plan:
+    archives = from_zips.on_disk(collection, warehouse)
+    described, members = _described(collection, warehouse)
+    there = [a for a in archives if described.get(a.series_instance_uid) == a.sha256]
+    about_images = [a for a in there if a.series_instance_uid in members]
+    kept = from_zips.kept(REFERENCES, collection, warehouse, about_images)
+    if not from_zips.is_current(TARGETS, collection, warehouse):
+        kept = kept.slice(0, 0)
+    known = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
+    fresh = [a for a in about_images if a.series_instance_uid not in known]
+    return _Plan(members, fresh, known, kept, len(archives) - len(there))
+
+
+def _described(
+    collection: str, warehouse: Warehouse
+) -> tuple[dict[str, str], dict[str, dict[str, _Who]]]:
+    """By Series: the hash of the zip that `images` describes, and the members about images."""
+    if not warehouse.has(IMAGES, collection):
+        return {}, {}
+    names = ("SeriesInstanceUID", "archive_sha256", "entry_name", "SOPInstanceUID", "Modality")
+    images = warehouse.read(IMAGES, [collection], names)
+    images = images.filter(pc.is_valid(images["entry_name"]))
+    zips = images.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate([])
+    described = dict(zip(*(zips[name].to_pylist() for name in names[:2]), strict=True))
+    acquired = pc.is_in(images["Modality"], value_set=pa.array(sorted(ACQUIRED)))
+    members: dict[str, dict[str, _Who]] = {}
+    for row in images.filter(pc.invert(acquired)).to_pylist():
+        who = {name: row[name] for name in ("SOPInstanceUID", "Modality")}
+        members.setdefault(row["SeriesInstanceUID"], {})[row["entry_name"]] = who
+    return described, members
+
+
+def _found(
+    plan: _Plan, collection: str, warehouse: Warehouse, report: Report
+) -> tuple[pa.Table, pa.Table]:
+    """The whole partitions of both tables."""
+    tables = (REFERENCES, TARGETS)
+
+    def rows_of(opened: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[Table, Row]]:
+        return _archive_rows(opened, plan.members[archive.series_instance_uid])
+
+    read = from_zips.read_all(tables, plan.fresh, rows_of, report)
+    known = pa.array(sorted(plan.known), pa.string())
+    stored = _stored_targets(collection, warehouse)
+    kept = (plan.kept, stored.filter(pc.is_in(stored["SeriesInstanceUID"], value_set=known)))
+    references, targets = (
+        conform(table, pa.concat_tables(parts))
+        for table, *parts in zip(tables, kept, read, strict=True)
+    )
+    return references, targets
+
+
+def _stored_targets(collection: str, warehouse: Warehouse) -> pa.Table:
+    keys = [collection] if warehouse.has(TARGETS, collection) else []
+    return warehouse.read(TARGETS, keys)
+
+
+# --- Rows -----------------------------------------------------------------------------------------
+
+
+def _archive_rows(opened: zipfile.ZipFile, members: dict[str, _Who]) -> Iterator[tuple[Table, Row]]:
+    names = [m.filename for m in opened.infolist() if m.filename in members]
+    if len(set(names)) < len(names):
+        raise ValueError("two of its members have the same name")
+    for name in names:
+        yield from _member_rows(opened, name, {"entry_name": name, **members[name]})
+
+
+def _member_rows(opened: zipfile.ZipFile, name: str, who: Row) -> Iterator[tuple[Table, Row]]:
+    try:
+        with opened.open(name) as stream:
+            told = dicom_tree.read(stream)
+    except BROKEN as error:
+        problem = printable(f"its references cannot be read: {said(error)}")
+        yield REFERENCES, who | {"error": problem}
+        return
+    problems = {"error": printable("; ".join(told.problems)) or None}
+    for reference in _named(told) or [{}]:
+        yield REFERENCES, who | reference | problems
+    for place, target in enumerate(told.targets, start=1):
+        yield TARGETS, who | _target_row(place, target)
+
+
+def _named(told: Said) -> list[Row]:
+    """A row for each Series, object and frame of reference that is named."""
+    series, sop, frame = _REFERENCED
+    return [
+        *({"how": SERIES, series: uid} for uid in told.series),
+        *({"how": SOP, series: above or None, sop: uid} for above, uid in told.objects),
+        *({"how": FRAME_OF_REFERENCE, frame: uid} for uid in told.frames_of_reference),
+    ]
+
+
+def _target_row(place: int, target: Target) -> Row:
+    return {
+        "target_place": place,
+        "target_number": target.number,
+        "target_name": target.name or None,
+        "target_type": target.type or None,
+        "target_type_meaning": target.type_meaning or None,
+        "target_category": target.category or None,
+        "contour_count": target.contours,
+        "referenced_frame_of_reference_uid": target.frame_of_reference_uid or None,
+    }

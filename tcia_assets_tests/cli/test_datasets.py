@@ -1,0 +1,149 @@
+"""`tcia-assets dataset`: what is printed, and how it ends."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tcia_assets import load_dataset
+from tcia_assets.cli import main, out
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.datasets.conftest import filled, known  # noqa: F401 - fixtures
+from tcia_assets_tests.datasets.known import change
+from tcia_assets_tests.repository import ROOT
+
+EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
+
+
+class Terminal:
+    """The command line over a warehouse with the small Collection."""
+
+    def __init__(self, warehouse: Warehouse, folder: Path) -> None:
+        self.warehouse, self.folder = warehouse, folder
+        self.environment = {
+            "TCIA_DATA_DIR": str(warehouse.root),
+            "TCIA_DATASETS_DIR": str(folder),
+            "COLUMNS": "200",
+        }
+
+    def __call__(self, *arguments: str) -> Result:
+        result = CliRunner(env=self.environment).invoke(main, ["dataset", *arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    @property
+    def versions(self) -> list[str]:
+        found = (self.warehouse.root / "datasets" / "lung_ct").glob("*/dataset.lock.json")
+        return sorted({path.parent.name for path in found} - {"latest"})
+
+
+@pytest.fixture
+def terminal(
+    known: Warehouse,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Terminal:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    # Made on import, it keeps the COLUMNS of that time, which test runners set.
+    monkeypatch.setattr(out, "_width", None)
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    shutil.copy(EXAMPLE, folder / "lung_ct.yaml")
+    return Terminal(known, folder)
+
+
+def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> None:
+    none = terminal("list")
+    assert none.exit_code == 0 and "no dataset is built yet" in none.output
+
+    built = terminal("build", "lung_ct")
+    assert built.exit_code == 0, built.output
+    (first,) = terminal.versions
+    assert f"lung_ct {first}: 5 samples, 0 dropped" in built.output
+    folder = terminal.warehouse.root / "datasets" / "lung_ct"
+    # Whoever tries the example has somebody to train, to validate and to test with.
+    assert all(load_dataset(folder, part) for part in ("train", "val", "test"))
+
+    # The archive changes: the frozen cohort stays what is built, and the change is told.
+    rows = terminal.warehouse.query(
+        "SELECT SeriesInstanceUID AS uid FROM series WHERE Modality = 'CT' ORDER BY uid"
+    )
+    uid = rows["uid"][0].as_py()
+    change(terminal.warehouse, "Modality", "MR", uid)
+    again = terminal("build", "lung_ct")
+    assert again.exit_code == 0
+    assert "its cohort would be another one by now" in again.output
+    assert f"- Series {uid}" in again.output
+    assert terminal.versions == [first]
+    locked = terminal("build", "lung_ct", "--locked")
+    assert locked.exit_code == 0 and "another one by now" not in locked.output
+
+    updated = terminal("build", "lung_ct", "--update")
+    assert updated.exit_code == 0, updated.output
+    assert "4 samples, 0 dropped" in updated.output
+    (second,) = set(terminal.versions) - {first}
+
+    listed = terminal("list").output.splitlines()
+    assert [first in line for line in listed].index(True) < [
+        second in line for line in listed
+    ].index(True)
+    assert [line.rstrip().endswith("yes") for line in listed if second in line] == [True]
+
+    told = terminal("diff", f"lung_ct/{first[:5]}", "lung_ct")
+    assert told.exit_code == 0 and f"- Series {uid}" in told.output
+
+    verified = terminal("verify", "lung_ct", first[:6])
+    assert verified.exit_code == 0 and "0 problems" in verified.output
+    image = next((terminal.warehouse.root / "datasets" / "lung_ct" / first / "images").iterdir())
+    image.write_bytes(b"")
+    damaged = terminal("verify", "lung_ct", first)
+    assert damaged.exit_code == 1 and f"images/{image.name}: it has 0 bytes" in damaged.output
+
+
+def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    assert terminal("build", "lung_ct").exit_code == 0
+    place = terminal.warehouse.root / "datasets" / "lung_ct"
+    kept = shutil.copy(place / "cohort.lock.json", tmp_path / "lung_ct.lock.json")
+    built = terminal.versions
+    shutil.rmtree(place)
+    done = terminal("build", str(terminal.folder / "lung_ct.yaml"), "--lock", str(kept))
+    assert done.exit_code == 0, done.output
+    assert terminal.versions == built
+    assert (place / "cohort.lock.json").read_bytes() == Path(kept).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["build", "lungct"], 2, "did you mean 'lung_ct'?"),
+        (["build", "nowhere/lung_ct.yaml"], 2, "it cannot be read: No such file"),
+        (["build", "lung_ct", "--update", "--locked"], 2, "it does not go with --locked"),
+        (["build", "lung_ct", "--locked"], 1, "there is no such lock file; ask for the cohort"),
+        (["verify", "lung_ct"], 2, "no dataset with a version is called 'lung_ct'"),
+        (["diff", "lung_ct", "lung_ct"], 2, "no dataset with a version"),
+    ],
+)
+def test_what_cannot_be_done_is_said_on_a_line(
+    terminal: Terminal, arguments: list[str], code: int, said: str
+) -> None:
+    result = terminal(*arguments)
+    assert result.exit_code == code, result.output
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(terminal: Terminal) -> None:
+    text = EXAMPLE.read_text().replace("  salt: ", "  salzt: ")
+    (terminal.folder / "lung_ct.yaml").write_text(text)
+    result = terminal("build", "lung_ct")
+    assert result.exit_code == 2
+    assert "lung_ct.yaml, line 25, split.salzt: no key of split is called 'salzt'" in result.output
+    assert not (terminal.warehouse.root / "datasets").exists()

@@ -1,0 +1,40 @@
+"""A small Collection, fetched from the sandbox once."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tcia_assets import images
+from tcia_assets.catalog import SERIES
+from tcia_assets.images.headers import objects, references
+from tcia_assets.metadata.refresh import Budget, refresh
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
+
+
+@pytest.fixture(scope="session")
+def filled(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small Collection, fetched from the sandbox and read."""
+    root = tmp_path_factory.mktemp("filled")
+    warehouse = Warehouse(root)
+    served.reset()
+    with ArchiveClient(settings_for(served, root), pacing=IMPATIENT) as client:
+        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), Budget(0))
+        images.fetch(SMALL, Selection(collections=(SMALL,)), client, warehouse)
+    objects.index(SMALL, warehouse)
+    references.index(SMALL, warehouse)
+    return root
+
+
+@pytest.fixture
+def known(filled: Path, tmp_path: Path) -> Warehouse:
+    """A warehouse of one's own, with what was fetched."""
+    shutil.copytree(filled, tmp_path / "known", ignore=shutil.ignore_patterns("*.duckdb"))
+    return Warehouse(tmp_path / "known")

@@ -1,0 +1,72 @@
+"""What a warehouse knows, changed: as if the archive said otherwise, or had served other zips."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
+from tcia_assets.images.headers import objects, references
+from tcia_assets.spec import Table
+from tcia_assets.store.conform import conform
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import SMALL
+
+
+def change(warehouse: Warehouse, column: str, value: object, *uids: str) -> None:
+    """The archive now says something else of these Series."""
+    _change(warehouse, SERIES, column, value, *uids)
+
+
+def _change(warehouse: Warehouse, table: Table, column: str, value: object, *uids: str) -> None:
+    rows = warehouse.read(table, [SMALL])
+    said = [
+        value if uid in uids else old
+        for uid, old in zip(
+            rows["SeriesInstanceUID"].to_pylist(), rows[column].to_pylist(), strict=True
+        )
+    ]
+    place = rows.schema.get_field_index(column)
+    rows = rows.set_column(place, rows.schema.field(place), pa.array(said, rows[column].type))
+    warehouse.write(table, conform(table, rows), SMALL)
+
+
+def zip_of(warehouse: Warehouse, uid: str) -> Path:
+    return warehouse.root / "archives" / SMALL / f"{uid}.zip"
+
+
+def served(warehouse: Warehouse, uid: str, content: bytes) -> None:
+    """The archive served this zip of a Series, and it was accepted."""
+    zip_of(warehouse, uid).write_bytes(content)
+    _change(warehouse, IMAGE_ARCHIVES, "sha256", hashlib.sha256(content).hexdigest(), uid)
+
+
+def without(path: Path, is_left_out: Callable[[int], bool]) -> bytes:
+    """A zip without some of its images, by their place."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
+        images = [entry for entry in old.infolist() if entry.filename.endswith(".dcm")]
+        for place, entry in enumerate(sorted(images, key=lambda entry: entry.filename)):
+            if not is_left_out(place):
+                new.writestr(entry, old.read(entry))
+    return made.getvalue()
+
+
+def fetched_again(warehouse: Warehouse, *uids: str) -> None:
+    """These Series were downloaded once more: the same objects, and yet other zips."""
+    for uid in uids:
+        made, path = io.BytesIO(), zip_of(warehouse, uid)
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
+            for entry in old.infolist():
+                stamped = zipfile.ZipInfo(entry.filename, (2031, 2, 3, 4, 5, 6))
+                new.writestr(stamped, old.read(entry))
+        served(warehouse, uid, made.getvalue())
+        size = len(made.getvalue())
+        _change(warehouse, IMAGE_ARCHIVES, "archive_bytes", size, uid)
+    objects.index(SMALL, warehouse)
+    references.index(SMALL, warehouse)

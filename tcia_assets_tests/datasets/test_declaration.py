@@ -1,0 +1,362 @@
+"""A declaration is checked before anything runs; an error names its place and what is valid."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcia_assets.datasets.declaration import (
+    DROPPED,
+    KEEP,
+    POLICIES,
+    SAMPLE_CODES,
+    Declaration,
+    load,
+    load_all,
+    parse,
+)
+from tcia_assets.errors import BadDeclaration
+from tcia_assets_tests.repository import ROOT
+
+EXAMPLES = ROOT / "datasets"
+LEAST = """\
+title: Lungs
+cohort:
+  collections: [LCTSC]
+split:
+  fractions: {train: 0.8, test: 0.2}
+"""
+TARGET = "target: {kind: SEG, labels: {a: b}}\n"
+
+
+def made(text: str = LEAST) -> Declaration:
+    return parse(text, "lungs")
+
+
+def refused(text: str) -> BadDeclaration:
+    with pytest.raises(BadDeclaration) as caught:
+        made(text)
+    assert str(caught.value).startswith(f"lungs.yaml, line {caught.value.line}")
+    return caught.value
+
+
+def with_part(text: str) -> str:
+    return LEAST + text
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
+def test_the_shipped_examples_are_valid(path: Path) -> None:
+    declared = load(path)
+    assert declared.name == path.stem
+    assert json.loads(json.dumps(declared.settings)) == declared.settings
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    declared = made()
+    assert declared.target is None
+    assert declared.formats == ("nifti",)
+    assert declared.volume.spacing is declared.volume.orientation is None
+    assert declared.split.fractions == (("train", Fraction(4, 5)), ("test", Fraction(1, 5)))
+    assert {declared.policy(code) for code in DROPPED} == {"drop"}
+    assert declared.policy("gantry_tilt") == KEEP
+    assert set(SAMPLE_CODES) >= DROPPED
+
+
+def test_all_keys_are_read() -> None:
+    declared = made(
+        """\
+title: "0123"
+cohort: {sql: "SELECT SeriesInstanceUID FROM current_series -- all\\n;"}
+target:
+  kind: SEG
+  labels: {tumour: "(?i)gtv.*", organ: .*}
+  priority: organ
+  where: ThirdPartyAnalysis = 'YES'
+  ways: [series, sop]
+split:
+  fractions: {train: 1/3, val: 1/3, test: 1/3}
+  salt: 1
+  stratify: [Manufacturer]
+  folds: 5
+  holdout: {part: external, column: Site, values: [NO, 007]}
+  patients: Collection/PatientID
+  same_patient: {one: [A/1, B/2]}
+volume: {spacing: [1, 1, 2.5], orientation: LPS, dtype: uint8, window: [-1000, 400]}
+licenses: {deny: NC}
+formats: [nifti, nnunet]
+qc: {missing_slice: fail, zero_variance: keep}
+"""
+    )
+    assert declared.title == "0123"
+    assert declared.target is not None
+    assert declared.target.targets.label_of("GTV-1") == 1
+    assert declared.target.targets.ranks == (1, 0)
+    assert declared.split.holdout is not None
+    assert declared.split.holdout.values == ("NO", "007")
+    assert declared.volume.window == (-1000.0, 400.0)
+    assert declared.volume.spacing == (1.0, 1.0, 2.5)
+    assert declared.licenses is not None
+    assert declared.licenses.deny == ("NC",)
+    assert declared.policy("missing_slice") == "fail"
+    assert declared == made(yaml.safe_dump(declared_as_written(), sort_keys=False))
+
+
+def declared_as_written() -> dict[str, object]:
+    """The same, in another way of writing."""
+    return {
+        "title": "0123",
+        "qc": {"zero_variance": "keep", "missing_slice": "fail"},
+        "cohort": {"sql": "SELECT SeriesInstanceUID FROM current_series -- all"},
+        "target": {
+            "kind": "SEG",
+            "labels": {"tumour": "(?i)gtv.*", "organ": ".*"},
+            "priority": ["organ"],
+            "where": "ThirdPartyAnalysis = 'YES'",
+            "ways": ["series", "sop"],
+        },
+        "split": {
+            "fractions": {"train": "1/3", "val": "1/3", "test": "1/3"},
+            "salt": "1",
+            "stratify": "Manufacturer",
+            "folds": 5,
+            "holdout": {"part": "external", "column": "Site", "values": ["NO", "007"]},
+            "patients": "Collection/PatientID",
+            "same_patient": {"one": ["A/1", "B/2"]},
+        },
+        "volume": {
+            "spacing": [1, 1, 2.5],
+            "orientation": "LPS",
+            "dtype": "uint8",
+            "window": [-1000, 400],
+        },
+        "licenses": {"deny": ["NC"]},
+        "formats": ["nifti", "nnunet"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "said"),
+    [
+        ("", 1, "", "it is empty"),
+        ("- a\n", 1, "", "a list is not a group of keys"),
+        ("title: [\n", 2, "", "it is not YAML"),
+        ("title: a\ntitle: b\n", 2, "title", "twice, first in line 1"),
+        ("title: Lungs\ncohort: {collections: A}\n", 1, "", "the key 'split' is missing"),
+        (with_part("spilt: 1\n"), 6, "spilt", "did you mean 'split'?"),
+        (with_part("formats: [nifty]\n"), 6, "formats", "did you mean 'nifti'?"),
+        (with_part("formats:\n- nifti\n- hdf5\n"), 8, "formats", "valid: 'nifti', 'nnunet'"),
+        (with_part("formats: []\n"), 6, "formats", "with at least one"),
+        (with_part("formats: [nnunet]\n"), 6, "formats", "'nnunet' needs a target"),
+        (
+            with_part(f"{TARGET}formats: [nnunet]\nqc:\n  without_target: keep\n"),
+            9,
+            "qc.without_target",
+            "'nnunet' has labels for each image; valid with it: 'drop', 'fail'",
+        ),
+        (
+            LEAST.replace("{train: 0.8, test: 0.2}", "\n    a-b: 0.8\n    a_b: 0.2")
+            + "formats: [huggingface]\n",
+            7,
+            "split.fractions.a_b",
+            "so that 'a_b' is called as 'a-b' is",
+        ),
+        (
+            LEAST.replace("train", "one_site")
+            + "  holdout:\n    column: Site\n    part: one-site\n    values: [X]\n"
+            + "formats: [huggingface]\n",
+            8,
+            "split.holdout.part",
+            "so that 'one-site' is called as 'one_site' is",
+        ),
+        (with_part("qc:\n  missing_slices: drop\n"), 7, "qc.missing_slices", "'missing_slice'"),
+        (
+            with_part("qc:\n  missing_slice: skip\n"),
+            7,
+            "qc.missing_slice",
+            "'drop', 'keep', 'fail'",
+        ),
+        (with_part("qc: {no_slices: keep}\n"), 6, "qc.no_slices", "nothing to keep"),
+        (with_part("licenses: {}\n"), 6, "licenses", "'deny' or 'allow'"),
+        (with_part("licenses:\n  deny: ['']\n"), 7, "licenses.deny", "'' is not a list"),
+        (with_part("volume: {dtype: int8}\n"), 6, "volume.dtype", "valid: 'native', 'int16'"),
+        (with_part("volume: {dtype: uint8}\n"), 6, "volume.dtype", "needs a window"),
+        (with_part("volume:\n  spacing: [1, 1]\n"), 7, "volume.spacing", "three lengths in mm"),
+        (with_part("volume:\n  spacing: [1, 0, 1]\n"), 7, "volume.spacing", "[1, 0, 1] is not"),
+        (
+            with_part("volume:\n  window: [400, -1000]\n"),
+            7,
+            "volume.window",
+            "a lower and an upper",
+        ),
+        (with_part("volume:\n  least_slices: 2.5\n"), 7, "volume.least_slices", "whole number"),
+        (with_part("target: {kind: SEG}\n"), 6, "target", "the key 'labels' is missing"),
+        (
+            with_part("target: {kind: RTSS, labels: {a: b}}\n"),
+            6,
+            "target.kind",
+            "valid: 'SEG', 'RTSTRUCT'",
+        ),
+        (
+            with_part("target:\n  kind: SEG\n  labels:\n    a: '('\n"),
+            9,
+            "target.labels.a",
+            "no regular expression",
+        ),
+        (
+            with_part("target:\n  kind: SEG\n  labels:\n    a: '[[a]'\n"),
+            9,
+            "target.labels.a",
+            "Possible nested set",
+        ),
+        (
+            with_part("target:\n  kind: SEG\n  labels:\n    Background: a\n"),
+            9,
+            "target.labels.Background",
+            "what has no label",
+        ),
+        (
+            with_part("target:\n  kind: SEG\n  labels: {a: b}\n  priority: [c]\n"),
+            9,
+            "target.priority",
+            "valid: 'a'",
+        ),
+        (LEAST.replace("0.2", "0.3"), 5, "split.fractions", "together 1.1, not 1"),
+        (LEAST.replace("0.2", "x"), 5, "split.fractions.test", "'x' is not a share"),
+        (LEAST + "  folds: 1\n", 6, "split.folds", "a whole number from 2 to 100"),
+        (LEAST + "  stratify: [Maker]\n", 6, "split.stratify", "valid: 'Collection'"),
+        (LEAST + "  holdout: {part: a}\n", 6, "split.holdout", "the key 'column' is missing"),
+        (
+            LEAST + "  same_patient: {a: [X], b: [X]}\n",
+            6,
+            "split.same_patient",
+            "under 'a' and under 'b'",
+        ),
+        (LEAST.replace("[LCTSC]", "*all"), 3, "", "an alias *all"),
+        (
+            LEAST.replace("collections: [LCTSC]", "colections: [LCTSC]"),
+            3,
+            "cohort.colections",
+            "did you mean 'collections'",
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "series: [x]"),
+            3,
+            "cohort.series",
+            "it must hold UIDs",
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "max_series_bytes: 3"),
+            2,
+            "cohort",
+            "it needs 'sql', or one of collections",
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "sql: SELECT 1\n  where: 'true'"),
+            4,
+            "cohort.where",
+            "the whole question",
+        ),
+        (
+            LEAST.replace("[LCTSC]", "[]\n  modalities: [CT]"),
+            3,
+            "cohort.collections",
+            "a list of names with at least one",
+        ),
+        (LEAST.replace("[LCTSC]", "['']"), 3, "cohort.collections", "a list of names"),
+        (
+            LEAST.replace("collections: [LCTSC]", "sql: SELEC 1"),
+            3,
+            "cohort.sql",
+            'syntax error at or near "SELEC"',
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "sql: DROP VIEW series"),
+            3,
+            "cohort.sql",
+            "one SELECT: it is a DROP",
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "manifests: [no.tcia]"),
+            3,
+            "cohort.manifests",
+            "cannot be read",
+        ),
+    ],
+)
+def test_an_error_names_line_key_and_what_is_valid(
+    text: str, line: int, key: str, said: str
+) -> None:
+    error = refused(text)
+    assert (error.line, error.key) == (line, key)
+    assert said in error.problem
+
+
+def test_what_one_format_cannot_hold_another_may() -> None:
+    keeps = f"{TARGET}qc: {{without_target: keep}}\n"
+    assert made(with_part(f"{keeps}formats: [monai]\n")).policy("without_target") == KEEP
+    assert made(with_part(f"{TARGET}formats: [nnunet]\n")).policy("without_target") == "drop"
+    alike = LEAST.replace("train", "a-b").replace("test", "a_b")
+    assert made(f"{alike}formats: [webdataset]\n").split.parts == ("a-b", "a_b")
+    # What is held out may join a part that the fractions name.
+    joined = LEAST + "  holdout: {part: test, column: Site, values: [X]}\n"
+    assert made(f"{joined}formats: [huggingface]\n").split.parts == ("train", "test")
+
+
+def test_the_name_is_the_files_and_one_broken_file_breaks_itself_alone(tmp_path: Path) -> None:
+    (tmp_path / "lungs.yaml").write_text(LEAST)
+    (tmp_path / "broken.yaml").write_text("title: [")
+    (tmp_path / "Not-a-name.yaml").write_text(LEAST)
+    (tmp_path / "latin.yaml").write_bytes(b"title: a\nx: \xe9\n")
+    good, bad = load_all(tmp_path)
+    assert [declared.name for declared in good] == ["lungs"]
+    assert [Path(error.file).name for error in bad] == [
+        "Not-a-name.yaml",
+        "broken.yaml",
+        "latin.yaml",
+    ]
+    assert bad[2].line == 2
+
+
+def test_a_manifest_is_looked_for_from_where_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("SeriesInstanceUID\n1.2.3\n")
+    (tmp_path / "lungs.yaml").write_text(
+        LEAST.replace("collections: [LCTSC]", "manifests: list.csv")
+    )
+    assert load(tmp_path / "lungs.yaml").settings["cohort"] == {"manifests": ["list.csv"]}
+
+
+def test_a_folder_of_aliases_does_not_grow() -> None:
+    bomb = "a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+    assert "write it out" in refused(bomb).problem
+    assert "nested more than" in refused("title: " + "[" * 50 + "]" * 50).problem
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=200))
+def test_any_text_is_a_dataset_or_an_error_with_its_place(text: str) -> None:
+    error = refused(text)
+    assert error.line >= 1
+    assert str(error).isprintable()
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_spoiled_declaration_is_one_or_an_error(data: st.DataObject) -> None:
+    text = (EXAMPLES / "lung_ct.yaml").read_text()
+    at = data.draw(st.integers(0, len(text)))
+    cut = data.draw(st.integers(0, 20))
+    put = data.draw(st.text(alphabet="[]{}:,-&*!|>'\"%@ \n\tab0.", max_size=6))
+    try:
+        declared = parse(text[:at] + put + text[at + cut :], "lungs")
+    except BadDeclaration as error:
+        told = error
+    else:
+        assert {declared.policy(code) for code in SAMPLE_CODES} <= set(POLICIES)
+        return
+    assert 1 <= told.line <= text.count("\n") + put.count("\n") + 2

@@ -1,0 +1,135 @@
+"""What was built comes back as arrays: voxel by voxel, part by part."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tcia_assets
+from tcia_assets.errors import StorageError, UnknownName, UsageError
+from tcia_assets_tests.datasets.built import AFFINE, KEPT, LABELS, build, labels_of, voxels_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    build(tmp_path)
+    return tmp_path
+
+
+def uids(samples: Any) -> list[str]:
+    return [row["SeriesInstanceUID"] for row in samples.rows]
+
+
+def test_a_sample_is_what_was_written(root: Path) -> None:
+    samples = tcia_assets.load_dataset(root)
+    assert len(samples) == len(KEPT)
+    assert dict(samples.labels) == LABELS
+    for sample, member in zip(samples, KEPT, strict=True):
+        assert sample.series_instance_uid == member.uid
+        assert sample.voxels.dtype == np.int16
+        assert np.array_equal(sample.voxels, voxels_of(member))
+        assert sample.labels is not None and np.array_equal(sample.labels, labels_of(member))
+        assert np.array_equal(sample.affine, AFFINE)
+        assert sample.spacing == pytest.approx((0.8, 0.8, 2.5))
+        assert (sample.row["patient"], sample.row["Collection"]) == (
+            member.patient,
+            member.collection,
+        )
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_is_its_own_samples(root: Path, part: str) -> None:
+    samples = tcia_assets.load_dataset(str(root), part)
+    assert uids(samples) == [member.uid for member in KEPT if member.part == part]
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_fold_divides_its_part_by_patients(root: Path, fold: int) -> None:
+    left = tcia_assets.load_dataset(root, "train", fold=fold)
+    held = tcia_assets.load_dataset(root, "train", fold=fold, held_out=True)
+    assert uids(held) == [member.uid for member in KEPT if member.fold == fold]
+    assert sorted(uids(left) + uids(held)) == uids(tcia_assets.load_dataset(root, "train"))
+    patients = [{row["patient"] for row in side.rows} for side in (left, held)]
+    assert patients[0].isdisjoint(patients[1])
+
+
+def test_voxels_may_be_written_to_and_lie_as_torch_wants_them(root: Path) -> None:
+    voxels = tcia_assets.load_dataset(root)[0].voxels
+    assert voxels.flags.writeable and voxels.flags.c_contiguous
+
+
+def test_without_a_target_labels_are_none(tmp_path: Path) -> None:
+    build(tmp_path, labelled=False)
+    samples = tcia_assets.load_dataset(tmp_path)
+    assert samples[0].labels is None
+    assert samples.labels == {}
+
+
+def test_it_is_a_sequence_that_goes_to_other_processes(root: Path) -> None:
+    samples = pickle.loads(pickle.dumps(tcia_assets.load_dataset(root)))
+    assert np.array_equal(samples[-1].voxels, voxels_of(KEPT[-1]))
+    assert uids(samples[1:3]) == [member.uid for member in KEPT[1:3]]
+    with pytest.raises(IndexError):
+        samples[len(KEPT)]
+
+
+def test_the_folder_of_a_dataset_means_its_latest_version(tmp_path: Path) -> None:
+    build(tmp_path / "abc123")
+    (tmp_path / "latest").symlink_to("abc123")
+    assert len(tcia_assets.load_dataset(tmp_path)) == len(KEPT)
+
+
+def test_errors_name_what_would_be_right(root: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'train'"):
+        tcia_assets.load_dataset(root, "training")
+    with pytest.raises(UsageError, match="is 2; valid: 0, 1"):
+        tcia_assets.load_dataset(root, "train", fold=2)
+    with pytest.raises(UsageError, match="none in this part"):
+        tcia_assets.load_dataset(root, "val", fold=0)
+    with pytest.raises(UsageError, match="held_out needs a fold"):
+        tcia_assets.load_dataset(root, "train", held_out=True)
+    with pytest.raises(UsageError, match=r"no dataset lies in .*images"):
+        tcia_assets.load_dataset(root / "images")
+
+
+def test_a_file_that_is_damaged_is_named(root: Path) -> None:
+    image = root / "images" / f"{KEPT[0].uid}.nii.gz"
+    image.write_bytes(image.read_bytes()[:-4000])
+    (root / "labels" / f"{KEPT[1].uid}.nii.gz").unlink()
+    samples = tcia_assets.load_dataset(root)
+    with pytest.raises(StorageError, match=rf"{KEPT[0].uid}.nii.gz cannot be read"):
+        samples[0]
+    with pytest.raises(StorageError, match=rf"labels/{KEPT[1].uid}.nii.gz cannot be read"):
+        samples[1]
+
+
+def test_the_package_needs_no_numpy_until_a_dataset_is_loaded() -> None:
+    code = "import sys, tcia_assets; assert not {'numpy', 'nibabel', 'dagster'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("numpy", "datasets"), ("pydicom", "dicom")])
+def test_without_the_extra_an_error_names_it(missing: str, extra: str) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+import tcia_assets
+from tcia_assets.errors import MissingExtra
+try:
+    tcia_assets.load_dataset
+except MissingExtra as error:
+    assert "pip install 'tcia_assets[{extra}]'" in str(error), error
+else:
+    raise SystemExit("it loads")
+from tcia_assets.cli import main
+main(["dataset", "list"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"tcia_assets[{extra}]" in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,154 @@
+"""A NIfTI file says all that a volume has, and is the same each time."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tcia_assets.datasets.volume import Labels, Volume, reoriented, write_nifti
+from tcia_assets.errors import UsageError
+from tcia_assets_tests.datasets.volume.made import grain
+from tcia_assets_tests.datasets.volume.test_reading import rotated
+
+AFFINE = np.array([[-0.7, 0, 0, 12.5], [0, -0.8, 0, -4], [0, 0, 2.5, 100.25], [0, 0, 0, 1.0]])
+
+
+def volume(voxels: Any, affine: Any = AFFINE) -> Volume:
+    return Volume(voxels, affine, "1.2", "1.3", "CT", "HU")
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint8, np.uint16])
+def test_nibabel_reads_what_was_written(tmp_path: Path, ending: str, dtype: Any) -> None:
+    voxels = grain((5, 6, 7), 0, 250, dtype)
+    size = write_nifti(tmp_path / f"a.{ending}", volume(voxels))
+    assert size == (tmp_path / f"a.{ending}").stat().st_size
+    image = nibabel.load(tmp_path / f"a.{ending}")
+    assert np.array_equal(np.asanyarray(image.dataobj), voxels.T)
+    assert image.get_data_dtype() == dtype
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
+    header = image.header
+    assert header.get_xyzt_units()[0] == "mm"
+    assert header.get_zooms() == pytest.approx((0.7, 0.8, 2.5))
+    assert header.get_slope_inter() in {(1.0, 0.0), (None, None)}
+    assert header.get_sform(coded=True)[1] == header.get_qform(coded=True)[1] == 1
+
+
+@given(
+    turn=st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: sum(v * v for v in q) > 0.01),
+    spacing=st.tuples(*[st.floats(0.1, 10)] * 3),
+    origin=st.tuples(*[st.floats(-900, 900)] * 3),
+    mirrored=st.booleans(),
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_qform_and_sform_agree(
+    tmp_path: Path, turn: Any, spacing: Any, origin: Any, *, mirrored: bool
+) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = rotated(np.array(turn)) * np.array(spacing)
+    affine[:3, 2] *= -1 if mirrored else 1
+    affine[:3, 3] = origin
+    write_nifti(tmp_path / "a.nii", volume(grain((2, 2, 2)), affine))
+    header = nibabel.load(tmp_path / "a.nii").header
+    np.testing.assert_allclose(header.get_sform(), affine, atol=1e-4)
+    np.testing.assert_allclose(header.get_qform(), affine, atol=2e-3)
+
+
+def test_a_shear_is_told_by_the_sform_alone(tmp_path: Path) -> None:
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 0.5
+    write_nifti(tmp_path / "a.nii", volume(grain((2, 2, 2)), sheared))
+    header = nibabel.load(tmp_path / "a.nii").header
+    assert header.get_qform(coded=True) == (None, 0)
+    np.testing.assert_allclose(header.get_sform(), sheared, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_the_same_volume_gives_the_same_bytes(tmp_path: Path, ending: str) -> None:
+    voxels = grain((5, 60, 70))
+    write_nifti(tmp_path / f"a.{ending}", volume(voxels))
+    # Laid out in memory in another way, and named in another way.
+    other = np.asfortranarray(voxels).astype(">i2")
+    write_nifti(tmp_path / f"b.{ending}", volume(other))
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_without_isal_zlib_writes_the_same_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voxels = grain((5, 60, 70))
+    write_nifti(tmp_path / "a.nii.gz", volume(voxels))
+    monkeypatch.setitem(sys.modules, "isal", None)
+    write_nifti(tmp_path / "b.nii.gz", volume(voxels))
+    a, b = ((tmp_path / name).read_bytes() for name in ("a.nii.gz", "b.nii.gz"))
+    assert gzip.decompress(a) == gzip.decompress(b)
+    # No time of writing.
+    assert a[4:8] == b[4:8] == bytes(4)
+
+
+def test_turned_volumes_are_written_as_they_are_seen(tmp_path: Path) -> None:
+    turned = reoriented(volume(grain((5, 6, 7))), "RAS")
+    write_nifti(tmp_path / "a.nii.gz", turned)
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    assert nibabel.aff2axcodes(image.affine) == ("R", "A", "S")
+    assert np.array_equal(np.asanyarray(image.dataobj), turned.voxels.T)
+
+
+def test_labels_are_written_too(tmp_path: Path) -> None:
+    labels = Labels(grain((3, 4, 5), 0, 3, np.uint8), AFFINE, {1: "a", 2: "b"})
+    write_nifti(tmp_path / "a.nii.gz", labels)
+    assert np.array_equal(nibabel.load(tmp_path / "a.nii.gz").dataobj, labels.voxels.T)
+
+
+def test_writing_takes_no_second_volume_of_memory(tmp_path: Path) -> None:
+    voxels = grain((64, 128, 128))
+    write_nifti(tmp_path / "a.nii.gz", volume(voxels))
+    tracemalloc.start()
+    write_nifti(tmp_path / "a.nii.gz", volume(voxels))
+    write_nifti(tmp_path / "a.nii", volume(voxels))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < voxels.nbytes / 4
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    write_nifti(path, volume(grain((3, 4, 5))))
+    before = path.read_bytes()
+
+    class Broken(np.ndarray):
+        def __iter__(self) -> Any:
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        write_nifti(path, volume(grain((3, 4, 6)).view(Broken)))
+    assert [each.name for each in tmp_path.iterdir()] == ["a.nii"]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "voxels", "compress"),
+    [
+        ("a.gz", grain((2, 2, 2)), None),
+        ("a.nii", grain((2, 2, 2)), True),
+        ("a.nii.gz", grain((2, 2, 2)), False),
+        ("a.nii", grain((2, 2, 2)).astype(bool), None),
+        ("a.nii", grain((2, 2)), None),
+        ("a.nii", np.broadcast_to(np.int16(0), (1, 1, 40000)), None),
+    ],
+)
+def test_what_nifti_cannot_hold_is_refused(
+    tmp_path: Path, name: str, voxels: Any, compress: Any
+) -> None:
+    with pytest.raises(UsageError):
+        write_nifti(tmp_path / name, volume(voxels), compress=compress)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,170 @@
+"""Turning changes no voxel and no place; resampling is what SimpleITK does, to the voxel."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reoriented, resampled
+from tcia_assets.errors import MissingExtra, UsageError
+from tcia_assets_tests.datasets.volume.made import CORONAL, OBLIQUE, Series, grain
+from tcia_assets_tests.datasets.volume.test_reading import rotated
+
+WAYS = [
+    "".join(ends[axis] for axis in order)
+    for ends in (("R", "A", "S"), ("L", "P", "S"), ("R", "P", "I"))
+    for order in ((0, 1, 2), (2, 0, 1), (1, 0, 2))
+]
+
+
+def volume(voxels: Any, affine: Any) -> Volume:
+    return Volume(voxels, affine, "1.2", "1.3", "CT", "HU")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("orientation", [OBLIQUE, CORONAL])
+def test_turning_is_what_nibabel_does(way: str, orientation: Any) -> None:
+    series = Series(grain((4, 5, 6)), orientation=orientation)
+    ours = reoriented(volume(series.values, series.affine), way)
+    image = nibabel.Nifti1Image(series.values.T, series.affine)
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(tuple(way))
+    )
+    theirs = image.as_reoriented(turn)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-9)
+    assert np.array_equal(ours.voxels.T, np.asanyarray(theirs.dataobj))
+    assert axis_codes(ours.affine) == way
+
+
+@given(turn=st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: sum(v * v for v in q) > 0.01))
+def test_turning_there_and_back_changes_nothing(turn: Any) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = rotated(np.array(turn)) * [0.5, 1.0, 2.0]
+    first = volume(grain((3, 4, 5)), affine)
+    again = reoriented(reoriented(first, "PIR"), axis_codes(affine))
+    assert sorted(again.voxels.ravel()) == sorted(first.voxels.ravel())
+    # Not by index: with an axis halfway between two others, either may be the nearest.
+    for x, y, z in np.ndindex(5, 4, 3):
+        i, j, k = np.rint(np.linalg.inv(again.affine) @ affine @ [x, y, z, 1])[:3].astype(int)
+        assert again.voxels[k, j, i] == first.voxels[z, y, x]
+
+
+def test_labels_turn_as_volumes_do() -> None:
+    series = Series(grain((4, 5, 6), 0, 3, np.uint8))
+    labels = Labels(series.values, series.affine, {1: "a", 2: "b"})
+    turned = reoriented(labels, "RAS")
+    assert turned.counts == {label: int((series.values == label).sum()) for label in (1, 2)}
+    assert np.array_equal(turned.voxels, series.values[:, ::-1, ::-1])
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.1, 0.3, 4.0)])
+@pytest.mark.parametrize("is_linear", [True, False])
+def test_resampling_is_what_simpleitk_does(spacing: Any, *, is_linear: bool) -> None:
+    """Asked in its own words: spacing, direction and origin, and no transform."""
+    values = grain((7, 12, 16)) if is_linear else grain((7, 12, 16), 0, 3, np.uint8)
+    series = Series(values, orientation=OBLIQUE)
+    image = (
+        volume(values, series.affine)
+        if is_linear
+        else Labels(values, series.affine, {1: "a", 2: "b"})
+    )
+    ours = resampled(image, spacing)
+    source = SimpleITK.GetImageFromArray(values.astype(np.float64))
+    direction = series.affine_lps[:3, :3] / series.spacing
+    source.SetDirection(direction.ravel().tolist())
+    source.SetSpacing(series.spacing)
+    source.SetOrigin(series.origin)
+    size = [round(n * old / new) for n, old, new in zip((16, 12, 7), series.spacing, spacing)]  # noqa: B905
+    centre = (series.affine_lps @ [7.5, 5.5, 3, 1])[:3]
+    origin = centre - direction @ ((np.array(size) - 1) / 2 * spacing)
+    theirs = SimpleITK.Resample(
+        source,
+        size,
+        SimpleITK.Transform(),
+        SimpleITK.sitkLinear if is_linear else SimpleITK.sitkNearestNeighbor,
+        origin.tolist(),
+        spacing,
+        direction.ravel().tolist(),
+        float(values.min()),
+    )
+    assert ours.spacing == pytest.approx(spacing)
+    assert ours.voxels.dtype == values.dtype
+    expected = SimpleITK.GetArrayFromImage(theirs)
+    assert ours.voxels.shape == expected.shape
+    off = np.abs(ours.voxels.astype(float) - expected)
+    if is_linear:
+        # A half may be rounded either way.
+        assert off.max() <= 0.51
+    else:
+        # In the middle between two voxels, either is the nearest.
+        assert not off[~halfway(ours, series.affine)].any()
+    np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ ours.affine @ [0, 0, 0, 1], [*origin, 1])
+
+
+def halfway(image: Any, affine: Any) -> Any:
+    """The voxels that lie in the middle between two of the original."""
+    z, y, x = np.indices(image.voxels.shape)
+    places = np.linalg.inv(affine) @ image.affine @ np.stack([x, y, z, x * 0 + 1]).reshape(4, -1)
+    off = np.abs(places[:3] - np.floor(places[:3]) - 0.5)
+    return (off < 1e-4).any(axis=0).reshape(image.voxels.shape)
+
+
+def test_a_tilted_volume_is_straightened() -> None:
+    """A ramp in space stays that ramp, wherever the grid lies."""
+    series = Series(grain((9, 20, 20)), shear=(0.0, 1.3, 0.0))
+    z, y, x = np.mgrid[:9, :20, :20]
+    points = series.affine @ np.stack([x, y, z, np.ones_like(x)]).reshape(4, -1)
+    ramp = np.float32([3.0, -2.0, 5.0]) @ points[:3]
+    tilted = volume(ramp.reshape(9, 20, 20).astype(np.float32), series.affine)
+    straight = resampled(tilted, (0.7, 0.8, 2.5))
+    axes = straight.affine[:3, :3]
+    np.testing.assert_allclose(axes.T @ axes, np.diag([0.49, 0.64, 6.25]), atol=1e-6)
+    inside = straight.voxels > float(ramp.min())
+    index = np.argwhere(inside.T)
+    there = np.column_stack([index, np.ones(len(index))]) @ straight.affine.T
+    within = np.linalg.inv(series.affine) @ there.T
+    well = (within[:3] >= 0).all(axis=0) & (within[:3].T <= [19, 19, 8]).all(axis=1)
+    found = straight.voxels.T[tuple(index.T)]
+    expected = there[:, :3] @ [3.0, -2.0, 5.0]
+    assert well.sum() > 1500
+    np.testing.assert_allclose(found[well], expected[well], atol=1e-2)
+
+
+def test_the_same_spacing_changes_nothing() -> None:
+    series = Series(grain((5, 6, 7)), orientation=OBLIQUE)
+    image = volume(series.values, series.affine)
+    same = resampled(image, series.spacing)
+    assert np.array_equal(same.voxels, series.values)
+    np.testing.assert_allclose(same.affine, series.affine, atol=1e-5)
+
+
+def test_spacing_is_along_the_axes_that_are_asked_for() -> None:
+    series = Series(grain((5, 6, 7)), orientation=CORONAL)
+    made = resampled(volume(series.values, series.affine), (1.0, 2.0, 3.0), "RAS")
+    assert axis_codes(made.affine) == "RAS"
+    assert made.spacing == pytest.approx((1.0, 2.0, 3.0))
+
+
+def test_without_simpleitk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(MissingExtra, match=r"tcia_assets\[resample\]"):
+        resampled(volume(grain((3, 3, 3)), np.eye(4)), (1.0, 1.0, 2.0))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, float("nan"), 1.0)])
+def test_a_spacing_that_is_none_is_refused(spacing: Any) -> None:
+    with pytest.raises(UsageError, match="spacing"):
+        resampled(volume(grain((3, 3, 3)), np.eye(4)), spacing)
+
+
+@pytest.mark.parametrize("way", ["RAR", "ras", "RA", "", "XYZ"])
+def test_an_orientation_that_is_none_is_refused(way: str) -> None:
+    with pytest.raises(UsageError, match="orientation"):
+        reoriented(volume(grain((3, 3, 3)), np.eye(4)), way)

@@ -1,0 +1,78 @@
+"""Other processes that work on the same data folder; each may be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tcia_assets_tests.repository import ROOT
+
+REPOSITORY = ROOT
+
+# Fetches a part of a plan, and may be killed, as by the system, once it has kept so many rows.
+FETCH = """
+import os, signal, sys
+from pathlib import Path
+from tcia_assets_tests.repository import ROOT
+from tcia_assets import archive
+from tcia_assets.client import ArchiveClient
+from tcia_assets.selection import Selection
+from tcia_assets.settings import Settings
+from tcia_assets.warehouse import Warehouse
+
+url, root, collection, most, index, count, dies_after = sys.argv[1:]
+selection = Selection(collections=(collection,), max_series_per_run=int(most))
+kept = []
+
+def arrived(row):
+    kept.append(row)
+    if len(kept) == int(dies_after):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+# Whoever started this says when.
+print("ready", flush=True)
+sys.stdin.readline()
+with ArchiveClient(Settings(base_url=url, data_dir=root)) as client:
+    shard = archive.Shard(int(index), int(count))
+    warehouse = Warehouse(Path(root))
+    archive.fetch(collection, selection, client, warehouse, shard=shard, arrived=arrived)
+"""
+
+# Claims the zip at a path until it is killed.
+CLAIM = """
+import sys
+from pathlib import Path
+from tcia_assets.archive.places import claimed
+
+with claimed(Path(sys.argv[1])):
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def child(program: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that has said that it is ready; ended with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env={k: v for k, v in os.environ.items() if not k.startswith("TCIA_")},
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()

@@ -1,0 +1,99 @@
+"""Twelve small Series: enough for budgets, parts and runs that die on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tcia_assets import catalog, images
+from tcia_assets.images import Plan
+from tcia_assets.images.manifest import Row, fold
+from tcia_assets.metadata.refresh import Budget, refresh
+from tcia_assets.metadata.selection import Licenses, Selection
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.store.conform import conform
+from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
+
+SERIES = 12
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@contextmanager
+def twelve() -> Iterator[Sandbox]:
+    with Sandbox(small_catalogue(series=SERIES, images=2)) as sandbox:
+        yield sandbox
+
+
+def place_at(sandbox: Sandbox, data_dir: Path) -> Place:
+    """A data folder that knows the Series of a sandbox that is as it was at its start."""
+    sandbox.reset()
+    there = Place(sandbox, data_dir)
+    there.refresh()
+    sandbox.requests.clear()
+    return there
+
+
+def selected(**chosen: Any) -> Selection:
+    return Selection(**({"collections": (COLLECTION,)} | chosen))
+
+
+def planned(place: Place, selection: Selection | None = None, **chosen: Any) -> Plan:
+    return images.plan(COLLECTION, selection or selected(), place.warehouse, **chosen)
+
+
+def uids_of(wanted: tuple[images.Wanted, ...]) -> list[str]:
+    return [each.series_instance_uid for each in wanted]
+
+
+def refresh_sizes(place: Place, budget: int) -> None:
+    with place.client() as client:
+        now = datetime.now(UTC)
+        refresh(catalog.SERIES_SIZES, COLLECTION, client, place.warehouse, now, Budget(budget))
+
+
+def refresh_list(place: Place, name: str) -> None:
+    with place.client() as client:
+        now = datetime.now(UTC)
+        refresh(catalog.SHARED_LISTS, name, client, place.warehouse, now, Budget(0))
+
+
+def row(uid: str, status: str = "failed", **facts: Any) -> Row:
+    """A row of the manifest of a Series that could not be had."""
+    blank: Row = dict.fromkeys(catalog.IMAGE_ARCHIVES.names)
+    known: Row = {
+        "SeriesInstanceUID": uid,
+        "Collection": COLLECTION,
+        "status": status,
+        "source": "nbia-v4@localhost",
+        "fetched_at": NOW,
+        "attempts": 1,
+        "error": "the archive said so",
+    }
+    return blank | known | facts
+
+
+def put(place: Place, *rows: Row) -> None:
+    """These rows stand in the manifest."""
+    fold(place.warehouse, COLLECTION, rows, over_newer=True)
+
+
+def stored(place: Place) -> dict[str, Row]:
+    """The stored Series by UID."""
+    rows = place.warehouse.read(catalog.SERIES, [COLLECTION]).to_pylist()
+    return {row["SeriesInstanceUID"]: row for row in rows}
+
+
+def edit_series(place: Place, change: Callable[[Row], Row]) -> None:
+    """Each stored Series is as if the archive had listed it so."""
+    rows = [change(row) for row in stored(place).values()]
+    table = pa.Table.from_pylist(rows, schema=catalog.SERIES.schema)
+    place.warehouse.write(catalog.SERIES, conform(catalog.SERIES, table), COLLECTION)
+
+
+def denying(*names: str) -> Licenses:
+    return Licenses(deny=names)

@@ -1,0 +1,52 @@
+"""The tables of docs/reliability.md, which the tests hold to the truth."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tcia_assets_tests.repository import ROOT
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+# Whatever stands there in the document: names, numbers and addresses that differ from run to run.
+_ANYTHING = "…"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the document says of one thing that goes wrong."""
+
+    statuses: tuple[str, ...]
+    words: str
+    on_disk: str
+
+    @property
+    def is_completed_at_once(self) -> bool:
+        """Whether single images set it right within the same run."""
+        return self.statuses[0] == "complete"
+
+    @property
+    def status(self) -> str:
+        return self.statuses[-1]
+
+    @property
+    def is_quarantined(self) -> bool:
+        return "quarantine" in self.on_disk
+
+    def demand_said_in(self, text: str | None) -> None:
+        pieces = (re.escape(piece.strip()) for piece in self.words.split(_ANYTHING))
+        assert re.search(".*".join(pieces), text or ""), (self.words, text)
+
+
+def _outcomes() -> dict[str, Outcome]:
+    rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if "|" in line]
+    cells = [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in rows]
+    return {row[0]: _outcome(row[1], row[2]) for row in cells if row[1].startswith("`")}
+
+
+def _outcome(seen: str, on_disk: str) -> Outcome:
+    statuses, _, words = seen.partition(": ")
+    return Outcome(tuple(re.findall("`([^`]+)`", statuses)), words, on_disk)
+
+
+OUTCOMES = _outcomes()

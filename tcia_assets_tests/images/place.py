@@ -1,0 +1,218 @@
+"""A warehouse, a small archive that it is fetched from, and what must hold of both at any time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets import catalog, images
+from tcia_assets.images import Fetched
+from tcia_assets.metadata.refresh import Budget, refresh
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.settings import Settings
+from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import settings_for
+
+# A blank in its name: folders are not named as Collections are.
+COLLECTION = "RIDER Lung CT"
+FOLDER = "RIDER%20Lung%20CT"
+# One failure costs milliseconds, and what never comes is given up soon.
+QUICK = Pacing(
+    attempts=2,
+    attempts_when_in_doubt=2,
+    first_wait_s=0.001,
+    longest_wait_s=0.001,
+    longest_retry_after_s=0.001,
+    read_timeout_s=5.0,
+    slowest_read_s=5.0,
+)
+
+Row = dict[str, Any]
+
+
+def small_catalogue(series: int, images: int) -> pa.Table:
+    """So many Series of one Collection, of so many CT images of 12 KiB each."""
+    rows = catalogue.load()
+    rows = rows.filter(pc.equal(rows["Collection"], COLLECTION)).slice(0, series)
+    counts = pa.array([images] * rows.num_rows, pa.int64())
+    return rows.set_column(rows.schema.get_field_index("ImageCount"), "ImageCount", counts)
+
+
+@dataclass
+class Place:
+    """A data folder beside a sandbox archive."""
+
+    sandbox: Sandbox
+    data_dir: Path
+    pacing: Pacing = field(default=QUICK)
+    _revisions: int = 0
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.data_dir)
+
+    @property
+    def settings(self) -> Settings:
+        return settings_for(self.sandbox, self.data_dir)
+
+    @contextmanager
+    def client(self, **pacing: float) -> Iterator[ArchiveClient]:
+        with ArchiveClient(self.settings, pacing=replace(self.pacing, **pacing)) as client:
+            yield client
+
+    # --- What a user does -----------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """The warehouse knows what the archive lists now."""
+        with self.client() as client:
+            now = datetime.now(UTC)
+            refresh(catalog.SERIES, COLLECTION, client, self.warehouse, now, Budget(0))
+
+    def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> Fetched:
+        """Fetches these Series, or all."""
+        with self.client(**pacing) as client:
+            return self.fetch_by(client, *uids, retry=retry)
+
+    def fetch_by(self, client: ArchiveClient, *uids: str, **chosen: Any) -> Fetched:
+        selection = Selection(collections=(COLLECTION,), series=uids)
+        return images.fetch(COLLECTION, selection, client, self.warehouse, **chosen)
+
+    # --- What goes wrong ------------------------------------------------------------------------
+
+    def spoil(self, kind: str, *uids: str, endpoint: str = "", **settings: Any) -> None:
+        """From now on that goes wrong with all requests for these Series."""
+        for uid in uids:
+            self.sandbox.faults.add(Fault(kind, endpoint, times=0, series=uid, **settings))
+
+    def revise(self, *uids: str, image_count: int | None = None) -> None:
+        """The archive has other images of these Series, each time a day later than before.
+
+        It tells the day of a change and no more: of two on one day nobody would know.
+        """
+        self._revisions += 1
+        at = datetime.now(UTC) + timedelta(days=self._revisions)
+        known = self.sandbox.archive
+        with mock.patch.object(known, "_now", return_value=at):
+            known.revise(uids, image_count=image_count)
+
+    def without_single_images(self) -> None:
+        """Nothing can set a bad zip right."""
+        self.sandbox.faults.add(Fault("status", "getSingleImage", times=0, status=500))
+
+    def when_asked(self, endpoint: str, happens: Callable[[], object]) -> None:
+        """That happens in the archive right before the next request to that endpoint."""
+        self.sandbox.faults.add(_Moment("empty", endpoint, happens=happens))
+
+    # --- What there is --------------------------------------------------------------------------
+
+    @property
+    def uids(self) -> list[str]:
+        rows = self.sandbox.archive.rows("SELECT SeriesInstanceUID AS u FROM images.series")
+        return sorted(row["u"] for row in rows)
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        if not self.warehouse.has(catalog.IMAGE_ARCHIVES, COLLECTION):
+            return {}
+        rows = self.warehouse.read(catalog.IMAGE_ARCHIVES, [COLLECTION]).to_pylist()
+        return {row["SeriesInstanceUID"]: row for row in rows}
+
+    @property
+    def folder(self) -> Path:
+        return self.data_dir / "archives" / FOLDER
+
+    def zip(self, uid: str) -> Path:
+        return self.folder / f"{uid}.zip"
+
+    def quarantined(self, uid: str) -> tuple[bool, bool]:
+        """Whether its zip, and the reason, are in quarantine."""
+        path = self.data_dir / "quarantine" / FOLDER / f"{uid}.zip"
+        return path.is_file(), path.with_suffix(".json").is_file()
+
+    def asked(self, *endpoints: str) -> list[str]:
+        """The Series whose zips were asked for, once for each time."""
+        routes = endpoints or ("getImage", "getImageWithMD5Hash")
+        last = [seen for seen in self.sandbox.requests.last if seen.endpoint in routes]
+        return sorted(seen.parameters["SeriesInstanceUID"] for seen in last)
+
+    # --- What must hold -------------------------------------------------------------------------
+
+    def demand_sound(self) -> None:
+        """What has its final name is complete and in the manifest; what is not is not there."""
+        zips = sorted(p for p in self.data_dir.rglob("*.zip") if "quarantine" not in p.parts)
+        rows = {row["path"]: row for row in self.rows.values() if row["path"]}
+        assert [str(p.relative_to(self.data_dir)) for p in zips] == sorted(rows)
+        for path in zips:
+            row = rows[str(path.relative_to(self.data_dir))]
+            body = path.read_bytes()
+            assert hashlib.sha256(body).hexdigest() == row["sha256"]
+            assert len(body) == row["archive_bytes"]
+            assert len(images_in(path)) == row["image_count"]
+        for row in self.rows.values():
+            assert (row["status"] == "complete") == (row["error"] is None)
+        assert self.leftovers() == []
+
+    def demand_complete(self) -> None:
+        """All that the archive has now is here, to the byte, and nothing else."""
+        self.demand_sound()
+        assert {uid: row["status"] for uid, row in self.rows.items()} == dict.fromkeys(
+            self.uids, "complete"
+        )
+        for uid in self.uids:
+            assert sorted(images_in(self.zip(uid)).values()) == self.true_md5s(uid), uid
+            assert self.quarantined(uid) == (False, False)
+
+    def true_md5s(self, uid: str) -> list[str]:
+        """The MD5s of the images that the archive has of a Series now."""
+        facts = self.sandbox.archive.facts(uid)
+        assert facts is not None
+        return sorted(md5(content) for _, content in self.sandbox.archive.objects(facts))
+
+    def leftovers(self) -> list[str]:
+        """What only lies beside the zips while a run lives."""
+        return sorted(p.name for p in self.folder.glob(".*"))
+
+
+def images_in(path: Path) -> dict[str, str]:
+    """The MD5 of each image in a zip, by name; they are those of its own list."""
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+        names = set(file.namelist()) - {"LICENSE", "md5hashes.csv"}
+        found = {name: md5(file.read(name)) for name in names}
+        lines = file.read("md5hashes.csv").decode().splitlines()
+    assert found == {row["Filename"]: row["MD5Hash"] for row in csv.DictReader(lines)}
+    return found
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Moment(Fault):
+    """No fault: something that happens, once, when a request comes."""
+
+    happens: Callable[[], object] = int
+    done: list[bool] = field(default_factory=list)
+
+    def fits(self, dialect: str, endpoint: str, values: dict[str, str], *, answers: str) -> bool:
+        del dialect, values, answers
+        if endpoint == self.endpoint and not self.done:
+            self.done.append(True)
+            self.happens()
+        return False

@@ -1,0 +1,221 @@
+"""A run that is killed or stopped at any moment, or beside another one: nothing half has a name.
+
+The children are forked from a process that has imported all that a fetch needs, but for those that
+are the command line itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from tcia_assets import images
+from tcia_assets.images import Shard
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.settings import Settings
+from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.images.disk import read_only, resize, small_disk
+from tcia_assets_tests.images.outcomes import OUTCOMES
+from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
+
+KILLS = 50
+SERIES = 16
+PATIENCE_S = 60
+INTERRUPTED = 3
+
+
+def fetch(data_dir: str, base_url: str, index: int = 0, count: int = 1) -> None:
+    """A run in a process of its own; SIGTERM interrupts it, as Dagster has it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = Settings(base_url=base_url, data_dir=data_dir)
+    selection = Selection(collections=(COLLECTION,))
+    try:
+        with ArchiveClient(settings, pacing=QUICK) as client:
+            warehouse = Warehouse(Path(data_dir))
+            images.fetch(COLLECTION, selection, client, warehouse, shard=Shard(index, count))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def started(place: Place, *shard: int) -> BaseProcess:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tcia_assets_tests.images.test_crash"])
+    arguments = (str(place.data_dir), place.settings.base_url, *shard)
+    child = context.Process(target=fetch, args=arguments)
+    child.start()
+    return child
+
+
+def ended(child: BaseProcess) -> int:
+    child.join(PATIENCE_S)
+    assert child.exitcode is not None, "it does not end"
+    return child.exitcode
+
+
+def wait_until(there: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not there():
+        assert time.monotonic() < deadline, "it never comes"
+        time.sleep(0.01)
+
+
+# --- Killed -------------------------------------------------------------------------------------
+
+
+def test_a_fetch_killed_at_random_moments_leaves_only_whole_zips_and_goes_on(wide: Place) -> None:
+    """Half of them with SIGTERM, which may itself come at any moment."""
+    wide.sandbox.archive.hold(wide.uids[SERIES:])
+    # What is known already, a list that lacks so much does not make missing.
+    shutil.rmtree(wide.data_dir / "warehouse")
+    wide.spoil("zip_short", *wide.uids[::4])
+    for _ in range(2):
+        revise(wide)
+        begun = time.monotonic()
+        assert ended(started(wide)) == 0
+        # The second time, nothing is imported any more.
+        longest_life_s = time.monotonic() - begun
+    wide.demand_complete()
+    seed = random.randrange(10**6)
+    chance, killed = random.Random(seed), 0
+    print(f"seed {seed}, {longest_life_s:.1f} s for a whole run")
+
+    for number in range(KILLS):
+        # Mostly the bytes of all change; else it goes on where the last one ended.
+        if chance.random() < 0.8:
+            revise(wide)
+        child = started(wide)
+        child.join(chance.uniform(0, longest_life_s))
+        if child.is_alive():
+            os.kill(int(child.pid or 0), signal.SIGTERM if number % 2 else signal.SIGKILL)
+            killed += 1
+        ended(child)
+        assert {uid for uid in wide.uids if len(images_in(wide.zip(uid))) == 2} == set(wide.uids)
+        on_disk = {row["path"] for row in wide.rows.values() if row["path"]}
+        assert on_disk == {f"archives/RIDER%20Lung%20CT/{uid}.zip" for uid in wide.uids}
+    assert killed >= KILLS / 2, "most must be killed while they work"
+
+    wide.refresh()
+    assert ended(started(wide)) == 0
+    wide.demand_complete()
+
+
+def journaled(place: Place) -> bool:
+    return any(journal.stat().st_size for journal in place.folder.glob(".*.journal"))
+
+
+def revise(place: Place) -> None:
+    place.revise(*place.uids)
+    place.refresh()
+
+
+def test_a_fetch_that_is_told_to_stop_waits_for_nobody_and_keeps_what_it_has(place: Place) -> None:
+    kept, *hanging = place.uids
+    place.spoil("hang", *hanging, seconds=600)
+    child = started(place)
+    # Not only until the zip has its name: its row may be a moment behind.
+    wait_until(lambda: place.zip(kept).exists() and journaled(place))
+    wait_until(lambda: place.sandbox.requests.in_flight == len(hanging))
+    os.kill(int(child.pid or 0), signal.SIGTERM)
+
+    assert ended(child) == INTERRUPTED
+    assert "SIGTERM" in OUTCOMES
+    place.demand_sound()
+    # What was stopped is no failure of the Series.
+    assert list(place.rows) == [kept]
+    place.sandbox.faults.clear()
+    assert ended(started(place)) == 0
+    place.demand_complete()
+
+
+# --- Beside another -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shards", [[(0, 1), (0, 1)], [(0, 1), (0, 2), (1, 2)]], ids=["same", "overlapping"]
+)
+def test_runs_at_once_fetch_each_series_once(wide: Place, shards: list[tuple[int, int]]) -> None:
+    assert "Two runs at once" in OUTCOMES
+    children = [started(wide, *shard) for shard in shards]
+
+    assert [ended(child) for child in children] == [0] * len(shards)
+    assert wide.asked("getImage") == wide.uids
+    wide.demand_complete()
+
+
+# --- The command line ---------------------------------------------------------------------------
+
+
+def test_the_command_line_goes_on_after_kill_9_and_ends_in_order_at_sigterm(place: Place) -> None:
+    kept, *hanging = place.uids
+    place.spoil("hang", *hanging, seconds=600)
+    for sign in (signal.SIGKILL, signal.SIGTERM):
+        with subprocess.Popen(
+            COMMAND,
+            env=environment(place),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            wait_until(lambda: place.zip(kept).exists())
+            wait_until(lambda: place.sandbox.requests.in_flight == len(hanging))
+            process.send_signal(sign)
+            said, _ = process.communicate(timeout=PATIENCE_S)
+        print(sign, process.returncode, said)
+        assert process.returncode != 0
+        assert place.asked("getImage").count(kept) == 1
+        wait_until(lambda: place.sandbox.requests.in_flight == 0)
+    place.demand_sound()
+    assert list(place.rows) == [kept]
+    place.sandbox.faults.clear()
+    done = command_line(place)
+
+    assert done.returncode == 0, done.stderr
+    assert place.asked("getImage").count(kept) == 1
+    place.demand_complete()
+
+
+def test_the_command_line_says_what_the_disk_refuses(place: Place, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        small = Place(place.sandbox, disk)
+        small.refresh()
+        done = command_line(small)
+        assert done.returncode == 2
+        OUTCOMES["Plan that the disk cannot hold"].demand_said_in(done.stderr)
+
+        resize(disk, "1400m")
+        with read_only(disk):
+            done = command_line(small)
+        assert done.returncode == 2
+        OUTCOMES["Data folder read-only"].demand_said_in(done.stderr)
+        assert small.asked() == []
+        assert command_line(small).returncode == 0
+        small.demand_complete()
+
+
+COMMAND = [sys.executable, "-m", "tcia_assets", "fetch", COLLECTION]
+
+
+def environment(place: Place) -> dict[str, str]:
+    return os.environ | {
+        "TCIA_BASE_URL": place.settings.base_url,
+        "TCIA_DATA_DIR": str(place.data_dir),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+    }
+
+
+def command_line(place: Place) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        COMMAND, env=environment(place), check=False, capture_output=True, text=True
+    )

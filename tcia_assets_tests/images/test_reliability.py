@@ -1,0 +1,450 @@
+"""What bad input gets: nothing that is not complete has a final name, and the manifest says why.
+
+Each case is a row of docs/reliability.md, which holds the status and the words that are expected
+here. Real HTTP; what the sandbox archive does not do, a scripted server does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tcia_assets import catalog
+from tcia_assets.errors import ArchiveBroken, StorageError, UsageError
+from tcia_assets.images import Fetched
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets.sandbox.zips import Entry, stream
+from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets_tests.images.disk import filled, read_only, small_disk
+from tcia_assets_tests.images.outcomes import OUTCOMES
+from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
+from tcia_assets_tests.sources.scripted import Answer, Scripted, chunked
+
+HERE = Path(__file__).parent
+NOT_PUBLIC = (
+    "The user has not been granted the access to image with given SeriesInstanceUID,1.2.3. "
+    "Please contact System Admin to resolve this issue."
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that goes wrong with all that is asked about a Series."""
+
+    title: str
+    kind: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    pacing: dict[str, float] = field(default_factory=dict)
+
+
+def status(code: int, **settings: Any) -> dict[str, Any]:
+    return {"status": code, **settings}
+
+
+IN_PLAIN_TEXT = {
+    "content_type": "text/plain",
+    "body": "Server was not able to process your request",
+}
+CASES = [
+    Case("Zip that lacks images", "zip_short", {"images": 2}),
+    Case("Last image cut, with a right CRC", "zip_last_cut"),
+    Case("Empty zip of 22 bytes", "zip_empty"),
+    Case("Zip of a LICENSE only", "zip_license_only"),
+    Case("Flipped byte", "zip_flipped_byte"),
+    Case("Wrong MD5 list", "zip_wrong_md5"),
+    Case("Bytes behind the zip", "zip_trailing_bytes"),
+    Case("Body that ends early", "unterminated", {"after_bytes": 2000}),
+    Case("Connection reset in the body", "reset", {"after_bytes": 2000}),
+    Case("No byte within the read time-out", "hang", {"seconds": 9}, {"read_timeout_s": 0.3}),
+    Case("A byte a second", "drip", {"seconds": 1}, {"slowest_read_s": 0.3}),
+    Case("HTML with status 200", "html"),
+    Case("Zero bytes with status 200", "empty"),
+    Case("Not public", "status", status(400, body=NOT_PUBLIC)),
+    Case("Status 500 with a text", "status", status(500, **IN_PLAIN_TEXT)),
+    Case("Status 502 with HTML", "status", status(502)),
+    Case("Status 504 with HTML", "status", status(504)),
+    Case("Status 429 that does not end", "status", status(429, retry_after="1")),
+    Case("Member named ../outside.dcm", "zip_traversal"),
+    Case("Member with an absolute name", "zip_absolute"),
+    Case("Member with a drive letter", "zip_drive"),
+    Case("Two members of one name", "zip_duplicate"),
+    Case("Symbolic link", "zip_symlink"),
+    Case("Zip within the zip", "zip_nested"),
+]
+CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+
+
+def test_the_document_lists_what_is_tested_and_nothing_else() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in HERE.glob("test_*.py"))
+    assert [title for title in OUTCOMES if f'"{title}"' not in tests] == []
+    assert [case.title for case in CASES if case.title not in OUTCOMES] == []
+
+
+# --- What the archive may send --------------------------------------------------------------------
+
+
+@CASE
+def test_what_is_not_proven_gets_no_name_and_the_manifest_says_why(
+    place: Place, case: Case
+) -> None:
+    other, earlier, new = place.uids
+    before = with_an_earlier_copy(place, earlier, other)
+    place.without_single_images()
+    place.spoil(case.kind, earlier, new, **case.settings)
+    place.fetch(**case.pacing)
+
+    place.demand_sound()
+    for uid in (earlier, new):
+        demand(place, uid, case.title)
+        assert place.rows[uid]["attempts"] == 1
+    assert place.rows[other]["status"] == "complete"
+    assert place.zip(earlier).read_bytes() == before
+    assert not place.zip(new).exists()
+    demand_nothing_outside(place)
+    place.sandbox.faults.clear()
+    place.fetch()
+    place.demand_complete()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [c for c in CASES if c.title in OUTCOMES and OUTCOMES[c.title].is_completed_at_once],
+    ids=lambda case: case.title,
+)
+def test_single_images_complete_what_a_zip_lacks_proven_by_the_archives_hash(
+    place: Place, case: Case
+) -> None:
+    other, earlier, new = place.uids
+    with_an_earlier_copy(place, earlier, other)
+    place.spoil(case.kind, earlier, new, **case.settings)
+    place.fetch()
+
+    assert {row["verified_by"] for row in place.rows.values()} == {"md5"}
+    assert place.sandbox.requests["getMD5Hierarchy"] == 2
+    place.demand_complete()
+
+
+def test_a_429_is_waited_for_as_long_as_it_asks(place: Place) -> None:
+    [uid, *_] = place.uids
+    place.sandbox.faults.add(Fault("status", series=uid, status=429, retry_after="1"))
+    place.fetch()
+
+    assert place.asked("getImage").count(uid) == 2
+    place.demand_complete()
+
+
+def test_a_count_that_never_matches_is_given_up_until_it_is_asked_for_or_corrected(
+    place: Place,
+) -> None:
+    title = "`ImageCount` that never matches"
+    place.sandbox.faults.add(Fault("wrong_count"))
+    place.refresh()
+    for attempt in range(1, 6):
+        place.fetch()
+        place.demand_sound()
+        for uid in place.uids:
+            demand(place, uid, title)
+            assert place.rows[uid]["attempts"] == attempt
+    asked = len(place.asked())
+    got = place.fetch()
+
+    assert (len(got.plan.given_up), len(place.asked())) == (3, asked)
+    place.fetch(retry=True)
+    assert len(place.asked()) > asked
+    assert {row["attempts"] for row in place.rows.values()} == {6}
+    place.refresh()
+    place.fetch()
+    place.demand_complete()
+
+
+def test_names_are_no_identity(place: Place) -> None:
+    """The sandbox names the images anew with each download, as the archive does."""
+    [uid, *_] = place.uids
+    place.fetch(uid)
+    named = [images_in(place.zip(uid))]
+    place.spoil("zip_short", uid, endpoint="getImage")
+    for _ in range(4):
+        place.zip(uid).unlink()
+        place.fetch(uid)
+        named.append(images_in(place.zip(uid)))
+
+    assert len({tuple(sorted(each.items())) for each in named}) > 1
+    assert len({tuple(sorted(each.values())) for each in named}) == 1
+    place.sandbox.faults.clear()
+    place.fetch()
+    place.demand_complete()
+
+
+def test_a_zip_of_another_revision_is_refused_until_the_next_refresh(place: Place) -> None:
+    kept, changing, _ = place.uids
+    before = with_an_earlier_copy(place, changing, kept)
+    place.when_asked("getImage", lambda: place.revise(changing, image_count=3))
+    place.fetch()
+
+    demand(place, changing, "Series revised while it is fetched, to fewer images")
+    place.demand_sound()
+    assert place.zip(changing).read_bytes() == before
+    place.refresh()
+    place.fetch()
+    place.demand_complete()
+    assert place.rows[changing]["image_count"] == 3
+
+
+def test_what_is_lost_and_cannot_be_had_has_no_place_in_the_manifest(place: Place) -> None:
+    [uid, *_] = place.uids
+    place.fetch()
+    place.zip(uid).unlink()
+    place.spoil("status", uid, status=500)
+    place.fetch()
+
+    assert place.rows[uid]["status"] == "failed"
+    place.demand_sound()
+    place.sandbox.faults.clear()
+    place.fetch()
+    place.demand_complete()
+
+
+def test_a_mix_of_two_revisions_is_no_md5_proof_and_is_fetched_again(place: Place) -> None:
+    """The zip lacks two images; before they are asked for singly, all of them change."""
+    uid = place.uids[0]
+    place.spoil("zip_short", uid, images=2)
+    place.when_asked("getSingleImage", lambda: place.revise(uid))
+    place.fetch()
+
+    row = place.rows[uid]
+    assert (row["status"], row["verified_by"]) == ("complete", "count+size")
+    assert sorted(images_in(place.zip(uid)).values()) != place.true_md5s(uid)
+    place.sandbox.faults.clear()
+    place.refresh()
+    place.fetch()
+    place.demand_complete()
+
+
+# --- Zips that cost more than they should ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("title", "make"),
+    [("10 GB from 10 MB", "bomb"), ("A million members", "many"), ("Endless zip", "endless")],
+)
+def test_a_zip_that_would_cost_too_much_is_refused_before_it_does(
+    place: Place, title: str, make: str
+) -> None:
+    [uid, *_] = place.uids
+    if make != "endless":
+        without_sizes(place)
+    with Scripted(HOSTILE[make]()) as server:
+        fetched_from(place, server, uid)
+
+    demand(place, uid, title)
+    place.demand_sound()
+    place.refresh()
+    place.fetch()
+    place.demand_complete()
+
+
+def bomb() -> Answer:
+    """Three members of 3.5 GB of zeros in 3.5 MB each; no CRC is right, so nobody may look."""
+    members = [Entry(f"{n}.dcm", zeros(ZEROS), deflated=(0, ZEROS)) for n in range(3)]
+    return chunked(b"".join(stream(members)))
+
+
+ZEROS = 213 << 24
+
+
+def zeros(size: int) -> Iterator[bytes]:
+    deflate, block = zlib.compressobj(wbits=-zlib.MAX_WBITS), 1 << 24
+    piece = deflate.compress(bytes(block)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    yield piece * (size // block)
+    yield deflate.flush()
+
+
+def many() -> Answer:
+    """A million empty members: what each is called nobody needs to read."""
+    count, name = 10**6, b"0"
+    local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + name
+    line = (
+        struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+        + name
+    )
+    start, size = count * len(local), count * len(line)
+    end = struct.pack(
+        "<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start
+    ) + struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, 1)
+    end += struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, size, start, 0)
+    return chunked(local * count, line * count, end)
+
+
+def endless() -> Answer:
+    """Begins as a zip and does not stop."""
+    block = (b"40000\r\n" + bytes(1 << 18) + b"\r\n") * 4
+    whole = chunked(b"PK\x03\x04", is_whole=False)
+    return replace(whole, tail=lambda: iter(lambda: block, b""), then="close")
+
+
+HOSTILE = {"bomb": bomb, "many": many, "endless": endless}
+
+
+def without_sizes(place: Place) -> None:
+    """The archive has told no FileSize, as some dialects do not."""
+    series = place.warehouse.read(catalog.SERIES, [COLLECTION])
+    at = series.schema.get_field_index("FileSize")
+    unknown = pa.nulls(series.num_rows, pa.int64())
+    series = series.set_column(at, series.schema.field(at), unknown)
+    place.warehouse.write(catalog.SERIES, series, COLLECTION)
+
+
+def fetched_from(place: Place, server: Scripted, *uids: str) -> Fetched:
+    settings = replace(place.settings, base_url=f"{server.url}/nbia-api/services/v4")
+    with ArchiveClient(settings, pacing=QUICK) as client:
+        return place.fetch_by(client, *uids)
+
+
+# --- The disk -------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_a_small_disk_cannot_hold_is_refused_before_the_first_byte(
+    place: Place, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        small = Place(place.sandbox, disk)
+        small.refresh()
+        with pytest.raises(UsageError) as refused:
+            small.fetch()
+
+        OUTCOMES["Plan that the disk cannot hold"].demand_said_in(str(refused.value))
+        assert small.asked() == []
+        small.demand_sound()
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(
+    place: Place, tmp_path: Path
+) -> None:
+    outcome = OUTCOMES["Disk full meanwhile"]
+    ended = 0
+    with small_disk(tmp_path / "disk") as disk:
+        small = Place(place.sandbox, disk)
+        small.refresh()
+        [earlier, *_] = small.uids
+        for free in range(0, 120, 12):
+            for left in ("archives", "warehouse/image_archives", "quarantine"):
+                shutil.rmtree(disk / left, ignore_errors=True)
+            without_sizes(small)
+            small.fetch(earlier)
+            small.revise(earlier)
+            small.refresh()
+            without_sizes(small)
+            with filled(disk, but_for=free << 10):
+                try:
+                    small.fetch()
+                except StorageError as error:
+                    ended += 1
+                    outcome.demand_said_in(str(error))
+                assert all(images_in(path) for path in disk.glob("archives/*/*.zip"))
+                assert small.zip(earlier).exists()
+            small.fetch()
+            small.demand_complete()
+    assert ended > 3
+
+
+def test_a_read_only_data_folder_ends_the_run_and_changes_nothing(
+    place: Place, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", "1400m") as disk:
+        small = Place(place.sandbox, disk)
+        small.refresh()
+        small.fetch(*small.uids[:2])
+        before = {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()}
+        with read_only(disk), pytest.raises(StorageError) as refused:
+            small.fetch()
+
+        OUTCOMES["Data folder read-only"].demand_said_in(str(refused.value))
+        assert {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()} == before
+        small.fetch()
+        small.demand_complete()
+
+
+# --- The run --------------------------------------------------------------------------------------
+
+
+def test_an_archive_that_is_down_ends_the_run_with_each_failure_recorded(
+    wide: Place,
+) -> None:
+    good = wide.uids[:3]
+    wide.fetch(*good)
+    wide.spoil("status", *wide.uids[3:], status=503)
+    with pytest.raises(ArchiveBroken) as broken:
+        wide.fetch(first_wait_s=0.05, longest_wait_s=0.05)
+
+    OUTCOMES["Archive down"].demand_said_in(str(broken.value))
+    failed = [row for row in wide.rows.values() if row["status"] == "failed"]
+    # Those that were under way end as well; the others are not asked for.
+    assert 17 <= len(failed) < len(wide.uids) - len(good)
+    assert {row["SeriesInstanceUID"] for row in failed} == set(wide.asked()) - set(good)
+    wide.demand_sound()
+    wide.sandbox.faults.clear()
+    wide.fetch()
+    wide.demand_complete()
+
+
+def test_an_interrupt_waits_for_no_answer(place: Place) -> None:
+    """Also where it comes while a row is kept, and not while one is waited for."""
+    first, *hanging = place.uids
+    place.spoil("hang", *hanging, seconds=600)
+
+    def interrupted(_row: object) -> None:
+        raise KeyboardInterrupt
+
+    ended: list[type[BaseException]] = []
+
+    def run() -> None:
+        try:
+            with place.client(read_timeout_s=600) as client:
+                place.fetch_by(client, arrived=interrupted)
+        except BaseException as error:  # noqa: BLE001
+            ended.append(type(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert ended == [KeyboardInterrupt]
+    place.demand_sound()
+    assert list(place.rows) == [first]
+    place.sandbox.faults.clear()
+    place.fetch()
+    place.demand_complete()
+
+
+# --- Helpers --------------------------------------------------------------------------------------
+
+
+def with_an_earlier_copy(place: Place, earlier: str, other: str) -> bytes:
+    """Both are here; then the archive changes the earlier one, and tells it. Gives its zip."""
+    place.fetch(earlier, other)
+    place.revise(earlier)
+    place.refresh()
+    return place.zip(earlier).read_bytes()
+
+
+def demand(place: Place, uid: str, title: str) -> None:
+    """The manifest and the disk say of a Series what the document says."""
+    outcome, row = OUTCOMES[title], place.rows[uid]
+    assert row["status"] == outcome.status
+    outcome.demand_said_in(row["error"])
+    assert place.quarantined(uid) == (outcome.is_quarantined,) * 2
+
+
+def demand_nothing_outside(place: Place) -> None:
+    assert list(place.data_dir.rglob("outside.dcm")) == []
+    assert not (place.data_dir.parent / "outside.dcm").exists()
+    assert not Path("/tmp/outside.dcm").exists()

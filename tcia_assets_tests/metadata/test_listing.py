@@ -1,0 +1,393 @@
+"""The life of a Series: nothing is ever lost, and what happened has a date."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcia_assets.catalog import FINGERPRINTED, SERIES
+from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
+from tcia_assets.metadata.listing import (
+    Patience,
+    Snapshot,
+    fingerprints,
+    lost,
+    merge,
+    moved,
+    withdrawn,
+)
+from tcia_assets.store.conform import check
+
+DAY_1 = datetime(2026, 1, 1, tzinfo=UTC)
+SOURCE = "nbia-v4 nbia.cancerimagingarchive.net"
+
+
+def day(number: int) -> datetime:
+    return DAY_1 + timedelta(days=number - 1)
+
+
+def listed(**counts: int) -> pa.Table:
+    """What the archive lists: a Series for each name, with that many images."""
+    rows = [
+        {"SeriesInstanceUID": uid, "Collection": "4D-Lung", "ImageCount": count}
+        for uid, count in counts.items()
+    ]
+    types = {"SeriesInstanceUID": pa.string(), "Collection": pa.string(), "ImageCount": pa.int64()}
+    return pa.Table.from_pylist(rows, schema=pa.schema(types))
+
+
+def after(*lists: pa.Table) -> Snapshot:
+    """The outcome of one list a day."""
+    seen = merge(None, lists[0], at=DAY_1, source=SOURCE)
+    for number, names in enumerate(lists[1:], start=2):
+        seen = merge(seen.rows, names, at=day(number), source=SOURCE)
+    return seen
+
+
+def row(seen: Snapshot, uid: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = seen.rows.to_pylist()
+    return {row["SeriesInstanceUID"]: row for row in rows}[uid]
+
+
+def test_a_first_snapshot_is_all_new() -> None:
+    seen = after(listed(b=1, a=2))
+    assert (seen.new, seen.unchanged, seen.rows.num_rows) == (2, 0, 2)
+    assert seen.rows.schema.equals(SERIES.schema, check_metadata=True)
+    assert seen.rows["SeriesInstanceUID"].to_pylist() == ["a", "b"]
+    assert row(seen, "a") | {"fingerprint": ""} == dict.fromkeys(SERIES.names) | {
+        "SeriesInstanceUID": "a",
+        "Collection": "4D-Lung",
+        "ImageCount": 2,
+        "source": SOURCE,
+        "fingerprint": "",
+        "first_seen_at": DAY_1,
+        "listed_since": DAY_1,
+        "changed_at": DAY_1,
+        "missing_snapshots": 0,
+    }
+
+
+def test_a_snapshot_that_tells_nothing_new_changes_nothing() -> None:
+    first = after(listed(a=1, b=1))
+    again = merge(first.rows, listed(b=1, a=1), at=day(2), source=SOURCE)
+    assert again.rows.equals(first.rows, check_metadata=True)
+    assert (again.new, again.changed, again.unchanged) == (0, 0, 2)
+
+
+def test_changed_at_moves_only_with_the_fingerprint() -> None:
+    seen = after(listed(a=1, b=1), listed(a=1, b=1), listed(a=1, b=2))
+    assert (seen.changed, seen.unchanged) == (1, 1)
+    assert (row(seen, "a")["changed_at"], row(seen, "b")["changed_at"]) == (DAY_1, day(3))
+    assert row(seen, "b")["first_seen_at"] == DAY_1
+    assert row(seen, "b")["ImageCount"] == 2
+
+
+def test_columns_that_do_not_matter_are_taken_over_without_a_change() -> None:
+    names = listed(a=1)
+    adult = names.append_column("PatientAge", pa.array(["063Y"]))
+    seen = after(names, adult)
+    assert (seen.changed, seen.unchanged) == (0, 1)
+    assert row(seen, "a")["PatientAge"] == "063Y"
+
+
+def test_a_series_that_is_no_longer_listed_stays_and_is_missing_at_once() -> None:
+    seen = after(listed(a=1, b=1), listed(a=1), listed(a=1))
+    assert (seen.missing, seen.withdrawn, seen.unchanged) == (1, 0, 1)
+    gone = row(seen, "b")
+    assert (gone["missing_since"], gone["missing_snapshots"]) == (day(2), 2)
+    assert gone["withdrawn_at"] is None
+    assert gone["ImageCount"] == 1
+
+
+def test_the_third_snapshot_without_it_makes_it_due_and_no_snapshot_withdraws_it() -> None:
+    seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
+    assert (seen.due, seen.missing, seen.withdrawn) == (("b",), 1, 0)
+    assert row(seen, "b")["missing_since"] == day(2)
+    assert after(listed(a=1, b=1), *[listed(a=1)] * 2).due == ()
+    gone = withdrawn(seen.rows, seen.due, at=day(4))
+    assert row(replace(seen, rows=gone), "b")["withdrawn_at"] == day(4)
+    assert row(replace(seen, rows=gone), "a")["withdrawn_at"] is None
+
+
+def test_snapshots_count_only_with_hours_between_them() -> None:
+    seen = after(listed(a=1, b=1), listed(a=1))
+    for hours in (1, 12, 19):
+        later = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=hours), source=SOURCE)
+        assert later.rows.equals(seen.rows)
+    counted = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=20), source=SOURCE)
+    assert row(counted, "b")["missing_snapshots"] == 2
+    assert row(counted, "b")["missing_counted_at"] == day(2) + timedelta(hours=20)
+    assert row(counted, "b")["missing_since"] == day(2)
+
+
+def test_how_many_snapshots_how_far_apart_can_be_chosen() -> None:
+    quick = Patience(snapshots=2, hours=0)
+    seen = after(listed(a=1, b=1))
+    for _ in range(2):
+        seen = merge(seen.rows, listed(a=1), at=day(2), source=SOURCE, patience=quick)
+    assert seen.due == ("b",)
+
+
+@pytest.mark.parametrize("end", ["due", "withdrawn", "moved"])
+def test_what_is_gone_for_good_does_not_change_with_each_further_snapshot(end: str) -> None:
+    seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
+    rows = seen.rows
+    if end == "withdrawn":
+        rows = withdrawn(rows, ["b"], at=day(4))
+    if end == "moved":
+        rows = moved(rows, {"b": "LCTSC"})
+    later = merge(rows, listed(a=1), at=day(9), source=SOURCE)
+    assert later.rows.equals(rows)
+    assert later.due == (("b",) if end == "due" else ())
+
+
+def test_a_list_that_only_adds_leaves_what_it_lacks_as_it_was() -> None:
+    seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
+    added = merge(seen.rows, listed(a=2, d=1), at=day(9), source=SOURCE, only_adds=True)
+    assert (added.new, added.changed, added.due) == (1, 1, ())
+    for uid in "bc":
+        assert row(added, uid) == row(seen, uid)
+
+
+def test_a_series_at_home_elsewhere_is_at_home_here_when_it_comes_back() -> None:
+    seen = after(listed(a=1, b=1))
+    rows = moved(seen.rows, {"b": "LCTSC"})
+    still = merge(rows, listed(a=1, b=1), at=day(2), source=SOURCE)
+    assert still.rows.equals(rows)
+    gone = merge(rows, listed(a=1), at=day(2), source=SOURCE)
+    assert (gone.missing, gone.moved) == (0, 1)
+    back = merge(gone.rows, listed(a=1, b=1), at=day(3), source=SOURCE)
+    assert row(back, "b")["moved_to"] is None
+    assert row(back, "b")["listed_since"] == day(3)
+    assert row(back, "b")["first_seen_at"] == DAY_1
+
+
+def test_a_snapshot_is_named_after_its_instant_and_all_that_it_listed() -> None:
+    first = after(listed(a=1, b=1))
+    assert first.name == after(listed(b=1, a=1)).name
+    assert first.name.startswith("20260101T000000.000000Z ")
+    others = [
+        merge(first.rows, names, at=DAY_1, source=SOURCE).name
+        for names in (listed(a=1), listed(a=1, b=2), listed(a=1, c=1), listed(a=1, b=1, c=1))
+    ]
+    assert len({first.name, *others}) == 5
+    assert merge(first.rows, listed(a=1, b=1), at=day(2), source=SOURCE).name != first.name
+
+
+def test_what_a_list_lacks_is_counted_of_what_was_listed() -> None:
+    seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
+    assert lost(seen.rows, listed(b=1, x=1)) == (2, 1)
+    assert lost(None, listed(a=1)) == (0, 0)
+
+
+@pytest.mark.parametrize("absences", [1, 3])
+def test_a_series_that_reappears_has_its_life_back(absences: int) -> None:
+    seen = after(listed(a=1, b=1), *[listed(a=1)] * absences)
+    rows = withdrawn(seen.rows, seen.due, at=day(4))
+    back = merge(rows, listed(a=1, b=1), at=day(5), source=SOURCE)
+    assert (back.reappeared, back.new, back.changed, back.unchanged) == (1, 0, 0, 1)
+    found = row(back, "b")
+    assert found["missing_since"] is None
+    assert found["withdrawn_at"] is None
+    assert found["missing_snapshots"] == 0
+    assert (found["first_seen_at"], found["changed_at"]) == (DAY_1, DAY_1)
+
+
+def test_only_absences_in_a_row_count() -> None:
+    off, on = listed(a=1), listed(a=1, b=1)
+    seen = after(on, off, off, on, off, off)
+    assert row(seen, "b")["withdrawn_at"] is None
+    assert row(seen, "b")["missing_since"] == day(5)
+
+
+def test_an_empty_list_is_unknown_where_series_were_known() -> None:
+    seen = after(listed(a=1))
+    with pytest.raises(UnknownReply, match="no Series are listed where 1 were known"):
+        merge(seen.rows, listed(), at=day(2), source=SOURCE)
+
+
+def test_an_empty_list_of_an_empty_collection_is_an_answer() -> None:
+    seen = merge(None, listed(), at=DAY_1, source=SOURCE)
+    assert seen == replace(Snapshot(SERIES.schema.empty_table()), rows=seen.rows, name=seen.name)
+    assert merge(seen.rows, listed(), at=day(2), source=SOURCE).rows.num_rows == 0
+
+
+def test_a_list_that_contradicts_itself_is_refused() -> None:
+    names = pa.concat_tables([listed(a=1), listed(a=2)])
+    with pytest.raises(RepeatedKey, match="'a' differ in ImageCount"):
+        merge(None, names, at=DAY_1, source=SOURCE)
+
+
+def test_a_list_may_repeat_itself() -> None:
+    assert after(pa.concat_tables([listed(a=1), listed(a=1)])).rows.num_rows == 1
+
+
+def test_a_snapshot_has_a_moment_not_a_reading_of_some_clock() -> None:
+    with pytest.raises(UsageError, match="time zone"):
+        merge(None, listed(a=1), at=datetime(2026, 1, 1), source=SOURCE)  # noqa: DTZ001
+    tokyo = timezone(timedelta(hours=9))
+    seen = merge(None, listed(a=1), at=datetime(2026, 1, 1, 9, tzinfo=tokyo), source=SOURCE)
+    assert row(seen, "a")["first_seen_at"] == DAY_1
+
+
+def test_rows_of_before_a_column_was_added_have_a_life_too() -> None:
+    old = after(listed(a=1, b=1)).rows.drop_columns(["missing_snapshots", "source", "Authorized"])
+    seen = merge(old, listed(a=1), at=day(2), source=SOURCE)
+    assert row(seen, "b")["missing_snapshots"] == 1
+    assert (row(seen, "a")["source"], row(seen, "b")["source"]) == (SOURCE, None)
+
+
+# --- Fingerprints -------------------------------------------------------------------------------
+
+
+def by_hand(facts: dict[str, Any]) -> str:
+    """What the documentation of `fingerprints` says, in plain Python."""
+
+    def text(known: Any) -> str:
+        if isinstance(known, datetime):
+            return str((known - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+        return str((known - date(1970, 1, 1)).days if isinstance(known, date) else known)
+
+    said = [(name, text(facts[name])) for name in sorted(facts) if facts[name] is not None]
+    encoded = "".join(f"{name}={len(t.encode())}:{t}" for name, t in said)
+    return hashlib.md5(encoded.encode()).hexdigest()
+
+
+FACTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "PatientID": st.none() | st.text(max_size=9),
+        "SeriesDescription": st.none() | st.text("=:1x", max_size=9),
+        "SeriesNumber": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "SeriesDate": st.none() | st.dates(),
+        "MaxSubmissionTimestamp": st.none() | st.datetimes(timezones=st.just(UTC)),
+    },
+)
+
+
+def table_of(*rows: dict[str, Any]) -> pa.Table:
+    keyed = [{"SeriesInstanceUID": str(i)} | facts for i, facts in enumerate(rows)]
+    names = sorted({name for facts in keyed for name in facts})
+    schema = pa.schema([SERIES.schema.field(name).with_nullable(nullable=True) for name in names])
+    return pa.Table.from_pylist(keyed, schema=schema)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(FACTS, min_size=1, max_size=4))
+def test_a_fingerprint_is_what_its_documentation_says(rows: list[dict[str, Any]]) -> None:
+    made = fingerprints(table_of(*rows))
+    assert made.to_pylist() == [
+        {"SeriesInstanceUID": str(i), "fingerprint": by_hand(facts)} for i, facts in enumerate(rows)
+    ]
+
+
+def test_fingerprints_are_the_same_for_ever() -> None:
+    facts = {
+        "PatientID": "p1",
+        "SeriesDescription": "",
+        "SeriesDate": date(2003, 7, 4),
+        "MaxSubmissionTimestamp": datetime(2020, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
+        "ImageCount": 20,
+    }
+    [made] = fingerprints(table_of(facts)).to_pylist()
+    assert made["fingerprint"] == "6a8591e22ccc65e58336448231387c51"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"PatientID": None}, {"PatientID": ""}),
+        ({"PatientID": "a", "Modality": "b"}, {"PatientID": "ab", "Modality": ""}),
+        ({"PatientID": "a", "Modality": None}, {"PatientID": None, "Modality": "a"}),
+        ({"ImageCount": 12, "FileSize": 3}, {"ImageCount": 1, "FileSize": 23}),
+    ],
+)
+def test_rows_that_differ_have_fingerprints_that_differ(one: Any, other: Any) -> None:
+    first, second = fingerprints(table_of(one, other))["fingerprint"].to_pylist()
+    assert first != second
+
+
+def test_a_column_that_nobody_fills_makes_no_difference() -> None:
+    sparse = table_of({"PatientID": "p"})
+    wide = sparse.append_column("Modality", pa.nulls(1, pa.string()))
+    assert fingerprints(wide).equals(fingerprints(sparse))
+
+
+def test_what_is_fingerprinted_prints_the_same_everywhere() -> None:
+    kinds = {SERIES.column(name).kind.name for name in FINGERPRINTED}
+    assert kinds <= {"uid", "text", "day", "instant", "count", "size", "whole"}
+
+
+def test_fingerprints_come_in_the_order_of_the_rows() -> None:
+    rows = pa.concat_tables([listed(**{f"{i * 7919 % 5000:04}": i}) for i in range(5000)])
+    names = fingerprints(rows)["SeriesInstanceUID"]
+    assert names.to_pylist() == rows["SeriesInstanceUID"].to_pylist()
+
+
+# --- Any history --------------------------------------------------------------------------------
+
+
+@dataclass
+class Life:
+    """What the rules say of one Series, one list at a time."""
+
+    count: int
+    first_seen_at: datetime
+    changed_at: datetime
+    missing: list[datetime] = field(default_factory=list)
+
+    def listed_with(self, count: int, at: datetime) -> None:
+        if count != self.count:
+            self.count, self.changed_at = count, at
+        self.missing = []
+
+    def as_row(self) -> tuple[Any, ...]:
+        since = self.missing[0] if self.missing else None
+        times = min(len(self.missing), 3)
+        return self.count, self.first_seen_at, self.changed_at, since, times
+
+
+LISTS = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 2), min_size=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(LISTS, min_size=1, max_size=7))
+def test_every_history_follows_the_rules_and_loses_nothing(lists: list[dict[str, int]]) -> None:
+    lives: dict[str, Life] = {}
+    rows: pa.Table | None = None
+    for number, names in enumerate(lists, start=1):
+        at = day(number)
+        for uid, count in names.items():
+            lives.setdefault(uid, Life(count, at, at)).listed_with(count, at)
+        for uid in lives.keys() - names.keys():
+            lives[uid].missing.append(at)
+        seen = merge(rows, listed(**names), at=at, source=SOURCE)
+        rows = seen.rows
+        check(SERIES, rows)
+        facts = ("ImageCount", "first_seen_at", "changed_at", "missing_since")
+        found = zip(
+            *(rows[name].to_pylist() for name in (*facts, "missing_snapshots")),
+            strict=True,
+        )
+        uids = rows["SeriesInstanceUID"].to_pylist()
+        assert dict(zip(uids, found, strict=True)) == {u: x.as_row() for u, x in lives.items()}
+        counts = (seen.new, seen.changed, seen.reappeared, seen.unchanged)
+        assert sum(counts) == len(names)
+        assert seen.missing == len(lives) - len(names)
+        assert set(seen.due) == {u for u, life in lives.items() if len(life.missing) >= 3}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(LISTS, min_size=2, max_size=4))
+def test_merging_the_same_list_twice_is_merging_it_once(lists: list[dict[str, int]]) -> None:
+    everything = {uid: 1 for names in lists for uid in names} | lists[-1]
+    once = after(*(listed(**names) for names in lists), listed(**everything))
+    twice = merge(once.rows, listed(**everything), at=day(99), source=SOURCE)
+    assert twice.rows.equals(once.rows, check_metadata=True)

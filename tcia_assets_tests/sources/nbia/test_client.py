@@ -1,0 +1,477 @@
+"""Rows of the sandbox archive, and what makes them worthless."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tcia_assets.catalog import DIALECTS, FORMATS, SERIES_SIZES, dialect
+from tcia_assets.errors import (
+    ArchiveUnreachable,
+    BadValue,
+    ForeignRows,
+    MissingColumn,
+    RequestRefused,
+    UnknownReply,
+    UnreadableReply,
+)
+from tcia_assets.metadata.listing import LISTED
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources.http.transport import Spent
+from tcia_assets.sources.nbia import filters
+from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.store.conform import conform
+from tcia_assets_tests.conftest import SMALL, settings_for
+from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, talking
+from tcia_assets_tests.sources.scripted import answer, chunked
+
+# Every Series that the sandbox has was released later.
+LONG_AGO = date(1990, 1, 1)
+
+
+@pytest.fixture
+def client(sandbox: Sandbox, tmp_path: Any) -> Any:
+    sandbox.requests.clear()
+    with ArchiveClient(settings_for(sandbox, tmp_path), pacing=FAST) as client:
+        yield client
+
+
+def in_order(table: pa.Table) -> list[dict[str, Any]]:
+    return sorted(table.to_pylist(), key=lambda row: json.dumps(row, default=str, sort_keys=True))
+
+
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_endpoint_gives_the_same_rows_in_every_format(
+    spoken: Any, form: str, sandbox: Sandbox, tmp_path: Any
+) -> None:
+    settings = settings_for(sandbox, tmp_path, spoken.name)
+    with (
+        ArchiveClient(settings, pacing=FAST) as plain,
+        ArchiveClient(settings, form=form, pacing=FAST) as other,
+    ):
+        series = plain.ask("getSeries", Collection=SMALL).table
+        uid = series["SeriesInstanceUID"][0].as_py()
+        chosen: dict[str, Any] = {
+            "Collection": SMALL,
+            "Modality": "CT",
+            "since": LONG_AGO,
+            "SeriesInstanceUID": uid,
+        }
+        for endpoint in spoken.endpoints:
+            # Some names are none in XML: no reader takes the server's for well-formed.
+            is_xml = not any(set(" (") & set(name) for name in endpoint.columns)
+            if endpoint.columns and endpoint.formats and (is_xml or form != "xml"):
+                names = {p.name for p in endpoint.parameters if p.required}
+                if any(p.name == "Collection" for p in endpoint.parameters):
+                    names.add("Collection")
+                asked = {name: chosen[name] for name in names}
+                if endpoint.name == "getDeniedSeries":
+                    asked["SeriesInstanceUID"] = "1.2.3"
+                one, two = plain.ask(endpoint.name, **asked), other.ask(endpoint.name, **asked)
+                assert in_order(one.table) == in_order(two.table), endpoint.name
+                assert one.unclaimed == two.unclaimed == ()
+                assert (one.requests, two.requests) == (1, 1)
+                assert one.size_bytes > 0
+
+
+def test_a_reply_says_what_it_cost(client: ArchiveClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("status"), Fault("cut", after_bytes=100))
+    reply = client.ask("getSeries", Collection=SMALL)
+    plain = client.ask("getSeries", Collection=SMALL)
+    assert (reply.requests, plain.requests) == (3, 1)
+    assert reply.size_bytes == plain.size_bytes + 100
+    assert 0 < plain.seconds < 30
+
+
+# --- Nothing --------------------------------------------------------------------------------------
+
+
+def test_zero_bytes_where_rows_are_expected_are_unknown(
+    client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    with pytest.raises(UnknownReply, match="zero bytes") as caught:
+        client.ask("getSeries", Collection="No Such Collection")
+    assert caught.value.retryable
+    assert sandbox.requests["getSeries"] == 3
+
+
+def test_zero_bytes_that_pass_do_not_matter(client: ArchiveClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("empty", times=2))
+    assert client.ask("getSeries", Collection=SMALL).requests == 3
+
+
+@pytest.mark.parametrize("speaks", ["nbia-v4", "nbia-v1", "bindaas-v4"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_news_is_an_empty_table_once_the_archive_is_seen_to_answer(
+    speaks: str, form: str, sandbox: Sandbox, tmp_path: Any
+) -> None:
+    sandbox.requests.clear()
+    tomorrow = date.today() + timedelta(days=30)  # noqa: DTZ011
+    name = "NewPatientsInCollection" if speaks == "bindaas-v4" else "getUpdatedSeries"
+    asked = {"Collection": SMALL} if speaks == "bindaas-v4" else {}
+    settings = settings_for(sandbox, tmp_path, speaks)
+    with ArchiveClient(settings, form=form, pacing=FAST) as client:
+        reply = client.ask(name, since=tomorrow, **asked)
+    assert reply.table.num_rows == 0
+    assert len(reply.table.column_names) == len(dialect(speaks).endpoint(name).columns)
+    assert (sandbox.requests["getCollectionValues"], sandbox.requests[name]) == (1, 2)
+    assert reply.requests == 3
+
+
+def test_nothing_is_no_news_only_where_the_archive_answers_otherwise(
+    client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("empty", times=0))
+    with pytest.raises(UnknownReply, match="getCollectionValues: zero bytes"):
+        client.ask("getUpdatedSeries", since=LONG_AGO)
+    assert (sandbox.requests["getUpdatedSeries"], sandbox.requests["getCollectionValues"]) == (3, 3)
+
+
+def test_nothing_that_was_an_accident_is_followed_by_the_rows(
+    client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("empty", "getUpdatedSeries"))
+    assert client.ask("getUpdatedSeries", since=LONG_AGO).table.num_rows > 100
+
+
+def test_no_news_may_be_a_500_that_says_so(client: ArchiveClient, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault("no_data", "getUpdatedSeries", times=2))
+    assert client.ask("getUpdatedSeries", since=LONG_AGO).table.num_rows == 0
+    sandbox.faults.add(Fault("no_data", "getUpdatedSeries"))
+    assert client.ask("getUpdatedSeries", since=LONG_AGO).table.num_rows > 100
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("json", "[]"),
+        ("json", " [ ] "),
+        ("csv", "Collection\n"),
+        ("xml", "<Results></Results>"),
+        ("html", "<TABLE><TR><TH>Collection</TH></TR></TABLE>"),
+    ],
+)
+def test_a_list_without_rows_is_as_unknown_as_zero_bytes(
+    form: str, body: str, serve: Serve
+) -> None:
+    server = serve(answer(body))
+    with talking(server.url, form=form) as client, pytest.raises(UnknownReply):
+        client.ask("getCollectionValues")
+
+
+# --- Rows of another question ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speaks", ["nbia-v1", "nbia-v4", "bindaas-v4"])
+def test_a_filter_that_the_server_ignored_is_an_error(
+    speaks: str, sandbox: Sandbox, tmp_path: Any
+) -> None:
+    sandbox.requests.clear()
+    sandbox.faults.add(Fault("ignored_filter", "getSeries", times=0))
+    with (
+        ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client,
+        pytest.raises(ForeignRows, match=rf"getSeries for Collection='{SMALL}'") as caught,
+    ):
+        client.ask("getSeries", Collection=SMALL)
+    assert sandbox.requests["getSeries"] == 1
+    assert not caught.value.retryable
+    assert caught.value.url.endswith("getSeries")
+
+
+@pytest.mark.parametrize(
+    ("asked", "row", "is_foreign"),
+    [
+        ({"Collection": "4D-Lung"}, {"Collection": "4D-Lung"}, False),
+        ({"Collection": "4D-Lung"}, {"Collection": "4d-lung  "}, False),
+        ({"Collection": "4D-Lung "}, {"Collection": "4D-LUNG"}, False),
+        ({"Collection": "MÜNCHEN"}, {"Collection": "münchen"}, False),
+        ({"Collection": "4D-Lung"}, {"Collection": "4D Lung"}, True),
+        ({"Collection": "4D-Lung"}, {"Collection": " 4D-Lung"}, True),
+        ({"Collection": "A"}, {"Collection": "AB"}, True),
+        ({"SeriesInstanceUID": "1.2.3"}, {"SeriesInstanceUID": "1.2.4"}, True),
+        ({"PatientID": "p1"}, {"PatientID": "P1"}, False),
+        ({"PatientID": "p1"}, {"PatientID": "p2"}, True),
+        ({"PatientID": "p1"}, {"Modality": "CT"}, False),
+        ({"Modality": "CT", "Collection": "A"}, {"Modality": "MR", "Collection": "A"}, True),
+    ],
+)
+def test_rows_are_compared_with_the_filters_as_the_archive_compares(
+    asked: dict[str, str],
+    row: dict[str, str],
+    is_foreign: Any,
+    serve: Serve,
+) -> None:
+    server = serve(answer(json.dumps([{"SeriesInstanceUID": "1.2.3", **row}])))
+    with talking(server.url) as client:
+        if is_foreign:
+            with pytest.raises(ForeignRows, match="1 of 1 rows are others"):
+                client.ask("getSeries", **asked)
+        else:
+            assert client.ask("getSeries", **asked).table.num_rows == 1
+
+
+def test_one_foreign_row_among_many_is_found_and_shown(serve: Serve) -> None:
+    rows = [{"SeriesInstanceUID": f"1.{n}", "Collection": "A" if n != 7 else "B"} for n in range(9)]
+    server = serve(answer(json.dumps(rows)))
+    with talking(server.url) as client, pytest.raises(ForeignRows, match=r"1 of 9 .* 'B'"):
+        client.ask("getSeries", Collection="A")
+
+
+def test_a_row_without_the_value_that_was_asked_for_is_foreign(serve: Serve) -> None:
+    rows = [{"SeriesInstanceUID": "1.1", "Collection": "A"}, {"SeriesInstanceUID": "1.2"}]
+    server = serve(answer(json.dumps(rows)))
+    with talking(server.url) as client, pytest.raises(ForeignRows, match=r"1 of 2 .* None"):
+        client.ask("getSeries", Collection="A")
+
+
+@pytest.mark.parametrize(
+    ("released", "is_foreign"),
+    [("01-04-2020", True), ("01-05-2020", False), ("01-06-2020", False), ("12-31-1990", True)],
+)
+def test_rows_from_before_the_day_that_was_asked_for_show_that_it_was_misread(
+    released: str,
+    is_foreign: Any,
+    serve: Serve,
+) -> None:
+    server = serve(answer(json.dumps([{"SeriesInstanceUID": "1.2", "DateReleased": released}])))
+    with talking(server.url) as client:
+        if is_foreign:
+            with pytest.raises(ForeignRows, match="getUpdatedSeries since 2020-01-05: 1 of 1"):
+                client.ask("getUpdatedSeries", since=date(2020, 1, 5))
+        else:
+            assert client.ask("getUpdatedSeries", since=date(2020, 1, 5)).table.num_rows == 1
+
+
+def test_a_release_with_a_time_of_day_on_the_very_day_is_no_misreading(serve: Serve) -> None:
+    row = {"SeriesInstanceUID": "1.2", "DateReleased": "2020-01-05 08:09:01.0"}
+    server = serve(answer(json.dumps([row])))
+    with talking(server.url, "nbia-v1") as client:
+        assert client.ask("getUpdatedSeries", since=date(2020, 1, 5)).table.num_rows == 1
+
+
+def test_a_day_is_read_by_the_server_as_it_was_meant(sandbox: Sandbox, tmp_path: Any) -> None:
+    for speaks in ("nbia-v4", "nbia-v1"):
+        with ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
+            everything = client.ask("getUpdatedSeries", since=LONG_AGO).table
+            days = sorted(set(everything["DateReleased"].to_pylist()))
+            middle = days[len(days) // 2]
+            later = client.ask("getUpdatedSeries", since=middle).table
+        assert set(later["DateReleased"].to_pylist()) == {day for day in days if day > middle}
+
+
+def test_a_table_without_the_columns_to_tell_passes() -> None:
+    table = pa.table({"Modality": ["CT"]})
+    endpoint = dialect("nbia-v4").endpoint("getModalityValues")
+    filters.demand_filtered(table, endpoint, {"Collection": "A"}, "")
+    filters.demand_filtered(table, endpoint, {"since": LONG_AGO}, "")
+
+
+# --- Replies that are not what they should be -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        (Fault("html", times=0), UnreadableReply, "not a list of rows"),
+        (Fault("cut", times=0, after_bytes=500), UnreadableReply, "cut off"),
+        (Fault("cut_after_comma", times=0, after_bytes=500), UnreadableReply, "cut off"),
+        (Fault("bad_value", times=0), BadValue, "getSeries.ImageCount: 'twelve' is not a count"),
+        (Fault("unterminated", times=0, after_bytes=500), ArchiveUnreachable, "was cut"),
+        (Fault("reset", times=0, after_bytes=500), ArchiveUnreachable, "was cut"),
+    ],
+)
+def test_a_reply_that_is_not_what_it_should_be_is_an_error_with_its_cause(
+    fault: Fault, error: type[Exception], said: str, client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(fault)
+    with pytest.raises(error, match=said):
+        client.ask("getSeries", Collection=SMALL)
+
+
+def test_an_archive_that_hangs_is_an_error_with_its_cause(sandbox: Sandbox, tmp_path: Any) -> None:
+    sandbox.faults.add(Fault("hang", times=0, seconds=1))
+    pacing = replace(HASTY, attempts=2)
+    with (
+        ArchiveClient(settings_for(sandbox, tmp_path), pacing=pacing) as client,
+        pytest.raises(ArchiveUnreachable, match="no byte within the read time-out"),
+    ):
+        client.ask("getSeries", Collection=SMALL)
+
+
+def test_latin1_and_repeated_rows_are_read(client: ArchiveClient, sandbox: Sandbox) -> None:
+    plain = client.ask("getSeries", Collection=SMALL).table
+    sandbox.faults.add(Fault("latin1"))
+    assert in_order(client.ask("getSeries", Collection=SMALL).table) == in_order(plain)
+    sandbox.faults.add(Fault("duplicate_rows"))
+    twice = client.ask("getSeries", Collection=SMALL).table
+    assert twice.num_rows == 2 * plain.num_rows
+    assert conform(LISTED, twice).equals(conform(LISTED, plain))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "unclaimed"),
+    [
+        ("DataDescriptionURI", "CollectionURI", ()),
+        ("MaxSubmissionTimestamp", "TimeStamp", ()),
+        ("Modality", "modality", ("modality",)),
+        ("Modality", "Kind", ("Kind",)),
+    ],
+)
+def test_a_renamed_column_is_read_under_a_known_name_and_named_under_another(
+    column: str, value: str, unclaimed: tuple[str, ...], client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    plain = client.ask("getSeries", Collection=SMALL).table
+    sandbox.faults.add(Fault("renamed_column", column=column, value=value))
+    reply = client.ask("getSeries", Collection=SMALL)
+    assert reply.unclaimed == unclaimed
+    assert (column in reply.table.column_names) == (not unclaimed)
+    if not unclaimed:
+        assert in_order(reply.table) == in_order(plain)
+
+
+def test_a_renamed_key_ends_in_an_error_that_names_it(
+    client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("renamed_column", column="SeriesInstanceUID", value="Series_UID"))
+    reply = client.ask("getSeries", Collection=SMALL)
+    with pytest.raises(MissingColumn, match=r"SeriesInstanceUID"):
+        conform(LISTED, reply.table)
+
+
+def test_compressed_and_chunked_bodies_are_read(serve: Serve) -> None:
+    body = gzip.compress(b'[{"Collection":"A"}]')
+    for given in (
+        answer(body, Content_Encoding="gzip"),
+        chunked(body[:10], body[10:], Content_Encoding="gzip"),
+        chunked(b'[{"Collec', b'tion":"A"}]'),
+    ):
+        server = serve(given)
+        with talking(server.url) as client:
+            assert client.ask("getCollectionValues").table["Collection"].to_pylist() == ["A"]
+
+
+def test_rows_that_inflate_without_end_do_not_fill_the_memory(serve: Serve) -> None:
+    bomb = gzip.compress(bytes(64 << 20))
+    server = serve(answer(bomb, Content_Encoding="gzip"))
+    with talking(server.url) as client:
+        question = client._question("getCollectionValues", {}, "rows")
+        tracemalloc.start()
+        try:
+            with client._sent(question, Spent()) as chunks:
+                size = sum(map(len, chunks))
+            _now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert size == 64 << 20
+    assert peak < 16 << 20
+
+
+def test_replies_leave_no_file_behind(client: ArchiveClient, sandbox: Sandbox) -> None:
+    folder = client._scratch.path
+    client.ask("getSeries", Collection=SMALL)
+    sandbox.faults.add(Fault("html", times=3))
+    with pytest.raises(UnreadableReply):
+        client.ask("getSeries", Collection=SMALL)
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    client.close()
+    assert not folder.exists()
+
+
+# --- Many small replies ---------------------------------------------------------------------------
+
+
+def uids(client: ArchiveClient) -> list[str]:
+    found: list[str] = (
+        client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"].to_pylist()
+    )
+    return sorted(found)
+
+
+@pytest.mark.parametrize("speaks", ["nbia-v4", "nbia-v1", "bindaas-v4"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_many_questions_give_what_each_would_give_alone(
+    speaks: str, form: str, sandbox: Sandbox, tmp_path: Any
+) -> None:
+    settings = settings_for(sandbox, tmp_path, speaks)
+    with ArchiveClient(settings, form=form, pacing=FAST) as client:
+        some = uids(client)[:4]
+        together = client.ask_each("getSeriesSize", "SeriesInstanceUID", [*some, "1.2.3"])
+        alone = [
+            client.ask("getSeriesSize", SeriesInstanceUID=uid).table.to_pylist() for uid in some
+        ]
+    assert together.failure is None
+    assert together.unclaimed == ()
+    rows = {row.pop("SeriesInstanceUID"): row for row in together.table.to_pylist()}
+    assert rows == {uid: row for uid, (row,) in zip(some, alone, strict=True)} | {
+        "1.2.3": {"TotalSizeInBytes": None, "ObjectCount": None}
+    }
+    assert conform(SERIES_SIZES, together.table, Collection=SMALL).num_rows == 5
+
+
+def test_no_question_gives_no_row_and_no_request(client: ArchiveClient, sandbox: Sandbox) -> None:
+    replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", [])
+    assert (replies.table.num_rows, replies.requests, len(sandbox.requests)) == (0, 0, 0)
+    assert replies.table.column_names == ["SeriesInstanceUID", "TotalSizeInBytes", "ObjectCount"]
+
+
+def test_many_questions_cost_what_was_asked_and_received(
+    client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    some = uids(client)
+    sandbox.requests.clear()
+    replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", some)
+    assert replies.requests == sandbox.requests["getSeriesSize"] == len(some)
+    assert replies.size_bytes > 30 * len(some)
+    assert sandbox.requests.most_at_once <= client.settings.max_connections
+
+
+def test_the_first_failure_ends_the_asking_and_what_came_before_is_kept(
+    client: ArchiveClient, sandbox: Sandbox
+) -> None:
+    some = uids(client)
+    sandbox.faults.add(Fault("status", series=some[3], status=400, times=0))
+    replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", some)
+    assert isinstance(replies.failure, RequestRefused)
+    assert replies.table["SeriesInstanceUID"].to_pylist() == some[:3]
+
+
+@pytest.mark.parametrize("body", ["<html>", '[{"errorMessage":"x"}]', '{"ObjectCount":1}', "[1]"])
+def test_a_small_reply_that_is_no_rows_is_a_failure_with_its_excerpt(
+    body: str, serve: Serve
+) -> None:
+    server = serve(answer(body))
+    with talking(server.url) as client:
+        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+    assert isinstance(replies.failure, UnreadableReply)
+    assert replies.failure.excerpt == body
+    assert len(server.asked) == 3
+
+
+def test_a_small_reply_of_another_series_is_a_failure(serve: Serve) -> None:
+    server = serve(answer('[{"SeriesInstanceUID":"9.9","ObjectCount":1}]'))
+    with talking(server.url) as client:
+        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+    assert isinstance(replies.failure, ForeignRows)
+
+
+def test_fields_of_small_replies_that_no_column_claims_are_named(serve: Serve) -> None:
+    server = serve(answer('[{"ObjectCount":1,"New":2}]'))
+    with talking(server.url) as client:
+        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+    assert replies.unclaimed == ("New",)
+    assert replies.table.to_pylist() == [{"SeriesInstanceUID": "1.2.3", "ObjectCount": 1}]
+
+
+def test_a_bad_value_in_a_small_reply_names_the_series(serve: Serve) -> None:
+    server = serve(answer('[{"ObjectCount":1.5}]'))
+    with talking(server.url) as client, pytest.raises(BadValue, match=r"ObjectCount.*row 1\.2\.3"):
+        client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
