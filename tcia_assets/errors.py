@@ -40,6 +40,11 @@ from typing import Any
 _MOST_SHOWN = 12
 
 
+def escape_unprintable(text: str) -> str:
+    """Return the text with control characters and other unprintable ones as Python escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class TciaError(Exception):
     """Anything that this package raises on purpose; its text is one line for a person."""
 
@@ -47,7 +52,7 @@ class TciaError(Exception):
 
     def __init__(self, text: str) -> None:
         # What others sent may stand in it, and must not break a line of a log or a terminal.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+        super().__init__(escape_unprintable(text))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Each class is made from facts of its own, not from its text; processes hand errors on.

@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Listener = Callable[[int, int, str], None]
+ProgressCallback = Callable[[int, int], None]
 
 _listeners: list[Listener] = []
+
+
+def ignore_progress(_done: int, _total: int) -> None:
+    """Do nothing: the `ProgressCallback` of callers that do not report progress."""
 
 
 def report(done: int, total: int, note: str = "") -> None:

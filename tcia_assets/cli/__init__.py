@@ -280,7 +280,7 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
       tcia-assets verify --rebuild          (the manifest was lost)
     """
     from tcia_assets import images  # noqa: PLC0415
-    from tcia_assets.images.headers.objects import index  # noqa: PLC0415
+    from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415
     from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415
 
     settings = Settings.from_env()
@@ -308,7 +308,7 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     if audit:
         with ArchiveClient(settings) as client:
             for name in chosen:
-                index(name, warehouse)
+                index_images(name, warehouse)
                 audited = images.audit(name, client, warehouse)
                 out.print(show.audited(audited), soft_wrap=True)
                 problems += show.differing(audited)

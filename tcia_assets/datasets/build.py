@@ -52,7 +52,7 @@ from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES
 from tcia_assets.datasets.split import Leak, proof, split
 from tcia_assets.datasets.versions import INDEX, File, Version
 from tcia_assets.errors import DatasetRefused, MissingExtra, StorageError, TciaError
-from tcia_assets.images.headers.from_zips import Report, untold
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.warehouse import Warehouse, held
 from tcia_assets.version import __version__
 
@@ -117,7 +117,7 @@ def build(
     cohort: Cohort,
     warehouse: Warehouse,
     *,
-    report: Report = untold,
+    report: ProgressCallback = ignore_progress,
     workers: int | None = None,
     wait: float = 600.0,
 ) -> Built:
@@ -164,7 +164,7 @@ def make_samples(
     cohort: Cohort,
     warehouse: Warehouse,
     *,
-    report: Report = untold,
+    report: ProgressCallback = ignore_progress,
     workers: int | None = None,
     wait: float = 600.0,
 ) -> Made:
@@ -224,7 +224,7 @@ def _make(
     declaration: Declaration,
     cohort: Cohort,
     warehouse: Warehouse,
-    report: Report,
+    report: ProgressCallback,
     workers: int | None,
 ) -> Made:
     check_question(declaration, cohort)
@@ -246,7 +246,7 @@ def _make(
     return Made(samples, keys, len(new), len(there))
 
 
-def _report_from(report: Report, before: int, total: int, done: int) -> None:
+def _report_from(report: ProgressCallback, before: int, total: int, done: int) -> None:
     report(before + done, total)
 
 

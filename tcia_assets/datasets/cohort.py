@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED, SHARED_LISTS
 from tcia_assets.datasets.declaration import SPLIT_COLUMNS, Declaration
-from tcia_assets.datasets.pairing import PAIRED, pairs
+from tcia_assets.datasets.pairing import PAIRED, find_pairs
 from tcia_assets.errors import (
     BadDeclaration,
     CohortMoved,
@@ -89,7 +89,7 @@ PAIRS = pa.schema(
         pa.field("rank", pa.int64(), nullable=False),
     ]
 )
-"""Which object of a target lies on which image; see `pairing.pairs`.
+"""Which object of a target lies on which image; see `pairing.find_pairs`.
 
 Objects have no other name: in the next zip of a Series an entry may be another one.
 """
@@ -389,7 +389,7 @@ def _pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Array) -> 
         WHERE Modality = '{target.kind}' AND {chosen} ORDER BY uid
     """
     masks = _answer(declaration, "target.where", warehouse, statement, {})
-    found = pairs(warehouse, masks["uid"].to_pylist())
+    found = find_pairs(warehouse, masks["uid"].to_pylist())
     wanted = pc.and_(
         pc.and_(pc.equal(found["state"], PAIRED), pc.equal(found["Modality"], target.kind)),
         pc.and_(

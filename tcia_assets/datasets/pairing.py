@@ -128,7 +128,7 @@ FROM pairs ORDER BY SeriesInstanceUID, entry_name NULLS FIRST, rank NULLS LAST, 
 """
 
 
-def pairs(
+def find_pairs(
     warehouse: Warehouse,
     series: Sequence[str] | None = None,
     *,

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import DataError, UnknownName, UsageError
-from tcia_assets.images.headers.from_zips import Report, untold
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.warehouse import sha256_of, sync
 
 LOCK = "dataset.lock.json"
@@ -269,7 +269,7 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def verify(version: Version, report: Report = untold) -> Verified:
+def verify(version: Version, report: ProgressCallback = ignore_progress) -> Verified:
     """Whether every file is there as the lock file says, nothing beside it, and its name right."""
     listed = version.files
     there = set(_paths(version.folder)) - {LOCK}

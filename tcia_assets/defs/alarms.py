@@ -10,6 +10,7 @@ import dagster as dg
 
 from tcia_assets.defs.jobs import RANGE_END, RANGE_START, Job
 from tcia_assets.defs.names import Names
+from tcia_assets.errors import escape_unprintable
 
 _LONGEST = 600
 _PARTITION = "dagster/partition"
@@ -66,8 +67,7 @@ def _reasons(context: dg.RunFailureSensorContext) -> Iterator[str]:
 
 
 def _one_line(text: str) -> str:
-    parts = " ".join(text.split())
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in parts)
+    return escape_unprintable(" ".join(text.split()))
 
 
 def _short(line: str) -> str:

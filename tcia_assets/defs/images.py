@@ -1,6 +1,6 @@
 """The zips of the selected Series, and the tables of what they hold.
 
-What belongs here: the runs around `archive`, `image_index` and `references`, and their events. No
+What belongs here: the runs around `obtain`, `image_rows` and `references`, and their events. No
 RetryPolicy (it swallows SIGTERM), no partition a Series, no DynamicOut (a killed run that is
 re-executed reports success with batches missing).
 """
@@ -19,7 +19,7 @@ from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, re
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.process import sign
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.images.headers import objects, references
+from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.selection import Selection, from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
@@ -232,7 +232,7 @@ def _keep_empty(table: Table, tcia: TciaResource, key: str) -> None:
 
 def _indexed(key: str, warehouse: Warehouse) -> Facts:
     """Reads what is new of a Collection's archives; what a person may want to know of it."""
-    done = objects.index(
+    done = image_rows.index_images(
         key, warehouse, report=lambda n, total: report(n, total, f"zips of {key} read for images")
     )
     return {
@@ -251,7 +251,7 @@ def _indexed(key: str, warehouse: Warehouse) -> Facts:
 
 def _referred(key: str, warehouse: Warehouse) -> Sequence[Facts]:
     """Reads what is new of a Collection's references and targets; what is known of each then."""
-    done = references.index(
+    done = references.index_references(
         key,
         warehouse,
         report=lambda n, total: report(n, total, f"zips of {key} read for references"),

@@ -31,7 +31,7 @@ from tcia_assets.errors import (
 )
 from tcia_assets.images.acceptance import (
     Expectation,
-    Findings,
+    Inspection,
     Member,
     Proof,
     accept,
@@ -184,7 +184,7 @@ def _proven(path: Path, expected: Expectation) -> Proof:
         return accept(path, expected, workers=_threads(path))
 
 
-def _inspected(path: Path, expected: Expectation) -> Findings:
+def _inspected(path: Path, expected: Expectation) -> Inspection:
     """As `inspect`, likewise."""
     with _proving:
         return inspect(path, expected, workers=_threads(path))

@@ -398,7 +398,7 @@ def _listed_md5s(row: Row, path: Path, *, is_fresh: bool) -> list[str]:
     if not is_fresh and sha256_of(path) != row["sha256"]:
         return []
     with zipfile.ZipFile(path) as opened:
-        return list(md5_list.of(opened).values())
+        return list(md5_list.read_from_zip(opened).values())
 
 
 _NO_HASH = "none"

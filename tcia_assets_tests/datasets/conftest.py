@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets import images
 from tcia_assets.catalog import SERIES
-from tcia_assets.images.headers import objects, references
+from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
@@ -28,8 +28,8 @@ def filled(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with ArchiveClient(settings_for(served, root), pacing=IMPATIENT) as client:
         refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), Budget(0))
         images.fetch(SMALL, Selection(collections=(SMALL,)), client, warehouse)
-    objects.index(SMALL, warehouse)
-    references.index(SMALL, warehouse)
+    image_rows.index_images(SMALL, warehouse)
+    references.index_references(SMALL, warehouse)
     return root
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
-from tcia_assets.images.headers import objects, references
+from tcia_assets.images.headers import image_rows, references
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
@@ -68,5 +68,5 @@ def fetched_again(warehouse: Warehouse, *uids: str) -> None:
         served(warehouse, uid, made.getvalue())
         size = len(made.getvalue())
         _change(warehouse, IMAGE_ARCHIVES, "archive_bytes", size, uid)
-    objects.index(SMALL, warehouse)
-    references.index(SMALL, warehouse)
+    image_rows.index_images(SMALL, warehouse)
+    references.index_references(SMALL, warehouse)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.datasets.pairing import pairs
+from tcia_assets.datasets.pairing import find_pairs
 from tcia_assets_tests.conftest import SMALL, Dagster
 
 
@@ -42,6 +42,6 @@ def test_a_run_that_fetches_images_reads_whom_they_refer_to(dagster: Dagster) ->
         "rows_kept",
         "refreshed_lately",
     }
-    (pair,) = pairs(dagster.warehouse).to_pylist()
+    (pair,) = find_pairs(dagster.warehouse).to_pylist()
     assert (pair["state"], pair["how"], pair["image_modality"]) == ("paired", "series", "CT")
     assert dagster.warehouse.query('SELECT count(*) AS n FROM "references"')["n"][0].as_py() > 1

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tcia_assets import catalog, images
 from tcia_assets.errors import Busy, UnknownName
 from tcia_assets.images import Damage
-from tcia_assets.images.headers import objects
+from tcia_assets.images.headers import image_rows
 from tcia_assets.images.manifest import fold
 from tcia_assets.images.md5_hierarchy import hash_of
 from tcia_assets.sandbox.faults import Fault
@@ -43,7 +43,7 @@ def fetched_once(twelve_served: Sandbox, tmp_path_factory: pytest.TempPathFactor
     data_dir = tmp_path_factory.mktemp("fetched")
     there = place_at(twelve_served, data_dir)
     there.fetch()
-    objects.index(COLLECTION, there.warehouse)
+    image_rows.index_images(COLLECTION, there.warehouse)
     return data_dir
 
 

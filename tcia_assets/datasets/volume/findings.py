@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tcia_assets.errors import DataError
+from tcia_assets.errors import DataError, escape_unprintable
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def finding(code: str, detail: str = "", uids: Iterable[str] = (), /, **numbers:
     """A finding whose message is the meaning of its code and what is special here."""
     meaning = CODES[code].meaning
     message = f"{meaning}: {detail}" if detail else meaning
-    printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-    return Finding(code, printable, numbers, tuple(sorted(set(uids))))
+    return Finding(code, escape_unprintable(message), numbers, tuple(sorted(set(uids))))
 
 
 class NoVolume(DataError):

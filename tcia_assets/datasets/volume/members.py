@@ -21,9 +21,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from tcia_assets.datasets.volume.findings import Finding, finding
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance.directory import STORED, Entry, Unsound, Zip, opened
+from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip, Zip, open_zip
 from tcia_assets.images.acceptance.inflate import FASTEST, Buffer
-from tcia_assets.images.acceptance.rules import MOST_MEMBERS, NOT_IMAGES
+from tcia_assets.images.acceptance.rules import MAX_MEMBERS, NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom
 
 _HEAD_BYTES = 1 << 13
@@ -73,7 +73,7 @@ class Archive:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Its images, by name: the order in the zip does not matter to what is made of them."""
-        images = (entry for entry in self._zip.entries if entry.name not in NOT_IMAGES)
+        images = (entry for entry in self._zip.entries if entry.name not in NON_IMAGE_MEMBERS)
         return tuple(sorted(images, key=lambda entry: entry.name))
 
     def members(self) -> tuple[list[Member], list[Finding]]:
@@ -93,7 +93,7 @@ class Archive:
         return self._content(entry) if ahead is None else ahead.result()
 
     def _content(self, entry: Entry) -> Buffer:
-        packed = self._zip.packed(entry)
+        packed = self._zip.compressed(entry)
         if entry.method == STORED:
             content: Buffer = packed
         else:
@@ -108,8 +108,8 @@ class Archive:
 
     def _inflated(self, packed: memoryview, entry: Entry) -> Buffer:
         try:
-            if FASTEST.proven is not None and entry.size_bytes:
-                return FASTEST.proven(packed, entry.size_bytes)
+            if FASTEST.raw_decompress is not None and entry.size_bytes:
+                return FASTEST.raw_decompress(packed, entry.size_bytes)
             # One byte more than claimed shows that there are more.
             inflated: Buffer = FASTEST.decoder().decompress(packed, entry.size_bytes + 1)
         except FASTEST.errors as error:
@@ -117,7 +117,7 @@ class Archive:
         return inflated
 
     def _head(self, entry: Entry, wanted: int) -> Buffer:
-        packed = self._zip.packed(entry)
+        packed = self._zip.compressed(entry)
         if entry.method == STORED:
             return bytes(packed[:wanted])
         try:
@@ -164,13 +164,13 @@ def archive(path: Path, *, workers: int = 1) -> Iterator[Archive]:
         # Odd values in headers: those that matter become findings.
         warnings.simplefilter("ignore")
         try:
-            with opened(path, MOST_MEMBERS) as found:
+            with open_zip(path, MAX_MEMBERS) as found:
                 try:
                     yield Archive(path, found, pool)
                 finally:
                     if pool is not None:
                         pool.shutdown(cancel_futures=True)
-        except Unsound as error:
+        except MalformedZip as error:
             raise BadArchive(f"{path}: {error}", table="image_archives", column="path") from error
 
 

@@ -16,9 +16,9 @@ the count and byte sum that `getSeries` told beforehand. Limits come before infl
 
 from tcia_assets.images.acceptance.completion import pack
 from tcia_assets.images.acceptance.rules import (
-    NOT_IMAGES,
+    NON_IMAGE_MEMBERS,
     Expectation,
-    Findings,
+    Inspection,
     Member,
     Proof,
     accept,
@@ -26,9 +26,9 @@ from tcia_assets.images.acceptance.rules import (
 )
 
 __all__ = [
-    "NOT_IMAGES",
+    "NON_IMAGE_MEMBERS",
     "Expectation",
-    "Findings",
+    "Inspection",
     "Member",
     "Proof",
     "accept",

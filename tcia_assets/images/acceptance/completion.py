@@ -17,9 +17,15 @@ from typing import IO
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import directory as zips
 from tcia_assets.images.acceptance import md5_list
-from tcia_assets.images.acceptance.directory import Entry, Unsound, Zip, demand_plain, opened
+from tcia_assets.images.acceptance.directory import (
+    Entry,
+    MalformedZip,
+    Zip,
+    check_member_name,
+    open_zip,
+)
 from tcia_assets.images.acceptance.inflate import inflate
-from tcia_assets.images.acceptance.rules import LICENSE, MOST_MEMBERS, NOT_IMAGES, Member
+from tcia_assets.images.acceptance.rules import LICENSE, MAX_MEMBERS, NON_IMAGE_MEMBERS, Member
 
 _PIECE = 1 << 20
 _FLAGS = zips.UTF8 | zips.SIZES_BEHIND
@@ -39,11 +45,11 @@ def pack(source: Path, keep: Sequence[Member], extra: Mapping[str, Path], target
     damaged, or two members would have one name.
     """
     try:
-        with opened(source, MOST_MEMBERS) as served:
+        with open_zip(source, MAX_MEMBERS) as served:
             _demand_names(served, keep, extra)
             with target.open("wb") as file:
                 _Writer(file).write(_contents(served, {m.name: m.md5 for m in keep}, extra))
-    except Unsound as error:
+    except MalformedZip as error:
         raise BadArchive(str(error), table="image_archives", key=source.name) from error
 
 
@@ -59,13 +65,13 @@ class _Content:
 def _demand_names(served: Zip, keep: Sequence[Member], extra: Mapping[str, Path]) -> None:
     there = {entry.name for entry in served.entries}
     for member in keep:
-        if member.name not in there - NOT_IMAGES:
-            raise Unsound(f"the zip has no image {member.name!r} to keep")
-    names = [name.casefold() for name in [*(m.name for m in keep), *extra, *NOT_IMAGES]]
+        if member.name not in there - NON_IMAGE_MEMBERS:
+            raise MalformedZip(f"the zip has no image {member.name!r} to keep")
+    names = [name.casefold() for name in [*(m.name for m in keep), *extra, *NON_IMAGE_MEMBERS]]
     if len(set(names)) < len(names):
-        raise Unsound("two members of the new zip would have the same name")
+        raise MalformedZip("two members of the new zip would have the same name")
     for name in extra:
-        demand_plain(name)
+        check_member_name(name)
 
 
 def _contents(
@@ -73,16 +79,16 @@ def _contents(
 ) -> Iterator[_Content]:
     for entry in served.entries:
         if entry.name == LICENSE:
-            inflate(served.packed(entry), entry)
+            inflate(served.compressed(entry), entry)
         if entry.name == LICENSE or entry.name in kept:
-            yield _Content(entry.name, entry, _slices(served.packed(entry)))
+            yield _Content(entry.name, entry, _slices(served.compressed(entry)))
     listed = [(e.name, kept[e.name]) for e in served.entries if e.name in kept]
     for name, path in sorted(extra.items()):
         md5 = hashlib.md5(usedforsecurity=False)
         yield _Content(name, None, _read(path, md5))
         # By now it is written, and all of it has passed.
         listed.append((name, md5.hexdigest()))
-    yield _Content(md5_list.NAME, None, [md5_list.write(listed)])
+    yield _Content(md5_list.FILE_NAME, None, [md5_list.format_list(listed)])
 
 
 def _slices(packed: memoryview) -> Iterator[memoryview]:
@@ -135,7 +141,7 @@ class _Writer:
     def _copied(self, entry: Entry, content: _Content) -> tuple[int, int, int]:
         for piece in content.pieces:
             self._put(piece)
-        return entry.crc, entry.packed_bytes, entry.size_bytes
+        return entry.crc, entry.compressed_bytes, entry.size_bytes
 
     def _deflated(self, content: _Content) -> tuple[int, int, int]:
         deflate, before = zlib.compressobj(wbits=-zlib.MAX_WBITS), self.at

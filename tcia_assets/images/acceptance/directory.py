@@ -46,7 +46,7 @@ _BEST_RATIO = 1032
 _SLACK = 1024
 
 
-class Unsound(Exception):
+class MalformedZip(Exception):
     """A zip, or one member, that breaks the format or claims what it may not; the text says what.
 
     Never leaves `tcia_assets.acceptance`.
@@ -60,7 +60,7 @@ class Entry:
     name: str
     method: int
     crc: int
-    packed_bytes: int
+    compressed_bytes: int
     size_bytes: int
     at: int
 
@@ -73,14 +73,14 @@ class Zip:
     size_bytes: int
     _data: mmap.mmap
 
-    def packed(self, entry: Entry) -> memoryview:
+    def compressed(self, entry: Entry) -> memoryview:
         """The compressed bytes of a member, as they lie in the page cache."""
-        return memoryview(self._data)[entry.at : entry.at + entry.packed_bytes]
+        return memoryview(self._data)[entry.at : entry.at + entry.compressed_bytes]
 
 
 @contextmanager
-def opened(path: Path, most_members: int) -> Iterator[Zip]:
-    """The zip at `path`; raises Unsound, before a member is looked at, where it claims more."""
+def open_zip(path: Path, most_members: int) -> Iterator[Zip]:
+    """Open the zip at `path`; raise MalformedZip if it claims more members than that."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         if size < END.size:
@@ -94,23 +94,23 @@ def opened(path: Path, most_members: int) -> Iterator[Zip]:
             data.close()
 
 
-def demand_plain(name: str) -> None:
-    """Raises Unsound where `name` is not a bare name of a file on every system."""
+def check_member_name(name: str) -> None:
+    """Raises MalformedZip where `name` is not a bare name of a file on every system."""
     if (
         name in {"", ".", ".."}
         or any(c in name for c in "/\\:")
         or not name.isprintable()
         or len(name.encode()) > _LONGEST_NAME
     ):
-        raise Unsound(f"the zip has a member named {_shown(name)}")
+        raise MalformedZip(f"the zip has a member named {_shown(name)}")
 
 
 def _shown(name: str) -> str:
     return repr(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "...")
 
 
-def _broken(problem: str) -> Unsound:
-    return Unsound(f"the zip is broken: {problem}")
+def _broken(problem: str) -> MalformedZip:
+    return MalformedZip(f"the zip is broken: {problem}")
 
 
 # --- The end ------------------------------------------------------------------------------------
@@ -138,14 +138,14 @@ def _end(data: mmap.mmap) -> _End:
     return end
 
 
-def _misplaced_end(data: mmap.mmap) -> Unsound:
+def _misplaced_end(data: mmap.mmap) -> MalformedZip:
     at = data.rfind(END_MARK, max(0, len(data) - END.size - _LONGEST_COMMENT))
     if at < 0 or at + END.size > len(data):
         return _broken("it has no end")
     comment = END.unpack_from(data, at)[-1]
     if comment and at + END.size + comment == len(data):
-        return Unsound("the zip has a comment; the archive writes none")
-    return Unsound("there are bytes behind the zip's directory")
+        return MalformedZip("the zip has a comment; the archive writes none")
+    return MalformedZip("there are bytes behind the zip's directory")
 
 
 def _end64(data: mmap.mmap, at: int, short: _End) -> tuple[_End, int]:
@@ -172,7 +172,7 @@ def _end64(data: mmap.mmap, at: int, short: _End) -> tuple[_End, int]:
 def _entries(data: mmap.mmap, most_members: int) -> tuple[Entry, ...]:
     end = _end(data)
     if end.count > most_members:
-        raise Unsound(
+        raise MalformedZip(
             f"the zip claims {end.count} members, more than the {most_members} that it may have"
         )
     entries: list[Entry] = []
@@ -183,12 +183,12 @@ def _entries(data: mmap.mmap, most_members: int) -> tuple[Entry, ...]:
         # Not told apart on every system.
         folded = claim.name.casefold()
         if folded in names:
-            raise Unsound(f"two members of the zip have the name {claim.name!r}")
+            raise MalformedZip(f"two members of the zip have the name {claim.name!r}")
         names.add(folded)
         if pending is not None:
             _demand_end(data, pending, claim.start)
         elif claim.start:
-            raise Unsound("there are bytes before the first member of the zip")
+            raise MalformedZip("there are bytes before the first member of the zip")
         pending = _located(data, claim, end.start)
         entries.append(pending.entry)
     if at != end.start + end.size:
@@ -196,7 +196,7 @@ def _entries(data: mmap.mmap, most_members: int) -> tuple[Entry, ...]:
     if pending is not None:
         _demand_end(data, pending, end.start)
     elif end.start:
-        raise Unsound("there are bytes before the directory of a zip without members")
+        raise MalformedZip("there are bytes before the directory of a zip without members")
     return tuple(entries)
 
 
@@ -209,7 +209,7 @@ class _Claim:
     flags: int
     method: int
     crc: int
-    packed_bytes: int
+    compressed_bytes: int
     size_bytes: int
     start: int
 
@@ -227,11 +227,11 @@ def _claim(data: mmap.mmap, at: int, stop: int) -> tuple[_Claim, int]:
         raise _broken("its directory cannot be read")
     raw_name = data[at + CENTRAL.size : after_name]
     name = _decoded(raw_name, flags)
-    demand_plain(name)
+    check_member_name(name)
     if comment_length:
-        raise Unsound(f"the member {name!r} has a comment; the archive writes none")
+        raise MalformedZip(f"the member {name!r} has a comment; the archive writes none")
     if disk or needs > NEEDS_ZIP64:
-        raise Unsound(f"the member {name!r} needs more than a plain zip")
+        raise MalformedZip(f"the member {name!r} needs more than a plain zip")
     size, packed, start = _wide(data[after_name : after_name + extra_length], size, packed, start)
     _demand_kind(name, flags, method, attributes)
     _demand_sizes(name, method, packed, size)
@@ -242,7 +242,7 @@ def _decoded(raw: bytes, flags: int) -> str:
     try:
         return raw.decode("utf-8" if flags & UTF8 else "ascii")
     except UnicodeDecodeError:
-        raise Unsound(f"the zip has a member named {raw[:_LONGEST_NAME]!r}") from None
+        raise MalformedZip(f"the zip has a member named {raw[:_LONGEST_NAME]!r}") from None
 
 
 def _wide(extra: bytes, *fields: int) -> tuple[int, ...]:
@@ -274,24 +274,24 @@ def _zip64(extra: bytes) -> bytes | None:
 
 def _demand_kind(name: str, flags: int, method: int, attributes: int) -> None:
     if flags & ~_KNOWN_FLAGS:
-        raise Unsound(f"the member {name!r} is encrypted, or flagged as what it cannot be")
+        raise MalformedZip(f"the member {name!r} is encrypted, or flagged as what it cannot be")
     if method not in {STORED, DEFLATED}:
-        raise Unsound(f"the member {name!r} is compressed by method {method}")
+        raise MalformedZip(f"the member {name!r} is compressed by method {method}")
     kind = stat.S_IFMT(attributes >> 16)
     if kind == stat.S_IFLNK:
-        raise Unsound(f"the member {name!r} is a symbolic link")
+        raise MalformedZip(f"the member {name!r} is a symbolic link")
     if kind not in {0, stat.S_IFREG} or attributes & _DOS_FOLDER:
-        raise Unsound(f"the member {name!r} is not a file")
+        raise MalformedZip(f"the member {name!r} is not a file")
 
 
 def _demand_sizes(name: str, method: int, packed: int, size: int) -> None:
     if size > _LARGEST_MEMBER:
-        raise Unsound(f"the member {name!r} claims {size} bytes")
+        raise MalformedZip(f"the member {name!r} claims {size} bytes")
     # Longer than it need be hides something; shorter than can be is a lie.
     most = size if method == STORED else size + size // 4 + _SLACK
     least = size if method == STORED else (size - _SLACK) / _BEST_RATIO
     if not least <= packed <= most:
-        raise Unsound(f"the member {name!r} claims {size} bytes, packed in {packed}")
+        raise MalformedZip(f"the member {name!r} claims {size} bytes, packed in {packed}")
 
 
 # --- The members' own headers -------------------------------------------------------------------
@@ -313,31 +313,31 @@ def _located(data: mmap.mmap, claim: _Claim, stop: int) -> _Located:
         LOCAL.unpack_from(data, claim.start)
     )
     at = name_at + name_length + extra_length
-    if mark != LOCAL_MARK or at + claim.packed_bytes > stop:
+    if mark != LOCAL_MARK or at + claim.compressed_bytes > stop:
         raise _broken(f"{claim.name!r} is not where the directory says")
     told = (needs <= NEEDS_ZIP64, flags, method, data[name_at : name_at + name_length])
     if told != (True, claim.flags, claim.method, claim.raw_name):
         raise _broken(f"the header of {claim.name!r} and the directory disagree")
     size, packed = _wide(data[name_at + name_length : at], size, packed)
-    entry = Entry(claim.name, claim.method, claim.crc, claim.packed_bytes, claim.size_bytes, at)
+    entry = Entry(claim.name, claim.method, claim.crc, claim.compressed_bytes, claim.size_bytes, at)
     return _Located(entry, flags, (crc, packed, size))
 
 
 def _demand_end(data: mmap.mmap, member: _Located, boundary: int) -> None:
     """That the member, with the sizes behind it where it has these, ends where the next begins."""
-    entry, end = member.entry, member.entry.at + member.entry.packed_bytes
-    true = (entry.crc, entry.packed_bytes, entry.size_bytes)
+    entry, end = member.entry, member.entry.at + member.entry.compressed_bytes
+    true = (entry.crc, entry.compressed_bytes, entry.size_bytes)
     if boundary < end:
-        raise Unsound(f"{entry.name!r} overlaps the member behind it")
+        raise MalformedZip(f"{entry.name!r} overlaps the member behind it")
     if not member.flags & SIZES_BEHIND:
         if boundary != end:
-            raise Unsound(f"there are bytes behind the member {entry.name!r}")
+            raise MalformedZip(f"there are bytes behind the member {entry.name!r}")
         if member.sizes_told != true:
             raise _broken(f"the header of {entry.name!r} and the directory disagree")
         return
     behind = data[end : min(boundary, end + DESCRIPTOR64.size + 1)]
     if behind not in _descriptors(*true):
-        raise Unsound(f"there are bytes behind the member {entry.name!r}")
+        raise MalformedZip(f"there are bytes behind the member {entry.name!r}")
     if any(t not in {0, FULL32, own} for t, own in zip(member.sizes_told, true, strict=True)):
         raise _broken(f"the header of {entry.name!r} and the directory disagree")
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tcia_assets.images.acceptance.directory import STORED, Entry, Unsound
+from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip
 
 # What a thread may hold of a member. libdeflate gives all at once or nothing; in pieces of a few
 # hundred KB, which stay in the processor's cache, ISA-L takes 1.2 of its time.
@@ -35,17 +35,18 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True)
 class Inflater:
-    """One way to inflate: in pieces, and `at_once(gzip, size)` where that is faster.
+    """One way to inflate: in pieces, and `gzip_decompress(gzip, size)` where that is faster.
 
-    `at_once` proves the CRC as well. `proven(packed, size)` is for what was proven before.
+    `gzip_decompress` verifies the CRC as well. `raw_decompress(packed, size)` is for data whose
+    CRC the caller verifies.
     """
 
     name: str
     decoder: Callable[[], Any]  # as zlib.decompressobj() for raw deflate
     crc32: Callable[[Buffer, int], int]
     errors: tuple[type[Exception], ...]
-    at_once: Callable[[bytes, int], Buffer] | None = None
-    proven: Callable[[Buffer, int], Buffer] | None = None
+    gzip_decompress: Callable[[bytes, int], Buffer] | None = None
+    raw_decompress: Callable[[Buffer, int], Buffer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,22 @@ class _Doubtful(Exception):
 
 
 def inflate(packed: memoryview, entry: Entry, *, most_head: int = LARGEST_AT_ONCE) -> Inflated:
-    """Inflates a member; raises Unsound where its size or CRC is another, or bytes follow its end.
+    """Inflate a member; raise MalformedZip if its size or CRC differ, or bytes follow its data.
 
     A good one is inflated once.
     """
     by = FASTEST
-    largest = max(entry.size_bytes, entry.packed_bytes)
+    largest = max(entry.size_bytes, entry.compressed_bytes)
     # Of nothing libdeflate says that it is nothing, whatever is there.
-    if by.at_once and entry.method != STORED and entry.size_bytes and largest <= LARGEST_AT_ONCE:
+    if (
+        by.gzip_decompress
+        and entry.method != STORED
+        and entry.size_bytes
+        and largest <= LARGEST_AT_ONCE
+    ):
         # What is wrong with it the pieces tell, in the same words for all.
         with suppress(_Doubtful, *by.errors):
-            return _at_once(packed, entry, by.at_once)
+            return _at_once(packed, entry, by.gzip_decompress)
     return _in_pieces(packed, entry, by, most_head)
 
 
@@ -102,7 +108,7 @@ def _in_pieces(packed: memoryview, entry: Entry, by: Inflater, most_head: int) -
     if size != entry.size_bytes:
         raise _other_size(entry.size_bytes)
     if crc != entry.crc:
-        raise Unsound("its CRC is wrong")
+        raise MalformedZip("its CRC is wrong")
     return Inflated(md5.hexdigest(), tuple(head))
 
 
@@ -130,11 +136,11 @@ def _streamed(packed: memoryview, size: int, by: Inflater) -> Iterator[Buffer]:
     behind = len(decoder.unused_data) + max(0, len(packed) - at)
     # Of another size it is broken, whatever follows; of broken data the libraries see other ends.
     if behind and left == 1:
-        raise Unsound(f"{behind} bytes follow the end of its data")
+        raise MalformedZip(f"{behind} bytes follow the end of its data")
 
 
-def _other_size(size: int) -> Unsound:
-    return Unsound(f"it does not inflate to the {size} bytes that it claims")
+def _other_size(size: int) -> MalformedZip:
+    return MalformedZip(f"it does not inflate to the {size} bytes that it claims")
 
 
 # --- The libraries ------------------------------------------------------------------------------
@@ -167,8 +173,8 @@ def _by_deflate(pieces: Inflater) -> Inflater:
         name="deflate",
         crc32=deflate.crc32,
         errors=(*pieces.errors, deflate.DeflateError),
-        at_once=deflate.gzip_decompress,
-        proven=deflate.deflate_decompress,
+        gzip_decompress=deflate.gzip_decompress,
+        raw_decompress=deflate.deflate_decompress,
     )
 
 

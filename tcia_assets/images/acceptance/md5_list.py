@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 
-NAME = "md5hashes.csv"
+FILE_NAME = "md5hashes.csv"
 _HEADER = ["Filename", "MD5Hash"]
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # How the archive writes that it has no digest.
@@ -20,24 +20,24 @@ _LONGEST_LINE = 512
 _SLACK = 1024
 
 
-def most_bytes(images: int) -> int:
+def max_bytes(images: int) -> int:
     """How long the list of so many images can be."""
     return images * _LONGEST_LINE + _SLACK
 
 
-def of(opened: zipfile.ZipFile) -> dict[str, str]:
+def read_from_zip(opened: zipfile.ZipFile) -> dict[str, str]:
     """The MD5 by name, "" where the archive has none; nothing where the zip holds no list.
 
     Raises ValueError, with the reason, where what it holds is no such list.
     """
-    if NAME not in opened.namelist():
+    if FILE_NAME not in opened.namelist():
         return {}
-    if opened.getinfo(NAME).file_size > most_bytes(len(opened.namelist())):
-        raise ValueError(f"{NAME} is too large to be a list")
-    return read(opened.read(NAME))
+    if opened.getinfo(FILE_NAME).file_size > max_bytes(len(opened.namelist())):
+        raise ValueError(f"{FILE_NAME} is too large to be a list")
+    return parse(opened.read(FILE_NAME))
 
 
-def read(content: bytes) -> dict[str, str]:
+def parse(content: bytes) -> dict[str, str]:
     """The MD5 by name, in small letters, empty where the archive has none.
 
     Raises ValueError, with the reason, where it is no such list.
@@ -45,30 +45,30 @@ def read(content: bytes) -> dict[str, str]:
     try:
         rows = list(csv.reader(io.StringIO(content.decode()), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{NAME} cannot be read: {error}") from error
+        raise ValueError(f"{FILE_NAME} cannot be read: {error}") from error
     if rows[:1] != [_HEADER]:
-        raise ValueError(f"{NAME} does not begin with Filename,MD5Hash")
+        raise ValueError(f"{FILE_NAME} does not begin with Filename,MD5Hash")
     listed: dict[str, str] = {}
     for row in filter(None, rows[1:]):
         name, digest = _pair(row)
         if listed.setdefault(name, digest) != digest:
-            raise ValueError(f"{NAME} lists {name!r} with two hashes")
+            raise ValueError(f"{FILE_NAME} lists {name!r} with two hashes")
     return listed
 
 
 def _pair(row: list[str]) -> tuple[str, str]:
     if len(row) != len(_HEADER):
-        raise ValueError(f"{NAME} has a line that is not a name and a hash")
+        raise ValueError(f"{FILE_NAME} has a line that is not a name and a hash")
     digest = row[1].strip().lower()
     if digest in _NOT_TOLD:
         return row[0], ""
     if not _MD5.fullmatch(digest):
         raise ValueError(
-            f"{NAME} lists {row[0]!r} with {digest[:_LONGEST_LINE]!r}, which is no MD5"
+            f"{FILE_NAME} lists {row[0]!r} with {digest[:_LONGEST_LINE]!r}, which is no MD5"
         )
     return row[0], digest
 
 
-def write(listed: Iterable[tuple[str, str]]) -> bytes:
+def format_list(listed: Iterable[tuple[str, str]]) -> bytes:
     """The list of these names and MD5s, as the archive writes it."""
     return "".join(f"{name},{md5}\n" for name, md5 in [_HEADER, *listed]).encode()

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import md5_list
-from tcia_assets.images.acceptance.directory import Entry, Unsound, Zip, opened
+from tcia_assets.images.acceptance.directory import Entry, MalformedZip, Zip, open_zip
 from tcia_assets.images.acceptance.inflate import Buffer, inflate
 from tcia_assets.images.headers import dicom
 
 LICENSE = "LICENSE"
-NOT_IMAGES = frozenset({LICENSE, md5_list.NAME})
+NON_IMAGE_MEMBERS = frozenset({LICENSE, md5_list.FILE_NAME})
 # No Series has as many objects; where the archive told a count, that is the limit.
-MOST_MEMBERS = 100_000
+MAX_MEMBERS = 100_000
 # A zip with a few images too many may be read as far as its directory, to say how many they are.
 _FEW = 1_000
 _LONGEST_TEXT = 32 << 20
@@ -67,7 +67,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Inspection:
     """The good images of a zip in its order, and in words all that keeps it from being accepted.
 
     `missing` are the expected SOPInstanceUIDs without a good image, where the archive told them.
@@ -91,7 +91,7 @@ def accept(path: Path, expected: Expectation, *, workers: int = 2) -> Proof:
         return examination.proof()
 
 
-def inspect(path: Path, expected: Expectation, *, workers: int = 2) -> Findings:
+def inspect(path: Path, expected: Expectation, *, workers: int = 2) -> Inspection:
     """What is good in the zip at `path`, and all that is not.
 
     Raises BadArchive where the zip as a whole is broken, hostile or claims more than the Series
@@ -99,15 +99,15 @@ def inspect(path: Path, expected: Expectation, *, workers: int = 2) -> Findings:
     """
     with _examination(path, expected, workers) as examination:
         problems = tuple(examination.problems())
-        return Findings(tuple(examination.members), problems, examination.missing())
+        return Inspection(tuple(examination.members), problems, examination.missing())
 
 
 @contextmanager
 def _examination(path: Path, expected: Expectation, workers: int) -> Iterator[_Examination]:
     try:
-        with opened(path, _most_members(expected)) as served:
+        with open_zip(path, _most_members(expected)) as served:
             yield _Examination(served, expected, workers)
-    except Unsound as error:
+    except MalformedZip as error:
         raise _bad(expected, str(error)) from error
 
 
@@ -117,8 +117,8 @@ def _bad(expected: Expectation, problem: str) -> BadArchive:
 
 def _most_members(expected: Expectation) -> int:
     if expected.image_count is None:
-        return MOST_MEMBERS
-    return expected.image_count + len(NOT_IMAGES) + _FEW
+        return MAX_MEMBERS
+    return expected.image_count + len(NON_IMAGE_MEMBERS) + _FEW
 
 
 class _Examination:
@@ -126,8 +126,8 @@ class _Examination:
 
     def __init__(self, served: Zip, expected: Expectation, workers: int) -> None:
         self._served, self._expected, self._workers = served, expected, workers
-        self._texts = {e.name: e for e in served.entries if e.name in NOT_IMAGES}
-        self._images = [e for e in served.entries if e.name not in NOT_IMAGES]
+        self._texts = {e.name: e for e in served.entries if e.name in NON_IMAGE_MEMBERS}
+        self._images = [e for e in served.entries if e.name not in NON_IMAGE_MEMBERS]
         self._total = sum(e.size_bytes for e in self._images)
         self._hashes: dict[str, str] = {}
         self.members: list[Member] = []
@@ -139,7 +139,7 @@ class _Examination:
         yield from lacks
         yield from self._of_texts()
         yield from self._of_objects()
-        if (lacks or self.missing()) and md5_list.NAME not in self._texts:
+        if (lacks or self.missing()) and md5_list.FILE_NAME not in self._texts:
             yield from self._of_the_last()
         if missing := self.missing():
             of = len(self._expected.sop_instance_uids or ())
@@ -161,19 +161,19 @@ class _Examination:
     # --- Before anything is inflated ------------------------------------------------------------
 
     def _demand_bounds(self) -> None:
-        """Raises Unsound where it claims more than the Series has, or than can be honest."""
+        """Raises MalformedZip where it claims more than the Series has, or than can be honest."""
         count, told = self._expected.image_count, self._expected.image_bytes
         if count is not None and len(self._images) > count:
-            raise Unsound(f"{len(self._images)} images where the archive counts {count}")
+            raise MalformedZip(f"{len(self._images)} images where the archive counts {count}")
         if told is not None and self._total > told:
-            raise Unsound(f"{self._total} bytes where the archive has {told}")
+            raise MalformedZip(f"{self._total} bytes where the archive has {told}")
         most = max(_HARMLESS_BYTES, _HONEST_RATIO * self._served.size_bytes)
         if told is None and self._total > most:
-            raise Unsound(f"{self._total} bytes claimed by a zip of {self._served.size_bytes}")
-        limits = {LICENSE: _LONGEST_TEXT, md5_list.NAME: md5_list.most_bytes(len(self._images))}
+            raise MalformedZip(f"{self._total} bytes claimed by a zip of {self._served.size_bytes}")
+        limits = {LICENSE: _LONGEST_TEXT, md5_list.FILE_NAME: md5_list.max_bytes(len(self._images))}
         for name, entry in self._texts.items():
             if entry.size_bytes > limits[name]:
-                raise Unsound(f"{name} is too large to be a text: {entry.size_bytes} bytes")
+                raise MalformedZip(f"{name} is too large to be a text: {entry.size_bytes} bytes")
 
     def _of_wholeness(self) -> Iterator[str]:
         count, told = self._expected.image_count, self._expected.image_bytes
@@ -183,7 +183,7 @@ class _Examination:
             yield f"{len(self._images)} images where the archive counts {count}"
         if told is not None and self._total != told:
             yield f"{self._total} bytes where the archive has {told}"
-        known = md5_list.NAME in self._texts or self._expected.sop_instance_uids is not None
+        known = md5_list.FILE_NAME in self._texts or self._expected.sop_instance_uids is not None
         if not known and count is None:
             yield "nothing proves it whole: no MD5 list and no count"
 
@@ -194,11 +194,11 @@ class _Examination:
         for name, entry in self._texts.items():
             try:
                 most = entry.size_bytes
-                inflated = inflate(self._served.packed(entry), entry, most_head=most)
-                if name == md5_list.NAME:
-                    self._hashes = md5_list.read(b"".join(inflated.head))
+                inflated = inflate(self._served.compressed(entry), entry, most_head=most)
+                if name == md5_list.FILE_NAME:
+                    self._hashes = md5_list.parse(b"".join(inflated.head))
                     yield from self._of_names()
-            except Unsound as error:
+            except MalformedZip as error:
                 yield f"{name}: {error}"
             except ValueError as error:
                 yield str(error)
@@ -206,9 +206,8 @@ class _Examination:
     def _of_names(self) -> Iterator[str]:
         differ = {entry.name for entry in self._images} ^ self._hashes.keys()
         if differ:
-            yield (
-                f"images and {md5_list.NAME} differ in {len(differ)} names, such as {min(differ)!r}"
-            )
+            names = f"{len(differ)} names, such as {min(differ)!r}"
+            yield f"images and {md5_list.FILE_NAME} differ in {names}"
 
     # --- The images -----------------------------------------------------------------------------
 
@@ -252,11 +251,11 @@ class _Examination:
     def _check(self, entry: Entry) -> Member | str:
         # No error leaves this frame: it would hold the file's pages.
         try:
-            inflated = inflate(self._served.packed(entry), entry)
+            inflated = inflate(self._served.compressed(entry), entry)
             if self._hashes.get(entry.name) not in {None, "", inflated.md5}:
                 return f"the MD5 of {entry.name!r} is not the one that the archive lists"
             identity = self._identity(inflated.head)
-        except (Unsound, ValueError) as error:
+        except (MalformedZip, ValueError) as error:
             return f"{entry.name!r}: {error}"
         if identity.series_instance_uid != self._expected.series_instance_uid:
             return f"{entry.name!r} is of Series {identity.series_instance_uid}"

@@ -1,7 +1,7 @@
 """The header of one DICOM object -> who it is, and what `images` tells of it.
 
 What belongs here: reading DICOM, from as few bytes as will do. What does not: where objects come
-from (`archive.py`, `image_index.py`), and what stands in sequences (`dicom_tree.py`).
+from (`series_zips.py`, `image_rows.py`), and what stands in sequences (`referenced_objects.py`).
 
 The elements are walked here: pydicom takes three times as long, and does not tell a header that is
 cut from one that has ended. Of what values mean, it knows what is not obvious: character sets, and
@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from tcia_assets.catalog import IMAGES
-from tcia_assets.errors import MissingExtra
+from tcia_assets.errors import MissingExtra, escape_unprintable
 from tcia_assets.spec import Column
 
 _MAGIC_AT = 128
@@ -35,7 +35,7 @@ _LONGEST_TEXT = 256
 _LARGEST_WHOLE = 1 << 63
 
 
-class CutHeader(ValueError):
+class TruncatedHeader(ValueError):
     """The bytes end before the header does: more bytes of the object would tell."""
 
 
@@ -56,21 +56,25 @@ def identify(head: bytes) -> Identity:
     """The identity in a DICOM file, whole or its first bytes; nothing behind it is looked at.
 
     Raises:
-        CutHeader: the bytes end before both UIDs.
+        TruncatedHeader: the bytes end before both UIDs.
         ValueError: there is no identity in it, for the reason that it says.
     """
     header = _read(head, _IDENTITY)
     uids = [ascii_of(header.found[tag].raw) if tag in header.found else "" for tag in _IDENTITY]
     if not all(uids):
         missing = "a DICOM file without SOPInstanceUID or SeriesInstanceUID"
-        raise ValueError(missing) if header.is_passed else CutHeader(f"{missing}: it may be cut")
+        raise (
+            ValueError(missing)
+            if header.is_passed
+            else TruncatedHeader(f"{missing}: it may be cut")
+        )
     for uid in uids:
         if not is_uid(uid):
             raise ValueError(f"a DICOM file with {uid[:_LONGEST_UID]!r} in the place of a UID")
     return Identity(*uids)
 
 
-def header_row(head: bytes, size: int) -> dict[str, Any]:
+def read_header(head: bytes, size: int) -> dict[str, Any]:
     """What the header says of each attribute in `images`, and `error` with what it says amiss.
 
     Args:
@@ -81,7 +85,7 @@ def header_row(head: bytes, size: int) -> dict[str, Any]:
     in `error`. So are those that enhanced objects keep for each frame: absent at the top.
 
     Raises:
-        CutHeader: the header goes on behind the head.
+        TruncatedHeader: the header goes on behind the head.
         ValueError: nothing can be read, for the reason that it says.
         MissingExtra: pydicom is not installed.
 
@@ -90,7 +94,7 @@ def header_row(head: bytes, size: int) -> dict[str, Any]:
     problems = []
     if not header.is_passed:
         if len(head) < size and header.goes_to <= size:
-            raise CutHeader(f"the header goes on behind {len(head)} bytes")
+            raise TruncatedHeader(f"the header goes on behind {len(head)} bytes")
         if header.goes_to != size:
             problems.append("the object ends within its header")
     row: dict[str, Any] = {}
@@ -106,7 +110,7 @@ def header_row(head: bytes, size: int) -> dict[str, Any]:
     return row | {"error": "; ".join(problems) or None}
 
 
-def require() -> None:
+def require_pydicom() -> None:
     """Raises MissingExtra where pydicom is not installed."""
     _pydicom()
 
@@ -378,7 +382,7 @@ def _text(attribute: _Attribute, element: Element, header: _Header) -> str:
     text = decoded(element.raw, header.found.get(CHARACTER_SET))
     if len(text) > _LONGEST_TEXT:
         raise _not_of_its_kind(attribute, element)
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return escape_unprintable(text)
 
 
 def _whole(attribute: _Attribute, element: Element, header: _Header) -> int:

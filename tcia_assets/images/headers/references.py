@@ -1,7 +1,7 @@
 """`references` and `targets`: whom the objects about images refer to, and what they delineate.
 
 What belongs here: which objects are read, and the rows that follow. What does not: how an object
-says it (`dicom_tree.py`), which zips are read again (`from_archives.py`), what is made of it
+says it (`referenced_objects.py`), which zips are read again (`series_zips.py`), what is made of it
 (`pairing.py`), Dagster.
 
 Objects that are what a machine took are not opened: `images` tells which these are. So a zip that
@@ -19,17 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED, IMAGES, REFERENCES, TARGETS
-from tcia_assets.images.headers import dicom, dicom_tree, from_zips
-from tcia_assets.images.headers.dicom_tree import Said, Target
-from tcia_assets.images.headers.from_zips import (
-    BROKEN,
-    Archive,
-    Report,
+from tcia_assets.errors import escape_unprintable
+from tcia_assets.images.headers import dicom, referenced_objects, series_zips
+from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
+from tcia_assets.images.headers.series_zips import (
+    READ_ERRORS,
     Row,
-    printable,
-    said,
-    untold,
+    SeriesZip,
+    error_text,
 )
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, Written
@@ -39,7 +38,7 @@ _REFERENCED = tuple(name for name in REFERENCES.names if name.startswith("refere
 
 
 @dataclass(frozen=True)
-class Referred:
+class ReferencesResult:
     """What reading the references of a Collection did; `new` and `kept` are zips."""
 
     references: Written
@@ -55,7 +54,9 @@ class Referred:
     seconds: float
 
 
-def index(collection: str, warehouse: Warehouse, *, report: Report = untold) -> Referred:
+def index_references(
+    collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+) -> ReferencesResult:
     """Brings both tables of a Collection in step with its `image_archives` and `images`.
 
     Under the lock of its `references`.
@@ -65,14 +66,14 @@ def index(collection: str, warehouse: Warehouse, *, report: Report = untold) -> 
         Busy, StorageError: see `Warehouse.lock` and `Warehouse.write`.
     """
     started = time.monotonic()
-    dicom.require()
+    dicom.require_pydicom()
     with warehouse.lock(REFERENCES, collection):
         plan = _plan(collection, warehouse)
         found = _found(plan, collection, warehouse, report)
         # In this order: rows of `references` say that those of `targets` are there.
         targets = warehouse.write(TARGETS, found[1], collection)
         written = warehouse.write(REFERENCES, found[0], collection)
-    return Referred(
+    return ReferencesResult(
         written,
         targets,
         new=len(plan.fresh),
@@ -97,19 +98,19 @@ class _Plan:
     """The members about images by Series, the zips to read, and the rows that stay."""
 
     members: dict[str, dict[str, _Who]]
-    fresh: list[Archive]
+    fresh: list[SeriesZip]
     known: set[str]
     kept: pa.Table
     waiting: int
 
 
 def _plan(collection: str, warehouse: Warehouse) -> _Plan:
-    archives = from_zips.on_disk(collection, warehouse)
+    archives = series_zips.list_zips(collection, warehouse)
     described, members = _described(collection, warehouse)
     there = [a for a in archives if described.get(a.series_instance_uid) == a.sha256]
     about_images = [a for a in there if a.series_instance_uid in members]
-    kept = from_zips.kept(REFERENCES, collection, warehouse, about_images)
-    if not from_zips.is_current(TARGETS, collection, warehouse):
+    kept = series_zips.unchanged_rows(REFERENCES, collection, warehouse, about_images)
+    if not series_zips.is_current(TARGETS, collection, warehouse):
         kept = kept.slice(0, 0)
     known = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
     fresh = [a for a in about_images if a.series_instance_uid not in known]
@@ -136,15 +137,15 @@ def _described(
 
 
 def _found(
-    plan: _Plan, collection: str, warehouse: Warehouse, report: Report
+    plan: _Plan, collection: str, warehouse: Warehouse, report: ProgressCallback
 ) -> tuple[pa.Table, pa.Table]:
     """The whole partitions of both tables."""
     tables = (REFERENCES, TARGETS)
 
-    def rows_of(opened: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[Table, Row]]:
+    def rows_of(opened: zipfile.ZipFile, archive: SeriesZip) -> Iterator[tuple[Table, Row]]:
         return _archive_rows(opened, plan.members[archive.series_instance_uid])
 
-    read = from_zips.read_all(tables, plan.fresh, rows_of, report)
+    read = series_zips.read_rows(tables, plan.fresh, rows_of, report)
     known = pa.array(sorted(plan.known), pa.string())
     stored = _stored_targets(collection, warehouse)
     kept = (plan.kept, stored.filter(pc.is_in(stored["SeriesInstanceUID"], value_set=known)))
@@ -174,19 +175,19 @@ def _archive_rows(opened: zipfile.ZipFile, members: dict[str, _Who]) -> Iterator
 def _member_rows(opened: zipfile.ZipFile, name: str, who: Row) -> Iterator[tuple[Table, Row]]:
     try:
         with opened.open(name) as stream:
-            told = dicom_tree.read(stream)
-    except BROKEN as error:
-        problem = printable(f"its references cannot be read: {said(error)}")
+            told = referenced_objects.read(stream)
+    except READ_ERRORS as error:
+        problem = escape_unprintable(f"its references cannot be read: {error_text(error)}")
         yield REFERENCES, who | {"error": problem}
         return
-    problems = {"error": printable("; ".join(told.problems)) or None}
+    problems = {"error": escape_unprintable("; ".join(told.problems)) or None}
     for reference in _named(told) or [{}]:
         yield REFERENCES, who | reference | problems
     for place, target in enumerate(told.targets, start=1):
         yield TARGETS, who | _target_row(place, target)
 
 
-def _named(told: Said) -> list[Row]:
+def _named(told: ReferencedObjects) -> list[Row]:
     """A row for each Series, object and frame of reference that is named."""
     series, sop, frame = _REFERENCED
     return [

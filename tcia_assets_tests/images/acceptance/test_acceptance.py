@@ -21,7 +21,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import (
     Expectation,
-    Findings,
+    Inspection,
     Member,
     Proof,
     accept,
@@ -110,7 +110,7 @@ def reason(path: Path, expected: Expectation = EXPECTED) -> str:
     return reasons.pop()
 
 
-def findings(path: Path, expected: Expectation = EXPECTED) -> Findings:
+def findings(path: Path, expected: Expectation = EXPECTED) -> Inspection:
     return inspect(path, expected)
 
 
@@ -959,7 +959,7 @@ def test_a_damaged_licence_is_not_packed(at: Put, tmp_path: Path) -> None:
 _PEAK = """
 import sys, threading
 from pathlib import Path
-from tcia_assets.acceptance import Expectation, accept, inflate
+from tcia_assets.images.acceptance import Expectation, accept, inflate
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

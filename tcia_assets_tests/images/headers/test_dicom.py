@@ -80,7 +80,7 @@ def wrapped(body: bytes, syntax: str = EXPLICIT) -> bytes:
 
 
 def row(content: bytes) -> dict[str, Any]:
-    return dicom.header_row(content, len(content))
+    return dicom.read_header(content, len(content))
 
 
 @cache
@@ -279,7 +279,7 @@ def test_an_object_without_a_uid_has_a_row_that_says_so() -> None:
     assert "SOPInstanceUID" in found["error"]
     with pytest.raises(ValueError, match="without SOPInstanceUID") as caught:
         dicom.identify(wrapped(SAID_SERIES + BEHIND))
-    assert not isinstance(caught.value, dicom.CutHeader)
+    assert not isinstance(caught.value, dicom.TruncatedHeader)
     with pytest.raises(ValueError, match="'abc' in the place of a UID"):
         dicom.identify(wrapped(element(0x00080018, "UI", b"abc") + SAID_SERIES))
 
@@ -301,7 +301,7 @@ def test_an_object_that_ends_within_its_header_is_a_row_that_says_so() -> None:
 
 def test_a_length_that_no_object_can_have_is_not_looked_for() -> None:
     content = made(element(0x00280010, "OB", b"", 1 << 31))
-    found = dicom.header_row(content, 1 << 30)
+    found = dicom.read_header(content, 1 << 30)
     assert (found["SOPInstanceUID"], found["error"]) == (SOP, "the object ends within its header")
 
 
@@ -316,14 +316,14 @@ def test_a_head_says_what_the_whole_says_or_asks_for_more(data: st.DataObject) -
     cut = data.draw(st.integers(0, min(len(content), 5000)))
     head, whole = content[:cut], row(content)
     try:
-        assert dicom.header_row(head, len(content)) == whole
-    except dicom.CutHeader:
+        assert dicom.read_header(head, len(content)) == whole
+    except dicom.TruncatedHeader:
         assert cut < len(content)
     except ValueError:
         assert cut < 132
     try:
         assert dicom.identify(head) == dicom.identify(content)
-    except dicom.CutHeader:
+    except dicom.TruncatedHeader:
         assert cut < len(content)
     except ValueError:
         assert cut < 132 or whole["SOPInstanceUID"] is None or whole["SeriesInstanceUID"] is None
@@ -335,7 +335,7 @@ def test_spoiled_bytes_never_crash(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(list(phantoms().values())))[:4000])
     for place in data.draw(st.lists(st.integers(132, 1500), min_size=1, max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
-    for read in (lambda c: dicom.header_row(c, 12288), row, dicom.identify):
+    for read in (lambda c: dicom.read_header(c, 12288), row, dicom.identify):
         with contextlib.suppress(ValueError):
             assert isinstance(read(bytes(content)), dict | dicom.Identity)
 
@@ -344,5 +344,5 @@ def test_identity_needs_no_more_than_what_lies_before_it() -> None:
     content = made(element(0x00280010, "US", b"\0\2"))
     head = content[: content.index(SAID_SERIES) + len(SAID_SERIES)]
     assert dicom.identify(head) == dicom.Identity(SOP, SERIES)
-    with pytest.raises(dicom.CutHeader):
+    with pytest.raises(dicom.TruncatedHeader):
         dicom.identify(head[:-1])

@@ -22,12 +22,18 @@ from pydicom.uid import (
 )
 
 from tcia_assets.catalog import REFERENCES, TARGETS
-from tcia_assets.datasets.pairing import SCHEMA, pairs
-from tcia_assets.images.headers import dicom_tree, references
-from tcia_assets.images.headers.dicom import CutHeader, is_uid
+from tcia_assets.datasets.pairing import SCHEMA, find_pairs
+from tcia_assets.images.headers import referenced_objects, references
+from tcia_assets.images.headers.dicom import TruncatedHeader, is_uid
 from tcia_assets.sandbox import phantom
 from tcia_assets_tests.images.headers.test_dicom import element, made, sequence, wrapped
-from tcia_assets_tests.images.headers.test_objects import COLLECTION, FIRST, SECOND, Disk, objects
+from tcia_assets_tests.images.headers.test_image_rows import (
+    COLLECTION,
+    FIRST,
+    SECOND,
+    Disk,
+    objects,
+)
 
 STUDY = "1.3.6.1.4.1.14519.5.2.1"
 MASKS = "1.3.6.1.4.1.14519.5.2.1.3"
@@ -73,8 +79,8 @@ def written(dataset: Dataset, syntax: str) -> bytes:
     return buffer.getvalue()
 
 
-def read(content: bytes) -> dicom_tree.Said:
-    return dicom_tree.read(io.BytesIO(content))
+def read(content: bytes) -> referenced_objects.ReferencedObjects:
+    return referenced_objects.read(io.BytesIO(content))
 
 
 def put_images(disk: Disk, series: str = FIRST, **facts: Any) -> None:
@@ -82,9 +88,9 @@ def put_images(disk: Disk, series: str = FIRST, **facts: Any) -> None:
     disk.put({f"1-{n:02}.dcm": content for n, (_, content) in enumerate(found)}, series)
 
 
-def index(disk: Disk) -> references.Referred:
+def index(disk: Disk) -> references.ReferencesResult:
     disk.index()
-    return references.index(COLLECTION, disk.warehouse)
+    return references.index_references(COLLECTION, disk.warehouse)
 
 
 def rows(disk: Disk, table: Any = REFERENCES) -> list[dict[str, Any]]:
@@ -192,7 +198,7 @@ def test_spoiled_objects_end_in_an_answer_or_a_reason(data: st.DataObject) -> No
 
 
 def test_an_object_cut_within_its_header_is_no_answer() -> None:
-    with pytest.raises(CutHeader):
+    with pytest.raises(TruncatedHeader):
         read(about("RTSTRUCT")[:2000])
 
 
@@ -219,7 +225,7 @@ def test_objects_that_were_taken_are_not_opened(disk: Disk) -> None:
     put_images(disk)
     disk.index()
     disk.path().unlink()
-    assert references.index(COLLECTION, disk.warehouse).new == 0
+    assert references.index_references(COLLECTION, disk.warehouse).new == 0
     assert rows(disk) == []
 
 
@@ -229,7 +235,7 @@ def test_an_object_that_names_nothing_says_so_and_is_read_once(disk: Disk) -> No
     (row,) = rows(disk)
     assert (row["how"], row["error"]) == (None, None)
     disk.path(MASKS).unlink()
-    done = references.index(COLLECTION, disk.warehouse)
+    done = references.index_references(COLLECTION, disk.warehouse)
     assert (done.new, done.kept, done.references.changed) == (0, 1, False)
 
 
@@ -259,7 +265,7 @@ def test_only_changed_zips_are_read_and_rows_go_with_their_zip(disk: Disk) -> No
 
 def test_a_zip_that_images_does_not_describe_waits(disk: Disk) -> None:
     disk.put({"seg.dcm": about("SEG")}, MASKS)
-    assert references.index(COLLECTION, disk.warehouse).waiting == 1
+    assert references.index_references(COLLECTION, disk.warehouse).waiting == 1
     assert rows(disk) == []
     assert index(disk).waiting == 0
 
@@ -292,7 +298,7 @@ def test_pixels_are_never_inflated(disk: Disk) -> None:
 
 def paired(disk: Disk, *series: str) -> list[tuple[Any, ...]]:
     index(disk)
-    found = pairs(disk.warehouse, series or None)
+    found = find_pairs(disk.warehouse, series or None)
     assert found.schema.equals(SCHEMA)
     names = ("state", "how", "rank", "image_series_instance_uid", "referenced_images")
     return [tuple(row[name] for name in names) for row in found.to_pylist()]

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import IO
 
+from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.headers.dicom import (
     CHARACTER_SET,
     DELIMITERS,
     UNDEFINED,
-    CutHeader,
     Element,
     Layout,
+    TruncatedHeader,
     ascii_of,
     begin,
     decoded,
@@ -89,7 +90,7 @@ class Target:
 
 
 @dataclass
-class Said:
+class ReferencedObjects:
     """What an object says in its sequences.
 
     `objects` are pairs of the Series below which an object is named ("" where below none) and its
@@ -104,7 +105,7 @@ class Said:
     problems: list[str] = field(default_factory=list)
 
 
-def read(stream: IO[bytes]) -> Said:
+def read(stream: IO[bytes]) -> ReferencedObjects:
     """What an object says, from its first byte to where its pixels begin.
 
     Raises:
@@ -117,7 +118,7 @@ def read(stream: IO[bytes]) -> Said:
     window.fill(_PIECE_BYTES)
     start = begin(window.held, {})
     if not start.is_passed:
-        raise CutHeader("the object ends within its header")
+        raise TruncatedHeader("the object ends within its header")
     window.skip(start.at)
     if start.is_deflated:
         window = _Window.of(inflated(window.rest(_LONGEST_DEFLATED)))
@@ -128,7 +129,7 @@ def read(stream: IO[bytes]) -> Said:
 
 
 class _Window:
-    """A stream, of which only a piece is held; raises CutHeader where it ends too soon."""
+    """A stream, of which only a piece is held; raises TruncatedHeader where it ends too soon."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._stream = stream
@@ -162,7 +163,7 @@ class _Window:
 
     def take(self, count: int) -> bytes:
         if not self.fill(count):
-            raise CutHeader("the object ends within its header")
+            raise TruncatedHeader("the object ends within its header")
         self.at += count
         return self.held[self.at - count : self.at]
 
@@ -171,7 +172,7 @@ class _Window:
             count -= len(self.held) - self.at
             self.at = len(self.held)
             if not self.fill(1):
-                raise CutHeader("the object ends within its header")
+                raise TruncatedHeader("the object ends within its header")
         self.at += count
 
     def rest(self, most: int) -> bytes:
@@ -184,7 +185,7 @@ class _Window:
         try:
             tag, vr, length, self.at = element_at(self.held, self.at, layout)
         except struct.error:
-            raise CutHeader("the object ends within its header") from None
+            raise TruncatedHeader("the object ends within its header") from None
         return tag, vr, length
 
 
@@ -205,7 +206,7 @@ class _Walk:
     """One walk over an object, and what it found."""
 
     def __init__(self, window: _Window) -> None:
-        self.said = Said()
+        self.said = ReferencedObjects()
         self._window = window
         self._order = "<"
         self._character_set: Element | None = None
@@ -368,7 +369,7 @@ class _Walk:
         except ValueError as error:
             self._amiss(str(error))
             return ""
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return escape_unprintable(text)
 
     def _amiss(self, problem: str) -> None:
         if problem not in self.said.problems and len(self.said.problems) < _MOST_PROBLEMS:

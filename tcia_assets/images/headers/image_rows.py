@@ -1,7 +1,7 @@
 """`images`: one row per object of the zips in the manifest, from their headers.
 
 What belongs here: reading members as far as the header goes, and UIDs that two of them have. What
-does not: which zips are read again (`from_archives.py`), what a header says (`dicom.py`), Dagster.
+does not: which zips are read again (`series_zips.py`), what a header says (`dicom.py`), Dagster.
 
 Cost follows change: the rows of a zip with the same SHA-256 are kept, and it is not opened. Of one
 that is read, 16 KB a member are inflated, and pixel data never: unless the zip holds no MD5 of a
@@ -20,17 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGES
-from tcia_assets.images.acceptance import NOT_IMAGES, md5_list
-from tcia_assets.images.headers import dicom, from_zips
-from tcia_assets.images.headers.from_zips import (
-    BROKEN,
-    Archive,
-    Report,
+from tcia_assets.errors import escape_unprintable
+from tcia_assets.images.acceptance import NON_IMAGE_MEMBERS, md5_list
+from tcia_assets.images.headers import dicom, series_zips
+from tcia_assets.images.headers.series_zips import (
+    READ_ERRORS,
     Row,
-    printable,
-    said,
-    untold,
+    SeriesZip,
+    error_text,
 )
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, Written
@@ -44,7 +43,7 @@ _REPEATED = "the SOPInstanceUID is also that of "
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexResult:
     """What indexing a Collection did. `files_per_second` counts the objects that were read."""
 
     written: Written
@@ -62,12 +61,12 @@ class Indexed:
         return self.new / self.seconds if self.seconds else 0.0
 
 
-def index(
+def index_images(
     collection: str,
     warehouse: Warehouse,
     *,
-    report: Report = untold,
-) -> Indexed:
+    report: ProgressCallback = ignore_progress,
+) -> IndexResult:
     """Brings the `images` of a Collection in step with its `image_archives`, under its lock.
 
     Raises:
@@ -78,7 +77,7 @@ def index(
     with warehouse.lock(IMAGES, collection):
         found, kept = _rows(collection, warehouse, report)
         written = warehouse.write(IMAGES, found, collection)
-    return Indexed(
+    return IndexResult(
         written,
         objects=found.num_rows,
         new=found.num_rows - kept,
@@ -89,11 +88,11 @@ def index(
     )
 
 
-def rows(
+def read_rows(
     collection: str,
     warehouse: Warehouse,
     *,
-    report: Report = untold,
+    report: ProgressCallback = ignore_progress,
 ) -> pa.Table:
     """The rows of `images` that follow from the manifest of a Collection; nothing is written.
 
@@ -104,14 +103,14 @@ def rows(
     return _rows(collection, warehouse, report)[0]
 
 
-def _rows(collection: str, warehouse: Warehouse, report: Report) -> tuple[pa.Table, int]:
+def _rows(collection: str, warehouse: Warehouse, report: ProgressCallback) -> tuple[pa.Table, int]:
     """The rows, and how many of them were there before."""
-    dicom.require()
-    archives = from_zips.on_disk(collection, warehouse)
-    kept = from_zips.kept(IMAGES, collection, warehouse, archives, _is_repeated)
+    dicom.require_pydicom()
+    archives = series_zips.list_zips(collection, warehouse)
+    kept = series_zips.unchanged_rows(IMAGES, collection, warehouse, archives, _is_repeated)
     known = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
     fresh = [archive for archive in archives if archive.series_instance_uid not in known]
-    (read,) = from_zips.read_all((IMAGES,), fresh, _archive_rows, report)
+    (read,) = series_zips.read_rows((IMAGES,), fresh, _archive_rows, report)
     found = pa.concat_tables([kept, read])
     return conform(IMAGES, _told_apart(found)), kept.num_rows
 
@@ -161,15 +160,15 @@ def _without_uid(found: pa.Table, problems: dict[int, str]) -> pa.Table:
 # --- Zips -----------------------------------------------------------------------------------------
 
 
-def _archive_rows(opened: zipfile.ZipFile, archive: Archive) -> Iterator[tuple[Table, Row]]:
-    hashes = md5_list.of(opened)
+def _archive_rows(opened: zipfile.ZipFile, archive: SeriesZip) -> Iterator[tuple[Table, Row]]:
+    hashes = md5_list.read_from_zip(opened)
     for member in opened.infolist():
-        if member.filename not in NOT_IMAGES:
+        if member.filename not in NON_IMAGE_MEMBERS:
             yield IMAGES, _member_row(opened, member, hashes, archive)
 
 
 def _member_row(
-    opened: zipfile.ZipFile, member: zipfile.ZipInfo, hashes: dict[str, str], archive: Archive
+    opened: zipfile.ZipFile, member: zipfile.ZipInfo, hashes: dict[str, str], archive: SeriesZip
 ) -> Row:
     name, problems = member.filename, []
     row: Row = {}
@@ -178,14 +177,14 @@ def _member_row(
         problems += [row["error"]] if row["error"] else []
         if row["SeriesInstanceUID"] not in {None, archive.series_instance_uid}:
             problems.append(f"its header says Series {row['SeriesInstanceUID']}")
-    except BROKEN as error:
-        problems.append(f"its header cannot be read: {said(error)}")
+    except READ_ERRORS as error:
+        problems.append(f"its header cannot be read: {error_text(error)}")
     md5 = hashes.get(name)
     try:
         md5 = md5 or _md5(opened, member)
-    except BROKEN as error:
-        problems.append(f"its MD5 cannot be computed: {said(error)}")
-    told = {"error": printable("; ".join(problems)) or None}
+    except READ_ERRORS as error:
+        problems.append(f"its MD5 cannot be computed: {error_text(error)}")
+    told = {"error": escape_unprintable("; ".join(problems)) or None}
     return row | {"entry_name": name, "size_bytes": member.file_size, "md5": md5} | told
 
 
@@ -196,8 +195,8 @@ def _header(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> Row:
         head = stream.read(wanted)
         while True:
             try:
-                return dicom.header_row(head, size)
-            except dicom.CutHeader:
+                return dicom.read_header(head, size)
+            except dicom.TruncatedHeader:
                 if len(head) < wanted or len(head) >= _LONGEST_HEAD:
                     raise
             wanted = 2 * len(head)

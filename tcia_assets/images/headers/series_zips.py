@@ -1,7 +1,7 @@
 """Tables whose rows are read from the zips of the manifest, at the cost of what changed.
 
 What belongs here: which zips are read again, how they are opened, and what becomes of one that is
-broken. What does not: what is read from a member (`image_index.py`, `references.py`), and whether a
+broken. What does not: what is read from a member (`image_rows.py`, `references.py`), and whether a
 zip is good (`acceptance`).
 """
 
@@ -20,18 +20,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.errors import escape_unprintable
+from tcia_assets.progress import ProgressCallback
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import align, empty
 from tcia_assets.store.warehouse import Warehouse
 
 Row = dict[str, Any]
-Report = Callable[[int, int], None]
 
 # Rows are made into columns this many at a time; as a dict one takes some 4 KB.
 _ROWS_AT_ONCE = 500
 
 # What zipfile and those whom it asks raise where a zip is broken, encrypted or gone.
-BROKEN = (
+READ_ERRORS = (
     OSError,
     EOFError,
     RuntimeError,
@@ -43,7 +44,7 @@ BROKEN = (
 
 
 @dataclass(frozen=True)
-class Archive:
+class SeriesZip:
     """A zip as the manifest describes it."""
 
     path: Path
@@ -62,18 +63,14 @@ class Archive:
         }
 
 
-def untold(_done: int, _planned: int) -> None:
-    """A report that tells nobody."""
-
-
-def on_disk(collection: str, warehouse: Warehouse) -> list[Archive]:
+def list_zips(collection: str, warehouse: Warehouse) -> list[SeriesZip]:
     """The zips of a Collection, also earlier copies where a newer one could not be had."""
     if not warehouse.has(IMAGE_ARCHIVES, collection):
         return []
     names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
     manifest = warehouse.read(IMAGE_ARCHIVES, [collection], names).to_pylist()
     return [
-        Archive(
+        SeriesZip(
             warehouse.root / row["path"],
             row["SeriesInstanceUID"],
             collection,
@@ -91,11 +88,11 @@ def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
     return path.is_file() and tuple(pq.read_schema(path).names) == table.names
 
 
-def kept(
+def unchanged_rows(
     table: Table,
     collection: str,
     warehouse: Warehouse,
-    archives: Iterable[Archive],
+    archives: Iterable[SeriesZip],
     is_unsure: Callable[[pa.Table], pa.Array] | None = None,
 ) -> pa.Table:
     """The stored rows of zips that are as they were.
@@ -118,11 +115,11 @@ def kept(
     return stored.filter(pc.and_not(same, pc.is_in(stored["SeriesInstanceUID"], value_set=again)))
 
 
-def read_all(
+def read_rows(
     tables: Sequence[Table],
-    archives: Sequence[Archive],
-    rows_of: Callable[[zipfile.ZipFile, Archive], Iterator[tuple[Table, Row]]],
-    report: Report,
+    archives: Sequence[SeriesZip],
+    rows_of: Callable[[zipfile.ZipFile, SeriesZip], Iterator[tuple[Table, Row]]],
+    report: ProgressCallback,
 ) -> list[pa.Table]:
     """What `rows_of` finds in each zip, a table each; more rows than fit are never held as rows.
 
@@ -135,8 +132,8 @@ def read_all(
             with _opened(archive) as opened:
                 for table, row in rows_of(opened, archive):
                     collected[table.name].add(row | archive.facts)
-        except BROKEN as error:
-            problem = printable(f"the zip cannot be read: {said(error)}")
+        except READ_ERRORS as error:
+            problem = escape_unprintable(f"the zip cannot be read: {error_text(error)}")
             collected[tables[0].name].add(archive.facts | {"error": problem})
         report(done, len(archives))
     return [collected[table.name].table() for table in tables]
@@ -165,7 +162,7 @@ class _Collected:
         self._rows = []
 
 
-def _opened(archive: Archive) -> zipfile.ZipFile:
+def _opened(archive: SeriesZip) -> zipfile.ZipFile:
     size = archive.path.stat().st_size
     if size != archive.archive_bytes:
         problem = f"it has {size} bytes, and {archive.archive_bytes} in image_archives"
@@ -173,11 +170,6 @@ def _opened(archive: Archive) -> zipfile.ZipFile:
     return zipfile.ZipFile(archive.path)
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What an error says, be it only its name."""
     return str(error) or type(error).__name__
-
-
-def printable(text: str) -> str:
-    """A text without control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
-from tcia_assets.images.headers import objects as object_rows
+from tcia_assets.images.headers import image_rows
 from tcia_assets.sandbox import phantom
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.warehouse import Warehouse
@@ -80,8 +80,8 @@ class Disk:
         rows = pa.Table.from_pylist(list(self.manifest.values()), schema=IMAGE_ARCHIVES.schema)
         self.warehouse.write(IMAGE_ARCHIVES, conform(IMAGE_ARCHIVES, rows), COLLECTION)
 
-    def index(self) -> object_rows.Indexed:
-        return object_rows.index(COLLECTION, self.warehouse)
+    def index(self) -> image_rows.IndexResult:
+        return image_rows.index_images(COLLECTION, self.warehouse)
 
     def rows(self) -> list[dict[str, Any]]:
         rows = self.warehouse.read(IMAGES, [COLLECTION]).to_pylist()
@@ -93,7 +93,7 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
-def counts(done: object_rows.Indexed) -> tuple[int, int, int]:
+def counts(done: image_rows.IndexResult) -> tuple[int, int, int]:
     return done.objects, done.new, done.kept
 
 
@@ -114,7 +114,7 @@ def test_each_object_has_a_row_with_where_it_lies(disk: Disk, modality: str) -> 
 
 
 def test_a_collection_without_archives_has_no_images(disk: Disk) -> None:
-    assert object_rows.rows(COLLECTION, disk.warehouse).equals(empty(IMAGES))
+    assert image_rows.read_rows(COLLECTION, disk.warehouse).equals(empty(IMAGES))
     done = disk.index()
     assert (counts(done), done.files_per_second) == ((0, 0, 0), 0)
     assert disk.warehouse.has(IMAGES, COLLECTION)
@@ -274,7 +274,7 @@ def test_rows_of_an_unchanged_zip_are_kept_without_opening_it(disk: Disk) -> Non
     disk.path(FIRST).unlink()
     disk.path(SECOND).write_bytes(b"")
     reports: list[tuple[int, int]] = []
-    done = object_rows.index(COLLECTION, disk.warehouse, report=lambda *r: reports.append(r))
+    done = image_rows.index_images(COLLECTION, disk.warehouse, report=lambda *r: reports.append(r))
     assert (counts(done), done.written.changed, reports) == ((6, 0, 6), False, [])
     assert disk.rows() == before
 
@@ -286,7 +286,7 @@ def test_only_new_and_changed_zips_are_read(disk: Disk) -> None:
     disk.path(FIRST).unlink()
     disk.put(objects(SECOND, count=5), SECOND)
     reports: list[tuple[int, int]] = []
-    done = object_rows.index(COLLECTION, disk.warehouse, report=lambda *r: reports.append(r))
+    done = image_rows.index_images(COLLECTION, disk.warehouse, report=lambda *r: reports.append(r))
     assert (counts(done), reports) == ((8, 5, 3), [(1, 1)])
     assert {row["archive_sha256"] for row in disk.rows()} == {
         row["sha256"] for row in disk.manifest.values()
@@ -315,7 +315,7 @@ def test_an_earlier_copy_keeps_its_rows_where_a_newer_could_not_be_had(disk: Dis
 
 def test_asking_for_rows_writes_nothing(disk: Disk) -> None:
     disk.put(objects())
-    rows = object_rows.rows(COLLECTION, disk.warehouse)
+    rows = image_rows.read_rows(COLLECTION, disk.warehouse)
     assert rows.num_rows == 3
     assert not disk.warehouse.has(IMAGES, COLLECTION)
     disk.index()
