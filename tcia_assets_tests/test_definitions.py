@@ -136,7 +136,8 @@ def test_a_prefix_that_cannot_be_a_name_is_refused(prefix: str | list[str]) -> N
 
 def test_importing_the_package_imports_neither_dagster_nor_pydicom() -> None:
     code = (
-        "import sys, tcia_assets, tcia_assets.client, tcia_assets.warehouse, tcia_assets.archive;"
+        "import sys, tcia_assets, tcia_assets.sources.nbia.client, tcia_assets.store.warehouse;"
+        "import tcia_assets.images;"
         "print([m for m in ('dagster', 'pydicom', 'pandas') if m in sys.modules])"
     )
     found = subprocess.run(

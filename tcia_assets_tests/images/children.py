@@ -17,11 +17,11 @@ FETCH = """
 import os, signal, sys
 from pathlib import Path
 from tcia_assets_tests.repository import ROOT
-from tcia_assets import archive
-from tcia_assets.client import ArchiveClient
-from tcia_assets.selection import Selection
+from tcia_assets import images
+from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
-from tcia_assets.warehouse import Warehouse
+from tcia_assets.store.warehouse import Warehouse
 
 url, root, collection, most, index, count, dies_after = sys.argv[1:]
 selection = Selection(collections=(collection,), max_series_per_run=int(most))
@@ -36,16 +36,16 @@ def arrived(row):
 print("ready", flush=True)
 sys.stdin.readline()
 with ArchiveClient(Settings(base_url=url, data_dir=root)) as client:
-    shard = archive.Shard(int(index), int(count))
+    shard = images.Shard(int(index), int(count))
     warehouse = Warehouse(Path(root))
-    archive.fetch(collection, selection, client, warehouse, shard=shard, arrived=arrived)
+    images.fetch(collection, selection, client, warehouse, shard=shard, arrived=arrived)
 """
 
 # Claims the zip at a path until it is killed.
 CLAIM = """
 import sys
 from pathlib import Path
-from tcia_assets.archive.places import claimed
+from tcia_assets.images.places import claimed
 
 with claimed(Path(sys.argv[1])):
     print("ready", flush=True)

@@ -16,7 +16,7 @@ from tcia_assets.sources.http.scratch import Scratch
 
 HOLD = """
 import time
-from tcia_assets.client.scratch import Scratch
+from tcia_assets.sources.http.scratch import Scratch
 mine = Scratch()
 print(mine.path, flush=True)
 time.sleep(60)

@@ -310,7 +310,7 @@ def test_an_error_of_who_is_told_ends_the_download(serve: Serve, tmp_path: Path)
 PEAKS = """
 import resource, sys
 from pathlib import Path
-from tcia_assets.client import ArchiveClient
+from tcia_assets.sources.nbia.client import ArchiveClient
 from tcia_assets.settings import Settings
 
 with ArchiveClient(Settings(dialect="nbia-v4", base_url=sys.argv[1])) as client:
