@@ -19,7 +19,7 @@ from typing import Any
 from tcia_assets.datasets import yaml_tree
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.split import PATIENTS, Holdout, Split
-from tcia_assets.datasets.volume import CODES, Targets
+from tcia_assets.datasets.volume import FINDING_CODES, LabelPatterns
 from tcia_assets.datasets.yaml_tree import Field
 from tcia_assets.errors import BadDeclaration, UsageError
 from tcia_assets.metadata import selection
@@ -45,7 +45,7 @@ NOT_FETCHED, WITHOUT_TARGET = "not_fetched", "without_target"
 SAMPLE_CODES: Mapping[str, str] = {
     NOT_FETCHED: "the images of the Series are not on disk",
     WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
-    **{code.name: code.meaning for code in CODES.values()},
+    **{code.name: code.meaning for code in FINDING_CODES.values()},
 }
 DROP, KEEP, FAIL = "drop", "keep", "fail"
 POLICIES = {
@@ -129,9 +129,9 @@ class Target:
         return _of(self) | {"labels": [[name, said] for name, said in self.labels.items()]}
 
     @property
-    def targets(self) -> Targets:
+    def targets(self) -> LabelPatterns:
         """The labels, as `volume.read_labels` takes them."""
-        return Targets.of(self.labels, self.priority)
+        return LabelPatterns.compile(self.labels, self.priority)
 
 
 @dataclass(frozen=True)
@@ -482,7 +482,7 @@ def _qc(value: Field) -> dict[str, str]:
     found = {}
     for code, each in value.fields(SAMPLE_CODES).items():
         policy = found[code] = each.choice(POLICIES, "policy")
-        is_impossible = code in CODES and CODES[code].makes_impossible
+        is_impossible = code in FINDING_CODES and FINDING_CODES[code].makes_impossible
         if policy == KEEP and (is_impossible or code == NOT_FETCHED):
             each.refuse(f"there is nothing to keep: {SAMPLE_CODES[code]}; valid: 'drop', 'fail'")
     return found

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tcia_assets.datasets.samples import KEPT, SAMPLES
-from tcia_assets.datasets.volume.model import Matrix, Voxels
+from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 from tcia_assets.errors import MissingExtra, StorageError, UnknownName, UsageError
 
 _INDEX, _LATEST = "samples.parquet", "latest"

@@ -32,18 +32,18 @@ from tcia_assets.datasets.cohort import Zip
 from tcia_assets.datasets.declaration import WITHOUT_TARGET, Declaration, VolumeSettings
 from tcia_assets.datasets.volume import (
     Finding,
+    LabelPatterns,
     Labels,
     NoVolume,
-    Targets,
     Volume,
     axis_codes,
     read_labels,
     read_volume,
-    reoriented,
-    resampled,
+    reorient,
+    resample,
     write_nifti,
 )
-from tcia_assets.datasets.volume.findings import finding
+from tcia_assets.datasets.volume.findings import make_finding
 from tcia_assets.errors import BadValue, CohortMoved
 from tcia_assets.store.warehouse import sha256_of, sync
 
@@ -226,7 +226,7 @@ def _demand(path: Path, sha256: str) -> None:
 
 
 def _labels(job: Job, volume: Volume) -> Labels:
-    targets = Targets.of(dict(job.labels), job.priority)
+    targets = LabelPatterns.compile(dict(job.labels), job.priority)
     wanted = {uid for mask in job.masks for uid in mask.sop_instance_uids}
     read = read_labels(
         [mask.zip.path for mask in job.masks], volume, targets, sop_instance_uids=wanted
@@ -239,17 +239,18 @@ def _lost(before: Labels, after: Labels) -> list[Finding]:
     """Labels that another grid is too coarse for."""
     gone = [n for n, count in before.counts.items() if count and not after.counts[n]]
     if gone and not any(after.counts.values()):
-        return [finding("empty_mask", "on the new grid", labels=len(before.counts))]
+        return [make_finding("empty_mask", "on the new grid", labels=len(before.counts))]
     return [
-        finding("target_missing", f"{before.names[n]!r}, on the new grid", label=n) for n in gone
+        make_finding("target_missing", f"{before.names[n]!r}, on the new grid", label=n)
+        for n in gone
     ]
 
 
 def _on_grid(image: Any, settings: VolumeSettings) -> Any:
     if settings.spacing is not None:
-        return resampled(image, settings.spacing, settings.orientation)
+        return resample(image, settings.spacing, settings.orientation)
     if settings.orientation is not None:
-        return reoriented(image, settings.orientation)
+        return reorient(image, settings.orientation)
     return image
 
 

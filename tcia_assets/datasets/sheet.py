@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tcia_assets.datasets.facts import Facts
 from tcia_assets.datasets.loading import read_voxels
 from tcia_assets.datasets.samples import KEPT
-from tcia_assets.datasets.volume import Labels, Volume, reoriented
+from tcia_assets.datasets.volume import Labels, Volume, reorient
 from tcia_assets.errors import MissingExtra
 
 try:
@@ -118,11 +118,11 @@ def _panel(root: Path, row: _Row, facts: Facts) -> _Panel:
     voxels = read_voxels(root / row["image"])
     uid, modality = row["SeriesInstanceUID"], row["Modality"] or ""
     # x rises to the left, y to the back, z upwards: rows and columns of a radiologist's picture.
-    volume = reoriented(Volume(voxels, affine, uid, "", modality, row["units"]), "LPS")
+    volume = reorient(Volume(voxels, affine, uid, "", modality, row["units"]), "LPS")
     labels = None
     if row["label"]:
         drawn = Labels(read_voxels(root / row["label"]), affine, facts.labels)
-        labels = reoriented(drawn, "LPS").voxels
+        labels = reorient(drawn, "LPS").voxels
     place = _slice_of(labels, len(volume.voxels))
     image = np.asarray(volume.voxels[place], dtype=np.float32)
     window, name = _window(image, row, facts)

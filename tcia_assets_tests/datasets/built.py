@@ -21,7 +21,7 @@ import pytest
 from tcia_assets.datasets.cohort import SERIES
 from tcia_assets.datasets.facts import Facts
 from tcia_assets.datasets.samples import SAMPLES
-from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reoriented, write_nifti
+from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reorient, write_nifti
 
 TITLE = 'Lungs: "100 %" of \\emph{them} | #1 <b>& [more](x)</b>\n- µ'
 LABELS = {1: "lung", 2: "tumour"}
@@ -185,7 +185,7 @@ def _files(
 ) -> dict[str, Any]:
     voxels = voxels_of(member)
     laid = Volume(voxels, affine, member.uid, "1.3", member.modality, "HU")
-    volume = reoriented(laid, orientation)
+    volume = reorient(laid, orientation)
     made: dict[str, Any] = {
         "shape": list(volume.voxels.T.shape),
         "spacing": list(volume.spacing),
@@ -200,7 +200,7 @@ def _files(
     made |= _written(root, "image", f"images/{member.uid}.nii.gz", volume)
     if labelled:
         drawn = Labels(labels_of(member), affine, LABELS).on_grid(labels_of(member), affine)
-        labels = reoriented(drawn, orientation)
+        labels = reorient(drawn, orientation)
         made |= _written(root, "label", f"labels/{member.uid}.nii.gz", labels)
         counts = {LABELS[label]: count for label, count in labels.counts.items()}
         made["label_voxels"] = counts

@@ -1,7 +1,7 @@
 """What a header says of each frame of an object: where it lies, its size, the form of its pixels.
 
 What belongs here: one place to ask, whether an object is one slice or, enhanced, has many. What
-does not: how frames make a volume (`stack.py`).
+does not: how frames make a volume (`slice_geometry.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
-from tcia_assets.datasets.volume.members import Member
+from tcia_assets.datasets.volume.series_zip import DicomObject
 
 Numbers = tuple[float, ...]
 
@@ -45,7 +45,7 @@ class Plane:
 class Frame:
     """One image; `index` is its place in the pixels of its object."""
 
-    member: Member
+    member: DicomObject
     index: int
     sop_instance_uid: str
     frame_of_reference_uid: str
@@ -64,7 +64,7 @@ class Frame:
     """Of several at one place, the one with the lowest is taken."""
 
 
-def frames(member: Member) -> Iterator[Frame]:
+def frames(member: DicomObject) -> Iterator[Frame]:
     """The frames of an object, in their order."""
     header = member.header
     shared = item(header, "SharedFunctionalGroupsSequence") or Dataset()
@@ -106,7 +106,7 @@ class Groups:
         return Plane(position, along_rows, along_columns, spacing[::-1])
 
 
-def _frame(member: Member, index: int, groups: Groups) -> Frame:
+def _frame(member: DicomObject, index: int, groups: Groups) -> Frame:
     header = member.header
     rescale = groups.holder("PixelValueTransformationSequence")
     slope, intercept = number(rescale, "RescaleSlope"), number(rescale, "RescaleIntercept")

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tcia_assets.datasets.volume.model import Labels, Matrix, Volume, Voxels, spacing_of
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, spacing_of
 from tcia_assets.errors import UsageError
 
 _HEADER_BYTES = 348

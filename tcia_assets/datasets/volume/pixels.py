@@ -19,10 +19,10 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume.arrays import Voxels
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame
-from tcia_assets.datasets.volume.members import Archive, Member
-from tcia_assets.datasets.volume.model import Voxels
+from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 from tcia_assets.errors import MissingExtra
 
 _INT16 = np.iinfo(np.int16)
@@ -46,7 +46,7 @@ class Undecodable(Exception):
         super().__init__(found.message)
 
 
-def stored(archive: Archive, frames: Sequence[Frame]) -> Stored:
+def stored(archive: SeriesZip, frames: Sequence[Frame]) -> Stored:
     """The stored values of frames of one size.
 
     Raises:
@@ -63,7 +63,7 @@ def stored(archive: Archive, frames: Sequence[Frame]) -> Stored:
     )
     jobs = list(_by_member(frames))
 
-    def put(job: tuple[Member, list[int]]) -> None:
+    def put(job: tuple[DicomObject, list[int]]) -> None:
         member, places = job
         for place, image in zip(places, _images(archive, member, frames, places), strict=True):
             _put(into, place, image, frames[place])
@@ -109,7 +109,7 @@ def _wrapped(number: float) -> np.int16:
     return np.uint16(int(number) % (1 << 16)).view(np.int16)
 
 
-def _by_member(frames: Sequence[Frame]) -> Iterator[tuple[Member, list[int]]]:
+def _by_member(frames: Sequence[Frame]) -> Iterator[tuple[DicomObject, list[int]]]:
     """Each object once, with the places of its frames in the stack."""
     order = sorted(range(len(frames)), key=lambda place: frames[place].member.entry.name)
     for _, places in groupby(order, key=lambda place: frames[place].member.entry.name):
@@ -152,7 +152,7 @@ def _without_unused_bits(image: Voxels, frame: Frame) -> Voxels:
 
 
 def _images(
-    archive: Archive, member: Member, frames: Sequence[Frame], places: list[int]
+    archive: SeriesZip, member: DicomObject, frames: Sequence[Frame], places: list[int]
 ) -> Iterator[Voxels]:
     first = frames[places[0]]
     if member.pixels is None:
@@ -170,7 +170,7 @@ def _images(
         yield np.frombuffer(content, dtype, pixels, at).reshape(frame.rows, frame.columns)
 
 
-def _decoded(archive: Archive, member: Member, frames: list[Frame]) -> Iterator[Voxels]:
+def _decoded(archive: SeriesZip, member: DicomObject, frames: list[Frame]) -> Iterator[Voxels]:
     dataset = archive.dataset(member)
     for frame in frames:
         try:
@@ -184,7 +184,7 @@ def _decoded(archive: Archive, member: Member, frames: list[Frame]) -> Iterator[
         yield image
 
 
-def demand_decoder(member: Member) -> None:
+def demand_decoder(member: DicomObject) -> None:
     """Raises MissingExtra where no decoder of the object's transfer syntax is installed."""
     syntax = UID(member.header.file_meta.get("TransferSyntaxUID", ""))
     try:
@@ -197,4 +197,4 @@ def demand_decoder(member: Member) -> None:
 
 def _undecodable(frame: Frame, reason: str) -> Undecodable:
     uid = frame.sop_instance_uid
-    return Undecodable(finding("undecodable_pixels", f"{uid}, {reason}", [uid]))
+    return Undecodable(make_finding("undecodable_pixels", f"{uid}, {reason}", [uid]))

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 
 from tcia_assets.datasets.volume import read_volume, write_nifti
-from tcia_assets_tests.datasets.volume.made import (
+from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,
     OBLIQUE,

@@ -19,8 +19,8 @@ from pydicom.uid import (
 
 from tcia_assets.datasets.volume import NoVolume, read_volume
 from tcia_assets.errors import MissingExtra
-from tcia_assets_tests.datasets.volume import made
-from tcia_assets_tests.datasets.volume.made import OBLIQUE, Series, codes, grain, zipped
+from tcia_assets_tests.datasets.volume import synthetic
+from tcia_assets_tests.datasets.volume.synthetic import OBLIQUE, Series, codes, grain, zipped
 
 BUNDLED = Path(pydicom.data.__file__).parent / "test_files"
 # One slice each; with what pydicom itself makes of it.
@@ -85,9 +85,9 @@ def test_an_enhanced_object_is_the_volume_of_its_frames(
 ) -> None:
     values = grain((5, 34, 36), 0, 4000, np.uint16)
     series = Series(values, orientation=OBLIQUE)
-    enhanced = made.blank(EnhancedMRImageStorage, "1.2.8")
+    enhanced = synthetic.blank(EnhancedMRImageStorage, "1.2.8")
     enhanced.Modality, enhanced.NumberOfFrames = "MR", len(values)
-    made.set_pixels(enhanced, values[::-1] if backwards else values)
+    synthetic.set_pixels(enhanced, values[::-1] if backwards else values)
     enhance(enhanced, len(values))
     groups = enhanced.PerFrameFunctionalGroupsSequence
     for place, group in enumerate(groups):
@@ -100,7 +100,7 @@ def test_an_enhanced_object_is_the_volume_of_its_frames(
         group.PlanePositionSequence[0].ImagePositionPatient = list(position)
     if syntax is not None:
         enhanced.compress(syntax, generate_instance_uid=False)
-    volume = read(tmp_path, made.content(enhanced))
+    volume = read(tmp_path, synthetic.content(enhanced))
     expected = values.astype(int) * 2 + np.arange(len(values)).reshape(-1, 1, 1)
     assert np.array_equal(volume.voxels, expected)
     np.testing.assert_allclose(volume.affine, series.affine, atol=1e-5)

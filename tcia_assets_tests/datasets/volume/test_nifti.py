@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume import Labels, Volume, reoriented, write_nifti
+from tcia_assets.datasets.volume import Labels, Volume, reorient, write_nifti
 from tcia_assets.errors import UsageError
-from tcia_assets_tests.datasets.volume.made import grain
-from tcia_assets_tests.datasets.volume.test_reading import rotated
+from tcia_assets_tests.datasets.volume.synthetic import grain
+from tcia_assets_tests.datasets.volume.test_volume_reader import rotated
 
 AFFINE = np.array([[-0.7, 0, 0, 12.5], [0, -0.8, 0, -4], [0, 0, 2.5, 100.25], [0, 0, 0, 1.0]])
 
@@ -96,7 +96,7 @@ def test_without_isal_zlib_writes_the_same_content(
 
 
 def test_turned_volumes_are_written_as_they_are_seen(tmp_path: Path) -> None:
-    turned = reoriented(volume(grain((5, 6, 7))), "RAS")
+    turned = reorient(volume(grain((5, 6, 7))), "RAS")
     write_nifti(tmp_path / "a.nii.gz", turned)
     image = nibabel.load(tmp_path / "a.nii.gz")
     assert nibabel.aff2axcodes(image.affine) == ("R", "A", "S")

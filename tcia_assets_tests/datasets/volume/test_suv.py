@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from tcia_assets.datasets.volume import read_volume
 from tcia_assets.sandbox import phantom
-from tcia_assets_tests.datasets.volume.made import Series, codes, found, grain, zipped
+from tcia_assets_tests.datasets.volume.synthetic import Series, codes, found, grain, zipped
 
 HALF_LIFE = 6000.0
 SLOPES = [0.5, 1.0, 2.0, 4.0]

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tcia_assets.datasets.volume import CODES, Finding, NoVolume, read_volume
+from tcia_assets.datasets.volume import FINDING_CODES, Finding, NoVolume, read_volume
 from tcia_assets.errors import BadArchive
-from tcia_assets_tests.datasets.volume import made
-from tcia_assets_tests.datasets.volume.made import (
+from tcia_assets_tests.datasets.volume import synthetic
+from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,
     OBLIQUE,
@@ -43,8 +43,8 @@ def test_voxels_and_affine_are_those_of_the_headers(tmp_path: Path, orientation:
     np.testing.assert_allclose(volume.affine_lps, series.affine_lps, atol=1e-5)
     assert volume.spacing == pytest.approx(series.spacing, abs=1e-5)
     assert (volume.units, volume.modality, codes(volume)) == ("HU", "CT", [])
-    assert volume.series_instance_uid == made.SERIES
-    assert volume.frame_of_reference_uid == made.FRAME
+    assert volume.series_instance_uid == synthetic.SERIES
+    assert volume.frame_of_reference_uid == synthetic.FRAME
 
 
 def test_slices_that_are_numbered_backwards_are_sorted_by_their_position(tmp_path: Path) -> None:
@@ -232,10 +232,10 @@ def test_a_localizer_is_left_out_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "change"),
     [
-        ("mixed_size", lambda each: made.set_pixels(each, grain((3, 3)))),
+        ("mixed_size", lambda each: synthetic.set_pixels(each, grain((3, 3)))),
         ("mixed_spacing", lambda each: setattr(each, "PixelSpacing", [0.9, 0.7])),
         ("mixed_frame_of_reference", lambda each: setattr(each, "FrameOfReferenceUID", "1.2")),
-        ("secondary_capture", lambda each: setattr(each, "SOPClassUID", made.CAPTURE)),
+        ("secondary_capture", lambda each: setattr(each, "SOPClassUID", synthetic.CAPTURE)),
         ("without_geometry", lambda each: delattr(each, "ImagePositionPatient")),
         ("not_greyscale", lambda each: setattr(each, "SamplesPerPixel", 3)),
     ],
@@ -252,7 +252,7 @@ def test_an_image_unlike_the_others_is_left_out(tmp_path: Path, code: str, chang
 
 def test_what_is_no_dicom_is_left_out_by_its_name(tmp_path: Path) -> None:
     series = Series()
-    files = [*series.objects(), b"not DICOM", made.content(series.object(0))[:150]]
+    files = [*series.objects(), b"not DICOM", synthetic.content(series.object(0))[:150]]
     volume = read_volume(zipped(tmp_path / "a.zip", files, shuffled=False))
     assert codes(volume) == ["unreadable_object", "unreadable_object"]
     names = [each.sop_instance_uids for each in volume.findings]
@@ -307,7 +307,7 @@ def test_a_volume_of_one_value_is_told(tmp_path: Path) -> None:
 def test_without_any_slice_there_is_no_volume_but_a_reason(tmp_path: Path) -> None:
     objects = Series().objects()
     for each in objects:
-        each.SOPClassUID = made.CAPTURE
+        each.SOPClassUID = synthetic.CAPTURE
     with pytest.raises(NoVolume, match="no slice is left") as caught:
         read_volume(zipped(tmp_path / "a.zip", objects))
     assert codes(caught.value) == ["secondary_capture", "no_slices"]
@@ -334,7 +334,7 @@ def test_a_damaged_zip_is_no_finding(tmp_path: Path) -> None:
 def test_only_declared_codes_are_findings() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         Finding("nonsense", "")
-    assert {code.name for code in CODES.values() if code.makes_impossible} == {
+    assert {code.name for code in FINDING_CODES.values() if code.makes_impossible} == {
         "no_slices",
         "undecodable_pixels",
     }
@@ -344,7 +344,7 @@ def test_without_the_extra_it_is_named() -> None:
     import subprocess
     import sys
 
-    program = "import sys; sys.modules['pydicom'] = None; import tcia_assets.volume"
+    program = "import sys; sys.modules['pydicom'] = None; import tcia_assets.datasets.volume"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert "MissingExtra" in done.stderr

@@ -9,19 +9,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Plane
-from tcia_assets.datasets.volume.model import Labels, Matrix, Volume, Voxels
-from tcia_assets.datasets.volume.targets import Targets
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.errors import UsageError
 
 _BYTE = 0xFF
 
 
-class Canvas:
+class LabelGrid:
     """Labels while they are being put; `heights` are those of the slices along the normal."""
 
-    def __init__(self, volume: Volume, targets: Targets) -> None:
+    def __init__(self, volume: Volume, targets: LabelPatterns) -> None:
         if len(volume.slices) != len(volume.voxels):
             raise UsageError(
                 "labels are read onto a volume as it was read: turn and resample both afterwards"
@@ -92,18 +92,20 @@ class Canvas:
         if self._outside:
             whole = self._outside + self._put
             numbers = {"voxels_outside": self._outside, "voxels": whole}
-            found.append(finding("mask_outside_volume", f"{self._outside} of {whole}", **numbers))
+            found.append(
+                make_finding("mask_outside_volume", f"{self._outside} of {whole}", **numbers)
+            )
         if self._overlapping:
-            found.append(finding("overlapping_labels", voxels=self._overlapping))
+            found.append(make_finding("overlapping_labels", voxels=self._overlapping))
         if unmatched:
             shown = ", ".join(map(repr, unmatched))
-            found.append(finding("unmatched_names", shown, names=len(unmatched)))
+            found.append(make_finding("unmatched_names", shown, names=len(unmatched)))
         if not any(counts.values()):
-            return [*found, finding("empty_mask", labels=len(counts))]
+            return [*found, make_finding("empty_mask", labels=len(counts))]
         missing = [label for label, count in counts.items() if not count]
         names = self.targets.by_number
         return found + [
-            finding("target_missing", repr(names[label]), label=label) for label in missing
+            make_finding("target_missing", repr(names[label]), label=label) for label in missing
         ]
 
 

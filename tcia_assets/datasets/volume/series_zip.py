@@ -19,7 +19,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip, Zip, open_zip
 from tcia_assets.images.acceptance.inflate import FASTEST, Buffer
@@ -40,7 +40,7 @@ _LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Member:
+class DicomObject:
     """An object of a zip: its header without pixels.
 
     `pixels` are the bytes of the inflated member that are its pixels, uncompressed and little
@@ -52,7 +52,7 @@ class Member:
     pixels: slice | None
 
 
-class Archive:
+class SeriesZip:
     """An open zip of a Series.
 
     With a `pool` it inflates what will be asked for while headers are read, up to a part of all.
@@ -76,15 +76,17 @@ class Archive:
         images = (entry for entry in self._zip.entries if entry.name not in NON_IMAGE_MEMBERS)
         return tuple(sorted(images, key=lambda entry: entry.name))
 
-    def members(self) -> tuple[list[Member], list[Finding]]:
+    def members(self) -> tuple[list[DicomObject], list[Finding]]:
         """All objects with their headers, and a finding for those that have none to be read."""
-        found: list[Member] = []
+        found: list[DicomObject] = []
         amiss: list[Finding] = []
         for entry in self.entries:
             try:
                 found.append(self._member(entry))
             except _Unreadable as error:
-                amiss.append(finding("unreadable_object", f"{entry.name}, {error}", [entry.name]))
+                amiss.append(
+                    make_finding("unreadable_object", f"{entry.name}, {error}", [entry.name])
+                )
         return found, amiss
 
     def content(self, entry: Entry) -> Buffer:
@@ -102,7 +104,7 @@ class Archive:
             raise self._broken(entry)
         return content
 
-    def dataset(self, member: Member) -> Dataset:
+    def dataset(self, member: DicomObject) -> Dataset:
         """The whole object, for pydicom to decode."""
         return pydicom.dcmread(BytesIO(self.content(member.entry)), force=True)
 
@@ -127,7 +129,7 @@ class Archive:
             raise self._broken(entry) from error
         return head
 
-    def _member(self, entry: Entry) -> Member:
+    def _member(self, entry: Entry) -> DicomObject:
         wanted = self._head_bytes
         while True:
             head = self._head(entry, min(wanted, entry.size_bytes))
@@ -152,7 +154,7 @@ class Archive:
 
 
 @contextmanager
-def archive(path: Path, *, workers: int = 1) -> Iterator[Archive]:
+def archive(path: Path, *, workers: int = 1) -> Iterator[SeriesZip]:
     """The zip at `path`, open; what pydicom has to warn of is not said, for it is found.
 
     Raises:
@@ -166,7 +168,7 @@ def archive(path: Path, *, workers: int = 1) -> Iterator[Archive]:
         try:
             with open_zip(path, MAX_MEMBERS) as found:
                 try:
-                    yield Archive(path, found, pool)
+                    yield SeriesZip(path, found, pool)
                 finally:
                     if pool is not None:
                         pool.shutdown(cancel_futures=True)
@@ -178,7 +180,7 @@ class _Unreadable(Exception):
     """No header, in what was read; with more of the member there may be one."""
 
 
-def _read(entry: Entry, head: Buffer) -> Member:
+def _read(entry: Entry, head: Buffer) -> DicomObject:
     is_whole = len(head) == entry.size_bytes
     file = BytesIO(head)
     try:
@@ -193,15 +195,15 @@ def _read(entry: Entry, head: Buffer) -> Member:
         at_pixels = _element(head, file.tell(), is_implicit=False)
         if at_pixels is None and not is_whole:
             raise _Unreadable("its header does not end")
-        return Member(entry, header, None)
+        return DicomObject(entry, header, None)
     at_pixels = _element(head, file.tell(), is_implicit=bool(header.original_encoding[0]))
     if at_pixels is None:
         if not is_whole:
             raise _Unreadable("its header does not end")
-        return Member(entry, header, None)
+        return DicomObject(entry, header, None)
     tag, at, length = at_pixels
     plain = tag == _PLAIN_PIXELS and length != _UNDEFINED and at + length <= entry.size_bytes
-    return Member(entry, header, slice(at, at + length) if plain else None)
+    return DicomObject(entry, header, slice(at, at + length) if plain else None)
 
 
 def _element(head: Buffer, at: int, *, is_implicit: bool) -> tuple[int, int, int] | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tcia_assets.datasets.volume.findings import Finding, NoVolume, finding
+from tcia_assets.datasets.volume.arrays import Slice, Volume, Voxels, ras
+from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
 from tcia_assets.datasets.volume.frames import Frame, frames, text, whole
-from tcia_assets.datasets.volume.members import Member, archive
-from tcia_assets.datasets.volume.model import Slice, Volume, Voxels, ras
 from tcia_assets.datasets.volume.pixels import Stored, Undecodable, rescaled, stored
-from tcia_assets.datasets.volume.stack import Stack, plane_of, stacked
+from tcia_assets.datasets.volume.series_zip import DicomObject, archive
+from tcia_assets.datasets.volume.slice_geometry import Stack, plane_of, stacked
 from tcia_assets.datasets.volume.suv import NoFactor, suv_factor
 
 # Secondary Capture Image Storage; its multi-frame kinds lie below it.
@@ -48,7 +48,7 @@ def read_volume(
         if image_count is not None and image_count != len(opened.entries):
             detail = f"{len(opened.entries)}, not {image_count}"
             numbers = {"objects": len(opened.entries), "image_count": image_count}
-            found.append(finding("count_unlike_image_count", detail, **numbers))
+            found.append(make_finding("count_unlike_image_count", detail, **numbers))
         images, others = _images(members)
         each = [frame for member in images for frame in frames(member)]
         stack, more = stacked(each, least_slices=least_slices)
@@ -62,8 +62,8 @@ def read_volume(
     return _volume(stack, values, found)
 
 
-def _images(members: Sequence[Member]) -> tuple[list[Member], list[Finding]]:
-    left_out: dict[str, list[Member]] = {"secondary_capture": [], "not_greyscale": []}
+def _images(members: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Finding]]:
+    left_out: dict[str, list[DicomObject]] = {"secondary_capture": [], "not_greyscale": []}
     images = []
     for member in members:
         if _is_secondary_capture(member):
@@ -73,7 +73,7 @@ def _images(members: Sequence[Member]) -> tuple[list[Member], list[Finding]]:
         else:
             images.append(member)
     found = [
-        finding(code, "", [_uid(member) for member in those], objects=len(those))
+        make_finding(code, "", [_uid(member) for member in those], objects=len(those))
         for code, those in left_out.items()
         if those
     ]
@@ -108,10 +108,10 @@ def _units(frames_: Sequence[Frame], modality: str) -> tuple[float, str, list[Fi
         except NoFactor as error:
             units = text(frames_[0].member.header, "Units") or "unknown"
             detail = f"{error}; the unit is {units}"
-            return 1.0, "stored", [finding("pet_without_suv_factors", detail)]
+            return 1.0, "stored", [make_finding("pet_without_suv_factors", detail)]
     # A scanner scales each PET slice on its own; elsewhere it is odd.
     scales = {(frame.slope, frame.intercept) for frame in frames_}
-    mixed = [finding("mixed_rescale", scales=len(scales))] if len(scales) > 1 else []
+    mixed = [make_finding("mixed_rescale", scales=len(scales))] if len(scales) > 1 else []
     return 1.0, "HU" if modality == "CT" and _is_hounsfield(frames_[0]) else "stored", mixed
 
 
@@ -124,7 +124,7 @@ def _flat(values: Stored, voxels: Voxels) -> list[Finding]:
     firsts = voxels[:, 0, 0]
     if (values.lowest != values.highest).any() or (firsts != firsts[0]).any():
         return []
-    return [finding("zero_variance", f"{firsts[0]}", value=float(firsts[0]))]
+    return [make_finding("zero_variance", f"{firsts[0]}", value=float(firsts[0]))]
 
 
 def _slice(frame: Frame) -> Slice:
@@ -132,14 +132,14 @@ def _slice(frame: Frame) -> Slice:
     return Slice(frame.sop_instance_uid, (x, y, z))
 
 
-def _series_uid(members: Sequence[Member]) -> str:
+def _series_uid(members: Sequence[DicomObject]) -> str:
     return text(members[0].header, "SeriesInstanceUID") if members else ""
 
 
-def _is_secondary_capture(member: Member) -> bool:
+def _is_secondary_capture(member: DicomObject) -> bool:
     sop_class = text(member.header, "SOPClassUID")
     return sop_class == _SECONDARY_CAPTURE or sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
 
 
-def _uid(member: Member) -> str:
+def _uid(member: DicomObject) -> str:
     return text(member.header, "SOPInstanceUID")

@@ -12,10 +12,10 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reoriented, resampled
+from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reorient, resample
 from tcia_assets.errors import MissingExtra, UsageError
-from tcia_assets_tests.datasets.volume.made import CORONAL, OBLIQUE, Series, grain
-from tcia_assets_tests.datasets.volume.test_reading import rotated
+from tcia_assets_tests.datasets.volume.synthetic import CORONAL, OBLIQUE, Series, grain
+from tcia_assets_tests.datasets.volume.test_volume_reader import rotated
 
 WAYS = [
     "".join(ends[axis] for axis in order)
@@ -32,7 +32,7 @@ def volume(voxels: Any, affine: Any) -> Volume:
 @pytest.mark.parametrize("orientation", [OBLIQUE, CORONAL])
 def test_turning_is_what_nibabel_does(way: str, orientation: Any) -> None:
     series = Series(grain((4, 5, 6)), orientation=orientation)
-    ours = reoriented(volume(series.values, series.affine), way)
+    ours = reorient(volume(series.values, series.affine), way)
     image = nibabel.Nifti1Image(series.values.T, series.affine)
     turn = nibabel.orientations.ornt_transform(
         nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(tuple(way))
@@ -48,7 +48,7 @@ def test_turning_there_and_back_changes_nothing(turn: Any) -> None:
     affine = np.eye(4)
     affine[:3, :3] = rotated(np.array(turn)) * [0.5, 1.0, 2.0]
     first = volume(grain((3, 4, 5)), affine)
-    again = reoriented(reoriented(first, "PIR"), axis_codes(affine))
+    again = reorient(reorient(first, "PIR"), axis_codes(affine))
     assert sorted(again.voxels.ravel()) == sorted(first.voxels.ravel())
     # Not by index: with an axis halfway between two others, either may be the nearest.
     for x, y, z in np.ndindex(5, 4, 3):
@@ -59,7 +59,7 @@ def test_turning_there_and_back_changes_nothing(turn: Any) -> None:
 def test_labels_turn_as_volumes_do() -> None:
     series = Series(grain((4, 5, 6), 0, 3, np.uint8))
     labels = Labels(series.values, series.affine, {1: "a", 2: "b"})
-    turned = reoriented(labels, "RAS")
+    turned = reorient(labels, "RAS")
     assert turned.counts == {label: int((series.values == label).sum()) for label in (1, 2)}
     assert np.array_equal(turned.voxels, series.values[:, ::-1, ::-1])
 
@@ -75,7 +75,7 @@ def test_resampling_is_what_simpleitk_does(spacing: Any, *, is_linear: bool) -> 
         if is_linear
         else Labels(values, series.affine, {1: "a", 2: "b"})
     )
-    ours = resampled(image, spacing)
+    ours = resample(image, spacing)
     source = SimpleITK.GetImageFromArray(values.astype(np.float64))
     direction = series.affine_lps[:3, :3] / series.spacing
     source.SetDirection(direction.ravel().tolist())
@@ -123,7 +123,7 @@ def test_a_tilted_volume_is_straightened() -> None:
     points = series.affine @ np.stack([x, y, z, np.ones_like(x)]).reshape(4, -1)
     ramp = np.float32([3.0, -2.0, 5.0]) @ points[:3]
     tilted = volume(ramp.reshape(9, 20, 20).astype(np.float32), series.affine)
-    straight = resampled(tilted, (0.7, 0.8, 2.5))
+    straight = resample(tilted, (0.7, 0.8, 2.5))
     axes = straight.affine[:3, :3]
     np.testing.assert_allclose(axes.T @ axes, np.diag([0.49, 0.64, 6.25]), atol=1e-6)
     inside = straight.voxels > float(ramp.min())
@@ -140,14 +140,14 @@ def test_a_tilted_volume_is_straightened() -> None:
 def test_the_same_spacing_changes_nothing() -> None:
     series = Series(grain((5, 6, 7)), orientation=OBLIQUE)
     image = volume(series.values, series.affine)
-    same = resampled(image, series.spacing)
+    same = resample(image, series.spacing)
     assert np.array_equal(same.voxels, series.values)
     np.testing.assert_allclose(same.affine, series.affine, atol=1e-5)
 
 
 def test_spacing_is_along_the_axes_that_are_asked_for() -> None:
     series = Series(grain((5, 6, 7)), orientation=CORONAL)
-    made = resampled(volume(series.values, series.affine), (1.0, 2.0, 3.0), "RAS")
+    made = resample(volume(series.values, series.affine), (1.0, 2.0, 3.0), "RAS")
     assert axis_codes(made.affine) == "RAS"
     assert made.spacing == pytest.approx((1.0, 2.0, 3.0))
 
@@ -155,16 +155,16 @@ def test_spacing_is_along_the_axes_that_are_asked_for() -> None:
 def test_without_simpleitk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(MissingExtra, match=r"tcia_assets\[resample\]"):
-        resampled(volume(grain((3, 3, 3)), np.eye(4)), (1.0, 1.0, 2.0))
+        resample(volume(grain((3, 3, 3)), np.eye(4)), (1.0, 1.0, 2.0))
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, float("nan"), 1.0)])
 def test_a_spacing_that_is_none_is_refused(spacing: Any) -> None:
     with pytest.raises(UsageError, match="spacing"):
-        resampled(volume(grain((3, 3, 3)), np.eye(4)), spacing)
+        resample(volume(grain((3, 3, 3)), np.eye(4)), spacing)
 
 
 @pytest.mark.parametrize("way", ["RAR", "ras", "RA", "", "XYZ"])
 def test_an_orientation_that_is_none_is_refused(way: str) -> None:
     with pytest.raises(UsageError, match="orientation"):
-        reoriented(volume(grain((3, 3, 3)), np.eye(4)), way)
+        reorient(volume(grain((3, 3, 3)), np.eye(4)), way)

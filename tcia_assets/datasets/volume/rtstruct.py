@@ -1,7 +1,7 @@
 """RTSTRUCT -> labels on the grid of the image.
 
 What belongs here: contours, and which pixels lie in them. What does not: what the labels are
-(`targets.py`).
+(`label_patterns.py`).
 
 A pixel is labelled if its centre lies inside: on an edge, those to the left and above count as
 inside. Contours of one ROI in one plane are holes of each other (even-odd, as keyholes ask for,
@@ -18,10 +18,10 @@ import numpy as np
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from tcia_assets.datasets.volume.canvas import Canvas
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume.arrays import Matrix, Voxels
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import item, text, whole
-from tcia_assets.datasets.volume.model import Matrix, Voxels
+from tcia_assets.datasets.volume.label_grid import LabelGrid
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 # Of the step between slices: what is further off lies between slices, or in no plane of theirs.
@@ -47,7 +47,7 @@ class _Tally:
     unreadable: int = 0
 
 
-def put_contours(canvas: Canvas, header: Dataset) -> tuple[list[str], list[Finding]]:
+def put_contours(canvas: LabelGrid, header: Dataset) -> tuple[list[str], list[Finding]]:
     """Puts all ROIs that have a label; gives the names of the others, and what is amiss."""
     contours = {
         whole(roi, "ReferencedROINumber", -1): roi.get("ContourSequence") or []
@@ -71,7 +71,7 @@ def frames_of_reference(header: Dataset) -> set[str]:
     return said - {""} or {text(first, "FrameOfReferenceUID")} - {""}
 
 
-def _put_roi(canvas: Canvas, label: int, contours: list[Dataset], tally: _Tally) -> None:
+def _put_roi(canvas: LabelGrid, label: int, contours: list[Dataset], tally: _Tally) -> None:
     planes: dict[tuple[int, int], list[Matrix]] = defaultdict(list)
     for contour in contours:
         points = _points(contour, tally)
@@ -125,14 +125,14 @@ def _findings(tally: _Tally, uid: str) -> list[Finding]:
     if tally.between:
         numbers = {"contours": tally.between, "farthest_mm": tally.farthest_mm}
         detail = f"{tally.between} contours, up to {tally.farthest_mm:.3f} mm"
-        found.append(finding("contours_between_slices", detail, [uid], **numbers))
+        found.append(make_finding("contours_between_slices", detail, [uid], **numbers))
     for code, count in (
         ("contours_off_plane", tally.off_plane),
         ("contours_not_closed", tally.not_closed),
         ("unreadable_mask", tally.unreadable),
     ):
         if count:
-            found.append(finding(code, f"{count} contours", [uid], contours=count))
+            found.append(make_finding(code, f"{count} contours", [uid], contours=count))
     return found
 
 

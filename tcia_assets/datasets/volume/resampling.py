@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tcia_assets.datasets.volume.model import Labels, Matrix, Volume, Voxels
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
 from tcia_assets.errors import MissingExtra, UsageError
 
 Image = TypeVar("Image", Volume, Labels)
@@ -36,7 +36,7 @@ def axis_codes(affine: Matrix) -> str:
     return "".join(ends)
 
 
-def reoriented(image: Image, orientation: str) -> Image:
+def reorient(image: Image, orientation: str) -> Image:
     """The same voxels with axes that rise to these ends, as "RAS" or "LPS"; a view, no copy.
 
     An oblique image stays oblique: its axes are those that come nearest.
@@ -61,7 +61,7 @@ def reoriented(image: Image, orientation: str) -> Image:
     return image.on_grid(voxels.T, image.affine @ from_new)
 
 
-def resampled(image: Image, spacing: Sequence[float], orientation: str | None = None) -> Image:
+def resample(image: Image, spacing: Sequence[float], orientation: str | None = None) -> Image:
     """The image at another spacing, in millimetres along x, y and z of the result.
 
     Its axes are at right angles, and its centre and (to half a voxel) its extent stay. Volumes keep
@@ -75,7 +75,7 @@ def resampled(image: Image, spacing: Sequence[float], orientation: str | None = 
     wanted = np.array(spacing, dtype=np.float64)
     if wanted.shape != (3,) or not (np.isfinite(wanted) & (wanted > 0)).all():
         raise UsageError(f"a spacing is three numbers above zero, not {spacing!r}")
-    turned = image if orientation is None else reoriented(image, orientation)
+    turned = image if orientation is None else reorient(image, orientation)
     affine, size = _new_grid(turned.affine, turned.voxels.shape[::-1], wanted)
     # Labels have no values in between.
     is_linear = isinstance(image, Volume)

@@ -15,7 +15,7 @@ _MOST_LABELS = 0xFFFF
 
 
 @dataclass(frozen=True)
-class Targets:
+class LabelPatterns:
     """Labels 1, 2, ... in the order of their declaration, each with a pattern for names.
 
     `ranks` has for each label how strong it is where several meet: the lowest wins.
@@ -26,8 +26,8 @@ class Targets:
     ranks: tuple[int, ...]
 
     @classmethod
-    def of(cls, patterns: Mapping[str, str], priority: Sequence[str] = ()) -> Targets:
-        """Targets by regular expressions that must match a whole name.
+    def compile(cls, patterns: Mapping[str, str], priority: Sequence[str] = ()) -> LabelPatterns:
+        """Label patterns from regular expressions that must match a whole name.
 
         Args:
             patterns: label name -> pattern, as `{"tumour": "(?i)gtv.*"}`. A name that several
@@ -39,7 +39,7 @@ class Targets:
             UsageError: there is no label or too many, or a pattern is no regular expression.
             UnknownName: the priority names no label.
 
-        >>> Targets.of({"tumour": "(?i)gtv.*", "lung": "Lung_[LR]"}).label_of("GTV-1")
+        >>> LabelPatterns.compile({"tumour": "(?i)gtv.*", "lung": "Lung_[LR]"}).label_of("GTV-1")
         1
         """
         if not 0 < len(patterns) <= _MOST_LABELS:

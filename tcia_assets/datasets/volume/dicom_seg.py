@@ -1,7 +1,7 @@
 """SEG -> labels on the grid of the image.
 
 What belongs here: the three types of segmentation, and where a frame lies. What does not: what the
-labels are (`targets.py`).
+labels are (`label_patterns.py`).
 
 A frame may be turned or flipped against the image, and may be one of its orthogonal planes. It must
 lie on the image's grid, to a tenth of a voxel at each of its corners; nothing is resampled here.
@@ -17,12 +17,12 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from tcia_assets.datasets.volume.canvas import Canvas, of_plane
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume.arrays import Matrix, Voxels
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Groups, Plane, item, number, text, whole
-from tcia_assets.datasets.volume.members import Archive, Member
-from tcia_assets.datasets.volume.model import Matrix, Voxels
+from tcia_assets.datasets.volume.label_grid import LabelGrid, of_plane
 from tcia_assets.datasets.volume.pixels import demand_decoder
+from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 from tcia_assets.images.acceptance.inflate import Buffer
 
 SOP_CLASSES = frozenset(
@@ -44,7 +44,7 @@ class _Tally:
 
 
 def put_segmentation(
-    canvas: Canvas, archive: Archive, member: Member, *, least_fraction: float = _HALF
+    canvas: LabelGrid, archive: SeriesZip, member: DicomObject, *, least_fraction: float = _HALF
 ) -> tuple[list[str], list[Finding]]:
     """Puts all segments that have a label; gives the names of the others, and what is amiss.
 
@@ -87,14 +87,14 @@ def _findings(tally: _Tally, uid: str) -> list[Finding]:
     if tally.off_grid:
         detail = f"{tally.off_grid} frames, up to {tally.farthest:.2f} voxels off"
         numbers = {"frames": tally.off_grid, "farthest_voxels": tally.farthest}
-        found.append(finding("frames_off_grid", detail, [uid], **numbers))
+        found.append(make_finding("frames_off_grid", detail, [uid], **numbers))
     if tally.unreadable:
         detail = f"{tally.unreadable} frames, {tally.reason}"
-        found.append(finding("unreadable_mask", detail, [uid], frames=tally.unreadable))
+        found.append(make_finding("unreadable_mask", detail, [uid], frames=tally.unreadable))
     return found
 
 
-def _labels(canvas: Canvas, header: Dataset) -> tuple[dict[int, int], list[str]]:
+def _labels(canvas: LabelGrid, header: Dataset) -> tuple[dict[int, int], list[str]]:
     """Segment number -> label, of those that have one; and the names of the others."""
     labels, unmatched = {}, []
     for segment in header.get("SegmentSequence") or []:
@@ -142,7 +142,7 @@ class _Placed:
     off: float
 
 
-def _placed(canvas: Canvas, plane: Plane, rows: int, columns: int) -> _Placed:
+def _placed(canvas: LabelGrid, plane: Plane, rows: int, columns: int) -> _Placed:
     position, to_column, to_row = of_plane(plane)
     linear = np.linalg.inv(canvas.affine[:3, :3])
     steps = linear @ np.stack([to_column, to_row], axis=1)
@@ -161,7 +161,7 @@ def _placed(canvas: Canvas, plane: Plane, rows: int, columns: int) -> _Placed:
     return _Placed(first, to_column, to_row, off)
 
 
-def _in_own_slice(canvas: Canvas, position: Matrix) -> Matrix:
+def _in_own_slice(canvas: LabelGrid, position: Matrix) -> Matrix:
     """Voxel coordinates by the nearest slice; beyond the ends the grid goes on."""
     height = float(position @ canvas.normal)
     place, _ = canvas.nearest(height)
@@ -169,7 +169,7 @@ def _in_own_slice(canvas: Canvas, position: Matrix) -> Matrix:
     return np.array([x, y, place + (height - canvas.heights[place]) / canvas.step])
 
 
-def _put(canvas: Canvas, label: int, mask: Voxels, placed: _Placed) -> None:
+def _put(canvas: LabelGrid, label: int, mask: Voxels, placed: _Placed) -> None:
     row, column = np.nonzero(mask)
     x, y, z = (
         placed.first[axis] + column * placed.to_column[axis] + row * placed.to_row[axis]
@@ -188,7 +188,7 @@ class _Unreadable(Exception):
 class _Reader:
     """The frames of an object, one at a time: unpacked, eight pixels a byte become eight bytes."""
 
-    def __init__(self, archive: Archive, member: Member) -> None:
+    def __init__(self, archive: SeriesZip, member: DicomObject) -> None:
         header = member.header
         self.rows, self.columns = whole(header, "Rows", 0), whole(header, "Columns", 0)
         self._archive, self._member = archive, member

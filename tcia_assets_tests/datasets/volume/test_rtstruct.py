@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume import Targets, read_labels, read_volume
-from tcia_assets.datasets.volume.contours import even_odd
+from tcia_assets.datasets.volume import LabelPatterns, read_labels, read_volume
+from tcia_assets.datasets.volume.rtstruct import even_odd
 from tcia_assets.sandbox import phantom
-from tcia_assets_tests.datasets.volume.made import (
+from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,
     OBLIQUE,
@@ -27,7 +27,7 @@ from tcia_assets_tests.datasets.volume.made import (
 )
 
 SHAPE = (5, 40, 44)
-GTV = Targets.of({"tumour": "(?i)gtv.*"})
+GTV = LabelPatterns.compile({"tumour": "(?i)gtv.*"})
 
 
 def placed(tmp_path: Path, series: Series, rois: Any, targets: Any = GTV, **more: Any) -> Any:
@@ -174,7 +174,9 @@ def test_the_sandbox_contours_what_its_images_show(tmp_path: Path) -> None:
     ct = zipped(tmp_path / "ct.zip", [content for _, content in phantom.objects(image)])
     drawn = zipped(tmp_path / "rt.zip", [content for _, content in phantom.objects(mask, image)])
     volume = read_volume(ct)
-    labels = read_labels([drawn], volume, Targets.of({"lesion": "Lesion", "body": "Body"}))
+    labels = read_labels(
+        [drawn], volume, LabelPatterns.compile({"lesion": "Lesion", "body": "Body"})
+    )
     inside = volume.voxels[labels.voxels == 1]
     assert labels.counts[1] > 100 and abs(float(np.median(inside)) - 60) < 15
     # 24 points a circle: nearly all of the body is within, and no air.

@@ -17,12 +17,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tcia_assets.datasets.volume import Targets, read_labels, read_volume, reoriented
+from tcia_assets.datasets.volume import LabelPatterns, read_labels, read_volume, reorient
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.phantom.anatomy import LESION, Sections, anatomy
 from tcia_assets.sandbox.phantom.pixels import grid_of
-from tcia_assets_tests.datasets.volume.made import (
+from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,
     OBLIQUE,
@@ -35,7 +35,7 @@ from tcia_assets_tests.datasets.volume.made import (
 
 # An odd number of pixels, so that frames of one bit each do not end with a byte.
 SHAPE = (6, 33, 35)
-TWO = Targets.of({"tumour": "(?i)gtv.*", "lung": "Lung.*"})
+TWO = LabelPatterns.compile({"tumour": "(?i)gtv.*", "lung": "Lung.*"})
 
 
 def masks(*shape: int) -> Any:
@@ -151,7 +151,7 @@ def test_of_fractions_those_count_that_are_large_enough(tmp_path: Path) -> None:
 def test_the_declared_priority_decides_where_segments_overlap(tmp_path: Path) -> None:
     series = Series(grain(SHAPE))
     made = seg(series.objects(), masks())
-    lung_first = Targets.of({"tumour": "GTV.*", "lung": "Lung.*"}, priority=["lung"])
+    lung_first = LabelPatterns.compile({"tumour": "GTV.*", "lung": "Lung.*"}, priority=["lung"])
     labels = placed(tmp_path, series, made, lung_first)
     mask = masks()
     assert np.array_equal(labels.voxels, np.where(mask[..., 1], 2, mask[..., 0]))
@@ -229,12 +229,12 @@ def test_uneven_slices_get_the_frames_of_their_own_positions(tmp_path: Path) -> 
 def test_unmatched_names_and_missing_targets_are_told(tmp_path: Path) -> None:
     series = Series(grain(SHAPE))
     made = seg(series.objects(), masks())
-    targets = Targets.of({"lung": "Lung.*", "heart": "Heart"})
+    targets = LabelPatterns.compile({"lung": "Lung.*", "heart": "Heart"})
     labels = placed(tmp_path, series, made, targets)
     assert labels.unmatched == ("GTV-1",)
     assert codes(labels) == ["unmatched_names", "target_missing"]
     assert found(labels, "target_missing").numbers == {"label": 2}
-    nothing = placed(tmp_path, series, made, Targets.of({"heart": "Heart"}))
+    nothing = placed(tmp_path, series, made, LabelPatterns.compile({"heart": "Heart"}))
     assert codes(nothing) == ["unmatched_names", "empty_mask"]
 
 
@@ -266,7 +266,7 @@ def test_an_image_among_the_masks_is_told(tmp_path: Path) -> None:
 def test_more_than_255_labels_take_two_bytes(tmp_path: Path) -> None:
     series = Series(grain(SHAPE))
     many = {f"label {number}": f"none {number}" for number in range(299)} | {"tumour": "GTV-1"}
-    labels = placed(tmp_path, series, seg(series.objects(), masks()), Targets.of(many))
+    labels = placed(tmp_path, series, seg(series.objects(), masks()), LabelPatterns.compile(many))
     assert labels.voxels.dtype == np.uint16
     assert np.array_equal(labels.voxels, masks()[..., 0] * np.uint16(300))
 
@@ -277,7 +277,9 @@ def test_the_sandbox_segments_the_lesion_that_its_images_show(tmp_path: Path) ->
     mask = row | {"SeriesInstanceUID": "1.2.4", "Modality": "SEG", "ImageCount": 1}
     ct = zipped(tmp_path / "ct.zip", [content for _, content in phantom.objects(image)])
     made = zipped(tmp_path / "seg.zip", [content for _, content in phantom.objects(mask, image)])
-    labels = read_labels([made], read_volume(ct), Targets.of({"lesion": "Lesion", "body": "Body"}))
+    labels = read_labels(
+        [made], read_volume(ct), LabelPatterns.compile({"lesion": "Lesion", "body": "Body"})
+    )
     sections = Sections(anatomy("P"), grid_of(image))
     for place in grid_of(image).middle(8):
         assert np.array_equal(labels.voxels[place] == 1, sections.mask(LESION, place))
@@ -287,13 +289,13 @@ def test_the_sandbox_segments_the_lesion_that_its_images_show(tmp_path: Path) ->
 def test_labels_need_the_volume_as_it_was_read(tmp_path: Path) -> None:
     volume = read_volume(zipped(tmp_path / "ct.zip", Series(grain(SHAPE)).objects()))
     with pytest.raises(UsageError, match="as it was read"):
-        read_labels([], reoriented(volume, "RAS"), TWO)
+        read_labels([], reorient(volume, "RAS"), TWO)
 
 
 def test_targets_that_cannot_be_are_refused() -> None:
     with pytest.raises(UsageError, match="regular expression"):
-        Targets.of({"tumour": "("})
+        LabelPatterns.compile({"tumour": "("})
     with pytest.raises(UnknownName, match="tumor"):
-        Targets.of({"tumour": "x"}, priority=["tumor"])
+        LabelPatterns.compile({"tumour": "x"}, priority=["tumor"])
     with pytest.raises(UsageError, match="0"):
-        Targets.of({})
+        LabelPatterns.compile({})

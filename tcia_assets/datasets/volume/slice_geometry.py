@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume.arrays import Matrix
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame, Numbers, Plane
-from tcia_assets.datasets.volume.model import Matrix
 
 # The largest difference of two cosines, and of two millimetres, that count as one.
 COSINES = 1e-3
@@ -48,12 +48,12 @@ def stacked(frames: Sequence[Frame], *, least_slices: int) -> tuple[Stack | None
         if others:
             found.append(_left_out(code, others))
     if not placed:
-        return None, [*found, finding("no_slices", slices=0)]
+        return None, [*found, make_finding("no_slices", slices=0)]
     ordered, heights, doubles = _ordered(placed)
     if doubles:
         found.append(_left_out("duplicate_position", doubles, positions=len(ordered)))
     if len(ordered) < least_slices:
-        found.append(finding("too_few_slices", slices=len(ordered), least=least_slices))
+        found.append(make_finding("too_few_slices", slices=len(ordered), least=least_slices))
     affine = _affine(ordered)
     return Stack(tuple(ordered), affine), found + _steps(ordered, heights, affine)
 
@@ -119,7 +119,7 @@ def _largest(frames: list[Frame], is_same: _Same) -> tuple[list[Frame], list[Fra
 
 def _left_out(code: str, frames: list[Frame], **more: float) -> Finding:
     uids = {frame.sop_instance_uid for frame in frames}
-    return finding(code, "", uids, slices=len(frames), **more)
+    return make_finding(code, "", uids, slices=len(frames), **more)
 
 
 # --- Their order ----------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def _steps(ordered: Sequence[Frame], heights: Matrix, affine: Matrix) -> list[Fi
         largest = float(gaps.max())
         detail = f"{len(gaps)} gaps up to {largest:.3f} mm, where {median:.3f} mm are usual"
         found.append(
-            finding(
+            make_finding(
                 "missing_slice",
                 detail,
                 gaps=len(gaps),
@@ -199,7 +199,7 @@ def _uneven(
         return []
     detail = f"up to {off_grid.max():.3f} mm along the normal, {off_line.max():.3f} mm across it"
     return [
-        finding(
+        make_finding(
             "uneven_spacing",
             detail,
             off_grid_mm=float(off_grid.max()),
@@ -219,5 +219,7 @@ def _tilt(heights: Matrix, affine: Matrix) -> list[Finding]:
     if degrees <= TILT_DEGREES:
         return []
     return [
-        finding("gantry_tilt", f"{degrees:.2f} degrees", degrees=degrees, shift_mm_per_slice=across)
+        make_finding(
+            "gantry_tilt", f"{degrees:.2f} degrees", degrees=degrees, shift_mm_per_slice=across
+        )
     ]

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tcia_assets.datasets.volume import contours, segmentation
-from tcia_assets.datasets.volume.canvas import Canvas
-from tcia_assets.datasets.volume.findings import Finding, finding
+from tcia_assets.datasets.volume import dicom_seg, rtstruct
+from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import text
-from tcia_assets.datasets.volume.members import Archive, Member, archive
-from tcia_assets.datasets.volume.model import Labels, Volume
-from tcia_assets.datasets.volume.targets import Targets
+from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
+from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, archive
 
 
 def read_labels(
     paths: Sequence[Path],
     volume: Volume,
-    targets: Targets,
+    targets: LabelPatterns,
     *,
     sop_instance_uids: Collection[str] | None = None,
     least_fraction: float = 0.5,
@@ -43,7 +43,7 @@ def read_labels(
         BadArchive, MissingExtra, OSError: see `read_volume`.
 
     """
-    canvas = Canvas(volume, targets)
+    canvas = LabelGrid(volume, targets)
     unmatched: list[str] = []
     found: list[Finding] = []
     for path in sorted(paths):
@@ -60,20 +60,20 @@ def read_labels(
 
 
 def _put(
-    canvas: Canvas, opened: Archive, member: Member, least_fraction: float
+    canvas: LabelGrid, opened: SeriesZip, member: DicomObject, least_fraction: float
 ) -> tuple[list[str], list[Finding]]:
     header = member.header
     sop_class, uid = text(header, "SOPClassUID"), text(header, "SOPInstanceUID")
-    if sop_class in segmentation.SOP_CLASSES:
+    if sop_class in dicom_seg.SOP_CLASSES:
         said = {text(header, "FrameOfReferenceUID")} - {""}
-        names, found = segmentation.put_segmentation(
+        names, found = dicom_seg.put_segmentation(
             canvas, opened, member, least_fraction=least_fraction
         )
-    elif sop_class == contours.SOP_CLASS:
-        said = contours.frames_of_reference(header)
-        names, found = contours.put_contours(canvas, header)
+    elif sop_class == rtstruct.SOP_CLASS:
+        said = rtstruct.frames_of_reference(header)
+        names, found = rtstruct.put_contours(canvas, header)
     else:
-        return [], [finding("not_a_mask", f"SOP class {sop_class}", [uid])]
+        return [], [make_finding("not_a_mask", f"SOP class {sop_class}", [uid])]
     if others := said - {canvas.volume.frame_of_reference_uid}:
-        found.insert(0, finding("other_frame_of_reference", ", ".join(sorted(others)), [uid]))
+        found.insert(0, make_finding("other_frame_of_reference", ", ".join(sorted(others)), [uid]))
     return names, found
