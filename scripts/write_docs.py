@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcia_assets.cli import show
+from tcia_assets.cli.data_dictionary import data_dictionary, table_list
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- tables: begin (written by make format) -->\n"
@@ -35,8 +35,8 @@ def documents() -> dict[Path, str]:
     head, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
     return {
-        readme: head + BEGIN + show.table_list() + END + tail,
-        ROOT / "docs" / "data-dictionary.md": DICTIONARY + show.dictionary(),
+        readme: head + BEGIN + table_list() + END + tail,
+        ROOT / "docs" / "data-dictionary.md": DICTIONARY + data_dictionary(),
     }
 
 

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.cli import main, show
+from tcia_assets.cli import main
+from tcia_assets.cli.data_dictionary import data_dictionary
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
@@ -37,7 +38,7 @@ def test_the_tables_in_the_docs_are_the_declared_ones(write_docs: ModuleType) ->
 
 
 def test_every_column_is_described_and_in_the_dictionary() -> None:
-    dictionary = show.dictionary()
+    dictionary = data_dictionary()
     for table in catalog.TABLES:
         for column in table.columns:
             assert column.about.endswith("."), (table.name, column.name)

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tcia_assets import catalog
-from tcia_assets.cli import main, out, show
+from tcia_assets.cli import main
+from tcia_assets.cli.terminal import format_bytes, out
 from tcia_assets.images import Shard
 from tcia_assets.images.manifest import fold, read
 from tcia_assets.images.plan import MOST_ATTEMPTS
@@ -267,7 +268,7 @@ def test_status_counts_what_is_on_disk(fetched: Terminal) -> None:
     cells = words(line_of(result, SMALL))
     assert cells[:7] == [SMALL, "10", "-", "5", "0", "0", "0"]
     on_disk = sum(fetched.zip(uid).stat().st_size for uid in fetched.uids)
-    assert " ".join(cells[7:10]) == f"{show.size(on_disk)} -"
+    assert " ".join(cells[7:10]) == f"{format_bytes(on_disk)} -"
 
 
 def test_status_tells_what_is_selected_and_to_come(fetched: Terminal) -> None:
@@ -277,7 +278,7 @@ def test_status_tells_what_is_selected_and_to_come(fetched: Terminal) -> None:
     cells = words(line_of(fetched("status"), SMALL))
 
     assert cells[1:7] == ["10", "10", "5", "0", "0", "0"]
-    assert " ".join(cells[9:11]) == show.size(to_come)
+    assert " ".join(cells[9:11]) == format_bytes(to_come)
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

@@ -1,21 +1,33 @@
-"""`tcia-assets dataset ...`: datasets built, listed, compared and verified from a terminal.
-
-What belongs here: arguments, what is printed, exit codes, as in the module above. What does not:
-another way to build than the assets: `build` materializes them.
-"""
+"""`tcia-assets dataset`: build, list, compare and verify datasets."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table as Grid
 
-from tcia_assets.cli import _finish as finish
-from tcia_assets.cli import _warehouse as warehouse_of
-from tcia_assets.cli import err, out, show
+from tcia_assets.cli.terminal import (
+    err,
+    exit_with,
+    format_bytes,
+    format_minute,
+    make_grid,
+    out,
+    print_note,
+    printable,
+    progress_bar,
+    right_aligned,
+)
+from tcia_assets.cli.workspace import open_runs, open_warehouse
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from tcia_assets.datasets.versions import Version  # needs numpy, an extra
 
 _MOST_LINES = 200
 
@@ -81,25 +93,22 @@ def build(
     from tcia_assets.datasets.declaration import load  # noqa: PLC0415
 
     declared = load(file)
-    warehouse_of(settings)
-    from tcia_assets.definitions import build_definitions  # noqa: PLC0415 - dagster takes a second
-    from tcia_assets.defs.local_runs import Runs  # noqa: PLC0415 - dagster takes a second
-
-    runs = Runs(build_definitions(datasets=file.parent), settings, err, verbose=verbose)
+    open_warehouse(settings)
+    runs = open_runs(settings, verbose=verbose, datasets=file.parent)
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
     failures = runs.build_dataset(declared.name, config)
     if changes := runs.moved(declared.name):
-        told = "its cohort would be another one by now; --update takes it, --locked asks not"
-        err.print(f"[yellow]Note:[/] {told}\n{show.plain(changes)}", soft_wrap=True)
-    finish(failures)
+        note = "its cohort would be another one by now; --update takes it, --locked asks not"
+        print_note(f"{note}\n{changes}")
+    exit_with(failures)
     built = versions.find(settings.root, declared.name)
     states = Counter(built.samples["state"].to_pylist())
     out.print(
         f"{declared.name} {built.version}: {states['kept']:,} samples, {states['dropped']:,} "
-        f"dropped, {len(built.files):,} files of {show.size(built.bytes)}",
+        f"dropped, {len(built.files):,} files of {format_bytes(built.bytes)}",
         soft_wrap=True,
     )
-    out.print(show.plain(str(built.folder)), soft_wrap=True)
+    out.print(printable(str(built.folder)), soft_wrap=True)
 
 
 def _file(name: str, folder: Path) -> Path:
@@ -131,9 +140,28 @@ def list_() -> None:
         for each in versions.versions(root, name)
     ]
     if not found:
-        err.print("[yellow]Note:[/] no dataset is built yet; use tcia-assets dataset build")
+        print_note("no dataset is built yet; use tcia-assets dataset build")
         return
-    out.print(show.versions(found))
+    out.print(_version_table(found))
+
+
+def _version_table(versions: Iterable[tuple[Version, bool]]) -> Grid:
+    """A table of versions, each of which comes with whether it is its dataset's latest."""
+    counts = [right_aligned(name) for name in ("kept", "dropped", "files", "bytes")]
+    grid = make_grid("dataset", "version", "built (UTC)", *counts, "latest")
+    for version, is_latest in versions:
+        states = version.samples["state"].to_pylist()
+        grid.add_row(
+            printable(version.name),
+            version.version,
+            format_minute(version.made_at),
+            f"{states.count('kept'):,}",
+            f"{states.count('dropped'):,}",
+            f"{len(version.files):,}",
+            format_bytes(version.bytes),
+            "yes" if is_latest else "",
+        )
+    return grid
 
 
 @dataset.command()
@@ -159,7 +187,7 @@ def diff(before: str, after: str, *, everything: bool) -> None:
     lines = list(versions.diff(old, new).lines) or ["nothing is otherwise"]
     shown = lines if everything else lines[:_MOST_LINES]
     for line in shown:
-        out.print(show.plain(line), soft_wrap=True)
+        out.print(printable(line), soft_wrap=True)
     if len(shown) < len(lines):
         err.print(f"[dim]{len(lines) - len(shown):,} more lines are not shown (--all)[/]")
 
@@ -181,11 +209,11 @@ def verify(name: str, version: str) -> None:
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
 
     found = versions.find(Settings.from_env().root, f"{name}/{version}" if version else name)
-    with show.bar(err, f"Verify {found.name}") as report:
+    with progress_bar(f"Verify {found.name}") as report:
         verified = versions.verify(found, report)
     out.print(
-        f"{found.name} {found.version}: {verified.files:,} files of {show.size(verified.bytes)} "
+        f"{found.name} {found.version}: {verified.files:,} files of {format_bytes(verified.bytes)} "
         f"checked, {len(verified.problems):,} problems",
         soft_wrap=True,
     )
-    finish([f"{found.folder}: {problem}" for problem in verified.problems])
+    exit_with([f"{found.folder}: {problem}" for problem in verified.problems])

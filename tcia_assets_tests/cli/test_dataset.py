@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tcia_assets import load_dataset
-from tcia_assets.cli import main, out
+from tcia_assets.cli import main
+from tcia_assets.cli.terminal import out
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.conftest import filled, known  # noqa: F401 - fixtures
 from tcia_assets_tests.datasets.known import change

@@ -1,0 +1,54 @@
+"""The command group `tcia-assets`, and how an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from tcia_assets.cli.changes import changes
+from tcia_assets.cli.dataset import dataset
+from tcia_assets.cli.fetch import fetch
+from tcia_assets.cli.query import query
+from tcia_assets.cli.refresh import refresh
+from tcia_assets.cli.sandbox import sandbox
+from tcia_assets.cli.status import status
+from tcia_assets.cli.tables import tables
+from tcia_assets.cli.terminal import FAILED, MISUSED, err, printable
+from tcia_assets.cli.verify import verify
+from tcia_assets.errors import TciaError, UsageError
+from tcia_assets.version import __version__
+
+
+class _Group(click.Group):
+    """A group that prints this package's errors on one line and exits with their code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except TciaError as error:
+            err.print(f"[bold red]Error:[/] {printable(str(error))}", soft_wrap=True)
+            sys.exit(MISUSED if isinstance(error, UsageError) else FAILED)
+
+
+@click.group(
+    cls=_Group,
+    commands=[sandbox, refresh, fetch, verify, query, status, changes, tables, dataset],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="tcia-assets")
+def main() -> None:
+    """Mirror The Cancer Imaging Archive with Dagster.
+
+    Settings come from environment variables: TCIA_DIALECT, TCIA_BASE_URL, TCIA_DATA_DIR, ...
+
+    \b
+    Try it without the real archive:
+      tcia-assets sandbox                          (in another terminal; prints what to export)
+      tcia-assets refresh --all
+      tcia-assets query "SELECT Collection, count(*) FROM series GROUP BY ALL"
+      tcia-assets fetch LCTSC
+      tcia-assets status
+      tcia-assets dataset build lung_ct
+    """

@@ -1,0 +1,105 @@
+"""`tcia-assets changes`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import click
+
+from tcia_assets import catalog
+from tcia_assets.cli.options import parse_moment
+from tcia_assets.cli.query_result import write_result
+from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
+from tcia_assets.cli.workspace import open_warehouse, require_refreshed
+from tcia_assets.metadata import history
+from tcia_assets.settings import Settings
+
+_LONGEST_VALUE = 40
+
+
+@click.command()
+@click.argument("collections", nargs=-1)
+@click.option(
+    "--since",
+    "moment",
+    metavar="DAY",
+    callback=parse_moment,
+    help="Start at this date or time, in UTC unless it names a zone.  [default: a week ago]",
+)
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    type=click.Choice([*history.OF_LIFE, *history.OF_IMAGES]),
+    help="Show only this event; may be repeated.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Maximum number of events shown on the terminal; the newest are shown.",
+)
+def changes(
+    collections: tuple[str, ...], moment: datetime, events: tuple[str, ...], form: str, rows: int
+) -> None:
+    """Show change events of Series of COLLECTIONS, or of all, the newest last.
+
+    Each line has the time, the event, the Collection and the Series; below it stand the columns
+    that changed, old -> new. The table series_changes has all of it.
+
+    \b
+    Examples:
+      tcia-assets changes --since 2026-11-01
+      tcia-assets changes LCTSC --since 2026-11-01T08:30
+      tcia-assets changes --event withdrawn --event moved
+      tcia-assets changes --since 2026-11-01 --format csv > changes.csv
+    """
+    warehouse = open_warehouse(Settings.from_env())
+    chosen = require_refreshed(collections, warehouse)
+    found = history.since(moment, warehouse, collections=chosen, events=events)
+    if not found.num_rows:
+        note = f"nothing of that was seen since {moment:%Y-%m-%d %H:%M} UTC"
+        if not warehouse.keys(catalog.SERIES):
+            note = "no Series is known yet; use tcia-assets refresh"
+        print_note(note)
+    if form != "table":
+        write_result(found, form, None, rows)
+        return
+    hidden = max(0, found.num_rows - rows)
+    if hidden:
+        err.print(f"[dim]{hidden:,} earlier events are not shown (--rows)[/]")
+    for line in _lines(found.slice(hidden).to_pylist()):
+        out.print(printable(line), soft_wrap=True)
+
+
+def _lines(events: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Rows of `series_changes` as lines of text."""
+    for row in events:
+        at = format_minute(row["seen_at"])
+        yield f"{at}  {row['event']:<10}  {row['Collection']}  {row['SeriesInstanceUID']}"
+        yield from (f"    {detail}" for detail in _details(row))
+
+
+def _details(row: dict[str, Any]) -> Iterator[str]:
+    before, after = (json.loads(row[name] or "{}") for name in ("before", "after"))
+    if row["event"] == "moved":
+        yield f"to {after['moved_to']}"
+    for name in row["changed_columns"] or ():
+        old, new = _value(before.get(name)), _value(after.get(name))
+        is_short = max(len(old), len(new)) <= _LONGEST_VALUE
+        yield f"{name}: {old} -> {new}" if is_short else f"{name}: changed, too long to show"
+
+
+def _value(value: Any) -> str:
+    return "nothing" if value is None else str(value)

@@ -1,0 +1,40 @@
+"""The declared tables as Markdown, for the README and `docs/data-dictionary.md`."""
+
+from __future__ import annotations
+
+from tcia_assets import catalog
+from tcia_assets.spec import Table
+
+
+def table_list() -> str:
+    """Return a Markdown table with one row per table of the warehouse."""
+    head = "| table and view | one row per | key | asked with |\n|---|---|---|---|\n"
+    rows = [
+        f"| `{t.name}` | {t.about} | `{', '.join(t.key)}` | {t.endpoint or 'made here'} |\n"
+        for t in catalog.TABLES
+    ]
+    return head + "".join(rows)
+
+
+def data_dictionary() -> str:
+    """Return the data dictionary: for each table a Markdown table of its columns."""
+    return "\n".join(line for table in catalog.TABLES for line in _section(table))
+
+
+def _section(table: Table) -> list[str]:
+    partitions = f", one partition per `{table.by}`" if table.by else ""
+    source = f" Asked with `{table.endpoint}`." if table.endpoint else " Made here."
+    head = [
+        f"### `{table.name}`",
+        "",
+        f"One row per {table.about}; key `{', '.join(table.key)}`{partitions}.{source}",
+        "",
+        "| column | type | DICOM | what it is |",
+        "|---|---|---|---|",
+    ]
+    rows = [
+        f"| `{c.name}` | {c.kind.arrow}{'' if c.required else ', may be null'} "
+        f"| {c.tag} | {c.about.replace('|', chr(92) + '|')} |"
+        for c in table.columns
+    ]
+    return [*head, *rows, ""]

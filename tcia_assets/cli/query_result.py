@@ -1,0 +1,118 @@
+"""The result of a query as a table, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+
+from tcia_assets.cli.terminal import fits, make_grid, out, printable
+from tcia_assets.errors import UsageError
+
+
+def write_result(result: pa.Table, form: str, output: Path | None, rows: int) -> None:
+    """Write a table to the terminal, to standard output or to a file.
+
+    Args:
+        result: the rows to write.
+        form: "table", "csv", "json" or "parquet"; a file gets CSV in place of "table".
+        output: the file, which appears whole or not at all; standard output if None.
+        rows: how many rows the terminal shows at most.
+
+    Raises:
+        UsageError: the file cannot be written, or Parquet was chosen without a file.
+    """
+    if form == "table" and output is None:
+        shown = _nanoseconds_as_text(result)
+        grid = _grid_of(shown, rows)
+        out.print(grid if fits(grid, out) else _records(shown, rows))
+        return
+    if output is None and form == "parquet":
+        raise UsageError("Parquet is not for a terminal: add --output FILE")
+    if output is None:
+        _write(result, form, sys.stdout.buffer)
+        return
+    try:
+        draft = output.with_name(f".{output.name}.draft")
+        with draft.open("wb") as file:
+            _write(result, "csv" if form == "table" else form, file)
+        draft.replace(output)
+    except (OSError, ValueError) as error:  # ValueError: a path such as "/" has no name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--output {str(output)!r} cannot be written: {reason}") from None
+
+
+def _write(table: pa.Table, form: str, file: Any) -> None:
+    if form == "parquet":
+        pq.write_table(table, file)
+    elif form == "csv":
+        pyarrow.csv.write_csv(_lists_as_text(table), file)
+    else:
+        rows = [
+            {k: _jsonable(v) for k, v in row.items()}
+            for row in _nanoseconds_as_text(table).to_pylist()
+        ]
+        file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _nanoseconds_as_text(table: pa.Table) -> pa.Table:
+    """Python has no type for them, so pyarrow's `to_pylist` would need pandas."""
+    for place, field in enumerate(table.schema):
+        if field.type == pa.timestamp("ns"):
+            table = table.set_column(place, field.name, table[place].cast(pa.string()))
+    return table
+
+
+def _lists_as_text(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _jsonable(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str | list):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _grid_of(table: pa.Table, limit: int) -> Grid:
+    grid = make_grid(caption=_caption(table, limit), caption_justify="left")
+    for field in table.schema:
+        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        justify = "right" if is_number else "left"
+        grid.add_column(printable(field.name), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in table.slice(0, limit).to_pylist():
+        grid.add_row(*(_cell(v) for v in row.values()))
+    return grid
+
+
+def _records(table: pa.Table, limit: int) -> Group:
+    """One line a value, for rows that are too wide for a table."""
+    parts: list[RenderableType] = []
+    for number, row in enumerate(table.slice(0, limit).to_pylist(), 1):
+        record = Grid.grid(padding=(0, 1, 0, 0))
+        record.add_column(no_wrap=True, style="dim")
+        record.add_column(overflow="fold")
+        for name, value in row.items():
+            record.add_row(f"{printable(name)}:", _cell(value))
+        parts += [f"[dim]--- {number}[/]", record]
+    caption = f"{_caption(table, limit)}; too wide for a table, so one line per value"
+    return Group(*parts, f"[dim]{caption}[/]")
+
+
+def _caption(table: pa.Table, limit: int) -> str:
+    hidden = max(0, table.num_rows - limit)
+    return f"{table.num_rows} rows" + (f", {hidden} not shown (--rows)" if hidden else "")
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else printable(str(value))

@@ -1,0 +1,49 @@
+"""`tcia-assets refresh`."""
+
+from __future__ import annotations
+
+import click
+
+from tcia_assets.cli.terminal import exit_with
+from tcia_assets.cli.workspace import open_runs, require_known
+from tcia_assets.settings import Settings
+
+
+@click.command()
+@click.argument("collections", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Refresh all Collections of the archive.")
+@click.option(
+    "--shared-list", "lists", multiple=True, help="Refresh this shared list; may be repeated."
+)
+@click.option(
+    "--max-size-requests",
+    type=click.IntRange(min=0),
+    default=500,
+    show_default=True,
+    help="Maximum number of requests for the size of a single Series.",
+)
+@click.option("--verbose", is_flag=True, help="Show Dagster's log.")
+def refresh(
+    collections: tuple[str, ...],
+    lists: tuple[str, ...],
+    max_size_requests: int,
+    *,
+    everything: bool,
+    verbose: bool,
+) -> None:
+    """Download the metadata of COLLECTIONS and store what changed.
+
+    \b
+    Examples:
+      tcia-assets refresh LCTSC "RIDER Lung CT"
+      tcia-assets refresh --all
+      tcia-assets refresh --shared-list TCIA_TCGA-PRAD_08-09-2016-v3
+    """
+    if not (collections or everything or lists):
+        raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
+    runs = open_runs(Settings.from_env(), verbose=verbose)
+    known = runs.list_collections()
+    chosen = known if everything else require_known("Collection", collections, known)
+    failures = runs.refresh(chosen, max_size_requests) if chosen else []
+    failures += runs.refresh_lists(lists) if lists else []
+    exit_with(failures)

@@ -1,0 +1,127 @@
+"""`tcia-assets status`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.table import Table as Grid
+
+from tcia_assets import catalog
+from tcia_assets.cli.terminal import (
+    fits,
+    format_bytes,
+    format_minute,
+    make_grid,
+    out,
+    print_note,
+    printable,
+)
+from tcia_assets.cli.workspace import open_warehouse, require_refreshed
+from tcia_assets.images import Standing, standing
+from tcia_assets.metadata.selection import Selection, parse
+from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
+
+# Columns of the table: numbers of Series, then bytes and instants.
+_COUNTS = ("series", "selected", "complete", "incomplete", "missing", "withdrawn")
+_MEASURES = ("on disk", "to come", "last change", "compared")
+_SUMMED = (*_COUNTS, "bytes_on_disk", "bytes_to_come", "sizes_unknown")
+
+
+@click.command()
+@click.argument("collections", nargs=-1)
+def status(collections: tuple[str, ...]) -> None:
+    """Show the state of COLLECTIONS, or of all.
+
+    For each Collection: how many Series are known, selected by TCIA_IMAGE_SELECTION, complete on
+    disk, incomplete, missing from the newest list, and withdrawn; how many bytes are on disk and
+    to come; when the last change was seen, and when the whole Collection was last compared with
+    the archive. Sends no request.
+
+    \b
+    Examples:
+      tcia-assets status
+      tcia-assets status LCTSC "RIDER Lung CT"
+    """
+    settings = Settings.from_env()
+    warehouse = open_warehouse(settings)
+    chosen = require_refreshed(collections, warehouse) or warehouse.keys(catalog.SERIES)
+    print_status(warehouse, chosen, parse(settings.image_selection))
+
+
+def print_status(
+    warehouse: Warehouse, collections: Sequence[str], selection: Selection | None
+) -> None:
+    """Print a table with one row a Collection, or a note if there is none."""
+    if not collections:
+        print_note("no Series is known yet; use tcia-assets refresh")
+        return
+    out.print(_tables(standing(warehouse, collections, selection), out))
+
+
+def _tables(rows: Sequence[Standing], console: Console) -> Group:
+    """One table if the console is wide enough; else two, counts and then bytes and instants."""
+    names = [each.collection for each in rows]
+    with_total = [*rows, _total(rows)]
+    counts, measures = (
+        [_counts(each) for each in with_total],
+        [_measures(each) for each in with_total],
+    )
+    both = [a + b for a, b in zip(counts, measures, strict=True)]
+    grids = [_grid_of((*_COUNTS, *_MEASURES), names, both)]
+    if not fits(grids[0], console):
+        grids = [_grid_of(_COUNTS, names, counts), _grid_of(_MEASURES, names, measures)]
+    spaced = [part for each in grids for part in (each, "")][:-1]
+    return Group(*spaced, *_footnotes(rows))
+
+
+def _footnotes(rows: Sequence[Standing]) -> list[str]:
+    notes = "Counts are Series; bytes are of zips on disk, of DICOM to come; times are UTC"
+    if any(each.selected is None for each in rows):
+        notes += "\nTCIA_IMAGE_SELECTION is not set, so nothing is selected"
+    lines = [f"[dim]{notes}[/]"]
+    if suspect := [printable(each.collection) for each in rows if each.is_suspect]:
+        lines.append(
+            "[yellow]Suspect:[/] the archive lists no more, so stays as it is: "
+            + ", ".join(suspect)
+        )
+    return lines
+
+
+def _grid_of(columns: Sequence[str], names: Sequence[str], lines: Sequence[Sequence[str]]) -> Grid:
+    """A table with one line a Collection; the last of `lines` is the total."""
+    grid = make_grid(show_footer=len(names) > 1)
+    footer = f"{len(names)} Collections"
+    grid.add_column("Collection", footer=footer, overflow="fold", min_width=len(footer))
+    for name, total in zip(columns, lines[-1], strict=True):
+        grid.add_column(name, footer=total, justify="right", no_wrap=True)
+    for name, cells in zip(names, lines[:-1], strict=True):
+        grid.add_row(printable(name), *cells)
+    return grid
+
+
+def _total(rows: Sequence[Standing]) -> Standing:
+    columns: dict[str, list[Any]] = {
+        name: [getattr(each, name) for each in rows] for name in _SUMMED
+    }
+    sums: dict[str, Any] = {n: None if None in v else sum(v) for n, v in columns.items()}
+    return Standing("", **sums)
+
+
+def _counts(each: Standing) -> list[str]:
+    counts = [getattr(each, name) for name in _COUNTS]
+    return ["-" if count is None else f"{count:,}" for count in counts]
+
+
+def _measures(each: Standing) -> list[str]:
+    # Where sizes are unknown, the sum of the others is a lower bound.
+    bound = "> " if each.sizes_unknown else ""
+    return [
+        format_bytes(each.bytes_on_disk),
+        "-" if each.bytes_to_come is None else f"{bound}{format_bytes(each.bytes_to_come)}",
+        format_minute(each.changed_at),
+        format_minute(each.compared_at),
+    ]

@@ -1,0 +1,103 @@
+"""Text for a terminal: consoles, escaping, sizes and times, tables and progress bars.
+
+What belongs here: what several commands need to print. What does not: what one command prints.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.table import Table as Grid
+
+FAILED, MISUSED = 1, 2
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+_STEP = 1000
+# Wider than any terminal, so that rich measures a table without folding it.
+_UNBOUNDED = 1_000_000
+
+
+def printable(text: str) -> str:
+    """Escape a text for the console: control characters and rich's markup have no effect."""
+    return escape("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text))
+
+
+def format_bytes(count: float | None) -> str:
+    """Return a number of bytes with a decimal unit; "?" for None.
+
+    >>> [format_bytes(n) for n in (0, 999, 27_844_690, None)]
+    ['0 B', '999 B', '27.8 MB', '?']
+    """
+    if count is None:
+        return "?"
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= _STEP and len(units) > 1:
+        count /= _STEP
+        units.pop(0)
+    return f"{count:.0f} {units[0]}" if units[0] == "B" else f"{count:.1f} {units[0]}"
+
+
+def format_minute(at: datetime | None) -> str:
+    """Return an instant in UTC, to the minute; "" for None."""
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def print_note(text: str) -> None:
+    """Print a note to standard error; the text is escaped."""
+    err.print(f"[yellow]Note:[/] {printable(text)}", soft_wrap=True)
+
+
+def exit_with(failures: Iterable[str]) -> None:
+    """Print each failure on a line of its own, and exit with code 1 if there are any."""
+    failures = list(failures)
+    for failure in failures:
+        err.print(f"[red]failed:[/] {printable(failure)}", soft_wrap=True)
+    if failures:
+        sys.exit(FAILED)
+
+
+def make_grid(*columns: str | Column, **options: Any) -> Grid:
+    """Return an empty table without borders, to save width."""
+    return Grid(
+        *columns,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+        **options,
+    )
+
+
+def right_aligned(name: str) -> Column:
+    """Return a column for numbers."""
+    return Column(name, justify="right")
+
+
+def fits(grid: Grid, console: Console) -> bool:
+    """Return whether the console is wide enough to show the table without folding a cell."""
+    unbounded = console.options.update(width=_UNBOUNDED)
+    return Measurement.get(console, unbounded, grid).maximum <= console.width
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error; yields a function that takes `done` and `total`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(printable(title), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

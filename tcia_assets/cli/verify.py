@@ -1,0 +1,128 @@
+"""`tcia-assets verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import click
+
+from tcia_assets import images
+from tcia_assets.cli.terminal import err, exit_with, format_bytes, out, printable, progress_bar
+from tcia_assets.cli.workspace import open_warehouse, require_known
+from tcia_assets.images import Audited, Damage, Rebuilt, Verified
+from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
+
+_MOST_NAMED = 3
+
+
+@click.command()
+@click.argument("collections", nargs=-1)
+@click.option("--deep", is_flag=True, help="Also inflate each zip and check it as when fetched.")
+@click.option("--audit", is_flag=True, help="Also compare with the archive's own hashes (nbia-v4).")
+@click.option("--rebuild", is_flag=True, help="First add zips that the manifest lacks.")
+def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bool) -> None:
+    """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
+
+    A damaged zip gets the status failed, and the next fetch downloads it again.
+
+    \b
+    Examples:
+      tcia-assets verify
+      tcia-assets verify LCTSC --deep
+      tcia-assets verify --audit
+      tcia-assets verify --rebuild          (the manifest was lost)
+    """
+    settings = Settings.from_env()
+    if audit:
+        settings.speaks.endpoint("getMD5Hierarchy")  # fails before hours of hashing
+    warehouse = open_warehouse(settings)
+    on_disk = images.collections_on_disk(warehouse)
+    if not on_disk:
+        err.print(f"no images are at {settings.root}", soft_wrap=True)
+    chosen = require_known("Collection with images", collections, on_disk) or on_disk
+    problems = _rebuild(chosen, warehouse, settings) if rebuild else []
+    problems += _verify(chosen, warehouse, deep=deep)
+    problems += _audit(chosen, warehouse, settings) if audit else []
+    exit_with(problems)
+
+
+def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
+    """Complete the manifests from the zips on disk; returns a line for each refused zip."""
+    problems = []
+    aside = images.set_aside(collections, warehouse)
+    for name in collections:
+        with progress_bar(f"Rebuild {name}") as report:
+            rebuilt = images.rebuild(name, warehouse, settings.source, report=report)
+        rebuilt = replace(rebuilt, set_aside=aside.get(name, rebuilt.set_aside))
+        out.print(printable(_rebuilt_line(rebuilt)), soft_wrap=True)
+        problems += _damage_lines(name, rebuilt.refused)
+    return problems
+
+
+def _verify(collections: Sequence[str], warehouse: Warehouse, *, deep: bool) -> list[str]:
+    """Hash the zips on disk; returns a line for each that is damaged."""
+    problems = []
+    for name in collections:
+        with progress_bar(f"Verify {name}") as report:
+            verified = images.verify(name, warehouse, deep=deep, report=report)
+        out.print(printable(_verified_line(verified)), soft_wrap=True)
+        problems += _damage_lines(name, verified.damaged)
+    return problems
+
+
+def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
+    """Compare with the archive's hashes; returns a line for each Series that differs."""
+    from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - lazy
+    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415 - only here
+
+    problems = []
+    with ArchiveClient(settings) as client:
+        for name in collections:
+            index_images(name, warehouse)
+            audited = images.audit(name, client, warehouse)
+            out.print(printable(_audited_line(audited)), soft_wrap=True)
+            problems += _differing_lines(audited)
+    return problems
+
+
+def _verified_line(found: Verified) -> str:
+    checked = f"{found.checked:,} zips of {format_bytes(found.checked_bytes)} checked"
+    line = f"{found.collection}: {checked}, {len(found.damaged):,} damaged"
+    if found.strays:
+        named = ", ".join(found.strays[:_MOST_NAMED])
+        line += f"; {len(found.strays):,} unknown to the manifest: {named}; see --rebuild"
+    return line
+
+
+def _rebuilt_line(made: Rebuilt) -> str:
+    line = (
+        f"{made.collection}: {made.made:,} rows made from zips, {made.kept:,} were right, "
+        f"{len(made.refused):,} zips refused"
+    )
+    return line + (f"; the damaged manifest lies at {made.set_aside}" * bool(made.set_aside))
+
+
+def _audited_line(found: Audited) -> str:
+    questions = f"{found.questions} question" + "s" * (found.questions != 1)
+    line = (
+        f"{found.collection}: {found.equal:,} Series equal to the archive's, "
+        f"{len(found.differing):,} differ ({questions})"
+    )
+    line += f", {found.unasked:,} not asked about" if found.unasked else ""
+    return line + (f", {found.not_compared:,} not compared" if found.not_compared else "")
+
+
+def _damage_lines(collection: str, damaged: Iterable[Damage]) -> list[str]:
+    return [f"{collection}: {each.series_instance_uid}: {each.problem}" for each in damaged]
+
+
+def _differing_lines(found: Audited) -> list[str]:
+    unknown = "the archive knows no such Series any more"
+    other = "the archive's hash of it is another one: what lies there has changed"
+    lines = [
+        f"{found.collection}: {uid}: {unknown if uid in found.unknown else other}"
+        for uid in found.differing
+    ]
+    return [*lines, f"{found.collection}: {found.failure}"] if found.failure else lines
