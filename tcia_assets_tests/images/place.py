@@ -122,7 +122,7 @@ class Place:
 
     @property
     def uids(self) -> list[str]:
-        rows = self.sandbox.archive.rows("SELECT SeriesInstanceUID AS u FROM images.series")
+        rows = self.sandbox.archive.rows("SELECT SeriesInstanceUID AS u FROM archive.series")
         return sorted(row["u"] for row in rows)
 
     @property
