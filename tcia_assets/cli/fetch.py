@@ -116,7 +116,7 @@ def fetch(
     runs = open_runs(settings, verbose=verbose)
     runs.list_known(warehouse.keys(catalog.SERIES))
     failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         print_status(warehouse, [p.collection for p in plans], selection)
         failures += _not_complete(warehouse, plans)
     exit_with(failures)
@@ -125,7 +125,7 @@ def fetch(
 def _plan(selection: Selection, warehouse: Warehouse, part: Shard, *, retry: bool) -> list[Plan]:
     """Plan each selected Collection, and print what is doubtful about the selection."""
     budget = images.RunBudget.of(selection)
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         for note in selection_notes(selection, warehouse):
             print_note(note)
         concerned = images.concerned(selection, warehouse)

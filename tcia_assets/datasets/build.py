@@ -53,7 +53,9 @@ from tcia_assets.datasets.split import Leak, proof, split
 from tcia_assets.datasets.versions import INDEX, File, Version
 from tcia_assets.errors import DatasetRefused, MissingExtra, StorageError, TciaError
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.warehouse import Warehouse, held
+from tcia_assets.store.files import link_or_copy
+from tcia_assets.store.locks import hold_lock
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.version import __version__
 
 _Writer = Callable[[Path, pa.Table, Facts], object]
@@ -203,7 +205,7 @@ def _installed(name: str) -> str:
 @contextmanager
 def _alone(name: str, warehouse: Warehouse, wait: float) -> Iterator[None]:
     place = warehouse.root / ".locks" / "datasets" / f"{name}.lock"
-    with held(place, f"the dataset {name!r}", wait=wait):
+    with hold_lock(place, f"the dataset {name!r}", wait=wait):
         yield
 
 
@@ -445,7 +447,7 @@ def _assembled(
             made = place / _STORE / done.keys[row["SeriesInstanceUID"]]
             for which in _FOLDERS:
                 if row[which]:
-                    _link(making.file_of(made, which), draft / row[which])
+                    link_or_copy(making.file_of(made, which), draft / row[which])
         placed = versions.files_of(draft)
         _demand_same(declaration.name, done, placed, place / _STORE)
         pq.write_table(done.samples, draft / INDEX, compression="zstd")
@@ -471,14 +473,6 @@ def _draft(place: Path) -> Iterator[Path]:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _link(source: Path, place: Path) -> None:
-    place.parent.mkdir(exist_ok=True)
-    try:
-        os.link(source, place)
-    except OSError:  # not every file system has hard links; and if it is the disk, this fails too
-        shutil.copyfile(source, place)
 
 
 def _writers(declaration: Declaration) -> list[_Writer]:

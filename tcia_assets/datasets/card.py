@@ -27,7 +27,7 @@ from tcia_assets.datasets.rights import License
 from tcia_assets.datasets.samples import DROPPED, KEPT
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.attribution import markdown, markdown_license, markdown_link
-from tcia_assets.store.warehouse import publish
+from tcia_assets.store.files import publish
 
 Record = dict[str, str | int | float]
 Summary = dict[str, list[Record]]

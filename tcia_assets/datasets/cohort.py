@@ -31,8 +31,9 @@ from tcia_assets.errors import (
 )
 from tcia_assets.images.md5_hierarchy import contents
 from tcia_assets.metadata.selection import Selection, check_shared_lists, unmatched_licenses
+from tcia_assets.store.files import publish_text
 from tcia_assets.store.sql import identifier
-from tcia_assets.store.warehouse import Warehouse, publish
+from tcia_assets.store.warehouse import Warehouse
 
 IMAGE, TARGET = "image", "target"
 FETCHED, NOT_FETCHED, WITHDRAWN, UNKNOWN = "fetched", "not_fetched", "withdrawn", "unknown"
@@ -518,8 +519,7 @@ def write(cohort: Cohort, lock: Path) -> bool:
     Raises:
         StorageError: the disk refuses. The file is as it was.
     """
-    text = cohort.text
-    return publish(lock, lambda draft: draft.write_text(text, encoding="utf-8", newline="\n"))
+    return publish_text(lock, cohort.text)
 
 
 def read(lock: Path, name: str) -> Cohort:

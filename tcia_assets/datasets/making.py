@@ -45,7 +45,7 @@ from tcia_assets.datasets.volume import (
 )
 from tcia_assets.datasets.volume.findings import make_finding
 from tcia_assets.errors import BadValue, CohortMoved
-from tcia_assets.store.warehouse import sha256_of, sync
+from tcia_assets.store.files import publish_draft, sha256_of
 
 IMAGE, LABEL = "image", "label"
 _RECORD = "sample.json"
@@ -169,11 +169,8 @@ def make(job: Job, store: Path) -> dict[str, Any]:
         row = _made(job, draft)
         record = draft / _RECORD
         record.write_text(json.dumps(row, indent=1), encoding="utf-8")
-        for path in (*draft.iterdir(), draft):
-            sync(path)
         shutil.rmtree(store / job.key, ignore_errors=True)  # only what `made` refuses
-        draft.rename(store / job.key)
-        sync(store)
+        publish_draft(draft, store / job.key)
         return row
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.warehouse import sha256_of, sync
+from tcia_assets.store.files import publish_draft, sha256_of, sync
 
 LOCK = "dataset.lock.json"
 INDEX = "samples.parquet"
@@ -194,13 +194,10 @@ def publish(draft: Path, place: Path, facts: Mapping[str, Any], files: list[File
     content = {"format": _FORMAT, **facts, "version": version, "sha256": root, "files": listed}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (draft / LOCK).write_text(text, encoding="utf-8", newline="\n")
-    for path in (*sorted(draft.rglob("*")), draft):
-        sync(path)
     folder = place / version
     if not _is_whole(folder):
         _remove(folder)  # a damaged one: it is not what its name says
-        draft.rename(folder)
-        sync(place)
+        publish_draft(draft, folder)
     _point_at(place, version)
     return read(folder)
 

@@ -61,7 +61,7 @@ def results(
 ) -> Iterator[dg.AssetCheckResult]:
     """What the checks of a table say now; one that cannot be answered has failed."""
     key = names.key(table)
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         answers = [_answer(question, key, warehouse) for question in questions(table)]
     yield from answers
     newest = _newest_events(key, instance)

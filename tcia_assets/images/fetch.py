@@ -111,7 +111,7 @@ def fetch(
     with _alone(collection, warehouse, shard, waiting):
         kept = manifest.Manifest(warehouse, collection)
         try:
-            with warehouse.kept_open():
+            with warehouse.shared_connection():
                 chosen = plan(
                     collection, selection, warehouse, shard=shard, retry=retry, budget=budget
                 )
@@ -139,7 +139,7 @@ def fetch(
                     kept.put(row)
         finally:
             kept.close()
-            with warehouse.kept_open():
+            with warehouse.shared_connection():
                 manifest.tell(warehouse, collection)
                 _settle_moves(warehouse, collection)
                 attribution.write_collection(collection, warehouse)

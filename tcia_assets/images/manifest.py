@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
-from tcia_assets.images.places import folder, is_at, quarantine_path, zip_path
+from tcia_assets.images.places import folder, quarantine_path, zip_path
 from tcia_assets.metadata import history
-from tcia_assets.store.conform import conform
+from tcia_assets.store.locks import open_locked
 from tcia_assets.store.warehouse import Warehouse
 
 Row = dict[str, Any]
@@ -93,8 +93,7 @@ class Manifest:
 
 def read(warehouse: Warehouse, collection: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The manifest of a Collection, or some columns of it; without rows where there is none."""
-    keys = [collection] if warehouse.has(IMAGE_ARCHIVES, collection) else []
-    return warehouse.read(IMAGE_ARCHIVES, keys, columns)
+    return warehouse.read_or_empty(IMAGE_ARCHIVES, collection, columns)
 
 
 def complete(warehouse: Warehouse, collection: str, columns: Sequence[str]) -> list[Row]:
@@ -111,15 +110,15 @@ def fold(
 
     Only rows of a run that is gone need the comparison: what others did since then is not known.
     """
-    with warehouse.lock(IMAGE_ARCHIVES, collection):
-        stored = read(warehouse, collection)
+    with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
+        stored = partition.rows
         rows = list(rows)
         newest = {} if over_newer else _of(stored, [row[_UID] for row in rows])
         for row in rows:
             there = newest.get(row[_UID])
             if over_newer or there is None or there["fetched_at"] <= row["fetched_at"]:
                 newest[row[_UID]] = row
-        _write(warehouse, collection, stored, newest)
+        partition.rows = _replaced(stored, newest)
 
 
 def amend(
@@ -132,11 +131,11 @@ def amend(
     changes = list(changes)
     if not changes:
         return []
-    with warehouse.lock(IMAGE_ARCHIVES, collection):
-        stored = read(warehouse, collection)
+    with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
+        stored = partition.rows
         there = _of(stored, [row[_UID] for _, row in changes])
         kept = {row[_UID]: row for seen, row in changes if _is_same(seen, there.get(row[_UID]))}
-        _write(warehouse, collection, stored, kept)
+        partition.rows = _replaced(stored, kept)
     return list(kept.values())
 
 
@@ -155,12 +154,11 @@ def _is_in(stored: pa.Table, uids: Iterable[str]) -> pa.ChunkedArray:
     return pc.is_in(stored[_UID], value_set=pa.array(list(uids), pa.string()))
 
 
-def _write(warehouse: Warehouse, collection: str, stored: pa.Table, rows: dict[str, Row]) -> None:
-    """Writes what is stored with these rows in place of their Series'; in Arrow, for it is long."""
+def _replaced(stored: pa.Table, rows: dict[str, Row]) -> pa.Table:
+    """Return the stored rows with these in place of their Series'; in Arrow, for they are many."""
     others = stored.filter(pc.invert(_is_in(stored, rows)))
     fresh = pa.Table.from_pylist(list(rows.values()), schema=IMAGE_ARCHIVES.schema)
-    table = conform(IMAGE_ARCHIVES, pa.concat_tables([others, fresh]))
-    warehouse.write(IMAGE_ARCHIVES, table, collection)
+    return pa.concat_tables([others, fresh])
 
 
 def set_aside(warehouse: Warehouse, collection: str) -> str:
@@ -200,11 +198,10 @@ def _is_sound(warehouse: Warehouse, collection: str) -> bool:
 def give_up(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
     """These Series are another Collection's now, their zips with them."""
     gone = set(uids)
-    with warehouse.lock(IMAGE_ARCHIVES, collection):
-        rows = read(warehouse, collection)
-        kept = rows.filter(pc.invert(_is_in(rows, gone)))
-        if kept.num_rows < rows.num_rows:
-            warehouse.write(IMAGE_ARCHIVES, kept, collection)
+    with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
+        kept = partition.rows.filter(pc.invert(_is_in(partition.rows, gone)))
+        if kept.num_rows < partition.rows.num_rows:
+            partition.rows = kept
     for uid in gone:
         (warehouse.root / zip_path(collection, uid)).unlink(missing_ok=True)
 
@@ -250,18 +247,10 @@ class _Journal:
         self._path = place / f".{secrets.token_hex(8)}.journal"
         try:
             place.mkdir(parents=True, exist_ok=True)
-            self._descriptor = self._opened()
+            # Locked, so that no other run takes it for a dead one's and removes it.
+            self._descriptor = open_locked(self._path, os.O_APPEND | os.O_WRONLY)
         except OSError as error:
             raise StorageError(f"{place} cannot be written to: {error.strerror}") from error
-
-    def _opened(self) -> int:
-        while True:
-            descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Another run may just have taken it for a dead one's, and removed it.
-            if is_at(descriptor, self._path):
-                return descriptor
-            os.close(descriptor)
 
     def append(self, row: Row) -> None:
         line = (json.dumps(row, default=datetime.isoformat) + "\n").encode()

@@ -43,7 +43,6 @@ from tcia_assets.images.places import (
     claimed,
     draft_of,
     drafted_from,
-    publish,
     published_on,
     quarantine_path,
     singles_of,
@@ -51,7 +50,7 @@ from tcia_assets.images.places import (
 )
 from tcia_assets.images.plan import Wanted
 from tcia_assets.sources.nbia.client import ArchiveClient
-from tcia_assets.store.warehouse import sha256_of
+from tcia_assets.store.files import publish_draft, sha256_of
 
 Row = dict[str, Any]
 
@@ -233,7 +232,7 @@ class _Series:
                 continue
             kept = _Kept(proof, place.stat().st_size, sha256_of(place))
             with drafted_from(place, self.path) as draft:
-                publish(draft, self.path)
+                publish_draft(draft, self.path)
             return kept
         return None
 
@@ -291,7 +290,7 @@ class _Series:
         return self._publish(draft, _Kept(proof, got.size_bytes, got.sha256))
 
     def _publish(self, draft: Path, kept: _Kept) -> _Kept:
-        publish(draft, self.path)
+        publish_draft(draft, self.path)
         self.quarantine.unlink(missing_ok=True)
         self._reason.unlink(missing_ok=True)
         return kept

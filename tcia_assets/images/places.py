@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from urllib.parse import quote, unquote
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
-from tcia_assets.store.warehouse import Warehouse, sync
+from tcia_assets.store.files import link_or_copy
+from tcia_assets.store.locks import open_locked
+from tcia_assets.store.warehouse import Warehouse
 
 
 def folder(collection: str) -> str:
@@ -49,7 +50,10 @@ def claimed(path: Path) -> Iterator[None]:
     """
     claim = path.with_name(f".{path.name}.claim")
     claim.parent.mkdir(parents=True, exist_ok=True)
-    held = _locked(claim)
+    try:
+        held = open_locked(claim, wait=False)
+    except BlockingIOError:
+        raise Busy(f"{claim.name}: another run is working on it") from None
     try:
         yield
     finally:
@@ -69,11 +73,7 @@ def drafted_from(source: Path, path: Path) -> Iterator[Path]:
     draft = draft_of(path)
     draft.unlink(missing_ok=True)
     try:
-        try:
-            os.link(source, draft)
-        except OSError:
-            # Not every file system has hard links, and none has them to another one.
-            shutil.copyfile(source, draft)
+        link_or_copy(source, draft)
         yield draft
     finally:
         draft.unlink(missing_ok=True)
@@ -111,31 +111,3 @@ def remove_drafts(collection: Path) -> None:
 def published_on(path: Path) -> date:
     """The day when a zip got its name; a link to it has the same."""
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
-
-
-def publish(draft: Path, path: Path) -> None:
-    """Gives a draft its name, so that it lasts: on disk before it is seen."""
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
-
-
-def _locked(claim: Path) -> int:
-    while True:
-        held = os.open(claim, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_at(held, claim):
-                return held
-        except BlockingIOError:
-            os.close(held)
-            raise Busy(f"{claim.name}: another run is working on it") from None
-        os.close(held)
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file still is the one that has this name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

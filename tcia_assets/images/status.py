@@ -56,7 +56,7 @@ def standing(
     """
     asked = {"collections": list(collections)}
     predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         rows = warehouse.query(_counted(predicate), asked, tables=tables).to_pylist()
         changes = warehouse.query(_CHANGED, asked).to_pylist()
         compared = last_compared(warehouse, datetime.now(UTC))

@@ -26,7 +26,8 @@ from tcia_assets.images.places import folder, published_on, zip_path
 from tcia_assets.images.plan import Shard
 from tcia_assets.metadata import attribution
 from tcia_assets.sources.nbia.client import ArchiveClient
-from tcia_assets.store.warehouse import Warehouse, sha256_of
+from tcia_assets.store.files import sha256_of
+from tcia_assets.store.warehouse import Warehouse
 
 Row = dict[str, Any]
 Report = Callable[[int, int], None]

@@ -24,7 +24,8 @@ import yaml
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import StorageError
 from tcia_assets.metadata.selection import short_license
-from tcia_assets.store.warehouse import Warehouse, publish
+from tcia_assets.store.files import publish_text
+from tcia_assets.store.warehouse import Warehouse
 
 POLICY = "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/"
 
@@ -140,7 +141,7 @@ def write(folder: Path, title: str, table: pa.Table, *, form: str = "as zips") -
         changed = [_removed(folder / name) for name in _WRITERS]
     else:
         texts = files(title, table, form=form)
-        changed = [_written(folder / name, text) for name, text in texts.items()]
+        changed = [publish_text(folder / name, text) for name, text in texts.items()]
     return any(changed)
 
 
@@ -153,10 +154,6 @@ def files(title: str, table: pa.Table, *, form: str = "as zips") -> dict[str, st
 def sources(table: pa.Table) -> list[Source]:
     """What is to be cited of a table such as `attribution` gives, each once; sorted."""
     return _Facts.of("", table).sources
-
-
-def _written(path: Path, text: str) -> bool:
-    return publish(path, lambda draft: draft.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _removed(path: Path) -> bool:

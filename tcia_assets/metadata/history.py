@@ -23,7 +23,7 @@ from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.store import sql
-from tcia_assets.store.conform import align, conform, empty
+from tcia_assets.store.conform import align, empty
 from tcia_assets.store.warehouse import Warehouse
 
 OF_LIFE = ("added", "changed", "missing", "reappeared", "withdrawn", "moved")
@@ -64,17 +64,17 @@ def record(collection: str, events: Iterable[Fetched], warehouse: Warehouse) -> 
     rows = [_row(collection, event) for event in events]
     if not rows:
         return
-    with warehouse.lock(SERIES_CHANGES, collection):
-        stored = _stored(warehouse, collection)
+    with warehouse.update(SERIES_CHANGES, collection) as partition:
+        stored = partition.rows
         new = pa.Table.from_pylist(rows, schema=SERIES_CHANGES.schema)
-        both = pa.concat_tables([stored, new.filter(pc.invert(_is_in(new, stored)))])
-        if len(both) > len(stored):
-            warehouse.write(SERIES_CHANGES, conform(SERIES_CHANGES, both), collection)
+        new = new.filter(pc.invert(_is_in(new, stored)))
+        if new.num_rows:
+            partition.rows = pa.concat_tables([stored, new])
 
 
 def fetched(collection: str, warehouse: Warehouse) -> dict[str, set[str]]:
     """The marks of what is known to have become of images, by SeriesInstanceUID."""
-    stored = _stored(warehouse, collection, (_KEY, _ID, "event"))
+    stored = warehouse.read_or_empty(SERIES_CHANGES, collection, (_KEY, _ID, "event"))
     of_images = stored.filter(pc.is_in(stored["event"], value_set=pa.array(OF_IMAGES)))
     marks: dict[str, set[str]] = {}
     for uid, told_id in zip(of_images[_KEY].to_pylist(), of_images[_ID].to_pylist(), strict=True):
@@ -114,17 +114,16 @@ def keep(collection: str, before: pa.Table | None, events: pa.Table, warehouse: 
     Raises:
         DataError: the rows of `series` are gone and their history is not.
     """
-    with warehouse.lock(SERIES_CHANGES, collection):
+    with warehouse.update(SERIES_CHANGES, collection) as partition:
         owned = pc.sum(before["changes"]).as_py() or 0 if before is not None else 0
-        numbers = _stored(warehouse, collection, ("number",))["number"]
+        numbers = partition.read(["number"])["number"]
         has_orphans = len(numbers) - numbers.null_count > owned
         if not has_orphans and not events.num_rows:
             return
-        stored = _stored(warehouse, collection)
+        stored = partition.rows
         if has_orphans:
             stored = stored.filter(_is_owned(stored, before, collection))
-        both = conform(SERIES_CHANGES, pa.concat_tables([stored, events]))
-        warehouse.write(SERIES_CHANGES, both, collection)
+        partition.rows = pa.concat_tables([stored, events])
 
 
 def _is_owned(stored: pa.Table, before: pa.Table | None, collection: str) -> pa.ChunkedArray:
@@ -145,13 +144,6 @@ def _is_owned(stored: pa.Table, before: pa.Table | None, collection: str) -> pa.
     limits = known["changes"].take(place.combine_chunks())
     owned = pc.fill_null(pc.less_equal(numbers, limits), fill_value=False)
     return pc.or_(pc.is_null(numbers), owned)
-
-
-def _stored(
-    warehouse: Warehouse, collection: str, columns: tuple[str, ...] | None = None
-) -> pa.Table:
-    keys = [collection] if warehouse.has(SERIES_CHANGES, collection) else []
-    return warehouse.read(SERIES_CHANGES, keys, columns)
 
 
 # --- Finding ------------------------------------------------------------------------------------

@@ -52,10 +52,9 @@ def settle(warehouse: Warehouse, at: datetime) -> dict[str, int]:
 def _settle(
     collection: str, homes: dict[str, str | None], warehouse: Warehouse, at: datetime
 ) -> int:
-    with warehouse.lock(SERIES, collection):
-        before = warehouse.read(SERIES, [collection])
+    with warehouse.update(SERIES, collection) as partition:
+        before = partition.rows
         after = listing.moved(before, homes)
-        rows, events = history.told(before, after, at=at, snapshot=None)
+        partition.rows, events = history.told(before, after, at=at, snapshot=None)
         history.keep(collection, before, events, warehouse)
-        warehouse.write(SERIES, rows, collection)
-    return len(events["event"])
+    return int(events.num_rows)

@@ -88,8 +88,7 @@ def snapshots(warehouse: Warehouse, collection: str, now: datetime) -> pa.Table:
 
     Without those of the future: they would be the newest ones for years.
     """
-    keys = [collection] if warehouse.has(SNAPSHOTS, collection) else []
-    rows = warehouse.read(SNAPSHOTS, keys)
+    rows = warehouse.read_or_empty(SNAPSHOTS, collection)
     latest = pa.scalar(now + _SKEW, rows["taken_at"].type)
     return rows.filter(pc.less_equal(rows["taken_at"], latest))
 

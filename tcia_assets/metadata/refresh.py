@@ -23,8 +23,8 @@ from tcia_assets.errors import MissingColumn, UnknownName, UnknownReply
 from tcia_assets.metadata import attribution, history, listing, plausibility
 from tcia_assets.sources.nbia.client import ArchiveClient, Reply
 from tcia_assets.spec import Dialect, Table
-from tcia_assets.store.conform import align, conform, empty
-from tcia_assets.store.warehouse import Warehouse, Written
+from tcia_assets.store.conform import align, conform
+from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _LONGEST_KEY = 200
 # Percent-encoded, with the dimension before it, it is a folder's name: 255 bytes at most.
@@ -43,7 +43,7 @@ class Refreshed:
 
     table: Table
     key: str
-    written: Written
+    written: WriteResult
     rows_before: int
     requests: int
     received_bytes: int
@@ -239,7 +239,7 @@ def _store(
     client: ArchiveClient,
     warehouse: Warehouse,
     at: datetime,
-) -> tuple[Written, int]:
+) -> tuple[WriteResult, int]:
     """Keeps the events, then the rows that own them, then that the list was compared."""
     rows = compared.seen.rows
     if answers.gone:
@@ -315,15 +315,13 @@ def _refresh_sizes(
     key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, sizes: Allowance
 ) -> Refreshed:
     started, table = time.monotonic(), catalog.SERIES_SIZES
-    with warehouse.lock(table, key):
-        stored = _stored(warehouse, table, key)
-        before = empty(table) if stored is None else stored
+    with warehouse.update(table, key) as partition:
+        before = partition.rows
         listed = warehouse.read(catalog.SERIES, [key], columns=_TOLD)
         pending = _pending(listed, before)
         asked = _by_uid(pending.slice(0, sizes.take(len(pending))))
         replies = client.ask_each(table.endpoint, "SeriesInstanceUID", list(asked))
-        rows = _replaced(before, _sizes(replies.table, asked, key, at))
-        written = warehouse.write(table, rows, key)
+        partition.rows = rows = _replaced(before, _sizes(replies.table, asked, key, at))
     if replies.failure:
         raise replies.failure
     facts = {
@@ -331,9 +329,16 @@ def _refresh_sizes(
         "remaining": len(pending) - len(asked),
         "unknown": rows["TotalSizeInBytes"].null_count,
     }
-    cost = replies.requests, replies.size_bytes, time.monotonic() - started
+    written, seconds = partition.written, time.monotonic() - started
+    cost = replies.requests, replies.size_bytes, seconds
     return Refreshed(
-        table, key, written, before.num_rows, *cost, unclaimed=replies.unclaimed, facts=facts
+        table,
+        key,
+        written,
+        before.num_rows,
+        *cost,
+        unclaimed=replies.unclaimed,
+        facts=facts,
     )
 
 
@@ -380,7 +385,7 @@ def _replaced(before: pa.Table, fresh: pa.Table) -> pa.Table:
     """The stored sizes with the fresh ones in place of older ones."""
     uids = fresh["SeriesInstanceUID"].combine_chunks()
     kept = before.filter(pc.invert(pc.is_in(before["SeriesInstanceUID"], value_set=uids)))
-    return conform(catalog.SERIES_SIZES, pa.concat_tables([kept, fresh]))
+    return pa.concat_tables([kept, fresh])
 
 
 # --- What all have in common --------------------------------------------------------------------
@@ -397,7 +402,7 @@ def _stored(warehouse: Warehouse, table: Table, key: str) -> pa.Table | None:
 def _refreshed(
     table: Table,
     key: str,
-    written: Written,
+    written: WriteResult,
     rows_before: int,
     reply: Reply,
     facts: Mapping[str, int | bool | str] | None = None,

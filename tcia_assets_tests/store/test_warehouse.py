@@ -42,7 +42,8 @@ from tcia_assets.metadata.listing import merge, moved, withdrawn
 from tcia_assets.spec import Table
 from tcia_assets.store import sql
 from tcia_assets.store.conform import conform, empty
-from tcia_assets.store.warehouse import Warehouse, publish
+from tcia_assets.store.files import publish
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.test_conform import valid_rows
 
 AWKWARD_KEYS = [
@@ -279,7 +280,7 @@ def test_a_question_over_a_damaged_file_tells_its_path_and_the_cure(
     broken = whole[:-9] if damage == "the end" else whole[:4] + bytes(400) + whole[404:]
     path.write_bytes(broken)
 
-    with pytest.raises(DataError, match=f"{re.escape(str(path))} .*; put a copy of it back, or"):
+    with pytest.raises(DataError, match=f"{re.escape(str(path))} .*; restore it from a copy, or"):
         warehouse.query("FROM patients")
 
 
@@ -357,10 +358,10 @@ def test_questions_that_share_a_connection_are_answered_as_if_each_had_its_own(
     warehouse.ensure_views()
     opened.clear()
     given, asked = pa.table({"a": [1]}), "SELECT count(*) AS n FROM patients"
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         assert warehouse.query(asked)["n"].to_pylist() == [0]
         warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
-        with warehouse.kept_open():
+        with warehouse.shared_connection():
             assert warehouse.query(asked)["n"].to_pylist() == [1]
         assert warehouse.query("FROM given", tables={"given": given}).equals(given)
         for statement in ("FROM given", "SELEC 1", "SELECT 1 / a FROM (SELECT 'x'::INT AS a)"):
@@ -381,7 +382,7 @@ def test_questions_that_share_no_connection_that_can_be_opened_fail_each_alone(
     (tmp_path / "warehouse").mkdir()
     (tmp_path / "warehouse" / "targets").write_text("where a folder should be")
     warehouse = Warehouse(tmp_path)
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         for _ in range(2):
             with pytest.raises(StorageError):
                 warehouse.query("FROM series")
@@ -390,7 +391,7 @@ def test_questions_that_share_no_connection_that_can_be_opened_fail_each_alone(
 
 
 def test_a_warehouse_goes_to_other_processes_without_its_connection(warehouse: Warehouse) -> None:
-    with warehouse.kept_open():
+    with warehouse.shared_connection():
         warehouse.query("FROM series")
         copy = pickle.loads(pickle.dumps(warehouse))
         assert copy.root == warehouse.root
@@ -667,7 +668,7 @@ def write_for_ever(root: Path, key: str, started: Event) -> None:
 def rebuild_for_ever(root: Path, started: Event) -> None:
     """Another version of the package, which wants other views."""
     warehouse = Warehouse(root)
-    warehouse.__dict__["_stamp"] = "views of another version"
+    warehouse._views.__dict__["_stamp"] = "views of another version"
     started.set()
     while True:
         warehouse.ensure_views()

@@ -6,10 +6,7 @@ What belongs here: what two forms would say twice.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,16 +55,6 @@ def role(part: str, facts: Facts) -> str:
     if part == facts.parts[0]:
         return TRAINING
     return VALIDATION if part.lower() in _VALIDATING else TEST
-
-
-def place(source: Path, target: Path) -> None:
-    """The file is at `target`, too."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(OSError):
-        os.link(source, target)
-        return
-    # Another disk, or one without links; if the source is missing, that is said here.
-    shutil.copyfile(source, target)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,7 +14,7 @@ from tcia_assets.datasets.facts import Facts
 from tcia_assets.datasets.formats.common import TEST, TRAINING, VALIDATION, Kept, role, write_json
 from tcia_assets.datasets.rights import licenses, sources
 from tcia_assets.datasets.samples import KEPT, SAMPLES
-from tcia_assets.store.warehouse import sha256_of
+from tcia_assets.store.files import sha256_of
 
 _SPLITS = {
     TRAINING: "cr:TrainingSplit",

@@ -18,12 +18,12 @@ from tcia_assets.datasets.formats.common import (
     VALIDATION,
     Kept,
     Row,
-    place,
     role,
     write_json,
 )
 from tcia_assets.datasets.split import position
 from tcia_assets.errors import UsageError
+from tcia_assets.store.files import link_or_copy
 
 _ENDING = ".nii.gz"
 # Below are the numbers of the Decathlon, and of what people number by hand.
@@ -94,9 +94,9 @@ def _demand_labels(rows: Iterable[Row], facts: Facts) -> None:
 
 def _place(root: Path, folder: Path, row: Row, end: str) -> None:
     uid = row["SeriesInstanceUID"]
-    place(root / row["image"], folder / f"images{end}" / f"{uid}_0000{_ENDING}")
+    link_or_copy(root / row["image"], folder / f"images{end}" / f"{uid}_0000{_ENDING}")
     if row["label"]:
-        place(root / row["label"], folder / f"labels{end}" / f"{uid}{_ENDING}")
+        link_or_copy(root / row["label"], folder / f"labels{end}" / f"{uid}{_ENDING}")
 
 
 def _about(kept: Kept, facts: Facts, trained: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from tcia_assets.images.headers.series_zips import (
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
-from tcia_assets.store.warehouse import Warehouse, Written
+from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _HEAD_BYTES = 1 << 14
 # Far above any header of images; who has a longer one may mean harm.
@@ -46,7 +46,7 @@ _REPEATED = "the SOPInstanceUID is also that of "
 class IndexResult:
     """What indexing a Collection did. `files_per_second` counts the objects that were read."""
 
-    written: Written
+    written: WriteResult
     objects: int
     new: int
     kept: int

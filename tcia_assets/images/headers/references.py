@@ -31,7 +31,7 @@ from tcia_assets.images.headers.series_zips import (
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
-from tcia_assets.store.warehouse import Warehouse, Written
+from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
 _REFERENCED = tuple(name for name in REFERENCES.names if name.startswith("referenced_"))
@@ -41,8 +41,8 @@ _REFERENCED = tuple(name for name in REFERENCES.names if name.startswith("refere
 class ReferencesResult:
     """What reading the references of a Collection did; `new` and `kept` are zips."""
 
-    references: Written
-    targets: Written
+    references: WriteResult
+    targets: WriteResult
     new: int
     kept: int
     waiting: int
@@ -121,10 +121,8 @@ def _described(
     collection: str, warehouse: Warehouse
 ) -> tuple[dict[str, str], dict[str, dict[str, _Who]]]:
     """By Series: the hash of the zip that `images` describes, and the members about images."""
-    if not warehouse.has(IMAGES, collection):
-        return {}, {}
     names = ("SeriesInstanceUID", "archive_sha256", "entry_name", "SOPInstanceUID", "Modality")
-    images = warehouse.read(IMAGES, [collection], names)
+    images = warehouse.read_or_empty(IMAGES, collection, names)
     images = images.filter(pc.is_valid(images["entry_name"]))
     zips = images.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate([])
     described = dict(zip(*(zips[name].to_pylist() for name in names[:2]), strict=True))
@@ -147,18 +145,13 @@ def _found(
 
     read = series_zips.read_rows(tables, plan.fresh, rows_of, report)
     known = pa.array(sorted(plan.known), pa.string())
-    stored = _stored_targets(collection, warehouse)
+    stored = warehouse.read_or_empty(TARGETS, collection)
     kept = (plan.kept, stored.filter(pc.is_in(stored["SeriesInstanceUID"], value_set=known)))
     references, targets = (
         conform(table, pa.concat_tables(parts))
         for table, *parts in zip(tables, kept, read, strict=True)
     )
     return references, targets
-
-
-def _stored_targets(collection: str, warehouse: Warehouse) -> pa.Table:
-    keys = [collection] if warehouse.has(TARGETS, collection) else []
-    return warehouse.read(TARGETS, keys)
 
 
 # --- Rows -----------------------------------------------------------------------------------------

@@ -65,10 +65,8 @@ class SeriesZip:
 
 def list_zips(collection: str, warehouse: Warehouse) -> list[SeriesZip]:
     """The zips of a Collection, also earlier copies where a newer one could not be had."""
-    if not warehouse.has(IMAGE_ARCHIVES, collection):
-        return []
     names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
-    manifest = warehouse.read(IMAGE_ARCHIVES, [collection], names).to_pylist()
+    manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names).to_pylist()
     return [
         SeriesZip(
             warehouse.root / row["path"],

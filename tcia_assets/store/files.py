@@ -1,0 +1,119 @@
+"""Files and folders that appear whole or not at all, hard links and hashes.
+
+Every file that another process may read gets its name through this module. What is in a file, and
+where it lies, is the caller's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import filecmp
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tcia_assets.errors import StorageError
+from tcia_assets.store.locks import open_locked
+
+
+def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = True) -> bool:
+    """Write a file under a temporary name, sync it and rename it to its path.
+
+    Args:
+        path: The final path; missing parent folders are created.
+        write: Called with the path of an empty draft in the same folder, which it fills.
+        keep_equal: Leave the existing file in place if its bytes are the same.
+
+    Returns:
+        Whether the path now has a new file.
+
+    Raises:
+        StorageError: The disk refuses. The existing file is unchanged.
+    """
+    with storage_errors(path):
+        is_new_folder = not path.parent.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_dead_drafts(path)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+        # The lock shows other processes that the writer of this draft lives.
+        descriptor = open_locked(draft)
+        try:
+            write(draft)
+            if keep_equal and path.exists() and filecmp.cmp(draft, path, shallow=False):
+                return False
+            publish_draft(draft, path)
+            if is_new_folder:
+                sync(path.parent.parent)
+            return True
+        finally:
+            draft.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def publish_text(path: Path, text: str) -> bool:
+    """Publish a text file in UTF-8, with line ends as given; see `publish`."""
+    return publish(path, lambda draft: draft.write_bytes(text.encode()))
+
+
+def publish_draft(draft: Path, path: Path) -> None:
+    """Rename a finished file or folder, synced first so that a power cut cannot lose its content.
+
+    Args:
+        draft: A file, or a folder with all that is in it.
+        path: The final path on the same disk. A file there is replaced, a folder must not be there.
+    """
+    for each in (*draft.rglob("*"), draft):
+        sync(each)
+    draft.replace(path)
+    sync(path.parent)
+
+
+def remove_dead_drafts(path: Path) -> None:
+    """Remove drafts of the path left by killed writers."""
+    for draft in path.parent.glob(f".{path.name}.*.draft"):
+        with contextlib.suppress(OSError), draft.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make the target a hard link to the source, or a copy where no link can be made.
+
+    Raises:
+        OSError: The source is missing, or the disk refuses.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    # Not every file system has hard links, and none has links to another file system.
+    shutil.copyfile(source, target)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Raise StorageError, with the path, for an OSError of the body."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"{path} cannot be written and is unchanged: {reason}") from error

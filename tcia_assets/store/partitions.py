@@ -1,0 +1,125 @@
+"""One partition as one Parquet file: where it lies, how its rows become bytes, how it is read.
+
+Relative to the data folder:
+
+    warehouse/<table>/<by>=<key>/part-0.parquet     a partition; the key is percent-encoded
+    warehouse/<table>/part-0.parquet                a table without partitions
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.errors import BadValue, DataError, UsageError
+from tcia_assets.spec import Table
+from tcia_assets.store.conform import align
+
+PART = "part-0.parquet"
+
+# DuckDB opens a file once more for each row group that it reads. With one row group for nearly
+# every partition, no query mixes two versions of a partition.
+_ROWS_PER_GROUP = 1 << 20
+
+# The length in bytes that most file systems allow for one name.
+_MAX_NAME_BYTES = 255
+
+_INVALID_KEYS = {"", ".", ".."}
+
+
+def table_folder(root: Path, table: Table) -> Path:
+    """Return the folder of a table's partitions."""
+    return root / "warehouse" / table.name
+
+
+def subfolder(table: Table, key: str) -> str:
+    """Return the name of a partition's folder; "" for a table without partitions.
+
+    Raises:
+        UsageError: No folder can have the key's name.
+    """
+    if not table.by:
+        if key:
+            raise UsageError(f"{table.name} has no partitions, so none called {key!r}")
+        return ""
+    if key in _INVALID_KEYS:
+        raise UsageError(f"a partition of {table.name} cannot be called {key!r}")
+    try:
+        name = f"{table.by}={quote(key, safe='')}"
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{key!r} is not valid text: {error.reason}") from error
+    if len(name) + len(".lock") > _MAX_NAME_BYTES:
+        raise UsageError(f"the folder of {key!r} would have a name of {len(name)} bytes: too long")
+    return name
+
+
+def keys_in(folder: Path, table: Table) -> list[str]:
+    """Return the keys of the partitions in a table's folder, sorted."""
+    if not (table.by and folder.is_dir()):
+        return []
+    start = f"{table.by}="
+    keys = {unquote(f.name.removeprefix(start)) for f in folder.glob(f"{start}*")} - _INVALID_KEYS
+    return sorted(key for key in keys if (folder / subfolder(table, key) / PART).is_file())
+
+
+def check_partition(table: Table, rows: pa.Table, key: str) -> None:
+    """Raise BadValue if a row belongs to another partition."""
+    if not table.by:
+        return
+    others = rows[table.by].filter(pc.not_equal(rows[table.by], key))
+    if len(others):
+        problem = f"{others[0].as_py()!r} does not belong in the partition {key!r}"
+        raise BadValue(problem, table=table.name, column=table.by, value=others[0].as_py())
+
+
+def write_parquet(table: Table, rows: pa.Table, path: Path) -> None:
+    """Write rows that conform to the table; equal rows give equal bytes."""
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for start in range(0, rows.num_rows, _ROWS_PER_GROUP):
+            # Combined, because Arrow ends a page where a chunk ends: the bytes would depend on it.
+            group = rows.slice(start, _ROWS_PER_GROUP).combine_chunks()
+            group = pa.Table.from_arrays(group.columns, schema=table.schema)
+            writer.write_table(group, _ROWS_PER_GROUP)
+
+
+def read_parquet(table: Table, path: Path) -> pa.Table:
+    """Read the table's columns, exactly as declared; columns that the file lacks are null.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    with _readable(table, path), pq.ParquetFile(path) as file:
+        present = [name for name in table.names if name in file.schema_arrow.names]
+        return align(table, file.read(present))
+
+
+def count_rows(table: Table, path: Path) -> int:
+    """Return the number of rows in a file; 0 if it does not exist."""
+    with _readable(table, path):
+        return int(pq.read_metadata(path).num_rows) if path.is_file() else 0
+
+
+@contextlib.contextmanager
+def _readable(table: Table, path: Path) -> Iterator[None]:
+    """Raise DataError, with the path and what to do, if the file is no valid Parquet."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's own errors have a number; Arrow also raises OSError for broken pages
+        reason = " ".join(str(error).split()).rstrip(".")
+        problem = f"{path} is not readable: {reason}; {_remedy(table)}"
+        raise DataError(problem, table=table.name) from error
+
+
+def _remedy(table: Table) -> str:
+    if table.name == IMAGE_ARCHIVES.name:
+        return "`tcia-assets verify --rebuild` rebuilds it from the zips"
+    return "restore it from a copy, or delete it and refresh its Collection"
