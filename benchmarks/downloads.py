@@ -222,7 +222,7 @@ def by_call(bench: Bench, folder: Path) -> dict[str, Run]:
 def download_alone(bench: Bench, folder: Path) -> dict[str, Run]:
     run = in_a_child("download", bench, folder, folder / "files")
     files = len(list((folder / "files").iterdir()))
-    demand(files, bench.what.series, "ArchiveClient.download", "zips")
+    demand(files, bench.what.series, "Client.download", "zips")
     return {"of it the download (hashed, not verified)": run}
 
 
@@ -444,14 +444,14 @@ def measure_call(child: Callable[[dict[str, Any]], Callable[[], None]], told: An
 def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
     from tcia_assets import images  # noqa: PLC0415
     from tcia_assets.metadata.selection import Selection  # noqa: PLC0415
-    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415
+    from tcia_assets.sources import open_source  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
     def call() -> None:
-        with ArchiveClient(our_settings(told)) as client:
+        with open_source(our_settings(told)) as source:
             name = told["collection"]
             selection = Selection(collections=(name,))
-            done = images.fetch(name, selection, client, Warehouse(Path(told["into"])))
+            done = images.fetch(name, selection, source, Warehouse(Path(told["into"])))
         if set(done.manifest["status"].to_pylist()) != {"complete"}:
             raise SystemExit(f"not all complete: {done.manifest.to_pylist()[:3]}")
 
@@ -459,14 +459,14 @@ def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
 
 
 def with_download(told: dict[str, Any]) -> Callable[[], None]:
-    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415
+    from tcia_assets.sources.nbia.client import Client  # noqa: PLC0415
 
     into = Path(told["into"])
     into.mkdir()
 
     def call() -> None:
         with (
-            ArchiveClient(our_settings(told)) as client,
+            Client(our_settings(told)) as client,
             ThreadPoolExecutor(told["workers"]) as pool,
         ):
             list(

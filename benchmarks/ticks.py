@@ -33,7 +33,7 @@ from tcia_assets.defs import sensors
 from tcia_assets.defs.names import Names
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,10 +153,10 @@ def build() -> None:
     """All Collections and their Series, as a refresh stores them, without Dagster's events."""
     settings, at = Settings.from_env(), datetime.now(UTC)
     warehouse = Warehouse(settings.root)
-    with ArchiveClient(settings) as client:
-        refresh(catalog.COLLECTIONS, "", client, warehouse, at, Budget(0))
+    with open_source(settings) as source:
+        refresh(catalog.COLLECTIONS, "", source, warehouse, at, Budget(0))
         for name in warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist():
-            refresh(catalog.SERIES, name, client, warehouse, at, Budget(0))
+            refresh(catalog.SERIES, name, source, warehouse, at, Budget(0))
     warehouse.ensure_views()
     (DATA / "built").touch()
 

@@ -13,7 +13,7 @@ from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
 
 # Small and with a contour Series in each Study; the one that tests fetch images of.
@@ -66,9 +66,9 @@ def settings(sandbox: Sandbox, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[ArchiveClient]:
-    with ArchiveClient(settings, pacing=IMPATIENT) as client:
-        yield client
+def source(settings: Settings) -> Iterator[Source]:
+    with open_source(settings, pacing=IMPATIENT) as source:
+        yield source
 
 
 @pytest.fixture

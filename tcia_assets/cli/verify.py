@@ -12,6 +12,7 @@ from tcia_assets.cli.terminal import err, exit_with, format_bytes, out, printabl
 from tcia_assets.cli.workspace import open_warehouse, require_known
 from tcia_assets.images import Audited, Damage, Rebuilt, Verified
 from tcia_assets.settings import Settings
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 
 _MOST_NAMED = 3
@@ -36,7 +37,8 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     """
     settings = Settings.from_env()
     if audit:
-        settings.speaks.endpoint("getMD5Hierarchy")  # fails before hours of hashing
+        with open_source(settings) as source:
+            images.require_hashes(source)  # before hours of hashing zips
     warehouse = open_warehouse(settings)
     on_disk = images.collections_on_disk(warehouse)
     if not on_disk:
@@ -75,13 +77,12 @@ def _verify(collections: Sequence[str], warehouse: Warehouse, *, deep: bool) -> 
 def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
     """Compare with the archive's hashes; returns a line for each Series that differs."""
     from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - lazy
-    from tcia_assets.sources.nbia.client import ArchiveClient  # noqa: PLC0415 - only here
 
     problems = []
-    with ArchiveClient(settings) as client:
+    with open_source(settings) as source:
         for name in collections:
             index_images(name, warehouse)
-            audited = images.audit(name, client, warehouse)
+            audited = images.audit(name, source, warehouse)
             out.print(printable(_audited_line(audited)), soft_wrap=True)
             problems += _differing_lines(audited)
     return problems

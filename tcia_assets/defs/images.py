@@ -188,7 +188,7 @@ def _fetched(
     got = images.fetch(
         key,
         selection,
-        tcia.client,
+        tcia.source,
         tcia.warehouse,
         shard=shard,
         retry=retry,

@@ -30,7 +30,7 @@ from tcia_assets.metadata.refresh import allowed, fit_for_partition
 from tcia_assets.metadata.selection import Selection, to_fields
 from tcia_assets.progress import shown_by
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 
 # What a Dagster home of our own is told; an existing DAGSTER_HOME is left as it is.
@@ -73,8 +73,8 @@ class Runs:
 
         The refresh that follows stores the list; a run of its own before it would only cost time.
         """
-        with ArchiveClient(self._settings) as client:
-            listed = client.ask(catalog.COLLECTIONS.endpoint).table["Collection"].to_pylist()
+        with open_source(self._settings) as source:
+            listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
         stored = Warehouse(self._settings.root).keys(catalog.SERIES)
         collections = allowed(listed, self._settings.collections, stored)
         if unfit := sorted(set(listed) - set(allowed(listed, ()))):

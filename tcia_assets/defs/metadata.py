@@ -279,7 +279,7 @@ def _refreshed(
     for tasks in (first, second):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[Refreshed], tuple[Table, str]] = {
-                pool.submit(refresh, t, k, tcia.client, tcia.warehouse, at, budget): (t, k)
+                pool.submit(refresh, t, k, tcia.source, tcia.warehouse, at, budget): (t, k)
                 for t, k in tasks
             }
             try:
@@ -348,7 +348,7 @@ def _said(error: Exception) -> str:
 
 
 def _one(tcia: TciaResource, table: Table, key: str) -> Refreshed:
-    done = refresh(table, key, tcia.client, tcia.warehouse, datetime.now(UTC), Budget(0))
+    done = refresh(table, key, tcia.source, tcia.warehouse, datetime.now(UTC), Budget(0))
     tcia.warehouse.ensure_views()
     return done
 

@@ -73,12 +73,12 @@ def _equal(
     partitions: Sequence[str],
     just_proven: Mapping[str, frozenset[str]],
 ) -> dg.AssetCheckResult:
-    if not tcia.client.dialect.has("getMD5Hierarchy"):
-        return _result(key, _EQUAL, [], note=f"{tcia.client.dialect.name} tells no such hash")
+    if not tcia.source.hash_levels:
+        return _result(key, _EQUAL, [], note=f"{tcia.source.name} gives no MD5 hashes")
     found = [
         images.audit(
             name,
-            tcia.client,
+            tcia.source,
             tcia.warehouse,
             sample=_QUESTIONS,
             most_questions=_QUESTIONS,

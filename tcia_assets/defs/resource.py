@@ -1,6 +1,6 @@
 """The archive and its warehouse as one Dagster resource; its fields are the settings.
 
-What belongs here: settings -> client and warehouse, for as long as a run lasts.
+What belongs here: settings -> source and warehouse, for as long as a run lasts.
 """
 
 from collections.abc import Generator
@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from tcia_assets.metadata.selection import Selection, parse
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
 
 
@@ -65,7 +65,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         default=120.0, description="Longest silence while the archive answers"
     )
 
-    _client: ArchiveClient = PrivateAttr()
+    _source: Source = PrivateAttr()
     _warehouse: Warehouse = PrivateAttr()
 
     @property
@@ -95,8 +95,8 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         return parse(self.settings.image_selection)
 
     @property
-    def client(self) -> ArchiveClient:
-        return self._client
+    def source(self) -> Source:
+        return self._source
 
     @property
     def warehouse(self) -> Warehouse:
@@ -106,7 +106,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     def yield_for_execution(
         self, context: dg.InitResourceContext
     ) -> Generator["TciaResource", None, None]:
-        """Opens the client and the warehouse, and closes the client's connections afterwards."""
+        """Opens the source and the warehouse, and closes the source's connections afterwards."""
         del context
         pacing = Pacing(
             attempts=self.attempts,
@@ -116,5 +116,5 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         )
         settings = self.settings
         self._warehouse = Warehouse(settings.root)
-        with ArchiveClient(settings, pacing=pacing) as self._client:
+        with open_source(settings, pacing=pacing) as self._source:
             yield self

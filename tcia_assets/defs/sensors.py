@@ -39,7 +39,7 @@ from tcia_assets.images.updates import (
     never_refreshed,
 )
 from tcia_assets.metadata.refresh import allowed
-from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.sources import Pacing, Source, open_source
 
 # Dagster ends a tick after 60 s. A tick asks two questions, and the next one comes soon.
 _IN_A_HURRY = Pacing(
@@ -173,11 +173,11 @@ def _untried(
 
 def _look(tcia: TciaResource) -> _Seen:
     warehouse, selection = tcia.warehouse, tcia.selection
-    with ArchiveClient(tcia.settings, pacing=_IN_A_HURRY) as client, _ended_in_time(client):
-        listed = client.ask("getCollectionValues").table["Collection"].to_pylist()
+    with open_source(tcia.settings, pacing=_IN_A_HURRY) as source, _ended_in_time(source):
+        listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
-        lately = changed_series(client, warehouse, collections)
+        lately = changed_series(source, warehouse, collections)
     images = images_to_fetch(selection, warehouse) if selection else []
     return _Seen(
         collections,
@@ -194,15 +194,15 @@ def _of(collections: list[str], news: list[News]) -> list[News]:
 
 
 @contextmanager
-def _ended_in_time(client: ArchiveClient) -> Iterator[None]:
+def _ended_in_time(source: Source) -> Iterator[None]:
     """What the archive sends in drips is given up before Dagster gives up the tick."""
-    timer = threading.Timer(_LONGEST_LOOK_S, client.stop)
+    timer = threading.Timer(_LONGEST_LOOK_S, source.stop)
     timer.start()
     try:
         yield
     except Stopped:
-        problem = f"it had not answered in full after {_LONGEST_LOOK_S:.0f} s"
-        raise ArchiveUnreachable(problem, url=client.settings.url) from None
+        problem = f"{source.name} had not answered in full after {_LONGEST_LOOK_S:.0f} s"
+        raise ArchiveUnreachable(problem) from None
     finally:
         timer.cancel()
 

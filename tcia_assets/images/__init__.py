@@ -34,6 +34,7 @@ from tcia_assets.images.verify import (
     Verified,
     audit,
     rebuild,
+    require_hashes,
     set_aside,
     verify,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "pending_images",
     "plan",
     "rebuild",
+    "require_hashes",
     "set_aside",
     "shared_budget",
     "standing",

@@ -34,7 +34,7 @@ from tcia_assets.images.plan import (
 )
 from tcia_assets.metadata import attribution, history
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
 
 Row = dict[str, Any]
@@ -81,7 +81,7 @@ class Fetched:
 def fetch(
     collection: str,
     selection: Selection,
-    client: ArchiveClient,
+    source: Source,
     warehouse: Warehouse,
     *,
     shard: Shard = Shard(),  # noqa: B008 - frozen
@@ -120,11 +120,11 @@ def fetch(
             demand_space([chosen], warehouse.root)
             remove_drafts(warehouse.root / folder(collection))
             known = kept.known(wanted.series_instance_uid for wanted in chosen.now)
-            run = _Run(chosen, client, warehouse, known, earlier, budget)
+            run = _Run(chosen, source, warehouse, known, earlier, budget)
             rows, arriving = [], run.rows(report)
             try:
                 # An archive may ask for five minutes of patience, five times for each Series.
-                with client.waiting_until(budget.deadline):
+                with source.waiting_until(budget.deadline):
                     for row in arriving:
                         kept.put(row)
                         rows.append(row)
@@ -203,18 +203,18 @@ class _Run:
     def __init__(
         self,
         chosen: Plan,
-        client: ArchiveClient,
+        source: Source,
         warehouse: Warehouse,
         known: dict[str, Row],
         earlier: dict[str, list[str]],
         budget: RunBudget,
     ) -> None:
-        self._plan, self._client, self._root = chosen, client, warehouse.root
+        self._plan, self._source, self._root = chosen, source, warehouse.root
         self._known, self._earlier, self._budget = known, earlier, budget
         self._planned_bytes = {w.series_instance_uid: w.image_bytes or 0 for w in chosen.now}
         self._all_bytes = chosen.bytes_now  # a sum over all, and progress is told after each
         self._results: SimpleQueue[Obtained | BaseException | None] = SimpleQueue()
-        self._most_failures = max(_LEAST_FAILURES_IN_A_ROW, 2 * client.settings.max_connections)
+        self._most_failures = max(_LEAST_FAILURES_IN_A_ROW, 2 * source.settings.max_connections)
         self.tally = _Tally()
 
     def rows(self, report: Callable[[Progress], None]) -> Generator[Row]:
@@ -223,7 +223,7 @@ class _Run:
         Raises:
             ArchiveBroken: the archive seems to be down.
         """
-        with ThreadPoolExecutor(self._client.settings.max_connections + _CORES) as pool:
+        with ThreadPoolExecutor(self._source.settings.max_connections + _CORES) as pool:
             try:
                 for wanted in self._plan.now:
                     pool.submit(self._work, wanted)
@@ -242,7 +242,7 @@ class _Run:
     def end(self, error: BaseException) -> None:
         """After an interrupt nobody waits for what hangs; after an error what runs may end well."""
         if not isinstance(error, Exception | GeneratorExit):
-            self._client.stop()
+            self._source.stop()
 
     def rest(self) -> Iterator[Row]:
         """What had arrived but was not asked for any more when the run was ended."""
@@ -265,7 +265,7 @@ class _Run:
             return obtain(
                 wanted,
                 self._plan.collection,
-                self._client,
+                self._source,
                 self._root,
                 self._known.get(wanted.series_instance_uid),
                 self.tally.add_bytes,
@@ -314,5 +314,5 @@ class _Run:
             tally.bytes_done,
             self._all_bytes,
             tally.received_bytes,
-            self._client.connections,
+            self._source.connections,
         )

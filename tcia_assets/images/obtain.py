@@ -49,7 +49,7 @@ from tcia_assets.images.places import (
     zip_path,
 )
 from tcia_assets.images.plan import Wanted
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import Source
 from tcia_assets.store.files import publish_draft, sha256_of
 
 Row = dict[str, Any]
@@ -109,7 +109,7 @@ class _Kept:
 def obtain(
     wanted: Wanted,
     collection: str,
-    client: ArchiveClient,
+    source: Source,
     root: Path,
     known: Row | None,
     on_bytes: Callable[[int], None],
@@ -122,7 +122,7 @@ def obtain(
     Raises:
         Busy: another run is working on it.
         StorageError: the disk refuses.
-        Stopped: the client was stopped meanwhile; that says nothing about the Series.
+        Stopped: the source was stopped meanwhile; that says nothing about the Series.
     """
     uid = wanted.series_instance_uid
     path = root / zip_path(collection, uid)
@@ -132,7 +132,7 @@ def obtain(
         "fingerprint": wanted.fingerprint,
         "license_name": wanted.license_name,
         "DataDescriptionURI": wanted.description_uri,
-        "source": client.settings.source,
+        "source": source.name,
         "attempts": 0,
     }
     old: Row = {}
@@ -143,7 +143,7 @@ def obtain(
             if known and known["sha256"] == sha256:
                 old = {name: known[name] for name in _ON_DISK}
             series = _Series(
-                wanted, client, path, root / quarantine_path(collection, uid), on_bytes
+                wanted, source, path, root / quarantine_path(collection, uid), on_bytes
             )
             kept = (
                 (series.adopted(sha256) if sha256 and not old else None)
@@ -207,7 +207,7 @@ class _Series:
     """A Series that is here already, or is fetched, by each route until one gives it whole."""
 
     wanted: Wanted
-    client: ArchiveClient
+    source: Source
     path: Path
     quarantine: Path
     on_bytes: Callable[[int], None]
@@ -265,26 +265,26 @@ class _Series:
     def _by_routes(self, draft: Path) -> _Kept:
         best: _Refused | None = None
         problems: list[TciaError] = []
-        routes = self.client.dialect.image_routes
+        routes = self.source.zip_routes
         # Where there is only one, it has a second chance.
-        for endpoint in routes if len(routes) > 1 else routes * 2:
+        for route in routes if len(routes) > 1 else routes * 2:
             try:
-                return self._by(endpoint, draft)
+                return self._by(route, draft)
             except BadArchive as error:
-                best = self._better(best, draft, endpoint, error)
+                best = self._better(best, draft, route, error)
             except _ANOTHER_ROUTE as error:
                 if isinstance(error, NotPublic):
                     raise
                 problems.append(error)
         raise best.error if best else problems[-1]
 
-    def _by(self, endpoint: str, draft: Path) -> _Kept:
-        got = self.client.download(
-            endpoint,
+    def _by(self, route: str, draft: Path) -> _Kept:
+        got = self.source.fetch_zip(
+            route,
+            self.wanted.series_instance_uid,
             draft,
-            most_bytes=_most_bytes(self.wanted),
+            max_bytes=_most_bytes(self.wanted),
             on_bytes=self.on_bytes,
-            SeriesInstanceUID=self.wanted.series_instance_uid,
         )
         proof = _proven(draft, self.wanted.expected)
         return self._publish(draft, _Kept(proof, got.size_bytes, got.sha256))
@@ -302,13 +302,13 @@ class _Series:
         return self.quarantine.with_suffix(".json")
 
     def _better(
-        self, best: _Refused | None, draft: Path, endpoint: str, error: BadArchive
+        self, best: _Refused | None, draft: Path, route: str, error: BadArchive
     ) -> _Refused:
         """Which of the refused zips of this run is in quarantine now: the best, then the newest."""
         refused = _Refused(error, self._good(draft))
         if best and best.good > refused.good:
             return best
-        self._refuse(draft, endpoint, error)
+        self._refuse(draft, route, error)
         return refused
 
     def _good(self, draft: Path) -> int:
@@ -318,13 +318,13 @@ class _Series:
         except BadArchive:
             return -1
 
-    def _refuse(self, draft: Path, endpoint: str, error: BadArchive) -> None:
+    def _refuse(self, draft: Path, route: str, error: BadArchive) -> None:
         """Moves a refused zip to where a person can look at it."""
         self.quarantine.parent.mkdir(parents=True, exist_ok=True)
         said = {
             "SeriesInstanceUID": self.wanted.series_instance_uid,
-            "endpoint": endpoint,
-            "source": self.client.settings.source,
+            "endpoint": route,
+            "source": self.source.name,
             "refused_at": datetime.now(UTC).isoformat(),
             "reason": error.problem,
         }
@@ -357,12 +357,9 @@ class _Series:
 
     def _gap(self) -> tuple[list[str], tuple[Member, ...], frozenset[str]]:
         """What the refused zip lacks, its good members, and all that the archive lists."""
-        dialect = self.client.dialect
-        if not (dialect.gives_single_images and dialect.tells_sop_uids):
+        uids = self.source.object_uids(self.wanted.series_instance_uid)
+        if uids is None:
             raise _NoGap
-        uid = self.wanted.series_instance_uid
-        listed = self.client.ask("getSOPInstanceUIDs", SeriesInstanceUID=uid).table
-        uids = frozenset(listed["SOPInstanceUID"].to_pylist())
         expected = replace(self.wanted.expected, sop_instance_uids=uids)
         found = _inspected(self.quarantine, expected)
         if not 0 < len(found.missing) <= _most_singles(len(uids)):
@@ -370,13 +367,12 @@ class _Series:
         return sorted(found.missing), found.members, uids
 
     def _single(self, sop_instance_uid: str, path: Path) -> None:
-        self.client.download(
-            "getSingleImage",
+        self.source.fetch_object(
+            self.wanted.series_instance_uid,
+            sop_instance_uid,
             path,
-            most_bytes=_most_bytes(self.wanted),
+            max_bytes=_most_bytes(self.wanted),
             on_bytes=self.on_bytes,
-            SeriesInstanceUID=self.wanted.series_instance_uid,
-            SOPInstanceUID=sop_instance_uid,
         )
 
     def _strength(self, proof: Proof) -> str:
@@ -390,11 +386,11 @@ class _Series:
 
     def _archives_hash(self) -> str:
         """The archive's own hash of the Series; "" where it tells none: count and size do then."""
-        if not self.client.dialect.has("getMD5Hierarchy"):
+        if not self.source.hash_levels:
             return ""
         uid = self.wanted.series_instance_uid
         try:
-            return self.client.ask_text("getMD5Hierarchy", SeriesInstanceUID=uid)
+            return self.source.md5_hash(SeriesInstanceUID=uid)
         except RemoteError:
             return ""
 

@@ -19,7 +19,7 @@ from tcia_assets.images import pending_images
 from tcia_assets.metadata import listing
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import Source
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
@@ -40,7 +40,7 @@ def newest_release(warehouse: Warehouse) -> date | None:
     return None if found is None else min(found, today)
 
 
-def seen_until(client: ArchiveClient, warehouse: Warehouse, collections: list[str]) -> date | None:
+def seen_until(source: Source, warehouse: Warehouse, collections: list[str]) -> date | None:
     """The day up to which these Collections have been seen; None where nothing is stored.
 
     That of the newest stored release. Some Collections of many may have had their last one years
@@ -49,7 +49,7 @@ def seen_until(client: ArchiveClient, warehouse: Warehouse, collections: list[st
     whole, so with all that had been released.
     """
     newest = newest_release(warehouse)
-    if newest is None or not client.settings.collections:
+    if newest is None or not source.settings.collections:
         return newest
     stored = set(warehouse.keys(catalog.SERIES))
     compared = last_compared(warehouse, datetime.now(UTC))
@@ -69,9 +69,7 @@ class Lately:
     news: list[News]
 
 
-def changed_series(
-    client: ArchiveClient, warehouse: Warehouse, collections: list[str]
-) -> Lately | None:
+def changed_series(source: Source, warehouse: Warehouse, collections: list[str]) -> Lately | None:
     """Collections with Series that were released lately and are not stored as they are now.
 
     Asks once, from `overlap_days` before the day up to which the mirrored `collections` have been
@@ -85,11 +83,14 @@ def changed_series(
             another one, and who knows what is not among the rows.
         RemoteError: the archive cannot be asked.
     """
-    until = seen_until(client, warehouse, collections)
-    if until is None or not client.dialect.has("getUpdatedSeries"):
+    until = seen_until(source, warehouse, collections)
+    if until is None:
         return None
-    since = until - timedelta(days=client.settings.overlap_days)
-    updated = client.ask_for_any("getUpdatedSeries", since=since).table
+    since = until - timedelta(days=source.settings.overlap_days)
+    reply = source.changed_since(since)
+    if reply is None:
+        return None
+    updated = reply.table
     differ = _differences(updated, warehouse)
     by_collection: dict[str, list[str]] = {}
     for collection, uid, version in differ:

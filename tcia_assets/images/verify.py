@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.errors import BadArchive, RemoteError, UnknownReply
+from tcia_assets.errors import BadArchive, RemoteError, UnknownReply, UsageError
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance import Expectation, Proof, accept, md5_list
 from tcia_assets.images.md5_hierarchy import contents, hash_of
 from tcia_assets.images.places import folder, published_on, zip_path
 from tcia_assets.images.plan import Shard
 from tcia_assets.metadata import attribution
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import Source
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
@@ -334,7 +334,7 @@ class Audited:
 
 def audit(
     collection: str,
-    client: ArchiveClient,
+    source: Source,
     warehouse: Warehouse,
     *,
     most_questions: int = MOST_QUESTIONS,
@@ -349,15 +349,15 @@ def audit(
     caller has `just_proven` are those that were proven; others are hashed first to see that.
 
     Raises:
-        UnknownName: the dialect has no getMD5Hierarchy.
+        UsageError: the source gives no MD5 hashes.
     """
-    client.dialect.endpoint(_HIERARCHY)
+    require_hashes(source)
     leaves = _leaves(collection, warehouse)
-    walk = _Walk(client, collection, most_questions)
+    walk = _Walk(source, collection, most_questions)
     complete = _complete(collection, warehouse)
     if sample is None:
         comparable = [leaf["SeriesInstanceUID"] for leaf in leaves if leaf["hash"]]
-        walk.down(leaves, _LEVELS)
+        walk.down(leaves, [each for each in _LEVELS if each[0] in source.hash_levels])
     else:
         comparable = [u for leaf in leaves if (u := leaf["SeriesInstanceUID"]) in complete]
         chosen = _sample([complete[uid] for uid in comparable], sample)
@@ -372,6 +372,12 @@ def audit(
         tuple(walk.unknown),
         walk.failure,
     )
+
+
+def require_hashes(source: Source) -> None:
+    """Raise UsageError if a source gives no MD5 hashes to compare with."""
+    if not source.hash_levels:
+        raise UsageError(f"{source.name} gives no MD5 hashes to compare the images with")
 
 
 def _complete(collection: str, warehouse: Warehouse) -> dict[str, Row]:
@@ -403,7 +409,6 @@ def _listed_md5s(row: Row, path: Path, *, is_fresh: bool) -> list[str]:
 
 
 _NO_HASH = "none"
-_HIERARCHY = "getMD5Hierarchy"
 # From the top down: the column whose value makes a group of Series a node, and what it is asked by.
 _LEVELS = (
     ("Collection", ("Collection",)),
@@ -432,8 +437,8 @@ def _leaves(collection: str, warehouse: Warehouse) -> list[Row]:
 class _Walk:
     """Questions to the archive's tree of hashes, and what they have shown of the Series below."""
 
-    def __init__(self, client: ArchiveClient, collection: str, most_questions: int) -> None:
-        self._client, self._collection, self._most = client, collection, most_questions
+    def __init__(self, source: Source, collection: str, most_questions: int) -> None:
+        self._source, self._collection, self._most = source, collection, most_questions
         self.equal, self.unasked, self.questions = 0, 0, 0
         self.differing: list[str] = []
         self.unknown: list[str] = []
@@ -447,7 +452,7 @@ class _Walk:
         """The archive's hash; "" where it knows no such thing, or fails: `failure` tells."""
         self.questions += 1
         try:
-            return self._client.ask_text(_HIERARCHY, **filters)
+            return self._source.md5_hash(**filters)
         except UnknownReply:
             return ""
         except RemoteError as error:

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from tcia_assets import catalog
 from tcia_assets.errors import MissingColumn, UnknownName, UnknownReply
 from tcia_assets.metadata import attribution, history, listing, plausibility
-from tcia_assets.sources.nbia.client import ArchiveClient, Reply
-from tcia_assets.spec import Dialect, Table
+from tcia_assets.sources import ProbeResult, Source, SourceRows
+from tcia_assets.spec import Table
 from tcia_assets.store.conform import align, conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
@@ -76,7 +76,7 @@ class Budget:
 def refresh(
     table: Table,
     key: str,
-    client: ArchiveClient,
+    source: Source,
     warehouse: Warehouse,
     at: datetime,
     budget: Budget,
@@ -86,14 +86,14 @@ def refresh(
     `key` is "" for a table without partitions. `budget` bounds the questions about single Series.
     """
     if table is catalog.SERIES:
-        return _refresh_series(key, client, warehouse, at, budget.probes)
+        return _refresh_series(key, source, warehouse, at, budget.probes)
     if table is catalog.SERIES_SIZES:
-        return _refresh_sizes(key, client, warehouse, at, budget.sizes)
+        return _refresh_sizes(key, source, warehouse, at, budget.sizes)
     filters = {table.by: key} if table.by else {}
     reply = (
-        _ask_list(key, client, warehouse)
+        _ask_list(key, source, warehouse)
         if table is catalog.SHARED_LISTS
-        else client.ask(table.endpoint, **filters)
+        else source.rows(table, key)
     )
     with _alone_if_large(reply.table):
         rows = conform(table, reply.table, **filters)
@@ -102,16 +102,16 @@ def refresh(
     return _refreshed(table, key, written, before, reply)
 
 
-def _ask_list(name: str, client: ArchiveClient, warehouse: Warehouse) -> Reply:
+def _ask_list(name: str, source: Source, warehouse: Warehouse) -> SourceRows:
     """The Series on a shared list; the archive answers nothing for an unknown and an empty one."""
     table = catalog.SHARED_LISTS
     try:
-        return client.ask(table.endpoint, list_name=name)
+        return source.rows(table, name)
     except UnknownReply:
         stored = warehouse.keys(table)
         if name in stored:
             raise
-        client.ask(catalog.COLLECTIONS.endpoint)  # raises where the archive answers nothing at all
+        source.rows(catalog.COLLECTIONS)  # raises if the source returns nothing at all
         raise UnknownName("shared list (or it is empty)", name, stored) from None
 
 
@@ -149,9 +149,9 @@ def allowed(
 
 
 def _refresh_series(
-    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, probes: Allowance
+    key: str, source: Source, warehouse: Warehouse, at: datetime, probes: Allowance
 ) -> Refreshed:
-    reply = client.ask(catalog.SERIES.endpoint, Collection=key)
+    reply = source.rows(catalog.SERIES, key)
     listed = conform(listing.LISTED, reply.table)
     # The largest Collection is 100 MB a copy; the rows as they came are not needed any more.
     reply = replace(reply, table=reply.table.schema.empty_table())
@@ -160,23 +160,23 @@ def _refresh_series(
         with _alone_if_large(listed):
             before = _stored(warehouse, catalog.SERIES, key)
             if before is not None:
-                _demand_columns(before, reply, client.dialect)
-            compared = _compare(before, listed, key, client, warehouse, at)
+                _demand_columns(before, reply)
+            compared = _compare(before, listed, key, source, warehouse, at)
         del listed
-        answers = _answers(compared.seen, key, client, probes)
+        probed = _probe(compared.seen, key, source, probes)
         with _alone_if_large(compared.seen.rows):
-            written, events = _store(before, compared, answers, key, client, warehouse, at)
+            written, events = _store(before, compared, probed, key, source, warehouse, at)
     if warehouse.has(catalog.IMAGE_ARCHIVES, key):
         # Licences change without the images, and their files lie next to these.
         attribution.write_collection(key, warehouse)
-    if answers.failure:
-        raise answers.failure
-    facts = _facts(compared, answers, events)
+    if probed.failure:
+        raise probed.failure
+    facts = _facts(compared, probed, events)
     done = _refreshed(catalog.SERIES, key, written, compared.until_now, reply, facts)
     return replace(
         done,
-        requests=done.requests + answers.requests,
-        received_bytes=done.received_bytes + answers.size_bytes,
+        requests=done.requests + probed.requests,
+        received_bytes=done.received_bytes + probed.size_bytes,
     )
 
 
@@ -196,12 +196,12 @@ def _compare(
     before: pa.Table | None,
     listed: pa.Table,
     key: str,
-    client: ArchiveClient,
+    source: Source,
     warehouse: Warehouse,
     at: datetime,
 ) -> _Compared:
     patience = listing.Patience(
-        client.settings.withdrawal_snapshots, client.settings.withdrawal_hours
+        source.settings.withdrawal_snapshots, source.settings.withdrawal_hours
     )
     until_now, lost = listing.lost(before, listed)
     earlier = plausibility.snapshots(warehouse, key, at)
@@ -210,7 +210,7 @@ def _compare(
         before,
         listed,
         at=at,
-        source=client.settings.source,
+        source=source.name,
         only_adds=not verdict.plausible,
         patience=patience,
     )
@@ -218,34 +218,32 @@ def _compare(
     return _Compared(seen, verdict, len(listed), until_now, lost, newest)
 
 
-def _answers(
-    seen: listing.Snapshot, key: str, client: ArchiveClient, probes: Allowance
-) -> plausibility.Answers:
-    """What the archive says of the Series that are due, as far as the budget reaches."""
+def _probe(seen: listing.Snapshot, key: str, source: Source, probes: Allowance) -> ProbeResult:
+    """Probe the Series that are due, within the budget."""
     most = probes.take(len(seen.due))
     if not most:
-        return plausibility.Answers()
+        return ProbeResult()
     rows = seen.rows.select(["SeriesInstanceUID", "StudyInstanceUID", "missing_since"])
     is_due = pc.is_in(rows["SeriesInstanceUID"], value_set=pa.array(seen.due, pa.string()))
     listed = rows.filter(pc.is_null(rows["missing_since"]))
-    return plausibility.ask_for(rows.filter(is_due), listed, key, client, most)
+    return source.probe(key, rows.filter(is_due), listed, most)
 
 
 def _store(
     before: pa.Table | None,
     compared: _Compared,
-    answers: plausibility.Answers,
+    probed: ProbeResult,
     key: str,
-    client: ArchiveClient,
+    source: Source,
     warehouse: Warehouse,
     at: datetime,
 ) -> tuple[WriteResult, int]:
     """Keeps the events, then the rows that own them, then that the list was compared."""
     rows = compared.seen.rows
-    if answers.gone:
-        rows = listing.withdrawn(rows, answers.gone, at=at)
-    if answers.elsewhere:
-        rows = listing.moved(rows, answers.elsewhere)
+    if probed.gone:
+        rows = listing.withdrawn(rows, probed.gone, at=at)
+    if probed.elsewhere:
+        rows = listing.moved(rows, probed.elsewhere)
     rows, events = history.told(before, rows, at=at, snapshot=compared.seen.name)
     history.keep(key, before, events, warehouse)
     changes = events.num_rows
@@ -260,35 +258,33 @@ def _store(
         lost=compared.lost,
         changes=changes,
         newest_release=compared.newest_release,
-        source=client.settings.source,
+        source=source.name,
         warehouse=warehouse,
     )
     return written, changes
 
 
-def _facts(
-    compared: _Compared, answers: plausibility.Answers, events: int
-) -> dict[str, int | bool | str]:
-    seen, found = compared.seen, len(answers.gone) + len(answers.elsewhere)
+def _facts(compared: _Compared, probed: ProbeResult, events: int) -> dict[str, int | bool | str]:
+    seen, found = compared.seen, len(probed.gone) + len(probed.elsewhere)
     return {
-        "known": seen.rows.num_rows - seen.moved - len(answers.elsewhere),
+        "known": seen.rows.num_rows - seen.moved - len(probed.elsewhere),
         "listed_before": compared.until_now,
         "listed": compared.listed,
         "new": seen.new,
         "changed": seen.changed,
         "missing": seen.missing - found,
         "reappeared": seen.reappeared,
-        "withdrawn": seen.withdrawn + len(answers.gone),
-        "moved": seen.moved + len(answers.elsewhere),
+        "withdrawn": seen.withdrawn + len(probed.gone),
+        "moved": seen.moved + len(probed.elsewhere),
         "events": events,
         "plausible": compared.verdict.plausible,
         "implausible_because": compared.verdict.reason or "nothing",
         "due": len(seen.due),
-        "asked_singly": answers.asked,
+        "asked_singly": probed.probed,
     }
 
 
-def _demand_columns(before: pa.Table, reply: Reply, dialect: Dialect) -> None:
+def _demand_columns(before: pa.Table, reply: SourceRows) -> None:
     """Raises where a column that was filled is in no row any more and an unknown field is there.
 
     The archive renames its columns now and then. Taken for null, that would be a change of every
@@ -296,8 +292,7 @@ def _demand_columns(before: pa.Table, reply: Reply, dialect: Dialect) -> None:
     """
     if not reply.unclaimed:
         return
-    promised = {catalog.ARRIVING[n].name for n in dialect.endpoint(catalog.SERIES.endpoint).columns}
-    for name in sorted(promised - set(reply.table.column_names)):
+    for name in sorted(set(reply.promised) - set(reply.table.column_names)):
         filled = before.num_rows - before[name].null_count
         if filled:
             raise MissingColumn(
@@ -312,7 +307,7 @@ def _demand_columns(before: pa.Table, reply: Reply, dialect: Dialect) -> None:
 
 
 def _refresh_sizes(
-    key: str, client: ArchiveClient, warehouse: Warehouse, at: datetime, sizes: Allowance
+    key: str, source: Source, warehouse: Warehouse, at: datetime, sizes: Allowance
 ) -> Refreshed:
     started, table = time.monotonic(), catalog.SERIES_SIZES
     with warehouse.update(table, key) as partition:
@@ -320,7 +315,7 @@ def _refresh_sizes(
         listed = warehouse.read(catalog.SERIES, [key], columns=_TOLD)
         pending = _pending(listed, before)
         asked = _by_uid(pending.slice(0, sizes.take(len(pending))))
-        replies = client.ask_each(table.endpoint, "SeriesInstanceUID", list(asked))
+        replies = source.series_sizes(list(asked))
         partition.rows = rows = _replaced(before, _sizes(replies.table, asked, key, at))
     if replies.failure:
         raise replies.failure
@@ -404,7 +399,7 @@ def _refreshed(
     key: str,
     written: WriteResult,
     rows_before: int,
-    reply: Reply,
+    reply: SourceRows,
     facts: Mapping[str, int | bool | str] | None = None,
 ) -> Refreshed:
     return Refreshed(

@@ -1,0 +1,225 @@
+"""The seam between the mirror and the remote servers that it copies.
+
+A `Source` gives rows in the columns of our tables, MD5 hashes, and the zips of Series. Whoever uses
+one sees no host, no endpoint and no wire format; a source sees neither Dagster nor the data folder.
+The one implementation is `nbia`: the REST API of the NBIA software, in five dialects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import pyarrow as pa
+
+from tcia_assets.errors import TciaError
+from tcia_assets.settings import Settings
+from tcia_assets.sources.pacing import Pacing
+from tcia_assets.spec import Table
+
+__all__ = ["FetchedFile", "Pacing", "ProbeResult", "Source", "SourceRows", "open_source"]
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """Rows from a source, and what they cost.
+
+    Attributes:
+        table: Typed columns under our names; a column that no row has is left out.
+        unclaimed: Fields that were in the rows and that none of our columns claims.
+        promised: Our columns that this source is known to give.
+        requests: Requests sent, retries included.
+        size_bytes: Bytes received.
+        seconds: Time until the last row was read.
+        failure: The error that ended the work early; None if nothing is left out.
+    """
+
+    table: pa.Table
+    unclaimed: tuple[str, ...] = ()
+    promised: tuple[str, ...] = ()
+    requests: int = 0
+    size_bytes: int = 0
+    seconds: float = 0.0
+    failure: TciaError | None = None
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a source still has of single Series that its listing lacks.
+
+    Attributes:
+        gone: UIDs that the source no longer has. Only what is certain is in here.
+        elsewhere: UIDs that are in another Collection, each with its name.
+        probed: Number of Series that were checked.
+        requests: Requests sent, retries included.
+        size_bytes: Bytes received.
+        failure: The error that ended the check early, if any; nothing is gone then.
+    """
+
+    gone: Sequence[str] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    probed: int = 0
+    requests: int = 0
+    size_bytes: int = 0
+    failure: TciaError | None = None
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file that was received completely; `sha256` is of its bytes as they are on disk."""
+
+    size_bytes: int
+    sha256: str
+    requests: int
+    seconds: float
+
+
+class Source(Protocol):
+    """A remote server that has what the mirror copies. Safe to share among threads.
+
+    Every method that sends a request raises RemoteError or DataError if the source fails or its
+    reply cannot be used, and Stopped once `stop` was called.
+    """
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the source was opened with."""
+
+    @property
+    def name(self) -> str:
+        """The value of the column `source`: software, version and host, as `nbia-v4@HOST`."""
+
+    @property
+    def connections(self) -> int:
+        """The number of requests that may run at the same time now."""
+
+    @property
+    def hash_levels(self) -> tuple[str, ...]:
+        """The columns by which `md5_hash` can be asked for; empty if the source has no hashes."""
+
+    @property
+    def zip_routes(self) -> tuple[str, ...]:
+        """The ways in which the source gives the zip of a Series, strongest proof first."""
+
+    def rows(self, table: Table, key: str = "") -> SourceRows:
+        """Get the rows of one partition.
+
+        Args:
+            table: A table that a source fills.
+            key: The partition; "" for a table without partitions.
+
+        Raises:
+            UnknownReply: The source gave no row where some were expected.
+            ForeignRows: The source gave rows of other partitions.
+        """
+
+    def series_sizes(self, uids: Sequence[str]) -> SourceRows:
+        """Get object count and bytes of these Series: the rows of `series_sizes` by UID.
+
+        A Series of which the source knows no size has a row with its UID only. A failure ends the
+        work early; it is in the result, with the rows that came before it.
+        """
+
+    def changed_since(self, day: date) -> SourceRows | None:
+        """Get Series released on or after a day; None if the source offers no such request.
+
+        An empty table means no changes.
+
+        Raises:
+            ForeignRows: A row was released earlier: the source read the day differently, so rows
+                may be missing too.
+        """
+
+    def probe(
+        self, collection: str, missing: pa.Table, listed: pa.Table, limit: int
+    ) -> ProbeResult:
+        """Check whether the source still has Series that its listing of a Collection lacks.
+
+        Args:
+            collection: The Collection of all these Series.
+            missing: SeriesInstanceUID and StudyInstanceUID of the Series to check.
+            listed: The same columns of the Series that the listing has.
+            limit: The number of Series to check at most; they are chosen at random.
+        """
+
+    def md5_hash(self, **node: str) -> str:
+        """Get the MD5 over the sorted MD5s of a Series' objects, as 32 lower-case hex digits.
+
+        Args:
+            node: What to hash, by a column of `hash_levels`. For a level above the Series, the hash
+                is made from the hashes of the level below.
+
+        Raises:
+            UnknownReply: The source does not have it.
+        """
+
+    def fetch_zip(
+        self,
+        route: str,
+        uid: str,
+        path: Path,
+        *,
+        max_bytes: int | None,
+        on_bytes: Callable[[int], None],
+    ) -> FetchedFile:
+        """Download the zip of a Series; what it holds is not checked.
+
+        Args:
+            route: One of `zip_routes`.
+            uid: SeriesInstanceUID.
+            path: The file to write. If an error is raised, its content is of no use.
+            max_bytes: A longer zip raises TooLarge.
+            on_bytes: Called with the size of each chunk that is written and, if an attempt fails,
+                with everything that it wrote as one negative number. It must send no request.
+
+        Raises:
+            NotPublic: The source does not offer the images of this Series.
+            TooLarge: The zip is longer than `max_bytes`.
+        """
+
+    def object_uids(self, uid: str) -> frozenset[str] | None:
+        """Get the SOPInstanceUIDs of a Series; None if `fetch_object` is not offered either."""
+
+    def fetch_object(
+        self,
+        uid: str,
+        sop_instance_uid: str,
+        path: Path,
+        *,
+        max_bytes: int | None,
+        on_bytes: Callable[[int], None],
+    ) -> FetchedFile:
+        """Download one DICOM object of a Series; the arguments are those of `fetch_zip`."""
+
+    def waiting_until(self, deadline: float) -> AbstractContextManager[None]:
+        """Let no retry wait beyond `deadline`, a time of `time.monotonic()`, in any thread."""
+
+    def stop(self) -> None:
+        """End all running requests, in any thread, with Stopped, and refuse new ones."""
+
+    def close(self) -> None:
+        """Release connections and temporary files."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(settings: Settings, *, pacing: Pacing | None = None) -> Source:
+    """Open the source that the settings name; a context manager that closes it.
+
+    Args:
+        settings: Which server, in which dialect, with how many connections.
+        pacing: Timeouts and retries; the defaults suit the public servers.
+    """
+    # Imported here, so that commands that send no request do not load an HTTP library.
+    from tcia_assets.sources.nbia.source import NbiaSource  # noqa: PLC0415
+
+    return NbiaSource(settings, pacing=pacing)

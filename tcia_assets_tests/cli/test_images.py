@@ -19,7 +19,7 @@ from tcia_assets.images.manifest import fold, read
 from tcia_assets.images.plan import MOST_ATTEMPTS
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL, settings_for
 
@@ -65,8 +65,8 @@ def refreshed(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A warehouse with the Series of the small Collection; starting Dagster for each is slow."""
     served.reset()
     root = tmp_path_factory.mktemp("refreshed")
-    with ArchiveClient(settings_for(served, root)) as client:
-        refresh(catalog.SERIES, SMALL, client, Warehouse(root), datetime.now(UTC), Budget(0))
+    with open_source(settings_for(served, root)) as source:
+        refresh(catalog.SERIES, SMALL, source, Warehouse(root), datetime.now(UTC), Budget(0))
     return root
 
 
@@ -380,7 +380,7 @@ def test_verify_audit_where_the_dialect_has_no_hashes_is_misuse(fetched: Termina
     result = fetched("verify", "--audit")
 
     assert result.exit_code == 2
-    assert "getMD5Hierarchy" in result.stderr
+    assert "gives no MD5 hashes" in result.stderr
 
 
 def test_verify_of_a_collection_without_images_names_those_with(fetched: Terminal) -> None:
@@ -410,8 +410,8 @@ def test_a_collection_is_told_that_is_left_out_for_its_name(terminal: Terminal) 
 
 
 def seen_again(terminal: Terminal) -> None:
-    with ArchiveClient(settings_for(terminal.sandbox, terminal.root)) as client:
-        refresh(catalog.SERIES, SMALL, client, terminal.warehouse, datetime.now(UTC), Budget(0))
+    with open_source(settings_for(terminal.sandbox, terminal.root)) as source:
+        refresh(catalog.SERIES, SMALL, source, terminal.warehouse, datetime.now(UTC), Budget(0))
 
 
 def test_changes_are_told_newest_last_with_old_and_new(terminal: Terminal) -> None:

@@ -14,7 +14,7 @@ from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
@@ -25,7 +25,7 @@ def filled(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("filled")
     warehouse = Warehouse(root)
     served.reset()
-    with ArchiveClient(settings_for(served, root), pacing=IMPATIENT) as client:
+    with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
         refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), Budget(0))
         images.fetch(SMALL, Selection(collections=(SMALL,)), client, warehouse)
     image_rows.index_images(SMALL, warehouse)

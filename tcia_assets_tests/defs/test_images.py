@@ -16,7 +16,7 @@ from tcia_assets.images.manifest import fold
 from tcia_assets.images.plan import MOST_ATTEMPTS
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import Source
 from tcia_assets_tests.conftest import SMALL, Dagster
 
 OTHER = "RIDER Lung CT" if SMALL != "RIDER Lung CT" else "LCTSC"
@@ -49,10 +49,10 @@ def without_single_images(dagster: Dagster) -> None:
 
 
 @pytest.fixture
-def known(dagster: Dagster, client: ArchiveClient) -> Dagster:
+def known(dagster: Dagster, source: Source) -> Dagster:
     """The small Collection's Series are known, without the runs that usually ask for them."""
     dagster.instance.add_dynamic_partitions("tcia_collections", [SMALL])
-    refresh(catalog.SERIES, SMALL, client, dagster.warehouse, datetime.now(UTC), Budget(0))
+    refresh(catalog.SERIES, SMALL, source, dagster.warehouse, datetime.now(UTC), Budget(0))
     return dagster
 
 
@@ -176,10 +176,10 @@ def test_what_exceeds_a_runs_budget_is_left_to_the_next(known: Dagster) -> None:
     assert len(manifest(known)) == 5
 
 
-def test_the_collections_of_a_run_share_its_budget(known: Dagster, client: ArchiveClient) -> None:
+def test_the_collections_of_a_run_share_its_budget(known: Dagster, source: Source) -> None:
     names = sorted([SMALL, OTHER])
     known.instance.add_dynamic_partitions("tcia_collections", [OTHER])
-    refresh(catalog.SERIES, OTHER, client, known.warehouse, datetime.now(UTC), Budget(0))
+    refresh(catalog.SERIES, OTHER, source, known.warehouse, datetime.now(UTC), Budget(0))
     # Partitions stand in the order in which they were added.
     config = {"selection": {"where": "true", "max_series_per_run": 2}}
     ops = {"tcia_image_archives": {"config": config}}

@@ -16,11 +16,10 @@ REPOSITORY = ROOT
 FETCH = """
 import os, signal, sys
 from pathlib import Path
-from tcia_assets_tests.repository import ROOT
 from tcia_assets import images
-from tcia_assets.sources.nbia.client import ArchiveClient
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 
 url, root, collection, most, index, count, dies_after = sys.argv[1:]
@@ -35,10 +34,10 @@ def arrived(row):
 # Whoever started this says when.
 print("ready", flush=True)
 sys.stdin.readline()
-with ArchiveClient(Settings(base_url=url, data_dir=root)) as client:
+with open_source(Settings(base_url=url, data_dir=root)) as source:
     shard = images.Shard(int(index), int(count))
     warehouse = Warehouse(Path(root))
-    images.fetch(collection, selection, client, warehouse, shard=shard, arrived=arrived)
+    images.fetch(collection, selection, source, warehouse, shard=shard, arrived=arrived)
 """
 
 # Claims the zip at a path until it is killed.

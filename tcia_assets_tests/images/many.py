@@ -51,15 +51,15 @@ def uids_of(wanted: tuple[images.Wanted, ...]) -> list[str]:
 
 
 def refresh_sizes(place: Place, budget: int) -> None:
-    with place.client() as client:
+    with place.source() as source:
         now = datetime.now(UTC)
-        refresh(catalog.SERIES_SIZES, COLLECTION, client, place.warehouse, now, Budget(budget))
+        refresh(catalog.SERIES_SIZES, COLLECTION, source, place.warehouse, now, Budget(budget))
 
 
 def refresh_list(place: Place, name: str) -> None:
-    with place.client() as client:
+    with place.source() as source:
         now = datetime.now(UTC)
-        refresh(catalog.SHARED_LISTS, name, client, place.warehouse, now, Budget(0))
+        refresh(catalog.SHARED_LISTS, name, source, place.warehouse, now, Budget(0))
 
 
 def row(uid: str, status: str = "failed", **facts: Any) -> Row:

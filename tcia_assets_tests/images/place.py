@@ -24,7 +24,7 @@ from tcia_assets.sandbox import catalogue
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import settings_for
 
@@ -71,26 +71,26 @@ class Place:
         return settings_for(self.sandbox, self.data_dir)
 
     @contextmanager
-    def client(self, **pacing: float) -> Iterator[ArchiveClient]:
-        with ArchiveClient(self.settings, pacing=replace(self.pacing, **pacing)) as client:
-            yield client
+    def source(self, **pacing: float) -> Iterator[Source]:
+        with open_source(self.settings, pacing=replace(self.pacing, **pacing)) as source:
+            yield source
 
     # --- What a user does -----------------------------------------------------------------------
 
     def refresh(self) -> None:
         """The warehouse knows what the archive lists now."""
-        with self.client() as client:
+        with self.source() as source:
             now = datetime.now(UTC)
-            refresh(catalog.SERIES, COLLECTION, client, self.warehouse, now, Budget(0))
+            refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, Budget(0))
 
     def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> Fetched:
         """Fetches these Series, or all."""
-        with self.client(**pacing) as client:
-            return self.fetch_by(client, *uids, retry=retry)
+        with self.source(**pacing) as source:
+            return self.fetch_by(source, *uids, retry=retry)
 
-    def fetch_by(self, client: ArchiveClient, *uids: str, **chosen: Any) -> Fetched:
+    def fetch_by(self, source: Source, *uids: str, **chosen: Any) -> Fetched:
         selection = Selection(collections=(COLLECTION,), series=uids)
-        return images.fetch(COLLECTION, selection, client, self.warehouse, **chosen)
+        return images.fetch(COLLECTION, selection, source, self.warehouse, **chosen)
 
     # --- What goes wrong ------------------------------------------------------------------------
 

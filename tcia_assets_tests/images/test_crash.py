@@ -24,7 +24,7 @@ from tcia_assets import images
 from tcia_assets.images import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.images.disk import read_only, resize, small_disk
 from tcia_assets_tests.images.outcomes import OUTCOMES
@@ -42,9 +42,9 @@ def fetch(data_dir: str, base_url: str, index: int = 0, count: int = 1) -> None:
     settings = Settings(base_url=base_url, data_dir=data_dir)
     selection = Selection(collections=(COLLECTION,))
     try:
-        with ArchiveClient(settings, pacing=QUICK) as client:
+        with open_source(settings, pacing=QUICK) as source:
             warehouse = Warehouse(Path(data_dir))
-            images.fetch(COLLECTION, selection, client, warehouse, shard=Shard(index, count))
+            images.fetch(COLLECTION, selection, source, warehouse, shard=Shard(index, count))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

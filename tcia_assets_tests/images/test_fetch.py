@@ -23,7 +23,7 @@ from tcia_assets.images.manifest import Row
 from tcia_assets.images.places import claimed
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets_tests.images.children import FETCH, child, go_on
 from tcia_assets_tests.images.many import (
     SERIES,
@@ -57,8 +57,8 @@ def place(twelve_served: Sandbox, tmp_path: Path) -> Place:
 def test_a_run_tells_its_plan_and_each_row_once_it_is_kept(place: Place) -> None:
     plans: list[images.Plan] = []
     rows: list[Row] = []
-    with place.client() as client:
-        got = place.fetch_by(client, planned=plans.append, arrived=rows.append)
+    with place.source() as source:
+        got = place.fetch_by(source, planned=plans.append, arrived=rows.append)
 
     assert plans == [got.plan] and len(got.plan.now) == SERIES
     assert tuple(rows) == got.rows
@@ -84,8 +84,8 @@ def test_fetching_again_asks_for_nothing(place: Place) -> None:
 
 def test_a_run_after_its_minutes_begins_nothing_and_ends_well(place: Place) -> None:
     over = replace(RunBudget.of(selected()), deadline=0.0)
-    with place.client() as client:
-        got = images.fetch(COLLECTION, selected(), client, place.warehouse, budget=over)
+    with place.source() as source:
+        got = images.fetch(COLLECTION, selected(), source, place.warehouse, budget=over)
 
     assert (got.left, got.rows, place.asked()) == (SERIES, (), [])
     assert got.manifest.num_rows == 0
@@ -95,8 +95,8 @@ def test_a_run_waits_for_a_busy_archive_no_longer_than_it_has_minutes(place: Pla
     busy, other, *_ = place.uids
     place.spoil("status", busy, status=503, retry_after="86400")
     soon = replace(RunBudget.of(selected()), deadline=time.monotonic() + 3600)
-    with place.client(longest_retry_after_s=86400.0) as client:
-        got = place.fetch_by(client, busy, other, budget=soon)
+    with place.source(longest_retry_after_s=86400.0) as source:
+        got = place.fetch_by(source, busy, other, budget=soon)
 
     assert {uid: row["status"] for uid, row in place.rows.items()} == {
         busy: "failed",
@@ -146,7 +146,7 @@ def test_two_shards_at_once_in_two_processes_fetch_all_and_nothing_twice(place: 
 
 def test_a_run_that_waits_for_another_says_so_and_goes_on_when_that_ends(place: Place) -> None:
     part, told = f"fetch-{Shard()}", []
-    with ExitStack() as other, place.client() as client:
+    with ExitStack() as other, place.source() as source:
         other.enter_context(place.warehouse.lock(IMAGE_ARCHIVES, COLLECTION, part=part))
 
         def waiting() -> None:
@@ -154,8 +154,8 @@ def test_a_run_that_waits_for_another_says_so_and_goes_on_when_that_ends(place: 
             other.close()
 
         selection = selected()
-        images.fetch(COLLECTION, selection, client, place.warehouse, waiting=waiting)
-        images.fetch(COLLECTION, selection, client, place.warehouse, waiting=waiting)
+        images.fetch(COLLECTION, selection, source, place.warehouse, waiting=waiting)
+        images.fetch(COLLECTION, selection, source, place.warehouse, waiting=waiting)
 
     assert told == [[]]
     assert place.asked() == place.uids
@@ -181,11 +181,11 @@ def test_the_parts_of_a_killed_shard_are_fetched_by_its_next_run_alone(place: Pl
         go_on(process)
         process.wait(60)
     # The other shard finds the rows that the killed one has left.
-    with place.client() as client:
-        place.fetch_by(client, shard=Shard(1, 2))
+    with place.source() as source:
+        place.fetch_by(source, shard=Shard(1, 2))
     assert sum(uid in mine for uid in place.rows) >= 3
-    with place.client() as client:
-        got = place.fetch_by(client, shard=Shard(0, 2))
+    with place.source() as source:
+        got = place.fetch_by(source, shard=Shard(0, 2))
 
     assert set(uids_of(got.plan.now)) < set(mine)
     place.demand_complete()
@@ -198,8 +198,8 @@ def test_progress_counts_up_to_the_plan(place: Place) -> None:
     failing = place.uids[0]
     place.spoil("status", failing, status=502)
     seen: list[Progress] = []
-    with place.client() as client:
-        got = place.fetch_by(client, report=seen.append)
+    with place.source() as source:
+        got = place.fetch_by(source, report=seen.append)
 
     done = [each.done for each in seen if each.done]
     assert sorted(set(done)) == list(range(1, SERIES + 1)) and done == sorted(done)
@@ -219,8 +219,8 @@ def test_bytes_are_counted_while_one_body_arrives(
     place.refresh()
     place.sandbox.faults.add(Fault("drip", "getImage", series=uid, seconds=0.0))
     seen: list[Progress] = []
-    with place.client() as client:
-        place.fetch_by(client, uid, report=seen.append)
+    with place.source() as source:
+        place.fetch_by(source, uid, report=seen.append)
 
     before = [each.received_bytes for each in seen if not each.done]
     assert len({each for each in before if each > 0}) >= 2, "it grows before the Series is done"
@@ -248,8 +248,8 @@ def two_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient(place: Place) -> images.Fetched:
     """A fetch by one connection, so that the order is the plan's."""
     settings = replace(place.settings, max_connections=1)
-    with ArchiveClient(settings, pacing=place.pacing) as client:
-        return place.fetch_by(client)
+    with open_source(settings, pacing=place.pacing) as source:
+        return place.fetch_by(source)
 
 
 @pytest.mark.usefixtures("two_in_a_row")
@@ -276,8 +276,8 @@ def test_a_run_whose_archive_is_down_ends_at_the_next_collections_first_failure(
     place.spoil("status", *place.uids, status=502)
     budget = replace(RunBudget.of(selected()), failed_in_a_row=3)
     settings = replace(place.settings, max_connections=1)
-    with ArchiveClient(settings, pacing=place.pacing) as client, pytest.raises(ArchiveBroken):
-        images.fetch(COLLECTION, selected(), client, place.warehouse, budget=budget)
+    with open_source(settings, pacing=place.pacing) as source, pytest.raises(ArchiveBroken):
+        images.fetch(COLLECTION, selected(), source, place.warehouse, budget=budget)
 
     assert budget.failed_in_a_row == 4
     assert len(set(place.asked())) <= 2

@@ -23,7 +23,7 @@ from tcia_assets.errors import ArchiveBroken, StorageError, UsageError
 from tcia_assets.images import Fetched
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.zips import Entry, stream
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets_tests.images.disk import filled, read_only, small_disk
 from tcia_assets_tests.images.outcomes import OUTCOMES
 from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
@@ -305,8 +305,8 @@ def without_sizes(place: Place) -> None:
 
 def fetched_from(place: Place, server: Scripted, *uids: str) -> Fetched:
     settings = replace(place.settings, base_url=f"{server.url}/nbia-api/services/v4")
-    with ArchiveClient(settings, pacing=QUICK) as client:
-        return place.fetch_by(client, *uids)
+    with open_source(settings, pacing=QUICK) as source:
+        return place.fetch_by(source, *uids)
 
 
 # --- The disk -------------------------------------------------------------------------------------
@@ -408,8 +408,8 @@ def test_an_interrupt_waits_for_no_answer(place: Place) -> None:
 
     def run() -> None:
         try:
-            with place.client(read_timeout_s=600) as client:
-                place.fetch_by(client, arrived=interrupted)
+            with place.source(read_timeout_s=600) as source:
+                place.fetch_by(source, arrived=interrupted)
         except BaseException as error:  # noqa: BLE001
             ended.append(type(error))
 

@@ -196,8 +196,8 @@ def test_a_zip_is_not_brought_along_if_the_series_was_revised_meanwhile(place: P
     place.revise(moved)
     place.sandbox.archive.move([moved], to=GOAL)
     refresh_all(place)
-    with place.client() as client:
-        got = images.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+    with place.source() as source:
+        got = images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
 
     [row] = got.rows
     assert row["status"] == "complete"
@@ -216,8 +216,8 @@ def test_a_zip_is_copied_where_it_cannot_be_linked(place: Place) -> None:
     with small_disk(place.folder.parent / quote(GOAL)) as disk:
         with pytest.raises(OSError, match="cross-device"):
             os.link(place.zip(moved), disk / "link")
-        with place.client() as client:
-            got = images.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+        with place.source() as source:
+            got = images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
 
         [row] = got.rows
         assert (row["status"], row["verified_by"]) == ("complete", "md5")

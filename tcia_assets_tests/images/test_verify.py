@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets import catalog, images
-from tcia_assets.errors import Busy, UnknownName
+from tcia_assets.errors import Busy, UsageError
 from tcia_assets.images import Damage
 from tcia_assets.images.headers import image_rows
 from tcia_assets.images.manifest import fold
@@ -332,8 +332,8 @@ def test_other_collections_are_not_touched(place: Place) -> None:
 
 def audited(place: Place, **chosen: Any) -> images.Audited:
     place.sandbox.requests.clear()
-    with place.client() as client:
-        return images.audit(COLLECTION, client, place.warehouse, **chosen)
+    with place.source() as source:
+        return images.audit(COLLECTION, source, place.warehouse, **chosen)
 
 
 def questions(place: Place) -> int:
@@ -449,5 +449,5 @@ def test_a_dialect_without_hashes_says_so(place: Place) -> None:
         def settings(self) -> Any:
             return settings_for(self.sandbox, self.data_dir, "bindaas-v4")
 
-    with pytest.raises(UnknownName, match="getMD5Hierarchy"):
+    with pytest.raises(UsageError, match=r"bindaas-v4@.* gives no MD5 hashes"):
         audited(Bindaas(place.sandbox, place.data_dir))

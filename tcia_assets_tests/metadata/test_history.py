@@ -28,7 +28,7 @@ from tcia_assets.metadata.listing import Patience, merge
 from tcia_assets.metadata.refresh import Budget, Refreshed, refresh
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources import open_source
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
@@ -48,13 +48,13 @@ class Mirror:
     def __init__(self, sandbox: Sandbox, root: Path, **chosen: int) -> None:
         settings = replace(settings_for(sandbox, root), **chosen)
         self.archive, self.sandbox = sandbox.archive, sandbox
-        self.client = ArchiveClient(settings, pacing=IMPATIENT)
+        self.source = open_source(settings, pacing=IMPATIENT)
         self.warehouse = Warehouse(root)
 
     def refresh(self, at: datetime, *collections: str, probes: int = 100) -> list[Refreshed]:
         budget = Budget(0, probes)
         done = [
-            refresh(SERIES, name, self.client, self.warehouse, at, budget) for name in collections
+            refresh(SERIES, name, self.source, self.warehouse, at, budget) for name in collections
         ]
         moves.settle(self.warehouse, at)
         return done
@@ -108,7 +108,7 @@ class Mirror:
 @pytest.fixture
 def mirror(sandbox: Sandbox, tmp_path: Path) -> Iterator[Mirror]:
     made = Mirror(sandbox, tmp_path)
-    with made.client:
+    with made.source:
         yield made
 
 
@@ -351,7 +351,7 @@ def fresh_mirror(sandbox: Sandbox) -> Iterator[Mirror]:
     sandbox.reset()
     with tempfile.TemporaryDirectory() as folder:
         made = Mirror(sandbox, Path(folder))
-        with made.client:
+        with made.source:
             yield made
     sandbox.reset()
 
@@ -426,8 +426,8 @@ def test_a_series_that_only_the_list_lacks_is_never_withdrawn(mirror: Mirror) ->
     due = rows.filter(pc.equal(rows["SeriesInstanceUID"], uid))
     # The archive answers for the Series, whatever its list of the Collection lacks.
     mirror.archive.show([uid])
-    answers = plausibility.ask_for(due, rows, SMALL, mirror.client, 10)
-    assert (answers.gone, answers.elsewhere, answers.failure) == ([], {}, None)
+    probed = mirror.source.probe(SMALL, due, rows, 10)
+    assert (list(probed.gone), probed.elsewhere, probed.failure) == ([], {}, None)
 
 
 def test_series_that_the_archive_still_knows_keep_no_other_from_being_asked(mirror: Mirror) -> None:
@@ -442,7 +442,7 @@ def test_series_that_the_archive_still_knows_keep_no_other_from_being_asked(mirr
             rows.filter(pc.not_equal(rows["SeriesInstanceUID"], gone)),
         )
         mirror.archive.hide([gone])
-        found = [plausibility.ask_for(due, listed, SMALL, mirror.client, 1).gone for _ in range(40)]
+        found = [mirror.source.probe(SMALL, due, listed, 1).gone for _ in range(40)]
         assert [gone] in found and [] in found
         mirror.archive.show([gone])
 
@@ -457,9 +457,9 @@ def test_a_study_that_counts_more_than_it_lists_keeps_its_series(mirror: Mirror)
     study = due["StudyInstanceUID"][0].as_py()
     listed = rows.filter(pc.is_null(rows["missing_since"]))
     fewer = listed.filter(pc.not_equal(listed["StudyInstanceUID"], study))
-    assert plausibility.ask_for(due, listed, SMALL, mirror.client, 10).gone == [uid]
-    answers = plausibility.ask_for(due, fewer, SMALL, mirror.client, 10)
-    assert (answers.gone, answers.asked) == ([], 0)
+    assert mirror.source.probe(SMALL, due, listed, 10).gone == [uid]
+    probed = mirror.source.probe(SMALL, due, fewer, 10)
+    assert (list(probed.gone), probed.probed) == ([], 0)
 
 
 def test_nothing_is_withdrawn_while_the_archive_has_no_answer_for_what_it_lists(
@@ -486,8 +486,8 @@ def test_a_collection_that_is_listed_no_more_loses_no_series(mirror: Mirror) -> 
     refreshed_without(mirror, days=2)
     rows = mirror.warehouse.read(SERIES, [SMALL])
     mirror.archive.withdraw(collection=SMALL)
-    answers = plausibility.ask_for(rows, rows, SMALL, mirror.client, 100)
-    assert (answers.gone, answers.asked) == ([], 0)
+    probed = mirror.source.probe(SMALL, rows, rows, 100)
+    assert (list(probed.gone), probed.probed) == ([], 0)
 
 
 def test_a_list_that_lacks_too_much_only_adds_until_days_confirm_it(mirror: Mirror) -> None:

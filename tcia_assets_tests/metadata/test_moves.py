@@ -14,11 +14,11 @@ GOAL = "Another Collection"
 
 
 def refresh_all(place: Place) -> None:
-    with place.client() as client:
+    with place.source() as source:
         for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
             for key in (COLLECTION, GOAL) if table.by else ("",):
                 now = datetime.now(UTC)
-                refresh(table, key, client, place.warehouse, now, Budget(0))
+                refresh(table, key, source, place.warehouse, now, Budget(0))
     moves.settle(place.warehouse, datetime.now(UTC))
 
 
@@ -38,8 +38,8 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     place.sandbox.archive.move([moved], to=GOAL)
     refresh_all(place)
     asked = place.asked()
-    with place.client() as client:
-        got = images.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+    with place.source() as source:
+        got = images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
 
     [row] = got.rows
     assert (row["SeriesInstanceUID"], row["status"], row["verified_by"]) == (
@@ -63,8 +63,8 @@ def test_a_series_that_is_revised_after_it_moved_is_fetched_again(place: Place) 
     place.sandbox.archive.move([moved], to=GOAL)
     place.revise(moved)
     refresh_all(place)
-    with place.client() as client:
-        images.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+    with place.source() as source:
+        images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
 
     fetched = [each for each in events(place, moved) if "fetched" in each[1]]
     assert fetched == [(COLLECTION, "fetched"), (GOAL, "refetched")]
@@ -82,8 +82,8 @@ def test_a_moved_series_counts_where_it_is_at_home(place: Place) -> None:
     assert (old.series, old.selected, old.complete, old.missing) == (*[len(stay)] * 3, 0)
     # Its zip still lies where it was.
     assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
-    with place.client() as client:
-        images.fetch(GOAL, Selection(collections=(GOAL,)), client, place.warehouse)
+    with place.source() as source:
+        images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
     assert images.standing(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
 
 

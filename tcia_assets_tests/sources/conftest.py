@@ -10,7 +10,9 @@ import pytest
 
 from tcia_assets.catalog import dialect
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.sources import Pacing
+from tcia_assets.sources.nbia.client import Client
+from tcia_assets_tests.conftest import IMPATIENT
 from tcia_assets_tests.sources.scripted import Scripted
 
 FAST = Pacing(
@@ -33,10 +35,17 @@ def base(url: str, speaks: str) -> str:
 @contextmanager
 def talking(
     url: str, speaks: str = "nbia-v4", *, form: str = "json", pacing: Pacing = FAST, **chosen: Any
-) -> Iterator[ArchiveClient]:
+) -> Iterator[Client]:
     """A client of a server that speaks a dialect."""
     settings = Settings(**({"dialect": speaks, "base_url": base(url, speaks)} | SECRETS | chosen))
-    with ArchiveClient(settings, form=form, pacing=pacing) as client:
+    with Client(settings, form=form, pacing=pacing) as client:
+        yield client
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    """A client of the sandbox."""
+    with Client(settings, pacing=IMPATIENT) as client:
         yield client
 
 

@@ -28,7 +28,6 @@ from tcia_assets.errors import (
     RemoteError,
     RequestRefused,
     Stopped,
-    UnknownReply,
     UnreadableReply,
 )
 from tcia_assets.settings import Settings
@@ -43,6 +42,7 @@ from tcia_assets.sources.http.watchdog import (
 )
 from tcia_assets.sources.nbia.credentials import SECRET_HEADERS, credentials
 from tcia_assets.sources.nbia.formats import beginning
+from tcia_assets.sources.pacing import Pacing
 from tcia_assets.version import __version__
 
 # Of an error's body, this many bytes are looked at.
@@ -57,45 +57,6 @@ _NO_BYTES = {"text/html", "application/json"}
 _NO_ANSWER = (requests.RequestException, HTTPError, ConnectionError, TimeoutError)
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Pacing:
-    """How long to wait for the archive and how often to ask again.
-
-    `read_timeout_s` is the longest silence. A line that is not silent but gives less than a read
-    (16 KiB where it is slow) in `slowest_read_s` is given up: it would take days for a Series. A
-    large read, of a line that was fast until then, has up to twice that time.
-    """
-
-    attempts: int = 5
-    # The archive's 500 is a catch-all that covers our own typos: asking often does not help. So it
-    # is with zero bytes and with replies that are no rows.
-    attempts_when_in_doubt: int = 3
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 30.0
-    longest_retry_after_s: float = 300.0
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 120.0
-    slowest_read_s: float = 60.0
-
-    def may_retry(self, error: RemoteError, attempt: int) -> bool:
-        """Whether to ask again after the attempt of that number (1, 2, ...) ended in that error."""
-        in_doubt = isinstance(error, UnreadableReply | UnknownReply) or error.status == _CATCH_ALL
-        return error.retryable and attempt < (
-            self.attempts_when_in_doubt if in_doubt else self.attempts
-        )
-
-    def wait_s(self, error: RemoteError, attempt: int, chance: float) -> float:
-        """Seconds until the next attempt; `chance` in [0, 1) spreads clients that fail together.
-
-        >>> Pacing().wait_s(ArchiveBroken("busy"), attempt=3, chance=0.5)
-        1.5
-        """
-        if isinstance(error, ArchiveBroken) and error.retry_after_s is not None:
-            return min(error.retry_after_s, self.longest_retry_after_s)
-        longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (attempt - 1))
-        return longest * (0.5 + chance / 2)
 
 
 @dataclass

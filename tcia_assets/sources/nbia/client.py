@@ -24,9 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pyarrow as pa
-
-from tcia_assets.catalog import FORMATS, SHARED_LISTS
+from tcia_assets.catalog import ARRIVING, FORMATS, SHARED_LISTS
 from tcia_assets.errors import (
     ForeignRows,
     TciaError,
@@ -37,50 +35,20 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.settings import Settings
+from tcia_assets.sources import FetchedFile, SourceRows
 from tcia_assets.sources.http.scratch import Scratch
-from tcia_assets.sources.http.transport import Pacing, Spent, Transport
+from tcia_assets.sources.http.transport import Spent, Transport
 from tcia_assets.sources.nbia import wire
 from tcia_assets.sources.nbia.filters import demand_filtered
 from tcia_assets.sources.nbia.formats import beginning
+from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Dialect, Endpoint
 
-__all__ = ["ArchiveClient", "Download", "Pacing", "Replies", "Reply"]
+__all__ = ["Client"]
 
 # A hash is no longer; of what is, this much is looked at.
 _LONGEST_TEXT = 4000
 _HASH = re.compile("[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The rows of an answer, the wire fields that no column claims, and what it cost."""
-
-    table: pa.Table
-    unclaimed: tuple[str, ...]
-    requests: int
-    size_bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Replies:
-    """The rows of many questions together; `failure` is what ended the asking early, if any."""
-
-    table: pa.Table
-    requests: int
-    size_bytes: int
-    failure: TciaError | None = None
-    unclaimed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Download:
-    """A body that was streamed to a file, whole."""
-
-    size_bytes: int
-    sha256: str
-    requests: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +62,7 @@ class _Question:
     form: str
 
 
-class ArchiveClient:
+class Client:
     """One archive, asked in its dialect; safe to share among threads.
 
     At most `settings.max_connections` requests are under way at once, and fewer (`connections`)
@@ -144,37 +112,53 @@ class ArchiveClient:
         self._transport.close()
         self._scratch.close()
 
-    def ask(self, name: str, **filters: str | date) -> Reply:
-        """The rows that endpoint `name` gives for these filters (our column names, or `since`).
+    def get_rows(self, name: str, **filters: str | date) -> SourceRows:
+        """Get the rows of an endpoint.
 
-        Never sends what the dialect does not know. Raises UnknownName or UsageError for filters
-        that the endpoint does not take or lacks, UnknownReply where there is no row unless that is
-        a normal answer and the archive is seen to answer, ForeignRows for rows that the filters
-        exclude, and other RemoteErrors or DataErrors as their names say.
+        A parameter that the dialect does not have is never sent. If an endpoint that may have
+        nothing to return gives an empty reply, a second request checks that the server works.
+
+        Args:
+            name: The endpoint.
+            filters: Values by our column names, or `since`.
+
+        Raises:
+            UnknownName: The endpoint does not have one of these filters.
+            UsageError: A filter is missing or empty.
+            UnknownReply: No row where some were expected, or from a server that does not work.
+            ForeignRows: Rows that the filters exclude.
         """
-        return self._asked(name, filters, is_believed=False)
+        return self._get_rows(name, filters, trust_empty=False)
 
-    def ask_for_any(self, name: str, **filters: str | date) -> Reply:
-        """As `ask`, but where nothing is a normal answer, nothing is no row without a second look.
+    def get_rows_if_any(self, name: str, **filters: str | date) -> SourceRows:
+        """Get the rows of an endpoint, without the second request of `get_rows`.
 
-        Half the requests, for those to whom no row changes nothing.
+        For callers to whom an empty reply changes nothing.
         """
-        return self._asked(name, filters, is_believed=True)
+        return self._get_rows(name, filters, trust_empty=True)
 
-    def _asked(self, name: str, filters: Mapping[str, str | date], *, is_believed: bool) -> Reply:
+    def _get_rows(
+        self, name: str, filters: Mapping[str, str | date], *, trust_empty: bool
+    ) -> SourceRows:
         question = self._question(name, filters, "rows")
         started, spent = time.monotonic(), Spent()
-        rows = self._transport.insist(lambda: self._rows(question, spent, is_believed=is_believed))
+        rows = self._transport.insist(lambda: self._rows(question, spent, is_believed=trust_empty))
         demand_filtered(rows.table, question.endpoint, filters, question.url)
-        seconds = time.monotonic() - started
-        return Reply(rows.table, rows.unclaimed, spent.requests, spent.size_bytes, seconds)
+        return SourceRows(
+            rows.table,
+            rows.unclaimed,
+            tuple(ARRIVING[column].name for column in question.endpoint.columns),
+            spent.requests,
+            spent.size_bytes,
+            time.monotonic() - started,
+        )
 
-    def ask_each(self, name: str, by: str, values: Sequence[str]) -> Replies:
-        """The rows that endpoint `name` gives for each value of column `by`, many asked at once.
+    def get_rows_for_each(self, name: str, by: str, values: Sequence[str]) -> SourceRows:
+        """Get the rows of an endpoint for each value of column `by`, in parallel.
 
-        Each row has the value that it was asked for in column `by`; where the archive gives no row,
-        it has nothing else. The first failure ends the asking; what came before it is kept. For
-        small replies: they are read together, since reading one costs more than asking.
+        Each row has its value in column `by`; if the server has none, a row with nothing else. The
+        first failure ends the work: it is in the result, with the rows that came before it. For
+        small replies: they are parsed together, because parsing one costs more than its request.
         """
         dialect = self._speaker(name)[0]
         endpoint = dialect.endpoint(name)
@@ -192,13 +176,20 @@ class ArchiveClient:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
-        return Replies(read.table, spent.requests, spent.size_bytes, failure, read.unclaimed)
+        return SourceRows(
+            read.table,
+            read.unclaimed,
+            requests=spent.requests,
+            size_bytes=spent.size_bytes,
+            failure=failure,
+        )
 
-    def ask_text(self, name: str, **filters: str) -> str:
-        """The hash that endpoint `name` gives: 32 hex digits, in lower case.
+    def get_hash(self, name: str, **filters: str) -> str:
+        """Get the hash that an endpoint returns: 32 lower-case hex digits.
 
-        Raises UnknownReply where it gives nothing (there is no such thing, or it failed), and
-        UnreadableReply, with what it said, where that is no hash; other errors as `ask` does.
+        Raises:
+            UnknownReply: An empty reply: there is no such thing, or the server failed.
+            UnreadableReply: The reply is not a hash.
         """
         question = self._question(name, filters, "text")
         if not filters:
@@ -211,16 +202,16 @@ class ArchiveClient:
         name: str,
         into: Path,
         *,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
         on_bytes: Callable[[int], None] = lambda _: None,
         **filters: str,
-    ) -> Download:
+    ) -> FetchedFile:
         """The bytes that endpoint `name` gives, streamed to the file `into` and hashed on the way.
 
         The file is whole when this returns; when it raises, it holds nothing of use. A body that
         does not begin as what the endpoint answers (a zip, a DICOM object, a manifest), is called
         HTML or JSON, or comes compressed for the way, is refused before it is written; one that
-        grows beyond `most_bytes` while it is. An OSError is the target's and never the network's:
+        grows beyond `max_bytes` while it is. An OSError is the target's and never the network's:
         it is not tried again.
 
         `on_bytes` is told the size of each chunk that is written, and where an attempt fails, all
@@ -229,10 +220,10 @@ class ArchiveClient:
         question = self._question(name, filters, *_BEGINNINGS)
         started, spent = time.monotonic(), Spent()
         sha256 = self._transport.insist(
-            lambda: self._stream(question, into, most_bytes, on_bytes, spent)
+            lambda: self._stream(question, into, max_bytes, on_bytes, spent)
         )
         seconds = time.monotonic() - started
-        return Download(into.stat().st_size, sha256, spent.requests, seconds)
+        return FetchedFile(into.stat().st_size, sha256, spent.requests, seconds)
 
     # --- What to send ---------------------------------------------------------------------------
 
@@ -369,7 +360,7 @@ class ArchiveClient:
         self,
         question: _Question,
         into: Path,
-        most_bytes: int | None,
+        max_bytes: int | None,
         on_bytes: Callable[[int], None],
         spent: Spent,
     ) -> str:
@@ -385,7 +376,7 @@ class ArchiveClient:
                         on_bytes(len(chunk))
                         spent.size_bytes += len(chunk)
                         del chunk  # as the one who yields it does
-                        _demand_no_more_than(most_bytes, written, question)
+                        _check_size(max_bytes, written, question)
         except BaseException:
             if written:
                 on_bytes(-written)
@@ -441,7 +432,7 @@ def _demand_binary(first: bytes, question: _Question) -> None:
     raise UnreadableReply(problem, url=question.url, excerpt=beginning(first))
 
 
-def _demand_no_more_than(most_bytes: int | None, written: int, question: _Question) -> None:
-    if most_bytes is not None and written > most_bytes:
-        problem = f"{question.endpoint.name}: more than the {most_bytes} bytes that it can have"
+def _check_size(max_bytes: int | None, written: int, question: _Question) -> None:
+    if max_bytes is not None and written > max_bytes:
+        problem = f"{question.endpoint.name}: more than the {max_bytes} bytes that it can have"
         raise TooLarge(problem, url=question.url)

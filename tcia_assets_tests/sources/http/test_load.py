@@ -13,7 +13,7 @@ import pytest
 
 from tcia_assets.errors import RemoteError, RequestRefused
 from tcia_assets.sources.http import limiter
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
 from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, Asked, answer, chunked
 
@@ -22,12 +22,12 @@ UID = {"SeriesInstanceUID": "1.2.3"}
 ONCE = replace(FAST, attempts=1, attempts_when_in_doubt=1)
 
 
-def ask_at_once(client: ArchiveClient, many: int) -> int:
+def ask_at_once(client: Client, many: int) -> int:
     """How many of so many questions, asked by as many threads, were answered."""
 
     def ask(_number: int) -> bool:
         try:
-            return client.ask("getCollectionValues").table.num_rows == 1
+            return client.get_rows("getCollectionValues").table.num_rows == 1
         except RemoteError:
             return False
 
@@ -77,7 +77,7 @@ def test_bursts_of_failures_halve_what_is_sent_at_once_and_good_answers_bring_it
         assert client.connections == 3
         seen = {client.connections}
         while client.connections < 8 and len(server.asked) < 200:
-            client.ask("getCollectionValues")
+            client.get_rows("getCollectionValues")
             seen.add(client.connections)
         assert seen == {3, 4, 5, 6, 7, 8}
         assert ask_at_once(client, 40) == 40
@@ -101,9 +101,9 @@ def test_a_quick_refusal_is_not_what_answers_are_compared_with(
     server = serve([answer("no", 400), *repeat(honest, 6)])
     with talking(server.url, max_connections=8, pacing=ONCE) as client:
         with pytest.raises(RequestRefused):
-            client.ask("getCollectionValues")
+            client.get_rows("getCollectionValues")
         for _ in range(6):
-            client.ask("getCollectionValues")
+            client.get_rows("getCollectionValues")
         assert client.connections == 8
 
 
@@ -114,7 +114,7 @@ def test_what_the_caller_makes_of_a_body_is_not_the_archive_s_failure(
     with talking(server.url, max_connections=4, pacing=ONCE) as client:
         for _ in range(3):
             with pytest.raises(RemoteError, match="more than the 5 bytes"):
-                client.download("getImage", tmp_path / "zip", most_bytes=5, **UID)
+                client.download("getImage", tmp_path / "zip", max_bytes=5, **UID)
             with pytest.raises(IsADirectoryError):
                 client.download("getImage", tmp_path, **UID)
         assert client.connections == 4

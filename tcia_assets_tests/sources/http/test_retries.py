@@ -23,8 +23,8 @@ from tcia_assets.errors import (
     UnknownReply,
     UnreadableReply,
 )
+from tcia_assets.sources import Pacing
 from tcia_assets.sources.http import transport
-from tcia_assets.sources.nbia.client import Pacing
 from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, talking
 from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, answer, chunked, in_turn
 
@@ -100,7 +100,7 @@ def test_a_status_that_may_pass_is_asked_again_and_at_last_reported(
 ) -> None:
     server = serve(answer("<html>\n<h1>No</h1></html>", status))
     with talking(server.url) as client, pytest.raises(ArchiveBroken) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == attempts
     error = caught.value
     assert not isinstance(error, ArchiveUnreachable)
@@ -113,7 +113,7 @@ def test_a_status_that_may_pass_is_asked_again_and_at_last_reported(
 def test_a_status_that_passes_is_not_reported(status: int, serve: Serve) -> None:
     server = serve([answer("no", status), answer("no", status), GOOD])
     with talking(server.url) as client:
-        reply = client.ask("getCollectionValues")
+        reply = client.get_rows("getCollectionValues")
     assert reply.table["Collection"].to_pylist() == ["A"]
     assert reply.requests == len(server.asked) == 3
 
@@ -123,7 +123,7 @@ def test_a_refusal_is_never_asked_again(status: int, serve: Serve) -> None:
     said = "Invalid query parameter: 'x'. Allowed parameters are: [Collection]"
     server = serve(answer(said, status, Content_Type="application/json"))
     with talking(server.url) as client, pytest.raises(RequestRefused) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == 1
     assert (caught.value.status, caught.value.excerpt) == (status, said)
     assert not isinstance(caught.value, NotPublic)
@@ -152,14 +152,14 @@ def test_images_that_are_not_public_are_told_from_other_refusals(
 def test_a_long_error_page_is_read_in_part_only(serve: Serve) -> None:
     server = serve(answer(b"x" * 50_000_000, 400))
     with talking(server.url) as client, pytest.raises(RequestRefused) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert caught.value.excerpt == "x" * 200
 
 
 def test_an_error_page_that_is_cut_is_still_that_error(serve: Serve) -> None:
     server = serve(answer("no", 503, promised=1000, then="close"))
     with talking(server.url) as client, pytest.raises(ArchiveBroken) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert caught.value.status == 503
 
 
@@ -167,7 +167,7 @@ def test_an_error_page_in_latin1_or_compressed_is_readable(serve: Serve) -> None
     packed = gzip.compress("Wartung für alle".encode("latin-1"))
     server = serve(answer(packed, 400, Content_Encoding="gzip"))
     with talking(server.url) as client, pytest.raises(RequestRefused) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert caught.value.excerpt == "Wartung für alle"
 
 
@@ -179,7 +179,7 @@ def test_retry_after_in_seconds_is_honoured(status: int, serve: Serve) -> None:
     pacing = Noted()
     server = serve([answer("", status, Retry_After="7"), GOOD])
     with talking(server.url, pacing=pacing) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert pacing.waits == [7.0]
 
 
@@ -188,7 +188,7 @@ def test_retry_after_as_a_date_is_honoured(serve: Serve) -> None:
     then = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     server = serve([answer("", 429, Retry_After=then), GOOD])
     with talking(server.url, pacing=pacing) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert 90 < pacing.waits[0] <= 100
 
 
@@ -207,7 +207,7 @@ def test_retry_after_that_makes_no_sense_is_bounded(
     pacing = Noted()
     server = serve([answer("", 429, Retry_After=said), GOOD])
     with talking(server.url, pacing=pacing) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert 0 <= pacing.waits[0] <= longest
 
 
@@ -232,7 +232,7 @@ BROKEN_BODIES = {
 def test_a_connection_that_breaks_is_tried_again(broken: Answer, serve: Serve) -> None:
     server = serve([broken, broken, GOOD])
     with talking(server.url, pacing=HASTY if broken.then == "hang" else FAST) as client:
-        reply = client.ask("getCollectionValues")
+        reply = client.get_rows("getCollectionValues")
     assert reply.table["Collection"].to_pylist() == ["A"]
     assert reply.requests == len(server.asked) == 3
 
@@ -251,7 +251,7 @@ def test_a_connection_that_always_breaks_is_an_unreachable_archive(
         talking(server.url, pacing=pacing) as client,
         pytest.raises(ArchiveUnreachable, match="nothing was changed") as caught,
     ):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == 2
     assert caught.value.status is None
     assert f"127.0.0.1:{server.port} gives no answer" in str(caught.value)
@@ -265,7 +265,7 @@ def test_an_archive_that_refuses_connections_is_named_with_how_long_was_tried(
         port = nobody.getsockname()[1]
     url, pacing = f"http://127.0.0.1:{port}", Pacing(attempts=attempts, first_wait_s=0.001)
     with talking(url, pacing=pacing) as client, pytest.raises(ArchiveUnreachable) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert str(caught.value).startswith(
         f"127.0.0.1:{port} gives no answer: the host refuses connections; "
         f"tried {attempts} times in 0 s, nothing was changed; {url}"
@@ -285,7 +285,7 @@ def test_redirects_in_a_circle_end(serve: Serve) -> None:
         talking(server.url, pacing=pacing) as client,
         pytest.raises(ArchiveUnreachable, match="redirects in a circle"),
     ):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
 
 
 def test_a_redirect_is_followed(serve: Serve) -> None:
@@ -293,7 +293,7 @@ def test_a_redirect_is_followed(serve: Serve) -> None:
         lambda asked: GOOD if asked.path == "/moved" else answer("", 301, Location="/moved")
     )
     with talking(server.url) as client:
-        assert client.ask("getCollectionValues").table.num_rows == 1
+        assert client.get_rows("getCollectionValues").table.num_rows == 1
 
 
 # --- Replies that are no rows ---------------------------------------------------------------------
@@ -314,31 +314,31 @@ def test_a_reply_without_rows_is_asked_again_a_few_times(
 ) -> None:
     server = serve(answer(body))
     with talking(server.url) as client, pytest.raises(error) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == 3
     assert caught.value.excerpt == body if body not in {"", "[]"} else caught.value.excerpt == ""
     assert "tried 3 times" in str(caught.value)
     server = serve([answer(body), GOOD])
     with talking(server.url) as client:
-        assert client.ask("getCollectionValues").requests == 2
+        assert client.get_rows("getCollectionValues").requests == 2
 
 
 def test_no_data_found_is_an_answer_only_where_nothing_is_one(serve: Serve) -> None:
     nothing = answer("No data found.", 500)
     server = serve(lambda asked: GOOD if "getCollectionValues" in asked.path else nothing)
     with talking(server.url, "nbia-v1") as client:
-        reply = client.ask("getUpdatedSeries", since=date(2020, 1, 5))
+        reply = client.get_rows("getUpdatedSeries", since=date(2020, 1, 5))
         assert reply.table.num_rows == 0
         assert "DateReleased" in reply.table.column_names
         assert reply.requests == len(server.asked) == 3
         with pytest.raises(ArchiveBroken):
-            client.ask("getSeries", Collection="A")
+            client.get_rows("getSeries", Collection="A")
 
 
 def test_another_500_is_a_failure_even_where_nothing_is_an_answer(serve: Serve) -> None:
     server = serve(answer("Server was not able to process your request\nnull", 500))
     with talking(server.url, "nbia-v1") as client, pytest.raises(ArchiveBroken) as caught:
-        client.ask("getUpdatedSeries", since=date(2020, 1, 5))
+        client.get_rows("getUpdatedSeries", since=date(2020, 1, 5))
     assert len(server.asked) == 3
     assert caught.value.excerpt == "Server was not able to process your request null"
 
@@ -346,5 +346,5 @@ def test_another_500_is_a_failure_even_where_nothing_is_an_answer(serve: Serve) 
 def test_different_failures_in_a_row_count_together(serve: Serve) -> None:
     server = serve(in_turn(RESET, answer("", 503), answer("<html>"), GOOD))
     with talking(server.url, pacing=FAST) as client, pytest.raises(UnreadableReply):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == 3

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tcia_assets.errors import RemoteError, Stopped
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
 from tcia_assets_tests.sources.http.test_limiter import until
 from tcia_assets_tests.sources.scripted import HANGING, Answer, Scripted, answer
@@ -63,7 +63,7 @@ def test_a_token_is_not_waited_for(serve: Serve) -> None:
     server = serve(HANGING)
     with (
         talking(server.url, "nbia-v2", pacing=PATIENT) as client,
-        under_way(server, lambda: client.ask("getCollectionValues"), threads=3),
+        under_way(server, lambda: client.get_rows("getCollectionValues"), threads=3),
     ):
         client.stop()
 
@@ -72,7 +72,7 @@ def test_nobody_waits_for_a_place(serve: Serve) -> None:
     server = serve(HANGING)
     with (
         talking(server.url, max_connections=2) as client,
-        under_way(server, lambda: client.ask("getCollectionValues"), asked=2, threads=6),
+        under_way(server, lambda: client.get_rows("getCollectionValues"), asked=2, threads=6),
     ):
         client.stop()
     assert len(server.asked) == 2
@@ -81,18 +81,18 @@ def test_nobody_waits_for_a_place(serve: Serve) -> None:
 def test_a_stopped_client_sends_nothing(serve: Serve, tmp_path: Path) -> None:
     server = serve(GOOD)
     with talking(server.url) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
         client.stop()
         asking: list[Callable[[], Any]] = [
-            lambda: client.ask("getCollectionValues"),
-            lambda: client.ask_text("getMD5Hierarchy", **UID),
+            lambda: client.get_rows("getCollectionValues"),
+            lambda: client.get_hash("getMD5Hierarchy", **UID),
             lambda: client.download("getImage", tmp_path / "zip", **UID),
         ]
         for put in asking:
             with pytest.raises(Stopped, match="told to stop") as caught:
                 put()
             assert not caught.value.retryable
-        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2", "1.3"])
+        replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2", "1.3"])
         assert isinstance(replies.failure, Stopped)
     assert len(server.asked) == 1
 
@@ -105,7 +105,7 @@ def test_many_threads_may_stop_a_client_many_times(serve: Serve) -> None:
     server = serve(HANGING)
     with (
         talking(server.url) as client,
-        under_way(server, lambda: client.ask("getCollectionValues"), asked=4, threads=4),
+        under_way(server, lambda: client.get_rows("getCollectionValues"), asked=4, threads=4),
     ):
         stopping = [threading.Thread(target=client.stop) for _ in range(8)]
         for thread in stopping:
@@ -119,7 +119,7 @@ def test_many_threads_may_stop_a_client_many_times(serve: Serve) -> None:
 def test_a_stopped_client_says_how_far_nothing_came(serve: Serve, tmp_path: Path) -> None:
     told: list[int] = []
 
-    def stop(client: ArchiveClient, size: int) -> None:
+    def stop(client: Client, size: int) -> None:
         told.append(size)
         client.stop()
 

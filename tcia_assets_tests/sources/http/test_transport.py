@@ -12,7 +12,8 @@ import pytest
 
 from tcia_assets.errors import ArchiveUnreachable
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient, Pacing
+from tcia_assets.sources import Pacing
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import settings_for
 from tcia_assets_tests.sources.conftest import Serve, talking
 from tcia_assets_tests.sources.scripted import HANGING, Answer, Asked, answer
@@ -29,7 +30,7 @@ def test_no_more_requests_run_at_once_than_allowed(most: int, serve: Serve, tmp_
 
     def put(number: int) -> None:
         if number % 2:
-            client.ask("getCollectionValues")
+            client.get_rows("getCollectionValues")
         else:
             client.download("getImage", tmp_path / str(number), **UID)
 
@@ -56,15 +57,15 @@ def test_retries_and_tokens_keep_to_the_same_limit(serve: Serve) -> None:
         talking(server.url, "nbia-v2", max_connections=2) as client,
         ThreadPoolExecutor(8) as threads,
     ):
-        list(threads.map(lambda _: client.ask("getCollectionValues"), range(20)))
+        list(threads.map(lambda _: client.get_rows("getCollectionValues"), range(20)))
     assert server.most_at_once <= 2
 
 
 def test_the_sandbox_sees_no_more_at_once_than_allowed(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.requests.clear()
     settings = settings_for(sandbox, tmp_path)
-    with ArchiveClient(settings) as client, ThreadPoolExecutor(24) as threads:
-        list(threads.map(lambda _: client.ask("getCollectionValues"), range(48)))
+    with Client(settings) as client, ThreadPoolExecutor(24) as threads:
+        list(threads.map(lambda _: client.get_rows("getCollectionValues"), range(48)))
     assert 1 <= sandbox.requests.most_at_once <= settings.max_connections
     assert sandbox.requests["getCollectionValues"] == 48
 
@@ -73,7 +74,7 @@ def test_connections_are_kept_and_shared_by_threads(serve: Serve) -> None:
     server = serve(GOOD)
     with talking(server.url) as client:
         for _ in range(5):
-            client.ask("getCollectionValues")
+            client.get_rows("getCollectionValues")
             thread = threading.Thread(target=client.ask, args=("getCollectionValues",))
             thread.start()
             thread.join()
@@ -83,8 +84,8 @@ def test_connections_are_kept_and_shared_by_threads(serve: Serve) -> None:
 def test_each_thread_has_a_session_of_its_own(serve: Serve) -> None:
     server = serve(answer(ROWS, Set_Cookie="id=1"))
     with talking(server.url) as client:
-        client.ask("getCollectionValues")
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
+        client.get_rows("getCollectionValues")
         thread = threading.Thread(target=client.ask, args=("getCollectionValues",))
         thread.start()
         thread.join()
@@ -94,7 +95,7 @@ def test_each_thread_has_a_session_of_its_own(serve: Serve) -> None:
 def test_a_client_that_is_closed_has_closed_its_connections(serve: Serve) -> None:
     server = serve(GOOD)
     with talking(server.url) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     deadline = time.monotonic() + 5
     while any(t.is_alive() for t in server._threads[1:]) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -129,5 +130,7 @@ def test_many_threads_get_each_its_own_answer(serve: Serve) -> None:
     server = serve(handler)
     with talking(server.url) as client, ThreadPoolExecutor(16) as threads:
         names = [f"c{number}" for number in range(100)]
-        tables = threads.map(lambda name: client.ask("getSeries", Collection=name).table, names)
+        tables = threads.map(
+            lambda name: client.get_rows("getSeries", Collection=name).table, names
+        )
         assert [table["Collection"][0].as_py() for table in tables] == names

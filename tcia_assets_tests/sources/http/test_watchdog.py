@@ -17,7 +17,7 @@ from tcia_assets.errors import ArchiveUnreachable
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources.http.watchdog import LARGEST_READ, SMALLEST_READ, longest_s, next_size
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
 from tcia_assets_tests.sources.scripted import Answer, answer
@@ -65,7 +65,7 @@ def test_rows_that_drip_are_given_up(serve: Serve) -> None:
         talking(server.url, pacing=ONCE) as client,
         pytest.raises(ArchiveUnreachable, match=r"fewer than 16384 bytes in 0.3 s"),
     ):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
 
 
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9999\r\n\r\n"
@@ -79,7 +79,7 @@ def test_an_answer_whose_beginning_drips_is_given_up(head: bytes, serve: Serve) 
         talking(server.url, pacing=pacing) as client,
         pytest.raises(ArchiveUnreachable, match=r"no answer within 0.5 s"),
     ):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
 
 
 def test_a_token_that_drips_is_given_up(serve: Serve) -> None:
@@ -89,20 +89,20 @@ def test_a_token_that_drips_is_given_up(serve: Serve) -> None:
         talking(server.url, "nbia-v2", pacing=pacing) as client,
         pytest.raises(ArchiveUnreachable, match=r"no token: no answer within 0.5 s"),
     ):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
 
 
 def test_an_error_page_that_drips_is_still_that_error(serve: Serve) -> None:
     head = b"HTTP/1.1 503 No\r\nContent-Length: 9999\r\n\r\n"
     server = serve(Answer(head, tail=drops(b"x"), pause_s=DRIP))
     with talking(server.url, pacing=ONCE) as client, pytest.raises(Exception, match="status 503"):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
 
 
 def test_after_a_drip_the_download_is_begun_anew(sandbox: Sandbox, tmp_path: Path) -> None:
     pacing = replace(ONCE, attempts=3, slowest_read_s=1.0)
-    with ArchiveClient(settings_for(sandbox, tmp_path), pacing=pacing) as client:
-        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+    with Client(settings_for(sandbox, tmp_path), pacing=pacing) as client:
+        uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         sandbox.faults.add(Fault("drip", "getImage", seconds=DRIP, times=2))
         got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
     assert got.requests == 3

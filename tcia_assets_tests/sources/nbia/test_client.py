@@ -27,7 +27,7 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources.http.transport import Spent
 from tcia_assets.sources.nbia import filters
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, talking
@@ -40,7 +40,7 @@ LONG_AGO = date(1990, 1, 1)
 @pytest.fixture
 def client(sandbox: Sandbox, tmp_path: Any) -> Any:
     sandbox.requests.clear()
-    with ArchiveClient(settings_for(sandbox, tmp_path), pacing=FAST) as client:
+    with Client(settings_for(sandbox, tmp_path), pacing=FAST) as client:
         yield client
 
 
@@ -55,10 +55,10 @@ def test_every_endpoint_gives_the_same_rows_in_every_format(
 ) -> None:
     settings = settings_for(sandbox, tmp_path, spoken.name)
     with (
-        ArchiveClient(settings, pacing=FAST) as plain,
-        ArchiveClient(settings, form=form, pacing=FAST) as other,
+        Client(settings, pacing=FAST) as plain,
+        Client(settings, form=form, pacing=FAST) as other,
     ):
-        series = plain.ask("getSeries", Collection=SMALL).table
+        series = plain.get_rows("getSeries", Collection=SMALL).table
         uid = series["SeriesInstanceUID"][0].as_py()
         chosen: dict[str, Any] = {
             "Collection": SMALL,
@@ -76,17 +76,20 @@ def test_every_endpoint_gives_the_same_rows_in_every_format(
                 asked = {name: chosen[name] for name in names}
                 if endpoint.name == "getDeniedSeries":
                     asked["SeriesInstanceUID"] = "1.2.3"
-                one, two = plain.ask(endpoint.name, **asked), other.ask(endpoint.name, **asked)
+                one, two = (
+                    plain.get_rows(endpoint.name, **asked),
+                    other.get_rows(endpoint.name, **asked),
+                )
                 assert in_order(one.table) == in_order(two.table), endpoint.name
                 assert one.unclaimed == two.unclaimed == ()
                 assert (one.requests, two.requests) == (1, 1)
                 assert one.size_bytes > 0
 
 
-def test_a_reply_says_what_it_cost(client: ArchiveClient, sandbox: Sandbox) -> None:
+def test_a_reply_says_what_it_cost(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("status"), Fault("cut", after_bytes=100))
-    reply = client.ask("getSeries", Collection=SMALL)
-    plain = client.ask("getSeries", Collection=SMALL)
+    reply = client.get_rows("getSeries", Collection=SMALL)
+    plain = client.get_rows("getSeries", Collection=SMALL)
     assert (reply.requests, plain.requests) == (3, 1)
     assert reply.size_bytes == plain.size_bytes + 100
     assert 0 < plain.seconds < 30
@@ -95,18 +98,16 @@ def test_a_reply_says_what_it_cost(client: ArchiveClient, sandbox: Sandbox) -> N
 # --- Nothing --------------------------------------------------------------------------------------
 
 
-def test_zero_bytes_where_rows_are_expected_are_unknown(
-    client: ArchiveClient, sandbox: Sandbox
-) -> None:
+def test_zero_bytes_where_rows_are_expected_are_unknown(client: Client, sandbox: Sandbox) -> None:
     with pytest.raises(UnknownReply, match="zero bytes") as caught:
-        client.ask("getSeries", Collection="No Such Collection")
+        client.get_rows("getSeries", Collection="No Such Collection")
     assert caught.value.retryable
     assert sandbox.requests["getSeries"] == 3
 
 
-def test_zero_bytes_that_pass_do_not_matter(client: ArchiveClient, sandbox: Sandbox) -> None:
+def test_zero_bytes_that_pass_do_not_matter(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("empty", times=2))
-    assert client.ask("getSeries", Collection=SMALL).requests == 3
+    assert client.get_rows("getSeries", Collection=SMALL).requests == 3
 
 
 @pytest.mark.parametrize("speaks", ["nbia-v4", "nbia-v1", "bindaas-v4"])
@@ -119,8 +120,8 @@ def test_no_news_is_an_empty_table_once_the_archive_is_seen_to_answer(
     name = "NewPatientsInCollection" if speaks == "bindaas-v4" else "getUpdatedSeries"
     asked = {"Collection": SMALL} if speaks == "bindaas-v4" else {}
     settings = settings_for(sandbox, tmp_path, speaks)
-    with ArchiveClient(settings, form=form, pacing=FAST) as client:
-        reply = client.ask(name, since=tomorrow, **asked)
+    with Client(settings, form=form, pacing=FAST) as client:
+        reply = client.get_rows(name, since=tomorrow, **asked)
     assert reply.table.num_rows == 0
     assert len(reply.table.column_names) == len(dialect(speaks).endpoint(name).columns)
     assert (sandbox.requests["getCollectionValues"], sandbox.requests[name]) == (1, 2)
@@ -128,26 +129,26 @@ def test_no_news_is_an_empty_table_once_the_archive_is_seen_to_answer(
 
 
 def test_nothing_is_no_news_only_where_the_archive_answers_otherwise(
-    client: ArchiveClient, sandbox: Sandbox
+    client: Client, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault("empty", times=0))
     with pytest.raises(UnknownReply, match="getCollectionValues: zero bytes"):
-        client.ask("getUpdatedSeries", since=LONG_AGO)
+        client.get_rows("getUpdatedSeries", since=LONG_AGO)
     assert (sandbox.requests["getUpdatedSeries"], sandbox.requests["getCollectionValues"]) == (3, 3)
 
 
 def test_nothing_that_was_an_accident_is_followed_by_the_rows(
-    client: ArchiveClient, sandbox: Sandbox
+    client: Client, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault("empty", "getUpdatedSeries"))
-    assert client.ask("getUpdatedSeries", since=LONG_AGO).table.num_rows > 100
+    assert client.get_rows("getUpdatedSeries", since=LONG_AGO).table.num_rows > 100
 
 
-def test_no_news_may_be_a_500_that_says_so(client: ArchiveClient, sandbox: Sandbox) -> None:
+def test_no_news_may_be_a_500_that_says_so(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("no_data", "getUpdatedSeries", times=2))
-    assert client.ask("getUpdatedSeries", since=LONG_AGO).table.num_rows == 0
+    assert client.get_rows("getUpdatedSeries", since=LONG_AGO).table.num_rows == 0
     sandbox.faults.add(Fault("no_data", "getUpdatedSeries"))
-    assert client.ask("getUpdatedSeries", since=LONG_AGO).table.num_rows > 100
+    assert client.get_rows("getUpdatedSeries", since=LONG_AGO).table.num_rows > 100
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_a_list_without_rows_is_as_unknown_as_zero_bytes(
 ) -> None:
     server = serve(answer(body))
     with talking(server.url, form=form) as client, pytest.raises(UnknownReply):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
 
 
 # --- Rows of another question ---------------------------------------------------------------------
@@ -178,10 +179,10 @@ def test_a_filter_that_the_server_ignored_is_an_error(
     sandbox.requests.clear()
     sandbox.faults.add(Fault("ignored_filter", "getSeries", times=0))
     with (
-        ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client,
+        Client(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client,
         pytest.raises(ForeignRows, match=rf"getSeries for Collection='{SMALL}'") as caught,
     ):
-        client.ask("getSeries", Collection=SMALL)
+        client.get_rows("getSeries", Collection=SMALL)
     assert sandbox.requests["getSeries"] == 1
     assert not caught.value.retryable
     assert caught.value.url.endswith("getSeries")
@@ -214,23 +215,23 @@ def test_rows_are_compared_with_the_filters_as_the_archive_compares(
     with talking(server.url) as client:
         if is_foreign:
             with pytest.raises(ForeignRows, match="1 of 1 rows are others"):
-                client.ask("getSeries", **asked)
+                client.get_rows("getSeries", **asked)
         else:
-            assert client.ask("getSeries", **asked).table.num_rows == 1
+            assert client.get_rows("getSeries", **asked).table.num_rows == 1
 
 
 def test_one_foreign_row_among_many_is_found_and_shown(serve: Serve) -> None:
     rows = [{"SeriesInstanceUID": f"1.{n}", "Collection": "A" if n != 7 else "B"} for n in range(9)]
     server = serve(answer(json.dumps(rows)))
     with talking(server.url) as client, pytest.raises(ForeignRows, match=r"1 of 9 .* 'B'"):
-        client.ask("getSeries", Collection="A")
+        client.get_rows("getSeries", Collection="A")
 
 
 def test_a_row_without_the_value_that_was_asked_for_is_foreign(serve: Serve) -> None:
     rows = [{"SeriesInstanceUID": "1.1", "Collection": "A"}, {"SeriesInstanceUID": "1.2"}]
     server = serve(answer(json.dumps(rows)))
     with talking(server.url) as client, pytest.raises(ForeignRows, match=r"1 of 2 .* None"):
-        client.ask("getSeries", Collection="A")
+        client.get_rows("getSeries", Collection="A")
 
 
 @pytest.mark.parametrize(
@@ -246,25 +247,25 @@ def test_rows_from_before_the_day_that_was_asked_for_show_that_it_was_misread(
     with talking(server.url) as client:
         if is_foreign:
             with pytest.raises(ForeignRows, match="getUpdatedSeries since 2020-01-05: 1 of 1"):
-                client.ask("getUpdatedSeries", since=date(2020, 1, 5))
+                client.get_rows("getUpdatedSeries", since=date(2020, 1, 5))
         else:
-            assert client.ask("getUpdatedSeries", since=date(2020, 1, 5)).table.num_rows == 1
+            assert client.get_rows("getUpdatedSeries", since=date(2020, 1, 5)).table.num_rows == 1
 
 
 def test_a_release_with_a_time_of_day_on_the_very_day_is_no_misreading(serve: Serve) -> None:
     row = {"SeriesInstanceUID": "1.2", "DateReleased": "2020-01-05 08:09:01.0"}
     server = serve(answer(json.dumps([row])))
     with talking(server.url, "nbia-v1") as client:
-        assert client.ask("getUpdatedSeries", since=date(2020, 1, 5)).table.num_rows == 1
+        assert client.get_rows("getUpdatedSeries", since=date(2020, 1, 5)).table.num_rows == 1
 
 
 def test_a_day_is_read_by_the_server_as_it_was_meant(sandbox: Sandbox, tmp_path: Any) -> None:
     for speaks in ("nbia-v4", "nbia-v1"):
-        with ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
-            everything = client.ask("getUpdatedSeries", since=LONG_AGO).table
+        with Client(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
+            everything = client.get_rows("getUpdatedSeries", since=LONG_AGO).table
             days = sorted(set(everything["DateReleased"].to_pylist()))
             middle = days[len(days) // 2]
-            later = client.ask("getUpdatedSeries", since=middle).table
+            later = client.get_rows("getUpdatedSeries", since=middle).table
         assert set(later["DateReleased"].to_pylist()) == {day for day in days if day > middle}
 
 
@@ -290,29 +291,29 @@ def test_a_table_without_the_columns_to_tell_passes() -> None:
     ],
 )
 def test_a_reply_that_is_not_what_it_should_be_is_an_error_with_its_cause(
-    fault: Fault, error: type[Exception], said: str, client: ArchiveClient, sandbox: Sandbox
+    fault: Fault, error: type[Exception], said: str, client: Client, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(fault)
     with pytest.raises(error, match=said):
-        client.ask("getSeries", Collection=SMALL)
+        client.get_rows("getSeries", Collection=SMALL)
 
 
 def test_an_archive_that_hangs_is_an_error_with_its_cause(sandbox: Sandbox, tmp_path: Any) -> None:
     sandbox.faults.add(Fault("hang", times=0, seconds=1))
     pacing = replace(HASTY, attempts=2)
     with (
-        ArchiveClient(settings_for(sandbox, tmp_path), pacing=pacing) as client,
+        Client(settings_for(sandbox, tmp_path), pacing=pacing) as client,
         pytest.raises(ArchiveUnreachable, match="no byte within the read time-out"),
     ):
-        client.ask("getSeries", Collection=SMALL)
+        client.get_rows("getSeries", Collection=SMALL)
 
 
-def test_latin1_and_repeated_rows_are_read(client: ArchiveClient, sandbox: Sandbox) -> None:
-    plain = client.ask("getSeries", Collection=SMALL).table
+def test_latin1_and_repeated_rows_are_read(client: Client, sandbox: Sandbox) -> None:
+    plain = client.get_rows("getSeries", Collection=SMALL).table
     sandbox.faults.add(Fault("latin1"))
-    assert in_order(client.ask("getSeries", Collection=SMALL).table) == in_order(plain)
+    assert in_order(client.get_rows("getSeries", Collection=SMALL).table) == in_order(plain)
     sandbox.faults.add(Fault("duplicate_rows"))
-    twice = client.ask("getSeries", Collection=SMALL).table
+    twice = client.get_rows("getSeries", Collection=SMALL).table
     assert twice.num_rows == 2 * plain.num_rows
     assert conform(LISTED, twice).equals(conform(LISTED, plain))
 
@@ -327,22 +328,20 @@ def test_latin1_and_repeated_rows_are_read(client: ArchiveClient, sandbox: Sandb
     ],
 )
 def test_a_renamed_column_is_read_under_a_known_name_and_named_under_another(
-    column: str, value: str, unclaimed: tuple[str, ...], client: ArchiveClient, sandbox: Sandbox
+    column: str, value: str, unclaimed: tuple[str, ...], client: Client, sandbox: Sandbox
 ) -> None:
-    plain = client.ask("getSeries", Collection=SMALL).table
+    plain = client.get_rows("getSeries", Collection=SMALL).table
     sandbox.faults.add(Fault("renamed_column", column=column, value=value))
-    reply = client.ask("getSeries", Collection=SMALL)
+    reply = client.get_rows("getSeries", Collection=SMALL)
     assert reply.unclaimed == unclaimed
     assert (column in reply.table.column_names) == (not unclaimed)
     if not unclaimed:
         assert in_order(reply.table) == in_order(plain)
 
 
-def test_a_renamed_key_ends_in_an_error_that_names_it(
-    client: ArchiveClient, sandbox: Sandbox
-) -> None:
+def test_a_renamed_key_ends_in_an_error_that_names_it(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("renamed_column", column="SeriesInstanceUID", value="Series_UID"))
-    reply = client.ask("getSeries", Collection=SMALL)
+    reply = client.get_rows("getSeries", Collection=SMALL)
     with pytest.raises(MissingColumn, match=r"SeriesInstanceUID"):
         conform(LISTED, reply.table)
 
@@ -356,7 +355,7 @@ def test_compressed_and_chunked_bodies_are_read(serve: Serve) -> None:
     ):
         server = serve(given)
         with talking(server.url) as client:
-            assert client.ask("getCollectionValues").table["Collection"].to_pylist() == ["A"]
+            assert client.get_rows("getCollectionValues").table["Collection"].to_pylist() == ["A"]
 
 
 def test_rows_that_inflate_without_end_do_not_fill_the_memory(serve: Serve) -> None:
@@ -375,12 +374,12 @@ def test_rows_that_inflate_without_end_do_not_fill_the_memory(serve: Serve) -> N
     assert peak < 16 << 20
 
 
-def test_replies_leave_no_file_behind(client: ArchiveClient, sandbox: Sandbox) -> None:
+def test_replies_leave_no_file_behind(client: Client, sandbox: Sandbox) -> None:
     folder = client._scratch.path
-    client.ask("getSeries", Collection=SMALL)
+    client.get_rows("getSeries", Collection=SMALL)
     sandbox.faults.add(Fault("html", times=3))
     with pytest.raises(UnreadableReply):
-        client.ask("getSeries", Collection=SMALL)
+        client.get_rows("getSeries", Collection=SMALL)
     assert [path.name for path in folder.iterdir()] == ["lock"]
     client.close()
     assert not folder.exists()
@@ -389,9 +388,9 @@ def test_replies_leave_no_file_behind(client: ArchiveClient, sandbox: Sandbox) -
 # --- Many small replies ---------------------------------------------------------------------------
 
 
-def uids(client: ArchiveClient) -> list[str]:
+def uids(client: Client) -> list[str]:
     found: list[str] = (
-        client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"].to_pylist()
+        client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"].to_pylist()
     )
     return sorted(found)
 
@@ -402,11 +401,12 @@ def test_many_questions_give_what_each_would_give_alone(
     speaks: str, form: str, sandbox: Sandbox, tmp_path: Any
 ) -> None:
     settings = settings_for(sandbox, tmp_path, speaks)
-    with ArchiveClient(settings, form=form, pacing=FAST) as client:
+    with Client(settings, form=form, pacing=FAST) as client:
         some = uids(client)[:4]
-        together = client.ask_each("getSeriesSize", "SeriesInstanceUID", [*some, "1.2.3"])
+        together = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", [*some, "1.2.3"])
         alone = [
-            client.ask("getSeriesSize", SeriesInstanceUID=uid).table.to_pylist() for uid in some
+            client.get_rows("getSeriesSize", SeriesInstanceUID=uid).table.to_pylist()
+            for uid in some
         ]
     assert together.failure is None
     assert together.unclaimed == ()
@@ -417,29 +417,27 @@ def test_many_questions_give_what_each_would_give_alone(
     assert conform(SERIES_SIZES, together.table, Collection=SMALL).num_rows == 5
 
 
-def test_no_question_gives_no_row_and_no_request(client: ArchiveClient, sandbox: Sandbox) -> None:
-    replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", [])
+def test_no_question_gives_no_row_and_no_request(client: Client, sandbox: Sandbox) -> None:
+    replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", [])
     assert (replies.table.num_rows, replies.requests, len(sandbox.requests)) == (0, 0, 0)
     assert replies.table.column_names == ["SeriesInstanceUID", "TotalSizeInBytes", "ObjectCount"]
 
 
-def test_many_questions_cost_what_was_asked_and_received(
-    client: ArchiveClient, sandbox: Sandbox
-) -> None:
+def test_many_questions_cost_what_was_asked_and_received(client: Client, sandbox: Sandbox) -> None:
     some = uids(client)
     sandbox.requests.clear()
-    replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", some)
+    replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", some)
     assert replies.requests == sandbox.requests["getSeriesSize"] == len(some)
     assert replies.size_bytes > 30 * len(some)
     assert sandbox.requests.most_at_once <= client.settings.max_connections
 
 
 def test_the_first_failure_ends_the_asking_and_what_came_before_is_kept(
-    client: ArchiveClient, sandbox: Sandbox
+    client: Client, sandbox: Sandbox
 ) -> None:
     some = uids(client)
     sandbox.faults.add(Fault("status", series=some[3], status=400, times=0))
-    replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", some)
+    replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", some)
     assert isinstance(replies.failure, RequestRefused)
     assert replies.table["SeriesInstanceUID"].to_pylist() == some[:3]
 
@@ -450,7 +448,7 @@ def test_a_small_reply_that_is_no_rows_is_a_failure_with_its_excerpt(
 ) -> None:
     server = serve(answer(body))
     with talking(server.url) as client:
-        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+        replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
     assert isinstance(replies.failure, UnreadableReply)
     assert replies.failure.excerpt == body
     assert len(server.asked) == 3
@@ -459,14 +457,14 @@ def test_a_small_reply_that_is_no_rows_is_a_failure_with_its_excerpt(
 def test_a_small_reply_of_another_series_is_a_failure(serve: Serve) -> None:
     server = serve(answer('[{"SeriesInstanceUID":"9.9","ObjectCount":1}]'))
     with talking(server.url) as client:
-        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+        replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
     assert isinstance(replies.failure, ForeignRows)
 
 
 def test_fields_of_small_replies_that_no_column_claims_are_named(serve: Serve) -> None:
     server = serve(answer('[{"ObjectCount":1,"New":2}]'))
     with talking(server.url) as client:
-        replies = client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+        replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
     assert replies.unclaimed == ("New",)
     assert replies.table.to_pylist() == [{"SeriesInstanceUID": "1.2.3", "ObjectCount": 1}]
 
@@ -474,4 +472,4 @@ def test_fields_of_small_replies_that_no_column_claims_are_named(serve: Serve) -
 def test_a_bad_value_in_a_small_reply_names_the_series(serve: Serve) -> None:
     server = serve(answer('[{"ObjectCount":1.5}]'))
     with talking(server.url) as client, pytest.raises(BadValue, match=r"ObjectCount.*row 1\.2\.3"):
-        client.ask_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+        client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])

@@ -129,7 +129,7 @@ def test_a_token_is_fetched_once_and_used_by_all_threads(opened: Sandbox) -> Non
         talking(opened.url, "nbia-v2", **account(opened)) as client,
         ThreadPoolExecutor(8) as threads,
     ):
-        replies = list(threads.map(lambda _: client.ask("getCollectionValues"), range(16)))
+        replies = list(threads.map(lambda _: client.get_rows("getCollectionValues"), range(16)))
     assert len({str(reply.table) for reply in replies}) == 1
     assert (opened.requests["token"], opened.requests["getCollectionValues"]) == (1, 16)
 
@@ -137,7 +137,7 @@ def test_a_token_is_fetched_once_and_used_by_all_threads(opened: Sandbox) -> Non
 def test_the_token_is_asked_for_below_the_host_of_the_archive_in_a_form(serve: Serve) -> None:
     server = serve(lambda asked: token() if is_token(asked) else GOOD)
     with talking(server.url, "nbia-v2") as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     first, second = server.asked
     assert (first.method, first.target) == ("POST", "/nbia-api/oauth/token")
     assert sorted(first.body.split("&")) == [
@@ -152,17 +152,17 @@ def test_the_token_is_asked_for_below_the_host_of_the_archive_in_a_form(serve: S
 
 def test_an_expired_token_that_is_refused_is_renewed_once(opened: Sandbox) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
         opened.access.expire()
-        assert client.ask("getCollectionValues").requests == 2
+        assert client.get_rows("getCollectionValues").requests == 2
     assert opened.requests["token"] == 2
 
 
 def test_an_expired_token_that_is_answered_with_nothing_is_renewed_once(opened: Sandbox) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
-        before = client.ask("getSeries", Collection=SMALL).table
+        before = client.get_rows("getSeries", Collection=SMALL).table
         opened.access.expire()
-        after = client.ask("getSeries", Collection=SMALL)
+        after = client.get_rows("getSeries", Collection=SMALL)
     assert after.table.num_rows == before.num_rows > 0
     assert after.requests == 2
     assert opened.requests["token"] == 2
@@ -170,15 +170,15 @@ def test_an_expired_token_that_is_answered_with_nothing_is_renewed_once(opened: 
 
 def test_an_expired_token_never_looks_like_no_news(opened: Sandbox) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
-        before = client.ask("getUpdatedSeries", since=SINCE).table
+        before = client.get_rows("getUpdatedSeries", since=SINCE).table
         opened.access.expire()
-        after = client.ask("getUpdatedSeries", since=SINCE).table
+        after = client.get_rows("getUpdatedSeries", since=SINCE).table
     assert after.num_rows == before.num_rows > 0
 
 
 def test_images_with_an_expired_token_are_asked_for_again(opened: Sandbox, tmp_path: Path) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
-        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+        uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         opened.access.expire()
         got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
     assert got.requests == 2
@@ -188,7 +188,7 @@ def test_images_with_an_expired_token_are_asked_for_again(opened: Sandbox, tmp_p
 def test_a_token_that_is_refused_twice_is_the_end(serve: Serve) -> None:
     server = serve(lambda asked: token() if is_token(asked) else answer("", 401))
     with talking(server.url, "nbia-v2") as client, pytest.raises(RequestRefused) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert [is_token(asked) for asked in server.asked] == [True, False, True, False]
     assert caught.value.status == 401
 
@@ -196,7 +196,7 @@ def test_a_token_that_is_refused_twice_is_the_end(serve: Serve) -> None:
 def test_an_open_dialect_that_is_refused_does_not_ask_again(serve: Serve) -> None:
     server = serve(answer("", 401))
     with talking(server.url) as client, pytest.raises(RequestRefused):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == 1
 
 
@@ -204,7 +204,7 @@ def test_an_open_dialect_that_is_refused_does_not_ask_again(serve: Serve) -> Non
 def test_a_wrong_password_is_tried_once_and_named(status: int, serve: Serve) -> None:
     server = serve(answer('{"error":"invalid_grant p4ss-s3cr3t"}', status))
     with talking(server.url, "nbia-v2") as client, pytest.raises(RequestRefused) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == 1
     assert "TCIA_USERNAME and TCIA_PASSWORD" in str(caught.value)
     assert "p4ss-s3cr3t" not in str(caught.value)
@@ -232,7 +232,7 @@ def test_a_token_server_that_fails_is_asked_as_often_as_the_archive(
     server = serve(given)
     pacing = HASTY if given is HANGING else FAST
     with talking(server.url, "nbia-v2", pacing=pacing) as client, pytest.raises(error) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert len(server.asked) == attempts
     assert all(is_token(asked) for asked in server.asked)
     assert caught.value.url == f"{server.url}/nbia-api/oauth/token"
@@ -242,7 +242,7 @@ def test_a_password_never_follows_a_redirect(serve: Serve) -> None:
     other = serve(token())
     server = serve(answer("", 307, Location=f"{other.url}/nbia-api/oauth/token"))
     with talking(server.url, "nbia-v2") as client, pytest.raises(RequestRefused):
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert other.asked == []
 
 
@@ -252,17 +252,17 @@ def test_a_password_never_follows_a_redirect(serve: Serve) -> None:
 def test_a_key_travels_as_a_header_only(opened: Sandbox, serve: Serve) -> None:
     server = serve(GOOD)
     with talking(server.url, "bindaas-v3") as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     (asked,) = server.asked
     assert asked.headers["api_key"] == SECRETS["api_key"]
     assert SECRETS["api_key"] not in asked.target
     with talking(opened.url, "bindaas-v3", **account(opened)) as client:
-        assert client.ask("getCollectionValues").table.num_rows > 1
+        assert client.get_rows("getCollectionValues").table.num_rows > 1
 
 
 def test_a_wrong_key_is_refused_at_once(opened: Sandbox) -> None:
     with talking(opened.url, "bindaas-v3") as client, pytest.raises(RequestRefused) as caught:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert caught.value.status == 401
     assert len(opened.requests) == 1
 
@@ -285,7 +285,7 @@ def test_secrets_follow_a_redirect_on_the_same_host_only(
 
     server = serve(handler)
     with talking(server.url, speaks) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     last = (other if elsewhere else server).asked[-1]
     assert last.path == "/moved"
     assert ({"Authorization", "api_key"} & last.headers.keys() == set()) == elsewhere
@@ -303,7 +303,7 @@ def test_a_netrc_adds_no_password(
         lambda asked: GOOD if asked.path == "/moved" else answer("", 302, Location="/moved")
     )
     with talking(server.url, speaks) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     assert all("Authorization" not in asked.headers for asked in server.asked)
 
 
@@ -334,7 +334,7 @@ def test_no_secret_shows_in_a_url_an_error_or_a_log(
     texts = []
     with talking(server.url, speaks) as client:
         for put in (
-            lambda: client.ask("getCollectionValues"),
+            lambda: client.get_rows("getCollectionValues"),
             lambda: client.download("getImage", tmp_path / "zip", SeriesInstanceUID="1.2"),
         ):
             try:

@@ -24,7 +24,7 @@ from tcia_assets.errors import (
 )
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, base, talking
 from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, Asked, answer, chunked
@@ -39,8 +39,8 @@ def test_the_images_of_a_series_arrive_as_a_zip(
     speaks: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     path = tmp_path / "series.zip"
-    with ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
-        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+    with Client(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
+        uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         got = client.download("getImage", path, SeriesInstanceUID=uid)
     assert zipfile.ZipFile(path).testzip() is None
     assert got.size_bytes == path.stat().st_size
@@ -180,7 +180,7 @@ def test_images_that_are_not_public_are_not_asked_for_again(
     for speaks in ("nbia-v4", "nbia-v1", "nbia-v2"):
         sandbox.requests.clear()
         with (
-            ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client,
+            Client(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client,
             pytest.raises(NotPublic),
         ):
             client.download("getImage", tmp_path / "zip", **UID)
@@ -188,8 +188,8 @@ def test_images_that_are_not_public_are_not_asked_for_again(
 
 
 def test_a_reset_in_the_middle_of_a_zip_is_survived(sandbox: Sandbox, tmp_path: Path) -> None:
-    with ArchiveClient(settings_for(sandbox, tmp_path), pacing=FAST) as client:
-        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+    with Client(settings_for(sandbox, tmp_path), pacing=FAST) as client:
+        uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         sandbox.faults.add(Fault("reset", "getImage", times=2), Fault("unterminated", "getImage"))
         got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
     assert got.requests == 4
@@ -202,14 +202,14 @@ def test_a_reset_in_the_middle_of_a_zip_is_survived(sandbox: Sandbox, tmp_path: 
 def test_a_body_that_grows_beyond_what_is_allowed_is_stopped(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(chunked(ZIP, ZIP, ZIP)), tmp_path / "zip"
     with talking(server.url) as client, pytest.raises(TooLarge, match="more than the 1000000"):
-        client.download("getImage", path, most_bytes=1_000_000, **UID)
+        client.download("getImage", path, max_bytes=1_000_000, **UID)
     assert path.stat().st_size <= 3_000_000
 
 
 @pytest.mark.parametrize("most", [len(ZIP), len(ZIP) + 1])
 def test_a_body_of_just_what_is_allowed_passes(most: int, serve: Serve, tmp_path: Path) -> None:
     with talking(serve(answer(ZIP)).url) as client:
-        assert client.download("getImage", tmp_path / "zip", most_bytes=most, **UID)
+        assert client.download("getImage", tmp_path / "zip", max_bytes=most, **UID)
 
 
 @pytest.mark.parametrize(
@@ -310,10 +310,10 @@ def test_an_error_of_who_is_told_ends_the_download(serve: Serve, tmp_path: Path)
 PEAKS = """
 import resource, sys
 from pathlib import Path
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets.settings import Settings
 
-with ArchiveClient(Settings(dialect="nbia-v4", base_url=sys.argv[1])) as client:
+with Client(Settings(dialect="nbia-v4", base_url=sys.argv[1])) as client:
     for uid in ("1.1", "1.2"):
         client.download("getImage", Path(sys.argv[2]), SeriesInstanceUID=uid)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -13,7 +13,7 @@ from tcia_assets import __version__
 from tcia_assets.catalog import ARRIVING, DIALECTS, FORMATS, dialect
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets.spec import Dialect, Endpoint
 from tcia_assets_tests.sources.conftest import SECRETS, Serve, talking
 from tcia_assets_tests.sources.scripted import Answer, Asked, answer
@@ -203,7 +203,7 @@ def test_a_question_is_sent_as_the_dialect_spells_it(
     reply = a_row(spoken.endpoint(name), spoken, filters)
     server = serve(lambda asked: answer(TOKEN if "oauth" in asked.path else reply))
     with talking(server.url, speaks) as client:
-        assert client.ask(name, **filters).table.num_rows == 1
+        assert client.get_rows(name, **filters).table.num_rows == 1
     request = sent(server.asked)
     assert (request.method, request.path, request.body) == ("GET", path, "")
     assert dict(request.query) == query | {"format": "json"}
@@ -218,7 +218,7 @@ def test_a_shared_list_is_asked_where_there_are_some_and_without_format(
         lambda asked: answer(TOKEN if "oauth" in asked.path else '[{"SeriesInstanceUID":"1.2.3"}]')
     )
     with talking(server.url, speaks, form="csv") as client:
-        assert client.ask("getContentsByName", list_name="my list").table.num_rows == 1
+        assert client.get_rows("getContentsByName", list_name="my list").table.num_rows == 1
     request = sent(server.asked)
     assert (request.path, request.query) == (path, (("name", "my list"),))
 
@@ -227,7 +227,7 @@ def test_shared_lists_may_be_asked_of_a_host_of_their_own(serve: Serve) -> None:
     server = serve(answer('[{"SeriesInstanceUID":"1.2.3"}]'))
     url = f"{server.url}/elsewhere/v1/"
     with talking("http://127.0.0.1:1", shared_list_url=url) as client:
-        client.ask("getContentsByName", list_name="x")
+        client.get_rows("getContentsByName", list_name="x")
     assert sent(server.asked).path == "/elsewhere/v1/getContentsByName"
 
 
@@ -247,7 +247,7 @@ def test_the_headers_say_who_asks_and_accept_anything(speaks: str, serve: Serve)
     reply = '[{"Collection":"A"}]'
     server = serve(lambda asked: answer(TOKEN if "oauth" in asked.path else reply))
     with talking(server.url, speaks) as client:
-        client.ask("getCollectionValues")
+        client.get_rows("getCollectionValues")
     found = dict(sent(server.asked).headers)
     assert "gzip" in found.pop("Accept-Encoding")
     assert found == headers(speaks) | {
@@ -268,13 +268,13 @@ def test_the_format_is_a_setting_of_the_client(form: str, serve: Serve) -> None:
     }
     server = serve(answer(bodies[form]))
     with talking(server.url, form=form) as client:
-        assert client.ask("getModalityValues").table.to_pylist() == [{"Modality": "CT"}]
+        assert client.get_rows("getModalityValues").table.to_pylist() == [{"Modality": "CT"}]
     assert dict(sent(server.asked).query) == {"format": form}
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"no format is called 'yaml'"):
-        ArchiveClient(Settings(), form="yaml")
+        Client(Settings(), form="yaml")
 
 
 @pytest.mark.parametrize(
@@ -283,18 +283,18 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 def test_a_value_arrives_as_it_is(value: str, serve: Serve) -> None:
     server = serve(answer(json.dumps([{"SeriesInstanceUID": UID, "Collection": value}])))
     with talking(server.url) as client:
-        client.ask("getSeries", Collection=value)
+        client.get_rows("getSeries", Collection=value)
     assert dict(sent(server.asked).query)["Collection"] == value
 
 
 # --- What is never sent ---------------------------------------------------------------------------
 
 
-def put(client: ArchiveClient, endpoint: Endpoint, folder: Path, filters: dict[str, Any]) -> None:
+def put(client: Client, endpoint: Endpoint, folder: Path, filters: dict[str, Any]) -> None:
     if endpoint.answers == "rows":
-        client.ask(endpoint.name, **filters)
+        client.get_rows(endpoint.name, **filters)
     elif endpoint.answers == "text":
-        client.ask_text(endpoint.name, **filters)
+        client.get_hash(endpoint.name, **filters)
     else:
         client.download(endpoint.name, folder / "x", **filters)
 
@@ -344,7 +344,7 @@ def test_what_the_archive_would_answer_with_all_or_nothing_is_never_sent(
 ) -> None:
     server = serve(answer("[]"))
     with talking(server.url) as client, pytest.raises(UsageError, match=said):
-        client.ask(name, **filters)
+        client.get_rows(name, **filters)
     assert server.asked == []
 
 
@@ -367,5 +367,5 @@ def test_an_endpoint_that_the_dialect_has_not_is_named(
         talking(server.url, speaks) as client,
         pytest.raises(UnknownName, match=f"endpoint of dialect {speaks} is called '{name}'"),
     ):
-        client.ask(name)
+        client.get_rows(name)
     assert server.asked == []

@@ -21,7 +21,7 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.nbia.client import ArchiveClient
+from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
 from tcia_assets_tests.sources.scripted import answer
@@ -42,17 +42,17 @@ def listed(path: Path) -> list[str]:
 
 
 def test_the_hash_of_a_series_covers_the_hashes_of_its_objects(
-    client: ArchiveClient, tmp_path: Path
+    client: Client, tmp_path: Path
 ) -> None:
-    uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+    uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
     client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
     md5s = listed(tmp_path / "zip")
-    assert client.ask_text("getMD5Hierarchy", SeriesInstanceUID=uid) == over(md5s)
-    sop = client.ask("getSOPInstanceUIDs", SeriesInstanceUID=uid).table[0][0].as_py()
-    assert client.ask_text("getMD5HashForImage", SOPInstanceUID=sop) in md5s
+    assert client.get_hash("getMD5Hierarchy", SeriesInstanceUID=uid) == over(md5s)
+    sop = client.get_rows("getSOPInstanceUIDs", SeriesInstanceUID=uid).table[0][0].as_py()
+    assert client.get_hash("getMD5HashForImage", SOPInstanceUID=sop) in md5s
 
 
-def test_each_hash_above_covers_those_below(sandbox: Sandbox, client: ArchiveClient) -> None:
+def test_each_hash_above_covers_those_below(sandbox: Sandbox, client: Client) -> None:
     rows = sandbox.archive.rows(
         "SELECT Collection, PatientID, StudyInstanceUID, SeriesInstanceUID FROM archive.series "
         "WHERE Collection IN (SELECT Collection FROM archive.series GROUP BY ALL "
@@ -68,22 +68,22 @@ def test_each_hash_above_covers_those_below(sandbox: Sandbox, client: ArchiveCli
         studies = []
         for study in below("StudyInstanceUID", {"PatientID": patient}):
             uids = below("SeriesInstanceUID", {"StudyInstanceUID": study})
-            md5s = [client.ask_text("getMD5Hierarchy", SeriesInstanceUID=uid) for uid in uids]
-            studies.append(client.ask_text("getMD5Hierarchy", StudyInstanceUID=study))
+            md5s = [client.get_hash("getMD5Hierarchy", SeriesInstanceUID=uid) for uid in uids]
+            studies.append(client.get_hash("getMD5Hierarchy", StudyInstanceUID=study))
             assert studies[-1] == over(md5s)
         chosen = {"Collection": collection, "PatientID": patient}
-        patients.append(client.ask_text("getMD5Hierarchy", **chosen))
+        patients.append(client.get_hash("getMD5Hierarchy", **chosen))
         assert patients[-1] == over(studies)
-    assert client.ask_text("getMD5Hierarchy", Collection=collection) == over(patients)
+    assert client.get_hash("getMD5Hierarchy", Collection=collection) == over(patients)
 
 
 def test_a_hash_is_asked_for_in_the_way_of_its_dialect(serve: Serve) -> None:
     server = serve(answer(MD5))
     with talking(server.url) as client:
-        client.ask_text("getMD5Hierarchy", Collection="A & B", PatientID="p")
-        client.ask_text("getMD5HashForImage", SOPInstanceUID="1.2")
+        client.get_hash("getMD5Hierarchy", Collection="A & B", PatientID="p")
+        client.get_hash("getMD5HashForImage", SOPInstanceUID="1.2")
     with talking(server.url, "nbia-v1") as client:
-        client.ask_text("getMD5HashForImage", SOPInstanceUID="1.2")
+        client.get_hash("getMD5HashForImage", SOPInstanceUID="1.2")
     form, single, sic = server.asked
     assert (form.method, form.query) == ("POST", ())
     assert parse_qs(form.body) == {"Collection": ["A & B"], "PatientID": ["p"]}
@@ -95,7 +95,7 @@ def test_a_hash_is_asked_for_in_the_way_of_its_dialect(serve: Serve) -> None:
 @pytest.mark.parametrize("body", [MD5, f"{MD5}\n", f" {MD5.upper()}\r\n"])
 def test_a_hash_is_bare_and_in_lower_case(body: str, serve: Serve) -> None:
     with talking(serve(answer(body)).url) as client:
-        assert client.ask_text("getMD5Hierarchy", **UID) == MD5
+        assert client.get_hash("getMD5Hierarchy", **UID) == MD5
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_no_hash_is_unreadable(body: str, excerpt: str, serve: Serve) ->
         talking(server.url, pacing=FAST) as client,
         pytest.raises(UnreadableReply, match="getMD5Hierarchy: not a hash") as caught,
     ):
-        client.ask_text("getMD5Hierarchy", **UID)
+        client.get_hash("getMD5Hierarchy", **UID)
     assert caught.value.excerpt == excerpt
     assert len(server.asked) == 3
 
@@ -127,24 +127,24 @@ def test_what_is_no_hash_is_unreadable(body: str, excerpt: str, serve: Serve) ->
 def test_no_hash_is_unknown(body: str, serve: Serve) -> None:
     server = serve([answer(body), answer(MD5)])
     with talking(server.url) as client:
-        assert client.ask_text("getMD5Hierarchy", **UID) == MD5
+        assert client.get_hash("getMD5Hierarchy", **UID) == MD5
     server = serve(answer(body))
     with talking(server.url) as client, pytest.raises(UnknownReply, match="zero bytes"):
-        client.ask_text("getMD5Hierarchy", **UID)
+        client.get_hash("getMD5Hierarchy", **UID)
     assert len(server.asked) == 3
 
 
-def test_what_does_not_exist_has_no_hash(client: ArchiveClient) -> None:
+def test_what_does_not_exist_has_no_hash(client: Client) -> None:
     with pytest.raises(UnknownReply):
-        client.ask_text("getMD5Hierarchy", **UID)
+        client.get_hash("getMD5Hierarchy", **UID)
     with pytest.raises(UnknownReply):
-        client.ask_text("getMD5HashForImage", SOPInstanceUID="1.2.3")
+        client.get_hash("getMD5HashForImage", SOPInstanceUID="1.2.3")
 
 
 def test_a_hash_that_is_refused_or_fails_says_so(serve: Serve) -> None:
     for status, error in ((400, RemoteError), (500, ArchiveBroken)):
         with talking(serve(answer("no", status)).url) as client, pytest.raises(error) as caught:
-            client.ask_text("getMD5Hierarchy", **UID)
+            client.get_hash("getMD5Hierarchy", **UID)
         assert caught.value.status == status
 
 
@@ -165,7 +165,7 @@ def test_a_question_for_no_hash_is_never_sent(
 ) -> None:
     server = serve(answer(MD5))
     with talking(server.url) as client, pytest.raises(error, match=said):
-        client.ask_text(name, **filters)
+        client.get_hash(name, **filters)
     assert server.asked == []
 
 
@@ -173,7 +173,7 @@ def test_hashes_are_neither_rows_nor_downloads(serve: Serve, tmp_path: Path) -> 
     server = serve(answer(MD5))
     with talking(server.url) as client:
         with pytest.raises(UsageError, match="answers with text, not rows"):
-            client.ask("getMD5Hierarchy", **UID)
+            client.get_rows("getMD5Hierarchy", **UID)
         with pytest.raises(UsageError, match="answers with text, not zip or dicom"):
             client.download("getMD5Hierarchy", tmp_path / "x", **UID)
     assert server.asked == []
@@ -183,10 +183,10 @@ def test_hashes_are_neither_rows_nor_downloads(serve: Serve, tmp_path: Path) -> 
 def test_the_hash_of_an_object_is_told_in_every_dialect_that_has_it(
     speaks: str, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    with ArchiveClient(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
-        uid = client.ask("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
-        sop = client.ask("getSOPInstanceUIDs", SeriesInstanceUID=uid).table[0][0].as_py()
-        told = client.ask_text("getMD5HashForImage", SOPInstanceUID=sop)
+    with Client(settings_for(sandbox, tmp_path, speaks), pacing=FAST) as client:
+        uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
+        sop = client.get_rows("getSOPInstanceUIDs", SeriesInstanceUID=uid).table[0][0].as_py()
+        told = client.get_hash("getMD5HashForImage", SOPInstanceUID=sop)
         client.download(
             "getSingleImage", tmp_path / "dcm", SeriesInstanceUID=uid, SOPInstanceUID=sop
         )
