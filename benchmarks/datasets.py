@@ -176,7 +176,7 @@ def zipped(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(root: Path, workers: int) -> dict[str, Any]:
-    from tcia_assets.datasets import build, cohort  # noqa: PLC0415
+    from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415
     from tcia_assets.datasets.declaration import parse  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
@@ -184,7 +184,9 @@ def build(root: Path, workers: int) -> dict[str, Any]:
     build.made_with(declaration)
     started = time.perf_counter()
     with watched() as seen:
-        asked, _ = cohort.ask(declaration, warehouse, build.cohort_lock(warehouse, "small"))
+        asked, _ = cohort_lock.freeze_cohort(
+            declaration, warehouse, build.cohort_lock_path(warehouse, "small")
+        )
         built = build.build(declaration, asked, warehouse, workers=workers)
     return {
         "seconds": time.perf_counter() - started,

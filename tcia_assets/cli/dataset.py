@@ -136,8 +136,8 @@ def list_() -> None:
     root = Settings.from_env().root
     found = [
         (each, each.folder.name == versions.latest(root, name))
-        for name in versions.names(root)
-        for each in versions.versions(root, name)
+        for name in versions.dataset_names(root)
+        for each in versions.list_versions(root, name)
     ]
     if not found:
         print_note("no dataset is built yet; use tcia-assets dataset build")

@@ -8,14 +8,14 @@ is written of it. What does not: reading volumes (`volume`), pairing (`pairing.p
     cohort        the Series of a dataset, frozen; what has changed since
     samples       what a row of the dataset says of each image Series
     split         which Patient is in which part, and the proof that none is in two
-    facts         what is true of a dataset as a whole
-    making        one sample: zips -> files and what its row says
+    dataset_info  what is true of a dataset as a whole
+    sample_files  one sample: zips -> files and what its row says
     build         a cohort -> a version of its dataset
     versions      the versions on disk: their lock files, listed, compared, verified
     formats/      the samples in the forms that others read
-    rights        under which licences it is, and whom it cites
+    licenses      under which licences it is, and whom it cites
     card          README.md, and the numbers in it as tables
-    sheet         the picture beside it
+    contact_sheet the picture beside it
     loading       what was built, as arrays
 
 Needs the extra `datasets`.

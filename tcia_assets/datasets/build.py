@@ -34,23 +34,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tcia_assets.datasets import making, versions
-from tcia_assets.datasets.cohort import (
-    IMAGE,
-    STATES,
-    Cohort,
-    Zip,
-    archives,
+from tcia_assets.datasets import sample_files, versions
+from tcia_assets.datasets.cohort import IMAGE, STATES, Cohort, SeriesZip
+from tcia_assets.datasets.cohort_checks import (
     check_holdout,
     check_licenses,
-    check_question,
+    check_query,
+    locked_zips,
 )
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import DROP, FAIL, FORMATS, NOT_FETCHED, Declaration
-from tcia_assets.datasets.facts import Facts
-from tcia_assets.datasets.making import Job
+from tcia_assets.datasets.sample_files import SampleJob
 from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES
-from tcia_assets.datasets.split import Leak, proof, split
-from tcia_assets.datasets.versions import INDEX, File, Version
+from tcia_assets.datasets.split import Leak, assign_splits, find_leaks
+from tcia_assets.datasets.versions import INDEX, Version, VersionFile
 from tcia_assets.errors import DatasetRefused, MissingExtra, StorageError, TciaError
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import link_or_copy
@@ -58,31 +55,31 @@ from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.version import __version__
 
-_Writer = Callable[[Path, pa.Table, Facts], object]
+_Writer = Callable[[Path, pa.Table, DatasetInfo], object]
 
 _STORE, _DRAFT = ".samples", ".draft"
 _NIFTI = "nifti"
-_FOLDERS = {making.IMAGE: "images", making.LABEL: "labels"}
+_FOLDERS = {sample_files.IMAGE: "images", sample_files.LABEL: "labels"}
 # What makes tables and pictures has no part in volumes.
 _NOT_OF_SAMPLES = frozenset({"pyarrow", "pillow"})
 _CODECS = ("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 
 
 @dataclass(frozen=True)
-class Made:
+class SamplesResult:
     """The samples of a cohort: all of its images, as `SAMPLES` says, those that are left out too.
 
-    `keys` has where the store keeps each that has a volume; `new` were made, `found` were there.
+    `keys` has where the store keeps each that has a volume; `made` were made, `reused` were there.
     """
 
     samples: pa.Table
     keys: Mapping[str, str]
-    new: int
-    found: int
+    made: int
+    reused: int
 
     def leaks(self, declaration: Declaration) -> list[Leak]:
         """What lies in several parts; none is the proof that nothing does."""
-        return proof(_kept(self.samples), declaration.split.proven)
+        return find_leaks(_kept(self.samples), declaration.split.proven)
 
     @property
     def tally(self) -> dict[tuple[str, str], int]:
@@ -96,22 +93,22 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Built:
-    """A version that is on disk; `new` of its samples were made, `found` were there already."""
+class BuildResult:
+    """A version that is on disk; `made` of its samples were made, `reused` were there already."""
 
     version: Version
     samples: pa.Table
-    new: int
-    found: int
+    made: int
+    reused: int
 
     @property
     def folder(self) -> Path:
         return self.version.folder
 
 
-def cohort_lock(warehouse: Warehouse, name: str) -> Path:
+def cohort_lock_path(warehouse: Warehouse, name: str) -> Path:
     """Where the cohort of a dataset is frozen."""
-    return versions.folder_of(warehouse.root, name) / "cohort.lock.json"
+    return versions.dataset_folder(warehouse.root, name) / "cohort.lock.json"
 
 
 def build(
@@ -122,7 +119,7 @@ def build(
     report: ProgressCallback = ignore_progress,
     workers: int | None = None,
     wait: float = 600.0,
-) -> Built:
+) -> BuildResult:
     """The version of a dataset that its declaration and its cohort make.
 
     The same cohort, settings and versions of libraries give the same bytes, and so the same
@@ -132,7 +129,7 @@ def build(
 
     Args:
         declaration: what is wanted.
-        cohort: as `cohort.ask` or `cohort.locked` gives it.
+        cohort: as `cohort_lock.freeze_cohort` or `cohort_lock.load_cohort` gives it.
         warehouse: where the zips are known, and below whose root the dataset is written.
         report: is told how many samples are done, of how many.
         workers: processes that make samples; one for each core by default. Each holds one sample.
@@ -153,12 +150,12 @@ def build(
     with _alone(declaration.name, warehouse, wait):
         done = _make(declaration, cohort, warehouse, report, workers)
         _demand_good(declaration, done)
-        place = versions.folder_of(warehouse.root, declaration.name)
-        facts = Facts.of(declaration, cohort, made_with(declaration))
+        place = versions.dataset_folder(warehouse.root, declaration.name)
+        info = DatasetInfo.of(declaration, cohort, made_with(declaration))
         with _disk(place):
-            version = _assembled(declaration, cohort, facts, done, place, writers)
-            making.discard(place / _STORE, kept=done.keys.values())
-        return Built(version, done.samples, done.new, done.found)
+            version = _assembled(declaration, cohort, info, done, place, writers)
+            sample_files.discard_samples(place / _STORE, kept=done.keys.values())
+        return BuildResult(version, done.samples, done.made, done.reused)
 
 
 def make_samples(
@@ -169,7 +166,7 @@ def make_samples(
     report: ProgressCallback = ignore_progress,
     workers: int | None = None,
     wait: float = 600.0,
-) -> Made:
+) -> SamplesResult:
     """Makes the samples that `build` would put into a version; see there.
 
     Findings with the policy to fail, and leaks, are in what it gives.
@@ -228,24 +225,26 @@ def _make(
     warehouse: Warehouse,
     report: ProgressCallback,
     workers: int | None,
-) -> Made:
-    check_question(declaration, cohort)
+) -> SamplesResult:
+    check_query(declaration, cohort)
     check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
-    store = versions.folder_of(warehouse.root, declaration.name) / _STORE
+    store = versions.dataset_folder(warehouse.root, declaration.name) / _STORE
     with _disk(store):
         store.mkdir(parents=True, exist_ok=True)
-        making.discard_half_made(store)
+        sample_files.discard_drafts(store)
     images = cohort.of_role(IMAGE).to_pylist()
-    jobs = _jobs(declaration, cohort, images, archives(cohort, warehouse))
-    there = {uid: row for uid, job in jobs.items() if (row := making.made(job.key, store))}
+    jobs = _jobs(declaration, cohort, images, locked_zips(cohort, warehouse))
+    there = {
+        uid: row for uid, job in jobs.items() if (row := sample_files.read_sample(job.key, store))
+    }
     todo = [job for uid, job in jobs.items() if uid not in there]
     told = partial(_report_from, report, len(there), len(jobs))
     told(0)
     new = _worked_off(declaration.name, todo, store, told, workers)
     samples = _samples(declaration, cohort, images, there | new)
     keys = {uid: jobs[uid].key for uid in sorted(there | new)}
-    return Made(samples, keys, len(new), len(there))
+    return SamplesResult(samples, keys, len(new), len(there))
 
 
 def _report_from(report: ProgressCallback, before: int, total: int, done: int) -> None:
@@ -256,8 +255,8 @@ def _jobs(
     declaration: Declaration,
     cohort: Cohort,
     images: list[dict[str, Any]],
-    zips: Mapping[str, Zip],
-) -> dict[str, Job]:
+    zips: Mapping[str, SeriesZip],
+) -> dict[str, SampleJob]:
     """What is to be made of each image whose zip is on disk, and whose masks' are."""
     pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for pair in cohort.pairs.to_pylist():
@@ -265,7 +264,7 @@ def _jobs(
     used = made_with(declaration)
     tools = {name: number for name, number in used.items() if name not in _NOT_OF_SAMPLES}
     return {
-        uid: Job.of(declaration, image, pairs[uid], zips, tools)
+        uid: SampleJob.of(declaration, image, pairs[uid], zips, tools)
         for image in images
         if {(uid := image["SeriesInstanceUID"]), *_masks(pairs[uid])} <= zips.keys()
     }
@@ -276,7 +275,7 @@ def _masks(pairs: list[dict[str, Any]]) -> set[str]:
 
 
 def _worked_off(
-    name: str, jobs: list[Job], store: Path, told: Callable[[int], None], workers: int | None
+    name: str, jobs: list[SampleJob], store: Path, told: Callable[[int], None], workers: int | None
 ) -> dict[str, dict[str, Any]]:
     """What is said of each sample that was made; all that can be made are, whatever else fails."""
     made: dict[str, dict[str, Any]] = {}
@@ -284,7 +283,10 @@ def _worked_off(
     if not jobs:
         return made
     with _pool(min(len(jobs), workers or _cores())) as pool:
-        futures = {pool.submit(making.make, job, store): job.series_instance_uid for job in jobs}
+        futures = {
+            pool.submit(sample_files.make_sample, job, store): job.series_instance_uid
+            for job in jobs
+        }
         for done, future in enumerate(as_completed(futures), start=1):
             _sort(future, futures[future], made, failed)
             told(done)
@@ -328,8 +330,10 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([making.__name__])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=making.end_with_parent)
+        context.set_forkserver_preload([sample_files.__name__])
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=sample_files.end_with_parent
+    )
     try:
         yield pool
     finally:
@@ -364,9 +368,9 @@ def _samples(
 
 def _not_fetched(image: dict[str, Any], masks: set[str]) -> dict[str, Any]:
     if image["archive_sha256"] is None:
-        return making.said(NOT_FETCHED, STATES[image["state"]])
+        return sample_files.sample_finding(NOT_FETCHED, STATES[image["state"]])
     told = f"the zip of a mask on it is not on disk; its masks are {', '.join(sorted(masks))}"
-    return making.said(NOT_FETCHED, told)
+    return sample_files.sample_finding(NOT_FETCHED, told)
 
 
 def _row(declaration: Declaration, said: dict[str, Any], masks: list[str]) -> dict[str, Any]:
@@ -400,7 +404,7 @@ def _placed(declaration: Declaration, rows: list[dict[str, Any]]) -> list[dict[s
     table = pa.table(
         {name: pa.array([row[name] for row in known], pa.string()) for name in columns}
     )
-    parts = split(table, declaration.split).select(["patient", "part", "fold"]).to_pylist()
+    parts = assign_splits(table, declaration.split).select(["patient", "part", "fold"]).to_pylist()
     found = {row["SeriesInstanceUID"]: row | part for row, part in zip(known, parts, strict=True)}
     return [found.get(row["SeriesInstanceUID"], row) for row in rows]
 
@@ -409,7 +413,7 @@ def _kept(samples: pa.Table) -> pa.Table:
     return samples.filter(pc.equal(samples["state"], KEPT))
 
 
-def _demand_good(declaration: Declaration, done: Made) -> None:
+def _demand_good(declaration: Declaration, done: SamplesResult) -> None:
     """Raises DatasetRefused where the declaration, or the split, forbids these samples."""
     failing = [
         f"{row['SeriesInstanceUID']}: {found['code']}: {found['message']}"
@@ -437,8 +441,8 @@ def _demand_good(declaration: Declaration, done: Made) -> None:
 def _assembled(
     declaration: Declaration,
     cohort: Cohort,
-    facts: Facts,
-    done: Made,
+    info: DatasetInfo,
+    done: SamplesResult,
     place: Path,
     writers: list[_Writer],
 ) -> Version:
@@ -447,17 +451,17 @@ def _assembled(
             made = place / _STORE / done.keys[row["SeriesInstanceUID"]]
             for which in _FOLDERS:
                 if row[which]:
-                    link_or_copy(making.file_of(made, which), draft / row[which])
+                    link_or_copy(sample_files.file_of(made, which), draft / row[which])
         placed = versions.files_of(draft)
         _demand_same(declaration.name, done, placed, place / _STORE)
         pq.write_table(done.samples, draft / INDEX, compression="zstd")
         for write in writers:
-            write(draft, done.samples, facts)
+            write(draft, done.samples, info)
         files = versions.files_of(draft, hashed=placed)
         told = {
             "name": declaration.name,
             "settings": declaration.settings,
-            "made_with": facts.made_with,
+            "made_with": info.made_with,
             "cohort": {**cohort.content, "sha256": cohort.sha256},
         }
         return versions.publish(draft, place, told, files)
@@ -487,7 +491,7 @@ def _writers(declaration: Declaration) -> list[_Writer]:
     return [*(partial(formats.write, name) for name in wanted), card.write_card]
 
 
-def _demand_same(name: str, done: Made, files: list[File], store: Path) -> None:
+def _demand_same(name: str, done: SamplesResult, files: list[VersionFile], store: Path) -> None:
     """Raises where a file of a sample is not what was made; the store forgets it then."""
     sha256s = {file.path: file.sha256 for file in files}
     spoiled = []

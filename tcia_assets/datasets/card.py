@@ -19,11 +19,11 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from tcia_assets.datasets import rights, sheet
+from tcia_assets.datasets import contact_sheet
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS, SAMPLE_CODES
-from tcia_assets.datasets.facts import Facts
 from tcia_assets.datasets.formats import huggingface, nnunet
-from tcia_assets.datasets.rights import License
+from tcia_assets.datasets.licenses import License, attribution_table, list_licenses, list_sources
 from tcia_assets.datasets.samples import DROPPED, KEPT
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.attribution import markdown, markdown_license, markdown_link
@@ -197,7 +197,7 @@ def _quality(rows: list[_Row]) -> list[Record]:
 # --- The files ------------------------------------------------------------------------------------
 
 
-def write_card(root: Path, samples: pa.Table, facts: Facts) -> None:
+def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
     """The card of the dataset in a folder, and what it refers to.
 
     `README.md`, `contact_sheet.png`, `LICENSES.md`, `CITATION.cff` and `CITATIONS.bib`; where
@@ -206,51 +206,51 @@ def write_card(root: Path, samples: pa.Table, facts: Facts) -> None:
     Raises:
         StorageError: the disk refuses, or a file that a sample names cannot be read.
     """
-    table = rights.attributed(samples, facts)
-    attribution.write(root, facts.title, table, form="as NIfTI")
-    has_sheet = sheet.write_sheet(root, samples, facts)
-    text = readme(samples, facts, has_sheet=has_sheet)
+    table = attribution_table(samples, info)
+    attribution.write(root, info.title, table, form="as NIfTI")
+    has_sheet = contact_sheet.write_contact_sheet(root, samples, info)
+    text = readme(samples, info, has_sheet=has_sheet)
     encoded = text.encode("utf-8", "replace")
     publish(root / "README.md", lambda draft: draft.write_bytes(encoded))
 
 
-def readme(samples: pa.Table, facts: Facts, *, has_sheet: bool = True) -> str:
+def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> str:
     """The text of `README.md`."""
-    numbers = summary(samples, facts.parts)
-    licenses = rights.licenses(samples, facts)
+    numbers = summary(samples, info.splits)
+    licenses = list_licenses(samples, info)
     kept = sum(int(record[KEPT]) for record in numbers["parts"])
     picture = (
         "![Slices of some samples, with their labels](contact_sheet.png)\n" if has_sheet else ""
     )
     blocks = [
-        _front_matter(numbers, licenses, facts, kept),
-        f"# {markdown(facts.title)}\n",
-        _opening(numbers, facts, kept),
+        _front_matter(numbers, licenses, info, kept),
+        f"# {markdown(info.title)}\n",
+        _opening(numbers, info, kept),
         picture,
-        _license_section(licenses, facts),
-        _sources_section(samples, facts),
+        _license_section(licenses, info),
+        _sources_section(samples, info),
         *_number_sections(numbers),
-        _files_section(facts),
-        _rebuild_section(facts),
+        _files_section(info),
+        _rebuild_section(info),
     ]
     return "\n".join(block for block in blocks if block)
 
 
-def _front_matter(numbers: Summary, licenses: list[License], facts: Facts, kept: int) -> str:
+def _front_matter(numbers: Summary, licenses: list[License], info: DatasetInfo, kept: int) -> str:
     names = list(dict.fromkeys(_hugging_face(each) for each in licenses))
     matter: dict[str, Any] = {}
     if names:
         matter["license"] = names[0] if len(names) == 1 else names
     if "other" in names:
         matter |= {"license_name": "several-see-licenses-md", "license_link": "LICENSES.md"}
-    matter["pretty_name"] = " ".join(facts.title.split())
-    matter["task_categories"] = ["image-segmentation" if facts.labels else "other"]
+    matter["pretty_name"] = " ".join(info.title.split())
+    matter["task_categories"] = ["image-segmentation" if info.labels else "other"]
     matter["size_categories"] = [next((n for most, n in _SIZES if kept < most), "n>1M")]
     modalities = [str(record[_VALUE]).lower() for record in numbers["modalities"]]
     matter["tags"] = ["medical", "cancer", "tcia", *(m for m in modalities if m != UNTOLD)]
-    if "huggingface" in facts.settings["formats"]:
+    if "huggingface" in info.settings["formats"]:
         filled = [str(record["part"]) for record in numbers["parts"] if record[KEPT]]
-        matter["configs"] = huggingface.configs(facts, filled)
+        matter["configs"] = huggingface.configs(info, filled)
     written = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{written}---\n"
 
@@ -259,15 +259,15 @@ def _hugging_face(each: License) -> str:
     return each.short if each.short in _HUGGING_FACE else "other"
 
 
-def _opening(numbers: Summary, facts: Facts, kept: int) -> str:
+def _opening(numbers: Summary, info: DatasetInfo, kept: int) -> str:
     patients = sum(int(record["patients"]) for record in numbers["parts"])
     dropped = sum(int(record[DROPPED]) for record in numbers["parts"])
-    with_labels = f", with labels for {_listed(facts.labels.values())}" if facts.labels else ""
-    folds = f" `{facts.parts[0]}` has {facts.folds} folds." if facts.folds else ""
+    with_labels = f", with labels for {_listed(info.labels.values())}" if info.labels else ""
+    folds = f" `{info.splits[0]}` has {info.folds} folds." if info.folds else ""
     return (
         f"{kept:,} volumes of {patients:,} Patients of [The Cancer Imaging Archive]"
         f"(https://www.cancerimagingarchive.net){with_labels}, split by Patient into "
-        f"{_listed(facts.parts)}.{folds} Left out, for the reasons below: {dropped:,} Series.\n"
+        f"{_listed(info.splits)}.{folds} Left out, for the reasons below: {dropped:,} Series.\n"
     )
 
 
@@ -276,7 +276,7 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _license_section(licenses: list[License], facts: Facts) -> str:
+def _license_section(licenses: list[License], info: DatasetInfo) -> str:
     table = [
         {
             "Licence": markdown_license(each.name, each.uri),
@@ -286,7 +286,7 @@ def _license_section(licenses: list[License], facts: Facts) -> str:
         }
         for each in licenses
     ]
-    policy = markdown_link("data usage policy", facts.policy)
+    policy = markdown_link("data usage policy", info.policy)
     return (
         f"## Licences\n\n{_held(licenses)} the archive's {policy} holds for whoever uses or passes "
         "on these data: do not try to identify participants; name and cite the datasets; ask the "
@@ -314,8 +314,8 @@ def _asked(each: License) -> list[str]:
     return named + [text for word, text in _ASKED.items() if word in words] or ["nothing"]
 
 
-def _sources_section(samples: pa.Table, facts: Facts) -> str:
-    sources = rights.sources(samples, facts)
+def _sources_section(samples: pa.Table, info: DatasetInfo) -> str:
+    sources = list_sources(samples, info)
     lines = [
         f"- {markdown(source.title)}: {markdown_link(source.doi or source.told, source.url)}"
         for source in sources
@@ -356,36 +356,36 @@ def _explained(records: list[Record]) -> list[dict[str, str]]:
     ]
 
 
-def _files_section(facts: Facts) -> str:
+def _files_section(info: DatasetInfo) -> str:
     known: dict[str, str] = {
         "samples.parquet": "one row for each Series that was asked for, kept or dropped, and why",
         "images/": "the volumes, as NIfTI, by SeriesInstanceUID",
-        **({"labels/": "their labels, on the same grid; 0 is background"} if facts.labels else {}),
+        **({"labels/": "their labels, on the same grid; 0 is background"} if info.labels else {}),
         "dataset.lock.json": "the cohort, the settings, and the hash of each file",
     }
-    for name in facts.settings["formats"]:
+    for name in info.settings["formats"]:
         if name != _DEFAULT:
             path = "croissant.json" if name == "croissant" else f"{name}/"
             known[path] = FORMATS[name]
-    if "nnunet" in facts.settings["formats"]:
-        known["nnunet/"] += f"; dataset {nnunet.number(facts.name)}"
+    if "nnunet" in info.settings["formats"]:
+        known["nnunet/"] += f"; dataset {nnunet.number(info.name)}"
     lines = [f"- `{path}`: {markdown(about)}" for path, about in known.items()]
     code = (
-        f'from tcia_assets import load_dataset\n\nsamples = load_dataset(".", "{facts.parts[0]}")'
+        f'from tcia_assets import load_dataset\n\nsamples = load_dataset(".", "{info.splits[0]}")'
     )
     told = "\n".join(lines)
     return f"## Files\n\n{told}\n\n```python\n{code}\n```\n"
 
 
-def _rebuild_section(facts: Facts) -> str:
-    made_with = ", ".join(f"{name} {told}" for name, told in sorted(facts.made_with.items()))
-    settings = json.dumps(facts.settings, indent=1, ensure_ascii=False)
+def _rebuild_section(info: DatasetInfo) -> str:
+    made_with = ", ".join(f"{name} {told}" for name, told in sorted(info.made_with.items()))
+    settings = json.dumps(info.settings, indent=1, ensure_ascii=False)
     return (
         "## How to build it again\n\n"
-        f"```sh\ntcia-assets dataset build {facts.name} --locked\n```\n\n"
+        f"```sh\ntcia-assets dataset build {info.name} --locked\n```\n\n"
         "With the same versions of what made it, that gives the same bytes, and the folder is "
         f"called by their hash. It was made with {markdown(made_with)}. Its cohort has the SHA-256 "
-        f"`{facts.cohort_sha256}`; when it was asked, and of what, stands in its lock file. It was "
+        f"`{info.cohort_sha256}`; when it was asked, and of what, stands in its lock file. It was "
         f"declared as:\n\n{_fenced(settings, 'json')}"
     )
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tcia_assets.datasets import yaml_tree
 from tcia_assets.datasets.pairing import WAYS
-from tcia_assets.datasets.split import PATIENTS, Holdout, Split
+from tcia_assets.datasets.split import PATIENTS, Holdout, SplitSettings
 from tcia_assets.datasets.volume import FINDING_CODES, LabelPatterns
 from tcia_assets.datasets.yaml_tree import Field
 from tcia_assets.errors import BadDeclaration, UsageError
@@ -81,7 +81,7 @@ _MOST_FOLDS = 100
 
 
 @dataclass(frozen=True)
-class Question:
+class CohortQuery:
     """Which image Series: a statement of SQL, or the criteria of an image selection.
 
     `written` is what the file says, as JSON can hold it.
@@ -110,7 +110,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetSettings:
     """What is learned: labels of SEG or RTSTRUCT, by regular expressions for whole names.
 
     `where` is SQL over `current_series` for the masks that count; `ways` are those by which a mask
@@ -155,9 +155,9 @@ class Declaration:
 
     name: str
     title: str
-    cohort: Question
-    split: Split
-    target: Target | None = None
+    cohort: CohortQuery
+    split: SplitSettings
+    target: TargetSettings | None = None
     volume: VolumeSettings = VolumeSettings()
     licenses: Licenses | None = None
     formats: tuple[str, ...] = ("nifti",)
@@ -175,6 +175,15 @@ class Declaration:
         while place and place not in self.lines:
             place = place.rpartition(".")[0]
         return BadDeclaration(self.file, self.lines.get(place, 1), key, problem)
+
+    @property
+    def cohort_settings(self) -> dict[str, Any]:
+        """What is asked of the warehouse: the cohort and, of the target, which masks count."""
+        settings, target = self.settings, self.target
+        masks = (
+            {} if target is None else {n: settings["target"][n] for n in ("kind", "where", "ways")}
+        )
+        return {"cohort": settings["cohort"], "target": masks or None}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -253,11 +262,11 @@ def _demand_fit(made: Declaration, given: Mapping[str, Field]) -> None:
         _demand_splits(made.split, given["split"].fields())
 
 
-def _demand_splits(split: Split, given: Mapping[str, Field]) -> None:
+def _demand_splits(split: SplitSettings, given: Mapping[str, Field]) -> None:
     """A split of Hugging Face has no `-`: it becomes `_`, and must then be another's name."""
     places = given["fractions"].fields()
     owner: dict[str, str] = {}
-    for part in split.parts:
+    for part in split.splits:
         place = places[part] if part in places else given["holdout"].fields()["part"]
         other = owner.setdefault(part.replace("-", "_"), part)
         if other != part:
@@ -276,7 +285,7 @@ def _lines(value: Field) -> dict[str, int]:
 # --- Cohort ---------------------------------------------------------------------------------------
 
 
-def _question(value: Field, folder: Path) -> Question:
+def _question(value: Field, folder: Path) -> CohortQuery:
     given = value.fields(("sql", *_CRITERIA))
     written = {key: _written(each) for key, each in given.items()}
     if "sql" in given:
@@ -285,7 +294,7 @@ def _question(value: Field, folder: Path) -> Question:
         statement = given["sql"].text("a statement of SQL").rstrip("; \n")
         if problem := sql.why_no_query(statement):
             given["sql"].refuse(f"it must be one SELECT: {problem}")
-        return Question({"sql": statement}, sql=statement)
+        return CohortQuery({"sql": statement}, sql=statement)
     if not any(key != "max_series_bytes" for key in given):
         value.refuse(f"it needs 'sql', or one of {', '.join(_CRITERIA[:-1])}")
     for key, each in given.items():
@@ -293,7 +302,7 @@ def _question(value: Field, folder: Path) -> Question:
         _selection(
             {key: written[key]} | ({} if key == "where" else {"where": "true"}), each, folder
         )
-    return Question(written, selection=_selection(written, value, folder))
+    return CohortQuery(written, selection=_selection(written, value, folder))
 
 
 def _selection(values: dict[str, Any], place: Field, folder: Path) -> Selection:
@@ -317,7 +326,7 @@ def _written(value: Field) -> Any:
 # --- Split ----------------------------------------------------------------------------------------
 
 
-def _split(value: Field) -> Split:
+def _split(value: Field) -> SplitSettings:
     keys = ("fractions", "salt", "stratify", "folds", "holdout", "patients", "same_patient")
     given = value.fields(keys)
     if "fractions" not in given:
@@ -331,7 +340,7 @@ def _split(value: Field) -> Split:
         "patients": lambda each: each.choice(PATIENTS, "way to tell patients apart"),
         "same_patient": _same_patient,
     }
-    return Split(**{key: readers[key](each) for key, each in given.items()})
+    return SplitSettings(**{key: readers[key](each) for key, each in given.items()})
 
 
 def _fractions(value: Field) -> tuple[tuple[str, Any], ...]:
@@ -378,7 +387,7 @@ def _word(name: str, place: Field, what: str) -> str:
 # --- Target, volume, licences, quality ------------------------------------------------------------
 
 
-def _target(value: Field) -> Target | None:
+def _target(value: Field) -> TargetSettings | None:
     if value.is_text and value.text() == "none":
         return None
     given = value.fields(("kind", "labels", "priority", "where", "ways"))
@@ -395,7 +404,7 @@ def _target(value: Field) -> Target | None:
         found["where"] = given["where"].text("SQL")
     if "ways" in given:
         found["ways"] = given["ways"].choices(WAYS, "way")
-    made = Target(**found)
+    made = TargetSettings(**found)
     try:
         _ = made.targets
     except UsageError as error:

@@ -43,7 +43,7 @@ class Holdout:
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitSettings:
     """How Patients are divided.
 
     `fractions` name the parts and what share of the Patients each is to have, together 1. `salt`
@@ -78,7 +78,7 @@ class Split:
             raise UnknownName("way to tell patients apart", self.patients, PATIENTS)
 
     @property
-    def parts(self) -> tuple[str, ...]:
+    def splits(self) -> tuple[str, ...]:
         """The names of all parts, that which is held out at the end."""
         names = [name for name, _ in self.fractions]
         held = [self.holdout.part] if self.holdout else []
@@ -102,25 +102,25 @@ class Leak:
 
     column: str
     value: str
-    parts: tuple[str, ...]
+    splits: tuple[str, ...]
     samples: int
 
     def __str__(self) -> str:
-        parts = ", ".join(self.parts)
+        parts = ", ".join(self.splits)
         return f"{self.column} {self.value!r}: {self.samples} samples in {parts}"
 
 
-def position(salt: str, patient: str) -> int:
+def hash_position(salt: str, patient: str) -> int:
     """Where a Patient lies among 2**64 places; the same everywhere.
 
-    >>> position("2024", "LUNG1-001") / 2**64
+    >>> hash_position("2024", "LUNG1-001") / 2**64
     0.6881357505599518
     """
     digest = hashlib.sha256(f"{salt}/{patient}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def split(samples: pa.Table, how: Split) -> pa.Table:
+def assign_splits(samples: pa.Table, how: SplitSettings) -> pa.Table:
     """The samples with three more columns: `patient`, `part` and `fold` (null where there is none).
 
     Raises:
@@ -143,7 +143,7 @@ def split(samples: pa.Table, how: Split) -> pa.Table:
     return samples
 
 
-def proof(samples: pa.Table, columns: Sequence[str] = PROVEN) -> list[Leak]:
+def find_leaks(samples: pa.Table, columns: Sequence[str] = PROVEN) -> list[Leak]:
     """Each value of these columns that lies in more than one `part`, sorted; none is the proof."""
     leaks = []
     for name in columns:
@@ -164,7 +164,7 @@ def proof(samples: pa.Table, columns: Sequence[str] = PROVEN) -> list[Leak]:
 # --- Patients -------------------------------------------------------------------------------------
 
 
-def _patients(samples: pa.Table, how: Split) -> list[str]:
+def _patients(samples: pa.Table, how: SplitSettings) -> list[str]:
     """Who each sample is of."""
     names = {uid: name for name, uids in sorted(how.same_patient.items()) for uid in uids}
     found = []
@@ -178,7 +178,7 @@ def _patients(samples: pa.Table, how: Split) -> list[str]:
     return found
 
 
-def _parts(patients: list[str], rows: list[dict[str, Any]], how: Split) -> dict[str, str]:
+def _parts(patients: list[str], rows: list[dict[str, Any]], how: SplitSettings) -> dict[str, str]:
     held = _held_out(patients, rows, how.holdout)
     left = [
         (patient, row) for patient, row in zip(patients, rows, strict=True) if patient not in held
@@ -198,7 +198,7 @@ def _held_out(patients: list[str], rows: list[dict[str, Any]], holdout: Holdout 
 
 
 def _folds(
-    patients: list[str], rows: list[dict[str, Any]], part_of: dict[str, str], how: Split
+    patients: list[str], rows: list[dict[str, Any]], part_of: dict[str, str], how: SplitSettings
 ) -> dict[str, int]:
     """The fold, from 0, of each Patient of the first part."""
     if not how.folds:
@@ -220,7 +220,7 @@ def _dealt(
     if not stratify:
         ends = [sum(shares[: n + 1], Fraction(0)) * _SPACE for n in range(len(shares))]
         return {
-            patient: next(n for n, end in enumerate(ends) if position(salt, patient) < end)
+            patient: next(n for n, end in enumerate(ends) if hash_position(salt, patient) < end)
             for patient, _ in samples
         }
     dealt: dict[str, int] = {}
@@ -235,7 +235,7 @@ def _dealt(
 
 
 def _order(salt: str) -> Callable[[str], tuple[int, str]]:
-    return lambda patient: (position(salt, patient), patient)
+    return lambda patient: (hash_position(salt, patient), patient)
 
 
 def _strata(

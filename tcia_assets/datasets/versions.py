@@ -45,7 +45,7 @@ _THREADS = 2
 
 
 @dataclass(frozen=True)
-class File:
+class VersionFile:
     """A file of a version; `path` from its folder, with slashes."""
 
     path: str
@@ -70,9 +70,11 @@ class Version:
         return str(self.content["version"])
 
     @property
-    def files(self) -> dict[str, File]:
+    def files(self) -> dict[str, VersionFile]:
         told = self.content["files"]
-        return {path: File(path, said["bytes"], said["sha256"]) for path, said in told.items()}
+        return {
+            path: VersionFile(path, said["bytes"], said["sha256"]) for path, said in told.items()
+        }
 
     @property
     def bytes(self) -> int:
@@ -100,21 +102,21 @@ class Version:
 # --- Finding --------------------------------------------------------------------------------------
 
 
-def folder_of(root: Path, name: str) -> Path:
+def dataset_folder(root: Path, name: str) -> Path:
     """Where the versions of a dataset lie, below the data root."""
     return root / "datasets" / name
 
 
-def names(root: Path) -> list[str]:
+def dataset_names(root: Path) -> list[str]:
     """The datasets of which there are versions, sorted."""
     places = (root / "datasets").glob(f"*/*/{LOCK}")
     found = (place.parent for place in places if _VERSION.fullmatch(place.parent.name))
     return sorted({folder.parent.name for folder in found})
 
 
-def versions(root: Path, name: str) -> list[Version]:
+def list_versions(root: Path, name: str) -> list[Version]:
     """The versions of a dataset, the newest last."""
-    places = folder_of(root, name).glob(f"*/{LOCK}")
+    places = dataset_folder(root, name).glob(f"*/{LOCK}")
     found = [read(place.parent) for place in places if _VERSION.fullmatch(place.parent.name)]
     return sorted(found, key=lambda version: (version.made_at, version.version))
 
@@ -122,7 +124,7 @@ def versions(root: Path, name: str) -> list[Version]:
 def latest(root: Path, name: str) -> str:
     """The version that `latest` points at; "" where there is none."""
     with suppress(OSError):
-        return (folder_of(root, name) / LATEST).readlink().name
+        return (dataset_folder(root, name) / LATEST).readlink().name
     return ""
 
 
@@ -139,9 +141,9 @@ def find(root: Path, wanted: str) -> Version:
     if (place / LOCK).is_file():
         return read(place.resolve())
     name, _, version = wanted.partition("/")
-    if name not in (known := names(root)):
+    if name not in (known := dataset_names(root)):
         raise UnknownName("dataset with a version", name, known)
-    there = {each.folder.name: each for each in versions(root, name)}
+    there = {each.folder.name: each for each in list_versions(root, name)}
     version = version or LATEST
     if version == LATEST:
         version = latest(root, name) or next(reversed(there))
@@ -182,7 +184,9 @@ def _version(folder: Path, content: dict[str, Any]) -> Version:
 # --- Making ---------------------------------------------------------------------------------------
 
 
-def publish(draft: Path, place: Path, facts: Mapping[str, Any], files: list[File]) -> Version:
+def publish(
+    draft: Path, place: Path, facts: Mapping[str, Any], files: list[VersionFile]
+) -> Version:
     """A finished draft becomes a version, whole or not at all, and the latest.
 
     Where the same version is there and whole, that one stays, byte for byte. Earlier ones stay.
@@ -202,13 +206,13 @@ def publish(draft: Path, place: Path, facts: Mapping[str, Any], files: list[File
     return read(folder)
 
 
-def root_sha256(files: list[File]) -> str:
+def root_sha256(files: list[VersionFile]) -> str:
     """Over hash and path of each file, sorted by path."""
     lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)
     return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
 
 
-def files_of(folder: Path, hashed: Iterable[File] = ()) -> list[File]:
+def files_of(folder: Path, hashed: Iterable[VersionFile] = ()) -> list[VersionFile]:
     """Every file below a folder but the lock file, sorted by path; what is `hashed` is so once."""
     known = {file.path: file for file in hashed}
     paths = sorted(path for path in _paths(folder) if path != LOCK)
@@ -222,9 +226,9 @@ def _paths(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _file(folder: Path, path: str) -> File:
+def _file(folder: Path, path: str) -> VersionFile:
     place = folder / path
-    return File(path, place.stat().st_size, sha256_of(place))
+    return VersionFile(path, place.stat().st_size, sha256_of(place))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -258,7 +262,7 @@ def _point_at(place: Path, version: str) -> None:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """What was looked at, and what is not as the lock file says: a line each, with the file."""
 
     files: int
@@ -266,7 +270,7 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def verify(version: Version, report: ProgressCallback = ignore_progress) -> Verified:
+def verify(version: Version, report: ProgressCallback = ignore_progress) -> VerifyResult:
     """Whether every file is there as the lock file says, nothing beside it, and its name right."""
     listed = version.files
     there = set(_paths(version.folder)) - {LOCK}
@@ -278,10 +282,10 @@ def verify(version: Version, report: ProgressCallback = ignore_progress) -> Veri
         for done, problem in enumerate(said, start=1):
             problems += [problem] if problem else []
             report(done, len(looked_at))
-    return Verified(len(looked_at), version.bytes, (*problems, *_misnamed(version)))
+    return VerifyResult(len(looked_at), version.bytes, (*problems, *_misnamed(version)))
 
 
-def _amiss(folder: Path, told: File) -> str:
+def _amiss(folder: Path, told: VersionFile) -> str:
     path = folder / told.path
     try:
         if path.is_symlink() or not path.is_file():
@@ -327,7 +331,7 @@ _TOLD = (
 
 
 @dataclass(frozen=True)
-class Diff:
+class VersionDiff:
     """What is otherwise in the second of two versions.
 
     Series by UID, with the columns that differ; settings, versions of what made it and files by
@@ -359,7 +363,7 @@ class Diff:
             yield f"{signs[old_sha256 is None, new_sha256 is None]} file {path}"
 
 
-def diff(before: Version, after: Version) -> Diff:
+def diff(before: Version, after: Version) -> VersionDiff:
     """What is otherwise in the second one.
 
     Raises:
@@ -369,7 +373,7 @@ def diff(before: Version, after: Version) -> Diff:
     both = sorted(old.keys() & new.keys())
     changed = {uid: _otherwise(old[uid], new[uid]) for uid in both}
     hashes = [{path: file.sha256 for path, file in v.files.items()} for v in (before, after)]
-    return Diff(
+    return VersionDiff(
         added=tuple(sorted(new.keys() - old.keys())),
         removed=tuple(sorted(old.keys() - new.keys())),
         changed={uid: columns for uid, columns in changed.items() if columns},

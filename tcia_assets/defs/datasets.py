@@ -179,16 +179,21 @@ def _cohort(source: _Source) -> dg.AssetsDefinition:
     def cohort(context: dg.AssetExecutionContext, config: CohortConfig) -> Results:
         """Asks for the Series of the dataset, and freezes them."""
         declared = source.declared
-        from tcia_assets.datasets import build, cohort  # noqa: PLC0415 - see above
+        from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415 - see above
+        from tcia_assets.datasets.cohort import CohortDiff  # noqa: PLC0415
 
         warehouse = resource(context, source.names).warehouse
-        lock = build.cohort_lock(warehouse, declared.name)
+        lock = build.cohort_lock_path(warehouse, declared.name)
         if config.locked or config.lock:
-            frozen = cohort.locked(declared, warehouse, Path(config.lock) if config.lock else lock)
-            cohort.write(frozen, lock)
-            changes = cohort.Diff()
+            frozen = cohort_lock.load_cohort(
+                declared, warehouse, Path(config.lock) if config.lock else lock
+            )
+            cohort_lock.write_lock(frozen, lock)
+            changes = CohortDiff()
         else:
-            frozen, changes = cohort.ask(declared, warehouse, lock, update=config.update)
+            frozen, changes = cohort_lock.freeze_cohort(
+                declared, warehouse, lock, update=config.update
+            )
         yield dg.MaterializeResult(asset_key=key, metadata=_cohort_facts(frozen, lock, changes))
         is_same = not changes or config.update
         told = "" if is_same else "update it to have them, or lock it to ignore them"
@@ -266,8 +271,8 @@ def _samples(source: _Source) -> dg.AssetsDefinition:
         facts = {
             **_counts(made.samples),
             "dagster/column_schema": _columns(made.samples.schema),
-            "made": made.new,
-            "made_before": made.found,
+            "made": made.made,
+            "made_before": made.reused,
         }
         yield dg.MaterializeResult(asset_key=key, metadata=facts | {"findings": _table(tally)})
         leaks = [str(leak) for leak in made.leaks(declared)]
@@ -387,9 +392,11 @@ def _check_specs(key: dg.AssetKey, about: dict[str, str]) -> list[dg.AssetCheckS
 
 
 def _frozen(declared: "Declaration", warehouse: Warehouse) -> "Cohort":
-    from tcia_assets.datasets import build, cohort  # noqa: PLC0415 - see above
+    from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415 - see above
 
-    return cohort.locked(declared, warehouse, build.cohort_lock(warehouse, declared.name))
+    return cohort_lock.load_cohort(
+        declared, warehouse, build.cohort_lock_path(warehouse, declared.name)
+    )
 
 
 def _told(done: int, total: int) -> None:

@@ -12,8 +12,11 @@ from tcia_assets import load_dataset
 from tcia_assets.cli import main
 from tcia_assets.cli.terminal import out
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.datasets.conftest import filled, known  # noqa: F401 - fixtures
-from tcia_assets_tests.datasets.known import change
+from tcia_assets_tests.datasets.conftest import (  # noqa: F401 - fixtures
+    fetched_root,
+    fetched_warehouse,
+)
+from tcia_assets_tests.datasets.warehouse_edits import set_column
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
@@ -44,7 +47,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(
-    known: Warehouse,  # noqa: F811
+    fetched_warehouse: Warehouse,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Terminal:
@@ -56,7 +59,7 @@ def terminal(
     folder = tmp_path / "declared"
     folder.mkdir()
     shutil.copy(EXAMPLE, folder / "lung_ct.yaml")
-    return Terminal(known, folder)
+    return Terminal(fetched_warehouse, folder)
 
 
 def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> None:
@@ -76,7 +79,7 @@ def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> 
         "SELECT SeriesInstanceUID AS uid FROM series WHERE Modality = 'CT' ORDER BY uid"
     )
     uid = rows["uid"][0].as_py()
-    change(terminal.warehouse, "Modality", "MR", uid)
+    set_column(terminal.warehouse, "Modality", "MR", uid)
     again = terminal("build", "lung_ct")
     assert again.exit_code == 0
     assert "its cohort would be another one by now" in again.output

@@ -20,9 +20,9 @@ from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
 
 @pytest.fixture(scope="session")
-def filled(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small Collection, fetched from the sandbox and read."""
-    root = tmp_path_factory.mktemp("filled")
+    root = tmp_path_factory.mktemp("fetched_root")
     warehouse = Warehouse(root)
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
@@ -34,7 +34,7 @@ def filled(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def known(filled: Path, tmp_path: Path) -> Warehouse:
+def fetched_warehouse(fetched_root: Path, tmp_path: Path) -> Warehouse:
     """A warehouse of one's own, with what was fetched."""
-    shutil.copytree(filled, tmp_path / "known", ignore=shutil.ignore_patterns("*.duckdb"))
+    shutil.copytree(fetched_root, tmp_path / "known", ignore=shutil.ignore_patterns("*.duckdb"))
     return Warehouse(tmp_path / "known")

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tcia_assets.datasets import cohort, versions
-from tcia_assets.datasets.build import Built, build, cohort_lock, make_samples
+from tcia_assets.datasets import cohort_lock, versions
+from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path, make_samples
+from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration, parse
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import (
@@ -32,7 +33,13 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.datasets.known import change, fetched_again, served, without, zip_of
+from tcia_assets_tests.datasets.warehouse_edits import (
+    refetch,
+    replace_zip,
+    set_column,
+    zip_of,
+    zip_without,
+)
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
@@ -61,11 +68,11 @@ NO_TARGET = (
 
 
 def frozen(declaration: Declaration, warehouse: Warehouse, *, update: bool = False) -> Any:
-    lock = cohort_lock(warehouse, declaration.name)
-    return cohort.ask(declaration, warehouse, lock, update=update)[0]
+    lock = cohort_lock_path(warehouse, declaration.name)
+    return cohort_lock.freeze_cohort(declaration, warehouse, lock, update=update)[0]
 
 
-def built(declaration: Declaration, warehouse: Warehouse, *, update: bool = False) -> Built:
+def built(declaration: Declaration, warehouse: Warehouse, *, update: bool = False) -> BuildResult:
     return build(declaration, frozen(declaration, warehouse, update=update), warehouse)
 
 
@@ -74,7 +81,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def rows(result: Built) -> dict[str, dict[str, Any]]:
+def rows(result: BuildResult) -> dict[str, dict[str, Any]]:
     return {row["SeriesInstanceUID"]: row for row in result.samples.to_pylist()}
 
 
@@ -85,39 +92,33 @@ def images(warehouse: Warehouse) -> list[str]:
     return list(found["uid"].to_pylist())
 
 
-@pytest.fixture
-def fresh(known: Warehouse) -> Warehouse:
-    """A warehouse in whose store there is no sample yet."""
-    return known
-
-
 @pytest.fixture(scope="session")
-def premade(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def premade(fetched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store with the samples of the example, with and without its target: made once."""
     root = tmp_path_factory.mktemp("premade")
-    shutil.copytree(filled, root, ignore=LEFT_OUT, dirs_exist_ok=True)
+    shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
     warehouse = Warehouse(root)
     for declaration in (declared(), declared(NO_TARGET)):
-        make_samples(declaration, cohort.freeze(declaration, warehouse), warehouse)
+        make_samples(declaration, query_cohort(declaration, warehouse), warehouse)
     return root / STORE
 
 
 @pytest.fixture
-def stocked(known: Warehouse, premade: Path) -> Warehouse:
+def stocked_warehouse(fetched_warehouse: Warehouse, premade: Path) -> Warehouse:
     """A warehouse in whose store these are."""
-    shutil.copytree(premade, known.root / STORE)
-    return known
+    shutil.copytree(premade, fetched_warehouse.root / STORE)
+    return fetched_warehouse
 
 
 # --- What is there --------------------------------------------------------------------------------
 
 
-def test_the_example_has_each_image_with_its_labels(stocked: Warehouse) -> None:
-    result = built(declared(), stocked)
-    assert result.folder == stocked.root / "datasets" / "lung_ct" / result.version.version
+def test_the_example_has_each_image_with_its_labels(stocked_warehouse: Warehouse) -> None:
+    result = built(declared(), stocked_warehouse)
+    assert result.folder == stocked_warehouse.root / "datasets" / "lung_ct" / result.version.version
     assert (result.folder.parent / "latest").resolve() == result.folder
     assert result.samples.schema.equals(SAMPLES)
-    assert list(rows(result)) == images(stocked)
+    assert list(rows(result)) == images(stocked_warehouse)
     for uid, row in rows(result).items():
         assert row["state"] == "kept" and not row["reasons"]
         assert row["image"] == f"images/{uid}.nii.gz"
@@ -133,12 +134,12 @@ def test_the_example_has_each_image_with_its_labels(stocked: Warehouse) -> None:
     assert versions.verify(result.version).problems == ()
     lock = json.loads((result.folder / "dataset.lock.json").read_text())
     assert lock["settings"] == declared().settings
-    assert lock["cohort"]["sha256"] == frozen(declared(), stocked).sha256
+    assert lock["cohort"]["sha256"] == frozen(declared(), stocked_warehouse).sha256
     assert {"tcia_assets", "numpy", "pydicom", "pyarrow"} <= lock["made_with"].keys()
     assert lock["made_with"].keys() & {"isal", "zlib"}
 
 
-def test_what_is_written_is_what_its_row_says(stocked: Warehouse) -> None:
+def test_what_is_written_is_what_its_row_says(stocked_warehouse: Warehouse) -> None:
     import nibabel
 
     changes = (
@@ -148,7 +149,7 @@ def test_what_is_written_is_what_its_row_says(stocked: Warehouse) -> None:
             "  dtype: uint8\n  window: [-1000, 400]\n",
         ),
     )
-    result = built(declared(*changes), stocked)
+    result = built(declared(*changes), stocked_warehouse)
     for row in rows(result).values():
         image = nibabel.load(result.folder / row["image"])
         labels = nibabel.load(result.folder / row["label"])
@@ -166,17 +167,17 @@ def test_what_is_written_is_what_its_row_says(stocked: Warehouse) -> None:
     assert "SimpleITK" in result.version.content["made_with"]
 
 
-def test_pixels_are_hashed_as_they_were_read(stocked: Warehouse) -> None:
-    plain = rows(built(declared(), stocked))
-    other = rows(built(declared(("  dtype: int16\n", "  dtype: float32\n")), stocked))
+def test_pixels_are_hashed_as_they_were_read(stocked_warehouse: Warehouse) -> None:
+    plain = rows(built(declared(), stocked_warehouse))
+    other = rows(built(declared(("  dtype: int16\n", "  dtype: float32\n")), stocked_warehouse))
     for uid in plain:
         assert plain[uid]["pixel_sha256"] == other[uid]["pixel_sha256"]
         assert plain[uid]["image_sha256"] != other[uid]["image_sha256"]
 
 
-def test_a_window_is_the_range_of_the_dtype(stocked: Warehouse) -> None:
+def test_a_window_is_the_range_of_the_dtype(stocked_warehouse: Warehouse) -> None:
     changes = NO_TARGET, ("  dtype: int16\n", "  dtype: float32\n  window: [-1000, 0]\n")
-    for row in rows(built(declared(*changes), stocked)).values():
+    for row in rows(built(declared(*changes), stocked_warehouse)).values():
         assert (row["least"], row["greatest"]) == (0.0, 1.0)
 
 
@@ -184,80 +185,82 @@ def test_a_window_is_the_range_of_the_dtype(stocked: Warehouse) -> None:
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    fresh: Warehouse, filled: Path, tmp_path: Path
+    fetched_warehouse: Warehouse, fetched_root: Path, tmp_path: Path
 ) -> None:
     elsewhere = Warehouse(tmp_path / "elsewhere")
-    shutil.copytree(filled, elsewhere.root, ignore=LEFT_OUT)
-    first = built(declared(), fresh)
+    shutil.copytree(fetched_root, elsewhere.root, ignore=LEFT_OUT)
+    first = built(declared(), fetched_warehouse)
     second = build(declared(), frozen(declared(), elsewhere), elsewhere, workers=1)
-    assert (first.new, second.new) == (5, 5)
+    assert (first.made, second.made) == (5, 5)
     assert contents(first.folder) == contents(second.folder)
     assert first.folder.name == second.folder.name
 
 
-def test_what_is_made_is_not_made_again(fresh: Warehouse) -> None:
-    first = built(declared(), fresh)
+def test_what_is_made_is_not_made_again(fetched_warehouse: Warehouse) -> None:
+    first = built(declared(), fetched_warehouse)
     inodes = {path: path.stat().st_ino for path in first.folder.rglob("*")}
-    again = built(declared(), fresh)
-    assert (again.new, again.found) == (0, 5)
+    again = built(declared(), fetched_warehouse)
+    assert (again.made, again.reused) == (0, 5)
     assert {path: path.stat().st_ino for path in again.folder.rglob("*")} == inodes
-    other = built(declared(('salt: "2001"', "salt: other")), fresh)
-    assert (other.new, other.found) == (0, 5)
+    other = built(declared(('salt: "2001"', "salt: other")), fetched_warehouse)
+    assert (other.made, other.reused) == (0, 5)
     assert other.folder != first.folder
     assert versions.verify(first.version).problems == ()
-    assert versions.latest(fresh.root, "lung_ct") == other.version.version
-    there = {each.version for each in versions.versions(fresh.root, "lung_ct")}
+    assert versions.latest(fetched_warehouse.root, "lung_ct") == other.version.version
+    there = {each.version for each in versions.list_versions(fetched_warehouse.root, "lung_ct")}
     assert there == {first.version.version, other.version.version}
 
 
-def test_a_cohort_that_has_grown_costs_what_is_new(fresh: Warehouse) -> None:
-    last = images(fresh)[-1]
-    change(fresh, "Modality", "MR", last)
-    before = built(declared(), fresh)
+def test_a_cohort_that_has_grown_costs_what_is_new(fetched_warehouse: Warehouse) -> None:
+    last = images(fetched_warehouse)[-1]
+    set_column(fetched_warehouse, "Modality", "MR", last)
+    before = built(declared(), fetched_warehouse)
     assert len(rows(before)) == 4
-    change(fresh, "Modality", "CT", last)
-    same = built(declared(), fresh)
+    set_column(fetched_warehouse, "Modality", "CT", last)
+    same = built(declared(), fetched_warehouse)
     assert len(rows(same)) == 4, "what is frozen is built until an update is wanted"
-    grown = built(declared(), fresh, update=True)
-    assert (grown.new, grown.found) == (1, 4)
+    grown = built(declared(), fetched_warehouse, update=True)
+    assert (grown.made, grown.reused) == (1, 4)
     assert len(rows(grown)) == 5
 
 
-def test_one_bad_zip_fails_the_build_and_keeps_the_others(fresh: Warehouse) -> None:
-    cohort_ = frozen(declared(), fresh)
-    path = zip_of(fresh, images(fresh)[1])
+def test_one_bad_zip_fails_the_build_and_keeps_the_others(fetched_warehouse: Warehouse) -> None:
+    cohort_ = frozen(declared(), fetched_warehouse)
+    path = zip_of(fetched_warehouse, images(fetched_warehouse)[1])
     whole = path.read_bytes()
     path.write_bytes(whole[:-100] + bytes(100))
     with pytest.raises(DatasetRefused, match="1 of its samples cannot be made") as caught:
-        build(declared(), cohort_, fresh)
+        build(declared(), cohort_, fetched_warehouse)
     (reason,) = caught.value.reasons
     assert str(path) in reason and "another zip" in reason
-    assert versions.versions(fresh.root, "lung_ct") == []
+    assert versions.list_versions(fetched_warehouse.root, "lung_ct") == []
     path.unlink()
     with pytest.raises(DatasetRefused, match=r"not there any more; .* fetch, has it again"):
-        build(declared(), cohort_, fresh)
+        build(declared(), cohort_, fetched_warehouse)
     path.write_bytes(whole)
-    result = build(declared(), cohort_, fresh)
-    assert (result.new, result.found) == (1, 4)
+    result = build(declared(), cohort_, fetched_warehouse)
+    assert (result.made, result.reused) == (1, 4)
 
 
 def _build(root: str) -> None:
     warehouse = Warehouse(Path(root))
-    lock = cohort_lock(warehouse, "lung_ct")
+    lock = cohort_lock_path(warehouse, "lung_ct")
     # The policy decides nothing about a sample: only the version is another one.
-    build(declared(), cohort.read(lock, "lung_ct"), warehouse)
+    build(declared(), cohort_lock.read_lock(lock, "lung_ct"), warehouse)
 
 
-def test_a_build_that_is_killed_goes_on_where_it_was(fresh: Warehouse) -> None:
+def test_a_build_that_is_killed_goes_on_where_it_was(fetched_warehouse: Warehouse) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tcia_assets.datasets.build", "tcia_assets.datasets.making"])
-    earlier = built(declared(("dtype: int16", "dtype: float32")), fresh)
+    context.set_forkserver_preload(
+        ["tcia_assets.datasets.build", "tcia_assets.datasets.sample_files"]
+    )
+    earlier = built(declared(("dtype: int16", "dtype: float32")), fetched_warehouse)
     kept = contents(earlier.folder)
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     killed, newest = 0, earlier.version.version
     for _ in range(KILLS):
-        child = context.Process(target=_build, args=(str(fresh.root),))
+        child = context.Process(target=_build, args=(str(fetched_warehouse.root),))
         child.start()
         child.join(chance.uniform(0.1, 1.2))
         if child.is_alive():
@@ -265,44 +268,44 @@ def test_a_build_that_is_killed_goes_on_where_it_was(fresh: Warehouse) -> None:
             killed += 1
         child.join(10)
         assert contents(earlier.folder) == kept, f"seed {seed}"
-        for version in versions.versions(fresh.root, "lung_ct"):
+        for version in versions.list_versions(fetched_warehouse.root, "lung_ct"):
             assert versions.verify(version).problems == (), f"seed {seed}"
-        newest = versions.latest(fresh.root, "lung_ct")
-        assert (fresh.root / "datasets" / "lung_ct" / newest).is_dir(), f"seed {seed}"
+        newest = versions.latest(fetched_warehouse.root, "lung_ct")
+        assert (fetched_warehouse.root / "datasets" / "lung_ct" / newest).is_dir(), f"seed {seed}"
     assert killed, "at least one child must be killed while it works"
-    result = built(declared(), fresh)
-    assert result.new + result.found == 5, f"seed {seed}"
+    result = built(declared(), fetched_warehouse)
+    assert result.made + result.reused == 5, f"seed {seed}"
     assert versions.verify(result.version).problems == ()
     store = result.folder.parent / ".samples"
     assert len(list(store.iterdir())) == 5, f"seed {seed}: nothing half made is left"
     assert not (result.folder.parent / ".draft").exists()
 
 
-def test_a_killed_worker_is_told_and_loses_nothing(fresh: Warehouse) -> None:
+def test_a_killed_worker_is_told_and_loses_nothing(fetched_warehouse: Warehouse) -> None:
     def kill(done: int, total: int) -> None:
         if done == 1:
             for worker in multiprocessing.active_children():
                 worker.kill()
 
-    cohort_ = frozen(declared(), fresh)
+    cohort_ = frozen(declared(), fetched_warehouse)
     with pytest.raises(StorageError, match="was killed, perhaps for want of memory"):
-        build(declared(), cohort_, fresh, workers=1, report=kill)
-    assert build(declared(), cohort_, fresh).found >= 1
+        build(declared(), cohort_, fetched_warehouse, workers=1, report=kill)
+    assert build(declared(), cohort_, fetched_warehouse).reused >= 1
 
 
-def test_all_formats_at_once_are_as_equal(fresh: Warehouse) -> None:
+def test_all_formats_at_once_are_as_equal(fetched_warehouse: Warehouse) -> None:
     every = "formats: [nifti, nnunet, monai, webdataset, huggingface, croissant, retriever]"
     declaration = declared(("formats: [nifti]", every))
-    first = built(declaration, fresh)
+    first = built(declaration, fetched_warehouse)
     assert versions.verify(first.version).problems == ()
     kept = contents(first.folder)
     shutil.rmtree(first.folder)
-    again = built(declaration, fresh)
+    again = built(declaration, fetched_warehouse)
     assert contents(again.folder) == kept
 
 
-def test_workers_end_when_the_build_is_killed(stocked: Warehouse) -> None:
-    frozen(declared(), stocked)
+def test_workers_end_when_the_build_is_killed(stocked_warehouse: Warehouse) -> None:
+    frozen(declared(), stocked_warehouse)
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_hold_workers, args=(sender,))
@@ -340,15 +343,21 @@ def _keep(sender: Any) -> int:
 
 
 @pytest.fixture
-def gap(stocked: Warehouse) -> str:
+def gap(stocked_warehouse: Warehouse) -> str:
     """A Series whose zip lacks two slices in the middle."""
-    uid = images(stocked)[0]
-    served(stocked, uid, without(zip_of(stocked, uid), lambda place: place in (50, 51)))
+    uid = images(stocked_warehouse)[0]
+    replace_zip(
+        stocked_warehouse,
+        uid,
+        zip_without(zip_of(stocked_warehouse, uid), lambda place: place in (50, 51)),
+    )
     return uid
 
 
-def test_what_is_amiss_drops_a_sample_with_its_reasons(stocked: Warehouse, gap: str) -> None:
-    result = built(declared(), stocked)
+def test_what_is_amiss_drops_a_sample_with_its_reasons(
+    stocked_warehouse: Warehouse, gap: str
+) -> None:
+    result = built(declared(), stocked_warehouse)
     row = rows(result)[gap]
     assert row["state"] == "dropped"
     assert row["reasons"] == ["count_unlike_image_count", "missing_slice"]
@@ -360,99 +369,106 @@ def test_what_is_amiss_drops_a_sample_with_its_reasons(stocked: Warehouse, gap: 
     assert Counter(each["state"] for each in rows(result).values()) == {"kept": 4, "dropped": 1}
 
 
-def test_what_is_amiss_can_be_kept(stocked: Warehouse, gap: str) -> None:
+def test_what_is_amiss_can_be_kept(stocked_warehouse: Warehouse, gap: str) -> None:
     changes = ("missing_slice: drop", "missing_slice: keep"), qc("count_unlike_image_count", "keep")
-    result = built(declared(*changes), stocked)
+    result = built(declared(*changes), stocked_warehouse)
     row = rows(result)[gap]
     assert row["state"] == "kept" and (result.folder / row["image"]).is_file()
     assert {"missing_slice", "count_unlike_image_count"} <= {f["code"] for f in row["findings"]}
 
 
 def test_what_is_amiss_can_fail_the_build_and_the_earlier_version_stays(
-    stocked: Warehouse, gap: str
+    stocked_warehouse: Warehouse, gap: str
 ) -> None:
-    before = built(declared(), stocked)
+    before = built(declared(), stocked_warehouse)
     kept = contents(before.folder.parent / before.folder.name)
     failing = declared(("missing_slice: drop", "missing_slice: fail"))
     with pytest.raises(DatasetRefused) as caught:
-        built(failing, stocked)
+        built(failing, stocked_warehouse)
     (reason,) = caught.value.reasons
     assert reason.startswith(f"{gap}: missing_slice: ")
     assert contents(before.folder) == kept
-    assert versions.latest(stocked.root, "lung_ct") == before.version.version
-    made = make_samples(failing, frozen(failing, stocked), stocked)
+    assert versions.latest(stocked_warehouse.root, "lung_ct") == before.version.version
+    made = make_samples(failing, frozen(failing, stocked_warehouse), stocked_warehouse)
     assert made.tally["missing_slice", "fail"] == 1
-    assert made.new == 0, "a policy decides nothing about how a sample is made"
+    assert made.made == 0, "a policy decides nothing about how a sample is made"
 
 
-def test_what_is_not_on_disk_or_not_known_has_its_row(stocked: Warehouse) -> None:
+def test_what_is_not_on_disk_or_not_known_has_its_row(stocked_warehouse: Warehouse) -> None:
     from tcia_assets.catalog import IMAGE_ARCHIVES
     from tcia_assets_tests.conftest import SMALL
 
-    first, second, *_ = images(stocked)
-    table = stocked.read(IMAGE_ARCHIVES, [SMALL])
+    first, second, *_ = images(stocked_warehouse)
+    table = stocked_warehouse.read(IMAGE_ARCHIVES, [SMALL])
     left = [uid != first for uid in table["SeriesInstanceUID"].to_pylist()]
-    stocked.write(IMAGE_ARCHIVES, table.filter(left), SMALL)
+    stocked_warehouse.write(IMAGE_ARCHIVES, table.filter(left), SMALL)
     asked = (
         "collections: [LCTSC]\n  modalities: [CT]",
         f"series: [{first}, {second}, 1.2.3]",
     )
-    found = rows(built(declared(asked), stocked))
+    found = rows(built(declared(asked), stocked_warehouse))
     assert found[first]["reasons"] == found["1.2.3"]["reasons"] == ["not_fetched"]
     assert found[first]["part"] and found["1.2.3"]["part"] is None
     assert found[first]["findings"][0]["message"] != found["1.2.3"]["findings"][0]["message"]
     assert found[second]["state"] == "kept"
     with pytest.raises(DatasetRefused, match="have the policy 'fail'") as caught:
-        built(declared(asked, qc("not_fetched", "fail")), stocked)
+        built(declared(asked, qc("not_fetched", "fail")), stocked_warehouse)
     assert len(caught.value.reasons) == 2
 
 
-def test_a_mask_whose_zip_is_gone_is_not_left_out_in_silence(stocked: Warehouse) -> None:
+def test_a_mask_whose_zip_is_gone_is_not_left_out_in_silence(stocked_warehouse: Warehouse) -> None:
     from tcia_assets.catalog import IMAGE_ARCHIVES
     from tcia_assets_tests.conftest import SMALL
 
-    pair = frozen(declared(), stocked).pairs.to_pylist()[0]
+    pair = frozen(declared(), stocked_warehouse).pairs.to_pylist()[0]
     mask, image = pair["target_series_instance_uid"], pair["image_series_instance_uid"]
-    table = stocked.read(IMAGE_ARCHIVES, [SMALL])
+    table = stocked_warehouse.read(IMAGE_ARCHIVES, [SMALL])
     left = [uid != mask for uid in table["SeriesInstanceUID"].to_pylist()]
-    stocked.write(IMAGE_ARCHIVES, table.filter(left), SMALL)
-    row = rows(built(declared(), stocked, update=True))[image]
+    stocked_warehouse.write(IMAGE_ARCHIVES, table.filter(left), SMALL)
+    row = rows(built(declared(), stocked_warehouse, update=True))[image]
     assert row["reasons"] == ["not_fetched"]
     assert mask in row["findings"][0]["message"]
 
 
-def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(fresh: Warehouse) -> None:
+def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(
+    fetched_warehouse: Warehouse,
+) -> None:
     one = "  kind: RTSTRUCT\n  where: PatientID = 'LCTSC-Test-S1-201'\n"
     changes = ("  kind: RTSTRUCT\n", one)
-    result = built(declared(changes), fresh)
+    result = built(declared(changes), fetched_warehouse)
     states = Counter((row["state"], *row["reasons"]) for row in rows(result).values())
     assert states == {("kept",): 1, ("dropped", "without_target"): 4}
-    kept = built(declared(changes, qc("without_target", "keep")), fresh)
-    assert (kept.new, kept.found) == (0, 5)
+    kept = built(declared(changes, qc("without_target", "keep")), fetched_warehouse)
+    assert (kept.made, kept.reused) == (0, 5)
     assert Counter(row["label"] is None for row in rows(kept).values()) == {True: 4, False: 1}
     assert all(row["image"] for row in rows(kept).values())
 
 
-def test_a_format_that_cannot_be_written_leaves_no_draft(fresh: Warehouse) -> None:
+def test_a_format_that_cannot_be_written_leaves_no_draft(fetched_warehouse: Warehouse) -> None:
     few = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 0.001, test: 0.999}")
     with pytest.raises(UsageError, match="no sample is kept in train"):
-        built(declared(few, ("formats: [nifti]", "formats: [nnunet]")), fresh)
-    names = {path.name for path in versions.folder_of(fresh.root, "lung_ct").iterdir()}
+        built(declared(few, ("formats: [nifti]", "formats: [nnunet]")), fetched_warehouse)
+    names = {
+        path.name for path in versions.dataset_folder(fetched_warehouse.root, "lung_ct").iterdir()
+    }
     assert names == {".samples", "cohort.lock.json"}
 
 
-def test_with_no_sample_left_there_is_no_dataset(stocked: Warehouse) -> None:
+def test_with_no_sample_left_there_is_no_dataset(stocked_warehouse: Warehouse) -> None:
     with pytest.raises(DatasetRefused, match="no sample is left: too_few_slices 5"):
-        built(declared(("  dtype: int16\n", "  dtype: int16\n  least_slices: 1000\n")), stocked)
+        built(
+            declared(("  dtype: int16\n", "  dtype: int16\n  least_slices: 1000\n")),
+            stocked_warehouse,
+        )
 
 
-def test_values_that_a_dtype_cannot_hold_are_never_cut_off(stocked: Warehouse) -> None:
+def test_values_that_a_dtype_cannot_hold_are_never_cut_off(stocked_warehouse: Warehouse) -> None:
     text = "  spacing: native\n"
     # Hounsfield units of a slope of 100 are beyond int16.
-    uid = images(stocked)[0]
-    served(stocked, uid, _steeper(zip_of(stocked, uid)))
+    uid = images(stocked_warehouse)[0]
+    replace_zip(stocked_warehouse, uid, _steeper(zip_of(stocked_warehouse, uid)))
     with pytest.raises(DatasetRefused, match="do not fit into int16: declare a window"):
-        built(declared(NO_TARGET, (text, text)), stocked)
+        built(declared(NO_TARGET, (text, text)), stocked_warehouse)
 
 
 def _steeper(path: Path) -> bytes:
@@ -478,75 +494,98 @@ def _steeper(path: Path) -> bytes:
 # --- Leaks ----------------------------------------------------------------------------------------
 
 
-def test_the_same_pixels_under_two_patients_are_refused(stocked: Warehouse) -> None:
+def test_the_same_pixels_under_two_patients_are_refused(stocked_warehouse: Warehouse) -> None:
     declaration = declared(NO_TARGET)
-    before = built(declaration, stocked)
+    before = built(declaration, stocked_warehouse)
     by_part = {row["part"]: uid for uid, row in rows(before).items()}
     assert len(by_part) > 1
     one, other = list(by_part.values())[:2]
-    served(stocked, one, zip_of(stocked, other).read_bytes())
+    replace_zip(stocked_warehouse, one, zip_of(stocked_warehouse, other).read_bytes())
     with pytest.raises(DatasetRefused) as caught:
-        built(declared(NO_TARGET, qc("count_unlike_image_count", "keep")), stocked, update=True)
+        built(
+            declared(NO_TARGET, qc("count_unlike_image_count", "keep")),
+            stocked_warehouse,
+            update=True,
+        )
     assert {reason.split(" ")[0] for reason in caught.value.reasons} == {
         "FrameOfReferenceUID",
         "pixel_sha256",
     }
-    assert versions.latest(stocked.root, "lung_ct") == before.version.version
+    assert versions.latest(stocked_warehouse.root, "lung_ct") == before.version.version
 
 
 # --- Locks ----------------------------------------------------------------------------------------
 
 
-def test_locked_refuses_a_zip_that_is_another_one(stocked: Warehouse) -> None:
-    declaration, lock = declared(), cohort_lock(stocked, "lung_ct")
-    frozen(declaration, stocked)
-    uid = images(stocked)[0]
-    whole = zip_of(stocked, uid).read_bytes()
-    served(stocked, uid, without(zip_of(stocked, uid), lambda place: place == 0))
+def test_locked_refuses_a_zip_that_is_another_one(stocked_warehouse: Warehouse) -> None:
+    declaration, lock = declared(), cohort_lock_path(stocked_warehouse, "lung_ct")
+    frozen(declaration, stocked_warehouse)
+    uid = images(stocked_warehouse)[0]
+    whole = zip_of(stocked_warehouse, uid).read_bytes()
+    replace_zip(
+        stocked_warehouse,
+        uid,
+        zip_without(zip_of(stocked_warehouse, uid), lambda place: place == 0),
+    )
     with pytest.raises(CohortMoved, match=f"{uid} .another zip."):
-        cohort.locked(declaration, stocked, lock)
+        cohort_lock.load_cohort(declaration, stocked_warehouse, lock)
     with pytest.raises(CohortMoved, match=f"{uid} .another zip."):
-        build(declaration, cohort.read(lock, "lung_ct"), stocked)
-    served(stocked, uid, whole)
-    result = build(declaration, cohort.locked(declaration, stocked, lock), stocked)
+        build(declaration, cohort_lock.read_lock(lock, "lung_ct"), stocked_warehouse)
+    replace_zip(stocked_warehouse, uid, whole)
+    result = build(
+        declaration,
+        cohort_lock.load_cohort(declaration, stocked_warehouse, lock),
+        stocked_warehouse,
+    )
     assert result.version.files
 
 
-def test_the_same_objects_in_other_zips_give_the_same_version(stocked: Warehouse) -> None:
+def test_the_same_objects_in_other_zips_give_the_same_version(stocked_warehouse: Warehouse) -> None:
     declaration = declared()
-    first = built(declaration, stocked)
-    fetched_again(stocked, *images(stocked))
-    shutil.rmtree(versions.folder_of(stocked.root, "lung_ct") / ".samples")
-    lock = cohort_lock(stocked, "lung_ct")
-    again = build(declaration, cohort.locked(declaration, stocked, lock), stocked)
-    assert (again.new, again.found) == (5, 0)
+    first = built(declaration, stocked_warehouse)
+    refetch(stocked_warehouse, *images(stocked_warehouse))
+    shutil.rmtree(versions.dataset_folder(stocked_warehouse.root, "lung_ct") / ".samples")
+    lock = cohort_lock_path(stocked_warehouse, "lung_ct")
+    again = build(
+        declaration,
+        cohort_lock.load_cohort(declaration, stocked_warehouse, lock),
+        stocked_warehouse,
+    )
+    assert (again.made, again.reused) == (5, 0)
     assert again.version.version == first.version.version
 
 
-def test_a_changed_question_needs_another_cohort(stocked: Warehouse) -> None:
-    cohort_ = frozen(declared(), stocked)
+def test_a_changed_question_needs_another_cohort(stocked_warehouse: Warehouse) -> None:
+    cohort_ = frozen(declared(), stocked_warehouse)
     with pytest.raises(CohortMoved, match="asks another question"):
-        build(declared(NO_TARGET), cohort_, stocked)
+        build(declared(NO_TARGET), cohort_, stocked_warehouse)
 
 
-def test_a_licence_that_is_refused_by_now_is_refused_with_its_series(stocked: Warehouse) -> None:
-    cohort_ = frozen(declared(), stocked)
+def test_a_licence_that_is_refused_by_now_is_refused_with_its_series(
+    stocked_warehouse: Warehouse,
+) -> None:
+    cohort_ = frozen(declared(), stocked_warehouse)
     denied = declared(("  deny: [NC, ND]\n", "  deny: [NC, ND, CC BY 3.0]\n"))
     with pytest.raises(LicenseConflict) as caught:
-        build(denied, cohort_, stocked)
+        build(denied, cohort_, stocked_warehouse)
     assert len(caught.value.series) == 10
 
 
-def test_two_builds_of_one_dataset_do_not_meet(fresh: Warehouse) -> None:
+def test_two_builds_of_one_dataset_do_not_meet(fetched_warehouse: Warehouse) -> None:
     from tcia_assets.datasets.build import _alone
 
-    cohort_ = frozen(declared(), fresh)
-    with _alone("lung_ct", fresh, 0.0), pytest.raises(Busy, match="the dataset 'lung_ct'"):
-        build(declared(), cohort_, fresh, wait=0.0)
-    assert build(declared(), cohort_, fresh, wait=0.0).new == 5
+    cohort_ = frozen(declared(), fetched_warehouse)
+    with (
+        _alone("lung_ct", fetched_warehouse, 0.0),
+        pytest.raises(Busy, match="the dataset 'lung_ct'"),
+    ):
+        build(declared(), cohort_, fetched_warehouse, wait=0.0)
+    assert build(declared(), cohort_, fetched_warehouse, wait=0.0).made == 5
 
 
-def test_resampling_needs_its_extra(stocked: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resampling_needs_its_extra(
+    stocked_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     def without_itk(name: str) -> str:
@@ -556,15 +595,15 @@ def test_resampling_needs_its_extra(stocked: Warehouse, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("tcia_assets.datasets.build.version", without_itk)
     with pytest.raises(MissingExtra, match=r"tcia_assets\[resample\]"):
-        built(declared(("spacing: native", "spacing: [2, 2, 2]")), stocked)
+        built(declared(("spacing: native", "spacing: [2, 2, 2]")), stocked_warehouse)
 
 
 # --- Versions -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def version(stocked: Warehouse) -> versions.Version:
-    return built(declared(NO_TARGET), stocked).version
+def version(stocked_warehouse: Warehouse) -> versions.Version:
+    return built(declared(NO_TARGET), stocked_warehouse).version
 
 
 def test_a_flipped_byte_is_found(version: versions.Version) -> None:
@@ -602,14 +641,16 @@ def test_an_edited_lock_file_is_found(version: versions.Version) -> None:
         versions.read(version.folder)
 
 
-def test_a_damaged_version_is_built_anew(stocked: Warehouse, version: versions.Version) -> None:
+def test_a_damaged_version_is_built_anew(
+    stocked_warehouse: Warehouse, version: versions.Version
+) -> None:
     name = next(path for path in version.files if path.startswith("images/"))
     path = version.folder / name
     path.write_bytes(b"?" * version.files[name].bytes)  # also the store's: it is a hard link
     with pytest.raises(DatasetRefused, match="files were changed after they were made"):
-        built(declared(NO_TARGET), stocked)
-    result = built(declared(NO_TARGET), stocked)
-    assert result.new == 1
+        built(declared(NO_TARGET), stocked_warehouse)
+    result = built(declared(NO_TARGET), stocked_warehouse)
+    assert result.made == 1
     assert result.version.version == version.version
     assert versions.verify(result.version).problems == ()
 
@@ -628,13 +669,17 @@ def test_the_root_hash_is_what_sha256sum_says(version: versions.Version) -> None
     assert version.content["sha256"].startswith(version.version)
 
 
-def test_a_diff_tells_series_settings_and_files(stocked: Warehouse) -> None:
-    before = built(declared(), stocked)
-    uid = images(stocked)[0]
-    served(stocked, uid, without(zip_of(stocked, uid), lambda place: place in (50, 51)))
-    last = images(stocked)[-1]
-    change(stocked, "Modality", "MR", last)
-    after = built(declared(('salt: "2001"', "salt: two")), stocked, update=True)
+def test_a_diff_tells_series_settings_and_files(stocked_warehouse: Warehouse) -> None:
+    before = built(declared(), stocked_warehouse)
+    uid = images(stocked_warehouse)[0]
+    replace_zip(
+        stocked_warehouse,
+        uid,
+        zip_without(zip_of(stocked_warehouse, uid), lambda place: place in (50, 51)),
+    )
+    last = images(stocked_warehouse)[-1]
+    set_column(stocked_warehouse, "Modality", "MR", last)
+    after = built(declared(('salt: "2001"', "salt: two")), stocked_warehouse, update=True)
     found = versions.diff(before.version, after.version)
     assert found.removed == (last,) and not found.added
     assert found.changed[uid]["state"] == ("kept", "dropped")
@@ -648,9 +693,9 @@ def test_a_diff_tells_series_settings_and_files(stocked: Warehouse) -> None:
 
 
 def test_versions_are_found_by_name_and_first_digits(
-    stocked: Warehouse, version: versions.Version
+    stocked_warehouse: Warehouse, version: versions.Version
 ) -> None:
-    root = stocked.root
+    root = stocked_warehouse.root
     for wanted in (
         "lung_ct",
         f"lung_ct/{version.version[:4]}",
@@ -666,10 +711,10 @@ def test_versions_are_found_by_name_and_first_digits(
 
 
 def test_a_disk_that_refuses_leaves_what_was_there(
-    stocked: Warehouse, version: versions.Version, monkeypatch: pytest.MonkeyPatch
+    stocked_warehouse: Warehouse, version: versions.Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = contents(version.folder)
     (version.folder.parent / ".draft").write_text("in the way")
     with pytest.raises(StorageError, match="earlier versions are as they were"):
-        built(declared(NO_TARGET, ('salt: "2001"', "salt: two")), stocked)
+        built(declared(NO_TARGET, ('salt: "2001"', "salt: two")), stocked_warehouse)
     assert contents(version.folder) == kept

@@ -14,17 +14,17 @@ from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from tcia_assets.datasets import card, formats, rights, sheet
-from tcia_assets.datasets.rights import License
-from tcia_assets_tests.datasets.built import (
+from tcia_assets.datasets import card, contact_sheet, formats
+from tcia_assets.datasets.licenses import License, attribution_table
+from tcia_assets_tests.datasets.example_dataset import (
     AFFINE,
     KEPT,
     MEMBERS,
     NON_COMMERCIAL,
     TITLE,
-    One,
+    ExampleSample,
     build,
-    facts,
+    example_info,
     labels_of,
     voxels_of,
 )
@@ -65,7 +65,7 @@ def tables_in(text: str) -> list[list[list[str]]]:
 
 
 def test_hugging_face_reads_the_front_matter(tmp_path: Path, samples: pa.Table) -> None:
-    card.write_card(tmp_path, samples, facts(settings=SETTINGS))
+    card.write_card(tmp_path, samples, example_info(settings=SETTINGS))
     told = DatasetCard.load(tmp_path / "README.md").data
     assert told.pretty_name == ONE_LINE
     # The strictest first: of one Series no licence is told.
@@ -77,8 +77,10 @@ def test_hugging_face_reads_the_front_matter(tmp_path: Path, samples: pa.Table) 
 
 
 def test_one_licence_is_one_licence(tmp_path: Path) -> None:
-    members = (One(1, "train", "A", 0, **NON_COMMERCIAL),)
-    chosen = facts(masks=facts().masks.slice(0, 0), settings={"formats": ["nifti"]}, labels={})
+    members = (ExampleSample(1, "train", "A", 0, **NON_COMMERCIAL),)
+    chosen = example_info(
+        masks=example_info().masks.slice(0, 0), settings={"formats": ["nifti"]}, labels={}
+    )
     samples = build(tmp_path, members, labelled=False)
     card.write_card(tmp_path, samples, chosen)
     told = DatasetCard.load(tmp_path / "README.md").data
@@ -91,7 +93,7 @@ def test_one_licence_is_one_licence(tmp_path: Path) -> None:
 def test_whatever_the_title_and_the_makers_are_called_it_stays_a_text(
     tmp_path: Path, samples: pa.Table
 ) -> None:
-    card.write_card(tmp_path, samples, facts(settings=SETTINGS))
+    card.write_card(tmp_path, samples, example_info(settings=SETTINGS))
     body = DatasetCard.load(tmp_path / "README.md").content.split("---\n", 2)[2]
     tokens = MarkdownIt("commonmark").enable("table").parse(body)
     title = next(t for t in tokens if t.type == "inline")
@@ -110,7 +112,7 @@ def test_whatever_the_title_and_the_makers_are_called_it_stays_a_text(
 def test_the_card_tells_how_to_build_it_again_and_whom_to_cite(
     tmp_path: Path, samples: pa.Table
 ) -> None:
-    chosen = facts(settings=SETTINGS)
+    chosen = example_info(settings=SETTINGS)
     card.write_card(tmp_path, samples, chosen)
     text = text_of(tmp_path)
     assert "tcia-assets dataset build lung_ct --locked" in text
@@ -125,9 +127,9 @@ def test_the_card_tells_how_to_build_it_again_and_whom_to_cite(
 
 def test_a_dataset_of_which_nothing_is_kept_has_a_card(tmp_path: Path) -> None:
     members = tuple(member for member in MEMBERS if not member.is_kept)
-    card.write_card(tmp_path, build(tmp_path, members), facts(settings=SETTINGS))
+    card.write_card(tmp_path, build(tmp_path, members), example_info(settings=SETTINGS))
     assert "Left out, for the reasons below: 2 Series" in text_of(tmp_path)
-    assert not (tmp_path / sheet.NAME).exists()
+    assert not (tmp_path / contact_sheet.NAME).exists()
     assert not (tmp_path / "LICENSES.md").exists()
 
 
@@ -160,7 +162,7 @@ def test_the_numbers_are_those_of_the_samples(samples: pa.Table) -> None:
 
 
 def test_a_part_without_samples_is_shown_as_that(tmp_path: Path) -> None:
-    numbers = card.summary(build(tmp_path, (One(1, "train", "A", 0),)), ("train", "test"))
+    numbers = card.summary(build(tmp_path, (ExampleSample(1, "train", "A", 0),)), ("train", "test"))
     assert [(r["part"], r["kept"]) for r in numbers["parts"]] == [("train", 1), ("test", 0)]
 
 
@@ -180,7 +182,7 @@ def test_a_part_without_samples_is_shown_as_that(tmp_path: Path) -> None:
     ],
 )
 def test_ages_are_grouped_by_years(tmp_path: Path, age: str | None, group: str) -> None:
-    numbers = card.summary(build(tmp_path, (One(1, "train", "A", 0, age=age),)))
+    numbers = card.summary(build(tmp_path, (ExampleSample(1, "train", "A", 0, age=age),)))
     assert [record["what is told"] for record in numbers["ages"]] == [group]
 
 
@@ -211,9 +213,9 @@ def test_a_licence_without_a_name_is_known_by_its_address() -> None:
 def test_dropped_samples_and_masks_without_an_image_ask_nothing(
     tmp_path: Path, samples: pa.Table
 ) -> None:
-    table = rights.attributed(samples, facts())
+    table = attribution_table(samples, example_info())
     assert pc.sum(table["series"]).as_py() == len(KEPT) + 1
-    alone = rights.attributed(build(tmp_path, labelled=False), facts())
+    alone = attribution_table(build(tmp_path, labelled=False), example_info())
     assert "Drawn by Others" not in alone["Collection"].to_pylist()
 
 
@@ -222,9 +224,12 @@ def test_dropped_samples_and_masks_without_an_image_ask_nothing(
 
 def panel(root: Path) -> Any:
     """The picture of the only sample, as colours."""
-    pixels = np.asarray(Image.open(root / sheet.NAME).convert("RGB")).astype(int)
-    left, top = sheet._GAP, pixels.shape[0] - sheet._SIDE - 2 * sheet._LINE - sheet._GAP - 6
-    return pixels[top : top + sheet._SIDE, left : left + sheet._SIDE]
+    pixels = np.asarray(Image.open(root / contact_sheet.NAME).convert("RGB")).astype(int)
+    left, top = (
+        contact_sheet._GAP,
+        pixels.shape[0] - contact_sheet._SIDE - 2 * contact_sheet._LINE - contact_sheet._GAP - 6,
+    )
+    return pixels[top : top + contact_sheet._SIDE, left : left + contact_sheet._SIDE]
 
 
 def centre(pixels: Any, color: tuple[int, int, int]) -> tuple[float, float]:
@@ -238,9 +243,9 @@ def centre(pixels: Any, color: tuple[int, int, int]) -> tuple[float, float]:
 def test_the_patients_right_is_at_the_left_and_his_front_on_top(
     tmp_path: Path, orientation: str
 ) -> None:
-    samples = build(tmp_path, (One(1, "train", "A", 0),), orientation=orientation)
-    assert sheet.write_sheet(tmp_path, samples, facts())
-    across, down = centre(panel(tmp_path), sheet._color(2))
+    samples = build(tmp_path, (ExampleSample(1, "train", "A", 0),), orientation=orientation)
+    assert contact_sheet.write_contact_sheet(tmp_path, samples, example_info())
+    across, down = centre(panel(tmp_path), contact_sheet._color(2))
     # The tumour lies at x = 14 of 48 and y = 13 of 40, as LPS counts.
     assert across == pytest.approx(14.5 / 48, abs=0.02)
     assert 0.3 < down < 0.42
@@ -248,36 +253,42 @@ def test_the_patients_right_is_at_the_left_and_his_front_on_top(
 
 def test_a_slice_is_shown_in_millimetres(tmp_path: Path) -> None:
     stretched = AFFINE @ np.diag([1.0, 2.0, 1.0, 1.0])
-    samples = build(tmp_path, (One(1, "train", "A", 0),), affine=stretched)
-    sheet.write_sheet(tmp_path, samples, facts())
+    samples = build(tmp_path, (ExampleSample(1, "train", "A", 0),), affine=stretched)
+    contact_sheet.write_contact_sheet(tmp_path, samples, example_info())
     # Above the letters at its sides.
     columns = np.flatnonzero(panel(tmp_path)[:100].any(axis=(0, 2)))
     # 48 pixels of 0.8 mm across, 40 of 1.6 mm down.
-    assert (np.ptp(columns) + 1) / sheet._SIDE == pytest.approx(48 / 80, abs=0.01)
+    assert (np.ptp(columns) + 1) / contact_sheet._SIDE == pytest.approx(48 / 80, abs=0.01)
 
 
 def test_the_same_samples_give_the_same_picture(tmp_path: Path) -> None:
     digests = set()
     for name in ("a", "b"):
         samples = build(tmp_path / name)
-        sheet.write_sheet(tmp_path / name, samples.take([3, 1, 0, 2, 4, 5, 6]), facts())
-        digests.add(hashlib.sha256((tmp_path / name / sheet.NAME).read_bytes()).hexdigest())
+        contact_sheet.write_contact_sheet(
+            tmp_path / name, samples.take([3, 1, 0, 2, 4, 5, 6]), example_info()
+        )
+        digests.add(hashlib.sha256((tmp_path / name / contact_sheet.NAME).read_bytes()).hexdigest())
     assert len(digests) == 1
 
 
 def test_each_part_is_in_the_picture(samples: pa.Table) -> None:
-    assert [row["part"] for row in sheet._chosen(samples, facts(), 3)] == ["train", "val", "test"]
-    chosen = [row["part"] for row in sheet._chosen(samples, facts(), 4)]
+    assert [row["part"] for row in contact_sheet._chosen(samples, example_info(), 3)] == [
+        "train",
+        "val",
+        "test",
+    ]
+    chosen = [row["part"] for row in contact_sheet._chosen(samples, example_info(), 4)]
     assert chosen == ["train", "train", "val", "test"]
-    assert len(sheet._chosen(samples, facts(), 100)) == len(KEPT)
+    assert len(contact_sheet._chosen(samples, example_info(), 100)) == len(KEPT)
 
 
 def test_the_slice_with_the_labels_is_shown() -> None:
     labels = np.zeros((9, 4, 4), np.uint8)
-    assert sheet._slice_of(labels, 9) == sheet._slice_of(None, 9) == 4
+    assert contact_sheet._slice_of(labels, 9) == contact_sheet._slice_of(None, 9) == 4
     labels[6, 1, 1] = 2  # small, and all of it in one slice
     labels[:, 2:] = 1
-    assert sheet._slice_of(labels, 9) == 6
+    assert contact_sheet._slice_of(labels, 9) == 6
 
 
 @pytest.mark.parametrize(
@@ -294,15 +305,15 @@ def test_what_is_shown_depends_on_what_was_measured(
 ) -> None:
     row = {"modality": "CT", "units": "HU"} | member
     image = np.array([values] * 4, np.float32)
-    assert sheet._window(image, row, facts())[1] == window
+    assert contact_sheet._window(image, row, example_info())[1] == window
     # What was windowed when it was written is shown as a whole.
-    chosen = facts(settings={"volume": {"window": [-100, 300]}})
-    low, high = sheet._window(image, row, chosen)[0]
+    chosen = example_info(settings={"volume": {"window": [-100, 300]}})
+    low, high = contact_sheet._window(image, row, chosen)[0]
     assert (low, high) == (min(values), max(values))
 
 
 def test_labels_that_are_many_have_colours_of_their_own() -> None:
-    assert len({sheet._color(label) for label in range(1, 41)}) == 40
+    assert len({contact_sheet._color(label) for label in range(1, 41)}) == 40
 
 
 # --- Hugging Face ---------------------------------------------------------------------------------
@@ -323,7 +334,7 @@ def test_hugging_face_loads_the_folder_by_the_card(
 ) -> None:
     root = tmp_path / "dataset"
     samples = build(root)
-    chosen = facts(settings={"formats": ["huggingface"]})
+    chosen = example_info(settings={"formats": ["huggingface"]})
     formats.write("huggingface", root, samples, chosen)
     card.write_card(root, samples, chosen)
     loaded = hub.load_dataset(str(root), cache_dir=str(tmp_path / "cache"))

@@ -10,14 +10,22 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
-from tcia_assets.datasets import cohort
+from tcia_assets.datasets.cohort import Cohort, CohortDiff
+from tcia_assets.datasets.cohort_lock import freeze_cohort, load_cohort
+from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration, load, parse
-from tcia_assets.datasets.split import proof, split
+from tcia_assets.datasets.split import assign_splits, find_leaks
 from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.datasets.known import change, fetched_again, served, without, zip_of
+from tcia_assets_tests.datasets.warehouse_edits import (
+    refetch,
+    replace_zip,
+    set_column,
+    zip_of,
+    zip_without,
+)
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
@@ -42,15 +50,15 @@ def declared(**changed: str) -> Declaration:
     return parse(text, "lung_ct")
 
 
-def images(frozen: cohort.Cohort) -> list[str]:
+def images(frozen: Cohort) -> list[str]:
     return list(frozen.of_role("image")["SeriesInstanceUID"].to_pylist())
 
 
 # --- Freezing -------------------------------------------------------------------------------------
 
 
-def test_the_example_is_each_ct_with_its_contours(known: Warehouse) -> None:
-    frozen = cohort.freeze(load(EXAMPLE), known)
+def test_the_example_is_each_ct_with_its_contours(fetched_warehouse: Warehouse) -> None:
+    frozen = query_cohort(load(EXAMPLE), fetched_warehouse)
     rows = frozen.series.to_pylist()
     assert [row["role"] for row in rows] == ["image"] * 5 + ["target"] * 5
     assert {row["Modality"] for row in rows} == {"CT", "RTSTRUCT"}
@@ -58,7 +66,7 @@ def test_the_example_is_each_ct_with_its_contours(known: Warehouse) -> None:
     sha256 = dict(
         zip(
             *(
-                known.read(IMAGE_ARCHIVES, [SMALL])[name].to_pylist()
+                fetched_warehouse.read(IMAGE_ARCHIVES, [SMALL])[name].to_pylist()
                 for name in ("SeriesInstanceUID", "sha256")
             ),
             strict=True,
@@ -74,48 +82,55 @@ def test_the_example_is_each_ct_with_its_contours(known: Warehouse) -> None:
     assert frozen.snapshot.series == 10
 
 
-def test_a_cohort_can_be_split_and_the_split_proven(known: Warehouse) -> None:
+def test_a_cohort_can_be_split_and_the_split_proven(fetched_warehouse: Warehouse) -> None:
     declaration = load(EXAMPLE)
-    parts = split(cohort.freeze(declaration, known).of_role("image"), declaration.split)
-    assert proof(parts, declaration.split.proven) == []
-    assert set(parts["part"].to_pylist()) <= set(declaration.split.parts)
+    parts = assign_splits(
+        query_cohort(declaration, fetched_warehouse).of_role("image"), declaration.split
+    )
+    assert find_leaks(parts, declaration.split.proven) == []
+    assert set(parts["part"].to_pylist()) <= set(declaration.split.splits)
 
 
-def test_the_same_warehouse_gives_the_same_bytes(known: Warehouse) -> None:
-    assert cohort.freeze(declared(), known).text == cohort.freeze(declared(), known).text
+def test_the_same_warehouse_gives_the_same_bytes(fetched_warehouse: Warehouse) -> None:
+    assert (
+        query_cohort(declared(), fetched_warehouse).text
+        == query_cohort(declared(), fetched_warehouse).text
+    )
 
 
-def test_sql_and_criteria_ask_the_same(known: Warehouse) -> None:
+def test_sql_and_criteria_ask_the_same(fetched_warehouse: Warehouse) -> None:
     asked = (
         "sql: SELECT * FROM current_series WHERE Collection = 'LCTSC' AND Modality = 'CT' -- all"
     )
     text = EXAMPLE.read_text().replace("collections: [LCTSC]\n  modalities: [CT]", asked)
-    by_sql = cohort.freeze(parse(text, "lung_ct"), known)
-    assert by_sql.sha256 == cohort.freeze(declared(), known).sha256
+    by_sql = query_cohort(parse(text, "lung_ct"), fetched_warehouse)
+    assert by_sql.sha256 == query_cohort(declared(), fetched_warehouse).sha256
 
 
-def test_what_is_listed_and_not_there_is_a_row_that_says_so(known: Warehouse) -> None:
-    first, second, *_ = images(cohort.freeze(declared(), known))
-    rows = known.read(IMAGE_ARCHIVES, [SMALL])
+def test_what_is_listed_and_not_there_is_a_row_that_says_so(fetched_warehouse: Warehouse) -> None:
+    first, second, *_ = images(query_cohort(declared(), fetched_warehouse))
+    rows = fetched_warehouse.read(IMAGE_ARCHIVES, [SMALL])
     left = [uid != first for uid in rows["SeriesInstanceUID"].to_pylist()]
-    known.write(IMAGE_ARCHIVES, rows.filter(pa.array(left)), SMALL)
-    change(known, "withdrawn_at", datetime.now(UTC), second)
+    fetched_warehouse.write(IMAGE_ARCHIVES, rows.filter(pa.array(left)), SMALL)
+    set_column(fetched_warehouse, "withdrawn_at", datetime.now(UTC), second)
     text = EXAMPLE.read_text().replace(
         "collections: [LCTSC]\n  modalities: [CT]", f"series: [{first}, {second}, 1.2.3]"
     )
-    frozen = cohort.freeze(parse(text, "lung_ct"), known)
+    frozen = query_cohort(parse(text, "lung_ct"), fetched_warehouse)
     states = {r["SeriesInstanceUID"]: r["state"] for r in frozen.of_role("image").to_pylist()}
     assert states == {first: "not_fetched", second: "withdrawn", "1.2.3": "unknown"}
     assert set(frozen.not_fetched) == {first, "1.2.3"}
 
 
-def test_which_masks_count_is_declared(known: Warehouse) -> None:
+def test_which_masks_count_is_declared(fetched_warehouse: Warehouse) -> None:
     none = declared(kind="  kind: RTSTRUCT\n  where: PatientID = 'nobody'\n")
-    assert cohort.freeze(none, known).pairs.num_rows == 0
+    assert query_cohort(none, fetched_warehouse).pairs.num_rows == 0
     by_sop = declared(kind="  kind: RTSTRUCT\n  ways: [sop]\n")
-    assert cohort.freeze(by_sop, known).of_role("target").num_rows == 0
+    assert query_cohort(by_sop, fetched_warehouse).of_role("target").num_rows == 0
     segs = declared(kind="  kind: SEG\n")
-    assert images(cohort.freeze(segs, known)) == images(cohort.freeze(declared(), known))
+    assert images(query_cohort(segs, fetched_warehouse)) == images(
+        query_cohort(declared(), fetched_warehouse)
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,85 +158,89 @@ def test_which_masks_count_is_declared(known: Warehouse) -> None:
     ],
 )
 def test_a_question_that_cannot_be_answered_names_its_line(
-    known: Warehouse, changed: dict[str, str], key: str, line: int, said: str
+    fetched_warehouse: Warehouse, changed: dict[str, str], key: str, line: int, said: str
 ) -> None:
     with pytest.raises(BadDeclaration, match=said) as caught:
-        cohort.freeze(declared(**changed), known)
+        query_cohort(declared(**changed), fetched_warehouse)
     assert (caught.value.key, caught.value.line) == (key, line)
 
 
 # --- Licences -------------------------------------------------------------------------------------
 
 
-def test_a_collection_beside_a_known_one_is_not_passed_over(known: Warehouse) -> None:
+def test_a_collection_beside_a_known_one_is_not_passed_over(fetched_warehouse: Warehouse) -> None:
     text = EXAMPLE.read_text().replace("[LCTSC]", "[LCTSC, LCTSX]")
     with pytest.raises(BadDeclaration, match="'LCTSX'; did you mean 'LCTSC'") as caught:
-        cohort.freeze(parse(text, "lung_ct"), known)
+        query_cohort(parse(text, "lung_ct"), fetched_warehouse)
     assert caught.value.key == "cohort.collections"
 
 
-def test_a_value_that_nobody_has_holds_nobody_out(known: Warehouse, lock: Path) -> None:
-    frozen, _ = cohort.ask(declared(), known, lock)
+def test_a_value_that_nobody_has_holds_nobody_out(fetched_warehouse: Warehouse, lock: Path) -> None:
+    frozen, _ = freeze_cohort(declared(), fetched_warehouse, lock)
     text = EXAMPLE.read_text()
 
     def holding_out(value: str) -> Declaration:
         said = f"  holdout: {{part: test, column: Manufacturer, values: [{value}]}}\n  folds: 5\n"
         return parse(text.replace("  folds: 5\n", said), "lung_ct")
 
-    assert cohort.locked(holding_out("SIEMENS"), known, lock).sha256 == frozen.sha256
-    for asked in (cohort.freeze, lambda how, of: cohort.locked(how, of, lock)):
+    assert load_cohort(holding_out("SIEMENS"), fetched_warehouse, lock).sha256 == frozen.sha256
+    for asked in (query_cohort, lambda how, of: load_cohort(how, of, lock)):
         with pytest.raises(BadDeclaration, match="'Siemens'; did you mean 'SIEMENS'") as caught:
-            asked(holding_out("Siemens"), known)
+            asked(holding_out("Siemens"), fetched_warehouse)
         assert caught.value.key == "split.holdout.values"
     with pytest.raises(BadDeclaration, match="'None'"):  # those that are not told are no value
-        cohort.freeze(holding_out("None"), known)
+        query_cohort(holding_out("None"), fetched_warehouse)
 
 
-def test_licences_that_conflict_are_refused_with_the_series(known: Warehouse) -> None:
+def test_licences_that_conflict_are_refused_with_the_series(fetched_warehouse: Warehouse) -> None:
     with pytest.raises(LicenseConflict) as caught:
-        cohort.freeze(declared(deny="  deny: [CC BY 3.0]\n"), known)
+        query_cohort(declared(deny="  deny: [CC BY 3.0]\n"), fetched_warehouse)
     assert len(caught.value.series) == 10
     assert min(caught.value.series) in str(caught.value)
     assert "Creative Commons Attribution 3.0" in str(caught.value)
 
 
-def test_one_mask_under_another_licence_is_enough(known: Warehouse) -> None:
-    mask = cohort.freeze(declared(), known).pairs["target_series_instance_uid"][0].as_py()
-    change(known, "LicenseName", "CC BY-NC 4.0", mask)
+def test_one_mask_under_another_licence_is_enough(fetched_warehouse: Warehouse) -> None:
+    mask = (
+        query_cohort(declared(), fetched_warehouse).pairs["target_series_instance_uid"][0].as_py()
+    )
+    set_column(fetched_warehouse, "LicenseName", "CC BY-NC 4.0", mask)
     with pytest.raises(LicenseConflict) as caught:
-        cohort.freeze(declared(), known)
+        query_cohort(declared(), fetched_warehouse)
     assert caught.value.series == {mask: "CC BY-NC 4.0"}
 
 
-def test_an_untold_licence_is_none_that_is_allowed(known: Warehouse) -> None:
+def test_an_untold_licence_is_none_that_is_allowed(fetched_warehouse: Warehouse) -> None:
     allowed = declared(deny="  allow: [CC BY]\n")
-    first = images(cohort.freeze(allowed, known))[0]
+    first = images(query_cohort(allowed, fetched_warehouse))[0]
     for column in ("LicenseName", "LicenseURI"):
-        change(known, column, None, first)
+        set_column(fetched_warehouse, column, None, first)
     with pytest.raises(LicenseConflict) as caught:
-        cohort.freeze(allowed, known)
+        query_cohort(allowed, fetched_warehouse)
     assert caught.value.series == {first: "none told"}
-    assert cohort.freeze(declared(), known).series.num_rows == 10
+    assert query_cohort(declared(), fetched_warehouse).series.num_rows == 10
 
 
 # --- The lock file --------------------------------------------------------------------------------
 
 
-def test_a_lock_file_is_read_back_as_it_was(known: Warehouse, lock: Path) -> None:
-    asked, changes = cohort.ask(declared(), known, lock)
+def test_a_lock_file_is_read_back_as_it_was(fetched_warehouse: Warehouse, lock: Path) -> None:
+    asked, changes = freeze_cohort(declared(), fetched_warehouse, lock)
     assert not changes
-    again = cohort.locked(declared(), known, lock)
+    again = load_cohort(declared(), fetched_warehouse, lock)
     assert again.text == asked.text == lock.read_text()
     assert again.series.equals(asked.series) and again.pairs.equals(asked.pairs)
 
 
-def test_asking_again_tells_what_changed_and_changes_nothing(known: Warehouse, lock: Path) -> None:
-    before, _ = cohort.ask(declared(), known, lock)
+def test_asking_again_tells_what_changed_and_changes_nothing(
+    fetched_warehouse: Warehouse, lock: Path
+) -> None:
+    before, _ = freeze_cohort(declared(), fetched_warehouse, lock)
     kept = lock.read_bytes()
     first, second, *_ = images(before)
-    change(known, "PatientAge", "099Y", first)
-    change(known, "withdrawn_at", datetime.now(UTC), second)
-    same, changes = cohort.ask(declared(), known, lock)
+    set_column(fetched_warehouse, "PatientAge", "099Y", first)
+    set_column(fetched_warehouse, "withdrawn_at", datetime.now(UTC), second)
+    same, changes = freeze_cohort(declared(), fetched_warehouse, lock)
     assert lock.read_bytes() == kept
     assert same.text == before.text
     assert second in changes.removed
@@ -231,12 +250,14 @@ def test_asking_again_tells_what_changed_and_changes_nothing(known: Warehouse, l
     assert f"~ Series {first}: PatientAge" in str(changes)
     assert len(changes.pairs_removed) == 1
 
-    now, _ = cohort.ask(declared(), known, lock, update=True)
+    now, _ = freeze_cohort(declared(), fetched_warehouse, lock, update=True)
     assert lock.read_text() == now.text != before.text
-    assert cohort.ask(declared(), known, lock)[1] == cohort.Diff(changed={})
+    assert freeze_cohort(declared(), fetched_warehouse, lock)[1] == CohortDiff(changed={})
 
 
-def test_a_change_elsewhere_leaves_the_lock_file_alone(known: Warehouse, lock: Path) -> None:
+def test_a_change_elsewhere_leaves_the_lock_file_alone(
+    fetched_warehouse: Warehouse, lock: Path
+) -> None:
     text = EXAMPLE.read_text().replace(
         "  modalities: [CT]\n", "  modalities: [CT]\n  where: PatientID NOT LIKE '%nobody%'\n"
     )
@@ -245,72 +266,82 @@ def test_a_change_elsewhere_leaves_the_lock_file_alone(known: Warehouse, lock: P
         + text[text.index("\nsplit:") :]
     )
     declaration = parse(text, "lung_ct")
-    cohort.ask(declaration, known, lock)
+    freeze_cohort(declaration, fetched_warehouse, lock)
     kept = lock.read_bytes()
-    masks = known.query("SELECT SeriesInstanceUID AS uid FROM series WHERE Modality = 'RTSTRUCT'")
-    change(known, "fingerprint", "another", masks["uid"][0].as_py())
-    _, changes = cohort.ask(declaration, known, lock, update=True)
+    masks = fetched_warehouse.query(
+        "SELECT SeriesInstanceUID AS uid FROM series WHERE Modality = 'RTSTRUCT'"
+    )
+    set_column(fetched_warehouse, "fingerprint", "another", masks["uid"][0].as_py())
+    _, changes = freeze_cohort(declaration, fetched_warehouse, lock, update=True)
     assert not changes
     assert lock.read_bytes() == kept
 
 
-def test_locked_needs_the_same_question_and_the_same_zips(known: Warehouse, lock: Path) -> None:
+def test_locked_needs_the_same_question_and_the_same_zips(
+    fetched_warehouse: Warehouse, lock: Path
+) -> None:
     with pytest.raises(CohortMoved, match="no such lock file"):
-        cohort.locked(declared(), known, lock)
-    frozen, _ = cohort.ask(declared(), known, lock)
+        load_cohort(declared(), fetched_warehouse, lock)
+    frozen, _ = freeze_cohort(declared(), fetched_warehouse, lock)
     with pytest.raises(CohortMoved, match="another question"):
-        cohort.locked(declared(where="  where: Modality = 'CT'\n"), known, lock)
+        load_cohort(declared(where="  where: Modality = 'CT'\n"), fetched_warehouse, lock)
     with pytest.raises(LicenseConflict):
-        cohort.locked(declared(deny="  deny: [CC BY]\n"), known, lock)
+        load_cohort(declared(deny="  deny: [CC BY]\n"), fetched_warehouse, lock)
     first, second, *_ = images(frozen)
-    rows = known.read(IMAGE_ARCHIVES, [SMALL]).to_pylist()
+    rows = fetched_warehouse.read(IMAGE_ARCHIVES, [SMALL]).to_pylist()
     for row in rows:
         if row["SeriesInstanceUID"] == first:
             row["sha256"] = "0" * 64
     left = [row for row in rows if row["SeriesInstanceUID"] != second]
-    known.write(
+    fetched_warehouse.write(
         IMAGE_ARCHIVES,
         conform(IMAGE_ARCHIVES, pa.Table.from_pylist(left, schema=IMAGE_ARCHIVES.schema)),
         SMALL,
     )
     with pytest.raises(CohortMoved) as caught:
-        cohort.locked(declared(), known, lock)
+        load_cohort(declared(), fetched_warehouse, lock)
     assert f"{first} (another zip)" in str(caught.value)
     assert f"{second} (absent)" in str(caught.value)
 
 
-def test_a_series_that_is_fetched_again_is_the_same(known: Warehouse, lock: Path) -> None:
-    frozen, _ = cohort.ask(declared(), known, lock)
+def test_a_series_that_is_fetched_again_is_the_same(
+    fetched_warehouse: Warehouse, lock: Path
+) -> None:
+    frozen, _ = freeze_cohort(declared(), fetched_warehouse, lock)
     text, uid = lock.read_text(), images(frozen)[0]
-    before = zip_of(known, uid).read_bytes()
-    fetched_again(known, *frozen.series["SeriesInstanceUID"].to_pylist())
-    assert zip_of(known, uid).read_bytes() != before
-    again, changes = cohort.ask(declared(), known, lock, update=True)
+    before = zip_of(fetched_warehouse, uid).read_bytes()
+    refetch(fetched_warehouse, *frozen.series["SeriesInstanceUID"].to_pylist())
+    assert zip_of(fetched_warehouse, uid).read_bytes() != before
+    again, changes = freeze_cohort(declared(), fetched_warehouse, lock, update=True)
     assert not changes
     assert (again.sha256, lock.read_text()) == (frozen.sha256, text)
-    assert cohort.freeze(declared(), known).sha256 == frozen.sha256
-    assert cohort.locked(declared(), known, lock).sha256 == frozen.sha256
+    assert query_cohort(declared(), fetched_warehouse).sha256 == frozen.sha256
+    assert load_cohort(declared(), fetched_warehouse, lock).sha256 == frozen.sha256
 
 
 def test_where_objects_are_not_known_the_zip_has_to_be_the_same(
-    known: Warehouse, lock: Path
+    fetched_warehouse: Warehouse, lock: Path
 ) -> None:
-    uid = images(cohort.freeze(declared(), known))[0]
-    rows = known.read(IMAGES, [SMALL])
+    uid = images(query_cohort(declared(), fetched_warehouse))[0]
+    rows = fetched_warehouse.read(IMAGES, [SMALL])
     left = pa.array([each != uid for each in rows["SeriesInstanceUID"].to_pylist()])
-    known.write(IMAGES, rows.filter(left), SMALL)
-    frozen, _ = cohort.ask(declared(), known, lock)
+    fetched_warehouse.write(IMAGES, rows.filter(left), SMALL)
+    frozen, _ = freeze_cohort(declared(), fetched_warehouse, lock)
     row = next(r for r in frozen.series.to_pylist() if r["SeriesInstanceUID"] == uid)
     assert row["content_md5"] is None and row["archive_sha256"]
-    served(known, uid, without(zip_of(known, uid), lambda place: place == 0))
+    replace_zip(
+        fetched_warehouse,
+        uid,
+        zip_without(zip_of(fetched_warehouse, uid), lambda place: place == 0),
+    )
     with pytest.raises(CohortMoved, match=f"{uid} .another zip."):
-        cohort.locked(declared(), known, lock)
-    _, changes = cohort.ask(declared(), known, lock)
+        load_cohort(declared(), fetched_warehouse, lock)
+    _, changes = freeze_cohort(declared(), fetched_warehouse, lock)
     assert set((changes.changed or {})[uid]) == {"archive_sha256"}
 
 
-def test_a_lock_file_that_was_edited_is_none(known: Warehouse, lock: Path) -> None:
-    cohort.ask(declared(), known, lock)
+def test_a_lock_file_that_was_edited_is_none(fetched_warehouse: Warehouse, lock: Path) -> None:
+    freeze_cohort(declared(), fetched_warehouse, lock)
     content = json.loads(lock.read_text())
     del content["series"][0]
     for spoiled in (
@@ -322,9 +353,9 @@ def test_a_lock_file_that_was_edited_is_none(known: Warehouse, lock: Path) -> No
     ):
         lock.write_text(spoiled)
         with pytest.raises(CohortMoved, match=r"edited|no lock file"):
-            cohort.locked(declared(), known, lock)
+            load_cohort(declared(), fetched_warehouse, lock)
     other = parse(EXAMPLE.read_text(), "other")
     lock.unlink()
-    cohort.ask(declared(), known, lock)
+    freeze_cohort(declared(), fetched_warehouse, lock)
     with pytest.raises(CohortMoved, match="of the dataset 'lung_ct'"):
-        cohort.ask(other, known, lock)
+        freeze_cohort(other, fetched_warehouse, lock)

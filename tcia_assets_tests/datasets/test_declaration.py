@@ -302,10 +302,10 @@ def test_what_one_format_cannot_hold_another_may() -> None:
     assert made(with_part(f"{keeps}formats: [monai]\n")).policy("without_target") == KEEP
     assert made(with_part(f"{TARGET}formats: [nnunet]\n")).policy("without_target") == "drop"
     alike = LEAST.replace("train", "a-b").replace("test", "a_b")
-    assert made(f"{alike}formats: [webdataset]\n").split.parts == ("a-b", "a_b")
+    assert made(f"{alike}formats: [webdataset]\n").split.splits == ("a-b", "a_b")
     # What is held out may join a part that the fractions name.
     joined = LEAST + "  holdout: {part: test, column: Site, values: [X]}\n"
-    assert made(f"{joined}formats: [huggingface]\n").split.parts == ("train", "test")
+    assert made(f"{joined}formats: [huggingface]\n").split.splits == ("train", "test")
 
 
 def test_the_name_is_the_files_and_one_broken_file_breaks_itself_alone(tmp_path: Path) -> None:

@@ -21,19 +21,19 @@ import pytest
 from tcia_assets.datasets import formats
 from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet, webdataset
-from tcia_assets.datasets.formats.common import Kept
+from tcia_assets.datasets.formats.common import KeptSamples
 from tcia_assets.errors import StorageError, UnknownName, UsageError
 from tcia_assets.metadata import selection
-from tcia_assets_tests.datasets.built import (
+from tcia_assets_tests.datasets.example_dataset import (
     AFFINE,
     KEPT,
     LABELS,
     MASK,
     MEMBERS,
     TITLE,
-    One,
+    ExampleSample,
     build,
-    facts,
+    example_info,
     from_torch,
     labels_of,
     voxels_of,
@@ -75,22 +75,22 @@ def array(path: Path) -> Any:
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_the_same_samples_give_the_same_bytes_again(tmp_path: Path, name: str) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
-    formats.write(name, first, build(first), facts())
+    formats.write(name, first, build(first), example_info())
     samples = build(second)
     # In another order, and over what an earlier build left.
     shuffled = samples.take(list(reversed(range(len(samples)))))
-    formats.write(name, second, samples, facts())
+    formats.write(name, second, samples, example_info())
     if name not in {"nifti", "croissant"}:
         (second / name / "left-over").write_text("of a build that died")
     os.utime(second / "images" / f"{KEPT[0].uid}.nii.gz", (1, 1))
-    formats.write(name, second, shuffled, facts())
+    formats.write(name, second, shuffled, example_info())
     assert files_below(first) == files_below(second)
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"croissant"}))
 def test_what_is_dropped_is_in_no_form(tmp_path: Path, samples: pa.Table, name: str) -> None:
     dropped = [member.uid for member in MEMBERS if not member.is_kept]
-    formats.write(name, tmp_path, samples, facts())
+    formats.write(name, tmp_path, samples, example_info())
     for path in tmp_path.rglob("*"):
         assert not [uid for uid in dropped if uid in path.name]
         if path.is_file() and path.name != "samples.parquet":
@@ -100,14 +100,14 @@ def test_what_is_dropped_is_in_no_form(tmp_path: Path, samples: pa.Table, name: 
 
 def test_a_form_is_called_by_its_name(tmp_path: Path, samples: pa.Table) -> None:
     with pytest.raises(UnknownName, match="did you mean 'nnunet'"):
-        formats.write("nnUNet", tmp_path, samples, facts())
+        formats.write("nnUNet", tmp_path, samples, example_info())
 
 
 @pytest.mark.parametrize("name", ["nnunet", "webdataset", "huggingface"])
 def test_a_file_that_is_missing_is_named(tmp_path: Path, samples: pa.Table, name: str) -> None:
     (tmp_path / "images" / f"{KEPT[0].uid}.nii.gz").unlink()
     with pytest.raises(StorageError, match=rf"{name}: .*{KEPT[0].uid}.nii.gz: No such file"):
-        formats.write(name, tmp_path, samples, facts())
+        formats.write(name, tmp_path, samples, example_info())
 
 
 # --- nnU-Net --------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def cases(folder: Path, ending: str) -> list[str]:
 
 def test_nnunet_finds_what_its_verifier_looks_for(tmp_path: Path, samples: pa.Table) -> None:
     # nnunetv2 itself needs torch: these are the rules of its `verify_dataset_integrity`.
-    formats.write("nnunet", tmp_path, samples, facts())
+    formats.write("nnunet", tmp_path, samples, example_info())
     folder = nnunet_folder(tmp_path)
     assert folder.name == f"Dataset{nnunet.number('lung_ct')}_lung_ct"
     about = written(folder, "dataset.json")
@@ -154,7 +154,7 @@ def test_the_verifier_of_nnunet_finds_no_fault(tmp_path: Path, affine: Any) -> N
     from_torch("nnunetv2")
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
-    formats.write("nnunet", tmp_path, build(tmp_path, affine=affine), facts())
+    formats.write("nnunet", tmp_path, build(tmp_path, affine=affine), example_info())
     verify_dataset_integrity(str(nnunet_folder(tmp_path)), 1)
     (nnunet_folder(tmp_path) / "labelsTr" / f"{PARTS['train'][0]}.nii.gz").unlink()
     with pytest.raises(AssertionError, match="not all training cases have a label"):
@@ -162,7 +162,7 @@ def test_the_verifier_of_nnunet_finds_no_fault(tmp_path: Path, affine: Any) -> N
 
 
 def test_folds_of_nnunet_are_those_of_the_split(tmp_path: Path, samples: pa.Table) -> None:
-    formats.write("nnunet", tmp_path, samples, facts())
+    formats.write("nnunet", tmp_path, samples, example_info())
     splits = written(nnunet_folder(tmp_path), "splits_final.json")
     fold_of = {member.uid: member.fold for member in KEPT if member.part == "train"}
     assert splits == [
@@ -175,7 +175,7 @@ def test_folds_of_nnunet_are_those_of_the_split(tmp_path: Path, samples: pa.Tabl
 
 
 def test_without_folds_nnunet_validates_on_the_part_for_it(tmp_path: Path) -> None:
-    formats.write("nnunet", tmp_path, build(tmp_path), facts(folds=0))
+    formats.write("nnunet", tmp_path, build(tmp_path), example_info(folds=0))
     folder = nnunet_folder(tmp_path)
     both = sorted(PARTS["train"] + PARTS["val"])
     assert cases(folder / "imagesTr", "_0000.nii.gz") == both
@@ -188,9 +188,11 @@ def test_without_folds_nnunet_validates_on_the_part_for_it(tmp_path: Path) -> No
 @pytest.mark.parametrize("folds", [0, 2], ids=["no folds", "all in one fold"])
 def test_nnunet_is_never_left_to_split_a_patient(tmp_path: Path, folds: int) -> None:
     fold = 1 if folds else None
-    members = tuple(One(10 * n + m, "train", f"P{n}", fold) for n in range(7) for m in range(2))
+    members = tuple(
+        ExampleSample(10 * n + m, "train", f"P{n}", fold) for n in range(7) for m in range(2)
+    )
     samples = build(tmp_path, members)
-    formats.write("nnunet", tmp_path, samples, facts(folds=folds, parts=("train", "test")))
+    formats.write("nnunet", tmp_path, samples, example_info(folds=folds, splits=("train", "test")))
     splits = written(nnunet_folder(tmp_path), "splits_final.json")
     patient = {member.uid: member.patient for member in members}
     assert len(splits) == 5
@@ -202,24 +204,24 @@ def test_nnunet_is_never_left_to_split_a_patient(tmp_path: Path, folds: int) -> 
 
 
 def test_nnunet_reads_a_gantry_tilt_by_nibabel(tmp_path: Path) -> None:
-    formats.write("nnunet", tmp_path, build(tmp_path, affine=TILTED), facts())
+    formats.write("nnunet", tmp_path, build(tmp_path, affine=TILTED), example_info())
     about = written(nnunet_folder(tmp_path), "dataset.json")
     assert about["overwrite_image_reader_writer"] == "NibabelIO"
 
 
 def test_several_modalities_are_not_normalized_as_ct(tmp_path: Path) -> None:
-    members = (One(1, "train", "A", 0), One(2, "train", "B", 1, modality="MR"))
-    formats.write("nnunet", tmp_path, build(tmp_path, members), facts())
+    members = (ExampleSample(1, "train", "A", 0), ExampleSample(2, "train", "B", 1, modality="MR"))
+    formats.write("nnunet", tmp_path, build(tmp_path, members), example_info())
     about = written(nnunet_folder(tmp_path), "dataset.json")
     assert about["channel_names"] == {"0": "CT and MR"}
 
 
 def test_nnunet_needs_labels_to_train_with(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"3 have none: {PARTS['train'][0]}, .*without_target"):
-        formats.write("nnunet", tmp_path, build(tmp_path, labelled=False), facts())
+        formats.write("nnunet", tmp_path, build(tmp_path, labelled=False), example_info())
     tests_only = tuple(member for member in MEMBERS if member.part != "train")
     with pytest.raises(UsageError, match="no sample is kept in train"):
-        formats.write("nnunet", tmp_path, build(tmp_path, tests_only), facts())
+        formats.write("nnunet", tmp_path, build(tmp_path, tests_only), example_info())
 
 
 def test_links_cost_nothing_and_copies_do_where_there_are_none(
@@ -227,7 +229,7 @@ def test_links_cost_nothing_and_copies_do_where_there_are_none(
 ) -> None:
     uid = PARTS["train"][0]
     source = tmp_path / "images" / f"{uid}.nii.gz"
-    formats.write("nnunet", tmp_path, samples, facts())
+    formats.write("nnunet", tmp_path, samples, example_info())
     target = nnunet_folder(tmp_path) / "imagesTr" / f"{uid}_0000.nii.gz"
     assert target.samefile(source)
 
@@ -235,7 +237,7 @@ def test_links_cost_nothing_and_copies_do_where_there_are_none(
         raise OSError(errno.EPERM, "no links on this disk")
 
     monkeypatch.setattr(os, "link", refuse)
-    formats.write("nnunet", tmp_path, samples, facts())
+    formats.write("nnunet", tmp_path, samples, example_info())
     assert not target.samefile(source)
     assert target.read_bytes() == source.read_bytes()
 
@@ -245,7 +247,7 @@ def test_links_cost_nothing_and_copies_do_where_there_are_none(
 
 def test_monai_has_lists_of_files_that_are_there(tmp_path: Path, samples: pa.Table) -> None:
     # monai itself needs torch: `load_decathlon_datalist` joins the list's folder and these paths.
-    formats.write("monai", tmp_path, samples, facts())
+    formats.write("monai", tmp_path, samples, example_info())
     listed = written(tmp_path, "monai/datalist.json")
     assert listed["labels"] == {"0": "background", "1": "lung", "2": "tumour"}
     assert listed["modality"] == {"0": "CT"}
@@ -269,7 +271,7 @@ def test_monai_loads_its_lists(tmp_path: Path, samples: pa.Table) -> None:
     from monai.data import load_decathlon_datalist
     from monai.transforms import LoadImaged
 
-    formats.write("monai", tmp_path, samples, facts())
+    formats.write("monai", tmp_path, samples, example_info())
     for part, name in (("train", "training"), ("val", "validation"), ("test", "test")):
         items = load_decathlon_datalist(tmp_path / "monai" / "datalist.json", data_list_key=name)
         assert [item["SeriesInstanceUID"] for item in items] == PARTS[part]
@@ -282,7 +284,9 @@ def test_monai_loads_its_lists(tmp_path: Path, samples: pa.Table) -> None:
 
 def test_a_list_of_monai_is_not_empty(tmp_path: Path) -> None:
     members = tuple(member for member in MEMBERS if member.part == "train")
-    formats.write("monai", tmp_path, build(tmp_path, members, labelled=False), facts(labels={}))
+    formats.write(
+        "monai", tmp_path, build(tmp_path, members, labelled=False), example_info(labels={})
+    )
     listed = written(tmp_path, "monai/datalist.json")
     assert not {"validation", "test", "labels"} & set(listed)
     assert all("label" not in item for item in listed["training"])
@@ -303,7 +307,7 @@ def read_shards(folder: Path, part: str) -> list[dict[str, Any]]:
 
 @left_open
 def test_webdataset_reads_the_shards(tmp_path: Path, samples: pa.Table) -> None:
-    formats.write("webdataset", tmp_path, samples, facts())
+    formats.write("webdataset", tmp_path, samples, example_info())
     for part, uids in PARTS.items():
         read = {
             json.loads(s["json"])["SeriesInstanceUID"]: s
@@ -326,7 +330,7 @@ def test_webdataset_reads_the_shards(tmp_path: Path, samples: pa.Table) -> None:
 
 
 def test_members_of_a_shard_have_no_time_and_no_owner(tmp_path: Path, samples: pa.Table) -> None:
-    formats.write("webdataset", tmp_path, samples, facts())
+    formats.write("webdataset", tmp_path, samples, example_info())
     with tarfile.open(tmp_path / "webdataset" / "train-000000.tar") as shard:
         facts_of = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in shard}
     assert facts_of == {(0, 0, 0, "", "", 0o644)}
@@ -335,7 +339,7 @@ def test_members_of_a_shard_have_no_time_and_no_owner(tmp_path: Path, samples: p
 @left_open
 def test_a_shard_that_is_full_is_followed_by_another(tmp_path: Path, samples: pa.Table) -> None:
     size = samples["image_bytes"][0].as_py() + samples["label_bytes"][0].as_py()
-    webdataset.write(tmp_path, Kept.of(samples), facts(), most_bytes=2 * size + 100)
+    webdataset.write(tmp_path, KeptSamples.of(samples), example_info(), most_bytes=2 * size + 100)
     folder = tmp_path / "webdataset"
     shards = sorted(path.name for path in folder.glob("train-*"))
     assert shards == ["train-000000.tar", "train-000001.tar"]
@@ -348,7 +352,7 @@ def test_a_shard_that_is_full_is_followed_by_another(tmp_path: Path, samples: pa
 
 
 def test_parquet_of_hugging_face_is_cut_into_shards(tmp_path: Path, samples: pa.Table) -> None:
-    huggingface.write(tmp_path, Kept.of(samples), facts(), most_bytes=1)
+    huggingface.write(tmp_path, KeptSamples.of(samples), example_info(), most_bytes=1)
     folder = tmp_path / "huggingface" / "data"
     shards = sorted(folder.glob("train-*"))
     assert [path.name for path in shards] == [f"train-0000{n}-of-00003.parquet" for n in range(3)]
@@ -358,19 +362,21 @@ def test_parquet_of_hugging_face_is_cut_into_shards(tmp_path: Path, samples: pa.
 
 def test_without_a_target_there_are_no_labels(tmp_path: Path) -> None:
     samples = build(tmp_path, labelled=False)
-    formats.write("huggingface", tmp_path, samples, facts(labels={}))
+    formats.write("huggingface", tmp_path, samples, example_info(labels={}))
     schema = pq.read_schema(tmp_path / "huggingface" / "data" / "val-00000-of-00001.parquet")
     assert "image" in schema.names
     assert not {"label", "label_voxels"} & set(schema.names)
 
 
 def test_a_split_has_no_hyphen(tmp_path: Path) -> None:
-    samples = build(tmp_path, (One(1, "site-a", "A"), One(2, "rest", "B")))
-    formats.write("huggingface", tmp_path, samples, facts(folds=0, parts=("rest", "site-a")))
+    samples = build(tmp_path, (ExampleSample(1, "site-a", "A"), ExampleSample(2, "rest", "B")))
+    formats.write(
+        "huggingface", tmp_path, samples, example_info(folds=0, splits=("rest", "site-a"))
+    )
     names = sorted(path.name for path in (tmp_path / "huggingface" / "data").iterdir())
     assert names == ["rest-00000-of-00001.parquet", "site_a-00000-of-00001.parquet"]
     with pytest.raises(UsageError, match="site-a, site_a are called alike"):
-        formats.write("huggingface", tmp_path, samples, facts(parts=("site-a", "site_a")))
+        formats.write("huggingface", tmp_path, samples, example_info(splits=("site-a", "site_a")))
 
 
 # --- Croissant ------------------------------------------------------------------------------------
@@ -386,7 +392,7 @@ def test_mlcroissant_finds_no_error_and_reads_the_records(
     # It would close the stream of its import, pytest's own, when Dagster configures logging.
     logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
-    formats.write("croissant", tmp_path, samples, facts())
+    formats.write("croissant", tmp_path, samples, example_info())
     dataset = mlcroissant.Dataset(jsonld=tmp_path / "croissant.json")
     issues = dataset.metadata.ctx.issues
     assert not issues.errors
@@ -405,7 +411,7 @@ def test_mlcroissant_finds_no_error_and_reads_the_records(
 
 
 def test_croissant_tells_hash_licences_sources_and_parts(tmp_path: Path, samples: pa.Table) -> None:
-    formats.write("croissant", tmp_path, samples, facts())
+    formats.write("croissant", tmp_path, samples, example_info())
     told = written(tmp_path, "croissant.json")
     table, images, labels = told["distribution"]
     content = (tmp_path / "samples.parquet").read_bytes()
@@ -431,7 +437,7 @@ def test_croissant_tells_hash_licences_sources_and_parts(tmp_path: Path, samples
 
 @pytest.mark.parametrize("ending", ["csv", "tcia"])
 def test_the_list_of_series_is_a_manifest(tmp_path: Path, samples: pa.Table, ending: str) -> None:
-    formats.write("retriever", tmp_path, samples, facts())
+    formats.write("retriever", tmp_path, samples, example_info())
     path = tmp_path / "retriever" / f"lung_ct.{ending}"
     chosen = selection.Selection(manifests=(str(path),))
     (listed,) = chosen.tables.values()
@@ -440,7 +446,7 @@ def test_the_list_of_series_is_a_manifest(tmp_path: Path, samples: pa.Table, end
 
 
 def test_each_part_has_a_list_of_its_own(tmp_path: Path, samples: pa.Table) -> None:
-    formats.write("retriever", tmp_path, samples, facts())
+    formats.write("retriever", tmp_path, samples, example_info())
     for part, uids in PARTS.items():
         text = (tmp_path / "retriever" / f"lung_ct-{part}.csv").read_text()
         assert text.splitlines() == ["SeriesInstanceUID", *uids, MASK]

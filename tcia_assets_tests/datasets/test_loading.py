@@ -13,7 +13,14 @@ import pytest
 
 import tcia_assets
 from tcia_assets.errors import StorageError, UnknownName, UsageError
-from tcia_assets_tests.datasets.built import AFFINE, KEPT, LABELS, build, labels_of, voxels_of
+from tcia_assets_tests.datasets.example_dataset import (
+    AFFINE,
+    KEPT,
+    LABELS,
+    build,
+    labels_of,
+    voxels_of,
+)
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from tcia_assets.datasets.split import (
     WITHIN,
     Holdout,
     Leak,
-    Split,
-    position,
-    proof,
-    split,
+    SplitSettings,
+    assign_splits,
+    find_leaks,
+    hash_position,
 )
 from tcia_assets.errors import DataError, UnknownName, UsageError
 
@@ -37,8 +37,8 @@ def samples(ids: Sequence[str], **columns: Any) -> pa.Table:
     return pa.table({"PatientID": list(ids)} | defaults | columns)
 
 
-def parts(table: pa.Table, how: Split) -> dict[str, str]:
-    found = split(table, how)
+def parts(table: pa.Table, how: SplitSettings) -> dict[str, str]:
+    found = assign_splits(table, how)
     return dict(zip(found["patient"].to_pylist(), found["part"].to_pylist(), strict=True))
 
 
@@ -46,9 +46,10 @@ def parts(table: pa.Table, how: Split) -> dict[str, str]:
 def test_adding_patients_moves_nobody(
     ids: list[str], more: list[str], salt: str, folds: int
 ) -> None:
-    how = Split(THREE, salt, folds=folds)
-    before = split(samples(ids), how).to_pylist()
-    after = {r["PatientID"]: r for r in split(samples(list({*ids, *more})), how).to_pylist()}
+    how = SplitSettings(THREE, salt, folds=folds)
+    before = assign_splits(samples(ids), how).to_pylist()
+    grown = assign_splits(samples(list({*ids, *more})), how)
+    after = {row["PatientID"]: row for row in grown.to_pylist()}
     assert all(after[row["PatientID"]] == row for row in before)
 
 
@@ -56,12 +57,12 @@ def test_adding_patients_moves_nobody(
 def test_the_order_of_samples_plays_no_part(
     ids: list[str], salt: str, stratify: tuple[str, ...], data: st.DataObject
 ) -> None:
-    how = Split(THREE, salt, stratify=stratify, folds=3)
+    how = SplitSettings(THREE, salt, stratify=stratify, folds=3)
     makers = {uid: data.draw(st.sampled_from(["GE", "SIEMENS"])) for uid in ids}
     shuffled = data.draw(st.permutations(ids))
 
     def rows(order: Sequence[str]) -> list[Any]:
-        found = split(samples(order, Manufacturer=[makers[uid] for uid in order]), how)
+        found = assign_splits(samples(order, Manufacturer=[makers[uid] for uid in order]), how)
         return sorted(found.to_pylist(), key=lambda row: row["PatientID"])
 
     assert rows(ids) == rows(shuffled)
@@ -78,8 +79,8 @@ def test_all_samples_of_a_patient_are_in_one_part(
         StudyInstanceUID=[f"1.{n}" for n in range(len(ids))] * 2,
     )
     held = Holdout("external", "Manufacturer", ("PHILIPS",))
-    found = split(twice, Split(THREE, salt, stratify, 3, held))
-    assert proof(found) == []
+    found = assign_splits(twice, SplitSettings(THREE, salt, stratify, 3, held))
+    assert find_leaks(found) == []
     assert set(found["part"].to_pylist()) <= {"train", "val", "test"}
     folds = {row["patient"]: row["fold"] for row in found.to_pylist()}
     for row in found.to_pylist():
@@ -89,24 +90,26 @@ def test_all_samples_of_a_patient_are_in_one_part(
 
 def test_a_position_is_the_first_eight_bytes_of_the_hash() -> None:
     digest = hashlib.sha256(b"s/LUNG1-001").digest()
-    assert position("s", "LUNG1-001") == int.from_bytes(digest[:8], "big")
-    edge = Fraction(position("s", "LUNG1-001"), 1 << 64)
+    assert hash_position("s", "LUNG1-001") == int.from_bytes(digest[:8], "big")
+    edge = Fraction(hash_position("s", "LUNG1-001"), 1 << 64)
     for share, part in ((edge, "b"), (edge + Fraction(1, 1 << 64), "a")):
-        how = Split((("a", share), ("b", 1 - share)), "s")
+        how = SplitSettings((("a", share), ("b", 1 - share)), "s")
         assert parts(samples(["LUNG1-001"]), how) == {"LUNG1-001": part}
 
 
 @pytest.mark.parametrize("seed", ["0", "4711"])
 def test_another_process_splits_alike(seed: str) -> None:
-    how = "Split((('a', Fraction('0.5')), ('b', Fraction('0.5'))), 's', ('Manufacturer',), 3)"
+    how = (
+        "SplitSettings((('a', Fraction('0.5')), ('b', Fraction('0.5'))), 's', ('Manufacturer',), 3)"
+    )
     ids = [f"P{n}" for n in range(30)]
     script = (
         "from fractions import Fraction\n"
         "import pyarrow as pa\n"
-        "from tcia_assets.dataset.split import Split, split\n"
+        "from tcia_assets.datasets.split import SplitSettings, assign_splits\n"
         f"t = pa.table({{'PatientID': {ids}, 'Collection': ['A'] * 30, "
         "'Manufacturer': ['GE', 'SIEMENS'] * 15})\n"
-        f"print(split(t, {how}).select(['part', 'fold']).to_pydict())"
+        f"print(assign_splits(t, {how}).select(['part', 'fold']).to_pydict())"
     )
     run = subprocess.run(
         [sys.executable, "-c", script],
@@ -115,17 +118,21 @@ def test_another_process_splits_alike(seed: str) -> None:
         text=True,
         check=True,
     )
-    halves = Split((("a", Fraction("0.5")), ("b", Fraction("0.5"))), "s", ("Manufacturer",), 3)
-    here = split(samples(ids, Manufacturer=["GE", "SIEMENS"] * 15), halves)
+    halves = SplitSettings(
+        (("a", Fraction("0.5")), ("b", Fraction("0.5"))), "s", ("Manufacturer",), 3
+    )
+    here = assign_splits(samples(ids, Manufacturer=["GE", "SIEMENS"] * 15), halves)
     assert run.stdout.strip() == str(here.select(["part", "fold"]).to_pydict())
 
 
 def test_parts_have_about_their_shares_and_strata_exactly() -> None:
     ids = [f"P{n:04}" for n in range(2000)]
-    counts = Counter(parts(samples(ids), Split(THREE, "s")).values())
+    counts = Counter(parts(samples(ids), SplitSettings(THREE, "s")).values())
     assert 1340 < counts["train"] < 1460
     makers = ["GE", "SIEMENS", "GE", "PHILIPS"] * 500
-    found = split(samples(ids, Manufacturer=makers), Split(THREE, "s", ("Manufacturer",)))
+    found = assign_splits(
+        samples(ids, Manufacturer=makers), SplitSettings(THREE, "s", ("Manufacturer",))
+    )
     by_maker = Counter(
         (row["Manufacturer"], row["part"])
         for row in found.select(["Manufacturer", "part"]).to_pylist()
@@ -137,20 +144,20 @@ def test_parts_have_about_their_shares_and_strata_exactly() -> None:
 
 def test_equal_ids_are_one_patient_unless_told_otherwise() -> None:
     table = samples(["001", "001", "X-1"], Collection=["A", "B", "B"])
-    assert set(parts(table, Split(THREE))) == {"001", "X-1"}
-    assert set(parts(table, Split(THREE, patients=WITHIN))) == {"A/001", "B/001", "B/X-1"}
-    linked = Split(THREE, same_patient={"one": ("A/001", "X-1")})
-    assert split(table, linked)["patient"].to_pylist() == ["one", "001", "one"]
-    assert "PatientID" not in Split(THREE, patients=WITHIN).proven
+    assert set(parts(table, SplitSettings(THREE))) == {"001", "X-1"}
+    assert set(parts(table, SplitSettings(THREE, patients=WITHIN))) == {"A/001", "B/001", "B/X-1"}
+    linked = SplitSettings(THREE, same_patient={"one": ("A/001", "X-1")})
+    assert assign_splits(table, linked)["patient"].to_pylist() == ["one", "001", "one"]
+    assert "PatientID" not in SplitSettings(THREE, patients=WITHIN).proven
     assert set(PATIENTS) == {"PatientID", "Collection/PatientID"}
 
 
 def test_who_is_held_out_is_held_out_whole() -> None:
     held = Holdout("external", "Manufacturer", ("SIEMENS",))
     table = samples(["P1", "P1", "P2"], Manufacturer=["GE", "SIEMENS", "GE"])
-    found = split(table, Split((("train", Fraction(1)),), holdout=held))
+    found = assign_splits(table, SplitSettings((("train", Fraction(1)),), holdout=held))
     assert found["part"].to_pylist() == ["external", "external", "train"]
-    assert Split(THREE, holdout=held).parts == ("train", "val", "test", "external")
+    assert SplitSettings(THREE, holdout=held).splits == ("train", "val", "test", "external")
 
 
 def test_the_proof_names_each_value_that_lies_in_two_parts() -> None:
@@ -161,15 +168,15 @@ def test_the_proof_names_each_value_that_lies_in_two_parts() -> None:
         FrameOfReferenceUID=["1.9", "1.9", None],
         pixel_sha256=["a", "b", "a"],
     )
-    (leak,) = proof(table)
+    (leak,) = find_leaks(table)
     assert leak == Leak("FrameOfReferenceUID", "1.9", ("test", "train"), 2)
     assert str(leak) == "FrameOfReferenceUID '1.9': 2 samples in test, train"
 
 
 def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(UsageError, match="together 1"):
-        Split((("train", Fraction("0.7")), ("test", Fraction("0.2"))))
+        SplitSettings((("train", Fraction("0.7")), ("test", Fraction("0.2"))))
     with pytest.raises(DataError, match="nobody can say whose it is"):
-        split(samples(["P1", None]), Split(THREE))  # type: ignore[list-item]
+        assign_splits(samples(["P1", None]), SplitSettings(THREE))  # type: ignore[list-item]
     with pytest.raises(UnknownName, match="did you mean 'Manufacturer'"):
-        split(samples(["P1"]), Split(THREE, stratify=("Manufacturers",)))
+        assign_splits(samples(["P1"]), SplitSettings(THREE, stratify=("Manufacturers",)))

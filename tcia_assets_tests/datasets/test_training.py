@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tcia_assets.datasets import card, formats
-from tcia_assets_tests.datasets.built import KEPT, LABELS, build, facts, from_torch
+from tcia_assets_tests.datasets.example_dataset import KEPT, LABELS, build, example_info, from_torch
 from tcia_assets_tests.repository import ROOT
 
 DOCS = ROOT / "docs" / "datasets.md"
@@ -20,7 +20,7 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs the snippet that has a text, where there is such a dataset; gives its names."""
     root = tmp_path / "data" / "datasets" / "lung_ct" / "abc"
     samples = build(root)
-    chosen = facts(settings={"formats": ["monai", "nnunet", "huggingface"]})
+    chosen = example_info(settings={"formats": ["monai", "nnunet", "huggingface"]})
     for name in chosen.settings["formats"]:
         formats.write(name, root, samples, chosen)
     card.write_card(root, samples, chosen)

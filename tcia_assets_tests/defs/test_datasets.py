@@ -12,7 +12,7 @@ from tcia_assets import build_definitions
 from tcia_assets.datasets import versions
 from tcia_assets.errors import UsageError
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.datasets.known import change
+from tcia_assets_tests.datasets.warehouse_edits import set_column
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
@@ -80,7 +80,7 @@ def test_the_example_is_built_by_its_job(fetched: Dagster, folder: Path) -> None
     assert facts["cohort"]["images_fetched"].value == 5
     assert facts["samples"]["made"].value == 5
     assert facts["dataset"]["kept"].value == 5
-    (version,) = versions.versions(fetched.data_dir, "lung_ct")
+    (version,) = versions.list_versions(fetched.data_dir, "lung_ct")
     assert facts["dataset"]["version"].value == version.version
     assert facts["dataset"]["dagster/uri"].value == str(version.folder)
     assert "# Lung CT with contours" in facts["dataset"]["card"].value
@@ -91,7 +91,9 @@ def test_the_example_is_built_by_its_job(fetched: Dagster, folder: Path) -> None
     again = build(fetched, folder)
     assert again.success
     assert fetched.events("lung_ct_samples")[-1].metadata["made"].value == 0
-    assert [v.version for v in versions.versions(fetched.data_dir, "lung_ct")] == [version.version]
+    assert [v.version for v in versions.list_versions(fetched.data_dir, "lung_ct")] == [
+        version.version
+    ]
 
 
 def test_what_fails_a_dataset_is_seen_on_its_samples(fetched: Dagster, folder: Path) -> None:
@@ -111,7 +113,7 @@ def test_what_the_archive_changed_since_is_seen_on_the_cohort(
 ) -> None:
     assert build(fetched, folder).success
     uid = fetched.uids(SMALL, "CT")[0]
-    change(fetched.warehouse, "LicenseName", "Creative Commons Attribution 4.0", uid)
+    set_column(fetched.warehouse, "LicenseName", "Creative Commons Attribution 4.0", uid)
     result = build(fetched, folder)
     assert result.success
     assert checks(result)["as_frozen"] is False

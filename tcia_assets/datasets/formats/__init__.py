@@ -24,8 +24,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS
-from tcia_assets.datasets.facts import Facts
 from tcia_assets.datasets.formats import (
     croissant,
     huggingface,
@@ -34,10 +34,10 @@ from tcia_assets.datasets.formats import (
     retriever,
     webdataset,
 )
-from tcia_assets.datasets.formats.common import Kept
+from tcia_assets.datasets.formats.common import KeptSamples
 from tcia_assets.errors import StorageError, UnknownName
 
-_Writer = Callable[[Path, Kept, Facts], None]
+_Writer = Callable[[Path, KeptSamples, DatasetInfo], None]
 
 _WRITERS: dict[str, _Writer | None] = {
     "nifti": None,  # images, labels and samples.parquet are it
@@ -50,7 +50,7 @@ _WRITERS: dict[str, _Writer | None] = {
 }
 
 
-def write(name: str, root: Path, samples: pa.Table, facts: Facts) -> None:
+def write(name: str, root: Path, samples: pa.Table, info: DatasetInfo) -> None:
     """The samples of the dataset in a folder, in one form: what was there of it goes first.
 
     Args:
@@ -58,7 +58,7 @@ def write(name: str, root: Path, samples: pa.Table, facts: Facts) -> None:
             any other is the folder of its name in it.
         root: where `samples.parquet` and the files that it names are.
         samples: as `samples.SAMPLES` says.
-        facts: what is true of all of them.
+        info: what is true of all of them.
 
     Raises:
         UnknownName: that is no form.
@@ -73,7 +73,7 @@ def write(name: str, root: Path, samples: pa.Table, facts: Facts) -> None:
     try:
         if (root / name).exists():
             shutil.rmtree(root / name)
-        writer(root, Kept.of(samples), facts)
+        writer(root, KeptSamples.of(samples), info)
     except OSError as error:
         place = error.filename or root / name
         raise StorageError(f"{name}: {place}: {error.strerror or error}") from error

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.datasets.facts import Facts
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.samples import KEPT
 
 Row = dict[str, Any]
@@ -27,18 +27,18 @@ _NOT_TOLD = ("state", "reasons", "image", "label")
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptSamples:
     """The samples that are in the dataset: `table` as `samples.SAMPLES`, and its rows."""
 
     table: pa.Table
     rows: tuple[Row, ...]
 
     @classmethod
-    def of(cls, samples: pa.Table) -> Kept:
+    def of(cls, samples: pa.Table) -> KeptSamples:
         kept = samples.filter(pc.equal(samples["state"], KEPT)).sort_by("SeriesInstanceUID")
         return cls(kept, tuple(kept.to_pylist()))
 
-    def in_part(self, part: str) -> list[Row]:
+    def in_split(self, part: str) -> list[Row]:
         return [row for row in self.rows if row["part"] == part]
 
     @property
@@ -46,13 +46,13 @@ class Kept:
         return sorted({row["Modality"] or "unknown" for row in self.rows})
 
 
-def role(part: str, facts: Facts) -> str:
+def split_role(part: str, info: DatasetInfo) -> str:
     """What a part is for, where a form knows no other names.
 
     The first is for training; one called `val`, `validation`, `dev`, `tune` or the like, for
     validation; each other for tests.
     """
-    if part == facts.parts[0]:
+    if part == info.splits[0]:
         return TRAINING
     return VALIDATION if part.lower() in _VALIDATING else TEST
 
@@ -63,7 +63,7 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="ascii", newline="\n")
 
 
-def told(row: Row) -> Row:
+def row_metadata(row: Row) -> Row:
     """What a row says beside its files, as JSON can hold it; nothing of what it does not know."""
     given = {name: value for name, value in row.items() if name not in _NOT_TOLD}
     if row["label_voxels"] is not None:

@@ -10,9 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.datasets.facts import Facts
-from tcia_assets.datasets.formats.common import TEST, TRAINING, VALIDATION, Kept, role, write_json
-from tcia_assets.datasets.rights import licenses, sources
+from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.formats.common import (
+    TEST,
+    TRAINING,
+    VALIDATION,
+    KeptSamples,
+    split_role,
+    write_json,
+)
+from tcia_assets.datasets.licenses import list_licenses, list_sources
 from tcia_assets.datasets.samples import KEPT, SAMPLES
 from tcia_assets.store.files import sha256_of
 
@@ -79,31 +86,33 @@ _CONTEXT = {
 }
 
 
-def write(root: Path, kept: Kept, facts: Facts) -> None:
+def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """`croissant.json`: the table of samples with its hash, the files, and the parts.
 
     Its records are the rows of `samples.parquet`, those of dropped samples too: `state` tells.
     """
-    write_json(root / "croissant.json", _document(root, kept, facts))
+    write_json(root / "croissant.json", _document(root, kept, info))
 
 
-def _document(root: Path, kept: Kept, facts: Facts) -> dict[str, Any]:
+def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any]:
     cited = [
-        f"{source.title}. {source.url or source.told}" for source in sources(kept.table, facts)
+        f"{source.title}. {source.url or source.told}" for source in list_sources(kept.table, info)
     ]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "name": facts.name,
-        "alternateName": facts.title,
-        "description": f"{facts.title}. {len(kept.rows)} volumes of The Cancer Imaging Archive"
-        f"{' with labels' if facts.labels else ''}, split by Patient into "
-        f"{', '.join(facts.parts)}.",
+        "name": info.name,
+        "alternateName": info.title,
+        "description": f"{info.title}. {len(kept.rows)} volumes of The Cancer Imaging Archive"
+        f"{' with labels' if info.labels else ''}, split by Patient into "
+        f"{', '.join(info.splits)}.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "license": [each.uri or each.name or "none told" for each in licenses(kept.table, facts)],
+        "license": [
+            each.uri or each.name or "none told" for each in list_licenses(kept.table, info)
+        ],
         "citeAs": "; ".join(cited) or "The Cancer Imaging Archive",
         "citation": cited,
-        "usageInfo": facts.policy,
+        "usageInfo": info.policy,
         "url": "https://www.cancerimagingarchive.net",
         "creator": {
             "@type": "sc:Organization",
@@ -112,13 +121,13 @@ def _document(root: Path, kept: Kept, facts: Facts) -> dict[str, Any]:
         },
         "keywords": ["medical imaging", "cancer", *kept.modalities],
         # Which version it is, only the hash over this file and all others can tell.
-        "version": f"1.0.0+{facts.cohort_sha256[:12]}",
-        "distribution": _distribution(root, facts),
-        "recordSet": [_parts(facts), _samples()],
+        "version": f"1.0.0+{info.cohort_sha256[:12]}",
+        "distribution": _distribution(root, info),
+        "recordSet": [_parts(info), _samples()],
     }
 
 
-def _distribution(root: Path, facts: Facts) -> list[dict[str, Any]]:
+def _distribution(root: Path, info: DatasetInfo) -> list[dict[str, Any]]:
     table = root / "samples.parquet"
     digest = sha256_of(table)
     files = [
@@ -134,7 +143,7 @@ def _distribution(root: Path, facts: Facts) -> list[dict[str, Any]]:
         },
         _file_set("images", "The volumes, as NIfTI."),
     ]
-    return files + ([_file_set("labels", "The labels, as NIfTI.")] if facts.labels else [])
+    return files + ([_file_set("labels", "The labels, as NIfTI.")] if info.labels else [])
 
 
 def _file_set(folder: str, about: str) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _file_set(folder: str, about: str) -> dict[str, Any]:
     }
 
 
-def _parts(facts: Facts) -> dict[str, Any]:
+def _parts(info: DatasetInfo) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": "parts",
@@ -161,7 +170,8 @@ def _parts(facts: Facts) -> dict[str, Any]:
             {"@type": "cr:Field", "@id": "parts/url", "name": "url", "dataType": "sc:URL"},
         ],
         "data": [
-            {"parts/name": part, "parts/url": _SPLITS[role(part, facts)]} for part in facts.parts
+            {"parts/name": part, "parts/url": _SPLITS[split_role(part, info)]}
+            for part in info.splits
         ],
     }
 

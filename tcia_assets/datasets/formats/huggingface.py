@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tcia_assets.datasets.facts import Facts
-from tcia_assets.datasets.formats.common import Kept, Row, batches, told
+from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import UsageError
 
@@ -27,7 +27,9 @@ _FINDING = pa.struct([pa.field(name, pa.string()) for name in ("code", "policy",
 _RESHAPED = ("findings", "label_voxels", "state", "reasons", "image", "label")
 
 
-def write(root: Path, kept: Kept, facts: Facts, *, most_bytes: int = _MOST_BYTES) -> None:
+def write(
+    root: Path, kept: KeptSamples, info: DatasetInfo, *, most_bytes: int = _MOST_BYTES
+) -> None:
     """A column of the samples each, `image` and `label` being the files: `bytes` and `path`.
 
     `datasets.Nifti()` is what these are cast to. `label` and `label_voxels`, whose fields are the
@@ -38,21 +40,21 @@ def write(root: Path, kept: Kept, facts: Facts, *, most_bytes: int = _MOST_BYTES
     """
     folder = root / "huggingface" / "data"
     folder.mkdir(parents=True)
-    schema = _schema(facts)
-    for part, split in splits(facts).items():
-        shards = list(batches(kept.in_part(part), most_bytes))
+    schema = _schema(info)
+    for part, split in splits(info).items():
+        shards = list(batches(kept.in_split(part), most_bytes))
         for number, rows in enumerate(shards):
             name = f"{split}-{number:05}-of-{len(shards):05}.parquet"
             # The files are compressed, and all else is small.
             with pq.ParquetWriter(folder / name, schema, compression="none") as file:
                 for group in batches(rows, _GROUP_BYTES):
-                    made = [_row(root, row, facts) for row in group]
+                    made = [_row(root, row, info) for row in group]
                     file.write_table(pa.Table.from_pylist(made, schema))
 
 
-def splits(facts: Facts) -> dict[str, str]:
+def splits(info: DatasetInfo) -> dict[str, str]:
     """The name of each part as a split, which has letters, digits and `_` only."""
-    names = {part: part.replace("-", "_") for part in facts.parts}
+    names = {part: part.replace("-", "_") for part in info.splits}
     if len(set(names.values())) < len(names):
         raise UsageError(
             f"huggingface: parts {', '.join(names)} are called alike without '-': rename one"
@@ -60,29 +62,29 @@ def splits(facts: Facts) -> dict[str, str]:
     return names
 
 
-def configs(facts: Facts, parts: Iterable[str]) -> list[dict[str, Any]]:
+def configs(info: DatasetInfo, parts: Iterable[str]) -> list[dict[str, Any]]:
     """What the front matter of the card says under `configs`, of parts with samples."""
     there = set(parts)
     files = [
         {"split": split, "path": f"huggingface/data/{split}-*.parquet"}
-        for part, split in splits(facts).items()
+        for part, split in splits(info).items()
         if part in there
     ]
     return [{"config_name": "default", "data_files": files}]
 
 
-def _schema(facts: Facts) -> pa.Schema:
+def _schema(info: DatasetInfo) -> pa.Schema:
     fields = [field for field in SAMPLES if field.name not in _RESHAPED]
     fields += [pa.field("findings", pa.list_(_FINDING)), pa.field("image", _FILE)]
-    if facts.labels:
-        counts = [pa.field(name, pa.int64()) for _, name in sorted(facts.labels.items())]
+    if info.labels:
+        counts = [pa.field(name, pa.int64()) for _, name in sorted(info.labels.items())]
         fields += [pa.field("label", _FILE), pa.field("label_voxels", pa.struct(counts))]
     return pa.schema(fields)
 
 
-def _row(root: Path, row: Row, facts: Facts) -> Row:
-    made = told(row) | {"image": _file(root, row["image"])}
-    if facts.labels and row["label"]:
+def _row(root: Path, row: Row, info: DatasetInfo) -> Row:
+    made = row_metadata(row) | {"image": _file(root, row["image"])}
+    if info.labels and row["label"]:
         made["label"] = _file(root, row["label"])
     return made
 

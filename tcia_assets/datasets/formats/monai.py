@@ -8,28 +8,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.datasets.facts import Facts
-from tcia_assets.datasets.formats.common import TEST, TRAINING, VALIDATION, Kept, role, write_json
+from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.formats.common import (
+    TEST,
+    TRAINING,
+    VALIDATION,
+    KeptSamples,
+    split_role,
+    write_json,
+)
 
 
-def write(root: Path, kept: Kept, facts: Facts) -> None:
-    """The lists `training`, `validation` and `test`: see `common.role`.
+def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
+    """The lists `training`, `validation` and `test`: see `common.split_role`.
 
     A list without samples is left out, since MONAI cannot read one. Each item has `image`, `label`
     where there is one, `fold` where there are folds, and `part`, `patient` and the Series' UID.
     """
     lists: dict[str, list[dict[str, Any]]] = {TRAINING: [], VALIDATION: [], TEST: []}
     for row in kept.rows:
-        lists[role(row["part"], facts)].append(_item(row))
-    names = {"0": "background", **{str(n): name for n, name in sorted(facts.labels.items())}}
+        lists[split_role(row["part"], info)].append(_item(row))
+    names = {"0": "background", **{str(n): name for n, name in sorted(info.labels.items())}}
     about = {
-        "name": facts.name,
-        "description": facts.title,
+        "name": info.name,
+        "description": info.title,
         "licence": "see LICENSES.md",
-        "reference": facts.policy,
+        "reference": info.policy,
         "tensorImageSize": "3D",
         "modality": {"0": " and ".join(kept.modalities)},
-        **({"labels": names} if facts.labels else {}),
+        **({"labels": names} if info.labels else {}),
         "numTraining": len(lists[TRAINING]),
         "numTest": len(lists[TEST]),
     }

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from tcia_assets.datasets.facts import Facts
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import (
     TEST,
     TRAINING,
     VALIDATION,
-    Kept,
+    KeptSamples,
     Row,
-    role,
+    split_role,
     write_json,
 )
-from tcia_assets.datasets.split import position
+from tcia_assets.datasets.split import hash_position
 from tcia_assets.errors import UsageError
 from tcia_assets.store.files import link_or_copy
 
@@ -40,15 +40,15 @@ def number(name: str) -> int:
 
     Nothing in the folder tells it but the folder's name: if it is taken, rename the folder.
     """
-    return _FIRST + position("nnunet", name) * _NUMBERS // (1 << 64)
+    return _FIRST + hash_position("nnunet", name) * _NUMBERS // (1 << 64)
 
 
-def write(root: Path, kept: Kept, facts: Facts) -> None:
+def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """Cases, `dataset.json` and `splits_final.json`, to be copied to `nnUNet_preprocessed`.
 
     A case is called by its SeriesInstanceUID. `imagesTr` has the first part, and that for
-    validation unless there are folds (see `common.role`); `imagesTs` all others, with `labelsTs`
-    where there are labels. `dataset.json` tells under `parts` which case is in which.
+    validation unless there are folds (see `common.split_role`); `imagesTs` all others, with
+    `labelsTs` where there are labels. `dataset.json` tells under `parts` which case is in which.
 
     `splits_final.json` has the folds; else one split, of the first part and that for validation;
     else five folds (or as many as there are Patients), since nnU-Net would make its own by case and
@@ -57,31 +57,31 @@ def write(root: Path, kept: Kept, facts: Facts) -> None:
     Raises:
         UsageError: a case to train with has no label, or there is none at all.
     """
-    folder = root / "nnunet" / f"Dataset{number(facts.name):03}_{facts.name}"
-    splits = _splits(kept, facts)
-    trained = _cases([row for row in kept.rows if _is_trained(row, facts)])
-    _demand_labels(trained.values(), facts)
+    folder = root / "nnunet" / f"Dataset{number(info.name):03}_{info.name}"
+    splits = _splits(kept, info)
+    trained = _cases([row for row in kept.rows if _is_trained(row, info)])
+    _demand_labels(trained.values(), info)
     for row in kept.rows:
         end = "Tr" if row["SeriesInstanceUID"] in trained else "Ts"
         _place(root, folder, row, end)
-    write_json(folder / "dataset.json", _about(kept, facts, len(trained)))
+    write_json(folder / "dataset.json", _about(kept, info, len(trained)))
     if splits:
         write_json(folder / "splits_final.json", splits)
 
 
-def _is_trained(row: Row, facts: Facts) -> bool:
-    use = role(row["part"], facts)
-    return use == TRAINING or (use == VALIDATION and not facts.folds)
+def _is_trained(row: Row, info: DatasetInfo) -> bool:
+    use = split_role(row["part"], info)
+    return use == TRAINING or (use == VALIDATION and not info.folds)
 
 
 def _cases(rows: Iterable[Row]) -> dict[str, Row]:
     return {row["SeriesInstanceUID"]: row for row in rows}
 
 
-def _demand_labels(rows: Iterable[Row], facts: Facts) -> None:
+def _demand_labels(rows: Iterable[Row], info: DatasetInfo) -> None:
     trained = list(rows)
     if not trained:
-        raise UsageError(f"nnunet: no sample is kept in {facts.parts[0]}: there is none to train")
+        raise UsageError(f"nnunet: no sample is kept in {info.splits[0]}: there is none to train")
     bare = [row["SeriesInstanceUID"] for row in trained if not row["label"]]
     if bare:
         left = len(bare) - _MOST_SHOWN
@@ -99,19 +99,19 @@ def _place(root: Path, folder: Path, row: Row, end: str) -> None:
         link_or_copy(root / row["label"], folder / f"labels{end}" / f"{uid}{_ENDING}")
 
 
-def _about(kept: Kept, facts: Facts, trained: int) -> dict[str, Any]:
-    numbered = sorted(facts.labels.items())
+def _about(kept: KeptSamples, info: DatasetInfo, trained: int) -> dict[str, Any]:
+    numbered = sorted(info.labels.items())
     about = {
         "channel_names": {"0": _channel(kept)},
         "labels": {"background": 0, **{name: label for label, name in numbered}},
         "numTraining": trained,
         "file_ending": _ENDING,
-        "name": facts.name,
-        "description": facts.title,
-        "reference": facts.policy,
+        "name": info.name,
+        "description": info.title,
+        "reference": info.policy,
         "licence": "see LICENSES.md",
         "parts": {
-            part: [row["SeriesInstanceUID"] for row in kept.in_part(part)] for part in facts.parts
+            part: [row["SeriesInstanceUID"] for row in kept.in_split(part)] for part in info.splits
         },
     }
     if any(_is_sheared(row) for row in kept.rows):
@@ -120,7 +120,7 @@ def _about(kept: Kept, facts: Facts, trained: int) -> dict[str, Any]:
     return about
 
 
-def _channel(kept: Kept) -> str:
+def _channel(kept: KeptSamples) -> str:
     """The name by which nnU-Net chooses how to normalize: `CT` by the whole dataset's voxels."""
     names = kept.modalities
     return names[0] if len(names) == 1 else " and ".join(names)
@@ -135,11 +135,11 @@ def _is_sheared(row: Row) -> bool:
 # --- Splits ---------------------------------------------------------------------------------------
 
 
-def _splits(kept: Kept, facts: Facts) -> list[dict[str, list[str]]]:
-    uses = {part: role(part, facts) for part in facts.parts}
+def _splits(kept: KeptSamples, info: DatasetInfo) -> list[dict[str, list[str]]]:
+    uses = {part: split_role(part, info) for part in info.splits}
     training = [row for row in kept.rows if uses.get(row["part"], TEST) == TRAINING]
     validation = [row for row in kept.rows if uses.get(row["part"], TEST) == VALIDATION]
-    if facts.folds:
+    if info.folds:
         declared = _folds(training, {row["patient"]: row["fold"] for row in training})
         if declared:
             return declared
@@ -150,7 +150,7 @@ def _splits(kept: Kept, facts: Facts) -> list[dict[str, list[str]]]:
 
 def _dealt(patients: set[str]) -> dict[str, int]:
     """Folds of Patients in the order of their hashes, so that none is empty."""
-    ordered = sorted(patients, key=lambda patient: (position("nnunet", patient), patient))
+    ordered = sorted(patients, key=lambda patient: (hash_position("nnunet", patient), patient))
     return {patient: place % _FOLDS for place, patient in enumerate(ordered)}
 
 

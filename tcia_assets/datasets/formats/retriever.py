@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tcia_assets.datasets.facts import Facts
-from tcia_assets.datasets.formats.common import Kept, Row
+from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.formats.common import KeptSamples, Row
 
 _TCIA = """\
 downloadServerUrl=https://public.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet
@@ -22,7 +22,7 @@ ListOfSeriesToDownload=
 """
 
 
-def write(root: Path, kept: Kept, facts: Facts) -> None:
+def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """`retriever/<name>.csv`, the same for each part, and `retriever/<name>.tcia`.
 
     Each lists the Series of the images and those of the masks that lie on them, once and sorted.
@@ -30,12 +30,12 @@ def write(root: Path, kept: Kept, facts: Facts) -> None:
     folder = root / "retriever"
     folder.mkdir(parents=True)
     uids = _series(kept.rows)
-    _write_csv(folder / f"{facts.name}.csv", uids)
-    for part in facts.parts:
-        if rows := kept.in_part(part):
-            _write_csv(folder / f"{facts.name}-{part}.csv", _series(rows))
-    head = _TCIA.format(name=facts.name)
-    _write(folder / f"{facts.name}.tcia", head, uids)
+    _write_csv(folder / f"{info.name}.csv", uids)
+    for part in info.splits:
+        if rows := kept.in_split(part):
+            _write_csv(folder / f"{info.name}-{part}.csv", _series(rows))
+    head = _TCIA.format(name=info.name)
+    _write(folder / f"{info.name}.tcia", head, uids)
 
 
 def _series(rows: Iterable[Row]) -> list[str]:

@@ -12,13 +12,15 @@ import json
 import tarfile
 from pathlib import Path
 
-from tcia_assets.datasets.facts import Facts
-from tcia_assets.datasets.formats.common import Kept, Row, batches, told
+from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
 
 _MOST_BYTES = 1 << 30
 
 
-def write(root: Path, kept: Kept, facts: Facts, *, most_bytes: int = _MOST_BYTES) -> None:
+def write(
+    root: Path, kept: KeptSamples, info: DatasetInfo, *, most_bytes: int = _MOST_BYTES
+) -> None:
     """Each sample as `<key>.image.nii.gz`, `<key>.label.nii.gz` if it has one, and `<key>.json`.
 
     The key is the Series' UID with `_` for each dot, since WebDataset cuts names at the first dot;
@@ -27,8 +29,8 @@ def write(root: Path, kept: Kept, facts: Facts, *, most_bytes: int = _MOST_BYTES
     """
     folder = root / "webdataset"
     folder.mkdir(parents=True)
-    for part in facts.parts:
-        rows = sorted(kept.in_part(part), key=_hashed)
+    for part in info.splits:
+        rows = sorted(kept.in_split(part), key=_hashed)
         for number, batch in enumerate(batches(rows, most_bytes)):
             _write_shard(folder / f"{part}-{number:06}.tar", root, batch)
 
@@ -44,7 +46,7 @@ def _write_shard(path: Path, root: Path, rows: list[Row]) -> None:
             _add(shard, f"{key}.image.nii.gz", root / row["image"])
             if row["label"]:
                 _add(shard, f"{key}.label.nii.gz", root / row["label"])
-            content = json.dumps(told(row), indent=1).encode()
+            content = json.dumps(row_metadata(row), indent=1).encode()
             shard.addfile(_member(f"{key}.json", len(content)), io.BytesIO(content))
 
 

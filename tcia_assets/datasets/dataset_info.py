@@ -17,7 +17,7 @@ from tcia_assets.metadata.attribution import POLICY
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetInfo:
     """A dataset, apart from its samples.
 
     `settings` are `Declaration.settings`; `labels` the names of labels by their number, from 1,
@@ -31,7 +31,7 @@ class Facts:
     title: str
     settings: Mapping[str, Any]
     labels: Mapping[int, str]
-    parts: tuple[str, ...]
+    splits: tuple[str, ...]
     folds: int
     cohort_sha256: str
     made_with: Mapping[str, str]
@@ -39,14 +39,16 @@ class Facts:
     masks: pa.Table = field(default_factory=SERIES.empty_table, compare=False, repr=False)
 
     @classmethod
-    def of(cls, declaration: Declaration, cohort: Cohort, made_with: Mapping[str, str]) -> Facts:
+    def of(
+        cls, declaration: Declaration, cohort: Cohort, made_with: Mapping[str, str]
+    ) -> DatasetInfo:
         target = declaration.target
         return cls(
             name=declaration.name,
             title=declaration.title,
             settings=declaration.settings,
             labels={} if target is None else target.targets.by_number,
-            parts=declaration.split.parts,
+            splits=declaration.split.splits,
             folds=declaration.split.folds,
             cohort_sha256=cohort.sha256,
             made_with=made_with,

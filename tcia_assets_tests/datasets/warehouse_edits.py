@@ -18,12 +18,12 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 
 
-def change(warehouse: Warehouse, column: str, value: object, *uids: str) -> None:
+def set_column(warehouse: Warehouse, column: str, value: object, *uids: str) -> None:
     """The archive now says something else of these Series."""
-    _change(warehouse, SERIES, column, value, *uids)
+    _set_column(warehouse, SERIES, column, value, *uids)
 
 
-def _change(warehouse: Warehouse, table: Table, column: str, value: object, *uids: str) -> None:
+def _set_column(warehouse: Warehouse, table: Table, column: str, value: object, *uids: str) -> None:
     rows = warehouse.read(table, [SMALL])
     said = [
         value if uid in uids else old
@@ -40,13 +40,13 @@ def zip_of(warehouse: Warehouse, uid: str) -> Path:
     return warehouse.root / "archives" / SMALL / f"{uid}.zip"
 
 
-def served(warehouse: Warehouse, uid: str, content: bytes) -> None:
+def replace_zip(warehouse: Warehouse, uid: str, content: bytes) -> None:
     """The archive served this zip of a Series, and it was accepted."""
     zip_of(warehouse, uid).write_bytes(content)
-    _change(warehouse, IMAGE_ARCHIVES, "sha256", hashlib.sha256(content).hexdigest(), uid)
+    _set_column(warehouse, IMAGE_ARCHIVES, "sha256", hashlib.sha256(content).hexdigest(), uid)
 
 
-def without(path: Path, is_left_out: Callable[[int], bool]) -> bytes:
+def zip_without(path: Path, is_left_out: Callable[[int], bool]) -> bytes:
     """A zip without some of its images, by their place."""
     made = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
@@ -57,7 +57,7 @@ def without(path: Path, is_left_out: Callable[[int], bool]) -> bytes:
     return made.getvalue()
 
 
-def fetched_again(warehouse: Warehouse, *uids: str) -> None:
+def refetch(warehouse: Warehouse, *uids: str) -> None:
     """These Series were downloaded once more: the same objects, and yet other zips."""
     for uid in uids:
         made, path = io.BytesIO(), zip_of(warehouse, uid)
@@ -65,8 +65,8 @@ def fetched_again(warehouse: Warehouse, *uids: str) -> None:
             for entry in old.infolist():
                 stamped = zipfile.ZipInfo(entry.filename, (2031, 2, 3, 4, 5, 6))
                 new.writestr(stamped, old.read(entry))
-        served(warehouse, uid, made.getvalue())
+        replace_zip(warehouse, uid, made.getvalue())
         size = len(made.getvalue())
-        _change(warehouse, IMAGE_ARCHIVES, "archive_bytes", size, uid)
+        _set_column(warehouse, IMAGE_ARCHIVES, "archive_bytes", size, uid)
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)

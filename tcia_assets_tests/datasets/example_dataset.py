@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets.datasets.cohort import SERIES
-from tcia_assets.datasets.facts import Facts
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reorient, write_nifti
 
@@ -31,7 +31,7 @@ MASK = "1.9.9"
 
 
 @dataclass(frozen=True)
-class One:
+class ExampleSample:
     number: int
     part: str | None
     patient: str | None
@@ -58,18 +58,20 @@ NON_COMMERCIAL: dict[str, Any] = {
     "collection": "NSCLC Radiomics | x",
 }
 MEMBERS = (
-    One(7, "train", "A", 0),
-    One(12, "train", "A", 0, maker="GE | MEDICAL", age="009M"),
-    One(3, "train", "B", 1, sex=None, age=None, maker=None),
-    One(20, "val", "C", age="038Y", sex="M", **NON_COMMERCIAL),
-    One(5, "test", "D", license_name=None, license_uri=None, doi=None, collection="Untold"),
-    One(9, "test", "E", is_kept=False),
-    One(99, None, None, is_kept=False),  # asked for by its UID, and nobody knows it
+    ExampleSample(7, "train", "A", 0),
+    ExampleSample(12, "train", "A", 0, maker="GE | MEDICAL", age="009M"),
+    ExampleSample(3, "train", "B", 1, sex=None, age=None, maker=None),
+    ExampleSample(20, "val", "C", age="038Y", sex="M", **NON_COMMERCIAL),
+    ExampleSample(
+        5, "test", "D", license_name=None, license_uri=None, doi=None, collection="Untold"
+    ),
+    ExampleSample(9, "test", "E", is_kept=False),
+    ExampleSample(99, None, None, is_kept=False),  # asked for by its UID, and nobody knows it
 )
 KEPT = tuple(sorted((m for m in MEMBERS if m.is_kept), key=lambda member: member.uid))
 
 
-def voxels_of(member: One) -> Any:
+def voxels_of(member: ExampleSample) -> Any:
     """A body in air with two lungs; the patient's right one is larger."""
     z, y, x = np.mgrid[0:8, 0:40, 0:48]
     grain = np.random.default_rng(member.number).integers(-20, 20, z.shape)
@@ -79,7 +81,7 @@ def voxels_of(member: One) -> Any:
     return (values + grain).astype(np.int16)
 
 
-def labels_of(member: One) -> Any:
+def labels_of(member: ExampleSample) -> Any:
     # The tumour lies in the front of the right lung.
     z, y, x = np.mgrid[0:8, 0:40, 0:48]
     labels = np.zeros(z.shape, np.uint8)
@@ -95,20 +97,20 @@ def _lungs(x: Any, y: Any) -> Any:
     return right | left
 
 
-def facts(*, folds: int = 2, **others: Any) -> Facts:
+def example_info(*, folds: int = 2, **others: Any) -> DatasetInfo:
     settings = {"formats": ["nifti"], "split": {}, "volume": {}, "target": {}}
     chosen: dict[str, Any] = {
         "name": "lung_ct",
         "title": TITLE,
         "settings": settings,
         "labels": LABELS,
-        "parts": ("train", "val", "test"),
+        "splits": ("train", "val", "test"),
         "folds": folds,
         "cohort_sha256": "ab" * 32,
         "made_with": {"tcia_assets": "0.1.0", "numpy": "2.4.6"},
         "masks": masks(),
     }
-    return Facts(**(chosen | others))
+    return DatasetInfo(**(chosen | others))
 
 
 def masks() -> pa.Table:
@@ -126,7 +128,7 @@ def masks() -> pa.Table:
 
 def build(
     root: Path,
-    members: tuple[One, ...] = MEMBERS,
+    members: tuple[ExampleSample, ...] = MEMBERS,
     *,
     labelled: bool = True,
     affine: Any = AFFINE,
@@ -143,7 +145,7 @@ def build(
 
 
 def _row(
-    root: Path, member: One, affine: Any, orientation: str, *, labelled: bool
+    root: Path, member: ExampleSample, affine: Any, orientation: str, *, labelled: bool
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "SeriesInstanceUID": member.uid,
@@ -173,7 +175,7 @@ def _row(
     )
 
 
-def _findings(member: One) -> list[dict[str, Any]]:
+def _findings(member: ExampleSample) -> list[dict[str, Any]]:
     told = {"sop_instance_uids": ["1.2.3"], "message": "a step | of 5 mm"}
     tilted = {"code": "gantry_tilt", "policy": "keep", "numbers": {"degrees": 3.5}, **told}
     missing = {"code": "missing_slice", "policy": "drop", "numbers": {"gaps": 1.0}, **told}
@@ -181,7 +183,7 @@ def _findings(member: One) -> list[dict[str, Any]]:
 
 
 def _files(
-    root: Path, member: One, affine: Any, orientation: str, *, labelled: bool
+    root: Path, member: ExampleSample, affine: Any, orientation: str, *, labelled: bool
 ) -> dict[str, Any]:
     voxels = voxels_of(member)
     laid = Volume(voxels, affine, member.uid, "1.3", member.modality, "HU")

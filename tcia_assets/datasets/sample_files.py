@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from tcia_assets.datasets.cohort import Zip
+from tcia_assets.datasets.cohort import SeriesZip
 from tcia_assets.datasets.declaration import WITHOUT_TARGET, Declaration, VolumeSettings
 from tcia_assets.datasets.volume import (
     Finding,
@@ -49,7 +49,7 @@ from tcia_assets.store.files import publish_draft, sha256_of
 
 IMAGE, LABEL = "image", "label"
 _RECORD = "sample.json"
-_HALF_MADE = ".making-"
+_DRAFT_PREFIX = ".making-"
 _KEY_LENGTH = 32
 _BLOCK_BYTES = 1 << 20
 
@@ -58,16 +58,16 @@ _BLOCK_BYTES = 1 << 20
 class Mask:
     """The zip of a SEG or RTSTRUCT Series, and its objects that lie on the image."""
 
-    zip: Zip
+    zip: SeriesZip
     sop_instance_uids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Job:
+class SampleJob:
     """A sample to be made. `labels` and `priority` are empty without a target."""
 
     series_instance_uid: str
-    zip: Zip
+    zip: SeriesZip
     image_count: int | None
     masks: tuple[Mask, ...]
     volume: VolumeSettings
@@ -97,9 +97,9 @@ class Job:
         declaration: Declaration,
         image: Mapping[str, Any],
         pairs: Iterable[Mapping[str, Any]],
-        archives: Mapping[str, Zip],
+        archives: Mapping[str, SeriesZip],
         made_with: Mapping[str, str],
-    ) -> Job:
+    ) -> SampleJob:
         """The job of an image of the cohort, with the pairs that it is in."""
         objects: dict[str, set[str]] = {}
         for pair in pairs:
@@ -122,7 +122,7 @@ class Job:
 # --- The store ------------------------------------------------------------------------------------
 
 
-def made(key: str, store: Path) -> dict[str, Any] | None:
+def read_sample(key: str, store: Path) -> dict[str, Any] | None:
     """What the row of a sample says, if the store has it, with files of the right size."""
     folder = store / key
     try:
@@ -142,7 +142,7 @@ def file_of(folder: Path, which: str) -> Path:
     return folder / f"{which}.nii.gz"
 
 
-def discard(store: Path, kept: Iterable[str] = ()) -> None:
+def discard_samples(store: Path, kept: Iterable[str] = ()) -> None:
     """Removes all samples but these from the store, and what killed builds left."""
     names = set(kept)
     for folder in store.iterdir() if store.is_dir() else ():
@@ -150,12 +150,12 @@ def discard(store: Path, kept: Iterable[str] = ()) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def discard_half_made(store: Path) -> None:
-    for folder in store.glob(f"{_HALF_MADE}*"):
+def discard_drafts(store: Path) -> None:
+    for folder in store.glob(f"{_DRAFT_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make(job: Job, store: Path) -> dict[str, Any]:
+def make_sample(job: SampleJob, store: Path) -> dict[str, Any]:
     """Makes a sample, and says what its row says of it.
 
     Raises:
@@ -164,7 +164,7 @@ def make(job: Job, store: Path) -> dict[str, Any]:
         BadArchive, MissingExtra, OSError: see `volume.read_volume`.
     """
     store.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=_HALF_MADE, dir=store))
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=store))
     try:
         row = _made(job, draft)
         record = draft / _RECORD
@@ -179,7 +179,7 @@ def make(job: Job, store: Path) -> dict[str, Any]:
 # --- A sample -------------------------------------------------------------------------------------
 
 
-def _made(job: Job, folder: Path) -> dict[str, Any]:
+def _made(job: SampleJob, folder: Path) -> dict[str, Any]:
     for each in (job.zip, *(mask.zip for mask in job.masks)):
         _demand(each.path, each.sha256)
     try:
@@ -222,7 +222,7 @@ def _demand(path: Path, sha256: str) -> None:
         raise CohortMoved(f"{path}: {problem}; tcia-assets verify looks at it, fetch has it again")
 
 
-def _labels(job: Job, volume: Volume) -> Labels:
+def _labels(job: SampleJob, volume: Volume) -> Labels:
     targets = LabelPatterns.compile(dict(job.labels), job.priority)
     wanted = {uid for mask in job.masks for uid in mask.sop_instance_uids}
     read = read_labels(
@@ -319,13 +319,13 @@ def _told(found: Finding) -> dict[str, Any]:
     }
 
 
-def said(code: str, message: str) -> dict[str, Any]:
+def sample_finding(code: str, message: str) -> dict[str, Any]:
     """A finding about the sample and not about its volume."""
     return {"code": code, "message": message, "numbers": {}, "sop_instance_uids": []}
 
 
 def without_target() -> dict[str, Any]:
-    return said(WITHOUT_TARGET, "no mask is paired with the Series")
+    return sample_finding(WITHOUT_TARGET, "no mask is paired with the Series")
 
 
 # --- Processes ------------------------------------------------------------------------------------

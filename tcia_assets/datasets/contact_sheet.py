@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tcia_assets.datasets.facts import Facts
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.loading import read_voxels
 from tcia_assets.datasets.samples import KEPT
 from tcia_assets.datasets.volume import Labels, Volume, reorient
@@ -65,7 +65,9 @@ _IN_LUNGS, _LEAST_LUNG = (-950.0, -500.0), 0.04
 _SHOWN_PERCENT = (1.0, 99.5)
 
 
-def write_sheet(root: Path, samples: pa.Table, facts: Facts, *, most: int = _MOST) -> bool:
+def write_contact_sheet(
+    root: Path, samples: pa.Table, info: DatasetInfo, *, most: int = _MOST
+) -> bool:
     """`contact_sheet.png` of samples that are kept; whether there are any, and so is the file.
 
     Parts have the same number of samples, as far as they have them, chosen by the hashes of their
@@ -75,25 +77,25 @@ def write_sheet(root: Path, samples: pa.Table, facts: Facts, *, most: int = _MOS
     Raises:
         StorageError: a file is missing or cannot be read.
     """
-    chosen = _chosen(samples, facts, most)
+    chosen = _chosen(samples, info, most)
     if not chosen:
         return False
-    panels = [_panel(root, row, facts) for row in chosen]
-    _drawn(panels, facts).save(root / NAME, format="PNG", compress_level=6)
+    panels = [_panel(root, row, info) for row in chosen]
+    _drawn(panels, info).save(root / NAME, format="PNG", compress_level=6)
     return True
 
 
-def _chosen(samples: pa.Table, facts: Facts, most: int) -> list[_Row]:
+def _chosen(samples: pa.Table, info: DatasetInfo, most: int) -> list[_Row]:
     rows = samples.filter(pc.equal(samples["state"], KEPT)).to_pylist()
     left = {
-        part: sorted((r for r in rows if r["part"] == part), key=_hashed) for part in facts.parts
+        part: sorted((r for r in rows if r["part"] == part), key=_hashed) for part in info.splits
     }
-    taken: dict[str, list[_Row]] = {part: [] for part in facts.parts}
+    taken: dict[str, list[_Row]] = {part: [] for part in info.splits}
     while any(left.values()) and sum(map(len, taken.values())) < most:
-        for part in facts.parts:
+        for part in info.splits:
             if left[part] and sum(map(len, taken.values())) < most:
                 taken[part].append(left[part].pop(0))
-    return [row for part in facts.parts for row in taken[part]]
+    return [row for part in info.splits for row in taken[part]]
 
 
 def _hashed(row: _Row) -> bytes:
@@ -113,7 +115,7 @@ class _Panel:
     about: str
 
 
-def _panel(root: Path, row: _Row, facts: Facts) -> _Panel:
+def _panel(root: Path, row: _Row, info: DatasetInfo) -> _Panel:
     affine = np.array(row["affine"]).reshape(4, 4)
     voxels = read_voxels(root / row["image"])
     uid, modality = row["SeriesInstanceUID"], row["Modality"] or ""
@@ -121,11 +123,11 @@ def _panel(root: Path, row: _Row, facts: Facts) -> _Panel:
     volume = reorient(Volume(voxels, affine, uid, "", modality, row["units"]), "LPS")
     labels = None
     if row["label"]:
-        drawn = Labels(read_voxels(root / row["label"]), affine, facts.labels)
+        drawn = Labels(read_voxels(root / row["label"]), affine, info.labels)
         labels = reorient(drawn, "LPS").voxels
     place = _slice_of(labels, len(volume.voxels))
     image = np.asarray(volume.voxels[place], dtype=np.float32)
-    window, name = _window(image, row, facts)
+    window, name = _window(image, row, info)
     size = _size(image.shape, volume.spacing)
     grey = _resized(_in_grey(image, window, is_inverted=modality == "PT"), size, smooth=True)
     mask = None if labels is None else _resized(_as_bytes(labels[place]), size, smooth=False)
@@ -150,9 +152,9 @@ def _slice_of(labels: Any, depth: int) -> int:
     return int(best[np.argmin(np.abs(best - depth // 2))])
 
 
-def _window(image: Any, row: _Row, facts: Facts) -> tuple[tuple[float, float], str]:
+def _window(image: Any, row: _Row, info: DatasetInfo) -> tuple[tuple[float, float], str]:
     """The lower and upper value that are shown, and how to call them."""
-    is_windowed = bool(facts.settings.get("volume", {}).get("window"))
+    is_windowed = bool(info.settings.get("volume", {}).get("window"))
     if row["units"] == "HU" and not is_windowed:
         inside = (image > _IN_LUNGS[0]) & (image < _IN_LUNGS[1])
         window = _LUNGS if inside.mean() > _LEAST_LUNG else _SOFT_TISSUE
@@ -201,20 +203,20 @@ def _resized(pixels: Pixels, size: tuple[int, int], *, smooth: bool) -> Pixels:
 # --- The sheet ------------------------------------------------------------------------------------
 
 
-def _drawn(panels: list[_Panel], facts: Facts) -> Image.Image:
+def _drawn(panels: list[_Panel], info: DatasetInfo) -> Image.Image:
     columns = min(_COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
     width = columns * (_SIDE + _GAP) + _GAP
-    legend = _legend_places(facts.labels, width)
+    legend = _legend_places(info.labels, width)
     head = _GAP + _TITLE_SIZE + _GAP + _LINE * (legend[-1][2] + 1 if legend else 0) + _GAP // 2
     cell = _SIDE + 2 * _LINE + _GAP
     sheet = Image.new("RGB", (width, head + lines * cell + _GAP // 2), _GROUND)
     draw = ImageDraw.Draw(sheet)
-    title = _fitting(_in_ascii(facts.title), _TITLE_SIZE, width - 2 * _GAP)
+    title = _fitting(_in_ascii(info.title), _TITLE_SIZE, width - 2 * _GAP)
     draw.text((_GAP, _GAP), title, _BRIGHT, _font(_TITLE_SIZE))
     top = _GAP + _TITLE_SIZE + _GAP
     for label, left, line in legend:
-        _draw_key(draw, (left, top + line * _LINE), label, facts.labels[label])
+        _draw_key(draw, (left, top + line * _LINE), label, info.labels[label])
     for number, panel in enumerate(panels):
         across, down = number % columns, number // columns
         _draw_panel(sheet, panel, (_GAP + across * (_SIDE + _GAP), head + down * cell))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.datasets.facts import Facts
+from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.samples import KEPT
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.selection import short_license
@@ -59,10 +59,10 @@ class License:
         return sum(weight for word, weight in _WEIGHTS.items() if word in words)
 
 
-def attributed(samples: pa.Table, facts: Facts) -> pa.Table:
+def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
     """Images and masks of the samples that are kept, as `attribution.SCHEMA`; bytes are NIfTI's."""
     kept = samples.filter(pc.equal(samples["state"], KEPT)).to_pylist()
-    masks = {row["SeriesInstanceUID"]: row for row in facts.masks.to_pylist()}
+    masks = {row["SeriesInstanceUID"]: row for row in info.masks.to_pylist()}
     series: Counter[tuple[str | None, ...]] = Counter()
     sizes: Counter[tuple[str | None, ...]] = Counter()
     drawn: dict[str, int] = {}
@@ -88,10 +88,10 @@ def _told(row: dict[str, str | None]) -> tuple[str | None, ...]:
     return (collection or "", *others)
 
 
-def licenses(samples: pa.Table, facts: Facts) -> list[License]:
+def list_licenses(samples: pa.Table, info: DatasetInfo) -> list[License]:
     """Each licence of images and masks, the strictest first."""
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for row in attributed(samples, facts).to_pylist():
+    for row in attribution_table(samples, info).to_pylist():
         key = (row["LicenseName"] or "", row["LicenseURI"] or "")
         found.setdefault(key, []).append((row["Collection"], row["series"]))
     made = [
@@ -101,6 +101,6 @@ def licenses(samples: pa.Table, facts: Facts) -> list[License]:
     return sorted(made, key=lambda each: (-each.strictness, each.short, each.name, each.uri))
 
 
-def sources(samples: pa.Table, facts: Facts) -> list[attribution.Source]:
+def list_sources(samples: pa.Table, info: DatasetInfo) -> list[attribution.Source]:
     """What is to be cited for images and masks, each once."""
-    return attribution.sources(attributed(samples, facts))
+    return attribution.sources(attribution_table(samples, info))
