@@ -27,6 +27,7 @@ What does not: the decision to try again (`client`) and what Dagster makes of it
     │  ├─ LicenseConflict       Series that a declaration asks for and whose licence it refuses
     │  ├─ CohortMoved           what was locked is not what is there
     │  └─ MissingExtra          an optional dependency that is not installed
+    ├─ RunFailed                runs in this process of which a part failed; what is complete stays
     └─ Stopped                  whoever asked wants no more answers: the client was told to stop
 """
 
@@ -242,6 +243,19 @@ class MissingExtra(UsageError):
             f"{purpose} needs {module!r}, which is not installed: "
             f"pip install 'tcia_assets[{extra}]'"
         )
+
+
+class RunFailed(TciaError):
+    """Runs in this process of which a part failed; what was complete is kept and recorded.
+
+    Carries `failures`, a line each.
+    """
+
+    def __init__(self, failures: Iterable[str]) -> None:
+        self.failures = tuple(failures)
+        left = len(self.failures) - _MOST_SHOWN
+        more = f"; and {left} more" if left > 0 else ""
+        super().__init__("; ".join(self.failures[:_MOST_SHOWN]) + more)
 
 
 class Stopped(TciaError):

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from tcia_assets.definitions import build_definitions
-from tcia_assets.defs.jobs import range_tags
+from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings

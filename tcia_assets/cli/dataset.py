@@ -97,7 +97,7 @@ def build(
     runs = open_runs(settings, verbose=verbose, datasets=file.parent)
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
     failures = runs.build_dataset(declared.name, config)
-    if changes := runs.moved(declared.name):
+    if changes := runs.cohort_changes(declared.name):
         note = "its cohort would be another one by now; --update takes it, --locked asks not"
         print_note(f"{note}\n{changes}")
     exit_with(failures)

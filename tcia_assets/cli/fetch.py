@@ -114,7 +114,7 @@ def fetch(
     if dry_run:
         return
     runs = open_runs(settings, verbose=verbose)
-    runs.list_known(warehouse.keys(catalog.SERIES))
+    runs.add_collections(warehouse.keys(catalog.SERIES))
     failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
     with warehouse.shared_connection():
         print_status(warehouse, [p.collection for p in plans], selection)

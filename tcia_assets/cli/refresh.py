@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tcia_assets.cli.terminal import exit_with
+from tcia_assets.cli.terminal import exit_with, print_note
 from tcia_assets.cli.workspace import open_runs, require_known
 from tcia_assets.settings import Settings
 
@@ -42,8 +42,10 @@ def refresh(
     if not (collections or everything or lists):
         raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
     runs = open_runs(Settings.from_env(), verbose=verbose)
-    known = runs.list_collections()
+    known, unusable = runs.list_collections()
+    if unusable:
+        print_note(f"left out, for no partition can have such a name: {unusable}")
     chosen = known if everything else require_known("Collection", collections, known)
     failures = runs.refresh(chosen, max_size_requests) if chosen else []
-    failures += runs.refresh_lists(lists) if lists else []
+    failures += runs.refresh_shared_lists(lists) if lists else []
     exit_with(failures)

@@ -15,9 +15,18 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 from rich.table import Table as Grid
+
+from tcia_assets.progress import Listener
 
 FAILED, MISUSED = 1, 2
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -92,12 +101,27 @@ def fits(grid: Grid, console: Console) -> bool:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error; yields a function that takes `done` and `total`."""
-    columns = (
+    with Progress(*_bar_columns(), console=err, transient=True) as progress:
+        task = progress.add_task(printable(title), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def run_progress_bar(title: str) -> Iterator[Listener]:
+    """Show the progress of a run on standard error; the bar stays, and is full after success."""
+    columns = (*_bar_columns(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(title, total=1, note="")
+        yield lambda done, total, note: progress.update(
+            task, completed=done, total=total, note=note
+        )
+        progress.update(task, completed=progress.tasks[0].total)
+
+
+def _bar_columns() -> tuple[ProgressColumn, ...]:
+    return (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(printable(title), total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tcia_assets import catalog
-from tcia_assets.cli.terminal import err
+from tcia_assets.cli.terminal import run_progress_bar
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
@@ -14,7 +14,7 @@ from tcia_assets.store.warehouse import Warehouse
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tcia_assets.defs.local_runs import Runs
+    from tcia_assets.defs.local_runs import LocalRuns
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
@@ -31,15 +31,16 @@ def open_warehouse(settings: Settings) -> Warehouse:
     return Warehouse(settings.root)
 
 
-def open_runs(settings: Settings, *, verbose: bool, datasets: str | Path = "") -> Runs:
+def open_runs(settings: Settings, *, verbose: bool, datasets: str | Path = "") -> LocalRuns:
     """Return what runs the plugin's jobs in this process; `datasets` is the declarations' folder.
 
     Imports Dagster, which takes a second.
     """
     from tcia_assets.definitions import build_definitions  # noqa: PLC0415 - see above
-    from tcia_assets.defs.local_runs import Runs  # noqa: PLC0415 - see above
+    from tcia_assets.defs.local_runs import LocalRuns  # noqa: PLC0415 - see above
 
-    return Runs(build_definitions(datasets=datasets), settings, err, verbose=verbose)
+    definitions = build_definitions(datasets=datasets)
+    return LocalRuns(definitions, settings, show_progress=run_progress_bar, verbose=verbose)
 
 
 def require_known(what: str, names: Sequence[str], known: Sequence[str]) -> list[str]:

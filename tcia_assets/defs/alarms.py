@@ -4,16 +4,17 @@ What belongs here: what the line says, and the sensor that writes it to the log.
 it gets to people. That is a sensor of one's own around `failure_line`: see docs/alarms.md.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from tcia_assets.defs.jobs import RANGE_END, RANGE_START, Job
+from tcia_assets.defs.events import failure_reasons
+from tcia_assets.defs.jobs import Job
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import PARTITION, RANGE_END, RANGE_START
 from tcia_assets.errors import escape_unprintable
 
 _LONGEST = 600
-_PARTITION = "dagster/partition"
 
 
 def alarms(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
@@ -40,30 +41,20 @@ def failure_line(context: dg.RunFailureSensorContext) -> str:
     Nothing in it breaks a line or is obeyed by a terminal, whatever the archive sent.
     """
     run = context.dagster_run
-    said = "; ".join(_reasons(context)) or str(context.failure_event.message)
+    said = "; ".join(failure_reasons(context.get_step_failure_events())) or str(
+        context.failure_event.message
+    )
     head = f"{run.job_name}{_of(run.tags)} failed (run {run.run_id}): "
     return _short(_one_line(head + said))
 
 
 def _of(tags: Mapping[str, str]) -> str:
-    if _PARTITION in tags:
-        return f" of {tags[_PARTITION]!r}"
+    if PARTITION in tags:
+        return f" of {tags[PARTITION]!r}"
     if RANGE_START not in tags:
         return ""
     first, last = tags[RANGE_START], tags[RANGE_END]
     return f" of {first!r}" if first == last else f" of {first!r} to {last!r}"
-
-
-def _reasons(context: dg.RunFailureSensorContext) -> Iterator[str]:
-    """Why each failed step did: in our words where they are ours, else the error's."""
-    for event in context.get_step_failure_events():
-        data = event.step_failure_data
-        ours = data.user_failure_data.description if data.user_failure_data else None
-        error = data.error
-        # The innermost: what Dagster wraps around it says only where.
-        while error is not None and error.cause is not None:
-            error = error.cause
-        yield ours or (error.message if error else None) or str(event.message)
 
 
 def _one_line(text: str) -> str:

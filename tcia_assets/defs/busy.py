@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from tcia_assets.defs.jobs import RANGE_END, RANGE_START, images_job, refresh_job, update_job
+from tcia_assets.defs.jobs import images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import keys_of_run
 from tcia_assets.defs.process import PROCESS_TAG, is_gone
 
 # Each step logs every ten seconds while it works, and the longest silence of an archive that hangs
@@ -60,7 +61,7 @@ def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtW
         is_mine = run.job_name in mine
         if not is_mine and not any(names.table(key) for key in run.asset_selection or ()):
             continue
-        keys = _keys_of(run.tags, order)
+        keys = keys_of_run(run.tags, order)
         if not _is_dead(instance, record):
             found.living.update(keys)
             if run.job_name == images_job(names):
@@ -74,7 +75,7 @@ def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtW
         created_before=now - _UNTIL_AGAIN,
     )
     for record in instance.get_run_records(failed):
-        found.failed.update(_keys_of(record.dagster_run.tags, order))
+        found.failed.update(keys_of_run(record.dagster_run.tags, order))
     return found
 
 
@@ -89,7 +90,7 @@ def tried_since(
     found: set[str] = set()
     lately = dg.RunsFilter(job_name=refresh_job(names), created_after=datetime.now(UTC) - within)
     for record in instance.get_run_records(lately):
-        keys = _keys_of(record.dagster_run.tags, order)
+        keys = keys_of_run(record.dagster_run.tags, order)
         found |= {
             key for key in keys if key not in compared or compared[key] < record.create_timestamp
         }
@@ -110,12 +111,3 @@ def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     newest = events[0].timestamp if events else record.create_timestamp.timestamp()
     return time.time() - newest > _SILENT_S
-
-
-def _keys_of(tags: Mapping[str, str], order: list[str]) -> set[str]:
-    if "dagster/partition" in tags:
-        return {tags["dagster/partition"]}
-    first, last = tags.get(RANGE_START), tags.get(RANGE_END)
-    if first in order and last in order:
-        return set(order[order.index(first) : order.index(last) + 1])
-    return set()

@@ -18,9 +18,10 @@ import dagster as dg
 import pyarrow as pa
 
 from tcia_assets import catalog
+from tcia_assets.defs.events import Results
 from tcia_assets.defs.jobs import Job
-from tcia_assets.defs.metadata import Results, resource
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.resource import resource_of
 from tcia_assets.errors import TciaError, UsageError
 from tcia_assets.progress import report
 from tcia_assets.settings import Settings
@@ -182,7 +183,7 @@ def _cohort(source: _Source) -> dg.AssetsDefinition:
         from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415 - see above
         from tcia_assets.datasets.cohort import CohortDiff  # noqa: PLC0415
 
-        warehouse = resource(context, source.names).warehouse
+        warehouse = resource_of(context, source.names).warehouse
         lock = build.cohort_lock_path(warehouse, declared.name)
         if config.locked or config.lock:
             frozen = cohort_lock.load_cohort(
@@ -261,7 +262,7 @@ def _samples(source: _Source) -> dg.AssetsDefinition:
         declared = source.declared
         from tcia_assets.datasets import build  # noqa: PLC0415 - see above
 
-        warehouse = resource(context, source.names).warehouse
+        warehouse = resource_of(context, source.names).warehouse
         frozen = _frozen(declared, warehouse)
         made = build.make_samples(declared, frozen, warehouse, report=_told)
         tally = [
@@ -320,7 +321,7 @@ def _dataset(source: _Source) -> dg.AssetsDefinition:
         declared = source.declared
         from tcia_assets.datasets import build  # noqa: PLC0415 - see above
 
-        warehouse = resource(context, source.names).warehouse
+        warehouse = resource_of(context, source.names).warehouse
         frozen = _frozen(declared, warehouse)
         built = build.build(declared, frozen, warehouse, report=_told)
         facts = _version_facts(built.version) | _counts(built.samples)

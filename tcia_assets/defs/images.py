@@ -15,10 +15,11 @@ import dagster as dg
 
 from tcia_assets import catalog, images
 from tcia_assets.defs import checks, proof
-from tcia_assets.defs.metadata import Results, asset_spec, record_partitions, resource
+from tcia_assets.defs.events import Results, record_partitions
+from tcia_assets.defs.metadata import asset_spec
 from tcia_assets.defs.names import Names
-from tcia_assets.defs.process import sign
-from tcia_assets.defs.resource import TciaResource
+from tcia_assets.defs.process import tag_with_process
+from tcia_assets.defs.resource import TciaResource, resource_of
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.selection import Selection, from_fields
 from tcia_assets.progress import report
@@ -67,7 +68,7 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
     )
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetches, proves and keeps the zips of the selected Series of the run's Collections."""
-        tcia = resource(context, names)
+        tcia = resource_of(context, names)
         shard = images.Shard(config.shard, config.shards)
         chosen = from_fields(config.selection) if config.selection else tcia.selection
 
@@ -102,7 +103,7 @@ def _images(names: Names) -> dg.AssetsDefinition:
     )
     def images(context: dg.AssetExecutionContext) -> Results:
         """Reads the headers of the objects in new or changed archives of the run's Collections."""
-        warehouse = resource(context, names).warehouse
+        warehouse = resource_of(context, names).warehouse
 
         def indexed(key: str) -> Facts:
             return _indexed(key, warehouse)
@@ -125,7 +126,7 @@ def _references(names: Names) -> dg.AssetsDefinition:
     )
     def object_references(context: dg.AssetExecutionContext) -> Results:
         """Reads whom the objects about images in new or changed archives refer to."""
-        warehouse = resource(context, names).warehouse
+        warehouse = resource_of(context, names).warehouse
 
         def read(key: str) -> Sequence[Facts]:
             return _referred(key, warehouse)
@@ -154,7 +155,7 @@ def _by_partitions(
     more_checks: Iterable[dg.AssetCheckResult] = (),
 ) -> Results:
     """As `_by_partition`, where the same work makes a partition of each of these tables."""
-    sign(context)
+    tag_with_process(context)
     done: list[tuple[dg.AssetKey, str, Mapping[str, Any]]] = []
     failed: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:
@@ -165,7 +166,7 @@ def _by_partitions(
         except Exception as error:  # noqa: BLE001
             what = ", ".join(table.name for table in tables)
             failed.append((f"{what} of {partition!r}", error))
-    warehouse = resource(context, names).warehouse
+    warehouse = resource_of(context, names).warehouse
     warehouse.ensure_views()
     checked = [checks.results(table, names, warehouse, context.instance) for table in tables]
     yield from record_partitions(context, done, failed, chain(*checked, more_checks))

@@ -14,9 +14,6 @@ from tcia_assets.defs.names import Names
 # What define_asset_job gives; Dagster does not export its type.
 Job = Any
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
-
 
 def collections_job(names: Names) -> str:
     return names.of("list_collections")
@@ -88,23 +85,3 @@ def image_runs(names: Names, shards: int, run_key: str, **asked: Any) -> list[dg
         )
         for shard in range(shards)
     ]
-
-
-def range_tags(first: str, last: str) -> dict[str, str]:
-    """Tags that make a run one over the partitions from `first` to `last`, in Dagster's order."""
-    return {RANGE_START: first, RANGE_END: last}
-
-
-def ranges(keys: list[str], order: list[str]) -> list[list[str]]:
-    """Keys in runs of neighbours in Dagster's order, for only neighbours can share a run.
-
-    >>> ranges(["a", "b", "d"], ["a", "b", "c", "d"])
-    [['a', 'b'], ['d']]
-    """
-    places = sorted(order.index(key) for key in keys)
-    found: list[list[str]] = []
-    for last, place in zip([None, *places], places, strict=False):
-        if last is None or place != last + 1:
-            found.append([])
-        found[-1].append(order[place])
-    return found

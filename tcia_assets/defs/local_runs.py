@@ -1,39 +1,37 @@
-"""The assets, materialized from a terminal: Dagster underneath, a progress bar on top.
+"""Runs of the plugin's own jobs in this process, for the command line and for notebooks.
 
-What belongs here: runs of the plugin's own jobs in this process. What does not: what they do.
+What belongs here: Dagster's records, and how a run starts and fails. What does not: what it does.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import SQLAlchemyError
 
 from tcia_assets import catalog
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
-from tcia_assets.defs.jobs import images_job, range_tags, ranges, refresh_job, shared_lists_job
-from tcia_assets.defs.metadata import add_partitions
+from tcia_assets.defs.events import failure_reasons
+from tcia_assets.defs.jobs import images_job, refresh_job, shared_lists_job
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.process import process_tag
-from tcia_assets.errors import UsageError
+from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images import shared_budget
 from tcia_assets.metadata.refresh import allowed, fit_for_partition
 from tcia_assets.metadata.selection import Selection, to_fields
-from tcia_assets.progress import shown_by
+from tcia_assets.progress import Listener, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 
-# What a Dagster home of our own is told; an existing DAGSTER_HOME is left as it is.
+# The configuration of a Dagster home that we make; an existing DAGSTER_HOME stays as it is.
 _DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -45,56 +43,83 @@ sensors:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
-# What a step prints is shown, not kept: to keep it, Dagster starts four processes a step.
+# The output of a step is shown, not kept: to keep it, Dagster starts four processes a step.
 compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 """
 
+# A context that shows the progress of a run with this title, and yields what to report it to.
+ShowProgress = Callable[[str], AbstractContextManager[Listener]]
 
-class Runs:
-    """Runs of the jobs, recorded in DAGSTER_HOME, or else in `<data dir>/dagster`."""
+
+class CollectionNames(NamedTuple):
+    """The Collections that the archive lists: those to mirror, and those whose name cannot be."""
+
+    usable: list[str]
+    unusable: list[str]
+
+
+@contextmanager
+def _show_nothing(_title: str) -> Iterator[Listener]:
+    yield lambda _done, _total, _note: None
+
+
+class LocalRuns:
+    """Runs jobs of the plugin in this process.
+
+    They are recorded in DAGSTER_HOME if that is set, else in `<data dir>/dagster`.
+
+    Args:
+        definitions: the plugin's definitions, with the default key prefix.
+        settings: where the archive and the data folder are.
+        show_progress: shows a progress bar; nothing is shown by default.
+        verbose: whether Dagster's log goes to the console.
+
+    Raises:
+        UsageError: the data folder cannot be written to, or Dagster cannot use its home.
+    """
 
     def __init__(
         self,
         definitions: dg.Definitions,
         settings: Settings,
-        console: Console,
         *,
+        show_progress: ShowProgress = _show_nothing,
         verbose: bool = False,
     ) -> None:
-        self._names, self._console, self._verbose = Names(), console, verbose
-        self._settings = settings
-        self._definitions = definitions
-        self._instance = _instance(settings.root)
+        self._names, self._definitions, self._settings = Names(), definitions, settings
+        self._show_progress, self._verbose = show_progress, verbose
+        self._instance = _open_instance(settings.root)
 
-    def list_collections(self) -> list[str]:
-        """Asks the archive for its Collections and makes them partitions.
+    def list_collections(self) -> CollectionNames:
+        """Request the list of Collections and make each that is mirrored a partition.
 
-        The refresh that follows stores the list; a run of its own before it would only cost time.
+        The list is not stored here: the refresh that follows does that, without a run of its own.
         """
         with open_source(self._settings) as source:
             listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
         stored = Warehouse(self._settings.root).keys(catalog.SERIES)
         collections = allowed(listed, self._settings.collections, stored)
-        if unfit := sorted(set(listed) - set(allowed(listed, ()))):
-            told = f"left out, for no partition can have such a name: {unfit}"
-            self._console.print(f"[yellow]Note:[/] {escape(told)}", soft_wrap=True)
-        self.list_known(collections)
-        return collections
+        self.add_collections(collections)
+        return CollectionNames(collections, sorted(set(listed) - set(allowed(listed, ()))))
 
-    def list_known(self, collections: Sequence[str]) -> None:
-        """Makes partitions of Collections that are stored, should this Dagster not know them."""
+    def add_collections(self, collections: Sequence[str]) -> None:
+        """Make these Collections partitions, unless they are already."""
         add_partitions(self._instance, self._names.collections, collections)
 
     def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
-        """Refreshes all metadata of these Collections; what failed, a line each."""
+        """Refresh all metadata of these Collections; returns a line for each failure."""
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
-        return self._by_ranges(job, "Metadata", collections, {op: {"config": config}})
+        return self._run_by_ranges(job, "Metadata", collections, {op: {"config": config}})
 
-    def refresh_lists(self, lists: Sequence[str]) -> list[str]:
-        """Refreshes these shared lists; what failed, a line each."""
+    def refresh_shared_lists(self, lists: Sequence[str]) -> list[str]:
+        """Refresh these shared lists; returns a line for each failure.
+
+        Raises:
+            UsageError: a name that no partition can have.
+        """
         for name in lists:
             if not fit_for_partition(name):
                 raise UsageError(
@@ -103,8 +128,9 @@ class Runs:
         add_partitions(self._instance, self._names.shared_lists, lists)
         failures = []
         for name in lists:
-            job = shared_lists_job(self._names)
-            failures += self._run(job, name, {}, tags=range_tags(name, name))
+            failures += self._run(
+                shared_lists_job(self._names), name, {}, tags=range_tags(name, name)
+            )
             if not Warehouse(self._settings.root).has(catalog.SHARED_LISTS, name):
                 partitions = str(self._names.shared_lists.name)
                 self._instance.delete_dynamic_partition(partitions, name)
@@ -118,9 +144,9 @@ class Runs:
         *,
         retry: bool = False,
     ) -> list[str]:
-        """Fetches the selected images of these Collections; what failed, a line each.
+        """Fetch the selected images of these Collections; returns a line for each failure.
 
-        `shard` is part I (from 0) of N.
+        `shard` is (I, N): part I, counted from 0, of N. `retry` also tries Series given up.
         """
         index, count = shard
         config = {
@@ -131,114 +157,68 @@ class Runs:
         }
         job, op = images_job(self._names), self._names.of("image_archives")
         with shared_budget(selection):
-            return self._by_ranges(job, "Images", collections, {op: {"config": config}})
+            return self._run_by_ranges(job, "Images", collections, {op: {"config": config}})
 
     def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:
-        """Builds a dataset; what failed, a line each. `config` is that of its cohort."""
+        """Build a dataset; returns a line for each failure. `config` is that of its cohort."""
         ops = {self._names.of(f"{name}_cohort"): {"config": config}}
         return self._run(dataset_job(self._names, name), name, ops)
 
-    def moved(self, name: str) -> str:
-        """What the newest look at a dataset's cohort found otherwise; "" for nothing."""
+    def cohort_changes(self, name: str) -> str:
+        """Return how a dataset's cohort differed when it was last looked at; "" if it did not."""
         check = dg.AssetCheckKey(self._names.key(f"{name}_cohort"), AS_FROZEN)
         records = self._instance.event_log_storage.get_asset_check_execution_history(check, 1)
         event = records[0].event if records else None
-        found = event.asset_check_evaluation if event else None
-        if found is None or found.passed:
+        result = event.asset_check_evaluation if event else None
+        if result is None or result.passed:
             return ""
-        return str(found.metadata["changes"].value).strip("`\n")
+        return str(result.metadata["changes"].value).strip("`\n")
 
-    def _by_ranges(
+    def _run_by_ranges(
         self, job: str, title: str, collections: Sequence[str], ops: dict[str, Any]
     ) -> list[str]:
+        """One run for each group of neighbouring partitions."""
+        order = self._instance.get_dynamic_partitions(str(self._names.collections.name))
         failures = []
-        for keys in ranges(list(collections), self._partitions()):
+        for keys in ranges(collections, order):
             failures += self._run(job, title, ops, tags=range_tags(keys[0], keys[-1]))
         return failures
-
-    def _partitions(self) -> list[str]:
-        return list(self._instance.get_dynamic_partitions(str(self._names.collections.name)))
 
     def _run(
         self, job: str, title: str, ops: dict[str, Any], tags: dict[str, str] | None = None
     ) -> list[str]:
+        try:
+            with self._show_progress(title) as listener, shown_by(listener), _records_written():
+                self._execute(job, ops, (tags or {}) | process_tag())
+        except RunFailed as error:
+            return list(error.failures)
+        return []
+
+    def _execute(self, job: str, ops: dict[str, Any], tags: dict[str, str]) -> None:
         level = "INFO" if self._verbose else "CRITICAL"
-        config = {"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}}
-        with (
-            self._bar(title) as failed,
-            _records_written(failed),
-        ):
-            result = self._definitions.resolve_job_def(job).execute_in_process(
-                instance=self._instance,
-                run_config=config,
-                tags=(tags or {}) | process_tag(),
-                raise_on_error=False,
-            )
-            if not result.success:
-                failed.extend(_failures(result))
-        return failed
-
-    @contextmanager
-    def _bar(self, title: str) -> Iterator[list[str]]:
-        """Full at the end only where nobody put a failure into what it yields."""
-        failed: list[str] = []
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}},
+            tags=tags,
+            raise_on_error=False,
         )
-        with Progress(*columns, console=self._console) as bar:
-            task = bar.add_task(title, total=1, note="")
-
-            def show(done: int, total: int, note: str) -> None:
-                bar.update(task, completed=done, total=total, note=note)
-
-            with shown_by(show):
-                yield failed
-            if not failed:
-                bar.update(task, completed=bar.tasks[0].total)
+        if not result.success:
+            reasons = list(failure_reasons(result.get_step_failure_events()))
+            raise RunFailed(reasons or [f"run {result.run_id} failed"])
 
 
 @contextmanager
-def _records_written(failed: list[str]) -> Iterator[None]:
-    """Where Dagster cannot write its own records, this is one more failure in place of a trace."""
+def _records_written() -> Iterator[None]:
+    """Turn an error of Dagster's own database into a failure of the run, without a trace."""
     try:
         yield
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         reason = " ".join(f"{type(cause).__name__}: {cause}".split())
-        failed.append(f"Dagster's own records cannot be written: {reason}")
+        raise RunFailed([f"Dagster's own records cannot be written: {reason}"]) from error
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """What each failed step says, without Dagster's traces."""
-    lines = []
-    for event in result.get_step_failure_events():
-        data = event.step_failure_data
-        said = data.user_failure_data.description if data.user_failure_data else None
-        cause = data.error.cause if data.error and data.error.cause else data.error
-        lines.append(said or (_plainly(cause.message) if cause else f"{event.step_key} failed"))
-    return lines or [f"run {result.run_id} failed"]
-
-
-def _plainly(message: str) -> str:
-    """An error's text as Dagster keeps it, without the class in front of ours."""
-    if "DagsterExecutionInterruptedError" in message:
-        return (
-            "stopped from outside; what was complete is kept, and the next run goes on from there"
-        )
-    kind, _, text = message.strip().partition(": ")
-    return text if kind.startswith("tcia_assets.errors.") else message.strip()
-
-
-def _instance(root: Path) -> dg.DagsterInstance:
-    """Dagster's own records; in a home below the root where no DAGSTER_HOME is set.
-
-    Raises:
-        UsageError: the data folder cannot be written to, or Dagster cannot use its home.
-    """
+def _open_instance(root: Path) -> dg.DagsterInstance:
     chosen = os.environ.get("DAGSTER_HOME")
     if chosen and not (Path(chosen).is_absolute() and Path(chosen).is_dir()):
         raise UsageError(
@@ -250,12 +230,26 @@ def _instance(root: Path) -> dg.DagsterInstance:
     except OSError as error:
         reason = f"cannot be written to: {error.strerror}"
         raise UsageError(f"the data folder (TCIA_DATA_DIR) {str(root)!r} {reason}") from None
+    try:
+        with _dagster_home(home):
+            return dg.DagsterInstance.get()
+    except Exception as error:  # its loader raises errors of many kinds for a bad file
+        problem = " ".join(str(error).split())[:300]  # it may list all valid keys
+        raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
+
+
+@contextmanager
+def _dagster_home(home: Path) -> Iterator[None]:
+    """Set DAGSTER_HOME, which Dagster reads when it opens an instance, and restore it."""
+    before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        return dg.DagsterInstance.get()
-    except Exception as error:  # whatever its loader makes of a bad file; all of it is one mistake
-        problem = " ".join(str(error).split())[:300]  # it may list all that would be valid
-        raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
+        yield
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
 
 
 def _own_home(root: Path) -> Path:

@@ -8,7 +8,7 @@ fails takes nothing along but its own rows. It is also one process start instead
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,18 +18,17 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks
+from tcia_assets.defs.events import Results, record_partitions
 from tcia_assets.defs.names import Names
-from tcia_assets.defs.process import sign
-from tcia_assets.defs.resource import TciaResource
+from tcia_assets.defs.partitions import add_partitions
+from tcia_assets.defs.process import tag_with_process
+from tcia_assets.defs.resource import TciaResource, resource_of
 from tcia_assets.errors import TciaError
 from tcia_assets.metadata.moves import settle
 from tcia_assets.metadata.refresh import Budget, Refreshed, allowed, refresh
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
-
-# Dagster refuses a parametrized MaterializeResult in an asset's annotation.
-Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]
 
 BY_COLLECTION = tuple(t for t in catalog.TABLES if t.by == "Collection" and t.endpoint)
 # The nightly schedule refreshes all: a day and two hours without is odd, two days are wrong.
@@ -70,9 +69,6 @@ _KEPT = {
     ),
 }
 _LOG_EVERY_S = 10.0
-_SHOWN_FAILURES = 20
-# Larger additions break SQLite builds that take few variables in one statement.
-_KEYS_AT_ONCE = 5_000
 
 
 class MetadataConfig(dg.Config):
@@ -133,8 +129,8 @@ def _collections(names: Names) -> dg.AssetsDefinition:
     )
     def collections(context: dg.AssetExecutionContext) -> Results:
         """Lists the Collections and makes each a partition."""
-        sign(context)
-        tcia = resource(context, names)
+        tag_with_process(context)
+        tcia = resource_of(context, names)
         done = _one(tcia, table, "")
         listed = tcia.warehouse.read(table)["Collection"].to_pylist()
         stored = tcia.warehouse.keys(catalog.SERIES)
@@ -218,8 +214,8 @@ def run(
 
     Raises dg.Failure, when all is done, if any failed: the good ones are recorded by then.
     """
-    sign(context)
-    tcia, at, outcome = resource(context, names), datetime.now(UTC), _Outcome()
+    tag_with_process(context)
+    tcia, at, outcome = resource_of(context, names), datetime.now(UTC), _Outcome()
     frozen = _frozen(tcia.warehouse, keys)
     if frozen:
         context.log.warning(f"the archive lists no more, so they stay as they are: {frozen}")
@@ -310,43 +306,6 @@ def _record(
     yield from record_partitions(context, good, bad, checked)
 
 
-def record_partitions(
-    context: dg.AssetExecutionContext,
-    good: Sequence[tuple[dg.AssetKey, str, Mapping[str, Any]]],
-    bad: Sequence[tuple[str, Exception]],
-    checked: Iterator[dg.AssetCheckResult],
-) -> Results:
-    """One materialization event for each good partition, with its metadata, even if others are bad.
-
-    The one pattern in which Dagster neither loses nor doubles an event: metadata for the events
-    that it makes itself where all is well; events of our own, then a failure, where not.
-    """
-    if not bad:
-        for key, partition, facts in good:
-            context.add_asset_metadata(facts, asset_key=key, partition_key=partition)
-        for key in dict.fromkeys(key for key, *_ in good):
-            yield dg.MaterializeResult(asset_key=key)
-        yield from checked
-        return
-    for key, partition, facts in good:
-        event = dg.AssetMaterialization(key, partition=partition, metadata=facts)
-        context.log_event(event)
-    # In this step and not in one behind it: a single bad partition would switch all checks off.
-    yield from checked
-    lines = [f"{what}: {_said(error)}" for what, error in bad]
-    more = [f"... and {len(lines) - _SHOWN_FAILURES} more"] if len(lines) > _SHOWN_FAILURES else []
-    raise dg.Failure(
-        f"{len(lines)} of {len(lines) + len(good)} partitions failed; what was stored for them "
-        "stays, the others are recorded:\n" + "\n".join(lines[:_SHOWN_FAILURES] + more),
-        metadata={"failed": len(lines), "good": len(good), "failures": lines},
-        allow_retries=False,
-    )
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, TciaError) else f"{type(error).__name__}: {error}"
-
-
 def _one(tcia: TciaResource, table: Table, key: str) -> Refreshed:
     done = refresh(table, key, tcia.source, tcia.warehouse, datetime.now(UTC), Budget(0))
     tcia.warehouse.ensure_views()
@@ -355,29 +314,6 @@ def _one(tcia: TciaResource, table: Table, key: str) -> Refreshed:
 
 def _after_series(table: Table) -> bool:
     return table is catalog.SERIES_SIZES
-
-
-def resource(context: dg.AssetExecutionContext, names: Names) -> TciaResource:
-    """The archive of these names, as the run has it."""
-    tcia: TciaResource = getattr(context.resources, names.resource)
-    return tcia
-
-
-def add_partitions(
-    instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: Sequence[str]
-) -> int:
-    """Adds those keys that are not there yet, in order; returns how many that were."""
-    name = str(partitions.name)
-    new = sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
-    for keys_at_once in in_additions(new):
-        instance.add_dynamic_partitions(name, keys_at_once)
-    return len(new)
-
-
-def in_additions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The keys in pieces that Dagster's storage can add in one statement."""
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        yield keys[start : start + _KEYS_AT_ONCE]
 
 
 # --- What people see -----------------------------------------------------------------------------

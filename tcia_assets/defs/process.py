@@ -17,7 +17,7 @@ def process_tag() -> dict[str, str]:
     return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
 
 
-def sign(context: dg.AssetExecutionContext) -> None:
+def tag_with_process(context: dg.AssetExecutionContext) -> None:
     """The run says that it lives in this process; our jobs run all their steps in one."""
     context.instance.add_run_tags(context.run.run_id, process_tag())
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from tcia_assets.defs.names import Names
 from tcia_assets.metadata.selection import Selection, parse
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
@@ -118,3 +119,9 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         self._warehouse = Warehouse(settings.root)
         with open_source(settings, pacing=pacing) as self._source:
             yield self
+
+
+def resource_of(context: dg.AssetExecutionContext, names: Names) -> TciaResource:
+    """Return the resource with these names that the run was given."""
+    resource: TciaResource = getattr(context.resources, names.resource)
+    return resource

@@ -12,8 +12,9 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs.busy import busy, tried_since
-from tcia_assets.defs.jobs import image_runs, images_job, range_tags, ranges, refresh_job
+from tcia_assets.defs.jobs import image_runs, images_job, refresh_job
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import range_tags, ranges
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.metadata.plausibility import last_compared
 

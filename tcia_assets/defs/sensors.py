@@ -21,13 +21,11 @@ from tcia_assets.defs.jobs import (
     Job,
     image_runs,
     images_job,
-    range_tags,
-    ranges,
     refresh_job,
     update_job,
 )
-from tcia_assets.defs.metadata import in_additions
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import batches, range_tags, ranges
 from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
@@ -151,7 +149,7 @@ def tick(
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[
-            names.collections.build_add_request(keys) for keys in in_additions(new)
+            names.collections.build_add_request(keys) for keys in batches(new)
         ],
     )
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tcia_assets import catalog
 from tcia_assets.defs import schedules
-from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.schedules import compare_tick, due_now
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.sandbox.faults import Fault

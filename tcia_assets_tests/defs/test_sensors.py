@@ -13,8 +13,8 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.defs import busy, sensors
-from tcia_assets.defs.jobs import range_tags
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.process import PROCESS_TAG
 from tcia_assets.errors import ForeignRows

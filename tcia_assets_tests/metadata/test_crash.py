@@ -13,7 +13,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from tcia_assets import catalog
-from tcia_assets.defs.jobs import range_tags
+from tcia_assets.defs.partitions import range_tags
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import settings_for
