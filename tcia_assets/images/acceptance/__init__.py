@@ -1,17 +1,17 @@
-"""Whether a Series' zip is what the archive says it is, and what of it is good where it is not.
+"""Decide whether a zip is the whole Series that the source describes, and which images are good.
 
-What belongs here: the rule by which a zip is accepted, and the making of a whole zip from a short
-one. What does not: fetching, and what becomes of a zip that fails (`archive`).
+The rules for accepting a zip belong here, and writing a whole zip from an incomplete one. Fetching
+a zip, and what becomes of one that is refused, is in `images.obtain`.
 
-The archive turns its own failures into valid but shorter zips with status 200, so that "the zip
-opens and its CRCs are right" proves nothing. What does: `md5hashes.csv`, which it writes last, and
-the count and byte sum that `getSeries` told beforehand. Limits come before inflation.
+NBIA turns its own failures into valid but shorter zips with status 200, so a zip that opens with
+correct CRCs proves nothing. The proof is `md5hashes.csv`, which NBIA writes last, and the image
+count and byte sum from `getSeries`. Limits are checked before anything is inflated.
 
-    directory   the zip format, strictly: what a zip claims, and that nothing hides in it
-    inflate     a member -> its MD5 and its head, in bounded memory, and that nothing hides in it
+    directory   the zip format, strictly: what a zip claims, and that it hides nothing
+    inflate     decompress a member in bounded memory: its MD5 and its first bytes
     md5_list    md5hashes.csv
-    rules       accept and inspect
-    completion  pack
+    rules       accept and inspect a zip
+    completion  pack a whole zip from an incomplete one and single images
 """
 
 from tcia_assets.images.acceptance.completion import pack

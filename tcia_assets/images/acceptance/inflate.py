@@ -1,12 +1,13 @@
-"""One member of a zip -> proof that it inflates to what it claims, its MD5 and its head.
+"""Inflate one member of a zip: check its size and CRC, and return its MD5 and first bytes.
 
-What belongs here: the choice of inflater, and the bounds on what it may cost. What does not: what a
-member should be (`rules.py`).
+The choice of the decompression library belongs here, and the limits on memory and output. What a
+member should hold is in `rules.py`.
 
-Three inflaters give the same verdicts: libdeflate (`deflate`), ISA-L (`isal`), both of the extra
-`fast`, and zlib, which is always there. None is asked for more than a member claims and one byte.
-A large member passes through in pieces, so that memory does not depend on what a Series holds.
-A member whose data end before its packed bytes do is refused: what follows would be seen by nobody.
+Three libraries give the same results: libdeflate (package `deflate`) and ISA-L (`isal`), both in
+the extra `fast`, and the standard library's zlib. Each is limited to the size that the member
+claims and one byte more. A large member is inflated in pieces, so memory does not depend on the
+size of a Series. A member is refused if its deflate stream ends before its compressed bytes do:
+no reader would show the bytes that follow.
 """
 
 from __future__ import annotations
@@ -21,24 +22,25 @@ from typing import Any
 
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip
 
-# What a thread may hold of a member. libdeflate gives all at once or nothing; in pieces of a few
-# hundred KB, which stay in the processor's cache, ISA-L takes 1.2 of its time.
-LARGEST_AT_ONCE = 4 << 20
-_PIECE = 1 << 18
-_READ = 1 << 16
-# Of a gzip file without name and time; its end is the CRC and the size of what it holds.
-_GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-_GZIP_END = struct.Struct("<2L")
+# The most that a thread holds of a member. libdeflate can only inflate a whole member. ISA-L takes
+# 1.2 times as long in one piece as in pieces of a few hundred KB, which fit the processor's cache.
+_MAX_WHOLE_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
+# A gzip header without name and time. The trailer of a gzip file is the CRC and the size.
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_GZIP_TRAILER = struct.Struct("<2L")
 
 Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)
 class Inflater:
-    """One way to inflate: in pieces, and `gzip_decompress(gzip, size)` where that is faster.
+    """The functions of one decompression library.
 
-    `gzip_decompress` verifies the CRC as well. `raw_decompress(packed, size)` is for data whose
-    CRC the caller verifies.
+    `gzip_decompress(data, size)` inflates a whole gzip file and checks its CRC, and
+    `raw_decompress(data, size)` a whole deflate stream without that check. Both are None in a
+    library that is not faster with a whole member than in pieces.
     """
 
     name: str
@@ -51,142 +53,158 @@ class Inflater:
 
 @dataclass(frozen=True, slots=True)
 class Inflated:
-    """What is known of a member that is as it claims; `head` is its beginning, in pieces."""
+    """A member that matches its claims: `md5` in hex, and `head`, its first bytes in pieces."""
 
     md5: str
     head: tuple[Buffer, ...]
 
 
-class _Doubtful(Exception):
-    """There may be bytes behind the end of the data; where nobody hides any, once in 2^64 times."""
+class _AmbiguousTrailer(Exception):
+    """The compressed bytes hold a copy of the gzip trailer: by chance, or to hide bytes."""
 
 
-def inflate(packed: memoryview, entry: Entry, *, most_head: int = LARGEST_AT_ONCE) -> Inflated:
-    """Inflate a member; raise MalformedZip if its size or CRC differ, or bytes follow its data.
+def inflate(
+    compressed: memoryview,
+    entry: Entry,
+    *,
+    max_head: int = _MAX_WHOLE_BYTES,
+    inflater: Inflater | None = None,
+) -> Inflated:
+    """Inflate a member once and check it against what the directory claims.
 
-    A good one is inflated once.
+    Args:
+        compressed: The member's compressed bytes.
+        entry: What the directory claims of the member.
+        max_head: Keep at least so many of the first bytes, if there are so many.
+        inflater: The library to use; the fastest one that is installed if None.
+
+    Raises:
+        MalformedZip: The size or the CRC differs, or bytes follow the end of the data.
     """
-    by = FASTEST
-    largest = max(entry.size_bytes, entry.compressed_bytes)
-    # Of nothing libdeflate says that it is nothing, whatever is there.
-    if (
-        by.gzip_decompress
-        and entry.method != STORED
-        and entry.size_bytes
-        and largest <= LARGEST_AT_ONCE
-    ):
-        # What is wrong with it the pieces tell, in the same words for all.
-        with suppress(_Doubtful, *by.errors):
-            return _at_once(packed, entry, by.gzip_decompress)
-    return _in_pieces(packed, entry, by, most_head)
+    inflater = inflater or FASTEST
+    larger = max(entry.size_bytes, entry.compressed_bytes)
+    # libdeflate does not look at the data of a member that claims to be empty.
+    is_small = 0 < entry.size_bytes and larger <= _MAX_WHOLE_BYTES
+    if inflater.gzip_decompress and entry.method != STORED and is_small:
+        # If this fails, inflating in pieces finds the reason, in the same words for each library.
+        with suppress(_AmbiguousTrailer, *inflater.errors):
+            return _inflate_whole(compressed, entry, inflater.gzip_decompress)
+    return _inflate_in_pieces(compressed, entry, inflater, max_head)
 
 
-def _at_once(packed: memoryview, entry: Entry, all_of: Callable[[bytes, int], Buffer]) -> Inflated:
-    """As gzip, whose end must follow the data: libdeflate does not tell where these end.
+def _inflate_whole(
+    compressed: memoryview, entry: Entry, gzip_decompress: Callable[[bytes, int], Buffer]
+) -> Inflated:
+    """Inflate a member as a gzip file.
 
-    So bytes between the two show, unless they begin with such an end of their own.
+    libdeflate does not return where the deflate stream ends, but refuses a gzip file whose trailer
+    does not follow it. So extra bytes are found, unless they begin with a trailer of their own.
     """
-    end = _GZIP_END.pack(entry.crc, entry.size_bytes)
-    gzip = b"".join((_GZIP_HEAD, packed, end))
-    # From behind, where Python skips what cannot match: a third of the time of `find`.
-    if gzip.rfind(end, len(_GZIP_HEAD), len(gzip) - 1) >= 0:
-        raise _Doubtful
-    whole = all_of(gzip, entry.size_bytes)
-    return Inflated(hashlib.md5(whole, usedforsecurity=False).hexdigest(), (whole,))
+    trailer = _GZIP_TRAILER.pack(entry.crc, entry.size_bytes)
+    gzip = b"".join((_GZIP_HEADER, compressed, trailer))
+    # `rfind` takes a third of the time of `find` here.
+    if gzip.rfind(trailer, len(_GZIP_HEADER), len(gzip) - 1) >= 0:
+        raise _AmbiguousTrailer
+    content = gzip_decompress(gzip, entry.size_bytes)
+    return Inflated(hashlib.md5(content, usedforsecurity=False).hexdigest(), (content,))
 
 
-def _in_pieces(packed: memoryview, entry: Entry, by: Inflater, most_head: int) -> Inflated:
+def _inflate_in_pieces(
+    compressed: memoryview, entry: Entry, inflater: Inflater, max_head: int
+) -> Inflated:
     md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
     head: list[Buffer] = []
-    stored = entry.method == STORED
-    for piece in _slices(packed) if stored else _streamed(packed, entry.size_bytes, by):
+    is_stored = entry.method == STORED
+    pieces = _slice(compressed) if is_stored else _stream(compressed, entry.size_bytes, inflater)
+    for piece in pieces:
         md5.update(piece)
-        crc = by.crc32(piece, crc)
-        if size < most_head:
+        crc = inflater.crc32(piece, crc)
+        if size < max_head:
             head.append(piece)
         size += len(piece)
     if size != entry.size_bytes:
-        raise _other_size(entry.size_bytes)
+        raise _wrong_size(entry.size_bytes)
     if crc != entry.crc:
         raise MalformedZip("its CRC is wrong")
     return Inflated(md5.hexdigest(), tuple(head))
 
 
-def _slices(packed: memoryview) -> Iterator[Buffer]:
-    for at in range(0, len(packed), _PIECE):
-        yield packed[at : at + _PIECE]
+def _slice(content: memoryview) -> Iterator[Buffer]:
+    for offset in range(0, len(content), _PIECE_BYTES):
+        yield content[offset : offset + _PIECE_BYTES]
 
 
-def _streamed(packed: memoryview, size: int, by: Inflater) -> Iterator[Buffer]:
-    decoder, at, left = by.decoder(), 0, size + 1
-    held: Buffer = b""
+def _stream(compressed: memoryview, size: int, inflater: Inflater) -> Iterator[Buffer]:
+    decoder, offset, left = inflater.decoder(), 0, size + 1
+    pending: Buffer = b""
     while not decoder.eof:
-        if not held:
-            held = packed[at : at + _READ]
-            at += len(held)
-        is_last = at >= len(packed)
+        if not pending:
+            pending = compressed[offset : offset + _READ_BYTES]
+            offset += len(pending)
+        is_last = offset >= len(compressed)
         try:
-            piece = decoder.decompress(held, min(_PIECE, left))
-        except by.errors as error:
-            raise _other_size(size) from error
-        held, left = decoder.unconsumed_tail, left - len(piece)
-        if not left or (is_last and not piece and not held and not decoder.eof):
-            raise _other_size(size)
+            piece = decoder.decompress(pending, min(_PIECE_BYTES, left))
+        except inflater.errors as error:
+            raise _wrong_size(size) from error
+        pending, left = decoder.unconsumed_tail, left - len(piece)
+        if not left or (is_last and not piece and not pending and not decoder.eof):
+            raise _wrong_size(size)
         yield piece
-    behind = len(decoder.unused_data) + max(0, len(packed) - at)
-    # Of another size it is broken, whatever follows; of broken data the libraries see other ends.
-    if behind and left == 1:
-        raise MalformedZip(f"{behind} bytes follow the end of its data")
+    extra = len(decoder.unused_data) + max(0, len(compressed) - offset)
+    # If the size is wrong as well, the caller reports that: in broken data the libraries find
+    # different ends.
+    if extra and left == 1:
+        raise MalformedZip(f"{extra} bytes follow the end of its data")
 
 
-def _other_size(size: int) -> MalformedZip:
+def _wrong_size(size: int) -> MalformedZip:
     return MalformedZip(f"it does not inflate to the {size} bytes that it claims")
 
 
 # --- The libraries ------------------------------------------------------------------------------
 
 
-def _by_zlib() -> Inflater:
+def _use_zlib() -> Inflater:
     def decoder() -> Any:
         return zlib.decompressobj(-zlib.MAX_WBITS)
 
     return Inflater("zlib", decoder, zlib.crc32, (zlib.error,))
 
 
-def _by_isal() -> Inflater:
+def _use_isal() -> Inflater:
     from isal import isal_zlib  # noqa: PLC0415 - an optional extra
 
     def decoder() -> Any:
         return isal_zlib.decompressobj(-zlib.MAX_WBITS)
 
-    # Its types have an exception where the class of it is.
-    failed: Any = isal_zlib.error
-    return Inflater("isal", decoder, isal_zlib.crc32, (failed,))
+    # The package's type hints declare an instance instead of the exception class.
+    error_class: Any = isal_zlib.error
+    return Inflater("isal", decoder, isal_zlib.crc32, (error_class,))
 
 
-def _by_deflate(pieces: Inflater) -> Inflater:
-    """As `pieces`, but all at once by libdeflate, which knows no pieces."""
+def _use_deflate(streaming: Inflater) -> Inflater:
+    """Use libdeflate for whole members and `streaming` for pieces."""
     import deflate  # noqa: PLC0415 - an optional extra
 
     return replace(
-        pieces,
+        streaming,
         name="deflate",
         crc32=deflate.crc32,
-        errors=(*pieces.errors, deflate.DeflateError),
+        errors=(*streaming.errors, deflate.DeflateError),
         gzip_decompress=deflate.gzip_decompress,
         raw_decompress=deflate.deflate_decompress,
     )
 
 
-def _available() -> tuple[Inflater, ...]:
-    found = [_by_zlib()]
+def _find_available() -> tuple[Inflater, ...]:
+    found = [_use_zlib()]
     with suppress(ImportError):
-        found.insert(0, _by_isal())
+        found.insert(0, _use_isal())
     with suppress(ImportError):
-        found.insert(0, _by_deflate(found[0]))
+        found.insert(0, _use_deflate(found[0]))
     return tuple(found)
 
 
-# Fastest first.
-AVAILABLE = _available()
+# The fastest first.
+AVAILABLE = _find_available()
 FASTEST = AVAILABLE[0]

@@ -1,6 +1,6 @@
-"""`md5hashes.csv`: the archive's own MD5 of each image, which it writes last into a zip.
+"""Read and write `md5hashes.csv`, in which NBIA lists the MD5 of each image at the end of a zip.
 
-What belongs here: the format. What does not: what the hashes prove (`rules.py`).
+Only the format belongs here. What the hashes prove is in `rules.py`.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ from collections.abc import Iterable
 FILE_NAME = "md5hashes.csv"
 _HEADER = ["Filename", "MD5Hash"]
 _MD5 = re.compile(r"[0-9a-f]{32}")
-# How the archive writes that it has no digest.
-_NOT_TOLD = frozenset({"", "null"})
-_LONGEST_LINE = 512
-_SLACK = 1024
+# NBIA writes these for an image whose MD5 it does not have.
+_NO_MD5 = frozenset({"", "null"})
+_MAX_LINE_BYTES = 512
+_SLACK_BYTES = 1024
 
 
-def max_bytes(images: int) -> int:
-    """How long the list of so many images can be."""
-    return images * _LONGEST_LINE + _SLACK
+def max_bytes(image_count: int) -> int:
+    """Return the greatest plausible size of the list of that many images, in bytes."""
+    return image_count * _MAX_LINE_BYTES + _SLACK_BYTES
 
 
-def read_from_zip(opened: zipfile.ZipFile) -> dict[str, str]:
-    """The MD5 by name, "" where the archive has none; nothing where the zip holds no list.
+def read_from_zip(zip_file: zipfile.ZipFile) -> dict[str, str]:
+    """Return the MD5 of each name that the zip lists, as `parse` does; {} if it has no list.
 
-    Raises ValueError, with the reason, where what it holds is no such list.
+    Raises:
+        ValueError: The member is too large or is not such a list.
     """
-    if FILE_NAME not in opened.namelist():
+    if FILE_NAME not in zip_file.namelist():
         return {}
-    if opened.getinfo(FILE_NAME).file_size > max_bytes(len(opened.namelist())):
-        raise ValueError(f"{FILE_NAME} is too large to be a list")
-    return parse(opened.read(FILE_NAME))
+    if zip_file.getinfo(FILE_NAME).file_size > max_bytes(len(zip_file.namelist())):
+        raise ValueError(f"{FILE_NAME} is too large for a list of MD5s")
+    return parse(zip_file.read(FILE_NAME))
 
 
 def parse(content: bytes) -> dict[str, str]:
-    """The MD5 by name, in small letters, empty where the archive has none.
+    """Return the MD5 of each name: 32 lower case hex digits, or "" where the list has none.
 
-    Raises ValueError, with the reason, where it is no such list.
+    Raises:
+        ValueError: The content is not such a list; the message says why.
     """
     try:
         rows = list(csv.reader(io.StringIO(content.decode()), strict=True))
@@ -48,27 +50,25 @@ def parse(content: bytes) -> dict[str, str]:
         raise ValueError(f"{FILE_NAME} cannot be read: {error}") from error
     if rows[:1] != [_HEADER]:
         raise ValueError(f"{FILE_NAME} does not begin with Filename,MD5Hash")
-    listed: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for row in filter(None, rows[1:]):
-        name, digest = _pair(row)
-        if listed.setdefault(name, digest) != digest:
+        name, md5 = _parse_row(row)
+        if hashes.setdefault(name, md5) != md5:
             raise ValueError(f"{FILE_NAME} lists {name!r} with two hashes")
-    return listed
+    return hashes
 
 
-def _pair(row: list[str]) -> tuple[str, str]:
+def _parse_row(row: list[str]) -> tuple[str, str]:
     if len(row) != len(_HEADER):
         raise ValueError(f"{FILE_NAME} has a line that is not a name and a hash")
-    digest = row[1].strip().lower()
-    if digest in _NOT_TOLD:
+    md5 = row[1].strip().lower()
+    if md5 in _NO_MD5:
         return row[0], ""
-    if not _MD5.fullmatch(digest):
-        raise ValueError(
-            f"{FILE_NAME} lists {row[0]!r} with {digest[:_LONGEST_LINE]!r}, which is no MD5"
-        )
-    return row[0], digest
+    if not _MD5.fullmatch(md5):
+        raise ValueError(f"{FILE_NAME} lists {row[0]!r} with {md5[:_MAX_LINE_BYTES]!r}: not an MD5")
+    return row[0], md5
 
 
-def format_list(listed: Iterable[tuple[str, str]]) -> bytes:
-    """The list of these names and MD5s, as the archive writes it."""
-    return "".join(f"{name},{md5}\n" for name, md5 in [_HEADER, *listed]).encode()
+def format_list(hashes: Iterable[tuple[str, str]]) -> bytes:
+    """Return the list of these pairs of name and MD5, in the format that NBIA writes."""
+    return "".join(f"{name},{md5}\n" for name, md5 in [_HEADER, *hashes]).encode()

@@ -1,7 +1,7 @@
-"""The rule: what a zip must be to be accepted as a Series. Reads one file, changes nothing.
+"""Decide whether a zip is accepted as a Series. Reads one file and changes nothing.
 
-What belongs here: the comparison of a zip with what the archive told of its Series. What does not:
-the format of a zip (`directory.py`) and of DICOM (`tcia_assets.dicom`).
+The comparison of a zip with what the source lists of its Series belongs here. The zip format is in
+`directory.py`, DICOM headers in `images.headers.dicom`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ from pathlib import Path
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import md5_list
 from tcia_assets.images.acceptance.directory import Entry, MalformedZip, Zip, open_zip
-from tcia_assets.images.acceptance.inflate import Buffer, inflate
+from tcia_assets.images.acceptance.inflate import Buffer, Inflated, Inflater, inflate
 from tcia_assets.images.headers import dicom
 
 LICENSE = "LICENSE"
 NON_IMAGE_MEMBERS = frozenset({LICENSE, md5_list.FILE_NAME})
-# No Series has as many objects; where the archive told a count, that is the limit.
+# More than any Series has. If the source lists an image count, that is the limit.
 MAX_MEMBERS = 100_000
-# A zip with a few images too many may be read as far as its directory, to say how many they are.
-_FEW = 1_000
-_LONGEST_TEXT = 32 << 20
-# Where the archive told no size: what may be inflated whatever the ratio, and the ratio beyond.
+# Read the directory of a zip with a few images too many, to report how many there are.
+_EXTRA_MEMBERS = 1_000
+_MAX_LICENSE_BYTES = 32 << 20
+# If the source lists no size: accept this many bytes, or this ratio of inflated to zip size.
 _HARMLESS_BYTES = 1 << 30
-_HONEST_RATIO = 100
-# Below this, threads cost more than they give.
-_WORTH_THREADS = 4 << 20
-_BEGUN_A_THREAD = 16
-# Nearly always long enough for both UIDs, and cheap to copy.
-_SHORT_HEAD = 64 << 10
+_HARMLESS_RATIO = 100
+# With fewer bytes, starting threads takes longer than they save.
+_MIN_PARALLEL_BYTES = 4 << 20
+_PENDING_PER_THREAD = 16
+# Nearly always enough for both UIDs, and cheap to copy.
+_FIRST_HEAD_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the archive's metadata says of a Series; None where it says nothing."""
+    """What the source lists of a Series; None where it lists nothing.
+
+    `image_bytes` is the sum of the sizes of the DICOM files, uncompressed.
+    """
 
     series_instance_uid: str
     image_count: int | None
@@ -48,7 +51,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A good image in a zip; `md5` is of its bytes, 32 small hex digits."""
+    """A good image in a zip; `md5` is of its uncompressed bytes, as 32 lower case hex digits."""
 
     name: str
     sop_instance_uid: str
@@ -58,7 +61,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Proof:
-    """What an accepted zip holds, in its order, and the strongest thing that proves it."""
+    """What an accepted zip holds, in its order, and the strongest proof that it is whole.
+
+    `verified_by` is "md5", "count+size" or "count".
+    """
 
     image_count: int
     image_bytes: int
@@ -68,9 +74,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The good images of a zip in its order, and in words all that keeps it from being accepted.
+    """The good images of a zip, in its order, and every reason why it is not accepted.
 
-    `missing` are the expected SOPInstanceUIDs without a good image, where the archive told them.
+    `missing` holds the expected SOPInstanceUIDs without a good image, if the source lists them.
     """
 
     members: tuple[Member, ...]
@@ -78,78 +84,115 @@ class Inspection:
     missing: frozenset[str] = frozenset()
 
 
-def accept(path: Path, expected: Expectation, *, workers: int = 2) -> Proof:
-    """Proves the zip at `path` whole and of that Series; raises BadArchive with the first reason.
+def accept(
+    path: Path,
+    expected: Expectation,
+    *,
+    workers: int = 2,
+    min_parallel_bytes: int = _MIN_PARALLEL_BYTES,
+    inflater: Inflater | None = None,
+) -> Proof:
+    """Prove that the zip at `path` is the whole Series.
 
-    Each member is inflated once, on so many threads; memory does not depend on the zip.
+    Each member is inflated once. Memory does not depend on the size of the zip.
+
+    Args:
+        path: The zip.
+        expected: What the source lists of the Series.
+        workers: The number of threads.
+        min_parallel_bytes: Use one thread for a zip with fewer bytes of images.
+        inflater: The library that inflates; the fastest one that is installed if None.
+
+    Raises:
+        BadArchive: The zip is not accepted; the message is the first reason.
+        OSError: The file cannot be read.
     """
-    with _examination(path, expected, workers) as examination:
-        with closing(examination.problems()) as problems:
+    options = _Options(workers, min_parallel_bytes, inflater)
+    with _examine(path, expected, options) as examination:
+        with closing(examination.find_problems()) as problems:
             problem = next(problems, None)
         if problem is not None:
-            raise _bad(expected, problem)
+            raise _bad_archive(expected, problem)
         return examination.proof()
 
 
 def inspect(path: Path, expected: Expectation, *, workers: int = 2) -> Inspection:
-    """What is good in the zip at `path`, and all that is not.
+    """Find the good images of the zip at `path`, and everything that is wrong with it.
 
-    Raises BadArchive where the zip as a whole is broken, hostile or claims more than the Series
-    has: then nothing in it should be used.
+    Args:
+        path: The zip.
+        expected: What the source lists of the Series.
+        workers: The number of threads.
+
+    Raises:
+        BadArchive: The zip as a whole is broken or hostile, or claims more than the Series has.
+            Then nothing in it should be used.
+        OSError: The file cannot be read.
     """
-    with _examination(path, expected, workers) as examination:
-        problems = tuple(examination.problems())
+    with _examine(path, expected, _Options(workers)) as examination:
+        problems = tuple(examination.find_problems())
         return Inspection(tuple(examination.members), problems, examination.missing())
 
 
+@dataclass(frozen=True)
+class _Options:
+    workers: int
+    min_parallel_bytes: int = _MIN_PARALLEL_BYTES
+    inflater: Inflater | None = None
+
+
 @contextmanager
-def _examination(path: Path, expected: Expectation, workers: int) -> Iterator[_Examination]:
+def _examine(path: Path, expected: Expectation, options: _Options) -> Iterator[_Examination]:
     try:
-        with open_zip(path, _most_members(expected)) as served:
-            yield _Examination(served, expected, workers)
+        with open_zip(path, _max_members(expected)) as zip_file:
+            yield _Examination(zip_file, expected, options)
     except MalformedZip as error:
-        raise _bad(expected, str(error)) from error
+        raise _bad_archive(expected, str(error)) from error
 
 
-def _bad(expected: Expectation, problem: str) -> BadArchive:
+def _bad_archive(expected: Expectation, problem: str) -> BadArchive:
     return BadArchive(problem, table="image_archives", key=expected.series_instance_uid)
 
 
-def _most_members(expected: Expectation) -> int:
+def _max_members(expected: Expectation) -> int:
     if expected.image_count is None:
         return MAX_MEMBERS
-    return expected.image_count + len(NON_IMAGE_MEMBERS) + _FEW
+    return expected.image_count + len(NON_IMAGE_MEMBERS) + _EXTRA_MEMBERS
 
 
 class _Examination:
-    """One zip beside what is expected of it; problems are found in the order of their cost."""
+    """The comparison of one zip with its expectation; the cheapest checks come first.
 
-    def __init__(self, served: Zip, expected: Expectation, workers: int) -> None:
-        self._served, self._expected, self._workers = served, expected, workers
-        self._texts = {e.name: e for e in served.entries if e.name in NON_IMAGE_MEMBERS}
-        self._images = [e for e in served.entries if e.name not in NON_IMAGE_MEMBERS]
-        self._total = sum(e.size_bytes for e in self._images)
+    `members` are the good images, complete after `find_problems` has ended.
+    """
+
+    def __init__(self, zip_file: Zip, expected: Expectation, options: _Options) -> None:
+        self._zip, self._expected, self._options = zip_file, expected, options
+        self._texts = {e.name: e for e in zip_file.entries if e.name in NON_IMAGE_MEMBERS}
+        self._images = [e for e in zip_file.entries if e.name not in NON_IMAGE_MEMBERS]
+        self._image_bytes = sum(e.size_bytes for e in self._images)
         self._hashes: dict[str, str] = {}
         self.members: list[Member] = []
-        self._demand_bounds()
+        self._check_limits()
 
-    def problems(self) -> Generator[str]:
-        """All that is wrong, as it is found; `members` are complete when it ends."""
-        lacks = list(self._of_wholeness())
-        yield from lacks
-        yield from self._of_texts()
-        yield from self._of_objects()
-        if (lacks or self.missing()) and md5_list.FILE_NAME not in self._texts:
-            yield from self._of_the_last()
+    def find_problems(self) -> Generator[str]:
+        """Yield everything that is wrong with the zip, as it is found."""
+        incomplete = list(self._check_totals())
+        yield from incomplete
+        yield from self._check_texts()
+        yield from self._check_images()
+        if (incomplete or self.missing()) and md5_list.FILE_NAME not in self._texts:
+            yield from self._distrust_last_image()
         if missing := self.missing():
             of = len(self._expected.sop_instance_uids or ())
             yield f"{len(missing)} of {of} images are missing, such as {min(missing)}"
 
     def proof(self) -> Proof:
-        return Proof(len(self._images), self._total, self._verified_by(), tuple(self.members))
+        members = tuple(self.members)
+        return Proof(len(self._images), self._image_bytes, self._verified_by(), members)
 
     def missing(self) -> frozenset[str]:
-        """The expected SOPInstanceUIDs of which no good image was found."""
+        """Return the expected SOPInstanceUIDs for which no good image was found."""
         wanted = self._expected.sop_instance_uids or frozenset()
         return wanted - {member.sop_instance_uid for member in self.members}
 
@@ -160,114 +203,125 @@ class _Examination:
 
     # --- Before anything is inflated ------------------------------------------------------------
 
-    def _demand_bounds(self) -> None:
-        """Raises MalformedZip where it claims more than the Series has, or than can be honest."""
-        count, told = self._expected.image_count, self._expected.image_bytes
+    def _check_limits(self) -> None:
+        """Raise MalformedZip if the zip claims more than the Series has, or an implausible size."""
+        count, size = self._expected.image_count, self._expected.image_bytes
         if count is not None and len(self._images) > count:
-            raise MalformedZip(f"{len(self._images)} images where the archive counts {count}")
-        if told is not None and self._total > told:
-            raise MalformedZip(f"{self._total} bytes where the archive has {told}")
-        most = max(_HARMLESS_BYTES, _HONEST_RATIO * self._served.size_bytes)
-        if told is None and self._total > most:
-            raise MalformedZip(f"{self._total} bytes claimed by a zip of {self._served.size_bytes}")
-        limits = {LICENSE: _LONGEST_TEXT, md5_list.FILE_NAME: md5_list.max_bytes(len(self._images))}
+            raise MalformedZip(f"{len(self._images)} images, but the source lists {count}")
+        if size is not None and self._image_bytes > size:
+            raise MalformedZip(f"{self._image_bytes} bytes, but the source lists {size}")
+        harmless = max(_HARMLESS_BYTES, _HARMLESS_RATIO * self._zip.size_bytes)
+        if size is None and self._image_bytes > harmless:
+            raise MalformedZip(
+                f"a zip of {self._zip.size_bytes} bytes claims to hold {self._image_bytes}"
+            )
+        limits = {
+            LICENSE: _MAX_LICENSE_BYTES,
+            md5_list.FILE_NAME: md5_list.max_bytes(len(self._images)),
+        }
         for name, entry in self._texts.items():
             if entry.size_bytes > limits[name]:
-                raise MalformedZip(f"{name} is too large to be a text: {entry.size_bytes} bytes")
+                raise MalformedZip(f"{name} is too large for a text: {entry.size_bytes} bytes")
 
-    def _of_wholeness(self) -> Iterator[str]:
-        count, told = self._expected.image_count, self._expected.image_bytes
+    def _check_totals(self) -> Iterator[str]:
+        count, size = self._expected.image_count, self._expected.image_bytes
         if not self._images:
             yield "the zip holds no image"
         if count is not None and len(self._images) != count:
-            yield f"{len(self._images)} images where the archive counts {count}"
-        if told is not None and self._total != told:
-            yield f"{self._total} bytes where the archive has {told}"
-        known = md5_list.FILE_NAME in self._texts or self._expected.sop_instance_uids is not None
-        if not known and count is None:
-            yield "nothing proves it whole: no MD5 list and no count"
+            yield f"{len(self._images)} images, but the source lists {count}"
+        if size is not None and self._image_bytes != size:
+            yield f"{self._image_bytes} bytes, but the source lists {size}"
+        has_list = md5_list.FILE_NAME in self._texts or self._expected.sop_instance_uids is not None
+        if not has_list and count is None:
+            yield "nothing proves that it is whole: no MD5 list and no image count"
 
-    # --- What is no image -----------------------------------------------------------------------
+    # --- LICENSE and md5hashes.csv --------------------------------------------------------------
 
-    def _of_texts(self) -> Iterator[str]:
-        """The zip is kept whole, so what is no image must be right as well."""
+    def _check_texts(self) -> Iterator[str]:
+        """Check these as well, because the zip is kept as it is."""
         for name, entry in self._texts.items():
             try:
-                most = entry.size_bytes
-                inflated = inflate(self._served.compressed(entry), entry, most_head=most)
+                head = self._inflate(entry, max_head=entry.size_bytes).head
                 if name == md5_list.FILE_NAME:
-                    self._hashes = md5_list.parse(b"".join(inflated.head))
-                    yield from self._of_names()
+                    self._hashes = md5_list.parse(b"".join(head))
+                    yield from self._compare_names()
             except MalformedZip as error:
                 yield f"{name}: {error}"
             except ValueError as error:
                 yield str(error)
 
-    def _of_names(self) -> Iterator[str]:
-        differ = {entry.name for entry in self._images} ^ self._hashes.keys()
-        if differ:
-            names = f"{len(differ)} names, such as {min(differ)!r}"
-            yield f"images and {md5_list.FILE_NAME} differ in {names}"
+    def _compare_names(self) -> Iterator[str]:
+        different = {entry.name for entry in self._images} ^ self._hashes.keys()
+        if different:
+            names = f"{len(different)} names, such as {min(different)!r}"
+            yield f"the images and {md5_list.FILE_NAME} differ in {names}"
 
     # --- The images -----------------------------------------------------------------------------
 
-    def _of_objects(self) -> Iterator[str]:
-        first_of: dict[str, str] = {}
-        for found in self._checked():
-            if isinstance(found, str):
-                yield found
+    def _check_images(self) -> Iterator[str]:
+        name_of_uid: dict[str, str] = {}
+        for result in self._read_images():
+            if isinstance(result, str):
+                yield result
                 continue
-            first = first_of.setdefault(found.sop_instance_uid, found.name)
-            wanted = self._expected.sop_instance_uids
-            if first != found.name:
-                yield f"{first!r} and {found.name!r} have the same SOPInstanceUID"
-            elif wanted is not None and found.sop_instance_uid not in wanted:
-                yield f"{found.name!r} is {found.sop_instance_uid}, which the Series does not have"
+            uid, name = result.sop_instance_uid, result.name
+            first = name_of_uid.setdefault(uid, name)
+            expected_uids = self._expected.sop_instance_uids
+            if first != name:
+                yield f"{first!r} and {name!r} have the same SOPInstanceUID"
+            elif expected_uids is not None and uid not in expected_uids:
+                yield f"{name!r} is {uid}, which the source does not list for this Series"
             else:
-                self.members.append(found)
+                self.members.append(result)
 
-    def _of_the_last(self) -> Iterator[str]:
-        """The server cuts the image at which it fails, gives it a right CRC, and ends the zip."""
+    def _distrust_last_image(self) -> Iterator[str]:
+        """Remove the last image: where NBIA fails, it cuts an image off but writes a valid CRC."""
         last = self._images[-1].name if self._images else None
         if self.members and self.members[-1].name == last:
             self.members.pop()
-            yield f"{last!r} may be cut: it is the last of a zip that is short"
+            yield f"{last!r} may be cut off: it is the last image of an incomplete zip"
 
-    def _checked(self) -> Iterator[Member | str]:
-        """Each image in the order of the zip: what it is, or what is wrong with it."""
-        if self._workers == 1 or self._total < _WORTH_THREADS:
-            yield from map(self._check, self._images)
+    def _read_images(self) -> Iterator[Member | str]:
+        """Yield each image in the order of the zip, or what is wrong with it."""
+        workers = self._options.workers
+        if workers == 1 or self._image_bytes < self._options.min_parallel_bytes:
+            yield from map(self._read_image, self._images)
             return
-        with ThreadPoolExecutor(self._workers, "accept") as pool:
-            # Not all at once: what waits for a thread takes 2 KB, and a Series may have 100,000.
-            begun: deque[Future[Member | str]] = deque()
+        with ThreadPoolExecutor(workers, "accept") as pool:
+            # Not all at once: each pending task takes 2 KB, and a Series may have 100,000 images.
+            pending: deque[Future[Member | str]] = deque()
             for entry in self._images:
-                begun.append(pool.submit(self._check, entry))
-                if len(begun) > _BEGUN_A_THREAD * self._workers:
-                    yield begun.popleft().result()
-            for each in begun:
-                yield each.result()
+                pending.append(pool.submit(self._read_image, entry))
+                if len(pending) > _PENDING_PER_THREAD * workers:
+                    yield pending.popleft().result()
+            for future in pending:
+                yield future.result()
 
-    def _check(self, entry: Entry) -> Member | str:
-        # No error leaves this frame: it would hold the file's pages.
+    def _read_image(self, entry: Entry) -> Member | str:
+        # Errors are returned as text: a traceback would keep the memory-mapped file open.
         try:
-            inflated = inflate(self._served.compressed(entry), entry)
+            inflated = self._inflate(entry)
             if self._hashes.get(entry.name) not in {None, "", inflated.md5}:
-                return f"the MD5 of {entry.name!r} is not the one that the archive lists"
-            identity = self._identity(inflated.head)
+                return f"the MD5 of {entry.name!r} differs from the one in {md5_list.FILE_NAME}"
+            identity = self._identify(inflated.head)
         except (MalformedZip, ValueError) as error:
             return f"{entry.name!r}: {error}"
         if identity.series_instance_uid != self._expected.series_instance_uid:
-            return f"{entry.name!r} is of Series {identity.series_instance_uid}"
+            return f"{entry.name!r} belongs to Series {identity.series_instance_uid}"
         return Member(entry.name, identity.sop_instance_uid, entry.size_bytes, inflated.md5)
 
-    def _identity(self, head: tuple[Buffer, ...]) -> dicom.Identity:
-        """From as little as possible; a header that is cut, even inside a UID, is read again."""
-        short = bytes(head[0][:_SHORT_HEAD]) if head else b""
+    def _identify(self, head: tuple[Buffer, ...]) -> dicom.Identity:
+        """Read the UIDs from the first bytes, and from more if these end too early."""
+        first_bytes = bytes(head[0][:_FIRST_HEAD_BYTES]) if head else b""
         try:
-            identity = dicom.identify(short)
+            identity = dicom.identify(first_bytes)
         except ValueError:
             return dicom.identify(b"".join(head))
+        # The bytes may end inside the UID.
         if identity.series_instance_uid == self._expected.series_instance_uid:
             return identity
         return dicom.identify(b"".join(head))
+
+    def _inflate(self, entry: Entry, **limits: int) -> Inflated:
+        compressed = self._zip.compressed(entry)
+        return inflate(compressed, entry, inflater=self._options.inflater, **limits)
