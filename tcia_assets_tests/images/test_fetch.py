@@ -318,8 +318,8 @@ def test_a_refused_zip_lies_in_quarantine_with_its_reason_until_the_series_is_wh
     assert said["SeriesInstanceUID"] == uid
     assert said["endpoint"] in {"getImage", "getImageWithMD5Hash"}
     assert said["source"] == place.settings.source
-    assert "1 images where the archive counts 2" in said["reason"]
-    assert "1 images where the archive counts 2" in place.rows[uid]["error"]
+    assert "1 images, but the source lists 2" in said["reason"]
+    assert "1 images, but the source lists 2" in place.rows[uid]["error"]
     place.sandbox.faults.clear()
     place.fetch(uid)
     assert place.quarantined(uid) == (False, False)

@@ -66,7 +66,7 @@ def test_the_better_of_two_bad_zips_is_in_quarantine_and_the_manifest_speaks_of_
 
     said = reason(place, uid)
     assert len(images_of_quarantine(place, uid)) == 3
-    assert (said["reason"], said["endpoint"]) == ("3 images where the archive counts 4", short)
+    assert (said["reason"], said["endpoint"]) == ("3 images, but the source lists 4", short)
     demand_agreement(place, uid)
     place.demand_sound()
     place.sandbox.faults.clear()
@@ -125,7 +125,7 @@ def test_a_larger_gap_is_another_zip(many: Place) -> None:
     many.fetch()
 
     assert many.sandbox.requests["getSingleImage"] == 0
-    assert many.rows[uid]["error"] == f"{MANY - LARGE_GAP - 1} images where the archive counts 240"
+    assert many.rows[uid]["error"] == f"{MANY - LARGE_GAP - 1} images, but the source lists 240"
     assert many.rows[uid]["error"] == reason(many, uid)["reason"]
     many.demand_sound()
 
