@@ -84,7 +84,7 @@ def inflate(
     inflater = inflater or FASTEST
     larger = max(entry.size_bytes, entry.compressed_bytes)
     # libdeflate does not look at the data of a member that claims to be empty.
-    is_small = 0 < entry.size_bytes and larger <= _MAX_WHOLE_BYTES
+    is_small = entry.size_bytes > 0 and larger <= _MAX_WHOLE_BYTES
     if inflater.gzip_decompress and entry.method != STORED and is_small:
         # If this fails, inflating in pieces finds the reason, in the same words for each library.
         with suppress(_AmbiguousTrailer, *inflater.errors):
