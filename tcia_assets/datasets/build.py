@@ -181,7 +181,9 @@ def made_with(declaration: Declaration) -> dict[str, str]:
     Raises:
         MissingExtra: the declaration needs what is not installed.
     """
-    found = {"tcia_assets": __version__} | {n: version(n) for n in ("numpy", "pydicom", "pyarrow")}
+    found = {"tcia_assets": __version__} | {
+        n: version(n) for n in ("nibabel", "numpy", "pydicom", "pyarrow")
+    }
     found |= {name: number for name in ("pillow", *_CODECS) if (number := _installed(name))}
     isal = _installed("isal")
     found |= {"isal": isal} if isal else {"zlib": zlib.ZLIB_RUNTIME_VERSION}

@@ -2,7 +2,7 @@
 
 What belongs here: from DICOM in a zip to arrays in millimetres, and what is amiss with them. What
 does not: which Series (`cohort`), what becomes of those with findings, and Dagster. It reads no
-table and writes none. Needs the extra `dicom`.
+table and writes none. Needs the extra `datasets`.
 
     findings        the codes of what may be amiss, and which of them leave no array
     arrays          Volume and Labels, and the convention on axes
@@ -24,17 +24,20 @@ table and writes none. Needs the extra `dicom`.
 from tcia_assets.errors import MissingExtra
 
 try:
+    # nibabel last: it needs numpy, and the error should name what is missing.
+    import nibabel  # noqa: F401 - an optional extra
     import numpy as np  # noqa: F401 - an optional extra
     import pydicom  # noqa: F401 - an optional extra
 except ImportError as error:
-    raise MissingExtra(str(error.name), "dicom", "making volumes") from None
+    raise MissingExtra(str(error.name), "datasets", "making volumes") from None
 
 from tcia_assets.datasets.volume.arrays import Labels, Slice, Volume
 from tcia_assets.datasets.volume.findings import FINDING_CODES, Finding, FindingCode, NoVolume
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
 from tcia_assets.datasets.volume.nifti import write_nifti
-from tcia_assets.datasets.volume.resampling import axis_codes, reorient, resample
+from tcia_assets.datasets.volume.orientation import axis_codes, reorient
+from tcia_assets.datasets.volume.resampling import resample
 from tcia_assets.datasets.volume.volume_reader import read_volume
 
 __all__ = [

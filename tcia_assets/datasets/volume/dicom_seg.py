@@ -18,8 +18,9 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
+from tcia_assets.datasets.volume.attributes import first_item, read_int, read_number, read_text
 from tcia_assets.datasets.volume.findings import Finding, make_finding
-from tcia_assets.datasets.volume.frames import Groups, Plane, item, number, text, whole
+from tcia_assets.datasets.volume.frames import FunctionalGroups, Plane
 from tcia_assets.datasets.volume.label_grid import LabelGrid, of_plane
 from tcia_assets.datasets.volume.pixels import demand_decoder
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
@@ -52,7 +53,7 @@ def put_segmentation(
     """
     header = member.header
     labels, unmatched = _labels(canvas, header)
-    kind = text(header, "SegmentationType")
+    kind = read_text(header, "SegmentationType")
     tally = _Tally()
     planes = list(_planes(header))
     reader = _Reader(archive, member)
@@ -75,11 +76,11 @@ def put_segmentation(
             for number_, label in labels.items():
                 _put(canvas, label, image == number_, placed)
         elif kind == "FRACTIONAL":
-            most = number(header, "MaximumFractionalValue") or float(np.iinfo(np.uint8).max)
+            most = read_number(header, "MaximumFractionalValue") or float(np.iinfo(np.uint8).max)
             _put(canvas, labels[segment], image >= least_fraction * most, placed)
         else:
             _put(canvas, labels[segment], image != 0, placed)
-    return unmatched, _findings(tally, text(header, "SOPInstanceUID"))
+    return unmatched, _findings(tally, read_text(header, "SOPInstanceUID"))
 
 
 def _findings(tally: _Tally, uid: str) -> list[Finding]:
@@ -100,30 +101,30 @@ def _labels(canvas: LabelGrid, header: Dataset) -> tuple[dict[int, int], list[st
     for segment in header.get("SegmentSequence") or []:
         name = segment_name(segment)
         if label := canvas.targets.label_of(name):
-            labels[whole(segment, "SegmentNumber", 0)] = label
+            labels[read_int(segment, "SegmentNumber", 0)] = label
         # A label map may describe its background.
-        elif whole(segment, "SegmentNumber", 0) != 0:
+        elif read_int(segment, "SegmentNumber", 0) != 0:
             unmatched.append(name)
     return labels, unmatched
 
 
 def segment_name(segment: Dataset) -> str:
     """The label of a segment; where it is empty, its description or the meaning of its type."""
-    kind = item(segment, "SegmentedPropertyTypeCodeSequence") or Dataset()
+    kind = first_item(segment, "SegmentedPropertyTypeCodeSequence") or Dataset()
     return (
-        text(segment, "SegmentLabel")
-        or text(segment, "SegmentDescription")
-        or text(kind, "CodeMeaning")
+        read_text(segment, "SegmentLabel")
+        or read_text(segment, "SegmentDescription")
+        or read_text(kind, "CodeMeaning")
     )
 
 
 def _planes(header: Dataset) -> Iterator[tuple[Plane | None, int]]:
     """Where each frame lies, and of which segment it is."""
-    shared = item(header, "SharedFunctionalGroupsSequence") or Dataset()
+    shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
     for own in header.get("PerFrameFunctionalGroupsSequence") or []:
-        groups = Groups(header, shared, own)
+        groups = FunctionalGroups(header, shared, own)
         segment = groups.holder("SegmentIdentificationSequence")
-        yield groups.plane(is_alone=False), whole(segment, "ReferencedSegmentNumber", 0)
+        yield groups.plane(is_alone=False), read_int(segment, "ReferencedSegmentNumber", 0)
 
 
 # --- Where a frame lies ---------------------------------------------------------------------------
@@ -190,9 +191,9 @@ class _Reader:
 
     def __init__(self, archive: SeriesZip, member: DicomObject) -> None:
         header = member.header
-        self.rows, self.columns = whole(header, "Rows", 0), whole(header, "Columns", 0)
+        self.rows, self.columns = read_int(header, "Rows", 0), read_int(header, "Columns", 0)
         self._archive, self._member = archive, member
-        self._bits = whole(header, "BitsAllocated", 0)
+        self._bits = read_int(header, "BitsAllocated", 0)
         self._syntax = header.file_meta.get("TransferSyntaxUID")
         self._pixels: Buffer | None = None
         self._dataset: Dataset | None = None

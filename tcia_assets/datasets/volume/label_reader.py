@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tcia_assets.datasets.volume import dicom_seg, rtstruct
 from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.attributes import read_text
 from tcia_assets.datasets.volume.findings import Finding, make_finding
-from tcia_assets.datasets.volume.frames import text
 from tcia_assets.datasets.volume.label_grid import LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, archive
@@ -51,7 +51,7 @@ def read_labels(
             members, amiss = opened.members()
             found += amiss
             for member in members:
-                uid = text(member.header, "SOPInstanceUID")
+                uid = read_text(member.header, "SOPInstanceUID")
                 if sop_instance_uids is None or uid in sop_instance_uids:
                     names, more = _put(canvas, opened, member, least_fraction)
                     unmatched += names
@@ -63,9 +63,9 @@ def _put(
     canvas: LabelGrid, opened: SeriesZip, member: DicomObject, least_fraction: float
 ) -> tuple[list[str], list[Finding]]:
     header = member.header
-    sop_class, uid = text(header, "SOPClassUID"), text(header, "SOPInstanceUID")
+    sop_class, uid = read_text(header, "SOPClassUID"), read_text(header, "SOPInstanceUID")
     if sop_class in dicom_seg.SOP_CLASSES:
-        said = {text(header, "FrameOfReferenceUID")} - {""}
+        said = {read_text(header, "FrameOfReferenceUID")} - {""}
         names, found = dicom_seg.put_segmentation(
             canvas, opened, member, least_fraction=least_fraction
         )

@@ -1,175 +1,117 @@
-"""Volumes and labels -> files of NIfTI-1.
+"""Write volumes and labels as NIfTI-1 files: headers by nibabel, bytes a slice at a time.
 
-What belongs here: the format. What does not: what is written, and where.
-
-The same voxels and affine give the same bytes, on each machine; compressed, with the same library
-(`isal`, of the extra `fast`, or else zlib).
+The same voxels and affine give the same bytes on every machine; compressed files also need the same
+compression library (`isal` of the extra `fast` where it is installed, otherwise zlib).
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import nibabel
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
 
-from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, spacing_of
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
 from tcia_assets.errors import UsageError
+from tcia_assets.store.files import publish
 
-_HEADER_BYTES = 348
-# Four bytes say that there are no extensions.
-_VOXELS_AT = _HEADER_BYTES + 4
-# sizeof_hdr, 36 unused bytes, dim, intent; datatype to slice_start, pixdim, vox_offset to
-# toffset, two unused; descrip, aux_file; the codes, quaternion and offsets; sform; intent_name.
-_HEADER = struct.Struct("<i36x8h3fh 3h8f3fhBB4f2i 80s24s 2h6f 12f 16s4s")
-_DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "u2": 512}
-_MILLIMETRES = 2
-_SCANNER = 1
 _LONGEST_SIDE = 0x7FFF
-# Of two axes at right angles, the largest cosine; float32 holds seven digits.
-_RIGHT_ANGLE = 1e-4
-# Magic, deflate, no flags, no time, fastest, no system: the time would make each file another.
-_GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
+_SCANNER = 1
 _FASTEST = 1
+# The wbits of zlib for a gzip header, which then has no file name and no time.
+_GZIP = 31
+# The largest cosine between two axes that count as orthogonal.
+_ORTHOGONAL = 1e-4
+# The matrix of a rotation by 180 degrees is symmetric; DICOM's cosines have six digits.
+_SYMMETRIC = 1e-5
+_NO_ROTATION = 1e-7
 
 
-def write_nifti(path: Path, image: Volume | Labels, *, compress: bool | None = None) -> int:
-    """Writes a NIfTI-1 file, whole or not at all; gives its size in bytes.
+def write_nifti(path: Path, image: Volume | Labels) -> int:
+    """Write a NIfTI-1 file and return its size in bytes.
 
-    Its sform is the affine; so is its qform, unless the affine has a shear (a gantry tilt), which
-    only an sform can tell. The unit is the millimetre, and no scaling is left to the reader.
+    The sform is the affine. The qform is the same, unless the affine has a shear (a gantry tilt),
+    which only an sform can hold; its code is 0 then. Units are millimetres; slope 1, intercept 0.
 
     Args:
-        path: ends in `.nii` or `.nii.gz`.
-        image: what is written; its dtype stays.
-        compress: must agree with the ending of `path`, which decides if nothing is said.
+        path: Must end in `.nii`, or in `.nii.gz` for a compressed file.
+        image: The voxels to write; their dtype is kept.
 
     Raises:
-        UsageError: the ending is another, or NIfTI-1 cannot hold the image.
-        OSError: it cannot be written; what was there is as it was.
-
+        UsageError: The path has a different ending, or NIfTI-1 cannot hold the image.
+        StorageError: The file cannot be written; a file that was there is unchanged.
     """
     is_compressed = path.name.endswith(".nii.gz")
     if not is_compressed and path.suffix != ".nii":
-        raise UsageError(f"a NIfTI file ends in .nii or .nii.gz, not as {path.name!r}")
-    if compress is not None and compress != is_compressed:
-        ending = ".nii.gz" if compress else ".nii"
-        raise UsageError(f"with compress={compress} a NIfTI file ends in {ending}: {path.name!r}")
+        raise UsageError(f"the name of a NIfTI file must end in .nii or .nii.gz: {path.name!r}")
     header = nifti_header(image.voxels, image.affine)
-    with _whole(path) as file:
-        if is_compressed:
-            _write_compressed(file, header, image.voxels)
-        else:
-            file.write(header)
-            for piece in _pieces(image.voxels):
+
+    def write(draft: Path) -> None:
+        pieces = _pieces(header, image.voxels)
+        with draft.open("wb") as file:
+            for piece in _compressed(pieces) if is_compressed else pieces:
                 file.write(piece)
-        return file.tell()
+
+    publish(path, write, keep_equal=False)
+    return path.stat().st_size
 
 
-def nifti_header(voxels: Voxels, affine: Matrix) -> bytes:
-    """The bytes of a file before its voxels.
-
-    Raises:
-        UsageError: NIfTI-1 cannot hold such voxels.
-    """
-    kind = voxels.dtype.str[1:]
-    if voxels.ndim != 3 or max(voxels.shape) > _LONGEST_SIDE or kind not in _DATATYPES:  # noqa: PLR2004
-        raise UsageError(f"NIfTI-1 cannot hold {voxels.dtype} voxels of {voxels.shape}")
-    z, y, x = voxels.shape
-    rotation = _rotation(affine)
-    sign, quaternion = (1.0, (0.0, 0.0, 0.0)) if rotation is None else _quaternion(rotation)
-    return _HEADER.pack(
-        _HEADER_BYTES,
-        *(3, x, y, z, 1, 1, 1, 1),
-        *(0.0, 0.0, 0.0, 0),
-        *(_DATATYPES[kind], 8 * voxels.itemsize, 0),
-        *(sign, *spacing_of(affine), 1.0, 1.0, 1.0, 1.0),
-        *(_VOXELS_AT, 1.0, 0.0),
-        *(0, 0, _MILLIMETRES),
-        *(0.0, 0.0, 0.0, 0.0),
-        *(0, 0),
-        *(b"", b""),
-        *(0 if rotation is None else _SCANNER, _SCANNER),
-        *quaternion,
-        *affine[:3, 3].tolist(),
-        *affine[:3].ravel().tolist(),
-        *(b"", b"n+1\0"),
-    ) + bytes(_VOXELS_AT - _HEADER_BYTES)
-
-
-# --- The qform ------------------------------------------------------------------------------------
-
-
-def _rotation(affine: Matrix) -> Matrix | None:
-    """The axes as unit vectors; None where they are not at right angles."""
+def nifti_header(voxels: Voxels, affine: Matrix) -> nibabel.Nifti1Header:
+    """Return the header of a single-file NIfTI-1 image; see `write_nifti`."""
+    # nibabel has a form of its own for longer sides, which other readers cannot read.
+    if voxels.ndim != 3 or max(voxels.shape) > _LONGEST_SIDE:  # noqa: PLR2004 - three axes
+        raise UsageError(f"NIfTI-1 cannot hold a volume of shape {voxels.shape}")
+    header = nibabel.Nifti1Header(endianness="<")
+    try:
+        header.set_data_dtype(voxels.dtype)
+    except HeaderDataError as error:
+        raise UsageError(f"NIfTI-1 cannot hold {voxels.dtype} voxels") from error
+    header.set_data_shape(voxels.shape[::-1])
+    header.set_data_offset(nibabel.Nifti1Header.single_vox_offset)
+    header.set_xyzt_units("mm")
+    header.set_slope_inter(1, 0)
+    header.set_sform(affine, _SCANNER)
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return axes if np.abs(axes.T @ axes - np.eye(3)).max() <= _RIGHT_ANGLE else None
+    is_sheared = np.abs(axes.T @ axes - np.eye(3)).max() > _ORTHOGONAL
+    header.set_qform(affine, 0 if is_sheared else _SCANNER)
+    _stabilise_quaternion(header, axes)
+    return header
 
 
-def _quaternion(axes: Matrix) -> tuple[float, tuple[float, float, float]]:
-    """qfac, and b, c and d of the unit quaternion whose a is not negative."""
-    sign = 1.0 if np.linalg.det(axes) > 0 else -1.0
-    turn = axes * np.array([1.0, 1.0, sign])
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn
-    # The eigenvector of the largest eigenvalue (Bar-Itzhack 2000), stable for each rotation.
-    symmetric = np.array(
-        [
-            [xx - yy - zz, yx + xy, zx + xz, zy - yz],
-            [yx + xy, yy - xx - zz, zy + yz, xz - zx],
-            [zx + xz, zy + yz, zz - xx - yy, yx - xy],
-            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
-        ]
-    )
-    b, c, d, a = np.linalg.eigh(symmetric / 3)[1][:, -1].tolist()
-    # At half a turn a is zero and may have either sign, as have the others then.
-    first = next(value for value in (round(a, 9), b, c, d) if abs(value) > _RIGHT_ANGLE)
-    turned = -1.0 if first < 0 else 1.0
-    return sign, (turned * b, turned * c, turned * d)
+def _stabilise_quaternion(header: nibabel.Nifti1Header, axes: Matrix) -> None:
+    """Remove what depends on the processor's linear algebra library.
+
+    That is noise in place of zeros and, at half a turn, the sign: both signs mean the same there.
+    """
+    quaternion = np.array([header[f"quatern_{name}"] for name in "bcd"])
+    quaternion[np.abs(quaternion) < _NO_ROTATION] = 0
+    rotation = axes * [1, 1, np.sign(np.linalg.det(axes))]
+    is_half_turn = np.trace(rotation) < 0 and np.abs(rotation - rotation.T).max() < _SYMMETRIC
+    if is_half_turn and quaternion[np.flatnonzero(quaternion)[0]] < 0:
+        quaternion = -quaternion
+    for name, value in zip("bcd", quaternion, strict=True):
+        header[f"quatern_{name}"] = value + 0  # makes 0 of a negative zero
 
 
-# --- Bytes ----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file beside its place, which it takes when all is written."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            yield file
-        beside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
-
-
-def _pieces(voxels: Voxels) -> Iterator[memoryview]:
-    """The voxels in the order of the file, a slice at a time: x runs fastest."""
+def _pieces(header: nibabel.Nifti1Header, voxels: Voxels) -> Iterator[Any]:
+    """Yield the bytes of a file, a slice at a time: x runs fastest."""
+    block = header.binaryblock
+    yield block + bytes(header.get_data_offset() - len(block))
     for image in voxels:
-        little = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<"))
-        yield little.data.cast("B")
+        little_endian = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<"))
+        yield little_endian.data.cast("B")
 
 
-def _write_compressed(file: BinaryIO, header: bytes, voxels: Voxels) -> None:
-    deflate, crc32 = _deflater()
-    file.write(_GZIP_HEAD)
-    file.write(deflate.compress(header))
-    crc, size = crc32(header, 0), len(header)
-    for piece in _pieces(voxels):
-        file.write(deflate.compress(piece))
-        crc, size = crc32(piece, crc), size + len(piece)
-    file.write(deflate.flush())
-    file.write(struct.pack("<2L", crc, size & 0xFFFF_FFFF))
-
-
-def _deflater() -> tuple[Any, Callable[[Any, int], int]]:
+def _compressed(pieces: Iterator[Any]) -> Iterator[bytes]:
+    """Compress with gzip; what isal returns also depends on where the pieces end."""
     try:
-        from isal import isal_zlib  # noqa: PLC0415 - an optional extra
+        from isal import isal_zlib as zlib  # noqa: PLC0415 - an optional extra
     except ImportError:
-        return zlib.compressobj(_FASTEST, zlib.DEFLATED, -zlib.MAX_WBITS), zlib.crc32
-    return isal_zlib.compressobj(_FASTEST, zlib.DEFLATED, -zlib.MAX_WBITS), isal_zlib.crc32
+        import zlib  # type: ignore[no-redef] # noqa: PLC0415
+    compressor = zlib.compressobj(_FASTEST, zlib.DEFLATED, _GZIP)
+    for piece in pieces:
+        yield compressor.compress(piece)
+    yield compressor.flush()

@@ -111,10 +111,10 @@ def _wrapped(number: float) -> np.int16:
 
 def _by_member(frames: Sequence[Frame]) -> Iterator[tuple[DicomObject, list[int]]]:
     """Each object once, with the places of its frames in the stack."""
-    order = sorted(range(len(frames)), key=lambda place: frames[place].member.entry.name)
-    for _, places in groupby(order, key=lambda place: frames[place].member.entry.name):
+    order = sorted(range(len(frames)), key=lambda place: frames[place].dicom_object.entry.name)
+    for _, places in groupby(order, key=lambda place: frames[place].dicom_object.entry.name):
         own = list(places)
-        yield frames[own[0]].member, own
+        yield frames[own[0]].dicom_object, own
 
 
 def _dtype(frame: Frame) -> np.dtype[Any]:

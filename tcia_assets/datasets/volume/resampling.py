@@ -1,128 +1,73 @@
-"""Volumes and labels on other axes or another grid.
+"""Resample volumes and labels to a different spacing, with SimpleITK (the extra `resample`).
 
-What belongs here: turning by whole axes, which changes no voxel, and resampling, which does. What
-does not: intensities.
-
-SimpleITK (the extra `resample`) interpolates: linearly for volumes, by the nearest voxel for
-labels. The grids are given to it as one transform between their indices, so that a volume whose
-slices are shifted against each other (a gantry tilt) is straightened, which ITK's own notion of an
-image could not express.
+Volumes are interpolated linearly, labels by the nearest voxel. SimpleITK gets both grids as one
+transform between voxel indices: its own images cannot have the shear of a gantry tilt, which is
+removed by resampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations, product
-from typing import Any, TypeVar
+from itertools import product
+from typing import Any
 
 import numpy as np
 
-from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
+from tcia_assets.datasets.volume.arrays import Matrix, Volume, Voxels
+from tcia_assets.datasets.volume.orientation import Image, reorient
 from tcia_assets.errors import MissingExtra, UsageError
 
-Image = TypeVar("Image", Volume, Labels)
-
-_ENDS = ("LR", "PA", "IS")
-
-
-def axis_codes(affine: Matrix) -> str:
-    """The ends to which x, y and z rise most, of Right or Left, Anterior, Posterior, Superior ...
-
-    >>> axis_codes(np.diag([-1.0, -1.0, 2.0, 1.0]))
-    'LPS'
-    """
-    order = _world_axes(affine)
-    ends = (_ENDS[world][int(affine[world, axis] > 0)] for axis, world in enumerate(order))
-    return "".join(ends)
-
-
-def reorient(image: Image, orientation: str) -> Image:
-    """The same voxels with axes that rise to these ends, as "RAS" or "LPS"; a view, no copy.
-
-    An oblique image stays oblique: its axes are those that come nearest.
-
-    Raises:
-        UsageError: that is no orientation.
-    """
-    _demand_orientation(orientation)
-    own = axis_codes(image.affine)
-    if own == orientation:
-        return image
-    old_of = [next(a for a in range(3) if own[a] in _pair(end)) for end in orientation]
-    voxels = image.voxels.T.transpose(old_of)
-    from_new = np.eye(4)
-    from_new[:3, :3] = 0
-    for new, old in enumerate(old_of):
-        is_flipped = own[old] != orientation[new]
-        from_new[old, new] = -1 if is_flipped else 1
-        from_new[old, 3] = voxels.shape[new] - 1 if is_flipped else 0
-        if is_flipped:
-            voxels = np.flip(voxels, new)
-    return image.on_grid(voxels.T, image.affine @ from_new)
+Size = tuple[int, int, int]
 
 
 def resample(image: Image, spacing: Sequence[float], orientation: str | None = None) -> Image:
-    """The image at another spacing, in millimetres along x, y and z of the result.
+    """Return the image on a grid with a different spacing and orthogonal axes.
 
-    Its axes are at right angles, and its centre and (to half a voxel) its extent stay. Volumes keep
-    their dtype: where that is whole, values are rounded. What lies outside of the original is its
-    lowest value, or no label.
+    The centre stays the same, and so does the extent, to half a voxel. Volumes keep their dtype;
+    values of integer dtypes are rounded. Voxels outside the original grid get its lowest value, or
+    no label.
+
+    Args:
+        image: A volume or labels.
+        spacing: Millimetres along x, y and z of the result.
+        orientation: The directions of the result's axes, see `reorient`; None keeps them.
 
     Raises:
-        UsageError: a spacing that is not three numbers above zero, or no orientation.
+        UsageError: The spacing is not three positive numbers, or the orientation is invalid.
         MissingExtra: SimpleITK is not installed.
     """
-    wanted = np.array(spacing, dtype=np.float64)
-    if wanted.shape != (3,) or not (np.isfinite(wanted) & (wanted > 0)).all():
-        raise UsageError(f"a spacing is three numbers above zero, not {spacing!r}")
+    new_spacing = np.array(spacing, dtype=np.float64)
+    if new_spacing.shape != (3,) or not (np.isfinite(new_spacing) & (new_spacing > 0)).all():
+        raise UsageError(f"a spacing is three positive numbers: {spacing!r}")
     turned = image if orientation is None else reorient(image, orientation)
-    affine, size = _new_grid(turned.affine, turned.voxels.shape[::-1], wanted)
-    # Labels have no values in between.
-    is_linear = isinstance(image, Volume)
-    voxels = _interpolated(turned.voxels, turned.affine, affine, size, is_linear=is_linear)
+    affine, size = _new_grid(turned.affine, turned.voxels.shape[::-1], new_spacing)
+    to_old = np.linalg.inv(turned.affine) @ affine
+    if isinstance(image, Volume):
+        voxels = _interpolate_linearly(turned.voxels, to_old, size)
+    else:
+        voxels = _take_nearest(turned.voxels, to_old, size)
     return image.on_grid(voxels, affine)
 
 
-def _demand_orientation(orientation: str) -> None:
-    if sorted(orientation) not in [sorted(ends) for ends in product(*_ENDS)]:
-        raise UsageError(
-            f"an orientation is one of L and R, of P and A, and of I and S, not {orientation!r}"
-        )
+def _new_grid(affine: Matrix, size: Sequence[int], spacing: Matrix) -> tuple[Matrix, Size]:
+    """Return affine and size (x, y, z) of a grid with orthogonal axes that covers the old grid.
 
-
-def _pair(end: str) -> str:
-    return next(ends for ends in _ENDS if end in ends)
-
-
-def _world_axes(affine: Matrix) -> tuple[int, ...]:
-    """The world's axis that each axis of the voxels follows most, each once."""
-    cosines = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
-    return max(
-        permutations(range(3)),
-        key=lambda order: sum(cosines[order[axis], axis] for axis in range(3)),
-    )
-
-
-# --- Resampling -----------------------------------------------------------------------------------
-
-
-def _new_grid(
-    affine: Matrix, size: Sequence[int], spacing: Matrix
-) -> tuple[Matrix, tuple[int, int, int]]:
-    """Axes at right angles around all of the old grid, to half a voxel, and with its centre."""
-    axes = _right_angled(affine[:3, :3])
+    It has the centre of the old grid, and its extent to half a voxel.
+    """
+    axes = _orthogonal_axes(affine[:3, :3])
     corners = np.array(list(product(*((-0.5, count - 0.5) for count in size))))
     along = (corners @ affine[:3, :3].T + affine[:3, 3]) @ axes
     extent, centre = np.ptp(along, axis=0), axes @ (along.max(axis=0) + along.min(axis=0)) / 2
     counts = np.maximum(np.rint(extent / spacing), 1).astype(int)
-    made = np.eye(4)
-    made[:3, :3] = axes * spacing
-    made[:3, 3] = centre - made[:3, :3] @ ((counts - 1) / 2)
+    new_affine = np.eye(4)
+    new_affine[:3, :3] = axes * spacing
+    new_affine[:3, 3] = centre - new_affine[:3, :3] @ ((counts - 1) / 2)
     x, y, z = counts.tolist()
-    return made, (x, y, z)
+    return new_affine, (x, y, z)
 
 
-def _right_angled(columns: Matrix) -> Matrix:
+def _orthogonal_axes(columns: Matrix) -> Matrix:
+    """Return unit vectors: x as it is, y in the old xy plane, z on the side of the old z."""
     x = columns[:, 0] / np.linalg.norm(columns[:, 0])
     y = columns[:, 1] - (columns[:, 1] @ x) * x
     y /= np.linalg.norm(y)
@@ -130,39 +75,45 @@ def _right_angled(columns: Matrix) -> Matrix:
     return np.stack([x, y, z * np.sign(z @ columns[:, 2])], axis=1)
 
 
-def _interpolated(
+# --- SimpleITK ------------------------------------------------------------------------------------
+
+
+def _interpolate_linearly(voxels: Voxels, to_old: Matrix, size: Size) -> Voxels:
+    itk = _simple_itk()
+    lowest = float(voxels.min())
+    values = _resample(itk, voxels, to_old, size, itk.sitkLinear, lowest, itk.sitkFloat32)
+    if voxels.dtype.kind in "iu":
+        # Rounded here, because ITK truncates.
+        return np.rint(values, out=values).astype(voxels.dtype)
+    return values
+
+
+def _take_nearest(voxels: Voxels, to_old: Matrix, size: Size) -> Voxels:
+    itk = _simple_itk()
+    return _resample(itk, voxels, to_old, size, itk.sitkNearestNeighbor, 0.0, itk.sitkUnknown)
+
+
+def _resample(
+    itk: Any,
     voxels: Voxels,
-    affine: Matrix,
-    new_affine: Matrix,
-    size: tuple[int, int, int],
-    *,
-    is_linear: bool,
+    to_old: Matrix,
+    size: Size,
+    interpolator: int,
+    outside: float,
+    pixel_type: int,
 ) -> Voxels:
-    itk = _itk()
-    source = itk.GetImageFromArray(np.ascontiguousarray(voxels))
-    to_source = np.linalg.inv(affine) @ new_affine
+    """Resample between grids of voxel indices; `sitkUnknown` keeps the pixel type."""
     transform = itk.AffineTransform(3)
-    transform.SetMatrix(to_source[:3, :3].ravel().tolist())
-    transform.SetTranslation(to_source[:3, 3].tolist())
-    made = itk.Resample(
-        source,
-        size,
-        transform,
-        itk.sitkLinear if is_linear else itk.sitkNearestNeighbor,
-        (0.0, 0.0, 0.0),
-        (1.0, 1.0, 1.0),
-        np.eye(3).ravel().tolist(),
-        float(voxels.min()) if is_linear else 0.0,
-        # ITK cuts off what whole numbers cannot hold.
-        itk.sitkFloat32 if is_linear else source.GetPixelID(),
-    )
-    found: Voxels = itk.GetArrayFromImage(made)
-    if is_linear and voxels.dtype.kind in "iu":
-        return np.rint(found, out=found).astype(voxels.dtype)
-    return found
+    transform.SetMatrix(to_old[:3, :3].ravel().tolist())
+    transform.SetTranslation(to_old[:3, 3].tolist())
+    origin, unit_spacing, no_rotation = (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel().tolist()
+    image = itk.GetImageFromArray(np.ascontiguousarray(voxels))
+    grid = (size, transform, interpolator, origin, unit_spacing, no_rotation)
+    resampled: Voxels = itk.GetArrayFromImage(itk.Resample(image, *grid, outside, pixel_type))
+    return resampled
 
 
-def _itk() -> Any:
+def _simple_itk() -> Any:
     try:
         import SimpleITK  # noqa: PLC0415 - an optional extra
     except ImportError:

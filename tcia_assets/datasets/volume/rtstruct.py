@@ -19,8 +19,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
+from tcia_assets.datasets.volume.attributes import first_item, read_int, read_text
 from tcia_assets.datasets.volume.findings import Finding, make_finding
-from tcia_assets.datasets.volume.frames import item, text, whole
 from tcia_assets.datasets.volume.label_grid import LabelGrid
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -50,25 +50,25 @@ class _Tally:
 def put_contours(canvas: LabelGrid, header: Dataset) -> tuple[list[str], list[Finding]]:
     """Puts all ROIs that have a label; gives the names of the others, and what is amiss."""
     contours = {
-        whole(roi, "ReferencedROINumber", -1): roi.get("ContourSequence") or []
+        read_int(roi, "ReferencedROINumber", -1): roi.get("ContourSequence") or []
         for roi in header.get("ROIContourSequence") or []
     }
     tally, unmatched = _Tally(), []
     for roi in header.get("StructureSetROISequence") or []:
-        name = text(roi, "ROIName")
+        name = read_text(roi, "ROIName")
         if label := canvas.targets.label_of(name):
-            _put_roi(canvas, label, contours.get(whole(roi, "ROINumber", -1), []), tally)
+            _put_roi(canvas, label, contours.get(read_int(roi, "ROINumber", -1), []), tally)
         else:
             unmatched.append(name)
-    return unmatched, _findings(tally, text(header, "SOPInstanceUID"))
+    return unmatched, _findings(tally, read_text(header, "SOPInstanceUID"))
 
 
 def frames_of_reference(header: Dataset) -> set[str]:
     """Those in which the ROIs lie."""
     rois = header.get("StructureSetROISequence") or []
-    said = {text(roi, "ReferencedFrameOfReferenceUID") for roi in rois}
-    first = item(header, "ReferencedFrameOfReferenceSequence") or header
-    return said - {""} or {text(first, "FrameOfReferenceUID")} - {""}
+    said = {read_text(roi, "ReferencedFrameOfReferenceUID") for roi in rois}
+    first = first_item(header, "ReferencedFrameOfReferenceSequence") or header
+    return said - {""} or {read_text(first, "FrameOfReferenceUID")} - {""}
 
 
 def _put_roi(canvas: LabelGrid, label: int, contours: list[Dataset], tally: _Tally) -> None:
@@ -98,7 +98,7 @@ def _put_roi(canvas: LabelGrid, label: int, contours: list[Dataset], tally: _Tal
 
 def _points(contour: Dataset, tally: _Tally) -> Matrix | None:
     """The points of a closed contour, one a row; None, and counted, for all else."""
-    if text(contour, "ContourGeometricType") not in _CLOSED:
+    if read_text(contour, "ContourGeometricType") not in _CLOSED:
         tally.not_closed += 1
         return None
     try:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcia_assets.datasets.volume.arrays import Matrix
+from tcia_assets.datasets.volume.attributes import Numbers
 from tcia_assets.datasets.volume.findings import Finding, make_finding
-from tcia_assets.datasets.volume.frames import Frame, Numbers, Plane
+from tcia_assets.datasets.volume.frames import Frame, Plane
 
 # The largest difference of two cosines, and of two millimetres, that count as one.
 COSINES = 1e-3

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from tcia_assets.datasets.volume.frames import item, number, text
+from tcia_assets.datasets.volume.attributes import first_item, read_number, read_text
 
 _PHILIPS, _GE = "Philips PET Private Group", "GEMS_PETD_01"
 _GRAMS = 1000.0
@@ -47,11 +47,11 @@ def suv_factor(headers: Sequence[Dataset]) -> float:
     corrected = _texts(header, "CorrectedImage")
     if not {"ATTN", "DECY"} <= corrected:
         raise NoFactor("CorrectedImage does not say ATTN and DECY")
-    units = text(header, "Units")
+    units = read_text(header, "Units")
     if units == "BQML":
         return _by_weight(headers)
     if units == "GML":
-        kind = text(header, "SUVType")
+        kind = read_text(header, "SUVType")
         if kind not in {"", "BW"}:
             raise NoFactor(f"the image is SUV of another kind, {kind!r}")
         return 1.0
@@ -66,12 +66,12 @@ def suv_factor(headers: Sequence[Dataset]) -> float:
 
 def _by_weight(headers: Sequence[Dataset]) -> float:
     header = headers[0]
-    tracer = item(header, "RadiopharmaceuticalInformationSequence")
+    tracer = first_item(header, "RadiopharmaceuticalInformationSequence")
     if tracer is None:
         raise NoFactor("RadiopharmaceuticalInformationSequence is missing")
     weight = _positive(header, "PatientWeight")
     dose = _positive(tracer, "RadionuclideTotalDose")
-    correction = text(header, "DecayCorrection")
+    correction = read_text(header, "DecayCorrection")
     if correction == "START":
         half_life = _positive(tracer, "RadionuclideHalfLife")
         waited = _waited(_scan(headers), tracer, half_life)
@@ -82,7 +82,7 @@ def _by_weight(headers: Sequence[Dataset]) -> float:
 
 
 def _positive(holder: Dataset, keyword: str) -> float:
-    found = number(holder, keyword)
+    found = read_number(holder, keyword)
     if found is None or found <= 0:
         raise NoFactor(f"{keyword} is missing or not above zero")
     return found
@@ -93,7 +93,7 @@ def _positive(holder: Dataset, keyword: str) -> float:
 
 def _scan(headers: Sequence[Dataset]) -> datetime:
     header = headers[0]
-    series = _time(text(header, "SeriesDate"), text(header, "SeriesTime"))
+    series = _time(read_text(header, "SeriesDate"), read_text(header, "SeriesTime"))
     acquired = _earliest(headers)
     if series is not None and (acquired is None or series <= acquired):
         return series
@@ -106,18 +106,20 @@ def _scan(headers: Sequence[Dataset]) -> datetime:
 
 
 def _earliest(headers: Iterable[Dataset]) -> datetime | None:
-    times = (_time(text(h, "AcquisitionDate"), text(h, "AcquisitionTime")) for h in headers)
+    times = (
+        _time(read_text(h, "AcquisitionDate"), read_text(h, "AcquisitionTime")) for h in headers
+    )
     return min((time for time in times if time is not None), default=None)
 
 
 def _waited(scan: datetime, tracer: Dataset, half_life: float) -> timedelta:
     """From injection to scan; by the time of day alone where the date is missing or impossible."""
-    said = text(tracer, "RadiopharmaceuticalStartDateTime")
+    said = read_text(tracer, "RadiopharmaceuticalStartDateTime")
     injected = _time(said[:8], said[8:])
     longest = timedelta(seconds=_MOST_HALF_LIVES * half_life)
     if injected is not None and timedelta(0) <= scan - injected <= longest:
         return scan - injected
-    clock = text(tracer, "RadiopharmaceuticalStartTime")
+    clock = read_text(tracer, "RadiopharmaceuticalStartTime")
     injected = _time(scan.strftime("%Y%m%d"), clock)
     if injected is None:
         raise NoFactor("RadiopharmaceuticalStartTime is missing")

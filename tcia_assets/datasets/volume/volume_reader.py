@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcia_assets.datasets.volume.arrays import Slice, Volume, Voxels, ras
+from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
-from tcia_assets.datasets.volume.frames import Frame, frames, text, whole
+from tcia_assets.datasets.volume.frames import Frame, read_frames
 from tcia_assets.datasets.volume.pixels import Stored, Undecodable, rescaled, stored
 from tcia_assets.datasets.volume.series_zip import DicomObject, archive
 from tcia_assets.datasets.volume.slice_geometry import Stack, plane_of, stacked
@@ -50,7 +51,7 @@ def read_volume(
             numbers = {"objects": len(opened.entries), "image_count": image_count}
             found.append(make_finding("count_unlike_image_count", detail, **numbers))
         images, others = _images(members)
-        each = [frame for member in images for frame in frames(member)]
+        each = [frame for member in images for frame in read_frames(member)]
         stack, more = stacked(each, least_slices=least_slices)
         found += others + more
         if stack is None:
@@ -68,7 +69,7 @@ def _images(members: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Fin
     for member in members:
         if _is_secondary_capture(member):
             left_out["secondary_capture"].append(member)
-        elif whole(member.header, "SamplesPerPixel", 1) != 1:
+        elif read_int(member.header, "SamplesPerPixel", 1) != 1:
             left_out["not_greyscale"].append(member)
         else:
             images.append(member)
@@ -81,8 +82,8 @@ def _images(members: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Fin
 
 
 def _volume(stack: Stack, values: Stored, found: list[Finding]) -> Volume:
-    header = stack.frames[0].member.header
-    modality = text(header, "Modality")
+    header = stack.frames[0].dicom_object.header
+    modality = read_text(header, "Modality")
     factor, units, more = _units(stack.frames, modality)
     slopes = [frame.slope * factor for frame in stack.frames]
     intercepts = [frame.intercept * factor for frame in stack.frames]
@@ -91,8 +92,8 @@ def _volume(stack: Stack, values: Stored, found: list[Finding]) -> Volume:
     return Volume(
         voxels=voxels,
         affine=ras(stack.affine_lps),
-        series_instance_uid=text(header, "SeriesInstanceUID"),
-        frame_of_reference_uid=text(header, "FrameOfReferenceUID"),
+        series_instance_uid=read_text(header, "SeriesInstanceUID"),
+        frame_of_reference_uid=read_text(header, "FrameOfReferenceUID"),
         modality=modality,
         units=units,
         slices=tuple(_slice(frame) for frame in stack.frames),
@@ -104,9 +105,9 @@ def _units(frames_: Sequence[Frame], modality: str) -> tuple[float, str, list[Fi
     """What rescaled values are multiplied by, the unit that they then have, and what is amiss."""
     if modality == "PT":
         try:
-            return suv_factor([frame.member.header for frame in frames_]), "SUVbw", []
+            return suv_factor([frame.dicom_object.header for frame in frames_]), "SUVbw", []
         except NoFactor as error:
-            units = text(frames_[0].member.header, "Units") or "unknown"
+            units = read_text(frames_[0].dicom_object.header, "Units") or "unknown"
             detail = f"{error}; the unit is {units}"
             return 1.0, "stored", [make_finding("pet_without_suv_factors", detail)]
     # A scanner scales each PET slice on its own; elsewhere it is odd.
@@ -133,13 +134,13 @@ def _slice(frame: Frame) -> Slice:
 
 
 def _series_uid(members: Sequence[DicomObject]) -> str:
-    return text(members[0].header, "SeriesInstanceUID") if members else ""
+    return read_text(members[0].header, "SeriesInstanceUID") if members else ""
 
 
 def _is_secondary_capture(member: DicomObject) -> bool:
-    sop_class = text(member.header, "SOPClassUID")
+    sop_class = read_text(member.header, "SOPClassUID")
     return sop_class == _SECONDARY_CAPTURE or sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
 
 
 def _uid(member: DicomObject) -> str:
-    return text(member.header, "SOPInstanceUID")
+    return read_text(member.header, "SOPInstanceUID")

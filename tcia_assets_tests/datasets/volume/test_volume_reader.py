@@ -348,4 +348,4 @@ def test_without_the_extra_it_is_named() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert "MissingExtra" in done.stderr
-    assert "tcia_assets[dicom]" in done.stderr
+    assert "tcia_assets[datasets]" in done.stderr
