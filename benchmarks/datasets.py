@@ -177,10 +177,10 @@ def zipped(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
 
 def build(root: Path, workers: int) -> dict[str, Any]:
     from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415
-    from tcia_assets.datasets.declaration import parse  # noqa: PLC0415
+    from tcia_assets.datasets.declaration import parse_declaration  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
-    declaration, warehouse = parse(DECLARED, "small"), Warehouse(root)
+    declaration, warehouse = parse_declaration(DECLARED, "small"), Warehouse(root)
     build.made_with(declaration)
     started = time.perf_counter()
     with watched() as seen:

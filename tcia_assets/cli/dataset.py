@@ -90,9 +90,9 @@ def build(
     settings = Settings.from_env()
     file = _file(name, datasets_dir or Path(settings.datasets_dir))
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
-    from tcia_assets.datasets.declaration import load  # noqa: PLC0415
+    from tcia_assets.datasets.declaration import load_declaration  # noqa: PLC0415
 
-    declared = load(file)
+    declared = load_declaration(file)
     open_warehouse(settings)
     runs = open_runs(settings, verbose=verbose, datasets=file.parent)
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}

@@ -43,7 +43,8 @@ from tcia_assets.datasets.cohort_checks import (
     locked_zips,
 )
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.declaration import DROP, FAIL, FORMATS, NOT_FETCHED, Declaration
+from tcia_assets.datasets.declaration import FORMATS, Declaration
+from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED
 from tcia_assets.datasets.sample_files import SampleJob
 from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES
 from tcia_assets.datasets.split import Leak, assign_splits, find_leaks
@@ -79,7 +80,7 @@ class SamplesResult:
 
     def leaks(self, declaration: Declaration) -> list[Leak]:
         """What lies in several parts; none is the proof that nothing does."""
-        return find_leaks(_kept(self.samples), declaration.split.proven)
+        return find_leaks(_kept(self.samples), declaration.split.leak_columns)
 
     @property
     def tally(self) -> dict[tuple[str, str], int]:

@@ -21,9 +21,10 @@ import yaml
 
 from tcia_assets.datasets import contact_sheet
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.declaration import FORMATS, SAMPLE_CODES
+from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet
 from tcia_assets.datasets.licenses import License, attribution_table, list_licenses, list_sources
+from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.samples import DROPPED, KEPT
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.attribution import markdown, markdown_license, markdown_link

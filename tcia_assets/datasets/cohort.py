@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.datasets.declaration import SPLIT_COLUMNS
+from tcia_assets.datasets.split import SPLIT_COLUMNS
 from tcia_assets.store.warehouse import Warehouse
 
 IMAGE, TARGET = "image", "target"

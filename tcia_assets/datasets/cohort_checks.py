@@ -32,7 +32,7 @@ def check_holdout(declaration: Declaration, cohort: Cohort) -> None:
     for value in holdout.values:
         if value not in known:
             problem = str(UnknownName(f"{holdout.column} of the cohort", value, known))
-            raise declaration.refuse("split.holdout.values", problem)
+            raise declaration.error_at("split.holdout.values", problem)
 
 
 def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehouse) -> None:

@@ -94,17 +94,17 @@ def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:
         for name in names:
             if name.strip().casefold() not in folded:
                 problem = str(UnknownName(f"{column} that is known here", name, known))
-                raise declaration.refuse(f"cohort.{key}", f"{problem}; is it refreshed?")
+                raise declaration.error_at(f"cohort.{key}", f"{problem}; is it refreshed?")
     try:
         if chosen is not None:
             check_shared_lists(chosen, warehouse.keys(SHARED_LISTS))
     except UnknownName as error:
-        raise declaration.refuse("cohort.shared_lists", str(error)) from None
+        raise declaration.error_at("cohort.shared_lists", str(error)) from None
     licences = Selection(where="true", licenses=declaration.licenses)
     try:
         unmatched_licenses(licences, _known("LicenseName", warehouse))
     except UnknownName as error:
-        raise declaration.refuse("licenses", str(error)) from None
+        raise declaration.error_at("licenses", str(error)) from None
 
 
 def _known(column: str, warehouse: Warehouse) -> list[str]:
@@ -139,7 +139,7 @@ def _images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
         key = "cohort.where"
     rows = _answer(declaration, key, warehouse, statement, question.tables)
     if not rows.num_rows:
-        raise declaration.refuse(key, "no Series is asked for; is the Collection refreshed?")
+        raise declaration.error_at(key, "no Series is asked for; is the Collection refreshed?")
     others = sorted({m for m in rows["modality"].to_pylist() if m is not None} - ACQUIRED)
     if others:
         count = sum(m in others for m in rows["modality"].to_pylist())
@@ -147,7 +147,7 @@ def _images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
             f"{count} of the {rows.num_rows} Series that are asked for are no images "
             f"({', '.join(others)}): ask for modalities, such as CT; masks are found by 'target'"
         )
-        raise declaration.refuse(key, problem)
+        raise declaration.error_at(key, problem)
     return _array(rows["uid"].cast(pa.string()))
 
 
@@ -192,4 +192,4 @@ def _answer(
     except BadDeclaration:
         raise
     except UsageError as error:
-        raise declaration.refuse(key, f"it cannot be answered: {error}") from None
+        raise declaration.error_at(key, f"it cannot be answered: {error}") from None

@@ -47,7 +47,7 @@ class DatasetInfo:
             name=declaration.name,
             title=declaration.title,
             settings=declaration.settings,
-            labels={} if target is None else target.targets.by_number,
+            labels={} if target is None else target.patterns.by_number,
             splits=declaration.split.splits,
             folds=declaration.split.folds,
             cohort_sha256=cohort.sha256,

@@ -1,27 +1,61 @@
-"""`datasets/<name>.yaml` as frozen values, checked before anything runs.
+"""`datasets/<name>.yaml` as frozen pydantic models, checked before anything runs.
 
 What belongs here: the keys of a declaration, their valid values and defaults. What does not: YAML
-(`yaml_tree.py`), and what is done with them.
+(`yaml_lines.py`), the split's keys (`split.py`), and what is done with the values.
 
-Whatever is wrong is a BadDeclaration with file, line and key. What only the warehouse can tell (a
-column that a `where` misspells) is told in the same way when it is asked: see `Declaration.refuse`.
+Each problem is a BadDeclaration with file, line and key. A problem that only the warehouse shows,
+such as a misspelt column in `where`, is reported in the same way: see `Declaration.error_at`.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from tcia_assets.datasets import yaml_tree
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from tcia_assets.datasets.declaration_types import (
+    GROUP,
+    UNIQUE,
+    Names,
+    Section,
+    Text,
+    check_group,
+    check_word,
+    choice,
+    problem,
+    read_choice,
+    read_numbers,
+    shown,
+    some,
+    text,
+    unlike,
+    whole_number,
+)
 from tcia_assets.datasets.pairing import WAYS
-from tcia_assets.datasets.split import PATIENTS, Holdout, SplitSettings
-from tcia_assets.datasets.volume import FINDING_CODES, LabelPatterns
-from tcia_assets.datasets.yaml_tree import Field
-from tcia_assets.errors import BadDeclaration, UsageError
+from tcia_assets.datasets.quality import (
+    DEFAULT_POLICIES,
+    KEEP,
+    POLICIES,
+    SAMPLE_CODES,
+    WITHOUT_TARGET,
+    has_nothing_to_keep,
+)
+from tcia_assets.datasets.split import SplitSettings
+from tcia_assets.datasets.volume import LabelPatterns
+from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
+from tcia_assets.errors import BadDeclaration, UnknownName, UsageError
 from tcia_assets.metadata import selection
 from tcia_assets.metadata.selection import CRITERIA, Licenses, Selection
 from tcia_assets.store import sql
@@ -31,484 +65,409 @@ MASKS = ("SEG", "RTSTRUCT")
 DTYPES = (NATIVE, "int16", "uint8", "float32")
 ORIENTATIONS = (NATIVE, "RAS", "LPS", "RPS", "LAS", "LPI", "RAI", "RPI", "LAI")
 FORMATS = {
-    "nifti": "a tree of NIfTI files with an index in Parquet",
+    "nifti": "NIfTI files, with an index in Parquet",
     "nnunet": "nnU-Net v2 raw: dataset.json, imagesTr, labelsTr",
-    "monai": "a datalist of MONAI, with folds",
-    "webdataset": "shards as tar files",
-    "huggingface": "Parquet that Hugging Face datasets load",
-    "croissant": "Croissant, as JSON-LD",
-    "retriever": "a list of Series for TCIA's Data Retriever, as CSV",
+    "monai": "a MONAI datalist, with folds",
+    "webdataset": "WebDataset shards, as tar files",
+    "huggingface": "Parquet files for Hugging Face datasets",
+    "croissant": "Croissant metadata, as JSON-LD",
+    "retriever": "series lists for TCIA's Data Retriever: CSV and .tcia",
 }
 
-# What may be said of a sample beside what is amiss with its volume.
-NOT_FETCHED, WITHOUT_TARGET = "not_fetched", "without_target"
-SAMPLE_CODES: Mapping[str, str] = {
-    NOT_FETCHED: "the images of the Series are not on disk",
-    WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
-    **{code.name: code.meaning for code in FINDING_CODES.values()},
-}
-DROP, KEEP, FAIL = "drop", "keep", "fail"
-POLICIES = {
-    DROP: "the sample is left out, with its row that says why",
-    KEEP: "the sample is in, and its row says what was found",
-    FAIL: "the dataset is not built",
-}
-# Unless a declaration says otherwise; all others are kept.
-DROPPED = frozenset(
-    {NOT_FETCHED, WITHOUT_TARGET, "unreadable_object", "mixed_frame_of_reference", "empty_mask"}
-    | {"duplicate_position", "missing_slice", "too_few_slices", "count_unlike_image_count"}
-    | {"zero_variance", "no_slices", "undecodable_pixels", "unreadable_mask", "frames_off_grid"}
-    | {"other_frame_of_reference", "contours_off_plane"}
-)
-
-# Columns of the cohort by which it may be split.
-SPLIT_COLUMNS = (
-    "Collection",
-    "Site",
-    "Modality",
-    "BodyPartExamined",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PatientSex",
-    "ThirdPartyAnalysis",
-)
-
-_KEYS = ("title", "cohort", "split", "target", "volume", "licenses", "formats", "qc")
-_CRITERIA = (*CRITERIA, "max_series_bytes")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-_MOST_FOLDS = 100
-
-
-@dataclass(frozen=True)
-class CohortQuery:
-    """Which image Series: a statement of SQL, or the criteria of an image selection.
-
-    `written` is what the file says, as JSON can hold it.
-    """
-
-    written: Mapping[str, Any]
-    sql: str = ""
-    selection: Selection | None = None
-
-    @property
-    def statement(self) -> str:
-        """SQL for a column SeriesInstanceUID; to be asked with `tables` at hand."""
-        if self.selection is None:
-            # On a line of its own: it may end in a comment.
-            return f"SELECT DISTINCT SeriesInstanceUID FROM ({self.sql}\n)"
-        chosen = self.selection
-        listed = "SELECT SeriesInstanceUID FROM current_series WHERE " + chosen.predicate
-        if chosen.manifests or chosen.series or chosen.shared_lists:
-            # What is listed and is not in the archive must not get lost.
-            return f"{listed} UNION SELECT SeriesInstanceUID FROM ({chosen.unknown_series})"
-        return listed
-
-    @property
-    def tables(self) -> Mapping[str, Any]:
-        return {} if self.selection is None else self.selection.tables
-
-
-@dataclass(frozen=True)
-class TargetSettings:
-    """What is learned: labels of SEG or RTSTRUCT, by regular expressions for whole names.
-
-    `where` is SQL over `current_series` for the masks that count; `ways` are those by which a mask
-    may have found its image.
-    """
-
-    kind: str
-    labels: Mapping[str, str]
-    priority: tuple[str, ...] = ()
-    where: str = ""
-    ways: tuple[str, ...] = WAYS
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it; labels in their order, which makes their numbers."""
-        return _of(self) | {"labels": [[name, said] for name, said in self.labels.items()]}
-
-    @property
-    def targets(self) -> LabelPatterns:
-        """The labels, as `volume.read_labels` takes them."""
-        return LabelPatterns.compile(self.labels, self.priority)
-
-
-@dataclass(frozen=True)
-class VolumeSettings:
-    """How volumes are written.
-
-    `spacing` in mm along x, y, z, and `orientation`: None leaves each as it is. `window` maps its
-    lower and upper end, in the units of the Series, to the range of the dtype.
-    """
-
-    spacing: tuple[float, float, float] | None = None
-    orientation: str | None = None
-    dtype: str | None = None
-    window: tuple[float, float] | None = None
-    least_slices: int = 3
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """A dataset as its file declares it."""
-
-    name: str
-    title: str
-    cohort: CohortQuery
-    split: SplitSettings
-    target: TargetSettings | None = None
-    volume: VolumeSettings = VolumeSettings()
-    licenses: Licenses | None = None
-    formats: tuple[str, ...] = ("nifti",)
-    qc: Mapping[str, str] = field(default_factory=dict)
-    file: str = field(default="", compare=False)
-    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
-
-    def policy(self, code: str) -> str:
-        """What becomes of a sample with this code: drop, keep or fail."""
-        return self.qc.get(code, DROP if code in DROPPED else KEEP)
-
-    def refuse(self, key: str, problem: str) -> BadDeclaration:
-        """The error about this key (or the one above it that the file has), to be raised."""
-        place = key
-        while place and place not in self.lines:
-            place = place.rpartition(".")[0]
-        return BadDeclaration(self.file, self.lines.get(place, 1), key, problem)
-
-    @property
-    def cohort_settings(self) -> dict[str, Any]:
-        """What is asked of the warehouse: the cohort and, of the target, which masks count."""
-        settings, target = self.settings, self.target
-        masks = (
-            {} if target is None else {n: settings["target"][n] for n in ("kind", "where", "ways")}
-        )
-        return {"cohort": settings["cohort"], "target": masks or None}
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All that decides what is built, as JSON can hold it; equal for equal declarations."""
-        licenses = {} if self.licenses is None else vars(self.licenses)
-        return {
-            "title": self.title,
-            "cohort": _plain(self.cohort.written),
-            "split": _of(self.split),
-            "target": None if self.target is None else self.target.settings,
-            "volume": _of(self.volume),
-            "licenses": _plain({name: names for name, names in licenses.items() if names}),
-            "formats": list(self.formats),
-            "qc": {code: self.policy(code) for code in sorted(SAMPLE_CODES)},
-        }
-
-
-def load(path: Path) -> Declaration:
-    """The dataset that a file declares, named as the file is.
-
-    Raises:
-        BadDeclaration: what is wrong, with file, line and key; near or valid values where there
-            are such.
-    """
-    return _declaration(yaml_tree.read(path), path.stem, path.parent)
-
-
-def load_all(folder: Path) -> tuple[list[Declaration], list[BadDeclaration]]:
-    """The datasets that the files `*.yaml` of a folder declare, and what is wrong with others."""
-    good: list[Declaration] = []
-    bad: list[BadDeclaration] = []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            good.append(load(path))
-        except BadDeclaration as error:
-            bad.append(error)
-    return good, bad
-
-
-def parse(text: str, name: str, *, file: str = "", folder: Path = Path()) -> Declaration:
-    """The dataset that a text declares; see `load`."""
-    return _declaration(yaml_tree.parse(text, file or f"{name}.yaml"), name, folder)
-
-
-def _declaration(top: Field, name: str, folder: Path) -> Declaration:
-    given = top.fields(_KEYS)
-    if not _NAME.fullmatch(name):
-        top.refuse(f"a file is called as its dataset: letters a-z, digits and _, not {name!r}")
-    for key in ("title", "cohort", "split"):
-        if key not in given:
-            top.refuse(f"the key {key!r} is missing")
-    readers: dict[str, Callable[[Field], Any]] = {
-        "title": Field.text,
-        "cohort": lambda value: _question(value, folder),
-        "split": _split,
-        "target": _target,
-        "volume": _volume,
-        "licenses": _licenses,
-        "formats": lambda value: value.choices(FORMATS, "format"),
-        "qc": _qc,
-    }
-    values = {key: readers[key](value) for key, value in given.items()}
-    made = Declaration(name, **values, file=top.file, lines=_lines(top))
-    _demand_fit(made, given)
-    return made
-
-
-def _demand_fit(made: Declaration, given: Mapping[str, Field]) -> None:
-    """Refuses what a format cannot hold, before hours of work rather than after them."""
-    if "nnunet" in made.formats and made.target is None:
-        given["formats"].refuse("'nnunet' needs a target: it has labels for each image")
-    if "nnunet" in made.formats and made.policy(WITHOUT_TARGET) == KEEP:
-        place = given["qc"].fields()[WITHOUT_TARGET]
-        place.refuse("'nnunet' has labels for each image; valid with it: 'drop', 'fail'")
-    if "huggingface" in made.formats:
-        _demand_splits(made.split, given["split"].fields())
-
-
-def _demand_splits(split: SplitSettings, given: Mapping[str, Field]) -> None:
-    """A split of Hugging Face has no `-`: it becomes `_`, and must then be another's name."""
-    places = given["fractions"].fields()
-    owner: dict[str, str] = {}
-    for part in split.splits:
-        place = places[part] if part in places else given["holdout"].fields()["part"]
-        other = owner.setdefault(part.replace("-", "_"), part)
-        if other != part:
-            told = "'huggingface' writes '-' as '_'"
-            place.refuse(f"{told}, so that {part!r} is called as {other!r} is: rename one of them")
-
-
-def _lines(value: Field) -> dict[str, int]:
-    found = {value.key: value.line} if value.key else {}
-    if value.is_fields:
-        for below in value.fields().values():
-            found |= _lines(below)
-    return found
 
 
 # --- Cohort ---------------------------------------------------------------------------------------
 
 
-def _question(value: Field, folder: Path) -> CohortQuery:
-    given = value.fields(("sql", *_CRITERIA))
-    written = {key: _written(each) for key, each in given.items()}
-    if "sql" in given:
-        if others := [key for key in given if key != "sql"]:
-            given[others[0]].refuse("it says nothing beside 'sql', which is the whole question")
-        statement = given["sql"].text("a statement of SQL").rstrip("; \n")
-        if problem := sql.why_no_query(statement):
-            given["sql"].refuse(f"it must be one SELECT: {problem}")
-        return CohortQuery({"sql": statement}, sql=statement)
-    if not any(key != "max_series_bytes" for key in given):
-        value.refuse(f"it needs 'sql', or one of {', '.join(_CRITERIA[:-1])}")
-    for key, each in given.items():
-        # One at a time, so that an error has its line.
-        _selection(
-            {key: written[key]} | ({} if key == "where" else {"where": "true"}), each, folder
-        )
-    return CohortQuery(written, selection=_selection(written, value, folder))
+class CohortQuery(Section):
+    """Which image Series: a statement of SQL, or the criteria of an image selection."""
+
+    sql: Annotated[str, text("a statement of SQL")] = ""
+    collections: Names = ()
+    modalities: Names = ()
+    body_parts: Names = ()
+    where: Text = ""
+    manifests: Names = ()
+    series: Names = ()
+    shared_lists: Names = ()
+    max_series_bytes: Text = ""
+    _selection: Selection | None = PrivateAttr(None)
+
+    @field_validator("sql")
+    @classmethod
+    def _check_sql(cls, statement: str) -> str:
+        statement = statement.rstrip("; \n")
+        if reason := sql.why_no_query(statement):
+            raise problem(f"it must be one SELECT: {reason}")
+        return statement
+
+    @field_validator(*CRITERIA, "max_series_bytes")
+    @classmethod
+    def _check_criterion(cls, value: Any, info: ValidationInfo) -> Any:
+        # One at a time, so that an error has the line of its key.
+        fields = {"where": "true"} | {str(info.field_name): value}
+        _select(fields, info)
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self, info: ValidationInfo) -> Self:
+        fields = self.content
+        if self.sql:
+            if others := [name for name in fields if name != "sql"]:
+                advice = "it cannot stand beside 'sql', which is the whole query"
+                raise problem(advice, key=others[0])
+            return self
+        if not fields.keys() - {"max_series_bytes"}:
+            raise problem(f"it needs 'sql', or one of {', '.join(CRITERIA)}")
+        self._selection = _select(fields, info)
+        return self
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The keys that the file has, as JSON can hold them."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @property
+    def selection(self) -> Selection | None:
+        """The criteria; None where the query is SQL."""
+        return self._selection
+
+    @property
+    def statement(self) -> str:
+        """SQL that gives a column SeriesInstanceUID; run it with `tables`."""
+        chosen = self.selection
+        if chosen is None:
+            # The closing bracket is on a line of its own: the statement may end in a comment.
+            return f"SELECT DISTINCT SeriesInstanceUID FROM ({self.sql}\n)"
+        selected = "SELECT SeriesInstanceUID FROM current_series WHERE " + chosen.predicate
+        if chosen.manifests or chosen.series or chosen.shared_lists:
+            # A listed Series that the warehouse does not have must stay visible.
+            return f"{selected} UNION SELECT SeriesInstanceUID FROM ({chosen.unknown_series})"
+        return selected
+
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        """The tables that `statement` names beside the warehouse's own."""
+        return {} if self.selection is None else self.selection.tables
 
 
-def _selection(values: dict[str, Any], place: Field, folder: Path) -> Selection:
+def _select(fields: dict[str, Any], info: ValidationInfo) -> Selection:
     try:
-        return selection.from_fields(dict(values), folder=folder)
+        return selection.from_fields(dict(fields), folder=(info.context or {})["folder"])
     except UsageError as error:
-        place.refuse(_without_prefix(error))
+        raise problem(_without_prefix(error)) from None
 
 
 def _without_prefix(error: UsageError) -> str:
     return str(error).removeprefix("image selection: ")
 
 
-def _written(value: Field) -> Any:
-    if value.key.rpartition(".")[2] in {"where", "sql", "max_series_bytes"}:
-        return value.text()
-    # Of no names at all, a selection would take them to be no criterion, and so any.
-    return list(value.texts("a list of names"))
+# --- Target, volume, licences ---------------------------------------------------------------------
 
 
-# --- Split ----------------------------------------------------------------------------------------
-
-
-def _split(value: Field) -> SplitSettings:
-    keys = ("fractions", "salt", "stratify", "folds", "holdout", "patients", "same_patient")
-    given = value.fields(keys)
-    if "fractions" not in given:
-        value.refuse("the key 'fractions' is missing, such as {train: 0.8, test: 0.2}")
-    readers: dict[str, Callable[[Field], Any]] = {
-        "fractions": _fractions,
-        "salt": Field.text,
-        "stratify": lambda each: each.choices(SPLIT_COLUMNS, "column"),
-        "folds": lambda each: each.whole(2, _MOST_FOLDS),
-        "holdout": _holdout,
-        "patients": lambda each: each.choice(PATIENTS, "way to tell patients apart"),
-        "same_patient": _same_patient,
-    }
-    return SplitSettings(**{key: readers[key](each) for key, each in given.items()})
-
-
-def _fractions(value: Field) -> tuple[tuple[str, Any], ...]:
-    wanted = "a share above 0 and up to 1, such as 0.8 or 1/3"
-    shares = []
-    for name, each in value.fields().items():
-        share = each.number(wanted)
-        if not 0 < share <= 1:
-            each.refuse_as(wanted)
-        shares.append((_word(name, each, "part"), share))
-    if sum(share for _, share in shares) != 1:
-        total = float(sum(share for _, share in shares))
-        value.refuse(f"the shares are together {total:g}, not 1; thirds can be written 1/3")
-    return tuple(shares)
-
-
-def _holdout(value: Field) -> Holdout:
-    keys = ("part", "column", "values")
-    given = value.fields(keys)
-    for key in keys:
-        if key not in given:
-            value.refuse(f"the key {key!r} is missing; it needs {', '.join(keys)}")
-    part = _word(given["part"].text(), given["part"], "part")
-    column = given["column"].choice(SPLIT_COLUMNS, "column")
-    return Holdout(part, column, given["values"].texts())
-
-
-def _same_patient(value: Field) -> dict[str, tuple[str, ...]]:
-    found = {name: each.texts("a list of PatientIDs") for name, each in value.fields().items()}
-    owner: dict[str, str] = {}
-    for name, uids in found.items():
-        for uid in uids:
-            if owner.setdefault(uid, name) != name:
-                value.refuse(f"{uid!r} stands under {owner[uid]!r} and under {name!r}")
-    return found
-
-
-def _word(name: str, place: Field, what: str) -> str:
-    if not _WORD.fullmatch(name):
-        place.refuse(f"{name!r} is no name for a {what}: letters, digits, _ and -, a letter first")
-    return name
-
-
-# --- Target, volume, licences, quality ------------------------------------------------------------
-
-
-def _target(value: Field) -> TargetSettings | None:
-    if value.is_text and value.text() == "none":
-        return None
-    given = value.fields(("kind", "labels", "priority", "where", "ways"))
-    for key in ("kind", "labels"):
-        if key not in given:
-            value.refuse(f"the key {key!r} is missing; without a target, write 'target: none'")
-    labels = {_label(name, each): _pattern(each) for name, each in given["labels"].fields().items()}
-    if not labels:
-        given["labels"].refuse("there is no label, such as {tumour: '(?i)gtv.*'}")
-    found: dict[str, Any] = {"kind": given["kind"].choice(MASKS, "kind"), "labels": labels}
-    if "priority" in given:
-        found["priority"] = given["priority"].choices(labels, "label")
-    if "where" in given:
-        found["where"] = given["where"].text("SQL")
-    if "ways" in given:
-        found["ways"] = given["ways"].choices(WAYS, "way")
-    made = TargetSettings(**found)
-    try:
-        _ = made.targets
-    except UsageError as error:
-        given["labels"].refuse(str(error))
-    return made
-
-
-def _label(name: str, place: Field) -> str:
-    if name.casefold() == "background":
-        place.refuse("'background' is what has no label")
-    return _word(name, place, "label")
-
-
-def _pattern(value: Field) -> str:
-    pattern = value.text("a regular expression")
+def _read_pattern(value: Any) -> str:
+    wanted = "a regular expression"
+    if not isinstance(value, str) or not value.strip():
+        raise unlike(value, wanted)
+    pattern = value.strip()
     try:
         with warnings.catch_warnings():
-            # What a later Python will read otherwise would make other labels there.
+            # A later Python would read such a pattern in another way, and give other labels.
             warnings.simplefilter("error", FutureWarning)
             re.compile(pattern)
     except (re.error, FutureWarning) as error:
-        value.refuse(f"{value.shown} is no regular expression: {error}")
+        raise problem(f"{shown(pattern)} is not {wanted}: {error}") from None
     return pattern
 
 
-def _volume(value: Field) -> VolumeSettings:
-    given = value.fields(tuple(f.name for f in fields(VolumeSettings)))
-    found: dict[str, Any] = {}
-    if "spacing" in given and not _is_native(given["spacing"]):
-        found["spacing"] = _spacing(given["spacing"])
-    if "orientation" in given:
-        found["orientation"] = _or_native(given["orientation"], ORIENTATIONS, "orientation")
-    if "dtype" in given:
-        found["dtype"] = _or_native(given["dtype"], DTYPES, "dtype")
-    if "window" in given:
-        found["window"] = _window(given["window"])
-    if "least_slices" in given:
-        found["least_slices"] = given["least_slices"].whole(1, 100_000)
-    made = VolumeSettings(**found)
-    if made.dtype == "uint8" and made.window is None:
-        given["dtype"].refuse("'uint8' needs a window: few values of an image fit into it")
-    return made
+def _check_label(name: str) -> str:
+    if name.casefold() == "background":
+        raise problem("'background' is the name of the voxels without a label")
+    return check_word(name, "label")
 
 
-def _is_native(value: Field) -> bool:
-    return value.is_text and value.text() == NATIVE
+class TargetSettings(Section):
+    """The labels to learn, each a regular expression for the whole name of a segment or ROI.
 
+    `where` is SQL over `current_series` that selects masks; `ways` are the ways by which a mask
+    may be paired with its image (see `pairing.WAYS`).
+    """
 
-def _or_native(value: Field, valid: Collection[str], what: str) -> str | None:
-    chosen = value.choice(valid, what)
-    return None if chosen == NATIVE else chosen
+    kind: Annotated[str, choice(MASKS, "kind")] = Field(
+        description="without a target, write 'target: none'"
+    )
+    labels: Annotated[
+        dict[
+            Annotated[str, BeforeValidator(_check_label)],
+            Annotated[str, BeforeValidator(_read_pattern)],
+        ],
+        GROUP,
+    ] = Field(description="without a target, write 'target: none'")
+    priority: Annotated[tuple[Text, ...], some("labels"), UNIQUE] = ()
+    where: Annotated[str, text("SQL")] = ""
+    ways: Annotated[tuple[Annotated[str, choice(WAYS, "way")], ...], some("ways"), UNIQUE] = WAYS
 
-
-def _spacing(value: Field) -> tuple[float, ...]:
-    wanted = "'native', or three lengths in mm above 0, such as [1, 1, 1.5]"
-    lengths = value.numbers(3, wanted)
-    if min(lengths) <= 0:
-        value.refuse(f"[{', '.join(f'{float(n):g}' for n in lengths)}] is not {wanted}")
-    return tuple(map(float, lengths))
-
-
-def _window(value: Field) -> tuple[float, ...]:
-    wanted = "a lower and an upper end, such as [-1000, 400]"
-    low, high = value.numbers(2, wanted)
-    if low >= high:
-        value.refuse(f"[{float(low):g}, {float(high):g}] is not {wanted}")
-    return float(low), float(high)
-
-
-def _licenses(value: Field) -> Licenses:
-    given = value.fields(("deny", "allow"))
-    made = None
-    for key, each in given.items():
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if not self.labels:
+            raise problem("there is no label, such as {tumour: '(?i)gtv.*'}", key="labels")
+        for name in self.priority:
+            if name not in self.labels:
+                raise problem(str(UnknownName("label", name, self.labels)), key="priority")
         try:
-            made = Licenses(**{key: each.texts("a list of licences")})
+            _ = self.patterns
         except UsageError as error:
-            each.refuse(_without_prefix(error))
-    if made is None:
-        value.refuse("it needs names under 'deny' or 'allow'")
-    return Licenses(**{key: each.texts() for key, each in given.items()})
+            raise problem(str(error), key="labels") from None
+        return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All keys, as JSON can hold them; labels in their order, which gives their numbers."""
+        return self.model_dump(mode="json") | {"labels": [*map(list, self.labels.items())]}
+
+    @property
+    def patterns(self) -> LabelPatterns:
+        """The labels, as `volume.read_labels` takes them."""
+        return LabelPatterns.compile(self.labels, self.priority)
 
 
-def _qc(value: Field) -> dict[str, str]:
-    found = {}
-    for code, each in value.fields(SAMPLE_CODES).items():
-        policy = found[code] = each.choice(POLICIES, "policy")
-        is_impossible = code in FINDING_CODES and FINDING_CODES[code].makes_impossible
-        if policy == KEEP and (is_impossible or code == NOT_FETCHED):
-            each.refuse(f"there is nothing to keep: {SAMPLE_CODES[code]}; valid: 'drop', 'fail'")
-    return found
+def _read_target(value: Any) -> Any:
+    return None if value == "none" else check_group(value)
 
 
-# --- Back -----------------------------------------------------------------------------------------
+def _read_spacing(value: Any) -> tuple[float, ...] | None:
+    if value == NATIVE:
+        return None
+    wanted = "'native', or three lengths in mm above 0, such as [1, 1, 1.5]"
+    lengths = tuple(map(float, read_numbers(value, 3, wanted)))
+    if min(lengths) <= 0:
+        raise problem(f"[{', '.join(f'{length:g}' for length in lengths)}] is not {wanted}")
+    return lengths
 
 
-def _of(value: Any) -> dict[str, Any]:
-    return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+def _read_window(value: Any) -> tuple[float, ...]:
+    wanted = "a lower and an upper end, such as [-1000, 400]"
+    low, high = map(float, read_numbers(value, 2, wanted))
+    if low >= high:
+        raise problem(f"[{low:g}, {high:g}] is not {wanted}")
+    return low, high
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, Holdout):
-        return _of(value)
-    return value if isinstance(value, str | int | float | None) else str(value)
+def _read_orientation(value: Any) -> str | None:
+    orientation = read_choice(value, ORIENTATIONS, "orientation")
+    return None if orientation == NATIVE else orientation
+
+
+def _read_dtype(value: Any) -> str | None:
+    dtype = read_choice(value, DTYPES, "dtype")
+    return None if dtype == NATIVE else dtype
+
+
+class VolumeSettings(Section):
+    """How volumes are written; None leaves a property as the Series has it.
+
+    Attributes:
+        spacing: in mm along x, y, z.
+        orientation: the ends to which x, y, z rise, such as RAS.
+        dtype: of the voxels.
+        window: lower and upper end, in the units of the Series; mapped to the range of the dtype,
+            or to 0 to 1 for float32.
+        least_slices: a Series with fewer slices has the finding `too_few_slices`.
+    """
+
+    spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None
+    orientation: Annotated[str | None, BeforeValidator(_read_orientation)] = None
+    dtype: Annotated[str | None, BeforeValidator(_read_dtype)] = None
+    window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None
+    least_slices: Annotated[int, whole_number(1, 100_000)] = 3
+
+    @model_validator(mode="after")
+    def _check_dtype(self) -> Self:
+        if self.dtype == "uint8" and self.window is None:
+            advice = "'uint8' needs a window: most values of an image do not fit into it"
+            raise problem(advice, key="dtype")
+        return self
+
+
+class LicenseKeys(Section):
+    """The licences to refuse, or the only ones to accept."""
+
+    deny: Names = ()
+    allow: Names = ()
+
+    @field_validator("deny", "allow")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        try:
+            Licenses(**{str(info.field_name): names})
+        except UsageError as error:
+            raise problem(_without_prefix(error)) from None
+        return names
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if not (self.deny or self.allow):
+            raise problem("it needs names under 'deny' or 'allow'")
+        return self
+
+
+# --- The declaration ------------------------------------------------------------------------------
+
+
+def _check_codes(value: Any) -> Any:
+    for code in check_group(value):
+        if code not in SAMPLE_CODES:
+            raise problem(str(UnknownName("code", code, SAMPLE_CODES)), key=code)
+    return value
+
+
+class Declaration(Section):
+    """A dataset as its file declares it."""
+
+    title: Text
+    cohort: CohortQuery
+    split: SplitSettings
+    target: Annotated[TargetSettings | None, BeforeValidator(_read_target)] = None
+    volume: VolumeSettings = VolumeSettings()
+    license_keys: Annotated[LicenseKeys | None, GROUP] = Field(None, alias="licenses")
+    formats: Annotated[
+        tuple[Annotated[str, choice(FORMATS, "format")], ...], some("formats"), UNIQUE
+    ] = ("nifti",)
+    qc: Annotated[
+        dict[str, Annotated[str, choice(POLICIES, "policy")]], BeforeValidator(_check_codes)
+    ] = Field(default_factory=dict)
+    _name: str = PrivateAttr("")
+    _document: YamlDocument = PrivateAttr(YamlDocument("", {}, {}))
+
+    @field_validator("qc")
+    @classmethod
+    def _check_policies(cls, policies: dict[str, str]) -> dict[str, str]:
+        for code, policy in policies.items():
+            if policy == KEEP and has_nothing_to_keep(code):
+                reason = f"there is nothing to keep: {SAMPLE_CODES[code]}; valid: 'drop', 'fail'"
+                raise problem(reason, key=code)
+        return policies
+
+    @model_validator(mode="after")
+    def _remember_file(self, info: ValidationInfo) -> Self:
+        context = info.context or {}
+        self._name, self._document = context["name"], context["document"]
+        return self
+
+    @model_validator(mode="after")
+    def _check_formats(self) -> Self:
+        """Refuse what a format cannot hold now, rather than after hours of work."""
+        if "nnunet" in self.formats and self.target is None:
+            raise problem("'nnunet' needs a target: each image needs labels", key="formats")
+        if "nnunet" in self.formats and self.policy(WITHOUT_TARGET) == KEEP:
+            reason = "'nnunet' needs labels for each image; valid with it: 'drop', 'fail'"
+            raise problem(reason, key=f"qc.{WITHOUT_TARGET}")
+        if "huggingface" in self.formats:
+            self._check_split_names()
+        return self
+
+    def _check_split_names(self) -> None:
+        """Refuse names of splits that are equal where Hugging Face replaces `-` by `_`."""
+        first_with: dict[str, str] = {}
+        for name in self.split.splits:
+            other = first_with.setdefault(name.replace("-", "_"), name)
+            if other != name:
+                is_fraction = name in self.split.fractions
+                key = f"split.fractions.{name}" if is_fraction else "split.holdout.part"
+                reason = f"'huggingface' replaces '-' by '_', which makes {name!r} equal to"
+                raise problem(f"{reason} {other!r}: rename one of them", key=key)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether name and settings are equal, wherever they were read from."""
+        if not isinstance(other, Declaration):
+            return NotImplemented
+        return (self.name, self.settings) == (other.name, other.settings)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, which is that of its file."""
+        return self._name
+
+    @property
+    def licenses(self) -> Licenses | None:
+        """The rule for licences, as an image selection has it."""
+        keys = self.license_keys
+        return None if keys is None else Licenses(deny=keys.deny, allow=keys.allow)
+
+    def policy(self, code: str) -> str:
+        """Return what becomes of a sample with this code: `drop`, `keep` or `fail`."""
+        return self.qc.get(code, DEFAULT_POLICIES.get(code, KEEP))
+
+    def error_at(self, key: str, problem: str) -> BadDeclaration:
+        """Return the error about a key such as `cohort.where`, with its line in the file."""
+        return self._document.error_at(tuple(key.split(".")), problem)
+
+    @property
+    def cohort_settings(self) -> dict[str, Any]:
+        """The settings on which the cohort depends: its query and, of the target, which masks."""
+        target = self.target
+        masks = target and {n: target.settings[n] for n in ("kind", "where", "ways")}
+        return {"cohort": self.cohort.content, "target": masks}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what is built, as JSON can hold it."""
+        licenses = self.license_keys
+        return {
+            "title": self.title,
+            "cohort": self.cohort.content,
+            "split": self.split.model_dump(mode="json"),
+            "target": self.target and self.target.settings,
+            "volume": self.volume.model_dump(mode="json"),
+            "licenses": licenses.model_dump(mode="json", exclude_defaults=True) if licenses else {},
+            "formats": list(self.formats),
+            "qc": {code: self.policy(code) for code in sorted(SAMPLE_CODES)},
+        }
+
+
+def load_declaration(path: Path) -> Declaration:
+    """Read a file that declares a dataset, which is named as the file is.
+
+    Raises:
+        BadDeclaration: names the file, the line and the key, and what is valid there.
+    """
+    return _validate(read_yaml(path), path.stem, path.parent)
+
+
+def parse_declaration(
+    text: str, name: str, *, file: str = "", folder: Path = Path()
+) -> Declaration:
+    """Read a text that declares a dataset; see `load_declaration`.
+
+    Args:
+        text: YAML or JSON.
+        name: of the dataset.
+        file: the name that errors show; by default `<name>.yaml`.
+        folder: where relative paths of series lists begin.
+    """
+    return _validate(parse_yaml(text, file or f"{name}.yaml"), name, folder)
+
+
+def _validate(document: YamlDocument, name: str, folder: Path) -> Declaration:
+    if not _NAME.fullmatch(name):
+        rule = "a file is named as its dataset: a letter a-z first, then letters, digits and _"
+        raise document.error_at((), f"{rule}, not {name!r}")
+    try:
+        context = {"name": name, "document": document, "folder": folder}
+        return Declaration.model_validate(document.content, context=context)
+    except ValidationError as error:
+        raise _first_problem(error, document) from None
+
+
+def _first_problem(error: ValidationError, document: YamlDocument) -> BadDeclaration:
+    """Return the problem that stands first in the file."""
+    problems = []
+    for found in error.errors(include_url=False, include_input=False):
+        location = tuple(part for part in found["loc"] if part != "[key]")
+        below = found.get("ctx", {}).get("key", "")
+        location += tuple(below.split(".")) if below else ()
+        problems.append(document.error_at(location, found["msg"]))
+    return min(problems, key=lambda problem: problem.line)

@@ -21,7 +21,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 
 from tcia_assets.datasets.cohort import SeriesZip
-from tcia_assets.datasets.declaration import WITHOUT_TARGET, Declaration, VolumeSettings
+from tcia_assets.datasets.declaration import Declaration, VolumeSettings
+from tcia_assets.datasets.quality import WITHOUT_TARGET
 from tcia_assets.datasets.volume import (
     Finding,
     LabelPatterns,
@@ -83,7 +84,7 @@ class SampleJob:
             "archive": self.zip.content,
             "image_count": self.image_count,
             "masks": [[mask.zip.content, mask.sop_instance_uids] for mask in self.masks],
-            "volume": asdict(self.volume),
+            "volume": self.volume.model_dump(mode="json"),
             "labels": self.labels,
             "priority": self.priority,
             "made_with": dict(self.made_with),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from tcia_assets.datasets.declaration import SPLIT_COLUMNS
+from tcia_assets.datasets.split import SPLIT_COLUMNS
 
 KEPT, DROPPED = "kept", "dropped"
 STATES = {
@@ -36,7 +36,7 @@ FINDING = pa.struct(
         pa.field("sop_instance_uids", pa.list_(pa.string()), nullable=False),
     ]
 )
-"""What was found: a code of `declaration.SAMPLE_CODES`, and what the declaration does about it."""
+"""What was found: a code of `quality.SAMPLE_CODES`, and what the declaration does about it."""
 
 SAMPLES = pa.schema(
     [

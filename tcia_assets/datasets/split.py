@@ -1,104 +1,167 @@
-"""Which Patient is in which part of a dataset, and the proof that nobody is in two.
+"""The split of a dataset: which Patient is in which split, and the check that none is in two.
 
-What belongs here: the split, pure. What does not: what it is declared with (`declaration.py`), and
-which samples there are.
+What belongs here: the settings of the split and the pure functions that apply them. What does not:
+which samples there are (`sample_table.py`).
 
-A Patient's part follows from a hash of the salt and the Patient alone: no random numbers, no order,
-nobody else. So adding Patients moves nobody, and each Python splits alike. `stratify` gives that up
-for even parts: see `Split`.
+A Patient's split depends only on a hash of the salt and the PatientID: no random numbers, no order,
+no other Patients. So adding Patients moves nobody, and every machine splits alike. `stratify` gives
+that up for more even splits: see `SplitSettings`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import AfterValidator, BeforeValidator, Field, field_serializer
 
-from tcia_assets.errors import DataError, UnknownName, UsageError
+from tcia_assets.datasets.declaration_types import (
+    GROUP,
+    UNIQUE,
+    Names,
+    Section,
+    Text,
+    choice,
+    problem,
+    read_number,
+    some,
+    unlike,
+    whole_number,
+    word,
+)
+from tcia_assets.errors import DataError, UnknownName
 
 ACROSS, WITHIN = "PatientID", "Collection/PatientID"
 PATIENTS = {
     ACROSS: "equal PatientIDs are one Patient, in whichever Collections",
     WITHIN: "equal PatientIDs are one Patient only within a Collection",
 }
-PROVEN = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "pixel_sha256")
-"""Columns of samples of which no value may lie in two parts, as far as they are there."""
+SPLIT_COLUMNS = (
+    "Collection",
+    "Site",
+    "Modality",
+    "BodyPartExamined",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PatientSex",
+    "ThirdPartyAnalysis",
+)
+"""Columns of the cohort that `stratify` and `holdout` may name."""
+LEAK_COLUMNS = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "pixel_sha256")
+"""Columns of samples in which no value may be in two splits; absent columns are not checked."""
 
-_SPACE = 1 << 64
+_MAX_FOLDS = 100
+_HASH_SPACE = 1 << 64
+
+_Row = dict[str, Any]
+_Column = Annotated[str, choice(SPLIT_COLUMNS, "column")]
 
 
-@dataclass(frozen=True)
-class Holdout:
-    """Patients with one of these values in a column of any of their samples are a part apart."""
-
-    part: str
-    column: str
-    values: tuple[str, ...]
+# --- Settings -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class SplitSettings:
-    """How Patients are divided.
+def _read_share(value: Any) -> Fraction:
+    wanted = "a share above 0 and up to 1, such as 0.8 or 1/3"
+    share = read_number(value, wanted)
+    if not 0 < share <= 1:
+        raise unlike(value, wanted)
+    return share
 
-    `fractions` name the parts and what share of the Patients each is to have, together 1. `salt`
-    makes another split of the same Patients. With `folds` the Patients of the first part are
-    divided once more, into that many, by another hash.
 
-    With `stratify`, the Patients of each combination of values in these columns (over all of a
-    Patient's samples) are dealt out in the order of their hashes, each to the part that lacks most.
-    Parts are then as even as can be, **but a Patient who is added moves others who come after.**
+def _check_total(shares: dict[str, Fraction]) -> dict[str, Fraction]:
+    total = sum(shares.values())
+    if total != 1:
+        raise problem(f"the shares add up to {float(total):g}, not 1; write a third as 1/3")
+    return shares
 
-    `patients` says when two samples are of one Patient. By default equal PatientIDs are one person
-    in whichever Collections, since the archive's derived Collections keep them; the price is that
-    two persons whose IDs are equal by chance (`001`) lie in the same part, which leaks nothing.
-    `same_patient` names who is one person under several IDs: a name, and the PatientIDs, or
-    `Collection/PatientID`s, that it stands for.
+
+def _check_owners(same_patient: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    owners: dict[str, str] = {}
+    for name, ids in same_patient.items():
+        for patient_id in ids:
+            owner = owners.setdefault(patient_id, name)
+            if owner != name:
+                raise problem(f"{patient_id!r} is listed under {owner!r} and under {name!r}")
+    return same_patient
+
+
+_HOLDOUT_KEYS = "it needs part, column, values"
+
+
+class Holdout(Section):
+    """A split of its own for Patients with one of these values in a column of any sample."""
+
+    part: Annotated[Text, word("split")] = Field(description=_HOLDOUT_KEYS)
+    column: _Column = Field(description=_HOLDOUT_KEYS)
+    values: Names = Field(description=_HOLDOUT_KEYS)
+
+
+class SplitSettings(Section):
+    """How Patients are divided into splits.
+
+    With `stratify`, the Patients of each combination of values in these columns (over all samples
+    of a Patient) are dealt out in the order of their hashes, each to the split that is furthest
+    below its share. The splits are then as even as possible, **but adding a Patient moves others.**
+
+    Attributes:
+        fractions: the splits by name, with their shares of the Patients, which add up to 1.
+        salt: another salt gives another split of the same Patients.
+        stratify: columns by which the splits are kept even.
+        folds: the Patients of the first split are divided into so many folds, by another hash.
+        holdout: Patients that are a split of their own.
+        patients: when two samples are of one Patient. By default equal PatientIDs are one person in
+            any Collections, because derived Collections keep the PatientIDs. The price: two persons
+            with the same ID by chance (`001`) are in the same split, which leaks nothing.
+        same_patient: persons with several IDs: a name, and its PatientIDs or
+            `Collection/PatientID`s.
     """
 
-    fractions: tuple[tuple[str, Fraction], ...]
-    salt: str = ""
-    stratify: tuple[str, ...] = ()
-    folds: int = 0
-    holdout: Holdout | None = None
-    patients: str = ACROSS
-    same_patient: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fractions: Annotated[
+        dict[Annotated[Text, word("split")], Annotated[Fraction, BeforeValidator(_read_share)]],
+        GROUP,
+        AfterValidator(_check_total),
+    ] = Field(description="such as {train: 0.8, test: 0.2}")
+    salt: Text = ""
+    stratify: Annotated[tuple[_Column, ...], some("columns"), UNIQUE] = ()
+    folds: Annotated[int, whole_number(2, _MAX_FOLDS)] = 0
+    holdout: Annotated[Holdout | None, GROUP] = None
+    patients: Annotated[str, choice(PATIENTS, "way to tell patients apart")] = ACROSS
+    same_patient: Annotated[dict[str, Names], GROUP, AfterValidator(_check_owners)] = Field(
+        default_factory=dict
+    )
 
-    def __post_init__(self) -> None:
-        total = sum(share for _, share in self.fractions)
-        if total != 1 or any(share <= 0 for _, share in self.fractions):
-            told = ", ".join(f"{name} {float(share):g}" for name, share in self.fractions)
-            raise UsageError(f"fractions must be above 0 and together 1, not {told or 'none'}")
-        if self.patients not in PATIENTS:
-            raise UnknownName("way to tell patients apart", self.patients, PATIENTS)
+    @field_serializer("fractions")
+    def _fractions_in_order(self, fractions: dict[str, Fraction]) -> list[list[str]]:
+        # Pairs, because JSON with sorted keys would lose which split is the first.
+        return [[name, str(share)] for name, share in fractions.items()]
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of all parts, that which is held out at the end."""
-        names = [name for name, _ in self.fractions]
-        held = [self.holdout.part] if self.holdout else []
-        return tuple(dict.fromkeys(names + held))
+        """The names of all splits; the held-out one, if it is not in `fractions`, is the last."""
+        held_out = [self.holdout.part] if self.holdout else []
+        return tuple(dict.fromkeys([*self.fractions, *held_out]))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that samples need for it."""
+        """The columns that the samples must have."""
         more = self.stratify + ((self.holdout.column,) if self.holdout else ())
         return tuple(dict.fromkeys(("Collection", "PatientID", *more)))
 
     @property
-    def proven(self) -> tuple[str, ...]:
-        """Columns of which no value may lie in two parts."""
-        return tuple(n for n in PROVEN if n != "PatientID" or self.patients == ACROSS)
+    def leak_columns(self) -> tuple[str, ...]:
+        """The columns in which no value may be in two splits."""
+        return tuple(n for n in LEAK_COLUMNS if n != "PatientID" or self.patients == ACROSS)
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A value of a column that lies in several parts."""
+    """A value of a column that is in several splits."""
 
     column: str
     value: str
@@ -106,12 +169,14 @@ class Leak:
     samples: int
 
     def __str__(self) -> str:
-        parts = ", ".join(self.splits)
-        return f"{self.column} {self.value!r}: {self.samples} samples in {parts}"
+        return f"{self.column} {self.value!r}: {self.samples} samples in {', '.join(self.splits)}"
+
+
+# --- Splitting ------------------------------------------------------------------------------------
 
 
 def hash_position(salt: str, patient: str) -> int:
-    """Where a Patient lies among 2**64 places; the same everywhere.
+    """Return the position of a Patient, from 0 up to 2**64: the same on every machine.
 
     >>> hash_position("2024", "LUNG1-001") / 2**64
     0.6881357505599518
@@ -120,128 +185,121 @@ def hash_position(salt: str, patient: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def assign_splits(samples: pa.Table, how: SplitSettings) -> pa.Table:
-    """The samples with three more columns: `patient`, `part` and `fold` (null where there is none).
+def assign_splits(samples: pa.Table, settings: SplitSettings) -> pa.Table:
+    """Add the columns `patient`, `part` (the split) and `fold` (from 0, or null) to samples.
 
     Raises:
-        UsageError: samples lack a column that the split needs.
-        DataError: a sample has no PatientID: nobody can say whose it is.
+        UnknownName: the samples lack a column that the split needs.
+        DataError: a sample has no PatientID, so that its Patient is unknown.
     """
-    for name in how.columns:
+    for name in settings.columns:
         if name not in samples.schema.names:
             raise UnknownName("column of the samples", name, samples.schema.names)
-    patients = _patients(samples, how)
-    rows = samples.select(how.columns).to_pylist()
-    part_of = _parts(patients, rows, how)
-    fold_of = _folds(patients, rows, part_of, how)
+    patients = _patients(samples, settings)
+    rows = samples.select(settings.columns).to_pylist()
+    split_of = _assign(patients, rows, settings)
+    fold_of = _assign_folds(patients, rows, split_of, settings)
     for name, values, kind in (
         ("patient", patients, pa.string()),
-        ("part", [part_of[patient] for patient in patients], pa.string()),
+        ("part", [split_of[patient] for patient in patients], pa.string()),
         ("fold", [fold_of.get(patient) for patient in patients], pa.int64()),
     ):
         samples = samples.append_column(name, pa.array(values, kind))
     return samples
 
 
-def find_leaks(samples: pa.Table, columns: Sequence[str] = PROVEN) -> list[Leak]:
-    """Each value of these columns that lies in more than one `part`, sorted; none is the proof."""
+def find_leaks(samples: pa.Table, columns: Sequence[str] = LEAK_COLUMNS) -> list[Leak]:
+    """Return each value of these columns that is in more than one split, sorted.
+
+    An empty list proves that the splits share no Patient, Study, frame of reference or pixels.
+    """
     leaks = []
     for name in columns:
         if name not in samples.schema.names:
             continue
-        pairs = samples.select([name, "part"]).filter(pc.is_valid(samples[name]))
-        parts: dict[str, list[str]] = defaultdict(list)
-        for row in pairs.to_pylist():
-            parts[row[name]].append(row["part"])
+        values = samples.select([name, "part"]).filter(pc.is_valid(samples[name]))
+        splits: dict[str, list[str]] = defaultdict(list)
+        for row in values.to_pylist():
+            splits[row[name]].append(row["part"])
         leaks += [
             Leak(name, value, tuple(sorted(set(seen))), len(seen))
-            for value, seen in sorted(parts.items())
+            for value, seen in sorted(splits.items())
             if len(set(seen)) > 1
         ]
     return leaks
 
 
-# --- Patients -------------------------------------------------------------------------------------
-
-
-def _patients(samples: pa.Table, how: SplitSettings) -> list[str]:
-    """Who each sample is of."""
-    names = {uid: name for name, uids in sorted(how.same_patient.items()) for uid in uids}
-    found = []
+def _patients(samples: pa.Table, settings: SplitSettings) -> list[str]:
+    """Return the Patient of each sample."""
+    names = {uid: name for name, uids in sorted(settings.same_patient.items()) for uid in uids}
+    patients = []
     for row in samples.select(["Collection", "PatientID"]).to_pylist():
-        uid = row["PatientID"]
-        if not uid:
-            problem = f"a sample of {row['Collection']} has none: nobody can say whose it is"
+        patient_id = row["PatientID"]
+        if not patient_id:
+            problem = f"a sample of {row['Collection']} has no PatientID: its Patient is unknown"
             raise DataError(problem, table="samples", column="PatientID")
-        both = f"{row['Collection']}/{uid}"
-        found.append(names.get(both) or names.get(uid) or (uid if how.patients == ACROSS else both))
-    return found
+        full_id = f"{row['Collection']}/{patient_id}"
+        default = patient_id if settings.patients == ACROSS else full_id
+        patients.append(names.get(full_id) or names.get(patient_id) or default)
+    return patients
 
 
-def _parts(patients: list[str], rows: list[dict[str, Any]], how: SplitSettings) -> dict[str, str]:
-    held = _held_out(patients, rows, how.holdout)
-    left = [
-        (patient, row) for patient, row in zip(patients, rows, strict=True) if patient not in held
-    ]
-    parts = [share for _, share in how.fractions]
-    names = [name for name, _ in how.fractions]
-    dealt = _dealt(left, how.stratify, how.salt, parts)
-    part = how.holdout.part if how.holdout else ""
-    return {patient: names[place] for patient, place in dealt.items()} | dict.fromkeys(held, part)
+def _assign(patients: list[str], rows: list[_Row], settings: SplitSettings) -> dict[str, str]:
+    """Return the split of each Patient."""
+    held_out = _held_out(patients, rows, settings.holdout)
+    others = [pair for pair in zip(patients, rows, strict=True) if pair[0] not in held_out]
+    names = list(settings.fractions)
+    dealt = _deal(others, settings.stratify, settings.salt, list(settings.fractions.values()))
+    split = settings.holdout.part if settings.holdout else ""
+    return {patient: names[n] for patient, n in dealt.items()} | dict.fromkeys(held_out, split)
 
 
-def _held_out(patients: list[str], rows: list[dict[str, Any]], holdout: Holdout | None) -> set[str]:
+def _held_out(patients: list[str], rows: list[_Row], holdout: Holdout | None) -> set[str]:
     if holdout is None:
         return set()
     pairs = zip(patients, rows, strict=True)
     return {patient for patient, row in pairs if str(row[holdout.column]) in holdout.values}
 
 
-def _folds(
-    patients: list[str], rows: list[dict[str, Any]], part_of: dict[str, str], how: SplitSettings
+def _assign_folds(
+    patients: list[str], rows: list[_Row], split_of: dict[str, str], settings: SplitSettings
 ) -> dict[str, int]:
-    """The fold, from 0, of each Patient of the first part."""
-    if not how.folds:
+    """Return the fold, from 0, of each Patient of the first split."""
+    if not settings.folds:
         return {}
-    first, _ = how.fractions[0]
+    first = settings.splits[0]
     pairs = zip(patients, rows, strict=True)
-    chosen = [(patient, row) for patient, row in pairs if part_of[patient] == first]
-    shares = [Fraction(1, how.folds)] * how.folds
-    return _dealt(chosen, how.stratify, f"{how.salt}/fold", shares)
+    chosen = [(patient, row) for patient, row in pairs if split_of[patient] == first]
+    shares = [Fraction(1, settings.folds)] * settings.folds
+    return _deal(chosen, settings.stratify, f"{settings.salt}/fold", shares)
 
 
-def _dealt(
-    samples: list[tuple[str, dict[str, Any]]],
-    stratify: tuple[str, ...],
-    salt: str,
-    shares: list[Fraction],
+def _deal(
+    samples: list[tuple[str, _Row]], stratify: tuple[str, ...], salt: str, shares: list[Fraction]
 ) -> dict[str, int]:
-    """For each Patient, which of the shares it belongs to."""
+    """Return the number of the share, from 0, that each Patient belongs to."""
     if not stratify:
-        ends = [sum(shares[: n + 1], Fraction(0)) * _SPACE for n in range(len(shares))]
+        ends = [sum(shares[: n + 1], Fraction(0)) * _HASH_SPACE for n in range(len(shares))]
         return {
             patient: next(n for n, end in enumerate(ends) if hash_position(salt, patient) < end)
             for patient, _ in samples
         }
     dealt: dict[str, int] = {}
     for patients in _strata(samples, stratify).values():
-        ordered = sorted(patients, key=_order(salt))
         counts = [0] * len(shares)
-        for number, patient in enumerate(ordered, start=1):
+        for number, patient in enumerate(sorted(patients, key=_by_hash(salt)), start=1):
             lacking = [share * number - count for share, count in zip(shares, counts, strict=True)]
             dealt[patient] = lacking.index(max(lacking))
             counts[dealt[patient]] += 1
     return dealt
 
 
-def _order(salt: str) -> Callable[[str], tuple[int, str]]:
+def _by_hash(salt: str) -> Callable[[str], tuple[int, str]]:
     return lambda patient: (hash_position(salt, patient), patient)
 
 
-def _strata(
-    samples: list[tuple[str, dict[str, Any]]], stratify: tuple[str, ...]
-) -> dict[str, list[str]]:
-    """Patients by the values that all of their samples have in these columns."""
+def _strata(samples: list[tuple[str, _Row]], stratify: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the Patients of each combination of values that their samples have."""
     values: dict[str, set[str]] = defaultdict(set)
     for patient, row in samples:
         values[patient].add(repr([row[name] for name in stratify]))

@@ -83,18 +83,18 @@ class _Source:
     def about(self) -> str:
         """Its title, or what is wrong with it."""
         try:
-            from tcia_assets.datasets.declaration import load  # noqa: PLC0415 - see above
+            from tcia_assets.datasets.declaration import load_declaration  # noqa: PLC0415 - see above
 
-            return load(self.path).title
+            return load_declaration(self.path).title
         except TciaError as error:
             return f"{self.path.name} cannot be used: {error}"
 
     @property
     def declared(self) -> "Declaration":
         """Raises BadDeclaration, or MissingExtra."""
-        from tcia_assets.datasets.declaration import load  # noqa: PLC0415 - see above
+        from tcia_assets.datasets.declaration import load_declaration  # noqa: PLC0415 - see above
 
-        return load(self.path)
+        return load_declaration(self.path)
 
 
 def folder_of(chosen: str | Path | None) -> Path | None:

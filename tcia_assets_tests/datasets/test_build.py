@@ -19,7 +19,7 @@ import pytest
 from tcia_assets.datasets import cohort_lock, versions
 from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path, make_samples
 from tcia_assets.datasets.cohort_query import query_cohort
-from tcia_assets.datasets.declaration import Declaration, parse
+from tcia_assets.datasets.declaration import Declaration, parse_declaration
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import (
     Busy,
@@ -54,7 +54,7 @@ def declared(*changes: tuple[str, str]) -> Declaration:
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    return parse(text, "lung_ct")
+    return parse_declaration(text, "lung_ct")
 
 
 def qc(code: str, policy: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
 from tcia_assets.datasets.cohort import Cohort, CohortDiff
 from tcia_assets.datasets.cohort_lock import freeze_cohort, load_cohort
 from tcia_assets.datasets.cohort_query import query_cohort
-from tcia_assets.datasets.declaration import Declaration, load, parse
+from tcia_assets.datasets.declaration import Declaration, load_declaration, parse_declaration
 from tcia_assets.datasets.split import assign_splits, find_leaks
 from tcia_assets.errors import BadDeclaration, CohortMoved, LicenseConflict
 from tcia_assets.store.conform import conform
@@ -47,7 +47,7 @@ def declared(**changed: str) -> Declaration:
         }[old]
         assert was in text
         text = text.replace(was, new)
-    return parse(text, "lung_ct")
+    return parse_declaration(text, "lung_ct")
 
 
 def images(frozen: Cohort) -> list[str]:
@@ -58,7 +58,7 @@ def images(frozen: Cohort) -> list[str]:
 
 
 def test_the_example_is_each_ct_with_its_contours(fetched_warehouse: Warehouse) -> None:
-    frozen = query_cohort(load(EXAMPLE), fetched_warehouse)
+    frozen = query_cohort(load_declaration(EXAMPLE), fetched_warehouse)
     rows = frozen.series.to_pylist()
     assert [row["role"] for row in rows] == ["image"] * 5 + ["target"] * 5
     assert {row["Modality"] for row in rows} == {"CT", "RTSTRUCT"}
@@ -83,11 +83,11 @@ def test_the_example_is_each_ct_with_its_contours(fetched_warehouse: Warehouse) 
 
 
 def test_a_cohort_can_be_split_and_the_split_proven(fetched_warehouse: Warehouse) -> None:
-    declaration = load(EXAMPLE)
+    declaration = load_declaration(EXAMPLE)
     parts = assign_splits(
         query_cohort(declaration, fetched_warehouse).of_role("image"), declaration.split
     )
-    assert find_leaks(parts, declaration.split.proven) == []
+    assert find_leaks(parts, declaration.split.leak_columns) == []
     assert set(parts["part"].to_pylist()) <= set(declaration.split.splits)
 
 
@@ -103,7 +103,7 @@ def test_sql_and_criteria_ask_the_same(fetched_warehouse: Warehouse) -> None:
         "sql: SELECT * FROM current_series WHERE Collection = 'LCTSC' AND Modality = 'CT' -- all"
     )
     text = EXAMPLE.read_text().replace("collections: [LCTSC]\n  modalities: [CT]", asked)
-    by_sql = query_cohort(parse(text, "lung_ct"), fetched_warehouse)
+    by_sql = query_cohort(parse_declaration(text, "lung_ct"), fetched_warehouse)
     assert by_sql.sha256 == query_cohort(declared(), fetched_warehouse).sha256
 
 
@@ -116,7 +116,7 @@ def test_what_is_listed_and_not_there_is_a_row_that_says_so(fetched_warehouse: W
     text = EXAMPLE.read_text().replace(
         "collections: [LCTSC]\n  modalities: [CT]", f"series: [{first}, {second}, 1.2.3]"
     )
-    frozen = query_cohort(parse(text, "lung_ct"), fetched_warehouse)
+    frozen = query_cohort(parse_declaration(text, "lung_ct"), fetched_warehouse)
     states = {r["SeriesInstanceUID"]: r["state"] for r in frozen.of_role("image").to_pylist()}
     assert states == {first: "not_fetched", second: "withdrawn", "1.2.3": "unknown"}
     assert set(frozen.not_fetched) == {first, "1.2.3"}
@@ -171,7 +171,7 @@ def test_a_question_that_cannot_be_answered_names_its_line(
 def test_a_collection_beside_a_known_one_is_not_passed_over(fetched_warehouse: Warehouse) -> None:
     text = EXAMPLE.read_text().replace("[LCTSC]", "[LCTSC, LCTSX]")
     with pytest.raises(BadDeclaration, match="'LCTSX'; did you mean 'LCTSC'") as caught:
-        query_cohort(parse(text, "lung_ct"), fetched_warehouse)
+        query_cohort(parse_declaration(text, "lung_ct"), fetched_warehouse)
     assert caught.value.key == "cohort.collections"
 
 
@@ -181,7 +181,7 @@ def test_a_value_that_nobody_has_holds_nobody_out(fetched_warehouse: Warehouse, 
 
     def holding_out(value: str) -> Declaration:
         said = f"  holdout: {{part: test, column: Manufacturer, values: [{value}]}}\n  folds: 5\n"
-        return parse(text.replace("  folds: 5\n", said), "lung_ct")
+        return parse_declaration(text.replace("  folds: 5\n", said), "lung_ct")
 
     assert load_cohort(holding_out("SIEMENS"), fetched_warehouse, lock).sha256 == frozen.sha256
     for asked in (query_cohort, lambda how, of: load_cohort(how, of, lock)):
@@ -265,7 +265,7 @@ def test_a_change_elsewhere_leaves_the_lock_file_alone(
         text.replace("target:", "target: none\nx:").split("\nx:")[0]
         + text[text.index("\nsplit:") :]
     )
-    declaration = parse(text, "lung_ct")
+    declaration = parse_declaration(text, "lung_ct")
     freeze_cohort(declaration, fetched_warehouse, lock)
     kept = lock.read_bytes()
     masks = fetched_warehouse.query(
@@ -354,7 +354,7 @@ def test_a_lock_file_that_was_edited_is_none(fetched_warehouse: Warehouse, lock:
         lock.write_text(spoiled)
         with pytest.raises(CohortMoved, match=r"edited|no lock file"):
             load_cohort(declared(), fetched_warehouse, lock)
-    other = parse(EXAMPLE.read_text(), "other")
+    other = parse_declaration(EXAMPLE.read_text(), "other")
     lock.unlink()
     freeze_cohort(declared(), fetched_warehouse, lock)
     with pytest.raises(CohortMoved, match="of the dataset 'lung_ct'"):

@@ -11,16 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.declaration import (
-    DROPPED,
-    KEEP,
-    POLICIES,
-    SAMPLE_CODES,
-    Declaration,
-    load,
-    load_all,
-    parse,
-)
+from tcia_assets.datasets.declaration import Declaration, load_declaration, parse_declaration
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP, KEEP, POLICIES, SAMPLE_CODES
 from tcia_assets.errors import BadDeclaration
 from tcia_assets_tests.repository import ROOT
 
@@ -36,7 +28,7 @@ TARGET = "target: {kind: SEG, labels: {a: b}}\n"
 
 
 def made(text: str = LEAST) -> Declaration:
-    return parse(text, "lungs")
+    return parse_declaration(text, "lungs")
 
 
 def refused(text: str) -> BadDeclaration:
@@ -52,7 +44,7 @@ def with_part(text: str) -> str:
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
 def test_the_shipped_examples_are_valid(path: Path) -> None:
-    declared = load(path)
+    declared = load_declaration(path)
     assert declared.name == path.stem
     assert json.loads(json.dumps(declared.settings)) == declared.settings
 
@@ -62,10 +54,11 @@ def test_what_is_left_out_has_its_default() -> None:
     assert declared.target is None
     assert declared.formats == ("nifti",)
     assert declared.volume.spacing is declared.volume.orientation is None
-    assert declared.split.fractions == (("train", Fraction(4, 5)), ("test", Fraction(1, 5)))
-    assert {declared.policy(code) for code in DROPPED} == {"drop"}
+    shares = [("train", Fraction(4, 5)), ("test", Fraction(1, 5))]
+    assert list(declared.split.fractions.items()) == shares
+    assert {code: declared.policy(code) for code in SAMPLE_CODES} == DEFAULT_POLICIES
     assert declared.policy("gantry_tilt") == KEEP
-    assert set(SAMPLE_CODES) >= DROPPED
+    assert declared.policy("missing_slice") == DROP
 
 
 def test_all_keys_are_read() -> None:
@@ -95,8 +88,8 @@ qc: {missing_slice: fail, zero_variance: keep}
     )
     assert declared.title == "0123"
     assert declared.target is not None
-    assert declared.target.targets.label_of("GTV-1") == 1
-    assert declared.target.targets.ranks == (1, 0)
+    assert declared.target.patterns.label_of("GTV-1") == 1
+    assert declared.target.patterns.ranks == (1, 0)
     assert declared.split.holdout is not None
     assert declared.split.holdout.values == ("NO", "007")
     assert declared.volume.window == (-1000.0, 400.0)
@@ -143,9 +136,9 @@ def declared_as_written() -> dict[str, object]:
 @pytest.mark.parametrize(
     ("text", "line", "key", "said"),
     [
-        ("", 1, "", "it is empty"),
+        ("", 1, "", "the file is empty"),
         ("- a\n", 1, "", "a list is not a group of keys"),
-        ("title: [\n", 2, "", "it is not YAML"),
+        ("title: [\n", 2, "", "the file is not YAML"),
         ("title: a\ntitle: b\n", 2, "title", "twice, first in line 1"),
         ("title: Lungs\ncohort: {collections: A}\n", 1, "", "the key 'split' is missing"),
         (with_part("spilt: 1\n"), 6, "spilt", "did you mean 'split'?"),
@@ -157,14 +150,14 @@ def declared_as_written() -> dict[str, object]:
             with_part(f"{TARGET}formats: [nnunet]\nqc:\n  without_target: keep\n"),
             9,
             "qc.without_target",
-            "'nnunet' has labels for each image; valid with it: 'drop', 'fail'",
+            "'nnunet' needs labels for each image; valid with it: 'drop', 'fail'",
         ),
         (
             LEAST.replace("{train: 0.8, test: 0.2}", "\n    a-b: 0.8\n    a_b: 0.2")
             + "formats: [huggingface]\n",
             7,
             "split.fractions.a_b",
-            "so that 'a_b' is called as 'a-b' is",
+            "makes 'a_b' equal to 'a-b'",
         ),
         (
             LEAST.replace("train", "one_site")
@@ -172,7 +165,7 @@ def declared_as_written() -> dict[str, object]:
             + "formats: [huggingface]\n",
             8,
             "split.holdout.part",
-            "so that 'one-site' is called as 'one_site' is",
+            "makes 'one-site' equal to 'one_site'",
         ),
         (with_part("qc:\n  missing_slices: drop\n"), 7, "qc.missing_slices", "'missing_slice'"),
         (
@@ -183,7 +176,7 @@ def declared_as_written() -> dict[str, object]:
         ),
         (with_part("qc: {no_slices: keep}\n"), 6, "qc.no_slices", "nothing to keep"),
         (with_part("licenses: {}\n"), 6, "licenses", "'deny' or 'allow'"),
-        (with_part("licenses:\n  deny: ['']\n"), 7, "licenses.deny", "'' is not a list"),
+        (with_part("licenses:\n  deny: ['']\n"), 7, "licenses.deny", "'' is not a name"),
         (with_part("volume: {dtype: int8}\n"), 6, "volume.dtype", "valid: 'native', 'int16'"),
         (with_part("volume: {dtype: uint8}\n"), 6, "volume.dtype", "needs a window"),
         (with_part("volume:\n  spacing: [1, 1]\n"), 7, "volume.spacing", "three lengths in mm"),
@@ -206,7 +199,7 @@ def declared_as_written() -> dict[str, object]:
             with_part("target:\n  kind: SEG\n  labels:\n    a: '('\n"),
             9,
             "target.labels.a",
-            "no regular expression",
+            "is not a regular expression",
         ),
         (
             with_part("target:\n  kind: SEG\n  labels:\n    a: '[[a]'\n"),
@@ -218,7 +211,7 @@ def declared_as_written() -> dict[str, object]:
             with_part("target:\n  kind: SEG\n  labels:\n    Background: a\n"),
             9,
             "target.labels.Background",
-            "what has no label",
+            "the voxels without a label",
         ),
         (
             with_part("target:\n  kind: SEG\n  labels: {a: b}\n  priority: [c]\n"),
@@ -226,7 +219,7 @@ def declared_as_written() -> dict[str, object]:
             "target.priority",
             "valid: 'a'",
         ),
-        (LEAST.replace("0.2", "0.3"), 5, "split.fractions", "together 1.1, not 1"),
+        (LEAST.replace("0.2", "0.3"), 5, "split.fractions", "add up to 1.1, not 1"),
         (LEAST.replace("0.2", "x"), 5, "split.fractions.test", "'x' is not a share"),
         (LEAST + "  folds: 1\n", 6, "split.folds", "a whole number from 2 to 100"),
         (LEAST + "  stratify: [Maker]\n", 6, "split.stratify", "valid: 'Collection'"),
@@ -237,7 +230,7 @@ def declared_as_written() -> dict[str, object]:
             "split.same_patient",
             "under 'a' and under 'b'",
         ),
-        (LEAST.replace("[LCTSC]", "*all"), 3, "", "an alias *all"),
+        (LEAST.replace("[LCTSC]", "*all"), 3, "", "the alias *all"),
         (
             LEAST.replace("collections: [LCTSC]", "colections: [LCTSC]"),
             3,
@@ -260,7 +253,7 @@ def declared_as_written() -> dict[str, object]:
             LEAST.replace("collections: [LCTSC]", "sql: SELECT 1\n  where: 'true'"),
             4,
             "cohort.where",
-            "the whole question",
+            "the whole query",
         ),
         (
             LEAST.replace("[LCTSC]", "[]\n  modalities: [CT]"),
@@ -268,7 +261,7 @@ def declared_as_written() -> dict[str, object]:
             "cohort.collections",
             "a list of names with at least one",
         ),
-        (LEAST.replace("[LCTSC]", "['']"), 3, "cohort.collections", "a list of names"),
+        (LEAST.replace("[LCTSC]", "['']"), 3, "cohort.collections", "'' is not a name"),
         (
             LEAST.replace("collections: [LCTSC]", "sql: SELEC 1"),
             3,
@@ -308,19 +301,17 @@ def test_what_one_format_cannot_hold_another_may() -> None:
     assert made(f"{joined}formats: [huggingface]\n").split.splits == ("train", "test")
 
 
-def test_the_name_is_the_files_and_one_broken_file_breaks_itself_alone(tmp_path: Path) -> None:
+def test_a_dataset_is_named_as_its_file(tmp_path: Path) -> None:
     (tmp_path / "lungs.yaml").write_text(LEAST)
     (tmp_path / "broken.yaml").write_text("title: [")
     (tmp_path / "Not-a-name.yaml").write_text(LEAST)
     (tmp_path / "latin.yaml").write_bytes(b"title: a\nx: \xe9\n")
-    good, bad = load_all(tmp_path)
-    assert [declared.name for declared in good] == ["lungs"]
-    assert [Path(error.file).name for error in bad] == [
-        "Not-a-name.yaml",
-        "broken.yaml",
-        "latin.yaml",
-    ]
-    assert bad[2].line == 2
+    assert load_declaration(tmp_path / "lungs.yaml").name == "lungs"
+    for name, line in (("Not-a-name", 1), ("broken", 1), ("latin", 2)):
+        with pytest.raises(BadDeclaration) as caught:
+            load_declaration(tmp_path / f"{name}.yaml")
+        assert Path(caught.value.file).name == f"{name}.yaml"
+        assert caught.value.line == line
 
 
 def test_a_manifest_is_looked_for_from_where_the_file_is(tmp_path: Path) -> None:
@@ -328,12 +319,14 @@ def test_a_manifest_is_looked_for_from_where_the_file_is(tmp_path: Path) -> None
     (tmp_path / "lungs.yaml").write_text(
         LEAST.replace("collections: [LCTSC]", "manifests: list.csv")
     )
-    assert load(tmp_path / "lungs.yaml").settings["cohort"] == {"manifests": ["list.csv"]}
+    assert load_declaration(tmp_path / "lungs.yaml").settings["cohort"] == {
+        "manifests": ["list.csv"]
+    }
 
 
 def test_a_folder_of_aliases_does_not_grow() -> None:
     bomb = "a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
-    assert "write it out" in refused(bomb).problem
+    assert "write its value out" in refused(bomb).problem
     assert "nested more than" in refused("title: " + "[" * 50 + "]" * 50).problem
 
 
@@ -353,7 +346,7 @@ def test_a_spoiled_declaration_is_one_or_an_error(data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, 20))
     put = data.draw(st.text(alphabet="[]{}:,-&*!|>'\"%@ \n\tab0.", max_size=6))
     try:
-        declared = parse(text[:at] + put + text[at + cut :], "lungs")
+        declared = parse_declaration(text[:at] + put + text[at + cut :], "lungs")
     except BadDeclaration as error:
         told = error
     else:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tcia_assets.datasets.split import (
     PATIENTS,
@@ -25,11 +26,11 @@ from tcia_assets.datasets.split import (
     find_leaks,
     hash_position,
 )
-from tcia_assets.errors import DataError, UnknownName, UsageError
+from tcia_assets.errors import DataError, UnknownName
 
-THREE = (("train", Fraction("0.7")), ("val", Fraction("0.15")), ("test", Fraction("0.15")))
+THREE = {"train": Fraction("0.7"), "val": Fraction("0.15"), "test": Fraction("0.15")}
 patients = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=40, unique=True)
-salts = st.text(max_size=8)
+salts = st.text(min_size=1, max_size=8).filter(str.strip)
 
 
 def samples(ids: Sequence[str], **columns: Any) -> pa.Table:
@@ -46,7 +47,7 @@ def parts(table: pa.Table, how: SplitSettings) -> dict[str, str]:
 def test_adding_patients_moves_nobody(
     ids: list[str], more: list[str], salt: str, folds: int
 ) -> None:
-    how = SplitSettings(THREE, salt, folds=folds)
+    how = SplitSettings(fractions=THREE, salt=salt, folds=folds)
     before = assign_splits(samples(ids), how).to_pylist()
     grown = assign_splits(samples(list({*ids, *more})), how)
     after = {row["PatientID"]: row for row in grown.to_pylist()}
@@ -57,7 +58,7 @@ def test_adding_patients_moves_nobody(
 def test_the_order_of_samples_plays_no_part(
     ids: list[str], salt: str, stratify: tuple[str, ...], data: st.DataObject
 ) -> None:
-    how = SplitSettings(THREE, salt, stratify=stratify, folds=3)
+    how = SplitSettings(fractions=THREE, salt=salt, stratify=stratify, folds=3)
     makers = {uid: data.draw(st.sampled_from(["GE", "SIEMENS"])) for uid in ids}
     shuffled = data.draw(st.permutations(ids))
 
@@ -78,8 +79,9 @@ def test_all_samples_of_a_patient_are_in_one_part(
         Manufacturer=["GE"] * len(ids) + ["SIEMENS"] * len(ids),
         StudyInstanceUID=[f"1.{n}" for n in range(len(ids))] * 2,
     )
-    held = Holdout("external", "Manufacturer", ("PHILIPS",))
-    found = assign_splits(twice, SplitSettings(THREE, salt, stratify, 3, held))
+    held = Holdout(part="external", column="Manufacturer", values=("PHILIPS",))
+    how = SplitSettings(fractions=THREE, salt=salt, stratify=stratify, folds=3, holdout=held)
+    found = assign_splits(twice, how)
     assert find_leaks(found) == []
     assert set(found["part"].to_pylist()) <= {"train", "val", "test"}
     folds = {row["patient"]: row["fold"] for row in found.to_pylist()}
@@ -93,14 +95,15 @@ def test_a_position_is_the_first_eight_bytes_of_the_hash() -> None:
     assert hash_position("s", "LUNG1-001") == int.from_bytes(digest[:8], "big")
     edge = Fraction(hash_position("s", "LUNG1-001"), 1 << 64)
     for share, part in ((edge, "b"), (edge + Fraction(1, 1 << 64), "a")):
-        how = SplitSettings((("a", share), ("b", 1 - share)), "s")
+        how = SplitSettings(fractions={"a": share, "b": 1 - share}, salt="s")
         assert parts(samples(["LUNG1-001"]), how) == {"LUNG1-001": part}
 
 
 @pytest.mark.parametrize("seed", ["0", "4711"])
 def test_another_process_splits_alike(seed: str) -> None:
     how = (
-        "SplitSettings((('a', Fraction('0.5')), ('b', Fraction('0.5'))), 's', ('Manufacturer',), 3)"
+        "SplitSettings(fractions={'a': Fraction('0.5'), 'b': Fraction('0.5')}, salt='s', "
+        "stratify=('Manufacturer',), folds=3)"
     )
     ids = [f"P{n}" for n in range(30)]
     script = (
@@ -118,8 +121,9 @@ def test_another_process_splits_alike(seed: str) -> None:
         text=True,
         check=True,
     )
+    half = Fraction("0.5")
     halves = SplitSettings(
-        (("a", Fraction("0.5")), ("b", Fraction("0.5"))), "s", ("Manufacturer",), 3
+        fractions={"a": half, "b": half}, salt="s", stratify=("Manufacturer",), folds=3
     )
     here = assign_splits(samples(ids, Manufacturer=["GE", "SIEMENS"] * 15), halves)
     assert run.stdout.strip() == str(here.select(["part", "fold"]).to_pydict())
@@ -127,37 +131,48 @@ def test_another_process_splits_alike(seed: str) -> None:
 
 def test_parts_have_about_their_shares_and_strata_exactly() -> None:
     ids = [f"P{n:04}" for n in range(2000)]
-    counts = Counter(parts(samples(ids), SplitSettings(THREE, "s")).values())
+    counts = Counter(parts(samples(ids), SplitSettings(fractions=THREE, salt="s")).values())
     assert 1340 < counts["train"] < 1460
     makers = ["GE", "SIEMENS", "GE", "PHILIPS"] * 500
     found = assign_splits(
-        samples(ids, Manufacturer=makers), SplitSettings(THREE, "s", ("Manufacturer",))
+        samples(ids, Manufacturer=makers),
+        SplitSettings(fractions=THREE, salt="s", stratify=("Manufacturer",)),
     )
     by_maker = Counter(
         (row["Manufacturer"], row["part"])
         for row in found.select(["Manufacturer", "part"]).to_pylist()
     )
     for maker, total in Counter(makers).items():
-        for part, share in THREE:
+        for part, share in THREE.items():
             assert abs(by_maker[maker, part] - share * total) <= 1
 
 
 def test_equal_ids_are_one_patient_unless_told_otherwise() -> None:
     table = samples(["001", "001", "X-1"], Collection=["A", "B", "B"])
-    assert set(parts(table, SplitSettings(THREE))) == {"001", "X-1"}
-    assert set(parts(table, SplitSettings(THREE, patients=WITHIN))) == {"A/001", "B/001", "B/X-1"}
-    linked = SplitSettings(THREE, same_patient={"one": ("A/001", "X-1")})
+    assert set(parts(table, SplitSettings(fractions=THREE))) == {"001", "X-1"}
+    assert set(parts(table, SplitSettings(fractions=THREE, patients=WITHIN))) == {
+        "A/001",
+        "B/001",
+        "B/X-1",
+    }
+    within = SplitSettings(fractions=THREE, patients=WITHIN)
+    linked = SplitSettings(fractions=THREE, same_patient={"one": ("A/001", "X-1")})
     assert assign_splits(table, linked)["patient"].to_pylist() == ["one", "001", "one"]
-    assert "PatientID" not in SplitSettings(THREE, patients=WITHIN).proven
+    assert "PatientID" not in within.leak_columns
     assert set(PATIENTS) == {"PatientID", "Collection/PatientID"}
 
 
 def test_who_is_held_out_is_held_out_whole() -> None:
-    held = Holdout("external", "Manufacturer", ("SIEMENS",))
+    held = Holdout(part="external", column="Manufacturer", values=("SIEMENS",))
     table = samples(["P1", "P1", "P2"], Manufacturer=["GE", "SIEMENS", "GE"])
-    found = assign_splits(table, SplitSettings((("train", Fraction(1)),), holdout=held))
+    found = assign_splits(table, SplitSettings(fractions={"train": Fraction(1)}, holdout=held))
     assert found["part"].to_pylist() == ["external", "external", "train"]
-    assert SplitSettings(THREE, holdout=held).splits == ("train", "val", "test", "external")
+    assert SplitSettings(fractions=THREE, holdout=held).splits == (
+        "train",
+        "val",
+        "test",
+        "external",
+    )
 
 
 def test_the_proof_names_each_value_that_lies_in_two_parts() -> None:
@@ -174,9 +189,12 @@ def test_the_proof_names_each_value_that_lies_in_two_parts() -> None:
 
 
 def test_what_cannot_be_split_is_refused() -> None:
-    with pytest.raises(UsageError, match="together 1"):
-        SplitSettings((("train", Fraction("0.7")), ("test", Fraction("0.2"))))
-    with pytest.raises(DataError, match="nobody can say whose it is"):
-        assign_splits(samples(["P1", None]), SplitSettings(THREE))  # type: ignore[list-item]
-    with pytest.raises(UnknownName, match="did you mean 'Manufacturer'"):
-        assign_splits(samples(["P1"]), SplitSettings(THREE, stratify=("Manufacturers",)))
+    with pytest.raises(ValidationError, match=r"add up to 0\.9, not 1"):
+        SplitSettings(fractions={"train": Fraction("0.7"), "test": Fraction("0.2")})
+    with pytest.raises(DataError, match="its Patient is unknown"):
+        assign_splits(samples(["P1", None]), SplitSettings(fractions=THREE))  # type: ignore[list-item]
+    with pytest.raises(ValidationError, match="did you mean 'Manufacturer'"):
+        SplitSettings(fractions=THREE, stratify=("Manufacturers",))
+    stratified = SplitSettings(fractions=THREE, stratify=("Manufacturer",))
+    with pytest.raises(UnknownName, match=r"column of the samples .*'Manufacturer'"):
+        assign_splits(samples(["P1"]).drop_columns(["Manufacturer"]), stratified)

@@ -132,7 +132,7 @@ def test_a_broken_file_fails_its_own_assets_and_says_why(fetched: Dagster, folde
     (folder / "broken.yaml").write_text(broken)
     failed = build(fetched, folder, "broken")
     assert not failed.success
-    assert "broken.yaml, line 12, target.kind: 'RTSTRUKT' is no kind" in said(failed)
+    assert "broken.yaml, line 12, target.kind: 'RTSTRUKT' is not a kind" in said(failed)
     assert not fetched.events("broken_cohort")
     assert build(fetched, folder).success
 

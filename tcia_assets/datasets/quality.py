@@ -1,0 +1,42 @@
+"""The codes of what may be wrong with a sample, and what becomes of a sample that has one.
+
+What belongs here: the codes that a declaration's `qc` may name, and its policies. What does not:
+finding them (`volume`), and applying the policies (`sample_table.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tcia_assets.datasets.volume import FINDING_CODES
+
+NOT_FETCHED, WITHOUT_TARGET = "not_fetched", "without_target"
+SAMPLE_CODES: Mapping[str, str] = {
+    NOT_FETCHED: "the images of the Series are not on disk",
+    WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
+    **{code.name: code.meaning for code in FINDING_CODES.values()},
+}
+"""Each code with its meaning: those of a sample, and those of `volume.FINDING_CODES`."""
+
+DROP, KEEP, FAIL = "drop", "keep", "fail"
+POLICIES = {
+    DROP: "the sample is left out; its row gives the reason",
+    KEEP: "the sample is in the dataset; its row lists the finding",
+    FAIL: "the dataset is not built",
+}
+
+_DROPPED = frozenset(
+    {NOT_FETCHED, WITHOUT_TARGET, "unreadable_object", "mixed_frame_of_reference", "empty_mask"}
+    | {"duplicate_position", "missing_slice", "too_few_slices", "count_unlike_image_count"}
+    | {"zero_variance", "no_slices", "undecodable_pixels", "unreadable_mask", "frames_off_grid"}
+    | {"other_frame_of_reference", "contours_off_plane"}
+)
+DEFAULT_POLICIES: Mapping[str, str] = {
+    code: DROP if code in _DROPPED else KEEP for code in SAMPLE_CODES
+}
+"""The policy of each code where `qc` does not name it."""
+
+
+def has_nothing_to_keep(code: str) -> bool:
+    """Return whether a sample with this code has no volume, so that it cannot be kept."""
+    return code == NOT_FETCHED or (code in FINDING_CODES and FINDING_CODES[code].makes_impossible)
