@@ -1,7 +1,7 @@
-"""Which image Series a SEG or RTSTRUCT lies on: SQL over `references` and `images`, no network.
+"""Find the image Series that a SEG or RTSTRUCT belongs to, from `references` and `images`.
 
-What belongs here: the ways from an object to image Series, and their order. What does not: reading
-what an object names (`references.py`), and which pairs a dataset takes (`dataset`).
+The ways from an object to image Series belong here, and their order. References are read in
+`images.headers.references`; which pairs a dataset takes is decided in `cohort.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
 WAYS = (SERIES, SOP, FRAME_OF_REFERENCE)
-"""How a pair may have been found, the surest first."""
+"""How a pair was found, the most reliable way first."""
 
 PAIRED, NOT_FETCHED, UNKNOWN, NOTHING, UNREADABLE = (
     "paired",
@@ -27,9 +27,9 @@ PAIRED, NOT_FETCHED, UNKNOWN, NOTHING, UNREADABLE = (
 )
 STATES = {
     PAIRED: "the image Series is on disk",
-    NOT_FETCHED: "the image Series is known, and its images are not on disk",
-    UNKNOWN: "a Series or objects are named that are no images known here",
-    NOTHING: "nothing is named that leads to an image",
+    NOT_FETCHED: "the image Series is listed, but its images are not on disk",
+    UNKNOWN: "it refers to a Series or objects that are not known as images",
+    NOTHING: "nothing that it refers to leads to an image",
     UNREADABLE: "the object cannot be read",
 }
 
@@ -50,11 +50,11 @@ SCHEMA = pa.schema(
     ]
 )
 
-# An image Series is one of an acquired Modality that has images on disk, or that the archive lists.
-# `named` counts, by object and Series, the objects that are named and lie there.
+# An image Series has an acquired Modality, and has images on disk or is listed by the source.
+# `named` counts, by object and image Series, the images of the Series that the object refers to.
 _PAIRS = """
 WITH refs AS (
-    SELECT * FROM "references" WHERE {chosen}
+    SELECT * FROM "references" WHERE {condition}
 ), objects AS (
     SELECT SeriesInstanceUID AS series, entry_name AS entry, any_value(Collection) AS collection,
            any_value(SOPInstanceUID) AS sop, any_value(Modality) AS modality,
@@ -82,7 +82,7 @@ WITH refs AS (
 ), by_name AS (
     SELECT * FROM by_series UNION ALL SELECT * FROM by_sop
 ), strays AS (
-    -- Objects that lie nowhere here and of which no Series is told.
+    -- References without a Series to objects that are not in `images`.
     SELECT DISTINCT r.SeriesInstanceUID AS series, r.entry_name AS entry,
            NULL::VARCHAR AS image, 'sop' AS how
     FROM refs AS r ANTI JOIN images AS i ON r.referenced_sop_instance_uid = i.SOPInstanceUID
@@ -134,27 +134,33 @@ def find_pairs(
     *,
     modalities: Sequence[str] = ("SEG", "RTSTRUCT"),
 ) -> pa.Table:
-    """Each object of these Series (or of all, of these Modalities) with its image Series.
+    """Return each object of some Series with each image Series that it belongs to.
 
-    As `SCHEMA` says; one row for each object and image Series, and one for an object without any,
-    so that nothing is missing. `state` is one of `STATES`; `how` one of `WAYS`; `rank` counts those
-    that are `paired` from 1, the surest first: by the Series that is named, then by the objects
-    that are named, then, for an object that finds nothing so, by frame of reference within its
-    Study. Within a way, whoever has more of the objects that are named comes first
-    (`referenced_images`), then CT, MR, PT, then by UID.
+    Args:
+        warehouse: Where `references` and `images` are.
+        series: The SeriesInstanceUIDs of the objects; all Series of `modalities` if None.
+        modalities: The Modalities of the objects if `series` is None.
+
+    Returns:
+        A table with `SCHEMA`: a row for each object and image Series, and a row for an object
+        without any. `state` is a key of `STATES`, `how` is one of `WAYS`. `rank` orders the image
+        Series of an object that are `paired`, from 1: first by way (a reference to the Series,
+        then to its images; the frame of reference, within the object's Study, counts only if these
+        find nothing), then by `referenced_images`, then CT, MR, PT, then by UID.
+        `referenced_images` is the number of images of that Series that the object refers to.
 
     Raises:
-        UsageError: DuckDB refuses.
+        UsageError: DuckDB rejects the query.
     """
-    listed = {"wanted_series": pa.table({"uid": pa.array(series or [], pa.string())})}
-    chosen = (
-        f"Modality IN ({_texts(modalities)})"
+    wanted = {"wanted_series": pa.table({"uid": pa.array(series or [], pa.string())})}
+    condition = (
+        f"Modality IN ({_literals(modalities)})"
         if series is None
         else "SeriesInstanceUID IN (SELECT uid FROM wanted_series)"
     )
-    statement = _PAIRS.format(chosen=chosen, acquired=_texts(sorted(ACQUIRED)))
-    return warehouse.query(statement, tables=listed).cast(SCHEMA)
+    statement = _PAIRS.format(condition=condition, acquired=_literals(sorted(ACQUIRED)))
+    return warehouse.query(statement, tables=wanted).cast(SCHEMA)
 
 
-def _texts(values: Sequence[str]) -> str:
+def _literals(values: Sequence[str]) -> str:
     return ", ".join(map(sql.literal, values)) or "NULL"

@@ -1,11 +1,11 @@
-"""`images`: one row per object of the zips in the manifest, from their headers.
+"""Build the table `images`: one row per DICOM object of the zips in the manifest.
 
-What belongs here: reading members as far as the header goes, and UIDs that two of them have. What
-does not: which zips are read again (`series_zips.py`), what a header says (`dicom.py`), Dagster.
+Reading members as far as their header goes belongs here, and repeated SOPInstanceUIDs. Which zips
+are read again is in `series_zips.py`, what a header holds in `dicom.py`.
 
-Cost follows change: the rows of a zip with the same SHA-256 are kept, and it is not opened. Of one
-that is read, 16 KB a member are inflated, and pixel data never: unless the zip holds no MD5 of a
-member, which is then inflated whole, in pieces, to compute it. That is exact, and slower.
+The rows of a zip with the same SHA-256 are kept and it is not opened. Of other zips, 16 KB of each
+member are inflated, and no pixel data. Only if the zip lists no MD5 for a member, the whole member
+is inflated, in pieces, to compute it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,15 @@ from tcia_assets.catalog import IMAGES
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.acceptance import NON_IMAGE_MEMBERS, md5_list
 from tcia_assets.images.headers import dicom, series_zips
-from tcia_assets.images.headers.series_zips import (
-    READ_ERRORS,
-    Row,
-    SeriesZip,
-    error_text,
-)
+from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _HEAD_BYTES = 1 << 14
-# Far above any header of images; who has a longer one may mean harm.
-_LONGEST_HEAD = 1 << 26
+# Far above the header of any image. A longer one may be an attack.
+_MAX_HEADER_BYTES = 1 << 26
 _PIECE_BYTES = 1 << 20
 
 _REPEATED = "the SOPInstanceUID is also that of "
@@ -44,168 +39,183 @@ _REPEATED = "the SOPInstanceUID is also that of "
 
 @dataclass(frozen=True)
 class IndexResult:
-    """What indexing a Collection did. `files_per_second` counts the objects that were read."""
+    """What indexing a Collection did; all counts are of objects."""
 
     written: WriteResult
     objects: int
     new: int
     kept: int
     unreadable: int
-    """Objects of which not even the SOPInstanceUID is known; `error` says why."""
+    """Objects whose SOPInstanceUID is not known; `error` says why."""
     with_errors: int
-    """Objects of which something cannot be read, the unreadable ones among them."""
+    """Objects with an `error`, including the unreadable ones."""
     seconds: float
 
     @property
     def files_per_second(self) -> float:
+        """The number of objects read per second."""
         return self.new / self.seconds if self.seconds else 0.0
 
 
 def index_images(
-    collection: str,
-    warehouse: Warehouse,
-    *,
-    report: ProgressCallback = ignore_progress,
+    collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
 ) -> IndexResult:
-    """Brings the `images` of a Collection in step with its `image_archives`, under its lock.
+    """Update the `images` of a Collection from its `image_archives`, under the table's lock.
+
+    Args:
+        collection: The partition.
+        warehouse: Where both tables are, and the zips.
+        report: Called after each zip with the number of zips read and their total.
 
     Raises:
         MissingExtra: pydicom is not installed.
-        Busy, StorageError: see `Warehouse.lock` and `Warehouse.write`.
+        Busy: Another process holds the lock.
+        StorageError: The table cannot be written.
     """
     started = time.monotonic()
-    with warehouse.lock(IMAGES, collection):
-        found, kept = _rows(collection, warehouse, report)
-        written = warehouse.write(IMAGES, found, collection)
+    with warehouse.update(IMAGES, collection) as partition:
+        rows, kept = _build_rows(collection, warehouse, report)
+        partition.rows = rows
     return IndexResult(
-        written,
-        objects=found.num_rows,
-        new=found.num_rows - kept,
+        partition.written,
+        objects=rows.num_rows,
+        new=rows.num_rows - kept,
         kept=kept,
-        unreadable=found["SOPInstanceUID"].null_count,
-        with_errors=found.num_rows - found["error"].null_count,
+        unreadable=rows["SOPInstanceUID"].null_count,
+        with_errors=rows.num_rows - rows["error"].null_count,
         seconds=time.monotonic() - started,
     )
 
 
 def read_rows(
-    collection: str,
-    warehouse: Warehouse,
-    *,
-    report: ProgressCallback = ignore_progress,
+    collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
 ) -> pa.Table:
-    """The rows of `images` that follow from the manifest of a Collection; nothing is written.
+    """Return the rows of `images` that follow from a Collection's manifest, and write nothing.
 
-    Whatever is wrong with a zip or a member is told in `error` of its row, or of the one row
-    without `entry_name` of a zip that cannot be read at all, which is tried again each time.
-    `report` is told after each zip how many are read, of how many.
+    What is wrong with a zip or a member is in `error` of its row. A zip that cannot be read at all
+    has one row without `entry_name`, and is tried again each time. The arguments and errors are
+    those of `index_images`.
     """
-    return _rows(collection, warehouse, report)[0]
+    rows, _ = _build_rows(collection, warehouse, report)
+    return conform(IMAGES, rows)
 
 
-def _rows(collection: str, warehouse: Warehouse, report: ProgressCallback) -> tuple[pa.Table, int]:
-    """The rows, and how many of them were there before."""
+def _build_rows(
+    collection: str, warehouse: Warehouse, report: ProgressCallback
+) -> tuple[pa.Table, int]:
+    """Return the rows, and the number of them that were stored before."""
     dicom.require_pydicom()
-    archives = series_zips.list_zips(collection, warehouse)
-    kept = series_zips.unchanged_rows(IMAGES, collection, warehouse, archives, _is_repeated)
-    known = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
-    fresh = [archive for archive in archives if archive.series_instance_uid not in known]
-    (read,) = series_zips.read_rows((IMAGES,), fresh, _archive_rows, report)
-    found = pa.concat_tables([kept, read])
-    return conform(IMAGES, _told_apart(found)), kept.num_rows
+    zips = series_zips.list_zips(collection, warehouse)
+    kept = series_zips.unchanged_rows(IMAGES, collection, warehouse, zips, _has_repeated_uid)
+    kept_series = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
+    changed = [each for each in zips if each.series_instance_uid not in kept_series]
+    (read,) = series_zips.read_rows((IMAGES,), changed, _read_zip, report)
+    rows = pa.concat_tables([kept, read])
+    return _clear_repeated_uids(rows), kept.num_rows
 
 
-def _is_repeated(stored: pa.Table) -> pa.Array:
+# --- Repeated SOPInstanceUIDs -------------------------------------------------------------------
+
+
+def _has_repeated_uid(stored: pa.Table) -> pa.Array:
     return pc.fill_null(pc.match_substring(stored["error"], _REPEATED), fill_value=False)
 
 
-def _told_apart(found: pa.Table) -> pa.Table:
-    """A UID that two objects have is the first one's alone, by Series and name; the others say so.
+def _clear_repeated_uids(rows: pa.Table) -> pa.Table:
+    """Keep a SOPInstanceUID of several objects for the first, by Series and name, with an error.
 
-    The archive holds each object once, but one that has moved to another Series is for a while, or
-    where the old Series is kept, in two zips.
+    A source holds each object once. But an object that moved to a different Series is in two zips
+    for a while, or for as long as the old Series is kept.
     """
-    uids = found["SOPInstanceUID"]
+    uids = rows["SOPInstanceUID"]
     counts = pc.value_counts(uids.drop_null())
-    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    if not len(twice):
-        return found
-    places = pc.indices_nonzero(pc.is_in(uids, value_set=twice)).to_pylist()
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if not len(repeated):
+        return rows
+    indices = pc.indices_nonzero(pc.is_in(uids, value_set=repeated)).to_pylist()
     names = ("SOPInstanceUID", "SeriesInstanceUID", "entry_name")
-    keys = found.select(names).take(places).to_pylist()
-    told = zip(keys, places, strict=True)
-    order = sorted((*(key[name] for name in names), place) for key, place in told)
+    keys = rows.select(names).take(indices).to_pylist()
+    order = sorted(
+        (*(key[name] for name in names), index) for key, index in zip(keys, indices, strict=True)
+    )
     first: dict[str, str] = {}
     problems: dict[int, str] = {}
-    for uid, series, name, place in order:
+    for uid, series, name, index in order:
         if uid in first:
-            problems[place] = f"{_REPEATED}{first[uid]}: {uid}"
+            problems[index] = f"{_REPEATED}{first[uid]}: {uid}"
         else:
             first[uid] = f"{name!r} of Series {series}"
-    return _without_uid(found, problems)
+    return _clear_uids(rows, problems)
 
 
-def _without_uid(found: pa.Table, problems: dict[int, str]) -> pa.Table:
-    """The table with these problems in `error`, and no SOPInstanceUID, in these rows."""
-    rows = list(range(found.num_rows))
-    told = pa.array([problems.get(row) for row in rows], pa.string())
-    is_told = pc.is_valid(told)
-    uids = pc.if_else(is_told, pa.scalar(None, pa.string()), found["SOPInstanceUID"])
-    errors = pc.coalesce(told, found["error"])
-    changed = {"SOPInstanceUID": uids, "error": errors}
-    columns = [changed.get(name, found[name]) for name in found.schema.names]
-    return pa.Table.from_arrays(columns, schema=found.schema)
+def _clear_uids(rows: pa.Table, problems: dict[int, str]) -> pa.Table:
+    """Set SOPInstanceUID to null and `error` to the problem, in the rows with these indices."""
+    errors = pa.array([problems.get(index) for index in range(rows.num_rows)], pa.string())
+    null = pa.scalar(None, pa.string())
+    changed = {
+        "SOPInstanceUID": pc.if_else(pc.is_valid(errors), null, rows["SOPInstanceUID"]),
+        "error": pc.coalesce(errors, rows["error"]),
+    }
+    columns = [changed.get(name, rows[name]) for name in rows.schema.names]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
-# --- Zips -----------------------------------------------------------------------------------------
+# --- Zips ---------------------------------------------------------------------------------------
 
 
-def _archive_rows(opened: zipfile.ZipFile, archive: SeriesZip) -> Iterator[tuple[Table, Row]]:
-    hashes = md5_list.read_from_zip(opened)
-    for member in opened.infolist():
+def _read_zip(zip_file: zipfile.ZipFile, series_zip: SeriesZip) -> Iterator[tuple[Table, Row]]:
+    hashes = md5_list.read_from_zip(zip_file)
+    for member in zip_file.infolist():
         if member.filename not in NON_IMAGE_MEMBERS:
-            yield IMAGES, _member_row(opened, member, hashes, archive)
+            yield IMAGES, _read_member(zip_file, member, hashes, series_zip)
 
 
-def _member_row(
-    opened: zipfile.ZipFile, member: zipfile.ZipInfo, hashes: dict[str, str], archive: SeriesZip
+def _read_member(
+    zip_file: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    hashes: dict[str, str],
+    series_zip: SeriesZip,
 ) -> Row:
     name, problems = member.filename, []
     row: Row = {}
     try:
-        row = _header(opened, member)
+        row = _read_header(zip_file, member)
         problems += [row["error"]] if row["error"] else []
-        if row["SeriesInstanceUID"] not in {None, archive.series_instance_uid}:
-            problems.append(f"its header says Series {row['SeriesInstanceUID']}")
+        if row["SeriesInstanceUID"] not in {None, series_zip.series_instance_uid}:
+            problems.append(f"its header has Series {row['SeriesInstanceUID']}")
     except READ_ERRORS as error:
         problems.append(f"its header cannot be read: {error_text(error)}")
     md5 = hashes.get(name)
     try:
-        md5 = md5 or _md5(opened, member)
+        md5 = md5 or _compute_md5(zip_file, member)
     except READ_ERRORS as error:
         problems.append(f"its MD5 cannot be computed: {error_text(error)}")
-    told = {"error": escape_unprintable("; ".join(problems)) or None}
-    return row | {"entry_name": name, "size_bytes": member.file_size, "md5": md5} | told
+    return row | {
+        "entry_name": name,
+        "size_bytes": member.file_size,
+        "md5": md5,
+        "error": escape_unprintable("; ".join(problems)) or None,
+    }
 
 
-def _header(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> Row:
-    """What the header says, from as little of the member as tells it."""
+def _read_header(zip_file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Row:
+    """Read the header from as few bytes of the member as hold it."""
     size, wanted = member.file_size, _HEAD_BYTES
-    with opened.open(member) as stream:
+    with zip_file.open(member) as stream:
         head = stream.read(wanted)
         while True:
             try:
                 return dicom.read_header(head, size)
             except dicom.TruncatedHeader:
-                if len(head) < wanted or len(head) >= _LONGEST_HEAD:
+                if len(head) < wanted or len(head) >= _MAX_HEADER_BYTES:
                     raise
             wanted = 2 * len(head)
             head += stream.read(wanted - len(head))
 
 
-def _md5(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
+def _compute_md5(zip_file: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    with opened.open(member) as stream:
+    with zip_file.open(member) as stream:
         while piece := stream.read(_PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()

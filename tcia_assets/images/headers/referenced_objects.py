@@ -1,81 +1,73 @@
-"""What stands in the sequences of one DICOM object: whom it refers to, and what it delineates.
+"""Read what one DICOM object refers to, and its segments or ROIs, from its sequences.
 
-What belongs here: walking an object's sequences as a stream, in bounded memory. What does not: the
-attributes at the top of a header (`dicom.py`), where objects come from (`references.py`).
+The meaning of sequences belongs here. The attributes at the top level are read in `dicom.py`, the
+tables are built in `references.py`.
 
-A reference is told by what it holds, not by the sequence that holds it: an item with a
-SeriesInstanceUID names a Series, and the objects named below it are that Series'. So one walk reads
-SEG, RTSTRUCT, SR, PR and what else there is, as each of their writers has laid it out. Contours and
-frames are passed over, and the walk ends where the pixels begin.
+A reference is recognized by what an item holds, not by which sequence holds it: an item with a
+SeriesInstanceUID refers to a Series, and the objects below it belong to that Series. So one walk
+reads SEG, RTSTRUCT, SR, PR and others, in every layout that their writers use. Contours and frames
+are skipped, and the walk ends where the pixel data begin: memory does not depend on the size of
+the object.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import struct
 from dataclasses import dataclass, field
 from functools import cache
 from typing import IO
 
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.headers.dicom import (
+from tcia_assets.images.headers.element_stream import ElementStream
+from tcia_assets.images.headers.elements import (
     CHARACTER_SET,
     DELIMITERS,
-    UNDEFINED,
+    MAX_UID_LENGTH,
+    UNDEFINED_LENGTH,
     Element,
-    Layout,
-    TruncatedHeader,
-    ascii_of,
-    begin,
-    decoded,
-    element_at,
-    inflated,
-    inner_layout,
+    Encoding,
+    decode_ascii,
+    decode_text,
     is_sequence,
     is_uid,
-    seen_layout,
+    item_encoding,
 )
 
-_PIECE_BYTES = 1 << 16
-# Of an element's own head: what `element_at` looks at.
-_ELEMENT_BYTES = 12
-# Of a value that is told; longer ones are passed over.
-_LONGEST_VALUE = 4096
-_LONGEST_SHOWN = 64
-_MOST_PROBLEMS = 5
-# Of a file whose body is deflated; its elements are inflated at once, up to a bound of their own.
-_LONGEST_DEFLATED = 1 << 26
-_DEEPEST = 64
-_PIXELS = 0x7FE0_0000
+# Longer values are skipped.
+_MAX_VALUE_BYTES = 4096
+_MAX_PROBLEMS = 5
+_MAX_DEPTH = 64
+_FIRST_PIXEL_TAG = 0x7FE0_0000
 
-_SERIES = 0x0020_000E
-_SOP = 0x0008_1155
-_FRAMES = frozenset({0x0020_0052, 0x3006_0024})
-# What is named there is a Study, a Patient, a visit or a procedure step: no object.
-_OF_NO_OBJECT = frozenset({0x0008_1110, 0x0008_1111, 0x0008_1120, 0x0038_0004, 0x3006_0012})
+_SERIES_UID = 0x0020_000E
+_REFERENCED_SOP_UID = 0x0008_1155
+_FRAME_UIDS = frozenset({0x0020_0052, 0x3006_0024})
+# Sequences that refer to a Study, a Patient, a visit or a procedure step, not to an object.
+_NOT_OBJECTS = frozenset({0x0008_1110, 0x0008_1111, 0x0008_1120, 0x0038_0004, 0x3006_0012})
 
 _SEGMENTS, _ROIS, _ROI_CONTOURS = 0x0062_0002, 0x3006_0020, 0x3006_0039
-_CONTOURS, _OBSERVATIONS = 0x3006_0040, 0x3006_0080
+_CONTOURS, _ROI_OBSERVATIONS = 0x3006_0040, 0x3006_0080
 _CATEGORY, _TYPE = 0x0062_0003, 0x0062_000F
 _SEGMENT_NUMBER, _SEGMENT_LABEL = 0x0062_0004, 0x0062_0005
-_ROI_NUMBER, _ROI_NAME, _ROI_FRAME = 0x3006_0022, 0x3006_0026, 0x3006_0024
-_REFERENCED_ROI, _INTERPRETED = 0x3006_0084, 0x3006_00A4
+_ROI_NUMBER, _ROI_NAME, _ROI_FRAME_UID = 0x3006_0022, 0x3006_0026, 0x3006_0024
+_REFERENCED_ROI, _INTERPRETED_TYPE = 0x3006_0084, 0x3006_00A4
 _CODE, _SCHEME, _MEANING = 0x0008_0100, 0x0008_0102, 0x0008_0104
 _LONG_CODE, _URN_CODE = 0x0008_0119, 0x0008_0120
 
-_WANTED = (
-    frozenset({_SERIES, _SOP, _SEGMENT_NUMBER, _SEGMENT_LABEL, _ROI_NUMBER, _ROI_NAME})
-    | frozenset({_REFERENCED_ROI, _INTERPRETED, _CODE, _SCHEME, _MEANING, _LONG_CODE, _URN_CODE})
-    | _FRAMES
+_KEPT_VALUES = (
+    frozenset({_SERIES_UID, _REFERENCED_SOP_UID, _SEGMENT_NUMBER, _SEGMENT_LABEL})
+    | frozenset({_ROI_NUMBER, _ROI_NAME, _REFERENCED_ROI, _INTERPRETED_TYPE})
+    | frozenset({_CODE, _SCHEME, _MEANING, _LONG_CODE, _URN_CODE})
+    | _FRAME_UIDS
 )
-_CODES = frozenset({_CATEGORY, _TYPE})
-_WHOLE = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
+_CODE_SEQUENCES = frozenset({_CATEGORY, _TYPE})
+_WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 
 
 @dataclass
 class Target:
-    """A segment of a SEG, or an ROI of an RTSTRUCT; "" for what is not told.
+    """A segment of a SEG, or an ROI of an RTSTRUCT; an absent text is "".
 
     Codes are written as scheme:code. Only an ROI has a number of contours.
     """
@@ -91,11 +83,11 @@ class Target:
 
 @dataclass
 class ReferencedObjects:
-    """What an object says in its sequences.
+    """What an object refers to, its segments or ROIs, and what cannot be read of it.
 
-    `objects` are pairs of the Series below which an object is named ("" where below none) and its
-    SOPInstanceUID; one that is named below a Series is not told again below none. `problems` has
-    what cannot be read, in words.
+    `series` and `frames_of_reference` are UIDs. `objects` are pairs of a SeriesInstanceUID ("" if
+    the object refers to no Series there) and a SOPInstanceUID. An object that is referred to with
+    its Series is not listed without it.
     """
 
     series: set[str] = field(default_factory=set)
@@ -106,94 +98,24 @@ class ReferencedObjects:
 
 
 def read(stream: IO[bytes]) -> ReferencedObjects:
-    """What an object says, from its first byte to where its pixels begin.
+    """Read an object from its first byte to where its pixel data begin.
 
     Raises:
-        ValueError: it cannot be read to that place, for the reason that it says.
+        ValueError: It cannot be read so far; the message says why.
         MissingExtra: pydicom is not installed.
-        OSError, zlib.error and others: whatever the stream raises.
-
+        OSError, zlib.error and others: Whatever the stream raises.
     """
-    window = _Window(stream)
-    window.fill(_PIECE_BYTES)
-    start = begin(window.held, {})
-    if not start.is_passed:
-        raise TruncatedHeader("the object ends within its header")
-    window.skip(start.at)
-    if start.is_deflated:
-        window = _Window.of(inflated(window.rest(_LONGEST_DEFLATED)))
-    window.fill(_ELEMENT_BYTES)
-    walk = _Walk(window)
-    walk.top(seen_layout(window.held, window.at, start.order))
-    return walk.said
-
-
-class _Window:
-    """A stream, of which only a piece is held; raises TruncatedHeader where it ends too soon."""
-
-    def __init__(self, stream: IO[bytes] | None) -> None:
-        self._stream = stream
-        self.held, self.at = b"", 0
-        self._before = 0
-
-    @classmethod
-    def of(cls, content: bytes) -> _Window:
-        window = cls(None)
-        window.held = content
-        return window
-
-    @property
-    def place(self) -> int:
-        """How far the walk is, from the first byte."""
-        return self._before + self.at
-
-    @property
-    def is_over(self) -> bool:
-        return self.at >= len(self.held) and not self.fill(1)
-
-    def fill(self, wanted: int) -> bool:
-        """Whether so many bytes are held now from here on."""
-        while len(self.held) - self.at < wanted and self._stream is not None:
-            piece = self._stream.read(max(_PIECE_BYTES, wanted))
-            if not piece:
-                self._stream = None
-            self._before += self.at
-            self.held, self.at = self.held[self.at :] + piece, 0
-        return len(self.held) - self.at >= wanted
-
-    def take(self, count: int) -> bytes:
-        if not self.fill(count):
-            raise TruncatedHeader("the object ends within its header")
-        self.at += count
-        return self.held[self.at - count : self.at]
-
-    def skip(self, count: int) -> None:
-        while count > len(self.held) - self.at:
-            count -= len(self.held) - self.at
-            self.at = len(self.held)
-            if not self.fill(1):
-                raise TruncatedHeader("the object ends within its header")
-        self.at += count
-
-    def rest(self, most: int) -> bytes:
-        self.fill(most)
-        return self.held[self.at :]
-
-    def element(self, layout: Layout) -> tuple[int, bytes, int]:
-        """Tag, VR and length of the element that is next; its value is next then."""
-        self.fill(_ELEMENT_BYTES)
-        try:
-            tag, vr, length, self.at = element_at(self.held, self.at, layout)
-        except struct.error:
-            raise TruncatedHeader("the object ends within its header") from None
-        return tag, vr, length
+    walk = _Walk(ElementStream(stream))
+    walk.read_object()
+    return walk.found
 
 
 @dataclass(slots=True)
 class _Item:
-    """What is kept of an item: values, codes by their sequence, and objects that are named in it.
+    """What is kept of a sequence item while it is read.
 
-    `objects` are those that are named below no Series yet; `contours` counts.
+    `codes` are (code, meaning) by sequence. `objects` are the SOPInstanceUIDs in the item and
+    below it that belong to no Series yet. `contours` is the number of contours in the item.
     """
 
     values: dict[int, Element] = field(default_factory=dict)
@@ -203,177 +125,173 @@ class _Item:
 
 
 class _Walk:
-    """One walk over an object, and what it found."""
+    """A walk over the sequences of one object; `found` is the result."""
 
-    def __init__(self, window: _Window) -> None:
-        self.said = ReferencedObjects()
-        self._window = window
-        self._order = "<"
+    def __init__(self, stream: ElementStream) -> None:
+        self.found = ReferencedObjects()
+        self._stream = stream
         self._character_set: Element | None = None
-        # By number, from the sequences of an RTSTRUCT that speak of ROIs apart from their names.
-        self._types: dict[int, str] = {}
-        self._contours: dict[int, int] = {}
+        # By ROI number: an RTSTRUCT has types and contours in different sequences than names.
+        self._roi_types: dict[int, str] = {}
+        self._roi_contours: dict[int, int] = {}
 
-    def top(self, layout: Layout) -> None:
-        """Walks an object, whose own elements are next."""
-        self._order = layout.order
-        item = _Item()
-        while not self._window.is_over:
-            tag, vr, length = self._window.element(layout)
-            if tag >= _PIXELS:
+    def read_object(self) -> None:
+        top = _Item()
+        encoding = self._stream.encoding
+        while not self._stream.is_at_end:
+            tag, vr, length = self._stream.read_element(encoding)
+            if tag >= _FIRST_PIXEL_TAG:
                 break
-            if tag == CHARACTER_SET and length <= _LONGEST_VALUE:
-                self._character_set = Element(vr, self._window.take(length))
+            if tag == CHARACTER_SET and length <= _MAX_VALUE_BYTES:
+                self._character_set = Element(vr, self._stream.take(length))
             else:
-                self._pass(layout, tag, vr, length, item, 0)
-        self._tell_frames(item)
-        below = {sop for _, sop in self.said.objects}
-        self.said.objects |= {("", sop) for sop in item.objects if sop not in below}
-        self._tell_rois()
+                self._read_value(encoding, tag, vr, length, top, 0)
+        self._add_frames(top)
+        with_series = {sop for _, sop in self.found.objects}
+        self.found.objects |= {("", sop) for sop in top.objects if sop not in with_series}
+        self._complete_rois()
 
-    def _pass(
-        self, layout: Layout, tag: int, vr: bytes, length: int, item: _Item, depth: int
+    def _read_value(
+        self, encoding: Encoding, tag: int, vr: bytes, length: int, item: _Item, depth: int
     ) -> None:
-        """Passes the value of an element; what is wanted of it is the item's."""
-        if length == UNDEFINED and vr[:1] == b"O":
-            self._pass_fragments(layout)
-        elif length == UNDEFINED or _is_sequence(tag, vr):
-            self._pass_items(inner_layout(layout, vr), tag, length, item, depth + 1)
-        elif tag in _WANTED and length <= _LONGEST_VALUE:
-            item.values[tag] = Element(vr, self._window.take(length))
+        """Read or skip the value of an element, and keep in `item` what is needed of it."""
+        if length == UNDEFINED_LENGTH and vr[:1] == b"O":
+            self._skip_fragments(encoding)
+        elif length == UNDEFINED_LENGTH or _is_sequence(tag, vr):
+            self._read_sequence(item_encoding(encoding, vr), tag, length, item, depth + 1)
+        elif tag in _KEPT_VALUES and length <= _MAX_VALUE_BYTES:
+            item.values[tag] = Element(vr, self._stream.take(length))
         else:
-            self._window.skip(length)
+            self._stream.skip(length)
 
-    def _pass_items(self, layout: Layout, tag: int, length: int, above: _Item, depth: int) -> None:
-        if depth > _DEEPEST:
-            raise ValueError(f"sequences are nested more than {_DEEPEST} deep")
-        end = self._end(length)
-        while self._window.place < end:
-            found, _, size = self._window.element(layout)
-            if found in DELIMITERS:
+    def _read_sequence(
+        self, encoding: Encoding, tag: int, length: int, parent: _Item, depth: int
+    ) -> None:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"sequences are nested more than {_MAX_DEPTH} deep")
+        end = self._end_of(length)
+        while self._stream.position < end:
+            item_tag, _, item_length = self._stream.read_element(encoding)
+            if item_tag in DELIMITERS:
                 break
-            item = self._item(layout, size, depth)
-            # What a private sequence means, its maker knows.
+            item = self._read_item(encoding, item_length, depth)
+            # Only its vendor defines what a private sequence (odd group) means.
             if not tag >> 16 & 1:
-                self._tell(tag, item, above)
+                self._interpret(tag, item, parent)
 
-    def _item(self, layout: Layout, length: int, depth: int) -> _Item:
-        end, item = self._end(length), _Item()
-        while self._window.place < end:
-            tag, vr, size = self._window.element(layout)
+    def _read_item(self, encoding: Encoding, length: int, depth: int) -> _Item:
+        end, item = self._end_of(length), _Item()
+        while self._stream.position < end:
+            tag, vr, value_length = self._stream.read_element(encoding)
             if tag in DELIMITERS:
                 break
-            self._pass(layout, tag, vr, size, item, depth)
+            self._read_value(encoding, tag, vr, value_length, item, depth)
         return item
 
-    def _end(self, length: int) -> float:
-        return math.inf if length == UNDEFINED else self._window.place + length
+    def _end_of(self, length: int) -> float:
+        return math.inf if length == UNDEFINED_LENGTH else self._stream.position + length
 
-    def _pass_fragments(self, layout: Layout) -> None:
+    def _skip_fragments(self, encoding: Encoding) -> None:
         while True:
-            tag, _, length = self._window.element(layout)
+            tag, _, length = self._stream.read_element(encoding)
             if tag in DELIMITERS:
                 return
-            self._window.skip(length)
+            self._stream.skip(length)
 
-    # --- What an item says ------------------------------------------------------------------------
+    # --- The meaning of an item -----------------------------------------------------------------
 
-    def _tell(self, tag: int, item: _Item, above: _Item) -> None:
-        """What an item of the sequence of this tag says, to `said` and to the item above it."""
-        self._tell_frames(item)
-        self._tell_names(tag, item, above)
-        if tag in _CODES:
-            above.codes[tag] = self._code(item)
+    def _interpret(self, tag: int, item: _Item, parent: _Item) -> None:
+        """Add what an item of the sequence `tag` means to `found` and to its parent item."""
+        self._add_frames(item)
+        self._add_references(tag, item, parent)
+        if tag in _CODE_SEQUENCES:
+            parent.codes[tag] = self._code(item)
         elif tag == _CONTOURS:
-            above.contours += 1
+            parent.contours += 1
         elif tag == _SEGMENTS:
-            self.said.targets.append(self._segment(item))
+            self.found.targets.append(self._segment(item))
         elif tag == _ROIS:
-            self.said.targets.append(self._roi(item))
-        elif tag in {_ROI_CONTOURS, _OBSERVATIONS}:
-            self._tell_of_roi(tag, item)
+            self.found.targets.append(self._roi(item))
+        elif tag in {_ROI_CONTOURS, _ROI_OBSERVATIONS}:
+            self._add_roi_details(tag, item)
 
-    def _tell_frames(self, item: _Item) -> None:
-        found = (self._uid(item, tag) for tag in _FRAMES)
-        self.said.frames_of_reference |= {uid for uid in found if uid}
+    def _add_frames(self, item: _Item) -> None:
+        uids = (self._uid(item, tag) for tag in _FRAME_UIDS)
+        self.found.frames_of_reference |= {uid for uid in uids if uid}
 
-    def _tell_names(self, tag: int, item: _Item, above: _Item) -> None:
-        if tag not in _OF_NO_OBJECT and (uid := self._uid(item, _SOP)):
+    def _add_references(self, tag: int, item: _Item, parent: _Item) -> None:
+        if tag not in _NOT_OBJECTS and (uid := self._uid(item, _REFERENCED_SOP_UID)):
             item.objects.append(uid)
-        series = self._uid(item, _SERIES)
+        series = self._uid(item, _SERIES_UID)
         if series:
-            self.said.series.add(series)
-            self.said.objects |= {(series, sop) for sop in item.objects}
+            self.found.series.add(series)
+            self.found.objects |= {(series, sop) for sop in item.objects}
         else:
-            above.objects += item.objects
+            parent.objects += item.objects
 
     def _segment(self, item: _Item) -> Target:
-        kind, meaning = item.codes.get(_TYPE, ("", ""))
+        type_code, meaning = item.codes.get(_TYPE, ("", ""))
         category, _ = item.codes.get(_CATEGORY, ("", ""))
-        return Target(
-            self._number(item, _SEGMENT_NUMBER),
-            self._text(item, _SEGMENT_LABEL),
-            kind,
-            meaning,
-            category,
-        )
+        number, name = self._binary_number(item, _SEGMENT_NUMBER), self._text(item, _SEGMENT_LABEL)
+        return Target(number, name, type_code, meaning, category)
 
     def _roi(self, item: _Item) -> Target:
         number, name = self._number(item, _ROI_NUMBER), self._text(item, _ROI_NAME)
-        frame = self._uid(item, _ROI_FRAME)
+        frame = self._uid(item, _ROI_FRAME_UID)
         return Target(number, name, contours=0, frame_of_reference_uid=frame)
 
-    def _tell_of_roi(self, tag: int, item: _Item) -> None:
+    def _add_roi_details(self, tag: int, item: _Item) -> None:
         number = self._number(item, _REFERENCED_ROI)
         if number is not None and tag == _ROI_CONTOURS:
-            self._contours[number] = self._contours.get(number, 0) + item.contours
+            self._roi_contours[number] = self._roi_contours.get(number, 0) + item.contours
         elif number is not None:
-            self._types.setdefault(number, self._text(item, _INTERPRETED))
+            self._roi_types.setdefault(number, self._text(item, _INTERPRETED_TYPE))
 
-    def _tell_rois(self) -> None:
-        """Contours and types of ROIs, which stand behind their names."""
-        for target in self.said.targets:
+    def _complete_rois(self) -> None:
+        """Add types and contours to the ROIs."""
+        for target in self.found.targets:
             if target.contours is not None and target.number is not None:
-                target.type = self._types.get(target.number, "")
-                target.contours = self._contours.get(target.number, 0)
+                target.type = self._roi_types.get(target.number, "")
+                target.contours = self._roi_contours.get(target.number, 0)
 
     def _code(self, item: _Item) -> tuple[str, str]:
-        said = (self._text(item, tag) for tag in (_CODE, _LONG_CODE, _URN_CODE))
-        code = next((text for text in said if text), "")
+        texts = (self._text(item, tag) for tag in (_CODE, _LONG_CODE, _URN_CODE))
+        code = next((text for text in texts if text), "")
         scheme = self._text(item, _SCHEME)
         return f"{scheme}:{code}" if code else "", self._text(item, _MEANING)
 
-    # --- Values -----------------------------------------------------------------------------------
+    # --- Values ---------------------------------------------------------------------------------
 
     def _uid(self, item: _Item, tag: int) -> str:
-        text = ascii_of(item.values[tag].raw) if tag in item.values else ""
+        text = decode_ascii(item.values[tag].raw) if tag in item.values else ""
         if text and not is_uid(text):
-            self._amiss(f"{text[:_LONGEST_SHOWN]!r} stands in the place of a UID")
+            self._add_problem(f"{text[:MAX_UID_LENGTH]!r} is not a DICOM UID")
             return ""
         return text
 
-    def _number(self, item: _Item, tag: int) -> int | None:
+    def _binary_number(self, item: _Item, tag: int) -> int | None:
         raw = item.values[tag].raw if tag in item.values else b""
-        if tag == _SEGMENT_NUMBER:
-            return int.from_bytes(raw, "big" if self._order == ">" else "little") if raw else None
-        text = ascii_of(raw)
-        if text and not _WHOLE.fullmatch(text):
-            self._amiss(f"{text[:_LONGEST_SHOWN]!r} stands in the place of a number")
+        is_big_endian = self._stream.encoding.order == ">"
+        return int.from_bytes(raw, "big" if is_big_endian else "little") if raw else None
+
+    def _number(self, item: _Item, tag: int) -> int | None:
+        text = decode_ascii(item.values[tag].raw) if tag in item.values else ""
+        if text and not _WHOLE_NUMBER.fullmatch(text):
+            self._add_problem(f"{text[:MAX_UID_LENGTH]!r} is not a whole number")
             return None
         return int(text) if text else None
 
     def _text(self, item: _Item, tag: int) -> str:
         raw = item.values[tag].raw.strip(b" \0") if tag in item.values else b""
         try:
-            text = decoded(raw, self._character_set)
+            return escape_unprintable(decode_text(raw, self._character_set))
         except ValueError as error:
-            self._amiss(str(error))
+            self._add_problem(str(error))
             return ""
-        return escape_unprintable(text)
 
-    def _amiss(self, problem: str) -> None:
-        if problem not in self.said.problems and len(self.said.problems) < _MOST_PROBLEMS:
-            self.said.problems.append(problem)
+    def _add_problem(self, problem: str) -> None:
+        if problem not in self.found.problems and len(self.found.problems) < _MAX_PROBLEMS:
+            self.found.problems.append(problem)
 
 
 @cache

@@ -1,11 +1,11 @@
-"""`references` and `targets`: whom the objects about images refer to, and what they delineate.
+"""Build the tables `references` and `targets`: what SEG, RTSTRUCT and other objects refer to.
 
-What belongs here: which objects are read, and the rows that follow. What does not: how an object
-says it (`referenced_objects.py`), which zips are read again (`series_zips.py`), what is made of it
-(`pairing.py`), Dagster.
+Which objects are read belongs here, and their rows. How an object is read is in
+`referenced_objects.py`, which zips are read again in `series_zips.py`. Pairing objects with image
+Series is in `datasets.pairing`.
 
-Objects that are what a machine took are not opened: `images` tells which these are. So a zip that
-`images` does not describe yet waits for the next time. Pixels are never inflated.
+Acquired images are not opened: `images` holds their Modality. So a zip that `images` does not
+describe yet waits for the next run. Pixel data are not inflated.
 """
 
 from __future__ import annotations
@@ -22,24 +22,19 @@ from tcia_assets.catalog import ACQUIRED, IMAGES, REFERENCES, TARGETS
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.headers import dicom, referenced_objects, series_zips
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
-from tcia_assets.images.headers.series_zips import (
-    READ_ERRORS,
-    Row,
-    SeriesZip,
-    error_text,
-)
+from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
-_REFERENCED = tuple(name for name in REFERENCES.names if name.startswith("referenced_"))
+_REFERENCED_UIDS = tuple(name for name in REFERENCES.names if name.startswith("referenced_"))
 
 
 @dataclass(frozen=True)
 class ReferencesResult:
-    """What reading the references of a Collection did; `new` and `kept` are zips."""
+    """What indexing the references of a Collection did; `new` and `kept` count zips."""
 
     references: WriteResult
     targets: WriteResult
@@ -48,145 +43,147 @@ class ReferencesResult:
     waiting: int
     """Zips that `images` does not describe yet, or cannot read."""
     without: int
-    """Objects that name nothing."""
+    """Objects that refer to nothing."""
     with_errors: int
-    """Rows whose object, or a part of it, cannot be read."""
+    """Rows whose object cannot be read, wholly or in part."""
     seconds: float
 
 
 def index_references(
     collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
 ) -> ReferencesResult:
-    """Brings both tables of a Collection in step with its `image_archives` and `images`.
+    """Update `references` and `targets` of a Collection from `image_archives` and `images`.
 
-    Under the lock of its `references`.
+    Both are written under the lock of `references`.
+
+    Args:
+        collection: The partition.
+        warehouse: Where the tables are, and the zips.
+        report: Called after each zip with the number of zips read and their total.
 
     Raises:
         MissingExtra: pydicom is not installed.
-        Busy, StorageError: see `Warehouse.lock` and `Warehouse.write`.
+        Busy: Another process holds the lock.
+        StorageError: A table cannot be written.
     """
     started = time.monotonic()
     dicom.require_pydicom()
-    with warehouse.lock(REFERENCES, collection):
-        plan = _plan(collection, warehouse)
-        found = _found(plan, collection, warehouse, report)
-        # In this order: rows of `references` say that those of `targets` are there.
-        targets = warehouse.write(TARGETS, found[1], collection)
-        written = warehouse.write(REFERENCES, found[0], collection)
+    with warehouse.update(REFERENCES, collection) as partition:
+        plan = _make_plan(collection, warehouse)
+        references, targets = _build_tables(plan, collection, warehouse, report)
+        # `targets` first: the next run trusts it for each zip that has rows in `references`.
+        targets_written = warehouse.write(TARGETS, conform(TARGETS, targets), collection)
+        partition.rows = references
+    refers_to_nothing = pc.and_(pc.is_null(references["how"]), pc.is_null(references["error"]))
     return ReferencesResult(
-        written,
-        targets,
-        new=len(plan.fresh),
-        kept=len(plan.known),
+        partition.written,
+        targets_written,
+        new=len(plan.changed),
+        kept=len(plan.kept_series),
         waiting=plan.waiting,
-        without=_count(pc.and_(pc.is_null(found[0]["how"]), pc.is_null(found[0]["error"]))),
-        with_errors=found[0].num_rows - found[0]["error"].null_count,
+        without=int(pc.sum(refers_to_nothing, min_count=0).as_py()),
+        with_errors=references.num_rows - references["error"].null_count,
         seconds=time.monotonic() - started,
     )
 
 
-def _count(flags: pa.Array) -> int:
-    return int(pc.sum(flags, min_count=0).as_py())
-
-
-# Of an object, as `images` has it: its SOPInstanceUID and its Modality.
-_Who = dict[str, str | None]
+# The SOPInstanceUID and Modality of an object, as `images` has them.
+_ObjectColumns = dict[str, str | None]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The members about images by Series, the zips to read, and the rows that stay."""
+    """The zips to read, their members to read by Series and name, and the rows to keep."""
 
-    members: dict[str, dict[str, _Who]]
-    fresh: list[SeriesZip]
-    known: set[str]
+    members: dict[str, dict[str, _ObjectColumns]]
+    changed: list[SeriesZip]
+    kept_series: set[str]
     kept: pa.Table
     waiting: int
 
 
-def _plan(collection: str, warehouse: Warehouse) -> _Plan:
-    archives = series_zips.list_zips(collection, warehouse)
-    described, members = _described(collection, warehouse)
-    there = [a for a in archives if described.get(a.series_instance_uid) == a.sha256]
-    about_images = [a for a in there if a.series_instance_uid in members]
-    kept = series_zips.unchanged_rows(REFERENCES, collection, warehouse, about_images)
+def _make_plan(collection: str, warehouse: Warehouse) -> _Plan:
+    zips = series_zips.list_zips(collection, warehouse)
+    described, members = _read_images(collection, warehouse)
+    ready = [each for each in zips if described.get(each.series_instance_uid) == each.sha256]
+    relevant = [each for each in ready if each.series_instance_uid in members]
+    kept = series_zips.unchanged_rows(REFERENCES, collection, warehouse, relevant)
     if not series_zips.is_current(TARGETS, collection, warehouse):
         kept = kept.slice(0, 0)
-    known = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
-    fresh = [a for a in about_images if a.series_instance_uid not in known]
-    return _Plan(members, fresh, known, kept, len(archives) - len(there))
+    kept_series = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
+    changed = [each for each in relevant if each.series_instance_uid not in kept_series]
+    return _Plan(members, changed, kept_series, kept, len(zips) - len(ready))
 
 
-def _described(
+def _read_images(
     collection: str, warehouse: Warehouse
-) -> tuple[dict[str, str], dict[str, dict[str, _Who]]]:
-    """By Series: the hash of the zip that `images` describes, and the members about images."""
+) -> tuple[dict[str, str], dict[str, dict[str, _ObjectColumns]]]:
+    """Return, by Series, the SHA-256 that `images` describes, and the members to read."""
     names = ("SeriesInstanceUID", "archive_sha256", "entry_name", "SOPInstanceUID", "Modality")
     images = warehouse.read_or_empty(IMAGES, collection, names)
     images = images.filter(pc.is_valid(images["entry_name"]))
     zips = images.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate([])
     described = dict(zip(*(zips[name].to_pylist() for name in names[:2]), strict=True))
-    acquired = pc.is_in(images["Modality"], value_set=pa.array(sorted(ACQUIRED)))
-    members: dict[str, dict[str, _Who]] = {}
-    for row in images.filter(pc.invert(acquired)).to_pylist():
-        who = {name: row[name] for name in ("SOPInstanceUID", "Modality")}
-        members.setdefault(row["SeriesInstanceUID"], {})[row["entry_name"]] = who
+    is_acquired = pc.is_in(images["Modality"], value_set=pa.array(sorted(ACQUIRED)))
+    members: dict[str, dict[str, _ObjectColumns]] = {}
+    for row in images.filter(pc.invert(is_acquired)).to_pylist():
+        columns = {name: row[name] for name in ("SOPInstanceUID", "Modality")}
+        members.setdefault(row["SeriesInstanceUID"], {})[row["entry_name"]] = columns
     return described, members
 
 
-def _found(
+def _build_tables(
     plan: _Plan, collection: str, warehouse: Warehouse, report: ProgressCallback
 ) -> tuple[pa.Table, pa.Table]:
-    """The whole partitions of both tables."""
+    """Return the whole partitions of both tables."""
     tables = (REFERENCES, TARGETS)
 
-    def rows_of(opened: zipfile.ZipFile, archive: SeriesZip) -> Iterator[tuple[Table, Row]]:
-        return _archive_rows(opened, plan.members[archive.series_instance_uid])
+    def read_zip(zip_file: zipfile.ZipFile, series_zip: SeriesZip) -> Iterator[tuple[Table, Row]]:
+        return _read_zip(zip_file, plan.members[series_zip.series_instance_uid])
 
-    read = series_zips.read_rows(tables, plan.fresh, rows_of, report)
-    known = pa.array(sorted(plan.known), pa.string())
+    read = series_zips.read_rows(tables, plan.changed, read_zip, report)
+    kept_series = pa.array(sorted(plan.kept_series), pa.string())
     stored = warehouse.read_or_empty(TARGETS, collection)
-    kept = (plan.kept, stored.filter(pc.is_in(stored["SeriesInstanceUID"], value_set=known)))
-    references, targets = (
-        conform(table, pa.concat_tables(parts))
-        for table, *parts in zip(tables, kept, read, strict=True)
-    )
-    return references, targets
+    kept_targets = stored.filter(pc.is_in(stored["SeriesInstanceUID"], value_set=kept_series))
+    references, targets = read
+    return pa.concat_tables([plan.kept, references]), pa.concat_tables([kept_targets, targets])
 
 
-# --- Rows -----------------------------------------------------------------------------------------
+# --- Rows ---------------------------------------------------------------------------------------
 
 
-def _archive_rows(opened: zipfile.ZipFile, members: dict[str, _Who]) -> Iterator[tuple[Table, Row]]:
-    names = [m.filename for m in opened.infolist() if m.filename in members]
+def _read_zip(
+    zip_file: zipfile.ZipFile, members: dict[str, _ObjectColumns]
+) -> Iterator[tuple[Table, Row]]:
+    names = [m.filename for m in zip_file.infolist() if m.filename in members]
     if len(set(names)) < len(names):
         raise ValueError("two of its members have the same name")
     for name in names:
-        yield from _member_rows(opened, name, {"entry_name": name, **members[name]})
+        yield from _read_member(zip_file, name, {"entry_name": name, **members[name]})
 
 
-def _member_rows(opened: zipfile.ZipFile, name: str, who: Row) -> Iterator[tuple[Table, Row]]:
+def _read_member(zip_file: zipfile.ZipFile, name: str, columns: Row) -> Iterator[tuple[Table, Row]]:
     try:
-        with opened.open(name) as stream:
-            told = referenced_objects.read(stream)
+        with zip_file.open(name) as stream:
+            found = referenced_objects.read(stream)
     except READ_ERRORS as error:
         problem = escape_unprintable(f"its references cannot be read: {error_text(error)}")
-        yield REFERENCES, who | {"error": problem}
+        yield REFERENCES, columns | {"error": problem}
         return
-    problems = {"error": escape_unprintable("; ".join(told.problems)) or None}
-    for reference in _named(told) or [{}]:
-        yield REFERENCES, who | reference | problems
-    for place, target in enumerate(told.targets, start=1):
-        yield TARGETS, who | _target_row(place, target)
+    problems = {"error": escape_unprintable("; ".join(found.problems)) or None}
+    for reference in _reference_rows(found) or [{}]:
+        yield REFERENCES, columns | reference | problems
+    for place, target in enumerate(found.targets, start=1):
+        yield TARGETS, columns | _target_row(place, target)
 
 
-def _named(told: ReferencedObjects) -> list[Row]:
-    """A row for each Series, object and frame of reference that is named."""
-    series, sop, frame = _REFERENCED
+def _reference_rows(found: ReferencedObjects) -> list[Row]:
+    """Return a row for each Series, object and frame of reference that is referred to."""
+    series, sop, frame = _REFERENCED_UIDS
     return [
-        *({"how": SERIES, series: uid} for uid in told.series),
-        *({"how": SOP, series: above or None, sop: uid} for above, uid in told.objects),
-        *({"how": FRAME_OF_REFERENCE, frame: uid} for uid in told.frames_of_reference),
+        *({"how": SERIES, series: uid} for uid in found.series),
+        *({"how": SOP, series: parent or None, sop: uid} for parent, uid in found.objects),
+        *({"how": FRAME_OF_REFERENCE, frame: uid} for uid in found.frames_of_reference),
     ]
 
 

@@ -1,8 +1,8 @@
-"""Tables whose rows are read from the zips of the manifest, at the cost of what changed.
+"""Build tables from the zips in the manifest, and read only the zips that changed.
 
-What belongs here: which zips are read again, how they are opened, and what becomes of one that is
-broken. What does not: what is read from a member (`image_rows.py`, `references.py`), and whether a
-zip is good (`acceptance`).
+Which zips are read again belongs here, how they are opened, and how a broken one is reported. What
+is read from a member is in `image_rows.py` and `references.py`; whether a zip is good is decided
+in `images.acceptance`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tcia_assets.store.warehouse import Warehouse
 
 Row = dict[str, Any]
 
-# Rows are made into columns this many at a time; as a dict one takes some 4 KB.
-_ROWS_AT_ONCE = 500
+# Rows are converted to columns in batches of this size: as a dict, a row takes about 4 KB.
+_BATCH_ROWS = 500
 
-# What zipfile and those whom it asks raise where a zip is broken, encrypted or gone.
+# What zipfile and the decompressors raise for a broken, encrypted or missing zip.
 READ_ERRORS = (
     OSError,
     EOFError,
@@ -54,8 +54,8 @@ class SeriesZip:
     archive_bytes: int
 
     @property
-    def facts(self) -> Row:
-        """What each row that is read from it has."""
+    def common_columns(self) -> Row:
+        """The values that every row read from this zip has."""
         return {
             "SeriesInstanceUID": self.series_instance_uid,
             "Collection": self.collection,
@@ -64,7 +64,7 @@ class SeriesZip:
 
 
 def list_zips(collection: str, warehouse: Warehouse) -> list[SeriesZip]:
-    """The zips of a Collection, also earlier copies where a newer one could not be had."""
+    """Return the zips on disk of a Collection, including earlier copies of Series that changed."""
     names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
     manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names).to_pylist()
     return [
@@ -81,7 +81,7 @@ def list_zips(collection: str, warehouse: Warehouse) -> list[SeriesZip]:
 
 
 def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
-    """Whether the partition is there, with the columns that the table has now."""
+    """Return whether the partition exists and has the columns that the table has now."""
     path = warehouse.path(table, collection)
     return path.is_file() and tuple(pq.read_schema(path).names) == table.names
 
@@ -90,55 +90,72 @@ def unchanged_rows(
     table: Table,
     collection: str,
     warehouse: Warehouse,
-    archives: Iterable[SeriesZip],
-    is_unsure: Callable[[pa.Table], pa.Array] | None = None,
+    zips: Iterable[SeriesZip],
+    must_reread: Callable[[pa.Table], pa.Array] | None = None,
 ) -> pa.Table:
-    """The stored rows of zips that are as they were.
+    """Return the stored rows whose zip has the same SHA-256 as then.
 
-    `is_unsure` marks rows that depend on more than the bytes of their zip: that is read again, as
-    is one that could not be read. So is all that was stored when the table had other columns.
+    Args:
+        table: A table with the columns SeriesInstanceUID, archive_sha256 and entry_name.
+        collection: The partition.
+        warehouse: Where the table is stored.
+        zips: The zips of the Collection as they are now.
+        must_reread: Takes the stored rows and returns a boolean array: True for rows that depend
+            on more than the bytes of their zip. All rows of such a zip are left out.
+
+    Returns:
+        The rows. Zips that could not be read before are left out, to be tried again. The table is
+        empty if it was stored with different columns.
     """
     if not is_current(table, collection, warehouse):
         return empty(table)
     stored = warehouse.read(table, [collection])
-    archives = list(archives)
-    series = pa.array([archive.series_instance_uid for archive in archives], pa.string())
-    hashes = pa.array([archive.sha256 for archive in archives], pa.string())
-    now = hashes.take(pc.index_in(stored["SeriesInstanceUID"], value_set=series))
-    same = pc.fill_null(pc.equal(stored["archive_sha256"], now), fill_value=False)
-    unsure = pc.is_null(stored["entry_name"])
-    if is_unsure:
-        unsure = pc.or_(unsure, is_unsure(stored))
-    again = pc.unique(stored["SeriesInstanceUID"].filter(unsure))
-    return stored.filter(pc.and_not(same, pc.is_in(stored["SeriesInstanceUID"], value_set=again)))
+    zips = list(zips)
+    series = pa.array([each.series_instance_uid for each in zips], pa.string())
+    hashes = pa.array([each.sha256 for each in zips], pa.string())
+    current = hashes.take(pc.index_in(stored["SeriesInstanceUID"], value_set=series))
+    is_same = pc.fill_null(pc.equal(stored["archive_sha256"], current), fill_value=False)
+    doubtful = pc.is_null(stored["entry_name"])
+    if must_reread:
+        doubtful = pc.or_(doubtful, must_reread(stored))
+    reread = pc.unique(stored["SeriesInstanceUID"].filter(doubtful))
+    is_reread = pc.is_in(stored["SeriesInstanceUID"], value_set=reread)
+    return stored.filter(pc.and_not(is_same, is_reread))
 
 
 def read_rows(
     tables: Sequence[Table],
-    archives: Sequence[SeriesZip],
-    rows_of: Callable[[zipfile.ZipFile, SeriesZip], Iterator[tuple[Table, Row]]],
+    zips: Sequence[SeriesZip],
+    read_zip: Callable[[zipfile.ZipFile, SeriesZip], Iterator[tuple[Table, Row]]],
     report: ProgressCallback,
 ) -> list[pa.Table]:
-    """What `rows_of` finds in each zip, a table each; more rows than fit are never held as rows.
+    """Read rows from zips into one Arrow table for each table.
 
-    A zip that cannot be read is a row of the first table, with the reason in `error` and no
-    `entry_name`. `report` is told after each zip how many are read, of how many.
+    Args:
+        tables: The tables. If a zip cannot be read, the first one gets a row with the reason in
+            `error` and no `entry_name`.
+        zips: The zips to read.
+        read_zip: Yields the rows of an open zip, each with its table.
+        report: Called after each zip with the number of zips read and their total.
+
+    Returns:
+        The rows, in the order of `tables`. Only a batch is held as Python objects at a time.
     """
-    collected = {table.name: _Collected(table) for table in tables}
-    for done, archive in enumerate(archives, start=1):
+    batches = {table.name: _Batches(table) for table in tables}
+    for done, series_zip in enumerate(zips, start=1):
         try:
-            with _opened(archive) as opened:
-                for table, row in rows_of(opened, archive):
-                    collected[table.name].add(row | archive.facts)
+            with _open(series_zip) as zip_file:
+                for table, row in read_zip(zip_file, series_zip):
+                    batches[table.name].add(row | series_zip.common_columns)
         except READ_ERRORS as error:
             problem = escape_unprintable(f"the zip cannot be read: {error_text(error)}")
-            collected[tables[0].name].add(archive.facts | {"error": problem})
-        report(done, len(archives))
-    return [collected[table.name].table() for table in tables]
+            batches[tables[0].name].add(series_zip.common_columns | {"error": problem})
+        report(done, len(zips))
+    return [batches[table.name].to_table() for table in tables]
 
 
-class _Collected:
-    """Rows of a table, made into columns before they are many."""
+class _Batches:
+    """Rows of a table, converted to columns in batches."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -147,27 +164,26 @@ class _Collected:
 
     def add(self, row: Row) -> None:
         self._rows.append(row)
-        if len(self._rows) >= _ROWS_AT_ONCE:
-            self._combine()
+        if len(self._rows) >= _BATCH_ROWS:
+            self._convert()
 
-    def table(self) -> pa.Table:
-        self._combine()
+    def to_table(self) -> pa.Table:
+        self._convert()
         return pa.concat_tables(self._parts)
 
-    def _combine(self) -> None:
+    def _convert(self) -> None:
         rows = pa.Table.from_pylist(self._rows, schema=self._table.schema)
         self._parts.append(align(self._table, rows))
         self._rows = []
 
 
-def _opened(archive: SeriesZip) -> zipfile.ZipFile:
-    size = archive.path.stat().st_size
-    if size != archive.archive_bytes:
-        problem = f"it has {size} bytes, and {archive.archive_bytes} in image_archives"
-        raise ValueError(problem)
-    return zipfile.ZipFile(archive.path)
+def _open(series_zip: SeriesZip) -> zipfile.ZipFile:
+    size = series_zip.path.stat().st_size
+    if size != series_zip.archive_bytes:
+        raise ValueError(f"it has {size} bytes, but image_archives has {series_zip.archive_bytes}")
+    return zipfile.ZipFile(series_zip.path)
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says, be it only its name."""
+    """Return the message of an error, or the name of its class if it has none."""
     return str(error) or type(error).__name__

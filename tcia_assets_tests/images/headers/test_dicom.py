@@ -280,7 +280,7 @@ def test_an_object_without_a_uid_has_a_row_that_says_so() -> None:
     with pytest.raises(ValueError, match="without SOPInstanceUID") as caught:
         dicom.identify(wrapped(SAID_SERIES + BEHIND))
     assert not isinstance(caught.value, dicom.TruncatedHeader)
-    with pytest.raises(ValueError, match="'abc' in the place of a UID"):
+    with pytest.raises(ValueError, match="'abc' instead of a UID"):
         dicom.identify(wrapped(element(0x00080018, "UI", b"abc") + SAID_SERIES))
 
 

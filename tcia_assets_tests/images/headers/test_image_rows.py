@@ -195,7 +195,7 @@ def test_an_object_of_another_series_says_so(disk: Disk) -> None:
     disk.index()
     for row in disk.rows():
         assert row["SeriesInstanceUID"] == FIRST
-        assert row["error"] == f"its header says Series {SECOND}"
+        assert row["error"] == f"its header has Series {SECOND}"
 
 
 def test_a_zip_that_cannot_be_read_is_one_row_and_is_tried_again(disk: Disk) -> None:

@@ -24,7 +24,7 @@ from pydicom.uid import (
 from tcia_assets.catalog import REFERENCES, TARGETS
 from tcia_assets.datasets.pairing import SCHEMA, find_pairs
 from tcia_assets.images.headers import referenced_objects, references
-from tcia_assets.images.headers.dicom import TruncatedHeader, is_uid
+from tcia_assets.images.headers.elements import TruncatedHeader, is_uid
 from tcia_assets.sandbox import phantom
 from tcia_assets_tests.images.headers.test_dicom import element, made, sequence, wrapped
 from tcia_assets_tests.images.headers.test_image_rows import (
@@ -176,7 +176,7 @@ def item_of(*elements: bytes) -> bytes:
 def test_values_that_are_none_are_told() -> None:
     said = read(made(sequence(0x00082112, item_of(element(0x00081155, "UI", b"not a uid")))))
     assert said.objects == set()
-    assert said.problems == ["'not a uid' stands in the place of a UID"]
+    assert said.problems == ["'not a uid' is not a DICOM UID"]
 
 
 def test_ten_thousand_nested_sequences_are_refused() -> None:
