@@ -1,6 +1,6 @@
-"""Writes what the docs take from the declaration: the tables in README.md, the data dictionary.
+"""Write what the docs take from declarations: README's tables and settings, the data dictionary.
 
-`make format` runs it; a test holds that the files are what it writes.
+`make format` runs it; a test checks that the files are up to date.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tcia_assets.cli.data_dictionary import data_dictionary, table_list
+from tcia_assets.settings import Settings, default_text, variable
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN = "<!-- tables: begin (written by make format) -->\n"
-END = "<!-- tables: end -->\n"
+BEGIN = "<!-- {}: begin (written by make format) -->\n"
+END = "<!-- {}: end -->\n"
 DICTIONARY = """\
 # Data dictionary
 
@@ -29,13 +30,24 @@ Both take texts as SQL does: one without a zone is in the session's TimeZone, so
 """
 
 
+def setting_list() -> str:
+    """Return the settings as a Markdown table."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"| `{variable(name)}` | {default_text(name)} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
 def documents() -> dict[Path, str]:
-    """What each file should hold."""
+    """Return what each file should contain."""
     readme = ROOT / "README.md"
-    head, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    text = readme.read_text(encoding="utf-8")
+    for name, table in {"settings": setting_list(), "tables": table_list()}.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        head, _, rest = text.partition(begin)
+        text = head + begin + table + end + rest.partition(end)[2]
     return {
-        readme: head + BEGIN + table_list() + END + tail,
+        readme: text,
         ROOT / "docs" / "data-dictionary.md": DICTIONARY + data_dictionary(),
     }
 

@@ -1,78 +1,168 @@
-"""The settings, from the environment or from arguments, checked before anything runs.
+"""The settings: each declared once, with its default, its meaning and its limits.
 
-What belongs here: names, defaults and validity. What does not: what a setting causes.
+The variables `TCIA_<FIELD>`, the fields of `TciaResource` and the table in the README follow from
+this declaration.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
 from tcia_assets.catalog import DIALECTS, dialect
-from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.errors import TciaError, UnknownName, UsageError
 from tcia_assets.spec import Dialect
 
-# Settings that are whole numbers, and the least that each may be.
-# A day is the archive's grain, and its time zone is unknown: less than two days would lose some.
-_WHOLE = {
-    "max_connections": 1,
-    "withdrawal_snapshots": 2,
-    "withdrawal_hours": 0,
-    "overlap_days": 2,
-    "compare_hours": 1,
-    "sensor_interval_s": 5,  # Dagster's daemon looks no more often
-}
 _CRON_FIELDS = 5
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the user may choose; each field is the setting `TCIA_<FIELD>` of the environment.
+class Settings(BaseModel):
+    """All settings, checked; each field is the variable `TCIA_<FIELD>` of the environment.
 
-    A Series that a Collection's list lacks counts as withdrawn after `withdrawal_snapshots` lists
-    without it, `withdrawal_hours` or more apart: archives that are edited by hand for days want
-    more of both. Release dates are typed by hand and back-dated: the sensor asks again for what was
-    released in the last `overlap_days` before the newest release that is stored. The sensor looks
-    every `sensor_interval_s`, and the schedule `compare` at the times of `compare_cron`, so that
-    each Collection is compared whole once in `compare_hours`; how often is looked is read when a
-    code location is loaded, all else when something runs. Secrets never show in its repr. Raises
-    UsageError, naming the setting and what is valid, where a value cannot be used.
+    Secrets are not in its repr.
+
+    Raises:
+        UsageError: A value is not valid; the error has the name of the setting and what is valid.
     """
 
-    dialect: str = "nbia-v4"
-    base_url: str = ""
-    shared_list_url: str = ""
-    api_key: str = field(default="", repr=False)
-    username: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-    data_dir: str = "data"
-    max_connections: int = 8
-    collections: tuple[str, ...] = ()
-    image_selection: str = ""
-    withdrawal_snapshots: int = 3
-    withdrawal_hours: int = 20
-    overlap_days: int = 30
-    compare_hours: int = 24
-    compare_cron: str = "10 * * * *"
-    sensor_interval_s: int = 300
-    datasets_dir: str = "datasets"
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __post_init__(self) -> None:
-        for name in ("base_url", "shared_list_url"):
-            _check_url(f"TCIA_{name.upper()}", getattr(self, name))
-        for name in _WHOLE:
-            _check_least(name, getattr(self, name))
-        _check_cron(self.compare_cron)
-        if "://" in self.data_dir:
-            raise UsageError(
-                f"TCIA_DATA_DIR is {self.data_dir!r}; only a local folder is supported so far"
-            )
-        self._check_secrets()
+    dialect: str = Field(
+        default="nbia-v4",
+        description="API of the server: `nbia-v4`, `nbia-v1`, `nbia-v2` (bearer token), "
+        "`bindaas-v4` or `bindaas-v3` (API key)",
+    )
+    base_url: str = Field(
+        default="",
+        description="URL of the API, with its version, such as "
+        "`https://HOST/nbia-api/services/v4`; NLST has a host of its own",
+        json_schema_extra={"default_text": "the dialect's public server"},
+    )
+    shared_list_url: str = Field(
+        default="",
+        description="URL of the API that has the shared lists; nbia-v4 has none, so nbia-v1 on the "
+        "same host is used for them",
+        json_schema_extra={"default_text": "from the dialect"},
+    )
+    api_key: str = Field(
+        default="", repr=False, description="secret for `bindaas-v3`; never in a URL, log or error"
+    )
+    username: str = Field(
+        default="", repr=False, description="secret for `nbia-v2`; never in a URL, log or error"
+    )
+    password: str = Field(
+        default="", repr=False, description="secret for `nbia-v2`; never in a URL, log or error"
+    )
+    data_dir: str = Field(default="data", description="root folder of everything that is written")
+    max_connections: int = Field(
+        default=8, ge=1, description="requests at the same time, at most; fewer under overload"
+    )
+    collections: tuple[str, ...] = Field(
+        default=(),
+        description="Collections to mirror, separated by commas; others never become partitions",
+        json_schema_extra={"default_text": "all"},
+    )
+    image_selection: str = Field(
+        default="",
+        description="Series whose images are fetched, inline or as a file; the whole archive has "
+        "more than 30 TB",
+    )
+    withdrawal_snapshots: int = Field(
+        default=3,
+        ge=2,
+        description="listings without a Series before it can count as withdrawn; more for an "
+        "archive that is edited by hand for days",
+    )
+    withdrawal_hours: int = Field(
+        default=20, ge=0, description="hours between two of these listings, at least"
+    )
+    # Release dates are days, in an unknown time zone: with less than two days, some would be lost.
+    overlap_days: int = Field(
+        default=30,
+        ge=2,
+        description="days before the newest stored release from which the sensor asks for "
+        "changes, because releases are back-dated (with `TCIA_COLLECTIONS`: before the earliest "
+        "of their last comparisons, if that is later)",
+    )
+    # Dagster's daemon evaluates sensors no more often.
+    sensor_interval_s: int = Field(
+        default=300,
+        ge=5,
+        description="seconds between two evaluations of the sensor; read when the code location "
+        "is loaded",
+    )
+    compare_hours: int = Field(
+        default=24,
+        ge=1,
+        description="hours within which each Collection is compared completely, if the schedule "
+        "`tcia_compare` is on",
+    )
+    compare_cron: str = Field(
+        default="10 * * * *",
+        description="when that schedule checks which Collections are due; read when the code "
+        "location is loaded",
+    )
+    datasets_dir: str = Field(
+        default="datasets",
+        description="folder with the declarations of datasets; read when Dagster loads the "
+        "definitions",
+    )
 
-    def _check_secrets(self) -> None:
+    @model_validator(mode="wrap")
+    @classmethod
+    def _raise_usage_error(cls, values: Any, validate: Callable[[Any], Self]) -> Self:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise _usage_error(error) from None
+
+    @field_validator("dialect")
+    @classmethod
+    def _check_dialect(cls, name: str) -> str:
+        names = [d.name for d in DIALECTS]
+        if name not in names:
+            raise UnknownName("dialect (TCIA_DIALECT)", name, names)
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, url: str) -> str:
+        return _checked_url("base_url", url)
+
+    @field_validator("shared_list_url")
+    @classmethod
+    def _check_shared_list_url(cls, url: str) -> str:
+        return _checked_url("shared_list_url", url)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _check_data_dir(cls, path: str) -> str:
+        if "://" in path:
+            raise UsageError(f"TCIA_DATA_DIR is {path!r}; only a local folder is supported so far")
+        return path
+
+    @field_validator("compare_cron")
+    @classmethod
+    def _check_cron(cls, text: str) -> str:
+        if len(text.split()) != _CRON_FIELDS:
+            problem = f"TCIA_COMPARE_CRON is {text!r}; it must be five fields, as '10 * * * *'"
+            raise UsageError(problem)
+        return text
+
+    @model_validator(mode="after")
+    def _check_secrets(self) -> Self:
         if self.speaks.auth == "bearer" and not (self.username and self.password):
             raise UsageError(
                 f"dialect {self.dialect} needs TCIA_USERNAME and TCIA_PASSWORD; nbia-v4 needs none"
@@ -82,39 +172,52 @@ class Settings:
                 f"dialect {self.dialect} needs TCIA_API_KEY; bindaas-v4 and nbia-v4 need none"
             )
         if not (self.api_key.isascii() and self.api_key.isprintable()):
-            # What sends headers would say so too, and repeat the key.
-            raise UsageError("TCIA_API_KEY holds characters that cannot travel in a header")
+            # The HTTP library would refuse it too, but repeat it in its error.
+            raise UsageError("TCIA_API_KEY has characters that are not allowed in a header")
+        return self
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None, **chosen: object) -> Settings:
-        """Settings from `TCIA_*` variables; what is `chosen` (and not None) goes first."""
+        """Read the settings from `TCIA_*` variables.
+
+        Args:
+            environment: The variables; by default those of this process. Blank ones do not count.
+            chosen: Settings that take precedence, unless they are None.
+
+        Raises:
+            UnknownName: A variable that begins with `TCIA_` is not a setting.
+        """
         environment = os.environ if environment is None else environment
-        known = {f"TCIA_{f.name.upper()}": f.name for f in fields(cls)}
+        known = {variable(name): name for name in cls.model_fields}
         for name in environment:
             if name.startswith("TCIA_") and name not in known:
                 raise UnknownName("setting", name, known)
         values: dict[str, object] = {
-            known[name]: _parsed(known[name], text)
+            known[name]: text.strip()
             for name, text in environment.items()
             if name in known and text.strip()
         }
+        if isinstance(text := values.get("collections"), str):
+            values["collections"] = tuple(n.strip() for n in text.split(",") if n.strip())
         values |= {name: value for name, value in chosen.items() if value is not None}
-        return cls(**values)  # type: ignore[arg-type]
+        return cls.model_validate(values)
+
+    def replace(self, **changes: object) -> Settings:
+        """Return these settings with some changed, checked again."""
+        return Settings.model_validate(dict(self) | changes)
 
     @property
     def speaks(self) -> Dialect:
-        if self.dialect not in {d.name for d in DIALECTS}:
-            raise UnknownName("dialect (TCIA_DIALECT)", self.dialect, (d.name for d in DIALECTS))
         return dialect(self.dialect)
 
     @property
     def url(self) -> str:
-        """The base below which all endpoints of the dialect lie, without a slash at its end."""
+        """The URL below which all endpoints of the dialect are, without a slash at its end."""
         return (self.base_url or self.speaks.base_url).rstrip("/")
 
     @property
     def shared_lists_speak(self) -> Dialect:
-        """The dialect that answers for shared lists: nbia-v4 has none and delegates to nbia-v1."""
+        """The dialect that has the shared lists: nbia-v1 for nbia-v4, which has none."""
         return dialect(self.speaks.delegates) if self.speaks.delegates else self.speaks
 
     @property
@@ -125,71 +228,78 @@ class Settings:
 
     @property
     def source(self) -> str:
-        """Which archive answers: dialect and host, fit to stand in a table."""
+        """Dialect and host of the server, as in the column `source`."""
         return f"{self.dialect}@{urlsplit(self.url).netloc}"
 
     def below(self, subfolder: str) -> Settings:
-        """The same settings with all that is written one folder deeper; "" changes nothing."""
-        return replace(self, data_dir=str(Path(self.data_dir) / subfolder))
+        """Return these settings with a subfolder of `data_dir`; "" changes nothing."""
+        return self.replace(data_dir=str(Path(self.data_dir) / subfolder))
 
     @property
     def root(self) -> Path:
         return Path(self.data_dir).absolute()
 
 
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"TCIA_{name.upper()}"
+
+
+def default_text(name: str) -> str:
+    """Return the default of a setting as it is shown to people, in Markdown."""
+    field = Settings.model_fields[name]
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["default_text"])
+    return f"`{field.default}`" if field.default != "" else "none"
+
+
 def sensor_interval_s(chosen: int | None = None) -> int:
-    """The setting alone, for what is defined before the others can be read."""
-    text = os.environ.get("TCIA_SENSOR_INTERVAL_S", "")
-    default = int(str(_parsed("sensor_interval_s", text))) if text.strip() else None
-    interval = chosen or default or Settings.sensor_interval_s
-    _check_least("sensor_interval_s", interval)
-    return interval
+    """Read this setting alone, for definitions that are made before the others can be read."""
+    return _alone("sensor_interval_s", chosen).sensor_interval_s
 
 
 def compare_cron(chosen: str | None = None) -> str:
-    """The setting alone, for what is defined before the others can be read."""
-    cron = chosen or os.environ.get("TCIA_COMPARE_CRON", "").strip() or Settings.compare_cron
-    _check_cron(cron)
-    return cron
+    """Read this setting alone, for definitions that are made before the others can be read."""
+    return _alone("compare_cron", chosen).compare_cron
 
 
-def _check_cron(text: str) -> None:
-    """Raises UsageError where the text is no cron line of five fields."""
-    if len(text.split()) != _CRON_FIELDS:
-        raise UsageError(f"TCIA_COMPARE_CRON is {text!r}; it must be five fields, as '10 * * * *'")
+def _alone(name: str, chosen: object) -> Settings:
+    own = {k: text for k, text in os.environ.items() if k == variable(name)}
+    return Settings.from_env(own, **{name: chosen})
 
 
-def _check_least(name: str, value: int) -> None:
-    if value < _WHOLE[name]:
-        raise UsageError(f"TCIA_{name.upper()} is {value}; it must be {_WHOLE[name]} or more")
+def _usage_error(error: ValidationError) -> TciaError:
+    """Return the first problem in the words of this package."""
+    first = error.errors()[0]
+    field, value = str(first["loc"][0]), first["input"]
+    name = variable(field)
+    if first["type"] == "extra_forbidden":
+        return UnknownName("setting", name, map(variable, Settings.model_fields))
+    if first["type"] == "greater_than_equal":
+        return UsageError(f"{name} is {value}; it must be {first['ctx']['ge']} or more")
+    if Settings.model_fields[field].annotation is int:
+        return UsageError(f"{name} is {value!r}; it must be a whole number")
+    # The value may be a secret: it is not repeated.
+    return UsageError(f"{name} is a {type(value).__name__}; it must be a text")
 
 
-def _parsed(name: str, text: str) -> object:
-    text = text.strip()
-    if name in _WHOLE:
-        if not text.isdecimal():
-            raise UsageError(f"TCIA_{name.upper()} is {text!r}; it must be a whole number")
-        return int(text)
-    if name == "collections":
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    return text
-
-
-def _check_url(name: str, url: str) -> None:
-    if "@" in url or "?" in url:  # it may hold a secret: it is not repeated here
-        raise UsageError(f"{name} must not carry a user, a password or a query")
+def _checked_url(field: str, url: str) -> str:
+    if "@" in url or "?" in url:  # it may hold a secret: it is not repeated
+        raise UsageError(f"{variable(field)} must not have a user, a password or a query")
     if url and not _is_base(url):
-        raise UsageError(f"{name} is {url!r}; it must look like https://HOST/nbia-api/services/v4")
+        example = "https://HOST/nbia-api/services/v4"
+        raise UsageError(f"{variable(field)} is {url!r}; it must look like {example}")
+    return url
 
 
 def _is_base(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        names_a_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # not a port, or not an IPv6 address
         return False
     return (
-        names_a_host
+        has_host
         and parts.scheme in {"http", "https"}
         and not parts.fragment
         and url.isprintable()

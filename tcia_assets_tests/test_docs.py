@@ -46,7 +46,7 @@ def test_every_column_is_described_and_in_the_dictionary() -> None:
 
 
 def test_every_setting_command_and_selection_field_is_in_the_readme() -> None:
-    names = [f"TCIA_{f.name.upper()}" for f in dataclasses.fields(Settings)]
+    names = [f"TCIA_{name.upper()}" for name in Settings.model_fields]
     shown = main.commands.keys() - {"sandbox", "tables"}
     commands = [f"tcia-assets {name}" for name in shown]
     fields = [f.name for f in dataclasses.fields(Selection) if f.name != "body_parts"]

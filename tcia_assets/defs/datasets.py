@@ -105,7 +105,7 @@ def folder_of(chosen: str | Path | None) -> Path | None:
     """
     if chosen is not None and not str(chosen):
         return None
-    default = Settings.datasets_dir
+    default: str = Settings.model_fields["datasets_dir"].default
     # This alone: what else is set matters, and may be wrong, only when a run starts.
     named = str(chosen or os.environ.get("TCIA_DATASETS_DIR", "").strip() or default)
     folder = Path(named).absolute()

@@ -5,15 +5,22 @@ What belongs here: settings -> source and warehouse, for as long as a run lasts.
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from tcia_assets.defs.names import Names
 from tcia_assets.metadata.selection import Selection, parse
-from tcia_assets.settings import Settings
+from tcia_assets.settings import Settings, default_text
 from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
+
+
+def _setting(name: str) -> Any:
+    """Declare a field for a setting; None leaves it to the environment."""
+    about = Settings.model_fields[name].description
+    return Field(default=None, description=f"{about}; default: {default_text(name)}")
 
 
 class TciaResource(dg.ConfigurableResource["TciaResource"]):
@@ -23,47 +30,27 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     resource is built. Give secrets as `dg.EnvVar("TCIA_API_KEY")`: plain texts show in the UI.
     """
 
-    dialect: str | None = Field(
-        default=None, description="nbia-v4 (default), nbia-v1, nbia-v2 or bindaas-v4/v3"
-    )
-    base_url: str | None = Field(default=None, description="Base below which the endpoints lie")
-    shared_list_url: str | None = Field(
-        default=None, description="Base that answers for shared lists"
-    )
-    api_key: str | None = Field(default=None, description="For bindaas-v3")
-    username: str | None = Field(default=None, description="For nbia-v2")
-    password: str | None = Field(default=None, description="For nbia-v2")
-    data_dir: str | None = Field(
-        default=None, description="Root of all that is written; default: data"
-    )
-    subfolder: str = Field(default="", description="Folder below the root, for a second archive")
-    max_connections: int | None = Field(default=None, description="Requests at once; default: 8")
-    collections: list[str] | None = Field(
-        default=None, description="Only these Collections; default: all"
-    )
-    image_selection: str | None = Field(
-        default=None, description="Whose images to fetch; default: none"
-    )
-    withdrawal_snapshots: int | None = Field(
-        default=None, description="Lists without a Series until it is withdrawn; default: 3"
-    )
-    withdrawal_hours: int | None = Field(
-        default=None, description="Hours between two of these lists at least; default: 20"
-    )
-    overlap_days: int | None = Field(
-        default=None,
-        description="Days before the newest stored release from which the sensor asks; default: 30",
-    )
-    compare_hours: int | None = Field(
-        default=None,
-        description="Hours within which each Collection is compared whole; default: 24",
-    )
-    attempts: int = Field(default=5, description="How often to ask before giving up")
+    dialect: str | None = _setting("dialect")
+    base_url: str | None = _setting("base_url")
+    shared_list_url: str | None = _setting("shared_list_url")
+    api_key: str | None = _setting("api_key")
+    username: str | None = _setting("username")
+    password: str | None = _setting("password")
+    data_dir: str | None = _setting("data_dir")
+    subfolder: str = Field(default="", description="folder below data_dir, for a second archive")
+    max_connections: int | None = _setting("max_connections")
+    collections: list[str] | None = _setting("collections")
+    image_selection: str | None = _setting("image_selection")
+    withdrawal_snapshots: int | None = _setting("withdrawal_snapshots")
+    withdrawal_hours: int | None = _setting("withdrawal_hours")
+    overlap_days: int | None = _setting("overlap_days")
+    compare_hours: int | None = _setting("compare_hours")
+    attempts: int = Field(default=5, description="attempts per request")
     first_wait_s: float = Field(
-        default=0.5, description="Pause after the first failure; doubles each time"
+        default=0.5, description="seconds to wait after the first failure; doubles each time"
     )
     read_timeout_s: float = Field(
-        default=120.0, description="Longest silence while the archive answers"
+        default=120.0, description="longest time, in seconds, without a byte from the server"
     )
 
     _source: Source = PrivateAttr()
@@ -72,22 +59,8 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     @property
     def settings(self) -> Settings:
         """The settings, checked; raises UsageError where one cannot be used."""
-        settings = Settings.from_env(
-            dialect=self.dialect,
-            base_url=self.base_url,
-            shared_list_url=self.shared_list_url,
-            api_key=self.api_key,
-            username=self.username,
-            password=self.password,
-            data_dir=self.data_dir,
-            max_connections=self.max_connections,
-            collections=tuple(self.collections) if self.collections is not None else None,
-            image_selection=self.image_selection,
-            withdrawal_snapshots=self.withdrawal_snapshots,
-            withdrawal_hours=self.withdrawal_hours,
-            overlap_days=self.overlap_days,
-            compare_hours=self.compare_hours,
-        )
+        fields = Settings.model_fields.keys() & type(self).model_fields.keys()
+        settings = Settings.from_env(**{name: getattr(self, name) for name in fields})
         return settings.below(self.subfolder)
 
     @property

@@ -247,7 +247,7 @@ def two_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def patient(place: Place) -> images.Fetched:
     """A fetch by one connection, so that the order is the plan's."""
-    settings = replace(place.settings, max_connections=1)
+    settings = place.settings.replace(max_connections=1)
     with open_source(settings, pacing=place.pacing) as source:
         return place.fetch_by(source)
 
@@ -275,7 +275,7 @@ def test_a_run_whose_archive_is_down_ends_at_the_next_collections_first_failure(
 ) -> None:
     place.spoil("status", *place.uids, status=502)
     budget = replace(RunBudget.of(selected()), failed_in_a_row=3)
-    settings = replace(place.settings, max_connections=1)
+    settings = place.settings.replace(max_connections=1)
     with open_source(settings, pacing=place.pacing) as source, pytest.raises(ArchiveBroken):
         images.fetch(COLLECTION, selected(), source, place.warehouse, budget=budget)
 

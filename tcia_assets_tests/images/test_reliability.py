@@ -304,7 +304,7 @@ def without_sizes(place: Place) -> None:
 
 
 def fetched_from(place: Place, server: Scripted, *uids: str) -> Fetched:
-    settings = replace(place.settings, base_url=f"{server.url}/nbia-api/services/v4")
+    settings = place.settings.replace(base_url=f"{server.url}/nbia-api/services/v4")
     with open_source(settings, pacing=QUICK) as source:
         return place.fetch_by(source, *uids)
 

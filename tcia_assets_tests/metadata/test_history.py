@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count as numbers
 from pathlib import Path
@@ -46,7 +46,7 @@ class Mirror:
     """A warehouse that follows the sandbox, one refresh after the other."""
 
     def __init__(self, sandbox: Sandbox, root: Path, **chosen: int) -> None:
-        settings = replace(settings_for(sandbox, root), **chosen)
+        settings = settings_for(sandbox, root).replace(**chosen)
         self.archive, self.sandbox = sandbox.archive, sandbox
         self.source = open_source(settings, pacing=IMPATIENT)
         self.warehouse = Warehouse(root)
