@@ -1,34 +1,34 @@
-"""Everything that this package raises on purpose, one tree.
+"""The errors that this package raises on purpose, in one tree.
 
-What belongs here: the classes, the facts that they carry, and whether trying again can help.
-What does not: the decision to try again (`client`) and what Dagster makes of it (`defs/`).
+What does not belong here: when a request is retried (`sources/pacing.py`), and what Dagster makes
+of an error (`defs/`).
 
     TciaError
-    ├─ RemoteError              the archive's side: url, status, excerpt
-    │  ├─ RequestRefused        the archive understood, and says no (4xx)
-    │  │  └─ NotPublic          images that are not offered here: unknown, hidden or elsewhere
-    │  ├─ ArchiveBroken         5xx, time-out, connection cut: the same request may succeed later
-    │  │  └─ ArchiveUnreachable no connection at all, or no answer, after the retries
-    │  ├─ UnreadableReply       not what was asked for: HTML, cut JSON, an error in place of rows
-    │  ├─ TooLarge              more bytes than what was asked for can have
+    ├─ RemoteError              a failure on the server's side: url, status, excerpt
+    │  ├─ RequestRefused        the server refuses the request (4xx)
+    │  │  └─ NotPublic          images that it does not offer: unknown, hidden or elsewhere
+    │  ├─ ArchiveBroken         5xx, timeout, cut connection: a retry may succeed
+    │  │  └─ ArchiveUnreachable no connection, or no answer, after all retries
+    │  ├─ UnreadableReply       not what was requested: HTML, cut JSON, an error instead of rows
+    │  ├─ TooLarge              more bytes than possible for what was requested
     │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
-    │  └─ UnknownReply          nothing where something was expected: neither yes nor no
+    │  └─ UnknownReply          an empty reply where something was expected
     ├─ DataError                rows that break their declaration: table, column, value, key
     │  ├─ BadValue              a value that is not of its column's kind
     │  ├─ MissingColumn         a column that the dialect promises is in no row
     │  ├─ RepeatedKey           two different rows with one key
-    │  └─ BadArchive            a Series' zip that is not what the archive says it is
+    │  └─ BadArchive            a Series' zip that contradicts the archive's metadata
     ├─ DatasetRefused           samples that a declaration forbids, or that cannot be made
-    ├─ StorageError             the disk or a lock refuses; what was there is as it was
-    │  └─ Busy                   another run holds the lock for too long
-    ├─ UsageError               the caller's slip: names the value and the valid ones
+    ├─ StorageError             the disk or a lock fails; what was stored is unchanged
+    │  └─ Busy                  another run holds the lock for too long
+    ├─ UsageError               a mistake of the caller: names the value and the valid ones
     │  ├─ UnknownName           a Collection, table, dialect, setting or list that does not exist
     │  ├─ BadDeclaration        a file that declares a dataset: file, line, key
-    │  ├─ LicenseConflict       Series that a declaration asks for and whose licence it refuses
-    │  ├─ CohortMoved           what was locked is not what is there
+    │  ├─ LicenseConflict       Series that a declaration selects and whose licence it refuses
+    │  ├─ CohortMoved           a lock file that does not match what is stored
     │  └─ MissingExtra          an optional dependency that is not installed
-    ├─ RunFailed                runs in this process of which a part failed; what is complete stays
-    └─ Stopped                  whoever asked wants no more answers: the client was told to stop
+    ├─ RunFailed                runs of which a part failed; what is complete is kept
+    └─ Stopped                  the source was stopped while this was running
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-# Of the valid names, where none is near.
+# Names or reasons in a message.
 _MOST_SHOWN = 12
 
 
@@ -47,20 +47,23 @@ def escape_unprintable(text: str) -> str:
 
 
 class TciaError(Exception):
-    """Anything that this package raises on purpose; its text is one line for a person."""
+    """Base of all errors of this package; the text is one line.
+
+    `retryable` is whether the same request or work may succeed later.
+    """
 
     retryable = False
 
     def __init__(self, text: str) -> None:
-        # What others sent may stand in it, and must not break a line of a log or a terminal.
+        # It may contain what a server sent, which must not break a line of a log or a terminal.
         super().__init__(escape_unprintable(text))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Each class is made from facts of its own, not from its text; processes hand errors on.
-        return _again, (type(self), self.args, vars(self))
+        # Errors are sent between processes, and each class has a constructor of its own.
+        return _restore, (type(self), self.args, vars(self))
 
 
-def _again(kind: type[TciaError], args: tuple[Any, ...], facts: dict[str, Any]) -> TciaError:
+def _restore(kind: type[TciaError], args: tuple[Any, ...], facts: dict[str, Any]) -> TciaError:
     error = kind.__new__(kind)
     error.args = args
     vars(error).update(facts)
@@ -68,7 +71,14 @@ def _again(kind: type[TciaError], args: tuple[Any, ...], facts: dict[str, Any]) 
 
 
 class RemoteError(TciaError):
-    """The archive's side of a failure. Carries `url`, `status` and `excerpt`, never a secret."""
+    """A failure on the server's side.
+
+    Attributes:
+        problem: The text without the facts below.
+        url: Without the query; never a secret.
+        status: HTTP status; None if there was no response.
+        excerpt: The beginning of the body, on one line.
+    """
 
     def __init__(
         self, problem: str, *, url: str = "", status: int | None = None, excerpt: str = ""
@@ -80,22 +90,22 @@ class RemoteError(TciaError):
         if url:
             parts.append(url)
         if excerpt:
-            parts.append(f"it said {excerpt!r}")
+            parts.append(f"reply: {excerpt!r}")
         super().__init__("; ".join(parts))
 
 
 class RequestRefused(RemoteError):
-    """The archive understood the request and refuses it (4xx); asking again changes nothing."""
+    """The server refuses the request (4xx); a retry would not help."""
 
 
 class NotPublic(RequestRefused):
-    """The images of this Series are not offered here; says nothing about whether they exist."""
+    """The server does not offer the images of this Series, whether or not they exist."""
 
 
 class ArchiveBroken(RemoteError):
-    """The archive failed (5xx, a time-out, a cut connection); asking again may help.
+    """The server failed (5xx, a timeout, a cut connection); a retry may succeed.
 
-    `retry_after_s` is how long the archive itself asks to wait, if it says so.
+    `retry_after_s` is the wait that the server asks for, if it does.
     """
 
     retryable = True
@@ -103,17 +113,17 @@ class ArchiveBroken(RemoteError):
 
 
 class ArchiveUnreachable(ArchiveBroken):
-    """No connection or no answer, after all retries."""
+    """No connection, or no answer, after all retries."""
 
 
 class UnreadableReply(RemoteError):
-    """A reply that cannot be read as what was asked for."""
+    """A reply that cannot be parsed as what was requested."""
 
     retryable = True
 
 
 class TooLarge(RemoteError):
-    """A body that has more bytes than what was asked for can have; it was not read to its end."""
+    """A body that is longer than what was requested can be; it was not read to its end."""
 
 
 class ForeignRows(RemoteError):
@@ -121,16 +131,24 @@ class ForeignRows(RemoteError):
 
 
 class UnknownReply(RemoteError):
-    """Zero bytes or no row where some were expected.
+    """An empty reply where something was expected.
 
-    It may mean that there are none, a failure of the archive's database, or an expired token.
+    There may be nothing, the server's database may have failed, or a token may have expired.
     """
 
     retryable = True
 
 
 class DataError(TciaError):
-    """Rows that break their declaration. Carries `problem`, `table`, `column`, `value`, `key`."""
+    """Rows that break their declaration.
+
+    Attributes:
+        problem: The text without the facts below.
+        table: Name of the table, or of the endpoint that sent the rows.
+        column: Name of the column; "" if the problem is not about one.
+        value: The wrong value.
+        key: The key of the row, if the problem is about one.
+    """
 
     def __init__(
         self,
@@ -149,7 +167,7 @@ class DataError(TciaError):
 
 
 class BadValue(DataError):
-    """A value that is not of its column's kind, or null where a value is required."""
+    """A value that is not of its column's kind, or null in a required column."""
 
 
 class MissingColumn(DataError):
@@ -161,13 +179,13 @@ class RepeatedKey(DataError):
 
 
 class BadArchive(DataError):
-    """A Series' zip that is not what the archive's own metadata says."""
+    """A Series' zip that contradicts the archive's own metadata."""
 
     retryable = True
 
 
 class DatasetRefused(TciaError):
-    """A dataset that is not built; its earlier versions stay. Carries `reasons`, a line each."""
+    """A dataset that is not built; its earlier versions stay. `reasons` has one line for each."""
 
     def __init__(self, name: str, problem: str, reasons: Iterable[str], advice: str) -> None:
         self.name, self.problem, self.reasons = name, problem, tuple(reasons)
@@ -178,25 +196,31 @@ class DatasetRefused(TciaError):
 
 
 class StorageError(TciaError):
-    """The disk refuses, or the views cannot be made; what was there is as it was."""
+    """The disk fails, or the views cannot be made; what was stored is unchanged."""
 
 
 class Busy(StorageError):
-    """Another run has held a lock for too long; trying again later may help."""
+    """Another run has held a lock for too long; a later attempt may succeed."""
 
     retryable = True
 
 
 class UsageError(TciaError):
-    """The caller's mistake; the text says what would be right."""
+    """A mistake of the caller; the text says what is valid."""
 
 
 class UnknownName(UsageError):
-    """A name that does not exist; lists the nearest that do."""
+    """A name that does not exist; the text has the nearest ones that do.
+
+    Args:
+        what: The kind of thing, as "Collection".
+        name: The name.
+        valid: The names that exist.
+    """
 
     def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
         self.what, self.name, self.valid = what, name, tuple(valid)
-        super().__init__(f"no {what} is called {name!r}; {self._advice()}")
+        super().__init__(f"no {what} {name!r}; {self._advice()}")
 
     def _advice(self) -> str:
         folded = {v.casefold(): v for v in self.valid}
@@ -206,11 +230,11 @@ class UnknownName(UsageError):
         shown = ", ".join(repr(v) for v in sorted(self.valid)[:_MOST_SHOWN])
         left = len(self.valid) - _MOST_SHOWN
         more = f" and {left} more" if left > 0 else ""
-        return f"valid: {shown}{more}" if shown else "none is known yet"
+        return f"valid: {shown}{more}" if shown else "there are none yet"
 
 
 class BadDeclaration(UsageError):
-    """A declaration that cannot be kept. Carries `file`, `line` (from 1), `key` and `problem`."""
+    """A declaration that is not valid. Has `file`, `line` (from 1), `key` and `problem`."""
 
     def __init__(self, file: str, line: int, key: str, problem: str) -> None:
         self.file, self.line, self.key, self.problem = file, line, key, problem
@@ -218,7 +242,7 @@ class BadDeclaration(UsageError):
 
 
 class LicenseConflict(UsageError):
-    """Series that are asked for and whose licence is refused. Carries `series`: UID to licence."""
+    """Series that are selected and whose licence is refused; `series` maps UID to licence."""
 
     def __init__(self, what: str, series: dict[str, str]) -> None:
         self.series = series
@@ -226,17 +250,17 @@ class LicenseConflict(UsageError):
         left = len(series) - len(shown)
         more = f" and {left} more" if left > 0 else ""
         super().__init__(
-            f"{what} asks for {len(series)} Series whose licence it refuses: "
-            f"{', '.join(shown)}{more}; leave them out of the cohort, or change its licenses"
+            f"{what} selects {len(series)} Series whose licence it refuses: "
+            f"{', '.join(shown)}{more}; exclude them from the cohort, or change its licenses"
         )
 
 
 class CohortMoved(UsageError):
-    """A lock file and what it locks do not agree any more."""
+    """A lock file that does not match what is stored."""
 
 
 class MissingExtra(UsageError):
-    """An optional dependency that is not installed."""
+    """An optional dependency that is not installed; the text has the command that installs it."""
 
     def __init__(self, module: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -259,7 +283,7 @@ class RunFailed(TciaError):
 
 
 class Stopped(TciaError):
-    """The client was told to stop: this ends what was under way, and says nothing about it."""
+    """The source was stopped while this was running; it is no verdict about the work."""
 
     def __init__(self) -> None:
-        super().__init__("ended early, because the client was told to stop")
+        super().__init__("ended early, because the source was stopped")

@@ -1,7 +1,7 @@
-"""How far long work is, told to whoever shows it: the command line's bar, or nobody.
+"""Process-wide progress reporting: from long work to a progress bar, if there is one.
 
-Work that runs inside a Dagster step cannot be handed an object from outside, so there is one place
-in the process where a listener may stand.
+Work that runs inside a Dagster step cannot be given an object from outside the run, so listeners
+register here.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def ignore_progress(_done: int, _total: int) -> None:
 
 
 def report(done: int, total: int, note: str = "") -> None:
-    """Says that `done` of `total` are done; costs nothing where nobody listens."""
+    """Report that `done` of `total` units are done; cheap if nobody listens."""
     for listener in _listeners:
         listener(done, total, note)
 
 
 @contextmanager
 def shown_by(listener: Listener) -> Iterator[None]:
-    """While this lasts, `listener` is told of all progress in this process."""
+    """Call `listener(done, total, note)` for all progress while the context lasts."""
     _listeners.append(listener)
     try:
         yield

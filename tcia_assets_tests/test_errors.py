@@ -63,7 +63,7 @@ def test_an_error_of_the_archive_says_where_and_carries_its_facts(kind: type[Rem
     assert (error.problem, error.url) == ("it failed", "https://host/v4/getSeries")
     assert (error.status, error.excerpt) == (503, '<h1>"no"</h1>')
     assert str(error) == (
-        "it failed; status 503; https://host/v4/getSeries; it said '<h1>\"no\"</h1>'"
+        "it failed; status 503; https://host/v4/getSeries; reply: '<h1>\"no\"</h1>'"
     )
 
 
@@ -105,7 +105,7 @@ def test_letters_of_all_languages_stay_readable() -> None:
 )
 def test_an_unknown_name_lists_the_near_ones(asked: str, near: str) -> None:
     error = UnknownName("Collection", asked, ["4D-Lung", "LIDC-IDRI", "VICTRE"])
-    assert str(error).startswith(f"no Collection is called {asked!r}; did you mean")
+    assert str(error).startswith(f"no Collection {asked!r}; did you mean")
     assert repr(near) in str(error)
     assert "VICTRE" not in str(error)
 
@@ -116,7 +116,7 @@ def test_an_unknown_name_that_is_near_to_none_lists_the_first_dozen() -> None:
 
 
 def test_an_unknown_name_where_none_is_known_says_so() -> None:
-    assert str(UnknownName("list", "mine", [])) == "no list is called 'mine'; none is known yet"
+    assert str(UnknownName("list", "mine", [])) == "no list 'mine'; there are none yet"
 
 
 def test_a_missing_extra_says_how_to_install_it() -> None:

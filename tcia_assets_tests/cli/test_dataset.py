@@ -131,7 +131,7 @@ def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
         (["build", "nowhere/lung_ct.yaml"], 2, "it cannot be read: No such file"),
         (["build", "lung_ct", "--update", "--locked"], 2, "it does not go with --locked"),
         (["build", "lung_ct", "--locked"], 1, "there is no such lock file; ask for the cohort"),
-        (["verify", "lung_ct"], 2, "no dataset with a version is called 'lung_ct'"),
+        (["verify", "lung_ct"], 2, "no dataset with a version 'lung_ct'"),
         (["diff", "lung_ct", "lung_ct"], 2, "no dataset with a version"),
     ],
 )
@@ -149,5 +149,5 @@ def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(terminal: T
     (terminal.folder / "lung_ct.yaml").write_text(text)
     result = terminal("build", "lung_ct")
     assert result.exit_code == 2
-    assert "lung_ct.yaml, line 25, split.salzt: no key of split is called 'salzt'" in result.output
+    assert "lung_ct.yaml, line 25, split.salzt: no key of split 'salzt'" in result.output
     assert not (terminal.warehouse.root / "datasets").exists()

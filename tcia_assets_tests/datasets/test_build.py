@@ -702,9 +702,9 @@ def test_versions_are_found_by_name_and_first_digits(
         str(version.folder.parent / "latest"),
     ):
         assert versions.find(root, wanted).folder == version.folder
-    with pytest.raises(UnknownName, match="no dataset with a version is called 'lung'"):
+    with pytest.raises(UnknownName, match="no dataset with a version 'lung'"):
         versions.find(root, "lung")
-    with pytest.raises(UnknownName, match="no version of lung_ct is called 'x'"):
+    with pytest.raises(UnknownName, match="no version of lung_ct 'x'"):
         versions.find(root, "lung_ct/x")
     with pytest.raises(UsageError, match="no version of a dataset"):
         versions.read(root)

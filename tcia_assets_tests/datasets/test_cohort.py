@@ -143,11 +143,11 @@ def test_which_masks_count_is_declared(fetched_warehouse: Warehouse) -> None:
             {"where": "  modalities: [CT, CTX]\n"},
             "cohort.modalities",
             7,
-            "no Modality that is known here is called 'CTX'; did you mean 'CT'",
+            "no Modality that is known here 'CTX'; did you mean 'CT'",
         ),
         ({"where": "  body_parts: [LUNG, LNUG]\n"}, "cohort.body_parts", 7, "'LNUG'"),
         ({"where": "  shared_lists: [mine]\n"}, "cohort.shared_lists", 7, "'mine'"),
-        ({"deny": "  deny: [Kreatif]\n"}, "licenses", 33, "no licence is called 'Kreatif'"),
+        ({"deny": "  deny: [Kreatif]\n"}, "licenses", 33, "no licence 'Kreatif'"),
         ({"where": ""}, "cohort", 5, "5 of the 10 Series .* are no images [(]RTSTRUCT[)]"),
         (
             {"kind": "  kind: SEG\n  where: nothing = 1\n"},

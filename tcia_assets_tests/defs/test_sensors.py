@@ -403,7 +403,7 @@ def test_rows_older_than_asked_for_are_an_error_and_not_news(dagster: Dagster) -
     dagster.sandbox.archive.revise(collection=SMALL)
     dagster.sandbox.faults.add(Fault("ignored_filter", "getUpdatedSeries"))
 
-    with pytest.raises(ForeignRows, match=r"getUpdatedSeries since .* rows are others"):
+    with pytest.raises(ForeignRows, match=r"getUpdatedSeries since .* rows do not match"):
         looked(dagster, None, NOON)
 
 

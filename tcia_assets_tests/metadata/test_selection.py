@@ -561,7 +561,7 @@ def test_names_of_licences_that_nobody_bears_are_told() -> None:
     near = Selection(where="true", licenses=Licenses(deny=("National Library of Medicine",)))
     assert unmatched_licenses(near, known) == ("National Library of Medicine",)
     far = Selection(where="true", licenses=Licenses(deny=("GPL",)))
-    with pytest.raises(UnknownName, match="no licence is called 'GPL'; valid: 'Creative Commons"):
+    with pytest.raises(UnknownName, match="no licence 'GPL'; valid: 'Creative Commons"):
         unmatched_licenses(far, known)
     assert unmatched_licenses(far, []) == ("GPL",)
     assert unmatched_licenses(Selection(where="true"), known) == ()

@@ -89,7 +89,7 @@ def test_a_stopped_client_sends_nothing(serve: Serve, tmp_path: Path) -> None:
             lambda: client.download("getImage", tmp_path / "zip", **UID),
         ]
         for put in asking:
-            with pytest.raises(Stopped, match="told to stop") as caught:
+            with pytest.raises(Stopped, match="was stopped") as caught:
                 put()
             assert not caught.value.retryable
         replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2", "1.3"])

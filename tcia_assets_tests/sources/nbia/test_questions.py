@@ -273,7 +273,7 @@ def test_the_format_is_a_setting_of_the_client(form: str, serve: Serve) -> None:
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"no format is called 'yaml'"):
+    with pytest.raises(UnknownName, match=r"no format 'yaml'"):
         Client(Settings(), form="yaml")
 
 
@@ -336,7 +336,7 @@ def test_a_question_that_lacks_what_is_required_is_never_sent(
         ("getSeries", {"Collection": DAY}, "Collection must be a text"),
         ("getSeries", {"Collection": ""}, "Collection is empty"),
         ("getSeries", {"Collection": "  "}, "Collection is empty"),
-        ("getImage", {"SeriesInstanceUID": UID}, "getImage answers with zip, not rows"),
+        ("getImage", {"SeriesInstanceUID": UID}, "getImage returns zip, not rows"),
     ],
 )
 def test_what_the_archive_would_answer_with_all_or_nothing_is_never_sent(
@@ -350,7 +350,7 @@ def test_what_the_archive_would_answer_with_all_or_nothing_is_never_sent(
 
 def test_rows_are_not_downloaded(serve: Serve, tmp_path: Path) -> None:
     server = serve(answer("[]"))
-    with talking(server.url) as client, pytest.raises(UsageError, match="answers with rows"):
+    with talking(server.url) as client, pytest.raises(UsageError, match="returns rows"):
         client.download("getSeries", tmp_path / "x", Collection="A")
     assert server.asked == []
 
@@ -365,7 +365,7 @@ def test_an_endpoint_that_the_dialect_has_not_is_named(
     server = serve(Answer(b""))
     with (
         talking(server.url, speaks) as client,
-        pytest.raises(UnknownName, match=f"endpoint of dialect {speaks} is called '{name}'"),
+        pytest.raises(UnknownName, match=f"endpoint of dialect {speaks} '{name}'"),
     ):
         client.get_rows(name)
     assert server.asked == []
