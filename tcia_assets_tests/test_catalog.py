@@ -13,7 +13,7 @@ import pytest
 
 from tcia_assets.catalog import ARRIVING, DIALECTS, FINGERPRINTED, SERIES, TABLES, dialect, table
 from tcia_assets.errors import UnknownName
-from tcia_assets.sources.nbia import wire
+from tcia_assets.sources.nbia import values
 from tcia_assets.spec import Column, Dialect, Endpoint, Table
 
 # --- What the servers take and give ---------------------------------------------------------------
@@ -529,7 +529,7 @@ def test_a_column_is_of_the_same_kind_wherever_it_stands(fed: Table) -> None:
 @pytest.mark.parametrize("name", sorted({n for _, e in ENDPOINTS for n in e.columns}))
 def test_every_kind_that_arrives_can_be_read(name: str) -> None:
     column = ARRIVING[name]
-    assert column.kind.name == "text" or wire._value(column.kind.name, "x", DIALECTS[0].wire)
+    assert column.kind.name == "text" or values.value(column.kind.name, "x", DIALECTS[0].wire)
 
 
 @pytest.mark.parametrize(("of", "column"), COLUMNS)

@@ -1,0 +1,12 @@
+"""HTTP for sources: retries, timeouts, a limit on connections, and readable errors.
+
+    transport.py     one request and its retries, over one pool of connections
+    limiter.py       how many requests run at the same time
+    watchdog.py      deadlines for answers and for reads of a body
+    responses.py     what a status, a header or an exception of the HTTP library means
+    credentials.py   what proves to a server who is asking
+    text.py          text of a body whose encoding is not certain
+    scratch.py       a temporary folder for replies
+
+Nothing here is about one server software; that is for the source that uses it.
+"""

@@ -1,7 +1,4 @@
-"""A folder for bodies that are read and thrown away; what a killed process left goes with the next.
-
-What belongs here: whose folder it is, and when it goes. What does not: what lies in it.
-"""
+"""A temporary folder for replies. The next process removes what a killed one left behind."""
 
 from __future__ import annotations
 
@@ -14,22 +11,22 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _PREFIX, _LOCK = "tcia-replies-", "lock"
-# Who has just made a folder may not hold its lock yet.
+# The process that made a folder may not hold its lock yet.
 _YOUNG_S = 60.0
 
 
 class Scratch:
-    """A folder in the system's place for such, until `close`.
+    """A folder in the system's temporary directory, until `close`.
 
-    The system releases its lock when the process ends, however that happens: whoever comes next
-    removes what nobody holds.
+    A lock in the folder is held as long as the process lives: the system releases it when the
+    process ends, however that happens, and then any other process may remove the folder.
     """
 
     def __init__(self) -> None:
         _remove_abandoned(Path(tempfile.gettempdir()))
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         self.path = Path(self._folder.name)
-        # Whoever closes it may be another thread than this.
+        # It may be closed by another thread than the one that opened it.
         self._lock = FileLock(self.path / _LOCK, thread_local=False)
         self._lock.acquire()
 
@@ -38,9 +35,9 @@ class Scratch:
         self._folder.cleanup()
 
 
-def _remove_abandoned(place: Path) -> None:
-    for lock in place.glob(f"{_PREFIX}*/{_LOCK}"):
-        # Held, or another user's, or gone by now.
+def _remove_abandoned(parent: Path) -> None:
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        # Skip a folder that is in use, belongs to another user, or was just removed.
         with suppress(OSError, Timeout):
             if time.time() - lock.parent.stat().st_mtime > _YOUNG_S:
                 with FileLock(lock, timeout=0):

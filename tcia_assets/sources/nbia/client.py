@@ -1,14 +1,7 @@
-"""Asks the archive: rows, a hash, the bytes of a Series. The only importer of requests.
-
-What belongs here: which question to send in which dialect (this module), how one is sent and sent
-again (`transport.py`), how many at once (`gate.py`), what ends one that drips (`watch.py`), what
-proves who asks (`credentials.py`), and whether rows answer the question (`filters.py`). What does
-not: what rows mean (`wire.py`, `conform.py`), and the disk.
-"""
+"""HTTP client of an NBIA server: rows, hashes and files, in the dialect of the settings."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
@@ -17,94 +10,90 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tcia_assets.catalog import ARRIVING, FORMATS, SHARED_LISTS
-from tcia_assets.errors import (
-    ForeignRows,
-    TciaError,
-    TooLarge,
-    UnknownName,
-    UnknownReply,
-    UnreadableReply,
-    UsageError,
-)
+from tcia_assets.catalog import ARRIVING
+from tcia_assets.errors import ForeignRows, TciaError, UnknownReply, UnreadableReply, UsageError
 from tcia_assets.settings import Settings
 from tcia_assets.sources import FetchedFile, SourceRows
+from tcia_assets.sources.http import text
 from tcia_assets.sources.http.scratch import Scratch
-from tcia_assets.sources.http.transport import Spent, Transport
+from tcia_assets.sources.http.transport import Cost, Transport
 from tcia_assets.sources.nbia import wire
-from tcia_assets.sources.nbia.filters import demand_filtered
-from tcia_assets.sources.nbia.formats import beginning
+from tcia_assets.sources.nbia.credentials import make_credentials
+from tcia_assets.sources.nbia.downloads import FILES, Target, save
+from tcia_assets.sources.nbia.filters import check_rows
+from tcia_assets.sources.nbia.request import Request, RequestBuilder
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Dialect, Endpoint
 
 __all__ = ["Client"]
 
-# A hash is no longer; of what is, this much is looked at.
-_LONGEST_TEXT = 4000
+# A hash is shorter than this; of a reply that is none, this much is read.
+_LONGEST_HASH_REPLY = 4000
 _HASH = re.compile("[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class _Question:
-    """All that is sent, and in whose language the answer comes."""
-
-    dialect: Dialect
-    endpoint: Endpoint
-    url: str
-    parameters: dict[str, str]
-    form: str
+_NOT_PUBLIC = ("is not in public domain", "has not been granted the access")
+_NO_ROWS = "No data found."
 
 
 class Client:
-    """One archive, asked in its dialect; safe to share among threads.
+    """Client of one NBIA server; safe to share among threads.
 
-    At most `settings.max_connections` requests are under way at once, and fewer (`connections`)
-    while the archive is overrun. `form` is the format in which rows travel: "json", or "csv",
-    "xml", "html" for a cross-check. All methods that ask raise Stopped once `stop` was called.
+    At most `settings.max_connections` requests run at the same time, and fewer (`connections`)
+    while the server is overloaded. Every method that sends a request raises Stopped after `stop`.
+
+    Args:
+        settings: Server, dialect and secrets.
+        form: The format of rows: "json", or "csv", "xml", "html" for a cross-check.
+        pacing: Timeouts and retries.
+
+    Raises:
+        UnknownName: There is no such format.
     """
 
     def __init__(
         self, settings: Settings, *, form: str = "json", pacing: Pacing | None = None
     ) -> None:
-        if form not in FORMATS:
-            raise UnknownName("format", form, FORMATS)
-        self.settings, self.form, self.dialect = settings, form, settings.speaks
-        self._transport = Transport(settings, pacing or Pacing())
-        # Two large replies read at once would only double the memory.
-        self._reading = threading.Lock()
+        self.settings, self.dialect = settings, settings.speaks
+        self._requests = RequestBuilder(settings, form)
+        self._transport = Transport(
+            settings.max_connections,
+            pacing or Pacing(),
+            lambda post_form: make_credentials(settings, post_form),
+            _NOT_PUBLIC,
+        )
+        # Parsing two large replies at the same time would only double the memory.
+        self._parsing = threading.Lock()
         self._scratch = Scratch()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self.close()
 
     @property
     def connections(self) -> int:
-        """How many requests may be under way at once, now: 1 to `settings.max_connections`."""
+        """The number of requests that may run at the same time now."""
         return self._transport.connections
 
     def stop(self) -> None:
-        """Ends what is under way in all threads, and refuses what is asked from now on.
+        """End all running requests, in any thread, and refuse new ones; `close` is still needed.
 
-        Waits end at once; bodies too, or with their next chunk. For good: `close` is still due.
+        Waits end immediately; bodies too, or with their next chunk.
         """
         self._transport.stop()
 
     def waiting_until(self, deadline: float) -> AbstractContextManager[None]:
-        """While this lasts, in all threads: what would wait longer to be asked again has failed.
+        """Let no retry wait beyond `deadline`, a time of `time.monotonic()`, in any thread.
 
-        `deadline` is a time of `time.monotonic()`. What is under way then goes on.
+        Requests that are running then are not interrupted.
         """
         return self._transport.waiting_until(deadline)
 
@@ -140,16 +129,16 @@ class Client:
     def _get_rows(
         self, name: str, filters: Mapping[str, str | date], *, trust_empty: bool
     ) -> SourceRows:
-        question = self._question(name, filters, "rows")
-        started, spent = time.monotonic(), Spent()
-        rows = self._transport.insist(lambda: self._rows(question, spent, is_believed=trust_empty))
-        demand_filtered(rows.table, question.endpoint, filters, question.url)
+        request = self._requests.build(name, filters, "rows")
+        started, cost = time.monotonic(), Cost()
+        rows = self._transport.retry(lambda: self._rows(request, cost, trust_empty=trust_empty))
+        check_rows(rows.table, request.endpoint, filters, request.url)
         return SourceRows(
             rows.table,
             rows.unclaimed,
-            tuple(ARRIVING[column].name for column in question.endpoint.columns),
-            spent.requests,
-            spent.size_bytes,
+            tuple(ARRIVING[column].name for column in request.endpoint.columns),
+            cost.requests,
+            cost.size_bytes,
             time.monotonic() - started,
         )
 
@@ -160,17 +149,17 @@ class Client:
         first failure ends the work: it is in the result, with the rows that came before it. For
         small replies: they are parsed together, because parsing one costs more than its request.
         """
-        dialect = self._speaker(name)[0]
+        dialect, _ = self._requests.server_of(name)
         endpoint = dialect.endpoint(name)
         rows: list[dict[str, object]] = []
-        spent, failure = Spent(), None
+        total, failure = Cost(), None
         with ThreadPoolExecutor(self.settings.max_connections) as pool:
-            answers = [pool.submit(self._small, name, by, value) for value in values]
+            replies = [pool.submit(self._small, name, by, value) for value in values]
             try:
-                for answer in answers:
-                    found, cost = answer.result()
+                for reply in replies:
+                    found, cost = reply.result()
                     rows += found
-                    spent.add(cost)
+                    total.add(cost)
             except TciaError as error:
                 failure = error
             finally:
@@ -179,8 +168,8 @@ class Client:
         return SourceRows(
             read.table,
             read.unclaimed,
-            requests=spent.requests,
-            size_bytes=spent.size_bytes,
+            requests=total.requests,
+            size_bytes=total.size_bytes,
             failure=failure,
         )
 
@@ -191,142 +180,117 @@ class Client:
             UnknownReply: An empty reply: there is no such thing, or the server failed.
             UnreadableReply: The reply is not a hash.
         """
-        question = self._question(name, filters, "text")
+        request = self._requests.build(name, filters, "text")
         if not filters:
-            names = " or ".join(p.name for p in question.endpoint.parameters)
+            names = " or ".join(p.name for p in request.endpoint.parameters)
             raise UsageError(f"{name} needs {names}")
-        return self._transport.insist(lambda: self._hash(question, Spent()))
+        return self._transport.retry(lambda: self._hash(request, Cost()))
 
     def download(
         self,
         name: str,
-        into: Path,
+        path: Path,
         *,
         max_bytes: int | None = None,
         on_bytes: Callable[[int], None] = lambda _: None,
         **filters: str,
     ) -> FetchedFile:
-        """The bytes that endpoint `name` gives, streamed to the file `into` and hashed on the way.
+        """Download the file that an endpoint returns.
 
-        The file is whole when this returns; when it raises, it holds nothing of use. A body that
-        does not begin as what the endpoint answers (a zip, a DICOM object, a manifest), is called
-        HTML or JSON, or comes compressed for the way, is refused before it is written; one that
-        grows beyond `max_bytes` while it is. An OSError is the target's and never the network's:
-        it is not tried again.
+        The file is complete when this returns. If an error is raised, its content is of no use.
 
-        `on_bytes` is told the size of each chunk that is written, and where an attempt fails, all
-        that it had written as one negative number: their sum is what there is. It must not ask.
+        Args:
+            name: The endpoint.
+            path: The file to write. An OSError is about it, never about the network.
+            max_bytes: A longer body raises TooLarge.
+            on_bytes: Called with the size of each chunk that is written and, if an attempt fails,
+                with everything that it wrote as one negative number. It must send no request.
+            filters: Values by our column names.
+
+        Raises:
+            UnknownReply: A body of zero bytes.
+            UnreadableReply: A body that is not such a file; nothing of it is written.
+            TooLarge: The body is longer than `max_bytes`.
         """
-        question = self._question(name, filters, *_BEGINNINGS)
-        started, spent = time.monotonic(), Spent()
-        sha256 = self._transport.insist(
-            lambda: self._stream(question, into, max_bytes, on_bytes, spent)
-        )
+        request = self._requests.build(name, filters, *FILES)
+        target = Target(path, max_bytes, on_bytes)
+        started, cost = time.monotonic(), Cost()
+        sha256 = self._transport.retry(lambda: self._save(request, target, cost))
         seconds = time.monotonic() - started
-        return FetchedFile(into.stat().st_size, sha256, spent.requests, seconds)
-
-    # --- What to send ---------------------------------------------------------------------------
-
-    def _speaker(self, name: str) -> tuple[Dialect, str]:
-        """Who answers an endpoint, in what dialect and below which URL."""
-        if name in self.dialect.delegated or (
-            name == SHARED_LISTS.endpoint and self.settings.shared_list_url
-        ):
-            return self.settings.shared_lists_speak, self.settings.shared_lists_url
-        return self.dialect, self.settings.url
-
-    def _question(self, name: str, filters: Mapping[str, str | date], *answers: str) -> _Question:
-        dialect, base = self._speaker(name)
-        endpoint = dialect.endpoint(name)
-        if endpoint.answers not in answers:
-            raise UsageError(f"{name} answers with {endpoint.answers}, not {' or '.join(answers)}")
-        parameters = _parameters(endpoint, filters)
-        form = self.form if self.form in endpoint.formats else "json"
-        if endpoint.formats:
-            parameters["format"] = form
-        return _Question(dialect, endpoint, f"{base}/{endpoint.path}", parameters, form)
+        return FetchedFile(path.stat().st_size, sha256, cost.requests, seconds)
 
     @contextmanager
-    def _sent(self, question: _Question, spent: Spent) -> Iterator[Iterator[bytes]]:
-        endpoint = question.endpoint
+    def _send(self, request: Request, cost: Cost) -> Iterator[Iterator[bytes]]:
+        endpoint = request.endpoint
         with self._transport.send(
             endpoint.method,
-            question.url,
-            question.parameters,
-            spent,
-            silent=endpoint.silent,
-            as_it_is=endpoint.answers in _BEGINNINGS,
+            request.url,
+            request.parameters,
+            cost,
+            empty_text=_NO_ROWS if endpoint.silent else "",
+            is_file=endpoint.answers in FILES,
         ) as chunks:
             yield chunks
 
     # --- Rows -----------------------------------------------------------------------------------
 
-    def _rows(self, question: _Question, spent: Spent, *, is_believed: bool) -> wire.Rows:
-        endpoint = question.endpoint
-        rows = self._read(question, spent)
-        if rows is None and endpoint.silent and is_believed:
-            return wire.empty(endpoint)
-        if rows is None and endpoint.silent:
-            # Nothing is a normal answer here, but a failed database and an expired token give it
-            # too: so what is never empty is asked (which renews a token), then the same again.
-            control = self._question(self.dialect.control.name, {}, "rows")
-            if self._read(control, spent) is None:
-                raise _unknown(control)
-            rows = self._read(question, spent) or wire.empty(endpoint)
-        if rows is None:
-            raise _unknown(question)
-        return rows
+    def _rows(self, request: Request, cost: Cost, *, trust_empty: bool) -> wire.Rows:
+        rows = self._read(request, cost)
+        if rows is not None:
+            return rows
+        if not request.endpoint.silent:
+            raise request.empty_reply()
+        if trust_empty:
+            return wire.empty(request.endpoint)
+        # A failed database and an expired token also give an empty reply. So send a request to
+        # which no reply is ever empty (it renews a token), and then the same one again.
+        control = self._requests.build(self.dialect.control.name, {}, "rows")
+        if self._read(control, cost) is None:
+            raise control.empty_reply()
+        return self._read(request, cost) or wire.empty(request.endpoint)
 
-    def _read(self, question: _Question, spent: Spent) -> wire.Rows | None:
-        """The rows of one answer; None where there are none, for whatever reason."""
-        with self._saved(question, spent) as file:
-            if not file.stat().st_size:
+    def _read(self, request: Request, cost: Cost) -> wire.Rows | None:
+        """Return the rows of one reply; None if it has none, for whatever reason."""
+        with self._saved(request, cost) as file:
+            size = file.stat().st_size
+            if not size:
                 return None
-            is_large = file.stat().st_size > wire.LARGE
-            with self._reading if is_large else nullcontext():
+            with self._parsing if size > wire.LARGE else nullcontext():
                 rows = wire.read(
-                    file,
-                    question.endpoint,
-                    question.dialect.wire,
-                    form=question.form,
-                    url=question.url,
+                    file, request.endpoint, request.dialect.wire, form=request.form, url=request.url
                 )
         return rows if rows.table.num_rows else None
 
     @contextmanager
-    def _saved(self, question: _Question, spent: Spent) -> Iterator[Path]:
-        """A reply's body as a file that is gone afterwards."""
+    def _saved(self, request: Request, cost: Cost) -> Iterator[Path]:
+        """Save the body of a reply in a file that is removed afterwards."""
         with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
             path = Path(folder) / "body"
-            with self._sent(question, spent) as chunks, path.open("wb") as file:
+            with self._send(request, cost) as chunks, path.open("wb") as file:
                 for chunk in chunks:
-                    spent.size_bytes += file.write(chunk)
+                    cost.size_bytes += file.write(chunk)
             yield path
 
-    # --- Rows of small replies ------------------------------------------------------------------
-
-    def _small(self, name: str, by: str, value: str) -> tuple[list[dict[str, object]], Spent]:
-        """The rows of a small reply as they travel, with what they were asked by."""
-        question, spent = self._question(name, {by: value}, "rows"), Spent()
+    def _small(self, name: str, by: str, value: str) -> tuple[list[dict[str, object]], Cost]:
+        """Return the untyped rows of a small reply, each with the value of `by`."""
+        request, cost = self._requests.build(name, {by: value}, "rows"), Cost()
         try:
-            rows = self._transport.insist(lambda: self._untyped(question, spent))
+            rows = self._transport.retry(lambda: self._untyped(request, cost))
         except UnknownReply:
             rows = [{}]
         foreign = [row[by] for row in rows if row.get(by, value) != value]
         if foreign:
             problem = f"{name} for {by}={value!r}: a row of {foreign[0]!r}"
-            raise ForeignRows(problem, url=question.url)
-        return [{by: value} | row for row in rows], spent
+            raise ForeignRows(problem, url=request.url)
+        return [{by: value} | row for row in rows], cost
 
-    def _untyped(self, question: _Question, spent: Spent) -> list[dict[str, object]]:
-        with self._sent(question, spent) as chunks:
-            whole = b"".join(chunks)
-        spent.size_bytes += len(whole)
-        rows = whole and wire.untyped(
-            whole, question.endpoint, form=question.form, url=question.url
-        )
+    def _untyped(self, request: Request, cost: Cost) -> list[dict[str, object]]:
+        with self._send(request, cost) as chunks:
+            body = b"".join(chunks)
+        cost.size_bytes += len(body)
+        rows = body and wire.untyped(body, request.endpoint, form=request.form, url=request.url)
         if not rows:
-            raise _unknown(question)
+            raise request.empty_reply()
         return rows
 
     def _typed(
@@ -339,100 +303,23 @@ class Client:
             body.write_text(json.dumps(rows), encoding="utf-8")
             return wire.read(body, endpoint, dialect.wire)
 
-    # --- Hashes and bytes -----------------------------------------------------------------------
+    # --- Hashes and files -----------------------------------------------------------------------
 
-    def _hash(self, question: _Question, spent: Spent) -> str:
-        said = b""
-        with self._sent(question, spent) as chunks:
+    def _hash(self, request: Request, cost: Cost) -> str:
+        body = b""
+        with self._send(request, cost) as chunks:
             for chunk in chunks:
-                said += chunk
-                if len(said) > _LONGEST_TEXT:
+                body += chunk
+                if len(body) > _LONGEST_HASH_REPLY:
                     break
-        text = said.decode("latin-1").strip().lower()
-        if not text:
-            raise _unknown(question)
-        if not _HASH.fullmatch(text):
-            problem = f"{question.endpoint.name}: not a hash of 32 hex digits"
-            raise UnreadableReply(problem, url=question.url, excerpt=beginning(said))
-        return text
+        found = body.decode("latin-1").strip().lower()
+        if not found:
+            raise request.empty_reply()
+        if not _HASH.fullmatch(found):
+            problem = f"{request.name}: not a hash of 32 hex digits"
+            raise UnreadableReply(problem, url=request.url, excerpt=text.excerpt(body))
+        return found
 
-    def _stream(
-        self,
-        question: _Question,
-        into: Path,
-        max_bytes: int | None,
-        on_bytes: Callable[[int], None],
-        spent: Spent,
-    ) -> str:
-        digest, written = hashlib.sha256(), 0
-        try:
-            with self._sent(question, spent) as chunks:
-                first = next(chunks, b"")
-                _demand_binary(first, question)
-                with into.open("wb") as file:
-                    for chunk in chain([first], chunks):
-                        digest.update(chunk)
-                        written += file.write(chunk)
-                        on_bytes(len(chunk))
-                        spent.size_bytes += len(chunk)
-                        del chunk  # as the one who yields it does
-                        _check_size(max_bytes, written, question)
-        except BaseException:
-            if written:
-                on_bytes(-written)
-            raise
-        return digest.hexdigest()
-
-
-def _parameters(endpoint: Endpoint, filters: Mapping[str, str | date]) -> dict[str, str]:
-    """The query in the dialect's spelling and date format."""
-    missing = [p.name for p in endpoint.parameters if p.required and p.name not in filters]
-    if missing:
-        raise UsageError(f"{endpoint.name} needs {' and '.join(missing)}")
-    sent = dict(endpoint.always)
-    for name, value in filters.items():
-        spelling = endpoint.parameter(name).wire
-        sent[spelling] = _written(endpoint, name, value)
-    return sent
-
-
-def _written(endpoint: Endpoint, name: str, value: str | date) -> str:
-    # In a wrong format, and without a value, the archive does not refuse but lists all or nothing.
-    if isinstance(value, date) != (name == "since"):
-        noun = "a date" if name == "since" else "a text"
-        raise UsageError(f"{endpoint.name}: {name} must be {noun}, not {value!r}")
-    if isinstance(value, date):
-        return value.strftime(endpoint.since)
-    if not value.strip():
-        raise UsageError(f"{endpoint.name}: {name} is empty")
-    return value
-
-
-def _unknown(question: _Question) -> UnknownReply:
-    name = question.endpoint.name
-    return UnknownReply(f"{name}: zero bytes or no row, which may mean anything", url=question.url)
-
-
-# What each kind of bytes is called, and what stands at which place of it.
-_BEGINNINGS = {
-    "zip": ("zip", 0, b"PK"),
-    "dicom": ("DICOM", 128, b"DICM"),
-    "manifest": ("manifest", 0, b"downloadServerUrl="),
-}
-
-
-def _demand_binary(first: bytes, question: _Question) -> None:
-    name = question.endpoint.name
-    noun, place, mark = _BEGINNINGS[question.endpoint.answers]
-    if first.startswith(mark, place):
-        return
-    if not first:
-        raise UnknownReply(f"{name}: zero bytes where a {noun} was expected", url=question.url)
-    problem = f"{name}: not a {noun}"
-    raise UnreadableReply(problem, url=question.url, excerpt=beginning(first))
-
-
-def _check_size(max_bytes: int | None, written: int, question: _Question) -> None:
-    if max_bytes is not None and written > max_bytes:
-        problem = f"{question.endpoint.name}: more than the {max_bytes} bytes that it can have"
-        raise TooLarge(problem, url=question.url)
+    def _save(self, request: Request, target: Target, cost: Cost) -> str:
+        with self._send(request, cost) as chunks:
+            return save(chunks, request, target)

@@ -1,7 +1,7 @@
-"""Whether rows answer the question that was asked.
+"""Check that rows satisfy the filters that were sent.
 
-nbia-v1 and v2 ignore a parameter that they do not know and then list the whole archive; a date
-that they read otherwise than it was meant lists everything or nothing, always with status 200.
+nbia-v1 and v2 ignore a parameter that they do not have, and then list the whole archive; a date
+that they read differently lists everything or nothing, always with status 200.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from tcia_assets.errors import ForeignRows
 from tcia_assets.spec import Endpoint
 
 
-def demand_filtered(
+def check_rows(
     table: pa.Table, endpoint: Endpoint, filters: Mapping[str, str | date], url: str
 ) -> None:
-    """Raises ForeignRows where a row breaks a filter that its columns can tell."""
+    """Raise ForeignRows if a row contradicts a filter, as far as its columns show that."""
     for name, value in filters.items():
         if isinstance(value, date):
-            _demand_since(table, endpoint, value, url)
+            _check_since(table, endpoint, value, url)
         elif name in table.column_names:
-            # The archive compares without case and without trailing blanks; so must we.
+            # Servers compare without case and without trailing blanks, and so must this.
             given = pc.utf8_lower(pc.utf8_rtrim_whitespace(table[name]))
             wanted = value.lower()
-            asked = wanted.split(",") if endpoint.parameter(name).many else [wanted]
-            kept = pc.is_in(given, value_set=pa.array([each.rstrip() for each in asked]))
-            _demand_all(kept, table[name], f"{endpoint.name} for {name}={value!r}", url)
+            values = wanted.split(",") if endpoint.parameter(name).many else [wanted]
+            fits = pc.is_in(given, value_set=pa.array([each.rstrip() for each in values]))
+            _check_all(fits, table[name], f"{endpoint.name} for {name}={value!r}", url)
 
 
-def _demand_since(table: pa.Table, endpoint: Endpoint, since: date, url: str) -> None:
+def _check_since(table: pa.Table, endpoint: Endpoint, since: date, url: str) -> None:
     if "DateReleased" in table.column_names:
-        # The day itself passes everywhere: old rows were released at a time of day, which is after
-        # the midnight that strict servers compare with, and of which we keep the day.
-        kept = pc.greater_equal(table["DateReleased"], pa.scalar(since))
-        _demand_all(kept, table["DateReleased"], f"{endpoint.name} since {since}", url)
+        # The day itself is always accepted: servers that compare strictly do so with its midnight,
+        # and old rows were released at some later time of that day, of which only the day is kept.
+        fits = pc.greater_equal(table["DateReleased"], pa.scalar(since))
+        _check_all(fits, table["DateReleased"], f"{endpoint.name} since {since}", url)
 
 
-def _demand_all(kept: pa.ChunkedArray, column: pa.ChunkedArray, asked: str, url: str) -> None:
-    kept = pc.fill_null(kept, fill_value=False)
-    foreign = len(kept) - (pc.sum(kept).as_py() or 0)
+def _check_all(fits: pa.ChunkedArray, column: pa.ChunkedArray, what: str, url: str) -> None:
+    fits = pc.fill_null(fits, fill_value=False)
+    foreign = len(fits) - (pc.sum(fits).as_py() or 0)
     if foreign:
-        example = column.filter(pc.invert(kept))[0].as_py()
-        problem = f"{asked}: {foreign} of {len(kept)} rows are others, such as {example!r}"
+        example = column.filter(pc.invert(fits))[0].as_py()
+        problem = f"{what}: {foreign} of {len(fits)} rows do not match, such as {example!r}"
         raise ForeignRows(problem, url=url)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets.errors import Stopped
-from tcia_assets.sources.http.limiter import Gate, Limit
+from tcia_assets.sources.http.limiter import ConcurrencyLimiter, Limit
 
 MOST = st.integers(1, 40)
 
@@ -25,7 +25,7 @@ def cut_to(most: int, now: int) -> Limit:
     limit, at = Limit(most), 0.0
     while limit.now > now:
         at += 1.0
-        limit.failed(sent_at=at - 0.5, at=at)
+        limit.overloaded(sent_at=at - 0.5, at=at)
     return limit
 
 
@@ -54,12 +54,12 @@ def test_whatever_happens_the_limit_is_from_one_to_the_most_and_no_burst_cuts_tw
         if what == "send":
             sent.append(at)
         elif what == "good":
-            limit.good()
+            limit.succeeded()
             assert before <= limit.now <= before + 1
         elif what == "failed":
-            limit.failed(sent_at, at)
+            limit.overloaded(sent_at, at)
         else:
-            limit.answered(kind, seconds, sent_at, at)
+            limit.responded(kind, seconds, sent_at, at)
         if limit.now < before:
             assert sent_at > cut_at
             cut_at = at
@@ -75,7 +75,7 @@ def test_it_begins_at_the_most(most: int) -> None:
 def test_a_burst_of_failures_halves_it_once(most: int, sent: list[float]) -> None:
     limit = Limit(most)
     for number, sent_at in enumerate(sent):
-        limit.failed(sent_at, at=10.0 + number)
+        limit.overloaded(sent_at, at=10.0 + number)
     assert limit.now == max(1, most // 2)
 
 
@@ -83,7 +83,7 @@ def test_a_burst_of_failures_halves_it_once(most: int, sent: list[float]) -> Non
 def test_each_further_burst_halves_it_again_down_to_one(most: int, bursts: int) -> None:
     limit = Limit(most)
     for burst in range(bursts):
-        limit.failed(sent_at=burst + 0.5, at=burst + 1.0)
+        limit.overloaded(sent_at=burst + 0.5, at=burst + 1.0)
     assert limit.now == max(1, most >> bursts)
 
 
@@ -94,12 +94,12 @@ def test_two_rounds_of_good_answers_let_one_more_in_and_never_more_than_the_most
     limit = cut_to(most, now)
     while (before := limit.now) < most:
         for _ in range(2 * before - 1):
-            limit.good()
+            limit.succeeded()
         assert limit.now == before
-        limit.good()
+        limit.succeeded()
         assert limit.now == before + 1
     for _ in range(10 * most):
-        limit.good()
+        limit.succeeded()
     assert limit.now == most
 
 
@@ -107,10 +107,10 @@ def test_two_rounds_of_good_answers_let_one_more_in_and_never_more_than_the_most
 def test_good_answers_before_a_cut_do_not_count_after_it(good: int) -> None:
     limit = cut_to(8, 4)
     for _ in range(good):
-        limit.good()
-    limit.failed(sent_at=50.0, at=60.0)
+        limit.succeeded()
+    limit.overloaded(sent_at=50.0, at=60.0)
     for _ in range(3):
-        limit.good()
+        limit.succeeded()
     assert limit.now == 2
 
 
@@ -118,19 +118,19 @@ def test_good_answers_before_a_cut_do_not_count_after_it(good: int) -> None:
 def test_answers_within_a_second_are_never_slow(most: int, seconds: list[float]) -> None:
     limit = Limit(most)
     for number, each in enumerate(seconds):
-        limit.answered("rows", each, sent_at=number, at=number + 0.5)
+        limit.responded("rows", each, sent_at=number, at=number + 0.5)
     assert limit.now == most
 
 
 def slow(limit: Limit, answers: int, *, seconds: float = 9.0, start: float = 100.0) -> None:
     for number in range(answers):
         at = start + number * seconds
-        limit.answered("rows", seconds, sent_at=at - seconds, at=at)
+        limit.responded("rows", seconds, sent_at=at - seconds, at=at)
 
 
-def test_many_slow_answers_in_a_row_take_one_place_and_a_few_none() -> None:
+def test_many_slow_answers_in_a_row_take_one_slot_and_a_few_none() -> None:
     limit = Limit(8)
-    limit.answered("rows", 0.5, sent_at=0.0, at=0.5)
+    limit.responded("rows", 0.5, sent_at=0.0, at=0.5)
     slow(limit, 4)
     assert limit.now == 8
     slow(limit, 1, start=150.0)
@@ -140,7 +140,7 @@ def test_many_slow_answers_in_a_row_take_one_place_and_a_few_none() -> None:
 @given(most=MOST, answers=st.integers(0, 200))
 def test_slowness_alone_never_takes_more_than_half(most: int, answers: int) -> None:
     limit = Limit(most)
-    limit.answered("rows", 0.01, sent_at=0.0, at=0.01)
+    limit.responded("rows", 0.01, sent_at=0.0, at=0.01)
     slow(limit, answers, seconds=2.0, start=2.0)
     assert limit.now >= most / 2
 
@@ -148,16 +148,16 @@ def test_slowness_alone_never_takes_more_than_half(most: int, answers: int) -> N
 def test_a_slow_kind_of_question_is_compared_with_itself() -> None:
     limit = Limit(8)
     for number in range(20):
-        limit.answered("values", 0.01, sent_at=number, at=number + 0.01)
-        limit.answered("hierarchy", 30.0, sent_at=number, at=number + 30.0)
+        limit.responded("values", 0.01, sent_at=number, at=number + 0.01)
+        limit.responded("hierarchy", 30.0, sent_at=number, at=number + 30.0)
     assert limit.now == 8
 
 
 def test_the_best_of_long_ago_does_not_count() -> None:
     limit = Limit(8)
-    limit.answered("rows", 0.01, sent_at=0.0, at=0.01)
+    limit.responded("rows", 0.01, sent_at=0.0, at=0.01)
     for at in (400.0, 800.0):  # what is slow is the usual by then
-        limit.answered("rows", 9.0, sent_at=at - 9.0, at=at)
+        limit.responded("rows", 9.0, sent_at=at - 9.0, at=at)
     slow(limit, 20, start=900.0)
     assert limit.now == 8
 
@@ -173,13 +173,15 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def waiting(gate: Gate, many: int, then: Callable[[int], None]) -> Iterator[list[BaseException]]:
-    """Threads that came to the gate one after the other; the errors that they ended with."""
+def waiting(
+    limiter: ConcurrencyLimiter, many: int, then: Callable[[int], None]
+) -> Iterator[list[BaseException]]:
+    """Threads that came to the limiter one after the other; the errors that they ended with."""
     errors: list[BaseException] = []
 
     def wait(number: int) -> None:
         try:
-            with gate.place():
+            with limiter.slot():
                 then(number)
         except Stopped as error:
             errors.append(error)
@@ -187,7 +189,7 @@ def waiting(gate: Gate, many: int, then: Callable[[int], None]) -> Iterator[list
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(many)]
     for number, thread in enumerate(threads):
         thread.start()
-        until(lambda number=number: len(gate._waiting) == number + 1)  # type: ignore[misc]
+        until(lambda number=number: len(limiter._waiting) == number + 1)  # type: ignore[misc]
     yield errors
     for thread in threads:
         thread.join(10)
@@ -195,28 +197,28 @@ def waiting(gate: Gate, many: int, then: Callable[[int], None]) -> Iterator[list
 
 
 def test_who_came_first_goes_first() -> None:
-    gate, order = Gate(1), list[int]()
-    with gate.place() as place, waiting(gate, 12, order.append):
-        gate._leave(place)
-        place.is_in = False
+    limiter, order = ConcurrencyLimiter(1), list[int]()
+    with limiter.slot() as slot, waiting(limiter, 12, order.append):
+        limiter._release(slot)
+        slot.is_held = False
     assert order == list(range(12))
 
 
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_never_are_more_in_than_the_limit_was_when_they_were_let_in(most: int) -> None:
-    gate, lock, inside, highest = Gate(most), threading.Lock(), [0], [0]
+    limiter, lock, inside, highest = ConcurrencyLimiter(most), threading.Lock(), [0], [0]
 
     def work(seed: int) -> None:
         chance = random.Random(seed)
         for _ in range(40):
-            with gate.place() as place:
+            with limiter.slot() as slot:
                 with lock:
                     inside[0] += 1
                     highest[0] = max(highest[0], inside[0])
                 time.sleep(0.0002)
                 with lock:
                     inside[0] -= 1
-                place.failed() if chance.random() < 0.2 else place.good()
+                slot.overloaded() if chance.random() < 0.2 else slot.succeeded()
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(16)]
     for thread in threads:
@@ -225,87 +227,87 @@ def test_never_are_more_in_than_the_limit_was_when_they_were_let_in(most: int) -
         thread.join(20)
         assert not thread.is_alive()
     assert 1 <= highest[0] <= most
-    assert (inside[0], gate._under_way, len(gate._waiting)) == (0, 0, 0)
+    assert (inside[0], limiter._taken, len(limiter._waiting)) == (0, 0, 0)
 
 
 def test_as_many_are_in_at_once_as_the_limit_says() -> None:
-    gate, together = Gate(5), threading.Barrier(5)
+    limiter, together = ConcurrencyLimiter(5), threading.Barrier(5)
     with ThreadPoolExecutor(5) as threads:
-        list(threads.map(lambda _: _meet(gate, together), range(20)))
-    assert gate._under_way == 0
+        list(threads.map(lambda _: _meet(limiter, together), range(20)))
+    assert limiter._taken == 0
 
 
-def _meet(gate: Gate, together: threading.Barrier) -> None:
-    with gate.place():
+def _meet(limiter: ConcurrencyLimiter, together: threading.Barrier) -> None:
+    with limiter.slot():
         together.wait(10)
 
 
 def test_after_a_cut_nobody_is_let_in_before_there_is_room_again() -> None:
-    gate, entered = Gate(4), list[int]()
-    with gate.place() as last, gate.place():
-        with gate.place() as first, gate.place():
-            first.failed()
-            assert gate.limit == 2
-            third = threading.Thread(target=lambda: _enter(gate, entered))
+    limiter, entered = ConcurrencyLimiter(4), list[int]()
+    with limiter.slot() as last, limiter.slot():
+        with limiter.slot() as first, limiter.slot():
+            first.overloaded()
+            assert limiter.limit == 2
+            third = threading.Thread(target=lambda: _enter(limiter, entered))
             third.start()
-            until(lambda: len(gate._waiting) == 1)
+            until(lambda: len(limiter._waiting) == 1)
         assert entered == []  # two of four have left: as many are in as may be
-        gate._leave(last)
-        last.is_in = False
+        limiter._release(last)
+        last.is_held = False
         third.join(10)
         assert entered == [1]
 
 
-def _enter(gate: Gate, entered: list[int]) -> None:
-    with gate.place():
+def _enter(limiter: ConcurrencyLimiter, entered: list[int]) -> None:
+    with limiter.slot():
         entered.append(1)
 
 
 def test_more_room_lets_in_who_waits_while_nobody_leaves() -> None:
-    gate, entered = Gate(2), list[int]()
-    with gate.place() as mine:
-        mine.failed()
-        assert gate.limit == 1
-        with waiting(gate, 1, entered.append):
-            mine.good()
+    limiter, entered = ConcurrencyLimiter(2), list[int]()
+    with limiter.slot() as mine:
+        mine.overloaded()
+        assert limiter.limit == 1
+        with waiting(limiter, 1, entered.append):
+            mine.succeeded()
             assert entered == []
-            mine.good()
+            mine.succeeded()
     assert entered == [0]
 
 
-def test_an_exception_inside_gives_the_place_back() -> None:
-    gate = Gate(1)
+def test_an_exception_inside_gives_the_slot_back() -> None:
+    limiter = ConcurrencyLimiter(1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), gate.place():
+        with pytest.raises(ZeroDivisionError), limiter.slot():
             raise ZeroDivisionError
-    assert gate._under_way == 0
+    assert limiter._taken == 0
 
 
 def test_who_is_interrupted_while_waiting_leaves_the_queue() -> None:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    gate = Gate(1)
+    limiter = ConcurrencyLimiter(1)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with gate.place():
+        with limiter.slot():
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            with pytest.raises(KeyboardInterrupt), gate.place():
+            with pytest.raises(KeyboardInterrupt), limiter.slot():
                 pass
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert (gate._under_way, len(gate._waiting)) == (0, 0)
-    with gate.place():
-        assert gate._under_way == 1
+    assert (limiter._taken, len(limiter._waiting)) == (0, 0)
+    with limiter.slot():
+        assert limiter._taken == 1
 
 
 def test_stopping_ends_all_waiting_and_lets_nobody_in() -> None:
-    gate, entered = Gate(1), list[int]()
-    with gate.place(), waiting(gate, 5, entered.append) as errors:
-        gate.stop()
-        gate.stop()
+    limiter, entered = ConcurrencyLimiter(1), list[int]()
+    with limiter.slot(), waiting(limiter, 5, entered.append) as errors:
+        limiter.stop()
+        limiter.stop()
         until(lambda: len(errors) == 5)
     assert entered == []
-    with pytest.raises(Stopped), gate.place():
+    with pytest.raises(Stopped), limiter.slot():
         pass
-    assert (gate._under_way, len(gate._waiting)) == (0, 0)
+    assert (limiter._taken, len(limiter._waiting)) == (0, 0)

@@ -113,7 +113,7 @@ def test_what_the_caller_makes_of_a_body_is_not_the_archive_s_failure(
     server = serve(answer(b"PK\3\4" + bytes(100_000)))
     with talking(server.url, max_connections=4, pacing=ONCE) as client:
         for _ in range(3):
-            with pytest.raises(RemoteError, match="more than the 5 bytes"):
+            with pytest.raises(RemoteError, match="more than 5 bytes"):
                 client.download("getImage", tmp_path / "zip", max_bytes=5, **UID)
             with pytest.raises(IsADirectoryError):
                 client.download("getImage", tmp_path, **UID)

@@ -75,7 +75,7 @@ def test_connections_are_kept_and_shared_by_threads(serve: Serve) -> None:
     with talking(server.url) as client:
         for _ in range(5):
             client.get_rows("getCollectionValues")
-            thread = threading.Thread(target=client.ask, args=("getCollectionValues",))
+            thread = threading.Thread(target=client.get_rows, args=("getCollectionValues",))
             thread.start()
             thread.join()
     assert (len(server.asked), server.connections) == (10, 1)
@@ -86,7 +86,7 @@ def test_each_thread_has_a_session_of_its_own(serve: Serve) -> None:
     with talking(server.url) as client:
         client.get_rows("getCollectionValues")
         client.get_rows("getCollectionValues")
-        thread = threading.Thread(target=client.ask, args=("getCollectionValues",))
+        thread = threading.Thread(target=client.get_rows, args=("getCollectionValues",))
         thread.start()
         thread.join()
     assert [asked.headers.get("Cookie") for asked in server.asked] == [None, "id=1", None]
@@ -113,7 +113,7 @@ def test_no_request_waits_for_ever(
     speaks = "nbia-v2" if what == "token" else "nbia-v4"
     started = time.monotonic()
     with talking(serve(silence).url, speaks, pacing=pacing) as client:
-        put = partial(client.ask, "getCollectionValues")
+        put = partial(client.get_rows, "getCollectionValues")
         if what == "bytes":
             put = partial(client.download, "getImage", tmp_path / "zip", **UID)
         with pytest.raises(ArchiveUnreachable, match="read time-out") as caught:

@@ -25,7 +25,7 @@ from tcia_assets.errors import (
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.http.transport import Spent
+from tcia_assets.sources.http.transport import Cost
 from tcia_assets.sources.nbia import filters
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.store.conform import conform
@@ -214,7 +214,7 @@ def test_rows_are_compared_with_the_filters_as_the_archive_compares(
     server = serve(answer(json.dumps([{"SeriesInstanceUID": "1.2.3", **row}])))
     with talking(server.url) as client:
         if is_foreign:
-            with pytest.raises(ForeignRows, match="1 of 1 rows are others"):
+            with pytest.raises(ForeignRows, match="1 of 1 rows do not match"):
                 client.get_rows("getSeries", **asked)
         else:
             assert client.get_rows("getSeries", **asked).table.num_rows == 1
@@ -272,8 +272,8 @@ def test_a_day_is_read_by_the_server_as_it_was_meant(sandbox: Sandbox, tmp_path:
 def test_a_table_without_the_columns_to_tell_passes() -> None:
     table = pa.table({"Modality": ["CT"]})
     endpoint = dialect("nbia-v4").endpoint("getModalityValues")
-    filters.demand_filtered(table, endpoint, {"Collection": "A"}, "")
-    filters.demand_filtered(table, endpoint, {"since": LONG_AGO}, "")
+    filters.check_rows(table, endpoint, {"Collection": "A"}, "")
+    filters.check_rows(table, endpoint, {"since": LONG_AGO}, "")
 
 
 # --- Replies that are not what they should be -----------------------------------------------------
@@ -362,10 +362,10 @@ def test_rows_that_inflate_without_end_do_not_fill_the_memory(serve: Serve) -> N
     bomb = gzip.compress(bytes(64 << 20))
     server = serve(answer(bomb, Content_Encoding="gzip"))
     with talking(server.url) as client:
-        question = client._question("getCollectionValues", {}, "rows")
+        question = client._requests.build("getCollectionValues", {}, "rows")
         tracemalloc.start()
         try:
-            with client._sent(question, Spent()) as chunks:
+            with client._send(question, Cost()) as chunks:
                 size = sum(map(len, chunks))
             _now, peak = tracemalloc.get_traced_memory()
         finally:

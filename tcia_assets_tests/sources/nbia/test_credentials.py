@@ -358,13 +358,13 @@ def test_credentials_show_no_secret_of_theirs() -> None:
     signed(bearer)
     for shown in (repr(bearer), str(bearer), repr(ApiKey("k3y"))):
         assert not any(secret in shown for secret in ("p4ss", "k3y", "'t1'"))
-    assert bearer.hidden("wrong p4ss") == "wrong ***"
-    assert ApiKey("k3y").hidden("key k3y?") == "key ***?"
-    assert Credentials().hidden("as it is") == "as it is"
+    assert bearer.redact("wrong p4ss") == "wrong ***"
+    assert ApiKey("k3y").redact("key k3y?") == "key ***?"
+    assert Credentials().redact("as it is") == "as it is"
 
 
 def test_a_secret_that_an_excerpt_cuts_in_two_does_not_show_its_beginning() -> None:
     key = ApiKey("abcdefgh12345678")
 
-    assert key.hidden("no such key: abcdefgh123") == "no such key: ***"
-    assert key.hidden("no such key: abcdefgh12345678, sorry") == "no such key: ***, sorry"
+    assert key.redact("no such key: abcdefgh123") == "no such key: ***"
+    assert key.redact("no such key: abcdefgh12345678, sorry") == "no such key: ***, sorry"

@@ -201,7 +201,7 @@ def test_a_reset_in_the_middle_of_a_zip_is_survived(sandbox: Sandbox, tmp_path: 
 
 def test_a_body_that_grows_beyond_what_is_allowed_is_stopped(serve: Serve, tmp_path: Path) -> None:
     server, path = serve(chunked(ZIP, ZIP, ZIP)), tmp_path / "zip"
-    with talking(server.url) as client, pytest.raises(TooLarge, match="more than the 1000000"):
+    with talking(server.url) as client, pytest.raises(TooLarge, match="more than 1000000 bytes"):
         client.download("getImage", path, max_bytes=1_000_000, **UID)
     assert path.stat().st_size <= 3_000_000
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.sources.nbia.formats import beginning, decode, rows_in
+from tcia_assets.sources.http.text import decode, excerpt
+from tcia_assets.sources.nbia.formats import rows_in
 
 THREE = ("PatientId", "SeriesNumber", "Manufacturer")
 XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?><Results>{}</Results>'
@@ -107,8 +108,8 @@ def test_csv_without_quotes_as_older_servers_wrote_it_is_read_too() -> None:
         ('"a","b"\n"1"\n', ("a", "b"), "row 2 has 1 fields where 2 are named"),
         ('"a","b"\n"1","2","3"\n', ("a", "b"), "row 2 has 3 fields"),
         ('"a","b"\n"1","x"y"\n', ("a", "b"), "broken"),
-        ('"a","a"\n"1","2"\n', ("a", "b"), "no names of columns, or one twice"),
-        ("\n", ("a", "b"), "no names of columns"),
+        ('"a","a"\n"1","2"\n', ("a", "b"), "no column names, or one of them twice"),
+        ("\n", ("a", "b"), "no column names"),
         ("<html>\n<body>Down</body>\n</html>\n", ("Modality",), "begins with '<html>'"),
         ("<html>\n<p>a, b</p>\n</html>\n", ("a", "b"), "fields"),
     ],
@@ -154,8 +155,8 @@ def test_xml_is_read_as_the_text_it_was_decoded_to_whatever_it_declares() -> Non
         ("<Results><Row><PatientId type='x'>A</PatientId></Row>", "cut off"),
         ("<Results><Row><Series UID type='x'>1</Series UID></Row></Results>", "not well-formed"),
         ("<Results><Row><A>&unknown;</A></Row></Results>", "not well-formed"),
-        ("<html><body><p>Down</p></body></html>", "holds 'html' where 'Results' were expected"),
-        ("<error>down</error>", "holds 'error'"),
+        ("<html><body><p>Down</p></body></html>", "is 'html', not 'Results'"),
+        ("<error>down</error>", "is 'error', not 'Results'"),
         ('[{"PatientId":"A"}]', "not well-formed"),
         (
             '<!DOCTYPE r [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><Results>&b;</Results>',
@@ -199,9 +200,9 @@ def test_in_html_a_lone_non_breaking_space_is_a_null() -> None:
         (f"<P><TABLE BORDER=1>{HEAD}<TR><TD>A</TD><TD>1</TD><TD>x</TD></TR>", "cut off"),
         ("<html><body><h1>502 Bad Gateway</h1></body></html>", "no table"),
         ("Down for maintenance", "no table"),
-        ("<TABLE></TABLE>", "no names of columns"),
-        ("<TABLE><TD>x</TD></TABLE>", "no names of columns"),
-        ("<TABLE></TD></TABLE>", "no names of columns"),
+        ("<TABLE></TABLE>", "no column names"),
+        ("<TABLE><TD>x</TD></TABLE>", "no column names"),
+        ("<TABLE></TD></TABLE>", "no column names"),
         (HTML.format(f"{HEAD}<TR><TD>A</TD></TR>"), "row 2 has 1 fields where 3 are named"),
     ],
 )
@@ -228,5 +229,5 @@ def test_a_body_is_utf8_or_else_latin1(body: bytes, text: str) -> None:
 
 
 def test_the_beginning_of_a_body_is_one_short_line() -> None:
-    assert beginning(b"<html>\n  <b>Down</b>\n" + b"x" * 10**6) == "<html> <b>Down</b> " + "x" * 181
-    assert beginning(b"") == ""
+    assert excerpt(b"<html>\n  <b>Down</b>\n" + b"x" * 10**6) == "<html> <b>Down</b> " + "x" * 181
+    assert excerpt(b"") == ""

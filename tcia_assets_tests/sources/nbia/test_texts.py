@@ -155,8 +155,8 @@ def test_a_hash_that_is_refused_or_fails_says_so(serve: Serve) -> None:
         ("getMD5Hierarchy", {"Collection": " "}, UsageError, "Collection is empty"),
         ("getMD5Hierarchy", {"Modality": "CT"}, UnknownName, "parameter of getMD5Hierarchy"),
         ("getMD5HashForImage", {}, UsageError, "getMD5HashForImage needs SOPInstanceUID"),
-        ("getSeries", {"Collection": "A"}, UsageError, "answers with rows, not text"),
-        ("getImage", UID, UsageError, "answers with zip, not text"),
+        ("getSeries", {"Collection": "A"}, UsageError, "returns rows, not text"),
+        ("getImage", UID, UsageError, "returns zip, not text"),
         ("getMD5", UID, UnknownName, "endpoint of dialect nbia-v4"),
     ],
 )
@@ -172,9 +172,9 @@ def test_a_question_for_no_hash_is_never_sent(
 def test_hashes_are_neither_rows_nor_downloads(serve: Serve, tmp_path: Path) -> None:
     server = serve(answer(MD5))
     with talking(server.url) as client:
-        with pytest.raises(UsageError, match="answers with text, not rows"):
+        with pytest.raises(UsageError, match="returns text, not rows"):
             client.get_rows("getMD5Hierarchy", **UID)
-        with pytest.raises(UsageError, match="answers with text, not zip or dicom"):
+        with pytest.raises(UsageError, match="returns text, not zip or dicom"):
             client.download("getMD5Hierarchy", tmp_path / "x", **UID)
     assert server.asked == []
 
