@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
-import requests
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tcia_assets.errors import (
     ArchiveBroken,
     ArchiveUnreachable,
-    NotPublic,
     RemoteError,
-    RequestRefused,
     UnknownReply,
     UnreadableReply,
 )
 from tcia_assets.sources import Pacing
-from tcia_assets.sources.http import responses
 from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, talking
 from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, answer, chunked, in_turn
 
@@ -42,50 +34,6 @@ class Noted(Pacing):
     def wait_s(self, error: RemoteError, attempt: int, chance: float) -> float:
         self.waits.append(super().wait_s(error, attempt, chance))
         return 0.001
-
-
-# --- The pauses, as a function --------------------------------------------------------------------
-
-
-@given(attempt=st.integers(1, 60), chance=st.floats(0, 1, exclude_max=True))
-def test_pauses_double_up_to_the_longest_and_are_spread(attempt: int, chance: float) -> None:
-    pacing = Pacing(first_wait_s=0.5, longest_wait_s=30)
-    longest = min(30, 0.5 * 2 ** (attempt - 1))
-    wait = pacing.wait_s(ArchiveBroken("busy"), attempt, chance)
-    assert longest / 2 <= wait <= longest
-
-
-def test_pauses_grow() -> None:
-    waits = [Pacing().wait_s(ArchiveBroken("busy"), attempt, 0.5) for attempt in range(1, 6)]
-    assert waits == sorted(set(waits))
-
-
-@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.0), (7.0, 7.0), (100.0, 60.0)])
-def test_what_the_archive_asks_to_wait_is_waited_up_to_a_limit(asked: float, waited: float) -> None:
-    error = ArchiveBroken("busy")
-    error.retry_after_s = asked
-    assert Pacing(longest_retry_after_s=60).wait_s(error, 1, 0.9) == waited
-
-
-@pytest.mark.parametrize(
-    ("error", "attempts"),
-    [
-        (ArchiveBroken("down", status=503), 5),
-        (ArchiveBroken("cut"), 5),
-        (ArchiveBroken("typo?", status=500), 3),
-        (UnknownReply("nothing"), 3),
-        (UnreadableReply("html"), 3),
-        (RequestRefused("no", status=400), 1),
-        (NotPublic("no", status=400), 1),
-    ],
-)
-def test_how_often_is_asked_depends_on_what_asking_again_can_help(
-    error: RemoteError, attempts: int
-) -> None:
-    made = 1
-    while Pacing().may_retry(error, made):
-        made += 1
-    assert made == attempts
 
 
 # --- Statuses -------------------------------------------------------------------------------------
@@ -118,59 +66,6 @@ def test_a_status_that_passes_is_not_reported(status: int, serve: Serve) -> None
     assert reply.requests == len(server.asked) == 3
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 422])
-def test_a_refusal_is_never_asked_again(status: int, serve: Serve) -> None:
-    said = "Invalid query parameter: 'x'. Allowed parameters are: [Collection]"
-    server = serve(answer(said, status, Content_Type="application/json"))
-    with talking(server.url) as client, pytest.raises(RequestRefused) as caught:
-        client.get_rows("getCollectionValues")
-    assert len(server.asked) == 1
-    assert (caught.value.status, caught.value.excerpt) == (status, said)
-    assert not isinstance(caught.value, NotPublic)
-    assert "tried" not in str(caught.value)
-    assert caught.value.__cause__ is None
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "Image with given SeriesInstanceUID,1.2.3, is not in public domain.",
-        "The user has not been granted the access to image with given SeriesInstanceUID,1.2.3.",
-    ],
-)
-def test_images_that_are_not_public_are_told_from_other_refusals(
-    said: str, serve: Serve, tmp_path: Path
-) -> None:
-    server = serve(answer(said, 400, Content_Type="application/json"))
-    with talking(server.url) as client, pytest.raises(NotPublic) as caught:
-        client.download("getImage", tmp_path / "zip", SeriesInstanceUID="1.2.3")
-    assert len(server.asked) == 1
-    assert caught.value.excerpt == said[:200]
-    assert not (tmp_path / "zip").exists()
-
-
-def test_a_long_error_page_is_read_in_part_only(serve: Serve) -> None:
-    server = serve(answer(b"x" * 50_000_000, 400))
-    with talking(server.url) as client, pytest.raises(RequestRefused) as caught:
-        client.get_rows("getCollectionValues")
-    assert caught.value.excerpt == "x" * 200
-
-
-def test_an_error_page_that_is_cut_is_still_that_error(serve: Serve) -> None:
-    server = serve(answer("no", 503, promised=1000, then="close"))
-    with talking(server.url) as client, pytest.raises(ArchiveBroken) as caught:
-        client.get_rows("getCollectionValues")
-    assert caught.value.status == 503
-
-
-def test_an_error_page_in_latin1_or_compressed_is_readable(serve: Serve) -> None:
-    packed = gzip.compress("Wartung für alle".encode("latin-1"))
-    server = serve(answer(packed, 400, Content_Encoding="gzip"))
-    with talking(server.url) as client, pytest.raises(RequestRefused) as caught:
-        client.get_rows("getCollectionValues")
-    assert caught.value.excerpt == "Wartung für alle"
-
-
 # --- Retry-After ----------------------------------------------------------------------------------
 
 
@@ -190,25 +85,6 @@ def test_retry_after_as_a_date_is_honoured(serve: Serve) -> None:
     with talking(server.url, pacing=pacing) as client:
         client.get_rows("getCollectionValues")
     assert 90 < pacing.waits[0] <= 100
-
-
-@pytest.mark.parametrize(
-    ("said", "longest"),
-    [
-        ("soon", 0.5),
-        ("-5", 0.5),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
-        ("99999", 300.0),
-    ],
-)
-def test_retry_after_that_makes_no_sense_is_bounded(
-    said: str, longest: float, serve: Serve
-) -> None:
-    pacing = Noted()
-    server = serve([answer("", 429, Retry_After=said), GOOD])
-    with talking(server.url, pacing=pacing) as client:
-        client.get_rows("getCollectionValues")
-    assert 0 <= pacing.waits[0] <= longest
 
 
 # --- Connections ----------------------------------------------------------------------------------
@@ -271,11 +147,6 @@ def test_an_archive_that_refuses_connections_is_named_with_how_long_was_tried(
         f"tried {attempts} times in 0 s, nothing was changed; {url}"
     )
     assert caught.value.retryable
-
-
-def test_a_host_whose_certificate_nobody_vouches_for_is_unreachable_in_words() -> None:
-    error = requests.exceptions.SSLError("certificate verify failed")
-    assert "certificate" in responses.describe(error)
 
 
 def test_redirects_in_a_circle_end(serve: Serve) -> None:

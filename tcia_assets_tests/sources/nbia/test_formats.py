@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.sources.http.text import decode, excerpt
 from tcia_assets.sources.nbia.formats import rows_in
 
 THREE = ("PatientId", "SeriesNumber", "Manufacturer")
@@ -209,25 +208,3 @@ def test_in_html_a_lone_non_breaking_space_is_a_null() -> None:
 def test_html_that_is_not_whole_says_why(body: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         rows_in(body, "html", THREE)
-
-
-# --- Bytes ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        ("é".encode(), "é"),
-        (b"\xef\xbb\xbf\xc3\xa9", "é"),
-        ("é".encode("latin-1"), "é"),
-        (bytes(range(256)), bytes(range(256)).decode("latin-1")),
-        (b"", ""),
-    ],
-)
-def test_a_body_is_utf8_or_else_latin1(body: bytes, text: str) -> None:
-    assert decode(body) == text
-
-
-def test_the_beginning_of_a_body_is_one_short_line() -> None:
-    assert excerpt(b"<html>\n  <b>Down</b>\n" + b"x" * 10**6) == "<html> <b>Down</b> " + "x" * 181
-    assert excerpt(b"") == ""

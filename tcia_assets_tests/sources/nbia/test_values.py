@@ -1,0 +1,256 @@
+"""Values of each kind: what is read, and what is refused by name."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+
+from tcia_assets.catalog import FORMATS, dialect
+from tcia_assets.errors import BadValue
+from tcia_assets_tests.sources.nbia.conftest import Read, rendered
+
+UID = '"SeriesInstanceUID":"1.2.3"'
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("3", 3),
+        ("3.0", 3),
+        ('"3"', 3),
+        ('"3.000000"', 3),
+        ('"3."', 3),
+        ('" 3 "', 3),
+        ("0", 0),
+        ("9223372036854775807", 2**63 - 1),
+        ('"00012"', 12),
+        ("null", None),
+        ('""', None),
+        ('"  "', None),
+    ],
+)
+@pytest.mark.parametrize("name", ["ImageCount", "FileSize", "SeriesNumber"])
+def test_a_whole_number_may_have_zeros_behind_its_point(
+    name: str, sent: str, meant: int | None, read: Read
+) -> None:
+    rows = read(f'[{{{UID},"{name}":{sent}}},{{"SeriesInstanceUID":"1.2.4","{name}":1}}]')
+    assert rows.table[name].to_pylist() == [meant, 1]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "1.5",
+        '"1.500000"',
+        "3.0000001",
+        '"twelve"',
+        '"1,000"',
+        '"1_000"',
+        '"0x10"',
+        '"1e3"',
+        "1e30",
+        "9223372036854775808",
+        "true",
+        "[1]",
+        '{"a":1}',
+        '"NaN"',
+        '"\N{ARABIC-INDIC DIGIT THREE}"',
+        '"1 2"',
+        '"3\\n"',
+        '"--1"',
+    ],
+)
+@pytest.mark.parametrize("name", ["ImageCount", "FileSize", "SeriesNumber"])
+def test_what_is_no_whole_number_is_a_bad_value(name: str, sent: str, read: Read) -> None:
+    with pytest.raises(BadValue, match=rf"getSeries\.{name}: .* is not a .*whole number"):
+        read(f'[{{{UID},"{name}":{sent}}}]')
+
+
+@pytest.mark.parametrize("name", ["ImageCount", "FileSize"])
+def test_a_count_or_size_is_never_negative(name: str, read: Read) -> None:
+    with pytest.raises(BadValue, match=rf"{name}: '-1' is not"):
+        read(f'[{{{UID},"{name}":-1}}]')
+
+
+def test_a_number_of_a_series_may_be_negative(read: Read) -> None:
+    assert read(f'[{{{UID},"SeriesNumber":-1}}]').table["SeriesNumber"].to_pylist() == [-1]
+
+
+@pytest.mark.parametrize("uid", ["1", "1.2.840.10008", "0.0", "1" * 64, " 1.2 "])
+def test_a_uid_is_digits_and_dots(uid: str, read: Read) -> None:
+    rows = read(json.dumps([{"SeriesInstanceUID": uid}]))
+    assert rows.table["SeriesInstanceUID"].to_pylist() == [uid.strip()]
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "../x",
+        "..",
+        ".",
+        "/etc/passwd",
+        "1.2/../3",
+        "1.2\\3",
+        "1..2",
+        ".1",
+        "1.",
+        "1.2\n",
+        "1.2\0",
+        "1 2",
+        "1" * 65,
+        "1.2a",
+        "\N{ARABIC-INDIC DIGIT THREE}",
+        "C:1",
+    ],
+)
+def test_a_uid_that_is_a_path_or_no_uid_never_passes(uid: str, read: Read) -> None:
+    for name in ("SeriesInstanceUID", "StudyInstanceUID"):
+        with pytest.raises(BadValue, match=rf"getSeries\.{name}: .* is not a DICOM UID"):
+            read(json.dumps([{name: uid}]))
+
+
+@pytest.mark.parametrize(
+    ("speaks", "sent", "meant"),
+    [
+        ("nbia-v4", "03-08-2019", date(2019, 3, 8)),
+        ("nbia-v4", "02-29-2020", date(2020, 2, 29)),
+        ("nbia-v4", " 03-08-2019 ", date(2019, 3, 8)),
+        ("nbia-v1", "2019-03-08 00:00:00.0", date(2019, 3, 8)),
+        ("nbia-v1", "2019-03-08 23:59:59.999999999", date(2019, 3, 8)),
+        ("nbia-v2", "1677-01-01 00:00:00.0", date(1677, 1, 1)),
+        ("nbia-v1", "0001-01-01 00:00:00.0", date(1, 1, 1)),
+        ("nbia-v1", "9999-12-31 00:00:00.0", date(9999, 12, 31)),
+        ("bindaas-v4", "2019-03-08", date(2019, 3, 8)),
+        ("bindaas-v3", "2019-03-08", date(2019, 3, 8)),
+    ],
+)
+def test_a_day_is_read_in_the_form_of_its_dialect(
+    speaks: str, sent: str, meant: date, read: Read
+) -> None:
+    rows = read(f'[{{{UID},"SeriesDate":"{sent}"}}]', speaks=speaks)
+    assert rows.table["SeriesDate"].to_pylist() == [meant]
+
+
+@pytest.mark.parametrize(
+    ("speaks", "sent"),
+    [
+        ("nbia-v4", "13-01-2020"),
+        ("nbia-v4", "02-31-2020"),
+        ("nbia-v4", "02-29-2019"),
+        ("nbia-v4", "00-00-2020"),
+        ("nbia-v4", "03-08-19"),
+        ("nbia-v4", "2019-03-08"),
+        ("nbia-v4", "03-08-2019 00:00:00"),
+        ("nbia-v4", "03-08-20190"),
+        ("nbia-v4", "today"),
+        ("nbia-v1", "03-08-2019"),
+        ("nbia-v1", "2019-03-08"),
+        ("nbia-v1", "2019-03-08 00:00:00"),
+        ("nbia-v1", "2019-03-08 00:00:00."),
+        ("nbia-v1", "2019-02-31 00:00:00.0"),
+        ("nbia-v1", "2019-03-08 24:00:00.0"),
+        ("nbia-v1", "2019-03-08T00:00:00.0"),
+        ("nbia-v1", "19-03-08 00:00:00.000"),
+        ("nbia-v1", "2019-03-08 00:00:00.0000000000"),
+        ("nbia-v1", "2019-03-08 00:00:00.123456xyz"),
+        ("bindaas-v4", "03-08-2019"),
+        ("bindaas-v4", "19-03-08"),
+        ("bindaas-v4", "2019-02-30"),
+    ],
+)
+def test_an_impossible_day_or_one_of_another_form_is_a_bad_value(
+    speaks: str, sent: str, read: Read
+) -> None:
+    with pytest.raises(BadValue, match=r"getSeries\.SeriesDate: .* is not a day \(row 1\.2\.3\)"):
+        read(f'[{{{UID},"SeriesDate":"{sent}"}}]', speaks=speaks)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "microseconds"),
+    [
+        ("0", 0),
+        ("5", 500_000),
+        ("05", 50_000),
+        ("123456", 123_456),
+        ("1234567", 123_456),
+        ("123456789", 123_456),
+        ("999999999", 999_999),
+        ("000000001", 0),
+    ],
+)
+def test_an_instant_keeps_its_microseconds_and_is_never_rounded(
+    fraction: str, microseconds: int, read: Read
+) -> None:
+    rows = read(f'[{{{UID},"TimeStamp":"2011-11-08 08:08:01.{fraction}"}}]', speaks="nbia-v1")
+    meant = datetime(2011, 11, 8, 8, 8, 1, microseconds, tzinfo=UTC)
+    assert rows.table["MaxSubmissionTimestamp"].to_pylist() == [meant]
+
+
+def test_an_instant_of_nbia_v4_is_the_start_of_its_day(read: Read) -> None:
+    rows = read(f'[{{{UID},"MaxSubmissionTimestamp":"02-25-2019"}}]')
+    assert rows.table["MaxSubmissionTimestamp"].to_pylist() == [datetime(2019, 2, 25, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [("1", True), ('"1"', True), ("true", True), ('"Yes"', True), ("0", False), ('"NO"', False)],
+)
+def test_a_flag_is_read_from_what_the_archive_writes(sent: str, meant: object, read: Read) -> None:
+    assert read(f'[{{{UID},"Authorized":{sent}}}]').table["Authorized"].to_pylist() == [meant]
+
+
+@pytest.mark.parametrize("sent", ["2", '"maybe"', "0.5"])
+def test_what_is_no_flag_is_a_bad_value(sent: str, read: Read) -> None:
+    with pytest.raises(BadValue, match=r"Authorized: .* is not true or false"):
+        read(f'[{{{UID},"Authorized":{sent}}}]')
+
+
+@pytest.mark.parametrize("sent", ['"NaN"', '"Infinity"', '"x"', "1E400"])
+def test_what_is_no_number_is_a_bad_value(sent: str, read: Read) -> None:
+    with pytest.raises(BadValue, match=r"LongitudinalTemporalOffsetFromEvent: .* not a number"):
+        read(f'[{{"LongitudinalTemporalOffsetFromEvent":{sent}}}]', "getPatientStudy")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_bad_value_names_endpoint_column_value_and_key(form: str, read: Read) -> None:
+    spoken = dialect("nbia-v4")
+    endpoint = spoken.endpoint("getSeries")
+    row = {"SeriesInstanceUID": "1.2.3", "ImageCount": "twelve"}
+    sent = [
+        [{"SeriesInstanceUID": "1.2.2", "ImageCount": "11"}.get(name) for name in endpoint.columns],
+        [row.get(name) for name in endpoint.columns],
+    ]
+    with pytest.raises(BadValue) as caught:
+        read(rendered(form, spoken, endpoint, sent).replace(b":twelve", b':"twelve"'), form=form)
+    error = caught.value
+    assert (error.table, error.column) == ("getSeries", "ImageCount")
+    assert (error.value, error.key) == ("twelve", "1.2.3")
+    assert str(error) == (
+        "getSeries.ImageCount: 'twelve' is not a count: a whole number, 0 or more (row 1.2.3)"
+    )
+
+
+def test_a_bad_value_in_a_row_without_key_says_so(read: Read) -> None:
+    with pytest.raises(BadValue, match=r"\(no key\)"):
+        read('[{"SeriesInstanceUID":null,"ImageCount":"x"}]')
+
+
+def test_a_bad_value_is_shown_in_part_where_it_is_long_and_on_one_line(read: Read) -> None:
+    body = json.dumps([{"SeriesInstanceUID": "1.2.3", "ImageCount": "x\n\x1b[2J" * 10_000}])
+    with pytest.raises(BadValue) as caught:
+        read(body)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value.value)) == 60_000
+
+
+@pytest.mark.parametrize("value", ["'; DROP TABLE x; --", "tcia-bad-value", "\x1f", "$1", "{}"])
+def test_a_hostile_value_is_only_a_value(value: str, read: Read) -> None:
+    body = json.dumps([{"SeriesInstanceUID": "1.2.3", "SeriesDescription": value, value: value}])
+    rows = read(body)
+    assert rows.table["SeriesDescription"].to_pylist() == [value]
+    assert rows.unclaimed == (value,)
+    with pytest.raises(BadValue, match="ImageCount"):
+        read(json.dumps([{"SeriesInstanceUID": "1.2.3", "ImageCount": value}]))
