@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from tcia_assets.catalog import SERIES
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.resource import TciaResource
@@ -76,12 +78,62 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path)
 
 
+class RefreshedFolders:
+    """Data folders with all metadata, by the state of the sandbox that they were refreshed from."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.by_state: dict[str, Path] = {}
+
+    def keep(self, state: str, data_dir: Path) -> None:
+        copied = self._folder / str(len(self.by_state))
+        # The views hold the absolute paths of the folder that they were made for.
+        shutil.copytree(data_dir, copied, ignore=shutil.ignore_patterns("warehouse.duckdb"))
+        self.by_state[state] = copied
+
+
+@pytest.fixture(scope="session")
+def refreshed_folders(tmp_path_factory: pytest.TempPathFactory) -> RefreshedFolders:
+    return RefreshedFolders(tmp_path_factory.mktemp("refreshed"))
+
+
 class Dagster:
     """The plugin over the sandbox, on an instance of its own."""
 
-    def __init__(self, sandbox: Sandbox, data_dir: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        data_dir: Path,
+        instance: dg.DagsterInstance,
+        refreshed: RefreshedFolders,
+    ) -> None:
         self.sandbox, self.instance, self.data_dir = sandbox, instance, data_dir
         self.warehouse = Warehouse(data_dir)
+        self._refreshed = refreshed
+
+    def start_refreshed(self) -> list[str]:
+        """Start with the metadata of all Collections, as a refresh stores them; return the keys.
+
+        The first test that starts from a state of the sandbox refreshes for real; later ones get a
+        copy of its folder. Dagster has the partitions then, and no events.
+        """
+        if list(self.data_dir.glob("*")):
+            raise AssertionError("start_refreshed is for an empty data folder")
+        state = self.sandbox.archive.rows(
+            "SELECT md5(string_agg(s::VARCHAR, '' ORDER BY SeriesInstanceUID)) AS digest "
+            "FROM archive.series AS s"
+        )[0]["digest"]
+        if state not in self._refreshed.by_state:
+            keys = self.collections()
+            sizes = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
+            assert self.run("tcia_refresh", keys[0], keys[-1], ops=sizes).success
+            self._refreshed.keep(state, self.data_dir)
+            self.instance.wipe()
+        else:
+            shutil.copytree(self._refreshed.by_state[state], self.data_dir, dirs_exist_ok=True)
+        keys = self.warehouse.keys(SERIES)
+        self.instance.add_dynamic_partitions("tcia_collections", keys)
+        return keys
 
     def resource(self, **chosen: object) -> TciaResource:
         dialect = str(chosen.pop("dialect", "nbia-v4"))
@@ -152,6 +204,8 @@ class Dagster:
 
 
 @pytest.fixture
-def dagster(sandbox: Sandbox, tmp_path: Path) -> Iterator[Dagster]:
+def dagster(
+    sandbox: Sandbox, tmp_path: Path, refreshed_folders: RefreshedFolders
+) -> Iterator[Dagster]:
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Dagster(sandbox, tmp_path, instance)
+        yield Dagster(sandbox, tmp_path, instance, refreshed_folders)

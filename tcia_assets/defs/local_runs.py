@@ -32,7 +32,7 @@ from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 
 # The configuration of a Dagster home that we make; an existing DAGSTER_HOME stays as it is.
-_DAGSTER_YAML = """\
+DAGSTER_YAML = """\
 telemetry:
   enabled: false
 nux:
@@ -256,7 +256,7 @@ def _own_home(root: Path) -> Path:
     home = root / "dagster"
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(_DAGSTER_YAML, encoding="utf-8")
+        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
     return home
 
 

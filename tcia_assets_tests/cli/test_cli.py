@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tcia_assets.cli import main
+from tcia_assets.defs.local_runs import DAGSTER_YAML
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.repository import ROOT
@@ -34,7 +35,7 @@ def terminal(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     # The command sets this for itself where it is unset; it must not last longer than the test.
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "home" / "dagster.yaml").write_text(DAGSTER_YAML)
     return Terminal(
         {
             "TCIA_BASE_URL": sandbox.base_url("nbia-v4"),

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from tcia_assets import load_dataset
 from tcia_assets.cli import main
 from tcia_assets.cli.terminal import out
+from tcia_assets.defs.local_runs import DAGSTER_YAML
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.conftest import (  # noqa: F401 - fixtures
     fetched_root,
@@ -53,7 +54,7 @@ def terminal(
 ) -> Terminal:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "home" / "dagster.yaml").write_text(DAGSTER_YAML)
     # Made on import, it keeps the COLUMNS of that time, which test runners set.
     monkeypatch.setattr(out, "_width", None)
     folder = tmp_path / "declared"

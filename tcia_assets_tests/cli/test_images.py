@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from tcia_assets import catalog
 from tcia_assets.cli import main
 from tcia_assets.cli.terminal import format_bytes, out
+from tcia_assets.defs.local_runs import DAGSTER_YAML
 from tcia_assets.images import Shard
 from tcia_assets.images.manifest import fold, read
 from tcia_assets.images.plan import MOST_ATTEMPTS
@@ -76,7 +77,7 @@ def terminal(
 ) -> Terminal:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "home" / "dagster.yaml").write_text(DAGSTER_YAML)
     # Made on import, it keeps the COLUMNS of that time, which test runners set.
     monkeypatch.setattr(out, "_width", None)
     shutil.copytree(refreshed, tmp_path / "data")

@@ -132,7 +132,7 @@ def test_sizes_beyond_the_budget_are_left_to_the_next_run(dagster: Dagster) -> N
 
 
 def test_one_failing_collection_fails_alone_and_the_others_are_recorded(dagster: Dagster) -> None:
-    keys = refreshed(dagster)
+    keys = dagster.start_refreshed()
     bad = keys[3]
     stored = dagster.warehouse.path(catalog.SERIES, bad)
     before = stored.read_bytes()
@@ -143,7 +143,7 @@ def test_one_failing_collection_fails_alone_and_the_others_are_recorded(dagster:
     assert not result.success
     assert stored.read_bytes() == before
     for table in BY_COLLECTION:
-        lasting = [str(e.partition) for e in dagster.events(table.name)[len(keys) :]]
+        lasting = [str(e.partition) for e in dagster.events(table.name)]
         expected = [k for k in keys if (table, k) != (catalog.SERIES, bad)]
         assert sorted(lasting) == sorted(expected)
     [failure] = [e for e in result.all_events if e.is_step_failure]
@@ -173,8 +173,7 @@ def test_one_failing_collection_fails_alone_and_the_others_are_recorded(dagster:
 def test_a_reply_that_is_not_what_it_should_be_leaves_the_partition_as_it_was(
     dagster: Dagster, fault: Fault, said: str
 ) -> None:
-    dagster.collections()
-    assert dagster.run("tcia_refresh", SMALL, SMALL).success
+    dagster.start_refreshed()
     before = dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes()
     dagster.sandbox.faults.add(fault)
     result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
@@ -304,8 +303,7 @@ def test_an_asset_of_other_people_gets_a_partition_as_a_table(dagster: Dagster) 
 
 
 def test_a_renamed_column_is_an_error_and_not_a_change_of_every_series(dagster: Dagster) -> None:
-    dagster.collections()
-    dagster.run("tcia_refresh", SMALL, SMALL)
+    dagster.start_refreshed()
     before = dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes()
     renamed = Fault(
         "renamed_column", "getSeries", column="DataDescriptionURI", value="DescriptionURI"
@@ -322,7 +320,7 @@ def test_a_renamed_column_is_an_error_and_not_a_change_of_every_series(dagster: 
 
 
 def test_a_collection_that_vanishes_stays_as_it_is_and_fails_nothing(dagster: Dagster) -> None:
-    keys = refreshed(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     before = dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes()
     dagster.sandbox.archive.withdraw(collection=SMALL)
     result = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
@@ -358,7 +356,7 @@ def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
 
 
 def test_a_series_that_moves_is_in_one_collection_and_breaks_no_check(dagster: Dagster) -> None:
-    keys = refreshed(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     [uid] = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.move([uid], to=keys[-1])
     result = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
@@ -378,7 +376,7 @@ def test_a_series_that_moves_is_in_one_collection_and_breaks_no_check(dagster: D
 def test_a_file_that_hides_moves_is_told_and_what_was_refreshed_is_recorded(
     dagster: Dagster,
 ) -> None:
-    keys = refreshed(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     other = next(key for key in keys if key != SMALL)
     dagster.warehouse.path(catalog.SERIES, other).write_bytes(b"PAR1 no more")
     result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
@@ -390,7 +388,7 @@ def test_a_file_that_hides_moves_is_told_and_what_was_refreshed_is_recorded(
 
 
 def test_a_damaged_file_fails_checks_with_what_to_do_and_not_the_run(dagster: Dagster) -> None:
-    refreshed(dagster, NO_SIZES)
+    dagster.start_refreshed()
     dagster.warehouse.path(catalog.SERIES, SMALL).write_bytes(b"PAR1 no more")
     result = dagster.run("tcia_list_collections")
 
@@ -405,7 +403,7 @@ def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
 def test_a_list_whose_newest_release_is_older_than_the_stored_one_fails_a_check(
     dagster: Dagster,
 ) -> None:
-    keys = refreshed(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     newest = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.hold(newest)
     dagster.sandbox.archive.release(newest)
@@ -421,7 +419,7 @@ def test_a_list_whose_newest_release_is_older_than_the_stored_one_fails_a_check(
 def test_a_stale_twin_with_all_series_fails_a_check_until_the_real_one_answers(
     dagster: Dagster,
 ) -> None:
-    keys = refreshed(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     revised = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.revise(revised)
     assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
@@ -436,7 +434,7 @@ def test_a_stale_twin_with_all_series_fails_a_check_until_the_real_one_answers(
 def test_more_than_a_tenth_of_the_collections_gone_fails_a_check_as_long_as_they_are(
     dagster: Dagster,
 ) -> None:
-    keys = refreshed(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     dagster.sandbox.archive.withdraw(collection=keys[0])
     one_gone = dagster.run("tcia_list_collections")
     dagster.sandbox.archive.withdraw(collection=keys[1])

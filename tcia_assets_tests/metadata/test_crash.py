@@ -13,6 +13,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from tcia_assets import catalog
+from tcia_assets.defs.local_runs import DAGSTER_YAML
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.warehouse import Warehouse
@@ -77,7 +78,7 @@ def test_a_refresh_killed_at_random_moments_leaves_each_partition_old_or_new(
     context.set_forkserver_preload(["dagster", "tcia_assets.definitions"])
     home, data_dir = tmp_path / "home", tmp_path / "data"
     home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (home / "dagster.yaml").write_text(DAGSTER_YAML)
     settings = settings_for(sandbox, data_dir)
     rows = sandbox.archive.rows("SELECT DISTINCT Collection AS c FROM archive.series ORDER BY c")
     keys = [row["c"] for row in rows]
