@@ -105,7 +105,7 @@ def test_what_fails_a_dataset_is_seen_on_its_samples(fetched: Dagster, folder: P
     assert fetched.events("lung_ct_samples")[-1].metadata["made"].value == 5
     assert not fetched.events("lung_ct_dataset")
     uid = fetched.uids(SMALL, "CT")[0]
-    assert f"{uid}: target_missing: a target has no voxel" in said(result)
+    assert f"{uid}: target_missing: a label has no voxels" in said(result)
 
 
 def test_what_the_archive_changed_since_is_seen_on_the_cohort(

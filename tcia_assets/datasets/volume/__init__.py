@@ -1,23 +1,24 @@
-"""Series' zips -> volumes, labels and files that others can train on.
+"""DICOM zips to volumes and labels on a common grid, and NIfTI files. Needs the extra `datasets`.
 
-What belongs here: from DICOM in a zip to arrays in millimetres, and what is amiss with them. What
-does not: which Series (`cohort`), what becomes of those with findings, and Dagster. It reads no
-table and writes none. Needs the extra `datasets`.
+Nothing here knows tables, cohorts or Dagster.
 
-    findings        the codes of what may be amiss, and which of them leave no array
-    arrays          Volume and Labels, and the convention on axes
-    series_zip      the DICOM objects of a series zip: headers first, pixels later
-    frames          what a header contains about each image
-    slice_geometry  images -> slices in order, and an affine
+    findings        codes of problems, and findings with numbers
+    arrays          Volume and Labels, and the axis convention
+    series_zip      the DICOM objects of a series zip
+    attributes      values of DICOM attributes
+    frames          position, size and pixel format of each image
+    slice_geometry  images to ordered slices and an affine
     pixels          stored values, decoded and rescaled
     suv             the SUV factor of PET
     volume_reader   read_volume
-    label_patterns  names of segments and ROIs -> labels
-    label_grid      the grid on which labels are set
+    label_patterns  names of segments and ROIs to labels
+    label_grid      labels, set voxel by voxel
     dicom_seg       SEG
     rtstruct        RTSTRUCT
+    polygons        pixels inside contours
     label_reader    read_labels
-    resampling      other axes, another spacing
+    orientation     axes in other directions
+    resampling      a different spacing
     nifti           NIfTI files
 """
 

@@ -1,12 +1,9 @@
-"""A volume and its labels, as values.
+"""Volume and Labels: voxel arrays with an affine, and the axis convention of the whole package.
 
-What belongs here: the two nouns, and the one convention on axes that all else keeps. What does
-not: where they come from and where they go.
-
-`voxels` is indexed [z, y, x] and lies in memory so that x runs fastest, as in a slice of DICOM and
-in a file of NIfTI. `affine` takes the column (x, y, z, 1) to millimetres in RAS+ (right, anterior,
-superior rise), as NIfTI has it; `affine_lps` takes it to DICOM's own coordinates. So `voxels.T`
-and `affine` are what nibabel calls an image's data and affine.
+`voxels` is indexed [z, y, x]; x varies fastest in memory, as in DICOM pixels and NIfTI files.
+`affine` maps the column (x, y, z, 1) to millimetres in RAS+ (right, anterior and superior are
+positive), as in NIfTI; `affine_lps` maps it to the coordinates of DICOM. `voxels.T` and `affine`
+are nibabel's data and affine.
 """
 
 from __future__ import annotations
@@ -23,17 +20,17 @@ from tcia_assets.datasets.volume.findings import Finding
 Matrix = NDArray[np.float64]
 Voxels = NDArray[Any]
 
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def ras(affine_lps: Matrix) -> Matrix:
-    """An affine to LPS as one to RAS+; and back, for it is its own inverse."""
-    return _TO_RAS @ affine_lps
+def swap_lps_ras(affine: Matrix) -> Matrix:
+    """Convert an affine to LPS into one to RAS+, or back: the conversion is its own inverse."""
+    return _LPS_TO_RAS @ affine
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A slice as DICOM has it: the object, and the centre of its first pixel in LPS millimetres."""
+    """A slice's DICOM object, and the centre of its first pixel in LPS millimetres."""
 
     sop_instance_uid: str
     position: tuple[float, float, float]
@@ -41,10 +38,10 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """The voxels of one Series; see the module for axes.
+    """The voxels of one Series; the module documents the axes.
 
-    `units` is "HU", "SUVbw", or "stored": what rescaling gave, whatever its unit is. `slices` are
-    those of `voxels`, in its order; a volume that was resampled or turned has none.
+    `units` is "HU", "SUVbw", or "stored": the rescaled values in whatever unit they have. `slices`
+    are in the order of `voxels`; a resampled or reoriented volume has none.
     """
 
     voxels: Voxels
@@ -59,23 +56,24 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres from voxel to voxel along x, y and z."""
-        return spacing_of(self.affine)
+        return _spacing_of(self.affine)
 
     @property
     def affine_lps(self) -> Matrix:
-        return ras(self.affine)
+        """The affine from voxel (x, y, z, 1) to LPS millimetres."""
+        return swap_lps_ras(self.affine)
 
     def on_grid(self, voxels: Voxels, affine: Matrix) -> Self:
-        """The same volume on another grid, whose slices are no longer those of the Series."""
+        """Return the volume on a new grid, without `slices`: they belong to the old one."""
         return replace(self, voxels=voxels, affine=affine, slices=())
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A label for each voxel of a volume, 0 for none; see the module for axes.
+    """One label per voxel of a volume, 0 for none; the module documents the axes.
 
-    `names` has each label that was asked for, `counts` its voxels, `unmatched` the names of
-    segments and ROIs that are no label.
+    `names` has the name of each requested label, `counts` its number of voxels, and `unmatched` the
+    names of segments and ROIs that match no label.
     """
 
     voxels: Voxels
@@ -88,15 +86,19 @@ class Labels:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres from voxel to voxel along x, y and z."""
-        return spacing_of(self.affine)
+        return _spacing_of(self.affine)
 
     def on_grid(self, voxels: Voxels, affine: Matrix) -> Self:
-        """The same labels on another grid, counted anew."""
-        tally = np.bincount(voxels.ravel(), minlength=max(self.names, default=0) + 1)
-        counts = {label: int(tally[label]) for label in self.names}
-        return replace(self, voxels=voxels, affine=affine, counts=counts)
+        """Return the labels on a new grid, with new counts."""
+        return replace(self, voxels=voxels, affine=affine, counts=count_labels(voxels, self.names))
 
 
-def spacing_of(affine: Matrix) -> tuple[float, float, float]:
+def count_labels(voxels: Voxels, names: Mapping[int, str]) -> dict[int, int]:
+    """Count the voxels of each label in `names`, also of those that have none."""
+    counts = np.bincount(voxels.ravel(), minlength=max(names, default=0) + 1)
+    return {label: int(counts[label]) for label in names}
+
+
+def _spacing_of(affine: Matrix) -> tuple[float, float, float]:
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     return x, y, z

@@ -1,115 +1,137 @@
-"""SEG -> labels on the grid of the image.
+"""Set labels from DICOM SEG objects: binary, fractional and label maps.
 
-What belongs here: the three types of segmentation, and where a frame lies. What does not: what the
-labels are (`label_patterns.py`).
-
-A frame may be turned or flipped against the image, and may be one of its orthogonal planes. It must
-lie on the image's grid, to a tenth of a voxel at each of its corners; nothing is resampled here.
+A frame may be rotated or flipped against the image, and may be in one of its orthogonal planes. It
+must lie on the image's grid, to a tenth of a voxel at each corner; frames are not resampled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 from tcia_assets.datasets.volume.attributes import first_item, read_int, read_number, read_text
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import FunctionalGroups, Plane
-from tcia_assets.datasets.volume.label_grid import LabelGrid, of_plane
-from tcia_assets.datasets.volume.pixels import demand_decoder
+from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.pixels import require_decoder
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
-from tcia_assets.images.acceptance.inflate import Buffer
 
 SOP_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}  # and label maps
 )
+# In voxels, at the worst corner of a frame.
 TOLERANCE = 0.1
 _HALF = 0.5
-_LONGEST_REASON = 200
+_MAX_REASON_LENGTH = 200
 
 
 @dataclass
-class _Tally:
-    """What could not be placed."""
+class _Failures:
+    """Frames that were left out; `farthest` is in voxels."""
 
     off_grid: int = 0
     farthest: float = 0.0
     unreadable: int = 0
     reason: str = ""
 
+    def add_off_grid(self, distance: float) -> None:
+        self.off_grid += 1
+        self.farthest = max(self.farthest, distance)
 
-def put_segmentation(
-    canvas: LabelGrid, archive: SeriesZip, member: DicomObject, *, least_fraction: float = _HALF
+    def add_unreadable(self, reason: str) -> None:
+        self.unreadable += 1
+        self.reason = reason
+
+    def findings(self, uid: str) -> list[Finding]:
+        findings = []
+        if self.off_grid:
+            detail = f"{self.off_grid} frames, up to {self.farthest:.2f} voxels off"
+            numbers = {"frames": self.off_grid, "farthest_voxels": self.farthest}
+            findings.append(make_finding("frames_off_grid", detail, [uid], **numbers))
+        if self.unreadable:
+            detail = f"{self.unreadable} frames, {self.reason}"
+            findings.append(make_finding("unreadable_mask", detail, [uid], frames=self.unreadable))
+        return findings
+
+
+def set_segments(
+    grid: LabelGrid,
+    series_zip: SeriesZip,
+    dicom_object: DicomObject,
+    *,
+    least_fraction: float = _HALF,
 ) -> tuple[list[str], list[Finding]]:
-    """Puts all segments that have a label; gives the names of the others, and what is amiss.
+    """Set all segments that match a label.
 
-    Of a fractional segmentation, voxels of at least `least_fraction` of its maximum count.
+    Args:
+        grid: The labels of the volume, which this adds to.
+        series_zip: The zip of the object.
+        dicom_object: A SEG.
+        least_fraction: Label voxels of a fractional SEG from this fraction of its maximum on.
+
+    Returns:
+        The names of segments without a label, and findings.
+
+    Raises:
+        MissingExtra: The pixels need a decoder that is not installed.
+        BadArchive: The zip is damaged.
     """
-    header = member.header
-    labels, unmatched = _labels(canvas, header)
-    kind = read_text(header, "SegmentationType")
-    tally = _Tally()
-    planes = list(_planes(header))
-    reader = _Reader(archive, member)
-    for index, (plane, segment) in enumerate(planes):
-        if kind != "LABELMAP" and segment not in labels:
-            continue
-        if plane is None:
-            tally.unreadable, tally.reason = tally.unreadable + 1, "frames have no position"
-            continue
-        placed = _placed(canvas, plane, reader.rows, reader.columns)
-        if placed.off > TOLERANCE:
-            tally.off_grid, tally.farthest = tally.off_grid + 1, max(tally.farthest, placed.off)
+    header = dicom_object.header
+    labels, unmatched = _match_segments(grid, header)
+    is_label_map = read_text(header, "SegmentationType") == "LABELMAP"
+    threshold = _threshold(header, least_fraction)
+    failures = _Failures()
+    reader = _FrameReader(series_zip, dicom_object)
+    for index, (plane, segment) in enumerate(_planes(header)):
+        if not is_label_map and segment not in labels:
             continue
         try:
-            image = reader.image(index)
+            placement = _place(grid, plane, reader.rows, reader.columns)
+            if placement.error > TOLERANCE:
+                failures.add_off_grid(placement.error)
+                continue
+            image = reader.read(index)
         except _Unreadable as error:
-            tally.unreadable, tally.reason = tally.unreadable + 1, str(error)
+            failures.add_unreadable(str(error))
             continue
-        if kind == "LABELMAP":
-            for number_, label in labels.items():
-                _put(canvas, label, image == number_, placed)
-        elif kind == "FRACTIONAL":
-            most = read_number(header, "MaximumFractionalValue") or float(np.iinfo(np.uint8).max)
-            _put(canvas, labels[segment], image >= least_fraction * most, placed)
+        if is_label_map:
+            for number, label in labels.items():
+                _set_mask(grid, label, image == number, placement)
         else:
-            _put(canvas, labels[segment], image != 0, placed)
-    return unmatched, _findings(tally, read_text(header, "SOPInstanceUID"))
+            _set_mask(grid, labels[segment], image >= threshold, placement)
+    return unmatched, failures.findings(read_text(header, "SOPInstanceUID"))
 
 
-def _findings(tally: _Tally, uid: str) -> list[Finding]:
-    found = []
-    if tally.off_grid:
-        detail = f"{tally.off_grid} frames, up to {tally.farthest:.2f} voxels off"
-        numbers = {"frames": tally.off_grid, "farthest_voxels": tally.farthest}
-        found.append(make_finding("frames_off_grid", detail, [uid], **numbers))
-    if tally.unreadable:
-        detail = f"{tally.unreadable} frames, {tally.reason}"
-        found.append(make_finding("unreadable_mask", detail, [uid], frames=tally.unreadable))
-    return found
+def _threshold(header: Dataset, least_fraction: float) -> float:
+    """Return the lowest value that belongs to a segment."""
+    if read_text(header, "SegmentationType") != "FRACTIONAL":
+        return 1
+    highest = read_number(header, "MaximumFractionalValue") or float(np.iinfo(np.uint8).max)
+    return least_fraction * highest
 
 
-def _labels(canvas: LabelGrid, header: Dataset) -> tuple[dict[int, int], list[str]]:
-    """Segment number -> label, of those that have one; and the names of the others."""
+def _match_segments(grid: LabelGrid, header: Dataset) -> tuple[dict[int, int], list[str]]:
+    """Return labels by segment number, and the names of segments without a label."""
     labels, unmatched = {}, []
     for segment in header.get("SegmentSequence") or []:
-        name = segment_name(segment)
-        if label := canvas.targets.label_of(name):
-            labels[read_int(segment, "SegmentNumber", 0)] = label
-        # A label map may describe its background.
-        elif read_int(segment, "SegmentNumber", 0) != 0:
+        name, number = segment_name(segment), read_int(segment, "SegmentNumber", 0)
+        if label := grid.patterns.label_of(name):
+            labels[number] = label
+        # Number 0 is the background of a label map.
+        elif number != 0:
             unmatched.append(name)
     return labels, unmatched
 
 
 def segment_name(segment: Dataset) -> str:
-    """The label of a segment; where it is empty, its description or the meaning of its type."""
+    """Return SegmentLabel; if empty, SegmentDescription; if empty, the meaning of its type."""
     kind = first_item(segment, "SegmentedPropertyTypeCodeSequence") or Dataset()
     return (
         read_text(segment, "SegmentLabel")
@@ -119,7 +141,7 @@ def segment_name(segment: Dataset) -> str:
 
 
 def _planes(header: Dataset) -> Iterator[tuple[Plane | None, int]]:
-    """Where each frame lies, and of which segment it is."""
+    """Yield the plane and the segment number of each frame."""
     shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
     for own in header.get("PerFrameFunctionalGroupsSequence") or []:
         groups = FunctionalGroups(header, shared, own)
@@ -127,56 +149,57 @@ def _planes(header: Dataset) -> Iterator[tuple[Plane | None, int]]:
         yield groups.plane(is_alone=False), read_int(segment, "ReferencedSegmentNumber", 0)
 
 
-# --- Where a frame lies ---------------------------------------------------------------------------
+# --- Placement ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """Voxel (x, y, z) of a frame's first pixel, and the steps to the next column and row.
+class _Placement:
+    """The voxel (x, y, z) of a frame's first pixel, and the steps to the next column and row.
 
-    `off` is how far, in voxels, its worst corner is from where these say.
+    `error` is the distance, in voxels, between the worst corner and its rounded voxel.
     """
 
     first: Voxels
     to_column: Voxels
     to_row: Voxels
-    off: float
+    error: float
 
 
-def _placed(canvas: LabelGrid, plane: Plane, rows: int, columns: int) -> _Placed:
-    position, to_column, to_row = of_plane(plane)
-    linear = np.linalg.inv(canvas.affine[:3, :3])
-    steps = linear @ np.stack([to_column, to_row], axis=1)
+def _place(grid: LabelGrid, plane: Plane | None, rows: int, columns: int) -> _Placement:
+    if plane is None:
+        raise _Unreadable("frames have no position")
+    linear = np.linalg.inv(grid.affine[:3, :3])
+    steps = linear @ np.stack([plane.to_column, plane.to_row], axis=1)
     whole_steps = np.rint(steps)
-    first = linear @ (position - canvas.affine[:3, 3])
+    position = np.array(plane.position)
+    first = linear @ (position - grid.affine[:3, 3])
     if not whole_steps[2].any():
-        # The slices' own positions hold where they are uneven or shifted.
-        first = _in_own_slice(canvas, position)
+        # The slices' own positions are right where they are uneven or shifted.
+        first = _in_nearest_slice(grid, position)
     drift = np.abs(steps - whole_steps) @ np.array([columns - 1.0, rows - 1.0])
-    off = float((np.abs(first - np.rint(first)) + drift).max())
+    error = float((np.abs(first - np.rint(first)) + drift).max())
     if sorted(np.abs(whole_steps).sum(axis=1)) != [0, 1, 1]:
-        # Not along axes of the image, or pixels of another size than voxels.
-        off = max(off, 1.0)
-    first = np.rint(first).astype(np.int64)
+        # Not along axes of the image, or pixels that are larger or smaller than voxels.
+        error = max(error, 1.0)
     to_column, to_row = whole_steps.T.astype(np.int64)
-    return _Placed(first, to_column, to_row, off)
+    return _Placement(np.rint(first).astype(np.int64), to_column, to_row, error)
 
 
-def _in_own_slice(canvas: LabelGrid, position: Matrix) -> Matrix:
-    """Voxel coordinates by the nearest slice; beyond the ends the grid goes on."""
-    height = float(position @ canvas.normal)
-    place, _ = canvas.nearest(height)
-    x, y = canvas.in_plane(position[None], place)[0]
-    return np.array([x, y, place + (height - canvas.heights[place]) / canvas.step])
+def _in_nearest_slice(grid: LabelGrid, position: Matrix) -> Matrix:
+    """Return voxel coordinates by the nearest slice; the grid continues beyond its ends."""
+    height = float(position @ grid.normal)
+    z, _ = grid.nearest_slice(height)
+    x, y = grid.to_pixels(position[None], z)[0]
+    return np.array([x, y, z + (height - grid.heights[z]) / grid.step])
 
 
-def _put(canvas: LabelGrid, label: int, mask: Voxels, placed: _Placed) -> None:
+def _set_mask(grid: LabelGrid, label: int, mask: Voxels, placement: _Placement) -> None:
     row, column = np.nonzero(mask)
     x, y, z = (
-        placed.first[axis] + column * placed.to_column[axis] + row * placed.to_row[axis]
+        placement.first[axis] + column * placement.to_column[axis] + row * placement.to_row[axis]
         for axis in range(3)
     )
-    canvas.put(label, z, y, x)
+    grid.set_label(label, z, y, x)
 
 
 # --- Pixels ---------------------------------------------------------------------------------------
@@ -186,56 +209,49 @@ class _Unreadable(Exception):
     pass
 
 
-class _Reader:
-    """The frames of an object, one at a time: unpacked, eight pixels a byte become eight bytes."""
+class _FrameReader:
+    """The pixels of an object, one frame at a time."""
 
-    def __init__(self, archive: SeriesZip, member: DicomObject) -> None:
-        header = member.header
+    def __init__(self, series_zip: SeriesZip, dicom_object: DicomObject) -> None:
+        self._series_zip, self._dicom_object = series_zip, dicom_object
+        header = dicom_object.header
         self.rows, self.columns = read_int(header, "Rows", 0), read_int(header, "Columns", 0)
-        self._archive, self._member = archive, member
-        self._bits = read_int(header, "BitsAllocated", 0)
-        self._syntax = header.file_meta.get("TransferSyntaxUID")
-        self._pixels: Buffer | None = None
-        self._dataset: Dataset | None = None
+        syntax = UID(header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
+        is_native = syntax.is_transfer_syntax and not syntax.is_encapsulated
+        is_one_bit = read_int(header, "BitsAllocated", 0) == 1
+        self._is_bit_packed = is_one_bit and is_native and syntax.is_little_endian
 
-    def image(self, index: int) -> Voxels:
-        """Raises _Unreadable, or MissingExtra where a decoder is."""
-        if self._bits not in {1, 8, 16} or (plain := self._plain()) is None:
-            return self._decoded(index)
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return self._series_zip.read_dataset(self._dicom_object)
+
+    def read(self, index: int) -> Voxels:
+        """Return a frame, [row, column].
+
+        Raises:
+            _Unreadable: The pixels are cut off or cannot be decoded.
+            MissingExtra: They need a decoder that is not installed.
+        """
+        return self._unpack_bits(index) if self._is_bit_packed else self._decode(index)
+
+    def _unpack_bits(self, index: int) -> Voxels:
+        # pydicom (3.0) fails if a frame does not start at a byte: frames follow without padding.
+        pixels = self._dataset.get("PixelData") or b""
         count = self.rows * self.columns
-        first, end = index * count * self._bits, (index + 1) * count * self._bits
-        if not count or end > 8 * len(plain):
+        first, end = index * count, (index + 1) * count
+        if not count or end > 8 * len(pixels):
             raise _Unreadable("there are fewer pixels than frames")
-        held = np.frombuffer(plain[first // 8 : -(-end // 8)], np.uint8)
-        if self._bits == 1:
-            # Frames follow each other without filling up the last byte.
-            held = np.unpackbits(held, bitorder="little")[first % 8 : first % 8 + count]
-        elif self._bits > 8:  # noqa: PLR2004 - a byte
-            held = held.view("<u2")
-        return held.reshape(self.rows, self.columns)
+        packed = np.frombuffer(pixels, np.uint8)[first // 8 : -(-end // 8)]
+        bits = np.unpackbits(packed, bitorder="little")[first % 8 : first % 8 + count]
+        return bits.reshape(self.rows, self.columns)
 
-    def _plain(self) -> Buffer | None:
-        """The pixels of all frames, uncompressed and little endian; None where they are not."""
-        if self._pixels is None and self._member.pixels is not None:
-            self._pixels = memoryview(self._archive.content(self._member.entry))[
-                self._member.pixels
-            ]
-        elif self._pixels is None and self._syntax == DeflatedExplicitVRLittleEndian:
-            # pydicom's own way fails where frames of one bit do not begin with a byte.
-            self._pixels = self._whole().get("PixelData") or b""
-        return self._pixels
-
-    def _whole(self) -> Dataset:
-        if self._dataset is None:
-            self._dataset = self._archive.dataset(self._member)
-        return self._dataset
-
-    def _decoded(self, index: int) -> Voxels:
+    def _decode(self, index: int) -> Voxels:
         try:
-            image: Voxels = pixel_array(self._whole(), raw=True, index=index)
+            image: Voxels = pixel_array(self._dataset, raw=True, index=index)
         except Exception as error:
-            demand_decoder(self._member)
-            raise _Unreadable(str(error)[:_LONGEST_REASON]) from error
+            # Decoders raise nearly any exception on damaged pixels.
+            require_decoder(self._dicom_object)
+            raise _Unreadable(str(error)[:_MAX_REASON_LENGTH]) from error
         if image.shape != (self.rows, self.columns):
             raise _Unreadable(f"a frame decodes to {image.shape}")
         return image

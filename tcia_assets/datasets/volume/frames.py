@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
+from tcia_assets.datasets.volume.arrays import Matrix
 from tcia_assets.datasets.volume.attributes import (
     Numbers,
     first_item,
@@ -41,6 +42,16 @@ class Plane:
     along_rows: Numbers
     along_columns: Numbers
     spacing: Numbers
+
+    @property
+    def to_column(self) -> Matrix:
+        """The step from a pixel to the next one in its row."""
+        return np.multiply(self.along_rows, self.spacing[0])
+
+    @property
+    def to_row(self) -> Matrix:
+        """The step from a pixel to the next one in its column."""
+        return np.multiply(self.along_columns, self.spacing[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

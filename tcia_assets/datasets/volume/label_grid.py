@@ -1,6 +1,7 @@
-"""The grid of a volume, on which labels are put: what both SEG and RTSTRUCT need.
+"""The grid of a volume, on which labels are set voxel by voxel.
 
-What belongs here: priority, and the tally of what fell outside. What does not: where a label lies.
+It resolves overlaps by priority and counts voxels outside the volume. Where a label lies is decided
+by `dicom_seg.py` and `rtstruct.py`.
 """
 
 from __future__ import annotations
@@ -9,108 +10,118 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, count_labels
 from tcia_assets.datasets.volume.findings import Finding, make_finding
-from tcia_assets.datasets.volume.frames import Plane
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.errors import UsageError
 
-_BYTE = 0xFF
+_MAX_BYTE = 0xFF
 
 
 class LabelGrid:
-    """Labels while they are being put; `heights` are those of the slices along the normal."""
+    """Labels under construction, on the voxels of a volume.
 
-    def __init__(self, volume: Volume, targets: LabelPatterns) -> None:
+    All lengths are LPS millimetres. `normal` is the unit vector across the slices, `heights` are
+    the positions of the slices along it, and `step` is their median distance.
+    """
+
+    def __init__(self, volume: Volume, patterns: LabelPatterns) -> None:
         if len(volume.slices) != len(volume.voxels):
             raise UsageError(
-                "labels are read onto a volume as it was read: turn and resample both afterwards"
+                "labels need the volume as read_volume returned it: reorient and resample later"
             )
-        self.volume, self.targets = volume, targets
+        self.volume, self.patterns = volume, patterns
         self.shape = volume.voxels.shape
-        dtype = np.uint8 if len(targets.names) <= _BYTE else np.uint16
+        dtype = np.uint8 if len(patterns.names) <= _MAX_BYTE else np.uint16
         self.voxels: Voxels = np.zeros(self.shape, dtype)
         self.affine = volume.affine_lps
-        self.along_x, self.along_y = (self.affine[:3, axis] for axis in (0, 1))
-        across = np.cross(self.along_x, self.along_y)
-        self.normal: Matrix = across / np.linalg.norm(across)
+        self.to_column, self.to_row = (self.affine[:3, axis] for axis in (0, 1))
+        normal = np.cross(self.to_column, self.to_row)
+        self.normal: Matrix = normal / np.linalg.norm(normal)
         self.positions = np.array([each.position for each in volume.slices])
         self.heights: Matrix = self.positions @ self.normal
-        self.step = self._step()
-        self._ranks = np.array([len(targets.names), *targets.ranks])
-        self._overlapping = self._outside = self._put = 0
+        self.step = self._median_step()
+        self._ranks = np.array([len(patterns.names), *patterns.ranks])
+        self._overlapping = self._outside = self._inside = 0
 
-    def _step(self) -> float:
+    def _median_step(self) -> float:
         if len(self.heights) == 1:
             return float(abs(self.affine[:3, 2] @ self.normal))
         return float(np.median(np.diff(self.heights)))
 
-    def nearest(self, height: float) -> tuple[int, float]:
-        """The slice that is nearest to a height, and how far, in millimetres."""
-        place = int(np.abs(self.heights - height).argmin())
-        return place, float(abs(self.heights[place] - height))
+    def nearest_slice(self, height: float) -> tuple[int, float]:
+        """Return the number of the slice nearest to a height, and its distance in millimetres."""
+        z = int(np.abs(self.heights - height).argmin())
+        return z, float(abs(self.heights[z] - height))
 
-    def in_plane(self, points: Matrix, place: int) -> Matrix:
-        """Points of LPS millimetres as x and y in the pixels of a slice, wherever it lies."""
-        off = points - self.positions[place]
-        basis = np.stack([self.along_x, self.along_y], axis=1)
-        return np.asarray(off @ np.linalg.pinv(basis).T)
+    def to_pixels(self, points: Matrix, z: int) -> Matrix:
+        """Project LPS points, one per row, to the x and y of a slice, in pixels."""
+        basis = np.stack([self.to_column, self.to_row], axis=1)
+        return np.asarray((points - self.positions[z]) @ np.linalg.pinv(basis).T)
 
-    def fall_outside(self, voxels: int) -> None:
-        """Counts voxels that would be labelled, were the volume larger."""
+    def count_outside(self, voxels: int) -> None:
+        """Count voxels that would have a label if the volume were larger."""
         self._outside += voxels
 
-    def put(self, label: int, z: Voxels, y: Voxels, x: Voxels) -> None:
-        """Labels these voxels, of which some may lie outside; the stronger label stays."""
+    def set_label(self, label: int, z: Voxels, y: Voxels, x: Voxels) -> None:
+        """Set the label of voxels, some of which may be outside; the lower rank wins.
+
+        Args:
+            label: 1 or higher.
+            z: Indices of the slices.
+            y: Indices of the rows, as many.
+            x: Indices of the columns, as many.
+        """
         depth, height, width = self.shape
         inside = (z >= 0) & (z < depth) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
         if not inside.all():
-            self.fall_outside(int(len(z) - inside.sum()))
+            self.count_outside(int(len(z) - inside.sum()))
             z, y, x = z[inside], y[inside], x[inside]
-        there = self.voxels[z, y, x]
-        self._put += len(there)
-        self._overlapping += int(np.count_nonzero((there != 0) & (there != label)))
-        wins = self._ranks[label] < self._ranks[there]
+        old = self.voxels[z, y, x]
+        self._inside += len(old)
+        self._overlapping += int(np.count_nonzero((old != 0) & (old != label)))
+        wins = self._ranks[label] < self._ranks[old]
         self.voxels[z[wins], y[wins], x[wins]] = label
 
-    def labels(self, unmatched: Iterable[str], found: list[Finding]) -> Labels:
-        """What was put, with all that is to be said of it."""
+    def to_labels(self, unmatched: Iterable[str], findings: list[Finding]) -> Labels:
+        """Return the labels with all findings.
+
+        Args:
+            unmatched: Names of segments and ROIs without a label, repeated or not.
+            findings: What was found while the labels were read.
+        """
         names = tuple(sorted(set(unmatched)))
-        tally = np.bincount(self.voxels.ravel(), minlength=len(self.targets.names) + 1)
-        counts = {label: int(tally[label]) for label in self.targets.by_number}
+        counts = count_labels(self.voxels, self.patterns.by_number)
         return Labels(
             self.voxels,
             self.volume.affine,
-            self.targets.by_number,
+            self.patterns.by_number,
             counts,
             names,
-            (*found, *self._said(counts, names)),
+            (*findings, *self._placement_findings(), *self._name_findings(counts, names)),
         )
 
-    def _said(self, counts: dict[int, int], unmatched: tuple[str, ...]) -> list[Finding]:
-        found = []
+    def _placement_findings(self) -> list[Finding]:
+        findings = []
         if self._outside:
-            whole = self._outside + self._put
-            numbers = {"voxels_outside": self._outside, "voxels": whole}
-            found.append(
-                make_finding("mask_outside_volume", f"{self._outside} of {whole}", **numbers)
-            )
+            total = self._outside + self._inside
+            numbers = {"voxels_outside": self._outside, "voxels": total}
+            detail = f"{self._outside} of {total} voxels"
+            findings.append(make_finding("mask_outside_volume", detail, **numbers))
         if self._overlapping:
-            found.append(make_finding("overlapping_labels", voxels=self._overlapping))
+            findings.append(make_finding("overlapping_labels", voxels=self._overlapping))
+        return findings
+
+    def _name_findings(self, counts: dict[int, int], unmatched: tuple[str, ...]) -> list[Finding]:
+        findings = []
         if unmatched:
-            shown = ", ".join(map(repr, unmatched))
-            found.append(make_finding("unmatched_names", shown, names=len(unmatched)))
+            detail = ", ".join(map(repr, unmatched))
+            findings.append(make_finding("unmatched_names", detail, names=len(unmatched)))
         if not any(counts.values()):
-            return [*found, make_finding("empty_mask", labels=len(counts))]
-        missing = [label for label, count in counts.items() if not count]
-        names = self.targets.by_number
-        return found + [
-            make_finding("target_missing", repr(names[label]), label=label) for label in missing
+            return [*findings, make_finding("empty_mask", labels=len(counts))]
+        names = self.patterns.by_number
+        return findings + [
+            make_finding("target_missing", repr(names[label]), label=label)
+            for label, count in counts.items()
+            if not count
         ]
-
-
-def of_plane(plane: Plane) -> tuple[Matrix, Matrix, Matrix]:
-    """A plane's first pixel, and the steps from column to column and from row to row."""
-    to_column = np.multiply(plane.along_rows, plane.spacing[0])
-    to_row = np.multiply(plane.along_columns, plane.spacing[1])
-    return np.array(plane.position), to_column, to_row

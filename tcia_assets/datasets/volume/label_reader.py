@@ -1,8 +1,4 @@
-"""The zips of SEG and RTSTRUCT Series -> the labels of one volume.
-
-What belongs here: which objects are read, and what they have in common. What does not: how each
-kind says where a label lies.
-"""
+"""Read the labels of a volume from zips of SEG and RTSTRUCT Series."""
 
 from __future__ import annotations
 
@@ -15,65 +11,66 @@ from tcia_assets.datasets.volume.attributes import read_text
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.label_grid import LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
-from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, archive
+from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
 
 
 def read_labels(
     paths: Sequence[Path],
     volume: Volume,
-    targets: LabelPatterns,
+    patterns: LabelPatterns,
     *,
     sop_instance_uids: Collection[str] | None = None,
     least_fraction: float = 0.5,
 ) -> Labels:
-    """The labels of a volume from all SEG and RTSTRUCT objects of these zips.
+    """Read the labels of a volume from all SEG and RTSTRUCT objects of some zips.
 
-    They lie on the volume's grid, as uint8, or uint16 with more than 255 labels. What several
-    segments claim has the label of the first priority.
+    They have the volume's grid, in uint8, or in uint16 if there are more than 255 labels. Where
+    several segments overlap, the label of the highest priority wins.
 
     Args:
-        paths: the zips; their order does not matter.
-        volume: as `read_volume` gave it.
-        targets: which names are which label.
-        sop_instance_uids: the objects that count; all by default.
-        least_fraction: of a fractional SEG's maximum, from which on a voxel is labelled.
+        paths: The zips, in any order.
+        volume: As `read_volume` returned it.
+        patterns: Which names of segments and ROIs are which label.
+        sop_instance_uids: Only use these objects; None uses all.
+        least_fraction: Label voxels of a fractional SEG from this fraction of its maximum on.
 
     Raises:
-        UsageError: the volume was turned or resampled.
-        BadArchive, MissingExtra, OSError: see `read_volume`.
-
+        UsageError: The volume was reoriented or resampled.
+        BadArchive, MissingExtra, OSError: See `read_volume`.
     """
-    canvas = LabelGrid(volume, targets)
+    grid = LabelGrid(volume, patterns)
     unmatched: list[str] = []
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for path in sorted(paths):
-        with archive(path) as opened:
-            members, amiss = opened.members()
-            found += amiss
-            for member in members:
-                uid = read_text(member.header, "SOPInstanceUID")
+        with open_series_zip(path) as series_zip:
+            dicom_objects, unreadable = series_zip.read_headers()
+            findings += unreadable
+            for each in dicom_objects:
+                uid = read_text(each.header, "SOPInstanceUID")
                 if sop_instance_uids is None or uid in sop_instance_uids:
-                    names, more = _put(canvas, opened, member, least_fraction)
+                    names, more = _set_labels(grid, series_zip, each, least_fraction)
                     unmatched += names
-                    found += more
-    return canvas.labels(unmatched, found)
+                    findings += more
+    return grid.to_labels(unmatched, findings)
 
 
-def _put(
-    canvas: LabelGrid, opened: SeriesZip, member: DicomObject, least_fraction: float
+def _set_labels(
+    grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject, least_fraction: float
 ) -> tuple[list[str], list[Finding]]:
-    header = member.header
+    """Set all labels of an object; return names without a label, and findings."""
+    header = dicom_object.header
     sop_class, uid = read_text(header, "SOPClassUID"), read_text(header, "SOPInstanceUID")
     if sop_class in dicom_seg.SOP_CLASSES:
-        said = {read_text(header, "FrameOfReferenceUID")} - {""}
-        names, found = dicom_seg.put_segmentation(
-            canvas, opened, member, least_fraction=least_fraction
+        frames_of_reference = {read_text(header, "FrameOfReferenceUID")} - {""}
+        names, findings = dicom_seg.set_segments(
+            grid, series_zip, dicom_object, least_fraction=least_fraction
         )
     elif sop_class == rtstruct.SOP_CLASS:
-        said = rtstruct.frames_of_reference(header)
-        names, found = rtstruct.put_contours(canvas, header)
+        frames_of_reference = rtstruct.frames_of_reference(header)
+        names, findings = rtstruct.set_rois(grid, header)
     else:
         return [], [make_finding("not_a_mask", f"SOP class {sop_class}", [uid])]
-    if others := said - {canvas.volume.frame_of_reference_uid}:
-        found.insert(0, make_finding("other_frame_of_reference", ", ".join(sorted(others)), [uid]))
-    return names, found
+    if others := frames_of_reference - {grid.volume.frame_of_reference_uid}:
+        detail = ", ".join(sorted(others))
+        findings.insert(0, make_finding("other_frame_of_reference", detail, [uid]))
+    return names, findings

@@ -1,10 +1,9 @@
-"""The pixels of a stack -> one array, as small as is exact.
+"""Read the pixels of a stack of frames into one array, and rescale them.
 
-What belongs here: reading, decoding, rescaling. What does not: which slices, and where they lie.
-
-Uncompressed pixels are inflated into one member's buffer and copied from there to their place in
-the volume, so that memory is the volume, one object a thread, and, where rescaled values do not
-fit into 16 bits, the float32 copy. All else is decoded by pydicom and its plugins (`codecs`).
+Uncompressed pixels are decompressed from the zip into one buffer per object and copied from there
+into the volume, so memory is the volume, one object per thread and, if rescaled values do not fit
+into 16 bits, a float32 copy. Compressed transfer syntaxes are decoded by pydicom and its plugins
+(the extra `codecs`).
 """
 
 from __future__ import annotations
@@ -26,167 +25,175 @@ from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 from tcia_assets.errors import MissingExtra
 
 _INT16 = np.iinfo(np.int16)
-_LONGEST_REASON = 200
+_MAX_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Voxels as they are stored, and the lowest and highest of each slice."""
+class StoredPixels:
+    """Stored values [z, y, x], with the lowest and highest value of each slice."""
 
     voxels: Voxels
     lowest: Voxels
     highest: Voxels
 
 
-class Undecodable(Exception):
-    """Pixels that cannot be read; `finding` says whose and why."""
+class UndecodablePixels(Exception):
+    """Pixels of a slice cannot be read; `finding` has the object and the reason."""
 
-    def __init__(self, found: Finding) -> None:
-        self.finding = found
-        super().__init__(found.message)
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding.message)
 
 
-def stored(archive: SeriesZip, frames: Sequence[Frame]) -> Stored:
-    """The stored values of frames of one size.
+def read_pixels(series_zip: SeriesZip, frames: Sequence[Frame]) -> StoredPixels:
+    """Read the stored values of frames that all have the same size.
 
     Raises:
-        Undecodable: pixels cannot be read.
-        MissingExtra: they can with a decoder that is not installed.
-        BadArchive: a member of the zip does not inflate.
+        UndecodablePixels: The pixels of a frame cannot be read.
+        MissingExtra: They need a decoder that is not installed.
+        BadArchive: The zip is damaged.
     """
-    dtypes = [_dtype(frame) for frame in frames]
+    dtypes = [_dtype_of(frame) for frame in frames]
     shape = (len(frames), frames[0].rows, frames[0].columns)
-    into = Stored(
+    pixels = StoredPixels(
         np.empty(shape, np.result_type(*dtypes)),
         np.zeros(len(frames), np.int64),
         np.zeros(len(frames), np.int64),
     )
-    jobs = list(_by_member(frames))
 
-    def put(job: tuple[DicomObject, list[int]]) -> None:
-        member, places = job
-        for place, image in zip(places, _images(archive, member, frames, places), strict=True):
-            _put(into, place, image, frames[place])
+    def read(job: tuple[DicomObject, list[int]]) -> None:
+        dicom_object, slices = job
+        own = [frames[z] for z in slices]
+        for z, image in zip(slices, _images(series_zip, dicom_object, own), strict=True):
+            _store(pixels, z, image, frames[z])
 
-    plain = [job for job in jobs if job[0].pixels is not None]
-    # Asked for in the order of names, in which they are inflated ahead.
-    list(map(put, plain) if archive.pool is None else archive.pool.map(put, plain))
+    jobs = list(_group_by_object(frames))
+    native = [job for job in jobs if job[0].pixels is not None]
+    # In the order of names, because `SeriesZip` decompresses ahead in that order.
+    list(map(read, native) if series_zip.pool is None else series_zip.pool.map(read, native))
     for job in jobs:
         if job[0].pixels is None:
-            put(job)
-    return into
+            read(job)
+    return pixels
 
 
-def rescaled(values: Stored, slopes: Iterable[float], intercepts: Iterable[float]) -> Voxels:
-    """Slope and intercept of each slice applied: int16 where that is exact, else float32.
+def rescale(pixels: StoredPixels, slopes: Iterable[float], intercepts: Iterable[float]) -> Voxels:
+    """Apply the slope and intercept of each slice: to int16 if that is exact, else to float32.
 
-    The stored voxels are used up: they may be what is returned.
+    The stored voxels may be overwritten, and may be the result.
     """
     slope, intercept = np.array(list(slopes)), np.array(list(intercepts))
-    ends = np.array([values.lowest * slope, values.highest * slope]) + intercept
-    is_whole = bool(np.all(slope == np.rint(slope)) and np.all(intercept == np.rint(intercept)))
-    if is_whole and ends.min() >= _INT16.min and ends.max() <= _INT16.max:
-        return _as_int16(values.voxels, slope, intercept)
-    made = np.empty(values.voxels.shape, np.float32)
-    for place, image in enumerate(values.voxels):
-        np.add(image * slope[place], intercept[place], out=made[place], casting="same_kind")
-    return made
+    ends = np.array([pixels.lowest * slope, pixels.highest * slope]) + intercept
+    is_integer = bool(np.all(slope == np.rint(slope)) and np.all(intercept == np.rint(intercept)))
+    if is_integer and ends.min() >= _INT16.min and ends.max() <= _INT16.max:
+        return _rescale_to_int16(pixels.voxels, slope, intercept)
+    voxels = np.empty(pixels.voxels.shape, np.float32)
+    for z, image in enumerate(pixels.voxels):
+        np.add(image * slope[z], intercept[z], out=voxels[z], casting="same_kind")
+    return voxels
 
 
-def _as_int16(voxels: Voxels, slope: Voxels, intercept: Voxels) -> Voxels:
-    # What fits into 16 bits is right modulo 2**16, whatever overflows on the way there.
-    made = voxels.view(np.int16) if voxels.itemsize == np.int16().itemsize else None
-    made = voxels.astype(np.int16) if made is None else made
-    for place in range(len(made)):
-        if slope[place] != 1:
-            made[place] *= _wrapped(slope[place])
-        if intercept[place] != 0:
-            made[place] += _wrapped(intercept[place])
-    return made
+def _rescale_to_int16(stored: Voxels, slope: Voxels, intercept: Voxels) -> Voxels:
+    # Results that fit into 16 bits are right modulo 2**16, even if intermediate values overflow.
+    is_16_bit = stored.itemsize == np.int16().itemsize
+    voxels = stored.view(np.int16) if is_16_bit else stored.astype(np.int16)
+    for z in range(len(voxels)):
+        if slope[z] != 1:
+            voxels[z] *= _wrap_to_int16(slope[z])
+        if intercept[z] != 0:
+            voxels[z] += _wrap_to_int16(intercept[z])
+    return voxels
 
 
-def _wrapped(number: float) -> np.int16:
+def _wrap_to_int16(number: float) -> np.int16:
     return np.uint16(int(number) % (1 << 16)).view(np.int16)
 
 
-def _by_member(frames: Sequence[Frame]) -> Iterator[tuple[DicomObject, list[int]]]:
-    """Each object once, with the places of its frames in the stack."""
-    order = sorted(range(len(frames)), key=lambda place: frames[place].dicom_object.entry.name)
-    for _, places in groupby(order, key=lambda place: frames[place].dicom_object.entry.name):
-        own = list(places)
-        yield frames[own[0]].dicom_object, own
+def _group_by_object(frames: Sequence[Frame]) -> Iterator[tuple[DicomObject, list[int]]]:
+    """Yield each object once, in the order of names, with the slices of its frames."""
+
+    def name_of(z: int) -> str:
+        return frames[z].dicom_object.entry.name
+
+    for _, group in groupby(sorted(range(len(frames)), key=name_of), key=name_of):
+        slices = list(group)
+        yield frames[slices[0]].dicom_object, slices
 
 
-def _dtype(frame: Frame) -> np.dtype[Any]:
+def _dtype_of(frame: Frame) -> np.dtype[Any]:
     if frame.dtype is None or not 0 < frame.bits_stored <= 8 * frame.dtype.itemsize:
-        raise _undecodable(frame, "BitsAllocated or BitsStored are not those of a volume")
+        raise _undecodable(frame, "unsupported BitsAllocated or BitsStored")
     if not frame.rows or not frame.columns:
         raise _undecodable(frame, "Rows or Columns are missing")
     return frame.dtype
 
 
-def _put(into: Stored, place: int, image: Voxels, frame: Frame) -> None:
-    target = into.voxels[place]
+def _store(pixels: StoredPixels, z: int, image: Voxels, frame: Frame) -> None:
     lowest, highest = int(image.min()), int(image.max())
-    least, most = _range(frame)
-    if lowest < least or highest > most or frame.high_bit != frame.bits_stored - 1:
-        image = _without_unused_bits(image, frame)
+    least, greatest = _valid_range(frame)
+    if lowest < least or highest > greatest or frame.high_bit != frame.bits_stored - 1:
+        image = _remove_unused_bits(image, frame)
         lowest, highest = int(image.min()), int(image.max())
-    target[...] = image
-    into.lowest[place], into.highest[place] = lowest, highest
+    pixels.voxels[z] = image
+    pixels.lowest[z], pixels.highest[z] = lowest, highest
 
 
-def _range(frame: Frame) -> tuple[int, int]:
+def _valid_range(frame: Frame) -> tuple[int, int]:
     is_signed = frame.dtype is not None and frame.dtype.kind == "i"
     half = 1 << (frame.bits_stored - 1)
     return (-half, half - 1) if is_signed else (0, 2 * half - 1)
 
 
-def _without_unused_bits(image: Voxels, frame: Frame) -> Voxels:
-    """Bits beyond those stored may hold an overlay, or no sign; shifting fills them rightly."""
+def _remove_unused_bits(image: Voxels, frame: Frame) -> Voxels:
+    """Shift out bits that are not stored (an overlay, or a missing sign), and extend the sign."""
     bits = 8 * image.itemsize
     return (image << (bits - 1 - frame.high_bit)) >> (bits - frame.bits_stored)
 
 
-# --- One object's images --------------------------------------------------------------------------
+# --- The images of one object ---------------------------------------------------------------------
 
 
 def _images(
-    archive: SeriesZip, member: DicomObject, frames: Sequence[Frame], places: list[int]
+    series_zip: SeriesZip, dicom_object: DicomObject, frames: list[Frame]
 ) -> Iterator[Voxels]:
-    first = frames[places[0]]
-    if member.pixels is None:
-        yield from _decoded(archive, member, [frames[place] for place in places])
-        return
-    dtype, pixels = _dtype(first), first.rows * first.columns
-    if (first.index + 1) * pixels * dtype.itemsize > member.pixels.stop - member.pixels.start:
-        raise _undecodable(first, "there are fewer pixels than Rows and Columns say")
-    content = archive.content(member.entry)
-    for place in places:
-        frame = frames[place]
-        at = member.pixels.start + frame.index * pixels * dtype.itemsize
-        if at + pixels * dtype.itemsize > member.pixels.stop:
-            raise _undecodable(frame, "there are fewer pixels than NumberOfFrames says")
-        yield np.frombuffer(content, dtype, pixels, at).reshape(frame.rows, frame.columns)
+    if dicom_object.pixels is None:
+        return _decode(series_zip, dicom_object, frames)
+    return _view_native(series_zip, dicom_object, dicom_object.pixels, frames)
 
 
-def _decoded(archive: SeriesZip, member: DicomObject, frames: list[Frame]) -> Iterator[Voxels]:
-    dataset = archive.dataset(member)
+def _view_native(
+    series_zip: SeriesZip, dicom_object: DicomObject, pixels: slice, frames: list[Frame]
+) -> Iterator[Voxels]:
+    """Yield views of uncompressed pixels."""
+    dtype, count = _dtype_of(frames[0]), frames[0].rows * frames[0].columns
+    for frame in frames:
+        if pixels.start + (frame.index + 1) * count * dtype.itemsize > pixels.stop:
+            raise _undecodable(frame, "there are fewer pixels than the header says")
+    content = series_zip.read(dicom_object.entry)
+    for frame in frames:
+        start = pixels.start + frame.index * count * dtype.itemsize
+        yield np.frombuffer(content, dtype, count, start).reshape(frame.rows, frame.columns)
+
+
+def _decode(
+    series_zip: SeriesZip, dicom_object: DicomObject, frames: list[Frame]
+) -> Iterator[Voxels]:
+    dataset = series_zip.read_dataset(dicom_object)
     for frame in frames:
         try:
             image = pixel_array(dataset, raw=True, index=frame.index)
         except Exception as error:
-            demand_decoder(member)
-            # Decoders raise nearly anything on pixels that are not what they should be.
-            raise _undecodable(frame, str(error)[:_LONGEST_REASON]) from error
+            # Decoders raise nearly any exception on damaged pixels.
+            require_decoder(dicom_object)
+            raise _undecodable(frame, str(error)[:_MAX_REASON_LENGTH]) from error
         if image.shape != (frame.rows, frame.columns) or image.dtype.kind not in "iu":
-            raise _undecodable(frame, f"they decode to {image.dtype} of {image.shape}")
+            raise _undecodable(frame, f"they decode to {image.dtype} of shape {image.shape}")
         yield image
 
 
-def demand_decoder(member: DicomObject) -> None:
-    """Raises MissingExtra where no decoder of the object's transfer syntax is installed."""
-    syntax = UID(member.header.file_meta.get("TransferSyntaxUID", ""))
+def require_decoder(dicom_object: DicomObject) -> None:
+    """Raise MissingExtra if no decoder for the object's transfer syntax is installed."""
+    syntax = UID(dicom_object.header.file_meta.get("TransferSyntaxUID", ""))
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
@@ -195,6 +202,6 @@ def demand_decoder(member: DicomObject) -> None:
         raise MissingExtra("pylibjpeg", "codecs", f"decoding pixels as {syntax.name}") from None
 
 
-def _undecodable(frame: Frame, reason: str) -> Undecodable:
+def _undecodable(frame: Frame, reason: str) -> UndecodablePixels:
     uid = frame.sop_instance_uid
-    return Undecodable(make_finding("undecodable_pixels", f"{uid}, {reason}", [uid]))
+    return UndecodablePixels(make_finding("undecodable_pixels", f"{uid}, {reason}", [uid]))

@@ -1,7 +1,6 @@
-"""The DICOM objects of a Series' zip: their headers, and where their pixels lie.
+"""The DICOM objects of a series zip: headers first, and pixels where needed.
 
-What belongs here: getting at an object's header and bytes without inflating more than that takes.
-What does not: what a header says (`frames.py`), and whether the zip is good (`acceptance`).
+Reading a header decompresses only the first bytes of its member.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ from tcia_assets.images.acceptance.rules import MAX_MEMBERS, NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom
 
 _HEAD_BYTES = 1 << 13
-# Each try for a longer header reads so many times the bytes of the one before.
-_LONGER = 8
+# If a header is longer, the next attempt reads this many times as much.
+_GROWTH = 8
 _PREAMBLE_BYTES = 132
-# Inflated while headers are read is one part in so many of all: as long as that takes.
-_AHEAD_PART = 2
-_PIXELS = frozenset({0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010})
-_PLAIN_PIXELS = 0x7FE0_0010
-_UNDEFINED = 0xFFFF_FFFF
-_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
-_LONGEST_REASON = 200
+# Half of the bytes are decompressed ahead: about as many as fit into the time of reading headers.
+_AHEAD_DIVISOR = 2
+_PIXEL_TAGS = frozenset({0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010})
+_INTEGER_PIXELS = 0x7FE0_0010
+_UNDEFINED_LENGTH = 0xFFFF_FFFF
+_NATIVE_SYNTAXES = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+_MAX_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DicomObject:
-    """An object of a zip: its header without pixels.
+    """An object of a zip: its header without pixels, and where its pixels are.
 
-    `pixels` are the bytes of the inflated member that are its pixels, uncompressed and little
-    endian; None where these must be decoded, and where there are none.
+    `pixels` is the range of bytes of the decompressed member that holds uncompressed, little endian
+    pixels; None if the pixels need a decoder or there are none.
     """
 
     entry: Entry
@@ -53,122 +52,128 @@ class DicomObject:
 
 
 class SeriesZip:
-    """An open zip of a Series.
+    """An open zip of a Series; with a `pool`, members are decompressed ahead in its threads."""
 
-    With a `pool` it inflates what will be asked for while headers are read, up to a part of all.
-    """
-
-    def __init__(self, path: Path, opened_zip: Zip, pool: Executor | None) -> None:
-        self._path, self._zip, self.pool = path, opened_zip, pool
+    def __init__(self, path: Path, opened: Zip, pool: Executor | None) -> None:
+        self._path, self._zip, self.pool = path, opened, pool
         self._head_bytes = _HEAD_BYTES
         self._ahead: dict[str, Future[Buffer]] = {}
         if pool is not None:
-            left = sum(entry.size_bytes for entry in self.entries) // _AHEAD_PART
-            for entry in self.entries:
-                left -= entry.size_bytes
-                if left < 0:
-                    break
-                self._ahead[entry.name] = pool.submit(self._content, entry)
+            self._read_ahead(pool)
+
+    def _read_ahead(self, pool: Executor) -> None:
+        remaining = sum(entry.size_bytes for entry in self.entries) // _AHEAD_DIVISOR
+        for entry in self.entries:
+            remaining -= entry.size_bytes
+            if remaining < 0:
+                break
+            self._ahead[entry.name] = pool.submit(self._decompress, entry)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Its images, by name: the order in the zip does not matter to what is made of them."""
+        """The images, sorted by name, so that their order in the zip has no effect."""
         images = (entry for entry in self._zip.entries if entry.name not in NON_IMAGE_MEMBERS)
         return tuple(sorted(images, key=lambda entry: entry.name))
 
-    def members(self) -> tuple[list[DicomObject], list[Finding]]:
-        """All objects with their headers, and a finding for those that have none to be read."""
-        found: list[DicomObject] = []
-        amiss: list[Finding] = []
+    def read_headers(self) -> tuple[list[DicomObject], list[Finding]]:
+        """Read the headers of all objects; return a finding for each that is unreadable."""
+        dicom_objects: list[DicomObject] = []
+        findings: list[Finding] = []
         for entry in self.entries:
             try:
-                found.append(self._member(entry))
-            except _Unreadable as error:
-                amiss.append(
-                    make_finding("unreadable_object", f"{entry.name}, {error}", [entry.name])
-                )
-        return found, amiss
+                dicom_objects.append(self._read_header(entry))
+            except _UnreadableHeader as error:
+                detail = f"{entry.name}, {error}"
+                findings.append(make_finding("unreadable_object", detail, [entry.name]))
+        return dicom_objects, findings
 
-    def content(self, entry: Entry) -> Buffer:
-        """The whole member; raises BadArchive where it is not what the directory claims."""
+    def read(self, entry: Entry) -> Buffer:
+        """Return the content of a member.
+
+        Raises:
+            BadArchive: It differs from the size or checksum in the zip's directory.
+        """
         ahead = self._ahead.pop(entry.name, None)
-        return self._content(entry) if ahead is None else ahead.result()
+        return self._decompress(entry) if ahead is None else ahead.result()
 
-    def _content(self, entry: Entry) -> Buffer:
-        packed = self._zip.compressed(entry)
-        if entry.method == STORED:
-            content: Buffer = packed
-        else:
-            content = self._inflated(packed, entry)
+    def read_dataset(self, dicom_object: DicomObject) -> Dataset:
+        """Return the whole object, for pydicom to decode."""
+        return pydicom.dcmread(BytesIO(self.read(dicom_object.entry)), force=True)
+
+    def _decompress(self, entry: Entry) -> Buffer:
+        compressed = self._zip.compressed(entry)
+        content = compressed if entry.method == STORED else self._inflate(compressed, entry)
         if len(content) != entry.size_bytes or FASTEST.crc32(content, 0) != entry.crc:
-            raise self._broken(entry)
+            raise self._damaged(entry)
         return content
 
-    def dataset(self, member: DicomObject) -> Dataset:
-        """The whole object, for pydicom to decode."""
-        return pydicom.dcmread(BytesIO(self.content(member.entry)), force=True)
-
-    def _inflated(self, packed: memoryview, entry: Entry) -> Buffer:
+    def _inflate(self, compressed: memoryview, entry: Entry) -> Buffer:
         try:
             if FASTEST.raw_decompress is not None and entry.size_bytes:
-                return FASTEST.raw_decompress(packed, entry.size_bytes)
-            # One byte more than claimed shows that there are more.
-            inflated: Buffer = FASTEST.decoder().decompress(packed, entry.size_bytes + 1)
+                return FASTEST.raw_decompress(compressed, entry.size_bytes)
+            # One byte more than declared, to detect content that is too long.
+            content: Buffer = FASTEST.decoder().decompress(compressed, entry.size_bytes + 1)
         except FASTEST.errors as error:
-            raise self._broken(entry) from error
-        return inflated
+            raise self._damaged(entry) from error
+        return content
 
-    def _head(self, entry: Entry, wanted: int) -> Buffer:
-        packed = self._zip.compressed(entry)
+    def _read_head(self, entry: Entry, size: int) -> Buffer:
+        """Return the first bytes of a member."""
+        compressed = self._zip.compressed(entry)
         if entry.method == STORED:
-            return bytes(packed[:wanted])
+            return bytes(compressed[:size])
         try:
-            # Packed bytes are rarely more than those that they make.
-            head: Buffer = FASTEST.decoder().decompress(packed[: wanted + _HEAD_BYTES], wanted)
+            # Compressed data are rarely longer than what they decompress to.
+            head: Buffer = FASTEST.decoder().decompress(compressed[: size + _HEAD_BYTES], size)
         except FASTEST.errors as error:
-            raise self._broken(entry) from error
+            raise self._damaged(entry) from error
         return head
 
-    def _member(self, entry: Entry) -> DicomObject:
-        wanted = self._head_bytes
+    def _read_header(self, entry: Entry) -> DicomObject:
+        size = self._head_bytes
         while True:
-            head = self._head(entry, min(wanted, entry.size_bytes))
+            head = self._read_head(entry, min(size, entry.size_bytes))
             if not dicom.is_dicom(bytes(head[:_PREAMBLE_BYTES])):
-                raise _Unreadable("it is not a DICOM file")
+                raise _UnreadableHeader("it is not a DICOM file")
             try:
-                member = _read(entry, head)
-            except _Unreadable:
+                dicom_object = _parse_header(entry, head)
+            except _UnreadableHeader:
                 if len(head) >= entry.size_bytes:
                     raise
-                wanted *= _LONGER
+                size *= _GROWTH
             else:
-                # The next object's header is as long.
-                self._head_bytes = wanted
-                return member
+                # The next object's header is probably as long.
+                self._head_bytes = size
+                return dicom_object
 
-    def _broken(self, entry: Entry) -> BadArchive:
+    def _damaged(self, entry: Entry) -> BadArchive:
         problem = (
-            f"{entry.name!r} in {self._path} does not inflate to what it claims: fetch it anew"
+            f"{entry.name!r} in {self._path} does not match the size or checksum in the zip: "
+            "fetch the Series again"
         )
         return BadArchive(problem, table="image_archives", column="path")
 
 
 @contextmanager
-def archive(path: Path, *, workers: int = 1) -> Iterator[SeriesZip]:
-    """The zip at `path`, open; what pydicom has to warn of is not said, for it is found.
+def open_series_zip(path: Path, *, workers: int = 1) -> Iterator[SeriesZip]:
+    """Open the zip of a Series, and silence pydicom's warnings while it is open.
+
+    Args:
+        path: The zip.
+        workers: Number of threads that decompress; with 1 there is no pool.
 
     Raises:
-        BadArchive: it is no zip that the archive could have sent.
-        OSError: it cannot be read.
+        BadArchive: The file is not a zip that a source could have sent.
+        OSError: The file cannot be read.
     """
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
     with warnings.catch_warnings():
-        # Odd values in headers: those that matter become findings.
+        # They are about odd values in headers; those that matter become findings.
         warnings.simplefilter("ignore")
         try:
-            with open_zip(path, MAX_MEMBERS) as found:
+            with open_zip(path, MAX_MEMBERS) as opened:
                 try:
-                    yield SeriesZip(path, found, pool)
+                    yield SeriesZip(path, opened, pool)
                 finally:
                     if pool is not None:
                         pool.shutdown(cancel_futures=True)
@@ -176,42 +181,40 @@ def archive(path: Path, *, workers: int = 1) -> Iterator[SeriesZip]:
             raise BadArchive(f"{path}: {error}", table="image_archives", column="path") from error
 
 
-class _Unreadable(Exception):
-    """No header, in what was read; with more of the member there may be one."""
+class _UnreadableHeader(Exception):
+    """The first bytes have no complete header; more bytes may have one."""
 
 
-def _read(entry: Entry, head: Buffer) -> DicomObject:
-    is_whole = len(head) == entry.size_bytes
+def _parse_header(entry: Entry, head: Buffer) -> DicomObject:
     file = BytesIO(head)
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True)
     except Exception as error:
-        reason = f"pydicom says {error}"[:_LONGEST_REASON]
-        raise _Unreadable(reason) from error
+        reason = f"pydicom: {error}"[:_MAX_REASON_LENGTH]
+        raise _UnreadableHeader(reason) from error
     if not header.get("SOPInstanceUID"):
-        raise _Unreadable("no SOPInstanceUID tells it from others")
-    syntax = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
-    if syntax not in _PLAIN:
-        at_pixels = _element(head, file.tell(), is_implicit=False)
-        if at_pixels is None and not is_whole:
-            raise _Unreadable("its header does not end")
+        raise _UnreadableHeader("it has no SOPInstanceUID")
+    is_native = header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian) in (
+        _NATIVE_SYNTAXES
+    )
+    is_implicit = is_native and bool(header.original_encoding[0])
+    element = _pixel_element(head, file.tell(), is_implicit=is_implicit)
+    if element is None and len(head) < entry.size_bytes:
+        raise _UnreadableHeader("its header is incomplete")
+    if element is None or not is_native:
         return DicomObject(entry, header, None)
-    at_pixels = _element(head, file.tell(), is_implicit=bool(header.original_encoding[0]))
-    if at_pixels is None:
-        if not is_whole:
-            raise _Unreadable("its header does not end")
-        return DicomObject(entry, header, None)
-    tag, at, length = at_pixels
-    plain = tag == _PLAIN_PIXELS and length != _UNDEFINED and at + length <= entry.size_bytes
-    return DicomObject(entry, header, slice(at, at + length) if plain else None)
+    tag, start, length = element
+    is_integer = tag == _INTEGER_PIXELS and length != _UNDEFINED_LENGTH
+    has_pixels = is_integer and start + length <= entry.size_bytes
+    return DicomObject(entry, header, slice(start, start + length) if has_pixels else None)
 
 
-def _element(head: Buffer, at: int, *, is_implicit: bool) -> tuple[int, int, int] | None:
-    """Tag of the pixels that begin here, place of their value, and its length; None elsewhere."""
+def _pixel_element(head: Buffer, at: int, *, is_implicit: bool) -> tuple[int, int, int] | None:
+    """Return tag, offset of the value and length of a pixel element that starts at `at`."""
     try:
         group, element = struct.unpack_from("<HH", head, at)
         tag = group << 16 | element
-        if tag not in _PIXELS:
+        if tag not in _PIXEL_TAGS:
             return None
         value_at = at + (8 if is_implicit else 12)
         (length,) = struct.unpack_from("<L", head, value_at - 4)

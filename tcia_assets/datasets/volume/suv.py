@@ -1,18 +1,17 @@
-"""The factor from a PET image's rescaled values to SUV by body weight.
+"""The factor from rescaled PET values to SUV by body weight.
 
-What belongs here: the formula, and what it needs of a header. What does not: pixels.
-
-The rule is that of the Quantitative Imaging Biomarkers Alliance ("SUV vendor-neutral pseudo-code",
-FDG-PET/CT profile): for an image in Bq/ml that is corrected for attenuation and decay,
+It follows the Quantitative Imaging Biomarkers Alliance ("SUV vendor-neutral pseudo-code" of the
+FDG-PET/CT profile). For an image in Bq/ml that is corrected for attenuation and decay:
 
     SUVbw = value * weight in grams / dose at the time to which the image is corrected
 
-where that dose is `RadionuclideTotalDose * 2 ** (-(scan - injection) / RadionuclideHalfLife)` if
-DecayCorrection is START, and the dose itself if it is ADMIN. Images in counts need a factor that
-only Philips writes; images in g/ml are SUV already, if not by lean mass or body surface.
+The dose is `RadionuclideTotalDose * 2 ** (-(scan - injection) / RadionuclideHalfLife)` if
+DecayCorrection is START, and RadionuclideTotalDose if it is ADMIN. Images in counts need a factor
+that only Philips writes. Images in g/ml are SUV already, unless by lean mass or body surface.
 
-The scan began at SeriesDate and SeriesTime, unless an acquisition began before: then the Series was
-made later, and the time is GE's private one, or that of the earliest acquisition.
+The scan began at SeriesDate and SeriesTime, unless an acquisition began earlier. Then the Series
+was derived later, and the scan began at GE's private time or, without it, at the earliest
+acquisition.
 """
 
 from __future__ import annotations
@@ -26,127 +25,134 @@ from tcia_assets.datasets.volume.attributes import first_item, read_number, read
 
 _PHILIPS, _GE = "Philips PET Private Group", "GEMS_PETD_01"
 _GRAMS = 1000.0
-# Who is scanned later than that has nothing left to be seen; the dates are then no real ones.
-_MOST_HALF_LIVES = 10.0
+# After ten half-lives there is too little activity for a scan, so the times must be wrong.
+_MAX_HALF_LIVES = 10.0
 _DAY = timedelta(days=1)
-# Hours alone, with minutes, with seconds.
-_CLOCK_DIGITS = (2, 4, 6)
+# Hours; with minutes; with seconds.
+_TIME_LENGTHS = (2, 4, 6)
 
 
-class NoFactor(Exception):
-    """The header does not allow SUV; the text says why."""
+class NoSuvFactor(Exception):
+    """The headers do not allow SUV; the message has the reason."""
 
 
 def suv_factor(headers: Sequence[Dataset]) -> float:
-    """What rescaled values of a Series are multiplied by; raises NoFactor.
+    """Return the factor by which the rescaled values of a Series are multiplied.
 
     Args:
-        headers: those of all its slices; the first says what all have in common.
+        headers: Those of all slices; attributes of the Series are read from the first.
+
+    Raises:
+        NoSuvFactor: An attribute is missing, invalid or of an unsupported kind.
     """
     header = headers[0]
-    corrected = _texts(header, "CorrectedImage")
-    if not {"ATTN", "DECY"} <= corrected:
-        raise NoFactor("CorrectedImage does not say ATTN and DECY")
+    if not {"ATTN", "DECY"} <= _read_texts(header, "CorrectedImage"):
+        raise NoSuvFactor("CorrectedImage lacks ATTN or DECY")
     units = read_text(header, "Units")
     if units == "BQML":
-        return _by_weight(headers)
+        return _factor_by_weight(headers)
     if units == "GML":
         kind = read_text(header, "SUVType")
         if kind not in {"", "BW"}:
-            raise NoFactor(f"the image is SUV of another kind, {kind!r}")
+            raise NoSuvFactor(f"the image has SUV of type {kind!r}")
         return 1.0
     if units == "CNTS":
-        if (factor := _private(header, 0x7053, _PHILIPS, 0x00)) is not None:
+        if (factor := _private_number(header, 0x7053, _PHILIPS, 0x00)) is not None:
             return factor
-        if (activity := _private(header, 0x7053, _PHILIPS, 0x09)) is not None:
-            return activity * _by_weight(headers)
-        raise NoFactor("the image is in counts, without Philips' factors")
-    raise NoFactor(f"the image's Units are {units!r}")
+        if (activity := _private_number(header, 0x7053, _PHILIPS, 0x09)) is not None:
+            return activity * _factor_by_weight(headers)
+        raise NoSuvFactor("the image is in counts, without the factors of Philips")
+    raise NoSuvFactor(f"Units is {units!r}")
 
 
-def _by_weight(headers: Sequence[Dataset]) -> float:
+def _factor_by_weight(headers: Sequence[Dataset]) -> float:
     header = headers[0]
     tracer = first_item(header, "RadiopharmaceuticalInformationSequence")
     if tracer is None:
-        raise NoFactor("RadiopharmaceuticalInformationSequence is missing")
-    weight = _positive(header, "PatientWeight")
-    dose = _positive(tracer, "RadionuclideTotalDose")
+        raise NoSuvFactor("RadiopharmaceuticalInformationSequence is missing")
+    weight = _read_positive(header, "PatientWeight")
+    dose = _read_positive(tracer, "RadionuclideTotalDose")
     correction = read_text(header, "DecayCorrection")
     if correction == "START":
-        half_life = _positive(tracer, "RadionuclideHalfLife")
-        waited = _waited(_scan(headers), tracer, half_life)
-        dose *= 2 ** (-waited.total_seconds() / half_life)
+        half_life = _read_positive(tracer, "RadionuclideHalfLife")
+        delay = _delay_of_scan(_start_of_scan(headers), tracer, half_life)
+        dose *= 2 ** (-delay.total_seconds() / half_life)
     elif correction != "ADMIN":
-        raise NoFactor(f"DecayCorrection is {correction!r}, neither START nor ADMIN")
+        raise NoSuvFactor(f"DecayCorrection is {correction!r}, neither START nor ADMIN")
     return weight * _GRAMS / dose
 
 
-def _positive(holder: Dataset, keyword: str) -> float:
-    found = read_number(holder, keyword)
-    if found is None or found <= 0:
-        raise NoFactor(f"{keyword} is missing or not above zero")
-    return found
+def _read_positive(holder: Dataset, keyword: str) -> float:
+    number = read_number(holder, keyword)
+    if number is None or number <= 0:
+        raise NoSuvFactor(f"{keyword} is missing or not positive")
+    return number
 
 
 # --- Times ----------------------------------------------------------------------------------------
 
 
-def _scan(headers: Sequence[Dataset]) -> datetime:
+def _start_of_scan(headers: Sequence[Dataset]) -> datetime:
     header = headers[0]
-    series = _time(read_text(header, "SeriesDate"), read_text(header, "SeriesTime"))
-    acquired = _earliest(headers)
+    series = _parse_time(read_text(header, "SeriesDate"), read_text(header, "SeriesTime"))
+    acquired = _earliest_acquisition(headers)
     if series is not None and (acquired is None or series <= acquired):
         return series
-    said = _private_text(header, 0x0009, _GE, 0x0D)
-    if (scanned := _time(said[:8], said[8:])) is not None:
+    private = _private_text(header, 0x0009, _GE, 0x0D)
+    if (scanned := _parse_time(private[:8], private[8:])) is not None:
         return scanned
     if acquired is not None:
         return acquired
-    raise NoFactor("neither SeriesTime nor AcquisitionTime say when the scan began")
+    raise NoSuvFactor("both SeriesTime and AcquisitionTime are missing")
 
 
-def _earliest(headers: Iterable[Dataset]) -> datetime | None:
+def _earliest_acquisition(headers: Iterable[Dataset]) -> datetime | None:
     times = (
-        _time(read_text(h, "AcquisitionDate"), read_text(h, "AcquisitionTime")) for h in headers
+        _parse_time(read_text(header, "AcquisitionDate"), read_text(header, "AcquisitionTime"))
+        for header in headers
     )
     return min((time for time in times if time is not None), default=None)
 
 
-def _waited(scan: datetime, tracer: Dataset, half_life: float) -> timedelta:
-    """From injection to scan; by the time of day alone where the date is missing or impossible."""
-    said = read_text(tracer, "RadiopharmaceuticalStartDateTime")
-    injected = _time(said[:8], said[8:])
-    longest = timedelta(seconds=_MOST_HALF_LIVES * half_life)
+def _delay_of_scan(scan: datetime, tracer: Dataset, half_life: float) -> timedelta:
+    """Return the time from injection to scan.
+
+    The date of the injection is ignored if it is missing or impossible: anonymisation may shift it.
+    """
+    text = read_text(tracer, "RadiopharmaceuticalStartDateTime")
+    injected = _parse_time(text[:8], text[8:])
+    longest = timedelta(seconds=_MAX_HALF_LIVES * half_life)
     if injected is not None and timedelta(0) <= scan - injected <= longest:
         return scan - injected
     clock = read_text(tracer, "RadiopharmaceuticalStartTime")
-    injected = _time(scan.strftime("%Y%m%d"), clock)
+    injected = _parse_time(scan.strftime("%Y%m%d"), clock)
     if injected is None:
-        raise NoFactor("RadiopharmaceuticalStartTime is missing")
-    waited = scan - injected
-    waited = waited + _DAY if waited < timedelta(0) else waited
-    if waited > longest:
-        raise NoFactor(f"from injection to scan there are {waited}, too long for this nuclide")
-    return waited
+        raise NoSuvFactor("RadiopharmaceuticalStartTime is missing")
+    delay = scan - injected
+    if delay < timedelta(0):
+        delay += _DAY
+    if delay > longest:
+        raise NoSuvFactor(f"the scan is {delay} after the injection, too long for this nuclide")
+    return delay
 
 
-def _time(date: str, clock: str) -> datetime | None:
-    """A DA and a TM, or the parts of a DT, whose zone is that of all times of the object."""
+def _parse_time(date: str, clock: str) -> datetime | None:
+    """Parse a DA and a TM, or the two parts of a DT; its UTC offset is that of the whole object."""
     digits = clock.replace(":", "").split("+")[0].split("-")[0]
-    whole, _, part = digits.partition(".")
-    if len(whole) not in _CLOCK_DIGITS:
+    seconds, _, fraction = digits.partition(".")
+    if len(seconds) not in _TIME_LENGTHS:
         return None
-    whole = f"{whole:0<6}"
+    text = f"{date}{seconds:0<6}.{fraction[:6] or '0'}"
     try:
-        return datetime.strptime(f"{date}{whole}.{part[:6] or '0'}", "%Y%m%d%H%M%S.%f")  # noqa: DTZ007
+        return datetime.strptime(text, "%Y%m%d%H%M%S.%f")  # noqa: DTZ007 - see above
     except ValueError:
         return None
 
 
-# --- Odd places -----------------------------------------------------------------------------------
+# --- Several values, and private attributes -------------------------------------------------------
 
 
-def _texts(header: Dataset, keyword: str) -> set[str]:
+def _read_texts(header: Dataset, keyword: str) -> set[str]:
     value = header.get(keyword)
     if value is None or isinstance(value, str):
         return {str(value or "").strip()}
@@ -161,9 +167,10 @@ def _private_text(header: Dataset, group: int, creator: str, element: int) -> st
     return value.decode("ascii", "replace").strip(" \0") if isinstance(value, bytes) else str(value)
 
 
-def _private(header: Dataset, group: int, creator: str, element: int) -> float | None:
+def _private_number(header: Dataset, group: int, creator: str, element: int) -> float | None:
+    """Return a positive number, or None."""
     try:
-        found = float(_private_text(header, group, creator, element))
+        number = float(_private_text(header, group, creator, element))
     except ValueError:
         return None
-    return found if found > 0 else None
+    return number if number > 0 else None

@@ -1,146 +1,150 @@
-"""A Series' zip -> its volume.
-
-What belongs here: the order of the steps, and which objects are images at all. What does not: each
-step.
-"""
+"""Read the volume of a Series from its zip."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from tcia_assets.datasets.volume.arrays import Slice, Volume, Voxels, ras
+from tcia_assets.datasets.volume.arrays import Slice, Volume, Voxels, swap_lps_ras
 from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
 from tcia_assets.datasets.volume.frames import Frame, read_frames
-from tcia_assets.datasets.volume.pixels import Stored, Undecodable, rescaled, stored
-from tcia_assets.datasets.volume.series_zip import DicomObject, archive
-from tcia_assets.datasets.volume.slice_geometry import Stack, plane_of, stacked
-from tcia_assets.datasets.volume.suv import NoFactor, suv_factor
+from tcia_assets.datasets.volume.pixels import (
+    StoredPixels,
+    UndecodablePixels,
+    read_pixels,
+    rescale,
+)
+from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
+from tcia_assets.datasets.volume.slice_geometry import SliceStack, plane_of, stack_frames
+from tcia_assets.datasets.volume.suv import NoSuvFactor, suv_factor
 
-# Secondary Capture Image Storage; its multi-frame kinds lie below it.
+# Secondary Capture Image Storage; its multi-frame variants have this prefix.
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 def read_volume(
     path: Path, *, image_count: int | None = None, least_slices: int = 3, workers: int = 2
 ) -> Volume:
-    """The volume of a CT, MR or PT Series, from its zip as the archive served it.
+    """Read the volume of a CT, MR or PT Series from its zip.
 
-    CT is in Hounsfield units and PT in SUV by body weight where the headers allow; all else is what
-    slope and intercept give. Voxels are int16 where that is exact, else float32. Each object that
-    is not in the volume is in a finding, by its SOPInstanceUID.
+    CT is in Hounsfield units and PT in SUV by body weight if the headers allow it; other values are
+    what slope and intercept give. Voxels are int16 where that is exact, else float32. Objects that
+    are not in the volume are listed in findings by their SOPInstanceUID.
 
     Args:
-        path: the zip.
-        image_count: how many objects the archive says that the Series has.
-        least_slices: with fewer there is a finding.
-        workers: threads that inflate.
+        path: The zip.
+        image_count: The number of objects that the source reports for the Series.
+        least_slices: Fewer slices give a finding.
+        workers: Number of threads that decompress.
 
     Raises:
-        NoVolume: no array can be made; its `findings` say why.
-        BadArchive: the zip is damaged.
-        MissingExtra: the pixels need a decoder that is not installed.
-        OSError: the zip cannot be read.
-
+        NoVolume: The Series cannot become a volume; `findings` has the reasons.
+        BadArchive: The zip is damaged.
+        MissingExtra: The pixels need a decoder that is not installed.
+        OSError: The zip cannot be read.
     """
-    with archive(path, workers=workers) as opened:
-        members, found = opened.members()
-        if image_count is not None and image_count != len(opened.entries):
-            detail = f"{len(opened.entries)}, not {image_count}"
-            numbers = {"objects": len(opened.entries), "image_count": image_count}
-            found.append(make_finding("count_unlike_image_count", detail, **numbers))
-        images, others = _images(members)
-        each = [frame for member in images for frame in read_frames(member)]
-        stack, more = stacked(each, least_slices=least_slices)
-        found += others + more
+    with open_series_zip(path, workers=workers) as series_zip:
+        dicom_objects, findings = series_zip.read_headers()
+        findings += _count_findings(series_zip, image_count)
+        images, left_out = _select_images(dicom_objects)
+        frames = [frame for image in images for frame in read_frames(image)]
+        stack, geometry = stack_frames(frames, least_slices=least_slices)
+        findings += left_out + geometry
         if stack is None:
-            raise NoVolume(_series_uid(members), tuple(found))
+            raise NoVolume(_series_uid(dicom_objects), tuple(findings))
         try:
-            values = stored(opened, stack.frames)
-        except Undecodable as error:
-            raise NoVolume(_series_uid(members), (*found, error.finding)) from error
-    return _volume(stack, values, found)
+            pixels = read_pixels(series_zip, stack.frames)
+        except UndecodablePixels as error:
+            raise NoVolume(_series_uid(dicom_objects), (*findings, error.finding)) from error
+    return _to_volume(stack, pixels, findings)
 
 
-def _images(members: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Finding]]:
+def _count_findings(series_zip: SeriesZip, image_count: int | None) -> list[Finding]:
+    count = len(series_zip.entries)
+    if image_count is None or image_count == count:
+        return []
+    numbers = {"objects": count, "image_count": image_count}
+    return [make_finding("count_unlike_image_count", f"{count}, not {image_count}", **numbers)]
+
+
+def _select_images(
+    dicom_objects: Sequence[DicomObject],
+) -> tuple[list[DicomObject], list[Finding]]:
+    """Return the objects that may be slices, and a finding for each kind of the others."""
     left_out: dict[str, list[DicomObject]] = {"secondary_capture": [], "not_greyscale": []}
     images = []
-    for member in members:
-        if _is_secondary_capture(member):
-            left_out["secondary_capture"].append(member)
-        elif read_int(member.header, "SamplesPerPixel", 1) != 1:
-            left_out["not_greyscale"].append(member)
+    for each in dicom_objects:
+        if _is_secondary_capture(each):
+            left_out["secondary_capture"].append(each)
+        elif read_int(each.header, "SamplesPerPixel", 1) != 1:
+            left_out["not_greyscale"].append(each)
         else:
-            images.append(member)
-    found = [
-        make_finding(code, "", [_uid(member) for member in those], objects=len(those))
+            images.append(each)
+    findings = [
+        make_finding(code, "", map(_uid_of, those), objects=len(those))
         for code, those in left_out.items()
         if those
     ]
-    return images, found
+    return images, findings
 
 
-def _volume(stack: Stack, values: Stored, found: list[Finding]) -> Volume:
+def _uid_of(dicom_object: DicomObject) -> str:
+    return read_text(dicom_object.header, "SOPInstanceUID")
+
+
+def _is_secondary_capture(dicom_object: DicomObject) -> bool:
+    sop_class = read_text(dicom_object.header, "SOPClassUID")
+    return sop_class == _SECONDARY_CAPTURE or sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
+
+
+def _to_volume(stack: SliceStack, pixels: StoredPixels, findings: list[Finding]) -> Volume:
     header = stack.frames[0].dicom_object.header
     modality = read_text(header, "Modality")
-    factor, units, more = _units(stack.frames, modality)
+    factor, units, scale_findings = _scale(stack.frames, modality)
     slopes = [frame.slope * factor for frame in stack.frames]
     intercepts = [frame.intercept * factor for frame in stack.frames]
-    voxels = rescaled(values, slopes, intercepts)
-    found += more + _flat(values, voxels)
+    voxels = rescale(pixels, slopes, intercepts)
     return Volume(
         voxels=voxels,
-        affine=ras(stack.affine_lps),
+        affine=swap_lps_ras(stack.affine_lps),
         series_instance_uid=read_text(header, "SeriesInstanceUID"),
         frame_of_reference_uid=read_text(header, "FrameOfReferenceUID"),
         modality=modality,
         units=units,
-        slices=tuple(_slice(frame) for frame in stack.frames),
-        findings=tuple(found),
+        slices=tuple(_slice_of(frame) for frame in stack.frames),
+        findings=(*findings, *scale_findings, *_variance_findings(pixels, voxels)),
     )
 
 
-def _units(frames_: Sequence[Frame], modality: str) -> tuple[float, str, list[Finding]]:
-    """What rescaled values are multiplied by, the unit that they then have, and what is amiss."""
+def _scale(frames: Sequence[Frame], modality: str) -> tuple[float, str, list[Finding]]:
+    """Return a factor for rescaled values, their unit after it, and findings."""
     if modality == "PT":
         try:
-            return suv_factor([frame.dicom_object.header for frame in frames_]), "SUVbw", []
-        except NoFactor as error:
-            units = read_text(frames_[0].dicom_object.header, "Units") or "unknown"
+            return suv_factor([frame.dicom_object.header for frame in frames]), "SUVbw", []
+        except NoSuvFactor as error:
+            units = read_text(frames[0].dicom_object.header, "Units") or "unknown"
             detail = f"{error}; the unit is {units}"
             return 1.0, "stored", [make_finding("pet_without_suv_factors", detail)]
-    # A scanner scales each PET slice on its own; elsewhere it is odd.
-    scales = {(frame.slope, frame.intercept) for frame in frames_}
+    # PET scanners scale each slice separately; in other modalities that is unusual.
+    scales = {(frame.slope, frame.intercept) for frame in frames}
     mixed = [make_finding("mixed_rescale", scales=len(scales))] if len(scales) > 1 else []
-    return 1.0, "HU" if modality == "CT" and _is_hounsfield(frames_[0]) else "stored", mixed
+    is_hounsfield = modality == "CT" and frames[0].rescale_type in {"", "HU"}
+    return 1.0, "HU" if is_hounsfield else "stored", mixed
 
 
-def _is_hounsfield(frame: Frame) -> bool:
-    return frame.rescale_type in {"", "HU"}
-
-
-def _flat(values: Stored, voxels: Voxels) -> list[Finding]:
-    """Each slice of one value, and all of the same."""
+def _variance_findings(pixels: StoredPixels, voxels: Voxels) -> list[Finding]:
+    """Return a finding if each slice has one value, and all slices the same."""
     firsts = voxels[:, 0, 0]
-    if (values.lowest != values.highest).any() or (firsts != firsts[0]).any():
+    if (pixels.lowest != pixels.highest).any() or (firsts != firsts[0]).any():
         return []
     return [make_finding("zero_variance", f"{firsts[0]}", value=float(firsts[0]))]
 
 
-def _slice(frame: Frame) -> Slice:
+def _slice_of(frame: Frame) -> Slice:
     x, y, z = plane_of(frame).position
     return Slice(frame.sop_instance_uid, (x, y, z))
 
 
-def _series_uid(members: Sequence[DicomObject]) -> str:
-    return read_text(members[0].header, "SeriesInstanceUID") if members else ""
-
-
-def _is_secondary_capture(member: DicomObject) -> bool:
-    sop_class = read_text(member.header, "SOPClassUID")
-    return sop_class == _SECONDARY_CAPTURE or sop_class.startswith(f"{_SECONDARY_CAPTURE}.")
-
-
-def _uid(member: DicomObject) -> str:
-    return read_text(member.header, "SOPInstanceUID")
+def _series_uid(dicom_objects: Sequence[DicomObject]) -> str:
+    return read_text(dicom_objects[0].header, "SeriesInstanceUID") if dicom_objects else ""

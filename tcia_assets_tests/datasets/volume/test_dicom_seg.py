@@ -288,7 +288,7 @@ def test_the_sandbox_segments_the_lesion_that_its_images_show(tmp_path: Path) ->
 
 def test_labels_need_the_volume_as_it_was_read(tmp_path: Path) -> None:
     volume = read_volume(zipped(tmp_path / "ct.zip", Series(grain(SHAPE)).objects()))
-    with pytest.raises(UsageError, match="as it was read"):
+    with pytest.raises(UsageError, match="as read_volume returned it"):
         read_labels([], reorient(volume, "RAS"), TWO)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets.datasets.volume import LabelPatterns, read_labels, read_volume
-from tcia_assets.datasets.volume.rtstruct import even_odd
+from tcia_assets.datasets.volume.polygons import fill_even_odd
 from tcia_assets.sandbox import phantom
 from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
@@ -192,7 +192,7 @@ def test_the_sandbox_contours_what_its_images_show(tmp_path: Path) -> None:
 )
 def test_even_odd_is_the_rule_for_each_pixel(points: Any) -> None:
     polygon = np.array(points)
-    mask = even_odd([polygon], 12, 11)
+    mask = fill_even_odd([polygon], 12, 11)
     for y in range(12):
         for x in range(11):
             crossings = 0
@@ -205,6 +205,6 @@ def test_even_odd_is_the_rule_for_each_pixel(points: Any) -> None:
 def test_touching_contours_share_no_pixel_and_leave_no_gap() -> None:
     left = np.array([[2.0, 2], [6, 2], [6, 8], [2, 8]])
     right = np.array([[6.0, 2], [9, 2], [9, 8], [6, 8]])
-    one, other = (even_odd([each], 12, 12) for each in (left, right))
+    one, other = (fill_even_odd([each], 12, 12) for each in (left, right))
     assert not (one & other).any()
     assert (one | other).sum() == 7 * 6
