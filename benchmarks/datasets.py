@@ -1,12 +1,12 @@
-"""A dataset of 1,000 small Series: built by one process and by two, and built again.
+"""Build a dataset of 1,000 small Series with one process and with two, and build it again.
 
-Makes the Series once (phantoms of 20 slices of 64 x 64, each of a Patient of its own), as zips and
-as the rows of a warehouse that has fetched them. Each build then runs in a process of its own, into
-a data folder of its own, in turns; what a program needs to start and to import is no part of its
-time. "Again" is the same build once more: nothing has changed, and all samples are in the store.
-Prints medians of wall time, Series a second, how much of two cores was used, and the peak memory
-(RSS) of the process that builds and of the largest of those that make samples. Needs Linux: these
-are children of a server that nobody waits for, so `/proc` is looked at twenty times a second.
+The Series are generated once (phantoms of 20 slices of 64 x 64, one per patient), as zips and as
+rows of a warehouse that has fetched them. Each build runs several times, in turns, in a process and
+a data folder of its own. Starting Python and importing modules is not counted. "Again" repeats the
+build when nothing has changed and all samples exist. Prints medians of wall time, Series per
+second, the use of two cores, and the peak memory (RSS) of the building process and of its largest
+worker. Needs Linux: the workers are children of a fork server, so `/proc` is read twenty times a
+second.
 
     .venv/bin/python benchmarks/datasets.py [--series 1000] [--rounds 3]
 """
@@ -36,56 +36,56 @@ from typing import Any
 
 SLICES = 20
 COLLECTION = "Benchmark"
-DECLARED = """\
+DECLARATION = """\
 title: Small Series
 cohort: {modalities: [CT]}
 split: {fractions: {train: 0.8, val: 0.1, test: 0.1}, salt: benchmark}
 volume: {orientation: RAS, dtype: int16}
 """
-WAYS = {"one process": 1, "two processes": 2}
+BUILDS = {"one process": 1, "two processes": 2}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--series", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of each build")
     parser.add_argument("--child", nargs=2, metavar=("FOLDER", "WORKERS"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        folder, workers = given.child
+    arguments = parser.parse_args()
+    if arguments.child:
+        folder, workers = arguments.child
         print(json.dumps([build(Path(folder), int(workers)) for _ in ("first", "again")]))
         return
     if not Path("/proc/self/stat").exists():
-        raise SystemExit("this needs Linux with /proc")
-    compare(given.series, given.rounds)
+        raise SystemExit("this benchmark needs Linux with /proc")
+    compare(arguments.series, arguments.rounds)
 
 
-# --- The parent -----------------------------------------------------------------------------------
+# --- The parent process ---------------------------------------------------------------------------
 
 
 def compare(series: int, rounds: int) -> None:
     runs: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="tcia-benchmark-") as work:
-        made = Path(work) / "made"
-        make(made, series)
+        source = Path(work) / "source"
+        generate(source, series)
         print(f"{series:,} Series of {SLICES} slices of 64 x 64; ", end="")
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n", flush=True)
         versions = set()
         for _ in range(rounds):
-            for way, workers in WAYS.items():
-                first, again = measured(made, Path(work) / "data", workers)
+            for name, workers in BUILDS.items():
+                first, again = run_child(source, Path(work) / "data", workers)
                 versions |= {first.pop("version"), again.pop("version")}
-                runs.setdefault(way, []).append(first)
+                runs.setdefault(name, []).append(first)
                 runs.setdefault("again, nothing changed", []).append(again)
     if len(versions) != 1:
         raise SystemExit(f"the builds differ: {versions}")
     report(runs, series)
 
 
-def measured(made: Path, data: Path, workers: int) -> Any:
-    """A build and the same again, as a process of its own tells of them."""
-    shutil.copytree(made, data, copy_function=os.link)
+def run_child(source: Path, data: Path, workers: int) -> Any:
+    """Run a build and its repetition in a child process; return the figures of both."""
+    shutil.copytree(source, data, copy_function=os.link)
     try:
         command = [sys.executable, __file__, "--child", str(data), str(workers)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -95,24 +95,24 @@ def measured(made: Path, data: Path, workers: int) -> Any:
 
 
 def report(runs: dict[str, list[dict[str, float]]], series: int) -> None:
-    print("| build | s | Series/s | processor s | of two cores | builder MB | maker MB |")
+    print("| build | s | Series/s | processor s | of two cores | builder MB | worker MB |")
     print("|---|---|---|---|---|---|---|")
-    for way, each in runs.items():
-        found = {fact: statistics.median(run[fact] for run in each) for fact in each[0]}
-        maker = f"{found['maker_mb']:.0f}" if found["maker_mb"] else ""
-        share = found["processor_seconds"] / found["seconds"] / 2
+    for name, each in runs.items():
+        median = {figure: statistics.median(run[figure] for run in each) for figure in each[0]}
+        worker = f"{median['worker_mb']:.0f}" if median["worker_mb"] else ""
+        share = median["processor_seconds"] / median["seconds"] / 2
         print(
-            f"| {way} | {found['seconds']:.1f} | {series / found['seconds']:.0f} "
-            f"| {found['processor_seconds']:.1f} | {share:.0%} "
-            f"| {found['builder_mb']:.0f} | {maker} |"
+            f"| {name} | {median['seconds']:.1f} | {series / median['seconds']:.0f} "
+            f"| {median['processor_seconds']:.1f} | {share:.0%} "
+            f"| {median['builder_mb']:.0f} | {worker} |"
         )
 
 
 # --- The Series -----------------------------------------------------------------------------------
 
 
-def make(root: Path, series: int) -> None:
-    """A warehouse with Series that were all fetched."""
+def generate(root: Path, series: int) -> None:
+    """Create a warehouse in which all Series are fetched."""
     import pyarrow as pa  # noqa: PLC0415
 
     from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES  # noqa: PLC0415
@@ -125,10 +125,10 @@ def make(root: Path, series: int) -> None:
     with ProcessPoolExecutor() as pool:
         fetched = list(pool.map(partial(zipped, folder), rows, chunksize=20))
     now = datetime.now(UTC)
-    life = {"first_seen_at": now, "changed_at": now, "missing_snapshots": 0}
+    history = {"first_seen_at": now, "changed_at": now, "missing_snapshots": 0}
     warehouse = Warehouse(root)
     for table, those in (
-        (SERIES, [row | life for row in rows]),
+        (SERIES, [row | history for row in rows]),
         (IMAGE_ARCHIVES, fetched),
     ):
         warehouse.write(table, conform(table, pa.Table.from_pylist(those)), COLLECTION)
@@ -152,7 +152,7 @@ def row_of(number: int) -> dict[str, Any]:
 
 
 def zipped(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """Writes the zip of a Series, and says what the warehouse knows of it."""
+    """Write the zip of a Series and return its manifest row."""
     from tcia_assets.sandbox.phantom import objects  # noqa: PLC0415
 
     uid = row["SeriesInstanceUID"]
@@ -180,26 +180,28 @@ def build(root: Path, workers: int) -> dict[str, Any]:
     from tcia_assets.datasets.declaration import parse_declaration  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
-    declaration, warehouse = parse_declaration(DECLARED, "small"), Warehouse(root)
+    declaration, warehouse = parse_declaration(DECLARATION, "small"), Warehouse(root)
     build.made_with(declaration)
     started = time.perf_counter()
-    with watched() as seen:
+    with measure_usage() as usage:
         asked, _ = cohort_lock.freeze_cohort(
             declaration, warehouse, build.cohort_lock_path(warehouse, "small")
         )
         built = build.build(declaration, asked, warehouse, workers=workers)
     return {
         "seconds": time.perf_counter() - started,
-        "processor_seconds": seen.processor_seconds,
-        "builder_mb": seen.peak_mb[os.getpid()],
-        "maker_mb": max((mb for pid, mb in seen.peak_mb.items() if pid not in seen.old), default=0),
+        "processor_seconds": usage.processor_seconds,
+        "builder_mb": usage.peak_mb[os.getpid()],
+        "worker_mb": max(
+            (mb for pid, mb in usage.peak_mb.items() if pid not in usage.old), default=0
+        ),
         "version": built.version.version,
     }
 
 
 @dataclass
-class Seen:
-    """What this process and its descendants have used: their last words, by their pid."""
+class Usage:
+    """The last figures of this process and of each of its descendants, by pid."""
 
     ticks: dict[int, int] = field(default_factory=dict)
     peak_mb: dict[int, float] = field(default_factory=dict)
@@ -210,12 +212,12 @@ class Seen:
     def processor_seconds(self) -> float:
         return (sum(self.ticks.values()) - self.before) / TICKS
 
-    def look(self) -> None:
-        for pid in family(os.getpid()):
+    def update(self) -> None:
+        for pid in process_tree(os.getpid()):
             try:
                 words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            except OSError:  # it has ended meanwhile
+            except OSError:  # the process has ended
                 continue
             # utime and stime, without its children's
             self.ticks[pid] = int(words[11]) + int(words[12])
@@ -225,33 +227,34 @@ class Seen:
 
 
 @contextmanager
-def watched() -> Iterator[Seen]:
-    seen, is_over = Seen(), threading.Event()
-    # Of what came before, only this process's memory counts: it is still there.
-    seen.look()
-    seen.before, seen.old = sum(seen.ticks.values()), frozenset(seen.ticks)
+def measure_usage() -> Iterator[Usage]:
+    usage, is_over = Usage(), threading.Event()
+    # What was used before is not counted, except the memory of this process.
+    usage.update()
+    usage.before, usage.old = sum(usage.ticks.values()), frozenset(usage.ticks)
 
-    def watch() -> None:
+    def poll() -> None:
         while not is_over.wait(0.05):
-            seen.look()
+            usage.update()
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    poller = threading.Thread(target=poll)
+    poller.start()
     try:
-        yield seen
+        yield usage
     finally:
         is_over.set()
-        watcher.join()
-        seen.look()
+        poller.join()
+        usage.update()
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
     found = [pid]
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += family(int(child))
-    except OSError:  # it has ended meanwhile
+                found += process_tree(int(child))
+    except OSError:  # the process has ended
         pass
     return found
 

@@ -1,11 +1,10 @@
-"""A CT of 300 slices of 512 x 512, from its zip to NIfTI: this package against dcm2niix.
+"""Convert a CT of 300 slices of 512 x 512 from its zip to NIfTI, compared with dcm2niix.
 
-Makes the Series once (smooth shapes with noise, shuffled names), as a zip and as the extracted
-files that dcm2niix reads. Each way then runs in a process of its own, in turns; what a process
-needs to start and to import is no part of our time, as the time of dcm2niix has nothing of Python's
-either. Prints medians of wall time, peak memory (RSS), and the aims: `.nii` in at most twice
-dcm2niix's time, `.nii.gz` in at most its time, at most 2.5 times the volume's memory beyond what
-imports take. Checks that both give the same voxels.
+The Series is generated once (smooth shapes with noise, shuffled names), as a zip and as extracted
+files for dcm2niix. Each conversion runs several times in a process of its own, in turns. Starting
+Python and importing modules is not counted. Prints medians of wall time and peak memory (RSS), and
+the goals: `.nii` in at most twice the time of dcm2niix, `.nii.gz` in at most its time, and at most
+2.5 times the volume's memory in addition to the imports. Also checks that both give equal voxels.
 
     .venv/bin/python benchmarks/volumes.py [--slices 300] [--rounds 5]
 """
@@ -26,79 +25,89 @@ import zipfile
 from pathlib import Path
 
 SIDE = 512
-WAYS = ("ours .nii", "dcm2niix .nii", "ours .nii.gz", "dcm2niix .nii.gz")
-AIMS = {"ours .nii": ("dcm2niix .nii", 2.0), "ours .nii.gz": ("dcm2niix .nii.gz", 1.0)}
-MOST_VOLUMES = 2.5
+CONVERSIONS = (
+    "tcia_assets .nii",
+    "dcm2niix .nii",
+    "tcia_assets .nii.gz",
+    "dcm2niix .nii.gz",
+)
+GOALS = {
+    "tcia_assets .nii": ("dcm2niix .nii", 2.0),
+    "tcia_assets .nii.gz": ("dcm2niix .nii.gz", 1.0),
+}
+MAX_VOLUMES = 2.5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions of each conversion")
     parser.add_argument("--child", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if not given.child:
-        compare(given.slices, given.rounds)
-    elif given.child[0] == "make":
-        make(Path(given.child[1]), given.slices)
-    elif given.child[0] == "check":
-        check(Path(given.child[1]))
-    elif given.child[0].startswith("ours"):
-        print(json.dumps(ours(Path(given.child[1]), given.child[0].split()[1])))
+    arguments = parser.parse_args()
+    if not arguments.child:
+        compare(arguments.slices, arguments.rounds)
+    elif arguments.child[0] == "generate":
+        generate(Path(arguments.child[1]), arguments.slices)
+    elif arguments.child[0] == "check":
+        check(Path(arguments.child[1]))
+    elif arguments.child[0].startswith("tcia_assets"):
+        print(json.dumps(convert(Path(arguments.child[1]), arguments.child[0].split()[1])))
     else:
-        print(json.dumps(theirs(Path(given.child[1]), given.child[0].split()[1])))
+        print(json.dumps(run_dcm2niix(Path(arguments.child[1]), arguments.child[0].split()[1])))
 
 
-# --- The parent, which stays small ---------------------------------------------------------------
+# --- The parent process, which stays small -------------------------------------------------------
 
 
 def compare(slices: int, rounds: int) -> None:
     volume_mb = slices * SIDE * SIDE * 2 / 1e6
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    runs: dict[str, list[dict[str, float]]] = {conversion: [] for conversion in CONVERSIONS}
     with tempfile.TemporaryDirectory(prefix="tcia-benchmark-") as folder:
-        child("make", folder, slices)
+        run_child("generate", folder, slices)
         zip_mb = (Path(folder) / "series.zip").stat().st_size / 1e6
         print(
             f"{slices} slices of {SIDE} x {SIDE}, {volume_mb:.0f} MB; zip {zip_mb:.0f} MB; ", end=""
         )
         print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
         for _ in range(rounds):
-            for way, measured in runs.items():
-                measured.append(json.loads(child(way, folder, slices)))
-        child("check", folder, slices)
+            for conversion, measured in runs.items():
+                measured.append(json.loads(run_child(conversion, folder, slices)))
+        run_child("check", folder, slices)
     report(runs, volume_mb)
 
 
-def child(what: str, folder: str, slices: int) -> str:
+def run_child(what: str, folder: str, slices: int) -> str:
     command = [sys.executable, __file__, "--slices", str(slices), "--child", what, folder]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def report(runs: dict[str, list[dict[str, float]]], volume_mb: float) -> None:
-    def median(way: str, fact: str) -> float:
-        return statistics.median(run[fact] for run in runs[way])
+    def median(conversion: str, figure: str) -> float:
+        return statistics.median(run[figure] for run in runs[conversion])
 
-    print("| way | s | processor s | slices/s | file MB | peak MB | volumes | ratio | aim |")
+    print(
+        "| conversion | s | processor s | slices/s | file MB | peak MB | volumes | ratio | goal |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
-    for way in WAYS:
-        seconds, peak = median(way, "seconds"), median(way, "peak_mb")
-        volumes = (peak - median(way, "imports_mb")) / volume_mb
-        ratio = aim = ""
-        if way in AIMS:
-            other, most = AIMS[way]
-            ratio, aim = f"{seconds / median(other, 'seconds'):.2f}", f"{most:.1f}"
+    for conversion in CONVERSIONS:
+        seconds, peak = median(conversion, "seconds"), median(conversion, "peak_mb")
+        volumes = (peak - median(conversion, "imports_mb")) / volume_mb
+        ratio = goal = ""
+        if conversion in GOALS:
+            other, limit = GOALS[conversion]
+            ratio, goal = f"{seconds / median(other, 'seconds'):.2f}", f"{limit:.1f}"
         print(
-            f"| {way} | {seconds:.3f} | {median(way, 'processor_seconds'):.3f} "
-            f"| {median(way, 'slices') / seconds:.0f} | {median(way, 'file_mb'):.0f} "
-            f"| {peak:.0f} | {volumes:.2f} | {ratio} | {aim} |"
+            f"| {conversion} | {seconds:.3f} | {median(conversion, 'processor_seconds'):.3f} "
+            f"| {median(conversion, 'slices') / seconds:.0f} | {median(conversion, 'file_mb'):.0f} "
+            f"| {peak:.0f} | {volumes:.2f} | {ratio} | {goal} |"
         )
-    print(f"\nMemory: at most {MOST_VOLUMES} volumes beyond the imports.")
+    print(f"\nGoal for memory: at most {MAX_VOLUMES} volumes in addition to the imports.")
 
 
-# --- The children ---------------------------------------------------------------------------------
+# --- The child processes --------------------------------------------------------------------------
 
 
-def make(folder: Path, slices: int) -> None:
+def generate(folder: Path, slices: int) -> None:
     import numpy as np  # noqa: PLC0415
 
     from tcia_assets.sandbox.phantom import objects  # noqa: PLC0415
@@ -115,13 +124,13 @@ def make(folder: Path, slices: int) -> None:
     (folder / "files").mkdir()
     with zipfile.ZipFile(folder / "series.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=6) as zip_:
         for name, (_, content) in zip(names, objects(row), strict=True):
-            large = enlarged(content, random)
+            large = enlarge(content, random)
             zip_.writestr(f"{name:08}.dcm", large)
             (folder / "files" / f"{name:08}.dcm").write_bytes(large)
 
 
-def enlarged(content: bytes, random: object) -> bytes:
-    """A phantom's slice with eight times the rows and columns, and noise, as scanners have it."""
+def enlarge(content: bytes, random: object) -> bytes:
+    """Return a slice of the phantom with eight times the rows and columns, and scanner noise."""
     import io  # noqa: PLC0415
 
     import numpy as np  # noqa: PLC0415
@@ -141,13 +150,13 @@ def enlarged(content: bytes, random: object) -> bytes:
     return buffer.getvalue()
 
 
-def ours(folder: Path, ending: str) -> dict[str, float]:
+def convert(folder: Path, ending: str) -> dict[str, float]:
     import tcia_assets.datasets.volume as volumes  # noqa: PLC0415
 
-    (folder / f"ours{ending}").unlink(missing_ok=True)
+    (folder / f"tcia_assets{ending}").unlink(missing_ok=True)
     imports_mb, busy, started = peak_mb(), time.process_time(), time.perf_counter()
     volume = volumes.read_volume(folder / "series.zip")
-    size = volumes.write_nifti(folder / f"ours{ending}", volume)
+    size = volumes.write_nifti(folder / f"tcia_assets{ending}", volume)
     return {
         "seconds": time.perf_counter() - started,
         "processor_seconds": time.process_time() - busy,
@@ -158,15 +167,15 @@ def ours(folder: Path, ending: str) -> dict[str, float]:
     }
 
 
-def theirs(folder: Path, ending: str) -> dict[str, float]:
+def run_dcm2niix(folder: Path, ending: str) -> dict[str, float]:
     import dcm2niix  # noqa: PLC0415
 
-    out = folder / "theirs"
+    out = folder / "dcm2niix"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    # i: compressed by itself, not by pigz.
-    how = "i" if ending == ".nii.gz" else "n"
-    command = [dcm2niix.bin, "-z", how, "-b", "n", "-f", "out", "-o", str(out)]
+    # "i" compresses in the process itself, not with pigz.
+    compression = "i" if ending == ".nii.gz" else "n"
+    command = [dcm2niix.bin, "-z", compression, "-b", "n", "-f", "out", "-o", str(out)]
     started = time.perf_counter()
     subprocess.run([*command, str(folder / "files")], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
@@ -185,7 +194,11 @@ def check(folder: Path) -> None:
     import nibabel  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    paths = [folder / "ours.nii", folder / "ours.nii.gz", folder / "theirs" / "out.nii.gz"]
+    paths = [
+        folder / "tcia_assets.nii",
+        folder / "tcia_assets.nii.gz",
+        folder / "dcm2niix" / "out.nii.gz",
+    ]
     plain, packed, other = (nibabel.as_closest_canonical(nibabel.load(path)) for path in paths)
     for each in (packed, other):
         if not np.array_equal(np.asanyarray(plain.dataobj), np.asanyarray(each.dataobj)):

@@ -1,4 +1,4 @@
-"""Series, SEGs and RTSTRUCTs of which all is known: where each voxel lies, and its value."""
+"""Synthetic Series with known positions and values of all voxels."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CLASSES = {"CT": CT, "MR": MR, "PT": PT}
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
-# Turned about two axes.
+# Rotated about two axes.
 OBLIQUE = (0.939693, 0.342020, 0.0, -0.321394, 0.883022, 0.342020)
 
 
 @dataclass
 class Series:
-    """Slices of a box of voxels [z, y, x]; `values` are what is stored."""
+    """Slices of a box of voxels; `values` [z, y, x] are the stored ones."""
 
-    values: Any = field(default_factory=lambda: grain((6, 9, 11)))
+    values: Any = field(default_factory=lambda: noise((6, 9, 11)))
     orientation: Sequence[float] = AXIAL
     spacing: tuple[float, float, float] = (0.7, 0.8, 2.5)
     origin: tuple[float, float, float] = (-31.25, 17.5, -120.0)
@@ -64,7 +64,7 @@ class Series:
 
     @property
     def real(self) -> Any:
-        """What rescaling gives."""
+        """The rescaled values."""
         slopes = np.array(self.slopes or [1.0] * len(self.values)).reshape(-1, 1, 1)
         intercepts = np.array(self.intercepts or [0.0] * len(self.values)).reshape(-1, 1, 1)
         return self.values * slopes + intercepts
@@ -73,27 +73,27 @@ class Series:
         return [self.object(place) for place in range(len(self.values))]
 
     def object(self, place: int) -> FileDataset:
-        made = blank(CLASSES[self.modality], f"{SERIES}.{place + 1}")
-        made.Modality = self.modality
-        made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        made.InstanceNumber = place + 1
-        made.ImagePositionPatient = list(np.round(np.add(self.origin, place * self.step), 6))
-        made.ImageOrientationPatient = list(self.orientation)
-        made.PixelSpacing = [self.spacing[1], self.spacing[0]]
-        made.SliceThickness = self.spacing[2]
+        dataset = blank(CLASSES[self.modality], f"{SERIES}.{place + 1}")
+        dataset.Modality = self.modality
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        dataset.InstanceNumber = place + 1
+        dataset.ImagePositionPatient = list(np.round(np.add(self.origin, place * self.step), 6))
+        dataset.ImageOrientationPatient = list(self.orientation)
+        dataset.PixelSpacing = [self.spacing[1], self.spacing[0]]
+        dataset.SliceThickness = self.spacing[2]
         if self.modality != "MR" or self.slopes:
-            made.RescaleSlope = str((self.slopes or [1] * len(self.values))[place])
-            made.RescaleIntercept = str((self.intercepts or [0] * len(self.values))[place])
+            dataset.RescaleSlope = str((self.slopes or [1] * len(self.values))[place])
+            dataset.RescaleIntercept = str((self.intercepts or [0] * len(self.values))[place])
         if self.modality == "CT":
-            made.RescaleType = "HU"
-        set_pixels(made, self.values[place], self.bits)
+            dataset.RescaleType = "HU"
+        set_pixels(dataset, self.values[place], self.bits)
         for keyword, value in self.extra.items():
-            setattr(made, keyword, value)
-        return made
+            setattr(dataset, keyword, value)
+        return dataset
 
 
-def grain(shape: Sequence[int], low: int = -1000, high: int = 1500, dtype: Any = np.int16) -> Any:
-    """Values that differ from voxel to voxel, always the same."""
+def noise(shape: Sequence[int], low: int = -1000, high: int = 1500, dtype: Any = np.int16) -> Any:
+    """Return values that differ from voxel to voxel, the same in every call."""
     return np.random.default_rng(7).integers(low, high, shape).astype(dtype)
 
 
@@ -102,25 +102,26 @@ def blank(sop_class: str, uid: str) -> FileDataset:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = uid
-    made = FileDataset(None, {}, preamble=bytes(128), file_meta=meta)
-    made.SOPClassUID, made.SOPInstanceUID = sop_class, uid
-    made.StudyInstanceUID, made.SeriesInstanceUID = STUDY, SERIES
-    made.FrameOfReferenceUID = FRAME
-    made.PatientID, made.PatientName = "P", "P^P"
-    made.PatientBirthDate = made.PatientSex = made.AccessionNumber = made.StudyID = ""
-    made.StudyDate = made.SeriesDate = made.AcquisitionDate = made.ContentDate = "20200101"
-    made.StudyTime = made.SeriesTime = made.AcquisitionTime = made.ContentTime = "120000"
-    made.ReferringPhysicianName = made.PositionReferenceIndicator = ""
-    made.Manufacturer, made.SeriesNumber, made.PatientPosition = "made", 1, "HFS"
-    return made
+    dataset = FileDataset(None, {}, preamble=bytes(128), file_meta=meta)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, uid
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = STUDY, SERIES
+    dataset.FrameOfReferenceUID = FRAME
+    dataset.PatientID, dataset.PatientName = "P", "P^P"
+    dataset.PatientBirthDate = dataset.PatientSex = dataset.AccessionNumber = dataset.StudyID = ""
+    for event in ("Study", "Series", "Acquisition", "Content"):
+        setattr(dataset, f"{event}Date", "20200101")
+        setattr(dataset, f"{event}Time", "120000")
+    dataset.ReferringPhysicianName = dataset.PositionReferenceIndicator = ""
+    dataset.Manufacturer, dataset.SeriesNumber, dataset.PatientPosition = "Synthetic", 1, "HFS"
+    return dataset
 
 
-def set_pixels(made: Dataset, image: Any, bits: int = 16) -> None:
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.Rows, made.Columns = image.shape[-2:]
-    made.BitsAllocated, made.BitsStored, made.HighBit = 8 * image.itemsize, bits, bits - 1
-    made.PixelRepresentation = int(image.dtype.kind == "i")
-    made.add_new(0x7FE00010, "OW" if image.itemsize > 1 else "OB", image.tobytes())
+def set_pixels(dataset: Dataset, image: Any, bits: int = 16) -> None:
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = image.shape[-2:]
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8 * image.itemsize, bits, bits - 1
+    dataset.PixelRepresentation = int(image.dtype.kind == "i")
+    dataset.add_new(0x7FE00010, "OW" if image.itemsize > 1 else "OB", image.tobytes())
 
 
 def content(dataset: Dataset) -> bytes:
@@ -129,10 +130,10 @@ def content(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(
+def write_zip(
     path: Path, objects: Iterable[Dataset | bytes], *, shuffled: bool = True, stored: bool = False
 ) -> Path:
-    """A zip as the archive sends it: names say nothing of the slices' order."""
+    """Write a zip as a source sends it: names do not follow the order of the slices."""
     files = [each if isinstance(each, bytes) else content(each) for each in objects]
     order = np.random.default_rng(3).permutation(len(files)) if shuffled else range(len(files))
     method = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
@@ -144,7 +145,7 @@ def zipped(
 
 
 def extracted(path: Path) -> Path:
-    """The files of a zip, for those who read folders."""
+    """Extract a zip, for tools that read folders."""
     folder = path.with_suffix("")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
@@ -152,43 +153,38 @@ def extracted(path: Path) -> Path:
     return folder
 
 
-def codes(thing: Any) -> list[str]:
+def finding_codes(thing: Any) -> list[str]:
     return [found.code for found in thing.findings]
 
 
-def found(thing: Any, code: str) -> Any:
+def one_finding(thing: Any, code: str) -> Any:
     (one,) = [each for each in thing.findings if each.code == code]
     return one
 
 
-# --- Labels ---------------------------------------------------------------------------------------
+def rotation_matrix(q: Any) -> Any:
+    """Return the rotation of a quaternion of any length."""
+    a, b, c, d = q / np.linalg.norm(q)
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
 
 
-def rtstruct(rois: dict[str, Sequence[Any]], kind: str = "CLOSED_PLANAR") -> FileDataset:
-    """Contours by the name of their ROI, each an array of points in LPS millimetres."""
-    made = blank("1.2.840.10008.5.1.4.1.1.481.3", f"{SERIES}.481")
-    made.Modality = "RTSTRUCT"
-    made.StructureSetROISequence, made.ROIContourSequence = [], []
-    for number, (name, contours) in enumerate(rois.items(), start=1):
-        roi, drawn = Dataset(), Dataset()
-        roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = number, name, FRAME
-        drawn.ReferencedROINumber, drawn.ContourSequence = number, []
-        for points in contours:
-            contour = Dataset()
-            contour.ContourGeometricType = kind
-            contour.NumberOfContourPoints = len(points)
-            contour.ContourData = [f"{v:.9g}"[:16] for v in np.asarray(points).ravel()]
-            drawn.ContourSequence.append(contour)
-        made.StructureSetROISequence.append(roi)
-        made.ROIContourSequence.append(drawn)
-    return made
-
-
-def circle(
-    series: Series, place: float, centre: tuple[float, float], radius: float, points: int = 720
-) -> Any:
-    """A circle around a pixel (x, y) of a slice, in LPS millimetres; the radius is in pixels."""
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    x, y = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
-    columns = np.stack([x, y, np.full(points, float(place)), np.ones(points)])
-    return (series.affine_lps @ columns)[:3].T
+def enhance(dataset: pydicom.Dataset, frames: int) -> None:
+    """Add functional groups that put each frame at a position of its own."""
+    shared, orientation, measures = (pydicom.Dataset() for _ in range(3))
+    orientation.ImageOrientationPatient = list(OBLIQUE)
+    measures.PixelSpacing, measures.SliceThickness = [0.8, 0.7], 2.5
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    series = Series(orientation=OBLIQUE)
+    dataset.PerFrameFunctionalGroupsSequence = []
+    for place in range(frames):
+        own, position = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = list(np.round(series.origin + place * series.step, 6))
+        own.PlanePositionSequence = [position]
+        dataset.PerFrameFunctionalGroupsSequence.append(own)

@@ -1,4 +1,4 @@
-"""Others read the same objects, and our files of them: the same voxels at the same places."""
+"""Other tools read the same voxels at the same positions from the same DICOM objects."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tcia_assets_tests.datasets.volume.synthetic import (
     SAGITTAL,
     Series,
     extracted,
-    grain,
-    zipped,
+    noise,
+    write_zip,
 )
 
-BOX = grain((7, 12, 16))
+BOX = noise((7, 12, 16))
 SERIES = {
     "axial": Series(BOX, intercepts=[-24] * 7),
     "sagittal": Series(BOX, orientation=SAGITTAL),
@@ -34,12 +34,12 @@ SERIES = {
     "downwards": Series(BOX, orientation=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0)),
     "negative slope": Series(BOX, slopes=[-2] * 7, intercepts=[100] * 7),
     "slope of each slice": Series(
-        grain((7, 12, 16), 0, 30000, np.uint16),
+        noise((7, 12, 16), 0, 30000, np.uint16),
         slopes=[0.5, 1.25, 2, 3, 0.125, 7, 1],
         modality="PT",
     ),
-    "unsigned": Series(grain((7, 12, 16), 0, 65535, np.uint16), modality="MR", slopes=[1] * 7),
-    "magnetic resonance": Series(grain((7, 12, 16), 0, 4000, np.uint16), modality="MR", bits=12),
+    "unsigned": Series(noise((7, 12, 16), 0, 65535, np.uint16), modality="MR", slopes=[1] * 7),
+    "magnetic resonance": Series(noise((7, 12, 16), 0, 4000, np.uint16), modality="MR", bits=12),
 }
 
 
@@ -48,7 +48,7 @@ def by_dcm2niix(folder: Path) -> Any:
     out.mkdir()
     command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "out", "-o", str(out), str(folder)]
     subprocess.run(command, check=True, capture_output=True)
-    # Of a tilted volume, it makes another one, straightened by interpolation.
+    # It also writes a tilted volume without its tilt, by interpolation.
     (only,) = [path for path in out.glob("*.nii") if "Tilt" not in path.name]
     return nibabel.load(only)
 
@@ -60,15 +60,15 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize("name", SERIES)
-def test_dcm2niix_makes_the_same_file(tmp_path: Path, name: str) -> None:
-    path = zipped(tmp_path / "a.zip", SERIES[name].objects())
+def test_dcm2niix_writes_the_same_volume(tmp_path: Path, name: str) -> None:
+    path = write_zip(tmp_path / "a.zip", SERIES[name].objects())
     write_nifti(tmp_path / "ours.nii", read_volume(path))
     same(nibabel.load(tmp_path / "ours.nii"), by_dcm2niix(extracted(path)))
 
 
 @pytest.mark.parametrize("name", SERIES)
 def test_simpleitk_reads_the_same_volume(tmp_path: Path, name: str) -> None:
-    path = zipped(tmp_path / "a.zip", SERIES[name].objects())
+    path = write_zip(tmp_path / "a.zip", SERIES[name].objects())
     volume = read_volume(path)
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(extracted(path))))
@@ -77,7 +77,7 @@ def test_simpleitk_reads_the_same_volume(tmp_path: Path, name: str) -> None:
     found = nibabel.Nifti1Image(volume.voxels.T.astype(float), volume.affine_lps)
     voxels = SimpleITK.GetArrayFromImage(image).T.astype(float)
     same(found, nibabel.Nifti1Image(voxels, theirs))
-    # And our file, which it reads by its qform or sform.
+    # The written file has the same geometry, by its qform or sform.
     write_nifti(tmp_path / "ours.nii.gz", volume)
     again = SimpleITK.ReadImage(str(tmp_path / "ours.nii.gz"))
     np.testing.assert_allclose(lps_affine(again), volume.affine_lps, atol=1e-4)
@@ -92,8 +92,8 @@ def lps_affine(image: Any) -> Any:
     return affine
 
 
-def test_dcm2niix_leaves_a_tilt_out_of_its_affine_and_agrees_on_all_else(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", Series(BOX, shear=(0.0, 0.6, 0.0)).objects())
+def test_dcm2niix_agrees_except_for_the_tilt_in_the_affine(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", Series(BOX, shear=(0.0, 0.6, 0.0)).objects())
     volume = read_volume(path)
     straight = volume.affine.copy()
     assert straight[1, 2] == pytest.approx(-0.6)
@@ -101,7 +101,7 @@ def test_dcm2niix_leaves_a_tilt_out_of_its_affine_and_agrees_on_all_else(tmp_pat
     same(nibabel.Nifti1Image(volume.voxels.T, straight), by_dcm2niix(extracted(path)))
 
 
-def test_axial_slices_are_axial_to_the_reader_of_our_file(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", Series(BOX, orientation=AXIAL).objects())
+def test_axial_slices_have_axes_lps_in_the_written_file(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", Series(BOX, orientation=AXIAL).objects())
     write_nifti(tmp_path / "ours.nii", read_volume(path))
     assert nibabel.aff2axcodes(nibabel.load(tmp_path / "ours.nii").affine) == ("L", "P", "S")

@@ -11,7 +11,7 @@ import SimpleITK
 
 from tcia_assets.datasets.volume import Labels, Volume, axis_codes, resample
 from tcia_assets.errors import MissingExtra, UsageError
-from tcia_assets_tests.datasets.volume.synthetic import CORONAL, OBLIQUE, Series, grain
+from tcia_assets_tests.datasets.volume.synthetic import CORONAL, OBLIQUE, Series, noise
 
 
 def volume(voxels: Any, affine: Any) -> Volume:
@@ -20,9 +20,9 @@ def volume(voxels: Any, affine: Any) -> Volume:
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.1, 0.3, 4.0)])
 @pytest.mark.parametrize("is_linear", [True, False])
-def test_resampling_is_what_simpleitk_does(spacing: Any, *, is_linear: bool) -> None:
-    """Asked in its own words: spacing, direction and origin, and no transform."""
-    values = grain((7, 12, 16)) if is_linear else grain((7, 12, 16), 0, 3, np.uint8)
+def test_resampling_equals_simpleitk(spacing: Any, *, is_linear: bool) -> None:
+    """SimpleITK gets spacing, direction and origin here, and no transform."""
+    values = noise((7, 12, 16)) if is_linear else noise((7, 12, 16), 0, 3, np.uint8)
     series = Series(values, orientation=OBLIQUE)
     image = (
         volume(values, series.affine)
@@ -54,16 +54,16 @@ def test_resampling_is_what_simpleitk_does(spacing: Any, *, is_linear: bool) -> 
     assert ours.voxels.shape == expected.shape
     off = np.abs(ours.voxels.astype(float) - expected)
     if is_linear:
-        # A half may be rounded either way.
+        # Halves may be rounded either way.
         assert off.max() <= 0.51
     else:
-        # In the middle between two voxels, either is the nearest.
+        # Halfway between two voxels, either is the nearest.
         assert not off[~halfway(ours, series.affine)].any()
     np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ ours.affine @ [0, 0, 0, 1], [*origin, 1])
 
 
 def halfway(image: Any, affine: Any) -> Any:
-    """The voxels that lie in the middle between two of the original."""
+    """Return the voxels that lie halfway between two voxels of the original."""
     z, y, x = np.indices(image.voxels.shape)
     places = np.linalg.inv(affine) @ image.affine @ np.stack([x, y, z, x * 0 + 1]).reshape(4, -1)
     off = np.abs(places[:3] - np.floor(places[:3]) - 0.5)
@@ -71,8 +71,8 @@ def halfway(image: Any, affine: Any) -> Any:
 
 
 def test_a_tilted_volume_is_straightened() -> None:
-    """A ramp in space stays that ramp, wherever the grid lies."""
-    series = Series(grain((9, 20, 20)), shear=(0.0, 1.3, 0.0))
+    """A linear ramp in space has the same values on any grid."""
+    series = Series(noise((9, 20, 20)), shear=(0.0, 1.3, 0.0))
     z, y, x = np.mgrid[:9, :20, :20]
     points = series.affine @ np.stack([x, y, z, np.ones_like(x)]).reshape(4, -1)
     ramp = np.float32([3.0, -2.0, 5.0]) @ points[:3]
@@ -92,27 +92,27 @@ def test_a_tilted_volume_is_straightened() -> None:
 
 
 def test_the_same_spacing_changes_nothing() -> None:
-    series = Series(grain((5, 6, 7)), orientation=OBLIQUE)
+    series = Series(noise((5, 6, 7)), orientation=OBLIQUE)
     image = volume(series.values, series.affine)
     same = resample(image, series.spacing)
     assert np.array_equal(same.voxels, series.values)
     np.testing.assert_allclose(same.affine, series.affine, atol=1e-5)
 
 
-def test_spacing_is_along_the_axes_that_are_asked_for() -> None:
-    series = Series(grain((5, 6, 7)), orientation=CORONAL)
+def test_spacing_is_along_the_requested_axes() -> None:
+    series = Series(noise((5, 6, 7)), orientation=CORONAL)
     made = resample(volume(series.values, series.affine), (1.0, 2.0, 3.0), "RAS")
     assert axis_codes(made.affine) == "RAS"
     assert made.spacing == pytest.approx((1.0, 2.0, 3.0))
 
 
-def test_without_simpleitk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_simpleitk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(MissingExtra, match=r"tcia_assets\[resample\]"):
-        resample(volume(grain((3, 3, 3)), np.eye(4)), (1.0, 1.0, 2.0))
+        resample(volume(noise((3, 3, 3)), np.eye(4)), (1.0, 1.0, 2.0))
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, float("nan"), 1.0)])
-def test_a_spacing_that_is_none_is_refused(spacing: Any) -> None:
+def test_invalid_spacings_are_refused(spacing: Any) -> None:
     with pytest.raises(UsageError, match="spacing"):
-        resample(volume(grain((3, 3, 3)), np.eye(4)), spacing)
+        resample(volume(noise((3, 3, 3)), np.eye(4)), spacing)

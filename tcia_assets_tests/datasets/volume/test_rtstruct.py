@@ -1,4 +1,4 @@
-"""A pixel is in a contour if its centre is; contours of a plane are holes of each other."""
+"""Contours label the pixels whose centres are inside; contours in one plane are holes."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tcia_assets.datasets.volume import LabelPatterns, read_labels, read_volume
-from tcia_assets.datasets.volume.polygons import fill_even_odd
 from tcia_assets.sandbox import phantom
 from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,
     OBLIQUE,
     Series,
-    circle,
-    codes,
-    found,
-    grain,
-    rtstruct,
-    zipped,
+    finding_codes,
+    noise,
+    one_finding,
+    write_zip,
 )
+from tcia_assets_tests.datasets.volume.synthetic_labels import circle, rtstruct
 
 SHAPE = (5, 40, 44)
 GTV = LabelPatterns.compile({"tumour": "(?i)gtv.*"})
 
 
 def placed(tmp_path: Path, series: Series, rois: Any, targets: Any = GTV, **more: Any) -> Any:
-    volume = read_volume(zipped(tmp_path / "ct.zip", series.objects()))
-    path = zipped(tmp_path / "rt.zip", [rtstruct(rois, **more)])
+    volume = read_volume(write_zip(tmp_path / "ct.zip", series.objects()))
+    path = write_zip(tmp_path / "rt.zip", [rtstruct(rois, **more)])
     return read_labels([path], volume, targets)
 
 
@@ -47,21 +43,21 @@ def dice(one: Any, other: Any) -> float:
 
 @pytest.mark.parametrize("orientation", [AXIAL, CORONAL, OBLIQUE])
 @pytest.mark.parametrize("radius", [4.0, 4.3, 12.7])
-def test_a_disc_is_the_pixels_whose_centres_it_holds(
+def test_pixels_with_their_centre_in_a_disc_are_labelled(
     tmp_path: Path, orientation: Any, radius: float
 ) -> None:
-    series = Series(grain(SHAPE), orientation=orientation)
+    series = Series(noise(SHAPE), orientation=orientation)
     centre = (20.3, 18.6)
     contour = circle(series, 2, centre, radius)
     labels = placed(tmp_path, series, {"GTV": [contour], "Body": [contour]})
     assert dice(labels.voxels[2] == 1, disc(centre, radius)) >= 0.999
     assert not labels.voxels[[0, 1, 3, 4]].any()
     assert labels.unmatched == ("Body",)
-    assert codes(labels) == ["unmatched_names"]
+    assert finding_codes(labels) == ["unmatched_names"]
 
 
-def test_a_hole_is_no_part_of_it_and_an_island_in_it_is(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_holes_are_excluded_and_islands_in_them_included(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     centre = (20.2, 20.4)
     radii = (15.3, 9.2, 4.0)
     labels = placed(
@@ -69,11 +65,11 @@ def test_a_hole_is_no_part_of_it_and_an_island_in_it_is(tmp_path: Path) -> None:
     )
     outer, hole, island = (disc(centre, radius) for radius in radii)
     assert dice(labels.voxels[1] == 1, outer & ~hole | island) >= 0.999
-    assert codes(labels) == []
+    assert finding_codes(labels) == []
 
 
-def test_a_keyhole_is_a_hole_too(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_a_keyhole_contour_leaves_a_hole(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     outer = circle(series, 1, (20.2, 20.4), 15.3)
     inner = circle(series, 1, (20.2, 20.4), 9.2)
     joined = np.concatenate([outer, outer[:1], inner, inner[:1]])
@@ -82,8 +78,8 @@ def test_a_keyhole_is_a_hole_too(tmp_path: Path) -> None:
     assert dice(labels.voxels[1] == 1, ring) >= 0.999
 
 
-def test_rois_of_one_label_are_joined_not_subtracted(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_rois_of_one_label_are_united(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     rois = {f"GTV {x}": [circle(series, 1, (x, 20.4), 6)] for x in (15.2, 20.2)}
     labels = placed(tmp_path, series, rois)
     both = disc((15.2, 20.4), 6) | disc((20.2, 20.4), 6)
@@ -104,107 +100,80 @@ def test_rois_of_one_label_are_joined_not_subtracted(tmp_path: Path) -> None:
 def test_a_contour_goes_to_its_nearest_slice(
     tmp_path: Path, place: float, lands: Any, expected: Any
 ) -> None:
-    series = Series(grain(SHAPE))
+    series = Series(noise(SHAPE))
     labels = placed(tmp_path, series, {"GTV": [circle(series, place, (20, 20), 5)]})
-    assert codes(labels) == expected
+    assert finding_codes(labels) == expected
     if lands is not None:
         assert labels.voxels.any(axis=(1, 2)).nonzero()[0].tolist() == [lands]
     if "contours_between_slices" in expected:
-        farthest = found(labels, "contours_between_slices").numbers["farthest_mm"]
+        farthest = one_finding(labels, "contours_between_slices").numbers["farthest_mm"]
         assert farthest == pytest.approx(2.5 * abs(place - round(place)), abs=1e-3)
 
 
-def test_contours_drawn_finer_than_the_slices_are_joined(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_contours_closer_than_the_slices_are_united(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     contours = [circle(series, place, (20, 20), 5.5) for place in (1.7, 2.0, 2.3)]
     labels = placed(tmp_path, series, {"GTV": contours})
     assert np.array_equal(labels.voxels[2] == 1, disc((20, 20), 5.5))
 
 
-def test_a_tilted_stack_gets_contours_in_the_pixels_of_each_slice(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE), shear=(0.0, 0.9, 0.0))
+def test_contours_on_a_tilted_stack_use_the_pixels_of_each_slice(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE), shear=(0.0, 0.9, 0.0))
     contours = [circle(series, place, (20.2, 18.3), 6.1) for place in range(5)]
     labels = placed(tmp_path, series, {"GTV": contours})
     for image in labels.voxels:
         assert dice(image == 1, disc((20.2, 18.3), 6.1)) >= 0.999
 
 
-def test_what_lies_outside_is_counted(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_pixels_outside_the_image_are_counted(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     labels = placed(tmp_path, series, {"GTV": [circle(series, 1, (0.1, 20.2), 6)]})
     assert np.array_equal(labels.voxels[1] == 1, disc((0.1, 20.2), 6))
-    numbers = found(labels, "mask_outside_volume").numbers
+    numbers = one_finding(labels, "mask_outside_volume").numbers
     whole = disc((20.1, 20.2), 6).sum()
     assert numbers == {"voxels_outside": whole - disc((0.1, 20.2), 6).sum(), "voxels": whole}
 
 
-def test_contours_across_the_slices_are_told(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_contours_across_the_slices_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     corners = np.array([[5, 5, 0], [9, 5, 0], [9, 5, 4], [5, 5, 4.0]])
     points = (series.affine_lps @ np.column_stack([corners, np.ones(4)]).T)[:3].T
     labels = placed(tmp_path, series, {"GTV": [points]})
-    assert codes(labels) == ["contours_off_plane", "empty_mask"]
+    assert finding_codes(labels) == ["contours_off_plane", "empty_mask"]
 
 
-def test_points_and_nonsense_are_told(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE))
+def test_points_and_invalid_contours_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
     points = circle(series, 1, (9.1, 9.2), 3)
-    assert codes(placed(tmp_path, series, {"GTV": [points]}, kind="POINT")) == [
+    assert finding_codes(placed(tmp_path, series, {"GTV": [points]}, kind="POINT")) == [
         "contours_not_closed",
         "empty_mask",
     ]
-    assert codes(placed(tmp_path, series, {"GTV": [points[:2], [1.0, 2.0, 3.0, 4.0]]})) == [
+    assert finding_codes(placed(tmp_path, series, {"GTV": [points[:2], [1.0, 2.0, 3.0, 4.0]]})) == [
         "unreadable_mask",
         "empty_mask",
     ]
-    assert codes(placed(tmp_path, series, {"GTV": []})) == ["empty_mask"]
+    assert finding_codes(placed(tmp_path, series, {"GTV": []})) == ["empty_mask"]
 
 
-def test_another_frame_of_reference_is_told(tmp_path: Path) -> None:
-    series = Series(grain(SHAPE), extra={"FrameOfReferenceUID": "1.2.5"})
+def test_a_different_frame_of_reference_is_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE), extra={"FrameOfReferenceUID": "1.2.5"})
     labels = placed(tmp_path, series, {"GTV": [circle(series, 1, (9.1, 9.2), 3)]})
-    assert codes(labels) == ["other_frame_of_reference"]
+    assert finding_codes(labels) == ["other_frame_of_reference"]
     assert labels.counts[1] == disc((9.1, 9.2), 3).sum()
 
 
-def test_the_sandbox_contours_what_its_images_show(tmp_path: Path) -> None:
+def test_the_contours_of_the_sandbox_cover_its_lesion_and_body(tmp_path: Path) -> None:
     row = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "PatientID": "P"}
     image = row | {"Modality": "CT", "ImageCount": 40}
     mask = row | {"SeriesInstanceUID": "1.2.4", "Modality": "RTSTRUCT", "ImageCount": 1}
-    ct = zipped(tmp_path / "ct.zip", [content for _, content in phantom.objects(image)])
-    drawn = zipped(tmp_path / "rt.zip", [content for _, content in phantom.objects(mask, image)])
+    ct = write_zip(tmp_path / "ct.zip", [content for _, content in phantom.objects(image)])
+    drawn = write_zip(tmp_path / "rt.zip", [content for _, content in phantom.objects(mask, image)])
     volume = read_volume(ct)
     labels = read_labels(
         [drawn], volume, LabelPatterns.compile({"lesion": "Lesion", "body": "Body"})
     )
     inside = volume.voxels[labels.voxels == 1]
     assert labels.counts[1] > 100 and abs(float(np.median(inside)) - 60) < 15
-    # 24 points a circle: nearly all of the body is within, and no air.
+    # Circles with 24 points enclose nearly all of the body and no air.
     assert (volume.voxels[labels.voxels == 2] > -950).mean() > 0.99
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(-4, 24), st.integers(-4, 24)).map(lambda p: (p[0] / 2, p[1] / 2)),
-        min_size=3,
-        max_size=9,
-    )
-)
-def test_even_odd_is_the_rule_for_each_pixel(points: Any) -> None:
-    polygon = np.array(points)
-    mask = fill_even_odd([polygon], 12, 11)
-    for y in range(12):
-        for x in range(11):
-            crossings = 0
-            for (x1, y1), (x2, y2) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-                if min(y1, y2) <= y < max(y1, y2):
-                    crossings += x1 + (y - y1) * (x2 - x1) / (y2 - y1) <= x + 1e-7
-            assert mask[y, x] == crossings % 2
-
-
-def test_touching_contours_share_no_pixel_and_leave_no_gap() -> None:
-    left = np.array([[2.0, 2], [6, 2], [6, 8], [2, 8]])
-    right = np.array([[6.0, 2], [9, 2], [9, 8], [6, 8]])
-    one, other = (fill_even_odd([each], 12, 12) for each in (left, right))
-    assert not (one & other).any()
-    assert (one | other).sum() == 7 * 6

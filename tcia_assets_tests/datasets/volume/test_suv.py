@@ -1,4 +1,4 @@
-"""PET is SUV by body weight where the header allows; where it does not, it says why."""
+"""PET is SUV by body weight if the header allows it; otherwise a finding has the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pydicom.dataset import Dataset
 
 from tcia_assets.datasets.volume import read_volume
 from tcia_assets.sandbox import phantom
-from tcia_assets_tests.datasets.volume.synthetic import Series, codes, found, grain, zipped
+from tcia_assets_tests.datasets.volume.synthetic import (
+    Series,
+    finding_codes,
+    noise,
+    one_finding,
+    write_zip,
+)
 
 HALF_LIFE = 6000.0
 SLOPES = [0.5, 1.0, 2.0, 4.0]
@@ -36,7 +42,7 @@ def pet(**more: Any) -> Series:
         "RadiopharmaceuticalInformationSequence": tracer(),
     }
     return Series(
-        grain((4, 3, 5), 0, 9000, np.uint16),
+        noise((4, 3, 5), 0, 9000, np.uint16),
         modality="PT",
         slopes=SLOPES,
         extra={k: v for k, v in (extra | more).items() if v is not None},
@@ -44,7 +50,7 @@ def pet(**more: Any) -> Series:
 
 
 def read(tmp_path: Path, series: Series) -> Any:
-    return read_volume(zipped(tmp_path / "a.zip", series.objects()))
+    return read_volume(write_zip(tmp_path / "a.zip", series.objects()))
 
 
 def factor(seconds: float) -> float:
@@ -56,27 +62,27 @@ def factor(seconds: float) -> float:
     [
         (3600, {}),
         (0, {"DecayCorrection": "ADMIN"}),
-        # Over midnight, and by the date where there is one.
+        # Across midnight; with a date of injection.
         (7200, {"RadiopharmaceuticalInformationSequence": tracer(
             RadiopharmaceuticalStartTime="230000"
         ), "SeriesTime": "010000", "AcquisitionTime": "010000"}),
         (5400, {"RadiopharmaceuticalInformationSequence": tracer(
             RadiopharmaceuticalStartDateTime="20200101103000.000000"
         )}),
-        # A date that was shifted by who removed the patient's name.
+        # A date that was shifted by anonymisation.
         (3600, {"RadiopharmaceuticalInformationSequence": tracer(
             RadiopharmaceuticalStartDateTime="19850101103000"
         )}),
-        # A Series that was made after the scan.
+        # A Series that was derived after the scan.
         (4200, {"SeriesTime": "180000", "AcquisitionTime": "121000.00"}),
     ],
 )  # fmt: skip
-def test_the_dose_has_decayed_since_it_was_given(
+def test_the_dose_decays_from_injection_to_scan(
     tmp_path: Path, seconds: float, more: dict[str, Any]
 ) -> None:
     series = pet(**more)
     volume = read(tmp_path, series)
-    assert (volume.units, codes(volume)) == ("SUVbw", [])
+    assert (volume.units, finding_codes(volume)) == ("SUVbw", [])
     assert volume.voxels.dtype == np.float32
     np.testing.assert_allclose(volume.voxels, series.real * factor(seconds), rtol=1e-6)
 
@@ -89,13 +95,13 @@ def test_grams_per_millilitre_are_suv_already(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("element", "expected"), [(0x00, 0.25), (0x09, 0.25 * factor(3600))])
-def test_counts_have_the_factors_of_philips(tmp_path: Path, element: int, expected: float) -> None:
+def test_counts_use_the_factors_of_philips(tmp_path: Path, element: int, expected: float) -> None:
     series = pet(Units="CNTS")
     objects = series.objects()
     for each in objects:
         block = each.private_block(0x7053, "Philips PET Private Group", create=True)
         block.add_new(element, "DS", "0.25")
-    volume = read_volume(zipped(tmp_path / "a.zip", objects))
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
     assert volume.units == "SUVbw"
     np.testing.assert_allclose(volume.voxels, series.real * expected, rtol=1e-6)
 
@@ -125,17 +131,17 @@ def test_counts_have_the_factors_of_philips(tmp_path: Path, element: int, expect
         ("'LBM'", {"Units": "GML", "SUVType": "LBM"}),
     ],
 )  # fmt: skip
-def test_without_what_it_takes_the_values_stay_and_the_reason_is_told(
+def test_values_stay_and_the_reason_is_reported_without_a_factor(
     tmp_path: Path, reason: str, more: dict[str, Any]
 ) -> None:
     series = pet(**more)
     volume = read(tmp_path, series)
-    assert (volume.units, codes(volume)) == ("stored", ["pet_without_suv_factors"])
-    assert reason in found(volume, "pet_without_suv_factors").message
+    assert (volume.units, finding_codes(volume)) == ("stored", ["pet_without_suv_factors"])
+    assert reason in one_finding(volume, "pet_without_suv_factors").message
     np.testing.assert_allclose(volume.voxels, series.real, rtol=1e-6)
 
 
-def test_the_sandbox_has_one_in_the_body_and_eight_in_the_lesion(tmp_path: Path) -> None:
+def test_suv_of_the_sandbox_is_one_in_the_body_and_eight_in_the_lesion(tmp_path: Path) -> None:
     row: dict[str, Any] = {
         "SeriesInstanceUID": "1.2.3",
         "StudyInstanceUID": "1.2",
@@ -143,7 +149,7 @@ def test_the_sandbox_has_one_in_the_body_and_eight_in_the_lesion(tmp_path: Path)
     }
     row["SeriesDate"] = date(2020, 1, 1)
     objects = phantom.objects(row | {"Modality": "PT", "ImageCount": 40})
-    volume = read_volume(zipped(tmp_path / "a.zip", [content for _, content in objects]))
+    volume = read_volume(write_zip(tmp_path / "a.zip", [content for _, content in objects]))
     assert volume.units == "SUVbw"
     assert 4 < float(volume.voxels.max()) < 16
     assert 0.5 < float(np.median(volume.voxels[volume.voxels > 0.5])) < 2
