@@ -105,7 +105,7 @@ def with_tcia_assets() -> Callable[[Path], int]:
     spoken = dialect("nbia-v4")
 
     def read(body: Path) -> int:
-        rows = wire.read(body, spoken.endpoint("getSeries"), spoken.wire)
+        rows = wire.read(body, spoken.endpoint("getSeries"), spoken.value_format)
         return int(conform(LISTED, rows.table).num_rows)
 
     return read
@@ -114,12 +114,12 @@ def with_tcia_assets() -> Callable[[Path], int]:
 def with_python() -> Callable[[Path], int]:
     import pyarrow as pa  # noqa: PLC0415
 
-    from tcia_assets.catalog import ARRIVING, dialect  # noqa: PLC0415
+    from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, dialect  # noqa: PLC0415
 
     whole = {"count", "size", "whole", "flag"}
     schema = pa.schema(
         [
-            (name, pa.int64() if ARRIVING[name].kind.name in whole else pa.string())
+            (name, pa.int64() if COLUMNS_BY_WIRE_NAME[name].kind.name in whole else pa.string())
             for name in dialect("nbia-v4").endpoint("getSeries").columns
         ]
     )

@@ -15,7 +15,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from tcia_assets.errors import UnknownName
-from tcia_assets.spec import Column, Dialect, Endpoint, Kind, Parameter, Parent, Table, Wire
+from tcia_assets.spec import Column, Dialect, Endpoint, Kind, Parameter, Parent, Table, ValueFormat
 
 # --- Kinds --------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ SOP_UID = uid("SOPInstanceUID", "Unique identifier of the DICOM object.", tag="(
 PATIENT_ID = text(
     "PatientID",
     "Identifier of the Patient; unique only within a Collection.",
-    wire=("PatientId",),
+    wire_names=("PatientId",),
     tag="(0010,0020)",
 )
 PATIENT_NAME = text("PatientName", "Name of the Patient, a pseudonym.", tag="(0010,0010)")
@@ -66,14 +66,14 @@ STUDY_DATE = day("StudyDate", "Date of the Study, shifted by de-identification."
 STUDY_DESCRIPTION = text(
     "StudyDescription",
     "What the Study is, cut to 64 characters.",
-    wire=("StudyDesc",),
+    wire_names=("StudyDesc",),
     tag="(0008,1030)",
 )
 STUDY_ID = text("StudyID", "Identifier of the Study given by the site.", tag="(0020,0010)")
 DIAGNOSES = text(
     "AdmittingDiagnosesDescription",
     "Diagnoses at admission.",
-    wire=("AdmittingDiagnosisDescription",),
+    wire_names=("AdmittingDiagnosisDescription",),
     tag="(0008,1080)",
 )
 SERIES_COUNT = count("SeriesCount", "Series of the Study that are visible.")
@@ -98,19 +98,21 @@ IMAGE_COUNT = count("ImageCount", "DICOM objects in the Series.")
 SUBMITTED = instant(
     "MaxSubmissionTimestamp",
     "When the newest object was submitted; nbia-v4 tells only the day.",
-    wire=("TimeStamp",),
+    wire_names=("TimeStamp",),
 )
 LICENSE_NAME = text("LicenseName", "Licence under which the Series may be used.")
 LICENSE_URI = text("LicenseURI", "Where the licence's text is.")
 DESCRIPTION_URI = text(
-    "DataDescriptionURI", "DOI of the data's description, to be cited.", wire=("CollectionURI",)
+    "DataDescriptionURI",
+    "DOI of the data's description, to be cited.",
+    wire_names=("CollectionURI",),
 )
 FILE_SIZE = size("FileSize", "Bytes of all objects of the Series, uncompressed.")
 RELEASED = text("ReleasedStatus", "Whether the Series is released: Yes or No (nbia-v4).")
 DATE_RELEASED = day(
     "DateReleased",
     "Day of release, typed by a curator: may be back-dated.",
-    wire=("Date Released",),
+    wire_names=("Date Released",),
 )
 THIRD_PARTY = text("ThirdPartyAnalysis", "YES for results of a third party's analysis.")
 TOTAL_SIZE = size("TotalSizeInBytes", "Bytes of all objects, asked for this one Series.")
@@ -143,7 +145,7 @@ def _values(name: str, noun: str, column: Column, endpoint: str) -> Table:
         f"{noun} that occurs in a Collection; null where a Series has none",
         key=("Collection", column.name),
         endpoint=endpoint,
-        by="Collection",
+        partitioned_by="Collection",
         columns=(COLLECTION, column),
         parents=_IN_COLLECTION,
     )
@@ -160,7 +162,7 @@ PATIENTS = Table(
     "Patient in a Collection",
     key=("Collection", "PatientID"),
     endpoint="getPatient",
-    by="Collection",
+    partitioned_by="Collection",
     parents=_IN_COLLECTION,
     columns=(
         replace(PATIENT_ID, required=True),
@@ -181,7 +183,7 @@ STUDIES = Table(
     "Study in a Collection",
     key=("Collection", "StudyInstanceUID"),
     endpoint="getPatientStudy",
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("patients", ("Collection", "PatientID")),),
     columns=(
         replace(STUDY_UID, required=True),
@@ -241,7 +243,7 @@ SERIES = Table(
     "Series ever seen in a Collection, with its life",
     key=("SeriesInstanceUID",),
     endpoint="getSeries",
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("studies", ("Collection", "StudyInstanceUID")),),
     columns=(
         *_SERIES_OF_THE_ARCHIVE,
@@ -271,7 +273,7 @@ SERIES = Table(
 
 # What makes two answers about a Series differ. `Authorized` depends on who asks, and the Study's
 # and Patient's own attributes change without the images changing.
-FINGERPRINTED = (
+FINGERPRINT_COLUMNS = (
     "Collection",
     "PatientID",
     "StudyInstanceUID",
@@ -297,13 +299,15 @@ FINGERPRINTED = (
 # Columns of `series` that `series_changes` can restore: all but those that tell where and which
 # Series it is, and those that only count.
 _COUNTING = ("missing_snapshots", "missing_counted_at", "changes")
-RESTORED = tuple(n for n in SERIES.names if n not in (*SERIES.key, SERIES.by, *_COUNTING))
+RESTORED_COLUMNS = tuple(
+    n for n in SERIES.column_names if n not in (*SERIES.key, SERIES.partitioned_by, *_COUNTING)
+)
 
 SERIES_CHANGES = Table(
     "series_changes",
     "event in the life of a Series in a Collection",
     key=("Collection", "SeriesInstanceUID", "event_id"),
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("series", ("Collection", "SeriesInstanceUID")),),
     columns=(
         COLLECTION,
@@ -334,7 +338,7 @@ SNAPSHOTS = Table(
     "snapshots",
     "complete list of a Collection that was compared with what was stored",
     key=("Collection", "taken_at"),
-    by="Collection",
+    partitioned_by="Collection",
     parents=_IN_COLLECTION,
     columns=(
         COLLECTION,
@@ -359,7 +363,7 @@ SERIES_SIZES = Table(
     "Series, with its size as asked for singly",
     key=("SeriesInstanceUID",),
     endpoint="getSeriesSize",
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     columns=(
         SERIES_UID,
@@ -376,7 +380,7 @@ SHARED_LISTS = Table(
     "Series on a shared list",
     key=("list_name", "SeriesInstanceUID"),
     endpoint="getContentsByName",
-    by="list_name",
+    partitioned_by="list_name",
     columns=(
         text("list_name", "Name of the list; the archive ignores its case.", required=True),
         SERIES_UID,
@@ -402,7 +406,7 @@ IMAGE_ARCHIVES = Table(
     "image_archives",
     "Series selected for fetching: what is on disk and how far to trust it",
     key=("SeriesInstanceUID",),
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     columns=(
         SERIES_UID,
@@ -428,7 +432,7 @@ IMAGES = Table(
     "images",
     "DICOM object in a verified archive",
     key=("SOPInstanceUID",),
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     columns=(
         SOP_UID,
@@ -463,7 +467,7 @@ IMAGES = Table(
 
 # Modalities of which an object is what a machine took: it stands for itself. Those of all others
 # (SEG, RTSTRUCT, RTDOSE, SR, PR, ...) are about images and say which.
-ACQUIRED = frozenset(
+ACQUIRED_MODALITIES = frozenset(
     {"BI", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT"}
     | {"OP", "OPT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC"}
 )
@@ -482,7 +486,7 @@ REFERENCES = Table(
         "referenced_sop_instance_uid",
         "referenced_frame_of_reference_uid",
     ),
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     columns=(
         *_ABOUT_IMAGES,
@@ -505,7 +509,7 @@ TARGETS = Table(
     "targets",
     "segment of a SEG or ROI of an RTSTRUCT",
     key=("SeriesInstanceUID", "entry_name", "target_place"),
-    by="Collection",
+    partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     columns=(
         *_ABOUT_IMAGES,
@@ -550,7 +554,7 @@ def table(name: str) -> Table:
 
 # Every column under every spelling in which it may arrive: what `wire.py` claims of a reply.
 # Spellings are unambiguous over all endpoints and dialects; a test holds that.
-ARRIVING = {
+COLUMNS_BY_WIRE_NAME = {
     spelling: column
     for each in TABLES
     if each.endpoint
@@ -573,30 +577,30 @@ _COLUMNS_OF_NO_TABLE = (
     uid(
         "SOPClassUID",
         "What kind of objects they are.",
-        wire=("SOP Class UID",),
+        wire_names=("SOP Class UID",),
         tag="(0008,0016)",
     ),
-    count("PatientCount", "Patients of the Collection.", wire=("Count",)),
+    count("PatientCount", "Patients of the Collection.", wire_names=("Count",)),
     text(
         "PixelSpacingRow",
         "Row spacings of the objects in mm, each once.",
-        wire=("PixelSpacing(mm)-Row",),
+        wire_names=("PixelSpacing(mm)-Row",),
     ),
     text(
         "SliceThicknesses",
         "Thicknesses of the objects in mm, each once.",
-        wire=("SliceThickness(mm)",),
+        wire_names=("SliceThickness(mm)",),
     ),
-    size("AnnotationSize", "Bytes of the annotation files.", wire=("Annotation Size",)),
-    text("CollectionDescription", "What the Collection is, as HTML.", wire=("description",)),
-    whole("CollectionDescriptionID", "Number of the description.", wire=("id",)),
+    size("AnnotationSize", "Bytes of the annotation files.", wire_names=("Annotation Size",)),
+    text("CollectionDescription", "What the Collection is, as HTML.", wire_names=("description",)),
+    whole("CollectionDescriptionID", "Number of the description.", wire_names=("id",)),
     whole(
         "CollectionDescriptionTimestamp",
         "When it was written, in milliseconds since 1970.",
-        wire=("collectionDescTimestamp",),
+        wire_names=("collectionDescTimestamp",),
     ),
-    text("CollectionDescriptionUser", "Who wrote it.", wire=("userName",)),
-    whole("LicenseID", "Number of the Collection's licence.", wire=("licenseId",)),
+    text("CollectionDescriptionUser", "Who wrote it.", wire_names=("userName",)),
+    whole("LicenseID", "Number of the Collection's licence.", wire_names=("licenseId",)),
 )
 # Spellings that only these endpoints use for columns that tables have, too.
 _SPELLED_OTHERWISE = {
@@ -625,7 +629,7 @@ _SPELLED_OTHERWISE = {
     "Manufacturer Model Name": MODEL,
     "Software Versions": SOFTWARE,
 }
-ARRIVING |= _SPELLED_OTHERWISE | {
+COLUMNS_BY_WIRE_NAME |= _SPELLED_OTHERWISE | {
     spelling: column for column in _COLUMNS_OF_NO_TABLE for spelling in column.spellings
 }
 
@@ -717,18 +721,18 @@ _IMAGE = Endpoint(
     "getImage",
     "The objects of one Series as a zip, with its licence.",
     (*_ONE_SERIES, *_asks("NewFileNames")),
-    answers="zip",
+    returns="zip",
     missing=_needs("SeriesInstanceUID, is"),
-    route="count",
+    zip_proof="count",
 )
 _IMAGE_WITH_MD5 = Endpoint(
     "getImageWithMD5Hash",
     "getImageWithMD5Hash",
     "The objects of one Series as a zip that ends with their MD5s.",
     _ONE_SERIES,
-    answers="zip",
+    returns="zip",
     missing=_needs("SeriesInstanceUID, is"),
-    route="md5",
+    zip_proof="md5",
 )
 # Not a route: it proves no more than the one above, whose objects it has in another order.
 _DCM_IMAGE = Endpoint(
@@ -736,8 +740,8 @@ _DCM_IMAGE = Endpoint(
     "getDCMImage",
     "The objects of one Series as a zip, with their annotation files and MD5s where asked for.",
     (*_ONE_SERIES, *_asks("IncludeAnnotation", "MD5Verification")),
-    answers="zip",
-    always=(("MD5Verification", "true"),),
+    returns="zip",
+    fixed_parameters=(("MD5Verification", "true"),),
     missing=_needs("SeriesInstanceUID, is"),
 )
 _SINGLE_IMAGE = Endpoint(
@@ -745,7 +749,7 @@ _SINGLE_IMAGE = Endpoint(
     "getSingleImage",
     "One DICOM object.",
     _ONE_IMAGE,
-    answers="dicom",
+    returns="dicom",
     missing=_needs("SeriesInstanceUID and SOPInstanceUID, are"),
 )
 
@@ -835,7 +839,7 @@ _V1_METADATA = (
 )
 # java.util.Date.toString(), of a server whose clock is in UTC as the archive's is.
 _JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
-_V1_WIRE = Wire("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
+_V1_WIRE = ValueFormat("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _V1_ENDPOINTS = (
     *_VALUES,
     Endpoint(
@@ -873,9 +877,9 @@ _V1_ENDPOINTS = (
         _asks(since="fromDate"),
         (*_V1_SERIES[:15], "DateReleased"),
         FORMATS,
-        since="%d/%m/%Y",
+        since_format="%d/%m/%Y",
         since_is_strict=True,
-        silent=True,
+        may_be_empty=True,
     ),
     Endpoint(
         "NewPatientsInCollection",
@@ -884,9 +888,9 @@ _V1_ENDPOINTS = (
         _asks("Collection", since="Date", required=("Collection", "since")),
         _V1_PATIENT,
         FORMATS,
-        since="%Y/%m/%d",
+        since_format="%Y/%m/%d",
         since_is_strict=True,
-        silent=True,
+        may_be_empty=True,
         missing=_needs("Collection and Date are"),  # in nbia-v4, too, where it is fromDate
     ),
     Endpoint(
@@ -896,9 +900,9 @@ _V1_ENDPOINTS = (
         _asks("Collection", "PatientID", since="Date", required=("Collection", "since")),
         _V1_STUDY,
         FORMATS,
-        since="%Y/%m/%d",
+        since_format="%Y/%m/%d",
         since_is_strict=True,
-        silent=True,
+        may_be_empty=True,
         missing=_needs("Collection and Date are"),  # in nbia-v4, too, where it is fromDate
     ),
     Endpoint(
@@ -918,7 +922,7 @@ _V1_ENDPOINTS = (
         FORMATS,
         missing=_needs("SeriesInstanceUID is"),
         nothing="204",
-        forms=(
+        date_formats=(
             ("Study Date", "%m-%d-%Y"),
             ("Date Released", _JAVA_DATE),
             ("Series Date", _JAVA_DATE),
@@ -931,12 +935,12 @@ _V1_ENDPOINTS = (
         "getDeniedSeries",
         "Those of the Series asked for that a user may not have.",
         (
-            Parameter("SeriesInstanceUID", "seriesList", required=True, many=True),
+            Parameter("SeriesInstanceUID", "seriesList", required=True, is_list=True),
             *_asks("userName"),
         ),
         ("SeriesInstanceUID",),
         FORMATS,
-        silent=True,
+        may_be_empty=True,
         missing=_needs("seriesList,  a list of SeriesInstanceUID is"),
         nothing="204",
     ),
@@ -949,7 +953,7 @@ _V1_ENDPOINTS = (
         "getM5HashForImage",  # sic, and so is the parameter
         "MD5 of one DICOM object.",
         _asks(SOPInstanceUID="SOPInstanceUid", required=("SOPInstanceUID",)),
-        answers="text",
+        returns="text",
     ),
 )
 
@@ -1042,20 +1046,20 @@ _V4_METADATA = (
 )
 _V4_DAY = "%m-%d-%Y"
 _V4_CHANGED = {
-    "getPatient": {"columns": _V4_PATIENT, "about": "Patients, by Collection or Patient."},
+    "getPatient": {"columns": _V4_PATIENT, "description": "Patients, by Collection or Patient."},
     "getPatientByCollectionAndModality": {"columns": ("PatientId", "Authorized")},
     "getPatientStudy": {"columns": _V4_STUDY},
     "getSeries": {"columns": _V4_SERIES},
-    "getUpdatedSeries": {"columns": _V4_SERIES, "since": _V4_DAY},
+    "getUpdatedSeries": {"columns": _V4_SERIES, "since_format": _V4_DAY},
     "NewPatientsInCollection": {
         "columns": _V4_PATIENT,
-        "since": _V4_DAY,
+        "since_format": _V4_DAY,
         "since_is_strict": False,
         "parameters": _asks("Collection", since="fromDate", required=("Collection", "since")),
     },
     "NewStudiesInPatientCollection": {
         "columns": _V4_STUDY,
-        "since": _V4_DAY,
+        "since_format": _V4_DAY,
         "since_is_strict": False,
         "parameters": _asks(
             "Collection", "PatientID", since="fromDate", required=("Collection", "since")
@@ -1064,8 +1068,8 @@ _V4_CHANGED = {
     "getSeriesSize": {"nothing": "bare"},
     "getSeriesMetadata": {
         "path": "getSeriesMetadata",
-        "about": "All that is known of many Series; nearly all values are texts.",
-        "parameters": (Parameter("SeriesInstanceUID", "list", required=True, many=True),),
+        "description": "All that is known of many Series; nearly all values are texts.",
+        "parameters": (Parameter("SeriesInstanceUID", "list", required=True, is_list=True),),
         "columns": _V4_METADATA,
         "method": "POST",
         "default_format": "csv-download",
@@ -1073,14 +1077,14 @@ _V4_CHANGED = {
             "A form parameter, list, containing at least one SeriesInstanceUID is required."
         ),
         "nothing": "bare",
-        "forms": (),
+        "date_formats": (),
         "numbers": ("ImageCount", "FileSize"),
     },
     # IncludeMD5 puts md5hashes.csv last into the zip: the only mark that it is whole.
     "getImage": {
         "parameters": (*_ONE_SERIES, *_asks("NewFileNames", "IncludeMD5")),
-        "always": (("IncludeMD5", "Yes"),),
-        "route": "md5",
+        "fixed_parameters": (("IncludeMD5", "Yes"),),
+        "zip_proof": "md5",
     },
     "getMD5HashForImage": {
         "path": "getMD5HashForImage",
@@ -1100,7 +1104,7 @@ _V4_ENDPOINTS = (
         "Hash over the MD5s of a Series, Study, Patient or Collection.",
         _asks("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
         method="POST",
-        answers="text",
+        returns="text",
         is_strict=True,
     ),
     Endpoint(
@@ -1118,7 +1122,7 @@ _V4_ENDPOINTS = (
             "licenseId",
         ),
         is_strict=True,
-        silent=True,
+        may_be_empty=True,
         nothing="array",
     ),
     Endpoint(
@@ -1133,7 +1137,7 @@ _V4_ENDPOINTS = (
         "The Series of a Collection as a manifest for TCIA's downloader.",
         _asks("visibility", "includeAnnotation", Collection="collection"),
         method="POST",
-        answers="manifest",
+        returns="manifest",
         is_strict=True,
     ),
 )
@@ -1153,7 +1157,7 @@ _BINDAAS_CHANGED = {
     "getPatient": {
         "columns": _BINDAAS_PATIENT,
         "parameters": _asks("Collection"),
-        "about": "Patients, by Collection.",
+        "description": "Patients, by Collection.",
     },
     "getPatientByCollectionAndModality": {
         "path": "PatientsByModality",
@@ -1164,12 +1168,12 @@ _BINDAAS_CHANGED = {
     "getImage": {"parameters": _ONE_SERIES},
     "NewPatientsInCollection": {
         "columns": _BINDAAS_PATIENT,
-        "since": "%Y-%m-%d",
+        "since_format": "%Y-%m-%d",
         "since_is_strict": False,
     },
     "NewStudiesInPatientCollection": {
         "columns": _BINDAAS_STUDY,
-        "since": "%Y-%m-%d",
+        "since_format": "%Y-%m-%d",
         "since_is_strict": False,
     },
 }
@@ -1204,17 +1208,17 @@ _BINDAAS_ENDPOINTS = (
     ),
 )
 # How Bindaas writes a day is not documented; its clients send and expect ISO days.
-_BINDAAS_WIRE = Wire("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", decimals_in_text=True)
+_BINDAAS_WIRE = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", decimals_in_text=True)
 
 DIALECTS = (
     Dialect(
         "nbia-v4",
         "the current API of NBIA, open",
         "https://nbia.cancerimagingarchive.net/nbia-api/services/v4",
-        Wire(_V4_DAY, _V4_DAY, decimals_in_text=True),
+        ValueFormat(_V4_DAY, _V4_DAY, decimals_in_text=True),
         _V4_ENDPOINTS,
-        delegates="nbia-v1",
-        delegated=("getContentsByName",),
+        delegate="nbia-v1",
+        delegated_endpoints=("getContentsByName",),
         server="sql",
     ),
     Dialect(

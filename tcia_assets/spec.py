@@ -1,8 +1,8 @@
-"""The nouns in which the archive and our tables are declared: frozen values, no input or output.
+"""The types in which tables and source APIs are declared: frozen values without I/O.
 
-What belongs here: `Kind`, `Column`, `Table` (what we publish) and `Parameter`, `Endpoint`,
-`Dialect` (what an archive speaks). What does not: any particular table or dialect (`catalog.py`),
-and the reading and writing that follow from them (`wire.py`, `warehouse.py`).
+What belongs here: `Kind`, `Column` and `Table` (what this package publishes); `Parameter`,
+`Endpoint` and `Dialect` (what a client needs to know about a source's API). What does not: any
+particular table or dialect (`catalog.py`).
 """
 
 from __future__ import annotations
@@ -20,57 +20,64 @@ from tcia_assets.errors import UnknownName
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value is: its Arrow type, and the rule that a wire value has to keep.
+    """The type of a value: its Arrow type, and the rule for values read from a reply.
 
-    `rule` is said to the user when a value breaks it: "... is not <rule>".
+    `rule` completes an error message: "... is not <rule>".
     """
 
     name: str
-    arrow: pa.DataType
+    arrow_type: pa.DataType
     rule: str
 
     def __call__(
         self,
         name: str,
-        about: str,
+        description: str,
         *,
-        wire: tuple[str, ...] = (),
+        wire_names: tuple[str, ...] = (),
         tag: str = "",
         required: bool = False,
     ) -> Column:
-        """A column of this kind."""
-        return Column(name, self, about, wire=wire, tag=tag, required=required)
+        """Declare a column of this kind."""
+        return Column(name, self, description, wire_names=wire_names, tag=tag, required=required)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column, the same wherever it stands.
+    """A column. The same name means the same thing in every table.
 
-    `wire` holds the other spellings under which some dialect sends it; `tag` the DICOM tag of the
-    attribute that it holds, "" where the archive or this package made it.
+    `wire_names` are the other names that some dialect uses for it in replies. `tag` is the DICOM
+    tag of the attribute, "" for a field that the source or this package defines. A `required`
+    column is never null.
     """
 
     name: str
     kind: Kind
-    about: str
-    wire: tuple[str, ...] = ()
+    description: str
+    wire_names: tuple[str, ...] = ()
     tag: str = ""
     required: bool = False
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Every name under which this column may arrive, ours first."""
-        return (self.name, *self.wire)
+        """Every name that a reply may use for this column, ours first."""
+        return (self.name, *self.wire_names)
 
     @cached_property
-    def arrow(self) -> pa.Field:
-        about = {"description": self.about, **({"dicom_tag": self.tag} if self.tag else {})}
-        return pa.field(self.name, self.kind.arrow, nullable=not self.required, metadata=about)
+    def arrow_field(self) -> pa.Field:
+        """The Arrow field, with the description and the DICOM tag in its metadata."""
+        metadata = {
+            "description": self.description,
+            **({"dicom_tag": self.tag} if self.tag else {}),
+        }
+        return pa.field(
+            self.name, self.kind.arrow_type, nullable=not self.required, metadata=metadata
+        )
 
 
 @dataclass(frozen=True)
 class Parent:
-    """Rows of a table must have their row in another one, found by equal columns."""
+    """A foreign key: each row needs a row of the table `table` with equal values in `on`."""
 
     table: str
     on: tuple[str, ...]
@@ -78,151 +85,176 @@ class Parent:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that this package publishes: an asset, a view and a directory of one name.
+    """A table that this package publishes: one name for the asset, the view and the directory.
 
-    `key` makes a row itself. `by` names the column whose value is the partition, "" for a table
-    without partitions; `endpoint` who answers it, "" for a table that is made here.
+    Args:
+        name: the name of the table.
+        grain: what one row is; completes "One row per ...".
+        key: the columns that identify a row.
+        columns: all columns, in order.
+        endpoint: the endpoint that returns its rows, "" for a table that this package derives.
+        partitioned_by: the column whose value is the partition key, "" without partitions.
+        parents: the tables in which each row must have a parent row.
     """
 
     name: str
-    about: str
+    grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     endpoint: str = ""
-    by: str = ""
+    partitioned_by: str = ""
     parents: tuple[Parent, ...] = ()
 
     @cached_property
     def schema(self) -> pa.Schema:
         """The Arrow schema, with grain and key in its metadata."""
-        about = {"table": self.name, "grain": self.about, "key": ",".join(self.key)}
-        return pa.schema([c.arrow for c in self.columns], metadata=about)
+        metadata = {"table": self.name, "grain": self.grain, "key": ",".join(self.key)}
+        return pa.schema([c.arrow_field for c in self.columns], metadata=metadata)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def column_names(self) -> tuple[str, ...]:
+        """The names of all columns, in order."""
         return tuple(c.name for c in self.columns)
 
     @property
     def version(self) -> str:
-        """Twelve hex digits that change when, and only when, this declares other rows.
+        """Twelve hex digits that change only with what is stored: names, types, key, partitions.
 
-        So not with the wording, nor with the parents, which are checked and not stored.
+        Descriptions are left out, and so are the parents, which are checked but not stored.
+        Dagster compares this version with that of stored assets.
         """
-        facts = [(c.name, c.kind.name, str(c.kind.arrow), c.required, c.wire) for c in self.columns]
-        text = repr((self.name, self.key, self.endpoint, self.by, facts))
+        facts = [
+            (c.name, c.kind.name, str(c.kind.arrow_type), c.required, c.wire_names)
+            for c in self.columns
+        ]
+        text = repr((self.name, self.key, self.endpoint, self.partitioned_by, facts))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def column(self, name: str) -> Column:
+        """Return the column of that name.
+
+        Raises:
+            UnknownName: the table has no such column.
+        """
         for column in self.columns:
             if column.name == name:
                 return column
-        raise UnknownName(f"column of {self.name}", name, self.names)
+        raise UnknownName(f"column of {self.name}", name, self.column_names)
 
 
-# --- What an archive speaks ---------------------------------------------------------------------
+# --- The API of a source ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter: our name of the thing (a column, or `since`) and its exact spelling.
+    """A query parameter: our name (of a column, or `since`) and the exact name that is sent.
 
-    `many` parameters take several values, separated by commas.
+    An `is_list` parameter takes several values, separated by commas.
     """
 
     name: str
-    wire: str
+    wire_name: str
     required: bool = False
-    many: bool = False
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
-class Wire:
-    """How a dialect writes values: formats as in `strptime`, for days and instants in replies."""
+class ValueFormat:
+    """How dates and times are written in replies, as `strptime` formats."""
 
     day: str
     instant: str
-    # Native SQL dialects print big decimals as 8.000000 in CSV, XML and HTML, though not in JSON.
+    # Some servers write large numbers as 8.000000 in CSV, XML and HTML, but not in JSON.
     decimals_in_text: bool = False
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One question that a dialect answers.
+    """One endpoint of a dialect, as a client needs to know it.
 
-    `name` is ours and the same in every dialect; `path` is the dialect's. `columns` are the wire
-    names of a row in the order in which the server writes them.
-
-    What is sent: `formats` are the values that the `format` parameter takes, none where there is no
-    such parameter, and `default_format` is what comes where it is left out. `since` is the strptime
-    format of the date parameter. `is_strict` endpoints refuse parameters that they do not know, the
-    others ignore them. `missing` is the sentence that refuses a request without a required
-    parameter, "" where the server does not look.
-
-    What comes: `answers` is what the body is: "rows", a "text" (one hash), a "zip", one "dicom"
-    object or a "manifest" (a list of UIDs for a downloader). `nothing` is how no rows are said: a
-    "bare" 200 without a byte, an "array" without a row (in JSON), a status "204", or a "null_row".
-    `silent` marks questions to which "nothing" is a normal answer. `forms` are the strptime formats
-    of columns that are not written as the dialect writes their kind; `numbers` are the columns that
-    travel as numbers where the others travel as texts, None where each kind travels as itself.
-
-    `route` marks the zips by which this package fetches a Series: "md5" where they list the MD5s of
-    their objects, "count" where counting is all that proves them.
+    Args:
+        name: our name, the same in every dialect.
+        path: the dialect's path, below its base URL.
+        description: what it returns, in words.
+        parameters: the parameters that it takes.
+        columns: the names of a row's columns on the wire, in the order of the server.
+        formats: the values that its `format` parameter takes; empty without such a parameter.
+        method: the HTTP method.
+        returns: the content of the body: "rows", "text" (one hash), "zip", "dicom" (one object)
+            or "manifest" (a series list for TCIA's downloader).
+        since_format: the `strptime` format of its date parameter.
+        may_be_empty: whether no rows are a normal result.
+        is_never_empty: whether a working server always has rows, so that none are a failure.
+        fixed_parameters: parameters that this package always sends, as (name, value).
+        date_formats: `strptime` formats of columns that differ from the dialect's `ValueFormat`.
+        zip_proof: for the zips that this package downloads, what proves them complete: "md5" (they
+            list the MD5s of their objects) or "count" (only the number of objects); otherwise "".
     """
 
     name: str
     path: str
-    about: str
+    description: str
     parameters: tuple[Parameter, ...] = ()
     columns: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     method: str = "GET"
-    answers: str = "rows"
-    since: str = ""
+    returns: str = "rows"
+    since_format: str = ""
     # Whether a row released on the very day asked for is left out (`>`) or not (`>=`).
     since_is_strict: bool = False
-    silent: bool = False
+    may_be_empty: bool = False
     # Fixed parameters that this package always sends, e.g. IncludeMD5=Yes.
-    always: tuple[tuple[str, str], ...] = ()
+    fixed_parameters: tuple[tuple[str, str], ...] = ()
     default_format: str = "json"
     is_strict: bool = False
     missing: str = ""
     nothing: str = "bare"
-    forms: tuple[tuple[str, str], ...] = ()
+    date_formats: tuple[tuple[str, str], ...] = ()
     numbers: tuple[str, ...] | None = None
-    route: str = ""
-    # Whether an archive that works always has rows for it, so that silence is a failure.
+    zip_proof: str = ""
     is_never_empty: bool = False
 
     def parameter(self, name: str) -> Parameter:
+        """Return the parameter that has this name of ours.
+
+        Raises:
+            UnknownName: the endpoint takes no such parameter.
+        """
         for parameter in self.parameters:
             if parameter.name == name:
                 return parameter
         raise UnknownName(f"parameter of {self.name}", name, (p.name for p in self.parameters))
 
-    def wire(self, column: str, wire: Wire) -> Wire:
-        """How the values of a column, by its wire name, are written in a dialect that writes so."""
-        form = dict(self.forms).get(column)
-        return replace(wire, day=form, instant=form) if form else wire
+    def value_format(self, wire_name: str, default: ValueFormat) -> ValueFormat:
+        """Return the format of a column's values; `default` is the format of the dialect."""
+        date_format = dict(self.date_formats).get(wire_name)
+        return replace(default, day=date_format, instant=date_format) if date_format else default
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """A language that the archive has spoken: where, how it authenticates, what it answers.
+    """A version of the API: where it is, how clients authenticate, which endpoints it has.
 
-    `auth` is "none", "bearer" or "api_key". `delegates` names the dialect that answers, on the same
-    host, the endpoints of `delegated`, which this one has not (shared lists in nbia-v4). `server`
-    is the software behind it, which no client sees but all habits follow from: "hibernate" (NBIA's
-    first, with entities), "sql" (its present one) or "bindaas".
+    Args:
+        name: the value of TCIA_DIALECT.
+        description: what it is, in words.
+        base_url: the public server.
+        value_format: how dates and times are written in replies.
+        endpoints: its endpoints.
+        auth: "none", "bearer" or "api_key".
+        delegate: the dialect on the same host that serves the `delegated_endpoints`.
+        delegated_endpoints: names of endpoints that this dialect lacks.
+        server: the software behind it: "hibernate", "sql" or "bindaas".
     """
 
     name: str
-    about: str
+    description: str
     base_url: str
-    wire: Wire
+    value_format: ValueFormat
     endpoints: tuple[Endpoint, ...]
     auth: str = "none"
-    delegates: str = ""
-    delegated: tuple[str, ...] = ()
+    delegate: str = ""
+    delegated_endpoints: tuple[str, ...] = ()
     server: str = "hibernate"
     by_name: dict[str, Endpoint] = field(init=False, repr=False, compare=False)
 
@@ -230,31 +262,39 @@ class Dialect:
         object.__setattr__(self, "by_name", {e.name: e for e in self.endpoints})
 
     def endpoint(self, name: str) -> Endpoint:
-        """The endpoint of that name; UnknownName where this dialect has none."""
+        """Return the endpoint of that name.
+
+        Raises:
+            UnknownName: the dialect has no such endpoint.
+        """
         if name not in self.by_name:
             raise UnknownName(f"endpoint of dialect {self.name}", name, self.by_name)
         return self.by_name[name]
 
     def has(self, name: str) -> bool:
+        """Return whether the dialect has an endpoint of that name."""
         return name in self.by_name
 
     @property
-    def control(self) -> Endpoint:
-        """The question that tells an archive with nothing to say from one that is broken."""
+    def health_endpoint(self) -> Endpoint:
+        """The endpoint that returns rows whenever the server works.
+
+        It shows whether an empty reply of another endpoint means no rows or a broken server.
+        """
         return next(e for e in self.endpoints if e.is_never_empty)
 
     @property
-    def image_routes(self) -> tuple[str, ...]:
-        """The endpoints that give a Series' zip, best proof first; never none."""
-        routes = [e for e in self.endpoints if e.route]
-        return tuple(e.name for e in sorted(routes, key=lambda e: e.route != "md5"))
+    def zip_endpoints(self) -> tuple[str, ...]:
+        """Names of the endpoints that return a Series as a zip, those with MD5s first."""
+        endpoints = [e for e in self.endpoints if e.zip_proof]
+        return tuple(e.name for e in sorted(endpoints, key=lambda e: e.zip_proof != "md5"))
 
     @property
-    def tells_sop_uids(self) -> bool:
-        """Whether the identifiers of a Series' objects can be asked for."""
+    def lists_sop_instance_uids(self) -> bool:
+        """Whether an endpoint lists the SOPInstanceUIDs of a Series."""
         return any(e.columns == ("SOPInstanceUID",) for e in self.endpoints)
 
     @property
-    def gives_single_images(self) -> bool:
-        """Whether one object of a Series can be asked for."""
-        return any(e.answers == "dicom" for e in self.endpoints)
+    def serves_single_images(self) -> bool:
+        """Whether an endpoint returns one object of a Series."""
+        return any(e.returns == "dicom" for e in self.endpoints)

@@ -11,9 +11,17 @@ from datetime import date
 
 import pytest
 
-from tcia_assets.catalog import ARRIVING, DIALECTS, FINGERPRINTED, SERIES, TABLES, dialect, table
+from tcia_assets.catalog import (
+    COLUMNS_BY_WIRE_NAME,
+    DIALECTS,
+    FINGERPRINT_COLUMNS,
+    SERIES,
+    TABLES,
+    dialect,
+    table,
+)
 from tcia_assets.errors import UnknownName
-from tcia_assets.sources.nbia import values
+from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Column, Dialect, Endpoint, Table
 
 # --- What the servers take and give ---------------------------------------------------------------
@@ -220,7 +228,7 @@ def test_each_dialect_has_exactly_the_paths_of_its_server(spoken: Dialect) -> No
 def test_parameters_are_spelled_as_the_server_spells_them(
     spoken: Dialect, endpoint: Endpoint
 ) -> None:
-    sent = {p.wire: p.required for p in endpoint.parameters}
+    sent = {p.wire_name: p.required for p in endpoint.parameters}
     if endpoint.formats:
         sent["format"] = False
     assert sent == asked(SERVED[spoken.name][endpoint.path])
@@ -239,19 +247,21 @@ def test_a_date_is_sent_in_the_form_that_the_server_reads(
     spoken: Dialect, endpoint: Endpoint
 ) -> None:
     takes_a_date = "since" in {p.name for p in endpoint.parameters}
-    assert takes_a_date == ((spoken.name, endpoint.name) in SINCE) == bool(endpoint.since)
+    assert takes_a_date == ((spoken.name, endpoint.name) in SINCE) == bool(endpoint.since_format)
     if takes_a_date:
         form, is_strict = SINCE[spoken.name, endpoint.name]
-        assert date(2020, 1, 5).strftime(endpoint.since) == form
+        assert date(2020, 1, 5).strftime(endpoint.since_format) == form
         assert endpoint.since_is_strict == is_strict
-        assert endpoint.silent
+        assert endpoint.may_be_empty
 
 
 @pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
 def test_what_is_always_sent_is_a_parameter_of_the_server(
     spoken: Dialect, endpoint: Endpoint
 ) -> None:
-    assert {name for name, _ in endpoint.always} <= asked(SERVED[spoken.name][endpoint.path]).keys()
+    assert {name for name, _ in endpoint.fixed_parameters} <= asked(
+        SERVED[spoken.name][endpoint.path]
+    ).keys()
 
 
 def test_only_nbia_v4_has_forms_and_they_are_posted() -> None:
@@ -273,8 +283,8 @@ def test_a_body_is_what_the_server_makes(spoken: Dialect, endpoint: Endpoint) ->
         "getMD5Hierarchy": "text",
         "getManifestForCollection": "manifest",
     }
-    assert endpoint.answers == others.get(endpoint.name, "rows")
-    assert (endpoint.answers == "rows") == bool(endpoint.columns)
+    assert endpoint.returns == others.get(endpoint.name, "rows")
+    assert (endpoint.returns == "rows") == bool(endpoint.columns)
 
 
 def test_v4_refuses_unknown_parameters_but_where_it_looks_at_none() -> None:
@@ -319,7 +329,7 @@ def test_values_have_a_form_of_their_own_only_in_what_downloaders_are_told(
 ) -> None:
     is_told = endpoint.name == "getSeriesMetadata"
     assert (endpoint.numbers is not None) == is_told
-    numbers, forms = endpoint.numbers or (), dict(endpoint.forms)
+    numbers, forms = endpoint.numbers or (), dict(endpoint.date_formats)
     assert set(numbers) | forms.keys() <= set(endpoint.columns)
     if is_told and spoken.server == "hibernate":
         java = "%a %b %d %H:%M:%S UTC %Y"  # Tue Nov 08 08:08:01 UTC 2011
@@ -329,14 +339,17 @@ def test_values_have_a_form_of_their_own_only_in_what_downloaders_are_told(
             "Date Released": java,
             "TimeStamp": java,
         }
-        assert endpoint.wire("TimeStamp", spoken.wire).instant == java
-        assert endpoint.wire("Study Date", spoken.wire).day == "%m-%d-%Y"
+        assert endpoint.value_format("TimeStamp", spoken.value_format).instant == java
+        assert endpoint.value_format("Study Date", spoken.value_format).day == "%m-%d-%Y"
     else:
-        assert all(endpoint.wire(name, spoken.wire) == spoken.wire for name in endpoint.columns)
+        assert all(
+            endpoint.value_format(name, spoken.value_format) == spoken.value_format
+            for name in endpoint.columns
+        )
 
 
 def test_the_md5s_of_a_download_are_asked_for_where_they_can_be() -> None:
-    assert dialect("nbia-v4").endpoint("getImage").always == (("IncludeMD5", "Yes"),)
+    assert dialect("nbia-v4").endpoint("getImage").fixed_parameters == (("IncludeMD5", "Yes"),)
 
 
 @pytest.mark.parametrize(
@@ -384,47 +397,47 @@ def test_a_dialect_has_its_base_its_proof_and_its_form_of_a_day(
 ) -> None:
     spoken = dialect(name)
     assert (spoken.base_url, spoken.auth) == (base, auth)
-    assert date(2020, 1, 5).strftime(spoken.wire.day) == day
-    assert date(2020, 1, 5).strftime(spoken.wire.instant) == instant
+    assert date(2020, 1, 5).strftime(spoken.value_format.day) == day
+    assert date(2020, 1, 5).strftime(spoken.value_format.instant) == instant
 
 
 def test_shared_lists_are_delegated_where_there_are_none() -> None:
     without = [spoken for spoken in DIALECTS if not spoken.has("getContentsByName")]
-    assert [(spoken.name, spoken.delegates) for spoken in without] == [("nbia-v4", "nbia-v1")]
+    assert [(spoken.name, spoken.delegate) for spoken in without] == [("nbia-v4", "nbia-v1")]
 
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
 def test_only_what_a_dialect_has_not_is_delegated_to_one_that_has_it(spoken: Dialect) -> None:
-    assert bool(spoken.delegated) == bool(spoken.delegates)
-    for name in spoken.delegated:
+    assert bool(spoken.delegated_endpoints) == bool(spoken.delegate)
+    for name in spoken.delegated_endpoints:
         assert not spoken.has(name)
-        assert dialect(spoken.delegates).has(name)
+        assert dialect(spoken.delegate).has(name)
 
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
 def test_the_control_needs_nothing_and_is_never_empty(spoken: Dialect) -> None:
-    assert spoken.control.name == "getCollectionValues"
-    assert not spoken.control.parameters
-    assert not spoken.control.silent
+    assert spoken.health_endpoint.name == "getCollectionValues"
+    assert not spoken.health_endpoint.parameters
+    assert not spoken.health_endpoint.may_be_empty
 
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
 def test_zips_are_fetched_by_the_route_with_the_best_proof_first(spoken: Dialect) -> None:
     assert (
-        spoken.image_routes
+        spoken.zip_endpoints
         == {
             "sql": ("getImage", "getImageWithMD5Hash"),
             "hibernate": ("getImageWithMD5Hash", "getImage"),
             "bindaas": ("getImage",),
         }[spoken.server]
     )
-    assert {spoken.endpoint(name).answers for name in spoken.image_routes} == {"zip"}
+    assert {spoken.endpoint(name).returns for name in spoken.zip_endpoints} == {"zip"}
 
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
 def test_every_dialect_lists_objects_and_gives_single_ones(spoken: Dialect) -> None:
-    assert spoken.tells_sop_uids == spoken.has("getSOPInstanceUIDs") is True
-    assert spoken.gives_single_images == spoken.has("getSingleImage") is True
+    assert spoken.lists_sop_instance_uids == spoken.has("getSOPInstanceUIDs") is True
+    assert spoken.serves_single_images == spoken.has("getSingleImage") is True
 
 
 def test_the_software_behind_a_dialect_is_known() -> None:
@@ -449,7 +462,7 @@ def test_an_unknown_dialect_or_table_is_named_with_the_near_ones() -> None:
 
 @pytest.mark.parametrize(("spoken", "endpoint"), BY_PATH)
 def test_every_wire_name_is_one_column(spoken: Dialect, endpoint: Endpoint) -> None:
-    names = [ARRIVING[name].name for name in endpoint.columns]
+    names = [COLUMNS_BY_WIRE_NAME[name].name for name in endpoint.columns]
     assert len(set(names)) == len(names)
 
 
@@ -459,24 +472,26 @@ def test_a_spelling_means_one_column_in_every_table() -> None:
         for column in each.columns:
             for spelling in column.spellings:
                 meant.setdefault(spelling, set()).add(column.name)
-    for spelling, column in ARRIVING.items():
+    for spelling, column in COLUMNS_BY_WIRE_NAME.items():
         meant.setdefault(spelling, set()).add(column.name)
     assert {spelling: names for spelling, names in meant.items() if len(names) > 1} == {}
 
 
 def test_a_column_that_arrives_is_of_one_kind_under_all_its_spellings() -> None:
     kinds: dict[str, set[str]] = {}
-    for column in ARRIVING.values():
+    for column in COLUMNS_BY_WIRE_NAME.values():
         kinds.setdefault(column.name, set()).add(column.kind.name)
     assert {name: kind for name, kind in kinds.items() if len(kind) > 1} == {}
 
 
 def test_all_that_arrives_is_described_and_is_declared_somewhere() -> None:
     sent = {name for _, endpoint in ENDPOINTS for name in endpoint.columns}
-    names = {name for table_ in TABLES if table_.endpoint for name in table_.names}
-    for spelling, column in ARRIVING.items():
-        assert column.about.endswith(".")
-        assert ARRIVING[column.name].name == column.name  # as `wire.py` names it afterwards
+    names = {name for table_ in TABLES if table_.endpoint for name in table_.column_names}
+    for spelling, column in COLUMNS_BY_WIRE_NAME.items():
+        assert column.description.endswith(".")
+        assert (
+            COLUMNS_BY_WIRE_NAME[column.name].name == column.name
+        )  # as `wire.py` names it afterwards
         assert spelling in sent | names | {column.name}
 
 
@@ -501,41 +516,45 @@ def test_all_that_arrives_is_described_and_is_declared_somewhere() -> None:
     ],
 )
 def test_the_same_thing_has_the_same_name(spelled: str, name: str) -> None:
-    assert ARRIVING[spelled].name == name
+    assert COLUMNS_BY_WIRE_NAME[spelled].name == name
 
 
 @pytest.mark.parametrize("fed", [t for t in TABLES if t.endpoint], ids=lambda t: t.name)
 def test_a_table_keeps_all_that_its_endpoint_gives_in_every_dialect(fed: Table) -> None:
     for spoken in DIALECTS:
         if spoken.has(fed.endpoint):
-            given = {ARRIVING[name].name for name in spoken.endpoint(fed.endpoint).columns}
-            assert given <= set(fed.names)
+            given = {
+                COLUMNS_BY_WIRE_NAME[name].name for name in spoken.endpoint(fed.endpoint).columns
+            }
+            assert given <= set(fed.column_names)
 
 
 @pytest.mark.parametrize("fed", [t for t in TABLES if t.endpoint], ids=lambda t: t.name)
 def test_a_table_can_be_asked_for_by_its_partition_in_every_dialect(fed: Table) -> None:
     for spoken in DIALECTS:
-        if spoken.has(fed.endpoint) and fed.by and fed.name != "series_sizes":
-            assert spoken.endpoint(fed.endpoint).parameter(fed.by)
+        if spoken.has(fed.endpoint) and fed.partitioned_by and fed.name != "series_sizes":
+            assert spoken.endpoint(fed.endpoint).parameter(fed.partitioned_by)
 
 
 @pytest.mark.parametrize("fed", [t for t in TABLES if t.endpoint], ids=lambda t: t.name)
 def test_a_column_is_of_the_same_kind_wherever_it_stands(fed: Table) -> None:
     for column in fed.columns:
         for spelling in column.spellings:
-            assert ARRIVING[spelling].kind == column.kind
+            assert COLUMNS_BY_WIRE_NAME[spelling].kind == column.kind
 
 
 @pytest.mark.parametrize("name", sorted({n for _, e in ENDPOINTS for n in e.columns}))
 def test_every_kind_that_arrives_can_be_read(name: str) -> None:
-    column = ARRIVING[name]
-    assert column.kind.name == "text" or values.value(column.kind.name, "x", DIALECTS[0].wire)
+    column = COLUMNS_BY_WIRE_NAME[name]
+    assert column.kind.name == "text" or wire._value(
+        column.kind.name, "x", DIALECTS[0].value_format
+    )
 
 
 @pytest.mark.parametrize(("of", "column"), COLUMNS)
 def test_every_column_is_described(of: Table, column: Column) -> None:
-    assert re.fullmatch(r"\S.*\S", column.about)
-    assert column.about.endswith((".", "..."))
+    assert re.fullmatch(r"\S.*\S", column.description)
+    assert column.description.endswith((".", "..."))
 
 
 @pytest.mark.parametrize(("of", "column"), COLUMNS)
@@ -555,16 +574,16 @@ def test_what_is_made_here_is_named_in_snake_case(of: Table, column: Column) -> 
 
 @pytest.mark.parametrize("declared", TABLES, ids=lambda t: t.name)
 def test_a_table_is_declared_soundly(declared: Table) -> None:
-    assert len(set(declared.names)) == len(declared.names)
-    assert set(declared.key) <= set(declared.names)
-    assert not declared.by or declared.column(declared.by).required
+    assert len(set(declared.column_names)) == len(declared.column_names)
+    assert set(declared.key) <= set(declared.column_names)
+    assert not declared.partitioned_by or declared.column(declared.partitioned_by).required
     assert re.fullmatch("[a-z]+(_[a-z]+)*", declared.name)
     for parent in declared.parents:
-        assert set(parent.on) <= set(declared.names) & set(table(parent.table).names)
+        assert set(parent.on) <= set(declared.column_names) & set(table(parent.table).column_names)
 
 
 def test_the_tables_are_those_of_the_design() -> None:
-    assert {(t.name, t.key, t.by) for t in TABLES} == {
+    assert {(t.name, t.key, t.partitioned_by) for t in TABLES} == {
         ("collections", ("Collection",), ""),
         ("modality_values", ("Collection", "Modality"), "Collection"),
         ("body_part_values", ("Collection", "BodyPartExamined"), "Collection"),
@@ -595,5 +614,5 @@ def test_the_tables_are_those_of_the_design() -> None:
 
 
 def test_the_fingerprint_covers_columns_of_series_and_not_who_asks() -> None:
-    assert set(FINGERPRINTED) <= set(SERIES.names) - {"Authorized"}
-    assert len(set(FINGERPRINTED)) == len(FINGERPRINTED)
+    assert set(FINGERPRINT_COLUMNS) <= set(SERIES.column_names) - {"Authorized"}
+    assert len(set(FINGERPRINT_COLUMNS)) == len(FINGERPRINT_COLUMNS)

@@ -44,7 +44,9 @@ def test_the_names_that_others_rely_on_stay() -> None:
     }
     assert partitions["collections"] is None
     assert partitions["shared_lists"] == "tcia_shared_lists"
-    assert {partitions[t.name] for t in TABLES if t.by == "Collection"} == {"tcia_collections"}
+    assert {partitions[t.name] for t in TABLES if t.partitioned_by == "Collection"} == {
+        "tcia_collections"
+    }
 
 
 def test_each_asset_sensor_and_schedule_explains_itself_in_the_names_of_its_archive() -> None:

@@ -41,7 +41,7 @@ def test_every_column_is_described_and_in_the_dictionary() -> None:
     dictionary = data_dictionary()
     for table in catalog.TABLES:
         for column in table.columns:
-            assert column.about.endswith("."), (table.name, column.name)
+            assert column.description.endswith("."), (table.name, column.name)
             assert f"| `{column.name}` |" in dictionary
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets.catalog import PATIENTS, SERIES, TABLES, count, dialect, text
 from tcia_assets.errors import UnknownName
-from tcia_assets.spec import Column, Endpoint, Kind, Parent, Table, Wire
+from tcia_assets.spec import Column, Endpoint, Kind, Parent, Table, ValueFormat
 
 TABLE = Table(
     "things",
@@ -18,7 +18,7 @@ TABLE = Table(
     key=("Name",),
     columns=(text("Name", "Its name.", required=True), count("Number", "How many.")),
     endpoint="getThings",
-    by="Name",
+    partitioned_by="Name",
 )
 
 
@@ -31,14 +31,14 @@ def with_column(column: Column) -> Table:
     [
         replace(TABLE, name="other"),
         replace(TABLE, key=("Number",)),
-        replace(TABLE, by=""),
+        replace(TABLE, partitioned_by=""),
         replace(TABLE, endpoint="getOthers"),
         replace(TABLE, columns=TABLE.columns[:1]),
         replace(TABLE, columns=TABLE.columns[::-1]),
         with_column(count("Total", "How many.")),
         with_column(text("Number", "How many.")),
         with_column(count("Number", "How many.", required=True)),
-        with_column(count("Number", "How many.", wire=("No",))),
+        with_column(count("Number", "How many.", wire_names=("No",))),
         with_column(Kind("count", pa.int32(), "a count")("Number", "How many.")),
     ],
     ids=repr,
@@ -51,7 +51,7 @@ def test_the_version_changes_with_all_that_makes_the_rows(changed: Table) -> Non
     "same",
     [
         replace(TABLE),
-        replace(TABLE, about="A thing"),
+        replace(TABLE, grain="A thing"),
         replace(TABLE, parents=(Parent("others", ("Name",)),)),
         with_column(count("Number", "Their number.")),
     ],
@@ -82,7 +82,7 @@ def test_each_table_has_a_version_of_its_own() -> None:
 def test_the_schema_says_what_a_row_is_and_what_its_columns_mean() -> None:
     schema = SERIES.schema
     assert schema.metadata[b"table"] == b"series"
-    assert schema.metadata[b"grain"] == SERIES.about.encode()
+    assert schema.metadata[b"grain"] == SERIES.grain.encode()
     assert schema.metadata[b"key"] == b"SeriesInstanceUID"
     field = schema.field("SeriesInstanceUID")
     assert field.metadata[b"dicom_tag"] == b"(0020,000E)"
@@ -112,20 +112,22 @@ def test_an_endpoint_or_parameter_that_there_is_not_is_named() -> None:
 
 def test_a_dialect_has_its_routes_from_its_endpoints() -> None:
     spoken = dialect("nbia-v1")
-    zips = [e for e in spoken.endpoints if e.answers == "zip"]
-    assert replace(spoken, endpoints=tuple(zips[::-1])).image_routes == spoken.image_routes
-    counted = tuple(replace(e, route="count") for e in zips if e.route)
-    assert replace(spoken, endpoints=counted).image_routes == tuple(e.name for e in counted)
+    zips = [e for e in spoken.endpoints if e.returns == "zip"]
+    assert replace(spoken, endpoints=tuple(zips[::-1])).zip_endpoints == spoken.zip_endpoints
+    counted = tuple(replace(e, zip_proof="count") for e in zips if e.zip_proof)
+    assert replace(spoken, endpoints=counted).zip_endpoints == tuple(e.name for e in counted)
     alone = replace(spoken, endpoints=(spoken.endpoint("getSeries"),))
-    assert not alone.tells_sop_uids
-    assert not alone.gives_single_images
+    assert not alone.lists_sop_instance_uids
+    assert not alone.serves_single_images
 
 
 def test_a_column_has_the_form_of_its_dialect_or_its_own() -> None:
-    wire = Wire("%Y-%m-%d", "%Y-%m-%d %H:%M", decimals_in_text=True)
-    endpoint = Endpoint("getThings", "getThings", "Things.", forms=(("When", "%d.%m.%Y"),))
-    assert endpoint.wire("Then", wire) == wire
-    assert endpoint.wire("When", wire) == Wire("%d.%m.%Y", "%d.%m.%Y", decimals_in_text=True)
+    wire = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M", decimals_in_text=True)
+    endpoint = Endpoint("getThings", "getThings", "Things.", date_formats=(("When", "%d.%m.%Y"),))
+    assert endpoint.value_format("Then", wire) == wire
+    assert endpoint.value_format("When", wire) == ValueFormat(
+        "%d.%m.%Y", "%d.%m.%Y", decimals_in_text=True
+    )
 
 
 def test_a_declaration_cannot_be_changed() -> None:

@@ -182,7 +182,7 @@ def _at_home(table: Table) -> str:
 
 
 def _follows_series(table: Table) -> bool:
-    return table.key == catalog.SERIES.key and table.by == catalog.SERIES.by
+    return table.key == catalog.SERIES.key and table.partitioned_by == catalog.SERIES.partitioned_by
 
 
 def _parents_exist(table: Table, parent: Parent) -> Question:

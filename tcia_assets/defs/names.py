@@ -66,7 +66,9 @@ class Names:
 
     def partitions(self, table: Table) -> dg.DynamicPartitionsDefinition | None:
         """How a table is partitioned; None for one that is not."""
-        return {"Collection": self.collections, "list_name": self.shared_lists}.get(table.by)
+        return {"Collection": self.collections, "list_name": self.shared_lists}.get(
+            table.partitioned_by
+        )
 
     def table(self, key: dg.AssetKey) -> Table | None:
         """The table behind an asset key of this archive, if it is one."""

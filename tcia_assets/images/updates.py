@@ -139,7 +139,7 @@ def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str
     rows = _unlike(updated, listing.fingerprints(updated), warehouse)
     if not rows.num_rows:
         return []
-    compared = [c for c in catalog.FINGERPRINTED if c in rows.column_names]
+    compared = [c for c in catalog.FINGERPRINT_COLUMNS if c in rows.column_names]
     same = " AND ".join(
         f"u.{sql.identifier(c)} IS NOT DISTINCT FROM s.{sql.identifier(c)}" for c in compared
     )

@@ -19,7 +19,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES
+from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.store import sql
@@ -32,7 +32,7 @@ OF_IMAGES = ("fetched", "refetched")
 _KEY = SERIES.key[0]
 _ID = SERIES_CHANGES.column("event_id").name
 # What an event names as changed: what the archive says, and which archive that is.
-_NAMED = (*(name for name in RESTORED if name in LISTED.names), "source")
+_NAMED = (*(name for name in RESTORED_COLUMNS if name in LISTED.column_names), "source")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def told(
 def _differs(known: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedArray:
     """For each row whether any restored column is another; column by column, to save memory."""
     differs = pa.chunked_array([pa.repeat(pa.scalar(value=False), len(after))])
-    for name in RESTORED:
+    for name in RESTORED_COLUMNS:
         old, new = known[name].take(place), after[name]
         same = pc.or_(
             pc.fill_null(pc.equal(old, new), fill_value=False),
@@ -211,8 +211,8 @@ def _added(rows: pa.Table, at: datetime, snapshot: str | None) -> pa.Table:
 def _altered(old: pa.Table, new: pa.Table, at: datetime, snapshot: str | None) -> pa.Table:
     if not new.num_rows:
         return empty(SERIES_CHANGES)
-    names = (_KEY, "Collection", "changes", *RESTORED)
-    pairs = {f"old {name}": old[name] for name in RESTORED} | {n: new[n] for n in names}
+    names = (_KEY, "Collection", "changes", *RESTORED_COLUMNS)
+    pairs = {f"old {name}": old[name] for name in RESTORED_COLUMNS} | {n: new[n] for n in names}
     with sql.connect() as connection:
         connection.register("pairs", pa.table(pairs))
         rows = sql.fetch_table(connection, _EVENTS, {"at": at, "snapshot": snapshot})
@@ -235,7 +235,7 @@ def _json(prefix: str) -> str:
             f"{sql.literal(f'{chr(34)}{name}{chr(34)}:')} || "
             f"coalesce(to_json({sql.identifier(prefix + name)})::VARCHAR, 'null')",
         )
-        for name in RESTORED
+        for name in RESTORED_COLUMNS
     )
     return "'{' || concat_ws(',', " + ", ".join(fields) + ") || '}'"
 

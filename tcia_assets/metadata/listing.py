@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import FINGERPRINTED, SERIES, instant
+from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES, instant
 from tcia_assets.errors import UnknownReply, UsageError
 from tcia_assets.store import sql
 from tcia_assets.store.conform import align, conform, empty
@@ -98,7 +98,7 @@ def merge(
     known = align(SERIES, before) if before is not None else empty(SERIES)
     if known.num_rows and not listed.num_rows:
         raise UnknownReply(f"no Series are listed where {known.num_rows} were known")
-    now = pa.scalar(at, instant.arrow)
+    now = pa.scalar(at, instant.arrow_type)
     # First what is gone: to look for it takes as much memory as the rows that are made then.
     gone = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_values(listed[_KEY]))))
     present, counts = _present(known, listed, now, source)
@@ -110,7 +110,7 @@ def merge(
 
 def withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa.Table:
     """The rows, these Series withdrawn."""
-    now = pa.scalar(at, instant.arrow)
+    now = pa.scalar(at, instant.arrow_type)
     is_it = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
     return _set(rows, "withdrawn_at", pc.if_else(is_it, now, rows["withdrawn_at"]))
 
@@ -148,7 +148,7 @@ def fingerprints(rows: pa.Table) -> pa.Table:
 
 
 def _prints(rows: pa.Table, connection: sql.Connection) -> pa.Array:
-    names = sorted(name for name in FINGERPRINTED if name in rows.schema.names)
+    names = sorted(name for name in FINGERPRINT_COLUMNS if name in rows.schema.names)
     # In Arrow, which joins all pieces of a row at once; in SQL each would copy those before it.
     pieces = [_piece(name, _plain(rows[name])) for name in names]
     nothing = pa.repeat(pa.scalar(""), len(rows))

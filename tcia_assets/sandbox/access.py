@@ -84,7 +84,7 @@ class Access:
             self._check_token(dialect, asked.endpoint, asked.headers.get("authorization"))
 
     def _check_token(self, dialect: Dialect, endpoint: Endpoint, header: str | None) -> None:
-        is_v4, is_image = dialect.server == "sql", endpoint.answers in _IMAGES
+        is_v4, is_image = dialect.server == "sql", endpoint.returns in _IMAGES
         if is_v4 and header in {None, "Bearer undefined"}:
             return  # a guest
         if header is None:

@@ -64,7 +64,7 @@ class App:
         with self._traffic.seen(dialect.name, endpoint.name, sent) as number:
             asked = Asked(dialect, endpoint, sent, request.headers, number)
             fault = self._faults.take(
-                dialect.name, endpoint.name, asked.values, answers=endpoint.answers
+                dialect.name, endpoint.name, asked.values, answers=endpoint.returns
             )
             await self._deliver(request, send, fault, lambda: self._answer(request, asked, fault))
 
@@ -112,4 +112,4 @@ def _first_of_each(request: Request, body: bytes, lists: Sequence[str] = ()) -> 
 
 def _lists(endpoint: Endpoint) -> list[str]:
     """The fields of a form that may be repeated; of a query's parameters the first is taken."""
-    return [p.wire for p in endpoint.parameters if p.many and endpoint.method == "POST"]
+    return [p.wire_name for p in endpoint.parameters if p.is_list and endpoint.method == "POST"]

@@ -24,7 +24,7 @@ class Asked:
     def values(self) -> dict[str, str]:
         """What was sent for each parameter of the endpoint, by our name of it."""
         sent = self.parameters
-        return {p.name: sent[p.wire] for p in self.endpoint.parameters if p.wire in sent}
+        return {p.name: sent[p.wire_name] for p in self.endpoint.parameters if p.wire_name in sent}
 
     @property
     def format(self) -> str:
@@ -50,7 +50,7 @@ class Asked:
         """
         endpoint = self.endpoint
         if endpoint.is_strict:
-            taken = {p.wire for p in endpoint.parameters}
+            taken = {p.wire_name for p in endpoint.parameters}
             taken |= {"format"} if endpoint.formats else set()
             for name in self.parameters:
                 if name not in taken:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tcia_assets.catalog import ARRIVING
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.sandbox.since import by_database, by_java
 from tcia_assets.sandbox.state import Archive
 from tcia_assets.spec import Dialect, Endpoint, Parameter
@@ -66,7 +66,7 @@ class Question:
     @property
     def names(self) -> tuple[str, ...]:
         """Our names of the endpoint's columns."""
-        return tuple(ARRIVING[wire].name for wire in self.endpoint.columns)
+        return tuple(COLUMNS_BY_WIRE_NAME[wire].name for wire in self.endpoint.columns)
 
     def statements(self, archive: Archive) -> Iterator[str]:
         """SELECTs of `names`, one after the other; together they are all rows."""
@@ -155,14 +155,14 @@ def ask(
         else _filter(archive, dialect, endpoint.parameter(name), endpoint, value)
         for name, value in values.items()
     )
-    if endpoint.since and "since" not in values:
+    if endpoint.since_format and "since" not in values:
         conditions += ("DateReleased > DATE '1900-01-01'",)
     return Question(dialect, endpoint, conditions, seed)
 
 
 def _since(dialect: Dialect, endpoint: Endpoint, value: str) -> str:
     parse = by_java if dialect.server == "hibernate" else by_database
-    day = parse(value, endpoint.since)
+    day = parse(value, endpoint.since_format)
     if day is None:
         return NOTHING
     column = "MaxSubmissionTimestamp" if dialect.server == "bindaas" else "DateReleased"
@@ -178,7 +178,7 @@ def _filter(
     if name == "list_name":
         return _among(archive, archive.listed(value))
     if name == "SeriesInstanceUID":
-        return _among(archive, _uids(value) if parameter.many else (value,))
+        return _among(archive, _uids(value) if parameter.is_list else (value,))
     if name == "Collection":
         return _one_in("Collection", archive.collections_called(value))
     is_v4 = dialect.server == "sql"

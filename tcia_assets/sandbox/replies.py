@@ -17,9 +17,9 @@ from itertools import chain
 
 import pyarrow as pa
 
-from tcia_assets.catalog import ARRIVING
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.sandbox.encoder import SeemsEncodedTwice, encoded
-from tcia_assets.spec import Dialect, Endpoint, Wire
+from tcia_assets.spec import Dialect, Endpoint, ValueFormat
 from tcia_assets.store import sql
 
 Value = str | int | None
@@ -94,13 +94,13 @@ def fields(dialect: Dialect, endpoint: Endpoint) -> tuple[Field, ...]:
 
 
 def _field(dialect: Dialect, endpoint: Endpoint, wire: str) -> Field:
-    column = ARRIVING[wire]
+    column = COLUMNS_BY_WIRE_NAME[wire]
     kind = column.kind.name
-    form = endpoint.wire(wire, dialect.wire)
+    form = endpoint.value_format(wire, dialect.value_format)
     expression = _expression(sql.identifier(column.name), kind, form)
     if endpoint.numbers is not None:
         return _of_texts(wire, expression, kind, is_number=wire in endpoint.numbers)
-    is_big_decimal = kind in {"size", "whole"} and dialect.wire.decimals_in_text
+    is_big_decimal = kind in {"size", "whole"} and dialect.value_format.decimals_in_text
     types = _NATIVE if dialect.server == "sql" else _ENTITY
     return Field(
         wire,
@@ -121,7 +121,7 @@ def _of_texts(wire: str, expression: str, kind: str, *, is_number: bool) -> Fiel
     return Field(wire, f"({expression})::VARCHAR{decimals}", "java.lang.String", is_number=False)
 
 
-def _expression(name: str, kind: str, wire: Wire) -> str:
+def _expression(name: str, kind: str, wire: ValueFormat) -> str:
     if kind in {"day", "instant"}:
         # A java.sql.Timestamp prints at least one digit of its fraction; the database keeps none.
         form = (wire.day if kind == "day" else wire.instant).replace("%f", "0")

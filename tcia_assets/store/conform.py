@@ -37,7 +37,7 @@ def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
     present = frozenset(rows.schema.names)
 
     def values(column: Column) -> pa.ChunkedArray | pa.Array:
-        kind = column.kind.arrow
+        kind = column.kind.arrow_type
         if column.name in present:
             return _typed(table, column, rows[column.name])
         if column.name in filled:
@@ -74,11 +74,11 @@ def _check_schema(table: Table, schema: pa.Schema) -> None:
         if column.name not in schema.names:
             raise MissingColumn("is not there", table=table.name, column=column.name)
         field = schema.field(column.name)
-        if not field.equals(column.arrow):
-            problem = f"is {_said(field)}, declared as {_said(column.arrow)}"
+        if not field.equals(column.arrow_field):
+            problem = f"is {_said(field)}, declared as {_said(column.arrow_field)}"
             raise BadValue(problem, table=table.name, column=column.name)
-    if tuple(schema.names) != table.names:
-        extra = ", ".join(n for n in schema.names if n not in table.names)
+    if tuple(schema.names) != table.column_names:
+        extra = ", ".join(n for n in schema.names if n not in table.column_names)
         problem = (
             f"has undeclared columns: {extra}" if extra else "has its columns in another order"
         )
@@ -90,10 +90,10 @@ def _said(field: pa.Field) -> str:
 
 
 def _typed(table: Table, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if values.type.equals(column.kind.arrow):
+    if values.type.equals(column.kind.arrow_type):
         return values
     try:
-        return values.cast(column.kind.arrow)
+        return values.cast(column.kind.arrow_type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         problem = f"{values.type} does not hold {column.kind.rule}: {error}"
         raise BadValue(problem, table=table.name, column=column.name) from error
@@ -218,7 +218,7 @@ def _check_repetitions(
     """Raises where a row has the key of the one before, and another value anywhere."""
     before = pc.indices_nonzero(same)
     firsts, seconds = (order.take(pc.add(before, step)) for step in (pa.scalar(0), pa.scalar(1)))
-    for name in table.names:
+    for name in table.column_names:
         column = rows[name]
         equal = _same(column.take(firsts), column.take(seconds))
         if not _all(equal):

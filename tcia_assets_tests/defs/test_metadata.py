@@ -13,7 +13,7 @@ from tcia_assets.catalog import DIALECTS, TABLES
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
 
-BY_COLLECTION = [t for t in TABLES if t.by == "Collection" and t.endpoint]
+BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
 MADE_HERE = {
     "source",
     "fingerprint",
@@ -257,7 +257,7 @@ def test_every_dialect_gives_the_same_tables_apart_from_columns_that_it_lacks(
 
     for table in (catalog.COLLECTIONS, *BY_COLLECTION):
         ours, theirs = dagster.warehouse.read(table), other.warehouse.read(table)
-        for column in table.names:
+        for column in table.column_names:
             if column in MADE_HERE or theirs[column].null_count == len(theirs):
                 continue
             if ours[column].null_count == len(ours):

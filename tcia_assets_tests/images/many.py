@@ -64,7 +64,7 @@ def refresh_list(place: Place, name: str) -> None:
 
 def row(uid: str, status: str = "failed", **facts: Any) -> Row:
     """A row of the manifest of a Series that could not be had."""
-    blank: Row = dict.fromkeys(catalog.IMAGE_ARCHIVES.names)
+    blank: Row = dict.fromkeys(catalog.IMAGE_ARCHIVES.column_names)
     known: Row = {
         "SeriesInstanceUID": uid,
         "Collection": COLLECTION,

@@ -312,8 +312,10 @@ def stored(warehouse: Warehouse, collection: str, rows: list[dict[str, Any]]) ->
         (SERIES, listed),
         (IMAGE_ARCHIVES, [row | {"status": "complete"} for row in rows]),
     ):
-        given = [{k: v for k, v in row.items() if k in each.names} for row in chosen]
-        full = [dict.fromkeys(each.names) | row | {"Collection": collection} for row in given]
+        given = [{k: v for k, v in row.items() if k in each.column_names} for row in chosen]
+        full = [
+            dict.fromkeys(each.column_names) | row | {"Collection": collection} for row in given
+        ]
         warehouse.write(each, conform(each, pa.Table.from_pylist(full, each.schema)), collection)
 
 

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES, SNAPSHOTS
+from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES, SNAPSHOTS
 from tcia_assets.errors import DataError, UnknownReply, UsageError
 from tcia_assets.metadata import history, moves, plausibility
 from tcia_assets.metadata.history import Fetched, record
@@ -98,7 +98,7 @@ class Mirror:
 
     def known(self) -> list[dict[str, Any]]:
         """All that is known now and that the history can restore."""
-        names = ", ".join(("SeriesInstanceUID", "Collection", *RESTORED))
+        names = ", ".join(("SeriesInstanceUID", "Collection", *RESTORED_COLUMNS))
         return self.warehouse.query(f"SELECT {names} FROM series ORDER BY ALL").to_pylist()
 
     def known_at(self, at: datetime) -> list[dict[str, Any]]:
@@ -781,10 +781,10 @@ def test_what_is_no_event_of_images_is_refused(warehouse: Warehouse) -> None:
 
 def test_an_empty_warehouse_has_a_history_too(warehouse: Warehouse) -> None:
     known = warehouse.query("FROM series_as_of('2026-01-01')")
-    assert known.column_names == ["SeriesInstanceUID", "Collection", *RESTORED]
+    assert known.column_names == ["SeriesInstanceUID", "Collection", *RESTORED_COLUMNS]
     assert known.num_rows == 0
     changes = warehouse.query("FROM changes_since(DATE '2026-01-01')")
-    assert changes.column_names == list(SERIES_CHANGES.names)
+    assert changes.column_names == list(SERIES_CHANGES.column_names)
     assert changes.schema.types == SERIES_CHANGES.schema.types
 
 

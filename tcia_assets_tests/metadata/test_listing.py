@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.catalog import FINGERPRINTED, SERIES
+from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
 from tcia_assets.metadata.listing import (
     Patience,
@@ -61,7 +61,7 @@ def test_a_first_snapshot_is_all_new() -> None:
     assert (seen.new, seen.unchanged, seen.rows.num_rows) == (2, 0, 2)
     assert seen.rows.schema.equals(SERIES.schema, check_metadata=True)
     assert seen.rows["SeriesInstanceUID"].to_pylist() == ["a", "b"]
-    assert row(seen, "a") | {"fingerprint": ""} == dict.fromkeys(SERIES.names) | {
+    assert row(seen, "a") | {"fingerprint": ""} == dict.fromkeys(SERIES.column_names) | {
         "SeriesInstanceUID": "a",
         "Collection": "4D-Lung",
         "ImageCount": 2,
@@ -321,7 +321,7 @@ def test_a_column_that_nobody_fills_makes_no_difference() -> None:
 
 
 def test_what_is_fingerprinted_prints_the_same_everywhere() -> None:
-    kinds = {SERIES.column(name).kind.name for name in FINGERPRINTED}
+    kinds = {SERIES.column(name).kind.name for name in FINGERPRINT_COLUMNS}
     assert kinds <= {"uid", "text", "day", "instant", "count", "size", "whole"}
 
 

@@ -16,7 +16,7 @@ GOAL = "Another Collection"
 def refresh_all(place: Place) -> None:
     with place.source() as source:
         for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
-            for key in (COLLECTION, GOAL) if table.by else ("",):
+            for key in (COLLECTION, GOAL) if table.partitioned_by else ("",):
                 now = datetime.now(UTC)
                 refresh(table, key, source, place.warehouse, now, Budget(0))
     moves.settle(place.warehouse, datetime.now(UTC))

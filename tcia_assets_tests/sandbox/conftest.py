@@ -35,7 +35,7 @@ class Asker:
         """`values` are keyed by our names, `parameters` go as they are."""
         spoken = dialect(dialect_name)
         endpoint = spoken.endpoint(endpoint_name)
-        sent = {endpoint.parameter(name).wire: value for name, value in (values or {}).items()}
+        sent = {endpoint.parameter(name).wire_name: value for name, value in (values or {}).items()}
         return self.session.request(
             endpoint.method,
             f"{self.sandbox.base_url(dialect_name)}/{endpoint.path}",

@@ -10,7 +10,7 @@ import json
 import pyarrow.compute as pc
 import pytest
 
-from tcia_assets.catalog import ARRIVING, DIALECTS, dialect
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, dialect
 from tcia_assets.sandbox import catalogue, phantom
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.spec import Endpoint
@@ -37,7 +37,7 @@ def values_for(endpoint: Endpoint) -> dict[str, str]:
         "Collection": COLLECTION,
         "SeriesInstanceUID": NOBODY if endpoint.name == "getDeniedSeries" else UID,
         "Modality": "CT",
-        "since": dt.date(1990, 1, 1).strftime(endpoint.since or "%Y"),
+        "since": dt.date(1990, 1, 1).strftime(endpoint.since_format or "%Y"),
         "list_name": "One Series per Collection",
     }
     return {p.name: known[p.name] for p in endpoint.parameters if p.required}
@@ -60,7 +60,10 @@ def test_every_endpoint_answers_with_declared_columns_in_their_order(
 def test_the_catalogue_arrives_whole(ask: Asker, name: str) -> None:
     arrived = {row["SeriesInstanceUID"]: row for row in ask.rows(name, "getSeries")}
     assert len(arrived) == CATALOGUE.num_rows
-    told = {wire: ARRIVING[wire].name for wire in dialect(name).endpoint("getSeries").columns}
+    told = {
+        wire: COLUMNS_BY_WIRE_NAME[wire].name
+        for wire in dialect(name).endpoint("getSeries").columns
+    }
     known = {wire: column for wire, column in told.items() if column in CATALOGUE.column_names}
     for expected in CATALOGUE.to_pylist():
         row = arrived[expected["SeriesInstanceUID"]]
@@ -84,7 +87,7 @@ def test_days_and_instants_are_written_as_declared(ask: Asker, name: str) -> Non
         assert row["TimeStamp"] == f"{submitted:%Y-%m-%d %H:%M:%S}.0"
     else:
         dated = ask.rows(name, "getPatientStudy", StudyInstanceUID=ONE["StudyInstanceUID"])
-        assert dated[0]["StudyDate"] == ONE["StudyDate"].strftime(dialect(name).wire.day)
+        assert dated[0]["StudyDate"] == ONE["StudyDate"].strftime(dialect(name).value_format.day)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -183,7 +183,7 @@ def test_new_studies_take_any_text_for_a_date(
 def test_get_updated_series_leaves_out_the_day_itself(
     ask: Asker, dated: Mapping[str, set[str]], name: str
 ) -> None:
-    form = dialect(name).endpoint("getUpdatedSeries").since
+    form = dialect(name).endpoint("getUpdatedSeries").since_format
     before = (RELEASED - dt.timedelta(days=1)).strftime(form)
     assert told(ask, name, "getUpdatedSeries", since=RELEASED.strftime(form)) == set()
     assert told(ask, name, "getUpdatedSeries", since=before) == dated[LATER]
@@ -195,7 +195,7 @@ def test_what_is_new_includes_the_day_itself_only_in_v4(
     ask: Asker, dated: Mapping[str, set[str]], endpoint: str
 ) -> None:
     for name, found in (("nbia-v1", 0), ("nbia-v4", 1)):
-        since = RELEASED.strftime(dialect(name).endpoint(endpoint).since)
+        since = RELEASED.strftime(dialect(name).endpoint(endpoint).since_format)
         assert len(ask.rows(name, endpoint, Collection=COLLECTION, since=since)) == found
 
 

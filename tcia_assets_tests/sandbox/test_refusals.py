@@ -91,7 +91,9 @@ def test_v4_refuses_every_parameter_that_it_does_not_know(ask: Asker, endpoint: 
     assert "Content-Type" not in reply.headers
     start, names = reply.text.split("Allowed parameters are: ")
     assert start == f"Invalid {kind} parameter: 'COLLECTION'. "
-    allowed = {p.wire for p in declared.parameters} | ({"format"} if declared.formats else set())
+    allowed = {p.wire_name for p in declared.parameters} | (
+        {"format"} if declared.formats else set()
+    )
     assert set(names.strip("[]").split(", ")) - {""} == allowed
 
 

@@ -30,7 +30,7 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
 
 
 def value(column: Column) -> st.SearchStrategy[Any]:
-    some = VALUES[column.kind.arrow]
+    some = VALUES[column.kind.arrow_type]
     return some if column.required else st.none() | some
 
 
@@ -55,7 +55,7 @@ def test_the_outcome_has_exactly_the_declared_schema() -> None:
     table = conform(catalog.PATIENTS, rows, Collection="4D-Lung")
     assert table.schema.equals(catalog.PATIENTS.schema, check_metadata=True)
     assert table.to_pylist() == [
-        dict.fromkeys(catalog.PATIENTS.names)
+        dict.fromkeys(catalog.PATIENTS.column_names)
         | {"PatientID": "p1", "Collection": "4D-Lung", "PatientSex": "F"}
     ]
 

@@ -303,7 +303,7 @@ def test_old_files_have_nulls_in_columns_that_were_added(warehouse: Warehouse) -
     assert read["PatientSex"].to_pylist() == ["F", None]
     asked = warehouse.query("FROM patients ORDER BY PatientID")
     assert asked.to_pylist() == read.sort_by("PatientID").to_pylist()
-    assert asked.column_names == list(PATIENTS.names)
+    assert asked.column_names == list(PATIENTS.column_names)
 
 
 @pytest.fixture(scope="module")
@@ -317,13 +317,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     shared: Warehouse, table: Table, key: str, draw: st.DataObject
 ) -> None:
-    rows = draw.draw(valid_rows(table, **({table.by: key} if table.by else {})))
-    key = key if table.by else ""
+    rows = draw.draw(
+        valid_rows(table, **({table.partitioned_by: key} if table.partitioned_by else {}))
+    )
+    key = key if table.partitioned_by else ""
     shared.write(table, rows, key)
     read = shared.read(table, [key])
     assert read.equals(rows, check_metadata=True)
-    where = f"WHERE {table.by} = $1" if table.by else ""
-    asked = shared.query(f"FROM {sql.identifier(table.name)} {where}", [key] if table.by else None)
+    where = f"WHERE {table.partitioned_by} = $1" if table.partitioned_by else ""
+    asked = shared.query(
+        f"FROM {sql.identifier(table.name)} {where}", [key] if table.partitioned_by else None
+    )
     assert conform(table, asked).equals(rows)
     assert not shared.write(table, read, key).changed
 
@@ -335,9 +339,9 @@ def test_views_are_there_before_the_first_file(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:
         asked = warehouse.query(f"FROM {sql.identifier(table.name)}")
         assert asked.num_rows == 0
-        assert asked.schema.names == list(table.names)
+        assert asked.schema.names == list(table.column_names)
         assert asked.schema.types == table.schema.types
-    assert warehouse.query("FROM current_series").schema.names == list(SERIES.names)
+    assert warehouse.query("FROM current_series").schema.names == list(SERIES.column_names)
 
 
 def test_views_see_the_first_file_without_being_made_again(warehouse: Warehouse) -> None:
@@ -423,7 +427,7 @@ def test_views_say_what_they_hold(warehouse: Warehouse) -> None:
         "SELECT comment FROM duckdb_columns() WHERE database_name = 'warehouse' "
         "AND table_name = 'series' AND column_name = 'ImageCount'"
     )
-    assert said["comment"].to_pylist() == [SERIES.column("ImageCount").about]
+    assert said["comment"].to_pylist() == [SERIES.column("ImageCount").description]
 
 
 def test_other_peoples_tools_read_the_folders(warehouse: Warehouse) -> None:

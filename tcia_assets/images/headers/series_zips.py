@@ -83,7 +83,7 @@ def list_zips(collection: str, warehouse: Warehouse) -> list[SeriesZip]:
 def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
     """Return whether the partition exists and has the columns that the table has now."""
     path = warehouse.path(table, collection)
-    return path.is_file() and tuple(pq.read_schema(path).names) == table.names
+    return path.is_file() and tuple(pq.read_schema(path).names) == table.column_names
 
 
 def unchanged_rows(
