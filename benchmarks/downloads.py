@@ -738,7 +738,7 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
 def make_series(what: Set, place: int) -> tuple[int, str]:
     """Writes the zips of a Series that clients ask for; the bytes and the hash of its objects."""
     from tcia_assets.images.md5_hierarchy import hash_of  # noqa: PLC0415
-    from tcia_assets.sandbox.zips import Entry  # noqa: PLC0415
+    from tcia_assets.sandbox.zip_stream import Entry  # noqa: PLC0415
 
     uid, images, hashes, total = what.uids[place], [], {}, 0
     for number in range(1, what.objects_in(place) + 1):
@@ -757,7 +757,7 @@ def make_series(what: Set, place: int) -> tuple[int, str]:
 
 def write_chunked(path: Path, entries: list[Any]) -> None:
     """A zip as Java writes it, in Tomcat's chunks of 8 KiB."""
-    from tcia_assets.sandbox.zips import stream  # noqa: PLC0415
+    from tcia_assets.sandbox.zip_stream import stream  # noqa: PLC0415
 
     held = bytearray()
     with path.open("wb") as file:

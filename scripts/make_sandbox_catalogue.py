@@ -2,7 +2,7 @@
 
 Which Collections, and which of their patients, is said in `CHOICES` below: small Collections whole,
 of larger ones some whole patients. The same index gives the same file, byte for byte. What the rows
-mean and where they come from: `tcia_assets/sandbox/catalogue.py` and `data/sandbox/README.md`.
+mean and where they come from: `tcia_assets/sandbox/series_rows.py` and `data/sandbox/README.md`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tcia_assets.errors import TciaError, UnknownName
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets.store import sql
 
 
@@ -69,7 +69,7 @@ _COUNTS = """
 
 
 def choose(whole: pa.Table, choices: tuple[Choice, ...] = CHOICES) -> pa.Table:
-    """The rows of the chosen patients, in the order of the whole catalogue."""
+    """The rows of the chosen patients, in the order of the whole series_rows."""
     with closing(sql.connect()) as connection:
         connection.register("whole", whole)
         connection.execute("CREATE TABLE patient (Collection VARCHAR, PatientID VARCHAR)")
@@ -125,13 +125,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        default=catalogue.SMALL_CATALOGUE,
+        default=series_rows.SMALL_CATALOGUE,
         metavar="PATH",
         help="where to write it (default: %(default)s)",
     )
     path: Path = parser.parse_args(arguments).output
     try:
-        chosen = choose(catalogue.from_idc_index())
+        chosen = choose(series_rows.from_idc_index())
     except TciaError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     write(chosen, path)

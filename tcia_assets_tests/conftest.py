@@ -53,9 +53,9 @@ def sandbox(served: Sandbox) -> Iterator[Sandbox]:
 
 def settings_for(sandbox: Sandbox, data_dir: Path, dialect: str = "nbia-v4") -> Settings:
     secrets = {
-        "api_key": sandbox.access.api_key,
-        "username": sandbox.access.username,
-        "password": sandbox.access.password,
+        "api_key": sandbox.authenticator.api_key,
+        "username": sandbox.authenticator.username,
+        "password": sandbox.authenticator.password,
     }
     return Settings(
         dialect=dialect, base_url=sandbox.base_url(dialect), data_dir=str(data_dir), **secrets

@@ -10,7 +10,7 @@ def table_list() -> str:
     """Return a Markdown table with one row per table of the warehouse."""
     head = "| table and view | one row per | key | asked with |\n|---|---|---|---|\n"
     rows = [
-        f"| `{t.name}` | {t.about} | `{', '.join(t.key)}` | {t.endpoint or 'made here'} |\n"
+        f"| `{t.name}` | {t.grain} | `{', '.join(t.key)}` | {t.endpoint or 'made here'} |\n"
         for t in catalog.TABLES
     ]
     return head + "".join(rows)
@@ -22,19 +22,19 @@ def data_dictionary() -> str:
 
 
 def _section(table: Table) -> list[str]:
-    partitions = f", one partition per `{table.by}`" if table.by else ""
+    partitions = f", one partition per `{table.partitioned_by}`" if table.partitioned_by else ""
     source = f" Asked with `{table.endpoint}`." if table.endpoint else " Made here."
     head = [
         f"### `{table.name}`",
         "",
-        f"One row per {table.about}; key `{', '.join(table.key)}`{partitions}.{source}",
+        f"One row per {table.grain}; key `{', '.join(table.key)}`{partitions}.{source}",
         "",
         "| column | type | DICOM | what it is |",
         "|---|---|---|---|",
     ]
     rows = [
-        f"| `{c.name}` | {c.kind.arrow}{'' if c.required else ', may be null'} "
-        f"| {c.tag} | {c.about.replace('|', chr(92) + '|')} |"
+        f"| `{c.name}` | {c.kind.arrow_type}{'' if c.required else ', may be null'} "
+        f"| {c.tag} | {c.description.replace('|', chr(92) + '|')} |"
         for c in table.columns
     ]
     return [*head, *rows, ""]

@@ -29,13 +29,15 @@ def _tables() -> Grid:
     grid = make_grid(Column("table", no_wrap=True), "one row per", "key", "endpoint")
     for table in catalog.TABLES:
         key, endpoint = ", ".join(table.key), table.endpoint or "made here"
-        grid.add_row(table.name, table.about, key, endpoint)
+        grid.add_row(table.name, table.grain, key, endpoint)
     return grid
 
 
 def _columns(table: Table) -> Grid:
-    title = f"One row per {table.about}"
+    title = f"One row per {table.grain}"
     grid = make_grid("column", "type", "DICOM tag", "what it is", title=title)
     for column in table.columns:
-        grid.add_row(column.name, str(column.kind.arrow), column.tag, printable(column.about))
+        grid.add_row(
+            column.name, str(column.kind.arrow_type), column.tag, printable(column.description)
+        )
     return grid

@@ -89,7 +89,7 @@ def refresh(
         return _refresh_series(key, source, warehouse, at, budget.probes)
     if table is catalog.SERIES_SIZES:
         return _refresh_sizes(key, source, warehouse, at, budget.sizes)
-    filters = {table.by: key} if table.by else {}
+    filters = {table.partitioned_by: key} if table.partitioned_by else {}
     reply = (
         _ask_list(key, source, warehouse)
         if table is catalog.SHARED_LISTS
@@ -366,7 +366,7 @@ def _by_uid(pending: pa.Table) -> dict[str, str]:
 def _sizes(answers: pa.Table, asked: dict[str, str], key: str, at: datetime) -> pa.Table:
     """The answers as rows of the table: for which Series as it then was, and when."""
     marks = [asked[uid] for uid in answers["SeriesInstanceUID"].to_pylist()]
-    instants = pa.array([at] * len(marks), catalog.FETCHED_AT.kind.arrow)
+    instants = pa.array([at] * len(marks), catalog.FETCHED_AT.kind.arrow_type)
     return align(
         catalog.SERIES_SIZES,
         answers.append_column("fingerprint", pa.array(marks, pa.string())).append_column(

@@ -1,7 +1,7 @@
 """What can be made to go wrong, on request.
 
 What belongs here: which faults there are, and for which request each is due. What does not: doing
-them, which is `answers.py` (rows), `zips.py` (archives) and `app.py` (the connection).
+them, which is `handlers.py` (rows), `zip_stream.py` (archives) and `app.py` (the connection).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Fault:
             raise UnknownName("fault", self.kind, KINDS)
 
     @classmethod
-    def of(cls, settings: dict[str, Any]) -> Self:
+    def from_json(cls, settings: dict[str, Any]) -> Self:
         """A fault from its JSON."""
         known = {field.name for field in fields(cls)}
         for name in settings:
@@ -138,6 +138,6 @@ class Faults:
     def __len__(self) -> int:
         return len(self._due)
 
-    def listed(self) -> Iterable[dict[str, Any]]:
+    def pending(self) -> Iterable[dict[str, Any]]:
         """What is still due, with how often as `times`."""
         return [{**asdict(fault), "times": left} for fault, left in self._due]

@@ -27,12 +27,12 @@ from tcia_assets.errors import MissingExtra, UsageError
 try:
     import uvicorn
 
-    from tcia_assets.sandbox import catalogue
-    from tcia_assets.sandbox.access import Access
+    from tcia_assets.sandbox import series_rows
     from tcia_assets.sandbox.app import TOKEN_PATH, App
+    from tcia_assets.sandbox.archive import Archive
+    from tcia_assets.sandbox.authentication import Authenticator
     from tcia_assets.sandbox.faults import Faults
-    from tcia_assets.sandbox.state import Archive
-    from tcia_assets.sandbox.traffic import Traffic
+    from tcia_assets.sandbox.request_log import RequestLog
 except ModuleNotFoundError as error:
     if error.name is None or error.name.startswith("tcia_assets"):
         raise
@@ -44,8 +44,8 @@ _WAITING = 512
 _WRITE_WHOLE_CATALOGUE = """
 import sys
 import pyarrow.parquet
-from tcia_assets.sandbox import catalogue
-pyarrow.parquet.write_table(catalogue.from_idc_index(), sys.argv[1])
+from tcia_assets.sandbox import series_rows
+pyarrow.parquet.write_table(series_rows.from_idc_index(), sys.argv[1])
 """
 
 
@@ -55,7 +55,7 @@ class Sandbox:
     Args:
         rows: the catalogue to serve, or its Parquet file; by default this repository's small one.
         full: serve every Series that TCIA publishes instead; needs idc-index-data.
-        access: the account and the key that nbia-v2 and bindaas-v3 ask for.
+        authenticator: the account and the key that nbia-v2 and bindaas-v3 ask for.
         port: 0 takes a free one.
 
     Raises:
@@ -68,7 +68,7 @@ class Sandbox:
         rows: pa.Table | Path | None = None,
         *,
         full: bool = False,
-        access: Access | None = None,
+        authenticator: Authenticator | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -80,9 +80,9 @@ class Sandbox:
         except BaseException:
             self._socket.close()
             raise
-        self.access = access or Access()
-        self.faults, self.requests = Faults(), Traffic()
-        app = App(self.archive, self.access, self.faults, self.requests)
+        self.authenticator = authenticator or Authenticator()
+        self.faults, self.requests = Faults(), RequestLog()
+        app = App(self.archive, self.authenticator, self.faults, self.requests)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -172,10 +172,10 @@ def serve(
 
 def description(sandbox: Sandbox) -> list[str]:
     """What a person needs to know to use it, one line each."""
-    access = sandbox.access
+    account = sandbox.authenticator
     notes = {
-        "nbia-v2": f"token from {sandbox.token_url}, {access.username} / {access.password}",
-        "bindaas-v3": f"api_key {access.api_key}",
+        "nbia-v2": f"token from {sandbox.token_url}, {account.username} / {account.password}",
+        "bindaas-v3": f"api_key {account.api_key}",
     }
     lines = [f"Sandbox archive of synthetic images at {sandbox.url}"]
     for each in DIALECTS:
@@ -195,7 +195,7 @@ def description(sandbox: Sandbox) -> list[str]:
 def _archive(rows: pa.Table | Path | None, *, full: bool) -> Archive:
     if full:
         return _whole_archive()
-    return Archive(catalogue.load() if rows is None else rows)
+    return Archive(series_rows.load() if rows is None else rows)
 
 
 def _whole_archive() -> Archive:

@@ -45,14 +45,14 @@ def subfolder(table: Table, key: str) -> str:
     Raises:
         UsageError: No folder can have the key's name.
     """
-    if not table.by:
+    if not table.partitioned_by:
         if key:
             raise UsageError(f"{table.name} has no partitions, so none called {key!r}")
         return ""
     if key in _INVALID_KEYS:
         raise UsageError(f"a partition of {table.name} cannot be called {key!r}")
     try:
-        name = f"{table.by}={quote(key, safe='')}"
+        name = f"{table.partitioned_by}={quote(key, safe='')}"
     except UnicodeEncodeError as error:
         raise UsageError(f"{key!r} is not valid text: {error.reason}") from error
     if len(name) + len(".lock") > _MAX_NAME_BYTES:
@@ -62,21 +62,23 @@ def subfolder(table: Table, key: str) -> str:
 
 def keys_in(folder: Path, table: Table) -> list[str]:
     """Return the keys of the partitions in a table's folder, sorted."""
-    if not (table.by and folder.is_dir()):
+    if not (table.partitioned_by and folder.is_dir()):
         return []
-    start = f"{table.by}="
+    start = f"{table.partitioned_by}="
     keys = {unquote(f.name.removeprefix(start)) for f in folder.glob(f"{start}*")} - _INVALID_KEYS
     return sorted(key for key in keys if (folder / subfolder(table, key) / PART).is_file())
 
 
 def check_partition(table: Table, rows: pa.Table, key: str) -> None:
     """Raise BadValue if a row belongs to another partition."""
-    if not table.by:
+    if not table.partitioned_by:
         return
-    others = rows[table.by].filter(pc.not_equal(rows[table.by], key))
+    others = rows[table.partitioned_by].filter(pc.not_equal(rows[table.partitioned_by], key))
     if len(others):
         problem = f"{others[0].as_py()!r} does not belong in the partition {key!r}"
-        raise BadValue(problem, table=table.name, column=table.by, value=others[0].as_py())
+        raise BadValue(
+            problem, table=table.name, column=table.partitioned_by, value=others[0].as_py()
+        )
 
 
 def write_parquet(table: Table, rows: pa.Table, path: Path) -> None:
@@ -96,7 +98,7 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
         DataError: The file is damaged.
     """
     with _readable(table, path), pq.ParquetFile(path) as file:
-        present = [name for name in table.names if name in file.schema_arrow.names]
+        present = [name for name in table.column_names if name in file.schema_arrow.names]
         return align(table, file.read(present))
 
 

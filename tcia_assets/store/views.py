@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES, TABLES
+from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES, TABLES
 from tcia_assets.errors import StorageError, TciaError
 from tcia_assets.spec import Column, Table
 from tcia_assets.store import sql
@@ -132,7 +132,7 @@ class Views:
     @cached_property
     def _statements(self) -> list[str]:
         """SQL that creates the views and macros, then their comments."""
-        views = {table.name: (table.about, self._select(table)) for table in TABLES}
+        views = {table.name: (table.grain, self._select(table)) for table in TABLES}
         # Not over the view `series`: DuckDB 1.4 would look for it in the database that it was
         # created in.
         current = f"{self._select(SERIES)} WHERE withdrawn_at IS NULL AND moved_to IS NULL"
@@ -147,7 +147,9 @@ class Views:
             creates.append(f"CREATE MACRO {name}(moment) AS TABLE {text}")
             comments.append(_comment("MACRO TABLE", [name], about))
         for table in TABLES:
-            comments += [_comment("COLUMN", [table.name, c.name], c.about) for c in table.columns]
+            comments += [
+                _comment("COLUMN", [table.name, c.name], c.description) for c in table.columns
+            ]
         return [*creates, *comments]
 
     @cached_property
@@ -163,7 +165,7 @@ class Views:
         # when the file was replaced in between.
         columns = ", ".join(
             f"{sql.literal(c.name)}: {{name: {sql.literal(c.name)}, "
-            f"type: {sql.literal(_SQL_TYPES[c.kind.arrow])}, default_value: NULL}}"
+            f"type: {sql.literal(_SQL_TYPES[c.kind.arrow_type])}, default_value: NULL}}"
             for c in table.columns
         )
         files = f"{_escape_glob(table_folder(self.root, table))}/**/*.parquet"
@@ -191,7 +193,7 @@ def _as_of(series: str, changes: str) -> str:
     The earliest change event after the moment holds the value that was there before. Events that no
     row owns yet, left by a killed run, restore the value that is there now.
     """
-    restored = [SERIES.column(name) for name in RESTORED]
+    restored = [SERIES.column(name) for name in RESTORED_COLUMNS]
     earliest = ", ".join(
         f"arg_min(before, number) FILTER (WHERE json_exists(before, {_json_path(c)})) "
         f"AS {sql.identifier(c.name)}"
@@ -199,7 +201,7 @@ def _as_of(series: str, changes: str) -> str:
     )
     values = (
         f"CASE WHEN l.{name} IS NULL THEN s.{name} "
-        f"ELSE CAST(l.{name} ->> {_json_path(c)} AS {_SQL_TYPES[c.kind.arrow]}) END AS {name}"
+        f"ELSE CAST(l.{name} ->> {_json_path(c)} AS {_SQL_TYPES[c.kind.arrow_type]}) END AS {name}"
         for c in restored
         for name in [sql.identifier(c.name)]
     )

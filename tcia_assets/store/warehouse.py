@@ -145,7 +145,7 @@ class Warehouse:
             DataError: A file is damaged.
         """
         if keys is None:
-            keys = self.keys(table) if table.by else [""] * self.has(table)
+            keys = self.keys(table) if table.partitioned_by else [""] * self.has(table)
         chosen = _with_columns(table, columns)
         parts = [self._read(chosen, key) for key in keys]
         return pa.concat_tables(parts) if parts else empty(chosen)
@@ -228,7 +228,7 @@ class Warehouse:
     def _check_readable(self) -> None:
         """Raise DataError, with the path and what to do, if a partition cannot be read."""
         for table in TABLES:
-            for key in self.keys(table) if table.by else [""] * self.has(table):
+            for key in self.keys(table) if table.partitioned_by else [""] * self.has(table):
                 # Another process may remove a partition meanwhile.
                 with contextlib.suppress(UnknownName):
                     self._read(table, key)
@@ -321,7 +321,7 @@ class Warehouse:
 
 
 def _with_columns(table: Table, columns: Sequence[str] | None) -> Table:
-    return replace(table, columns=tuple(map(table.column, columns or table.names)))
+    return replace(table, columns=tuple(map(table.column, columns or table.column_names)))
 
 
 def _one_line(error: sql.SqlError) -> str:

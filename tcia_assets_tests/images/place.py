@@ -20,7 +20,7 @@ from tcia_assets import catalog, images
 from tcia_assets.images import Fetched
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 def small_catalogue(series: int, images: int) -> pa.Table:
     """So many Series of one Collection, of so many CT images of 12 KiB each."""
-    rows = catalogue.load()
+    rows = series_rows.load()
     rows = rows.filter(pc.equal(rows["Collection"], COLLECTION)).slice(0, series)
     counts = pa.array([images] * rows.num_rows, pa.int64())
     return rows.set_column(rows.schema.get_field_index("ImageCount"), "ImageCount", counts)

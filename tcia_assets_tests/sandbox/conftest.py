@@ -52,14 +52,14 @@ class Asker:
     def credentials(self, dialect_name: str) -> dict[str, str]:
         auth = dialect(dialect_name).auth
         if auth == "api_key":
-            return {"api_key": self.sandbox.access.api_key}
+            return {"api_key": self.sandbox.authenticator.api_key}
         return {"Authorization": f"Bearer {self.token()}"} if auth == "bearer" else {}
 
     def token(self) -> str:
         return str(self.grant().json()["access_token"])
 
     def grant(self, **fields: str) -> requests.Response:
-        access = self.sandbox.access
+        access = self.sandbox.authenticator
         account = {"username": access.username, "password": access.password}
         form = {"grant_type": "password", "client_id": "NBIA", **account, **fields}
         return self.session.post(self.sandbox.token_url, data=form, timeout=20)

@@ -14,14 +14,14 @@ import pytest
 import requests
 
 from tcia_assets.errors import UnknownName
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.faults import ARCHIVES, KINDS, Fault, Faults
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sandbox.zips import EMPTY
+from tcia_assets.sandbox.zip_stream import EMPTY
 
 from .conftest import Asker
 
-CATALOGUE = catalogue.load().to_pylist()
+CATALOGUE = series_rows.load().to_pylist()
 COLLECTION = "RIDER Lung CT"
 FEW = min((r for r in CATALOGUE if r["ImageCount"] >= 5), key=lambda r: r["ImageCount"])
 UID, COUNT = FEW["SeriesInstanceUID"], FEW["ImageCount"]
@@ -84,7 +84,7 @@ def test_faults_are_values() -> None:
     faults = Faults()
     faults.add(Fault("empty", times=3))
     faults.take("nbia-v4", "getSeries", {}, answers="rows")
-    assert [each["times"] for each in faults.listed()] == [2]
+    assert [each["times"] for each in faults.pending()] == [2]
 
 
 # --- The connection -----------------------------------------------------------------------------

@@ -20,15 +20,23 @@ from numpy.typing import NDArray
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from tcia_assets.sandbox import phantom
-from tcia_assets.sandbox.phantom import ground, part10, projections, values
-from tcia_assets.sandbox.phantom.anatomy import BODY, LESION, SIDE, Dice, Grid, Sections, anatomy
-from tcia_assets.sandbox.phantom.recipes import KINDS
+from tcia_assets.sandbox.phantom import element_values, part10, projections, referenced_series
+from tcia_assets.sandbox.phantom.anatomy import (
+    BODY,
+    LESION,
+    SIDE,
+    Grid,
+    Sections,
+    SeededNumbers,
+    anatomy,
+)
+from tcia_assets.sandbox.phantom.modalities import MODALITIES as DECLARED
 from tcia_assets_tests.repository import ROOT
 
 VOLUMES = ["CT", "MR", "PT"]
 WITHOUT_PIXELS = ["RTSTRUCT", "RTPLAN", "SR", "REG"]
 OTHERS = ["KO", "PR", "SM", "FUSION", "SC", "OT", "a modality of tomorrow"]
-MODALITIES = [*KINDS, *OTHERS]
+MODALITIES = [*DECLARED, *OTHERS]
 WITH_PIXELS = [modality for modality in MODALITIES if modality not in WITHOUT_PIXELS]
 TEXTS = [
     "PatientID",
@@ -218,7 +226,7 @@ def test_an_object_is_of_its_row(modality: str) -> None:
         assert dataset.SOPClassUID == phantom.sop_class_uid(modality)
         assert dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
         assert dataset.InstanceNumber == number
-        assert dataset.Modality == values.code_string(modality)
+        assert dataset.Modality == element_values.code_string(modality)
         for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "SeriesNumber"):
             assert dataset[keyword].value == series[keyword]
         assert dataset.private_block(0x0013, "CTP")[0x10].value == "LIDC-IDRI"
@@ -233,7 +241,7 @@ def test_an_object_says_that_it_is_synthetic(modality: str) -> None:
 
 
 def test_the_source_classes_are_those_that_the_sources_have() -> None:
-    assert {m: phantom.sop_class_uid(m) for m in VOLUMES} == ground.SOP_CLASSES
+    assert {m: phantom.sop_class_uid(m) for m in VOLUMES} == referenced_series.SOP_CLASSES
 
 
 # Pixels
@@ -522,5 +530,5 @@ def test_a_mammogram_has_the_side_and_view_that_its_description_names(
 
 
 def test_dice_stay_within_their_bounds() -> None:
-    dice = Dice("seed")
+    dice = SeededNumbers("seed")
     assert all(3 <= dice.between(3, 4) <= 4 for _ in range(50))

@@ -15,10 +15,10 @@ import pydicom
 import pytest
 import requests
 
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.server import Sandbox
 
-CATALOGUE = catalogue.load().to_pylist()
+CATALOGUE = series_rows.load().to_pylist()
 COLLECTION = "LCTSC"
 MINE = [row for row in CATALOGUE if row["Collection"] == COLLECTION]
 SMALL = min(MINE, key=lambda row: row["ImageCount"])

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tcia_assets.sandbox.phantom.element_values import count
 from tcia_assets.sandbox.phantom.header import Row, Submission, common, sop_instance_uids
+from tcia_assets.sandbox.phantom.modalities import modality_of
 from tcia_assets.sandbox.phantom.part10 import ContentTooLarge, Template
-from tcia_assets.sandbox.phantom.recipes import kind_of
-from tcia_assets.sandbox.phantom.values import count
 
 __all__ = ["ContentTooLarge", "object_bytes", "objects", "sop_class_uid", "sop_instance_uids"]
 
@@ -38,7 +38,7 @@ def object_bytes(modality: str | None) -> int:
     >>> object_bytes("CT")
     12288
     """
-    return kind_of(modality).object_bytes
+    return modality_of(modality).object_bytes
 
 
 def sop_class_uid(modality: str | None) -> str:
@@ -47,7 +47,7 @@ def sop_class_uid(modality: str | None) -> str:
     >>> sop_class_uid("CT")
     '1.2.840.10008.5.1.4.1.1.2'
     """
-    return kind_of(modality).sop_class
+    return modality_of(modality).sop_class
 
 
 def objects(
@@ -65,7 +65,7 @@ def objects(
         ContentTooLarge: an object does not fit into its `object_bytes`.
 
     """
-    kind = kind_of(series.get("Modality"))
+    kind = modality_of(series.get("Modality"))
     header = common(series, kind.sop_class, revision)
     recipe = kind.recipe(header, Submission(series, source, revision))
     template = Template(recipe.header, kind.object_bytes)

@@ -33,7 +33,7 @@ def _square(value: float) -> float:
     return value * value
 
 
-class Dice:
+class SeededNumbers:
     """Numbers that look thrown but follow from the seed alone, in every process."""
 
     def __init__(self, seed: str) -> None:
@@ -89,7 +89,7 @@ class Grid:
     @classmethod
     def of(cls, series_uid: str, count: int) -> Grid:
         """The grid of a Series: the thickest usual slices that cover the body, or thinner."""
-        pixel_um = Dice(f"grid {series_uid}").one_of(PIXELS_UM)
+        pixel_um = SeededNumbers(f"grid {series_uid}").one_of(PIXELS_UM)
         usual = (step for step in SLICES_UM if step * count <= EXTENT_UM)
         return cls(pixel_um, next(usual, max(EXTENT_UM // max(count, 1), 1)), count)
 
@@ -119,7 +119,7 @@ def anatomy(patient: str, revision: int = 0) -> tuple[Ellipsoid, ...]:
 
     The outer shape alone depends on the revision, so that a lesion's mask stays right.
     """
-    outer, inner = Dice(f"body {patient} {revision}"), Dice(f"organs {patient}")
+    outer, inner = SeededNumbers(f"body {patient} {revision}"), SeededNumbers(f"organs {patient}")
     across, deep, tall = outer.between(125, 140), outer.between(88, 110), outer.between(185, 210)
     shift = inner.between(-4, 4)
     lung = (inner.between(38, 46), inner.between(48, 58), inner.between(70, 80))
@@ -175,7 +175,7 @@ class Sections:
                 found |= mask
         return found
 
-    def painted(self, levels: Mapping[str, int], index: int) -> NDArray[np.int32]:
+    def paint(self, levels: Mapping[str, int], index: int) -> NDArray[np.int32]:
         """The slice with each tissue at its level; outside the body is `air`."""
         image = np.full((SIDE, SIDE), levels["air"], np.int32)
         for tissue, mask in self.masks(index):
@@ -183,7 +183,7 @@ class Sections:
         return image
 
 
-def projected(
+def project(
     ellipsoids: tuple[Ellipsoid, ...], density: Mapping[str, float], grid: Grid
 ) -> NDArray[np.float64]:
     """The body seen from the front, head up: the way of a ray through each tissue times density."""

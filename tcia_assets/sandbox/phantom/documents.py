@@ -17,7 +17,7 @@ from tcia_assets.sandbox.phantom.header import (
     code,
     dataset,
     frame_of_reference,
-    no_difference,
+    no_own_elements,
     require_series_number,
 )
 
@@ -45,7 +45,7 @@ def sr(header: Dataset, _submission: Submission) -> Recipe:
         ConceptNameCodeSequence=code("18748-4", "LN", "Diagnostic imaging report"),
         ContentSequence=[comment],
     )
-    return Recipe(header, no_difference)
+    return Recipe(header, no_own_elements)
 
 
 def reg(header: Dataset, submission: Submission) -> Recipe:
@@ -70,4 +70,4 @@ def reg(header: Dataset, submission: Submission) -> Recipe:
             dataset(FrameOfReferenceUID=frame_uid, MatrixRegistrationSequence=[registration])
         ],
     )
-    return Recipe(header, no_difference)
+    return Recipe(header, no_own_elements)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom import element_values
 
 Row = Mapping[str, object]
 
@@ -46,7 +46,7 @@ class Recipe:
     instance: Callable[[int], Dataset]  # what the object of that index has of its own
 
 
-def no_difference(_index: int) -> Dataset:
+def no_own_elements(_index: int) -> Dataset:
     """For a Series whose objects differ in nothing but their UID and number."""
     return Dataset()
 
@@ -93,7 +93,7 @@ def common(row: Row, sop_class: str, revision: int) -> Dataset:
         SpecificCharacterSet="ISO_IR 192",
         SOPClassUID=sop_class,
         InstanceCreationDate=CREATED,
-        InstanceCreationTime=values.clock(revision),
+        InstanceCreationTime=element_values.clock(revision),
         SyntheticData="YES",
         InstitutionName="tcia_assets sandbox",
         DeviceSerialNumber="SANDBOX",
@@ -102,13 +102,13 @@ def common(row: Row, sop_class: str, revision: int) -> Dataset:
         ReferringPhysicianName="",
         PatientBirthDate="",
         StudyID="",
-        Modality=values.code_string(row.get("Modality")) or "OT",
-        StudyDate=values.day(row.get("StudyDate")) or "",
-        PatientName=values.person_name(row.get("PatientName")) or "",
-        PatientID=values.text(row.get("PatientID"), 64) or "",
-        PatientSex=values.sex(row.get("PatientSex")) or "",
-        Manufacturer=values.text(row.get("Manufacturer"), 64) or "",
-        SeriesNumber=values.whole(row.get("SeriesNumber")),
+        Modality=element_values.code_string(row.get("Modality")) or "OT",
+        StudyDate=element_values.day(row.get("StudyDate")) or "",
+        PatientName=element_values.person_name(row.get("PatientName")) or "",
+        PatientID=element_values.text(row.get("PatientID"), 64) or "",
+        PatientSex=element_values.sex(row.get("PatientSex")) or "",
+        Manufacturer=element_values.text(row.get("Manufacturer"), 64) or "",
+        SeriesNumber=element_values.whole(row.get("SeriesNumber")),
     )
     add(header, **{keyword: value for keyword, value in _optional(row).items() if value})
     _add_collection(header, row)
@@ -129,16 +129,16 @@ def _optional(row: Row) -> dict[str, str | None]:
         "SoftwareVersions",
         "ProtocolName",
     )
-    return {keyword: values.text(row.get(keyword), 64) for keyword in texts} | {
-        "StudyInstanceUID": values.uid(row.get("StudyInstanceUID")),
-        "SeriesInstanceUID": values.uid(row.get("SeriesInstanceUID")),
-        "SeriesDate": values.day(row.get("SeriesDate")),
-        "PatientAge": values.age(row.get("PatientAge")),
-        "BodyPartExamined": values.code_string(row.get("BodyPartExamined")),
+    return {keyword: element_values.text(row.get(keyword), 64) for keyword in texts} | {
+        "StudyInstanceUID": element_values.uid(row.get("StudyInstanceUID")),
+        "SeriesInstanceUID": element_values.uid(row.get("SeriesInstanceUID")),
+        "SeriesDate": element_values.day(row.get("SeriesDate")),
+        "PatientAge": element_values.age(row.get("PatientAge")),
+        "BodyPartExamined": element_values.code_string(row.get("BodyPartExamined")),
     }
 
 
 def _add_collection(header: Dataset, row: Row) -> None:
     """The Collection where TCIA's own objects have it: CTP's private element (0013,xx10)."""
-    if name := values.text(row.get("Collection"), 64):
+    if name := element_values.text(row.get("Collection"), 64):
         header.private_block(0x0013, "CTP", create=True).add_new(0x10, "LO", name)

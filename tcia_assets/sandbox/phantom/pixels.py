@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom import element_values
 from tcia_assets.sandbox.phantom.anatomy import SIDE, Grid
 from tcia_assets.sandbox.phantom.header import (
     SYNTHETIC,
@@ -31,7 +31,7 @@ _BYTE = 8
 
 def grid_of(row: Row) -> Grid:
     """The grid of a Series."""
-    return Grid.of(str(row.get("SeriesInstanceUID")), values.count(row.get("ImageCount")))
+    return Grid.of(str(row.get("SeriesInstanceUID")), element_values.count(row.get("ImageCount")))
 
 
 def add_pixel_format(header: Dataset, bits: int) -> None:
@@ -59,7 +59,7 @@ def add_pixels(own: Dataset, image: NDArray[np.int32], bits: int) -> None:
     own.add_new(_PIXEL_DATA, "OW" if wide else "OB", cut.tobytes())
 
 
-def pictured(
+def image_recipe(
     header: Dataset,
     bits: int,
     image: Callable[[int], NDArray[np.int32]],
@@ -89,17 +89,17 @@ def add_plane(header: Dataset, row: Row, grid: Grid) -> None:
         FrameOfReferenceUID=frame_of_reference(row),
         PositionReferenceIndicator="",
         PixelSpacing=spacing(grid),
-        SliceThickness=values.millimetres(grid.slice_um),
+        SliceThickness=element_values.millimetres(grid.slice_um),
         ImageOrientationPatient=list(ORIENTATION),
     )
 
 
 def spacing(grid: Grid) -> list[str]:
-    return [values.millimetres(grid.pixel_um)] * 2
+    return [element_values.millimetres(grid.pixel_um)] * 2
 
 
 def position(grid: Grid, index: int) -> list[str]:
-    return [values.millimetres(um) for um in grid.position_um(index)]
+    return [element_values.millimetres(um) for um in grid.position_um(index)]
 
 
 def plane(grid: Grid, index: int) -> Dataset:

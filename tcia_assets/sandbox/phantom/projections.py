@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from tcia_assets.sandbox.phantom.anatomy import Noise, anatomy, projected
+from tcia_assets.sandbox.phantom.anatomy import Noise, anatomy, project
 from tcia_assets.sandbox.phantom.header import (
     Recipe,
     Row,
@@ -19,9 +19,9 @@ from tcia_assets.sandbox.phantom.header import (
     add,
     code,
     dataset,
-    no_difference,
+    no_own_elements,
 )
-from tcia_assets.sandbox.phantom.pixels import grid_of, pictured, spacing
+from tcia_assets.sandbox.phantom.pixels import grid_of, image_recipe, spacing
 
 # relative to what they lie in: the lungs take away from the body
 DENSITY = {"body": 8, "lung": -6, "heart": 2, "liver": 1, "spine": 9, "lesion": 9}
@@ -166,9 +166,9 @@ def _pictures(header: Dataset, submission: Submission, bits: int = _BITS) -> Rec
     noise = Noise(submission.seed)
     ellipsoids = anatomy(submission.patient, submission.revision)
     # + 64 keeps the grain above 0 where there is no body
-    shadow = projected(ellipsoids, DENSITY, grid_of(submission.series)).astype(np.int32) + 64
+    shadow = project(ellipsoids, DENSITY, grid_of(submission.series)).astype(np.int32) + 64
 
     def image(index: int) -> NDArray[np.int32]:
         return (shadow + (noise.at(index) >> 1)) >> max(_BITS - bits, 0)
 
-    return pictured(header, bits, image, no_difference)
+    return image_recipe(header, bits, image, no_own_elements)

@@ -1,6 +1,7 @@
 """RTSTRUCT, RTDOSE and RTPLAN: contours and dose on the middle slices of a source, and a bare plan.
 
-What belongs here: the radiotherapy IODs. What does not: what is contoured (`ground.PARTS`).
+What belongs here: the radiotherapy IODs. What does not: the structures that are contoured
+(`referenced_series.py`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pydicom.uid import RTPlanStorage
 
-from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom import element_values
 from tcia_assets.sandbox.phantom.anatomy import Ellipsoid, Sections
-from tcia_assets.sandbox.phantom.ground import PARTS, Ground, Part
 from tcia_assets.sandbox.phantom.header import (
     CREATED,
     SYNTHETIC,
@@ -20,9 +20,10 @@ from tcia_assets.sandbox.phantom.header import (
     dataset,
     frame_of_reference,
     made_uid,
-    no_difference,
+    no_own_elements,
 )
 from tcia_assets.sandbox.phantom.pixels import add_pixel_format, add_pixels, add_plane, position
+from tcia_assets.sandbox.phantom.referenced_series import STRUCTURES, ReferencedSeries, Structure
 
 SLICES = 16
 # retired, but the attribute is of type 1 and readers expect this value
@@ -40,8 +41,8 @@ _DOSE = {
 
 
 def rtstruct(header: Dataset, submission: Submission) -> Recipe:
-    ground = Ground(submission)
-    frame_uid = frame_of_reference(ground.row)
+    referenced = ReferencedSeries(submission)
+    frame_uid = frame_of_reference(referenced.row)
     add(
         header,
         OperatorsName="",
@@ -52,27 +53,29 @@ def rtstruct(header: Dataset, submission: Submission) -> Recipe:
         StructureSetDate=CREATED,
         StructureSetTime=header.InstanceCreationTime,
         ApprovalStatus="UNAPPROVED",
-        ReferencedFrameOfReferenceSequence=[_referenced_frame(ground, frame_uid)],
-        StructureSetROISequence=[_roi(part, frame_uid) for part in PARTS],
-        ROIContourSequence=[_roi_contour(ground, part) for part in PARTS],
-        RTROIObservationsSequence=[_observation(part) for part in PARTS],
+        ReferencedFrameOfReferenceSequence=[_referenced_frame(referenced, frame_uid)],
+        StructureSetROISequence=[_roi(structure, frame_uid) for structure in STRUCTURES],
+        ROIContourSequence=[_roi_contour(referenced, structure) for structure in STRUCTURES],
+        RTROIObservationsSequence=[_observation(structure) for structure in STRUCTURES],
     )
-    return Recipe(header, no_difference)
+    return Recipe(header, no_own_elements)
 
 
-def _referenced_frame(ground: Ground, frame_uid: str) -> Dataset:
+def _referenced_frame(referenced: ReferencedSeries, frame_uid: str) -> Dataset:
     frame = dataset(FrameOfReferenceUID=frame_uid)
-    study_uid = values.uid(ground.row.get("StudyInstanceUID"))
-    if ground.source is not None and study_uid:
+    study_uid = element_values.uid(referenced.row.get("StudyInstanceUID"))
+    if referenced.source is not None and study_uid:
         images = [
-            image for index in ground.grid.middle(SLICES) for image in ground.reference(index)
+            image
+            for index in referenced.grid.middle(SLICES)
+            for image in referenced.reference(index)
         ]
         study = dataset(
             ReferencedSOPClassUID=_STUDY_CLASS,
             ReferencedSOPInstanceUID=study_uid,
             RTReferencedSeriesSequence=[
                 dataset(
-                    SeriesInstanceUID=ground.source["SeriesInstanceUID"],
+                    SeriesInstanceUID=referenced.source["SeriesInstanceUID"],
                     ContourImageSequence=images,
                 )
             ],
@@ -81,27 +84,27 @@ def _referenced_frame(ground: Ground, frame_uid: str) -> Dataset:
     return frame
 
 
-def _roi(part: Part, frame_uid: str) -> Dataset:
+def _roi(structure: Structure, frame_uid: str) -> Dataset:
     return dataset(
-        ROINumber=part.number,
+        ROINumber=structure.number,
         ReferencedFrameOfReferenceUID=frame_uid,
-        ROIName=part.label,
+        ROIName=structure.label,
         ROIGenerationAlgorithm="AUTOMATIC",
     )
 
 
-def _roi_contour(ground: Ground, part: Part) -> Dataset:
-    ellipsoid = next(e for e in ground.ellipsoids if e.tissue == part.tissue)
-    contours = (_contour(ground, ellipsoid, index) for index in ground.grid.middle(SLICES))
+def _roi_contour(referenced: ReferencedSeries, structure: Structure) -> Dataset:
+    ellipsoid = next(e for e in referenced.ellipsoids if e.tissue == structure.tissue)
+    contours = (_contour(referenced, ellipsoid, index) for index in referenced.grid.middle(SLICES))
     return dataset(
-        ReferencedROINumber=part.number,
-        ROIDisplayColor=list(part.color),
+        ReferencedROINumber=structure.number,
+        ROIDisplayColor=list(structure.color),
         ContourSequence=[contour for contour in contours if contour is not None],
     )
 
 
-def _contour(ground: Ground, ellipsoid: Ellipsoid, index: int) -> Dataset | None:
-    z = ground.grid.z(index)
+def _contour(referenced: ReferencedSeries, ellipsoid: Ellipsoid, index: int) -> Dataset | None:
+    z = referenced.grid.z(index)
     points = ellipsoid.outline(z)
     if not points:
         return None
@@ -110,29 +113,29 @@ def _contour(ground: Ground, ellipsoid: Ellipsoid, index: int) -> Dataset | None
         NumberOfContourPoints=len(points),
         ContourData=[text for x, y in points for text in (f"{x:.2f}", f"{y:.2f}", f"{z:.3f}")],
     )
-    if images := ground.reference(index):
+    if images := referenced.reference(index):
         contour.ContourImageSequence = images
     return contour
 
 
-def _observation(part: Part) -> Dataset:
+def _observation(structure: Structure) -> Dataset:
     return dataset(
-        ObservationNumber=part.number,
-        ReferencedROINumber=part.number,
-        RTROIInterpretedType=part.interpreted,
+        ObservationNumber=structure.number,
+        ReferencedROINumber=structure.number,
+        RTROIInterpretedType=structure.interpreted,
         ROIInterpreter="",
     )
 
 
 def rtdose(header: Dataset, submission: Submission) -> Recipe:
-    ground = Ground(submission)
-    middle = ground.grid.middle(1).start
-    add_plane(header, ground.row, ground.grid)
+    referenced = ReferencedSeries(submission)
+    middle = referenced.grid.middle(1).start
+    add_plane(header, referenced.row, referenced.grid)
     add_pixel_format(header, bits=16)
     add(
         header,
         OperatorsName="",
-        ImagePositionPatient=position(ground.grid, middle),
+        ImagePositionPatient=position(referenced.grid, middle),
         DoseUnits="GY",
         DoseType="PHYSICAL",
         DoseComment=SYNTHETIC,
@@ -146,8 +149,10 @@ def rtdose(header: Dataset, submission: Submission) -> Recipe:
             ReferencedSOPInstanceUID=made_uid("plan", submission.series.get("StudyInstanceUID")),
         )
     ]
-    add_pixels(header, Sections(ground.ellipsoids, ground.grid).painted(_DOSE, middle), bits=16)
-    return Recipe(header, no_difference)
+    add_pixels(
+        header, Sections(referenced.ellipsoids, referenced.grid).paint(_DOSE, middle), bits=16
+    )
+    return Recipe(header, no_own_elements)
 
 
 def rtplan(header: Dataset, submission: Submission) -> Recipe:
@@ -163,4 +168,4 @@ def rtplan(header: Dataset, submission: Submission) -> Recipe:
         PositionReferenceIndicator="",
         ApprovalStatus="UNAPPROVED",
     )
-    return Recipe(header, no_difference)
+    return Recipe(header, no_own_elements)

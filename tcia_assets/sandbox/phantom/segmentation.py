@@ -1,6 +1,7 @@
 """SEG: the body and the lesion as binary masks on the middle slices of a source.
 
-What belongs here: the Segmentation IOD. What does not: what is segmented (`ground.PARTS`).
+What belongs here: the Segmentation IOD. What does not: the structures that are segmented
+(`referenced_series.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom import element_values
 from tcia_assets.sandbox.phantom.anatomy import Grid, Mask, Sections
-from tcia_assets.sandbox.phantom.ground import PARTS, Ground, Part
 from tcia_assets.sandbox.phantom.header import (
     CREATED,
     SYNTHETIC,
@@ -24,7 +24,7 @@ from tcia_assets.sandbox.phantom.header import (
     dataset,
     frame_of_reference,
     made_uid,
-    no_difference,
+    no_own_elements,
     require_series_number,
 )
 from tcia_assets.sandbox.phantom.pixels import (
@@ -34,6 +34,7 @@ from tcia_assets.sandbox.phantom.pixels import (
     position,
     spacing,
 )
+from tcia_assets.sandbox.phantom.referenced_series import STRUCTURES, ReferencedSeries, Structure
 
 SLICES = 8  # of two parts, so at most 16 frames
 _REFERENCED_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION = 0x0062000B, 0x0062000A
@@ -42,14 +43,14 @@ _IMAGE_POSITION, _PLANE_POSITION = 0x00200032, 0x00209113
 
 @dataclass(frozen=True)
 class _Frame:
-    part: Part
+    structure: Structure
     slice: int
     mask: Mask
 
 
 def seg(header: Dataset, submission: Submission) -> Recipe:
-    ground = Ground(submission)
-    frames = list(_frames(ground))
+    referenced = ReferencedSeries(submission)
+    frames = list(_frames(referenced))
     add_pixel_format(header, bits=1)
     require_series_number(header)
     _add_equipment(header)
@@ -65,25 +66,27 @@ def seg(header: Dataset, submission: Submission) -> Recipe:
         ContentTime=header.InstanceCreationTime,
         LossyImageCompression="00",
         SegmentationType="BINARY",
-        FrameOfReferenceUID=frame_of_reference(ground.row),
+        FrameOfReferenceUID=frame_of_reference(referenced.row),
         PositionReferenceIndicator="",
         NumberOfFrames=len(frames),
-        SharedFunctionalGroupsSequence=[_shared_groups(ground.grid)],
-        PerFrameFunctionalGroupsSequence=[_frame_groups(ground, frame) for frame in frames],
+        SharedFunctionalGroupsSequence=[_shared_groups(referenced.grid)],
+        PerFrameFunctionalGroupsSequence=[_frame_groups(referenced, frame) for frame in frames],
     )
-    if ground.source is not None:
-        header.ReferencedSeriesSequence = [_referenced_series(ground.source, ground, frames)]
+    if referenced.source is not None:
+        header.ReferencedSeriesSequence = [
+            _referenced_series(referenced.source, referenced, frames)
+        ]
     add_bits(header, [frame.mask for frame in frames])
-    return Recipe(header, no_difference)
+    return Recipe(header, no_own_elements)
 
 
-def _frames(ground: Ground) -> Iterator[_Frame]:
+def _frames(referenced: ReferencedSeries) -> Iterator[_Frame]:
     """The masks of each part on the middle slices; where a slice has nothing of it, no frame."""
-    sections = Sections(ground.ellipsoids, ground.grid)
-    for part in PARTS:
-        for index in ground.grid.middle(SLICES):
-            if (mask := sections.mask(part.tissue, index)).any():
-                yield _Frame(part, index, mask)
+    sections = Sections(referenced.ellipsoids, referenced.grid)
+    for structure in STRUCTURES:
+        for index in referenced.grid.middle(SLICES):
+            if (mask := sections.mask(structure.tissue, index)).any():
+                yield _Frame(structure, index, mask)
 
 
 def _add_equipment(header: Dataset) -> None:
@@ -96,14 +99,14 @@ def _add_equipment(header: Dataset) -> None:
 def _add_segments(header: Dataset) -> None:
     header.SegmentSequence = [
         dataset(
-            SegmentNumber=part.number,
-            SegmentLabel=part.label,
+            SegmentNumber=structure.number,
+            SegmentLabel=structure.label,
             SegmentAlgorithmType="AUTOMATIC",
             SegmentAlgorithmName="tcia_assets sandbox",
-            SegmentedPropertyCategoryCodeSequence=code(*part.category),
-            SegmentedPropertyTypeCodeSequence=code(*part.type),
+            SegmentedPropertyCategoryCodeSequence=code(*structure.category),
+            SegmentedPropertyTypeCodeSequence=code(*structure.type),
         )
-        for part in PARTS
+        for structure in STRUCTURES
     ]
 
 
@@ -124,7 +127,7 @@ def _add_dimensions(header: Dataset) -> None:
 
 
 def _shared_groups(grid: Grid) -> Dataset:
-    step = values.millimetres(grid.slice_um)
+    step = element_values.millimetres(grid.slice_um)
     measures = dataset(
         PixelSpacing=spacing(grid),
         SliceThickness=step,
@@ -134,14 +137,16 @@ def _shared_groups(grid: Grid) -> Dataset:
     return dataset(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[orientation])
 
 
-def _frame_groups(ground: Ground, frame: _Frame) -> Dataset:
-    place = frame.slice - ground.grid.middle(SLICES).start + 1
+def _frame_groups(referenced: ReferencedSeries, frame: _Frame) -> Dataset:
+    place = frame.slice - referenced.grid.middle(SLICES).start + 1
     groups = dataset(
-        FrameContentSequence=[dataset(DimensionIndexValues=[frame.part.number, place])],
-        PlanePositionSequence=[dataset(ImagePositionPatient=position(ground.grid, frame.slice))],
-        SegmentIdentificationSequence=[dataset(ReferencedSegmentNumber=frame.part.number)],
+        FrameContentSequence=[dataset(DimensionIndexValues=[frame.structure.number, place])],
+        PlanePositionSequence=[
+            dataset(ImagePositionPatient=position(referenced.grid, frame.slice))
+        ],
+        SegmentIdentificationSequence=[dataset(ReferencedSegmentNumber=frame.structure.number)],
     )
-    if images := ground.reference(frame.slice):
+    if images := referenced.reference(frame.slice):
         groups.DerivationImageSequence = [_derivation(images)]
     return groups
 
@@ -157,9 +162,11 @@ def _derivation(images: list[Dataset]) -> Dataset:
     )
 
 
-def _referenced_series(source: Row, ground: Ground, frames: list[_Frame]) -> Dataset:
+def _referenced_series(source: Row, referenced: ReferencedSeries, frames: list[_Frame]) -> Dataset:
     used = sorted({frame.slice for frame in frames})
     return dataset(
         SeriesInstanceUID=source["SeriesInstanceUID"],
-        ReferencedInstanceSequence=[image for index in used for image in ground.reference(index)],
+        ReferencedInstanceSequence=[
+            image for index in used for image in referenced.reference(index)
+        ],
     )

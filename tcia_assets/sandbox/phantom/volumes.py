@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from tcia_assets.sandbox.phantom import values
-from tcia_assets.sandbox.phantom.anatomy import Dice, Noise, Sections, anatomy
+from tcia_assets.sandbox.phantom import element_values
+from tcia_assets.sandbox.phantom.anatomy import Noise, Sections, SeededNumbers, anatomy
 from tcia_assets.sandbox.phantom.header import Recipe, Row, Submission, add, code, dataset
-from tcia_assets.sandbox.phantom.pixels import add_plane, grid_of, pictured, plane
+from tcia_assets.sandbox.phantom.pixels import add_plane, grid_of, image_recipe, plane
 
 _LARGEST_US = 65535
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """What tissues look like, in the units that rescaling gives."""
 
     levels: Mapping[str, int]
@@ -33,7 +33,7 @@ class Look:
 
 
 # Hounsfield units
-CT = Look(
+CT = Appearance(
     {"air": -1000, "body": 40, "lung": -850, "heart": 130, "liver": 95, "spine": 450, "lesion": 60},
     noise=15,
     slope=1,
@@ -41,7 +41,7 @@ CT = Look(
     bits=12,
 )
 # no unit
-MR = Look(
+MR = Appearance(
     {"air": 8, "body": 320, "lung": 45, "heart": 520, "liver": 430, "spine": 700, "lesion": 900},
     noise=20,
     slope=1,
@@ -49,7 +49,7 @@ MR = Look(
     bits=12,
 )
 # Bq/ml: with the dose and weights below, about 1 in the body and 8 in the lesion by SUV
-PT = Look(
+PT = Appearance(
     {
         "air": 100,
         "body": 3200,
@@ -113,7 +113,7 @@ def pt(header: Dataset, submission: Submission) -> Recipe:
         # the PET IOD's way to say HFS
         PatientOrientationCodeSequence=code("102538003", "SCT", "recumbent"),
         PatientGantryRelationshipCodeSequence=code("102540008", "SCT", "headfirst"),
-        NumberOfSlices=min(values.count(submission.series.get("ImageCount")), _LARGEST_US),
+        NumberOfSlices=min(element_values.count(submission.series.get("ImageCount")), _LARGEST_US),
         FrameReferenceTime="0",
         ActualFrameDuration=120_000,
         DecayFactor="1",
@@ -137,14 +137,16 @@ def pt(header: Dataset, submission: Submission) -> Recipe:
 
 def _add_tracer(header: Dataset, series: Row) -> None:
     """What SUV by body weight needs: weight, dose, half life, and the two times."""
-    dice = Dice(f"scan {series.get('SeriesInstanceUID')}")
-    weight = Dice(f"weight {series.get('PatientID')}").between(55, 95)
-    started = int(dice.between(10 * 3600, 17 * 3600))
-    injected = started - int(dice.between(3300, 4500))
-    day = values.day(series.get("SeriesDate")) or values.day(series.get("StudyDate"))
+    numbers = SeededNumbers(f"scan {series.get('SeriesInstanceUID')}")
+    weight = SeededNumbers(f"weight {series.get('PatientID')}").between(55, 95)
+    started = int(numbers.between(10 * 3600, 17 * 3600))
+    injected = started - int(numbers.between(3300, 4500))
+    day = element_values.day(series.get("SeriesDate")) or element_values.day(
+        series.get("StudyDate")
+    )
     tracer = dataset(
         Radiopharmaceutical="FDG",
-        RadiopharmaceuticalStartTime=values.clock(injected),
+        RadiopharmaceuticalStartTime=element_values.clock(injected),
         RadionuclideTotalDose="370000000",
         RadionuclideHalfLife="6586.2",
         RadionuclidePositronFraction="0.9673",
@@ -154,29 +156,29 @@ def _add_tracer(header: Dataset, series: Row) -> None:
     if day:
         # of type 1 for PET, so that the Study's day stands in for an unknown one
         header.SeriesDate = day
-        tracer.RadiopharmaceuticalStartDateTime = day + values.clock(injected)
+        tracer.RadiopharmaceuticalStartDateTime = day + element_values.clock(injected)
     add(
         header,
         PatientWeight=f"{weight:.1f}",
-        SeriesTime=values.clock(started),
+        SeriesTime=element_values.clock(started),
         AcquisitionDate=day or "",
-        AcquisitionTime=values.clock(started),
+        AcquisitionTime=element_values.clock(started),
         RadiopharmaceuticalInformationSequence=[tracer],
     )
 
 
-def _slices(header: Dataset, submission: Submission, look: Look) -> Recipe:
+def _slices(header: Dataset, submission: Submission, appearance: Appearance) -> Recipe:
     grid = grid_of(submission.series)
     sections = Sections(anatomy(submission.patient, submission.revision), grid)
     noise = Noise(submission.seed)
     add_plane(header, submission.series, grid)
 
     def image(index: int) -> NDArray[np.int32]:
-        real = sections.painted(look.levels, index) + (noise.at(index) * look.noise >> 7)
-        return (real - look.intercept) // look.slope
+        real = sections.paint(appearance.levels, index) + (noise.at(index) * appearance.noise >> 7)
+        return (real - appearance.intercept) // appearance.slope
 
-    return pictured(header, look.bits, image, lambda index: plane(grid, index))
+    return image_recipe(header, appearance.bits, image, lambda index: plane(grid, index))
 
 
-def _add_rescale(header: Dataset, look: Look) -> None:
-    add(header, RescaleSlope=str(look.slope), RescaleIntercept=str(look.intercept))
+def _add_rescale(header: Dataset, appearance: Appearance) -> None:
+    add(header, RescaleSlope=str(appearance.slope), RescaleIntercept=str(appearance.intercept))

@@ -46,10 +46,12 @@ class NbiaSource:
 
     @property
     def zip_routes(self) -> tuple[str, ...]:
-        return self._dialect.image_routes
+        return self._dialect.zip_endpoints
 
     def rows(self, table: Table, key: str = "") -> SourceRows:
-        return self.client.get_rows(table.endpoint, **({table.by: key} if table.by else {}))
+        return self.client.get_rows(
+            table.endpoint, **({table.partitioned_by: key} if table.partitioned_by else {})
+        )
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
         return self.client.get_rows_for_each(SERIES_SIZES.endpoint, "SeriesInstanceUID", uids)
@@ -81,7 +83,7 @@ class NbiaSource:
         )
 
     def object_uids(self, uid: str) -> frozenset[str] | None:
-        if not (self._dialect.gives_single_images and self._dialect.tells_sop_uids):
+        if not (self._dialect.serves_single_images and self._dialect.lists_sop_instance_uids):
             return None
         rows = self.client.get_rows(_OBJECT_UIDS, SeriesInstanceUID=uid).table
         return frozenset(rows["SOPInstanceUID"].to_pylist())

@@ -44,13 +44,13 @@ def is_token(asked: Asked) -> bool:
 def opened(sandbox: Sandbox) -> Iterator[Sandbox]:
     """The sandbox with nothing counted and its tokens' usual life."""
     sandbox.requests.clear()
-    life = sandbox.access.expires_in
+    life = sandbox.authenticator.expires_in
     yield sandbox
-    sandbox.access.expires_in = life
+    sandbox.authenticator.expires_in = life
 
 
 def account(sandbox: Sandbox) -> dict[str, Any]:
-    access = sandbox.access
+    access = sandbox.authenticator
     return {"username": access.username, "password": access.password, "api_key": access.api_key}
 
 
@@ -153,7 +153,7 @@ def test_the_token_is_asked_for_below_the_host_of_the_archive_in_a_form(serve: S
 def test_an_expired_token_that_is_refused_is_renewed_once(opened: Sandbox) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
         client.get_rows("getCollectionValues")
-        opened.access.expire()
+        opened.authenticator.expire()
         assert client.get_rows("getCollectionValues").requests == 2
     assert opened.requests["token"] == 2
 
@@ -161,7 +161,7 @@ def test_an_expired_token_that_is_refused_is_renewed_once(opened: Sandbox) -> No
 def test_an_expired_token_that_is_answered_with_nothing_is_renewed_once(opened: Sandbox) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
         before = client.get_rows("getSeries", Collection=SMALL).table
-        opened.access.expire()
+        opened.authenticator.expire()
         after = client.get_rows("getSeries", Collection=SMALL)
     assert after.table.num_rows == before.num_rows > 0
     assert after.requests == 2
@@ -171,7 +171,7 @@ def test_an_expired_token_that_is_answered_with_nothing_is_renewed_once(opened: 
 def test_an_expired_token_never_looks_like_no_news(opened: Sandbox) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
         before = client.get_rows("getUpdatedSeries", since=SINCE).table
-        opened.access.expire()
+        opened.authenticator.expire()
         after = client.get_rows("getUpdatedSeries", since=SINCE).table
     assert after.num_rows == before.num_rows > 0
 
@@ -179,7 +179,7 @@ def test_an_expired_token_never_looks_like_no_news(opened: Sandbox) -> None:
 def test_images_with_an_expired_token_are_asked_for_again(opened: Sandbox, tmp_path: Path) -> None:
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
         uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
-        opened.access.expire()
+        opened.authenticator.expire()
         got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
     assert got.requests == 2
     assert opened.requests["token"] == 2

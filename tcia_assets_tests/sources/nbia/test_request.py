@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tcia_assets import __version__
-from tcia_assets.catalog import ARRIVING, DIALECTS, FORMATS, dialect
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, FORMATS, dialect
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
 from tcia_assets.sources.nbia.client import Client
@@ -167,10 +167,10 @@ IMAGES = [
 
 def a_row(endpoint: Endpoint, spoken: Dialect, filters: dict[str, Any]) -> str:
     """A reply with one row that satisfies the filters."""
-    days = {"day": spoken.wire.day, "instant": spoken.wire.instant}
+    days = {"day": spoken.value_format.day, "instant": spoken.value_format.instant}
     row: dict[str, object] = {}
     for name in endpoint.columns:
-        column = ARRIVING[name]
+        column = COLUMNS_BY_WIRE_NAME[name]
         form = days.get(column.kind.name)
         plain = {"uid": UID, "text": "x"}.get(column.kind.name, 1)
         row[name] = DAY.strftime(form) if form else filters.get(column.name, plain)
@@ -291,9 +291,9 @@ def test_a_value_arrives_as_it_is(value: str, serve: Serve) -> None:
 
 
 def put(client: Client, endpoint: Endpoint, folder: Path, filters: dict[str, Any]) -> None:
-    if endpoint.answers == "rows":
+    if endpoint.returns == "rows":
         client.get_rows(endpoint.name, **filters)
-    elif endpoint.answers == "text":
+    elif endpoint.returns == "text":
         client.get_hash(endpoint.name, **filters)
     else:
         client.download(endpoint.name, folder / "x", **filters)
@@ -304,7 +304,12 @@ def test_a_filter_that_an_endpoint_does_not_take_is_never_sent(
     spoken: Dialect, serve: Serve, tmp_path: Path
 ) -> None:
     server = serve(answer("[]"))
-    columns = {c.name for c in ARRIVING.values()} | {"since", "format", "list_name", "PatientId"}
+    columns = {c.name for c in COLUMNS_BY_WIRE_NAME.values()} | {
+        "since",
+        "format",
+        "list_name",
+        "PatientId",
+    }
     with talking(server.url, spoken.name) as client:
         for endpoint in spoken.endpoints:
             taken = {p.name: p.required for p in endpoint.parameters}

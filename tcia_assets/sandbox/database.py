@@ -1,7 +1,7 @@
 """The database of the sandbox archive: the catalogue as it was, and what was touched since.
 
 What belongs here: DuckDB, its files and memory, snapshots, and turns. What does not: what may
-happen to a Series (`state.py`).
+happen to a Series (`archive.py`).
 
 The catalogue is never changed: a Series that something happened to has its current row in
 `archive.touched`. `archive.everything` is all current rows, `archive.series` the visible ones. All
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tcia_assets.sandbox import phantom
-from tcia_assets.sandbox.index import VISIBLE
+from tcia_assets.sandbox.series_index import VISIBLE
 from tcia_assets.store import sql
 
 # DuckDB's memory: to take in half a million Series, then to answer about them.
@@ -43,7 +43,7 @@ _TOUCH = """
 _THESE = "WHERE place IN (FROM places_)"
 
 
-class Store:
+class Database:
     """Half a million rows, or a few; safe to use from many threads."""
 
     def __init__(self, catalogue: pa.Table | Path) -> None:

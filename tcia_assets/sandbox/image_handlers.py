@@ -1,7 +1,7 @@
 """The endpoints that give bytes: zips, single objects, and the hashes of both.
 
 What belongs here: who may have which object, and what the archive says to the others. What does
-not: the entries of a zip (`packages.py`), the making of an object (`phantom`).
+not: the entries of a zip (`series_zip.py`), the making of an object (`phantom`).
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from itertools import groupby
 from typing import Any
 
 from tcia_assets.sandbox import phantom
-from tcia_assets.sandbox.asked import Asked
+from tcia_assets.sandbox.api_request import ApiRequest
+from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.index import VISIBLE, Facts
-from tcia_assets.sandbox.packages import Package
-from tcia_assets.sandbox.questions import ask
-from tcia_assets.sandbox.refusals import (
-    Answer,
-    Refusal,
-    broken,
-    json_answer,
+from tcia_assets.sandbox.queries import build_query
+from tcia_assets.sandbox.reply import (
+    Reply,
+    RequestRefused,
+    json_reply,
     not_public,
-    text_answer,
+    server_error,
+    text_reply,
 )
-from tcia_assets.sandbox.state import Archive
+from tcia_assets.sandbox.series_index import VISIBLE, Facts
+from tcia_assets.sandbox.series_zip import SeriesZip
 
 _MOST_TOLD = 200_000
 _LEVELS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
-class Images:
+class ImageHandlers:
     """The archive's images, for those who may have them."""
 
     def __init__(self, archive: Archive) -> None:
@@ -50,30 +50,30 @@ class Images:
             while len(self._series_of) > _MOST_TOLD:
                 del self._series_of[next(iter(self._series_of))]
 
-    def package(self, asked: Asked, fault: Fault | None) -> Answer:
+    def package(self, asked: ApiRequest, fault: Fault | None) -> Reply:
         """The zip of a Series."""
         if not _takes_bytes(asked.headers.get("accept", "*/*")):
-            raise Refusal(broken("HTTP 406 Not Acceptable"))
+            raise RequestRefused(server_error("HTTP 406 Not Acceptable"))
         facts = self._public(asked.series)
         is_bindaas = asked.dialect.server == "bindaas"
         if facts is None and is_bindaas:
-            return Answer()
+            return Reply()
         if facts is None:
-            raise Refusal(not_public(asked.dialect, asked.endpoint, asked.series))
+            raise RequestRefused(not_public(asked.dialect, asked.endpoint, asked.series))
         self.tell(asked.series, phantom.sop_instance_uids(asked.series, facts.image_count))
         count = [("imageCount", str(facts.image_count))] if is_bindaas else []
         name = f'attachment; filename="{asked.series}.zip"'
-        return Answer(
+        return Reply(
             self._package(asked, facts).zip(self._archive.objects(facts), fault),
             content_type="application/octet-stream",
             headers=(("content-disposition", name), *count),
             is_streamed=True,
         )
 
-    def _package(self, asked: Asked, facts: Facts) -> Package:
+    def _package(self, asked: ApiRequest, facts: Facts) -> SeriesZip:
         name, values = asked.endpoint.name, asked.values
         has_license = name == "getImage" and asked.dialect.server != "bindaas"
-        return Package(
+        return SeriesZip(
             facts.image_count,
             license=_license(self._archive.row(facts.place)) if has_license else None,
             with_md5=name == "getImageWithMD5Hash"
@@ -83,22 +83,22 @@ class Images:
             seed=asked.number,
         )
 
-    def single(self, asked: Asked, _fault: Fault | None) -> Answer:
+    def single(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
         """One object."""
         content = self._object(asked.series, asked.sop)
         if content is not None:
             name = f"attachment; filename={asked.sop}.dcm"
             headers = (("content-disposition", name),)
-            return Answer([content], content_type="application/dicom", headers=headers)
+            return Reply([content], content_type="application/dicom", headers=headers)
         if asked.dialect.server == "bindaas":
-            error = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
-            return json_answer({"errorMessage": error})
-        raise Refusal(broken())
+            error = "java.lang.IndexOutOfBoundsException: SeriesIndex: 0, Size: 0"
+            return json_reply({"errorMessage": error})
+        raise RequestRefused(server_error())
 
-    def md5(self, asked: Asked, _fault: Fault | None) -> Answer:
+    def md5(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
         """The MD5 of one object; nothing where it is unknown."""
         content = self._object(self._series_of.get(asked.sop, ""), asked.sop)
-        return Answer() if content is None else text_answer(_md5(content))
+        return Reply() if content is None else text_reply(_md5(content))
 
     def _object(self, series: str, sop: str) -> bytes | None:
         facts = self._public(series)
@@ -109,16 +109,18 @@ class Images:
         facts = self._archive.facts(series)
         return facts if facts and facts.fate == VISIBLE else None
 
-    def hierarchy(self, asked: Asked, _fault: Fault | None) -> Answer:
+    def hierarchy(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
         """The hash over the images of a Series, a Study, a Patient or a Collection."""
         with self._hashing:
-            return text_answer(self._hierarchy(asked))
+            return text_reply(self._hierarchy(asked))
 
-    def _hierarchy(self, asked: Asked) -> str:
+    def _hierarchy(self, asked: ApiRequest) -> str:
         if "SeriesInstanceUID" in asked.values:
             facts = self._archive.facts(asked.series)  # hidden ones, too
             return self._of_series(facts) if facts else ""
-        question = ask(self._archive, asked.dialect, asked.endpoint, asked.values, asked.number)
+        question = build_query(
+            self._archive, asked.dialect, asked.endpoint, asked.values, asked.number
+        )
         rows = self._archive.rows(
             f"SELECT {', '.join(_LEVELS)} FROM archive.series "
             f"WHERE {' AND '.join(question.conditions) or 'FALSE'} ORDER BY ALL"

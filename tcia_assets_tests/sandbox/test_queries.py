@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pytest
 
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.server import Sandbox
 
 from .conftest import DIALECTS, NBIA, Asker
 
-CATALOGUE = catalogue.load()
+CATALOGUE = series_rows.load()
 COLLECTION = "RIDER Lung CT"
 OLD = ("nbia-v1", "nbia-v2", "bindaas-v4")
 

@@ -2,7 +2,7 @@
 
 What belongs here: which rows an endpoint answers with, and how each server compares: case, trailing
 blanks, dates (archive-api.md 5.6, 5.7, 7.2). What does not: which endpoints, parameters and columns
-there are (`catalog.py`), and how a row is written (`replies.py`).
+there are (`catalog.py`), and how a row is written (`reply_formats.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
-from tcia_assets.sandbox.since import by_database, by_java
-from tcia_assets.sandbox.state import Archive
+from tcia_assets.sandbox.archive import Archive
+from tcia_assets.sandbox.date_parameters import by_database, by_java
 from tcia_assets.spec import Dialect, Endpoint, Parameter
 from tcia_assets.store import sql
 
@@ -51,7 +51,7 @@ _GRAINS = {
 
 
 @dataclass(frozen=True)
-class Question:
+class RowQuery:
     """The rows of an endpoint that satisfy all conditions, in an order that depends on `seed`."""
 
     dialect: Dialect
@@ -60,7 +60,7 @@ class Question:
     seed: int = 0
 
     @property
-    def unfiltered(self) -> Question:
+    def unfiltered(self) -> RowQuery:
         return replace(self, conditions=())
 
     @property
@@ -145,9 +145,9 @@ def _one_of(archive: Archive, name: str) -> str:
     return f"min({sql.identifier(name)})" if name in archive.columns else _MADE.get(name, "NULL")
 
 
-def ask(
+def build_query(
     archive: Archive, dialect: Dialect, endpoint: Endpoint, values: Mapping[str, str], seed: int
-) -> Question:
+) -> RowQuery:
     """The question that these values put; they are keyed by our names of the parameters."""
     conditions = tuple(
         _since(dialect, endpoint, value)
@@ -157,7 +157,7 @@ def ask(
     )
     if endpoint.since_format and "since" not in values:
         conditions += ("DateReleased > DATE '1900-01-01'",)
-    return Question(dialect, endpoint, conditions, seed)
+    return RowQuery(dialect, endpoint, conditions, seed)
 
 
 def _since(dialect: Dialect, endpoint: Endpoint, value: str) -> str:
@@ -176,11 +176,11 @@ def _filter(
     name = parameter.name
     value = value.rstrip(" ")  # the database compares as if both sides were padded with blanks
     if name == "list_name":
-        return _among(archive, archive.listed(value))
+        return _among(archive, archive.list_members(value))
     if name == "SeriesInstanceUID":
         return _among(archive, _uids(value) if parameter.is_list else (value,))
     if name == "Collection":
-        return _one_in("Collection", archive.collections_called(value))
+        return _one_in("Collection", archive.matching_collections(value))
     is_v4 = dialect.server == "sql"
     column, text = f"rtrim({sql.identifier(name)}, ' ')", sql.literal(value)
     if name in _UIDS or (name in _EXACT_BEFORE_V4 and endpoint.name == "getSeries" and not is_v4):

@@ -13,7 +13,7 @@ _REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
-class Seen:
+class LoggedRequest:
     """A request, with our name of the endpoint: "token" for tokens, "" for an unknown path."""
 
     number: int
@@ -22,14 +22,14 @@ class Seen:
     parameters: Mapping[str, str]
 
 
-class Traffic:
+class RequestLog:
     """Counts requests; safe to use from many threads.
 
-    >>> traffic = Traffic()
-    >>> with traffic.seen("nbia-v4", "getSeries", {"Collection": "LIDC-IDRI"}):
-    ...     traffic.in_flight
+    >>> request_log = RequestLog()
+    >>> with request_log.record("nbia-v4", "getSeries", {"Collection": "LIDC-IDRI"}):
+    ...     request_log.in_flight
     1
-    >>> traffic["getSeries"], traffic.most_at_once, len(traffic)
+    >>> request_log["getSeries"], request_log.most_at_once, len(request_log)
     (1, 1, 1)
     """
 
@@ -41,19 +41,19 @@ class Traffic:
     def clear(self) -> None:
         with self._lock:
             self.counts: Counter[str] = Counter()
-            self.last: deque[Seen] = deque(maxlen=_REMEMBERED)
+            self.last: deque[LoggedRequest] = deque(maxlen=_REMEMBERED)
             self.most_at_once = self.in_flight
             self._number = 0
 
     @contextmanager
-    def seen(self, dialect: str, endpoint: str, parameters: Mapping[str, str]) -> Iterator[int]:
+    def record(self, dialect: str, endpoint: str, parameters: Mapping[str, str]) -> Iterator[int]:
         """Counts a request, which runs until the block ends; gives its number."""
         secret = {"password", "refresh_token", "api_key"}
         shown = {k: "..." if k in secret else v for k, v in parameters.items()}
         with self._lock:
             self._number = number = self._number + 1
             self.counts[endpoint] += 1
-            self.last.append(Seen(number, dialect, endpoint, shown))
+            self.last.append(LoggedRequest(number, dialect, endpoint, shown))
             self.in_flight += 1
             self.most_at_once = max(self.most_at_once, self.in_flight)
         try:
@@ -70,7 +70,7 @@ class Traffic:
         """How many requests there were."""
         return self.counts.total()
 
-    def listed(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         with self._lock:
             return {
                 "total": self.counts.total(),

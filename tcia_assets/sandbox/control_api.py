@@ -17,47 +17,53 @@ from collections.abc import Callable
 from typing import Any
 
 from tcia_assets.errors import UsageError
-from tcia_assets.sandbox.access import Access
+from tcia_assets.sandbox.archive import Archive
+from tcia_assets.sandbox.authentication import Authenticator
 from tcia_assets.sandbox.faults import Fault, Faults
-from tcia_assets.sandbox.refusals import Answer, json_answer
-from tcia_assets.sandbox.state import Archive
-from tcia_assets.sandbox.traffic import Traffic
+from tcia_assets.sandbox.reply import Reply, json_reply
+from tcia_assets.sandbox.request_log import RequestLog
 from tcia_assets.store import sql
 
 PREFIX = "/_sandbox/"
 
 
-class Control:
+class ControlApi:
     """Answers the control paths."""
 
-    def __init__(self, archive: Archive, access: Access, faults: Faults, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        authenticator: Authenticator,
+        faults: Faults,
+        request_log: RequestLog,
+    ) -> None:
         self._archive, self._faults = archive, faults
         changes = ("hold", "release", "hide", "show", "withdraw", "move", "revise")
         self._reads: dict[str, Callable[[], object]] = {
             "state": self._state,
-            "requests": traffic.listed,
+            "requests": request_log.summary,
         }
         self._writes: dict[str, Callable[[Any], object]] = {
             **{name: self._changing(name) for name in changes},
             "share": lambda sent: archive.share(**sent),
             "faults": self._add_faults,
             "faults/clear": lambda _: faults.clear(),
-            "tokens/expire": lambda _: access.expire(),
-            "requests/clear": lambda _: traffic.clear(),
-            "reset": lambda _: self._reset(traffic),
+            "tokens/expire": lambda _: authenticator.expire(),
+            "requests/clear": lambda _: request_log.clear(),
+            "reset": lambda _: self._reset(request_log),
         }
 
-    def __call__(self, method: str, path: str, body: bytes) -> Answer:
+    def __call__(self, method: str, path: str, body: bytes) -> Reply:
         name = path.removeprefix(PREFIX)
         try:
             if method == "GET" and name in self._reads:
-                return json_answer(self._reads[name]())
+                return json_reply(self._reads[name]())
             if method == "POST" and name in self._writes:
-                return json_answer(self._writes[name](json.loads(body or b"{}")))
+                return json_reply(self._writes[name](json.loads(body or b"{}")))
         except (UsageError, sql.SqlError, TypeError, ValueError) as error:
-            return json_answer({"error": f"{type(error).__name__}: {error}"}, 400)
+            return json_reply({"error": f"{type(error).__name__}: {error}"}, 400)
         names = [*self._reads, *self._writes]
-        return json_answer({"error": f"no such path; there are {', '.join(names)}"}, 404)
+        return json_reply({"error": f"no such path; there are {', '.join(names)}"}, 404)
 
     def _changing(self, name: str) -> Callable[[dict[str, Any]], object]:
         change = getattr(self._archive, name)
@@ -70,13 +76,13 @@ class Control:
         return changed
 
     def _add_faults(self, sent: dict[str, Any] | list[dict[str, Any]]) -> object:
-        self._faults.add(*map(Fault.of, sent if isinstance(sent, list) else [sent]))
+        self._faults.add(*map(Fault.from_json, sent if isinstance(sent, list) else [sent]))
         return {"due": len(self._faults)}
 
-    def _reset(self, traffic: Traffic) -> None:
+    def _reset(self, request_log: RequestLog) -> None:
         self._archive.reset()
         self._faults.clear()
-        traffic.clear()
+        request_log.clear()
 
     def _state(self) -> object:
         collections = self._archive.rows(
@@ -88,5 +94,5 @@ class Control:
             "source": self._archive.source,
             "collections": collections,
             "shared_lists": {name: len(uids) for name, uids in self._archive.lists.items()},
-            "faults": list(self._faults.listed()),
+            "faults": list(self._faults.pending()),
         }

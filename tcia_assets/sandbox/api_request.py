@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from tcia_assets.sandbox.refusals import Refusal, missing_parameter, unknown_parameter
+from tcia_assets.sandbox.reply import RequestRefused, missing_parameter, unknown_parameter
 from tcia_assets.spec import Dialect, Endpoint
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """A request to an endpoint. `number` counts all requests; orders depend on it."""
 
     dialect: Dialect
@@ -46,7 +46,7 @@ class Asked:
         """Let the request pass: strict endpoints take no other parameter, most miss required ones.
 
         Raises:
-            Refusal: with the sentence that the dialect has for it.
+            RequestRefused: with the sentence that the dialect has for it.
         """
         endpoint = self.endpoint
         if endpoint.is_strict:
@@ -54,7 +54,7 @@ class Asked:
             taken |= {"format"} if endpoint.formats else set()
             for name in self.parameters:
                 if name not in taken:
-                    raise Refusal(unknown_parameter(endpoint, name, taken))
+                    raise RequestRefused(unknown_parameter(endpoint, name, taken))
         needed = {p.name for p in endpoint.parameters if p.required}
         if endpoint.missing and not needed <= set(self.values):
-            raise Refusal(missing_parameter(self.dialect, endpoint))
+            raise RequestRefused(missing_parameter(self.dialect, endpoint))

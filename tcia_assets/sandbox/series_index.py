@@ -21,7 +21,7 @@ class Facts:
     revision: int = 0
 
 
-class Index:
+class SeriesIndex:
     """The catalogue's Series by UID: half a million of them in fifty megabytes."""
 
     def __init__(self, rows: pa.Table) -> None:

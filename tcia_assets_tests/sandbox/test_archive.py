@@ -10,13 +10,13 @@ import pytest
 import requests
 
 from tcia_assets.errors import UnknownName
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
+from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sandbox.state import Archive
 
 from .conftest import Asker
 
-CATALOGUE = catalogue.load().to_pylist()
+CATALOGUE = series_rows.load().to_pylist()
 COLLECTION = "LCTSC"
 UIDS = sorted(r["SeriesInstanceUID"] for r in CATALOGUE if r["Collection"] == COLLECTION)
 
@@ -132,7 +132,7 @@ def test_a_reply_is_one_snapshot_while_series_come_and_go(ask: Asker, sandbox: S
 
 
 def test_a_catalogue_may_be_a_file(tmp_path: Any) -> None:
-    with Archive(catalogue.SMALL_CATALOGUE) as archive:
+    with Archive(series_rows.SMALL_CATALOGUE) as archive:
         assert archive.source
         assert archive.facts(UIDS[0])
 

@@ -14,7 +14,7 @@ from pydicom.uid import (
     PositronEmissionTomographyImageStorage,
 )
 
-from tcia_assets.sandbox.phantom import values
+from tcia_assets.sandbox.phantom import element_values
 from tcia_assets.sandbox.phantom.anatomy import BODY, LESION, Grid, anatomy
 from tcia_assets.sandbox.phantom.header import Row, Submission, dataset, sop_instance_uids
 from tcia_assets.sandbox.phantom.pixels import grid_of
@@ -28,7 +28,7 @@ SOP_CLASSES = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Structure:
     """A tissue that is segmented, and how SEG and RTSTRUCT speak of it."""
 
     number: int
@@ -40,8 +40,8 @@ class Part:
     color: tuple[int, int, int]
 
 
-PARTS = (
-    Part(
+STRUCTURES = (
+    Structure(
         1,
         BODY,
         "Body",
@@ -50,7 +50,7 @@ PARTS = (
         "EXTERNAL",
         (0, 200, 0),
     ),
-    Part(
+    Structure(
         2,
         LESION,
         "Lesion",
@@ -62,7 +62,7 @@ PARTS = (
 )
 
 
-class Ground:
+class ReferencedSeries:
     """The Series that an object lies on, or one that stands in for it and is never referred to."""
 
     def __init__(self, submission: Submission) -> None:
@@ -89,5 +89,5 @@ class Ground:
 
 def _has_slices(row: Row) -> bool:
     # a Series without a valid UID cannot be referred to
-    referable = values.uid(row.get("SeriesInstanceUID")) is not None
+    referable = element_values.uid(row.get("SeriesInstanceUID")) is not None
     return referable and row.get("Modality") in SOP_CLASSES and grid_of(row).count > 0

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, dialect
-from tcia_assets.sandbox import catalogue, phantom
+from tcia_assets.sandbox import phantom, series_rows
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.spec import Endpoint
 
@@ -24,7 +24,7 @@ ROWS = [
     for endpoint in spoken.endpoints
     if endpoint.columns
 ]
-CATALOGUE = catalogue.load()
+CATALOGUE = series_rows.load()
 COLLECTION = "RIDER Lung CT"
 SERIES = CATALOGUE.filter(pc.equal(CATALOGUE["Collection"], COLLECTION)).to_pylist()
 ONE = next(row for row in SERIES if row["Modality"] == "CT")

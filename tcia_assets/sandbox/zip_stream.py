@@ -1,7 +1,7 @@
 """A zip that is sent while it is made, as Java's ZipOutputStream writes it.
 
 What belongs here: the format (archive-api.md 6.1). What does not: what is in a Series' zip
-(`packages.py`).
+(`series_zip.py`).
 
 Sizes and CRCs follow the data (flags 0x0808), there are no folders and no comments, timestamps are
 the server's clock: two downloads of one Series are never byte for byte the same.

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import replies
-from tcia_assets.sandbox.encoder import SeemsEncodedTwice, canonical, encoded
-from tcia_assets.sandbox.replies import Field
+from tcia_assets.sandbox import reply_formats
+from tcia_assets.sandbox.markup_encoder import SeemsEncodedTwice, canonical, encoded
+from tcia_assets.sandbox.reply_formats import Field
 from tcia_assets.store import sql
 
 from .conftest import DIALECTS, Asker
@@ -27,7 +27,7 @@ COLLECTION = "RIDER Lung CT"
 
 def a_field(name: str, wire: str) -> Field:
     for endpoint in dialect(name).endpoints:
-        for field in replies.fields(dialect(name), endpoint):
+        for field in reply_formats.fields(dialect(name), endpoint):
             if field.wire == wire:
                 return field
     raise AssertionError(wire)
@@ -40,7 +40,7 @@ ROW = ((PATIENT, NUMBER, MAKER), [("A", 8, None)])
 
 
 def written(form: str, columns: Any, rows: Any) -> str:
-    return b"".join(replies.write(form, columns, rows)).decode()
+    return b"".join(reply_formats.write(form, columns, rows)).decode()
 
 
 def test_the_reference_rendering_of_json() -> None:
@@ -69,9 +69,9 @@ def test_the_reference_rendering_of_html() -> None:
 
 
 def test_no_row_is_no_byte_in_any_format() -> None:
-    for form in replies.CONTENT_TYPES:
+    for form in reply_formats.CONTENT_TYPES:
         assert written(form, (PATIENT, NUMBER), []) == ""
-    assert list(replies.json_chunks([])) == []
+    assert list(reply_formats.json_chunks([])) == []
 
 
 def test_a_list_of_one_column_is_csv_without_any_quoting() -> None:
@@ -159,8 +159,8 @@ def test_vectorised_json_equals_plain_json(rows: list[tuple[Any, ...]]) -> None:
     values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
     statement = f"FROM (VALUES {values}) AS rows_({names})"
     with sql.connect() as connection:
-        table = connection.sql(replies.json_statement(statement, COLUMNS)).to_arrow_table()
-    body = b"".join(replies.json_chunks([table])).decode()
+        table = connection.sql(reply_formats.json_statement(statement, COLUMNS)).to_arrow_table()
+    body = b"".join(reply_formats.json_chunks([table])).decode()
     plain = [
         {
             field.wire: f"{value}.000000" if field.decimals_in_json else value

@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.refusals import Answer, Refusal, broken, text_answer
+from tcia_assets.sandbox.reply import Reply, RequestRefused, server_error, text_reply
 
 # A body that is no larger goes in one piece and has a Content-Length, as most of the server's do.
 _WHOLE = 1 << 20
@@ -36,7 +36,7 @@ class ConnectionFails(Exception):
 
 
 async def response(
-    request: Request, make: Callable[[], Answer], fault: Fault | None, send: Send
+    request: Request, make: Callable[[], Reply], fault: Fault | None, send: Send
 ) -> Response:
     """The response that carries the answer, or what the fault makes of it."""
     if fault and fault.kind == "hang":
@@ -53,20 +53,20 @@ async def response(
 
 
 def _prepared(
-    make: Callable[[], Answer], fault: Fault | None
-) -> tuple[Answer, Iterable[bytes], bool]:
+    make: Callable[[], Reply], fault: Fault | None
+) -> tuple[Reply, Iterable[bytes], bool]:
     """The answer, its body, and whether that is the whole of it, in a list."""
     try:
         answer = (_instead(fault) if fault else None) or make()
         return answer, *_body(answer, fault)
-    except Refusal as refusal:
+    except RequestRefused as refusal:
         return refusal.answer, *_body(refusal.answer, None)
     except Exception as error:  # noqa: BLE001 - the server has the same catch-all
-        answer = broken(f"{type(error).__name__}: {error}")
+        answer = server_error(f"{type(error).__name__}: {error}")
         return answer, *_body(answer, None)
 
 
-def _body(answer: Answer, fault: Fault | None) -> tuple[Iterable[bytes], bool]:
+def _body(answer: Reply, fault: Fault | None) -> tuple[Iterable[bytes], bool]:
     body = iter(answer.chunks)
     if fault and fault.kind.startswith("cut"):
         body = _cut(body, fault)
@@ -77,7 +77,7 @@ def _body(answer: Answer, fault: Fault | None) -> tuple[Iterable[bytes], bool]:
     return start if is_whole else chain(start, body), is_whole
 
 
-def whole(answer: Answer) -> Response:
+def whole(answer: Reply) -> Response:
     """The response to a request that no fault can reach."""
     return Response(b"".join(answer.chunks), answer.status, media_type=answer.content_type or None)
 
@@ -85,15 +85,15 @@ def whole(answer: Answer) -> Response:
 # --- Faults -------------------------------------------------------------------------------------
 
 
-def _instead(fault: Fault) -> Answer | None:
+def _instead(fault: Fault) -> Reply | None:
     """The answer that a fault gives in place of the archive's."""
     if fault.kind == "status":
         headers = (("retry-after", fault.retry_after),) if fault.retry_after else ()
-        return Answer([fault.body.encode()], fault.status, fault.content_type, headers)
+        return Reply([fault.body.encode()], fault.status, fault.content_type, headers)
     fixed = {
-        "html": text_answer(_PAGE, content_type="text/html"),
-        "empty": Answer(),
-        "no_data": text_answer("No data found.", 500),
+        "html": text_reply(_PAGE, content_type="text/html"),
+        "empty": Reply(),
+        "no_data": text_reply("No data found.", 500),
     }
     return fixed.get(fault.kind)
 

@@ -1,7 +1,7 @@
 """The archive's state: the catalogue's Series, and what has happened to them since.
 
 What belongs here: the current Series, found by UID or asked by SQL, and every change to them. What
-does not: the database (`store.py`), and how a dialect asks for its rows (`questions.py`).
+does not: the database (`database.py`), and how a dialect asks for its rows (`queries.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.sandbox import phantom
-from tcia_assets.sandbox.index import HIDDEN, VISIBLE, WITHDRAWN, Facts, Index
-from tcia_assets.sandbox.store import Store
+from tcia_assets.sandbox.database import Database
+from tcia_assets.sandbox.series_index import HIDDEN, VISIBLE, WITHDRAWN, Facts, SeriesIndex
 from tcia_assets.store import sql
 
 # What is made of a SEG, RTSTRUCT or RTDOSE must not change when another Series does: the choice
@@ -53,7 +53,7 @@ _ALL = 2**62
 _LIES_ON_IMAGES = {"SEG", "RTSTRUCT", "RTDOSE"}
 
 
-class Which(TypedDict, total=False):
+class CollectionSelection(TypedDict, total=False):
     """Series of a Collection: all, or the last `count` by UID."""
 
     collection: str
@@ -68,12 +68,12 @@ class Archive:
     ) -> None:
         self._now = now or (lambda: dt.datetime.now(dt.UTC))
         self._lock = threading.RLock()
-        self._store = Store(catalogue)
+        self._store = Database(catalogue)
         self.tables, self.rows = self._store.tables, self._store.rows
         self.columns, self.source = self._store.columns, self._store.source
         self._touched: dict[str, Facts] = {}
         (rows,) = self.tables([_BY_UID])
-        self._index = Index(rows)
+        self._index = SeriesIndex(rows)
         self._collections = self._named()
         self._lists = self._default_lists = {
             name: tuple(sorted(row["uid"] for row in self.rows(question)))
@@ -93,7 +93,7 @@ class Archive:
         known = self._touched.get(uid) or self._index.find(uid)
         return None if known is None or known.fate == WITHDRAWN else known
 
-    def collections_called(self, name: str) -> tuple[str, ...]:
+    def matching_collections(self, name: str) -> tuple[str, ...]:
         """The Collections of that name, whatever its case; also those with no visible Series."""
         return tuple(each for each in self._collections if _fold(each) == _fold(name))
 
@@ -122,7 +122,7 @@ class Archive:
         """The shared lists: UIDs by name."""
         return MappingProxyType(self._lists)
 
-    def listed(self, name: str) -> list[str]:
+    def list_members(self, name: str) -> list[str]:
         """The UIDs on all lists of that name, whatever its case; several may have it."""
         return [uid for n, uids in self._lists.items() if _fold(n) == _fold(name) for uid in uids]
 
@@ -136,7 +136,9 @@ class Archive:
     # Each takes the UIDs of Series, or a Collection with or without a `count` of its last Series by
     # UID, and returns the UIDs that it changed.
 
-    def hold(self, uids: Iterable[str] | None = None, **which: Unpack[Which]) -> list[str]:
+    def hold(
+        self, uids: Iterable[str] | None = None, **which: Unpack[CollectionSelection]
+    ) -> list[str]:
         """Hide Series as if they had never been released."""
         return self._change(self._chosen(uids, VISIBLE, which), fate=HIDDEN, DateReleased=None)
 
@@ -145,26 +147,32 @@ class Archive:
         uids: Iterable[str] | None = None,
         *,
         day: dt.date | None = None,
-        **which: Unpack[Which],
+        **which: Unpack[CollectionSelection],
     ) -> list[str]:
         """Make Series visible, released on `day` (default: today)."""
         day = day or self._now().date()
         return self._change(self._chosen(uids, HIDDEN, which), fate=VISIBLE, DateReleased=day)
 
-    def hide(self, uids: Iterable[str] | None = None, **which: Unpack[Which]) -> list[str]:
+    def hide(
+        self, uids: Iterable[str] | None = None, **which: Unpack[CollectionSelection]
+    ) -> list[str]:
         """Make Series invisible; they keep their release date, as in a re-submission."""
         return self._change(self._chosen(uids, VISIBLE, which), fate=HIDDEN)
 
-    def show(self, uids: Iterable[str] | None = None, **which: Unpack[Which]) -> list[str]:
+    def show(
+        self, uids: Iterable[str] | None = None, **which: Unpack[CollectionSelection]
+    ) -> list[str]:
         """Make hidden Series visible again, with the release date that they had."""
         return self._change(self._chosen(uids, HIDDEN, which), fate=VISIBLE)
 
-    def withdraw(self, uids: Iterable[str] | None = None, **which: Unpack[Which]) -> list[str]:
+    def withdraw(
+        self, uids: Iterable[str] | None = None, **which: Unpack[CollectionSelection]
+    ) -> list[str]:
         """Delete Series; a Collection without any vanishes."""
         return self._change(self._chosen(uids, VISIBLE, which), fate=WITHDRAWN)
 
     def move(
-        self, uids: Iterable[str] | None = None, *, to: str, **which: Unpack[Which]
+        self, uids: Iterable[str] | None = None, *, to: str, **which: Unpack[CollectionSelection]
     ) -> list[str]:
         """Put Series into another Collection, which may be a new one."""
         return self._change(self._chosen(uids, VISIBLE, which), Collection=to)
@@ -174,7 +182,7 @@ class Archive:
         uids: Iterable[str] | None = None,
         *,
         image_count: int | None = None,
-        **which: Unpack[Which],
+        **which: Unpack[CollectionSelection],
     ) -> list[str]:
         """Other pixels under the same UIDs, submitted now; optionally more or fewer objects."""
         counted = {} if image_count is None else {"ImageCount": image_count}
@@ -191,7 +199,9 @@ class Archive:
             self._collections = self._named()
             self._lists = self._default_lists
 
-    def _chosen(self, uids: Iterable[str] | None, fate: str, which: Which) -> list[str]:
+    def _chosen(
+        self, uids: Iterable[str] | None, fate: str, which: CollectionSelection
+    ) -> list[str]:
         """These Series, whatever became of them; else those of a Collection that have that fate."""
         if uids is not None and not which:
             return list(uids)

@@ -1,7 +1,7 @@
 """Rows -> the four formats, byte for byte as the servers write them (archive-api.md 5.2 to 5.4).
 
 What belongs here: formats, and how each dialect writes a value of a kind. What does not: which rows
-(`questions.py`), statuses and headers (`answers.py`).
+(`queries.py`), statuses and headers (`handlers.py`).
 
 JSON of a large answer is made by DuckDB, in chunks, with no Python for a row; what is not worth a
 query is written by `write`, which says the same in plain words.
@@ -18,7 +18,7 @@ from itertools import chain
 import pyarrow as pa
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
-from tcia_assets.sandbox.encoder import SeemsEncodedTwice, encoded
+from tcia_assets.sandbox.markup_encoder import SeemsEncodedTwice, encoded
 from tcia_assets.spec import Dialect, Endpoint, ValueFormat
 from tcia_assets.store import sql
 

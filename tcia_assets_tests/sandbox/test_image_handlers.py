@@ -13,13 +13,13 @@ import pytest
 import requests
 
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import catalogue, phantom
-from tcia_assets.sandbox.packages import Package
+from tcia_assets.sandbox import phantom, series_rows
+from tcia_assets.sandbox.series_zip import SeriesZip
 from tcia_assets.sandbox.server import Sandbox
 
 from .conftest import BINDAAS, DIALECTS, NBIA, Asker
 
-CATALOGUE = catalogue.load().to_pylist()
+CATALOGUE = series_rows.load().to_pylist()
 FEW = min((r for r in CATALOGUE if r["ImageCount"] >= 5), key=lambda r: r["ImageCount"])
 UID, COUNT = FEW["SeriesInstanceUID"], FEW["ImageCount"]
 ONE_OF_EACH = {row["Modality"]: row for row in reversed(CATALOGUE) if row["ImageCount"] < 300}
@@ -128,7 +128,7 @@ def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
             made.append(number)
             yield str(number), random.Random(number).randbytes(100_000)
 
-    pieces = Package(1000, license="free", with_md5=True).zip(objects())
+    pieces = SeriesZip(1000, license="free", with_md5=True).zip(objects())
     next(pieces)
     assert len(made) < 40
     assert max(len(piece) for _, piece in zip(range(50), pieces, strict=False)) < 300_000

@@ -1,19 +1,19 @@
 """What the archive tells of whole Collections: descriptions, and manifests for a downloader.
 
 What belongs here: their words and lines. What does not: rows of Patients, Studies and Series
-(`questions.py`), and how rows are written (`replies.py`).
+(`queries.py`), and how rows are written (`reply_formats.py`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 
-from tcia_assets.sandbox.asked import Asked
+from tcia_assets.sandbox.api_request import ApiRequest
+from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.index import HIDDEN, VISIBLE
-from tcia_assets.sandbox.refusals import Answer, text_answer
-from tcia_assets.sandbox.replies import Value
-from tcia_assets.sandbox.state import Archive
+from tcia_assets.sandbox.reply import Reply, text_reply
+from tcia_assets.sandbox.reply_formats import Value
+from tcia_assets.sandbox.series_index import HIDDEN, VISIBLE
 from tcia_assets.store import sql
 
 _DESCRIBED = """
@@ -34,16 +34,16 @@ ListOfSeriesToDownload=
 """
 
 
-class Listings:
+class CollectionHandlers:
     """What the archive tells of its Collections."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def descriptions(self, asked: Asked) -> list[tuple[Value, ...]]:
+    def descriptions(self, asked: ApiRequest) -> list[tuple[Value, ...]]:
         """A row for each visible Collection, or for the one asked for."""
         wanted = asked.values.get("Collection", "")
-        names = self._archive.collections_called(wanted)
+        names = self._archive.matching_collections(wanted)
         return [
             (
                 row["Collection"],
@@ -58,7 +58,7 @@ class Listings:
             if not wanted or row["Collection"] in names
         ]
 
-    def manifest(self, asked: Asked, _fault: Fault | None) -> Answer:
+    def manifest(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
         """The UIDs of a Collection's Series, below what TCIA's downloader wants to know."""
         wanted = asked.values.get("Collection", "null")
         now = dt.datetime.now(dt.UTC)
@@ -70,10 +70,10 @@ class Listings:
         )
         uids = self._uids(wanted, asked.values.get("visibility") or "1")
         lines = "".join(f"{uid}\n" for uid in uids)
-        return text_answer(head + lines, content_type="application/x-nbia-manifest-file")
+        return text_reply(head + lines, content_type="application/x-nbia-manifest-file")
 
     def _uids(self, collection: str, visibility: str) -> list[str]:
-        names = ", ".join(map(sql.literal, self._archive.collections_called(collection)))
+        names = ", ".join(map(sql.literal, self._archive.matching_collections(collection)))
         fates = ", ".join(map(sql.literal, _VISIBILITIES.get(visibility, ())))
         if not names or not fates:
             return []

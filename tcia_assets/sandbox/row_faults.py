@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.replies import Field
+from tcia_assets.sandbox.reply_formats import Field
 from tcia_assets.store import sql
 
 _COUNTS = {"ImageCount", "ObjectCount"}
@@ -15,7 +15,7 @@ _COUNTS = {"ImageCount", "ObjectCount"}
 Columns = tuple[Field, ...]
 
 
-def spoiled_rows(fault: Fault, statement: str) -> str:
+def rows_with_fault(fault: Fault, statement: str) -> str:
     """The statement that gives a reply's rows, with that fault in it."""
     if fault.kind == "duplicate_rows":
         return f"SELECT rows_.* FROM ({statement}) AS rows_ CROSS JOIN range(2)"
@@ -24,7 +24,7 @@ def spoiled_rows(fault: Fault, statement: str) -> str:
     return statement
 
 
-def spoiled_columns(fault: Fault, columns: Columns, *, as_json: bool) -> Columns:
+def columns_with_fault(fault: Fault, columns: Columns, *, as_json: bool) -> Columns:
     """The columns of a reply, with that fault in them."""
     return tuple(_spoiled(fault, each, as_json=as_json) for each in columns)
 

@@ -7,12 +7,12 @@ import requests
 
 from tcia_assets.catalog import DIALECTS as SPOKEN
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.server import Sandbox
 
 from .conftest import BINDAAS, DIALECTS, NBIA, Asker
 
-ONE = catalogue.load().slice(0, 1).to_pylist()[0]
+ONE = series_rows.load().slice(0, 1).to_pylist()[0]
 UID = ONE["SeriesInstanceUID"]
 BROKEN = "Server was not able to process your request"
 LISTS = ("getSeries", "getPatient", "getPatientStudy", "getSeriesSize", "getUpdatedSeries")
@@ -229,7 +229,7 @@ def test_v2_without_a_token_breaks_on_values_and_images(ask: Asker, endpoint: st
 def test_an_expired_token_gets_nothing_or_a_401(ask: Asker, sandbox: Sandbox, name: str) -> None:
     expired = {"Authorization": f"Bearer {ask.token()}"}
     assert ask(name, "getPatient", headers=expired).json()
-    sandbox.access.expire()
+    sandbox.authenticator.expire()
     assert ask(name, "getPatient", headers=expired).content == b""
     for endpoint in ("getCollectionValues", "getImage"):
         sent = {"SeriesInstanceUID": UID} if endpoint == "getImage" else {}
@@ -241,7 +241,7 @@ def test_an_expired_token_gets_nothing_or_a_401(ask: Asker, sandbox: Sandbox, na
 
 def test_a_token_lives_as_long_as_it_says(ask: Asker, sandbox: Sandbox) -> None:
     now = [1000.0]
-    sandbox.access.clock = lambda: now[0]
+    sandbox.authenticator.clock = lambda: now[0]
     try:
         granted = ask.grant().json()
         bearer = {"Authorization": f"Bearer {granted['access_token']}"}
@@ -254,7 +254,7 @@ def test_a_token_lives_as_long_as_it_says(ask: Asker, sandbox: Sandbox) -> None:
         bearer = {"Authorization": f"Bearer {renewed.json()['access_token']}"}
         assert ask("nbia-v2", "getCollectionValues", headers=bearer).status_code == 200
     finally:
-        sandbox.access.clock = type(sandbox.access)().clock
+        sandbox.authenticator.clock = type(sandbox.authenticator)().clock
 
 
 def test_a_token_without_its_prefix_is_garbage(ask: Asker) -> None:
@@ -276,7 +276,7 @@ def test_v1_and_guests_of_v4_need_no_token(ask: Asker) -> None:
 
 
 def test_bindaas_v3_takes_its_key_as_a_header_or_a_parameter(ask: Asker, sandbox: Sandbox) -> None:
-    key = sandbox.access.api_key
+    key = sandbox.authenticator.api_key
     for sent in ({"headers": {"api_key": key}}, {"api_key": key}):
         reply = ask("bindaas-v3", "getSeries", credentials=False, format="json", **sent)
         assert reply.json()
@@ -288,9 +288,9 @@ def test_bindaas_v3_takes_its_key_as_a_header_or_a_parameter(ask: Asker, sandbox
 
 def test_secrets_are_not_kept(ask: Asker, sandbox: Sandbox) -> None:
     ask.grant()
-    ask("bindaas-v3", "getCollectionValues", api_key=sandbox.access.api_key)
-    kept = str(sandbox.requests.listed())
-    assert sandbox.access.api_key not in kept
+    ask("bindaas-v3", "getCollectionValues", api_key=sandbox.authenticator.api_key)
+    kept = str(sandbox.requests.summary())
+    assert sandbox.authenticator.api_key not in kept
     assert "'password': '...'" in kept
 
 

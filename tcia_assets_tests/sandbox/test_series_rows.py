@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets.errors import MissingExtra, UnknownName, UsageError
-from tcia_assets.sandbox import catalogue
+from tcia_assets.sandbox import series_rows
 from tcia_assets_tests.repository import ROOT
 
 CONTRACT = [
@@ -121,7 +121,7 @@ needs_index = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def small() -> pa.Table:
-    return catalogue.load()
+    return series_rows.load()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def rows(small: pa.Table) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def whole() -> pa.Table:
-    return catalogue.from_idc_index()
+    return series_rows.from_idc_index()
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +156,15 @@ def by_collection(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 
 
 def test_the_columns_are_those_agreed_in_their_order() -> None:
-    assert catalogue.SCHEMA.names == CONTRACT
+    assert series_rows.SCHEMA.names == CONTRACT
 
 
 def test_the_tracked_file_is_small() -> None:
-    assert catalogue.SMALL_CATALOGUE.stat().st_size < 1_000_000
+    assert series_rows.SMALL_CATALOGUE.stat().st_size < 1_000_000
 
 
 def test_the_tracked_file_has_the_declared_schema_and_says_its_source(small: pa.Table) -> None:
-    assert small.schema.equals(catalogue.SCHEMA)
+    assert small.schema.equals(series_rows.SCHEMA)
     assert small.schema.metadata[b"source"].startswith(b"idc-index-data ")
 
 
@@ -224,7 +224,7 @@ def test_one_collection_is_small_enough_for_the_demo_to_fetch(rows: list[dict[st
 
 
 def test_each_row_may_be_shared_and_says_whom_to_cite(rows: list[dict[str, Any]]) -> None:
-    free = {catalogue.LICENSES["CC BY 3.0"], catalogue.LICENSES["CC BY 4.0"]}
+    free = {series_rows.LICENSES["CC BY 3.0"], series_rows.LICENSES["CC BY 4.0"]}
     assert {(row["LicenseName"], row["LicenseURI"]) for row in rows} <= free
     assert all(row["DataDescriptionURI"].startswith("https://doi.org/10.7937/") for row in rows)
 
@@ -261,28 +261,28 @@ def test_a_series_is_revised_no_earlier_than_it_appeared(rows: list[dict[str, An
 
 def test_no_file_is_a_clear_error_that_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no sandbox catalogue at .*nowhere\.parquet"):
-        catalogue.load(tmp_path / "nowhere.parquet")
+        series_rows.load(tmp_path / "nowhere.parquet")
 
 
 def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.parquet"
     path.write_text("SeriesInstanceUID\n1.2.3\n")
     with pytest.raises(UsageError, match="is not Parquet"):
-        catalogue.load(path)
+        series_rows.load(path)
 
 
 def test_a_table_that_lacks_a_column_is_refused(tmp_path: Path, small: pa.Table) -> None:
     path = tmp_path / "catalogue.parquet"
     pq.write_table(small.drop_columns(["Site"]), path)
     with pytest.raises(UsageError, match=r"it lacks Site \(string\)$"):
-        catalogue.load(path)
+        series_rows.load(path)
 
 
 def test_columns_in_another_order_are_refused(tmp_path: Path, small: pa.Table) -> None:
     path = tmp_path / "catalogue.parquet"
     pq.write_table(small.select(sorted(small.column_names)), path)
     with pytest.raises(UsageError, match="its columns are"):
-        catalogue.load(path)
+        series_rows.load(path)
 
 
 def test_without_the_index_the_whole_catalogue_says_what_to_install(
@@ -290,7 +290,7 @@ def test_without_the_index_the_whole_catalogue_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "idc_index_data", None)
     with pytest.raises(MissingExtra, match=r"tcia_assets\[full\]"):
-        catalogue.from_idc_index()
+        series_rows.from_idc_index()
 
 
 # --- the script
@@ -319,9 +319,9 @@ def test_the_script_makes_the_tracked_file_again(
     again = tmp_path / "catalogue.parquet"
     assert script.main(["--output", str(again)]) == 0
     assert f"{small.num_rows} Series" in capsys.readouterr().out
-    assert catalogue.load(again).equals(small, check_metadata=True)
-    if writer(again) == writer(catalogue.SMALL_CATALOGUE):
-        assert again.read_bytes() == catalogue.SMALL_CATALOGUE.read_bytes()
+    assert series_rows.load(again).equals(small, check_metadata=True)
+    if writer(again) == writer(series_rows.SMALL_CATALOGUE):
+        assert again.read_bytes() == series_rows.SMALL_CATALOGUE.read_bytes()
 
 
 def writer(path: Path) -> str:
@@ -334,7 +334,7 @@ def writer(path: Path) -> str:
 
 @needs_index
 def test_the_whole_catalogue_is_what_tcia_publishes(whole: pa.Table) -> None:
-    assert whole.schema.equals(catalogue.SCHEMA)
+    assert whole.schema.equals(series_rows.SCHEMA)
     assert 500_000 < whole.num_rows < 700_000
     collections = set(whole["Collection"].unique().to_pylist())
     assert 130 < len(collections) < 180

@@ -1,7 +1,7 @@
 """What is in the zip of a Series: licence, images, their MD5s, in the order of each endpoint.
 
 What belongs here: entries and their names (archive-api.md 6.1), and every way in which a package
-can be wrong (6.3). What does not: the zip format (`zips.py`), who may have it (`answers.py`).
+can be wrong (6.3). What does not: the zip format (`zip_stream.py`), who may have it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.zips import EMPTY, Entry, gathered, stream
+from tcia_assets.sandbox.zip_stream import EMPTY, Entry, gathered, stream
 
 _WINDOW = 32  # objects that are held back to send them in another order
 _HEAD = 100  # the first piece of deflated data may be a few bytes only
@@ -26,7 +26,7 @@ Objects = Iterable[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
-class Package:
+class SeriesZip:
     """A Series' zip as one endpoint makes it. The order of the images depends on `seed`."""
 
     count: int
@@ -67,7 +67,7 @@ class Package:
 
 @dataclass
 class _Images:
-    package: Package
+    package: SeriesZip
     fault: Fault
     listed: list[tuple[str, str]] = field(default_factory=list)
 
