@@ -757,11 +757,11 @@ def make_series(what: Set, place: int) -> tuple[int, str]:
 
 def write_chunked(path: Path, entries: list[Any]) -> None:
     """A zip as Java writes it, in Tomcat's chunks of 8 KiB."""
-    from tcia_assets.sandbox.zip_stream import stream  # noqa: PLC0415
+    from tcia_assets.sandbox.zip_stream import zip_chunks  # noqa: PLC0415
 
     held = bytearray()
     with path.open("wb") as file:
-        for piece in stream(entries):
+        for piece in zip_chunks(entries):
             held += piece
             whole = len(held) - len(held) % 8192
             for start in range(0, whole, 8192):

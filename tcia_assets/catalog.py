@@ -642,11 +642,6 @@ def _asks(*names: str, required: tuple[str, ...] = (), **spelled: str) -> tuple[
     return plain + tuple(Parameter(n, wire, n in required) for n, wire in spelled.items())
 
 
-def _needs(what: str) -> str:
-    """How a server says that it misses a parameter; it is not sure about commas and plurals."""
-    return f"A parameter, {what} required for this API call."
-
-
 _SERIES_FILTERS = (
     "Collection",
     "PatientID",
@@ -704,8 +699,6 @@ _SERIES_SIZE = Endpoint(
     _ONE_SERIES,
     ("TotalSizeInBytes", "ObjectCount"),
     FORMATS,
-    missing=_needs("SeriesInstanceUID is"),
-    nothing="null_row",  # the sum over no objects
 )
 _SOP_UIDS = Endpoint(
     "getSOPInstanceUIDs",
@@ -714,7 +707,6 @@ _SOP_UIDS = Endpoint(
     _ONE_SERIES,
     ("SOPInstanceUID",),
     FORMATS,
-    missing=_needs("SeriesInstanceUID is"),
 )
 _IMAGE = Endpoint(
     "getImage",
@@ -722,7 +714,6 @@ _IMAGE = Endpoint(
     "The objects of one Series as a zip, with its licence.",
     (*_ONE_SERIES, *_asks("NewFileNames")),
     returns="zip",
-    missing=_needs("SeriesInstanceUID, is"),
     zip_proof="count",
 )
 _IMAGE_WITH_MD5 = Endpoint(
@@ -731,7 +722,6 @@ _IMAGE_WITH_MD5 = Endpoint(
     "The objects of one Series as a zip that ends with their MD5s.",
     _ONE_SERIES,
     returns="zip",
-    missing=_needs("SeriesInstanceUID, is"),
     zip_proof="md5",
 )
 # Not a route: it proves no more than the one above, whose objects it has in another order.
@@ -742,7 +732,6 @@ _DCM_IMAGE = Endpoint(
     (*_ONE_SERIES, *_asks("IncludeAnnotation", "MD5Verification")),
     returns="zip",
     fixed_parameters=(("MD5Verification", "true"),),
-    missing=_needs("SeriesInstanceUID, is"),
 )
 _SINGLE_IMAGE = Endpoint(
     "getSingleImage",
@@ -750,7 +739,6 @@ _SINGLE_IMAGE = Endpoint(
     "One DICOM object.",
     _ONE_IMAGE,
     returns="dicom",
-    missing=_needs("SeriesInstanceUID and SOPInstanceUID, are"),
 )
 
 # nbia-api v1 and v2: Hibernate entities, so days travel as java.sql.Timestamp.toString().
@@ -857,7 +845,6 @@ _V1_ENDPOINTS = (
         _asks("Collection", "Modality", required=("Collection", "Modality")),
         ("PatientId",),
         FORMATS,
-        missing=_needs("Collection and Modality, are"),
     ),
     Endpoint(
         "getPatientStudy",
@@ -878,7 +865,6 @@ _V1_ENDPOINTS = (
         (*_V1_SERIES[:15], "DateReleased"),
         FORMATS,
         since_format="%d/%m/%Y",
-        since_is_strict=True,
         may_be_empty=True,
     ),
     Endpoint(
@@ -889,9 +875,7 @@ _V1_ENDPOINTS = (
         _V1_PATIENT,
         FORMATS,
         since_format="%Y/%m/%d",
-        since_is_strict=True,
         may_be_empty=True,
-        missing=_needs("Collection and Date are"),  # in nbia-v4, too, where it is fromDate
     ),
     Endpoint(
         "NewStudiesInPatientCollection",
@@ -901,9 +885,7 @@ _V1_ENDPOINTS = (
         _V1_STUDY,
         FORMATS,
         since_format="%Y/%m/%d",
-        since_is_strict=True,
         may_be_empty=True,
-        missing=_needs("Collection and Date are"),  # in nbia-v4, too, where it is fromDate
     ),
     Endpoint(
         "getContentsByName",
@@ -911,7 +893,6 @@ _V1_ENDPOINTS = (
         "Visible Series on a shared list; always JSON.",
         _asks(list_name="name", required=("list_name",)),
         (*_V1_SERIES[:15], "Date Released"),
-        missing=_needs("name is"),
     ),
     Endpoint(
         "getSeriesMetadata",
@@ -920,15 +901,12 @@ _V1_ENDPOINTS = (
         _ONE_SERIES,
         _V1_METADATA,
         FORMATS,
-        missing=_needs("SeriesInstanceUID is"),
-        nothing="204",
         date_formats=(
             ("Study Date", "%m-%d-%Y"),
             ("Date Released", _JAVA_DATE),
             ("Series Date", _JAVA_DATE),
             ("TimeStamp", _JAVA_DATE),
         ),
-        numbers=(),
     ),
     Endpoint(
         "getDeniedSeries",
@@ -941,8 +919,6 @@ _V1_ENDPOINTS = (
         ("SeriesInstanceUID",),
         FORMATS,
         may_be_empty=True,
-        missing=_needs("seriesList,  a list of SeriesInstanceUID is"),
-        nothing="204",
     ),
     _IMAGE,
     _IMAGE_WITH_MD5,
@@ -1054,31 +1030,22 @@ _V4_CHANGED = {
     "NewPatientsInCollection": {
         "columns": _V4_PATIENT,
         "since_format": _V4_DAY,
-        "since_is_strict": False,
         "parameters": _asks("Collection", since="fromDate", required=("Collection", "since")),
     },
     "NewStudiesInPatientCollection": {
         "columns": _V4_STUDY,
         "since_format": _V4_DAY,
-        "since_is_strict": False,
         "parameters": _asks(
             "Collection", "PatientID", since="fromDate", required=("Collection", "since")
         ),
     },
-    "getSeriesSize": {"nothing": "bare"},
     "getSeriesMetadata": {
         "path": "getSeriesMetadata",
         "description": "All that is known of many Series; nearly all values are texts.",
         "parameters": (Parameter("SeriesInstanceUID", "list", required=True, is_list=True),),
         "columns": _V4_METADATA,
         "method": "POST",
-        "default_format": "csv-download",
-        "missing": (
-            "A form parameter, list, containing at least one SeriesInstanceUID is required."
-        ),
-        "nothing": "bare",
         "date_formats": (),
-        "numbers": ("ImageCount", "FileSize"),
     },
     # IncludeMD5 puts md5hashes.csv last into the zip: the only mark that it is whole.
     "getImage": {
@@ -1094,7 +1061,7 @@ _V4_CHANGED = {
 }
 _V4_ENDPOINTS = (
     *(
-        replace(endpoint, is_strict=True, **_V4_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
+        replace(endpoint, **_V4_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
         for endpoint in _V1_ENDPOINTS
         if endpoint.name != "getContentsByName"
     ),
@@ -1105,7 +1072,6 @@ _V4_ENDPOINTS = (
         _asks("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
         method="POST",
         returns="text",
-        is_strict=True,
     ),
     Endpoint(
         "getCollectionDescriptions",
@@ -1121,9 +1087,7 @@ _V4_ENDPOINTS = (
             "userName",
             "licenseId",
         ),
-        is_strict=True,
         may_be_empty=True,
-        nothing="array",
     ),
     Endpoint(
         "getCollectionValuesAndCounts",
@@ -1138,7 +1102,6 @@ _V4_ENDPOINTS = (
         _asks("visibility", "includeAnnotation", Collection="collection"),
         method="POST",
         returns="manifest",
-        is_strict=True,
     ),
 )
 
@@ -1169,12 +1132,10 @@ _BINDAAS_CHANGED = {
     "NewPatientsInCollection": {
         "columns": _BINDAAS_PATIENT,
         "since_format": "%Y-%m-%d",
-        "since_is_strict": False,
     },
     "NewStudiesInPatientCollection": {
         "columns": _BINDAAS_STUDY,
         "since_format": "%Y-%m-%d",
-        "since_is_strict": False,
     },
 }
 _BINDAAS_HAS_NOT = {
@@ -1190,9 +1151,7 @@ _BINDAAS_HAS_NOT = {
 
 def _in_bindaas(endpoint: Endpoint) -> Endpoint:
     changed = replace(endpoint, **_BINDAAS_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
-    path = f"TCIA/query/{changed.path}"
-    default = "csv" if changed.formats else "json"
-    return replace(changed, path=path, default_format=default, nothing="array")
+    return replace(changed, path=f"TCIA/query/{changed.path}")
 
 
 _BINDAAS_ENDPOINTS = (
@@ -1203,8 +1162,6 @@ _BINDAAS_ENDPOINTS = (
         "Series on a shared list; always JSON. SharedList is a sibling of TCIA, not below it.",
         _asks(list_name="name", required=("list_name",)),
         _BINDAAS_SERIES,
-        missing=_needs("name is"),
-        nothing="array",
     ),
 )
 # How Bindaas writes a day is not documented; its clients send and expect ISO days.
@@ -1219,7 +1176,6 @@ DIALECTS = (
         _V4_ENDPOINTS,
         delegate="nbia-v1",
         delegated_endpoints=("getContentsByName",),
-        server="sql",
     ),
     Dialect(
         "nbia-v1",
@@ -1242,7 +1198,6 @@ DIALECTS = (
         "https://services.cancerimagingarchive.net/services/v4",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
-        server="bindaas",
     ),
     Dialect(
         "bindaas-v3",
@@ -1250,7 +1205,6 @@ DIALECTS = (
         "https://services.cancerimagingarchive.net/services/v3",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
-        server="bindaas",
         auth="api_key",
     ),
 )

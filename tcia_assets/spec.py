@@ -200,19 +200,11 @@ class Endpoint:
     method: str = "GET"
     returns: str = "rows"
     since_format: str = ""
-    # Whether a row released on the very day asked for is left out (`>`) or not (`>=`).
-    since_is_strict: bool = False
     may_be_empty: bool = False
-    # Fixed parameters that this package always sends, e.g. IncludeMD5=Yes.
-    fixed_parameters: tuple[tuple[str, str], ...] = ()
-    default_format: str = "json"
-    is_strict: bool = False
-    missing: str = ""
-    nothing: str = "bare"
-    date_formats: tuple[tuple[str, str], ...] = ()
-    numbers: tuple[str, ...] | None = None
-    zip_proof: str = ""
     is_never_empty: bool = False
+    fixed_parameters: tuple[tuple[str, str], ...] = ()
+    date_formats: tuple[tuple[str, str], ...] = ()
+    zip_proof: str = ""
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter that has this name of ours.
@@ -244,7 +236,6 @@ class Dialect:
         auth: "none", "bearer" or "api_key".
         delegate: the dialect on the same host that serves the `delegated_endpoints`.
         delegated_endpoints: names of endpoints that this dialect lacks.
-        server: the software behind it: "hibernate", "sql" or "bindaas".
     """
 
     name: str
@@ -255,7 +246,6 @@ class Dialect:
     auth: str = "none"
     delegate: str = ""
     delegated_endpoints: tuple[str, ...] = ()
-    server: str = "hibernate"
     by_name: dict[str, Endpoint] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

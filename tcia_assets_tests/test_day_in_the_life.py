@@ -144,7 +144,7 @@ class Day:
 
     def objects(self, uid: str) -> set[str]:
         """The SHA-256 of each object of a Series, as the archive has it now."""
-        facts = self.archive.facts(uid)
+        facts = self.archive.find(uid)
         assert facts is not None
         return {hashlib.sha256(body).hexdigest() for _, body in self.archive.objects(facts)}
 

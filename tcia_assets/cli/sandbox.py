@@ -23,4 +23,4 @@ def sandbox(host: str, port: int, *, full: bool) -> None:
     """
     from tcia_assets.sandbox.server import serve  # noqa: PLC0415 - starlette is an extra
 
-    serve(host, port, full=full, say=click.echo)
+    serve(host, port, full=full, write_line=click.echo)

@@ -30,7 +30,7 @@ from tcia_assets.progress import report
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 
-BY_COLLECTION = tuple(t for t in catalog.TABLES if t.by == "Collection" and t.endpoint)
+BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collection" and t.endpoint)
 # The nightly schedule refreshes all: a day and two hours without is odd, two days are wrong.
 _FRESH = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
@@ -86,7 +86,7 @@ def asset_spec(table: Table, names: Names, **chosen: Any) -> dg.AssetSpec:
     kept = _KEPT.get(table.name, _ASKED if table.endpoint else "").format(prefix=names.name)
     return dg.AssetSpec(
         names.key(table),
-        description=f"One row per {table.about}.\n\n{kept}".strip(),
+        description=f"One row per {table.grain}.\n\n{kept}".strip(),
         group_name=names.group,
         owners=list(names.owners),
         kinds={"parquet", "duckdb"},
@@ -340,8 +340,8 @@ def _column_schema(table: Table) -> dg.TableSchema:
         [
             dg.TableColumn(
                 c.name,
-                str(c.kind.arrow),
-                description=f"{c.about} {c.tag}".strip(),
+                str(c.kind.arrow_type),
+                description=f"{c.description} {c.tag}".strip(),
                 constraints=dg.TableColumnConstraints(
                     nullable=not c.required, unique=table.key == (c.name,)
                 ),

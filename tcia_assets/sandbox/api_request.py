@@ -1,4 +1,4 @@
-"""A request to an endpoint, and whether its parameters are ones that the dialect takes."""
+"""A request to an endpoint, and the check of its parameters."""
 
 from __future__ import annotations
 
@@ -6,55 +6,63 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from tcia_assets.sandbox.endpoints import ServedEndpoint
 from tcia_assets.sandbox.reply import RequestRefused, missing_parameter, unknown_parameter
-from tcia_assets.spec import Dialect, Endpoint
 
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A request to an endpoint. `number` counts all requests; orders depend on it."""
+    """A request to an endpoint.
 
-    dialect: Dialect
-    endpoint: Endpoint
+    Args:
+        served: the endpoint.
+        parameters: the query parameters or form fields, by the name that was sent.
+        headers: the HTTP headers.
+        number: counts all requests; the order of rows and of zip entries depends on it.
+    """
+
+    served: ServedEndpoint
     parameters: Mapping[str, str]
     headers: Mapping[str, str]
     number: int = 0
 
     @cached_property
     def values(self) -> dict[str, str]:
-        """What was sent for each parameter of the endpoint, by our name of it."""
-        sent = self.parameters
-        return {p.name: sent[p.wire_name] for p in self.endpoint.parameters if p.wire_name in sent}
+        """The values of the endpoint's own parameters, by our name of each."""
+        sent, declared = self.parameters, self.served.endpoint.parameters
+        return {p.name: sent[p.wire_name] for p in declared if p.wire_name in sent}
 
     @property
     def format(self) -> str:
-        """The format asked for, in lower case; what none stands for is the endpoint's own."""
-        default = self.endpoint.default_format
-        sent = self.parameters.get("format", default) if self.endpoint.formats else default
-        # Where CSV comes unasked as a download, it comes so when asked for, too.
+        """The requested format in lower case; the endpoint's default where none was sent."""
+        default = self.served.default_format
+        sent = self.parameters.get("format", default) if self.served.endpoint.formats else default
+        # A default of csv-download also stands for a requested csv.
         return default if default.startswith(f"{sent.lower()}-") else sent.lower()
 
     @property
-    def series(self) -> str:
+    def series_uid(self) -> str:
+        """The SeriesInstanceUID that was sent, or ""."""
         return self.values.get("SeriesInstanceUID", "").rstrip(" ")
 
     @property
-    def sop(self) -> str:
+    def sop_instance_uid(self) -> str:
+        """The SOPInstanceUID that was sent, or ""."""
         return self.values.get("SOPInstanceUID", "").rstrip(" ")
 
     def check_parameters(self) -> None:
-        """Let the request pass: strict endpoints take no other parameter, most miss required ones.
+        """Check for unknown and missing parameters, as far as the server does.
 
         Raises:
-            RequestRefused: with the sentence that the dialect has for it.
+            RequestRefused: with the server's error message.
         """
-        endpoint = self.endpoint
-        if endpoint.is_strict:
-            taken = {p.wire_name for p in endpoint.parameters}
-            taken |= {"format"} if endpoint.formats else set()
+        endpoint = self.served.endpoint
+        if self.served.rejects_unknown_parameters:
+            accepted = {p.wire_name for p in endpoint.parameters}
+            accepted |= {"format"} if endpoint.formats else set()
             for name in self.parameters:
-                if name not in taken:
-                    raise RequestRefused(unknown_parameter(endpoint, name, taken))
-        needed = {p.name for p in endpoint.parameters if p.required}
-        if endpoint.missing and not needed <= set(self.values):
-            raise RequestRefused(missing_parameter(self.dialect, endpoint))
+                if name not in accepted:
+                    raise RequestRefused(unknown_parameter(endpoint, name, accepted))
+        required = {p.name for p in endpoint.parameters if p.required}
+        if self.served.missing_parameter_message and not required <= set(self.values):
+            raise RequestRefused(missing_parameter(self.served))

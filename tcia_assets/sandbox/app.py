@@ -1,7 +1,7 @@
-"""The ASGI application: the paths of all dialects.
+"""The ASGI application: routes the paths of all dialects.
 
-What belongs here: from a path to an endpoint, and from a request to who answers it. What does not:
-the answers (`handlers.py`), their delivery (`transport.py`), sockets (`server.py`).
+What belongs here: from a path to its endpoint, and from a request to its handler. What does not:
+the replies (`handlers.py`), how they are sent (`transport.py`), sockets (`server.py`).
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from tcia_assets.catalog import DIALECTS
 from tcia_assets.sandbox.api_request import ApiRequest
 from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.authentication import Authenticator
 from tcia_assets.sandbox.control_api import PREFIX, ControlApi
+from tcia_assets.sandbox.endpoints import SERVED, ServedEndpoint
 from tcia_assets.sandbox.faults import Fault, Faults
 from tcia_assets.sandbox.handlers import Handlers
 from tcia_assets.sandbox.reply import Reply, json_reply, server_error, text_reply
 from tcia_assets.sandbox.request_log import RequestLog
-from tcia_assets.sandbox.transport import response, whole
+from tcia_assets.sandbox.transport import plain_response, response
 from tcia_assets.spec import Dialect, Endpoint
 
 TOKEN_PATH = "/nbia-api/oauth/token"  # noqa: S105 - a path
 _UP_PATH = "/nbia-api/services/up"
-_TOKEN = "token"  # noqa: S105 - how faults and counts call the token endpoint
+_TOKEN = "token"  # noqa: S105 - the name of the token endpoint in faults and counts
 
-ROUTES: dict[str, tuple[Dialect, Endpoint]] = {
-    f"{urlsplit(dialect.base_url).path}/{endpoint.path}": (dialect, endpoint)
-    for dialect in DIALECTS
-    for endpoint in dialect.endpoints
-}
-_BINDAAS = tuple(f"{urlsplit(d.base_url).path}/" for d in DIALECTS if d.server == "bindaas")
+
+def _path(dialect: Dialect) -> str:
+    return urlsplit(dialect.base_url).path
+
+
+ROUTES = {f"{_path(each.dialect)}/{each.endpoint.path}": each for each in SERVED}
+_BINDAAS = tuple({f"{_path(each.dialect)}/" for each in SERVED if each.is_bindaas})
 
 
 class App:
@@ -47,52 +48,56 @@ class App:
         faults: Faults,
         request_log: RequestLog,
     ) -> None:
-        self._authenticator, self._faults, self._traffic = authenticator, faults, request_log
-        self._answers = Handlers(archive, authenticator)
+        self._authenticator, self._faults = authenticator, faults
+        self._request_log = request_log
+        self._handlers = Handlers(archive, authenticator)
         self._control = ControlApi(archive, authenticator, faults, request_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         path, body = request.scope["path"], await request.body()
         if path.startswith(PREFIX):
-            answer = await run_in_threadpool(self._control, request.method, path, body)
-            await whole(answer)(scope, receive, send)
+            reply = await run_in_threadpool(self._control, request.method, path, body)
+            await plain_response(reply)(scope, receive, send)
         elif path == _UP_PATH:
-            await whole(text_reply("up"))(scope, receive, send)
+            await plain_response(text_reply("up"))(scope, receive, send)
         elif path in ROUTES:
-            await self._endpoint(request, body, send)
+            await self._serve_endpoint(request, body, send)
         else:
-            await self._other(request, _first_of_each(request, body), send)
+            await self._serve_other(request, _first_values(request, body), send)
 
-    async def _endpoint(self, request: Request, body: bytes, send: Send) -> None:
-        dialect, endpoint = ROUTES[request.scope["path"]]
-        sent = _first_of_each(request, body, _lists(endpoint))
-        with self._traffic.record(dialect.name, endpoint.name, sent) as number:
-            asked = ApiRequest(dialect, endpoint, sent, request.headers, number)
+    async def _serve_endpoint(self, request: Request, body: bytes, send: Send) -> None:
+        served = ROUTES[request.scope["path"]]
+        dialect, endpoint = served.dialect, served.endpoint
+        sent = _first_values(request, body, _repeatable_fields(endpoint))
+        with self._request_log.record(dialect.name, endpoint.name, sent) as number:
+            api_request = ApiRequest(served, sent, request.headers, number)
             fault = self._faults.take(
-                dialect.name, endpoint.name, asked.values, answers=endpoint.returns
+                dialect.name, endpoint.name, api_request.values, returns=endpoint.returns
             )
-            await self._deliver(request, send, fault, lambda: self._answer(request, asked, fault))
+            await _send_reply(
+                request, send, fault, lambda: self._reply(request, served, api_request, fault)
+            )
 
-    async def _other(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
+    async def _serve_other(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
         name = _TOKEN if request.scope["path"] == TOKEN_PATH else ""
-        with self._traffic.record("", name, sent):
-            fault = self._faults.take("", name, {}, answers=_TOKEN) if name else None
-            await self._deliver(request, send, fault, lambda: self._elsewhere(request, sent))
+        with self._request_log.record("", name, sent):
+            fault = self._faults.take("", name, {}, returns=_TOKEN) if name else None
+            await _send_reply(request, send, fault, lambda: self._other_reply(request, sent))
 
-    async def _deliver(
-        self, request: Request, send: Send, fault: Fault | None, make: Callable[[], Reply]
-    ) -> None:
-        carrier = await response(request, make, fault, send)
-        await carrier(request.scope, request.receive, send)
-
-    def _answer(self, request: Request, asked: ApiRequest, fault: Fault | None) -> Reply:
+    def _reply(
+        self,
+        request: Request,
+        served: ServedEndpoint,
+        api_request: ApiRequest,
+        fault: Fault | None,
+    ) -> Reply:
         method = "GET" if request.method == "HEAD" else request.method
-        if method != asked.endpoint.method:
+        if method != served.endpoint.method:
             return server_error("HTTP 405 Method Not Allowed")
-        return self._answers.answer(asked, fault)
+        return self._handlers.handle(api_request, fault)
 
-    def _elsewhere(self, request: Request, sent: Mapping[str, str]) -> Reply:
+    def _other_reply(self, request: Request, sent: Mapping[str, str]) -> Reply:
         path = request.scope["path"]
         if path == TOKEN_PATH and request.method == "POST":
             return self._authenticator.token(sent)
@@ -101,21 +106,28 @@ class App:
         return server_error("HTTP 404 Not Found")
 
 
-def _first_of_each(request: Request, body: bytes, lists: Sequence[str] = ()) -> dict[str, str]:
-    """The fields of the form, or the parameters of the query.
+async def _send_reply(
+    request: Request, send: Send, fault: Fault | None, make_reply: Callable[[], Reply]
+) -> None:
+    made = await response(request, make_reply, fault, send)
+    await made(request.scope, request.receive, send)
 
-    The first of each name counts, but of `lists` all do.
+
+def _first_values(request: Request, body: bytes, repeatable: Sequence[str] = ()) -> dict[str, str]:
+    """Return the form fields, or the query parameters: the first value of each name.
+
+    The values of `repeatable` names are joined by commas.
     """
     sent = body if request.method == "POST" else request.scope["query_string"]
     pairs = parse_qsl(sent.decode("latin-1"), keep_blank_values=True)
     first = dict(reversed(pairs))
     return first | {
         name: ",".join(value for each, value in pairs if each == name)
-        for name in lists
+        for name in repeatable
         if name in first
     }
 
 
-def _lists(endpoint: Endpoint) -> list[str]:
-    """The fields of a form that may be repeated; of a query's parameters the first is taken."""
+def _repeatable_fields(endpoint: Endpoint) -> list[str]:
+    """Return the form fields that may be sent several times; query parameters may not."""
     return [p.wire_name for p in endpoint.parameters if p.is_list and endpoint.method == "POST"]

@@ -1,7 +1,7 @@
-"""Who may ask: bearer tokens (nbia-v2), a key (bindaas-v3), and what each dialect says to others.
+"""Authentication: bearer tokens (nbia-v2), an API key (bindaas-v3), and refusals without them.
 
 What belongs here: the token endpoint, and the check of a request's credentials (archive-api.md 8).
-What does not: the check that a Series is public (`image_handlers.py`).
+What does not: whether a Series is public (`image_handlers.py`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tcia_assets.sandbox.api_request import ApiRequest
+from tcia_assets.sandbox.endpoints import ServedEndpoint
 from tcia_assets.sandbox.reply import Reply, RequestRefused, json_reply, server_error
-from tcia_assets.spec import Dialect, Endpoint
 
 _BEARER = len("Bearer ")
 _IMAGES = {"zip", "dicom"}
-_REFRESHES = 1800
+_REFRESH_TOKEN_SECONDS = 1800
 
 
 @dataclass
 class Authenticator:
-    """The one account and key of the sandbox, and the tokens that were given out."""
+    """The one account and API key of the sandbox, and the tokens that it has issued.
+
+    Args:
+        username: the account's name.
+        password: the account's password.
+        api_key: the key that bindaas-v3 requires.
+        expires_in: lifetime of an access token in seconds.
+        clock: the time in seconds.
+    """
 
     username: str = "sandbox"
     password: str = "sandbox"  # noqa: S105 - not a secret: it protects synthetic images on loopback
@@ -33,27 +41,32 @@ class Authenticator:
     _refresh_tokens: dict[str, float] = field(default_factory=dict)
 
     def token(self, form: Mapping[str, str]) -> Reply:
-        """The answer of /oauth/token to these fields."""
+        """Return the reply of /oauth/token to these form fields.
+
+        Raises:
+            RequestRefused: the grant type is unknown.
+        """
         grant = form.get("grant_type")
         if grant == "password":
-            same = (form.get("username"), form.get("password")) == (self.username, self.password)
-            return self._issue() if same else _no_grant("Invalid user credentials")
+            sent = form.get("username"), form.get("password")
+            is_known = sent == (self.username, self.password)
+            return self._issue() if is_known else _grant_refused("Invalid user credentials")
         if grant == "refresh_token":
-            known = self._is_live(self._refresh_tokens, form.get("refresh_token", ""))
-            return self._issue() if known else _no_grant("Token is not active")
+            is_valid = self._is_valid(self._refresh_tokens, form.get("refresh_token", ""))
+            return self._issue() if is_valid else _grant_refused("Token is not active")
         raise RequestRefused(server_error())
 
     def _issue(self) -> Reply:
         access, refresh = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         now = self.clock()
         self._tokens[access] = now + self.expires_in
-        self._refresh_tokens[refresh] = now + _REFRESHES
-        whole = int(self.expires_in)
+        self._refresh_tokens[refresh] = now + _REFRESH_TOKEN_SECONDS
+        seconds = int(self.expires_in)
         return json_reply(
             {
                 "access_token": access,
-                "expires_in": whole if whole == self.expires_in else self.expires_in,
-                "refresh_expires_in": _REFRESHES,
+                "expires_in": seconds if seconds == self.expires_in else self.expires_in,
+                "refresh_expires_in": _REFRESH_TOKEN_SECONDS,
                 "refresh_token": refresh,
                 "token_type": "Bearer",
                 "not-before-policy": 0,
@@ -63,43 +76,41 @@ class Authenticator:
         )
 
     def expire(self) -> None:
-        """Let every access token be expired; refresh tokens stay good."""
+        """Expire every access token; refresh tokens stay valid."""
         self._tokens.clear()
 
-    def _is_live(self, tokens: Mapping[str, float], token: str) -> bool:
+    def _is_valid(self, tokens: Mapping[str, float], token: str) -> bool:
         return tokens.get(token, 0) > self.clock()
 
-    def check(self, asked: ApiRequest) -> None:
-        """Let the request pass.
+    def check(self, request: ApiRequest) -> None:
+        """Check the credentials of a request, if its dialect requires any.
 
         Raises:
-            RequestRefused: with the answer that the dialect gives instead.
+            RequestRefused: they are missing or wrong.
         """
-        dialect = asked.dialect
-        if dialect.auth == "api_key":
-            sent = {asked.headers.get("api_key"), asked.parameters.get("api_key")}
+        auth = request.served.dialect.auth
+        if auth == "api_key":
+            sent = {request.headers.get("api_key"), request.parameters.get("api_key")}
             if self.api_key not in sent:
-                raise RequestRefused(
-                    json_reply({"errorMessage": "Invalid or missing API key"}, 401)
-                )
-        elif dialect.auth == "bearer" or dialect.server == "sql":
-            self._check_token(dialect, asked.endpoint, asked.headers.get("authorization"))
+                reply = json_reply({"errorMessage": "Invalid or missing API key"}, 401)
+                raise RequestRefused(reply)
+        elif auth == "bearer" or request.served.is_native_sql:
+            self._check_token(request.served, request.headers.get("authorization"))
 
-    def _check_token(self, dialect: Dialect, endpoint: Endpoint, header: str | None) -> None:
-        is_v4, is_image = dialect.server == "sql", endpoint.returns in _IMAGES
-        if is_v4 and header in {None, "Bearer undefined"}:
+    def _check_token(self, served: ServedEndpoint, header: str | None) -> None:
+        name, is_image = served.endpoint.name, served.endpoint.returns in _IMAGES
+        if served.is_native_sql and header in {None, "Bearer undefined"}:
             return  # a guest
         if header is None:
-            if is_image or endpoint.name.endswith("Values"):
-                raise RequestRefused(server_error())
-            raise RequestRefused(Reply())
-        if self._is_live(self._tokens, header[_BEARER:]):
+            raise RequestRefused(server_error() if is_image or name.endswith("Values") else Reply())
+        if self._is_valid(self._tokens, header[_BEARER:]):
             return
-        if is_image or endpoint.name == "getCollectionValues":
+        if is_image or name == "getCollectionValues":
             raise RequestRefused(Reply(status=401))
-        # nbia-v4 builds the SQL of getSeries without its authorisation clause, which then fails.
-        raise RequestRefused(server_error() if is_v4 and endpoint.name == "getSeries" else Reply())
+        # nbia-v4 builds the SQL of getSeries without its authorization clause, which then fails.
+        is_invalid_sql = served.is_native_sql and name == "getSeries"
+        raise RequestRefused(server_error() if is_invalid_sql else Reply())
 
 
-def _no_grant(description: str) -> Reply:
+def _grant_refused(description: str) -> Reply:
     return json_reply({"error": "invalid_grant", "error_description": description}, 401)

@@ -1,8 +1,4 @@
-"""What the archive tells of whole Collections: descriptions, and manifests for a downloader.
-
-What belongs here: their words and lines. What does not: rows of Patients, Studies and Series
-(`queries.py`), and how rows are written (`reply_formats.py`).
-"""
+"""The endpoints of whole Collections: descriptions, and series lists for TCIA's downloader."""
 
 from __future__ import annotations
 
@@ -16,15 +12,15 @@ from tcia_assets.sandbox.reply_formats import Value
 from tcia_assets.sandbox.series_index import HIDDEN, VISIBLE
 from tcia_assets.store import sql
 
-_DESCRIBED = """
+_DESCRIPTIONS = """
     SELECT Collection, min(DataDescriptionURI) AS uri,
         row_number() OVER (ORDER BY Collection) AS id,
         epoch_ms(min(MaxSubmissionTimestamp)) AS written
     FROM archive.series GROUP BY Collection ORDER BY Collection
 """
-# The archive's codes, and what the sandbox has of them: 13 stands for all.
+# NBIA's codes of visibility, as far as the sandbox has such Series; 13 means all.
 _VISIBILITIES = {"1": (VISIBLE,), "0": (HIDDEN,), "13": (VISIBLE, HIDDEN)}
-_MANIFEST = """\
+_SERIES_LIST = """\
 downloadServerUrl=http://{host}/nbia-download/servlet/DownloadServlet
 includeAnnotation={annotation}
 noOfrRetry=4
@@ -35,15 +31,15 @@ ListOfSeriesToDownload=
 
 
 class CollectionHandlers:
-    """What the archive tells of its Collections."""
+    """The handlers of the endpoints of whole Collections."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def descriptions(self, asked: ApiRequest) -> list[tuple[Value, ...]]:
-        """A row for each visible Collection, or for the one asked for."""
-        wanted = asked.values.get("Collection", "")
-        names = self._archive.matching_collections(wanted)
+    def descriptions(self, request: ApiRequest) -> list[tuple[Value, ...]]:
+        """Return a row for each visible Collection, or only for the requested one."""
+        requested = request.values.get("Collection", "")
+        names = self._archive.matching_collections(requested)
         return [
             (
                 row["Collection"],
@@ -54,31 +50,31 @@ class CollectionHandlers:
                 "sandbox",
                 1,
             )
-            for row in self._archive.rows(_DESCRIBED)
-            if not wanted or row["Collection"] in names
+            for row in self._archive.rows(_DESCRIPTIONS)
+            if not requested or row["Collection"] in names
         ]
 
-    def manifest(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
-        """The UIDs of a Collection's Series, below what TCIA's downloader wants to know."""
-        wanted = asked.values.get("Collection", "null")
+    def series_list(self, request: ApiRequest, _fault: Fault | None) -> Reply:
+        """Return the UIDs of a Collection's Series in the file format of TCIA's downloader."""
+        collection = request.values.get("Collection", "null")
         now = dt.datetime.now(dt.UTC)
-        annotation = (asked.values.get("includeAnnotation") or "true").lower() == "true"
-        head = _MANIFEST.format(
-            host=asked.headers.get("host", ""),
+        annotation = (request.values.get("includeAnnotation") or "true").lower() == "true"
+        head = _SERIES_LIST.format(
+            host=request.headers.get("host", ""),
             annotation="true" if annotation else "false",
-            name=f"{wanted}-{now:%Y-%m-%d_%H-%M}.tcia",
+            name=f"{collection}-{now:%Y-%m-%d_%H-%M}.tcia",
         )
-        uids = self._uids(wanted, asked.values.get("visibility") or "1")
+        uids = self._uids(collection, request.values.get("visibility") or "1")
         lines = "".join(f"{uid}\n" for uid in uids)
         return text_reply(head + lines, content_type="application/x-nbia-manifest-file")
 
     def _uids(self, collection: str, visibility: str) -> list[str]:
         names = ", ".join(map(sql.literal, self._archive.matching_collections(collection)))
-        fates = ", ".join(map(sql.literal, _VISIBILITIES.get(visibility, ())))
-        if not names or not fates:
+        states = ", ".join(map(sql.literal, _VISIBILITIES.get(visibility, ())))
+        if not names or not states:
             return []
         rows = self._archive.rows(
             "SELECT SeriesInstanceUID AS uid FROM archive.everything "
-            f"WHERE Collection IN ({names}) AND fate IN ({fates}) ORDER BY place"
+            f"WHERE Collection IN ({names}) AND state IN ({states}) ORDER BY row_number"
         )
         return [row["uid"] for row in rows]

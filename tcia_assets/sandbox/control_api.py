@@ -1,7 +1,7 @@
-"""The control paths, `/_sandbox/...`: another process drives the sandbox with JSON.
+"""The control API, `/_sandbox/...`: control the sandbox from another process with JSON.
 
-GET  state      Series, Collections, shared lists, faults that are due
-GET  requests   what was asked so far
+GET  state      Series, Collections, shared lists, pending faults
+GET  requests   the requests so far
 POST hold, release, hide, show, withdraw, move, revise      {"uids": [...]} or {"collection": "...",
                 "count": n}; release takes "day", move "to", revise "image_count"
 POST share      {"name": "...", "uids": [...]}
@@ -28,7 +28,7 @@ PREFIX = "/_sandbox/"
 
 
 class ControlApi:
-    """Answers the control paths."""
+    """Handles the requests to the control API."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class ControlApi:
             "requests": request_log.summary,
         }
         self._writes: dict[str, Callable[[Any], object]] = {
-            **{name: self._changing(name) for name in changes},
+            **{name: self._change_handler(name) for name in changes},
             "share": lambda sent: archive.share(**sent),
             "faults": self._add_faults,
             "faults/clear": lambda _: faults.clear(),
@@ -65,15 +65,15 @@ class ControlApi:
         names = [*self._reads, *self._writes]
         return json_reply({"error": f"no such path; there are {', '.join(names)}"}, 404)
 
-    def _changing(self, name: str) -> Callable[[dict[str, Any]], object]:
+    def _change_handler(self, name: str) -> Callable[[dict[str, Any]], object]:
         change = getattr(self._archive, name)
 
-        def changed(sent: dict[str, Any]) -> object:
+        def handle(sent: dict[str, Any]) -> object:
             if "day" in sent:
                 sent["day"] = dt.date.fromisoformat(sent["day"])
             return {"uids": change(**sent)}
 
-        return changed
+        return handle
 
     def _add_faults(self, sent: dict[str, Any] | list[dict[str, Any]]) -> object:
         self._faults.add(*map(Fault.from_json, sent if isinstance(sent, list) else [sent]))
@@ -86,8 +86,8 @@ class ControlApi:
 
     def _state(self) -> object:
         collections = self._archive.rows(
-            "SELECT Collection AS name, count(*) FILTER (fate = 'visible') AS visible, "
-            "count(*) FILTER (fate = 'hidden') AS hidden "
+            "SELECT Collection AS name, count(*) FILTER (state = 'visible') AS visible, "
+            "count(*) FILTER (state = 'hidden') AS hidden "
             "FROM archive.everything GROUP BY ALL ORDER BY ALL"
         )
         return {

@@ -1,11 +1,11 @@
-"""The database of the sandbox archive: the catalogue as it was, and what was touched since.
+"""The database of the sandbox archive: the original catalogue, and the rows changed since.
 
-What belongs here: DuckDB, its files and memory, snapshots, and turns. What does not: what may
-happen to a Series (`archive.py`).
+What belongs here: DuckDB, its files and memory, transactions, and the limit on queries at once.
+What does not: the changes that are possible (`archive.py`).
 
-The catalogue is never changed: a Series that something happened to has its current row in
-`archive.touched`. `archive.everything` is all current rows, `archive.series` the visible ones. All
-of it lies in a temporary file, so that half a million Series need little memory.
+The table `archive.catalogue` never changes; a changed Series has its current row in
+`archive.changed`. The view `archive.everything` has all current rows, `archive.series` the visible
+ones. All are in a temporary file, so that half a million Series need little memory.
 """
 
 from __future__ import annotations
@@ -25,32 +25,37 @@ from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.series_index import VISIBLE
 from tcia_assets.store import sql
 
-# DuckDB's memory: to take in half a million Series, then to answer about them.
-_TO_LOAD, _AT_REST, _AT_WORK = "256MB", "64MB", "256MB"
-_TURNS = min(os.cpu_count() or 1, 4)  # queries at once: each needs some memory
+# Memory limits of DuckDB: to load half a million Series, to release that, and for queries.
+_LOADING_MEMORY, _IDLE_MEMORY, _QUERY_MEMORY = "256MB", "64MB", "256MB"
+_MAX_QUERIES = min(os.cpu_count() or 1, 4)  # at once: each needs memory
 
 _EVERYTHING = """
     CREATE VIEW archive.everything AS
-        FROM archive.catalogue ANTI JOIN archive.touched USING (place)
+        FROM archive.catalogue ANTI JOIN archive.changed USING (row_number)
         UNION ALL
-        FROM archive.touched
+        FROM archive.changed
 """
-_PLACES = "CREATE OR REPLACE TEMP TABLE places_ AS SELECT unnest(?::BIGINT[]) AS place"
-_TOUCH = """
-    INSERT INTO archive.touched
-    FROM archive.catalogue SEMI JOIN places_ USING (place) ANTI JOIN archive.touched USING (place)
+_SELECT_ROWS = "CREATE OR REPLACE TEMP TABLE selected_ AS SELECT unnest(?::BIGINT[]) AS row_number"
+_COPY_SELECTED = """
+    INSERT INTO archive.changed
+    FROM archive.catalogue SEMI JOIN selected_ USING (row_number)
+        ANTI JOIN archive.changed USING (row_number)
 """
-_THESE = "WHERE place IN (FROM places_)"
+_SELECTED = "WHERE row_number IN (FROM selected_)"
 
 
 class Database:
-    """Half a million rows, or a few; safe to use from many threads."""
+    """The database of a catalogue; safe to use from many threads.
+
+    Args:
+        catalogue: the rows, or their Parquet file.
+    """
 
     def __init__(self, catalogue: pa.Table | Path) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tcia-sandbox-")
-        self._connection = sql.connect(memory_limit=_TO_LOAD)
+        self._connection = sql.connect(memory_limit=_LOADING_MEMORY)
         self._lock = threading.Lock()
-        self._running = threading.BoundedSemaphore(_TURNS)
+        self._query_slots = threading.BoundedSemaphore(_MAX_QUERIES)
         self._is_closed = False
         schema = pq.read_schema(catalogue) if isinstance(catalogue, Path) else catalogue.schema
         self.columns = frozenset((*schema.names, "FileSize"))
@@ -61,36 +66,37 @@ class Database:
         file = sql.literal(str(Path(self._folder.name) / "archive.duckdb"))
         run = self._connection.execute
         run("SET python_enable_replacements = false")
-        run("SET threads = 1")  # each request has its own thread, and that one does its query
-        # Small row groups: a Collection's rows lie together, and a question reads only its groups.
+        run("SET threads = 1")  # each request runs its query in its own thread
+        # Small row groups: the rows of a Collection are adjacent; a query reads only theirs.
         run(f"ATTACH {file} AS archive (ROW_GROUP_SIZE 16384)")
-        rows = self._rows_of(catalogue)
-        # A catalogue is sorted by Collection already; sorting it here would need all its memory.
+        rows = self._from_clause(catalogue)
+        # A catalogue is sorted by Collection already; sorting it needs much memory.
         run(
             "CREATE TABLE archive.catalogue AS "
-            f"SELECT row_number() OVER () - 1 AS place, *, {self._bytes(rows)} AS bytes, "
-            f"ImageCount * bytes AS FileSize, {sql.literal(VISIBLE)} AS fate, 0 AS revision "
+            "SELECT row_number() OVER () - 1 AS row_number, *, "
+            f"{self._object_bytes(rows)} AS bytes, "
+            f"ImageCount * bytes AS FileSize, {sql.literal(VISIBLE)} AS state, 0 AS revision "
             f"FROM {rows}"
         )
-        run("CREATE TABLE archive.touched AS FROM archive.catalogue LIMIT 0")
+        run("CREATE TABLE archive.changed AS FROM archive.catalogue LIMIT 0")
         run(_EVERYTHING)
         run(
             "CREATE VIEW archive.series AS FROM archive.everything "
-            f"WHERE fate = {sql.literal(VISIBLE)}"
+            f"WHERE state = {sql.literal(VISIBLE)}"
         )
         run("CHECKPOINT archive")
         self._connection.unregister("rows_")
-        run(f"SET memory_limit = '{_AT_REST}'")  # forget what loading took
-        run(f"SET memory_limit = '{_AT_WORK}'")
+        run(f"SET memory_limit = '{_IDLE_MEMORY}'")  # release the memory of loading
+        run(f"SET memory_limit = '{_QUERY_MEMORY}'")
 
-    def _rows_of(self, catalogue: pa.Table | Path) -> str:
+    def _from_clause(self, catalogue: pa.Table | Path) -> str:
         if isinstance(catalogue, Path):
             return f"read_parquet({sql.literal(str(catalogue))})"
         self._connection.register("rows_", catalogue)
         return "rows_"
 
-    def _bytes(self, rows: str) -> str:
-        """An expression: the size of each object of a Series; it depends on the modality."""
+    def _object_bytes(self, rows: str) -> str:
+        """Return an SQL expression of the size of each object, which depends on the modality."""
         found = self._connection.execute(f"SELECT DISTINCT Modality FROM {rows} ORDER BY 1")
         cases = " ".join(
             f"WHEN {sql.literal(modality)} THEN {phantom.object_bytes(modality)}"
@@ -101,57 +107,57 @@ class Database:
         return f"CASE Modality {cases} ELSE {other} END" if cases else str(other)
 
     def tables(self, statements: Iterable[str]) -> Iterator[pa.Table]:
-        """The rows of statements over `archive.series`, which all see one snapshot.
+        """Yield the result of each statement; all run in one transaction.
 
-        Nothing is held between two of them, so a slow reader costs nothing.
+        Between two statements no query slot is held, so that a slow client blocks no other.
         """
         with closing(self._cursor()) as cursor:
             cursor.execute("BEGIN TRANSACTION")
             for statement in statements:
-                with self._turn():
+                with self._query_slot():
                     table = sql.fetch_table(cursor, statement)
                 yield table
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
-        """The rows of a statement that has few."""
-        with closing(self._cursor()) as cursor, self._turn():
+        """Return the rows of a statement, for small results."""
+        with closing(self._cursor()) as cursor, self._query_slot():
             result = cursor.execute(statement, list(parameters))
             names = [column[0] for column in result.description or ()]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with self._running:
+    def _query_slot(self) -> Iterator[None]:
+        with self._query_slots:
             if self._is_closed:
                 raise RuntimeError("the sandbox archive is closed")
             yield
 
-    def change(self, places: list[int], settings: str, values: Sequence[object]) -> None:
-        """Set columns of these rows, all at once or not at all."""
+    def change(self, row_numbers: list[int], settings: str, values: Sequence[object]) -> None:
+        """Set columns of these rows, all or none."""
         with self._lock:
             run = self._connection.execute
-            run(_PLACES, [places])
+            run(_SELECT_ROWS, [row_numbers])
             run("BEGIN TRANSACTION")
             try:
-                run(_TOUCH)
-                run(f"UPDATE archive.touched SET {settings} {_THESE}", list(values))
-                run(f"UPDATE archive.touched SET FileSize = ImageCount * bytes {_THESE}")
+                run(_COPY_SELECTED)
+                run(f"UPDATE archive.changed SET {settings} {_SELECTED}", list(values))
+                run(f"UPDATE archive.changed SET FileSize = ImageCount * bytes {_SELECTED}")
             except BaseException:
                 run("ROLLBACK")
                 raise
             run("COMMIT")
 
     def reset(self) -> None:
-        """All rows as they were."""
+        """Restore the original rows."""
         with self._lock:
-            self._connection.execute("DELETE FROM archive.touched")
+            self._connection.execute("DELETE FROM archive.changed")
 
     def close(self) -> None:
-        """Let no query begin, wait for those that run, and remove the files."""
+        """Reject new queries, wait for running ones, and remove the files."""
         self._is_closed = True
-        with ExitStack() as all_turns:
-            for _ in range(_TURNS):
-                all_turns.enter_context(self._running)
+        with ExitStack() as all_slots:
+            for _ in range(_MAX_QUERIES):
+                all_slots.enter_context(self._query_slots)
             self._connection.close()
         self._folder.cleanup()
 

@@ -1,7 +1,7 @@
-"""What can be made to go wrong, on request.
+"""Faults that the sandbox produces on request.
 
-What belongs here: which faults there are, and for which request each is due. What does not: doing
-them, which is `handlers.py` (rows), `zip_stream.py` (archives) and `app.py` (the connection).
+What belongs here: which faults exist, and which requests each applies to. What does not: their
+effects, which are in `transport.py` (connection), `row_faults.py` and `series_zip.py`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, Self
 from tcia_assets.errors import UnknownName, UsageError
 
 CONNECTION = {
-    "status": "answers with `status`, `body` and, where given, Retry-After: `retry_after`",
-    "html": "answers 200 with an HTML page",
-    "empty": "answers 200 with no byte",
-    "no_data": "answers 500 'No data found.', as getUpdatedSeries is reported to do",
-    "hang": "waits `seconds` before it answers",
+    "status": "replies with `status`, `body` and, if given, Retry-After: `retry_after`",
+    "html": "replies 200 with an HTML page",
+    "empty": "replies 200 with an empty body",
+    "no_data": "replies 500 'No data found.', as getUpdatedSeries is reported to do",
+    "hang": "waits `seconds` before it replies",
     "drip": "sends one byte every `seconds`",
     "reset": "resets the connection after `after_bytes`",
     "unterminated": "closes the connection after `after_bytes`, without the last chunk",
-    "cut": "sends `after_bytes` of the body as if that were all",
-    "cut_after_comma": "as `cut`, but right after the last comma before that place",
+    "cut": "sends `after_bytes` of the body as if they were complete",
+    "cut_after_comma": "as `cut`, but ends after the last comma within `after_bytes`",
 }
 ROWS = {
     "wrong_count": "ImageCount and ObjectCount are larger by `images`",
-    "ignored_filter": "all rows, though a filter was sent",
-    "renamed_column": "`column` arrives under the name `value`",
+    "ignored_filter": "returns all rows, although a filter was sent",
+    "renamed_column": "`column` is named `value`",
     "duplicate_rows": "every row twice",
     "bad_value": "`column` of the first row is the text `value`",
     "latin1": "the body is ISO-8859-1",
@@ -38,8 +38,8 @@ ARCHIVES = {
     "zip_last_cut": "a valid zip whose last object is cut short, with the right CRC; no MD5s",
     "zip_empty": "the 22 bytes of a zip without entries",
     "zip_license_only": "a valid zip with an empty LICENSE and nothing else",
-    "zip_flipped_byte": "one byte of a compressed object is another",
-    "zip_wrong_md5": "md5hashes.csv disagrees for one object; without effect where there is none",
+    "zip_flipped_byte": "one byte of a compressed object is changed",
+    "zip_wrong_md5": "md5hashes.csv is wrong for one object; no effect on a zip without it",
     "zip_trailing_bytes": "bytes follow the end of the zip",
     "zip_traversal": "an entry named ../outside.dcm",
     "zip_absolute": "an entry named /tmp/outside.dcm",
@@ -55,10 +55,10 @@ KINDS = CONNECTION | ROWS | ARCHIVES
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong, for the next `times` requests that it fits (0: for all).
+    """A fault for the next `times` requests that match (0: for all of them).
 
-    `endpoint` is our name of it, "" any; so are `dialect`, `series` (a UID) and `collection`, the
-    values that the request has to send. The rest are the kind's own settings; see `KINDS`.
+    A request matches if it has the same `endpoint` (our name of it), `dialect`, `series` (a UID)
+    and `collection`; "" matches any. The other fields are settings of the kind; see `KINDS`.
     """
 
     kind: str
@@ -83,7 +83,12 @@ class Fault:
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
-        """A fault from its JSON."""
+        """Return the fault that this JSON object describes.
+
+        Raises:
+            UnknownName: a setting or the kind does not exist.
+            UsageError: there is no kind.
+        """
         known = {field.name for field in fields(cls)}
         for name in settings:
             if name not in known:
@@ -92,11 +97,11 @@ class Fault:
             raise UsageError(f"a fault needs a kind, one of {', '.join(KINDS)}")
         return cls(**settings)
 
-    def fits(self, dialect: str, endpoint: str, values: dict[str, str], *, answers: str) -> bool:
-        """Whether a request is one that this fault can spoil; `answers` is what its body is."""
-        if (self.kind in ARCHIVES and answers != "zip") or (
-            self.kind in ROWS and answers != "rows"
-        ):
+    def matches(self, dialect: str, endpoint: str, values: dict[str, str], *, returns: str) -> bool:
+        """Return whether the fault applies to a request; `returns` as of `Endpoint`."""
+        if self.kind in ARCHIVES and returns != "zip":
+            return False
+        if self.kind in ROWS and returns != "rows":
             return False
         wanted = [
             (self.dialect, dialect),
@@ -104,40 +109,42 @@ class Fault:
             (self.series, values.get("SeriesInstanceUID")),
             (self.collection, values.get("Collection")),
         ]
-        return all(mine in {"", theirs} for mine, theirs in wanted)
+        return all(own in {"", sent} for own, sent in wanted)
 
 
 class Faults:
-    """The faults that are due; safe to use from many threads."""
+    """The pending faults; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._due: list[tuple[Fault, int]] = []
+        self._pending: list[tuple[Fault, int]] = []
 
     def add(self, *faults: Fault) -> None:
+        """Add faults; earlier ones apply first."""
         with self._lock:
-            self._due += [(fault, fault.times) for fault in faults]
+            self._pending += [(fault, fault.times) for fault in faults]
 
     def clear(self) -> None:
+        """Remove all faults."""
         with self._lock:
-            self._due = []
+            self._pending = []
 
     def take(
-        self, dialect: str, endpoint: str, values: dict[str, str], *, answers: str
+        self, dialect: str, endpoint: str, values: dict[str, str], *, returns: str
     ) -> Fault | None:
-        """The first fault that fits the request; each is taken as often as its `times` say."""
-        if not self._due:
+        """Return the first fault that matches the request, and count down its `times`."""
+        if not self._pending:
             return None
         with self._lock:
-            for at, (fault, left) in enumerate(self._due):
-                if fault.fits(dialect, endpoint, values, answers=answers):
-                    self._due[at : at + 1] = [] if left == 1 else [(fault, max(left - 1, 0))]
+            for at, (fault, left) in enumerate(self._pending):
+                if fault.matches(dialect, endpoint, values, returns=returns):
+                    self._pending[at : at + 1] = [] if left == 1 else [(fault, max(left - 1, 0))]
                     return fault
         return None
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._pending)
 
     def pending(self) -> Iterable[dict[str, Any]]:
-        """What is still due, with how often as `times`."""
-        return [{**asdict(fault), "times": left} for fault, left in self._due]
+        """Return the pending faults as JSON objects; `times` is what is left."""
+        return [{**asdict(fault), "times": left} for fault, left in self._pending]

@@ -1,7 +1,7 @@
-"""The endpoints that give bytes: zips, single objects, and the hashes of both.
+"""The endpoints of images: zips, single objects, and their MD5s.
 
-What belongs here: who may have which object, and what the archive says to the others. What does
-not: the entries of a zip (`series_zip.py`), the making of an object (`phantom`).
+What belongs here: which images are public, and the refusal of others. What does not: the entries of
+a zip (`series_zip.py`) and how an object is made (`phantom`).
 """
 
 from __future__ import annotations
@@ -25,127 +25,135 @@ from tcia_assets.sandbox.reply import (
     server_error,
     text_reply,
 )
-from tcia_assets.sandbox.series_index import VISIBLE, Facts
+from tcia_assets.sandbox.series_index import VISIBLE, SeriesFacts
 from tcia_assets.sandbox.series_zip import SeriesZip
 
-_MOST_TOLD = 200_000
+_MAX_REMEMBERED_OBJECTS = 200_000
 _LEVELS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 class ImageHandlers:
-    """The archive's images, for those who may have them."""
+    """The handlers of the endpoints of images."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._hashes: dict[tuple[int, int, int], str] = {}
-        self._hashing = threading.Lock()  # the server, too, makes one hash at a time
-        # A SOPInstanceUID does not say its Series: these are the ones that were told to somebody.
+        self._hash_lock = threading.Lock()  # the server too computes one hash at a time
+        # A SOPInstanceUID does not contain its Series, so the ones that were sent are remembered.
         self._series_of: dict[str, str] = {}
-        self._telling = threading.Lock()
+        self._series_of_lock = threading.Lock()
 
-    def tell(self, series: str, uids: Iterable[str]) -> None:
-        """Remember whose objects these are: somebody is about to learn of them."""
-        with self._telling:
-            self._series_of.update(dict.fromkeys(uids, series))
-            while len(self._series_of) > _MOST_TOLD:
+    def remember_objects(self, series_uid: str, sop_instance_uids: Iterable[str]) -> None:
+        """Remember the Series of these objects, so that later requests for them are found."""
+        with self._series_of_lock:
+            self._series_of.update(dict.fromkeys(sop_instance_uids, series_uid))
+            while len(self._series_of) > _MAX_REMEMBERED_OBJECTS:
                 del self._series_of[next(iter(self._series_of))]
 
-    def package(self, asked: ApiRequest, fault: Fault | None) -> Reply:
-        """The zip of a Series."""
-        if not _takes_bytes(asked.headers.get("accept", "*/*")):
+    def zip(self, request: ApiRequest, fault: Fault | None) -> Reply:
+        """Return the zip of a Series.
+
+        Raises:
+            RequestRefused: the Series is not public, or the client does not accept a zip.
+        """
+        if not _accepts_zip(request.headers.get("accept", "*/*")):
             raise RequestRefused(server_error("HTTP 406 Not Acceptable"))
-        facts = self._public(asked.series)
-        is_bindaas = asked.dialect.server == "bindaas"
-        if facts is None and is_bindaas:
+        uid, served = request.series_uid, request.served
+        series = self._public(uid)
+        if series is None and served.is_bindaas:
             return Reply()
-        if facts is None:
-            raise RequestRefused(not_public(asked.dialect, asked.endpoint, asked.series))
-        self.tell(asked.series, phantom.sop_instance_uids(asked.series, facts.image_count))
-        count = [("imageCount", str(facts.image_count))] if is_bindaas else []
-        name = f'attachment; filename="{asked.series}.zip"'
+        if series is None:
+            raise RequestRefused(not_public(served, uid))
+        self.remember_objects(uid, phantom.sop_instance_uids(uid, series.image_count))
+        count = [("imageCount", str(series.image_count))] if served.is_bindaas else []
         return Reply(
-            self._package(asked, facts).zip(self._archive.objects(facts), fault),
+            self._series_zip(request, series).chunks(self._archive.objects(series), fault),
             content_type="application/octet-stream",
-            headers=(("content-disposition", name), *count),
+            headers=(("content-disposition", f'attachment; filename="{uid}.zip"'), *count),
             is_streamed=True,
         )
 
-    def _package(self, asked: ApiRequest, facts: Facts) -> SeriesZip:
-        name, values = asked.endpoint.name, asked.values
-        has_license = name == "getImage" and asked.dialect.server != "bindaas"
+    def _series_zip(self, request: ApiRequest, series: SeriesFacts) -> SeriesZip:
+        name, values = request.served.endpoint.name, request.values
+        has_license = name == "getImage" and not request.served.is_bindaas
         return SeriesZip(
-            facts.image_count,
-            license=_license(self._archive.row(facts.place)) if has_license else None,
+            series.image_count,
+            license=_license_text(self._archive.row(series.row_number)) if has_license else None,
             with_md5=name == "getImageWithMD5Hash"
             or values.get("IncludeMD5") == "Yes"
             or values.get("MD5Verification", "").lower() == "true",
             new_names=name == "getDCMImage" or values.get("NewFileNames") == "Yes",
-            seed=asked.number,
+            seed=request.number,
         )
 
-    def single(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
-        """One object."""
-        content = self._object(asked.series, asked.sop)
+    def single(self, request: ApiRequest, _fault: Fault | None) -> Reply:
+        """Return one object.
+
+        Raises:
+            RequestRefused: it is not public.
+        """
+        uid = request.sop_instance_uid
+        content = self._object(request.series_uid, uid)
         if content is not None:
-            name = f"attachment; filename={asked.sop}.dcm"
-            headers = (("content-disposition", name),)
+            headers = (("content-disposition", f"attachment; filename={uid}.dcm"),)
             return Reply([content], content_type="application/dicom", headers=headers)
-        if asked.dialect.server == "bindaas":
-            error = "java.lang.IndexOutOfBoundsException: SeriesIndex: 0, Size: 0"
+        if request.served.is_bindaas:
+            error = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
             return json_reply({"errorMessage": error})
         raise RequestRefused(server_error())
 
-    def md5(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
-        """The MD5 of one object; nothing where it is unknown."""
-        content = self._object(self._series_of.get(asked.sop, ""), asked.sop)
+    def md5(self, request: ApiRequest, _fault: Fault | None) -> Reply:
+        """Return the MD5 of one object, or an empty reply for an unknown one."""
+        uid = request.sop_instance_uid
+        content = self._object(self._series_of.get(uid, ""), uid)
         return Reply() if content is None else text_reply(_md5(content))
 
-    def _object(self, series: str, sop: str) -> bytes | None:
-        facts = self._public(series)
-        objects = self._archive.objects(facts) if facts else iter(())
-        return next((content for uid, content in objects if uid == sop), None)
+    def _object(self, series_uid: str, sop_instance_uid: str) -> bytes | None:
+        series = self._public(series_uid)
+        objects = self._archive.objects(series) if series else iter(())
+        return next((content for uid, content in objects if uid == sop_instance_uid), None)
 
-    def _public(self, series: str) -> Facts | None:
-        facts = self._archive.facts(series)
-        return facts if facts and facts.fate == VISIBLE else None
+    def _public(self, series_uid: str) -> SeriesFacts | None:
+        series = self._archive.find(series_uid)
+        return series if series and series.state == VISIBLE else None
 
-    def hierarchy(self, asked: ApiRequest, _fault: Fault | None) -> Reply:
-        """The hash over the images of a Series, a Study, a Patient or a Collection."""
-        with self._hashing:
-            return text_reply(self._hierarchy(asked))
+    def md5_hierarchy(self, request: ApiRequest, _fault: Fault | None) -> Reply:
+        """Return the hash over the MD5s of a Series, a Study, a Patient or a Collection."""
+        with self._hash_lock:
+            return text_reply(self._md5_hierarchy(request))
 
-    def _hierarchy(self, asked: ApiRequest) -> str:
-        if "SeriesInstanceUID" in asked.values:
-            facts = self._archive.facts(asked.series)  # hidden ones, too
-            return self._of_series(facts) if facts else ""
-        question = build_query(
-            self._archive, asked.dialect, asked.endpoint, asked.values, asked.number
-        )
+    def _md5_hierarchy(self, request: ApiRequest) -> str:
+        values = request.values
+        if "SeriesInstanceUID" in values:
+            series = self._archive.find(request.series_uid)  # hidden Series too
+            return self._series_hash(series) if series else ""
+        query = build_query(self._archive, request.served, values, request.number)
         rows = self._archive.rows(
             f"SELECT {', '.join(_LEVELS)} FROM archive.series "
-            f"WHERE {' AND '.join(question.conditions) or 'FALSE'} ORDER BY ALL"
+            f"WHERE {' AND '.join(query.conditions) or 'FALSE'} ORDER BY ALL"
         )
-        above = next((n for n in reversed(_LEVELS) if n in asked.values), None)
-        below = _LEVELS[_LEVELS.index(above) + 1 :] if above else _LEVELS
-        return self._combined(rows, below) if rows else ""
+        level = next((n for n in reversed(_LEVELS) if n in values), None)
+        below = _LEVELS[_LEVELS.index(level) + 1 :] if level else _LEVELS
+        return self._combined_hash(rows, below) if rows else ""
 
-    def _combined(self, rows: Iterable[dict[str, Any]], levels: Sequence[str]) -> str:
-        """The hash over the hashes of the first level, each of which covers the next ones."""
+    def _combined_hash(self, rows: Iterable[dict[str, Any]], levels: Sequence[str]) -> str:
+        """Return the hash over the hashes of the first level, each made from the next levels."""
         level, *below = levels
         if not below:
-            known = (self._archive.facts(row[level]) for row in rows)
-            return _over(self._of_series(facts) for facts in known if facts)
+            found = (self._archive.find(row[level]) for row in rows)
+            return _hash_of_hashes(self._series_hash(series) for series in found if series)
         groups = groupby(rows, key=lambda row: row[level])
-        return _over(self._combined(group, below) for _, group in groups)
+        return _hash_of_hashes(self._combined_hash(group, below) for _, group in groups)
 
-    def _of_series(self, facts: Facts) -> str:
-        key = (facts.place, facts.revision, facts.image_count)
+    def _series_hash(self, series: SeriesFacts) -> str:
+        key = (series.row_number, series.revision, series.image_count)
         if key not in self._hashes:
-            self._hashes[key] = _over(_md5(content) for _, content in self._archive.objects(facts))
+            md5s = (_md5(content) for _, content in self._archive.objects(series))
+            self._hashes[key] = _hash_of_hashes(md5s)
         return self._hashes[key]
 
 
-def _over(hashes: Iterable[str]) -> str:
+def _hash_of_hashes(hashes: Iterable[str]) -> str:
     return _md5("".join(sorted(hashes)).encode())
 
 
@@ -153,12 +161,12 @@ def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _takes_bytes(accept: str) -> bool:
+def _accepts_zip(accept: str) -> bool:
     kinds = {each.split(";")[0].strip() for each in accept.split(",")}
     return bool(kinds & {"*/*", "application/*", "application/octet-stream"})
 
 
-def _license(row: dict[str, Any]) -> str:
+def _license_text(row: dict[str, Any]) -> str:
     name, uri = row["LicenseName"] or "Not Specified", row["LicenseURI"] or ""
     return (
         f"The Series {row['SeriesInstanceUID']} belongs to the Collection {row['Collection']}.\n"

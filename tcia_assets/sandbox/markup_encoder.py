@@ -1,8 +1,8 @@
-"""What the server's encoder (OWASP ESAPI) makes of a text in XML and HTML: it alters data.
+"""Encode a text in XML and HTML as the server's encoder (OWASP ESAPI) does, which alters data.
 
-A text is first "canonicalised", that is decoded: HTML entities, percent and JavaScript escapes. A
-text that seems to be encoded twice, or in two ways, is refused, and the server's formatter then
-ends the document where it stands. What is left is encoded: all but letters, digits and `,.-_ `.
+The encoder first decodes the text: HTML entities, percent and JavaScript escapes. It rejects a text
+that seems to be encoded twice, or in two ways; the server then ends the document at that place.
+Finally it encodes all characters except letters, digits and `,.-_ `.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ import re
 import unicodedata
 from html.entities import codepoint2name
 
-_SAFE = re.compile(r"[^A-Za-z0-9,.\-_ ]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9,.\-_ ]")
 
 
-class SeemsEncodedTwice(Exception):
-    """The encoder refuses the text; the document ends here."""
+class DoubleEncoding(Exception):
+    """The encoder rejects the text."""
 
 
-def encoded(text: str) -> str:
-    """The text as it stands in XML and HTML.
+def encode(text: str) -> str:
+    """Return the text as the server writes it in XML and HTML.
 
-    >>> encoded("P4^P112, Gated, 10.0%"), encoded("30%DELAY"), encoded("Fußweg & Co")
+    >>> encode("P4^P112, Gated, 10.0%"), encode("30%DELAY"), encode("Fußweg & Co")
     ('P4&#x5e;P112, Gated, 10.0&#x25;', '30&THORN;LAY', 'Fu&szlig;weg &amp; Co')
     """
-    return _SAFE.sub(lambda found: _entity(found[0]), canonical(text))
+    return _UNSAFE.sub(lambda found: _entity(found[0]), decode(text))
 
 
-def canonical(text: str) -> str:
-    r"""The text with all escapes resolved.
+def decode(text: str) -> str:
+    r"""Return the text with all escapes decoded.
 
-    >>> canonical("a&lt;b"), canonical("C:\\data")
+    >>> decode("a&lt;b"), decode("C:\\data")
     ('a<b', 'C:data')
 
     Raises:
-        SeemsEncodedTwice: more than one decoder, or one more than once, found something to do.
+        DoubleEncoding: two decoders changed the text, or one changed it twice.
     """
     rounds, last, mixed = 0, None, 0
     while True:
         clean = True
-        for decode in (html.unescape, _unpercent, _unjavascript):
-            decoded = decode(text)
+        for decoder in (html.unescape, _decode_percent, _decode_javascript):
+            decoded = decoder(text)
             if decoded != text:
-                mixed += last not in {None, decode}
+                mixed += last not in {None, decoder}
                 rounds += clean
-                last, clean, text = decode, False, decoded
+                last, clean, text = decoder, False, decoded
         if clean:
             break
     if rounds > 1 or mixed:
-        raise SeemsEncodedTwice(text)
+        raise DoubleEncoding(text)
     return text
 
 
-def _unpercent(text: str) -> str:
+def _decode_percent(text: str) -> str:
     return re.sub("%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text)
 
 
@@ -61,7 +61,7 @@ _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r"}
 _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|([0-3]?[0-7]{1,2})|(.))", re.DOTALL)
 
 
-def _unjavascript(text: str) -> str:
+def _decode_javascript(text: str) -> str:
     def plain(found: re.Match[str]) -> str:
         hexadecimal, octal, other = found[1] or found[2], found[3], found[4]
         if hexadecimal:

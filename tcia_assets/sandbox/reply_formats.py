@@ -1,10 +1,10 @@
-"""Rows -> the four formats, byte for byte as the servers write them (archive-api.md 5.2 to 5.4).
+"""Write rows in the four formats, byte for byte as the servers do (archive-api.md 5.2 to 5.4).
 
-What belongs here: formats, and how each dialect writes a value of a kind. What does not: which rows
+What belongs here: formats, and how each server writes a value of a kind. What does not: which rows
 (`queries.py`), statuses and headers (`handlers.py`).
 
-JSON of a large answer is made by DuckDB, in chunks, with no Python for a row; what is not worth a
-query is written by `write`, which says the same in plain words.
+DuckDB writes the JSON of queries in chunks, without Python code per row. `write` writes the same
+format row by row, for a few rows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from itertools import chain
 import pyarrow as pa
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
-from tcia_assets.sandbox.markup_encoder import SeemsEncodedTwice, encoded
-from tcia_assets.spec import Dialect, Endpoint, ValueFormat
+from tcia_assets.sandbox.endpoints import ServedEndpoint
+from tcia_assets.sandbox.markup_encoder import DoubleEncoding, encode
+from tcia_assets.spec import ValueFormat
 from tcia_assets.store import sql
 
 Value = str | int | None
@@ -35,8 +36,8 @@ CONTENT_TYPES = {
 }
 
 _NUMBERS = {"count", "size", "whole", "number", "flag"}
-# Java types of the values: Hibernate entities in nbia-v1 and v2, native SQL in nbia-v4.
-_ENTITY = {
+# The Java types that XML shows: of Hibernate entities, and of native SQL.
+_ENTITY_TYPES = {
     "count": "java.lang.Integer",
     "whole": "java.lang.Integer",
     "size": "java.lang.Long",
@@ -45,7 +46,7 @@ _ENTITY = {
     "day": "java.sql.Timestamp",
     "instant": "java.sql.Timestamp",
 }
-_NATIVE = {
+_SQL_TYPES = {
     "count": "java.math.BigInteger",
     "whole": "java.math.BigDecimal",
     "size": "java.math.BigDecimal",
@@ -56,23 +57,30 @@ _NATIVE = {
 
 @dataclass(frozen=True)
 class Field:
-    """A column of a reply: its name on the wire, and how its values are written there.
+    """A column of a reply, and how its values are written.
 
-    `expression` gives the value in SQL: a number, or a text.
+    Args:
+        wire_name: its name in the reply.
+        expression: SQL of its value, a number or a text.
+        java_type: the Java type that XML shows.
+        is_number: whether JSON has it without quotes.
+        decimals_in_text: whether CSV, XML and HTML have six decimals after the whole number.
+        decimals_in_json: whether JSON has them too, as a text.
     """
 
-    wire: str
+    wire_name: str
     expression: str
-    java: str
+    java_type: str
     is_number: bool
     decimals_in_text: bool = False
     decimals_in_json: bool = False
 
     def text(self, value: Value) -> str:
-        """As CSV, XML and HTML have it."""
+        """Return the value as CSV, XML and HTML show it."""
         return f"{value}.000000" if self.decimals_in_text else str(value)
 
     def json(self, value: Value) -> str:
+        """Return the value as JSON shows it."""
         if self.decimals_in_json:
             return f'"{value}.000000"'
         if self.is_number:
@@ -81,6 +89,7 @@ class Field:
 
     @property
     def json_expression(self) -> str:
+        """SQL of the value as JSON shows it."""
         if self.decimals_in_json:
             return f"""'"' || ({self.expression})::VARCHAR || '.000000"'"""
         if self.is_number:
@@ -88,61 +97,64 @@ class Field:
         return f"to_json({self.expression})::VARCHAR"
 
 
-def fields(dialect: Dialect, endpoint: Endpoint) -> tuple[Field, ...]:
-    """The columns of an endpoint's reply, in the order in which the server writes them."""
-    return tuple(_field(dialect, endpoint, wire) for wire in endpoint.columns)
+def fields(served: ServedEndpoint) -> tuple[Field, ...]:
+    """Return the columns of an endpoint's reply, in the order of the server."""
+    return tuple(_field(served, wire_name) for wire_name in served.endpoint.columns)
 
 
-def _field(dialect: Dialect, endpoint: Endpoint, wire: str) -> Field:
-    column = COLUMNS_BY_WIRE_NAME[wire]
+def _field(served: ServedEndpoint, wire_name: str) -> Field:
+    column, default = COLUMNS_BY_WIRE_NAME[wire_name], served.dialect.value_format
     kind = column.kind.name
-    form = endpoint.value_format(wire, dialect.value_format)
-    expression = _expression(sql.identifier(column.name), kind, form)
-    if endpoint.numbers is not None:
-        return _of_texts(wire, expression, kind, is_number=wire in endpoint.numbers)
-    is_big_decimal = kind in {"size", "whole"} and dialect.value_format.decimals_in_text
-    types = _NATIVE if dialect.server == "sql" else _ENTITY
+    value_format = served.endpoint.value_format(wire_name, default)
+    expression = _expression(sql.identifier(column.name), kind, value_format)
+    if served.number_columns is not None:
+        is_number = wire_name in served.number_columns
+        return _field_of_texts(wire_name, expression, kind, is_number=is_number)
+    is_big_decimal = kind in {"size", "whole"} and default.decimals_in_text
+    types = _SQL_TYPES if served.is_native_sql else _ENTITY_TYPES
     return Field(
-        wire,
+        wire_name,
         expression,
         types.get(kind, "java.lang.String"),
         is_number=kind in _NUMBERS,
         decimals_in_text=is_big_decimal,
-        # its clients go through float, which only a text makes necessary
-        decimals_in_json=is_big_decimal and kind == "size" and dialect.server == "bindaas",
+        # Clients of Bindaas convert sizes with float(), so it must send them as texts.
+        decimals_in_json=is_big_decimal and kind == "size" and served.is_bindaas,
     )
 
 
-def _of_texts(wire: str, expression: str, kind: str, *, is_number: bool) -> Field:
-    """A column of a reply in which all but a few numbers were made texts by the database."""
+def _field_of_texts(wire_name: str, expression: str, kind: str, *, is_number: bool) -> Field:
+    """Return a column of a reply in which nearly all values are texts."""
     if is_number:
-        return Field(wire, expression, "java.lang.Long", is_number=True)
+        return Field(wire_name, expression, "java.lang.Long", is_number=True)
     decimals = " || '.000000'" if kind == "whole" else ""
-    return Field(wire, f"({expression})::VARCHAR{decimals}", "java.lang.String", is_number=False)
+    text = f"({expression})::VARCHAR{decimals}"
+    return Field(wire_name, text, "java.lang.String", is_number=False)
 
 
-def _expression(name: str, kind: str, wire: ValueFormat) -> str:
+def _expression(name: str, kind: str, value_format: ValueFormat) -> str:
     if kind in {"day", "instant"}:
-        # A java.sql.Timestamp prints at least one digit of its fraction; the database keeps none.
-        form = (wire.day if kind == "day" else wire.instant).replace("%f", "0")
-        return f"strftime({name}, {sql.literal(form)})"
+        written = value_format.day if kind == "day" else value_format.instant
+        # A java.sql.Timestamp has at least one digit of fraction; the database stores none.
+        return f"strftime({name}, {sql.literal(written.replace('%f', '0'))})"
     return name
 
 
-# --- Vectorised ---------------------------------------------------------------------------------
+# --- By DuckDB -----------------------------------------------------------------------------------
 
 
 def json_statement(statement: str, columns: Sequence[Field]) -> str:
-    """A SELECT of one text per row: a comma and the JSON object, null values left out."""
+    """Return a SELECT of one text per row: a comma and the JSON object, without null values."""
     pairs = ", ".join(
-        f"{sql.literal(json.dumps(each.wire) + ':')} || {each.json_expression}" for each in columns
+        f"{sql.literal(json.dumps(each.wire_name) + ':')} || {each.json_expression}"
+        for each in columns
     )
     row = rf"',{{' || replace(concat_ws(',', {pairs}), '/', '\/') || '}}'"
     return f"SELECT {row} FROM ({statement})"
 
 
 def json_chunks(tables: Iterable[pa.Table]) -> Iterator[bytes]:
-    """The array of objects that `json_statement` gives; nothing at all where there is no row."""
+    """Yield the JSON array from the rows of `json_statement`; nothing if there are no rows."""
     start = b"["
     for texts in (chunk for table in tables for chunk in table.column(0).chunks):
         if len(texts):
@@ -153,7 +165,7 @@ def json_chunks(tables: Iterable[pa.Table]) -> Iterator[bytes]:
 
 
 def _bytes_of(texts: pa.Array) -> bytes:
-    """All texts of an array, one after the other."""
+    """Return the concatenated texts of an array."""
     _, offsets, characters = texts.cast(pa.large_string()).buffers()
     ends = memoryview(offsets).cast("q")
     first, last = ends[texts.offset], ends[texts.offset + len(texts)]
@@ -161,13 +173,13 @@ def _bytes_of(texts: pa.Array) -> bytes:
 
 
 def text_statement(statement: str, columns: Sequence[Field]) -> str:
-    """A SELECT of the values, as `write` takes them."""
+    """Return a SELECT of the values that `write` takes."""
     values = ", ".join(f"{each.expression} AS c{i}" for i, each in enumerate(columns))
     return f"SELECT {values} FROM ({statement})"
 
 
 def rows_of(tables: Iterable[pa.Table]) -> Iterator[tuple[Value, ...]]:
-    """The rows that `text_statement` gives."""
+    """Yield the rows of `text_statement`."""
     for table in tables:
         yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
@@ -175,19 +187,19 @@ def rows_of(tables: Iterable[pa.Table]) -> Iterator[tuple[Value, ...]]:
 # --- Row by row ---------------------------------------------------------------------------------
 
 
-def write(form: str, columns: Sequence[Field], rows: Rows) -> Iterator[bytes]:
-    """A reply in that format, in chunks; nothing at all where there is no row."""
+def write(format_name: str, columns: Sequence[Field], rows: Rows) -> Iterator[bytes]:
+    """Yield the rows in a format, in chunks; nothing if there are no rows."""
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
         return
-    yield from _in_chunks(_writer(form, columns)(chain([first], rows)))
+    yield from _in_chunks(_writer(format_name, columns)(chain([first], rows)))
 
 
-def _writer(form: str, columns: Sequence[Field]) -> Callable[[Rows], Iterator[str]]:
-    if form.startswith("csv"):
+def _writer(format_name: str, columns: Sequence[Field]) -> Callable[[Rows], Iterator[str]]:
+    if format_name.startswith("csv"):
         return partial(_csv_lines if len(columns) == 1 else _csv, columns)
-    return partial({"json": _json, "xml": _xml, "html": _html}[form], columns)
+    return partial({"json": _json, "xml": _xml, "html": _html}[format_name], columns)
 
 
 def _in_chunks(pieces: Iterable[str], size: int = 1 << 18) -> Iterator[bytes]:
@@ -205,7 +217,7 @@ def _json(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
     before = "["
     for row in rows:
         pairs = (
-            f"{json.dumps(each.wire)}:{each.json(value)}"
+            f"{json.dumps(each.wire_name)}:{each.json(value)}"
             for each, value in zip(columns, row, strict=True)
             if value is not None
         )
@@ -215,20 +227,20 @@ def _json(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
 
 
 def _csv_lines(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
-    """One column: nothing is quoted, whatever the value holds."""
-    yield f"{columns[0].wire}\n"
+    """Write CSV of one column, in which the servers quote nothing."""
+    yield f"{columns[0].wire_name}\n"
     for (value,) in rows:
         yield "\n" if value is None else f"{columns[0].text(value)}\n"
 
 
 def _csv(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
-    yield ",".join(f'"{each.wire}"' for each in columns) + "\n"
+    yield ",".join(f'"{each.wire_name}"' for each in columns) + "\n"
     for row in rows:
         texts = [
             "" if value is None else each.text(value).replace('"', '""')
             for each, value in zip(columns, row, strict=True)
         ]
-        # A null in the first column leaves its quote unopened and its comma quoted.
+        # For a null in the first column the servers write `","`, without an opening quote.
         start = '","' if row[0] is None else f'"{texts[0]}'
         yield start + "".join(f'","{text}' for text in texts[1:]) + '"\n'
 
@@ -239,25 +251,25 @@ def _xml(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
         yield "<Row>"
         for each, value in zip(columns, row, strict=True):
             if value is not None:
-                yield f"<{each.wire} type='{each.java}'>"
+                yield f"<{each.wire_name} type='{each.java_type}'>"
                 try:
                     yield _markup(each, value)
-                except SeemsEncodedTwice:
-                    return  # the formatter swallows it: the document is cut here
-                yield f"</{each.wire}>"
+                except DoubleEncoding:
+                    return  # the server ignores the error and ends the document here
+                yield f"</{each.wire_name}>"
         yield "</Row>"
     yield "</Results>"
 
 
 def _html(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
-    heads = "".join(f"<TH>{each.wire}</TH>" for each in columns)
+    heads = "".join(f"<TH>{each.wire_name}</TH>" for each in columns)
     yield f"<P ALIGN='center'><TABLE BORDER=1><TR>{heads}</TR>"
     for row in rows:
         yield "<TR>"
         for each, value in zip(columns, row, strict=True):
             try:
                 yield f"<TD>{'&nbsp;' if value is None else _markup(each, value)}</TD>"
-            except SeemsEncodedTwice:
+            except DoubleEncoding:
                 return
         yield "</TR>"
     yield "</TABLE></P>"
@@ -265,4 +277,4 @@ def _html(columns: Sequence[Field], rows: Rows) -> Iterator[str]:
 
 def _markup(field: Field, value: Value) -> str:
     text = field.text(value)
-    return encoded(text) if field.java == "java.lang.String" else text
+    return encode(text) if field.java_type == "java.lang.String" else text

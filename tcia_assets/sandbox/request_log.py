@@ -1,4 +1,4 @@
-"""What was asked of the sandbox: counts, the last requests, and how many ran at once."""
+"""The requests that the sandbox received: counts, the latest, and how many ran at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_REMEMBERED = 10_000
+_KEPT = 10_000
 
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A request, with our name of the endpoint: "token" for tokens, "" for an unknown path."""
+    """A request. `endpoint` is our name of it, "token" for tokens, "" for an unknown path."""
 
     number: int
     dialect: str
@@ -23,13 +23,19 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """Counts requests; safe to use from many threads.
+    """Counts and keeps requests; safe to use from many threads.
 
-    >>> request_log = RequestLog()
-    >>> with request_log.record("nbia-v4", "getSeries", {"Collection": "LIDC-IDRI"}):
-    ...     request_log.in_flight
+    Attributes:
+        counts: requests by our name of the endpoint, over all dialects.
+        last: the latest requests, oldest first.
+        in_flight: requests that are being served now.
+        most_at_once: the largest `in_flight` since the log was cleared.
+
+    >>> log = RequestLog()
+    >>> with log.record("nbia-v4", "getSeries", {"Collection": "LIDC-IDRI"}):
+    ...     log.in_flight
     1
-    >>> request_log["getSeries"], request_log.most_at_once, len(request_log)
+    >>> log["getSeries"], log.most_at_once, len(log)
     (1, 1, 1)
     """
 
@@ -39,15 +45,16 @@ class RequestLog:
         self.clear()
 
     def clear(self) -> None:
+        """Forget all requests."""
         with self._lock:
             self.counts: Counter[str] = Counter()
-            self.last: deque[LoggedRequest] = deque(maxlen=_REMEMBERED)
+            self.last: deque[LoggedRequest] = deque(maxlen=_KEPT)
             self.most_at_once = self.in_flight
             self._number = 0
 
     @contextmanager
     def record(self, dialect: str, endpoint: str, parameters: Mapping[str, str]) -> Iterator[int]:
-        """Counts a request, which runs until the block ends; gives its number."""
+        """Record a request that is in flight until the block ends; yield its number."""
         secret = {"password", "refresh_token", "api_key"}
         shown = {k: "..." if k in secret else v for k, v in parameters.items()}
         with self._lock:
@@ -63,18 +70,19 @@ class RequestLog:
                 self.in_flight -= 1
 
     def __getitem__(self, endpoint: str) -> int:
-        """How often an endpoint was asked, by our name of it, over all dialects."""
+        """Return the number of requests to an endpoint, by our name of it, over all dialects."""
         return self.counts[endpoint]
 
     def __len__(self) -> int:
-        """How many requests there were."""
+        """Return the number of all requests."""
         return self.counts.total()
 
     def summary(self) -> dict[str, Any]:
+        """Return the counts and the last 100 requests, for JSON."""
         with self._lock:
             return {
                 "total": self.counts.total(),
                 "counts": dict(self.counts),
                 "most_at_once": self.most_at_once,
-                "last": [asdict(seen) for seen in list(self.last)[-100:]],
+                "last": [asdict(each) for each in list(self.last)[-100:]],
             }

@@ -1,4 +1,4 @@
-"""Rows that are not what was asked for: the faults that change a question or its columns."""
+"""Faults in rows: change the query of a reply, its columns or its encoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Columns = tuple[Field, ...]
 
 
 def rows_with_fault(fault: Fault, statement: str) -> str:
-    """The statement that gives a reply's rows, with that fault in it."""
+    """Return the SELECT statement of a reply's rows, changed by the fault."""
     if fault.kind == "duplicate_rows":
         return f"SELECT rows_.* FROM ({statement}) AS rows_ CROSS JOIN range(2)"
     if fault.kind == "bad_value":
@@ -25,19 +25,19 @@ def rows_with_fault(fault: Fault, statement: str) -> str:
 
 
 def columns_with_fault(fault: Fault, columns: Columns, *, as_json: bool) -> Columns:
-    """The columns of a reply, with that fault in them."""
-    return tuple(_spoiled(fault, each, as_json=as_json) for each in columns)
+    """Return the columns of a reply, changed by the fault."""
+    return tuple(_field_with_fault(fault, each, as_json=as_json) for each in columns)
 
 
-def _spoiled(fault: Fault, field: Field, *, as_json: bool) -> Field:
-    if fault.kind == "wrong_count" and field.wire in _COUNTS:
+def _field_with_fault(fault: Fault, field: Field, *, as_json: bool) -> Field:
+    if fault.kind == "wrong_count" and field.wire_name in _COUNTS:
         return replace(field, expression=f"{field.expression} + {fault.images}")
-    if field.wire != fault.column:
+    if field.wire_name != fault.column:
         return field
     if fault.kind == "renamed_column":
-        return replace(field, wire=fault.value)
+        return replace(field, wire_name=fault.value)
     if fault.kind == "bad_value":
-        # a number's text stands in the JSON as it is
+        # The text of a number is written to JSON without quotes, so they are added here.
         bad = json.dumps(fault.value) if as_json and field.is_number else fault.value
         first = f"CASE WHEN row_ = 1 THEN {sql.literal(bad)} ELSE ({field.expression})::VARCHAR END"
         return replace(field, expression=first)
@@ -45,5 +45,5 @@ def _spoiled(fault: Fault, field: Field, *, as_json: bool) -> Field:
 
 
 def in_latin1(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text in the encoding of the archive's database."""
+    """Encode the text as the archive's database does."""
     return (chunk.decode().encode("latin-1", "replace") for chunk in chunks)

@@ -1,4 +1,4 @@
-"""Series by UID, without asking the database: what `getSeriesSize` and the gate of a zip need."""
+"""Find a Series by UID without a database query, for frequent requests for a single Series."""
 
 from __future__ import annotations
 
@@ -11,25 +11,37 @@ VISIBLE, HIDDEN, WITHDRAWN = "visible", "hidden", "withdrawn"
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is needed of a Series without asking the database. `place` is its row number."""
+class SeriesFacts:
+    """What handlers need of a Series without its row.
 
-    place: int
+    Args:
+        row_number: its row in the catalogue.
+        image_count: the number of its objects.
+        file_size: the bytes of all its objects.
+        state: `VISIBLE`, `HIDDEN` or `WITHDRAWN`.
+        revision: how often its images were replaced.
+    """
+
+    row_number: int
     image_count: int
     file_size: int
-    fate: str = VISIBLE
+    state: str = VISIBLE
     revision: int = 0
 
 
 class SeriesIndex:
-    """The catalogue's Series by UID: half a million of them in fifty megabytes."""
+    """The Series of the catalogue by UID; half a million take 50 MB.
+
+    Args:
+        rows: columns of UIDs, row numbers, counts and sizes, sorted by UID.
+    """
 
     def __init__(self, rows: pa.Table) -> None:
-        """From columns of UIDs, places, counts and sizes, sorted by UID."""
         self._uids, *self._facts = (column.combine_chunks() for column in rows.columns)
 
-    def find(self, uid: str) -> Facts | None:
+    def find(self, uid: str) -> SeriesFacts | None:
+        """Return a Series of the catalogue, or None."""
         at = bisect_left(range(len(self._uids)), uid, key=lambda i: self._uids[i].as_py())
         if at == len(self._uids) or self._uids[at].as_py() != uid:
             return None
-        return Facts(*(column[at].as_py() for column in self._facts))
+        return SeriesFacts(*(column[at].as_py() for column in self._facts))

@@ -1,6 +1,6 @@
-"""Serves the sandbox archive on loopback: in a thread for tests, or until interrupted.
+"""Serve the sandbox archive on loopback: in a thread for tests, or until interrupted.
 
-What belongs here: sockets, uvicorn, and the one object that holds all of the sandbox.
+What belongs here: sockets, uvicorn, and the class that owns all parts of the sandbox.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ try:
 except ModuleNotFoundError as error:
     if error.name is None or error.name.startswith("tcia_assets"):
         raise
-    # The core install has neither a server nor pydicom and numpy.
+    # A server, pydicom and numpy are only installed with the extra `sandbox`.
     raise MissingExtra(error.name, "sandbox", "the sandbox") from None
 
-_STARTS_WITHIN = 30.0
-_WAITING = 512
-_WRITE_WHOLE_CATALOGUE = """
+_START_TIMEOUT_SECONDS = 30.0
+_BACKLOG = 512
+_WRITE_FULL_CATALOGUE = """
 import sys
 import pyarrow.parquet
 from tcia_assets.sandbox import series_rows
@@ -54,12 +54,19 @@ class Sandbox:
 
     Args:
         rows: the catalogue to serve, or its Parquet file; by default this repository's small one.
-        full: serve every Series that TCIA publishes instead; needs idc-index-data.
-        authenticator: the account and the key that nbia-v2 and bindaas-v3 ask for.
-        port: 0 takes a free one.
+        full: serve every Series that TCIA publishes; needs idc-index-data.
+        authenticator: the account and the API key that nbia-v2 and bindaas-v3 require.
+        host: a loopback address.
+        port: the TCP port; 0 chooses a free one.
+
+    Attributes:
+        archive: the Series, and methods to change them.
+        faults: the pending faults.
+        requests: the requests received.
+        authenticator: the account and its tokens.
 
     Raises:
-        UsageError: the host is not a loopback address: what is served here is not real.
+        UsageError: the host is not a loopback address; synthetic data must not be public.
         MissingExtra: idc-index-data is not installed.
     """
 
@@ -98,25 +105,27 @@ class Sandbox:
 
     @property
     def url(self) -> str:
+        """The URL of the server, without a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     @property
     def token_url(self) -> str:
+        """The URL of the token endpoint."""
         return f"{self.url}{TOKEN_PATH}"
 
     def base_url(self, dialect_name: str = "nbia-v4") -> str:
-        """The base URL of a dialect, as `TCIA_BASE_URL` takes it."""
+        """Return the base URL of a dialect, as `TCIA_BASE_URL` takes it."""
         return f"{self.url}{urlsplit(dialect(dialect_name).base_url).path}"
 
     def reset(self) -> None:
-        """As it was at the start: catalogue, no faults, nothing counted."""
+        """Restore the state at the start: the catalogue, no faults, an empty request log."""
         self.archive.reset()
         self.faults.clear()
         self.requests.clear()
 
     def run(self) -> None:
-        """Serve until interrupted or terminated; to be called in the main thread."""
+        """Serve until interrupted or terminated. Call it in the main thread."""
         stop = threading.Event()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stop.set())
@@ -132,7 +141,7 @@ class Sandbox:
         )
         self._thread.start()
         waited = threading.Event()
-        for _ in range(int(_STARTS_WITHIN / 0.01)):
+        for _ in range(int(_START_TIMEOUT_SECONDS / 0.01)):
             if self._server.started or not self._thread.is_alive():
                 break
             waited.wait(0.01)
@@ -151,6 +160,7 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
+        """Close the socket and the archive."""
         self._socket.close()
         self.archive.close()
 
@@ -160,18 +170,25 @@ def serve(
     port: int = 8042,
     *,
     full: bool = False,
-    say: Callable[[str], object] = print,
+    write_line: Callable[[str], object] = print,
 ) -> None:
-    """Serve until interrupted, and say where."""
+    """Print the URLs and serve until interrupted.
+
+    Args:
+        host: a loopback address.
+        port: the TCP port; 0 chooses a free one.
+        full: serve every Series that TCIA publishes.
+        write_line: writes a line of the description.
+    """
     sandbox = Sandbox(full=full, host=host, port=port)
     for line in description(sandbox):
-        say(line)
+        write_line(line)
     sys.stdout.flush()
     sandbox.run()
 
 
 def description(sandbox: Sandbox) -> list[str]:
-    """What a person needs to know to use it, one line each."""
+    """Return the lines that explain how to use the sandbox: URLs, accounts, settings."""
     account = sandbox.authenticator
     notes = {
         "nbia-v2": f"token from {sandbox.token_url}, {account.username} / {account.password}",
@@ -186,7 +203,7 @@ def description(sandbox: Sandbox) -> list[str]:
     return [
         *lines,
         f"  {'control':<11} {sandbox.url}/_sandbox/state",
-        "To ask it in place of the real archive:",
+        "To use it instead of the real archive:",
         "export TCIA_DIALECT=nbia-v4",
         f"export TCIA_BASE_URL={sandbox.base_url('nbia-v4')}",
     ]
@@ -194,21 +211,21 @@ def description(sandbox: Sandbox) -> list[str]:
 
 def _archive(rows: pa.Table | Path | None, *, full: bool) -> Archive:
     if full:
-        return _whole_archive()
+        return _full_archive()
     return Archive(series_rows.load() if rows is None else rows)
 
 
-def _whole_archive() -> Archive:
-    """Read by another process: what that takes in memory, this one would never give back."""
+def _full_archive() -> Archive:
+    """Read the catalogue in a subprocess, so that its memory is returned to the system."""
     if find_spec("idc_index_data") is None:
-        raise MissingExtra("idc_index_data", "full", "the whole catalogue")
+        raise MissingExtra("idc_index_data", "full", "the full catalogue")
     with tempfile.TemporaryDirectory(prefix="tcia-sandbox-") as folder:
         file = Path(folder) / "catalogue.parquet"
-        command = [sys.executable, "-c", _WRITE_WHOLE_CATALOGUE, str(file)]
+        command = [sys.executable, "-c", _WRITE_FULL_CATALOGUE, str(file)]
         made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if made.returncode:
             last = made.stderr.strip().splitlines()[-1:]
-            raise UsageError(f"the whole catalogue cannot be read: {' '.join(last)}")
+            raise UsageError(f"the full catalogue cannot be read: {' '.join(last)}")
         return Archive(file)
 
 
@@ -227,7 +244,7 @@ def _bound(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        bound.listen(_WAITING)  # at once: whoever has read the URL may already ask
+        bound.listen(_BACKLOG)  # now: a client may connect as soon as it has the URL
     except OSError as error:
         bound.close()
         raise UsageError(f"{host}:{port} cannot be used: {error.strerror}") from error

@@ -1,7 +1,7 @@
-"""An answer -> bytes on the wire, and every way in which a connection fails.
+"""Send a reply, with faults of the connection if requested.
 
-What belongs here: statuses, lengths, chunks, and the faults of the connection. What does not: what
-is answered. Whatever works hard runs in a thread: the event loop only sends.
+What belongs here: statuses, lengths, chunks, and faults of the connection. What does not: the
+content of replies. Replies are made in threads; the event loop only sends.
 """
 
 from __future__ import annotations
@@ -21,72 +21,79 @@ from starlette.types import Send
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.reply import Reply, RequestRefused, server_error, text_reply
 
-# A body that is no larger goes in one piece and has a Content-Length, as most of the server's do.
-_WHOLE = 1 << 20
+# Up to this size a body is sent in one piece with a Content-Length, like most of the server's.
+_ONE_PIECE_BYTES = 1 << 20
 
 _NO_CONTENT = 204
-_FAILING = {"reset", "unterminated"}
-_IN_THE_MIDDLE = {*_FAILING, "drip"}
+_BREAKING = {"reset", "unterminated"}
+_WHILE_SENDING = {*_BREAKING, "drip"}
 _PAGE = "<html><head><title>Maintenance</title></head><body><p>Back soon.</p></body></html>"
-_RESET_AT_ONCE = struct.pack("ii", 1, 0)  # linger for no second: close() sends RST, not FIN
+_LINGER_ZERO = struct.pack("ii", 1, 0)  # with this, close() sends RST instead of FIN
 
 
-class ConnectionFails(Exception):
-    """The rest of the body is never sent."""
+class ConnectionBroken(Exception):
+    """The rest of the body is not sent."""
 
 
 async def response(
-    request: Request, make: Callable[[], Reply], fault: Fault | None, send: Send
+    request: Request, make_reply: Callable[[], Reply], fault: Fault | None, send: Send
 ) -> Response:
-    """The response that carries the answer, or what the fault makes of it."""
+    """Return the response of a reply, changed by the fault.
+
+    Args:
+        request: the request, to notice that the client closed the connection.
+        make_reply: makes the reply; runs in a thread.
+        fault: the fault to apply.
+        send: the ASGI function, to reset its connection.
+    """
     if fault and fault.kind == "hang":
         await _hang(request, fault.seconds)
-    answer, body, is_whole = await run_in_threadpool(_prepared, make, fault)
-    headers = dict(answer.headers)
-    if answer.content_type:
-        headers["content-type"] = answer.content_type
-    if is_whole and answer.status != _NO_CONTENT:
+    reply, body, is_complete = await run_in_threadpool(_prepare, make_reply, fault)
+    headers = dict(reply.headers)
+    if reply.content_type:
+        headers["content-type"] = reply.content_type
+    if is_complete and reply.status != _NO_CONTENT:
         headers["content-length"] = str(sum(map(len, body)))
-    if is_whole and not (fault and fault.kind in _IN_THE_MIDDLE):
-        return Response(b"".join(body), answer.status, headers)
-    return StreamingResponse(_sent(body, fault, send), answer.status, headers)
+    if is_complete and not (fault and fault.kind in _WHILE_SENDING):
+        return Response(b"".join(body), reply.status, headers)
+    return StreamingResponse(_send(body, fault, send), reply.status, headers)
 
 
-def _prepared(
-    make: Callable[[], Reply], fault: Fault | None
+def _prepare(
+    make_reply: Callable[[], Reply], fault: Fault | None
 ) -> tuple[Reply, Iterable[bytes], bool]:
-    """The answer, its body, and whether that is the whole of it, in a list."""
+    """Return the reply, its body, and whether the body is complete and not an iterator."""
     try:
-        answer = (_instead(fault) if fault else None) or make()
-        return answer, *_body(answer, fault)
+        reply = (_replacement(fault) if fault else None) or make_reply()
+        return reply, *_body(reply, fault)
     except RequestRefused as refusal:
-        return refusal.answer, *_body(refusal.answer, None)
+        return refusal.reply, *_body(refusal.reply, None)
     except Exception as error:  # noqa: BLE001 - the server has the same catch-all
-        answer = server_error(f"{type(error).__name__}: {error}")
-        return answer, *_body(answer, None)
+        reply = server_error(f"{type(error).__name__}: {error}")
+        return reply, *_body(reply, None)
 
 
-def _body(answer: Reply, fault: Fault | None) -> tuple[Iterable[bytes], bool]:
-    body = iter(answer.chunks)
+def _body(reply: Reply, fault: Fault | None) -> tuple[Iterable[bytes], bool]:
+    body = iter(reply.chunks)
     if fault and fault.kind.startswith("cut"):
         body = _cut(body, fault)
-    if answer.is_streamed:
+    if reply.is_streamed:
         return body, False
-    start = list(_up_to(body, _WHOLE + 1))
-    is_whole = sum(map(len, start)) <= _WHOLE
-    return start if is_whole else chain(start, body), is_whole
+    start = list(_take(body, _ONE_PIECE_BYTES + 1))
+    is_complete = sum(map(len, start)) <= _ONE_PIECE_BYTES
+    return start if is_complete else chain(start, body), is_complete
 
 
-def whole(answer: Reply) -> Response:
-    """The response to a request that no fault can reach."""
-    return Response(b"".join(answer.chunks), answer.status, media_type=answer.content_type or None)
+def plain_response(reply: Reply) -> Response:
+    """Return the response of a reply that has no faults."""
+    return Response(b"".join(reply.chunks), reply.status, media_type=reply.content_type or None)
 
 
 # --- Faults -------------------------------------------------------------------------------------
 
 
-def _instead(fault: Fault) -> Reply | None:
-    """The answer that a fault gives in place of the archive's."""
+def _replacement(fault: Fault) -> Reply | None:
+    """Return the reply that a fault sends instead of the archive's, if it does."""
     if fault.kind == "status":
         headers = (("retry-after", fault.retry_after),) if fault.retry_after else ()
         return Reply([fault.body.encode()], fault.status, fault.content_type, headers)
@@ -99,7 +106,7 @@ def _instead(fault: Fault) -> Reply | None:
 
 
 async def _hang(request: Request, seconds: float) -> None:
-    """Waits, but for nobody: whoever has gone is not in flight any more."""
+    """Wait, but not longer than the client does."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await request.receive())["type"] != "http.disconnect":
@@ -107,14 +114,14 @@ async def _hang(request: Request, seconds: float) -> None:
 
 
 def _cut(body: Iterable[bytes], fault: Fault) -> Iterator[bytes]:
-    start = b"".join(_up_to(body, fault.after_bytes))[: fault.after_bytes]
+    start = b"".join(_take(body, fault.after_bytes))[: fault.after_bytes]
     if fault.kind == "cut_after_comma":
         start = start[: start.rfind(b",") + 1]
     return iter([start])
 
 
-def _up_to(body: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """Pieces that hold as many bytes, or a few more."""
+def _take(body: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """Yield pieces until they hold `length` bytes or more."""
     for piece in body:
         yield piece
         length -= len(piece)
@@ -122,13 +129,13 @@ def _up_to(body: Iterable[bytes], length: int) -> Iterator[bytes]:
             return
 
 
-async def _sent(body: Iterable[bytes], fault: Fault | None, send: Send) -> AsyncIterator[bytes]:
+async def _send(body: Iterable[bytes], fault: Fault | None, send: Send) -> AsyncIterator[bytes]:
     kind = fault.kind if fault else ""
-    if fault and kind in _FAILING:
-        yield b"".join(_up_to(body, fault.after_bytes))[: fault.after_bytes]
+    if fault and kind in _BREAKING:
+        yield b"".join(_take(body, fault.after_bytes))[: fault.after_bytes]
         if kind == "reset":
             await _reset(send)
-        raise ConnectionFails
+        raise ConnectionBroken
     async for piece in iterate_in_threadpool(body):
         if fault and kind == "drip":
             for at in range(len(piece)):
@@ -139,11 +146,11 @@ async def _sent(body: Iterable[bytes], fault: Fault | None, send: Send) -> Async
 
 
 async def _reset(send: Send) -> None:
-    """Cut the connection as a crash does: what was sent arrives, then a reset."""
+    """Reset the connection like a crash: the client receives what was sent, then the reset."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)  # uvicorn's
     if transport is not None:
-        await asyncio.sleep(0.05)  # let the client take what is under way
+        await asyncio.sleep(0.05)  # let the client receive what was sent
         transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE
+            socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO
         )
         transport.abort()

@@ -1,10 +1,10 @@
-"""A zip that is sent while it is made, as Java's ZipOutputStream writes it.
+"""Write a zip as a stream, like Java's ZipOutputStream.
 
-What belongs here: the format (archive-api.md 6.1). What does not: what is in a Series' zip
+What belongs here: the format (archive-api.md 6.1). What does not: the entries of a Series' zip
 (`series_zip.py`).
 
-Sizes and CRCs follow the data (flags 0x0808), there are no folders and no comments, timestamps are
-the server's clock: two downloads of one Series are never byte for byte the same.
+Sizes and CRCs follow the data (flags 0x0808); there are no folders and no comments. Timestamps are
+the server's time, so that two downloads of a Series differ.
 """
 
 from __future__ import annotations
@@ -27,21 +27,33 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
-_MOST = 0xFFFF
+_ZIP32_LIMIT = 0xFFFF
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A member of a zip. `deflated` content is sent as it is; `mode` are the rights of Unix."""
+    """A member of a zip.
+
+    Args:
+        name: its name.
+        content: its bytes, in pieces.
+        mode: its Unix mode.
+        deflated: for `content` that is deflated already: the CRC and the size of the inflated data.
+    """
 
     name: str
     content: Iterable[bytes]
     mode: int = 0
-    deflated: tuple[int, int] | None = None  # CRC and size of what `content` inflates to
+    deflated: tuple[int, int] | None = None
 
 
-def stream(entries: Iterable[Entry], now: dt.datetime | None = None) -> Iterator[bytes]:
-    """The bytes of a zip of these entries, which are taken one at a time."""
+def zip_chunks(entries: Iterable[Entry], now: dt.datetime | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a zip of these entries, which are consumed one at a time.
+
+    Args:
+        entries: the members.
+        now: the timestamp of all members; by default the current local time.
+    """
     stamp = _dos(now or dt.datetime.now().astimezone())
     directory, count, offset = bytearray(), 0, 0
     for entry in entries:
@@ -55,8 +67,8 @@ def stream(entries: Iterable[Entry], now: dt.datetime | None = None) -> Iterator
     yield _end(count, len(directory), offset)
 
 
-def gathered(pieces: Iterable[bytes], size: int = 1 << 16) -> Iterator[bytes]:
-    """The same bytes in larger pieces: each costs a hop from a thread to the event loop."""
+def merge_chunks(pieces: Iterable[bytes], size: int = 1 << 16) -> Iterator[bytes]:
+    """Merge pieces to at least `size` bytes: each costs a switch between threads."""
     held = bytearray()
     for piece in pieces:
         held += piece
@@ -80,12 +92,12 @@ def _member(entry: Entry, stamp: tuple[int, int], sizes: _Sizes) -> Iterator[byt
         _LOCAL.pack(b"PK\x03\x04", _VERSION, _FLAGS, _DEFLATED, *stamp, 0, 0, 0, len(name), 0)
         + name
     )
-    yield from _as_it_is(entry, sizes) if entry.deflated else _deflate(entry.content, sizes)
+    yield from _copy(entry, sizes) if entry.deflated else _deflate(entry.content, sizes)
     yield _DESCRIPTOR.pack(b"PK\x07\x08", sizes.crc, sizes.deflated, sizes.inflated)
 
 
 def _deflate(content: Iterable[bytes], sizes: _Sizes) -> Iterator[bytes]:
-    # the fastest level: half the work of Java's default, and noise hardly gets any smaller
+    # Level 1 takes half the time of Java's default, and noise is hardly compressible.
     deflate = zlib.compressobj(level=1, wbits=-zlib.MAX_WBITS)
     for piece in content:
         sizes.crc = zlib.crc32(piece, sizes.crc)
@@ -99,7 +111,7 @@ def _deflate(content: Iterable[bytes], sizes: _Sizes) -> Iterator[bytes]:
     yield packed
 
 
-def _as_it_is(entry: Entry, sizes: _Sizes) -> Iterator[bytes]:
+def _copy(entry: Entry, sizes: _Sizes) -> Iterator[bytes]:
     sizes.crc, sizes.inflated = entry.deflated or (0, 0)
     for piece in entry.content:
         sizes.deflated += len(piece)
@@ -120,12 +132,12 @@ def _central(entry: Entry, stamp: tuple[int, int], sizes: _Sizes, start: int) ->
 
 
 def _end(count: int, size: int, offset: int) -> bytes:
-    if count <= _MOST:
+    if count <= _ZIP32_LIMIT:
         return _END.pack(b"PK\x05\x06", 0, 0, count, count, size, offset, 0)
     return (
         _END64.pack(b"PK\x06\x06", 44, _ZIP64, _ZIP64, 0, 0, count, count, size, offset)
         + _LOCATOR.pack(b"PK\x06\x07", 0, offset + size, 1)
-        + _END.pack(b"PK\x05\x06", 0, 0, _MOST, _MOST, size, offset, 0)
+        + _END.pack(b"PK\x05\x06", 0, 0, _ZIP32_LIMIT, _ZIP32_LIMIT, size, offset, 0)
     )
 
 

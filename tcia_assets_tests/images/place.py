@@ -179,7 +179,7 @@ class Place:
 
     def true_md5s(self, uid: str) -> list[str]:
         """The MD5s of the images that the archive has of a Series now."""
-        facts = self.sandbox.archive.facts(uid)
+        facts = self.sandbox.archive.find(uid)
         assert facts is not None
         return sorted(md5(content) for _, content in self.sandbox.archive.objects(facts))
 
@@ -210,8 +210,8 @@ class _Moment(Fault):
     happens: Callable[[], object] = int
     done: list[bool] = field(default_factory=list)
 
-    def fits(self, dialect: str, endpoint: str, values: dict[str, str], *, answers: str) -> bool:
-        del dialect, values, answers
+    def matches(self, dialect: str, endpoint: str, values: dict[str, str], *, returns: str) -> bool:
+        del dialect, values, returns
         if endpoint == self.endpoint and not self.done:
             self.done.append(True)
             self.happens()

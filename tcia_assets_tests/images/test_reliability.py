@@ -22,7 +22,7 @@ from tcia_assets import catalog
 from tcia_assets.errors import ArchiveBroken, StorageError, UsageError
 from tcia_assets.images import Fetched
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.zips import Entry, stream
+from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 from tcia_assets.sources import open_source
 from tcia_assets_tests.images.disk import filled, read_only, small_disk
 from tcia_assets_tests.images.outcomes import OUTCOMES
@@ -255,7 +255,7 @@ def test_a_zip_that_would_cost_too_much_is_refused_before_it_does(
 def bomb() -> Answer:
     """Three members of 3.5 GB of zeros in 3.5 MB each; no CRC is right, so nobody may look."""
     members = [Entry(f"{n}.dcm", zeros(ZEROS), deflated=(0, ZEROS)) for n in range(3)]
-    return chunked(b"".join(stream(members)))
+    return chunked(b"".join(zip_chunks(members)))
 
 
 ZEROS = 213 << 24

@@ -87,7 +87,7 @@ def test_a_withdrawn_series_cannot_come_back(sandbox: Sandbox) -> None:
     sandbox.archive.withdraw(UIDS[:1])
     with pytest.raises(UnknownName):
         sandbox.archive.release(UIDS[:2])
-    assert sandbox.archive.facts(UIDS[1])
+    assert sandbox.archive.find(UIDS[1])
 
 
 def test_a_moved_series_is_in_its_new_collection_only(ask: Asker, sandbox: Sandbox) -> None:
@@ -134,7 +134,7 @@ def test_a_reply_is_one_snapshot_while_series_come_and_go(ask: Asker, sandbox: S
 def test_a_catalogue_may_be_a_file(tmp_path: Any) -> None:
     with Archive(series_rows.SMALL_CATALOGUE) as archive:
         assert archive.source
-        assert archive.facts(UIDS[0])
+        assert archive.find(UIDS[0])
 
 
 # --- The control paths --------------------------------------------------------------------------

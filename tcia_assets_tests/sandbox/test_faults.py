@@ -83,7 +83,7 @@ def test_faults_are_values() -> None:
         Fault("zip_bom")
     faults = Faults()
     faults.add(Fault("empty", times=3))
-    faults.take("nbia-v4", "getSeries", {}, answers="rows")
+    faults.take("nbia-v4", "getSeries", {}, returns="rows")
     assert [each["times"] for each in faults.pending()] == [2]
 
 

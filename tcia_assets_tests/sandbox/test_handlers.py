@@ -290,10 +290,10 @@ def test_the_metadata_of_a_series_are_texts(ask: Asker, name: str) -> None:
 
 def test_v1_strips_the_texts_that_it_tells_downloaders(ask: Asker, sandbox: Sandbox) -> None:
     odd = "A/B, C_d (e).f-1"
-    place = sandbox.archive.facts(UID)
+    place = sandbox.archive.find(UID)
     assert place is not None
     values = ["SeriesDescription = ?, StudyDescription = ?, Manufacturer = ?", [odd] * 3]
-    sandbox.archive._store.change([place.place], *values)
+    sandbox.archive._database.change([place.row_number], *values)
     [row] = ask.rows("nbia-v1", "getSeriesMetadata", SeriesInstanceUID=UID)
     assert row["Series Description"] == row["Study Description"] == "AB Cd e.f-1"
     assert row["Manufacturer"] == "A/B  C_d (e).f-1"
@@ -310,9 +310,9 @@ def test_metadata_of_nothing_are_a_204_and_without_a_licence_a_failure(
         reply = ask(name, "getSeriesMetadata", sent, format=form)
         assert (reply.status_code, reply.content) == (204, b"")
         assert not {"Content-Type", "Content-Length"} & set(reply.headers)
-    facts = sandbox.archive.facts(UID)
+    facts = sandbox.archive.find(UID)
     assert facts is not None
-    sandbox.archive._store.change([facts.place], "LicenseURI = ?", [None])
+    sandbox.archive._database.change([facts.row_number], "LicenseURI = ?", [None])
     assert ask(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 500
     sandbox.archive.hide([UID])
     assert ask(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 204

@@ -128,7 +128,7 @@ def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
             made.append(number)
             yield str(number), random.Random(number).randbytes(100_000)
 
-    pieces = SeriesZip(1000, license="free", with_md5=True).zip(objects())
+    pieces = SeriesZip(1000, license="free", with_md5=True).chunks(objects())
     next(pieces)
     assert len(made) < 40
     assert max(len(piece) for _, piece in zip(range(50), pieces, strict=False)) < 300_000

@@ -8,6 +8,7 @@ import requests
 from tcia_assets.catalog import DIALECTS as SPOKEN
 from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import series_rows
+from tcia_assets.sandbox.endpoints import SERVED
 from tcia_assets.sandbox.server import Sandbox
 
 from .conftest import BINDAAS, DIALECTS, NBIA, Asker
@@ -79,7 +80,9 @@ def test_bindaas_refuses_with_an_object(ask: Asker, endpoint: str) -> None:
         assert (reply.status_code, reply.json()) == (500, {"errorMessage": SENTENCES[endpoint]})
 
 
-STRICT = [e.name for e in dialect("nbia-v4").endpoints if e.is_strict]
+STRICT = [
+    e.endpoint.name for e in SERVED if e.dialect.name == "nbia-v4" and e.rejects_unknown_parameters
+]
 
 
 @pytest.mark.parametrize("endpoint", STRICT)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import reply_formats
-from tcia_assets.sandbox.markup_encoder import SeemsEncodedTwice, canonical, encoded
+from tcia_assets.sandbox.endpoints import served
+from tcia_assets.sandbox.markup_encoder import DoubleEncoding, decode, encode
 from tcia_assets.sandbox.reply_formats import Field
 from tcia_assets.store import sql
 
@@ -27,8 +28,8 @@ COLLECTION = "RIDER Lung CT"
 
 def a_field(name: str, wire: str) -> Field:
     for endpoint in dialect(name).endpoints:
-        for field in reply_formats.fields(dialect(name), endpoint):
-            if field.wire == wire:
+        for field in reply_formats.fields(served(name, endpoint.name)):
+            if field.wire_name == wire:
                 return field
     raise AssertionError(wire)
 
@@ -94,7 +95,7 @@ def test_numbers_have_decimals_in_the_text_formats_of_v4_only() -> None:
 
 def test_java_types_are_those_of_entities_or_of_native_sql() -> None:
     types = {
-        wire: (a_field("nbia-v1", wire).java, a_field("nbia-v4", wire).java)
+        wire: (a_field("nbia-v1", wire).java_type, a_field("nbia-v4", wire).java_type)
         for wire in ("SeriesDate", "ImageCount", "FileSize", "Modality")
     }
     assert types == {
@@ -116,8 +117,8 @@ def test_latin_1_letters_become_entities_that_xml_does_not_know() -> None:
 
 
 def test_the_encoder_decodes_percents_first() -> None:
-    assert encoded("30%DELAY") == "30&THORN;LAY"
-    assert encoded("Gated, 10.0%") == "Gated, 10.0&#x25;"
+    assert encode("30%DELAY") == "30&THORN;LAY"
+    assert encode("Gated, 10.0%") == "Gated, 10.0&#x25;"
 
 
 def test_a_text_that_seems_encoded_twice_cuts_the_document() -> None:
@@ -127,18 +128,18 @@ def test_a_text_that_seems_encoded_twice_cuts_the_document() -> None:
         assert "before" in body
         assert "after" not in body
         assert body.endswith(end)
-    with pytest.raises(SeemsEncodedTwice):
-        canonical("&#x25;41")
+    with pytest.raises(DoubleEncoding):
+        decode("&#x25;41")
 
 
 @given(st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"])))
-def test_what_is_encoded_reads_back_as_what_is_canonical(text: str) -> None:
+def test_what_is_encoded_reads_back_as_what_is_decode(text: str) -> None:
     try:
-        known = canonical(text)
-    except SeemsEncodedTwice:
+        known = decode(text)
+    except DoubleEncoding:
         return
     if not re.search(r"[\x00-\x1f\x7f-\x9f]", known):
-        assert html.unescape(encoded(text)) == known
+        assert html.unescape(encode(text)) == known
 
 
 # --- The vectorised JSON ------------------------------------------------------------------------
@@ -163,7 +164,7 @@ def test_vectorised_json_equals_plain_json(rows: list[tuple[Any, ...]]) -> None:
     body = b"".join(reply_formats.json_chunks([table])).decode()
     plain = [
         {
-            field.wire: f"{value}.000000" if field.decimals_in_json else value
+            field.wire_name: f"{value}.000000" if field.decimals_in_json else value
             for field, value in zip(COLUMNS, row, strict=True)
             if value is not None
         }

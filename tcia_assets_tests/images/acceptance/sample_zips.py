@@ -15,7 +15,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import Expectation, Member, accept, inflate
-from tcia_assets.sandbox.zips import Entry, stream
+from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 
 SERIES = "1.3.6.1.4.1.14519.5.2.1.1"
 
@@ -80,11 +80,11 @@ def image_entries(images: dict[str, bytes]) -> list[Entry]:
 def series_zip(images: dict[str, bytes] = IMAGES, *more: Entry, md5s: Entry | None = None) -> bytes:
     """Return a zip as NBIA sends it."""
     last = md5s or md5_list_entry(images)
-    return b"".join(stream([LICENSE_ENTRY, *image_entries(images), *more, last]))
+    return b"".join(zip_chunks([LICENSE_ENTRY, *image_entries(images), *more, last]))
 
 
 def zip_without_list(images: dict[str, bytes] = IMAGES) -> bytes:
-    return b"".join(stream([LICENSE_ENTRY, *image_entries(images)]))
+    return b"".join(zip_chunks([LICENSE_ENTRY, *image_entries(images)]))
 
 
 WriteZip = Callable[[bytes], Path]

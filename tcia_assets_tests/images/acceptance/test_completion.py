@@ -11,7 +11,7 @@ import pytest
 
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import Member, accept, inspect, pack
-from tcia_assets.sandbox.zips import stream
+from tcia_assets.sandbox.zip_stream import zip_chunks
 from tcia_assets_tests.images.acceptance.sample_zips import (
     CRC,
     EXPECTED,
@@ -78,7 +78,7 @@ def test_the_same_images_give_the_same_zip(
     kept = image_entries({name: IMAGES[name] for name in NAMES[:2]})
     written = []
     for year in (2001, 2020):
-        sent = b"".join(stream([LICENSE_ENTRY, *kept], dt.datetime(year, 1, 1, tzinfo=dt.UTC)))
+        sent = b"".join(zip_chunks([LICENSE_ENTRY, *kept], dt.datetime(year, 1, 1, tzinfo=dt.UTC)))
         source = write_zip(sent)
         pack(source, inspect(source, EXPECTED).members, third_image, tmp_path / "new.zip")
         written.append((tmp_path / "new.zip").read_bytes())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import Expectation, accept, inspect
-from tcia_assets.sandbox.zips import EMPTY, Entry, stream
+from tcia_assets.sandbox.zip_stream import EMPTY, Entry, zip_chunks
 from tcia_assets_tests.images.acceptance.sample_zips import (
     ATTRIBUTES,
     EXPECTED,
@@ -163,11 +163,11 @@ def test_overlapping_members_are_refused(write_zip: WriteZip, number: int) -> No
 
 def test_a_member_that_contains_the_next_header_is_refused(write_zip: WriteZip) -> None:
     """A member's stored block holds the next member's local header and data."""
-    inner = b"".join(stream([Entry("00000002.dcm", [IMAGES[NAMES[1]]])]))
+    inner = b"".join(zip_chunks([Entry("00000002.dcm", [IMAGES[NAMES[1]]])]))
     inner = inner[: EditableZip(inner).directory_at]
     block = b"\1" + struct.pack("<2H", len(inner), len(inner) ^ 0xFFFF) + inner
     outer = Entry("00000001.dcm", [block], deflated=(zlib.crc32(inner), len(inner)))
-    zip_ = EditableZip(b"".join(stream([outer, Entry("00000002.dcm", [IMAGES[NAMES[1]]])])))
+    zip_ = EditableZip(b"".join(zip_chunks([outer, Entry("00000002.dcm", [IMAGES[NAMES[1]]])])))
     zip_.put(zip_.central_at(1) + OFFSET, "<L", 30 + 12 + 5)
     assert "'00000001.dcm' overlaps the next member" in refusal(
         write_zip(zip_), Expectation(SERIES, 2, None)

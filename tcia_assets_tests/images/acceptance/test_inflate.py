@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.images.acceptance import Expectation, accept, directory, inflate
-from tcia_assets.sandbox.zips import Entry, stream
+from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 from tcia_assets_tests.images.acceptance.sample_zips import (
     CRC,
     EXPECTED,
@@ -78,7 +78,7 @@ def zip_with_tail(number: int, tail: bytes) -> bytes:
     compressed = deflate.compress(content) + deflate.flush()
     members = image_entries(IMAGES)
     members[number] = Entry(name, [compressed, tail], deflated=(zlib.crc32(content), len(content)))
-    return b"".join(stream([LICENSE_ENTRY, *members, md5_list_entry(IMAGES)]))
+    return b"".join(zip_chunks([LICENSE_ENTRY, *members, md5_list_entry(IMAGES)]))
 
 
 GZIP_TRAILER = struct.pack("<2L", zlib.crc32(IMAGES[NAMES[1]]), len(IMAGES[NAMES[1]]))
@@ -147,7 +147,7 @@ def zip_of_300_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("large") / "large.zip"
     head = dicom(1, pixels=bytes(2))
     with path.open("wb") as file:
-        file.writelines(stream([Entry(NAMES[0], [head, *[bytes(1 << 20)] * 300])]))
+        file.writelines(zip_chunks([Entry(NAMES[0], [head, *[bytes(1 << 20)] * 300])]))
     return path
 
 

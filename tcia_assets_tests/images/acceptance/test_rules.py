@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import Expectation, Member, Proof, accept, inflate, inspect
-from tcia_assets.sandbox.zips import EMPTY, Entry, stream
+from tcia_assets.sandbox.zip_stream import EMPTY, Entry, zip_chunks
 from tcia_assets_tests.images.acceptance.sample_zips import (
     BYTES,
     CRC,
@@ -77,7 +77,7 @@ def test_stored_members_and_an_empty_license_are_accepted(write_zip: WriteZip) -
 
 
 def test_an_empty_member_may_be_deflated(write_zip: WriteZip) -> None:
-    content = b"".join(stream([Entry("LICENSE", ()), *image_entries(IMAGES)]))
+    content = b"".join(zip_chunks([Entry("LICENSE", ()), *image_entries(IMAGES)]))
     assert accept(write_zip(content), EXPECTED).image_count == 3
 
 
@@ -127,7 +127,7 @@ def test_a_zip_without_list_or_listed_count_is_refused(write_zip: WriteZip) -> N
     assert "nothing proves that it is whole" in problem
 
 
-@pytest.mark.parametrize("content", [EMPTY, b"".join(stream([Entry("LICENSE", ())]))])
+@pytest.mark.parametrize("content", [EMPTY, b"".join(zip_chunks([Entry("LICENSE", ())]))])
 @pytest.mark.parametrize("expected", [EXPECTED, Expectation(SERIES, None, None)])
 def test_a_zip_without_images_is_refused(
     write_zip: WriteZip, content: bytes, expected: Expectation
@@ -146,7 +146,7 @@ def test_a_damaged_license_is_refused(write_zip: WriteZip) -> None:
     [
         (b"", "not a DICOM file"),
         (b"<html>", "not a DICOM file"),
-        (b"".join(stream([Entry("inside.dcm", [IMAGES[NAMES[0]]])])), "not a DICOM file"),
+        (b"".join(zip_chunks([Entry("inside.dcm", [IMAGES[NAMES[0]]])])), "not a DICOM file"),
         (IMAGES[NAMES[0]][:140], ""),
         (bytes(128) + b"DICM" + bytes(64), ""),
     ],
