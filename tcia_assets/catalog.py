@@ -1,10 +1,10 @@
-"""Our nouns: every table that this package publishes, every dialect that the archive has spoken.
+"""The declarations: every table that this package publishes, and every dialect of TCIA's API.
 
-What belongs here: each fact about the archive's data, once. The request, the reader, the Arrow
-schema, the Parquet path, the DuckDB view, the asset, its checks, the data dictionary and the
-sandbox's answers follow from it. What does not: anything that does something.
+What belongs here: each fact about the data, once. Requests, the reader, Arrow schemas, Parquet
+paths, DuckDB views, assets, checks, the data dictionary and the sandbox follow from it. What does
+not: behaviour, and what only a server needs to know (`sandbox/endpoints.py`).
 
-The facts about the servers were read off their source (nbia-api, CBIIT/NBIA-TCIA); those about
+The facts about the APIs were read from the servers' source (nbia-api, CBIIT/NBIA-TCIA); those about
 Bindaas, which is closed, come from its guide and its clients.
 """
 
@@ -15,14 +15,24 @@ from dataclasses import replace
 import pyarrow as pa
 
 from tcia_assets.errors import UnknownName
-from tcia_assets.spec import Column, Dialect, Endpoint, Kind, Parameter, Parent, Table, ValueFormat
+from tcia_assets.spec import (
+    Check,
+    Column,
+    Dialect,
+    Endpoint,
+    Kind,
+    Parameter,
+    Parent,
+    Table,
+    ValueFormat,
+)
 
 # --- Kinds --------------------------------------------------------------------------------------
 
 uid = Kind("uid", pa.string(), "a DICOM UID: 1 to 64 digits and dots")
 text = Kind("text", pa.string(), "text")
-day = Kind("day", pa.date32(), "a day")
-instant = Kind("instant", pa.timestamp("us", tz="UTC"), "an instant")
+day = Kind("day", pa.date32(), "a date")
+instant = Kind("instant", pa.timestamp("us", tz="UTC"), "a date and time")
 count = Kind("count", pa.int64(), "a count: a whole number, 0 or more")
 size = Kind("size", pa.int64(), "a size in bytes: a whole number, 0 or more")
 whole = Kind("whole", pa.int64(), "a whole number")
@@ -31,109 +41,167 @@ flag = Kind("flag", pa.bool_(), "true or false")
 numbers = Kind("numbers", pa.list_(pa.float64()), "a list of numbers")
 texts = Kind("texts", pa.list_(pa.string()), "a list of texts")
 
-# --- Columns: DICOM attributes have their keyword, the archive's own fields their nbia-v4 name ----
+# --- Columns: DICOM attributes have their keyword, TCIA's own fields their nbia-v4 name ------------
 
-COLLECTION = text("Collection", "Collection: the archive's unit of publication.", required=True)
-SERIES_UID = uid(
-    "SeriesInstanceUID", "Unique identifier of the Series.", tag="(0020,000E)", required=True
+COLLECTION = text(
+    "Collection", "Name of the Collection, the unit in which TCIA publishes data.", required=True
 )
-STUDY_UID = uid("StudyInstanceUID", "Unique identifier of the Study.", tag="(0020,000D)")
-SOP_UID = uid("SOPInstanceUID", "Unique identifier of the DICOM object.", tag="(0008,0018)")
+SERIES_UID = uid("SeriesInstanceUID", "UID of the Series.", tag="(0020,000E)", required=True)
+STUDY_UID = uid("StudyInstanceUID", "UID of the Study.", tag="(0020,000D)")
+SOP_UID = uid("SOPInstanceUID", "UID of the DICOM object.", tag="(0008,0018)")
 PATIENT_ID = text(
     "PatientID",
-    "Identifier of the Patient; unique only within a Collection.",
+    "ID of the patient. Unique only within a Collection.",
     wire_names=("PatientId",),
     tag="(0010,0020)",
 )
-PATIENT_NAME = text("PatientName", "Name of the Patient, a pseudonym.", tag="(0010,0010)")
-PATIENT_BIRTH_DATE = day("PatientBirthDate", "Birth date, as de-identified.", tag="(0010,0030)")
-PATIENT_SEX = text("PatientSex", "Sex of the Patient: M, F or O.", tag="(0010,0040)")
-PATIENT_AGE = text("PatientAge", "Age as DICOM writes it, such as 063Y.", tag="(0010,1010)")
-ETHNIC_GROUP = text("EthnicGroup", "Ethnic group as the submitter wrote it.", tag="(0010,2160)")
-PHANTOM = text("Phantom", "YES for a phantom; the archive says NO where nothing was recorded.")
-SPECIES_CODE = text(
-    "SpeciesCode", "SNOMED CT code of the species; human (337915000) where none was recorded."
+PATIENT_NAME = text("PatientName", "Pseudonym of the patient.", tag="(0010,0010)")
+PATIENT_BIRTH_DATE = day(
+    "PatientBirthDate",
+    "Birth date of the patient, shifted by de-identification.",
+    tag="(0010,0030)",
 )
-SPECIES = text("SpeciesDescription", "Species; Homo sapiens where none was recorded.")
-AUTHORIZED = flag("Authorized", "Whether the asking user may fetch the images (nbia-v4).")
-MODALITY = text("Modality", "Kind of equipment that made the Series.", tag="(0008,0060)")
-BODY_PART = text("BodyPartExamined", "Body part, as written in the header.", tag="(0018,0015)")
-MANUFACTURER = text("Manufacturer", "Maker of the equipment, as written.", tag="(0008,0070)")
-MODEL = text("ManufacturerModelName", "Model of the equipment.", tag="(0008,1090)")
-SOFTWARE = text("SoftwareVersions", "Software of the equipment.", tag="(0018,1020)")
-SITE = text("Site", "Site that submitted the data (nbia-v4).")
+PATIENT_SEX = text("PatientSex", "Sex of the patient: M, F or O.", tag="(0010,0040)")
+PATIENT_AGE = text(
+    "PatientAge",
+    "Age of the patient as a DICOM age string, such as 063Y for 63 years.",
+    tag="(0010,1010)",
+)
+ETHNIC_GROUP = text("EthnicGroup", "Ethnic group, as written by the submitter.", tag="(0010,2160)")
+PHANTOM = text("Phantom", "YES if a phantom was scanned; NO also if nothing was recorded.")
+SPECIES_CODE = text(
+    "SpeciesCode", "SNOMED CT code of the species; human (337915000) also if none was recorded."
+)
+SPECIES = text("SpeciesDescription", "Name of the species; Homo sapiens also if none was recorded.")
+AUTHORIZED = flag(
+    "Authorized", "Whether the user of the request may download the images (nbia-v4 only)."
+)
+MODALITY = text(
+    "Modality", "Type of equipment or of data, such as CT, MR or SEG.", tag="(0008,0060)"
+)
+BODY_PART = text(
+    "BodyPartExamined", "Body part, as written in the DICOM header.", tag="(0018,0015)"
+)
+MANUFACTURER = text(
+    "Manufacturer",
+    "Manufacturer of the equipment, as written in the DICOM header.",
+    tag="(0008,0070)",
+)
+MODEL = text("ManufacturerModelName", "Model name of the equipment.", tag="(0008,1090)")
+SOFTWARE = text("SoftwareVersions", "Software version of the equipment.", tag="(0018,1020)")
+SITE = text("Site", "Site that submitted the data (nbia-v4 only).")
 STUDY_DATE = day("StudyDate", "Date of the Study, shifted by de-identification.", tag="(0008,0020)")
 STUDY_DESCRIPTION = text(
     "StudyDescription",
-    "What the Study is, cut to 64 characters.",
+    "Description of the Study, truncated to 64 characters.",
     wire_names=("StudyDesc",),
     tag="(0008,1030)",
 )
-STUDY_ID = text("StudyID", "Identifier of the Study given by the site.", tag="(0020,0010)")
+STUDY_ID = text("StudyID", "ID of the Study, assigned by the site.", tag="(0020,0010)")
 DIAGNOSES = text(
     "AdmittingDiagnosesDescription",
-    "Diagnoses at admission.",
+    "Diagnoses of the patient at admission.",
     wire_names=("AdmittingDiagnosisDescription",),
     tag="(0008,1080)",
 )
-SERIES_COUNT = count("SeriesCount", "Series of the Study that are visible.")
+SERIES_COUNT = count("SeriesCount", "Number of public Series in the Study.")
 TEMPORAL_TYPE = text(
     "LongitudinalTemporalEventType",
-    "Event that the temporal offset counts from.",
+    "Event from which LongitudinalTemporalOffsetFromEvent counts.",
     tag="(0012,0053)",
 )
 TEMPORAL_OFFSET = number(
     "LongitudinalTemporalOffsetFromEvent",
-    "Days from that event to the Study.",
+    "Days from the event in LongitudinalTemporalEventType to the Study.",
     tag="(0012,0052)",
 )
-PROTOCOL = text("ProtocolName", "Protocol, cut to 64 characters.", tag="(0018,1030)")
-SERIES_DATE = day("SeriesDate", "Date of the Series, shifted.", tag="(0008,0021)")
-SERIES_DESCRIPTION = text(
-    "SeriesDescription", "What the Series is, cut to 64 characters.", tag="(0008,103E)"
+PROTOCOL = text(
+    "ProtocolName", "Name of the scan protocol, truncated to 64 characters.", tag="(0018,1030)"
 )
-SERIES_NUMBER = whole("SeriesNumber", "Number of the Series in its Study.", tag="(0020,0011)")
-ANNOTATIONS = text("AnnotationsFlag", "Whether annotation files lie with the Series.")
-IMAGE_COUNT = count("ImageCount", "DICOM objects in the Series.")
+SERIES_DATE = day(
+    "SeriesDate", "Date of the Series, shifted by de-identification.", tag="(0008,0021)"
+)
+SERIES_DESCRIPTION = text(
+    "SeriesDescription", "Description of the Series, truncated to 64 characters.", tag="(0008,103E)"
+)
+SERIES_NUMBER = whole("SeriesNumber", "Number of the Series within its Study.", tag="(0020,0011)")
+ANNOTATIONS = text("AnnotationsFlag", "Whether annotation files belong to the Series.")
+IMAGE_COUNT = count("ImageCount", "Number of DICOM objects in the Series.")
 SUBMITTED = instant(
     "MaxSubmissionTimestamp",
-    "When the newest object was submitted; nbia-v4 tells only the day.",
+    "When the newest object was submitted; nbia-v4 returns only the date.",
     wire_names=("TimeStamp",),
 )
-LICENSE_NAME = text("LicenseName", "Licence under which the Series may be used.")
-LICENSE_URI = text("LicenseURI", "Where the licence's text is.")
+LICENSE_NAME = text("LicenseName", "Name of the licence of the Series.")
+LICENSE_URI = text("LicenseURI", "URL of the licence.")
 DESCRIPTION_URI = text(
     "DataDescriptionURI",
-    "DOI of the data's description, to be cited.",
+    "DOI of the data, to be cited.",
     wire_names=("CollectionURI",),
 )
-FILE_SIZE = size("FileSize", "Bytes of all objects of the Series, uncompressed.")
-RELEASED = text("ReleasedStatus", "Whether the Series is released: Yes or No (nbia-v4).")
+FILE_SIZE = size("FileSize", "Total bytes of all objects of the Series, uncompressed.")
+RELEASED = text("ReleasedStatus", "Whether the Series is released: Yes or No (nbia-v4 only).")
 DATE_RELEASED = day(
     "DateReleased",
-    "Day of release, typed by a curator: may be back-dated.",
+    "Release date, typed by a curator; it may be earlier than the true date.",
     wire_names=("Date Released",),
 )
-THIRD_PARTY = text("ThirdPartyAnalysis", "YES for results of a third party's analysis.")
-TOTAL_SIZE = size("TotalSizeInBytes", "Bytes of all objects, asked for this one Series.")
-OBJECT_COUNT = count("ObjectCount", "DICOM objects, asked for this one Series.")
-
-SOURCE = text("source", "Which archive said so: dialect and host.")
-FINGERPRINT = text(
-    "fingerprint", "Hash of the archive's columns that matter; changes when one of them does."
+THIRD_PARTY = text(
+    "ThirdPartyAnalysis", "YES if the Series is the result of an analysis by a third party."
 )
-FETCHED_AT = instant("fetched_at", "When the archive was asked.")
-ENTRY_NAME = text("entry_name", "Name of the object in the zip.")
-ARCHIVE_SHA256 = text("archive_sha256", "SHA-256 of the zip that it was read from.")
+TOTAL_SIZE = size(
+    "TotalSizeInBytes", "Total bytes of all objects, from a request for this Series alone."
+)
+OBJECT_COUNT = count(
+    "ObjectCount", "Number of DICOM objects, from a request for this Series alone."
+)
+
+SOURCE = text("source", "Source of the row, as dialect@host.")
+FINGERPRINT = text(
+    "fingerprint", "Hash of the columns that define a version of the Series; see series_changes."
+)
+FETCHED_AT = instant("fetched_at", "When the source was queried.")
+ENTRY_NAME = text("entry_name", "Name of the object within the zip.")
+ARCHIVE_SHA256 = text("archive_sha256", "SHA-256 of the zip that the row was read from.")
 
 # --- Tables -------------------------------------------------------------------------------------
 
+# A Collection rarely loses a larger part of its rows by curation.
+MAX_PLAUSIBLE_LOSS = 0.1
+_DAYS_OF_SUBMISSION_CHECK = 30
+
+_EACH_REFRESH = (
+    "Queried by each refresh of a Collection. Plots: the rows, bytes and requests of each refresh."
+)
+
 COLLECTIONS = Table(
     "collections",
-    "Collection that the archive lists",
+    "Collection in TCIA's list",
     key=("Collection",),
     endpoint="getCollectionValues",
     columns=(COLLECTION,),
+    updates=(
+        "Its rows become the partitions `{prefix}_collections`. The sensor `{prefix}_new_series` "
+        "adds new ones. Collections removed from the archive's list (`gone`) stay stored."
+    ),
+    checks=(
+        Check(
+            "collections_still_listed",
+            "Each Collection that has Series is still in the archive's list.",
+            "SELECT DISTINCT Collection FROM current_series "
+            "WHERE Collection NOT IN (SELECT Collection FROM collections)",
+        ),
+        Check(
+            "collections_kept",
+            "At least nine tenths of the Collections that have Series are in the archive's list.",
+            "SELECT * FROM (SELECT count(*) AS stored, "
+            "count(*) FILTER (Collection NOT IN (SELECT Collection FROM collections)) AS gone "
+            "FROM (SELECT DISTINCT Collection FROM current_series)) "
+            # If there are few Collections, a single one is more than a tenth.
+            f"WHERE gone > greatest(1, stored * {MAX_PLAUSIBLE_LOSS})",
+            is_error=True,
+        ),
+    ),
 )
 
 _IN_COLLECTION = (Parent("collections", ("Collection",)),)
@@ -142,16 +210,30 @@ _IN_COLLECTION = (Parent("collections", ("Collection",)),)
 def _values(name: str, noun: str, column: Column, endpoint: str) -> Table:
     return Table(
         name,
-        f"{noun} that occurs in a Collection; null where a Series has none",
+        f"{noun} of the Series in a Collection; null for Series without one",
         key=("Collection", column.name),
         endpoint=endpoint,
         partitioned_by="Collection",
         columns=(COLLECTION, column),
         parents=_IN_COLLECTION,
+        updates=_EACH_REFRESH,
+        # The replies do not contain the Collection: a filter that the server ignored shows here.
+        checks=(
+            Check(
+                "values_occur",
+                "Each value occurs in a Series of its Collection.",
+                f"SELECT DISTINCT v.Collection, v.{column.name} FROM {name} AS v "
+                "ANTI JOIN series AS s ON v.Collection = s.Collection "
+                f"AND upper(v.{column.name}) = upper(s.{column.name}) "
+                f"WHERE v.{column.name} IS NOT NULL "
+                "AND v.Collection IN (SELECT DISTINCT Collection FROM series)",
+                is_error=True,
+            ),
+        ),
     )
 
 
-MODALITY_VALUES = _values("modality_values", "Modality", MODALITY, "getModalityValues")
+MODALITY_VALUES = _values("modality_values", "modality", MODALITY, "getModalityValues")
 BODY_PART_VALUES = _values("body_part_values", "body part", BODY_PART, "getBodyPartValues")
 MANUFACTURER_VALUES = _values(
     "manufacturer_values", "manufacturer", MANUFACTURER, "getManufacturerValues"
@@ -159,10 +241,11 @@ MANUFACTURER_VALUES = _values(
 
 PATIENTS = Table(
     "patients",
-    "Patient in a Collection",
+    "patient in a Collection",
     key=("Collection", "PatientID"),
     endpoint="getPatient",
     partitioned_by="Collection",
+    updates=_EACH_REFRESH,
     parents=_IN_COLLECTION,
     columns=(
         replace(PATIENT_ID, required=True),
@@ -184,6 +267,7 @@ STUDIES = Table(
     key=("Collection", "StudyInstanceUID"),
     endpoint="getPatientStudy",
     partitioned_by="Collection",
+    updates=_EACH_REFRESH,
     parents=(Parent("patients", ("Collection", "PatientID")),),
     columns=(
         replace(STUDY_UID, required=True),
@@ -238,41 +322,121 @@ _SERIES_OF_THE_ARCHIVE = (
     AUTHORIZED,
 )
 
+_SERIES_CHECKS = (
+    Check(
+        "series_count_agrees",
+        "SeriesCount of each Study is the number of its listed Series.",
+        "SELECT Collection, StudyInstanceUID, SeriesCount, listed FROM studies JOIN "
+        "(SELECT Collection, StudyInstanceUID, count(*) AS listed FROM series "
+        "WHERE missing_since IS NULL GROUP BY ALL) USING (Collection, StudyInstanceUID) "
+        "WHERE SeriesCount <> listed",
+    ),
+    Check(
+        "none_missing",
+        "The newest listings contain every Series of earlier ones.",
+        "SELECT Collection, SeriesInstanceUID, missing_since FROM series "
+        "WHERE missing_since IS NOT NULL AND withdrawn_at IS NULL AND moved_to IS NULL",
+    ),
+    Check(
+        "lists_plausible",
+        "The newest listing of each Collection is plausible: few Series are missing.",
+        "SELECT Collection, newest.* FROM (SELECT Collection, arg_max({"
+        "'taken_at': taken_at, 'listed': listed, 'lost': lost, 'reason': reason, "
+        "'plausible': plausible}, taken_at) AS newest FROM snapshots GROUP BY Collection) "
+        "WHERE NOT newest.plausible",
+    ),
+    # Listings of an outdated server are plausible, but their newest dates are older.
+    Check(
+        "releases_not_older",
+        "The newest release in each Collection's newest listing is not older than the stored one.",
+        "SELECT Collection, taken_at, listed.newest_release AS listed, stored FROM "
+        "(SELECT Collection, max(taken_at) AS taken_at, arg_max({'newest_release': "
+        "newest_release}, taken_at) AS listed FROM snapshots GROUP BY Collection) JOIN "
+        "(SELECT Collection, max(DateReleased) AS stored FROM current_series "
+        "GROUP BY Collection) USING (Collection) WHERE listed.newest_release < stored",
+    ),
+    Check(
+        "submissions_not_older",
+        f"In the last {_DAYS_OF_SUBMISSION_CHECK} days, the submission time of no Series became "
+        "earlier.",
+        "SELECT Collection, SeriesInstanceUID, newest.* FROM "
+        "(SELECT Collection, SeriesInstanceUID, arg_max({'seen_at': seen_at, "
+        "'before': (before->>'MaxSubmissionTimestamp')::TIMESTAMPTZ, "
+        "'after': (after->>'MaxSubmissionTimestamp')::TIMESTAMPTZ}, number) AS newest "
+        "FROM series_changes WHERE list_contains(changed_columns, 'MaxSubmissionTimestamp') "
+        f"AND seen_at > now() - INTERVAL {_DAYS_OF_SUBMISSION_CHECK} DAY "
+        "GROUP BY Collection, SeriesInstanceUID) "
+        # Only some dialects return the time of day.
+        "WHERE newest.after::DATE < newest.before::DATE",
+    ),
+    Check(
+        "history_whole",
+        "series_changes contains as many events as the Series count.",
+        "SELECT Collection, counted, recorded FROM "
+        "(SELECT Collection, sum(changes)::BIGINT AS counted FROM series GROUP BY ALL) "
+        "LEFT JOIN (SELECT Collection, count(number) AS recorded FROM series_changes GROUP BY ALL) "
+        "USING (Collection) WHERE counted IS DISTINCT FROM coalesce(recorded, 0)",
+    ),
+    Check(
+        "licences_known",
+        "Each Series from NBIA has a licence.",
+        "SELECT Collection, count(*) AS series FROM current_series WHERE LicenseName IS NULL "
+        "AND source LIKE 'nbia-%' GROUP BY Collection",
+    ),
+)
+
 SERIES = Table(
     "series",
-    "Series ever seen in a Collection, with its life",
+    "Series that is or was in a Collection",
     key=("SeriesInstanceUID",),
     endpoint="getSeries",
     partitioned_by="Collection",
     parents=(Parent("studies", ("Collection", "StudyInstanceUID")),),
+    updates=(
+        "Updated by the sensor `{prefix}_new_series` when the archive reports a release, and by the "
+        "schedule `{prefix}_compare`, which compares each Collection completely. No row is ever "
+        "deleted: a Series removed from the archive is first marked missing, then withdrawn.\n\n"
+        "Plots of each refresh: `known` Series; `new`, `changed`, `missing`, `reappeared`, "
+        "`withdrawn` and `moved` ones; whether the listing was `plausible`."
+    ),
+    checks=_SERIES_CHECKS,
     columns=(
         *_SERIES_OF_THE_ARCHIVE,
         SOURCE,
         FINGERPRINT,
-        instant("first_seen_at", "When a snapshot first listed it.", required=True),
-        instant("listed_since", "When it was first listed, or listed again after it was missing."),
-        instant("changed_at", "When a snapshot last showed another fingerprint.", required=True),
-        instant("missing_since", "First snapshot without it; null while it is listed."),
+        instant("first_seen_at", "When the Series was first seen.", required=True),
+        instant(
+            "listed_since", "When the Series was first seen, or seen again after it was missing."
+        ),
+        instant("changed_at", "When a changed fingerprint was last seen.", required=True),
+        instant(
+            "missing_since",
+            "When the Series was first missing from a listing; null while it is listed.",
+        ),
         count(
             "missing_snapshots",
-            "Snapshots without it that count towards its withdrawal; hours lie between them.",
+            "Number of listings without the Series that count towards its withdrawal.",
             required=True,
         ),
-        instant("missing_counted_at", "The newest snapshot that counted."),
+        instant("missing_counted_at", "When the newest of these listings was taken."),
         instant(
             "withdrawn_at",
-            "When enough snapshots had counted and the archive, asked for it alone, knew it no more.",
+            "When the Series was withdrawn: missing from enough listings, and unknown to the source in a "
+            "request for it alone.",
         ),
         text(
             "moved_to",
-            "Collection that it belongs to now, where it is another; its row there is the current one.",
+            "Collection to which the Series moved; its current row is there.",
         ),
-        count("changes", "Events of its life here, all of them in series_changes."),
+        count(
+            "changes",
+            "Number of change events of the Series in this Collection; see series_changes.",
+        ),
     ),
 )
 
-# What makes two answers about a Series differ. `Authorized` depends on who asks, and the Study's
-# and Patient's own attributes change without the images changing.
+# The columns of a Series whose change is a new version of it. `Authorized` depends on the user, and
+# attributes of the Study and the patient change without the images.
 FINGERPRINT_COLUMNS = (
     "Collection",
     "PatientID",
@@ -296,8 +460,8 @@ FINGERPRINT_COLUMNS = (
     "ThirdPartyAnalysis",
 )
 
-# Columns of `series` that `series_changes` can restore: all but those that tell where and which
-# Series it is, and those that only count.
+# Columns of `series` that `series_changes` can restore to an earlier moment: all except the key, the
+# partition and mere counts.
 _COUNTING = ("missing_snapshots", "missing_counted_at", "changes")
 RESTORED_COLUMNS = tuple(
     n for n in SERIES.column_names if n not in (*SERIES.key, SERIES.partitioned_by, *_COUNTING)
@@ -305,66 +469,103 @@ RESTORED_COLUMNS = tuple(
 
 SERIES_CHANGES = Table(
     "series_changes",
-    "event in the life of a Series in a Collection",
+    "change event of a Series in a Collection",
     key=("Collection", "SeriesInstanceUID", "event_id"),
     partitioned_by="Collection",
+    updates=(
+        "Written together with `series`, so it has no runs and events of its own. "
+        "`tcia-assets changes` prints it. The SQL macro series_as_of(moment) returns the Series "
+        "at an earlier moment."
+    ),
     parents=(Parent("series", ("Collection", "SeriesInstanceUID")),),
     columns=(
         COLLECTION,
         SERIES_UID,
-        text("event_id", "What tells this event of the Series from its others.", required=True),
+        text("event_id", "ID of the event, unique within the Series.", required=True),
         count(
             "number",
-            "Place in the life of the Series, from 1; null for what became of its images.",
+            "Number of the event within the Series, from 1; null for events of its images.",
         ),
         text(
             "event",
-            "added, changed, missing, reappeared, withdrawn, moved; of its images: fetched, refetched.",
+            "added, changed, missing, reappeared, withdrawn or moved; for its images: fetched or refetched.",
             required=True,
         ),
         instant(
-            "seen_at", "The snapshot that showed it; of images: when they came.", required=True
+            "seen_at",
+            "When the listing was taken; for images: when they were downloaded.",
+            required=True,
         ),
-        text("snapshot", "The row of snapshots that showed it; null for moves and images."),
-        texts("changed_columns", "What the archive now says otherwise: columns of series."),
-        text("before", "JSON: what these columns and the life's were; null for added."),
-        text("after", "JSON: what they became."),
-        text("fingerprint_before", "Fingerprint of the Series until then."),
-        text("fingerprint_after", "Fingerprint of the Series since then."),
+        text(
+            "snapshot",
+            "Listing that revealed the event (column snapshot of snapshots); null for moves and images.",
+        ),
+        texts("changed_columns", "Columns of series whose values changed."),
+        text("before", "JSON of these and the tracking columns before the event; null for added."),
+        text("after", "JSON of the same columns after the event."),
+        text("fingerprint_before", "Fingerprint before the event."),
+        text("fingerprint_after", "Fingerprint after the event."),
     ),
 )
 
 SNAPSHOTS = Table(
     "snapshots",
-    "complete list of a Collection that was compared with what was stored",
+    "complete listing of a Collection that was compared with the stored Series",
     key=("Collection", "taken_at"),
     partitioned_by="Collection",
+    updates=(
+        "Written together with `series`, as the last step, so it has no runs and events of its own. "
+        "It shows when each Collection was last compared, and what was implausible."
+    ),
     parents=_IN_COLLECTION,
     columns=(
         COLLECTION,
-        instant("taken_at", "When the archive was asked.", required=True),
-        text("snapshot", "Its name: when, and a hash of all that it listed.", required=True),
-        count("listed", "Series that it listed.", required=True),
-        count("lost", "Of the Series listed until then, those that it lacked.", required=True),
-        flag(
-            "plausible",
-            "Whether what it lacks counts as missing; otherwise it only adds and changes.",
+        instant("taken_at", "When the source was queried.", required=True),
+        text("snapshot", "ID of the listing: its time, and a hash of its rows.", required=True),
+        count("listed", "Number of Series in the listing.", required=True),
+        count(
+            "lost",
+            "Number of Series in earlier listings that are missing from this one.",
             required=True,
         ),
-        text("reason", "Why it is not plausible, or is in spite of what it lacks; in words."),
-        count("changes", "Events that it showed.", required=True),
-        day("newest_release", "The newest DateReleased that it listed; null where it told none."),
+        flag(
+            "plausible",
+            "Whether missing Series count towards withdrawal. An implausible listing only adds and "
+            "changes Series.",
+            required=True,
+        ),
+        text("reason", "Why the listing is implausible, or plausible despite missing Series."),
+        count("changes", "Number of change events that the listing revealed.", required=True),
+        day("newest_release", "Newest DateReleased in the listing; null if it has none."),
         SOURCE,
     ),
 )
 
 SERIES_SIZES = Table(
     "series_sizes",
-    "Series, with its size as asked for singly",
+    "Series with its size from a request for it alone",
     key=("SeriesInstanceUID",),
     endpoint="getSeriesSize",
     partitioned_by="Collection",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
+    updates=(
+        "Needs one request for each Series, so only new and changed Series are queried, up to a "
+        "limit per run. Plots: how many Series were `asked` and how many are `remaining`."
+    ),
+    checks=(
+        Check(
+            "sizes_agree",
+            "getSeriesSize and getSeries return the same bytes and counts of a Series.",
+            "SELECT SeriesInstanceUID, TotalSizeInBytes, FileSize, ObjectCount, ImageCount "
+            "FROM series_sizes JOIN series USING (SeriesInstanceUID, fingerprint) "
+            "WHERE TotalSizeInBytes <> FileSize OR ObjectCount <> ImageCount",
+        ),
+        Check(
+            "sizes_known",
+            "The source returned a size for each Series that was queried.",
+            "SELECT Collection, SeriesInstanceUID FROM series_sizes WHERE TotalSizeInBytes IS NULL",
+        ),
+    ),
     columns=(
         SERIES_UID,
         COLLECTION,
@@ -381,8 +582,11 @@ SHARED_LISTS = Table(
     key=("list_name", "SeriesInstanceUID"),
     endpoint="getContentsByName",
     partitioned_by="list_name",
+    updates="Queried by each refresh of a shared list. Plots: its rows, bytes and requests.",
     columns=(
-        text("list_name", "Name of the list; the archive ignores its case.", required=True),
+        text(
+            "list_name", "Name of the list; the source ignores upper and lower case.", required=True
+        ),
         SERIES_UID,
         STUDY_UID,
         PATIENT_ID,
@@ -404,33 +608,50 @@ SHARED_LISTS = Table(
 
 IMAGE_ARCHIVES = Table(
     "image_archives",
-    "Series selected for fetching: what is on disk and how far to trust it",
+    "Series selected for download, with its zip on disk and the proof that it is complete",
     key=("SeriesInstanceUID",),
     partitioned_by="Collection",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
+    updates=(
+        "Filled by the sensor `{prefix}_new_series` with the images of TCIA_IMAGE_SELECTION. A zip "
+        "counts as complete only after it was verified.\n\n"
+        "Plots of each run: Series and bytes `to_fetch`, `fetched`, `remaining` and `given_up`; the "
+        "bytes received and on disk; megabytes per second."
+    ),
+    checks=(
+        Check(
+            "archives_complete",
+            "The zip of each selected Series is on disk and verified.",
+            "SELECT Collection, SeriesInstanceUID, status, error FROM image_archives "
+            "WHERE status <> 'complete'",
+        ),
+    ),
     columns=(
         SERIES_UID,
         COLLECTION,
         text("status", "complete, incomplete, unavailable or failed.", required=True),
-        text("path", "Where the zip is, relative to the data root; null where there is none."),
-        size("archive_bytes", "Bytes of the zip."),
-        count("image_count", "DICOM objects in the zip."),
-        size("image_bytes", "Bytes of these objects, inflated."),
+        text("path", "Path of the zip below the data directory; null if there is none."),
+        size("archive_bytes", "Size of the zip in bytes."),
+        count("image_count", "Number of DICOM objects in the zip."),
+        size("image_bytes", "Total bytes of these objects, uncompressed."),
         text("sha256", "SHA-256 of the zip."),
-        text("verified_by", "md5, count+size or count: the strongest proof that the archive gave."),
-        text("fingerprint", "Fingerprint of the Series row that it was last tried for."),
-        text("license_name", "Licence of the Series when it was fetched."),
+        text(
+            "verified_by",
+            "How the zip was proven complete, strongest first: md5, count+size or count.",
+        ),
+        text("fingerprint", "Fingerprint of the Series at the latest download."),
+        text("license_name", "Licence of the Series at the download."),
         DESCRIPTION_URI,
         SOURCE,
         FETCHED_AT,
-        count("attempts", "How often it was tried since it was last complete."),
-        text("error", "Why it is not complete, in words."),
+        count("attempts", "Number of downloads tried since the zip was last complete."),
+        text("error", "Why the zip is not complete."),
     ),
 )
 
 IMAGES = Table(
     "images",
-    "DICOM object in a verified archive",
+    "DICOM object in a complete zip",
     key=("SOPInstanceUID",),
     partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
@@ -440,44 +661,62 @@ IMAGES = Table(
         STUDY_UID,
         PATIENT_ID,
         COLLECTION,
-        uid("SOPClassUID", "What kind of object it is.", tag="(0008,0016)"),
+        uid("SOPClassUID", "SOP class: the type of the DICOM object.", tag="(0008,0016)"),
         MODALITY,
-        uid("TransferSyntaxUID", "How it is encoded.", tag="(0002,0010)"),
-        whole("InstanceNumber", "Number of the object in its Series.", tag="(0020,0013)"),
-        count("Rows", "Rows of pixels.", tag="(0028,0010)"),
-        count("Columns", "Columns of pixels.", tag="(0028,0011)"),
-        count("NumberOfFrames", "Frames in the object.", tag="(0028,0008)"),
-        numbers("PixelSpacing", "Row and column spacing in mm.", tag="(0028,0030)"),
-        number("SliceThickness", "Thickness in mm.", tag="(0018,0050)"),
-        numbers("ImagePositionPatient", "First pixel's place in mm.", tag="(0020,0032)"),
-        numbers("ImageOrientationPatient", "Row and column direction.", tag="(0020,0037)"),
-        uid("FrameOfReferenceUID", "Which space positions are in.", tag="(0020,0052)"),
-        number("RescaleSlope", "Stored value times this ...", tag="(0028,1053)"),
-        number("RescaleIntercept", "... plus this is the real value.", tag="(0028,1052)"),
+        uid("TransferSyntaxUID", "Transfer syntax: the encoding of the object.", tag="(0002,0010)"),
+        whole("InstanceNumber", "Number of the object within its Series.", tag="(0020,0013)"),
+        count("Rows", "Number of pixel rows.", tag="(0028,0010)"),
+        count("Columns", "Number of pixel columns.", tag="(0028,0011)"),
+        count("NumberOfFrames", "Number of frames in the object.", tag="(0028,0008)"),
+        numbers(
+            "PixelSpacing", "Distance between rows and between columns, in mm.", tag="(0028,0030)"
+        ),
+        number("SliceThickness", "Thickness of the slice in mm.", tag="(0018,0050)"),
+        numbers(
+            "ImagePositionPatient",
+            "Position (x, y, z) of the first pixel in mm.",
+            tag="(0020,0032)",
+        ),
+        numbers(
+            "ImageOrientationPatient",
+            "Direction of the rows and of the columns, as six cosines.",
+            tag="(0020,0037)",
+        ),
+        uid("FrameOfReferenceUID", "Coordinate system of the positions.", tag="(0020,0052)"),
+        number(
+            "RescaleSlope",
+            "Factor from stored to real values: real = stored * RescaleSlope + RescaleIntercept.",
+            tag="(0028,1053)",
+        ),
+        number(
+            "RescaleIntercept",
+            "Offset from stored to real values; see RescaleSlope.",
+            tag="(0028,1052)",
+        ),
         ENTRY_NAME,
-        size("size_bytes", "Bytes of the object."),
+        size("size_bytes", "Size of the object in bytes."),
         text("md5", "MD5 of the object."),
         ARCHIVE_SHA256,
         text(
             "error",
-            "Why its header, or which of its values, cannot be read; null where all is well.",
+            "Why the header or one of its values cannot be read; null without an error.",
         ),
     ),
 )
 
-# Modalities of which an object is what a machine took: it stands for itself. Those of all others
-# (SEG, RTSTRUCT, RTDOSE, SR, PR, ...) are about images and say which.
+# Modalities of acquired images. Objects of other modalities (SEG, RTSTRUCT, RTDOSE, SR, PR, ...)
+# refer to images.
 ACQUIRED_MODALITIES = frozenset(
     {"BI", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT"}
     | {"OP", "OPT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC"}
 )
 
-_ABOUT_IMAGES = (SOP_UID, SERIES_UID, COLLECTION, MODALITY, ENTRY_NAME)
+_OBJECT_COLUMNS = (SOP_UID, SERIES_UID, COLLECTION, MODALITY, ENTRY_NAME)
 
 REFERENCES = Table(
     "references",
-    "reference that an object about images (SEG, RTSTRUCT, RTDOSE, SR, PR and the like) makes; "
-    "one row that says so for an object that makes none or cannot be read",
+    "reference from a SEG, RTSTRUCT, RTDOSE, SR, PR or similar object to images; "
+    "an object without references, or one that cannot be read, has one row without a reference",
     key=(
         "SeriesInstanceUID",
         "entry_name",
@@ -488,20 +727,35 @@ REFERENCES = Table(
     ),
     partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
+    checks=(
+        Check(
+            "references_readable",
+            "The header of each object that refers to images can be read.",
+            "SELECT DISTINCT Collection, SeriesInstanceUID, entry_name, error "
+            'FROM "references" WHERE error IS NOT NULL',
+        ),
+        Check(
+            "masks_refer",
+            "Each SEG and RTSTRUCT refers to images.",
+            "SELECT Collection, SeriesInstanceUID, entry_name "
+            "FROM \"references\" WHERE Modality IN ('SEG', 'RTSTRUCT') "
+            "AND how IS NULL AND error IS NULL",
+        ),
+    ),
     columns=(
-        *_ABOUT_IMAGES,
+        *_OBJECT_COLUMNS,
         text(
             "how",
-            "series, sop or frame_of_reference: what is named; null where nothing is.",
+            "Type of the reference: series, sop or frame_of_reference; null without a reference.",
         ),
         uid(
             "referenced_series_instance_uid",
-            "Series that is named, or below which the object stands that is named.",
+            "UID of the referenced Series, or of the Series of the referenced object.",
         ),
-        uid("referenced_sop_instance_uid", "Object that is named."),
-        uid("referenced_frame_of_reference_uid", "Frame of reference that is named."),
+        uid("referenced_sop_instance_uid", "UID of the referenced object."),
+        uid("referenced_frame_of_reference_uid", "UID of the referenced frame of reference."),
         ARCHIVE_SHA256,
-        text("error", "Why its references cannot be read; null where all is well."),
+        text("error", "Why the references cannot be read; null without an error."),
     ),
 )
 
@@ -511,16 +765,31 @@ TARGETS = Table(
     key=("SeriesInstanceUID", "entry_name", "target_place"),
     partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
+    checks=(
+        Check(
+            "targets_named",
+            "Each segment and ROI has a name.",
+            "SELECT Collection, SeriesInstanceUID, entry_name, target_place FROM targets "
+            "WHERE target_name IS NULL",
+        ),
+    ),
     columns=(
-        *_ABOUT_IMAGES,
-        count("target_place", "Its place among those of the object, from 1.", required=True),
-        whole("target_number", "SegmentNumber or ROINumber."),
-        text("target_name", "SegmentLabel or ROIName, as written."),
-        text("target_type", "RTROIInterpretedType, or SEG's type as scheme:code."),
-        text("target_type_meaning", "What the code of the type means, as written."),
-        text("target_category", "SEG's category, as scheme:code."),
-        count("contour_count", "Contours of an ROI; null for a segment."),
-        uid("referenced_frame_of_reference_uid", "Frame of reference of an ROI."),
+        *_OBJECT_COLUMNS,
+        count(
+            "target_place",
+            "Position of the segment or ROI within the object, from 1.",
+            required=True,
+        ),
+        whole("target_number", "SegmentNumber of the segment, or ROINumber of the ROI."),
+        text("target_name", "SegmentLabel of the segment, or ROIName of the ROI, as written."),
+        text(
+            "target_type",
+            "RTROIInterpretedType of the ROI, or the type of the segment as scheme:code.",
+        ),
+        text("target_type_meaning", "Meaning of the type's code, as written."),
+        text("target_category", "Category of the segment as scheme:code."),
+        count("contour_count", "Number of contours of the ROI; null for a segment."),
+        uid("referenced_frame_of_reference_uid", "UID of the ROI's frame of reference."),
         ARCHIVE_SHA256,
     ),
 )
@@ -545,15 +814,19 @@ TABLES = (
 
 
 def table(name: str) -> Table:
-    """The table of that name; UnknownName lists the near ones."""
+    """Return the table of that name.
+
+    Raises:
+        UnknownName: there is none; the message suggests similar names.
+    """
     for each in TABLES:
         if each.name == name:
             return each
     raise UnknownName("table", name, (t.name for t in TABLES))
 
 
-# Every column under every spelling in which it may arrive: what `wire.py` claims of a reply.
-# Spellings are unambiguous over all endpoints and dialects; a test holds that.
+# Every column under each of its names in replies. A name means the same column in all endpoints and
+# dialects, which a test checks.
 COLUMNS_BY_WIRE_NAME = {
     spelling: column
     for each in TABLES
@@ -564,46 +837,50 @@ COLUMNS_BY_WIRE_NAME = {
 
 # --- Dialects -----------------------------------------------------------------------------------
 
-# What is left out, because it is no public reading of the archive: the user administration of
-# nbia-api v3, QC and curation (getSeriesQCInfo, getSeriesForDeletion and whatever sets, submits or
-# deletes), what only serves the search portal (simple and text searches, trees, carts, thumbnails,
-# getDicomTags and the other ...ValuesAndCounts), the servers' own utilities (status,
-# getKeycloakParams, getUserAgreementTxt, getAllSOPClassDefinition, wado), and
-# getSeriesMetadataCombined, whose values stand under the wrong names.
+# Endpoints that are not declared, because they are not for reading public data: the user
+# administration of nbia-api v3; QC and curation (getSeriesQCInfo, getSeriesForDeletion and all that
+# set, submit or delete); those of the search portal (searches, trees, carts, thumbnails,
+# getDicomTags and the other ...ValuesAndCounts); utilities (status, getKeycloakParams,
+# getUserAgreementTxt, getAllSOPClassDefinition, wado); and getSeriesMetadataCombined, which returns
+# values under wrong names.
 
-# Columns of endpoints that feed no table of ours.
+# Columns of endpoints from which no table is made.
 _COLUMNS_OF_NO_TABLE = (
     SOP_UID,
     uid(
         "SOPClassUID",
-        "What kind of objects they are.",
+        "SOP class: the type of the objects.",
         wire_names=("SOP Class UID",),
         tag="(0008,0016)",
     ),
-    count("PatientCount", "Patients of the Collection.", wire_names=("Count",)),
+    count("PatientCount", "Number of patients in the Collection.", wire_names=("Count",)),
     text(
         "PixelSpacingRow",
-        "Row spacings of the objects in mm, each once.",
+        "Distinct distances between rows, in mm.",
         wire_names=("PixelSpacing(mm)-Row",),
     ),
     text(
         "SliceThicknesses",
-        "Thicknesses of the objects in mm, each once.",
+        "Distinct slice thicknesses in mm.",
         wire_names=("SliceThickness(mm)",),
     ),
-    size("AnnotationSize", "Bytes of the annotation files.", wire_names=("Annotation Size",)),
-    text("CollectionDescription", "What the Collection is, as HTML.", wire_names=("description",)),
-    whole("CollectionDescriptionID", "Number of the description.", wire_names=("id",)),
+    size("AnnotationSize", "Total bytes of the annotation files.", wire_names=("Annotation Size",)),
+    text(
+        "CollectionDescription",
+        "Description of the Collection, as HTML.",
+        wire_names=("description",),
+    ),
+    whole("CollectionDescriptionID", "ID of the description.", wire_names=("id",)),
     whole(
         "CollectionDescriptionTimestamp",
-        "When it was written, in milliseconds since 1970.",
+        "When the description was written, in milliseconds since 1970.",
         wire_names=("collectionDescTimestamp",),
     ),
-    text("CollectionDescriptionUser", "Who wrote it.", wire_names=("userName",)),
-    whole("LicenseID", "Number of the Collection's licence.", wire_names=("licenseId",)),
+    text("CollectionDescriptionUser", "User who wrote the description.", wire_names=("userName",)),
+    whole("LicenseID", "ID of the Collection's licence.", wire_names=("licenseId",)),
 )
-# Spellings that only these endpoints use for columns that tables have, too.
-_SPELLED_OTHERWISE = {
+# Other names of columns of our tables, used only by these endpoints.
+_OTHER_WIRE_NAMES = {
     # getCollectionDescriptions of nbia-v4
     "collectionName": COLLECTION,
     "descriptionURI": DESCRIPTION_URI,
@@ -618,7 +895,7 @@ _SPELLED_OTHERWISE = {
     "Series Description": SERIES_DESCRIPTION,
     "Number of Images": IMAGE_COUNT,
     "File Size": FILE_SIZE,
-    "File Location": STUDY_ID,  # not a place at all
+    "File Location": STUDY_ID,  # despite its name
     "Series Number": SERIES_NUMBER,
     "License Name": LICENSE_NAME,
     "License URL": LICENSE_URI,
@@ -629,17 +906,19 @@ _SPELLED_OTHERWISE = {
     "Manufacturer Model Name": MODEL,
     "Software Versions": SOFTWARE,
 }
-COLUMNS_BY_WIRE_NAME |= _SPELLED_OTHERWISE | {
+COLUMNS_BY_WIRE_NAME |= _OTHER_WIRE_NAMES | {
     spelling: column for column in _COLUMNS_OF_NO_TABLE for spelling in column.spellings
 }
 
 FORMATS = ("json", "csv", "xml", "html")
 
 
-def _asks(*names: str, required: tuple[str, ...] = (), **spelled: str) -> tuple[Parameter, ...]:
-    """Parameters spelled as our columns are, then those that the dialect spells otherwise."""
+def _parameters(
+    *names: str, required: tuple[str, ...] = (), **wire_names: str
+) -> tuple[Parameter, ...]:
+    """Return parameters named like our columns, then those with a `wire_name` of their own."""
     plain = tuple(Parameter(n, n, n in required) for n in names)
-    return plain + tuple(Parameter(n, wire, n in required) for n, wire in spelled.items())
+    return plain + tuple(Parameter(n, wire, n in required) for n, wire in wire_names.items())
 
 
 _SERIES_FILTERS = (
@@ -652,8 +931,8 @@ _SERIES_FILTERS = (
     "Manufacturer",
     "SeriesInstanceUID",
 )
-_ONE_SERIES = _asks("SeriesInstanceUID", required=("SeriesInstanceUID",))
-_ONE_IMAGE = _asks(
+_ONE_SERIES = _parameters("SeriesInstanceUID", required=("SeriesInstanceUID",))
+_ONE_IMAGE = _parameters(
     "SeriesInstanceUID", "SOPInstanceUID", required=("SeriesInstanceUID", "SOPInstanceUID")
 )
 
@@ -671,23 +950,23 @@ _VALUES = (
         "getModalityValues",
         "getModalityValues",
         "Modalities, by Collection or body part.",
-        _asks("Collection", "BodyPartExamined"),
+        _parameters("Collection", "BodyPartExamined"),
         ("Modality",),
         FORMATS,
     ),
     Endpoint(
         "getBodyPartValues",
         "getBodyPartValues",
-        "Body parts, by Collection or Modality.",
-        _asks("Collection", "Modality"),
+        "Body parts, by Collection or modality.",
+        _parameters("Collection", "Modality"),
         ("BodyPartExamined",),
         FORMATS,
     ),
     Endpoint(
         "getManufacturerValues",
         "getManufacturerValues",
-        "Manufacturers, by Collection, Modality or body part.",
-        _asks("Collection", "Modality", "BodyPartExamined"),
+        "Manufacturers, by Collection, modality or body part.",
+        _parameters("Collection", "Modality", "BodyPartExamined"),
         ("Manufacturer",),
         FORMATS,
     ),
@@ -695,7 +974,7 @@ _VALUES = (
 _SERIES_SIZE = Endpoint(
     "getSeriesSize",
     "getSeriesSize",
-    "Bytes and number of objects of one Series.",
+    "Total bytes and number of objects of one Series.",
     _ONE_SERIES,
     ("TotalSizeInBytes", "ObjectCount"),
     FORMATS,
@@ -703,7 +982,7 @@ _SERIES_SIZE = Endpoint(
 _SOP_UIDS = Endpoint(
     "getSOPInstanceUIDs",
     "getSOPInstanceUIDs",
-    "Identifiers of the objects of one Series; answers for hidden Series too.",
+    "SOPInstanceUIDs of one Series, also of a hidden one.",
     _ONE_SERIES,
     ("SOPInstanceUID",),
     FORMATS,
@@ -711,25 +990,25 @@ _SOP_UIDS = Endpoint(
 _IMAGE = Endpoint(
     "getImage",
     "getImage",
-    "The objects of one Series as a zip, with its licence.",
-    (*_ONE_SERIES, *_asks("NewFileNames")),
+    "Zip of the objects of one Series, with its licence.",
+    (*_ONE_SERIES, *_parameters("NewFileNames")),
     returns="zip",
     zip_proof="count",
 )
 _IMAGE_WITH_MD5 = Endpoint(
     "getImageWithMD5Hash",
     "getImageWithMD5Hash",
-    "The objects of one Series as a zip that ends with their MD5s.",
+    "Zip of the objects of one Series, with their MD5s as the last entry.",
     _ONE_SERIES,
     returns="zip",
     zip_proof="md5",
 )
-# Not a route: it proves no more than the one above, whose objects it has in another order.
+# Not used for downloads: its proof is not stronger than that of getImageWithMD5Hash.
 _DCM_IMAGE = Endpoint(
     "getDCMImage",
     "getDCMImage",
-    "The objects of one Series as a zip, with their annotation files and MD5s where asked for.",
-    (*_ONE_SERIES, *_asks("IncludeAnnotation", "MD5Verification")),
+    "Zip of the objects of one Series, optionally with annotation files and MD5s.",
+    (*_ONE_SERIES, *_parameters("IncludeAnnotation", "MD5Verification")),
     returns="zip",
     fixed_parameters=(("MD5Verification", "true"),),
 )
@@ -741,7 +1020,7 @@ _SINGLE_IMAGE = Endpoint(
     returns="dicom",
 )
 
-# nbia-api v1 and v2: Hibernate entities, so days travel as java.sql.Timestamp.toString().
+# nbia-api v1 and v2: Hibernate entities; dates are written by java.sql.Timestamp.toString().
 _V1_PATIENT = (
     "PatientId",
     "PatientName",
@@ -825,7 +1104,7 @@ _V1_METADATA = (
     "Software Versions",
     "TimeStamp",
 )
-# java.util.Date.toString(), of a server whose clock is in UTC as the archive's is.
+# java.util.Date.toString() of a server in UTC, like the archive's.
 _JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
 _V1_WIRE = ValueFormat("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _V1_ENDPOINTS = (
@@ -833,35 +1112,37 @@ _V1_ENDPOINTS = (
     Endpoint(
         "getPatient",
         "getPatient",
-        "Patients, by Collection. PatientId cannot match lower-case letters in nbia-v1.",
-        _asks("Collection", PatientID="PatientId"),
+        "Patients, by Collection. In nbia-v1, PatientId never matches lower-case letters.",
+        _parameters("Collection", PatientID="PatientId"),
         _V1_PATIENT,
         FORMATS,
     ),
     Endpoint(
         "getPatientByCollectionAndModality",
         "getPatientByCollectionAndModality",
-        "Patients of a Collection who have a Modality.",
-        _asks("Collection", "Modality", required=("Collection", "Modality")),
+        "Patients of a Collection who have Series of a modality.",
+        _parameters("Collection", "Modality", required=("Collection", "Modality")),
         ("PatientId",),
         FORMATS,
     ),
     Endpoint(
         "getPatientStudy",
         "getPatientStudy",
-        "Studies, by Collection, Patient or Study.",
-        _asks("Collection", "PatientID", "StudyInstanceUID"),
+        "Studies, by Collection, patient or Study.",
+        _parameters("Collection", "PatientID", "StudyInstanceUID"),
         _V1_STUDY,
         FORMATS,
     ),
-    Endpoint("getSeries", "getSeries", "Series.", _asks(*_SERIES_FILTERS), _V1_SERIES, FORMATS),
+    Endpoint(
+        "getSeries", "getSeries", "Series.", _parameters(*_SERIES_FILTERS), _V1_SERIES, FORMATS
+    ),
     _SERIES_SIZE,
     _SOP_UIDS,
     Endpoint(
         "getUpdatedSeries",
         "getUpdatedSeries",
-        "Series released after a day.",
-        _asks(since="fromDate"),
+        "Series released after a date.",
+        _parameters(since="fromDate"),
         (*_V1_SERIES[:15], "DateReleased"),
         FORMATS,
         since_format="%d/%m/%Y",
@@ -870,8 +1151,8 @@ _V1_ENDPOINTS = (
     Endpoint(
         "NewPatientsInCollection",
         "NewPatientsInCollection",
-        "Patients of a Collection with a Series released after a day.",
-        _asks("Collection", since="Date", required=("Collection", "since")),
+        "Patients of a Collection with a Series released after a date.",
+        _parameters("Collection", since="Date", required=("Collection", "since")),
         _V1_PATIENT,
         FORMATS,
         since_format="%Y/%m/%d",
@@ -880,8 +1161,8 @@ _V1_ENDPOINTS = (
     Endpoint(
         "NewStudiesInPatientCollection",
         "NewStudiesInPatientCollection",
-        "Studies of a Collection with a Series released after a day.",
-        _asks("Collection", "PatientID", since="Date", required=("Collection", "since")),
+        "Studies of a Collection with a Series released after a date.",
+        _parameters("Collection", "PatientID", since="Date", required=("Collection", "since")),
         _V1_STUDY,
         FORMATS,
         since_format="%Y/%m/%d",
@@ -890,14 +1171,14 @@ _V1_ENDPOINTS = (
     Endpoint(
         "getContentsByName",
         "getContentsByName",
-        "Visible Series on a shared list; always JSON.",
-        _asks(list_name="name", required=("list_name",)),
+        "Public Series on a shared list; always JSON.",
+        _parameters(list_name="name", required=("list_name",)),
         (*_V1_SERIES[:15], "Date Released"),
     ),
     Endpoint(
         "getSeriesMetadata",
         "getSeriesMetaData",
-        "What a downloader needs to know of one Series; all values are texts.",
+        "Metadata of one Series for a downloader; all values are texts.",
         _ONE_SERIES,
         _V1_METADATA,
         FORMATS,
@@ -911,10 +1192,10 @@ _V1_ENDPOINTS = (
     Endpoint(
         "getDeniedSeries",
         "getDeniedSeries",
-        "Those of the Series asked for that a user may not have.",
+        "Those of the requested Series that the user may not download.",
         (
             Parameter("SeriesInstanceUID", "seriesList", required=True, is_list=True),
-            *_asks("userName"),
+            *_parameters("userName"),
         ),
         ("SeriesInstanceUID",),
         FORMATS,
@@ -928,12 +1209,12 @@ _V1_ENDPOINTS = (
         "getMD5HashForImage",
         "getM5HashForImage",  # sic, and so is the parameter
         "MD5 of one DICOM object.",
-        _asks(SOPInstanceUID="SOPInstanceUid", required=("SOPInstanceUID",)),
+        _parameters(SOPInstanceUID="SOPInstanceUid", required=("SOPInstanceUID",)),
         returns="text",
     ),
 )
 
-# nbia-api v4: native SQL behind a strict list of parameters; dates as %m-%d-%Y, no birth dates.
+# nbia-api v4: native SQL; dates as %m-%d-%Y, no birth dates.
 _V4_PATIENT = (
     "PatientId",
     "PatientName",
@@ -1022,7 +1303,7 @@ _V4_METADATA = (
 )
 _V4_DAY = "%m-%d-%Y"
 _V4_CHANGED = {
-    "getPatient": {"columns": _V4_PATIENT, "description": "Patients, by Collection or Patient."},
+    "getPatient": {"columns": _V4_PATIENT, "description": "Patients, by Collection or patient."},
     "getPatientByCollectionAndModality": {"columns": ("PatientId", "Authorized")},
     "getPatientStudy": {"columns": _V4_STUDY},
     "getSeries": {"columns": _V4_SERIES},
@@ -1030,33 +1311,33 @@ _V4_CHANGED = {
     "NewPatientsInCollection": {
         "columns": _V4_PATIENT,
         "since_format": _V4_DAY,
-        "parameters": _asks("Collection", since="fromDate", required=("Collection", "since")),
+        "parameters": _parameters("Collection", since="fromDate", required=("Collection", "since")),
     },
     "NewStudiesInPatientCollection": {
         "columns": _V4_STUDY,
         "since_format": _V4_DAY,
-        "parameters": _asks(
+        "parameters": _parameters(
             "Collection", "PatientID", since="fromDate", required=("Collection", "since")
         ),
     },
     "getSeriesMetadata": {
         "path": "getSeriesMetadata",
-        "description": "All that is known of many Series; nearly all values are texts.",
+        "description": "All metadata of many Series; nearly all values are texts.",
         "parameters": (Parameter("SeriesInstanceUID", "list", required=True, is_list=True),),
         "columns": _V4_METADATA,
         "method": "POST",
         "date_formats": (),
     },
-    # IncludeMD5 puts md5hashes.csv last into the zip: the only mark that it is whole.
+    # IncludeMD5 adds md5hashes.csv as the last entry, the only sign that the zip is complete.
     "getImage": {
-        "parameters": (*_ONE_SERIES, *_asks("NewFileNames", "IncludeMD5")),
+        "parameters": (*_ONE_SERIES, *_parameters("NewFileNames", "IncludeMD5")),
         "fixed_parameters": (("IncludeMD5", "Yes"),),
         "zip_proof": "md5",
     },
     "getMD5HashForImage": {
         "path": "getMD5HashForImage",
-        # a format is taken, and without effect
-        "parameters": _asks("SOPInstanceUID", "format", required=("SOPInstanceUID",)),
+        # The parameter format is accepted but has no effect.
+        "parameters": _parameters("SOPInstanceUID", "format", required=("SOPInstanceUID",)),
     },
 }
 _V4_ENDPOINTS = (
@@ -1068,16 +1349,16 @@ _V4_ENDPOINTS = (
     Endpoint(
         "getMD5Hierarchy",
         "getMD5Hierarchy",
-        "Hash over the MD5s of a Series, Study, Patient or Collection.",
-        _asks("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
+        "Hash over the MD5s of a Series, Study, patient or Collection.",
+        _parameters("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
         method="POST",
         returns="text",
     ),
     Endpoint(
         "getCollectionDescriptions",
         "getCollectionDescriptions",
-        "What Collections are, in words; always JSON.",
-        _asks(Collection="collectionName"),
+        "Descriptions of Collections; always JSON.",
+        _parameters(Collection="collectionName"),
         (
             "collectionName",
             "description",
@@ -1092,20 +1373,20 @@ _V4_ENDPOINTS = (
     Endpoint(
         "getCollectionValuesAndCounts",
         "getCollectionValuesAndCounts",
-        "Collections with their number of Patients; always JSON, and looks at no parameter.",
+        "Collections with their number of patients; always JSON; ignores all parameters.",
         columns=("Collection", "Count", "Authorized"),
     ),
     Endpoint(
         "getManifestForCollection",
         "getManifestForCollection",
-        "The Series of a Collection as a manifest for TCIA's downloader.",
-        _asks("visibility", "includeAnnotation", Collection="collection"),
+        "Series list of a Collection for TCIA's downloader.",
+        _parameters("visibility", "includeAnnotation", Collection="collection"),
         method="POST",
         returns="manifest",
     ),
 )
 
-# Bindaas: the API of the document that this project implements, and its successors v3 and v4.
+# Bindaas: the API before NBIA's own.
 _BINDAAS_PATIENT = (
     "PatientID",
     "PatientName",
@@ -1119,7 +1400,7 @@ _BINDAAS_SERIES = tuple(c for c in _V1_SERIES[:15] if c != "PatientID")
 _BINDAAS_CHANGED = {
     "getPatient": {
         "columns": _BINDAAS_PATIENT,
-        "parameters": _asks("Collection"),
+        "parameters": _parameters("Collection"),
         "description": "Patients, by Collection.",
     },
     "getPatientByCollectionAndModality": {
@@ -1159,18 +1440,18 @@ _BINDAAS_ENDPOINTS = (
     Endpoint(
         "getContentsByName",
         "SharedList/query/ContentsByName",
-        "Series on a shared list; always JSON. SharedList is a sibling of TCIA, not below it.",
-        _asks(list_name="name", required=("list_name",)),
+        "Series on a shared list; always JSON. SharedList is beside TCIA in the path, not below it.",
+        _parameters(list_name="name", required=("list_name",)),
         _BINDAAS_SERIES,
     ),
 )
-# How Bindaas writes a day is not documented; its clients send and expect ISO days.
+# The date format of Bindaas is not documented; its clients send and expect ISO dates.
 _BINDAAS_WIRE = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", decimals_in_text=True)
 
 DIALECTS = (
     Dialect(
         "nbia-v4",
-        "the current API of NBIA, open",
+        "current API of NBIA, public",
         "https://nbia.cancerimagingarchive.net/nbia-api/services/v4",
         ValueFormat(_V4_DAY, _V4_DAY, decimals_in_text=True),
         _V4_ENDPOINTS,
@@ -1179,14 +1460,14 @@ DIALECTS = (
     ),
     Dialect(
         "nbia-v1",
-        "the first API of NBIA, open, deprecated",
+        "first API of NBIA, public, deprecated",
         "https://services.cancerimagingarchive.net/nbia-api/services/v1",
         _V1_WIRE,
         _V1_ENDPOINTS,
     ),
     Dialect(
         "nbia-v2",
-        "nbia-v1 behind a bearer token",
+        "nbia-v1 with a bearer token",
         "https://services.cancerimagingarchive.net/nbia-api/services/v2",
         _V1_WIRE,
         _V1_ENDPOINTS,
@@ -1194,14 +1475,14 @@ DIALECTS = (
     ),
     Dialect(
         "bindaas-v4",
-        "the last Bindaas API, open, frozen since 2022",
+        "last Bindaas API, public, not updated since 2022",
         "https://services.cancerimagingarchive.net/services/v4",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
     ),
     Dialect(
         "bindaas-v3",
-        "the Bindaas API that asks for a key",
+        "Bindaas API with an API key",
         "https://services.cancerimagingarchive.net/services/v3",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
@@ -1211,7 +1492,11 @@ DIALECTS = (
 
 
 def dialect(name: str) -> Dialect:
-    """The dialect of that name; UnknownName lists the valid ones."""
+    """Return the dialect of that name.
+
+    Raises:
+        UnknownName: there is none; the message lists the valid ones.
+    """
     for each in DIALECTS:
         if each.name == name:
             return each

@@ -1,6 +1,6 @@
 """The types in which tables and source APIs are declared: frozen values without I/O.
 
-What belongs here: `Kind`, `Column` and `Table` (what this package publishes); `Parameter`,
+What belongs here: `Kind`, `Column`, `Check` and `Table` (what this package publishes); `Parameter`,
 `Endpoint` and `Dialect` (what a client needs to know about a source's API). What does not: any
 particular table or dialect (`catalog.py`).
 """
@@ -84,6 +84,23 @@ class Parent:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A check of stored tables for facts that a person should look at.
+
+    Args:
+        name: the name of the asset check.
+        description: what is true when it passes.
+        sql: a query over the warehouse that returns the rows for which it fails.
+        is_error: whether a failure is an error or a warning.
+    """
+
+    name: str
+    description: str
+    sql: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     """A table that this package publishes: one name for the asset, the view and the directory.
 
@@ -95,6 +112,8 @@ class Table:
         endpoint: the endpoint that returns its rows, "" for a table that this package derives.
         partitioned_by: the column whose value is the partition key, "" without partitions.
         parents: the tables in which each row must have a parent row.
+        updates: how its asset is kept current and what its plots show, for Dagster's UI.
+        checks: checks in addition to those of key and parents.
     """
 
     name: str
@@ -104,6 +123,8 @@ class Table:
     endpoint: str = ""
     partitioned_by: str = ""
     parents: tuple[Parent, ...] = ()
+    updates: str = ""
+    checks: tuple[Check, ...] = ()
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -120,7 +141,7 @@ class Table:
     def version(self) -> str:
         """Twelve hex digits that change only with what is stored: names, types, key, partitions.
 
-        Descriptions are left out, and so are the parents, which are checked but not stored.
+        Texts, parents and checks are left out, because they are not stored.
         Dagster compares this version with that of stored assets.
         """
         facts = [

@@ -35,39 +35,6 @@ BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collecti
 _FRESH = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
 )
-# How each asset is kept current, and what its plots show: for who looks at it in Dagster's UI.
-_ASKED = "Asked anew by each refresh of a Collection; the plots show its rows, bytes and requests."
-_KEPT = {
-    "collections": (
-        "They are the partitions `{prefix}_collections`. The sensor `{prefix}_new_series` adds new "
-        "ones; those that the archive lists no more (`gone`) are left as they are."
-    ),
-    "series": (
-        "Kept current by the sensor `{prefix}_new_series`, where the archive tells of a release, "
-        "and by the schedule `{prefix}_compare`, which compares each Collection whole. Nothing is "
-        "ever deleted: what the archive lists no more is missing, then withdrawn.\n\n"
-        "Plots of each refresh: `known` Series, `new`, `changed`, `missing`, `reappeared`, "
-        "`withdrawn` and `moved` ones, and whether the list was `plausible`."
-    ),
-    "series_sizes": (
-        "Asked for one Series at a time, so only for those that are new or changed, within a "
-        "budget. Plots of each refresh: how many were `asked` and how many are `remaining`."
-    ),
-    "series_changes": (
-        "Written with `series`, in the same step: so it has no runs and no events of its own. "
-        "`tcia-assets changes` prints it; the SQL macro series_as_of(moment) goes back in time."
-    ),
-    "snapshots": (
-        "Written with `series`, in the same step, last of all: so it has no runs and no events of "
-        "its own. Tells when each Collection was last compared, and what looked odd."
-    ),
-    "image_archives": (
-        "Filled by the sensor `{prefix}_new_series` with the images of the selection "
-        "(TCIA_IMAGE_SELECTION), each proven whole before it counts.\n\n"
-        "Plots of each run: Series and bytes `to_fetch`, `fetched`, `remaining`, `given_up`; the "
-        "bytes received and on disk; megabytes a second."
-    ),
-}
 _LOG_EVERY_S = 10.0
 
 
@@ -83,10 +50,10 @@ class MetadataConfig(dg.Config):
 
 def asset_spec(table: Table, names: Names, **chosen: Any) -> dg.AssetSpec:
     """The asset that a table's declaration implies."""
-    kept = _KEPT.get(table.name, _ASKED if table.endpoint else "").format(prefix=names.name)
+    updates = table.updates.format(prefix=names.name)
     return dg.AssetSpec(
         names.key(table),
-        description=f"One row per {table.grain}.\n\n{kept}".strip(),
+        description=f"One row per {table.grain}.\n\n{updates}".strip(),
         group_name=names.group,
         owners=list(names.owners),
         kinds={"parquet", "duckdb"},
