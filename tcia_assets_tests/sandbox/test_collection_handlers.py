@@ -10,7 +10,7 @@ from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.server import Sandbox
 
-from .conftest import Asker
+from .api_client import ApiClient
 
 CATALOGUE = series_rows.load().to_pylist()
 COLLECTION = "RIDER Lung CT"
@@ -22,18 +22,18 @@ NAMES = sorted({row["Collection"] for row in CATALOGUE})
 # --- Counts and descriptions ----------------------------------------------------------------------
 
 
-def test_patients_are_counted_by_collection(ask: Asker, sandbox: Sandbox) -> None:
-    told = {row["Collection"]: row for row in ask.rows("nbia-v4", "getCollectionValuesAndCounts")}
+def test_patients_are_counted_by_collection(api: ApiClient, sandbox: Sandbox) -> None:
+    told = {row["Collection"]: row for row in api.rows("nbia-v4", "getCollectionValuesAndCounts")}
     for name in NAMES:
         patients = {row["PatientID"] for row in CATALOGUE if row["Collection"] == name}
         assert told[name] == {"Collection": name, "Count": len(patients), "Authorized": 1}
     sandbox.archive.hide(collection=COLLECTION)
-    left = ask.rows("nbia-v4", "getCollectionValuesAndCounts")
+    left = api.rows("nbia-v4", "getCollectionValuesAndCounts")
     assert {row["Collection"] for row in left} == set(NAMES) - {COLLECTION}
 
 
-def test_collections_are_described_with_all_fields(ask: Asker) -> None:
-    rows = ask.rows("nbia-v4", "getCollectionDescriptions")
+def test_collections_are_described_with_all_fields(api: ApiClient) -> None:
+    rows = api.rows("nbia-v4", "getCollectionDescriptions")
     columns = dialect("nbia-v4").endpoint("getCollectionDescriptions").columns
     assert [row["collectionName"] for row in rows] == NAMES
     assert {tuple(row) for row in rows} == {columns}
@@ -43,27 +43,27 @@ def test_collections_are_described_with_all_fields(ask: Asker) -> None:
     assert by_name[COLLECTION]["description"].startswith("<p>")
 
 
-def test_one_collection_is_described_or_none(ask: Asker, sandbox: Sandbox) -> None:
-    everything = ask.rows("nbia-v4", "getCollectionDescriptions")
-    [one] = ask.rows("nbia-v4", "getCollectionDescriptions", Collection=COLLECTION)
+def test_one_collection_is_described_or_none(api: ApiClient, sandbox: Sandbox) -> None:
+    everything = api.rows("nbia-v4", "getCollectionDescriptions")
+    [one] = api.rows("nbia-v4", "getCollectionDescriptions", Collection=COLLECTION)
     assert one in everything
-    assert ask.rows("nbia-v4", "getCollectionDescriptions", Collection="") == everything
+    assert api.rows("nbia-v4", "getCollectionDescriptions", Collection="") == everything
     sandbox.archive.hide(collection=COLLECTION)
     for name in ("Nowhere", COLLECTION):
-        reply = ask("nbia-v4", "getCollectionDescriptions", {"Collection": name})
+        reply = api("nbia-v4", "getCollectionDescriptions", {"Collection": name})
         assert (reply.status_code, reply.content) == (200, b"[]")
         assert reply.headers["Content-Type"] == "application/json"
 
 
-def test_a_slash_in_a_description_is_not_escaped(ask: Asker) -> None:
-    assert b"https://doi.org/" in ask("nbia-v4", "getCollectionDescriptions").content
+def test_a_slash_in_a_description_is_not_escaped(api: ApiClient) -> None:
+    assert b"https://doi.org/" in api("nbia-v4", "getCollectionDescriptions").content
 
 
 # --- Manifests ------------------------------------------------------------------------------------
 
 
-def manifest(ask: Asker, **sent: str) -> tuple[dict[str, str], list[str]]:
-    reply = ask("nbia-v4", "getManifestForCollection", **sent)
+def manifest(api: ApiClient, **sent: str) -> tuple[dict[str, str], list[str]]:
+    reply = api("nbia-v4", "getManifestForCollection", **sent)
     assert reply.status_code == 200
     assert reply.headers["Content-Type"] == "application/x-nbia-manifest-file"
     head, end, uids = reply.text.partition("ListOfSeriesToDownload=\n")
@@ -71,8 +71,8 @@ def manifest(ask: Asker, **sent: str) -> tuple[dict[str, str], list[str]]:
     return dict(line.split("=", 1) for line in head.splitlines()), uids.splitlines()
 
 
-def test_a_manifest_lists_the_series_below_six_lines(ask: Asker) -> None:
-    head, uids = manifest(ask, collection=COLLECTION)
+def test_a_manifest_lists_the_series_below_six_lines(api: ApiClient) -> None:
+    head, uids = manifest(api, collection=COLLECTION)
     assert sorted(uids) == sorted(UIDS)
     assert re.fullmatch(rf"{COLLECTION}-\d{{4}}-\d\d-\d\d_\d\d-\d\d\.tcia", head["databasketId"])
     assert list(head) == [
@@ -85,31 +85,31 @@ def test_a_manifest_lists_the_series_below_six_lines(ask: Asker) -> None:
 
 
 def test_a_manifest_points_at_the_sandbox_and_not_at_the_archive(
-    ask: Asker, sandbox: Sandbox
+    api: ApiClient, sandbox: Sandbox
 ) -> None:
-    head, _ = manifest(ask, collection=COLLECTION)
+    head, _ = manifest(api, collection=COLLECTION)
     assert head["downloadServerUrl"].startswith(f"{sandbox.url}/")
 
 
 @pytest.mark.parametrize(
     ("sent", "told"), [("", "true"), ("true", "true"), ("TRUE", "true"), ("no", "false")]
 )
-def test_annotations_are_included_unless_refused(ask: Asker, sent: str, told: str) -> None:
-    head, _ = manifest(ask, collection=COLLECTION, includeAnnotation=sent)
+def test_annotations_are_included_unless_refused(api: ApiClient, sent: str, told: str) -> None:
+    head, _ = manifest(api, collection=COLLECTION, includeAnnotation=sent)
     assert head["includeAnnotation"] == told
 
 
-def test_a_manifest_is_of_one_visibility_or_of_all(ask: Asker, sandbox: Sandbox) -> None:
+def test_a_manifest_is_of_one_visibility_or_of_all(api: ApiClient, sandbox: Sandbox) -> None:
     hidden = set(sandbox.archive.hide(sorted(UIDS)[:2]))
     sandbox.archive.withdraw(sorted(UIDS)[2:3])
     gone = set(sorted(UIDS)[2:3])
-    assert set(manifest(ask, collection=COLLECTION)[1]) == UIDS - hidden - gone
-    assert set(manifest(ask, collection=COLLECTION, visibility="")[1]) == UIDS - hidden - gone
-    assert set(manifest(ask, collection=COLLECTION, visibility="0")[1]) == hidden
-    assert set(manifest(ask, collection=COLLECTION, visibility="13")[1]) == UIDS - gone
-    assert manifest(ask, collection=COLLECTION, visibility="4")[1] == []
+    assert set(manifest(api, collection=COLLECTION)[1]) == UIDS - hidden - gone
+    assert set(manifest(api, collection=COLLECTION, visibility="")[1]) == UIDS - hidden - gone
+    assert set(manifest(api, collection=COLLECTION, visibility="0")[1]) == hidden
+    assert set(manifest(api, collection=COLLECTION, visibility="13")[1]) == UIDS - gone
+    assert manifest(api, collection=COLLECTION, visibility="4")[1] == []
 
 
 @pytest.mark.parametrize("sent", [{}, {"collection": "Nowhere"}])
-def test_a_manifest_of_nothing_has_no_uids(ask: Asker, sent: dict[str, str]) -> None:
-    assert manifest(ask, **sent)[1] == []
+def test_a_manifest_of_nothing_has_no_uids(api: ApiClient, sent: dict[str, str]) -> None:
+    assert manifest(api, **sent)[1] == []

@@ -15,8 +15,8 @@ from tcia_assets.sandbox import phantom, series_rows
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.spec import Endpoint
 
-from .conftest import BINDAAS, NBIA, Asker
-from .conftest import DIALECTS as NAMES
+from .api_client import BINDAAS, NBIA, ApiClient
+from .api_client import DIALECTS as NAMES
 
 ROWS = [
     (spoken.name, endpoint.name)
@@ -45,10 +45,10 @@ def values_for(endpoint: Endpoint) -> dict[str, str]:
 
 @pytest.mark.parametrize(("name", "endpoint_name"), ROWS)
 def test_every_endpoint_answers_with_declared_columns_in_their_order(
-    ask: Asker, name: str, endpoint_name: str
+    api: ApiClient, name: str, endpoint_name: str
 ) -> None:
     endpoint = dialect(name).endpoint(endpoint_name)
-    rows = ask.rows(name, endpoint_name, **values_for(endpoint))
+    rows = api.rows(name, endpoint_name, **values_for(endpoint))
     assert rows
     for row in rows:
         places = [endpoint.columns.index(key) for key in row]
@@ -57,8 +57,8 @@ def test_every_endpoint_answers_with_declared_columns_in_their_order(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_catalogue_arrives_whole(ask: Asker, name: str) -> None:
-    arrived = {row["SeriesInstanceUID"]: row for row in ask.rows(name, "getSeries")}
+def test_the_catalogue_arrives_whole(api: ApiClient, name: str) -> None:
+    arrived = {row["SeriesInstanceUID"]: row for row in api.rows(name, "getSeries")}
     assert len(arrived) == CATALOGUE.num_rows
     told = {
         wire: COLUMNS_BY_WIRE_NAME[wire].name
@@ -76,8 +76,8 @@ def test_the_catalogue_arrives_whole(ask: Asker, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_days_and_instants_are_written_as_declared(ask: Asker, name: str) -> None:
-    [row] = ask.rows(name, "getSeries", SeriesInstanceUID=ONE["SeriesInstanceUID"])
+def test_days_and_instants_are_written_as_declared(api: ApiClient, name: str) -> None:
+    [row] = api.rows(name, "getSeries", SeriesInstanceUID=ONE["SeriesInstanceUID"])
     released, submitted = ONE["DateReleased"], ONE["MaxSubmissionTimestamp"]
     if name == "nbia-v4":
         assert row["DateReleased"] == released.strftime("%m-%d-%Y")
@@ -86,14 +86,14 @@ def test_days_and_instants_are_written_as_declared(ask: Asker, name: str) -> Non
         assert row["DateReleased"] == f"{released:%Y-%m-%d} 00:00:00.0"
         assert row["TimeStamp"] == f"{submitted:%Y-%m-%d %H:%M:%S}.0"
     else:
-        dated = ask.rows(name, "getPatientStudy", StudyInstanceUID=ONE["StudyInstanceUID"])
+        dated = api.rows(name, "getPatientStudy", StudyInstanceUID=ONE["StudyInstanceUID"])
         assert dated[0]["StudyDate"] == ONE["StudyDate"].strftime(dialect(name).value_format.day)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_size_is_a_number_but_in_bindaas_a_text_with_decimals(ask: Asker, name: str) -> None:
+def test_a_size_is_a_number_but_in_bindaas_a_text_with_decimals(api: ApiClient, name: str) -> None:
     size, count = ONE["ImageCount"] * phantom.object_bytes("CT"), ONE["ImageCount"]
-    rows = ask.rows(name, "getSeriesSize", SeriesInstanceUID=ONE["SeriesInstanceUID"])
+    rows = api.rows(name, "getSeriesSize", SeriesInstanceUID=ONE["SeriesInstanceUID"])
     expected = f"{size}.000000" if name in BINDAAS else size
     assert rows == [{"TotalSizeInBytes": expected, "ObjectCount": count}]
 
@@ -109,48 +109,48 @@ def test_a_size_is_a_number_but_in_bindaas_a_text_with_decimals(ask: Asker, name
     ],
 )
 def test_the_size_of_an_unknown_or_hidden_series(
-    ask: Asker, sandbox: Sandbox, name: str, body: bytes
+    api: ApiClient, sandbox: Sandbox, name: str, body: bytes
 ) -> None:
     sandbox.archive.hide([ONE["SeriesInstanceUID"]])
     for uid in ("1.2.3", ONE["SeriesInstanceUID"]):
-        reply = ask(name, "getSeriesSize", {"SeriesInstanceUID": uid}, format="json")
+        reply = api(name, "getSeriesSize", {"SeriesInstanceUID": uid}, format="json")
         assert (reply.status_code, reply.content) == (200, body)
 
 
-def test_the_csv_of_an_unknown_size_is_malformed_in_nbia_v1(ask: Asker) -> None:
-    reply = ask("nbia-v1", "getSeriesSize", {"SeriesInstanceUID": "1.2.3"}, format="csv")
+def test_the_csv_of_an_unknown_size_is_malformed_in_nbia_v1(api: ApiClient) -> None:
+    reply = api("nbia-v1", "getSeriesSize", {"SeriesInstanceUID": "1.2.3"}, format="csv")
     assert reply.text == '"TotalSizeInBytes","ObjectCount"\n","",""\n'
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_no_rows_are_a_bare_200_in_every_format_even_in_none(ask: Asker, name: str) -> None:
+def test_no_rows_are_a_bare_200_in_every_format_even_in_none(api: ApiClient, name: str) -> None:
     for form in ("json", "csv", "xml", "html", "klingon", ""):
-        reply = ask(name, "getSeries", {"Collection": "Nowhere"}, format=form)
+        reply = api(name, "getSeries", {"Collection": "Nowhere"}, format=form)
         assert (reply.status_code, reply.content) == (200, b"")
         assert "Content-Type" not in reply.headers
 
 
 @pytest.mark.parametrize("name", BINDAAS)
-def test_no_rows_are_an_empty_array_in_bindaas(ask: Asker, name: str) -> None:
-    assert ask(name, "getSeries", {"Collection": "Nowhere"}, format="json").json() == []
+def test_no_rows_are_an_empty_array_in_bindaas(api: ApiClient, name: str) -> None:
+    assert api(name, "getSeries", {"Collection": "Nowhere"}, format="json").json() == []
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_an_unknown_format_fails_where_there_are_rows(ask: Asker, name: str) -> None:
+def test_an_unknown_format_fails_where_there_are_rows(api: ApiClient, name: str) -> None:
     for form in ("klingon", ""):
-        reply = ask(name, "getSeries", {"Collection": COLLECTION}, format=form)
+        reply = api(name, "getSeries", {"Collection": COLLECTION}, format=form)
         assert reply.status_code == 500
         assert reply.text == "Server was not able to process your request"
 
 
-def test_a_format_has_no_case_and_the_default_depends_on_the_dialect(ask: Asker) -> None:
-    assert ask("nbia-v4", "getCollectionValues").text.startswith("[{")
-    assert ask("nbia-v1", "getCollectionValues", format="CSV").text.startswith("Collection\n")
-    assert ask("bindaas-v4", "getCollectionValues").text.startswith("Collection\n")
+def test_a_format_has_no_case_and_the_default_depends_on_the_dialect(api: ApiClient) -> None:
+    assert api("nbia-v4", "getCollectionValues").text.startswith("[{")
+    assert api("nbia-v1", "getCollectionValues", format="CSV").text.startswith("Collection\n")
+    assert api("bindaas-v4", "getCollectionValues").text.startswith("Collection\n")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_content_types_have_no_charset(ask: Asker, name: str) -> None:
+def test_content_types_have_no_charset(api: ApiClient, name: str) -> None:
     kinds = {
         "json": "application/json",
         "csv": "text/csv",
@@ -158,22 +158,22 @@ def test_content_types_have_no_charset(ask: Asker, name: str) -> None:
         "html": "text/html",
     }
     for form, kind in kinds.items():
-        reply = ask(name, "getCollectionValues", format=form)
+        reply = api(name, "getCollectionValues", format=form)
         assert reply.headers["Content-Type"] == kind
         assert reply.headers["Content-Length"] == str(len(reply.content))
 
 
-def test_a_download_of_csv_is_an_attachment(ask: Asker) -> None:
-    many = ask("nbia-v4", "getPatient", format="CSV-DOWNLOAD")
+def test_a_download_of_csv_is_an_attachment(api: ApiClient) -> None:
+    many = api("nbia-v4", "getPatient", format="CSV-DOWNLOAD")
     assert many.headers["Content-Disposition"] == "attachment; filename=SeriesMetaData.csv"
-    single = ask("nbia-v4", "getCollectionValues", format="CSV-DOWNLOAD")
+    single = api("nbia-v4", "getCollectionValues", format="CSV-DOWNLOAD")
     assert single.headers["Content-Type"] == "application/force-download"
-    assert ask("nbia-v4", "getPatient", format="CSVQUOTED").text.startswith('"PatientId"')
-    assert ask("nbia-v4", "getCollectionValues", format="CSVQUOTED").status_code == 500
+    assert api("nbia-v4", "getPatient", format="CSVQUOTED").text.startswith('"PatientId"')
+    assert api("nbia-v4", "getCollectionValues", format="CSVQUOTED").status_code == 500
 
 
-def test_values_are_sorted_with_null_first_and_in_capitals_only_in_v4(ask: Asker) -> None:
-    makers = {name: ask.rows(name, "getManufacturerValues") for name in ("nbia-v1", "nbia-v4")}
+def test_values_are_sorted_with_null_first_and_in_capitals_only_in_v4(api: ApiClient) -> None:
+    makers = {name: api.rows(name, "getManufacturerValues") for name in ("nbia-v1", "nbia-v4")}
     told = {name: [row.get("Manufacturer") for row in rows] for name, rows in makers.items()}
     assert told["nbia-v4"][0] is told["nbia-v1"][0] is None
     named = told["nbia-v4"][1:]
@@ -184,91 +184,93 @@ def test_values_are_sorted_with_null_first_and_in_capitals_only_in_v4(ask: Asker
     assert any(maker != maker.upper() for maker in told["nbia-v1"][1:])
 
 
-def test_collections_come_in_ascii_order_as_they_are_spelled(ask: Asker) -> None:
+def test_collections_come_in_ascii_order_as_they_are_spelled(api: ApiClient) -> None:
     for name in NAMES:
-        told = [row["Collection"] for row in ask.rows(name, "getCollectionValues")]
+        told = [row["Collection"] for row in api.rows(name, "getCollectionValues")]
         assert told == sorted(set(CATALOGUE["Collection"].to_pylist()))
 
 
-def test_a_patient_in_two_collections_is_two_rows(ask: Asker, sandbox: Sandbox) -> None:
+def test_a_patient_in_two_collections_is_two_rows(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.archive.move([ONE["SeriesInstanceUID"]], to="Elsewhere")
-    rows = ask.rows("nbia-v1", "getPatient")
+    rows = api.rows("nbia-v1", "getPatient")
     places = [row["Collection"] for row in rows if row["PatientId"] == ONE["PatientID"]]
     assert sorted(places) == ["Elsewhere", COLLECTION]
 
 
 def test_a_study_in_two_collections_is_one_row_that_counts_both(
-    ask: Asker, sandbox: Sandbox
+    api: ApiClient, sandbox: Sandbox
 ) -> None:
     study = ONE["StudyInstanceUID"]
-    [before] = ask.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study)
+    [before] = api.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study)
     sandbox.archive.move([ONE["SeriesInstanceUID"]], to="Elsewhere")
-    [after] = ask.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study)
+    [after] = api.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study)
     assert after["SeriesCount"] == before["SeriesCount"]
-    [there] = ask.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study, Collection="Elsewhere")
+    [there] = api.rows("nbia-v4", "getPatientStudy", StudyInstanceUID=study, Collection="Elsewhere")
     assert (there["Collection"], there["SeriesCount"]) == ("Elsewhere", 1)
 
 
-def test_patients_whose_species_nobody_recorded_are_said_to_be_human(ask: Asker) -> None:
-    row = ask.rows("nbia-v1", "getPatient", Collection=COLLECTION)[0]
+def test_patients_whose_species_nobody_recorded_are_said_to_be_human(api: ApiClient) -> None:
+    row = api.rows("nbia-v1", "getPatient", Collection=COLLECTION)[0]
     facts = [row[key] for key in ("Phantom", "SpeciesCode", "SpeciesDescription")]
     assert facts == ["NO", "337915000", "Homo sapiens"]
 
 
-def test_rows_come_in_another_order_each_time(ask: Asker) -> None:
+def test_rows_come_in_another_order_each_time(api: ApiClient) -> None:
     orders = {
-        tuple(row["SeriesInstanceUID"] for row in ask.rows("nbia-v4", "getSeries"))
+        tuple(row["SeriesInstanceUID"] for row in api.rows("nbia-v4", "getSeries"))
         for _ in range(3)
     }
     assert len(orders) == 3
     assert len({frozenset(order) for order in orders}) == 1
 
 
-def test_the_same_requests_after_a_reset_get_the_same_bytes(ask: Asker, sandbox: Sandbox) -> None:
-    first = ask("nbia-v4", "getSeries").content
+def test_the_same_requests_after_a_reset_get_the_same_bytes(
+    api: ApiClient, sandbox: Sandbox
+) -> None:
+    first = api("nbia-v4", "getSeries").content
     sandbox.reset()
-    assert ask("nbia-v4", "getSeries").content == first
+    assert api("nbia-v4", "getSeries").content == first
 
 
 def test_shared_lists_are_found_in_any_case_and_show_what_is_visible(
-    ask: Asker, sandbox: Sandbox
+    api: ApiClient, sandbox: Sandbox
 ) -> None:
     uids = [row["SeriesInstanceUID"] for row in SERIES[:3]]
     sandbox.archive.share("My List", uids)
     for name in ("nbia-v1", "bindaas-v4"):
-        rows = ask.rows(name, "getContentsByName", list_name="MY LIST ")
+        rows = api.rows(name, "getContentsByName", list_name="MY LIST ")
         assert {row["SeriesInstanceUID"] for row in rows} == set(uids)
-    assert "Date Released" in ask.rows("nbia-v1", "getContentsByName", list_name="my list")[0]
+    assert "Date Released" in api.rows("nbia-v1", "getContentsByName", list_name="my list")[0]
     sandbox.archive.hide(uids[:1])
-    assert len(ask.rows("nbia-v1", "getContentsByName", list_name="my list")) == 2
-    assert ask("nbia-v1", "getContentsByName", {"list_name": "nobody's"}).content == b""
+    assert len(api.rows("nbia-v1", "getContentsByName", list_name="my list")) == 2
+    assert api("nbia-v1", "getContentsByName", {"list_name": "nobody's"}).content == b""
 
 
-def test_a_shared_list_is_json_whatever_format_is_asked_for(ask: Asker) -> None:
-    reply = ask("nbia-v1", "getContentsByName", name="Segmentations", format="csv")
+def test_a_shared_list_is_json_whatever_format_is_asked_for(api: ApiClient) -> None:
+    reply = api("nbia-v1", "getContentsByName", name="Segmentations", format="csv")
     assert json.loads(reply.content)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sop_instance_uids_are_told_of_hidden_series_too(
-    ask: Asker, sandbox: Sandbox, name: str
+    api: ApiClient, sandbox: Sandbox, name: str
 ) -> None:
     uid = ONE["SeriesInstanceUID"]
     sandbox.archive.hide([uid])
     told = {
-        row["SOPInstanceUID"] for row in ask.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid)
+        row["SOPInstanceUID"] for row in api.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid)
     }
     assert told == set(phantom.sop_instance_uids(uid, ONE["ImageCount"]))
     sandbox.archive.withdraw([uid])
-    assert ask.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid) == []
+    assert api.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=uid) == []
 
 
 # --- What downloaders are told --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["nbia-v1", "nbia-v2"])
-def test_the_metadata_of_a_series_are_texts(ask: Asker, name: str) -> None:
-    [row] = ask.rows(name, "getSeriesMetadata", SeriesInstanceUID=UID)
+def test_the_metadata_of_a_series_are_texts(api: ApiClient, name: str) -> None:
+    [row] = api.rows(name, "getSeriesMetadata", SeriesInstanceUID=UID)
     assert {type(value) for value in row.values()} == {str}
     released, submitted = ONE["DateReleased"], ONE["MaxSubmissionTimestamp"]
     expected = {
@@ -288,44 +290,44 @@ def test_the_metadata_of_a_series_are_texts(ask: Asker, name: str) -> None:
     assert expected.items() <= row.items()
 
 
-def test_v1_strips_the_texts_that_it_tells_downloaders(ask: Asker, sandbox: Sandbox) -> None:
+def test_v1_strips_the_texts_that_it_tells_downloaders(api: ApiClient, sandbox: Sandbox) -> None:
     odd = "A/B, C_d (e).f-1"
     place = sandbox.archive.find(UID)
     assert place is not None
     values = ["SeriesDescription = ?, StudyDescription = ?, Manufacturer = ?", [odd] * 3]
     sandbox.archive._database.change([place.row_number], *values)
-    [row] = ask.rows("nbia-v1", "getSeriesMetadata", SeriesInstanceUID=UID)
+    [row] = api.rows("nbia-v1", "getSeriesMetadata", SeriesInstanceUID=UID)
     assert row["Series Description"] == row["Study Description"] == "AB Cd e.f-1"
     assert row["Manufacturer"] == "A/B  C_d (e).f-1"
-    [other] = ask.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=UID)
+    [other] = api.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=UID)
     assert other["SeriesDescription"] == odd
 
 
 @pytest.mark.parametrize("name", ["nbia-v1", "nbia-v2"])
 def test_metadata_of_nothing_are_a_204_and_without_a_licence_a_failure(
-    ask: Asker, sandbox: Sandbox, name: str
+    api: ApiClient, sandbox: Sandbox, name: str
 ) -> None:
     for form in ("json", "csv", "klingon"):
         sent = {"SeriesInstanceUID": NOBODY}
-        reply = ask(name, "getSeriesMetadata", sent, format=form)
+        reply = api(name, "getSeriesMetadata", sent, format=form)
         assert (reply.status_code, reply.content) == (204, b"")
         assert not {"Content-Type", "Content-Length"} & set(reply.headers)
     facts = sandbox.archive.find(UID)
     assert facts is not None
     sandbox.archive._database.change([facts.row_number], "LicenseURI = ?", [None])
-    assert ask(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 500
+    assert api(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 500
     sandbox.archive.hide([UID])
-    assert ask(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 204
+    assert api(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 204
 
 
-def test_v4_tells_of_many_series_and_only_two_numbers(ask: Asker, sandbox: Sandbox) -> None:
+def test_v4_tells_of_many_series_and_only_two_numbers(api: ApiClient, sandbox: Sandbox) -> None:
     uids = [row["SeriesInstanceUID"] for row in SERIES[:3]]
     listed = ", ".join([*uids, NOBODY])
-    rows = ask.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=f"[{listed}]")
+    rows = api.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=f"[{listed}]")
     assert {row["SeriesInstanceUID"] for row in rows} == set(uids)
     numbers = {key for row in rows for key, value in row.items() if not isinstance(value, str)}
     assert numbers == {"ImageCount", "FileSize"}
-    [row] = ask.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=UID)
+    [row] = api.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=UID)
     expected = {
         "PatientID": ONE["PatientID"],
         "SeriesNumber": f"{ONE['SeriesNumber']}.000000",
@@ -336,24 +338,24 @@ def test_v4_tells_of_many_series_and_only_two_numbers(ask: Asker, sandbox: Sandb
     }
     assert expected.items() <= row.items()
     sandbox.archive.hide([UID])
-    reply = ask("nbia-v4", "getSeriesMetadata", {"SeriesInstanceUID": UID}, format="json")
+    reply = api("nbia-v4", "getSeriesMetadata", {"SeriesInstanceUID": UID}, format="json")
     assert (reply.status_code, reply.content) == (200, b"")
 
 
-def test_v4_takes_a_list_in_one_field_or_in_many(ask: Asker, sandbox: Sandbox) -> None:
+def test_v4_takes_a_list_in_one_field_or_in_many(api: ApiClient, sandbox: Sandbox) -> None:
     uids = [row["SeriesInstanceUID"] for row in SERIES[:4]]
     form = {"list": [uids[0], f"{uids[1]},{uids[2]}", uids[3]], "format": ["JSON", "CSV"]}
     url = f"{sandbox.base_url()}/getSeriesMetadata"
-    reply = ask.session.post(url, data=form, timeout=20)
+    reply = api.session.post(url, data=form, timeout=20)
     assert {row["SeriesInstanceUID"] for row in reply.json()} == set(uids)
 
 
 @pytest.mark.parametrize("form", [{}, {"format": "CSV"}, {"format": "CSV-DOWNLOAD"}])
 def test_v4_attaches_metadata_as_csv_unless_json_is_asked_for(
-    ask: Asker, sandbox: Sandbox, form: dict[str, str]
+    api: ApiClient, sandbox: Sandbox, form: dict[str, str]
 ) -> None:
     url = f"{sandbox.base_url()}/getSeriesMetadata"
-    reply = ask.session.post(url, data={"list": UID, **form}, timeout=20)
+    reply = api.session.post(url, data={"list": UID, **form}, timeout=20)
     assert reply.headers["Content-Type"] == "text/csv"
     assert reply.headers["Content-Disposition"] == "attachment; filename=SeriesMetaData.csv"
     [row] = csv.DictReader(io.StringIO(reply.text))
@@ -363,17 +365,17 @@ def test_v4_attaches_metadata_as_csv_unless_json_is_asked_for(
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_denied_are_series_that_are_not_public(ask: Asker, sandbox: Sandbox, name: str) -> None:
+def test_denied_are_series_that_are_not_public(api: ApiClient, sandbox: Sandbox, name: str) -> None:
     hidden = SERIES[1]["SeriesInstanceUID"]
     sandbox.archive.hide([hidden])
     asked = f"{UID},{hidden},{NOBODY}"
-    rows = ask.rows(name, "getDeniedSeries", SeriesInstanceUID=asked)
+    rows = api.rows(name, "getDeniedSeries", SeriesInstanceUID=asked)
     assert rows == [{"SeriesInstanceUID": hidden}, {"SeriesInstanceUID": NOBODY}]
-    lines = ask(name, "getDeniedSeries", {"SeriesInstanceUID": asked}, format="csv").text
+    lines = api(name, "getDeniedSeries", {"SeriesInstanceUID": asked}, format="csv").text
     assert lines == f"SeriesInstanceUID\n{hidden}\n{NOBODY}\n"
-    none = ask(name, "getDeniedSeries", {"SeriesInstanceUID": UID}, userName="somebody")
+    none = api(name, "getDeniedSeries", {"SeriesInstanceUID": UID}, userName="somebody")
     assert (none.status_code, none.content) == (204, b"")
 
 
-def test_the_server_is_up(ask: Asker, sandbox: Sandbox) -> None:
-    assert ask.session.get(f"{sandbox.url}/nbia-api/services/up", timeout=5).text == "up"
+def test_the_server_is_up(api: ApiClient, sandbox: Sandbox) -> None:
+    assert api.session.get(f"{sandbox.url}/nbia-api/services/up", timeout=5).text == "up"

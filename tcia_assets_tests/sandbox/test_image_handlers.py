@@ -13,15 +13,13 @@ import pytest
 import requests
 
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import phantom, series_rows
+from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.series_zip import SeriesZip
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.sandbox.small_series import CATALOGUE, COUNT, FEW, UID
 
-from .conftest import BINDAAS, DIALECTS, NBIA, Asker
+from .api_client import BINDAAS, DIALECTS, NBIA, ApiClient
 
-CATALOGUE = series_rows.load().to_pylist()
-FEW = min((r for r in CATALOGUE if r["ImageCount"] >= 5), key=lambda r: r["ImageCount"])
-UID, COUNT = FEW["SeriesInstanceUID"], FEW["ImageCount"]
 ONE_OF_EACH = {row["Modality"]: row for row in reversed(CATALOGUE) if row["ImageCount"] < 300}
 
 
@@ -44,17 +42,17 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def get(ask: Asker, name: str, endpoint: str = "getImage", **more: str) -> requests.Response:
-    return ask(name, endpoint, {"SeriesInstanceUID": UID}, **more)
+def get(api: ApiClient, name: str, endpoint: str = "getImage", **more: str) -> requests.Response:
+    return api(name, endpoint, {"SeriesInstanceUID": UID}, **more)
 
 
 @pytest.mark.parametrize("modality", ONE_OF_EACH)
-def test_a_zip_holds_what_the_rows_promise(ask: Asker, modality: str) -> None:
+def test_a_zip_holds_what_the_rows_promise(api: ApiClient, modality: str) -> None:
     row = ONE_OF_EACH[modality]
     uid = row["SeriesInstanceUID"]
-    [told] = ask.rows("nbia-v4", "getSeries", SeriesInstanceUID=uid)
+    [told] = api.rows("nbia-v4", "getSeries", SeriesInstanceUID=uid)
     sent = {"SeriesInstanceUID": uid}
-    archive = zipped(ask("nbia-v4", "getImage", sent, IncludeMD5="Yes"))
+    archive = zipped(api("nbia-v4", "getImage", sent, IncludeMD5="Yes"))
     assert archive.testzip() is None
     assert archive.namelist()[0] == "LICENSE"
     assert archive.namelist()[-1] == "md5hashes.csv"
@@ -64,36 +62,36 @@ def test_a_zip_holds_what_the_rows_promise(ask: Asker, modality: str) -> None:
     assert hashes(archive) == {name: md5(content) for name, content in objects.items()}
     read = [pydicom.dcmread(io.BytesIO(content)) for content in objects.values()]
     assert {(each.SeriesInstanceUID, each.Modality) for each in read} == {(uid, modality)}
-    uids = ask.rows("nbia-v4", "getSOPInstanceUIDs", SeriesInstanceUID=uid)
+    uids = api.rows("nbia-v4", "getSOPInstanceUIDs", SeriesInstanceUID=uid)
     assert {each.SOPInstanceUID for each in read} == {u["SOPInstanceUID"] for u in uids}
 
 
-def test_a_segmentation_refers_to_the_images_that_are_served(ask: Asker) -> None:
+def test_a_segmentation_refers_to_the_images_that_are_served(api: ApiClient) -> None:
     uid = ONE_OF_EACH["SEG"]["SeriesInstanceUID"]
-    [content] = images(zipped(ask("nbia-v4", "getImage", {"SeriesInstanceUID": uid}))).values()
+    [content] = images(zipped(api("nbia-v4", "getImage", {"SeriesInstanceUID": uid}))).values()
     referred = pydicom.dcmread(io.BytesIO(content)).ReferencedSeriesSequence[0].SeriesInstanceUID
-    assert ask.rows("nbia-v4", "getSeries", SeriesInstanceUID=referred)
+    assert api.rows("nbia-v4", "getSeries", SeriesInstanceUID=referred)
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_the_entries_of_a_zip_are_those_of_the_dialect(ask: Asker, name: str) -> None:
+def test_the_entries_of_a_zip_are_those_of_the_dialect(api: ApiClient, name: str) -> None:
     numbered = [f"{number:08}.dcm" for number in range(1, COUNT + 1)]
     license_first = [] if name in BINDAAS else ["LICENSE"]
-    assert zipped(get(ask, name)).namelist() == [*license_first, *numbered]
+    assert zipped(get(api, name)).namelist() == [*license_first, *numbered]
     if dialect(name).has("getImageWithMD5Hash"):
-        archive = zipped(get(ask, name, "getImageWithMD5Hash"))
+        archive = zipped(get(api, name, "getImageWithMD5Hash"))
         assert archive.namelist() == [*numbered, "md5hashes.csv"]
 
 
-def test_only_v4_knows_include_md5(ask: Asker) -> None:
-    assert "md5hashes.csv" in zipped(get(ask, "nbia-v4", IncludeMD5="Yes")).namelist()
-    assert "md5hashes.csv" not in zipped(get(ask, "nbia-v1", IncludeMD5="Yes")).namelist()
-    assert "md5hashes.csv" not in zipped(get(ask, "nbia-v4", IncludeMD5="yes")).namelist()
+def test_only_v4_knows_include_md5(api: ApiClient) -> None:
+    assert "md5hashes.csv" in zipped(get(api, "nbia-v4", IncludeMD5="Yes")).namelist()
+    assert "md5hashes.csv" not in zipped(get(api, "nbia-v1", IncludeMD5="Yes")).namelist()
+    assert "md5hashes.csv" not in zipped(get(api, "nbia-v4", IncludeMD5="yes")).namelist()
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_new_file_names_count_in_the_order_of_the_series(ask: Asker, name: str) -> None:
-    archive = zipped(get(ask, name, NewFileNames="Yes"))
+def test_new_file_names_count_in_the_order_of_the_series(api: ApiClient, name: str) -> None:
+    archive = zipped(get(api, name, NewFileNames="Yes"))
     width = len(str(COUNT))
     expected = [f"1-{number:0{width}}.dcm" for number in range(1, COUNT + 1)]
     assert archive.namelist() == ["LICENSE", *expected]
@@ -105,19 +103,19 @@ def test_new_file_names_count_in_the_order_of_the_series(ask: Asker, name: str) 
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_a_dcm_image_zip_has_ranks_for_names_and_no_license(ask: Asker, name: str) -> None:
+def test_a_dcm_image_zip_has_ranks_for_names_and_no_license(api: ApiClient, name: str) -> None:
     width = len(str(COUNT))
     expected = [f"1-{number:0{width}}.dcm" for number in range(1, COUNT + 1)]
-    assert zipped(get(ask, name, "getDCMImage", IncludeAnnotation="true")).namelist() == expected
-    archive = zipped(get(ask, name, "getDCMImage", MD5Verification="TRUE"))
+    assert zipped(get(api, name, "getDCMImage", IncludeAnnotation="true")).namelist() == expected
+    archive = zipped(get(api, name, "getDCMImage", MD5Verification="TRUE"))
     assert archive.namelist() == [*expected, "md5hashes.csv"]
     assert hashes(archive) == {n: md5(content) for n, content in images(archive).items()}
 
 
-def test_new_file_names_and_md5s_are_for_getimage_alone(ask: Asker) -> None:
-    plain = zipped(get(ask, "nbia-v1", MD5Verification="true")).namelist()
+def test_new_file_names_and_md5s_are_for_getimage_alone(api: ApiClient) -> None:
+    plain = zipped(get(api, "nbia-v1", MD5Verification="true")).namelist()
     assert plain == ["LICENSE", *(f"{number:08}.dcm" for number in range(1, COUNT + 1))]
-    assert zipped(get(ask, "bindaas-v4", NewFileNames="Yes")).namelist() == plain[1:]
+    assert zipped(get(api, "bindaas-v4", NewFileNames="Yes")).namelist() == plain[1:]
 
 
 def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
@@ -135,20 +133,20 @@ def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
     assert len(made) < 100
 
 
-def test_the_license_names_what_the_row_names(ask: Asker) -> None:
-    text = zipped(get(ask, "nbia-v4")).read("LICENSE").decode()
+def test_the_license_names_what_the_row_names(api: ApiClient) -> None:
+    text = zipped(get(api, "nbia-v4")).read("LICENSE").decode()
     assert FEW["LicenseName"] in text
     assert FEW["LicenseURI"] in text
 
 
-def test_two_downloads_have_the_same_images_under_other_names(ask: Asker) -> None:
-    first, second = (images(zipped(get(ask, "nbia-v4"))) for _ in range(2))
+def test_two_downloads_have_the_same_images_under_other_names(api: ApiClient) -> None:
+    first, second = (images(zipped(get(api, "nbia-v4"))) for _ in range(2))
     assert first != second
     assert sorted(map(md5, first.values())) == sorted(map(md5, second.values()))
 
 
-def test_a_zip_is_streamed_as_java_writes_it(ask: Asker) -> None:
-    reply = get(ask, "nbia-v4")
+def test_a_zip_is_streamed_as_java_writes_it(api: ApiClient) -> None:
+    reply = get(api, "nbia-v4")
     assert reply.headers["Content-Type"] == "application/octet-stream"
     assert reply.headers["Content-Disposition"] == f'attachment; filename="{UID}.zip"'
     assert reply.headers["Transfer-Encoding"] == "chunked"
@@ -159,36 +157,36 @@ def test_a_zip_is_streamed_as_java_writes_it(ask: Asker) -> None:
         assert (member.flag_bits, member.compress_type) == (0x0808, zipfile.ZIP_DEFLATED)
 
 
-def test_a_range_is_ignored(ask: Asker) -> None:
-    reply = ask("nbia-v4", "getImage", {"SeriesInstanceUID": UID}, headers={"Range": "bytes=10-"})
+def test_a_range_is_ignored(api: ApiClient) -> None:
+    reply = api("nbia-v4", "getImage", {"SeriesInstanceUID": UID}, headers={"Range": "bytes=10-"})
     assert reply.status_code == 200
     assert zipped(reply).testzip() is None
 
 
 @pytest.mark.parametrize("name", BINDAAS)
-def test_bindaas_tells_the_count_in_a_header(ask: Asker, name: str) -> None:
-    assert get(ask, name).headers["imageCount"] == str(COUNT)
-    assert ask(name, "getImage", {"SeriesInstanceUID": "1.2.3"}).content == b""
+def test_bindaas_tells_the_count_in_a_header(api: ApiClient, name: str) -> None:
+    assert get(api, name).headers["imageCount"] == str(COUNT)
+    assert api(name, "getImage", {"SeriesInstanceUID": "1.2.3"}).content == b""
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_single_image_is_the_object_of_the_zip(ask: Asker, name: str) -> None:
+def test_a_single_image_is_the_object_of_the_zip(api: ApiClient, name: str) -> None:
     sop = phantom.sop_instance_uids(UID, COUNT)[2]
-    reply = get(ask, name, "getSingleImage", SOPInstanceUID=sop)
+    reply = get(api, name, "getSingleImage", SOPInstanceUID=sop)
     assert reply.headers["Content-Type"] == "application/dicom"
     assert reply.headers["Content-Disposition"] == f"attachment; filename={sop}.dcm"
     assert pydicom.dcmread(io.BytesIO(reply.content)).SOPInstanceUID == sop
-    assert reply.content in images(zipped(get(ask, name))).values()
+    assert reply.content in images(zipped(get(api, name))).values()
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_the_hash_of_an_image(ask: Asker, name: str) -> None:
-    sop = ask.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=UID)[0]["SOPInstanceUID"]
-    content = get(ask, name, "getSingleImage", SOPInstanceUID=sop).content
-    reply = ask(name, "getMD5HashForImage", {"SOPInstanceUID": sop})
+def test_the_hash_of_an_image(api: ApiClient, name: str) -> None:
+    sop = api.rows(name, "getSOPInstanceUIDs", SeriesInstanceUID=UID)[0]["SOPInstanceUID"]
+    content = get(api, name, "getSingleImage", SOPInstanceUID=sop).content
+    reply = api(name, "getMD5HashForImage", {"SOPInstanceUID": sop})
     assert (reply.headers["Content-Type"], reply.text) == ("text/plain", md5(content))
     for unknown in ({"SOPInstanceUID": "1.2.3"}, {}):
-        nothing = ask(name, "getMD5HashForImage", unknown)
+        nothing = api(name, "getMD5HashForImage", unknown)
         assert (nothing.status_code, nothing.content) == (200, b"")
 
 
@@ -196,18 +194,20 @@ def over(hashes: list[str]) -> str:
     return md5("".join(sorted(hashes)).encode())
 
 
-def test_the_hierarchy_of_hashes_is_over_those_that_zips_list(ask: Asker, sandbox: Sandbox) -> None:
+def test_the_hierarchy_of_hashes_is_over_those_that_zips_list(
+    api: ApiClient, sandbox: Sandbox
+) -> None:
     rows = [r for r in CATALOGUE if r["Collection"] == "LCTSC"]
 
     def asked(**values: str) -> str:
-        reply = ask("nbia-v4", "getMD5Hierarchy", values)
+        reply = api("nbia-v4", "getMD5Hierarchy", values)
         assert (reply.status_code, reply.headers["Content-Type"]) == (200, "text/plain")
         return reply.text
 
     by_patient: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         sent = {"SeriesInstanceUID": row["SeriesInstanceUID"]}
-        archive = zipped(ask("nbia-v4", "getImage", sent, IncludeMD5="Yes"))
+        archive = zipped(api("nbia-v4", "getImage", sent, IncludeMD5="Yes"))
         one = over(list(hashes(archive).values()))
         assert asked(SeriesInstanceUID=row["SeriesInstanceUID"]) == one
         studies = by_patient.setdefault(row["PatientID"], {})

@@ -16,32 +16,15 @@ from hypothesis import strategies as st
 
 from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import reply_formats
-from tcia_assets.sandbox.endpoints import served
-from tcia_assets.sandbox.markup_encoder import DoubleEncoding, decode, encode
-from tcia_assets.sandbox.reply_formats import Field
 from tcia_assets.store import sql
+from tcia_assets_tests.sandbox.reply_fields import MAKER, NUMBER, PATIENT, a_field, written
 
-from .conftest import DIALECTS, Asker
+from .api_client import DIALECTS, ApiClient
 
 COLLECTION = "RIDER Lung CT"
 
 
-def a_field(name: str, wire: str) -> Field:
-    for endpoint in dialect(name).endpoints:
-        for field in reply_formats.fields(served(name, endpoint.name)):
-            if field.wire_name == wire:
-                return field
-    raise AssertionError(wire)
-
-
-PATIENT, NUMBER, MAKER = (
-    a_field("nbia-v4", wire) for wire in ("PatientId", "SeriesNumber", "Manufacturer")
-)
 ROW = ((PATIENT, NUMBER, MAKER), [("A", 8, None)])
-
-
-def written(form: str, columns: Any, rows: Any) -> str:
-    return b"".join(reply_formats.write(form, columns, rows)).decode()
 
 
 def test_the_reference_rendering_of_json() -> None:
@@ -106,46 +89,12 @@ def test_java_types_are_those_of_entities_or_of_native_sql() -> None:
     }
 
 
-# --- The encoder --------------------------------------------------------------------------------
-
-
-def test_latin_1_letters_become_entities_that_xml_does_not_know() -> None:
-    body = written("xml", (MAKER,), [("Café & Söhne/1",)])
-    assert "Caf&eacute; &amp; S&ouml;hne&#x2f;1" in body
-    with pytest.raises(ET.ParseError):
-        ET.fromstring(body)
-
-
-def test_the_encoder_decodes_percents_first() -> None:
-    assert encode("30%DELAY") == "30&THORN;LAY"
-    assert encode("Gated, 10.0%") == "Gated, 10.0&#x25;"
-
-
-def test_a_text_that_seems_encoded_twice_cuts_the_document() -> None:
-    rows = [("before",), ("100%2526",), ("after",)]
-    for form, end in (("xml", "<Manufacturer type='java.lang.String'>"), ("html", "<TR>")):
-        body = written(form, (MAKER,), rows)
-        assert "before" in body
-        assert "after" not in body
-        assert body.endswith(end)
-    with pytest.raises(DoubleEncoding):
-        decode("&#x25;41")
-
-
-@given(st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"])))
-def test_what_is_encoded_reads_back_as_what_is_decode(text: str) -> None:
-    try:
-        known = decode(text)
-    except DoubleEncoding:
-        return
-    if not re.search(r"[\x00-\x1f\x7f-\x9f]", known):
-        assert html.unescape(encode(text)) == known
-
-
-# --- The vectorised JSON ------------------------------------------------------------------------
-
 COLUMNS = (MAKER, NUMBER, a_field("nbia-v1", "FileSize"), a_field("bindaas-v4", "TotalSizeInBytes"))
+
+
 TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
 NUMBERS = st.none() | st.integers(-(2**53), 2**53)
 
 
@@ -175,28 +124,25 @@ def test_vectorised_json_equals_plain_json(rows: list[tuple[Any, ...]]) -> None:
     assert body.lower() == text.lower()  # but for the case of \u001F
 
 
-# --- Over HTTP ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", DIALECTS)
-def test_json_is_what_a_plain_writer_would_write(ask: Asker, name: str) -> None:
-    body = ask(name, "getSeries", {"Collection": COLLECTION}, format="json").content
+def test_json_is_what_a_plain_writer_would_write(api: ApiClient, name: str) -> None:
+    body = api(name, "getSeries", {"Collection": COLLECTION}, format="json").content
     rows = json.loads(body)
     plain = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
     assert body.decode() == plain.replace("/", "\\/")
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_the_formats_tell_the_same(ask: Asker, name: str) -> None:
+def test_the_formats_tell_the_same(api: ApiClient, name: str) -> None:
     plain = {"Collection": COLLECTION}
-    told = by_uid(ask.rows(name, "getSeries", **plain))
+    told = by_uid(api.rows(name, "getSeries", **plain))
     columns = dialect(name).endpoint("getSeries").columns
-    table = csv.DictReader(io.StringIO(ask(name, "getSeries", plain, format="csv").text))
+    table = csv.DictReader(io.StringIO(api(name, "getSeries", plain, format="csv").text))
     assert tuple(table.fieldnames or ()) == columns
     for row in table:
         expected = told[row["SeriesInstanceUID"]]
         assert {key: value for key, value in row.items() if value} == as_text(expected, row)
-    for row in in_xml(ask(name, "getSeries", plain, format="xml").text):
+    for row in in_xml(api(name, "getSeries", plain, format="xml").text):
         assert row == as_text(told[row["SeriesInstanceUID"]], row)
 
 

@@ -19,7 +19,7 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.sandbox.server import Sandbox, description
 from tcia_assets_tests.repository import ROOT
 
-from .conftest import Asker
+from .api_client import ApiClient
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "example.org", "::"])
@@ -49,8 +49,8 @@ def test_after_the_block_nobody_answers() -> None:
         requests.get(f"{sandbox.url}/nbia-api/services/up", timeout=5)
 
 
-def test_many_ask_at_once(ask: Asker, sandbox: Sandbox) -> None:
-    expected = len(ask.rows("nbia-v4", "getSeries"))
+def test_many_ask_at_once(api: ApiClient, sandbox: Sandbox) -> None:
+    expected = len(api.rows("nbia-v4", "getSeries"))
 
     def one(number: int) -> int:
         name = "nbia-v4" if number % 2 else "nbia-v1"
@@ -96,13 +96,13 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 with Sandbox() as sandbox:
     sandbox.faults.add(Fault("hang", "getPatient", seconds=60))
-    def ask(endpoint):
+    def api(endpoint):
         try:
             while True:
                 requests.get(f"{sandbox.base_url()}/{endpoint}", timeout=60)
         except requests.exceptions.RequestException:
             pass
-    asking = [threading.Thread(target=ask, args=(e,)) for e in ("getPatient", *["getSeries"] * 4)]
+    asking = [threading.Thread(target=api, args=(e,)) for e in ("getPatient", *["getSeries"] * 4)]
     for each in asking:
         each.start()
     time.sleep(0.3)

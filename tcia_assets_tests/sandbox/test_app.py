@@ -1,0 +1,75 @@
+"""Paths and methods (archive-api.md 5.5)."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from tcia_assets.catalog import DIALECTS as SPOKEN
+from tcia_assets.catalog import dialect
+from tcia_assets.sandbox import series_rows
+from tcia_assets.sandbox.server import Sandbox
+
+from .api_client import BINDAAS, DIALECTS, NBIA, ApiClient
+
+ONE = series_rows.load().slice(0, 1).to_pylist()[0]
+
+
+UID = ONE["SeriesInstanceUID"]
+
+
+BROKEN = "Server was not able to process your request"
+
+
+@pytest.mark.parametrize("name", NBIA)
+def test_a_wrong_path_or_method_is_a_500_in_plain_text(
+    api: ApiClient, sandbox: Sandbox, name: str
+) -> None:
+    base = sandbox.base_url(name)
+    for method, path, problem in [
+        ("GET", "getseries", "HTTP 404 Not Found"),
+        ("GET", "getSeries/", "HTTP 404 Not Found"),
+        ("POST", "getSeries", "HTTP 405 Method Not Allowed"),
+        ("DELETE", "getImage", "HTTP 405 Method Not Allowed"),
+    ]:
+        reply = api.session.request(method, f"{base}/{path}", timeout=5)
+        assert (reply.status_code, reply.text) == (500, f"{BROKEN}\n{problem}")
+        assert reply.headers["Content-Type"] == "text/plain"
+
+
+def test_v4_has_no_shared_lists(api: ApiClient, sandbox: Sandbox) -> None:
+    assert api.session.get(f"{sandbox.base_url()}/getContentsByName", timeout=5).status_code == 500
+
+
+@pytest.mark.parametrize("name", BINDAAS)
+def test_an_unknown_query_is_a_404_in_bindaas(api: ApiClient, sandbox: Sandbox, name: str) -> None:
+    url = f"{sandbox.base_url(name)}/TCIA/query/getUpdatedSeries"
+    assert api.session.get(url, headers=api.credentials(name), timeout=5).status_code == 404
+
+
+def test_shared_lists_are_a_sibling_of_tcia_not_below_it(api: ApiClient, sandbox: Sandbox) -> None:
+    base = sandbox.base_url("bindaas-v4")
+    sent = {"name": "Segmentations"}
+    right = api.session.get(f"{base}/SharedList/query/ContentsByName", params=sent, timeout=5)
+    wrong = api.session.get(f"{base}/TCIA/query/ContentsByName", params=sent, timeout=5)
+    assert (right.status_code, wrong.status_code) == (200, 404)
+
+
+def test_every_declared_path_is_served(sandbox: Sandbox, api: ApiClient) -> None:
+    for spoken in SPOKEN:
+        for endpoint in spoken.endpoints:
+            reply = api(spoken.name, endpoint.name)
+            assert reply.status_code != 404
+            assert "HTTP 40" not in reply.text
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_head_request_runs_the_handler(api: ApiClient, sandbox: Sandbox, name: str) -> None:
+    path = dialect(name).endpoint("getImage").path
+    reply = requests.head(
+        f"{sandbox.base_url(name)}/{path}",
+        params={"SeriesInstanceUID": UID},
+        headers=api.credentials(name),
+        timeout=5,
+    )
+    assert (reply.status_code, reply.content) == (200, b"")

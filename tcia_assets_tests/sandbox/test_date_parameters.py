@@ -1,0 +1,50 @@
+"""Dates in wrong formats, as each server reads them (archive-api.md 7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from tcia_assets_tests.sandbox.released_series import ALL, COLLECTION, LATER, NONE, series_uids
+
+from .api_client import ApiClient
+
+ODD_DATES = [
+    # sent                 getUpdatedSeries v1  New... v1  getUpdatedSeries v4
+    ("31/01/2020", NONE, ALL, NONE),
+    ("30/01/2020", LATER, ALL, NONE),
+    ("01/31/2020", NONE, ALL, NONE),
+    ("2020/01/31", ALL, NONE, NONE),
+    ("2020/01/30", ALL, LATER, NONE),
+    ("5/1/2020", LATER, ALL, NONE),
+    ("31/01/20", ALL, ALL, NONE),
+    ("2020/02/31", ALL, NONE, NONE),
+    ("30/01/2020 23:59", LATER, ALL, NONE),
+    ("2020-01-31", NONE, NONE, NONE),
+    ("01-30-2020", NONE, NONE, LATER),
+    ("01-31-2020", NONE, NONE, NONE),
+    ("1-3-2020", NONE, NONE, LATER),
+    ("01-30-20", NONE, NONE, LATER),
+    ("13-01-2020", NONE, NONE, NONE),
+    ("02-31-2020", NONE, NONE, NONE),
+    ("00-00-2020", NONE, NONE, LATER),
+    ("", NONE, NONE, ALL),
+    ("today", NONE, NONE, NONE),
+]
+
+
+@pytest.mark.parametrize(("sent", "v1", "_new", "v4"), ODD_DATES)
+def test_get_updated_series_takes_any_text_for_a_date(
+    api: ApiClient, dated: Mapping[str, set[str]], sent: str, v1: str, _new: str, v4: str
+) -> None:
+    assert series_uids(api, "nbia-v1", "getUpdatedSeries", since=sent) == dated[v1]
+    assert series_uids(api, "nbia-v4", "getUpdatedSeries", since=sent) == dated[v4]
+
+
+@pytest.mark.parametrize(("sent", "_v1", "new", "_v4"), ODD_DATES)
+def test_new_studies_take_any_text_for_a_date(
+    api: ApiClient, dated: Mapping[str, set[str]], sent: str, _v1: str, new: str, _v4: str
+) -> None:
+    rows = api.rows("nbia-v1", "NewStudiesInPatientCollection", Collection=COLLECTION, since=sent)
+    assert sum(row["SeriesCount"] for row in rows) == len(dated[new])
