@@ -1,7 +1,7 @@
-"""SR and REG: the least that their classes ask for.
+"""SR and REG with the minimum that their SOP classes require.
 
-What belongs here: objects without pixels that are easily made valid. What does not: documents whose
-content would have to mean something (KO, PR and the like are Secondary Captures).
+What belongs here: valid objects without pixels. What does not: documents that need meaningful
+content; KO, PR and others are made as Secondary Captures.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _UNITY = ["1", "0", "0", "0", "0", "1", "0", "0", "0", "0", "1", "0", "0", "0", 
 
 
 def sr(header: Dataset, _submission: Submission) -> Recipe:
+    """Make a report of one comment."""
     require_series_number(header)
     comment = dataset(
         RelationshipType="CONTAINS",
@@ -49,7 +50,7 @@ def sr(header: Dataset, _submission: Submission) -> Recipe:
 
 
 def reg(header: Dataset, submission: Submission) -> Recipe:
-    """A registration that moves nothing: all Series of a Study have one frame of reference."""
+    """Make an identity registration: all Series of a Study share a frame of reference."""
     require_series_number(header)
     frame_uid = frame_of_reference(submission.series)
     matrix = dataset(

@@ -1,6 +1,6 @@
-"""The catalogue's values as DICOM lets them stand in an element; None for what may not stand there.
+"""Convert values of the catalogue to valid DICOM values; None for invalid ones.
 
-What belongs here: lengths, characters and forms of value representations. What does not: which
+What belongs here: lengths, characters and formats of value representations. What does not: which
 element gets which value.
 """
 
@@ -13,12 +13,12 @@ _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _AGE = re.compile(r"[0-9]{3}[DWMY]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,10}")
 _NOT_CODE = re.compile(r"[^A-Z0-9 _]")
-# control characters, the backslash (it separates values), and lone surrogates (no UTF-8 for them)
+# Control characters, the backslash (it separates values), and surrogates (invalid in UTF-8).
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]")
 
 
 def text(value: object, limit: int) -> str | None:
-    r"""Text of at most `limit` characters, without those that DICOM forbids.
+    r"""Return at most `limit` characters of a text, without those that DICOM forbids.
 
     >>> text(" Thorax\\1.0 ", 64)
     'Thorax 1.0'
@@ -29,7 +29,7 @@ def text(value: object, limit: int) -> str | None:
 
 
 def code_string(value: object) -> str | None:
-    """A CS: capitals, digits, blank and underscore, at most 16.
+    """Return a CS: at most 16 capitals, digits, blanks and underscores.
 
     >>> code_string("Head-Neck")
     'HEAD_NECK'
@@ -39,7 +39,7 @@ def code_string(value: object) -> str | None:
 
 
 def person_name(value: object) -> str | None:
-    """A PN of one component group with at most five components.
+    """Return a PN of one component group with at most five components.
 
     >>> person_name("Doe^Jane^^Dr^^PhD")
     'Doe^Jane^^Dr^ PhD'
@@ -54,7 +54,7 @@ def person_name(value: object) -> str | None:
 
 
 def uid(value: object) -> str | None:
-    """A valid UID.
+    """Return the value if it is a valid UID.
 
     >>> uid("1.2.3"), uid("1.02.3"), uid("x")
     ('1.2.3', None, None)
@@ -64,16 +64,18 @@ def uid(value: object) -> str | None:
 
 
 def sex(value: object) -> str | None:
+    """Return F, M or O."""
     return str(value) if value in {"F", "M", "O"} else None
 
 
 def age(value: object) -> str | None:
+    """Return an AS, such as 063Y."""
     written = str(value)
     return written if _AGE.fullmatch(written) else None
 
 
 def day(value: object) -> str | None:
-    """A DA.
+    """Return a DA.
 
     >>> day(date(2001, 2, 3))
     '20010203'
@@ -84,7 +86,7 @@ def day(value: object) -> str | None:
 
 
 def clock(seconds: int) -> str:
-    """A TM, from the seconds since midnight.
+    """Return a TM from the seconds since midnight.
 
     >>> clock(3 * 3600 + 61)
     '030101'
@@ -94,7 +96,7 @@ def clock(seconds: int) -> str:
 
 
 def whole(value: object) -> int | None:
-    """An IS: a whole number of 32 bits.
+    """Return an IS: a whole number of 32 bits.
 
     >>> whole("0012"), whole(5.0), whole(2**40)
     (12, 5, None)
@@ -107,12 +109,12 @@ def whole(value: object) -> int | None:
 
 
 def count(value: object) -> int:
-    """A number of objects; none where none is given."""
+    """Return a number of objects; 0 for an invalid value."""
     return max(whole(value) or 0, 0)
 
 
 def millimetres(micrometres: int) -> str:
-    """A DS in millimetres, exact.
+    """Return a DS in millimetres, exactly.
 
     >>> millimetres(-157_500)
     '-157.500'

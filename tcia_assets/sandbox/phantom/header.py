@@ -1,4 +1,4 @@
-"""What all objects have in common: Patient, Study, Series, equipment, and that they are synthetic.
+"""The header elements of all objects: Patient, Study, Series, equipment, and synthetic data.
 
 What belongs here: modules that do not depend on the modality, and our UIDs. What does not: pixels.
 """
@@ -16,78 +16,81 @@ from tcia_assets.sandbox.phantom import element_values
 Row = Mapping[str, object]
 
 SYNTHETIC = "Synthetic phantom by tcia_assets sandbox; not a patient image"  # fits an LO
-CREATED = "20240101"  # the day of all that we, not the archive, put a date on
+CREATED = "20240101"  # the date of elements that the catalogue has no date for
 
 _NAMESPACE = uuid.UUID("d8eff200-f576-5a4f-a9d5-fd62ed62d2de")
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A Series as it was submitted for the first or another time."""
+    """A Series as it was submitted, for the first time or again."""
 
     series: Row
-    source: Row | None  # the image Series that it refers to
+    source: Row | None  # the image Series to which it refers
     revision: int
 
     @property
     def patient(self) -> str:
+        """The PatientID."""
         return str(self.series.get("PatientID"))
 
     @property
     def seed(self) -> str:
+        """The seed of its noise."""
         return f"{self.series.get('SeriesInstanceUID')} {self.revision}"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the objects of a Series are made."""
+    """The shared header of a Series' objects, and a function for the rest of each."""
 
     header: Dataset
-    instance: Callable[[int], Dataset]  # what the object of that index has of its own
+    instance: Callable[[int], Dataset]  # from an index to the object's own elements
 
 
 def no_own_elements(_index: int) -> Dataset:
-    """For a Series whose objects differ in nothing but their UID and number."""
+    """Return an empty dataset, for objects that differ only in UID and number."""
     return Dataset()
 
 
 def made_uid(*names: object) -> str:
-    """A valid UID that follows from the names alone (PS3.5 B.2)."""
+    """Return a valid UID that depends on the names alone (PS3.5 B.2)."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, ' '.join(map(str, names))).int}"
 
 
 def sop_instance_uids(series_uid: str, count: int) -> list[str]:
-    """The SOPInstanceUIDs of a Series' objects, in the order of their InstanceNumber."""
+    """Return the SOPInstanceUIDs of a Series, in the order of InstanceNumber."""
     return [made_uid(series_uid, index) for index in range(count)]
 
 
 def frame_of_reference(row: Row) -> str:
-    """One for all Series of a Study: they show the same anatomy at the same place."""
+    """Return the FrameOfReferenceUID, the same for all Series of a Study."""
     study = row.get("StudyInstanceUID") or row.get("SeriesInstanceUID")
     return made_uid("frame of reference", study)
 
 
 def dataset(**attributes: object) -> Dataset:
-    """A Dataset of these attributes, by keyword."""
+    """Return a dataset of these attributes, by keyword."""
     made = Dataset()
     add(made, **attributes)
     return made
 
 
 def add(target: Dataset, **attributes: object) -> None:
+    """Set attributes of a dataset, by keyword."""
     for keyword, value in attributes.items():
         setattr(target, keyword, value)
 
 
 def code(value: str, scheme: str, meaning: str) -> list[Dataset]:
-    """A code sequence of one item."""
+    """Return a code sequence of one item."""
     return [dataset(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)]
 
 
-def common(row: Row, sop_class: str, revision: int) -> Dataset:
-    """The modules that every object has; unknown values are empty or left out, as DICOM allows.
+def common_header(row: Row, sop_class: str, revision: int) -> Dataset:
+    """Return the elements of every object; unknown values are empty or left out.
 
-    A re-submission changes at least the time of creation, also where there are no pixels.
+    The revision changes the time of creation, so that objects without pixels change too.
     """
     header = dataset(
         SpecificCharacterSet="ISO_IR 192",
@@ -116,7 +119,7 @@ def common(row: Row, sop_class: str, revision: int) -> Dataset:
 
 
 def require_series_number(header: Dataset) -> None:
-    """A SeriesNumber, also where none is known: some classes demand one."""
+    """Set SeriesNumber if it is unknown, for SOP classes that require it."""
     if header.SeriesNumber is None:
         header.SeriesNumber = 1
 
@@ -139,6 +142,6 @@ def _optional(row: Row) -> dict[str, str | None]:
 
 
 def _add_collection(header: Dataset, row: Row) -> None:
-    """The Collection where TCIA's own objects have it: CTP's private element (0013,xx10)."""
+    """Add the Collection as TCIA does: in CTP's private element (0013,xx10)."""
     if name := element_values.text(row.get("Collection"), 64):
         header.private_block(0x0013, "CTP", create=True).add_new(0x10, "LO", name)

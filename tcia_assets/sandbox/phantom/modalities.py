@@ -1,4 +1,4 @@
-"""Which modality is made how, as which SOP class, and how large each of its objects is."""
+"""How each modality is made: its SOP class, the size of its objects, and its recipe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class Modality:
-    """How the objects of a modality are made."""
+    """How the objects of a modality are made; `object_bytes` is the size of each."""
 
     sop_class: str
     object_bytes: int
     recipe: Callable[[Dataset, Submission], Recipe]
 
 
-# 8 KiB of pixels leave 4 for a header, whose texts may need 4 bytes a character
+# 8 KiB of pixels leave 4 KiB for a header, whose texts may need 4 bytes per character.
 MODALITIES = {
     "CT": Modality(uid.CTImageStorage, 12 * KIB, volumes.ct),
     "MR": Modality(uid.MRImageStorage, 12 * KIB, volumes.mr),
@@ -54,5 +54,5 @@ _OTHER = Modality(uid.SecondaryCaptureImageStorage, 12 * KIB, projections.second
 
 
 def modality_of(modality: object) -> Modality:
-    """The kind of a modality; what we do not know is a Secondary Capture."""
+    """Return how a modality is made; unknown ones are Secondary Captures."""
     return MODALITIES.get(element_values.code_string(modality) or "", _OTHER)

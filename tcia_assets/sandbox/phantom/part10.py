@@ -1,9 +1,9 @@
-"""Datasets as Part-10 files of one size.
+"""Write datasets as Part-10 files of a fixed size.
 
-What belongs here: the bytes of a file. What does not: what stands in it.
+What belongs here: the bytes of a file. What does not: its elements.
 
-A Series' objects share nearly all their elements, so those are encoded once and an object's own are
-put among them; that is what makes thousands of slices a second possible.
+The objects of a Series share nearly all elements. These are encoded once, which makes thousands of
+slices per second possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from tcia_assets.errors import DataError
 
-# fixed, and not pydicom's: the bytes must not change with its release
+# Not pydicom's own: the bytes must not change with its version.
 IMPLEMENTATION_CLASS_UID = "2.25.225094552648488359281163109874077814088"
 IMPLEMENTATION_VERSION_NAME = "TCIA_ASSETS_1"
 
@@ -27,11 +27,11 @@ _PADDING_HEADER = struct.Struct("<HH2sHL")
 
 
 class ContentTooLarge(DataError):
-    """An object does not fit into the size that its modality promises."""
+    """An object does not fit into the size of its modality."""
 
 
 class Template:
-    """What the objects of a Series share, encoded once."""
+    """The shared elements of a Series' objects, encoded once."""
 
     def __init__(self, header: Dataset, size: int) -> None:
         self._size = size
@@ -40,7 +40,11 @@ class Template:
         self._order = sorted(self._elements)
 
     def file(self, own: Dataset) -> bytes:
-        """One whole file: the shared elements and the object's own, padded to the size."""
+        """Return a file of the shared elements and the object's own, padded to the size.
+
+        Raises:
+            ContentTooLarge: the elements do not fit.
+        """
         elements = self._elements | _elements(own)
         order = self._order if len(elements) == len(self._order) else sorted(elements)
         body = b"".join([elements[tag] for tag in order])
@@ -55,14 +59,14 @@ class Template:
 
 
 def _elements(dataset: Dataset) -> dict[int, bytes]:
-    # int, because a Tag compares in Python code
+    # int, because comparing a Tag is slow Python code
     return {int(element.tag): _encoded(element) for element in dataset}
 
 
 def _encoded(element: DataElement) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    # every header says ISO_IR 192
+    # every header has the character set ISO_IR 192
     write_data_element(buffer, element, ["utf_8"])
     return buffer.getvalue()
 

@@ -1,7 +1,7 @@
-"""How pixels are described: their format, and where they lie in the patient.
+"""The format of pixels, and their position in the patient.
 
-What belongs here: the Image Pixel and Image Plane elements that several modalities need. What does
-not: what the pixels show.
+What belongs here: the Image Pixel and Image Plane elements of several modalities. What does not:
+the content of the pixels.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _BYTE = 8
 
 
 def grid_of(row: Row) -> Grid:
-    """The grid of a Series."""
+    """Return the grid of a Series."""
     return Grid.of(str(row.get("SeriesInstanceUID")), element_values.count(row.get("ImageCount")))
 
 
 def add_pixel_format(header: Dataset, bits: int) -> None:
-    """Square grey images of `bits` in one or two bytes; of one bit, packed."""
+    """Add the format of square grey images of `bits` per pixel: packed, or in one or two bytes."""
     allocated = 1 if bits == 1 else _BYTE if bits <= _BYTE else 2 * _BYTE
     add(
         header,
@@ -53,7 +53,7 @@ def add_pixel_format(header: Dataset, bits: int) -> None:
 
 
 def add_pixels(own: Dataset, image: NDArray[np.int32], bits: int) -> None:
-    """The pixels, cut to what `bits` can hold."""
+    """Add the pixels, clipped to `bits`."""
     wide = bits > _BYTE
     cut = np.clip(image, 0, 2**bits - 1).astype("<u2" if wide else "u1")
     own.add_new(_PIXEL_DATA, "OW" if wide else "OB", cut.tobytes())
@@ -65,7 +65,7 @@ def image_recipe(
     image: Callable[[int], NDArray[np.int32]],
     own: Callable[[int], Dataset],
 ) -> Recipe:
-    """Objects that are one image of `bits` each; `own` is what each has beside its pixels."""
+    """Return the recipe of objects of one image each; `own` makes an object's other elements."""
     add_pixel_format(header, bits)
 
     def instance(index: int) -> Dataset:
@@ -77,13 +77,13 @@ def image_recipe(
 
 
 def add_bits(own: Dataset, masks: list[NDArray[np.bool_]]) -> None:
-    """The masks as frames of one bit a pixel."""
+    """Add the masks as frames of one bit per pixel."""
     bits = np.concatenate([mask.ravel() for mask in masks])
     own.add_new(_PIXEL_DATA, "OB", np.packbits(bits, bitorder="little").tobytes())
 
 
 def add_plane(header: Dataset, row: Row, grid: Grid) -> None:
-    """The geometry that all slices share."""
+    """Add the geometry that all slices share."""
     add(
         header,
         FrameOfReferenceUID=frame_of_reference(row),
@@ -95,14 +95,16 @@ def add_plane(header: Dataset, row: Row, grid: Grid) -> None:
 
 
 def spacing(grid: Grid) -> list[str]:
+    """Return PixelSpacing."""
     return [element_values.millimetres(grid.pixel_um)] * 2
 
 
 def position(grid: Grid, index: int) -> list[str]:
+    """Return ImagePositionPatient of a slice."""
     return [element_values.millimetres(um) for um in grid.position_um(index)]
 
 
 def plane(grid: Grid, index: int) -> Dataset:
-    """The geometry that a slice has of its own."""
+    """Return the geometry of one slice."""
     place = position(grid, index)
     return dataset(ImagePositionPatient=place, SliceLocation=place[2])

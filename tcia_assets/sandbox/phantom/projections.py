@@ -1,6 +1,6 @@
-"""CR, DX, MG, XA, RF, US, NM and whatever else is an image: one picture of the body an object.
+"""CR, DX, MG, XA, RF, US, NM and all other images: one projection of the body per object.
 
-What belongs here: pictures without a place in the patient's coordinates. What does not: volumes.
+What belongs here: images without a position in patient coordinates. What does not: volumes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tcia_assets.sandbox.phantom.header import (
 )
 from tcia_assets.sandbox.phantom.pixels import grid_of, image_recipe, spacing
 
-# relative to what they lie in: the lungs take away from the body
+# Relative to the surrounding tissue: the lungs reduce the density of the body.
 DENSITY = {"body": 8, "lung": -6, "heart": 2, "liver": 1, "spine": 9, "lesion": 9}
-_BITS, _US_BITS, _NM_BITS = 12, 8, 16  # the IODs of US and NM allow no other
+_BITS, _US_BITS, _NM_BITS = 12, 8, 16  # required by the IODs of US and NM
 _SIDE_WORD = re.compile(r"(?:^|[^A-Z])(?:(L|LEFT)|(R|RIGHT))(?=[^A-Z]|CC|MLO|$)")
 _VIEW_WORD = re.compile(r"(?:^|[^A-Z])[LR]?(CC|MLO)(?![A-Z])")
 _VIEWS = {
@@ -38,7 +38,7 @@ def cr(header: Dataset, submission: Submission) -> Recipe:
     add(header, ViewPosition="AP", KVP="", PlateID="", ImageType=["ORIGINAL", "PRIMARY"])
     if "BodyPartExamined" not in header:
         header.BodyPartExamined = ""
-    return _pictures(header, submission)
+    return _projections(header, submission)
 
 
 def dx(header: Dataset, submission: Submission) -> Recipe:
@@ -52,7 +52,7 @@ def dx(header: Dataset, submission: Submission) -> Recipe:
         PositionerType="",
     )
     header.ViewCodeSequence[0].ViewModifierCodeSequence = []
-    return _pictures(header, submission)
+    return _projections(header, submission)
 
 
 def mg(header: Dataset, submission: Submission) -> Recipe:
@@ -60,7 +60,7 @@ def mg(header: Dataset, submission: Submission) -> Recipe:
     laterality, view = breast_view(submission.series.get("SeriesDescription"))
     add(
         header,
-        # of type 1: where no side is named, any other value would claim one
+        # Required (type 1); U means that the side is unknown.
         ImageLaterality=laterality or "U",
         ViewPosition=view or "",
         PositionerType="MAMMOGRAPHIC",
@@ -71,11 +71,11 @@ def mg(header: Dataset, submission: Submission) -> Recipe:
     if view:
         header.ViewCodeSequence = code(*_VIEWS[view])
         header.ViewCodeSequence[0].ViewModifierCodeSequence = []
-    return _pictures(header, submission)
+    return _projections(header, submission)
 
 
 def breast_view(description: object) -> tuple[str | None, str | None]:
-    """The ImageLaterality and the ViewPosition that a description names.
+    """Return the ImageLaterality and the ViewPosition in a description.
 
     >>> breast_view("ROUTINE3D_VOL_RMLO"), breast_view("Left breast, CC"), breast_view("Phantom")
     (('R', 'MLO'), ('L', 'CC'), (None, None))
@@ -102,12 +102,12 @@ def rf(header: Dataset, submission: Submission) -> Recipe:
         ExposureTime="",
         LossyImageCompression="00",
     )
-    return _pictures(header, submission)
+    return _projections(header, submission)
 
 
 def us(header: Dataset, submission: Submission) -> Recipe:
     add(header, ImageType=["ORIGINAL", "PRIMARY"], LossyImageCompression="00")
-    return _pictures(header, submission, _US_BITS)
+    return _projections(header, submission, _US_BITS)
 
 
 def nm(header: Dataset, submission: Submission) -> Recipe:
@@ -131,13 +131,13 @@ def nm(header: Dataset, submission: Submission) -> Recipe:
         CountsAccumulated=1_000_000,
         ActualFrameDuration=120_000,
     )
-    return _pictures(header, submission, _NM_BITS)
+    return _projections(header, submission, _NM_BITS)
 
 
 def secondary_capture(header: Dataset, submission: Submission) -> Recipe:
-    """A picture for each modality that we have no better class for, document or image."""
+    """Make an image for each modality without a class of its own, document or image."""
     add(header, ConversionType="SYN", ImageType=["DERIVED", "SECONDARY"])
-    return _pictures(header, submission)
+    return _projections(header, submission)
 
 
 def _add_digital_xray(header: Dataset, series: Row) -> None:
@@ -161,11 +161,11 @@ def _add_digital_xray(header: Dataset, series: Row) -> None:
     )
 
 
-def _pictures(header: Dataset, submission: Submission, bits: int = _BITS) -> Recipe:
+def _projections(header: Dataset, submission: Submission, bits: int = _BITS) -> Recipe:
     header.PatientOrientation = ["L", "F"]
     noise = Noise(submission.seed)
     ellipsoids = anatomy(submission.patient, submission.revision)
-    # + 64 keeps the grain above 0 where there is no body
+    # + 64 keeps the noise above 0 outside the body.
     shadow = project(ellipsoids, DENSITY, grid_of(submission.series)).astype(np.int32) + 64
 
     def image(index: int) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""RTSTRUCT, RTDOSE and RTPLAN: contours and dose on the middle slices of a source, and a bare plan.
+"""RTSTRUCT, RTDOSE and RTPLAN: contours, dose and a minimal plan on the middle slices of a Series.
 
 What belongs here: the radiotherapy IODs. What does not: the structures that are contoured
 (`referenced_series.py`).
@@ -26,7 +26,7 @@ from tcia_assets.sandbox.phantom.pixels import add_pixel_format, add_pixels, add
 from tcia_assets.sandbox.phantom.referenced_series import STRUCTURES, ReferencedSeries, Structure
 
 SLICES = 16
-# retired, but the attribute is of type 1 and readers expect this value
+# Retired, but the attribute is required (type 1) and readers expect this value.
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 # hundredths of a gray
 _DOSE = {
@@ -142,7 +142,7 @@ def rtdose(header: Dataset, submission: Submission) -> Recipe:
         DoseSummationType="PLAN",
         DoseGridScaling="0.01",
     )
-    # of type 1 for a dose of this kind; the plan itself need not be in the archive
+    # Required (type 1) for this type of dose; the plan need not exist.
     header.ReferencedRTPlanSequence = [
         dataset(
             ReferencedSOPClassUID=RTPlanStorage,

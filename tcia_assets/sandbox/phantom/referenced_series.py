@@ -1,6 +1,6 @@
-"""What a derived object lies on: its source's slices, and the parts that it delineates there.
+"""The image Series that a derived object refers to, and the structures delineated in it.
 
-What belongs here: what SEG, RTSTRUCT and RTDOSE share. What does not: how each writes it down.
+What belongs here: what SEG, RTSTRUCT and RTDOSE share. What does not: their elements.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tcia_assets.sandbox.phantom.anatomy import BODY, LESION, Grid, anatomy
 from tcia_assets.sandbox.phantom.header import Row, Submission, dataset, sop_instance_uids
 from tcia_assets.sandbox.phantom.pixels import grid_of
 
-_ASSUMED_SLICES = 60  # of a source that is not known
+_ASSUMED_SLICES = 60  # of an unknown Series
 SOP_CLASSES = {
     "CT": CTImageStorage,
     "MR": MRImageStorage,
@@ -29,7 +29,7 @@ SOP_CLASSES = {
 
 @dataclass(frozen=True)
 class Structure:
-    """A tissue that is segmented, and how SEG and RTSTRUCT speak of it."""
+    """A segmented tissue, and its codes in SEG and RTSTRUCT."""
 
     number: int
     tissue: str
@@ -63,7 +63,7 @@ STRUCTURES = (
 
 
 class ReferencedSeries:
-    """The Series that an object lies on, or one that stands in for it and is never referred to."""
+    """The Series that an object refers to, or a substitute to which it does not refer."""
 
     def __init__(self, submission: Submission) -> None:
         source = submission.source
@@ -76,7 +76,7 @@ class ReferencedSeries:
         self._uids = [] if usable is None else sop_instance_uids(uid, self.grid.count)
 
     def reference(self, index: int) -> list[Dataset]:
-        """A sequence of the object that a slice is; empty where the source is not known."""
+        """Return a reference to a slice, as a sequence; empty if the Series is unknown."""
         if self.source is None:
             return []
         return [
@@ -88,6 +88,6 @@ class ReferencedSeries:
 
 
 def _has_slices(row: Row) -> bool:
-    # a Series without a valid UID cannot be referred to
+    # A reference needs a valid UID.
     referable = element_values.uid(row.get("SeriesInstanceUID")) is not None
     return referable and row.get("Modality") in SOP_CLASSES and grid_of(row).count > 0

@@ -1,4 +1,4 @@
-"""SEG: the body and the lesion as binary masks on the middle slices of a source.
+"""SEG: binary masks of the body and the lesion on the middle slices of a Series.
 
 What belongs here: the Segmentation IOD. What does not: the structures that are segmented
 (`referenced_series.py`).
@@ -36,7 +36,7 @@ from tcia_assets.sandbox.phantom.pixels import (
 )
 from tcia_assets.sandbox.phantom.referenced_series import STRUCTURES, ReferencedSeries, Structure
 
-SLICES = 8  # of two parts, so at most 16 frames
+SLICES = 8  # of two structures: at most 16 frames
 _REFERENCED_SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION = 0x0062000B, 0x0062000A
 _IMAGE_POSITION, _PLANE_POSITION = 0x00200032, 0x00209113
 
@@ -81,7 +81,7 @@ def seg(header: Dataset, submission: Submission) -> Recipe:
 
 
 def _frames(referenced: ReferencedSeries) -> Iterator[_Frame]:
-    """The masks of each part on the middle slices; where a slice has nothing of it, no frame."""
+    """Yield the mask of each structure on each of the middle slices, except empty masks."""
     sections = Sections(referenced.ellipsoids, referenced.grid)
     for structure in STRUCTURES:
         for index in referenced.grid.middle(SLICES):
@@ -90,7 +90,7 @@ def _frames(referenced: ReferencedSeries) -> Iterator[_Frame]:
 
 
 def _add_equipment(header: Dataset) -> None:
-    # of type 1 in the enhanced IODs
+    # Required (type 1) in the enhanced IODs.
     for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"):
         if not header.get(keyword):
             setattr(header, keyword, "tcia_assets sandbox")

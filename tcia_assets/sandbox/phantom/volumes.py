@@ -1,7 +1,7 @@
 """CT, MR and PT: axial slices through a patient's anatomy.
 
-What belongs here: how each modality shows a tissue, and the elements that its slices need. What
-does not: the anatomy itself.
+What belongs here: the intensities of tissues in each modality, and the elements of its slices. What
+does not: the anatomy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LARGEST_US = 65535
 
 @dataclass(frozen=True)
 class Appearance:
-    """What tissues look like, in the units that rescaling gives."""
+    """The intensities of tissues, in the units after rescaling."""
 
     levels: Mapping[str, int]
-    noise: int  # largest deviation
+    noise: int  # maximum deviation
     slope: int
     intercept: int
     bits: int
@@ -48,7 +48,7 @@ MR = Appearance(
     intercept=0,
     bits=12,
 )
-# Bq/ml: with the dose and weights below, about 1 in the body and 8 in the lesion by SUV
+# Bq/ml. With the dose and weights below, SUV is about 1 in the body and 8 in the lesion.
 PT = Appearance(
     {
         "air": 100,
@@ -110,7 +110,7 @@ def pt(header: Dataset, submission: Submission) -> Recipe:
         CorrectedImage=["DECY", "ATTN", "SCAT"],
         DecayCorrection="START",
         CollimatorType="NONE",
-        # the PET IOD's way to say HFS
+        # The PET IOD's form of HFS.
         PatientOrientationCodeSequence=code("102538003", "SCT", "recumbent"),
         PatientGantryRelationshipCodeSequence=code("102540008", "SCT", "headfirst"),
         NumberOfSlices=min(element_values.count(submission.series.get("ImageCount")), _LARGEST_US),
@@ -136,7 +136,7 @@ def pt(header: Dataset, submission: Submission) -> Recipe:
 
 
 def _add_tracer(header: Dataset, series: Row) -> None:
-    """What SUV by body weight needs: weight, dose, half life, and the two times."""
+    """Add the elements for SUV by body weight: weight, dose, half-life, and the two times."""
     numbers = SeededNumbers(f"scan {series.get('SeriesInstanceUID')}")
     weight = SeededNumbers(f"weight {series.get('PatientID')}").between(55, 95)
     started = int(numbers.between(10 * 3600, 17 * 3600))
@@ -154,7 +154,7 @@ def _add_tracer(header: Dataset, series: Row) -> None:
         RadiopharmaceuticalCodeSequence=code("35321007", "SCT", "Fluorodeoxyglucose F^18^"),
     )
     if day:
-        # of type 1 for PET, so that the Study's day stands in for an unknown one
+        # Required (type 1) for PET, so the date of the Study replaces an unknown one.
         header.SeriesDate = day
         tracer.RadiopharmaceuticalStartDateTime = day + element_values.clock(injected)
     add(
