@@ -1,8 +1,8 @@
 """Write the small catalogue of real Series that the sandbox serves: data/sandbox/catalogue.parquet.
 
-Which Collections, and which of their patients, is said in `CHOICES` below: small Collections whole,
-of larger ones some whole patients. The same index gives the same file, byte for byte. What the rows
-mean and where they come from: `tcia_assets/sandbox/series_rows.py` and `data/sandbox/README.md`.
+`CHOICES` below selects the patients: all of small Collections, and some of larger ones. The same
+index gives the same file, byte for byte. `tcia_assets/sandbox/series_rows.py` and
+`data/sandbox/README.md` explain the rows and their origin.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tcia_assets.store import sql
 
 
 class Choice(NamedTuple):
-    """Whole patients of a Collection: the first ones in an order, or all without a number."""
+    """The first patients of a Collection in an order, or all of them without a number."""
 
     collection: str
     patients: int | None = None
@@ -30,18 +30,18 @@ class Choice(NamedTuple):
 
 
 CHOICES = (
-    # the demo fetches all images of this one: a CT and its structures for each patient
+    # The demo downloads all images of this one: a CT and its RTSTRUCT for each patient.
     Choice("LCTSC", 5, order="images, PatientID"),
     Choice("QIN LUNG CT"),
-    # its first patient is the one whose captured rows stand in archive-api.md 10.4
+    # Captured rows of its first patient are in archive-api.md 10.4.
     Choice("RIDER Lung CT", 3),
     Choice("RIDER PHANTOM PET-CT"),
     Choice("Soft-tissue-Sarcoma", 6, order="images, PatientID"),
-    # these two share 58 patients; the first six of them are chosen in both, others only in one
+    # These two share 58 patients: some are selected in both, others in one of them.
     Choice("Vestibular-Schwannoma-MC-RC", 12, order="collections DESC, PatientID"),
     Choice("Vestibular-Schwannoma-MC-RC", 8),
     Choice("Vestibular-Schwannoma-SEG", 20),
-    # PatientIDs that look like numbers
+    # Its PatientIDs look like numbers.
     Choice("VICTRE", 40),
 )
 
@@ -69,7 +69,11 @@ _COUNTS = """
 
 
 def choose(whole: pa.Table, choices: tuple[Choice, ...] = CHOICES) -> pa.Table:
-    """The rows of the chosen patients, in the order of the whole series_rows."""
+    """Return the rows of the selected patients, sorted by Collection and UID.
+
+    Raises:
+        UnknownName: a Collection does not exist.
+    """
     with closing(sql.connect()) as connection:
         connection.register("whole", whole)
         connection.execute("CREATE TABLE patient (Collection VARCHAR, PatientID VARCHAR)")
@@ -86,7 +90,7 @@ def choose(whole: pa.Table, choices: tuple[Choice, ...] = CHOICES) -> pa.Table:
 
 
 def write(chosen: pa.Table, path: Path) -> None:
-    """The table as Parquet: whole or not at all, and the same bytes for the same table."""
+    """Write the table as Parquet, atomically; equal tables give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".draft")
     pq.write_table(chosen, draft, compression="zstd", compression_level=19)
@@ -94,14 +98,14 @@ def write(chosen: pa.Table, path: Path) -> None:
 
 
 def counts(chosen: pa.Table) -> list[tuple[str, int, int, int, int, str]]:
-    """What was chosen: per Collection its `HEADS`."""
+    """Return the columns `HEADS` for each Collection."""
     with closing(sql.connect()) as connection:
         connection.register("chosen", chosen)
         return connection.execute(_COUNTS).fetchall()
 
 
 def summary(chosen: pa.Table) -> str:
-    """The counts as a text for a person, one line a Collection."""
+    """Return the counts as text, one line for each Collection."""
     line = "{:27}  {:>8}  {:>7}  {:>6}  {:>6}  {}"
     return "\n".join(line.format(*cells) for cells in (HEADS, *counts(chosen)))
 
@@ -117,7 +121,7 @@ def _first_patients(choice: Choice) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the file and print what is in it."""
+    """Write the file and print a summary."""
     parser = argparse.ArgumentParser(
         description="Write the small catalogue of real Series that the sandbox archive serves,"
         " from the index in the package idc-index-data."

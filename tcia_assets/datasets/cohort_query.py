@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import ACQUIRED, SHARED_LISTS
+from tcia_assets.catalog import ACQUIRED_MODALITIES, SHARED_LISTS
 from tcia_assets.datasets.cohort import (
     FETCHED,
     IMAGE,
@@ -31,7 +31,7 @@ from tcia_assets.store.warehouse import Warehouse
 # Criteria that name values, the column that has these, and which of them need not be known.
 _NAMED: Mapping[str, tuple[str, Collection[str]]] = {
     "collections": ("Collection", ()),
-    "modalities": ("Modality", ACQUIRED),
+    "modalities": ("Modality", ACQUIRED_MODALITIES),
     "body_parts": ("BodyPartExamined", ()),
 }
 
@@ -140,7 +140,9 @@ def _images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
     rows = _answer(declaration, key, warehouse, statement, question.tables)
     if not rows.num_rows:
         raise declaration.error_at(key, "no Series is asked for; is the Collection refreshed?")
-    others = sorted({m for m in rows["modality"].to_pylist() if m is not None} - ACQUIRED)
+    others = sorted(
+        {m for m in rows["modality"].to_pylist() if m is not None} - ACQUIRED_MODALITIES
+    )
     if others:
         count = sum(m in others for m in rows["modality"].to_pylist())
         problem = (

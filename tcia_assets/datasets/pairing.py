@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from tcia_assets.catalog import ACQUIRED
+from tcia_assets.catalog import ACQUIRED_MODALITIES
 from tcia_assets.images.headers.references import FRAME_OF_REFERENCE, SERIES, SOP
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
@@ -158,7 +158,7 @@ def find_pairs(
         if series is None
         else "SeriesInstanceUID IN (SELECT uid FROM wanted_series)"
     )
-    statement = _PAIRS.format(condition=condition, acquired=_literals(sorted(ACQUIRED)))
+    statement = _PAIRS.format(condition=condition, acquired=_literals(sorted(ACQUIRED_MODALITIES)))
     return warehouse.query(statement, tables=wanted).cast(SCHEMA)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import ACQUIRED, IMAGES, REFERENCES, TARGETS
+from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, REFERENCES, TARGETS
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.headers import dicom, referenced_objects, series_zips
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
@@ -29,7 +29,7 @@ from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
-_REFERENCED_UIDS = tuple(name for name in REFERENCES.names if name.startswith("referenced_"))
+_REFERENCED_UIDS = tuple(name for name in REFERENCES.column_names if name.startswith("referenced_"))
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _read_images(
     images = images.filter(pc.is_valid(images["entry_name"]))
     zips = images.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate([])
     described = dict(zip(*(zips[name].to_pylist() for name in names[:2]), strict=True))
-    is_acquired = pc.is_in(images["Modality"], value_set=pa.array(sorted(ACQUIRED)))
+    is_acquired = pc.is_in(images["Modality"], value_set=pa.array(sorted(ACQUIRED_MODALITIES)))
     members: dict[str, dict[str, _ObjectColumns]] = {}
     for row in images.filter(pc.invert(is_acquired)).to_pylist():
         columns = {name: row[name] for name in ("SOPInstanceUID", "Modality")}
