@@ -16,16 +16,22 @@ END = "<!-- {}: end -->\n"
 DICTIONARY = """\
 # Data dictionary
 
-Written from the declaration in `tcia_assets/catalog.py` by `make format`; on a terminal,
-`tcia-assets tables TABLE` shows the same. A DICOM attribute has its keyword as its name and its tag
-beside it; the archive's own fields have their name in nbia-v4; what is made here is in
-`snake_case`. Days are dates without a time, instants are in UTC, counts and bytes are 64-bit
-integers.
+Generated from `tcia_assets/catalog.py` by `make format`. The command `tcia-assets tables TABLE`
+prints the same.
 
-Besides these tables there is the view `current_series`: `series` without those withdrawn or moved
-to another Collection. `series_as_of(moment)` is `series` as it was known at a moment, without the
-columns that only count, and `changes_since(moment)` the rows of `series_changes` seen after it.
-Both take texts as SQL does: one without a zone is in the session's TimeZone, so write `...T00:00Z`.
+- **Names.** A DICOM attribute has its keyword as its name, with its tag beside it. Fields of TCIA
+  have their names in nbia-v4. Columns that this package defines are in `snake_case`.
+- **Types.** Dates have no time of day, times are in UTC, counts and bytes are 64-bit integers.
+
+In addition to these tables, DuckDB has:
+
+- the view `current_series`: `series` without the Series that were withdrawn or moved to another
+  Collection;
+- the macro `series_as_of(moment)`: `series` as it was known at a moment, without the columns that
+  only count;
+- the macro `changes_since(moment)`: the rows of `series_changes` seen after a moment.
+
+A moment without a time zone is in the time zone of the session, so write `...T00:00Z` for UTC.
 
 """
 

@@ -218,13 +218,13 @@ class Settings(BaseModel):
     @property
     def shared_lists_speak(self) -> Dialect:
         """The dialect that has the shared lists: nbia-v1 for nbia-v4, which has none."""
-        return dialect(self.speaks.delegates) if self.speaks.delegates else self.speaks
+        return dialect(self.speaks.delegate) if self.speaks.delegate else self.speaks
 
     @property
     def shared_lists_url(self) -> str:
-        if self.shared_list_url or not self.speaks.delegates:
+        if self.shared_list_url or not self.speaks.delegate:
             return self.shared_list_url.rstrip("/") or self.url
-        return self.url.rpartition("/")[0] + "/" + self.speaks.delegates.rpartition("-")[2]
+        return self.url.rpartition("/")[0] + "/" + self.speaks.delegate.rpartition("-")[2]
 
     @property
     def source(self) -> str:

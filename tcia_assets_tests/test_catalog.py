@@ -21,7 +21,7 @@ from tcia_assets.catalog import (
     table,
 )
 from tcia_assets.errors import UnknownName
-from tcia_assets.sources.nbia import wire
+from tcia_assets.sources.nbia import values
 from tcia_assets.spec import Column, Dialect, Endpoint, Table
 
 # --- Parameters and columns of the servers -----------------------------------------------------
@@ -491,7 +491,7 @@ def test_a_column_has_the_same_kind_in_tables_and_replies(fed: Table) -> None:
 @pytest.mark.parametrize("name", sorted({n for _, e in ENDPOINTS for n in e.columns}))
 def test_every_kind_in_replies_can_be_read(name: str) -> None:
     column = COLUMNS_BY_WIRE_NAME[name]
-    assert column.kind.name == "text" or wire._value(
+    assert column.kind.name == "text" or values.value(
         column.kind.name, "x", DIALECTS[0].value_format
     )
 
@@ -525,6 +525,16 @@ def test_the_declaration_of_a_table_is_consistent(declared: Table) -> None:
     assert re.fullmatch("[a-z]+(_[a-z]+)*", declared.name)
     for parent in declared.parents:
         assert set(parent.on) <= set(declared.column_names) & set(table(parent.table).column_names)
+
+
+@pytest.mark.parametrize("declared", TABLES, ids=lambda t: t.name)
+def test_the_checks_of_a_table_are_distinct_and_described(declared: Table) -> None:
+    names = [check.name for check in declared.checks]
+    assert len(set(names)) == len(names)
+    for check in declared.checks:
+        assert re.fullmatch("[a-z]+(_[a-z]+)*", check.name)
+        assert check.description.endswith(".")
+        assert check.sql.startswith("SELECT ")
 
 
 def test_tables_have_the_keys_and_partitions_of_the_design() -> None:

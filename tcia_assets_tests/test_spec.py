@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets.catalog import PATIENTS, SERIES, TABLES, count, dialect, text
 from tcia_assets.errors import UnknownName
-from tcia_assets.spec import Column, Endpoint, Kind, Parent, Table, ValueFormat
+from tcia_assets.spec import Check, Column, Endpoint, Kind, Parent, Table, ValueFormat
 
 TABLE = Table(
     "things",
@@ -43,7 +43,7 @@ def with_column(column: Column) -> Table:
     ],
     ids=repr,
 )
-def test_the_version_changes_with_all_that_makes_the_rows(changed: Table) -> None:
+def test_the_version_changes_with_what_is_stored(changed: Table) -> None:
     assert changed.version != TABLE.version
 
 
@@ -53,11 +53,13 @@ def test_the_version_changes_with_all_that_makes_the_rows(changed: Table) -> Non
         replace(TABLE),
         replace(TABLE, grain="A thing"),
         replace(TABLE, parents=(Parent("others", ("Name",)),)),
+        replace(TABLE, updates="Queried every night."),
+        replace(TABLE, checks=(Check("named", "Each thing has a name.", "SELECT 1 WHERE false"),)),
         with_column(count("Number", "Their number.")),
     ],
     ids=repr,
 )
-def test_the_version_does_not_change_with_wording_and_parents(same: Table) -> None:
+def test_the_version_does_not_change_with_texts_and_parents(same: Table) -> None:
     assert same.version == TABLE.version
 
 
@@ -75,11 +77,11 @@ def test_versions_are_the_same_in_every_process() -> None:
     assert answers == {(" ".join(t.version for t in TABLES) + "\n").encode()}
 
 
-def test_each_table_has_a_version_of_its_own() -> None:
+def test_each_table_has_a_distinct_version() -> None:
     assert len({t.version for t in TABLES}) == len(TABLES)
 
 
-def test_the_schema_says_what_a_row_is_and_what_its_columns_mean() -> None:
+def test_the_schema_contains_the_grain_the_key_and_descriptions() -> None:
     schema = SERIES.schema
     assert schema.metadata[b"table"] == b"series"
     assert schema.metadata[b"grain"] == SERIES.grain.encode()
@@ -91,16 +93,16 @@ def test_the_schema_says_what_a_row_is_and_what_its_columns_mean() -> None:
     assert b"dicom_tag" not in schema.field("Collection").metadata
 
 
-def test_a_column_arrives_under_our_name_or_another() -> None:
+def test_the_spellings_of_a_column_are_its_name_and_its_wire_names() -> None:
     assert PATIENTS.column("PatientID").spellings == ("PatientID", "PatientId")
 
 
-def test_a_column_that_a_table_has_not_is_named_with_the_near_ones() -> None:
+def test_an_unknown_column_is_an_error_with_suggestions() -> None:
     with pytest.raises(UnknownName, match=r"column of patients.*'PatientID'"):
         PATIENTS.column("PatientId")
 
 
-def test_an_endpoint_or_parameter_that_there_is_not_is_named() -> None:
+def test_an_unknown_endpoint_or_parameter_is_an_error_with_suggestions() -> None:
     spoken = dialect("nbia-v4")
     with pytest.raises(UnknownName, match=r"endpoint of dialect nbia-v4.*'getSeries'"):
         spoken.endpoint("getSeriess")
@@ -110,7 +112,7 @@ def test_an_endpoint_or_parameter_that_there_is_not_is_named() -> None:
     assert not spoken.has("getSeriess")
 
 
-def test_a_dialect_has_its_routes_from_its_endpoints() -> None:
+def test_the_capabilities_of_a_dialect_follow_from_its_endpoints() -> None:
     spoken = dialect("nbia-v1")
     zips = [e for e in spoken.endpoints if e.returns == "zip"]
     assert replace(spoken, endpoints=tuple(zips[::-1])).zip_endpoints == spoken.zip_endpoints
@@ -121,7 +123,7 @@ def test_a_dialect_has_its_routes_from_its_endpoints() -> None:
     assert not alone.serves_single_images
 
 
-def test_a_column_has_the_form_of_its_dialect_or_its_own() -> None:
+def test_a_column_has_the_value_format_of_its_dialect_or_its_own() -> None:
     wire = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M", decimals_in_text=True)
     endpoint = Endpoint("getThings", "getThings", "Things.", date_formats=(("When", "%d.%m.%Y"),))
     assert endpoint.value_format("Then", wire) == wire

@@ -41,7 +41,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("name", NBIA)
 @pytest.mark.parametrize("endpoint", SENTENCES)
-def test_a_missing_parameter_is_a_sentence_labelled_json(
+def test_a_missing_parameter_is_a_text_with_the_type_json(
     api: ApiClient, name: str, endpoint: str
 ) -> None:
     if dialect(name).has(endpoint):
@@ -61,14 +61,14 @@ def test_a_missing_parameter_is_a_sentence_labelled_json(
         ),
     ],
 )
-def test_metadata_without_a_uid_are_refused(api: ApiClient, name: str, sentence: str) -> None:
+def test_metadata_without_a_uid_is_refused(api: ApiClient, name: str, sentence: str) -> None:
     reply = api(name, "getSeriesMetadata")
     assert (reply.status_code, reply.text) == (400, sentence)
     assert reply.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("endpoint", SENTENCES)
-def test_bindaas_refuses_with_an_object(api: ApiClient, endpoint: str) -> None:
+def test_bindaas_refuses_with_json(api: ApiClient, endpoint: str) -> None:
     if dialect("bindaas-v4").has(endpoint):
         reply = api("bindaas-v4", endpoint)
         assert (reply.status_code, reply.json()) == (500, {"errorMessage": SENTENCES[endpoint]})
@@ -80,7 +80,7 @@ STRICT = [
 
 
 @pytest.mark.parametrize("endpoint", STRICT)
-def test_v4_refuses_every_parameter_that_it_does_not_know(api: ApiClient, endpoint: str) -> None:
+def test_v4_refuses_every_unknown_parameter(api: ApiClient, endpoint: str) -> None:
     declared = dialect("nbia-v4").endpoint(endpoint)
     reply = api("nbia-v4", endpoint, COLLECTION="LCTSC")
     kind = "form" if declared.method == "POST" else "query"
@@ -94,13 +94,13 @@ def test_v4_refuses_every_parameter_that_it_does_not_know(api: ApiClient, endpoi
     assert set(names.strip("[]").split(", ")) - {""} == allowed
 
 
-def test_v4_looks_at_no_parameter_where_it_takes_none(api: ApiClient) -> None:
+def test_v4_ignores_parameters_of_an_endpoint_without_any(api: ApiClient) -> None:
     plain = api("nbia-v4", "getCollectionValuesAndCounts").json()
     assert api("nbia-v4", "getCollectionValuesAndCounts", format="csv", Collection="x").json()
     assert len(plain) == len({row["Collection"] for row in plain})
 
 
-def test_the_hash_of_an_image_is_a_text_whatever_format_is_asked_for(api: ApiClient) -> None:
+def test_the_md5_of_an_image_is_a_text_in_every_format(api: ApiClient) -> None:
     reply = api("nbia-v4", "getMD5HashForImage", {"SOPInstanceUID": "1.2.3"}, format="json")
     assert (reply.status_code, reply.content) == (200, b"")
 

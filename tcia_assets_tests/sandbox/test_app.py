@@ -47,7 +47,7 @@ def test_an_unknown_query_is_a_404_in_bindaas(api: ApiClient, sandbox: Sandbox, 
     assert api.session.get(url, headers=api.credentials(name), timeout=5).status_code == 404
 
 
-def test_shared_lists_are_a_sibling_of_tcia_not_below_it(api: ApiClient, sandbox: Sandbox) -> None:
+def test_the_path_of_shared_lists_is_beside_tcia(api: ApiClient, sandbox: Sandbox) -> None:
     base = sandbox.base_url("bindaas-v4")
     sent = {"name": "Segmentations"}
     right = api.session.get(f"{base}/SharedList/query/ContentsByName", params=sent, timeout=5)

@@ -19,7 +19,7 @@ from tcia_assets_tests.sandbox.one_collection import (
 from .api_client import ApiClient
 
 
-def test_series_are_held_back_and_released_on_a_day(api: ApiClient, sandbox: Sandbox) -> None:
+def test_series_are_held_and_released_on_a_date(api: ApiClient, sandbox: Sandbox) -> None:
     held = sandbox.archive.hold(collection=COLLECTION, count=3)
     assert held == UIDS[-3:]
     assert list_series(api) == UIDS[:-3]
@@ -33,7 +33,7 @@ def test_series_are_held_back_and_released_on_a_day(api: ApiClient, sandbox: San
     assert row_of(api, UIDS[-3])["DateReleased"].startswith(today)
 
 
-def test_a_hidden_series_returns_with_its_old_date(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_hidden_series_reappears_with_its_release_date(api: ApiClient, sandbox: Sandbox) -> None:
     before = row_of(api, UIDS[0])
     sandbox.archive.hide(UIDS[:1])
     assert list_series(api) == UIDS[1:]
@@ -41,7 +41,7 @@ def test_a_hidden_series_returns_with_its_old_date(api: ApiClient, sandbox: Sand
     assert row_of(api, UIDS[0]) == before
 
 
-def test_a_revision_has_other_bytes_a_new_stamp_and_perhaps_another_count(
+def test_a_revision_changes_the_bytes_the_timestamp_and_optionally_the_count(
     api: ApiClient, sandbox: Sandbox
 ) -> None:
     uid = UIDS[0]
@@ -60,14 +60,14 @@ def test_a_revision_has_other_bytes_a_new_stamp_and_perhaps_another_count(
     assert api("nbia-v4", "getImage", {"SeriesInstanceUID": uid}).content != image
 
 
-def test_a_collection_without_visible_series_vanishes(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_collection_without_visible_series_disappears(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.archive.withdraw(collection=COLLECTION)
     assert COLLECTION not in collections(api)
     for endpoint in ("getSeries", "getPatient", "getPatientStudy", "getModalityValues"):
         assert api("nbia-v4", endpoint, {"Collection": COLLECTION}).content == b""
 
 
-def test_a_withdrawn_series_cannot_come_back(sandbox: Sandbox) -> None:
+def test_a_withdrawn_series_cannot_be_released(sandbox: Sandbox) -> None:
     sandbox.archive.withdraw(UIDS[:1])
     with pytest.raises(UnknownName):
         sandbox.archive.release(UIDS[:2])
@@ -81,12 +81,12 @@ def test_a_moved_series_is_in_its_new_collection_only(api: ApiClient, sandbox: S
     assert "New Home" in collections(api)
 
 
-def test_an_unknown_collection_names_near_ones(sandbox: Sandbox) -> None:
+def test_an_unknown_collection_is_an_error_with_suggestions(sandbox: Sandbox) -> None:
     with pytest.raises(UnknownName, match="LCTSC"):
         sandbox.archive.hold(collection="LCTS")
 
 
-def test_a_reset_undoes_everything(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_reset_undoes_all_changes(api: ApiClient, sandbox: Sandbox) -> None:
     before = sorted(map(str, api.rows("nbia-v1", "getSeries")))
     sandbox.archive.hold(collection="VICTRE")
     sandbox.archive.revise(UIDS, image_count=1)

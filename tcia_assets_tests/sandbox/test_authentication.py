@@ -26,7 +26,7 @@ VALUES = ("getCollectionValues", "getModalityValues", "getBodyPartValues", "getM
 
 
 @pytest.mark.parametrize("endpoint", LISTS)
-def test_v2_without_a_token_answers_lists_with_nothing(api: ApiClient, endpoint: str) -> None:
+def test_v2_without_a_token_returns_empty_lists(api: ApiClient, endpoint: str) -> None:
     needed = dialect("nbia-v2").endpoint(endpoint).parameters
     sent = {p.name: UID for p in needed if p.required}
     reply = api("nbia-v2", endpoint, sent, credentials=False)
@@ -35,7 +35,7 @@ def test_v2_without_a_token_answers_lists_with_nothing(api: ApiClient, endpoint:
 
 
 @pytest.mark.parametrize("endpoint", [*VALUES, "getImage", "getDCMImage"])
-def test_v2_without_a_token_breaks_on_values_and_images(api: ApiClient, endpoint: str) -> None:
+def test_v2_without_a_token_fails_for_values_and_images(api: ApiClient, endpoint: str) -> None:
     sent = {} if endpoint in VALUES else {"SeriesInstanceUID": UID}
     reply = api("nbia-v2", endpoint, sent, credentials=False)
     assert (reply.status_code, reply.text) == (500, f"{BROKEN}\nnull")
@@ -43,7 +43,7 @@ def test_v2_without_a_token_breaks_on_values_and_images(api: ApiClient, endpoint
 
 
 @pytest.mark.parametrize("name", ["nbia-v2", "nbia-v4"])
-def test_an_expired_token_gets_nothing_or_a_401(
+def test_an_expired_token_gets_an_empty_reply_or_a_401(
     api: ApiClient, sandbox: Sandbox, name: str
 ) -> None:
     expired = {"Authorization": f"Bearer {api.token()}"}
@@ -58,7 +58,7 @@ def test_an_expired_token_gets_nothing_or_a_401(
     assert series.status_code == (500 if name == "nbia-v4" else 200)
 
 
-def test_a_token_lives_as_long_as_it_says(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_token_expires_after_expires_in(api: ApiClient, sandbox: Sandbox) -> None:
     now = [1000.0]
     sandbox.authenticator.clock = lambda: now[0]
     try:
@@ -76,7 +76,7 @@ def test_a_token_lives_as_long_as_it_says(api: ApiClient, sandbox: Sandbox) -> N
         sandbox.authenticator.clock = type(sandbox.authenticator)().clock
 
 
-def test_a_token_without_its_prefix_is_garbage(api: ApiClient) -> None:
+def test_a_token_without_its_prefix_is_invalid(api: ApiClient) -> None:
     token = api.token()
     reply = api("nbia-v2", "getCollectionValues", headers={"Authorization": token})
     assert reply.status_code == 401
@@ -94,7 +94,7 @@ def test_v1_and_guests_of_v4_need_no_token(api: ApiClient) -> None:
         assert api(name, "getSeries", headers={"Authorization": token}).json()
 
 
-def test_bindaas_v3_takes_its_key_as_a_header_or_a_parameter(
+def test_bindaas_v3_accepts_its_key_as_a_header_or_a_parameter(
     api: ApiClient, sandbox: Sandbox
 ) -> None:
     key = sandbox.authenticator.api_key

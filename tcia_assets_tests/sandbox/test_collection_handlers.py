@@ -32,7 +32,7 @@ def test_patients_are_counted_by_collection(api: ApiClient, sandbox: Sandbox) ->
     assert {row["Collection"] for row in left} == set(NAMES) - {COLLECTION}
 
 
-def test_collections_are_described_with_all_fields(api: ApiClient) -> None:
+def test_descriptions_of_collections_have_all_fields(api: ApiClient) -> None:
     rows = api.rows("nbia-v4", "getCollectionDescriptions")
     columns = dialect("nbia-v4").endpoint("getCollectionDescriptions").columns
     assert [row["collectionName"] for row in rows] == NAMES
@@ -43,7 +43,7 @@ def test_collections_are_described_with_all_fields(api: ApiClient) -> None:
     assert by_name[COLLECTION]["description"].startswith("<p>")
 
 
-def test_one_collection_is_described_or_none(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_description_of_one_collection_or_none(api: ApiClient, sandbox: Sandbox) -> None:
     everything = api.rows("nbia-v4", "getCollectionDescriptions")
     [one] = api.rows("nbia-v4", "getCollectionDescriptions", Collection=COLLECTION)
     assert one in everything
@@ -71,7 +71,7 @@ def manifest(api: ApiClient, **sent: str) -> tuple[dict[str, str], list[str]]:
     return dict(line.split("=", 1) for line in head.splitlines()), uids.splitlines()
 
 
-def test_a_manifest_lists_the_series_below_six_lines(api: ApiClient) -> None:
+def test_a_series_list_has_six_lines_and_the_uids(api: ApiClient) -> None:
     head, uids = manifest(api, collection=COLLECTION)
     assert sorted(uids) == sorted(UIDS)
     assert re.fullmatch(rf"{COLLECTION}-\d{{4}}-\d\d-\d\d_\d\d-\d\d\.tcia", head["databasketId"])
@@ -84,9 +84,7 @@ def test_a_manifest_lists_the_series_below_six_lines(api: ApiClient) -> None:
     ]
 
 
-def test_a_manifest_points_at_the_sandbox_and_not_at_the_archive(
-    api: ApiClient, sandbox: Sandbox
-) -> None:
+def test_a_series_list_has_the_url_of_the_sandbox(api: ApiClient, sandbox: Sandbox) -> None:
     head, _ = manifest(api, collection=COLLECTION)
     assert head["downloadServerUrl"].startswith(f"{sandbox.url}/")
 
@@ -99,7 +97,7 @@ def test_annotations_are_included_unless_refused(api: ApiClient, sent: str, told
     assert head["includeAnnotation"] == told
 
 
-def test_a_manifest_is_of_one_visibility_or_of_all(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_series_list_has_one_visibility_or_all(api: ApiClient, sandbox: Sandbox) -> None:
     hidden = set(sandbox.archive.hide(sorted(UIDS)[:2]))
     sandbox.archive.withdraw(sorted(UIDS)[2:3])
     gone = set(sorted(UIDS)[2:3])
@@ -111,5 +109,5 @@ def test_a_manifest_is_of_one_visibility_or_of_all(api: ApiClient, sandbox: Sand
 
 
 @pytest.mark.parametrize("sent", [{}, {"collection": "Nowhere"}])
-def test_a_manifest_of_nothing_has_no_uids(api: ApiClient, sent: dict[str, str]) -> None:
+def test_a_series_list_without_series_has_no_uids(api: ApiClient, sent: dict[str, str]) -> None:
     assert manifest(api, **sent)[1] == []

@@ -82,12 +82,12 @@ def test_another_process_can_request_faults(api: ApiClient, sandbox: Sandbox, co
         ("faults", {"kind": "empty", "tmes": 2}, "times"),
     ],
 )
-def test_a_wrong_control_request_says_what_is_wrong(
+def test_a_wrong_control_request_is_an_error_that_names_the_mistake(
     control: Any, name: str, sent: Any, hint: str
 ) -> None:
     assert hint in control(name, sent, status=400)["error"]
     control("revise", {"uids": UIDS[:1]})
 
 
-def test_an_unknown_control_path_lists_those_that_there_are(control: Any) -> None:
+def test_an_unknown_control_path_is_an_error_with_the_valid_ones(control: Any) -> None:
     assert "withdraw" in control("nothing", status=404)["error"]

@@ -13,7 +13,7 @@ from tcia_assets_tests.sandbox.one_collection import UIDS, list_series
 from .api_client import ApiClient
 
 
-def test_a_reply_is_one_snapshot_while_series_come_and_go(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_reply_is_consistent_while_series_change(api: ApiClient, sandbox: Sandbox) -> None:
     stop = threading.Event()
 
     def blink() -> None:

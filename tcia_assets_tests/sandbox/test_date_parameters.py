@@ -35,7 +35,7 @@ ODD_DATES = [
 
 
 @pytest.mark.parametrize(("sent", "v1", "_new", "v4"), ODD_DATES)
-def test_get_updated_series_takes_any_text_for_a_date(
+def test_get_updated_series_accepts_any_text_as_a_date(
     api: ApiClient, dated: Mapping[str, set[str]], sent: str, v1: str, _new: str, v4: str
 ) -> None:
     assert series_uids(api, "nbia-v1", "getUpdatedSeries", since=sent) == dated[v1]
@@ -43,7 +43,7 @@ def test_get_updated_series_takes_any_text_for_a_date(
 
 
 @pytest.mark.parametrize(("sent", "_v1", "new", "_v4"), ODD_DATES)
-def test_new_studies_take_any_text_for_a_date(
+def test_new_studies_accept_any_text_as_a_date(
     api: ApiClient, dated: Mapping[str, set[str]], sent: str, _v1: str, new: str, _v4: str
 ) -> None:
     rows = api.rows("nbia-v1", "NewStudiesInPatientCollection", Collection=COLLECTION, since=sent)

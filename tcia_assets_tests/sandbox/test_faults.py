@@ -13,7 +13,7 @@ from tcia_assets_tests.sandbox.small_series import COLLECTION, UID, image, list_
 from .api_client import ApiClient
 
 
-def test_a_fault_is_due_as_often_as_it_says(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_fault_applies_as_often_as_its_times(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("empty", times=2))
     assert [bool(list_series(api).content) for _ in range(4)] == [False, False, True, True]
     sandbox.faults.add(Fault("empty", times=0))
@@ -22,7 +22,7 @@ def test_a_fault_is_due_as_often_as_it_says(api: ApiClient, sandbox: Sandbox) ->
     assert list_series(api).content
 
 
-def test_a_fault_waits_for_the_request_that_it_fits(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_fault_waits_for_a_matching_request(api: ApiClient, sandbox: Sandbox) -> None:
     fault = Fault("empty", endpoint="getSeries", collection=COLLECTION, dialect="nbia-v4")
     sandbox.faults.add(fault)
     assert api.rows("nbia-v4", "getPatient", Collection=COLLECTION)
@@ -32,7 +32,7 @@ def test_a_fault_waits_for_the_request_that_it_fits(api: ApiClient, sandbox: San
     assert list_series(api).content
 
 
-def test_a_fault_of_zips_waits_for_a_zip_and_one_of_rows_for_rows(
+def test_faults_of_zips_apply_to_zips_and_faults_of_rows_to_rows(
     api: ApiClient, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault("zip_empty", series=UID), Fault("wrong_count"))
@@ -47,7 +47,7 @@ def test_the_token_endpoint_can_fail_too(api: ApiClient, sandbox: Sandbox) -> No
     assert api.grant().status_code == 200
 
 
-def test_faults_are_values() -> None:
+def test_a_fault_is_a_value() -> None:
     assert Fault("empty") == Fault("empty")
     with pytest.raises(UnknownName, match="zip_bomb"):
         Fault("zip_bom")

@@ -44,7 +44,7 @@ def values_for(endpoint: Endpoint) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "endpoint_name"), ROWS)
-def test_every_endpoint_answers_with_declared_columns_in_their_order(
+def test_every_endpoint_returns_the_declared_columns_in_order(
     api: ApiClient, name: str, endpoint_name: str
 ) -> None:
     endpoint = dialect(name).endpoint(endpoint_name)
@@ -57,7 +57,7 @@ def test_every_endpoint_answers_with_declared_columns_in_their_order(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_catalogue_arrives_whole(api: ApiClient, name: str) -> None:
+def test_get_series_returns_the_complete_catalogue(api: ApiClient, name: str) -> None:
     arrived = {row["SeriesInstanceUID"]: row for row in api.rows(name, "getSeries")}
     assert len(arrived) == CATALOGUE.num_rows
     told = {
@@ -76,7 +76,7 @@ def test_the_catalogue_arrives_whole(api: ApiClient, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_days_and_instants_are_written_as_declared(api: ApiClient, name: str) -> None:
+def test_dates_and_times_have_the_declared_formats(api: ApiClient, name: str) -> None:
     [row] = api.rows(name, "getSeries", SeriesInstanceUID=ONE["SeriesInstanceUID"])
     released, submitted = ONE["DateReleased"], ONE["MaxSubmissionTimestamp"]
     if name == "nbia-v4":
@@ -91,7 +91,7 @@ def test_days_and_instants_are_written_as_declared(api: ApiClient, name: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_size_is_a_number_but_in_bindaas_a_text_with_decimals(api: ApiClient, name: str) -> None:
+def test_a_size_is_a_number_except_in_bindaas(api: ApiClient, name: str) -> None:
     size, count = ONE["ImageCount"] * phantom.object_bytes("CT"), ONE["ImageCount"]
     rows = api.rows(name, "getSeriesSize", SeriesInstanceUID=ONE["SeriesInstanceUID"])
     expected = f"{size}.000000" if name in BINDAAS else size
@@ -123,7 +123,7 @@ def test_the_csv_of_an_unknown_size_is_malformed_in_nbia_v1(api: ApiClient) -> N
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_no_rows_are_a_bare_200_in_every_format_even_in_none(api: ApiClient, name: str) -> None:
+def test_a_reply_without_rows_is_an_empty_200_in_every_format(api: ApiClient, name: str) -> None:
     for form in ("json", "csv", "xml", "html", "klingon", ""):
         reply = api(name, "getSeries", {"Collection": "Nowhere"}, format=form)
         assert (reply.status_code, reply.content) == (200, b"")
@@ -131,7 +131,7 @@ def test_no_rows_are_a_bare_200_in_every_format_even_in_none(api: ApiClient, nam
 
 
 @pytest.mark.parametrize("name", BINDAAS)
-def test_no_rows_are_an_empty_array_in_bindaas(api: ApiClient, name: str) -> None:
+def test_a_reply_without_rows_is_an_empty_array_in_bindaas(api: ApiClient, name: str) -> None:
     assert api(name, "getSeries", {"Collection": "Nowhere"}, format="json").json() == []
 
 
@@ -143,7 +143,7 @@ def test_an_unknown_format_fails_where_there_are_rows(api: ApiClient, name: str)
         assert reply.text == "Server was not able to process your request"
 
 
-def test_a_format_has_no_case_and_the_default_depends_on_the_dialect(api: ApiClient) -> None:
+def test_a_format_ignores_case_and_the_default_depends_on_the_dialect(api: ApiClient) -> None:
     assert api("nbia-v4", "getCollectionValues").text.startswith("[{")
     assert api("nbia-v1", "getCollectionValues", format="CSV").text.startswith("Collection\n")
     assert api("bindaas-v4", "getCollectionValues").text.startswith("Collection\n")
@@ -209,13 +209,13 @@ def test_a_study_in_two_collections_is_one_row_that_counts_both(
     assert (there["Collection"], there["SeriesCount"]) == ("Elsewhere", 1)
 
 
-def test_patients_whose_species_nobody_recorded_are_said_to_be_human(api: ApiClient) -> None:
+def test_patients_without_a_recorded_species_are_human(api: ApiClient) -> None:
     row = api.rows("nbia-v1", "getPatient", Collection=COLLECTION)[0]
     facts = [row[key] for key in ("Phantom", "SpeciesCode", "SpeciesDescription")]
     assert facts == ["NO", "337915000", "Homo sapiens"]
 
 
-def test_rows_come_in_another_order_each_time(api: ApiClient) -> None:
+def test_rows_have_a_different_order_each_time(api: ApiClient) -> None:
     orders = {
         tuple(row["SeriesInstanceUID"] for row in api.rows("nbia-v4", "getSeries"))
         for _ in range(3)
@@ -232,7 +232,7 @@ def test_the_same_requests_after_a_reset_get_the_same_bytes(
     assert api("nbia-v4", "getSeries").content == first
 
 
-def test_shared_lists_are_found_in_any_case_and_show_what_is_visible(
+def test_shared_lists_are_found_in_any_case_and_contain_visible_series(
     api: ApiClient, sandbox: Sandbox
 ) -> None:
     uids = [row["SeriesInstanceUID"] for row in SERIES[:3]]
@@ -246,13 +246,13 @@ def test_shared_lists_are_found_in_any_case_and_show_what_is_visible(
     assert api("nbia-v1", "getContentsByName", {"list_name": "nobody's"}).content == b""
 
 
-def test_a_shared_list_is_json_whatever_format_is_asked_for(api: ApiClient) -> None:
+def test_a_shared_list_is_json_in_every_format(api: ApiClient) -> None:
     reply = api("nbia-v1", "getContentsByName", name="Segmentations", format="csv")
     assert json.loads(reply.content)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sop_instance_uids_are_told_of_hidden_series_too(
+def test_sop_instance_uids_of_hidden_series_are_returned_too(
     api: ApiClient, sandbox: Sandbox, name: str
 ) -> None:
     uid = ONE["SeriesInstanceUID"]
@@ -269,7 +269,7 @@ def test_sop_instance_uids_are_told_of_hidden_series_too(
 
 
 @pytest.mark.parametrize("name", ["nbia-v1", "nbia-v2"])
-def test_the_metadata_of_a_series_are_texts(api: ApiClient, name: str) -> None:
+def test_the_metadata_of_a_series_is_text(api: ApiClient, name: str) -> None:
     [row] = api.rows(name, "getSeriesMetadata", SeriesInstanceUID=UID)
     assert {type(value) for value in row.values()} == {str}
     released, submitted = ONE["DateReleased"], ONE["MaxSubmissionTimestamp"]
@@ -290,7 +290,7 @@ def test_the_metadata_of_a_series_are_texts(api: ApiClient, name: str) -> None:
     assert expected.items() <= row.items()
 
 
-def test_v1_strips_the_texts_that_it_tells_downloaders(api: ApiClient, sandbox: Sandbox) -> None:
+def test_v1_strips_texts_for_downloaders(api: ApiClient, sandbox: Sandbox) -> None:
     odd = "A/B, C_d (e).f-1"
     place = sandbox.archive.find(UID)
     assert place is not None
@@ -304,7 +304,7 @@ def test_v1_strips_the_texts_that_it_tells_downloaders(api: ApiClient, sandbox: 
 
 
 @pytest.mark.parametrize("name", ["nbia-v1", "nbia-v2"])
-def test_metadata_of_nothing_are_a_204_and_without_a_licence_a_failure(
+def test_metadata_of_an_unknown_series_is_a_204_and_without_a_licence_an_error(
     api: ApiClient, sandbox: Sandbox, name: str
 ) -> None:
     for form in ("json", "csv", "klingon"):
@@ -320,7 +320,9 @@ def test_metadata_of_nothing_are_a_204_and_without_a_licence_a_failure(
     assert api(name, "getSeriesMetadata", {"SeriesInstanceUID": UID}).status_code == 204
 
 
-def test_v4_tells_of_many_series_and_only_two_numbers(api: ApiClient, sandbox: Sandbox) -> None:
+def test_v4_returns_metadata_of_many_series_with_only_two_numbers(
+    api: ApiClient, sandbox: Sandbox
+) -> None:
     uids = [row["SeriesInstanceUID"] for row in SERIES[:3]]
     listed = ", ".join([*uids, NOBODY])
     rows = api.rows("nbia-v4", "getSeriesMetadata", SeriesInstanceUID=f"[{listed}]")
@@ -342,7 +344,7 @@ def test_v4_tells_of_many_series_and_only_two_numbers(api: ApiClient, sandbox: S
     assert (reply.status_code, reply.content) == (200, b"")
 
 
-def test_v4_takes_a_list_in_one_field_or_in_many(api: ApiClient, sandbox: Sandbox) -> None:
+def test_v4_accepts_a_list_in_one_field_or_several(api: ApiClient, sandbox: Sandbox) -> None:
     uids = [row["SeriesInstanceUID"] for row in SERIES[:4]]
     form = {"list": [uids[0], f"{uids[1]},{uids[2]}", uids[3]], "format": ["JSON", "CSV"]}
     url = f"{sandbox.base_url()}/getSeriesMetadata"
@@ -351,7 +353,7 @@ def test_v4_takes_a_list_in_one_field_or_in_many(api: ApiClient, sandbox: Sandbo
 
 
 @pytest.mark.parametrize("form", [{}, {"format": "CSV"}, {"format": "CSV-DOWNLOAD"}])
-def test_v4_attaches_metadata_as_csv_unless_json_is_asked_for(
+def test_v4_returns_metadata_as_a_csv_attachment_by_default(
     api: ApiClient, sandbox: Sandbox, form: dict[str, str]
 ) -> None:
     url = f"{sandbox.base_url()}/getSeriesMetadata"
@@ -365,7 +367,9 @@ def test_v4_attaches_metadata_as_csv_unless_json_is_asked_for(
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_denied_are_series_that_are_not_public(api: ApiClient, sandbox: Sandbox, name: str) -> None:
+def test_denied_series_are_those_that_are_not_public(
+    api: ApiClient, sandbox: Sandbox, name: str
+) -> None:
     hidden = SERIES[1]["SeriesInstanceUID"]
     sandbox.archive.hide([hidden])
     asked = f"{UID},{hidden},{NOBODY}"

@@ -47,7 +47,7 @@ def get(api: ApiClient, name: str, endpoint: str = "getImage", **more: str) -> r
 
 
 @pytest.mark.parametrize("modality", ONE_OF_EACH)
-def test_a_zip_holds_what_the_rows_promise(api: ApiClient, modality: str) -> None:
+def test_a_zip_agrees_with_the_rows(api: ApiClient, modality: str) -> None:
     row = ONE_OF_EACH[modality]
     uid = row["SeriesInstanceUID"]
     [told] = api.rows("nbia-v4", "getSeries", SeriesInstanceUID=uid)
@@ -83,7 +83,7 @@ def test_the_entries_of_a_zip_are_those_of_the_dialect(api: ApiClient, name: str
         assert archive.namelist() == [*numbered, "md5hashes.csv"]
 
 
-def test_only_v4_knows_include_md5(api: ApiClient) -> None:
+def test_only_v4_has_include_md5(api: ApiClient) -> None:
     assert "md5hashes.csv" in zipped(get(api, "nbia-v4", IncludeMD5="Yes")).namelist()
     assert "md5hashes.csv" not in zipped(get(api, "nbia-v1", IncludeMD5="Yes")).namelist()
     assert "md5hashes.csv" not in zipped(get(api, "nbia-v4", IncludeMD5="yes")).namelist()
@@ -103,7 +103,9 @@ def test_new_file_names_count_in_the_order_of_the_series(api: ApiClient, name: s
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_a_dcm_image_zip_has_ranks_for_names_and_no_license(api: ApiClient, name: str) -> None:
+def test_get_dcm_image_names_entries_by_number_and_has_no_license(
+    api: ApiClient, name: str
+) -> None:
     width = len(str(COUNT))
     expected = [f"1-{number:0{width}}.dcm" for number in range(1, COUNT + 1)]
     assert zipped(get(api, name, "getDCMImage", IncludeAnnotation="true")).namelist() == expected
@@ -112,13 +114,13 @@ def test_a_dcm_image_zip_has_ranks_for_names_and_no_license(api: ApiClient, name
     assert hashes(archive) == {n: md5(content) for n, content in images(archive).items()}
 
 
-def test_new_file_names_and_md5s_are_for_getimage_alone(api: ApiClient) -> None:
+def test_new_file_names_and_md5s_are_only_for_get_image(api: ApiClient) -> None:
     plain = zipped(get(api, "nbia-v1", MD5Verification="true")).namelist()
     assert plain == ["LICENSE", *(f"{number:08}.dcm" for number in range(1, COUNT + 1))]
     assert zipped(get(api, "bindaas-v4", NewFileNames="Yes")).namelist() == plain[1:]
 
 
-def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
+def test_a_zip_is_streamed_while_its_objects_are_made() -> None:
     made: list[int] = []
 
     def objects() -> Iterator[tuple[str, bytes]]:
@@ -133,7 +135,7 @@ def test_a_zip_is_sent_before_all_its_objects_are_made() -> None:
     assert len(made) < 100
 
 
-def test_the_license_names_what_the_row_names(api: ApiClient) -> None:
+def test_the_license_entry_has_the_licence_of_the_row(api: ApiClient) -> None:
     text = zipped(get(api, "nbia-v4")).read("LICENSE").decode()
     assert FEW["LicenseName"] in text
     assert FEW["LicenseURI"] in text
@@ -164,7 +166,7 @@ def test_a_range_is_ignored(api: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("name", BINDAAS)
-def test_bindaas_tells_the_count_in_a_header(api: ApiClient, name: str) -> None:
+def test_bindaas_sends_the_count_in_a_header(api: ApiClient, name: str) -> None:
     assert get(api, name).headers["imageCount"] == str(COUNT)
     assert api(name, "getImage", {"SeriesInstanceUID": "1.2.3"}).content == b""
 
@@ -194,9 +196,7 @@ def over(hashes: list[str]) -> str:
     return md5("".join(sorted(hashes)).encode())
 
 
-def test_the_hierarchy_of_hashes_is_over_those_that_zips_list(
-    api: ApiClient, sandbox: Sandbox
-) -> None:
+def test_the_md5_hierarchy_is_over_the_md5s_in_zips(api: ApiClient, sandbox: Sandbox) -> None:
     rows = [r for r in CATALOGUE if r["Collection"] == "LCTSC"]
 
     def asked(**values: str) -> str:

@@ -14,7 +14,7 @@ from tcia_assets.sandbox.markup_encoder import DoubleEncoding, decode, encode
 from tcia_assets_tests.sandbox.reply_fields import MAKER, written
 
 
-def test_latin_1_letters_become_entities_that_xml_does_not_know() -> None:
+def test_latin_1_letters_become_entities_that_xml_does_not_define() -> None:
     body = written("xml", (MAKER,), [("Café & Söhne/1",)])
     assert "Caf&eacute; &amp; S&ouml;hne&#x2f;1" in body
     with pytest.raises(ET.ParseError):
@@ -26,7 +26,7 @@ def test_the_encoder_decodes_percents_first() -> None:
     assert encode("Gated, 10.0%") == "Gated, 10.0&#x25;"
 
 
-def test_a_text_that_seems_encoded_twice_cuts_the_document() -> None:
+def test_a_text_that_seems_encoded_twice_ends_the_document() -> None:
     rows = [("before",), ("100%2526",), ("after",)]
     for form, end in (("xml", "<Manufacturer type='java.lang.String'>"), ("html", "<TR>")):
         body = written(form, (MAKER,), rows)
@@ -38,7 +38,7 @@ def test_a_text_that_seems_encoded_twice_cuts_the_document() -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"])))
-def test_what_is_encoded_reads_back_as_what_is_decode(text: str) -> None:
+def test_decoding_an_encoded_text_returns_the_decoded_text(text: str) -> None:
     try:
         known = decode(text)
     except DoubleEncoding:

@@ -55,7 +55,7 @@ def test_case_and_trailing_blanks_are_ignored(api: ApiClient, name: str, column:
 
 
 @pytest.mark.parametrize("column", ["Manufacturer", "ManufacturerModelName"])
-def test_makers_have_a_case_before_v4(api: ApiClient, column: str) -> None:
+def test_manufacturers_are_case_sensitive_before_v4(api: ApiClient, column: str) -> None:
     value = some(column)
     assert value != value.upper()
     for name in OLD:
@@ -86,7 +86,7 @@ def test_v1_never_finds_a_patient_with_lower_case_letters(api: ApiClient) -> Non
 
 
 @pytest.mark.parametrize("name", NBIA)
-def test_a_filter_without_a_value_selects_nothing(api: ApiClient, name: str) -> None:
+def test_an_empty_filter_selects_no_rows(api: ApiClient, name: str) -> None:
     for column in ("Collection", "PatientID", "SeriesInstanceUID", "BodyPartExamined"):
         assert api(name, "getSeries", {column: ""}).content == b""
 
@@ -127,7 +127,7 @@ def test_get_updated_series_leaves_out_the_day_itself(
 
 
 @pytest.mark.parametrize("endpoint", ["NewPatientsInCollection", "NewStudiesInPatientCollection"])
-def test_what_is_new_includes_the_day_itself_only_in_v4(
+def test_new_patients_and_studies_include_the_day_itself_only_in_v4(
     api: ApiClient, dated: Mapping[str, set[str]], endpoint: str
 ) -> None:
     for name, found in (("nbia-v1", 0), ("nbia-v4", 1)):
@@ -144,7 +144,7 @@ def test_a_series_without_a_release_date_is_never_new(api: ApiClient, sandbox: S
     assert not {"DateReleased", "ReleasedStatus"} & set(row)
 
 
-def test_bindaas_looks_at_the_day_of_submission(api: ApiClient, sandbox: Sandbox) -> None:
+def test_bindaas_compares_the_date_of_submission(api: ApiClient, sandbox: Sandbox) -> None:
     today = dt.datetime.now(dt.UTC).date()
     asked = {"Collection": COLLECTION, "since": today.isoformat()}
     assert api.rows("bindaas-v4", "NewPatientsInCollection", **asked) == []

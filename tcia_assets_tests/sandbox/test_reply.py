@@ -45,7 +45,7 @@ def test_a_single_image_that_does_not_exist_is_a_500(api: ApiClient, name: str) 
     assert (reply.status_code, reply.text) == (500, f"{BROKEN}\nnull")
 
 
-def test_bindaas_answers_a_wrong_single_image_with_an_object(api: ApiClient) -> None:
+def test_bindaas_replies_to_a_wrong_single_image_with_json(api: ApiClient) -> None:
     sent = {"SeriesInstanceUID": UID, "SOPInstanceUID": "1.2.3"}
     reply = api("bindaas-v4", "getSingleImage", sent)
     assert reply.status_code == 200
@@ -53,7 +53,9 @@ def test_bindaas_answers_a_wrong_single_image_with_an_object(api: ApiClient) -> 
 
 
 @pytest.mark.parametrize("accept", ["application/zip", "application/json"])
-def test_an_image_cannot_be_asked_for_as_something_else(api: ApiClient, accept: str) -> None:
+def test_an_image_is_refused_if_the_client_accepts_only_other_types(
+    api: ApiClient, accept: str
+) -> None:
     sent = {"SeriesInstanceUID": UID}
     reply = api("nbia-v4", "getImage", sent, headers={"Accept": accept})
     assert (reply.status_code, reply.text) == (500, f"{BROKEN}\nHTTP 406 Not Acceptable")

@@ -52,7 +52,7 @@ def test_the_reference_rendering_of_html() -> None:
     )
 
 
-def test_no_row_is_no_byte_in_any_format() -> None:
+def test_a_reply_without_rows_has_no_bytes_in_any_format() -> None:
     for form in reply_formats.CONTENT_TYPES:
         assert written(form, (PATIENT, NUMBER), []) == ""
     assert list(reply_formats.json_chunks([])) == []
@@ -125,7 +125,7 @@ def test_vectorised_json_equals_plain_json(rows: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_json_is_what_a_plain_writer_would_write(api: ApiClient, name: str) -> None:
+def test_json_equals_that_of_a_plain_writer(api: ApiClient, name: str) -> None:
     body = api(name, "getSeries", {"Collection": COLLECTION}, format="json").content
     rows = json.loads(body)
     plain = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
@@ -133,7 +133,7 @@ def test_json_is_what_a_plain_writer_would_write(api: ApiClient, name: str) -> N
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_the_formats_tell_the_same(api: ApiClient, name: str) -> None:
+def test_all_formats_contain_the_same_rows(api: ApiClient, name: str) -> None:
     plain = {"Collection": COLLECTION}
     told = by_uid(api.rows(name, "getSeries", **plain))
     columns = dialect(name).endpoint("getSeries").columns

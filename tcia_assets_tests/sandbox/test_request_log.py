@@ -7,7 +7,7 @@ from tcia_assets.sandbox.server import Sandbox
 from .api_client import ApiClient
 
 
-def test_secrets_are_not_kept(api: ApiClient, sandbox: Sandbox) -> None:
+def test_secrets_are_not_recorded(api: ApiClient, sandbox: Sandbox) -> None:
     api.grant()
     api("bindaas-v3", "getCollectionValues", api_key=sandbox.authenticator.api_key)
     kept = str(sandbox.requests.summary())

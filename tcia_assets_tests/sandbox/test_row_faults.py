@@ -13,7 +13,7 @@ from tcia_assets_tests.sandbox.small_series import CATALOGUE, COLLECTION, COUNT,
 from .api_client import ApiClient
 
 
-def test_a_wrong_count_is_wrong_everywhere(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_wrong_count_is_the_same_in_all_endpoints(api: ApiClient, sandbox: Sandbox) -> None:
     right = {row["SeriesInstanceUID"]: row["ImageCount"] for row in list_series(api).json()}
     sandbox.faults.add(Fault("wrong_count", images=3, times=0))
     for row in list_series(api).json():
@@ -22,7 +22,7 @@ def test_a_wrong_count_is_wrong_everywhere(api: ApiClient, sandbox: Sandbox) -> 
     assert size["ObjectCount"] == COUNT + 3
 
 
-def test_an_ignored_filter_gives_the_whole_list(api: ApiClient, sandbox: Sandbox) -> None:
+def test_an_ignored_filter_returns_all_rows(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("ignored_filter"))
     assert len(list_series(api).json()) == len(CATALOGUE)
 
@@ -44,7 +44,7 @@ def test_duplicate_rows(api: ApiClient, sandbox: Sandbox, endpoint: str) -> None
 
 @pytest.mark.parametrize("form", ["json", "csv"])
 @pytest.mark.parametrize("column", ["ImageCount", "FileSize", "SeriesDate"])
-def test_a_bad_value_stands_in_one_row(
+def test_a_bad_value_is_in_one_row(
     api: ApiClient, sandbox: Sandbox, form: str, column: str
 ) -> None:
     sandbox.faults.add(Fault("bad_value", column=column, value="twelve"))

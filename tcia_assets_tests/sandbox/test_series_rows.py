@@ -163,7 +163,7 @@ def test_the_tracked_file_is_small() -> None:
     assert series_rows.SMALL_CATALOGUE.stat().st_size < 1_000_000
 
 
-def test_the_tracked_file_has_the_declared_schema_and_says_its_source(small: pa.Table) -> None:
+def test_the_tracked_file_has_the_declared_schema_and_its_source(small: pa.Table) -> None:
     assert small.schema.equals(series_rows.SCHEMA)
     assert small.schema.metadata[b"source"].startswith(b"idc-index-data ")
 
@@ -172,13 +172,13 @@ def test_the_rows_are_between_500_and_1200(small: pa.Table) -> None:
     assert 500 <= small.num_rows <= 1200
 
 
-def test_a_series_stands_once_and_in_order(rows: list[dict[str, Any]]) -> None:
+def test_series_are_unique_and_sorted(rows: list[dict[str, Any]]) -> None:
     keys = [(row["Collection"], row["SeriesInstanceUID"]) for row in rows]
     assert keys == sorted(keys)
     assert len({uid for _, uid in keys}) == len(rows)
 
 
-def test_what_the_api_always_tells_is_never_null(small: pa.Table) -> None:
+def test_required_columns_are_never_null(small: pa.Table) -> None:
     assert {name: small[name].null_count for name in ALWAYS_THERE if small[name].null_count} == {}
 
 
@@ -206,7 +206,7 @@ def test_a_study_belongs_to_one_patient_of_one_collection(rows: list[dict[str, A
     assert all(len(owner) == 1 for owner in owners.values())
 
 
-def test_what_is_drawn_on_images_has_images_in_its_study(rows: list[dict[str, Any]]) -> None:
+def test_segmentations_have_images_in_their_study(rows: list[dict[str, Any]]) -> None:
     modalities = defaultdict(set)
     for row in rows:
         modalities[row["StudyInstanceUID"]].add(row["Modality"])
@@ -223,7 +223,7 @@ def test_one_collection_is_small_enough_for_the_demo_to_fetch(rows: list[dict[st
     assert len({row["PatientID"] for row in demo}) == 5
 
 
-def test_each_row_may_be_shared_and_says_whom_to_cite(rows: list[dict[str, Any]]) -> None:
+def test_each_row_has_a_licence_and_a_citation(rows: list[dict[str, Any]]) -> None:
     free = {series_rows.LICENSES["CC BY 3.0"], series_rows.LICENSES["CC BY 4.0"]}
     assert {(row["LicenseName"], row["LicenseURI"]) for row in rows} <= free
     assert all(row["DataDescriptionURI"].startswith("https://doi.org/10.7937/") for row in rows)
@@ -278,14 +278,14 @@ def test_a_table_that_lacks_a_column_is_refused(tmp_path: Path, small: pa.Table)
         series_rows.load(path)
 
 
-def test_columns_in_another_order_are_refused(tmp_path: Path, small: pa.Table) -> None:
+def test_columns_in_a_different_order_are_refused(tmp_path: Path, small: pa.Table) -> None:
     path = tmp_path / "catalogue.parquet"
     pq.write_table(small.select(sorted(small.column_names)), path)
     with pytest.raises(UsageError, match="its columns are"):
         series_rows.load(path)
 
 
-def test_without_the_index_the_whole_catalogue_says_what_to_install(
+def test_without_the_index_the_full_catalogue_is_an_error_that_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "idc_index_data", None)
@@ -296,12 +296,12 @@ def test_without_the_index_the_whole_catalogue_says_what_to_install(
 # --- the script
 
 
-def test_a_choice_of_an_unknown_collection_is_refused(small: pa.Table, script: Any) -> None:
+def test_an_unknown_collection_cannot_be_selected(small: pa.Table, script: Any) -> None:
     with pytest.raises(UnknownName, match="did you mean 'LCTSC'"):
         script.choose(small, (script.Choice("LCTCS"),))
 
 
-def test_whole_patients_are_chosen(small: pa.Table, script: Any) -> None:
+def test_patients_are_selected_with_all_their_series(small: pa.Table, script: Any) -> None:
     chosen = script.choose(small, (script.Choice("Soft-tissue-Sarcoma", 2),)).to_pylist()
     patients = {row["PatientID"] for row in chosen}
     assert len(patients) == 2
@@ -333,7 +333,7 @@ def writer(path: Path) -> str:
 
 
 @needs_index
-def test_the_whole_catalogue_is_what_tcia_publishes(whole: pa.Table) -> None:
+def test_the_full_catalogue_is_what_tcia_publishes(whole: pa.Table) -> None:
     assert whole.schema.equals(series_rows.SCHEMA)
     assert 500_000 < whole.num_rows < 700_000
     collections = set(whole["Collection"].unique().to_pylist())
@@ -343,19 +343,19 @@ def test_the_whole_catalogue_is_what_tcia_publishes(whole: pa.Table) -> None:
 
 
 @needs_index
-def test_in_the_whole_catalogue_a_series_stands_once_and_in_order(whole: pa.Table) -> None:
+def test_series_of_the_full_catalogue_are_unique_and_sorted(whole: pa.Table) -> None:
     assert pc.count_distinct(whole["SeriesInstanceUID"]).as_py() == whole.num_rows
     keys = [("Collection", "ascending"), ("SeriesInstanceUID", "ascending")]
     assert pc.sort_indices(whole, keys).equals(pa.array(range(whole.num_rows), pa.uint64()))
 
 
 @needs_index
-def test_in_the_whole_catalogue_what_the_api_always_tells_is_never_null(whole: pa.Table) -> None:
+def test_required_columns_of_the_full_catalogue_are_never_null(whole: pa.Table) -> None:
     assert {name: whole[name].null_count for name in ALWAYS_THERE if whole[name].null_count} == {}
 
 
 @needs_index
-def test_texts_of_the_whole_catalogue_are_as_the_archive_cuts_them(whole: pa.Table) -> None:
+def test_texts_of_the_full_catalogue_are_truncated_like_the_archives(whole: pa.Table) -> None:
     for name, width in WIDTHS.items():
         assert pc.max(pc.utf8_length(whole[name])).as_py() <= width
     # a captured getBodyPartValues has these two, with their blank
@@ -364,7 +364,7 @@ def test_texts_of_the_whole_catalogue_are_as_the_archive_cuts_them(whole: pa.Tab
 
 @needs_index
 @pytest.mark.parametrize("captured", CAPTURED, ids=lambda row: row["Collection"])
-def test_what_the_archive_said_of_a_series_is_what_we_say(
+def test_rows_equal_the_captured_replies_of_the_archive(
     whole: pa.Table, captured: dict[str, Any]
 ) -> None:
     ours = whole.filter(pc.field("SeriesInstanceUID") == captured["SeriesInstanceUID"])

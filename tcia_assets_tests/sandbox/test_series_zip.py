@@ -28,7 +28,7 @@ def objects(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if name.startswith("0000")]
 
 
-def test_a_short_zip_is_valid_and_has_no_hashes(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_short_zip_is_valid_and_has_no_md5s(api: ApiClient, sandbox: Sandbox) -> None:
     archive = zipped(faulty(api, sandbox, "zip_short", images=2))
     assert archive.testzip() is None
     assert archive.namelist() == ["LICENSE", *(f"{n:08}.dcm" for n in range(1, COUNT - 1))]
@@ -48,7 +48,7 @@ def test_an_empty_zip_is_22_bytes(api: ApiClient, sandbox: Sandbox) -> None:
     assert zipped(content).namelist() == []
 
 
-def test_a_zip_of_a_license_alone(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_zip_with_only_a_license(api: ApiClient, sandbox: Sandbox) -> None:
     archive = zipped(faulty(api, sandbox, "zip_license_only"))
     assert [(m.filename, m.file_size) for m in archive.infolist()] == [("LICENSE", 0)]
 
@@ -65,7 +65,7 @@ def test_a_flipped_byte_breaks_an_object(api: ApiClient, sandbox: Sandbox) -> No
     assert len(broken) == 1
 
 
-def test_one_listed_hash_is_wrong(api: ApiClient, sandbox: Sandbox) -> None:
+def test_one_listed_md5_is_wrong(api: ApiClient, sandbox: Sandbox) -> None:
     archive = zipped(faulty(api, sandbox, "zip_wrong_md5"))
     assert archive.testzip() is None
     lines = archive.read("md5hashes.csv").decode().splitlines()[1:]
@@ -94,7 +94,7 @@ def test_bytes_follow_the_end_of_the_zip(api: ApiClient, sandbox: Sandbox) -> No
         ("zip_bomb", "bomb.dcm"),
     ],
 )
-def test_a_hostile_entry_stands_beside_the_images(
+def test_a_hostile_entry_is_added_to_the_images(
     api: ApiClient, sandbox: Sandbox, kind: str, name: str
 ) -> None:
     archive = zipped(faulty(api, sandbox, kind))
@@ -112,12 +112,12 @@ def test_a_hostile_entry_stands_beside_the_images(
             assert bomb.read(1000) == bytes(1000)
 
 
-def test_two_entries_have_one_name(api: ApiClient, sandbox: Sandbox) -> None:
+def test_two_entries_have_the_same_name(api: ApiClient, sandbox: Sandbox) -> None:
     names = zipped(faulty(api, sandbox, "zip_duplicate")).namelist()
     assert names.count("00000001.dcm") == 2
 
 
-def test_a_million_entries_come_one_by_one(sandbox: Sandbox) -> None:
+def test_a_million_entries_are_streamed(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("zip_many"))
     url, sent = f"{sandbox.base_url()}/getImage", {"SeriesInstanceUID": UID}
     with requests.get(url, params=sent, stream=True, timeout=5) as reply:
@@ -126,7 +126,7 @@ def test_a_million_entries_come_one_by_one(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(set(ARCHIVES) - {"zip_bomb", "zip_many"}))
-def test_the_next_zip_is_whole_again(api: ApiClient, sandbox: Sandbox, kind: str) -> None:
+def test_the_next_zip_is_complete(api: ApiClient, sandbox: Sandbox, kind: str) -> None:
     faulty(api, sandbox, kind)
     archive = zipped(image(api).content)
     assert archive.testzip() is None

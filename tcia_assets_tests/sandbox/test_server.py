@@ -28,12 +28,12 @@ def test_it_serves_on_loopback_only(host: str) -> None:
         Sandbox(host=host)
 
 
-def test_a_port_that_is_taken_is_said_so(sandbox: Sandbox) -> None:
+def test_a_port_in_use_is_an_error_that_names_it(sandbox: Sandbox) -> None:
     with pytest.raises(UsageError, match=str(sandbox.port)):
         Sandbox(port=sandbox.port)
 
 
-def test_its_urls_are_the_real_ones_on_another_host(sandbox: Sandbox) -> None:
+def test_its_urls_are_the_public_ones_with_a_different_host(sandbox: Sandbox) -> None:
     for each in DIALECTS:
         tail = each.base_url.split("cancerimagingarchive.net")[1]
         assert sandbox.base_url(each.name) == f"http://127.0.0.1:{sandbox.port}{tail}"
@@ -42,14 +42,14 @@ def test_its_urls_are_the_real_ones_on_another_host(sandbox: Sandbox) -> None:
         sandbox.base_url("nbia-v5")
 
 
-def test_after_the_block_nobody_answers() -> None:
+def test_after_the_block_connections_are_refused() -> None:
     with Sandbox() as sandbox:
         assert requests.get(f"{sandbox.base_url()}/getCollectionValues", timeout=5).json()
     with pytest.raises(requests.exceptions.ConnectionError):
         requests.get(f"{sandbox.url}/nbia-api/services/up", timeout=5)
 
 
-def test_many_ask_at_once(api: ApiClient, sandbox: Sandbox) -> None:
+def test_many_requests_run_at_once(api: ApiClient, sandbox: Sandbox) -> None:
     expected = len(api.rows("nbia-v4", "getSeries"))
 
     def one(number: int) -> int:
@@ -64,9 +64,7 @@ def test_many_ask_at_once(api: ApiClient, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_stop_and_leaves_nothing(
-    how: signal.Signals, tmp_path: Path
-) -> None:
+def test_it_serves_until_a_signal_and_leaves_no_files(how: signal.Signals, tmp_path: Path) -> None:
     program = "from tcia_assets.sandbox.server import serve; serve(port=0)"
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -89,7 +87,7 @@ def test_it_serves_until_it_is_told_to_stop_and_leaves_nothing(
                 process.kill()
 
 
-def test_it_stops_in_the_middle_of_whatever_it_does(tmp_path: Path) -> None:
+def test_it_stops_while_requests_are_running(tmp_path: Path) -> None:
     program = """
 import threading, time, requests
 from tcia_assets.sandbox.faults import Fault
@@ -119,7 +117,7 @@ for each in asking:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_whole_catalogue_is_served_from_little_memory(tmp_path: Path) -> None:
+def test_the_full_catalogue_is_served_with_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("idc_index_data")
     # In a file, because in `python -c` DuckDB believes to be talking to a person.
     program = tmp_path / "program.py"

@@ -68,14 +68,14 @@ def test_it_lists_values_patients_and_studies(nbia: ModuleType) -> None:
     assert by_modality
 
 
-def test_it_asks_for_sizes_and_objects(nbia: ModuleType) -> None:
+def test_tcia_utils_requests_sizes_and_objects(nbia: ModuleType) -> None:
     uid = SMALL["SeriesInstanceUID"]
     [size] = nbia.getSeriesSize(uid)
     assert size["ObjectCount"] == SMALL["ImageCount"]
     assert len(nbia.getSopInstanceUids(uid)) == SMALL["ImageCount"]
 
 
-def test_it_asks_what_is_new(nbia: ModuleType, sandbox: Sandbox) -> None:
+def test_tcia_utils_requests_updates(nbia: ModuleType, sandbox: Sandbox) -> None:
     assert nbia.getUpdatedSeries("2099/01/01") is None
     uid = SMALL["SeriesInstanceUID"]
     sandbox.archive.release([uid])
@@ -98,7 +98,7 @@ def test_it_reads_the_metadata_of_many_series(nbia: ModuleType) -> None:
     assert frame["ImageCount"].sum() == SMALL["ImageCount"] + MANY["ImageCount"]
 
 
-def test_it_reads_what_collections_are_and_how_many_patients_they_have(nbia: ModuleType) -> None:
+def test_tcia_utils_reads_descriptions_and_counts_of_collections(nbia: ModuleType) -> None:
     frame = nbia.getCollectionDescriptions(format="df", removeHtml="yes")
     names = {row["Collection"] for row in CATALOGUE}
     assert set(frame["collectionName"]) == names

@@ -27,7 +27,7 @@ def test_a_status_carries_its_body_and_retry_after(api: ApiClient, sandbox: Sand
     assert reply.headers["Retry-After"] == "7"
 
 
-def test_html_empty_and_no_data(api: ApiClient, sandbox: Sandbox) -> None:
+def test_replies_of_html_no_bytes_and_no_data(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("html"), Fault("empty"), Fault("no_data"))
     page, empty, no_data = (list_series(api) for _ in range(3))
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html")
@@ -49,7 +49,7 @@ def test_a_connection_breaks_in_the_middle(
     assert send(api).status_code == 200  # type: ignore[operator]
 
 
-def test_what_came_before_a_break_has_arrived(sandbox: Sandbox) -> None:
+def test_bytes_before_a_break_are_received(sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("unterminated", after_bytes=700))
     url = f"{sandbox.base_url()}/getSeries"
     got: list[bytes] = []
@@ -59,9 +59,7 @@ def test_what_came_before_a_break_has_arrived(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("send", [list_series, image])
-def test_a_cut_body_looks_as_if_it_were_whole(
-    api: ApiClient, sandbox: Sandbox, send: object
-) -> None:
+def test_a_cut_body_looks_complete(api: ApiClient, sandbox: Sandbox, send: object) -> None:
     sandbox.faults.add(Fault("cut", after_bytes=1234))
     reply = send(api)  # type: ignore[operator]
     assert (reply.status_code, len(reply.content)) == (200, 1234)
@@ -81,7 +79,7 @@ def test_xml_is_cut_in_the_middle(api: ApiClient, sandbox: Sandbox) -> None:
     assert not list_series(api, format="xml").text.endswith("</Results>")
 
 
-def test_a_hang_lasts_as_long_as_it_says_and_blocks_nobody_else(
+def test_a_hang_lasts_as_long_as_its_seconds_and_blocks_no_other_request(
     api: ApiClient, sandbox: Sandbox
 ) -> None:
     sandbox.faults.add(Fault("hang", seconds=5))
@@ -96,7 +94,7 @@ def test_a_hang_lasts_as_long_as_it_says_and_blocks_nobody_else(
     assert time.monotonic() - start >= 0.3
 
 
-def test_a_drip_sends_byte_by_byte(api: ApiClient, sandbox: Sandbox) -> None:
+def test_a_drip_sends_single_bytes(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("drip", seconds=0.02))
     url, sent = f"{sandbox.base_url()}/getSeries", {"Collection": COLLECTION}
     with requests.get(url, params=sent, stream=True, timeout=5) as reply:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tcia_assets.catalog import ARRIVING
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import ForeignRows, TciaError, UnknownReply, UnreadableReply, UsageError
 from tcia_assets.settings import Settings
 from tcia_assets.sources import FetchedFile, SourceRows
@@ -136,7 +136,7 @@ class Client:
         return SourceRows(
             rows.table,
             rows.unclaimed,
-            tuple(ARRIVING[column].name for column in request.endpoint.columns),
+            tuple(COLUMNS_BY_WIRE_NAME[column].name for column in request.endpoint.columns),
             cost.requests,
             cost.size_bytes,
             time.monotonic() - started,
@@ -227,8 +227,8 @@ class Client:
             request.url,
             request.parameters,
             cost,
-            empty_text=_NO_ROWS if endpoint.silent else "",
-            is_file=endpoint.answers in FILES,
+            empty_text=_NO_ROWS if endpoint.may_be_empty else "",
+            is_file=endpoint.returns in FILES,
         ) as chunks:
             yield chunks
 
@@ -238,13 +238,13 @@ class Client:
         rows = self._read(request, cost)
         if rows is not None:
             return rows
-        if not request.endpoint.silent:
+        if not request.endpoint.may_be_empty:
             raise request.empty_reply()
         if trust_empty:
             return wire.empty(request.endpoint)
         # A failed database and an expired token also give an empty reply. So send a request to
         # which no reply is ever empty (it renews a token), and then the same one again.
-        control = self._requests.build(self.dialect.control.name, {}, "rows")
+        control = self._requests.build(self.dialect.health_endpoint.name, {}, "rows")
         if self._read(control, cost) is None:
             raise control.empty_reply()
         return self._read(request, cost) or wire.empty(request.endpoint)
@@ -257,7 +257,11 @@ class Client:
                 return None
             with self._parsing if size > wire.LARGE else nullcontext():
                 rows = wire.read(
-                    file, request.endpoint, request.dialect.wire, form=request.form, url=request.url
+                    file,
+                    request.endpoint,
+                    request.dialect.value_format,
+                    form=request.form,
+                    url=request.url,
                 )
         return rows if rows.table.num_rows else None
 
@@ -301,7 +305,7 @@ class Client:
         with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
             body = Path(folder) / "body"
             body.write_text(json.dumps(rows), encoding="utf-8")
-            return wire.read(body, endpoint, dialect.wire)
+            return wire.read(body, endpoint, dialect.value_format)
 
     # --- Hashes and files -----------------------------------------------------------------------
 

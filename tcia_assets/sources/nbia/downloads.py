@@ -63,7 +63,7 @@ def _check_size(written: int, max_bytes: int | None, request: Request) -> None:
 
 
 def _check_signature(first: bytes, request: Request) -> None:
-    noun, place, signature = _SIGNATURES[request.endpoint.answers]
+    noun, place, signature = _SIGNATURES[request.endpoint.returns]
     if first.startswith(signature, place):
         return
     if not first:

@@ -27,7 +27,7 @@ def check_rows(
             # Servers compare without case and without trailing blanks, and so must this.
             given = pc.utf8_lower(pc.utf8_rtrim_whitespace(table[name]))
             wanted = value.lower()
-            values = wanted.split(",") if endpoint.parameter(name).many else [wanted]
+            values = wanted.split(",") if endpoint.parameter(name).is_list else [wanted]
             fits = pc.is_in(given, value_set=pa.array([each.rstrip() for each in values]))
             _check_all(fits, table[name], f"{endpoint.name} for {name}={value!r}", url)
 

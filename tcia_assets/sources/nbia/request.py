@@ -53,8 +53,8 @@ class RequestBuilder:
         """Build a request to endpoint `name`, which must return one of `answers`."""
         dialect, base = self.server_of(name)
         endpoint = dialect.endpoint(name)
-        if endpoint.answers not in answers:
-            problem = f"{name} returns {endpoint.answers}, not {' or '.join(answers)}"
+        if endpoint.returns not in answers:
+            problem = f"{name} returns {endpoint.returns}, not {' or '.join(answers)}"
             raise UsageError(problem)
         parameters = _spell(endpoint, filters)
         form = self._form if self._form in endpoint.formats else "json"
@@ -66,7 +66,7 @@ class RequestBuilder:
         """Return the dialect and the base URL that serve an endpoint."""
         settings, dialect = self._settings, self._settings.speaks
         is_shared_list = name == SHARED_LISTS.endpoint and settings.shared_list_url
-        if name in dialect.delegated or is_shared_list:
+        if name in dialect.delegated_endpoints or is_shared_list:
             return settings.shared_lists_speak, settings.shared_lists_url
         return dialect, settings.url
 
@@ -76,9 +76,9 @@ def _spell(endpoint: Endpoint, filters: Mapping[str, str | date]) -> dict[str, s
     missing = [p.name for p in endpoint.parameters if p.required and p.name not in filters]
     if missing:
         raise UsageError(f"{endpoint.name} needs {' and '.join(missing)}")
-    sent = dict(endpoint.always)
+    sent = dict(endpoint.fixed_parameters)
     for name, value in filters.items():
-        spelling = endpoint.parameter(name).wire  # first, for a filter that it does not have
+        spelling = endpoint.parameter(name).wire_name  # first, for a filter that it does not have
         sent[spelling] = _format(endpoint, name, value)
     return sent
 
@@ -89,7 +89,7 @@ def _format(endpoint: Endpoint, name: str, value: str | date) -> str:
         noun = "a date" if name == "since" else "a text"
         raise UsageError(f"{endpoint.name}: {name} must be {noun}, not {value!r}")
     if isinstance(value, date):
-        return value.strftime(endpoint.since)
+        return value.strftime(endpoint.since_format)
     if not value.strip():
         raise UsageError(f"{endpoint.name}: {name} is empty")
     return value

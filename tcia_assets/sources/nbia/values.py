@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import ARRIVING
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import BadValue
-from tcia_assets.spec import Column, Endpoint, Wire
+from tcia_assets.spec import Column, Endpoint, ValueFormat
 from tcia_assets.store import sql
 
 # Marks our own error() among DuckDB's; servers never send \x1f in a text.
@@ -22,10 +22,15 @@ _LONGEST_SHOWN = 80
 
 def schema(names: Sequence[str]) -> pa.Schema:
     """Return the schema of the columns that these wire fields become."""
-    return pa.schema([(ARRIVING[name].name, ARRIVING[name].kind.arrow) for name in names])
+    return pa.schema(
+        [
+            (COLUMNS_BY_WIRE_NAME[name].name, COLUMNS_BY_WIRE_NAME[name].kind.arrow_type)
+            for name in names
+        ]
+    )
 
 
-def select(source: str, endpoint: Endpoint, wire: Wire, names: Sequence[str]) -> str:
+def select(source: str, endpoint: Endpoint, wire: ValueFormat, names: Sequence[str]) -> str:
     """Return a statement for the typed values of wire fields, under our names.
 
     The first field is the key that an error names.
@@ -38,11 +43,11 @@ def select(source: str, endpoint: Endpoint, wire: Wire, names: Sequence[str]) ->
     """
     key = sql.identifier(names[0])
     values = ", ".join(
-        f"{_typed(name, ARRIVING[name], endpoint.wire(name, wire), key)} AS "
-        f"{sql.identifier(ARRIVING[name].name)}"
+        f"{_typed(name, COLUMNS_BY_WIRE_NAME[name], endpoint.value_format(name, wire), key)} AS "
+        f"{sql.identifier(COLUMNS_BY_WIRE_NAME[name].name)}"
         for name in names
     )
-    trimmed = ", ".join(_trimmed(name, ARRIVING[name]) for name in names)
+    trimmed = ", ".join(_trimmed(name, COLUMNS_BY_WIRE_NAME[name]) for name in names)
     return f"SELECT {values} FROM (SELECT {trimmed} FROM {source})"
 
 
@@ -56,7 +61,7 @@ def _trimmed(name: str, column: Column) -> str:
     return f"CASE WHEN {has_blanks} THEN trim({raw}) ELSE {raw} END AS {raw}"
 
 
-def _typed(name: str, column: Column, wire: Wire, key: str) -> str:
+def _typed(name: str, column: Column, wire: ValueFormat, key: str) -> str:
     """Return SQL for the value of a trimmed field, or an error with column, value and key."""
     x = sql.identifier(name)
     if column.kind.name == "text":
@@ -66,7 +71,7 @@ def _typed(name: str, column: Column, wire: Wire, key: str) -> str:
     return _if(f"{x} <> ''", f"coalesce({value(column.kind.name, x, wire)}, {problem})")
 
 
-def value(kind: str, x: str, wire: Wire) -> str:
+def value(kind: str, x: str, wire: ValueFormat) -> str:
     """Return SQL for a text as a value of a kind; null if it is not one."""
     # Some servers write big decimals with zeros behind their point.
     integer = f"TRY_CAST(split_part({x}, '.', 1) AS BIGINT)"
@@ -107,7 +112,7 @@ def _instant(x: str, form: str) -> str:
 def check_uids(table: pa.Table, endpoint: Endpoint) -> None:
     """Raise BadValue if a UID is not one; Arrow checks this in half of the time of SQL."""
     for name in table.column_names:
-        if ARRIVING[name].kind.name == "uid":
+        if COLUMNS_BY_WIRE_NAME[name].kind.name == "uid":
             uids = table[name]
             is_short = pc.less_equal(pc.binary_length(uids), _LONGEST_UID)
             fits = pc.and_(is_short, pc.match_substring_regex(uids, _UID))
@@ -127,5 +132,5 @@ def raise_bad_value(error: sql.SqlError, endpoint: Endpoint) -> None:
 
 def _bad_value(endpoint: Endpoint, name: str, wrong: str, key: str) -> BadValue:
     shown = wrong if len(wrong) <= _LONGEST_SHOWN else f"{wrong[:_LONGEST_SHOWN]}..."
-    problem = f"{shown!r} is not {ARRIVING[name].kind.rule}"
+    problem = f"{shown!r} is not {COLUMNS_BY_WIRE_NAME[name].kind.rule}"
     return BadValue(problem, table=endpoint.name, column=name, value=wrong, key=key)

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tcia_assets.catalog import ARRIVING
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import UnreadableReply
 from tcia_assets.sources.http import text
 from tcia_assets.sources.nbia import values
 from tcia_assets.sources.nbia.formats import rows_in
-from tcia_assets.spec import Endpoint, Wire
+from tcia_assets.spec import Endpoint, ValueFormat
 from tcia_assets.store import sql
 
 _FOREIGN_FIELDS = "rows with none of its fields"
@@ -41,7 +41,9 @@ class Rows:
     unclaimed: tuple[str, ...]
 
 
-def read(body: Path, endpoint: Endpoint, wire: Wire, *, form: str = "json", url: str = "") -> Rows:
+def read(
+    body: Path, endpoint: Endpoint, wire: ValueFormat, *, form: str = "json", url: str = ""
+) -> Rows:
     """Read the rows of a reply, in the order of the body; columns that no row has are left out.
 
     Args:
@@ -111,7 +113,7 @@ def untyped(
 
 
 def _read_json(
-    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: Wire, url: str
+    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: ValueFormat, url: str
 ) -> Rows:
     table, field_count = _select_and_count(connection, body, endpoint, wire)
     present = [name for name in table.column_names if table[name].null_count < table.num_rows]
@@ -129,7 +131,7 @@ def _read_json(
 
 
 def _select_and_count(
-    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: Wire
+    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: ValueFormat
 ) -> tuple[pa.Table, int]:
     if body.stat().st_size <= _SMALL:
         # Starting a thread takes longer than counting.
@@ -164,16 +166,22 @@ def _fields_of(connection: sql.Connection, body: Path) -> set[str]:
 def _claimed(fields: set[str], endpoint: Endpoint) -> list[str]:
     """Return the fields to read: the declared ones that are there, then other dialects' names."""
     claimed = [name for name in endpoint.columns if name in fields]
-    missing = {ARRIVING[n].name for n in endpoint.columns} - {ARRIVING[n].name for n in claimed}
-    for name in sorted(fields & ARRIVING.keys()):
-        if ARRIVING[name].name in missing:
+    missing = {COLUMNS_BY_WIRE_NAME[n].name for n in endpoint.columns} - {
+        COLUMNS_BY_WIRE_NAME[n].name for n in claimed
+    }
+    for name in sorted(fields & COLUMNS_BY_WIRE_NAME.keys()):
+        if COLUMNS_BY_WIRE_NAME[name].name in missing:
             claimed.append(name)
-            missing.remove(ARRIVING[name].name)
+            missing.remove(COLUMNS_BY_WIRE_NAME[name].name)
     return claimed
 
 
 def _select(
-    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: Wire, names: Sequence[str]
+    connection: sql.Connection,
+    body: Path,
+    endpoint: Endpoint,
+    wire: ValueFormat,
+    names: Sequence[str],
 ) -> pa.Table:
     """Read these wire fields, typed and under our names."""
     # As texts, so that `values` and not the JSON reader decides what a value of each kind is.

@@ -24,7 +24,7 @@ def test_a_revision_leaves_the_lesion_where_it_was() -> None:
     assert np.array_equal(before, after)
 
 
-def test_patients_look_different_and_the_series_of_one_alike() -> None:
+def test_patients_differ_and_the_series_of_one_patient_are_alike() -> None:
     def shape(patient: str, uid: str) -> NDArray[np.bool_]:
         series = row("PT", 9, PatientID=patient, SeriesInstanceUID=uid)
         return lesion_in(opened(series))
@@ -36,7 +36,7 @@ def test_patients_look_different_and_the_series_of_one_alike() -> None:
 
 @given(st.text(max_size=30), st.integers(0, 50))
 @settings(max_examples=200)
-def test_the_lesion_of_any_patient_lies_inside_the_body_and_in_view(
+def test_the_lesion_of_any_patient_is_inside_the_body_and_in_view(
     patient: str, revision: int
 ) -> None:
     ellipsoids = anatomy(patient, revision)
@@ -49,6 +49,6 @@ def test_the_lesion_of_any_patient_lies_inside_the_body_and_in_view(
     assert not any(mask[0].any() or mask[:, 0].any() or mask[:, -1].any() for mask in body)
 
 
-def test_dice_stay_within_their_bounds() -> None:
+def test_seeded_numbers_are_within_their_limits() -> None:
     dice = SeededNumbers("seed")
     assert all(3 <= dice.between(3, 4) <= 4 for _ in range(50))

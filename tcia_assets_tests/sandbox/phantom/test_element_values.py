@@ -5,7 +5,7 @@ from __future__ import annotations
 from tcia_assets_tests.sandbox.phantom.made_objects import opened, row
 
 
-def test_text_survives_and_what_is_too_long_is_cut() -> None:
+def test_texts_are_kept_and_truncated_if_too_long() -> None:
     series = row(
         "CT",
         PatientName="Müller-Lüdenscheidt^Łukasz, jr.",
@@ -21,7 +21,7 @@ def test_text_survives_and_what_is_too_long_is_cut() -> None:
     assert dataset.Manufacturer == "Siemens, Healthineers"
 
 
-def test_what_dicom_does_not_allow_is_left_out() -> None:
+def test_values_that_dicom_forbids_are_left_out() -> None:
     series = row(
         "CT",
         StudyInstanceUID="1.02.3",

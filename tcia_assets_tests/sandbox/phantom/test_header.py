@@ -20,7 +20,7 @@ def test_uids_are_valid_and_distinct_across_series() -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_an_object_says_that_it_is_synthetic(modality: str) -> None:
+def test_an_object_is_marked_as_synthetic(modality: str) -> None:
     (content,) = files(row(modality), row("CT", 30))
     assert read(content).SyntheticData == "YES"
     assert b"not a patient image" in content or modality == "SR"

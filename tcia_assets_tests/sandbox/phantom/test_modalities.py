@@ -9,7 +9,7 @@ from tcia_assets_tests.sandbox.phantom.made_objects import MODALITIES, TEXTS, fi
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_each_object_has_exactly_the_size_that_its_modality_promises(modality: str) -> None:
+def test_each_object_has_exactly_the_size_of_its_modality(modality: str) -> None:
     contents = files(row(modality, 3), row("CT", 30))
     assert [len(content) for content in contents] == [phantom.object_bytes(modality)] * 3
 

@@ -9,7 +9,7 @@ from tcia_assets.sandbox.phantom import part10
 from tcia_assets_tests.sandbox.phantom.made_objects import read, row
 
 
-def test_content_that_does_not_fit_is_an_error_and_never_cut() -> None:
+def test_content_that_does_not_fit_is_an_error() -> None:
     ((uid, content),) = phantom.objects(row("SR"))
     header = read(content)
     del header.DataSetTrailingPadding

@@ -41,7 +41,7 @@ def test_the_same_row_gives_the_same_bytes_in_every_process() -> None:
     assert len(found) == 1
 
 
-def test_the_bytes_are_those_of_all_machines_and_releases() -> None:
+def test_the_bytes_are_the_same_on_all_machines_and_in_all_releases() -> None:
     # Who changes the phantom on purpose puts the new value here, and knows that each archive that
     # was fetched from a sandbox before has other MD5s now.
     assert digest() == "4b29ddb086d8449e636cd73a844ae5cd05e025c3676bada38885d51da094029c"
@@ -58,7 +58,7 @@ def test_a_revision_changes_the_content_but_no_uid(modality: str) -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_an_object_is_of_its_row(modality: str) -> None:
+def test_an_object_has_the_values_of_its_row(modality: str) -> None:
     series = row(modality, 3)
     made = list(phantom.objects(series, row("CT", 30)))
     uids = phantom.sop_instance_uids(str(series["SeriesInstanceUID"]), 3)
@@ -85,7 +85,7 @@ def test_a_row_of_nulls_gives_an_object(modality: str) -> None:
         assert "StudyInstanceUID" not in dataset
 
 
-def test_no_images_are_no_objects() -> None:
+def test_a_series_of_no_images_has_no_objects() -> None:
     assert files(row("CT", 0)) == []
     assert files(row("CT") | {"ImageCount": None}) == []
 
@@ -103,7 +103,7 @@ def test_no_images_are_no_objects() -> None:
     ),
 )
 @settings(max_examples=150, deadline=None)
-def test_any_row_gives_an_object_that_pydicom_reads_without_a_doubt(
+def test_any_row_gives_an_object_that_pydicom_reads_without_warnings(
     modality: str, texts: dict[str, object], others: dict[str, object]
 ) -> None:
     series = row(modality, 1, **texts, **others)

@@ -18,7 +18,7 @@ from tcia_assets.sandbox.phantom import projections
         (None, (None, None)),
     ],
 )
-def test_a_mammogram_has_the_side_and_view_that_its_description_names(
+def test_a_mammogram_has_the_side_and_view_of_its_description(
     description: str | None, expected: tuple[str | None, str | None]
 ) -> None:
     assert projections.breast_view(description) == expected

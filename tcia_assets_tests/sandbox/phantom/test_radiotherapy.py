@@ -30,7 +30,7 @@ def test_contours_are_closed_and_lie_on_slices_inside_the_volume(count: int) -> 
             assert not np.array_equal(points[0], points[-1])
 
 
-def test_a_lesion_contour_runs_around_the_lesion_of_its_slice() -> None:
+def test_a_lesion_contour_surrounds_the_lesion_of_its_slice() -> None:
     source = row("PT", 60)
     slices = {item.SOPInstanceUID: item for item in opened(source)}
     (structures,) = opened(row("RTSTRUCT"), source)

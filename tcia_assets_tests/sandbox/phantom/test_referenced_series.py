@@ -13,14 +13,16 @@ from tcia_assets_tests.sandbox.phantom.made_objects import VOLUMES, files, opene
 
 @given(st.integers(1, 400), st.text(max_size=20), st.integers(0, 3))
 @settings(max_examples=40, deadline=None)
-def test_what_lies_on_any_source_of_any_patient_fits(count: int, patient: str, again: int) -> None:
+def test_objects_that_refer_to_any_series_of_any_patient_fit(
+    count: int, patient: str, again: int
+) -> None:
     source = row("CT", count, PatientID=patient)
     for modality in ("SEG", "RTSTRUCT", "RTDOSE"):
         (content,) = files(row(modality), source, again)
         assert len(content) == phantom.object_bytes(modality)
 
 
-def test_the_source_classes_are_those_that_the_sources_have() -> None:
+def test_the_sop_classes_of_referenced_series() -> None:
     assert {m: phantom.sop_class_uid(m) for m in VOLUMES} == referenced_series.SOP_CLASSES
 
 
@@ -28,7 +30,7 @@ def test_the_source_classes_are_those_that_the_sources_have() -> None:
     "source", [None, row("MG", 4), row("CT", 0), row("CT", 9) | {"SeriesInstanceUID": None}]
 )
 @pytest.mark.parametrize("modality", ["SEG", "RTSTRUCT", "RTDOSE"])
-def test_without_a_usable_source_nothing_is_referred_to(
+def test_without_a_usable_series_there_are_no_references(
     modality: str, source: dict[str, object] | None
 ) -> None:
     (dataset,) = opened(row(modality), source)

@@ -34,7 +34,7 @@ def test_a_seg_marks_the_body_of_its_source() -> None:
         assert np.array_equal(mask, ~air)
 
 
-def test_a_seg_refers_to_each_slice_that_it_lies_on_and_shares_its_place() -> None:
+def test_a_seg_refers_to_each_of_its_slices_and_has_their_position() -> None:
     source = row("CT", 60)
     first = opened(source)[0]
     (seg,) = opened(row("SEG"), source)

@@ -23,7 +23,7 @@ def test_ct_is_in_hounsfield_units() -> None:
     assert 400 < hounsfield.max() < 500  # bone
 
 
-def test_pt_has_what_suv_by_body_weight_needs() -> None:
+def test_pt_has_the_elements_for_suv_by_body_weight() -> None:
     slices = opened(row("PT", 60))
     item, tracer = slices[30], slices[30].RadiopharmaceuticalInformationSequence[0]
     assert (item.Units, item.DecayCorrection, item.RescaleIntercept) == ("BQML", "START", 0)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import replies
+from tcia_assets.sandbox import reply_formats
+from tcia_assets.sandbox.endpoints import ServedEndpoint
 from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Dialect, Endpoint
 
@@ -24,7 +25,9 @@ def read(tmp_path: Path) -> Read:
         path = tmp_path / "body"
         path.write_bytes(body if isinstance(body, bytes) else body.encode())
         spoken = dialect(speaks)
-        return wire.read(path, spoken.endpoint(name), spoken.wire, form=form, url="http://host/x")
+        return wire.read(
+            path, spoken.endpoint(name), spoken.value_format, form=form, url="http://host/x"
+        )
 
     return read
 
@@ -32,4 +35,6 @@ def read(tmp_path: Path) -> Read:
 def rendered(
     form: str, spoken: Dialect, endpoint: Endpoint, rows: Sequence[Sequence[Any]]
 ) -> bytes:
-    return b"".join(replies.write(form, replies.fields(spoken, endpoint), rows))
+    return b"".join(
+        reply_formats.write(form, reply_formats.fields(ServedEndpoint(spoken, endpoint)), rows)
+    )

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.catalog import ARRIVING, DIALECTS, FORMATS, SERIES, dialect
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, FORMATS, SERIES, dialect
 from tcia_assets.errors import BadValue, MissingColumn, UnreadableReply
 from tcia_assets.metadata.listing import LISTED
+from tcia_assets.sandbox.endpoints import ServedEndpoint
 from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Column, Dialect, Endpoint
 from tcia_assets.store.conform import conform
@@ -48,7 +49,7 @@ ROWS = [
     (spoken, e)
     for spoken in DIALECTS
     for e in spoken.endpoints
-    if e.columns and e.formats and e.numbers is None
+    if e.columns and e.formats and ServedEndpoint(spoken, e).number_columns is None
 ]
 
 
@@ -67,12 +68,12 @@ def values(column: Column, spoken: Dialect, texts: st.SearchStrategy[str]) -> An
 
     def day(value: date) -> tuple[str, date]:
         # strftime of years below 1000 differs between platforms; these are all above.
-        return value.strftime(spoken.wire.day.replace("%f", "0")), value
+        return value.strftime(spoken.value_format.day.replace("%f", "0")), value
 
     def instant(value: datetime) -> tuple[str, datetime]:
-        if "%f" not in spoken.wire.instant:
+        if "%f" not in spoken.value_format.instant:
             whole = value.replace(hour=0, minute=0, second=0, microsecond=0)
-            return whole.strftime(spoken.wire.instant), whole.replace(tzinfo=UTC)
+            return whole.strftime(spoken.value_format.instant), whole.replace(tzinfo=UTC)
         digits = f"{value.microsecond:06}".rstrip("0") or "0"
         return f"{value:%Y-%m-%d %H:%M:%S}.{digits}", value.replace(tzinfo=UTC)
 
@@ -96,7 +97,7 @@ def values(column: Column, spoken: Dialect, texts: st.SearchStrategy[str]) -> An
 @st.composite
 def cases(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> Case:
     spoken, endpoint = draw(st.sampled_from(ROWS))
-    columns = [ARRIVING[name] for name in endpoint.columns]
+    columns = [COLUMNS_BY_WIRE_NAME[name] for name in endpoint.columns]
     if len(columns) == 1:  # where no format but JSON keeps a line's end
         texts = texts.filter(lambda text: "\n" not in text)
     # A quote in the first column cannot be told from a null in it (archive-api.md 5.3).
@@ -130,7 +131,7 @@ def whole(rows: wire.Rows, endpoint: Endpoint) -> list[dict[str, Any]]:
 def read_case(case: Case, form: str, folder: Path) -> list[dict[str, Any]]:
     body = folder / "body"
     body.write_bytes(rendered(form, case.spoken, case.endpoint, case.sent))
-    rows = wire.read(body, case.endpoint, case.spoken.wire, form=form)
+    rows = wire.read(body, case.endpoint, case.spoken.value_format, form=form)
     assert rows.unclaimed == ()
     return whole(rows, case.endpoint)
 
@@ -432,7 +433,9 @@ def test_the_body_is_kept_as_it_was(tmp_path: Path) -> None:
         path.write_bytes(body)
         for form in FORMATS:
             with suppress(UnreadableReply):
-                wire.read(path, spoken.endpoint("getModalityValues"), spoken.wire, form=form)
+                wire.read(
+                    path, spoken.endpoint("getModalityValues"), spoken.value_format, form=form
+                )
             assert path.read_bytes() == body
 
 
@@ -517,14 +520,16 @@ def test_no_rows_have_the_columns_and_kinds_of_the_endpoint() -> None:
         for endpoint in spoken.endpoints:
             table = wire.empty(endpoint).table
             assert table.num_rows == 0
-            assert table.column_names == [ARRIVING[name].name for name in endpoint.columns]
+            assert table.column_names == [
+                COLUMNS_BY_WIRE_NAME[name].name for name in endpoint.columns
+            ]
 
 
 def test_the_rows_of_series_become_the_table_that_is_declared(read: Read) -> None:
     rows = read(f'[{{{UID},"Collection":"A","FileSize":5,"DateReleased":"03-08-2019"}}]')
     table = conform(LISTED, rows.table)
     assert table.schema == pa.schema(LISTED.schema)
-    assert set(LISTED.names) < set(SERIES.names)
+    assert set(LISTED.column_names) < set(SERIES.column_names)
 
 
 def test_days_in_a_form_of_their_own_are_read(read: Read) -> None:
