@@ -210,7 +210,7 @@ _IN_COLLECTION = (Parent("collections", ("Collection",)),)
 def _values(name: str, noun: str, column: Column, endpoint: str) -> Table:
     return Table(
         name,
-        f"{noun} of the Series in a Collection; null for Series without one",
+        f"{noun} that occurs in a Collection (null for Series without one)",
         key=("Collection", column.name),
         endpoint=endpoint,
         partitioned_by="Collection",
@@ -715,8 +715,8 @@ _OBJECT_COLUMNS = (SOP_UID, SERIES_UID, COLLECTION, MODALITY, ENTRY_NAME)
 
 REFERENCES = Table(
     "references",
-    "reference from a SEG, RTSTRUCT, RTDOSE, SR, PR or similar object to images; "
-    "an object without references, or one that cannot be read, has one row without a reference",
+    "reference to images from a SEG, RTSTRUCT, RTDOSE, SR, PR or similar object (one row with nulls "
+    "if the object has no references or cannot be read)",
     key=(
         "SeriesInstanceUID",
         "entry_name",

@@ -8,9 +8,9 @@ from tcia_assets.spec import Table
 
 def table_list() -> str:
     """Return a Markdown table with one row per table of the warehouse."""
-    head = "| table and view | one row per | key | asked with |\n|---|---|---|---|\n"
+    head = "| table and view | one row per | key | endpoint |\n|---|---|---|---|\n"
     rows = [
-        f"| `{t.name}` | {t.grain} | `{', '.join(t.key)}` | {t.endpoint or 'made here'} |\n"
+        f"| `{t.name}` | {t.grain} | `{', '.join(t.key)}` | {t.endpoint or 'derived'} |\n"
         for t in catalog.TABLES
     ]
     return head + "".join(rows)
@@ -22,14 +22,16 @@ def data_dictionary() -> str:
 
 
 def _section(table: Table) -> list[str]:
-    partitions = f", one partition per `{table.partitioned_by}`" if table.partitioned_by else ""
-    source = f" Asked with `{table.endpoint}`." if table.endpoint else " Made here."
+    partitions = f" One partition per `{table.partitioned_by}`." if table.partitioned_by else ""
+    source = f"endpoint `{table.endpoint}`" if table.endpoint else "derived by this package"
     head = [
         f"### `{table.name}`",
         "",
-        f"One row per {table.grain}; key `{', '.join(table.key)}`{partitions}.{source}",
+        f"One row per {table.grain}.",
         "",
-        "| column | type | DICOM | what it is |",
+        f"Key: `{', '.join(table.key)}`.{partitions} Source: {source}.",
+        "",
+        "| column | type | DICOM tag | description |",
         "|---|---|---|---|",
     ]
     rows = [
