@@ -4,9 +4,9 @@ The encoding of DICOM belongs here: file meta information, transfer syntaxes, ta
 sequences to skip, UIDs, character sets. Which elements are read, and what they mean, is in
 `dicom.py` (for `images`) and `referenced_objects.py`.
 
-pydicom provides the dictionary and the character sets. The walk is not pydicom's, which takes three
-to ten times as long and does not distinguish a truncated header from a complete one; see
-docs/decisions/0017.
+pydicom provides the dictionary and the character sets. Its own reader takes three to ten times as
+long and does not distinguish a truncated header from a complete one; see
+docs/decisions/0018-own-readers-of-zips-and-dicom-headers.md.
 """
 
 from __future__ import annotations
