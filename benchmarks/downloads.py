@@ -442,7 +442,7 @@ def measure_call(child: Callable[[dict[str, Any]], Callable[[], None]], told: An
 
 
 def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
-    from tcia_assets import images  # noqa: PLC0415
+    from tcia_assets.images.fetch import fetch_images  # noqa: PLC0415
     from tcia_assets.metadata.selection import Selection  # noqa: PLC0415
     from tcia_assets.sources import open_source  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
@@ -451,7 +451,7 @@ def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
         with open_source(our_settings(told)) as source:
             name = told["collection"]
             selection = Selection(collections=(name,))
-            done = images.fetch(name, selection, source, Warehouse(Path(told["into"])))
+            done = fetch_images(name, selection, source, Warehouse(Path(told["into"])))
         if set(done.manifest["status"].to_pylist()) != {"complete"}:
             raise SystemExit(f"not all complete: {done.manifest.to_pylist()[:3]}")
 
@@ -737,7 +737,7 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
 
 def make_series(what: Set, place: int) -> tuple[int, str]:
     """Writes the zips of a Series that clients ask for; the bytes and the hash of its objects."""
-    from tcia_assets.images.md5_hierarchy import hash_of  # noqa: PLC0415
+    from tcia_assets.images.md5_hierarchy import combined_md5  # noqa: PLC0415
     from tcia_assets.sandbox.zip_stream import Entry  # noqa: PLC0415
 
     uid, images, hashes, total = what.uids[place], [], {}, 0
@@ -752,7 +752,7 @@ def make_series(what: Set, place: int) -> tuple[int, str]:
     terms = Entry("LICENSE", [f"Collection: {what.collection}\n".encode() * 20])
     write_chunked(what.folder / "zips" / "getImage" / uid, [terms, *images, md5])
     write_chunked(what.folder / "zips" / "getImageWithMD5Hash" / uid, [*images, md5])
-    return total, hash_of(hashes.values())
+    return total, combined_md5(hashes.values())
 
 
 def write_chunked(path: Path, entries: list[Any]) -> None:

@@ -29,7 +29,7 @@ from urllib.request import Request, urlopen
 import duckdb
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
-from tcia_assets.images import Shard
+from tcia_assets.images.shard import Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "scale-out"
@@ -351,7 +351,7 @@ def shards_of_series() -> list[set[str]]:
             [COLLECTION, MODALITIES],
         ).fetchall()
     uids = {row[0] for row in rows}
-    return [{u for u in uids if Shard(index, SHARDS).holds(u)} for index in range(SHARDS)]
+    return [{u for u in uids if Shard(index, SHARDS).contains(u)} for index in range(SHARDS)]
 
 
 def on_disk() -> set[str]:

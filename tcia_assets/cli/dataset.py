@@ -13,7 +13,6 @@ from rich.table import Table as Grid
 from tcia_assets.cli.terminal import (
     err,
     exit_with,
-    format_bytes,
     format_minute,
     make_grid,
     out,
@@ -24,6 +23,7 @@ from tcia_assets.cli.terminal import (
 )
 from tcia_assets.cli.workspace import open_runs, open_warehouse
 from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,14 +7,17 @@ from typing import Any, NoReturn
 
 import click
 
-from tcia_assets import catalog, images
+from tcia_assets import catalog
 from tcia_assets.cli.fetch_plan import plan_table, selection_notes
 from tcia_assets.cli.options import parse_shard, parse_size
 from tcia_assets.cli.status import print_status
 from tcia_assets.cli.terminal import exit_with, out, print_note
 from tcia_assets.cli.workspace import open_runs, open_warehouse, require_refreshed
 from tcia_assets.errors import UnknownName, UsageError
-from tcia_assets.images import Plan, Shard
+from tcia_assets.images.disk_space import check_disk_space
+from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.plan import FetchPlan
+from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection, from_fields, parse, to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
@@ -102,40 +105,38 @@ def fetch(
             "max_minutes_per_run": max_minutes,
         },
     )
-    warehouse, part = open_warehouse(settings), images.Shard(*shard)
+    warehouse, part = open_warehouse(settings), Shard(*shard)
     require_refreshed(selection.collections, warehouse)
-    plans = _plan(selection, warehouse, part, retry=retry)
+    run = FetchRun.for_selection(selection)
+    plans = _plan(run, selection, warehouse, part, retry=retry)
     if not plans:
         _exit_without_plan(part)
         return
     if dry_run:
         out.print(plan_table(plans))
-    images.demand_space(plans, settings.root)
+    check_disk_space(plans, settings.root)
     if dry_run:
         return
     runs = open_runs(settings, verbose=verbose)
     runs.add_collections(warehouse.keys(catalog.SERIES))
-    failures = runs.fetch([p.collection for p in plans if p.now], selection, shard, retry=retry)
+    failures = runs.fetch(run, selection, shard, retry=retry)
     with warehouse.shared_connection():
         print_status(warehouse, [p.collection for p in plans], selection)
-        failures += _not_complete(warehouse, plans)
+        failures += _not_complete(warehouse, run.plans.values())
     exit_with(failures)
 
 
-def _plan(selection: Selection, warehouse: Warehouse, part: Shard, *, retry: bool) -> list[Plan]:
+def _plan(
+    run: FetchRun, selection: Selection, warehouse: Warehouse, part: Shard, *, retry: bool
+) -> list[FetchPlan]:
     """Plan each selected Collection, and print what is doubtful about the selection."""
-    budget = images.RunBudget.of(selection)
     with warehouse.shared_connection():
         for note in selection_notes(selection, warehouse):
             print_note(note)
-        concerned = images.concerned(selection, warehouse)
-        if not concerned:
+        plans = run.plan_all(selection, warehouse, shard=part, retry=retry)
+        if not plans:
             _refuse_empty(selection, warehouse)
-        plans = [
-            images.plan(name, selection, warehouse, shard=part, retry=retry, budget=budget)
-            for name in concerned
-        ]
-    return [each for each in plans if each.is_about_something]
+    return [each for each in plans if each.has_selected_series]
 
 
 def _selection(base: Selection | None, given: dict[str, Any]) -> Selection:
@@ -182,7 +183,7 @@ def _exit_without_plan(part: Shard) -> None:
     )
 
 
-def _not_complete(warehouse: Warehouse, plans: Iterable[Plan]) -> list[str]:
+def _not_complete(warehouse: Warehouse, plans: Iterable[FetchPlan]) -> list[str]:
     """A line for each Series of the plans, given up or not, that is not complete on disk."""
     plans = list(plans)
     given_up = {w.series_instance_uid for each in plans for w in each.given_up}

@@ -8,8 +8,9 @@ from rich.table import Column
 from rich.table import Table as Grid
 
 from tcia_assets import catalog
-from tcia_assets.cli.terminal import format_bytes, make_grid, printable, right_aligned
-from tcia_assets.images import Plan
+from tcia_assets.cli.terminal import make_grid, printable, right_aligned
+from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.images.plan import FetchPlan
 from tcia_assets.metadata.selection import Selection, check_shared_lists, unmatched_licenses
 from tcia_assets.store.warehouse import Warehouse
 
@@ -17,7 +18,7 @@ _MOST_NAMED = 3
 _LICENSES = "SELECT DISTINCT LicenseName FROM current_series WHERE LicenseName NOTNULL"
 
 
-def plan_table(plans: Sequence[Plan]) -> Grid:
+def plan_table(plans: Sequence[FetchPlan]) -> Grid:
     """Return a table with one row a Collection: Series, bytes, reasons, and what is left out."""
     grid = make_grid(
         Column("Collection", overflow="fold", min_width=10),
@@ -33,7 +34,7 @@ def plan_table(plans: Sequence[Plan]) -> Grid:
             f"{each.complete:,}",
             f"{len(each.now):,}",
             format_bytes(each.bytes_now) + ("+" if each.sizes_unknown else ""),
-            _nonzero(each.why),
+            _nonzero(each.reasons),
             _nonzero(_left(each)),
         )
     if len(plans) > 1:
@@ -45,7 +46,7 @@ def plan_table(plans: Sequence[Plan]) -> Grid:
     return grid
 
 
-def _left(plan: Plan) -> dict[str, int]:
+def _left(plan: FetchPlan) -> dict[str, int]:
     return {
         f"later ({format_bytes(plan.bytes_later)})": len(plan.later),
         "given up": len(plan.given_up),

@@ -12,7 +12,6 @@ from rich.table import Table as Grid
 from tcia_assets import catalog
 from tcia_assets.cli.terminal import (
     fits,
-    format_bytes,
     format_minute,
     make_grid,
     out,
@@ -20,7 +19,8 @@ from tcia_assets.cli.terminal import (
     printable,
 )
 from tcia_assets.cli.workspace import open_warehouse, require_refreshed
-from tcia_assets.images import Standing, standing
+from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.images.status import CollectionStatus, collection_status
 from tcia_assets.metadata.selection import Selection, parse
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
@@ -59,10 +59,10 @@ def print_status(
     if not collections:
         print_note("no Series is known yet; use tcia-assets refresh")
         return
-    out.print(_tables(standing(warehouse, collections, selection), out))
+    out.print(_tables(collection_status(warehouse, collections, selection), out))
 
 
-def _tables(rows: Sequence[Standing], console: Console) -> Group:
+def _tables(rows: Sequence[CollectionStatus], console: Console) -> Group:
     """One table if the console is wide enough; else two, counts and then bytes and instants."""
     names = [each.collection for each in rows]
     with_total = [*rows, _total(rows)]
@@ -78,7 +78,7 @@ def _tables(rows: Sequence[Standing], console: Console) -> Group:
     return Group(*spaced, *_footnotes(rows))
 
 
-def _footnotes(rows: Sequence[Standing]) -> list[str]:
+def _footnotes(rows: Sequence[CollectionStatus]) -> list[str]:
     notes = "Counts are Series; bytes are of zips on disk, of DICOM to come; times are UTC"
     if any(each.selected is None for each in rows):
         notes += "\nTCIA_IMAGE_SELECTION is not set, so nothing is selected"
@@ -103,20 +103,20 @@ def _grid_of(columns: Sequence[str], names: Sequence[str], lines: Sequence[Seque
     return grid
 
 
-def _total(rows: Sequence[Standing]) -> Standing:
+def _total(rows: Sequence[CollectionStatus]) -> CollectionStatus:
     columns: dict[str, list[Any]] = {
         name: [getattr(each, name) for each in rows] for name in _SUMMED
     }
     sums: dict[str, Any] = {n: None if None in v else sum(v) for n, v in columns.items()}
-    return Standing("", **sums)
+    return CollectionStatus("", **sums)
 
 
-def _counts(each: Standing) -> list[str]:
+def _counts(each: CollectionStatus) -> list[str]:
     counts = [getattr(each, name) for name in _COUNTS]
     return ["-" if count is None else f"{count:,}" for count in counts]
 
 
-def _measures(each: Standing) -> list[str]:
+def _measures(each: CollectionStatus) -> list[str]:
     # Where sizes are unknown, the sum of the others is a lower bound.
     bound = "> " if each.sizes_unknown else ""
     return [

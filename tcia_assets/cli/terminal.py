@@ -31,7 +31,6 @@ from tcia_assets.progress import Listener
 FAILED, MISUSED = 1, 2
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-_STEP = 1000
 # Wider than any terminal, so that rich measures a table without folding it.
 _UNBOUNDED = 1_000_000
 
@@ -39,21 +38,6 @@ _UNBOUNDED = 1_000_000
 def printable(text: str) -> str:
     """Escape a text for the console: control characters and rich's markup have no effect."""
     return escape("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text))
-
-
-def format_bytes(count: float | None) -> str:
-    """Return a number of bytes with a decimal unit; "?" for None.
-
-    >>> [format_bytes(n) for n in (0, 999, 27_844_690, None)]
-    ['0 B', '999 B', '27.8 MB', '?']
-    """
-    if count is None:
-        return "?"
-    units = ["B", "kB", "MB", "GB", "TB"]
-    while count >= _STEP and len(units) > 1:
-        count /= _STEP
-        units.pop(0)
-    return f"{count:.0f} {units[0]}" if units[0] == "B" else f"{count:.1f} {units[0]}"
 
 
 def format_minute(at: datetime | None) -> str:

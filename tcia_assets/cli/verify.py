@@ -7,10 +7,17 @@ from dataclasses import replace
 
 import click
 
-from tcia_assets import images
-from tcia_assets.cli.terminal import err, exit_with, format_bytes, out, printable, progress_bar
+from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
 from tcia_assets.cli.workspace import open_warehouse, require_known
-from tcia_assets.images import Audited, Damage, Rebuilt, Verified
+from tcia_assets.images.audit import AuditResult, audit_hashes, require_hashes
+from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.images.paths import collections_on_disk
+from tcia_assets.images.rebuild import (
+    RebuildResult,
+    quarantine_unreadable_manifests,
+    rebuild_manifest,
+)
+from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
@@ -38,9 +45,9 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     settings = Settings.from_env()
     if audit:
         with open_source(settings) as source:
-            images.require_hashes(source)  # before hours of hashing zips
+            require_hashes(source)  # before hours of hashing zips
     warehouse = open_warehouse(settings)
-    on_disk = images.collections_on_disk(warehouse)
+    on_disk = collections_on_disk(warehouse)
     if not on_disk:
         err.print(f"no images are at {settings.root}", soft_wrap=True)
     chosen = require_known("Collection with images", collections, on_disk) or on_disk
@@ -53,11 +60,13 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
 def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
     """Complete the manifests from the zips on disk; returns a line for each refused zip."""
     problems = []
-    aside = images.set_aside(collections, warehouse)
+    aside = quarantine_unreadable_manifests(collections, warehouse)
     for name in collections:
         with progress_bar(f"Rebuild {name}") as report:
-            rebuilt = images.rebuild(name, warehouse, settings.source, report=report)
-        rebuilt = replace(rebuilt, set_aside=aside.get(name, rebuilt.set_aside))
+            rebuilt = rebuild_manifest(name, warehouse, settings.source, report=report)
+        rebuilt = replace(
+            rebuilt, quarantined_manifest=aside.get(name, rebuilt.quarantined_manifest)
+        )
         out.print(printable(_rebuilt_line(rebuilt)), soft_wrap=True)
         problems += _damage_lines(name, rebuilt.refused)
     return problems
@@ -68,7 +77,7 @@ def _verify(collections: Sequence[str], warehouse: Warehouse, *, deep: bool) -> 
     problems = []
     for name in collections:
         with progress_bar(f"Verify {name}") as report:
-            verified = images.verify(name, warehouse, deep=deep, report=report)
+            verified = verify_zips(name, warehouse, deep=deep, report=report)
         out.print(printable(_verified_line(verified)), soft_wrap=True)
         problems += _damage_lines(name, verified.damaged)
     return problems
@@ -82,13 +91,13 @@ def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings)
     with open_source(settings) as source:
         for name in collections:
             index_images(name, warehouse)
-            audited = images.audit(name, source, warehouse)
+            audited = audit_hashes(name, source, warehouse)
             out.print(printable(_audited_line(audited)), soft_wrap=True)
             problems += _differing_lines(audited)
     return problems
 
 
-def _verified_line(found: Verified) -> str:
+def _verified_line(found: VerifyResult) -> str:
     checked = f"{found.checked:,} zips of {format_bytes(found.checked_bytes)} checked"
     line = f"{found.collection}: {checked}, {len(found.damaged):,} damaged"
     if found.strays:
@@ -97,29 +106,32 @@ def _verified_line(found: Verified) -> str:
     return line
 
 
-def _rebuilt_line(made: Rebuilt) -> str:
+def _rebuilt_line(made: RebuildResult) -> str:
     line = (
         f"{made.collection}: {made.made:,} rows made from zips, {made.kept:,} were right, "
         f"{len(made.refused):,} zips refused"
     )
-    return line + (f"; the damaged manifest lies at {made.set_aside}" * bool(made.set_aside))
+    return line + (
+        f"; the damaged manifest lies at {made.quarantined_manifest}"
+        * bool(made.quarantined_manifest)
+    )
 
 
-def _audited_line(found: Audited) -> str:
-    questions = f"{found.questions} question" + "s" * (found.questions != 1)
+def _audited_line(found: AuditResult) -> str:
+    questions = f"{found.requests} question" + "s" * (found.requests != 1)
     line = (
         f"{found.collection}: {found.equal:,} Series equal to the archive's, "
         f"{len(found.differing):,} differ ({questions})"
     )
-    line += f", {found.unasked:,} not asked about" if found.unasked else ""
+    line += f", {found.not_requested:,} not asked about" if found.not_requested else ""
     return line + (f", {found.not_compared:,} not compared" if found.not_compared else "")
 
 
-def _damage_lines(collection: str, damaged: Iterable[Damage]) -> list[str]:
+def _damage_lines(collection: str, damaged: Iterable[DamagedZip]) -> list[str]:
     return [f"{collection}: {each.series_instance_uid}: {each.problem}" for each in damaged]
 
 
-def _differing_lines(found: Audited) -> list[str]:
+def _differing_lines(found: AuditResult) -> list[str]:
     unknown = "the archive knows no such Series any more"
     other = "the archive's hash of it is another one: what lies there has changed"
     lines = [

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from tcia_assets.datasets.cohort import IMAGE, Cohort, SeriesZip
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.errors import CohortMoved, LicenseConflict, UnknownName
-from tcia_assets.images.md5_hierarchy import contents
+from tcia_assets.images.md5_hierarchy import content_md5_sql
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
@@ -15,7 +15,7 @@ _MOST_SHOWN = 10
 
 CONTENTS = f"""
     WITH contents AS (
-        {contents("SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {series})")}
+        {content_md5_sql("SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {series})")}
     )
 """
 

@@ -1,6 +1,6 @@
 """The zips of the selected Series, and the tables of what they hold.
 
-What belongs here: the runs around `obtain`, `image_rows` and `references`, and their events. No
+What belongs here: the runs around `fetch`, `image_rows` and `references`, and their events. No
 RetryPolicy (it swallows SIGTERM), no partition a Series, no DynamicOut (a killed run that is
 re-executed reports success with batches missing).
 """
@@ -13,14 +13,20 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets import catalog, images
+from tcia_assets import catalog
 from tcia_assets.defs import checks, proof
 from tcia_assets.defs.events import Results, record_partitions
 from tcia_assets.defs.metadata import asset_spec
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.process import tag_with_process
 from tcia_assets.defs.resource import TciaResource, resource_of
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_run import FetchRun, shared_run
 from tcia_assets.images.headers import image_rows, references
+from tcia_assets.images.manifest_row import STATUSES, ManifestRow
+from tcia_assets.images.plan import FetchPlan
+from tcia_assets.images.shard import Shard
+from tcia_assets.images.workers import FetchProgress
 from tcia_assets.metadata.selection import Selection, from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
@@ -69,23 +75,23 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetches, proves and keeps the zips of the selected Series of the run's Collections."""
         tcia = resource_of(context, names)
-        shard = images.Shard(config.shard, config.shards)
+        shard = Shard(config.shard, config.shards)
         chosen = from_fields(config.selection) if config.selection else tcia.selection
 
-        budget = images.RunBudget.of(chosen) if chosen else None
-        just_proven: dict[str, frozenset[str]] = {}
+        run = shared_run() or (FetchRun.for_selection(chosen) if chosen else None)
+        just_fetched: dict[str, frozenset[str]] = {}
 
         def fetched(key: str) -> Facts:
             if chosen is None:
                 _keep_empty(table, tcia, key)
                 return {"note": "no image selection is set, so nothing is fetched"}
             asset, retry = names.key(table), config.retry
-            facts, just_proven[key] = _fetched(
-                context, tcia, asset, key, chosen, shard, budget, retry=retry
+            facts, just_fetched[key] = _fetched(
+                context, tcia, asset, key, chosen, shard, run, retry=retry
             )
             return facts
 
-        proven = proof.results(names, tcia, context.partition_keys, just_proven)
+        proven = proof.results(names, tcia, context.partition_keys, just_fetched)
         yield from _by_partition(context, names, table, fetched, proven)
 
     return image_archives
@@ -178,35 +184,35 @@ def _fetched(
     asset: dg.AssetKey,
     key: str,
     selection: Selection,
-    shard: images.Shard,
-    budget: images.RunBudget | None,
+    shard: Shard,
+    run: FetchRun | None,
     *,
     retry: bool,
 ) -> tuple[Facts, frozenset[str]]:
     """Fetches what is planned for a Collection; what a person may want to know, and what came."""
     teller = _Teller(context, asset, key)
     started = time.monotonic()
-    got = images.fetch(
+    got = fetch_images(
         key,
         selection,
         tcia.source,
         tcia.warehouse,
         shard=shard,
         retry=retry,
-        budget=budget,
-        waiting=teller.waiting,
-        planned=teller.planned,
-        report=teller.progress,
-        arrived=teller.arrived,
+        run=run,
+        on_wait=teller.waiting,
+        on_plan=teller.planned,
+        on_progress=teller.progress,
+        on_row=teller.arrived,
     )
     teller.close()
     seconds = time.monotonic() - started
     statuses = Counter(got.manifest["status"].to_pylist())
-    came = frozenset(r["SeriesInstanceUID"] for r in got.rows if r["status"] == "complete")
-    remaining = got.left + len(got.plan.later)
+    came = frozenset(row.series_instance_uid for row in got.rows if row.is_complete)
+    remaining = got.not_started + len(got.plan.later)
     facts = {
         "dagster/partition_row_count": got.manifest.num_rows,
-        **{status: statuses[status] for status in images.STATUSES},
+        **{status: statuses[status] for status in STATUSES},
         "to_fetch": len(got.plan.now) + len(got.plan.later),
         "bytes_to_fetch": got.plan.bytes_now + got.plan.bytes_later,
         "fetched": len(came),
@@ -291,8 +297,8 @@ class _Teller:
         report(0, 1, told)
         self._context.log.info(told)
 
-    def planned(self, plan: images.Plan) -> None:
-        why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.why.items())) or "none"
+    def planned(self, plan: FetchPlan) -> None:
+        why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.reasons.items())) or "none"
         self._context.log.info(
             f"{self._key}: {len(plan.now)} Series ({why}) of up to {plan.bytes_now / 1e6:.1f} MB "
             f"and {plan.sizes_unknown} of unknown size to fetch, {plan.complete} complete, "
@@ -300,7 +306,7 @@ class _Teller:
             f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
         )
 
-    def progress(self, progress: images.Progress) -> None:
+    def progress(self, progress: FetchProgress) -> None:
         now = time.monotonic()
         note = _said(progress, now - self._started)
         report(progress.done, progress.planned, note)
@@ -308,12 +314,14 @@ class _Teller:
             self._logged = now
             self._context.log.info(f"{self._key}: {progress.done} of {progress.planned}, {note}")
 
-    def arrived(self, row: Facts) -> None:
-        self._batch[row["status"]] += 1
-        if row["status"] == "complete":
-            self._batch_bytes += row["archive_bytes"]
+    def arrived(self, row: ManifestRow) -> None:
+        self._batch[row.status] += 1
+        if row.is_complete:
+            self._batch_bytes += row.archive_bytes or 0
         elif self._failures < _MOST_FAILURES_SHOWN:
-            self._observe({n: row[n] for n in ("SeriesInstanceUID", "status", "error", "attempts")})
+            facts = row.to_record()
+            shown = ("SeriesInstanceUID", "status", "error", "attempts")
+            self._observe({name: facts[name] for name in shown})
             self._failures += 1
         is_due = time.monotonic() - self._summed_up > _SUMMARY_EVERY_S
         if is_due or self._batch.total() >= _SUMMARY_EVERY_SERIES:
@@ -335,10 +343,10 @@ class _Teller:
         self._context.log_event(event)
 
 
-def _said(progress: images.Progress, seconds: float) -> str:
+def _said(progress: FetchProgress, seconds: float) -> str:
     """Bytes, rate, failures, and the time left by the bytes that are done.
 
-    >>> _said(images.Progress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
+    >>> _said(FetchProgress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
     '50.0 MB, 5.0 MB/s, 5 s left, 1 failed'
     """
     parts = [f"{progress.received_bytes / 1e6:.1f} MB"]

@@ -23,7 +23,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.process import process_tag
 from tcia_assets.errors import RunFailed, UsageError
-from tcia_assets.images import shared_budget
+from tcia_assets.images.fetch_run import FetchRun, share_run
 from tcia_assets.metadata.refresh import allowed, fit_for_partition
 from tcia_assets.metadata.selection import Selection, to_fields
 from tcia_assets.progress import Listener, shown_by
@@ -138,15 +138,22 @@ class LocalRuns:
 
     def fetch(
         self,
-        collections: Sequence[str],
+        run: FetchRun,
         selection: Selection,
         shard: tuple[int, int] = (0, 1),
         *,
         retry: bool = False,
     ) -> list[str]:
-        """Fetch the selected images of these Collections; returns a line for each failure.
+        """Fetch the images that a run has planned.
 
-        `shard` is (I, N): part I, counted from 0, of N. `retry` also tries Series given up.
+        Args:
+            run: The plans; a plan that has become old is replaced.
+            selection: The selection that was planned.
+            shard: Part I (from 0) of N.
+            retry: Also try Series that were given up.
+
+        Returns:
+            What failed, a line each.
         """
         index, count = shard
         config = {
@@ -156,7 +163,8 @@ class LocalRuns:
             "retry": retry,
         }
         job, op = images_job(self._names), self._names.of("image_archives")
-        with shared_budget(selection):
+        collections = [plan.collection for plan in run.plans.values() if plan.now]
+        with share_run(run):
             return self._run_by_ranges(job, "Images", collections, {op: {"config": config}})
 
     def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets import catalog, images
+from tcia_assets import catalog
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
+from tcia_assets.images.audit import audit_hashes
+from tcia_assets.images.verify import verify_zips
 
 _ZIPS = 20
 _QUESTIONS = 5
@@ -36,31 +38,31 @@ def results(
     names: Names,
     tcia: TciaResource,
     partitions: Sequence[str],
-    just_proven: Mapping[str, frozenset[str]],
+    just_fetched: Mapping[str, frozenset[str]],
 ) -> Iterator[dg.AssetCheckResult]:
     """What a sample of these Collections shows now.
 
-    `just_proven` are, by Collection, the Series that this run has fetched, when the checks begin.
+    `just_fetched` are, by Collection, the Series that this run has fetched, when the checks begin.
     """
     key = names.key(catalog.IMAGE_ARCHIVES)
-    yield _intact(key, tcia, partitions, just_proven)
-    yield _equal(key, tcia, partitions, just_proven)
+    yield _intact(key, tcia, partitions, just_fetched)
+    yield _equal(key, tcia, partitions, just_fetched)
 
 
 def _intact(
     key: dg.AssetKey,
     tcia: TciaResource,
     partitions: Sequence[str],
-    just_proven: Mapping[str, frozenset[str]],
+    just_fetched: Mapping[str, frozenset[str]],
 ) -> dg.AssetCheckResult:
     found = [
-        images.verify(
-            name, tcia.warehouse, sample=_ZIPS, just_proven=just_proven.get(name, frozenset())
+        verify_zips(
+            name, tcia.warehouse, sample=_ZIPS, just_fetched=just_fetched.get(name, frozenset())
         )
         for name in partitions
     ]
     damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
-    checked, skipped = sum(each.checked for each in found), sum(map(len, just_proven.values()))
+    checked, skipped = sum(each.checked for each in found), sum(map(len, just_fetched.values()))
     said = f"{checked} zips were hashed"
     if skipped:
         said += f"; {skipped} more this run has itself hashed and proven when it fetched them"
@@ -71,18 +73,18 @@ def _equal(
     key: dg.AssetKey,
     tcia: TciaResource,
     partitions: Sequence[str],
-    just_proven: Mapping[str, frozenset[str]],
+    just_fetched: Mapping[str, frozenset[str]],
 ) -> dg.AssetCheckResult:
     if not tcia.source.hash_levels:
         return _result(key, _EQUAL, [], note=f"{tcia.source.name} gives no MD5 hashes")
     found = [
-        images.audit(
+        audit_hashes(
             name,
             tcia.source,
             tcia.warehouse,
             sample=_QUESTIONS,
-            most_questions=_QUESTIONS,
-            just_proven=just_proven.get(name, frozenset()),
+            max_requests=_QUESTIONS,
+            just_fetched=just_fetched.get(name, frozenset()),
         )
         for name in partitions
     ]
@@ -94,7 +96,7 @@ def _equal(
         against,
         compared=sum(each.equal + len(each.differing) for each in found),
         equal=sum(each.equal for each in found),
-        not_asked=sum(each.unasked for each in found),
+        not_asked=sum(each.not_requested for each in found),
         not_compared=sum(each.not_compared for each in found),
     )
 

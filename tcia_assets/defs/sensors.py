@@ -30,11 +30,11 @@ from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
 from tcia_assets.images.updates import (
-    Lately,
-    News,
-    changed_series,
-    images_to_fetch,
-    never_refreshed,
+    RecentReleases,
+    RunReason,
+    find_changed_series,
+    find_images_to_fetch,
+    find_never_refreshed,
 )
 from tcia_assets.metadata.refresh import allowed
 from tcia_assets.sources import Pacing, Source, open_source
@@ -119,13 +119,13 @@ class _Seen:
     """What a tick found out: what there is, and why something should run."""
 
     collections: list[str]
-    first: list[News]
-    lately: Lately | None
-    images: list[News]
+    first: list[RunReason]
+    lately: RecentReleases | None
+    images: list[RunReason]
 
     @property
-    def changed(self) -> list[News]:
-        return self.lately.news if self.lately else []
+    def changed(self) -> list[RunReason]:
+        return self.lately.reasons if self.lately else []
 
 
 def tick(
@@ -175,17 +175,17 @@ def _look(tcia: TciaResource) -> _Seen:
         listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
         collections = sorted(allowed(listed, tcia.settings.collections, stored))
-        lately = changed_series(source, warehouse, collections)
-    images = images_to_fetch(selection, warehouse) if selection else []
+        lately = find_changed_series(source, warehouse, collections)
+    images = find_images_to_fetch(selection, warehouse) if selection else []
     return _Seen(
         collections,
-        never_refreshed(collections, warehouse),
-        lately and replace(lately, news=_of(collections, lately.news)),
+        find_never_refreshed(collections, warehouse),
+        lately and replace(lately, reasons=_of(collections, lately.reasons)),
         _of(collections, images),
     )
 
 
-def _of(collections: list[str], news: list[News]) -> list[News]:
+def _of(collections: list[str], news: list[RunReason]) -> list[RunReason]:
     """Without that of Collections that are not mirrored, or not listed now: they are left alone."""
     mine = set(collections)
     return [each for each in news if each.collection in mine]
@@ -230,7 +230,7 @@ def _requests(
     """Runs in order of need; a Collection is in one of them at most, or in one set of shards."""
     taken = set(runs.living)
 
-    def is_free(each: News) -> bool:
+    def is_free(each: RunReason) -> bool:
         if each.collection in taken:
             return False
         taken.add(each.collection)
@@ -267,7 +267,7 @@ def _requests(
     yield from _untried(first, instance, names)
 
 
-def _mark(news: News, runs: AtWork) -> str:
+def _mark(news: RunReason, runs: AtWork) -> str:
     """The reason for a run, and another one when the run that it was requested for came to nothing.
 
     For Dagster remembers run keys for ever, also that of a run that was killed or failed.
@@ -275,7 +275,7 @@ def _mark(news: News, runs: AtWork) -> str:
     killed = min(runs.killed[news.collection], _MOST_AGAIN)
     failed = min(runs.failed[news.collection], _MOST_AGAIN)
     again = (f":{killed}" if killed else "") + (f":failed-{failed}" if failed else "")
-    return news.mark + again
+    return news.digest + again
 
 
 def _first_refreshes(

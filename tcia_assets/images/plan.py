@@ -1,44 +1,33 @@
-"""What to fetch of a Collection: the selection, compared with the manifest and the disk."""
+"""Plan what to fetch of a Collection: compare the selection with the manifest and the disk."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.errors import UsageError
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.acceptance import Expectation
+from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
-Row = dict[str, Any]
+_Record = dict[str, Any]
 
-STATUSES = ("complete", "incomplete", "unavailable", "failed")
+# A Series that was refused so often, unchanged, is given up.
+MAX_ATTEMPTS = 5
 
-# A zip is seldom larger than what it holds; this covers LICENSE, MD5 list and directory.
-_SPARE_BYTES = 1 << 30
-# What the archive has sent so often as something else, it will send again.
-MOST_ATTEMPTS = 5
-# What failed, such as in an outage, says nothing of the Series: it is tried again after an hour,
-# after two more, and so on, in the end once a day.
-_IS_DUE_AGAIN = """(
-    a.status = 'failed' AND a.fetched_at + INTERVAL 1 HOUR * least(a.attempts, 24) <= $now
-)"""
-
-# The archive tells the day of the newest submission, in a time zone of its own: a Series that was
-# fetched within a day of it may have been submitted once more since, with the same count and size.
-# It is fetched again, once, when such a day is over.
+# The source gives the day of the last submission, in a time zone of its own. A Series that was
+# fetched within a day of it may have been submitted once more since, with the same count and size:
+# it is fetched again, once, when that day is over.
 _IS_SETTLED = "coalesce(s.MaxSubmissionTimestamp::DATE + 1 < a.fetched_at::DATE, true)"
 _MAY_BE_SETTLED = f"({_IS_SETTLED} OR a.fetched_at::DATE + 1 >= $today)"
-# Whether the zip `a` holds what the Series `s` is now. A fingerprint also changes with a licence, a
-# description or the dialect that is asked; none of these is a reason to fetch the bytes again.
+
+# Whether the zip `a` has the bytes that the Series `s` has now. A fingerprint also changes with a
+# licence, a description or the dialect in use, which is no reason to fetch the bytes again.
 SAME_BYTES = """(
     a.fingerprint = s.fingerprint OR (
         a.image_count = s.ImageCount
@@ -49,32 +38,20 @@ SAME_BYTES = """(
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Part `index` of the `count` parts into which plans are split, by hash of the Series' UID."""
+class PendingSeries:
+    """A selected Series that is not on disk as the source now describes it.
 
-    index: int = 0
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise UsageError(
-                f"shard {self.index} of {self.count}: it must be one of 0 to {self.count - 1}"
-            )
-
-    def holds(self, series_instance_uid: str) -> bool:
-        digest = hashlib.sha256(series_instance_uid.encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.index
-
-    def __str__(self) -> str:
-        return f"{self.index}-of-{self.count}"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A Series that is selected and not on disk as the archive now describes it.
-
-    `why` is "new", "changed" (its bytes at the archive, for certain or perhaps), "lost" (its zip,
-    here) or "again". `submitted_on` is the day of its newest submission, where the archive tells.
+    Attributes:
+        series_instance_uid: Its UID.
+        image_count: Number of its objects; None if unknown.
+        image_bytes: Bytes of its objects; None if unknown.
+        fingerprint: Fingerprint of its row in `series`.
+        license_name: Its licence.
+        description_uri: Its DataDescriptionURI.
+        attempts: How often it was tried, unchanged, without success.
+        reason: "new", "changed" (its bytes at the source, certainly or possibly), "lost" (its zip
+            on disk) or "again" (it failed before).
+        submitted_on: The day of its last submission; None if unknown.
     """
 
     series_instance_uid: str
@@ -84,145 +61,116 @@ class Wanted:
     license_name: str | None
     description_uri: str | None
     attempts: int
-    why: str
+    reason: str
     submitted_on: date | None = None
 
     @property
     def expected(self) -> Expectation:
+        """What its zip must hold."""
         return Expectation(self.series_instance_uid, self.image_count, self.image_bytes)
 
 
-@dataclass
-class RunBudget:
-    """What one run may still fetch, over all its Collections; each plan takes its part of it.
-
-    `deadline` is a time of `time.monotonic()` after which no Series is begun. `failed_in_a_row`
-    counts Series that failed for the archive's sake, the last of all, without one that came.
-    """
-
-    series: int
-    bytes: int
-    deadline: float = float("inf")
-    failed_in_a_row: int = 0
-    is_untouched: bool = True
-
-    @classmethod
-    def of(cls, selection: Selection) -> RunBudget:
-        """The budget that is shared just now, or else a new one that begins now."""
-        if _shared:
-            return _shared[-1]
-        minutes = selection.max_minutes_per_run
-        deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-        return cls(selection.max_series_per_run, selection.max_bytes_per_run, deadline)
-
-    def take(self, wanted: Sequence[Wanted]) -> int:
-        """How many of the wanted fit, which are then taken off.
-
-        One of a run at least, or a Series that is larger than all its bytes would never come.
-        """
-        for place, each in enumerate(wanted):
-            size = each.image_bytes or 0
-            if self.series < 1 or (size > self.bytes and not self.is_untouched):
-                return place
-            self.is_untouched = False
-            self.series -= 1
-            self.bytes -= size
-        return len(wanted)
-
-
-# A Dagster step cannot be handed an object from outside; one call may need several runs of it.
-_shared: list[RunBudget] = []
-
-
-@contextmanager
-def shared_budget(selection: Selection) -> Iterator[RunBudget]:
-    """While this lasts, all runs in this process have one budget together."""
-    _shared.append(RunBudget.of(selection))
-    try:
-        yield _shared[-1]
-    finally:
-        _shared.pop()
-
-
 @dataclass(frozen=True)
-class Plan:
-    """What a run will fetch of a Collection and what not.
+class FetchPlan:
+    """What a run fetches of a Collection.
 
-    `later` is over the run's budget; `given_up` came as something else too often to try again;
-    `complete` are on disk as they are now. `denied` are left out for their licence; of `unlicensed`
-    the archive tells none, and they are in unless only some licences are allowed.
+    Attributes:
+        collection: The Collection.
+        now: Series to fetch, small ones first.
+        later: Series that exceed the run's budget.
+        complete: Number of selected Series on disk as they are now.
+        given_up: Series that were refused too often to be tried again.
+        denied: Number of Series left out because of their licence.
+        unlicensed: Number of Series whose licence is unknown. They are selected unless only some
+            licences are allowed.
+        manifest_version: The version of the manifest that was compared; see `is_current`.
     """
 
     collection: str
-    now: tuple[Wanted, ...]
-    later: tuple[Wanted, ...]
+    now: tuple[PendingSeries, ...]
+    later: tuple[PendingSeries, ...]
     complete: int
-    given_up: tuple[Wanted, ...] = ()
+    given_up: tuple[PendingSeries, ...] = ()
     denied: int = 0
     unlicensed: int = 0
+    manifest_version: tuple[int, ...] | None = field(default=None, compare=False)
 
     @property
     def bytes_now(self) -> int:
-        """Bytes to fetch at most, as far as the archive told sizes; zips are mostly smaller."""
-        return sum(w.image_bytes or 0 for w in self.now)
+        """Bytes to fetch at most, without Series of unknown size; most zips are smaller."""
+        return sum(series.image_bytes or 0 for series in self.now)
 
     @property
     def bytes_later(self) -> int:
-        return sum(w.image_bytes or 0 for w in self.later)
+        """Bytes that exceed the run's budget."""
+        return sum(series.image_bytes or 0 for series in self.later)
 
     @property
-    def is_about_something(self) -> bool:
-        """Whether any Series of the Collection is selected, or would be."""
+    def has_selected_series(self) -> bool:
+        """Whether any Series of the Collection is selected, or would be with another licence."""
         return bool(self.now or self.later or self.complete or self.given_up or self.denied)
 
     @property
     def sizes_unknown(self) -> int:
-        """Series to fetch whose size the archive did not tell."""
-        return sum(w.image_bytes is None for w in self.now)
+        """Number of Series to fetch whose size is unknown."""
+        return sum(series.image_bytes is None for series in self.now)
 
     @property
-    def why(self) -> Counter[str]:
-        """How many are fetched for which reason."""
-        return Counter(w.why for w in self.now)
+    def reasons(self) -> Counter[str]:
+        """Number of Series to fetch by `PendingSeries.reason`."""
+        return Counter(series.reason for series in self.now)
+
+    def is_current(self, warehouse: Warehouse) -> bool:
+        """Return whether the manifest is unchanged since the plan was made."""
+        return self.manifest_version == _manifest_version(self.collection, warehouse)
 
 
-def plan(
+def plan_fetch(
     collection: str,
     selection: Selection,
     warehouse: Warehouse,
     *,
-    shard: Shard = Shard(),
+    shard: Shard = Shard(),  # noqa: B008 - frozen
     retry: bool = False,
     budget: RunBudget | None = None,
-) -> Plan:
-    """Compares the selection with the manifest and the disk; small Series first.
+) -> FetchPlan:
+    """Compare the selection with the manifest and the disk.
 
-    `retry` takes also those that were given up. What is planned for now is taken off the `budget`;
-    without one, this plan is a run of its own.
+    Args:
+        collection: The Collection.
+        selection: What is selected.
+        warehouse: The warehouse.
+        shard: The part of the Collection to plan.
+        retry: Also plan Series that were given up.
+        budget: What the run may still fetch; what is planned for now is taken from it. By default
+            the budget of a run with this Collection only.
     """
-    asked = [r for r in _selected(collection, selection, warehouse) if shard.holds(r["uid"])]
-    rows = [row for row in asked if row["chosen"]]
-    there = {row["uid"] for row in rows if row["complete"] and _lies_whole(warehouse.root, row)}
-    # What the newest list lacks cannot be had; it stays as it is until it is back or withdrawn.
-    wanted = [_wanted(row) for row in rows if row["uid"] not in there and not row["is_missing"]]
-    hopeless = set() if retry else {row["uid"] for row in rows if _is_hopeless(row)}
-    wanted, given_up = _parted(wanted, hopeless)
-    fits = (budget or RunBudget.of(selection)).take(wanted)
-    return Plan(
+    version = _manifest_version(collection, warehouse)
+    records = [r for r in _selected(collection, selection, warehouse) if shard.contains(r["uid"])]
+    chosen = [record for record in records if record["chosen"]]
+    on_disk = {r["uid"] for r in chosen if r["complete"] and _is_on_disk(warehouse.root, r)}
+    # A Series that is missing from the newest listing cannot be fetched; its zip stays.
+    needed = [r for r in chosen if r["uid"] not in on_disk and not r["is_missing"]]
+    given_up = [] if retry else [r for r in needed if _is_given_up(r)]
+    pending = [_pending(r) for r in needed if retry or not _is_given_up(r)]
+    budget = budget or RunBudget.for_selection(selection)
+    fits = budget.take([series.image_bytes for series in pending])
+    return FetchPlan(
         collection,
-        tuple(wanted[:fits]),
-        tuple(wanted[fits:]),
-        len(there),
-        tuple(given_up),
-        sum(row["denied"] for row in asked),
-        sum(row["unlicensed"] for row in asked),
+        now=tuple(pending[:fits]),
+        later=tuple(pending[fits:]),
+        complete=len(on_disk),
+        given_up=tuple(map(_pending, given_up)),
+        denied=sum(record["denied"] for record in records),
+        unlicensed=sum(record["unlicensed"] for record in records),
+        manifest_version=version,
     )
 
 
-def concerned(selection: Selection, warehouse: Warehouse) -> list[str]:
-    """The Collections of which Series are selected, or would be with another licence; sorted.
+def selected_collections(selection: Selection, warehouse: Warehouse) -> list[str]:
+    """Return, sorted, Collections with Series that are selected or would be with another licence.
 
-    One question, where a plan of each Collection that is known would be one each.
+    One query, where plans of all known Collections would be one each.
     """
     rows = warehouse.query(
         f"""
@@ -236,91 +184,18 @@ def concerned(selection: Selection, warehouse: Warehouse) -> list[str]:
     return found
 
 
-def pending_images(
-    selection: Selection, warehouse: Warehouse, now: datetime
-) -> list[tuple[str, int, str]]:
-    """Selected Series to be tried now: Collection, how many, and a digest of which.
-
-    They are those not yet tried as they are, and those whose last try failed long enough ago. The
-    digest is of their UIDs, fingerprints and failed attempts in any order: made in the database,
-    for they may be all Series that there are.
-    """
-    rows = warehouse.query(
-        f"""
-        SELECT s.Collection, count(*) AS pending,
-               bit_xor(md5_number(concat_ws(
-                   ' ', s.SeriesInstanceUID, s.fingerprint, f.attempts
-               )))::VARCHAR AS digest
-        FROM (SELECT * FROM current_series WHERE missing_since IS NULL
-              AND ({selection.predicate})) AS s
-        ANTI JOIN image_archives AS a
-        ON s.SeriesInstanceUID = a.SeriesInstanceUID
-        AND ((s.fingerprint = a.fingerprint AND NOT {_IS_DUE_AGAIN})
-             OR (a.status = 'complete' AND {SAME_BYTES}))
-        LEFT JOIN (
-            SELECT SeriesInstanceUID, max(attempts) AS attempts FROM image_archives
-            WHERE status = 'failed' GROUP BY SeriesInstanceUID
-        ) AS f ON s.SeriesInstanceUID = f.SeriesInstanceUID
-        GROUP BY s.Collection ORDER BY s.Collection
-        """,
-        {"now": now},
-        tables=selection.tables,
-    )
-    return [tuple(row.values()) for row in rows.to_pylist()]
+def _manifest_version(collection: str, warehouse: Warehouse) -> tuple[int, ...] | None:
+    """Return what identifies the file of the manifest; each write makes a new file."""
+    try:
+        stat = warehouse.path(IMAGE_ARCHIVES, collection).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def brought_along(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
-    """By UID, where the zip lies of a Series that came from there and whose bytes are as they were.
-
-    One that was submitted anew since its zip was fetched is not among them: with the same count
-    and size, nothing in the old zip would show that it is the old one.
-    """
-    rows = warehouse.query(
-        f"""
-        SELECT s.SeriesInstanceUID AS uid, list(a.Collection ORDER BY a.Collection) AS places
-        FROM (SELECT * FROM series WHERE Collection = $collection) AS s
-        JOIN (SELECT * FROM series WHERE moved_to = $collection) AS earlier
-        ON earlier.SeriesInstanceUID = s.SeriesInstanceUID
-        JOIN image_archives AS a
-        ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.Collection = earlier.Collection
-        WHERE a.status = 'complete' AND {SAME_BYTES}
-        GROUP BY s.SeriesInstanceUID
-        """,
-        {"collection": collection},
-    )
-    return dict(zip(rows["uid"].to_pylist(), rows["places"].to_pylist(), strict=True))
-
-
-def demand_space(plans: Sequence[Plan], root: Path) -> None:
-    """Raises UsageError, with the numbers, where the disk cannot hold what is planned."""
-    root.mkdir(parents=True, exist_ok=True)
-    free, wanted = shutil.disk_usage(root).free, sum(plan.bytes_now for plan in plans)
-    if wanted and wanted + _SPARE_BYTES > free:
-        names = ", ".join(plan.collection for plan in plans if plan.now)
-        unknown = sum(plan.sizes_unknown for plan in plans)
-        beside = f" and {unknown} of them of unknown size" if unknown else ""
-        advice = "select less, or set max_bytes_per_run"
-        if free < _SPARE_BYTES:
-            advice = "not even these are free, so nothing is fetched: make room"
-        raise UsageError(
-            f"{names}: {sum(len(p.now) for p in plans)} Series of {_size(wanted)}{beside} do not "
-            f"fit: {_size(free)} are free at {root}, and {_size(_SPARE_BYTES)} are kept free; "
-            f"{advice}"
-        )
-
-
-def _size(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 - a thousand of a unit is one of the next
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> list[Row]:
-    """Each selected Series with what the manifest says of it."""
-    rows: list[Row] = warehouse.query(
+def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> list[_Record]:
+    """Return each selected Series with its row in the manifest, small Series first."""
+    records: list[_Record] = warehouse.query(
         f"""
         SELECT s.SeriesInstanceUID AS uid, s.ImageCount AS image_count,
                coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes, s.fingerprint,
@@ -347,46 +222,39 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
         {"collection": collection, "today": datetime.now(UTC).date()},
         tables=selection.tables,
     ).to_pylist()
-    return rows
+    return records
 
 
-def _lies_whole(root: Path, row: Row) -> bool:
-    path = root / str(row["path"])
-    return path.is_file() and path.stat().st_size == row["archive_bytes"]
+def _is_on_disk(root: Path, record: _Record) -> bool:
+    path = root / str(record["path"])
+    return path.is_file() and path.stat().st_size == record["archive_bytes"]
 
 
-def _is_hopeless(row: Row) -> bool:
-    """Whether the archive has answered often enough, always with something else."""
-    refused = row["status"] in {"incomplete", "unavailable"} and row["is_same"]
-    return refused and row["attempts"] >= MOST_ATTEMPTS
+def _is_given_up(record: _Record) -> bool:
+    """Return whether the Series was refused too often since it last changed."""
+    refused = record["status"] in {"incomplete", "unavailable"} and record["is_same"]
+    return refused and record["attempts"] >= MAX_ATTEMPTS
 
 
-def _wanted(row: Row) -> Wanted:
-    return Wanted(
-        row["uid"],
-        row["image_count"],
-        row["image_bytes"],
-        row["fingerprint"],
-        row["license_name"],
-        row["description_uri"],
-        row["attempts"] if row["is_same"] else 0,
-        _why(row),
-        row["submitted_on"],
+def _pending(record: _Record) -> PendingSeries:
+    return PendingSeries(
+        record["uid"],
+        record["image_count"],
+        record["image_bytes"],
+        record["fingerprint"],
+        record["license_name"],
+        record["description_uri"],
+        record["attempts"] if record["is_same"] else 0,
+        _reason(record),
+        record["submitted_on"],
     )
 
 
-def _why(row: Row) -> str:
-    if row["complete"]:
+def _reason(record: _Record) -> str:
+    if record["complete"]:
         return "lost"
-    if row["status"] is None:
+    if record["status"] is None:
         return "new"
-    if row["status"] == "complete" or (row["path"] and not row["is_same"]):
+    if record["status"] == "complete" or (record["path"] and not record["is_same"]):
         return "changed"
     return "again"
-
-
-def _parted(wanted: list[Wanted], hopeless: set[str]) -> tuple[list[Wanted], list[Wanted]]:
-    return (
-        [w for w in wanted if w.series_instance_uid not in hopeless],
-        [w for w in wanted if w.series_instance_uid in hopeless],
-    )

@@ -1,7 +1,6 @@
-"""How things stand, by Collection: what is known, what is selected of it, what is on disk.
+"""The state of the mirror by Collection, in one look over the warehouse.
 
-What belongs here: the numbers, in one look over the warehouse. What does not: how they are shown
-(`show.py`), and what a run would fetch (`plan.py`): that also looks at the disk.
+What a run would fetch is in `plan`: that also looks at the disk.
 """
 
 from __future__ import annotations
@@ -11,24 +10,33 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tcia_assets.catalog import COLLECTIONS
-from tcia_assets.images.plan import MOST_ATTEMPTS, SAME_BYTES
+from tcia_assets.images.plan import MAX_ATTEMPTS, SAME_BYTES
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How things stand in a Collection. A Series that moved counts where it is at home.
+class CollectionStatus:
+    """The state of a Collection. A Series that moved counts in its new Collection only.
 
-    `series` are all that were ever listed, the `missing` and `withdrawn` included. `complete` are
-    on disk, proven, as the archive now describes them, and `incomplete` were tried and are not;
-    both whether they are selected or not. `bytes_on_disk` are those of zips, `bytes_to_come` those
-    of the selected Series that are listed, not complete and not given up; of `sizes_unknown` more
-    the archive told no size. `selected` and `bytes_to_come` are None where there is no selection.
-    `changed_at` is the newest event of a Series' life. A Collection that `is_suspect` has
-    Series, but the archive lists it no more: it stays as it is, and is not compared until it is
-    back.
+    Attributes:
+        collection: The Collection.
+        series: Number of Series ever listed, missing and withdrawn ones included.
+        selected: Number of selected Series; None without a selection.
+        complete: Number of Series, selected or not, whose verified zip is as the source now
+            describes it.
+        incomplete: Number of other Series, selected or not, that were tried.
+        missing: Number of Series missing from the newest listing, not withdrawn yet.
+        withdrawn: Number of withdrawn Series.
+        bytes_on_disk: Bytes of zips.
+        bytes_to_come: Bytes of selected Series that are listed, not complete and not given up;
+            None without a selection.
+        sizes_unknown: Number of these Series whose size is unknown; it is not in `bytes_to_come`.
+        changed_at: Time of the newest change event.
+        compared_at: When all Series were last compared with the source's listing.
+        is_suspect: Whether the source's list of Collections lacks this one although it has Series.
+            It stays as it is, and is not compared until it is listed again.
     """
 
     collection: str
@@ -46,19 +54,24 @@ class Standing:
     is_suspect: bool = False
 
 
-def standing(
+def collection_status(
     warehouse: Warehouse, collections: Sequence[str], selection: Selection | None = None
-) -> list[Standing]:
-    """How things stand in these Collections, in their order.
+) -> list[CollectionStatus]:
+    """Return the state of Collections, in their order.
+
+    Args:
+        warehouse: The warehouse.
+        collections: The Collections.
+        selection: What counts as selected.
 
     Raises:
-        UsageError: the selection's SQL, manifests or shared lists cannot be used.
+        UsageError: The selection's SQL, series lists or shared lists cannot be used.
     """
-    asked = {"collections": list(collections)}
+    parameters = {"collections": list(collections)}
     predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
     with warehouse.shared_connection():
-        rows = warehouse.query(_counted(predicate), asked, tables=tables).to_pylist()
-        changes = warehouse.query(_CHANGED, asked).to_pylist()
+        rows = warehouse.query(_counts_sql(predicate), parameters, tables=tables).to_pylist()
+        changes = warehouse.query(_CHANGED, parameters).to_pylist()
         compared = last_compared(warehouse, datetime.now(UTC))
     counts = {row.pop("Collection"): row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
@@ -68,7 +81,7 @@ def standing(
         if not selection:
             row |= {"selected": None, "bytes_to_come": None}
     return [
-        Standing(
+        CollectionStatus(
             name,
             **of_selection | counts.get(name, {}),
             changed_at=changed.get(name),
@@ -85,15 +98,15 @@ _CHANGED = """
 """
 
 
-def _counted(predicate: str) -> str:
+def _counts_sql(predicate: str) -> str:
     return f"""
     WITH chosen AS (SELECT SeriesInstanceUID FROM current_series WHERE {predicate}),
     at_home AS (
         SELECT * FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
     ),
-    -- The zip of a Series that moved may still lie where it was. One that lies where the Series is
-    -- not known to have been does not count: no plan would take it. A window over these few only:
-    -- over all zips it would hold them all.
+    -- The zip of a Series that moved may still be in a Collection that it left. A zip in any other
+    -- Collection does not count: no plan would use it. The window runs over these few zips only,
+    -- because over all of them it would hold them all in memory.
     elsewhere AS (
         SELECT s.Collection AS home, a.* FROM image_archives AS a
         JOIN series AS before ON before.SeriesInstanceUID = a.SeriesInstanceUID
@@ -110,7 +123,7 @@ def _counted(predicate: str) -> str:
         SELECT s.*, a.status, a.archive_bytes, z.TotalSizeInBytes,
             s.SeriesInstanceUID IN (FROM chosen) AS is_chosen,
             coalesce(a.status = 'complete' AND {SAME_BYTES}, false) AS is_complete,
-            coalesce(a.status IN ('incomplete', 'unavailable') AND a.attempts >= {MOST_ATTEMPTS}
+            coalesce(a.status IN ('incomplete', 'unavailable') AND a.attempts >= {MAX_ATTEMPTS}
                 AND a.fingerprint = s.fingerprint, false) AS is_given_up
         FROM at_home AS s
         LEFT JOIN zips AS a

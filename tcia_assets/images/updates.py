@@ -1,7 +1,7 @@
-"""What is new at the archive, compared with the warehouse. Knows nothing of Dagster.
+"""Find the Collections that need a run: new at the source, or with images to fetch.
 
-What belongs here: which Collections differ, and a mark that stays the same while the difference
-does. What does not: requesting runs (`defs/sensors.py`).
+Each reason has a digest that stays the same while the difference does. Requesting runs is the
+business of `defs/sensors.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets import catalog
-from tcia_assets.images import pending_images
+from tcia_assets.images.plan import SAME_BYTES
 from tcia_assets.metadata import listing
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
@@ -23,120 +23,175 @@ from tcia_assets.sources import Source
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
+# A failure, as in an outage, is no verdict on the Series: it is tried again after one hour, then
+# after two more, and so on, and in the end once a day.
+_IS_DUE_AGAIN = """(
+    a.status = 'failed' AND a.fetched_at + INTERVAL 1 HOUR * least(a.attempts, 24) <= $now
+)"""
+
 
 @dataclass(frozen=True)
-class News:
-    """Why a Collection should be refreshed; `mark` tells this reason from others."""
+class RunReason:
+    """Why a Collection needs a run.
+
+    Attributes:
+        collection: The Collection.
+        series: Number of Series concerned; 0 if unknown.
+        digest: Identifies the reason: equal as long as nothing changes.
+    """
 
     collection: str
     series: int
-    mark: str
-
-
-def newest_release(warehouse: Warehouse) -> date | None:
-    """The newest release date that is stored, but none of the future."""
-    today = datetime.now(UTC).date()
-    found = warehouse.query("SELECT max(DateReleased) AS newest FROM series")["newest"][0].as_py()
-    return None if found is None else min(found, today)
-
-
-def seen_until(source: Source, warehouse: Warehouse, collections: list[str]) -> date | None:
-    """The day up to which these Collections have been seen; None where nothing is stored.
-
-    That of the newest stored release. Some Collections of many may have had their last one years
-    ago, and all that the others released since would be asked for at each tick. So with an
-    allow-list it is at least the day on which the one that was compared earliest was compared:
-    whole, so with all that had been released.
-    """
-    newest = newest_release(warehouse)
-    if newest is None or not source.settings.collections:
-        return newest
-    stored = set(warehouse.keys(catalog.SERIES))
-    compared = last_compared(warehouse, datetime.now(UTC))
-    mine = [compared.get(name) for name in collections if name in stored]
-    instants = [at for at in mine if at is not None]
-    if not instants or len(instants) < len(mine):
-        return newest
-    return max(newest, min(instants).astimezone(UTC).date())
+    digest: str
 
 
 @dataclass(frozen=True)
-class Lately:
-    """What was `released` after the day `since`, and the `news` in it by Collection."""
+class RecentReleases:
+    """What the source has released lately.
+
+    Attributes:
+        since: The first day that was requested.
+        released: Number of Series released since then.
+        reasons: The Collections with released Series that are not stored as they are now.
+    """
 
     since: date
     released: int
-    news: list[News]
+    reasons: list[RunReason]
 
 
-def changed_series(source: Source, warehouse: Warehouse, collections: list[str]) -> Lately | None:
-    """Collections with Series that were released lately and are not stored as they are now.
+def find_changed_series(
+    source: Source, warehouse: Warehouse, collections: list[str]
+) -> RecentReleases | None:
+    """Find Collections with Series that were released lately and are not stored as they are now.
 
-    Asks once, from `overlap_days` before the day up to which the mirrored `collections` have been
-    seen: it is from what is stored that the question follows, so a tick that dies loses nothing.
-    No row, as zero bytes or as
-    a 500 that says so, is no news. None where it cannot be asked: nothing is stored, or the
-    archive's dialect has no such question.
+    One request, from `overlap_days` before the day up to which the Collections are mirrored. That
+    day follows from what is stored, so a tick that is killed loses nothing.
+
+    Args:
+        source: The source to ask.
+        warehouse: The warehouse.
+        collections: The mirrored Collections.
+
+    Returns:
+        None if nothing is stored yet, or the source offers no such request.
 
     Raises:
-        ForeignRows: a row was released before the day that was asked for: the server understood
-            another one, and who knows what is not among the rows.
-        RemoteError: the archive cannot be asked.
+        ForeignRows: A row was released before the requested day. The server read the day
+            differently, so rows may be missing too.
+        RemoteError: The source failed.
     """
-    until = seen_until(source, warehouse, collections)
+    until = last_seen_day(source, warehouse, collections)
     if until is None:
         return None
     since = until - timedelta(days=source.settings.overlap_days)
     reply = source.changed_since(since)
     if reply is None:
         return None
-    updated = reply.table
-    differ = _differences(updated, warehouse)
     by_collection: dict[str, list[str]] = {}
-    for collection, uid, version in differ:
+    for collection, uid, version in _differences(reply.table, warehouse):
         by_collection.setdefault(collection, []).append(f"{uid} {version}")
-    stands = _stands(warehouse) if by_collection else {}
-    news = [
-        News(collection, len(series), _mark(series, stands.get(collection)))
+    states = _history_states(warehouse) if by_collection else {}
+    reasons = [
+        RunReason(collection, len(series), _digest(series, states.get(collection)))
         for collection, series in sorted(by_collection.items())
     ]
-    return Lately(since, updated.num_rows, news)
+    return RecentReleases(since, reply.table.num_rows, reasons)
 
 
-def never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[News]:
-    """Collections without a stored partition; one try a day each, or a broken one would flood."""
+def find_never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[RunReason]:
+    """Find Collections without stored Series.
+
+    The digest changes once a day: one attempt a day for each, so that a Collection that always
+    fails does not cause a run at each tick.
+    """
     today = datetime.now(UTC).date().isoformat()
     stored = set(warehouse.keys(catalog.SERIES))
-    return [News(name, 0, f"first {today}") for name in collections if name not in stored]
+    return [RunReason(name, 0, f"first {today}") for name in collections if name not in stored]
 
 
-def images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[News]:
-    """Collections with selected Series that were never tried, or changed or failed since."""
+def find_images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[RunReason]:
+    """Find Collections with selected Series that are to be tried now, as `pending_images` does."""
     pending = pending_images(selection, warehouse, datetime.now(UTC))
-    stands = _stands(warehouse) if pending else {}
+    states = _history_states(warehouse) if pending else {}
     return [
-        News(collection, count, _mark([digest], stands.get(collection)))
+        RunReason(collection, count, _digest([digest], states.get(collection)))
         for collection, count, digest in pending
     ]
 
 
-def _stands(warehouse: Warehouse) -> dict[str, str]:
-    """How far the history of each Collection's Series has come: never twice the same.
+def pending_images(
+    selection: Selection, warehouse: Warehouse, now: datetime
+) -> list[tuple[str, int, str]]:
+    """Count the selected Series to try now, by Collection.
 
-    The number of events as well as the newest, for a clock may be set back.
+    These are the Series not tried yet as they are, and those whose last failure is long enough ago.
+
+    Returns:
+        Collection, number of Series, and a digest of their UIDs, fingerprints and failed attempts
+        in any order. It is computed in the database: there may be as many as there are Series.
     """
-    found = warehouse.query(
-        "SELECT Collection, count(*) || ' until ' || max(seen_at) AS stand FROM series_changes "
-        "WHERE number IS NOT NULL GROUP BY Collection"
+    rows = warehouse.query(
+        f"""
+        SELECT s.Collection, count(*) AS pending,
+               bit_xor(md5_number(concat_ws(
+                   ' ', s.SeriesInstanceUID, s.fingerprint, f.attempts
+               )))::VARCHAR AS digest
+        FROM (SELECT * FROM current_series WHERE missing_since IS NULL
+              AND ({selection.predicate})) AS s
+        ANTI JOIN image_archives AS a
+        ON s.SeriesInstanceUID = a.SeriesInstanceUID
+        AND ((s.fingerprint = a.fingerprint AND NOT {_IS_DUE_AGAIN})
+             OR (a.status = 'complete' AND {SAME_BYTES}))
+        LEFT JOIN (
+            SELECT SeriesInstanceUID, max(attempts) AS attempts FROM image_archives
+            WHERE status = 'failed' GROUP BY SeriesInstanceUID
+        ) AS f ON s.SeriesInstanceUID = f.SeriesInstanceUID
+        GROUP BY s.Collection ORDER BY s.Collection
+        """,
+        {"now": now},
+        tables=selection.tables,
     )
-    return dict(zip(found["Collection"].to_pylist(), found["stand"].to_pylist(), strict=True))
+    return [tuple(row.values()) for row in rows.to_pylist()]
+
+
+# --- The day up to which Collections are mirrored -------------------------------------------------
+
+
+def last_seen_day(source: Source, warehouse: Warehouse, collections: list[str]) -> date | None:
+    """Return the day up to which these Collections are mirrored; None if nothing is stored.
+
+    It is the newest stored release date. The last release of a few Collections may be years ago,
+    and every tick would request all releases of others since then. So if the settings name the
+    Collections, it is at least the day of the earliest comparison with their complete listings.
+    """
+    newest = newest_release_date(warehouse)
+    if newest is None or not source.settings.collections:
+        return newest
+    stored = set(warehouse.keys(catalog.SERIES))
+    compared = last_compared(warehouse, datetime.now(UTC))
+    times = [compared.get(name) for name in collections if name in stored]
+    known = [at for at in times if at is not None]
+    if not known or len(known) < len(times):
+        return newest
+    return max(newest, min(known).astimezone(UTC).date())
+
+
+def newest_release_date(warehouse: Warehouse) -> date | None:
+    """Return the newest stored release date, at most today; None if nothing is stored."""
+    today = datetime.now(UTC).date()
+    found = warehouse.query("SELECT max(DateReleased) AS newest FROM series")["newest"][0].as_py()
+    return None if found is None else min(found, today)
+
+
+# --- Differences ----------------------------------------------------------------------------------
 
 
 def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str, str]]:
-    """Collection, UID and a text of all compared columns, of the rows that are not stored so."""
-    # Most rows are of the overlap and as they were, which the fingerprint tells alone where the
-    # dialect sends every column. So of 530,000 stored Series two columns are read, not thirty.
-    rows = _unlike(updated, listing.fingerprints(updated), warehouse)
+    """Return Collection, UID and all compared columns as text, of rows that are not stored so."""
+    # Most rows are in the overlap and unchanged, which the fingerprint alone shows if the dialect
+    # sends every column: two columns of all stored Series are read for them in place of thirty.
+    rows = _without_stored(updated, listing.fingerprints(updated), warehouse)
     if not rows.num_rows:
         return []
     compared = [c for c in catalog.FINGERPRINT_COLUMNS if c in rows.column_names]
@@ -155,25 +210,37 @@ def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str
     return [tuple(row.values()) for row in differ.to_pylist()]
 
 
-def _unlike(updated: pa.Table, prints: pa.Table, warehouse: Warehouse) -> pa.Table:
-    """The rows whose fingerprint is not the stored one, or that are not listed."""
+def _without_stored(updated: pa.Table, fingerprints: pa.Table, warehouse: Warehouse) -> pa.Table:
+    """Return the rows whose fingerprint is not the stored one, or that are not listed."""
     found = warehouse.query(
         "SELECT p.SeriesInstanceUID FROM prints AS p ANTI JOIN "
         f"(SELECT * FROM series WHERE missing_since IS NULL AND {_within(updated)}) AS s "
         "USING (SeriesInstanceUID, fingerprint)",
-        tables={"prints": prints},
+        tables={"prints": fingerprints},
     )
     uids = found["SeriesInstanceUID"].combine_chunks()
     return updated.filter(pc.is_in(updated["SeriesInstanceUID"], value_set=uids))
 
 
 def _within(rows: pa.Table) -> str:
-    """Names the rows' Collections one by one: so DuckDB opens only their partitions."""
+    """Return SQL that names the rows' Collections, so that DuckDB opens only their partitions."""
     names = ", ".join(map(sql.literal, rows["Collection"].unique().drop_null().to_pylist()))
     return f"Collection IN ({names or 'NULL'})"
 
 
-def _mark(facts: list[str], stand: str | None) -> str:
-    # With what is stored in it: a Series that changes from 1 to 2 and back differs each time.
-    text = "\n".join([str(stand), *facts])
+def _history_states(warehouse: Warehouse) -> dict[str, str]:
+    """Return, by Collection, how far the change history has come; it is never the same twice.
+
+    It has the number of events as well as the newest time, as a clock may be set back.
+    """
+    found = warehouse.query(
+        "SELECT Collection, count(*) || ' until ' || max(seen_at) AS state FROM series_changes "
+        "WHERE number IS NOT NULL GROUP BY Collection"
+    )
+    return dict(zip(found["Collection"].to_pylist(), found["state"].to_pylist(), strict=True))
+
+
+def _digest(facts: list[str], state: str | None) -> str:
+    # With the state of the history: a Series that changes from 1 to 2 and back differs each time.
+    text = "\n".join([str(state), *facts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

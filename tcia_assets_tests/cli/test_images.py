@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from click.testing import CliRunner, Result
 
 from tcia_assets import catalog
 from tcia_assets.cli import main
-from tcia_assets.cli.terminal import format_bytes, out
+from tcia_assets.cli.terminal import out
 from tcia_assets.defs.local_runs import DAGSTER_YAML
-from tcia_assets.images import Shard
-from tcia_assets.images.manifest import fold, read
-from tcia_assets.images.plan import MOST_ATTEMPTS
+from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.images.manifest import merge_rows, read_rows
+from tcia_assets.images.plan import MAX_ATTEMPTS
+from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
@@ -181,7 +183,7 @@ def test_a_misspelt_licence_is_told(terminal: Terminal) -> None:
 
 
 def test_shards_are_parts_of_the_whole(terminal: Terminal) -> None:
-    mine = {uid for uid in terminal.uids if Shard(0, 2).holds(uid)}
+    mine = {uid for uid in terminal.uids if Shard(0, 2).contains(uid)}
     assert 0 < len(mine) < len(terminal.uids)
     assert terminal(*CONTOURS, "--shard", "0/2").exit_code == 0
     assert set(terminal.statuses) == mine
@@ -192,7 +194,7 @@ def test_shards_are_parts_of_the_whole(terminal: Terminal) -> None:
 
 
 def test_a_shard_without_a_series_has_nothing_to_do(terminal: Terminal) -> None:
-    [uid] = [u for u in terminal.uids if Shard(0, 2).holds(u)][:1]
+    [uid] = [u for u in terminal.uids if Shard(0, 2).contains(u)][:1]
     result = terminal(*CONTOURS, "--series", uid, "--shard", "1/2")
 
     assert result.exit_code == 0
@@ -236,9 +238,9 @@ def test_what_was_given_up_is_tried_with_retry_only(terminal: Terminal) -> None:
     hidden = terminal.uids[0]
     terminal.sandbox.archive.hide([hidden])
     terminal(*CONTOURS)
-    rows = read(terminal.warehouse, SMALL).to_pylist()
-    tired = [r | {"attempts": MOST_ATTEMPTS} for r in rows if r["SeriesInstanceUID"] == hidden]
-    fold(terminal.warehouse, SMALL, tired)
+    rows = read_rows(terminal.warehouse, SMALL)
+    tired = [replace(r, attempts=MAX_ATTEMPTS) for r in rows if r.series_instance_uid == hidden]
+    merge_rows(terminal.warehouse, SMALL, tired)
     terminal.sandbox.archive.show([hidden])
     left = terminal(*CONTOURS, "--dry-run")
     assert words(line_of(left, SMALL))[-3:] == ["1", "given", "up"]
@@ -315,7 +317,7 @@ def test_verify_names_what_is_damaged_and_ends_with_1(fetched: Terminal) -> None
     assert result.exit_code == 1
     assert "2 damaged; 1 unknown to the manifest: 1.2.3.zip; see --rebuild" in result.stdout
     assert f"{SMALL}: {lost}: its zip is gone" in result.stderr
-    assert f"{SMALL}: {flipped}: its zip has changed since it was proven" in result.stderr
+    assert f"{SMALL}: {flipped}: its zip has changed since it was verified" in result.stderr
     assert words(line_of(fetched("status"), SMALL))[3:5] == ["3", "2"]
     assert fetched(*CONTOURS).exit_code == 0
     assert set(fetched.statuses.values()) == {"complete"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets import images
 from tcia_assets.catalog import SERIES
+from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Selection
@@ -27,7 +27,7 @@ def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
         refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), Budget(0))
-        images.fetch(SMALL, Selection(collections=(SMALL,)), client, warehouse)
+        fetch_images(SMALL, Selection(collections=(SMALL,)), client, warehouse)
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)
     return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.catalog import DIALECTS
-from tcia_assets.images.manifest import fold
-from tcia_assets.images.plan import MOST_ATTEMPTS
+from tcia_assets.images.manifest import merge_rows, read_rows
+from tcia_assets.images.plan import MAX_ATTEMPTS
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import Source
@@ -389,11 +390,11 @@ def test_what_was_given_up_is_tried_again_only_when_told_to(known: Dagster) -> N
     known.sandbox.archive.hide([hidden])
     fetched(known)
     tired = [
-        row | {"attempts": MOST_ATTEMPTS}
-        for row in manifest(known)
-        if row["SeriesInstanceUID"] == hidden
+        replace(row, attempts=MAX_ATTEMPTS)
+        for row in read_rows(known.warehouse, SMALL)
+        if row.series_instance_uid == hidden
     ]
-    fold(known.warehouse, SMALL, tired)
+    merge_rows(known.warehouse, SMALL, tired)
     known.sandbox.archive.show([hidden])
     fetched(known)
     assert known.events("image_archives")[-1].metadata["given_up"].value == 1
@@ -448,7 +449,7 @@ def test_a_zip_that_has_changed_on_disk_fails_a_check_and_is_repaired(known: Dag
 
     assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
     [said] = against(found)
-    assert said.startswith(f"{path.stem}: its zip has changed since it was proven")
+    assert said.startswith(f"{path.stem}: its zip has changed since it was verified")
     assert checked(fetched(known))["archives_intact"].passed
     assert path.read_bytes() != bytes(body)
 

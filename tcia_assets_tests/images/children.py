@@ -16,7 +16,8 @@ REPOSITORY = ROOT
 FETCH = """
 import os, signal, sys
 from pathlib import Path
-from tcia_assets import images
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
@@ -35,18 +36,18 @@ def arrived(row):
 print("ready", flush=True)
 sys.stdin.readline()
 with open_source(Settings(base_url=url, data_dir=root)) as source:
-    shard = images.Shard(int(index), int(count))
+    shard = Shard(int(index), int(count))
     warehouse = Warehouse(Path(root))
-    images.fetch(collection, selection, source, warehouse, shard=shard, arrived=arrived)
+    fetch_images(collection, selection, source, warehouse, shard=shard, on_row=arrived)
 """
 
 # Claims the zip at a path until it is killed.
 CLAIM = """
 import sys
 from pathlib import Path
-from tcia_assets.images.places import claimed
+from tcia_assets.images.claims import claim
 
-with claimed(Path(sys.argv[1])):
+with claim(Path(sys.argv[1])):
     print("ready", flush=True)
     sys.stdin.readline()
 """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets_tests.images.place import Place, small_catalogue
+from tcia_assets_tests.images.many import SERIES, place_at
+from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
 
 
 @contextmanager
@@ -47,3 +50,36 @@ def wide(wide_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
     """As `place`, of sixty Series of two images."""
     with fresh(wide_served, tmp_path) as there:
         yield there
+
+
+@pytest.fixture(scope="session")
+def twelve_served() -> Iterator[Sandbox]:
+    """Serve twelve Series of two images."""
+    with Sandbox(small_catalogue(series=SERIES, images=2)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def mirror(twelve_served: Sandbox, tmp_path: Path) -> Place:
+    """Return a data folder that has the metadata of the twelve Series, and no zips."""
+    return place_at(twelve_served, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _fetched_once(twelve_served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data_dir = tmp_path_factory.mktemp("fetched")
+    there = place_at(twelve_served, data_dir)
+    there.fetch()
+    index_images(COLLECTION, there.warehouse)
+    return data_dir
+
+
+@pytest.fixture
+def fetched(twelve_served: Sandbox, _fetched_once: Path, tmp_path: Path) -> Place:
+    """Return a data folder with the zips of the twelve Series and their headers."""
+    data_dir = tmp_path / "data"
+    shutil.copytree(_fetched_once, data_dir)
+    twelve_served.reset()
+    there = Place(twelve_served, data_dir)
+    there.warehouse.ensure_views()
+    return there

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets import catalog, images
-from tcia_assets.images import Plan
-from tcia_assets.images.manifest import Row, fold
+from tcia_assets import catalog
+from tcia_assets.images.manifest import merge_rows
+from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_fetch
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Licenses, Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.conform import conform
-from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
+from tcia_assets_tests.images.place import COLLECTION, Place, Row
 
 SERIES = 12
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-@contextmanager
-def twelve() -> Iterator[Sandbox]:
-    with Sandbox(small_catalogue(series=SERIES, images=2)) as sandbox:
-        yield sandbox
 
 
 def place_at(sandbox: Sandbox, data_dir: Path) -> Place:
@@ -42,11 +36,11 @@ def selected(**chosen: Any) -> Selection:
     return Selection(**({"collections": (COLLECTION,)} | chosen))
 
 
-def planned(place: Place, selection: Selection | None = None, **chosen: Any) -> Plan:
-    return images.plan(COLLECTION, selection or selected(), place.warehouse, **chosen)
+def planned(place: Place, selection: Selection | None = None, **chosen: Any) -> FetchPlan:
+    return plan_fetch(COLLECTION, selection or selected(), place.warehouse, **chosen)
 
 
-def uids_of(wanted: tuple[images.Wanted, ...]) -> list[str]:
+def uids_of(wanted: tuple[PendingSeries, ...]) -> list[str]:
     return [each.series_instance_uid for each in wanted]
 
 
@@ -62,9 +56,8 @@ def refresh_list(place: Place, name: str) -> None:
         refresh(catalog.SHARED_LISTS, name, source, place.warehouse, now, Budget(0))
 
 
-def row(uid: str, status: str = "failed", **facts: Any) -> Row:
-    """A row of the manifest of a Series that could not be had."""
-    blank: Row = dict.fromkeys(catalog.IMAGE_ARCHIVES.column_names)
+def row(uid: str, status: str = "failed", **columns: Any) -> ManifestRow:
+    """Return the manifest row of a Series that failed, with some values by column."""
     known: Row = {
         "SeriesInstanceUID": uid,
         "Collection": COLLECTION,
@@ -74,12 +67,20 @@ def row(uid: str, status: str = "failed", **facts: Any) -> Row:
         "attempts": 1,
         "error": "the archive said so",
     }
-    return blank | known | facts
+    return ManifestRow.from_record(known | columns)
 
 
-def put(place: Place, *rows: Row) -> None:
-    """These rows stand in the manifest."""
-    fold(place.warehouse, COLLECTION, rows, over_newer=True)
+def put(place: Place, *rows: ManifestRow | Row) -> None:
+    """Write rows to the manifest, over older and newer ones."""
+    made = [r if isinstance(r, ManifestRow) else ManifestRow.from_record(r) for r in rows]
+    merge_rows(place.warehouse, COLLECTION, made, over_newer=True)
+
+
+def flip(path: Path) -> None:
+    """Flip one bit in the middle of a file."""
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
 
 
 def stored(place: Place) -> dict[str, Row]:

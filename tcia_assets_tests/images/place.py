@@ -16,8 +16,8 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets import catalog, images
-from tcia_assets.images import Fetched
+from tcia_assets import catalog
+from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox import series_rows
@@ -83,14 +83,14 @@ class Place:
             now = datetime.now(UTC)
             refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, Budget(0))
 
-    def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> Fetched:
+    def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> FetchResult:
         """Fetches these Series, or all."""
         with self.source(**pacing) as source:
             return self.fetch_by(source, *uids, retry=retry)
 
-    def fetch_by(self, source: Source, *uids: str, **chosen: Any) -> Fetched:
+    def fetch_by(self, source: Source, *uids: str, **chosen: Any) -> FetchResult:
         selection = Selection(collections=(COLLECTION,), series=uids)
-        return images.fetch(COLLECTION, selection, source, self.warehouse, **chosen)
+        return fetch_images(COLLECTION, selection, source, self.warehouse, **chosen)
 
     # --- What goes wrong ------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.errors import ArchiveBroken, StorageError, UsageError
-from tcia_assets.images import Fetched
+from tcia_assets.images.fetch import FetchResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 from tcia_assets.sources import open_source
@@ -303,7 +303,7 @@ def without_sizes(place: Place) -> None:
     place.warehouse.write(catalog.SERIES, series, COLLECTION)
 
 
-def fetched_from(place: Place, server: Scripted, *uids: str) -> Fetched:
+def fetched_from(place: Place, server: Scripted, *uids: str) -> FetchResult:
     settings = place.settings.replace(base_url=f"{server.url}/nbia-api/services/v4")
     with open_source(settings, pacing=QUICK) as source:
         return place.fetch_by(source, *uids)
@@ -409,7 +409,7 @@ def test_an_interrupt_waits_for_no_answer(place: Place) -> None:
     def run() -> None:
         try:
             with place.source(read_timeout_s=600) as source:
-                place.fetch_by(source, arrived=interrupted)
+                place.fetch_by(source, on_row=interrupted)
         except BaseException as error:  # noqa: BLE001
             ended.append(type(error))
 

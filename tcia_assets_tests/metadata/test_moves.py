@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tcia_assets import catalog, images
+from tcia_assets import catalog
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.plan import plan_fetch
+from tcia_assets.images.status import collection_status
 from tcia_assets.metadata import moves
 from tcia_assets.metadata.refresh import Budget, refresh
 from tcia_assets.metadata.selection import Selection
@@ -39,15 +42,15 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     refresh_all(place)
     asked = place.asked()
     with place.source() as source:
-        got = images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+        got = fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
 
     [row] = got.rows
-    assert (row["SeriesInstanceUID"], row["status"], row["verified_by"]) == (
+    assert (row.series_instance_uid, row.status, row.verified_by) == (
         moved,
         "complete",
         "md5",
     )
-    assert (place.warehouse.root / row["path"]).read_bytes() == content
+    assert (place.warehouse.root / str(row.path)).read_bytes() == content
     assert place.asked() == asked
     fetched = [each for each in events(place, moved) if "fetched" in each[1]]
     assert fetched == [(COLLECTION, "fetched")]
@@ -64,7 +67,7 @@ def test_a_series_that_is_revised_after_it_moved_is_fetched_again(place: Place) 
     place.revise(moved)
     refresh_all(place)
     with place.source() as source:
-        images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+        fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
 
     fetched = [each for each in events(place, moved) if "fetched" in each[1]]
     assert fetched == [(COLLECTION, "fetched"), (GOAL, "refetched")]
@@ -77,14 +80,14 @@ def test_a_moved_series_counts_where_it_is_at_home(place: Place) -> None:
     place.sandbox.archive.move([moved], to=GOAL)
     refresh_all(place)
     everything = Selection(where="true")
-    old, new = images.standing(place.warehouse, [COLLECTION, GOAL], everything)
+    old, new = collection_status(place.warehouse, [COLLECTION, GOAL], everything)
 
     assert (old.series, old.selected, old.complete, old.missing) == (*[len(stay)] * 3, 0)
     # Its zip still lies where it was.
     assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
     with place.source() as source:
-        images.fetch(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
-    assert images.standing(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
+        fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+    assert collection_status(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
 
 
 def test_a_zip_where_the_series_is_not_known_to_have_been_does_not_count(place: Place) -> None:
@@ -96,10 +99,10 @@ def test_a_zip_where_the_series_is_not_known_to_have_been_does_not_count(place: 
         place.warehouse.path(table, COLLECTION).unlink()
     refresh_all(place)
     selection = Selection(collections=(GOAL,))
-    [new] = images.standing(place.warehouse, [GOAL], selection)
+    [new] = collection_status(place.warehouse, [GOAL], selection)
 
     assert (new.selected, new.complete) == (1, 0)
-    assert len(images.plan(GOAL, selection, place.warehouse).now) == 1
+    assert len(plan_fetch(GOAL, selection, place.warehouse).now) == 1
 
 
 def test_a_revised_series_is_incomplete_and_still_to_come(place: Place) -> None:
@@ -107,7 +110,7 @@ def test_a_revised_series_is_incomplete_and_still_to_come(place: Place) -> None:
     place.fetch(*place.uids)
     place.revise(uid)
     place.refresh()
-    [now] = images.standing(place.warehouse, [COLLECTION], Selection(where="true"))
+    [now] = collection_status(place.warehouse, [COLLECTION], Selection(where="true"))
     row = place.warehouse.query(
         "SELECT FileSize FROM series WHERE SeriesInstanceUID = $uid", {"uid": uid}
     ).to_pylist()[0]

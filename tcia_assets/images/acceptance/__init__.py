@@ -1,7 +1,7 @@
 """Decide whether a zip is the whole Series that the source describes, and which images are good.
 
 The rules for accepting a zip belong here, and writing a whole zip from an incomplete one. Fetching
-a zip, and what becomes of one that is refused, is in `images.obtain`.
+a zip, and what becomes of one that is refused, is in `images.download`.
 
 NBIA turns its own failures into valid but shorter zips with status 200, so a zip that opens with
 correct CRCs proves nothing. The proof is `md5hashes.csv`, which NBIA writes last, and the image

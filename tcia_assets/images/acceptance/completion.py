@@ -1,7 +1,7 @@
 """Write a whole zip from an incomplete one and the images that it lacks.
 
-Writing the zip belongs here. Where the images come from is in `images.obtain`. The result must
-pass `accept` like any other zip.
+Writing the zip belongs here. Where the images come from is in `images.single_images`. The result
+must pass `accept` like any other zip.
 """
 
 from __future__ import annotations

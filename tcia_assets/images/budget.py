@@ -1,0 +1,62 @@
+"""How many Series, bytes and minutes one run may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tcia_assets.metadata.selection import Selection
+
+
+@dataclass
+class RunBudget:
+    """What one run may still fetch; shared by all its Collections.
+
+    Attributes:
+        series: Number of Series left.
+        bytes: Number of bytes left.
+        deadline: Time of `time.monotonic()` after which no Series is started.
+        consecutive_failures: Number of Series, since the last success, that failed because of the
+            source.
+        taken: Number of Series taken.
+    """
+
+    series: int
+    bytes: int
+    deadline: float = float("inf")
+    consecutive_failures: int = 0
+    taken: int = 0
+
+    @classmethod
+    def for_selection(cls, selection: Selection) -> RunBudget:
+        """Return the budget of a run that starts now."""
+        minutes = selection.max_minutes_per_run
+        deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+        return cls(selection.max_series_per_run, selection.max_bytes_per_run, deadline)
+
+    def take(self, sizes: Sequence[int | None]) -> int:
+        """Take as many Series, in order, as the budget allows.
+
+        The first Series of a run is always taken: one that is larger than `bytes` would otherwise
+        never be fetched.
+
+        Args:
+            sizes: Bytes of each Series; None where it is unknown, which counts as 0.
+
+        Returns:
+            How many Series were taken.
+        """
+        for position, size in enumerate(sizes):
+            if self.series < 1 or ((size or 0) > self.bytes and self.taken):
+                return position
+            self.taken += 1
+            self.series -= 1
+            self.bytes -= size or 0
+        return len(sizes)
+
+    def give_back(self, sizes: Sequence[int | None]) -> None:
+        """Add Series that were taken and not started."""
+        self.taken -= len(sizes)
+        self.series += len(sizes)
+        self.bytes += sum(size or 0 for size in sizes)

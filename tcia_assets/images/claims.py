@@ -1,0 +1,83 @@
+"""Claims on zips: only the holder of a claim works on the zip and on its temporary files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tcia_assets.errors import Busy
+from tcia_assets.store.files import link_or_copy
+from tcia_assets.store.locks import open_locked
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold the claim on a zip; the system releases it when the process ends, however it ends.
+
+    Args:
+        path: The final path of the zip; its folder is created.
+
+    Raises:
+        Busy: Another run holds the claim.
+    """
+    claim_file = path.with_name(f".{path.name}.claim")
+    claim_file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = open_locked(claim_file, wait=False)
+    except BlockingIOError:
+        raise Busy(f"{claim_file.name}: another run is working on it") from None
+    try:
+        yield
+    finally:
+        # Removed before the lock is released, so that a waiting run sees that its file is gone.
+        claim_file.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def draft_path(path: Path) -> Path:
+    """Return the path under which a zip is written before it gets its final path."""
+    return path.with_name(f".{path.name}.draft")
+
+
+@contextmanager
+def draft_from(source: Path, path: Path) -> Iterator[Path]:
+    """Make a draft of a zip with the bytes of another file; it is removed at the end."""
+    draft = draft_path(path)
+    draft.unlink(missing_ok=True)
+    try:
+        link_or_copy(source, draft)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def single_images_dir(path: Path) -> Iterator[Path]:
+    """Make an empty folder for images that are downloaded one by one; it is removed at the end."""
+    folder = _single_images_path(path)
+    # A run that was killed after this one started may have left it.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _single_images_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.singles")
+
+
+def remove_abandoned_drafts(folder: Path) -> None:
+    """Remove what killed runs left in a Collection's folder: drafts, single images and claims."""
+    for leftover in folder.glob(".*.zip.*"):
+        path = leftover.with_name(leftover.stem.removeprefix("."))
+        try:
+            with claim(path):
+                draft_path(path).unlink(missing_ok=True)
+                shutil.rmtree(_single_images_path(path), ignore_errors=True)
+        except Busy:
+            continue  # a living run holds the claim

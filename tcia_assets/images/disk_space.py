@@ -1,0 +1,55 @@
+"""Check that the disk can hold what is planned."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcia_assets.errors import UsageError
+from tcia_assets.images.plan import FetchPlan
+
+# Kept free. Few zips are larger than the objects in them; this covers LICENSE, MD5 list and
+# directory.
+_SPARE_BYTES = 1 << 30
+_STEP = 1000
+
+
+def format_bytes(count: float | None) -> str:
+    """Return a number of bytes with a decimal unit; "?" for None.
+
+    >>> [format_bytes(n) for n in (0, 999, 27_844_690, None)]
+    ['0 B', '999 B', '27.8 MB', '?']
+    """
+    if count is None:
+        return "?"
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= _STEP and len(units) > 1:
+        count /= _STEP
+        units.pop(0)
+    return f"{count:.0f} {units[0]}" if units[0] == "B" else f"{count:.1f} {units[0]}"
+
+
+def check_disk_space(plans: Sequence[FetchPlan], root: Path) -> None:
+    """Raise UsageError, with the sizes, if the disk cannot hold what is planned.
+
+    Args:
+        plans: The plans of one run.
+        root: The data root; it is created.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(root).free, sum(plan.bytes_now for plan in plans)
+    if not needed or needed + _SPARE_BYTES <= free:
+        return
+    names = ", ".join(plan.collection for plan in plans if plan.now)
+    series = sum(len(plan.now) for plan in plans)
+    unknown = sum(plan.sizes_unknown for plan in plans)
+    beside = f" and {unknown} of them of unknown size" if unknown else ""
+    advice = "select less, or set max_bytes_per_run"
+    if free < _SPARE_BYTES:
+        advice = "not even these are free, so nothing is fetched: make room"
+    raise UsageError(
+        f"{names}: {series} Series of {format_bytes(needed)}{beside} do not fit: "
+        f"{format_bytes(free)} are free at {root}, and {format_bytes(_SPARE_BYTES)} are kept free; "
+        f"{advice}"
+    )

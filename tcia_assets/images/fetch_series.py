@@ -1,0 +1,138 @@
+"""Fetch one Series, and describe the outcome as a row of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tcia_assets.errors import (
+    BadArchive,
+    Busy,
+    NotPublic,
+    Stopped,
+    StorageError,
+    TciaError,
+    TooLarge,
+)
+from tcia_assets.images.claims import claim
+from tcia_assets.images.download import download_zip
+from tcia_assets.images.existing_zip import adopt_unlisted, take_from_earlier_collection
+from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.paths import quarantine_path, zip_path
+from tcia_assets.images.plan import PendingSeries
+from tcia_assets.images.series_task import SeriesTask, VerifiedZip
+from tcia_assets.sources import Source
+from tcia_assets.store.files import sha256_of
+
+_ABOUT_THE_ZIP = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by")
+
+
+@dataclass(frozen=True)
+class SeriesResult:
+    """The manifest row of a Series, and the error if it is not complete."""
+
+    row: ManifestRow
+    error: TciaError | None = None
+
+
+def fetch_series(
+    pending: PendingSeries,
+    collection: str,
+    source: Source,
+    root: Path,
+    known: ManifestRow | None,
+    on_bytes: Callable[[int], None],
+    earlier_collections: Sequence[str] = (),
+) -> SeriesResult:
+    """Make the verified zip of a Series available at its path.
+
+    Args:
+        pending: The Series.
+        collection: Its Collection.
+        source: Where it is fetched from.
+        root: The data root.
+        known: Its row in the manifest so far.
+        on_bytes: Called with the size of each chunk received; see `Source.fetch_zip`.
+        earlier_collections: Collections that the Series has left; a current zip there is used in
+            place of a download.
+
+    Returns:
+        The new row. An error that concerns only this Series is in the result, not raised.
+
+    Raises:
+        Busy: Another run is working on the Series.
+        StorageError: The disk refuses.
+        Stopped: The source was stopped; that means nothing for the Series.
+    """
+    uid = pending.series_instance_uid
+    path = root / zip_path(collection, uid)
+    task = SeriesTask(pending, source, path, root / quarantine_path(collection, uid), on_bytes)
+    earlier = [root / zip_path(name, uid) for name in earlier_collections]
+    row = _blank_row(pending, collection, source)
+    try:
+        with claim(path):
+            sha256 = sha256_of(path) if path.is_file() else ""
+            is_known = known is not None and known.sha256 == sha256
+            if known is not None and is_known:
+                # An older zip, as it was verified, stays; its row goes on describing it.
+                row = replace(row, **{name: getattr(known, name) for name in _ABOUT_THE_ZIP})
+            verified = (
+                (adopt_unlisted(task, sha256) if sha256 and not is_known else None)
+                or take_from_earlier_collection(task, earlier)
+                or download_zip(task)
+            )
+    except (Busy, StorageError, Stopped):
+        raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    except TciaError as error:
+        return SeriesResult(_failed(row, pending, error), error)
+    return SeriesResult(_complete(row, verified))
+
+
+def _blank_row(pending: PendingSeries, collection: str, source: Source) -> ManifestRow:
+    return ManifestRow.from_record(
+        {
+            "SeriesInstanceUID": pending.series_instance_uid,
+            "Collection": collection,
+            "fingerprint": pending.fingerprint,
+            "license_name": pending.license_name,
+            "DataDescriptionURI": pending.description_uri,
+            "source": source.name,
+            "attempts": 0,
+        }
+    )
+
+
+def _complete(row: ManifestRow, verified: VerifiedZip) -> ManifestRow:
+    return replace(
+        row,
+        status="complete",
+        path=zip_path(row.collection, row.series_instance_uid),
+        archive_bytes=verified.archive_bytes,
+        image_count=verified.proof.image_count,
+        image_bytes=verified.proof.image_bytes,
+        sha256=verified.sha256,
+        verified_by=verified.proof.verified_by,
+        fetched_at=datetime.now(UTC),
+    )
+
+
+def _failed(row: ManifestRow, pending: PendingSeries, error: TciaError) -> ManifestRow:
+    # Without the table and the key, which the row has already.
+    message = error.problem if isinstance(error, BadArchive) else str(error)
+    return replace(
+        row,
+        status=_status(error),
+        attempts=pending.attempts + 1,
+        error=message,
+        fetched_at=datetime.now(UTC),
+    )
+
+
+def _status(error: TciaError) -> str:
+    if isinstance(error, NotPublic):
+        return "unavailable"
+    return "incomplete" if isinstance(error, BadArchive | TooLarge) else "failed"

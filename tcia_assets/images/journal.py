@@ -1,0 +1,95 @@
+"""The journal of a run: the manifest rows that are not in the partition yet, as lines of JSON."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.errors import DataError, StorageError
+from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.store.locks import open_locked
+
+
+class Journal:
+    """A file to which one run appends rows; it is locked while the run lives.
+
+    Args:
+        folder: The folder of the Collection's zips; it is created.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f".{secrets.token_hex(8)}.journal"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Locked, so that no other run takes it for a dead run's journal and removes it.
+            self._descriptor = open_locked(self._path, os.O_APPEND | os.O_WRONLY)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be written to: {error.strerror}") from error
+
+    def append(self, row: ManifestRow) -> None:
+        """Write a row as the next line.
+
+        Raises:
+            StorageError: The disk refuses; the journal is as before.
+        """
+        line = (row.to_json() + "\n").encode()
+        end = os.fstat(self._descriptor).st_size
+        try:
+            written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be written: {error.strerror}") from error
+        if written < len(line):
+            # The disk may have room again for the next row, which must start a new line.
+            os.ftruncate(self._descriptor, end)
+            raise StorageError(f"{self._path} cannot be written: the disk is full")
+
+    def remove(self) -> None:
+        """Remove the file: its rows are in the partition."""
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file and release its lock."""
+        os.close(self._descriptor)
+
+
+def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], None]) -> None:
+    """Merge the rows of journals whose run was killed, and remove these journals.
+
+    Args:
+        folder: The folder of the Collection's zips.
+        merge: Called with the rows of each journal.
+
+    Raises:
+        DataError: A complete line of a journal is not a row.
+    """
+    for path in sorted(folder.glob(".*.journal")):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                merge(_read(path, file.read().decode(errors="replace")))
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue  # its run lives, and merges it itself
+        except FileNotFoundError:
+            continue  # its run has just merged it
+
+
+def _read(path: Path, text: str) -> list[ManifestRow]:
+    """Return the rows of a journal, without the incomplete last line that a kill may leave."""
+    lines = text.split("\n")
+    return [_parse(path, line) for line in lines[:-1]]
+
+
+def _parse(path: Path, line: str) -> ManifestRow:
+    try:
+        return ManifestRow.from_json(line)
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"{path} has the line {line[:80]!r}, which is not a row; move the file away"
+        raise DataError(problem, table=IMAGE_ARCHIVES.name) from error

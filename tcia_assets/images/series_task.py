@@ -1,0 +1,108 @@
+"""One Series to fetch: what is expected of its zip, where it comes from and where it goes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.errors import BadArchive, RemoteError
+from tcia_assets.images.acceptance import Expectation, Inspection, Proof, accept, inspect
+from tcia_assets.images.md5_hierarchy import combined_md5
+from tcia_assets.images.plan import PendingSeries
+from tcia_assets.sources import Source
+from tcia_assets.store.files import sha256_of
+
+CORES = os.cpu_count() or 1
+# A zip that is larger is verified by several threads.
+_LARGE_BYTES = 32 << 20
+# Verification is limited by the CPU: more zips at the same time than cores would only take memory.
+_verification_slots = threading.BoundedSemaphore(CORES)
+
+# Per object: its member headers, directory entry and line of the MD5 list. Per zip: LICENSE, and
+# what deflate may add.
+_OVERHEAD_PER_OBJECT = 1 << 10
+_OVERHEAD_PER_ZIP = 1 << 20
+
+
+@dataclass(frozen=True)
+class VerifiedZip:
+    """A zip that was accepted, with its size and SHA-256."""
+
+    proof: Proof
+    archive_bytes: int
+    sha256: str
+
+    @classmethod
+    def at(cls, path: Path, proof: Proof, sha256: str = "") -> VerifiedZip:
+        """Describe the accepted zip at a path; its SHA-256 is computed unless it is given."""
+        return cls(proof, path.stat().st_size, sha256 or sha256_of(path))
+
+
+@dataclass(frozen=True)
+class SeriesTask:
+    """One Series to fetch, by the holder of the claim on its zip.
+
+    Attributes:
+        pending: The Series and what is expected of its zip.
+        source: Where it is fetched from.
+        path: The final path of the zip.
+        quarantine: The path for a refused zip.
+        on_bytes: Called with the size of each chunk received; see `Source.fetch_zip`.
+    """
+
+    pending: PendingSeries
+    source: Source
+    path: Path
+    quarantine: Path
+    on_bytes: Callable[[int], None]
+
+    @property
+    def uid(self) -> str:
+        """The SeriesInstanceUID."""
+        return self.pending.series_instance_uid
+
+    @property
+    def max_bytes(self) -> int | None:
+        """The most bytes that its zip can have; None if the size of its objects is unknown."""
+        size, count = self.pending.image_bytes, self.pending.image_count
+        if size is None or count is None:
+            return None
+        return size + count * _OVERHEAD_PER_OBJECT + _OVERHEAD_PER_ZIP
+
+    def source_hash(self) -> str:
+        """Return the source's MD5 over the Series; "" if it gives none."""
+        if not self.source.hash_levels:
+            return ""
+        try:
+            return self.source.md5_hash(SeriesInstanceUID=self.uid)
+        except RemoteError:
+            return ""
+
+    def bad_zip(self, problem: str) -> BadArchive:
+        """Return the error for a zip of this Series that is refused."""
+        return BadArchive(problem, table=IMAGE_ARCHIVES.name, key=self.uid)
+
+
+def proof_hash(proof: Proof) -> str:
+    """Return the MD5 that a source has of a Series with exactly these objects."""
+    return combined_md5(member.md5 for member in proof.members)
+
+
+def accept_zip(path: Path, expected: Expectation) -> Proof:
+    """Accept or refuse a zip as `acceptance.accept` does, with a suitable number of threads."""
+    with _verification_slots:
+        return accept(path, expected, workers=_threads(path))
+
+
+def inspect_zip(path: Path, expected: Expectation) -> Inspection:
+    """Inspect a zip as `acceptance.inspect` does, with a suitable number of threads."""
+    with _verification_slots:
+        return inspect(path, expected, workers=_threads(path))
+
+
+def _threads(path: Path) -> int:
+    return CORES if path.stat().st_size > _LARGE_BYTES else 1

@@ -1,0 +1,196 @@
+"""The threads that fetch the Series of a plan, within the run's budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+
+from tcia_assets.errors import ArchiveBroken, Busy
+from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.fetch_series import SeriesResult, fetch_series
+from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.plan import FetchPlan, PendingSeries
+from tcia_assets.images.series_task import CORES
+from tcia_assets.sources import Source
+
+_REPORT_EVERY_S = 0.5
+# After so many consecutive Series that failed because of the source, it counts as down. With many
+# connections it takes twice as many.
+_MIN_FAILURES = 16
+
+
+@dataclass(frozen=True)
+class FetchProgress:
+    """How far a fetch is.
+
+    Attributes:
+        done: Number of Series done, failed ones included.
+        planned: Number of Series planned.
+        failed: Number of Series that failed.
+        bytes_done: Bytes of the objects of Series that are done.
+        bytes_planned: Bytes of the objects of all planned Series.
+        received_bytes: Bytes of zips received so far; zips are smaller than their objects.
+        connections: Number of requests that may run at the same time now.
+    """
+
+    done: int
+    planned: int
+    failed: int
+    bytes_done: int
+    bytes_planned: int
+    received_bytes: int
+    connections: int
+
+
+class FetchWorkers:
+    """Threads that fetch the Series of a plan.
+
+    There are as many as connections, and one more for each core: these verify zips meanwhile, so
+    that no connection is idle.
+
+    Args:
+        plan: What to fetch.
+        source: Where it is fetched from.
+        root: The data root.
+        known: The manifest rows of planned Series so far, by UID.
+        earlier_collections: Collections that may have the zip of a moved Series, by UID.
+        budget: The run's budget; its deadline and failures are heeded.
+
+    Attributes:
+        received_bytes: Bytes of zips received so far.
+    """
+
+    def __init__(
+        self,
+        plan: FetchPlan,
+        source: Source,
+        root: Path,
+        known: Mapping[str, ManifestRow],
+        earlier_collections: Mapping[str, Sequence[str]],
+        budget: RunBudget,
+    ) -> None:
+        self._plan, self._source, self._root = plan, source, root
+        self._known, self._earlier, self._budget = known, earlier_collections, budget
+        self._sizes = {s.series_instance_uid: s.image_bytes or 0 for s in plan.now}
+        self._bytes_planned = plan.bytes_now  # summed once: progress is reported often
+        self._results: SimpleQueue[SeriesResult | BaseException | None] = SimpleQueue()
+        self._max_failures = max(_MIN_FAILURES, 2 * source.settings.max_connections)
+        self._done = self._failed = self._bytes_done = 0
+        self.received_bytes = 0
+        self._lock = Lock()  # for the count of received bytes, which all threads add to
+
+    def run(self, on_progress: Callable[[FetchProgress], None]) -> Generator[ManifestRow]:
+        """Fetch all Series, and yield the row of each as it is done.
+
+        When the generator is closed, no further Series is started and running ones are finished.
+
+        Raises:
+            ArchiveBroken: The source seems to be down.
+            StorageError: The disk refuses.
+        """
+        # A source may ask for waits of minutes, several times for each Series.
+        with (
+            self._source.waiting_until(self._budget.deadline),
+            ThreadPoolExecutor(self._source.settings.max_connections + CORES) as pool,
+        ):
+            try:
+                for series in self._plan.now:
+                    pool.submit(self._work, series)
+                for _ in self._plan.now:
+                    result = self._next(on_progress)
+                    if result is not None:
+                        self._count(result)
+                        yield result.row
+                        on_progress(self._progress)
+                        self._check_source(result)
+            except BaseException as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.stop_after(error)
+                raise
+
+    def stop_after(self, error: BaseException) -> None:
+        """Stop running requests after an interrupt; after other errors let them finish."""
+        if not isinstance(error, Exception | GeneratorExit):
+            self._source.stop()
+
+    def unread_rows(self) -> Iterator[ManifestRow]:
+        """Yield the rows of Series that were done when `run` ended early."""
+        while not self._results.empty():
+            result = self._results.get()
+            if isinstance(result, SeriesResult):
+                yield result.row
+
+    def _work(self, series: PendingSeries) -> None:
+        try:
+            self._results.put(self._fetch(series))
+        # Raised in the thread that reads the results.
+        except BaseException as error:  # noqa: BLE001
+            self._results.put(error)
+
+    def _fetch(self, series: PendingSeries) -> SeriesResult | None:
+        if time.monotonic() > self._budget.deadline:
+            return None
+        uid = series.series_instance_uid
+        try:
+            return fetch_series(
+                series,
+                self._plan.collection,
+                self._source,
+                self._root,
+                self._known.get(uid),
+                self._add_bytes,
+                self._earlier.get(uid, ()),
+            )
+        except Busy:
+            return None
+
+    def _next(self, on_progress: Callable[[FetchProgress], None]) -> SeriesResult | None:
+        """Wait for the next result; report progress meanwhile."""
+        while True:
+            try:
+                result = self._results.get(timeout=_REPORT_EVERY_S)
+            except Empty:
+                on_progress(self._progress)
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+    def _count(self, result: SeriesResult) -> None:
+        self._done += 1
+        self._failed += result.error is not None
+        self._bytes_done += self._sizes[result.row.series_instance_uid]
+        is_broken = isinstance(result.error, ArchiveBroken)
+        failures = self._budget.consecutive_failures
+        self._budget.consecutive_failures = failures + 1 if is_broken else 0
+
+    def _add_bytes(self, size: int) -> None:
+        with self._lock:
+            self.received_bytes += size
+
+    def _check_source(self, result: SeriesResult) -> None:
+        """Raise ArchiveBroken if the source seems to be down."""
+        failures = self._budget.consecutive_failures
+        if isinstance(result.error, ArchiveBroken) and failures > self._max_failures:
+            problem = f"the archive failed {failures} Series in a row, so this run ends"
+            raise ArchiveBroken(
+                f"{problem} with {self._done - self._failed} fetched: {result.error.problem}",
+                url=result.error.url,
+            )
+
+    @property
+    def _progress(self) -> FetchProgress:
+        return FetchProgress(
+            self._done,
+            len(self._plan.now),
+            self._failed,
+            self._bytes_done,
+            self._bytes_planned,
+            self.received_bytes,
+            self._source.connections,
+        )

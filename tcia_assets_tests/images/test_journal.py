@@ -1,0 +1,149 @@
+"""The journal of a killed run is merged by the next run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_assets.errors import DataError, StorageError
+from tcia_assets.images.manifest import (
+    ManifestWriter,
+    read_manifest,
+    read_rows,
+)
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.images.children import FETCH, child, go_on
+from tcia_assets_tests.images.many import NOW, row
+from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
+
+
+def folder(warehouse: Warehouse) -> Path:
+    return warehouse.root / "archives" / FOLDER
+
+
+def journals(warehouse: Warehouse) -> list[Path]:
+    return list(folder(warehouse).glob(".*.journal"))
+
+
+def uids(warehouse: Warehouse) -> list[str]:
+    return read_manifest(warehouse, COLLECTION)["SeriesInstanceUID"].to_pylist()
+
+
+def opened_and_closed(warehouse: Warehouse) -> None:
+    ManifestWriter(warehouse, COLLECTION).close()
+
+
+def died(warehouse: Warehouse, text: bytes) -> Path:
+    """What a run leaves that is gone."""
+    path = folder(warehouse) / ".0123456789abcdef.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text)
+    return path
+
+
+def line(uid: str, at: datetime = NOW) -> bytes:
+    import json
+
+    return (
+        json.dumps(row(uid, fetched_at=at).to_record(), default=datetime.isoformat).encode() + b"\n"
+    )
+
+
+def test_the_rows_of_a_killed_run_are_merged_by_the_next_run(warehouse: Warehouse) -> None:
+    journal = died(warehouse, line("1.2") + line("1.3"))
+    kept = ManifestWriter(warehouse, COLLECTION)
+
+    assert sorted(kept.initial_rows(["1.1", "1.2", "1.3", "1.4"])) == ["1.2", "1.3"]
+    assert not journal.exists()
+    kept.close()
+    assert read_rows(warehouse, COLLECTION) == [row("1.2"), row("1.3")]
+
+
+def test_an_incomplete_last_line_is_dropped_and_the_others_stay(warehouse: Warehouse) -> None:
+    for cut in (1, 20, len(line("1.3")) - 1):
+        died(warehouse, line("1.2") + line("1.3")[:cut])
+        opened_and_closed(warehouse)
+
+        assert uids(warehouse) == ["1.2"]
+        assert journals(warehouse) == []
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"not ours\n",
+        b"\xff\xfe\n",
+        b"[1]\n",
+        b"{}\n",
+        b'{"fetched_at": "2026-01-02T00:00:00+00:00"}\n',
+        b'{"SeriesInstanceUID": "1.2", "fetched_at": "yesterday"}\n',
+    ],
+)
+def test_a_line_that_is_not_a_row_is_an_error_and_nothing_is_lost(
+    warehouse: Warehouse, foreign: bytes
+) -> None:
+    journal = died(warehouse, line("1.2") + foreign + line("1.3"))
+    with pytest.raises(DataError, match="is not a row; move the file away") as refused:
+        ManifestWriter(warehouse, COLLECTION)
+
+    assert str(journal) in str(refused.value)
+    assert journal.read_bytes() == line("1.2") + foreign + line("1.3")
+
+
+def test_a_row_that_did_not_fit_on_the_disk_leaves_no_partial_line(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ManifestWriter(warehouse, COLLECTION)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda place, text: write(place, text[:30]))
+    with pytest.raises(StorageError, match="the disk is full"):
+        kept.add(row("1.2"))
+    monkeypatch.setattr(os, "write", write)
+    kept.add(row("1.3"))
+    [journal] = journals(warehouse)
+
+    assert journal.read_bytes() == line("1.3")
+    kept.close()
+
+
+def test_a_journal_removed_before_it_was_locked_is_created_again(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, stolen = __import__("fcntl").flock, []
+
+    def flock(place: Any, kind: int) -> None:
+        if not stolen:
+            [journal] = journals(warehouse)
+            stolen.append(journal)
+            journal.unlink()
+        lock(place, kind)
+
+    monkeypatch.setattr("tcia_assets.store.locks.fcntl.flock", flock)
+    kept = ManifestWriter(warehouse, COLLECTION)
+    kept.add(row("1.2"))
+
+    assert stolen and [path.read_bytes() for path in journals(warehouse)] == [line("1.2")]
+    kept.close()
+
+
+def test_a_fetch_killed_after_nine_of_ten_series_has_nine_rows(mirror: Place) -> None:
+    url, root = mirror.settings.base_url, mirror.data_dir
+    with child(FETCH, url, root, COLLECTION, 10, 0, 1, 9) as process:
+        go_on(process)
+        assert process.wait(60) == -signal.SIGKILL
+    assert len(journals(mirror.warehouse)) == 1
+    opened_and_closed(mirror.warehouse)
+    nine = mirror.rows
+
+    assert len(nine) == 9
+    assert {row["status"] for row in nine.values()} == {"complete"}
+    mirror.fetch()
+    mirror.demand_complete()
+    asked = mirror.asked()
+    assert [uid for uid in nine if asked.count(uid) > 1] == []
+    assert all(mirror.rows[uid] == nine[uid] for uid in nine)

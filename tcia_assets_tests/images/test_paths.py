@@ -1,0 +1,51 @@
+"""Where zips are, for Collections with any name."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from os import link, utime
+from pathlib import Path
+
+import pytest
+
+from tcia_assets.images.manifest import merge_rows
+from tcia_assets.images.paths import (
+    collection_dir,
+    collections_on_disk,
+    published_date,
+    quarantine_path,
+    zip_path,
+)
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.images.many import row
+
+
+@pytest.mark.parametrize(
+    ("collection", "folder"),
+    [("LCTSC", "LCTSC"), ("RIDER Lung CT", "RIDER%20Lung%20CT"), ("../a/b", "..%2Fa%2Fb")],
+)
+def test_a_collection_is_one_folder_whatever_its_name(collection: str, folder: str) -> None:
+    assert collection_dir(collection) == f"archives/{folder}"
+    assert zip_path(collection, "1.2") == f"archives/{folder}/1.2.zip"
+    assert quarantine_path(collection, "1.2") == f"quarantine/{folder}/1.2.zip"
+
+
+def test_collections_on_disk_have_a_manifest_or_zips(warehouse: Warehouse) -> None:
+    assert collections_on_disk(warehouse) == []
+    merge_rows(warehouse, "LCTSC", [row("1.2", Collection="LCTSC")])
+    (warehouse.root / collection_dir("Empty")).mkdir(parents=True)
+    path = warehouse.root / zip_path("RIDER Lung CT", "1.3")
+    path.parent.mkdir()
+    path.write_bytes(b"")
+
+    assert collections_on_disk(warehouse) == ["LCTSC", "RIDER Lung CT"]
+
+
+def test_a_zip_and_a_hard_link_to_it_have_the_same_date(tmp_path: Path) -> None:
+    path, other = tmp_path / "1.2.zip", tmp_path / "other.zip"
+    path.write_bytes(b"")
+    at = datetime(2026, 1, 2, 23, 59, tzinfo=UTC).timestamp()
+    utime(path, (at, at))
+    link(path, other)
+
+    assert published_date(path) == published_date(other) == date(2026, 1, 2)

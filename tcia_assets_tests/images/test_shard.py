@@ -1,0 +1,78 @@
+"""Shards divide a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcia_assets.errors import UsageError
+from tcia_assets.images.plan import MAX_ATTEMPTS, FetchPlan
+from tcia_assets.images.shard import Shard
+from tcia_assets_tests.images.many import (
+    denying,
+    edit_series,
+    planned,
+    put,
+    row,
+    selected,
+    stored,
+    uids_of,
+)
+from tcia_assets_tests.images.place import Place
+
+NC = "Creative Commons Attribution-NonCommercial 4.0 International License"
+UIDS = st.from_regex(r"\A[0-9]{1,5}([.][0-9]{1,9}){1,9}\Z")
+
+
+def licensed(place: Place, names: dict[str, str | None]) -> None:
+    def change(found: dict[str, Any]) -> dict[str, Any]:
+        uid = found["SeriesInstanceUID"]
+        return found | ({"LicenseName": names[uid], "LicenseURI": None} if uid in names else {})
+
+    edit_series(place, change)
+
+
+@given(UIDS, st.integers(1, 50))
+def test_each_series_is_in_exactly_one_shard(uid: str, count: int) -> None:
+    assert sum(Shard(index, count).contains(uid) for index in range(count)) == 1
+
+
+@pytest.mark.parametrize(
+    ("uid", "index"), [("1.2.3", 2), ("1.3.6.1.4.1.14519.5.2.1.1", 2), ("2.25.7", 1)]
+)
+def test_a_series_is_always_in_the_same_shard(uid: str, index: int) -> None:
+    assert [i for i in range(3) if Shard(i, 3).contains(uid)] == [index]
+
+
+@pytest.mark.parametrize(("index", "count"), [(3, 2), (2, 2), (-1, 2), (0, 0)])
+def test_an_impossible_shard_is_refused(index: int, count: int) -> None:
+    with pytest.raises(UsageError, match=f"shard {index} of {count}"):
+        Shard(index, count)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shards_divide_the_plan_and_all_its_counts(mirror: Place, count: int) -> None:
+    forbidden, untold, gone, *_ = mirror.uids
+    mirror.fetch(*mirror.uids[5:8])
+    licensed(mirror, {forbidden: NC, untold: None})
+    tried = {"attempts": MAX_ATTEMPTS, "fingerprint": stored(mirror)[gone]["fingerprint"]}
+    put(mirror, row(gone, "incomplete", **tried))
+    selection = selected(licenses=denying("NC"))
+    whole = planned(mirror, selection)
+    parts = [planned(mirror, selection, shard=Shard(i, count)) for i in range(count)]
+
+    def facts(plan: FetchPlan) -> dict[str, Any]:
+        lists = {name: sorted(uids_of(getattr(plan, name))) for name in ("now", "given_up")}
+        counts = {name: getattr(plan, name) for name in ("complete", "denied", "unlicensed")}
+        return lists | counts | {"bytes": plan.bytes_now}
+
+    summed = facts(parts[0])
+    for part in parts[1:]:
+        summed = {name: value + facts(part)[name] for name, value in summed.items()}
+    for name in ("now", "given_up"):
+        summed[name] = sorted(summed[name])
+    assert summed == facts(whole)
+    assert whole.complete == 3 and whole.denied == 1 and len(whole.given_up) == 1

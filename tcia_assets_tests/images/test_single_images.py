@@ -1,0 +1,82 @@
+"""Single images complete a refused zip, up to a limit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.images.place import FOLDER, Place, small_catalogue
+
+ROUTES = ("getImage", "getImageWithMD5Hash")
+LACKS_OF_SHORT = 2
+SHORT_BY_ROUTE = pytest.mark.parametrize("short", ROUTES)
+WORSE = pytest.mark.parametrize("worse", ["zip_empty", "zip_license_only", "zip_trailing_bytes"])
+MANY = 240
+LARGE_GAP = 119
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[Place]:
+    """As `place`, of one Series of 240 images."""
+    with Sandbox(small_catalogue(series=1, images=MANY)) as sandbox:
+        there = Place(sandbox, tmp_path)
+        there.refresh()
+        yield there
+
+
+def spoil_routes(place: Place, uid: str, short: str, worse: str) -> None:
+    """One route gives a zip that lacks an image, the other one that is worse."""
+    [other] = set(ROUTES) - {short}
+    place.spoil("zip_short", uid, endpoint=short, images=1)
+    place.spoil(worse, uid, endpoint=other)
+
+
+def quarantine(place: Place, uid: str) -> Path:
+    return place.data_dir / "quarantine" / FOLDER / f"{uid}.zip"
+
+
+def reason(place: Place, uid: str) -> dict[str, Any]:
+    path = quarantine(place, uid).with_suffix(".json")
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return said
+
+
+@SHORT_BY_ROUTE
+@WORSE
+def test_single_images_complete_the_better_of_two_bad_zips(
+    place: Place, short: str, worse: str
+) -> None:
+    uid = place.uids[0]
+    spoil_routes(place, uid, short, worse)
+    place.fetch()
+
+    assert place.rows[uid]["verified_by"] == "md5"
+    assert place.sandbox.requests["getSingleImage"] == LACKS_OF_SHORT
+    place.demand_complete()
+
+
+def test_half_of_a_large_series_may_be_downloaded_singly(many: Place) -> None:
+    """The last of a short zip may be cut, so that one more is asked for than it lacks."""
+    [uid] = many.uids
+    many.spoil("zip_short", uid, images=LARGE_GAP)
+    many.fetch()
+
+    assert many.sandbox.requests["getSingleImage"] == MANY // 2
+    assert many.rows[uid]["verified_by"] == "md5"
+    many.demand_complete()
+
+
+def test_a_zip_that_lacks_more_is_not_completed(many: Place) -> None:
+    [uid] = many.uids
+    many.spoil("zip_short", uid, images=LARGE_GAP + 1)
+    many.fetch()
+
+    assert many.sandbox.requests["getSingleImage"] == 0
+    assert many.rows[uid]["error"] == f"{MANY - LARGE_GAP - 1} images, but the source lists 240"
+    assert many.rows[uid]["error"] == reason(many, uid)["reason"]
+    many.demand_sound()

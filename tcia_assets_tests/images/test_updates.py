@@ -1,0 +1,60 @@
+"""Which selected Series are to be tried now, by Collection."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tcia_assets.images.updates import pending_images
+from tcia_assets_tests.images.many import (
+    selected,
+)
+from tcia_assets_tests.images.place import COLLECTION, Place
+
+
+def pending(place: Place, *, after: timedelta = timedelta(0), **chosen: Any) -> list[Any]:
+    now = datetime.now(UTC) + after
+    return pending_images(selected(**chosen), place.warehouse, now)
+
+
+def test_series_not_tried_as_they_are_now_are_pending(mirror: Place) -> None:
+    done, failed, changed = mirror.uids[:3]
+    mirror.spoil("status", failed, status=502)
+    mirror.fetch(done, failed, changed)
+    mirror.sandbox.archive.revise([changed])
+    mirror.refresh()
+    [(collection, count, digest)] = pending(mirror)
+
+    waiting = [changed, *mirror.uids[3:]]
+    assert (collection, count) == (COLLECTION, len(waiting))
+    assert pending(mirror, series=waiting) == [(collection, count, digest)]
+
+
+def test_a_failed_series_is_pending_again_after_one_hour_then_two(
+    mirror: Place,
+) -> None:
+    uid = mirror.uids[0]
+    mirror.spoil("status", uid, status=502)
+    hour, digests = timedelta(hours=1), []
+    for attempts in (1, 2, 3):
+        mirror.fetch(uid)
+        assert pending(mirror, series=(uid,), after=0.9 * attempts * hour) == []
+        [(_, _, digest)] = pending(mirror, series=(uid,), after=attempts * hour)
+        digests.append(digest)
+
+    assert len(set(digests)) == 3
+    mirror.sandbox.faults.clear()
+    mirror.fetch(uid)
+    assert pending(mirror, series=(uid,), after=24 * hour) == []
+
+
+def test_the_digest_changes_with_each_pending_series(mirror: Place) -> None:
+    def digest() -> str:
+        [(_, _, found)] = pending(mirror)
+        return found
+
+    before = digest()
+    assert digest() == before
+    mirror.sandbox.archive.revise([mirror.uids[3]])
+    mirror.refresh()
+    assert digest() != before
