@@ -100,7 +100,7 @@ class Source(Protocol):
 
     @property
     def hash_levels(self) -> tuple[str, ...]:
-        """The columns by which `md5_hash` can be asked for; empty if the source has no hashes."""
+        """The columns that `md5_hash` accepts; empty if the source has no hashes."""
 
     @property
     def zip_routes(self) -> tuple[str, ...]:
@@ -121,8 +121,8 @@ class Source(Protocol):
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
         """Get object count and bytes of these Series: the rows of `series_sizes` by UID.
 
-        A Series of which the source knows no size has a row with its UID only. A failure ends the
-        work early; it is in the result, with the rows that came before it.
+        A Series whose size the source does not have gets a row with its UID only. A failure ends
+        the work early; it is in the result, with the rows that came before it.
         """
 
     def changed_since(self, day: date) -> SourceRows | None:
@@ -151,7 +151,7 @@ class Source(Protocol):
         """Get the MD5 over the sorted MD5s of a Series' objects, as 32 lower-case hex digits.
 
         Args:
-            node: What to hash, by a column of `hash_levels`. For a level above the Series, the hash
+            node: What to hash, by columns of `hash_levels`. For a level above the Series, the hash
                 is made from the hashes of the level below.
 
         Raises:

@@ -4,7 +4,7 @@
     limiter.py       how many requests run at the same time
     watchdog.py      deadlines for answers and for reads of a body
     responses.py     what a status, a header or an exception of the HTTP library means
-    credentials.py   what proves to a server who is asking
+    credentials.py   authentication of requests, and redaction of secrets
     text.py          text of a body whose encoding is not certain
     scratch.py       a temporary folder for replies
 

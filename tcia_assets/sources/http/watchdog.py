@@ -174,7 +174,7 @@ class _WideResponse(http.client.HTTPResponse):
             return super().read(amt)
         piece = bytearray(amt)
         del piece[self.readinto(piece) :]
-        return piece  # type: ignore[return-value] # urllib3 needs no more of it than of bytes
+        return piece  # type: ignore[return-value] # used like bytes
 
 
 class _ReportingConnection(HTTPConnection):

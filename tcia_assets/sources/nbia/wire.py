@@ -119,7 +119,7 @@ def _read_json(
     present = [name for name in table.column_names if table[name].null_count < table.num_rows]
     filled = sum(table.num_rows - column.null_count for column in table.columns)
     if filled == field_count:
-        # Rows may be all null: nbia-v1 returns `[{}]` if it knows no size.
+        # Rows may be all null: nbia-v1 returns `[{}]` if it has no size.
         return Rows(table.select(present) if present else table, ())
     fields = _fields_of(connection, body)
     names = _claimed(fields, endpoint)
@@ -145,7 +145,7 @@ def _count_fields(body: Path) -> int:
     """Count the fields of all rows, and those that occur within texts.
 
     Counting is much faster than parsing, and enough to see that no field was left out: DuckDB
-    silently drops fields that it was not asked for, and those of another case.
+    silently drops fields that the statement does not name, and those of different case.
     """
     found, is_cut = 0, False
     with body.open("rb") as file:

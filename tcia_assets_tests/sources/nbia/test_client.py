@@ -191,8 +191,8 @@ def test_a_reply_that_is_not_what_it_should_be_is_an_error_with_its_cause(
 
 
 def test_an_archive_that_hangs_is_an_error_with_its_cause(sandbox: Sandbox, tmp_path: Any) -> None:
-    sandbox.faults.add(Fault("hang", times=0, seconds=1))
-    pacing = replace(HASTY, attempts=2)
+    sandbox.faults.add(Fault("hang", times=0, seconds=9))
+    pacing = replace(HASTY, attempts=2, read_timeout_s=0.3)
     with (
         Client(settings_for(sandbox, tmp_path), pacing=pacing) as client,
         pytest.raises(ArchiveUnreachable, match="no byte within the read time-out"),
