@@ -1,21 +1,22 @@
-# Two commands are all the set-up there is: `make demo` runs the main job, `make test` the checks.
+# `make demo` runs the main job and `make test` the checks; each installs what it needs into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Dagster and pytest find their own; the tests must not see a user's settings.
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help demo dev sandbox test lint types layers tests duckdb-lines torch-readers format benchmarks scale-out clean
+.PHONY: help demo dev sandbox test test-all lint types layers tests duckdb-sample slow-tests duckdb-lines \
+	torch-readers sdist format benchmarks scale-out clean
 
 help:
-	@echo "make demo        the sandbox archive, its metadata, some images, a day in its life"
-	@echo "make dev         the Dagster UI on the demo's data"
-	@echo "make sandbox     the sandbox archive alone"
-	@echo "make test        lint, types, import layers, all tests, on three lines of duckdb"
-	@echo "make torch-readers  nnU-Net, MONAI and PyTorch read a dataset; needs Debian's python3-torch"
-	@echo "make benchmarks  the figures in docs/performance.md; some minutes"
+	@echo "make demo        run the main job: a local archive, its metadata, some images, a dataset"
+	@echo "make dev         open Dagster's UI on the demo's data"
+	@echo "make sandbox     serve the local archive alone"
+	@echo "make test        format, lint, types, import layers, tests; minutes"
+	@echo "make test-all    make test, then what is slow by nature: kills, a day with Dagster's daemon,"
+	@echo "                 other duckdb lines, torch readers, the sdist; at most an hour"
+	@echo "make benchmarks  measure the figures in docs/performance.md; half an hour"
 	@echo "make scale-out   two shards on two Celery workers, one of them killed; needs redis-server"
-	@echo "make format      format and fix what can be fixed"
+	@echo "make format      format, fix what can be fixed, write the generated docs"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
@@ -38,7 +39,9 @@ dev: $(VENV)/.installed
 sandbox: $(VENV)/.installed
 	$(BIN)/tcia-assets sandbox
 
-test: lint types layers tests duckdb-lines
+test: lint types layers tests duckdb-sample
+
+test-all: test slow-tests duckdb-lines torch-readers sdist
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -50,25 +53,33 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# Who has nothing left takes over from the other: whole modules are long.
+# A worker that has run out of tests takes over from the other.
 ON_BOTH_CORES := -n 2 --dist worksteal
 
 tests: $(VENV)/.dev
-	$(BIN)/pytest $(ON_BOTH_CORES)
+	$(BIN)/pytest $(ON_BOTH_CORES) -m "not slow and not network"
 
-# Beside idc-index duckdb stays below 2; without it users get the newest. Both must read and write.
-DUCKDB_TESTS := $(addprefix tcia_assets_tests/, sources/nbia/test_wire.py store metadata/test_listing.py \
-	metadata/test_history.py cli/test_cli.py)
+slow-tests: $(VENV)/.dev
+	$(BIN)/pytest $(ON_BOTH_CORES) -m slow
+
+# idc-index keeps duckdb below 2; without it users get the newest. The oldest and the newest line that
+# we support must read and write too: a sample in `make test`, all that touches duckdb in `make test-all`.
+DUCKDB_SAMPLE := $(addprefix tcia_assets_tests/, store sources/nbia/test_wire.py)
+DUCKDB_TESTS := $(addprefix tcia_assets_tests/, store sources/nbia metadata cli)
+
+duckdb-sample: .duckdb-1.4 .duckdb-2.0
+	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest $(ON_BOTH_CORES) -q -m duckdb $(DUCKDB_SAMPLE)
+	PYTHONPATH=.duckdb-2.0 $(BIN)/pytest $(ON_BOTH_CORES) -q -m duckdb $(DUCKDB_SAMPLE)
 
 duckdb-lines: .duckdb-1.4 .duckdb-2.0
-	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest $(ON_BOTH_CORES) -q $(DUCKDB_TESTS)
-	PYTHONPATH=.duckdb-2.0 $(BIN)/pytest $(ON_BOTH_CORES) -q $(DUCKDB_TESTS)
+	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest $(ON_BOTH_CORES) -q -m "not slow" $(DUCKDB_TESTS)
+	PYTHONPATH=.duckdb-2.0 $(BIN)/pytest $(ON_BOTH_CORES) -q -m "not slow" $(DUCKDB_TESTS)
 
 .duckdb-%: | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ 'duckdb==$*.*'
 
-# nnU-Net and MONAI need torch, which Debian has without what graphics cards need: 6 GB less. What it
-# has must not be replaced, so nnU-Net comes without what it asks for, and that after it.
+# nnU-Net and MONAI need torch. Debian's is built without GPU libraries, which saves 6 GB. It must not
+# be replaced, so nnU-Net is installed without its dependencies, and these after it.
 TORCH := .venv-torch
 TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/test_, training.py formats.py)
 
@@ -101,7 +112,12 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/datasets.py
 	$(BIN)/python benchmarks/ticks.py
 
-# In a folder of its own: dagster-celery goes with one version of Dagster only.
+sdist: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --sdist --outdir build/sdist
+	$(BIN)/python scripts/check_sdist.py build/sdist
+
+# An environment of its own: dagster-celery pins one version of Dagster.
 .venv-celery/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-celery
 	.venv-celery/bin/python -m pip install --quiet --editable '.[sandbox]' 'dagster-celery[redis]>=0.29'
