@@ -15,6 +15,7 @@ from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
 from tcia_assets.cli.workspace import open_warehouse, require_refreshed
 from tcia_assets.metadata import history
+from tcia_assets.metadata.events import IMAGE_EVENTS, LIFE_EVENTS
 from tcia_assets.settings import Settings
 
 _LONGEST_VALUE = 40
@@ -33,7 +34,7 @@ _LONGEST_VALUE = 40
     "--event",
     "events",
     multiple=True,
-    type=click.Choice([*history.OF_LIFE, *history.OF_IMAGES]),
+    type=click.Choice([*LIFE_EVENTS, *IMAGE_EVENTS]),
     help="Show only this event; may be repeated.",
 )
 @click.option(
@@ -67,7 +68,7 @@ def changes(
     """
     warehouse = open_warehouse(Settings.from_env())
     chosen = require_refreshed(collections, warehouse)
-    found = history.since(moment, warehouse, collections=chosen, events=events)
+    found = history.events_since(moment, warehouse, collections=chosen, events=events)
     if not found.num_rows:
         note = f"nothing of that was seen since {moment:%Y-%m-%d %H:%M} UTC"
         if not warehouse.keys(catalog.SERIES):

@@ -18,7 +18,8 @@ from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.shard import Shard
-from tcia_assets.metadata.selection import Selection, from_fields, parse, to_fields
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection_parser import selection_from_fields, parse_selection, selection_to_fields
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 
@@ -90,7 +91,7 @@ def fetch(
     """
     settings = Settings.from_env()
     selection = _selection(
-        parse(file if file is not None else settings.image_selection),
+        parse_selection(file if file is not None else settings.image_selection),
         {
             "collections": list(collections),
             "modalities": list(modality),
@@ -144,10 +145,10 @@ def _selection(base: Selection | None, given: dict[str, Any]) -> Selection:
     chosen = _given(given)
     if base is None and not chosen:
         raise UsageError("name Collections, or give --selection or TCIA_IMAGE_SELECTION")
-    fields = {} if base is None else to_fields(base)
+    fields = {} if base is None else selection_to_fields(base)
     if fields.get("where") and chosen.get("where"):
         chosen["where"] = f"({fields['where']}\n) AND ({chosen['where']}\n)"
-    return from_fields(fields | chosen)
+    return selection_from_fields(fields | chosen)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _refuse_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
             raise UnknownName("Modality of a known Series", name, modalities)
     criteria = [
         f"{name} {', '.join(value) if isinstance(value, list) else value}"
-        for name, value in to_fields(selection).items()
+        for name, value in selection_to_fields(selection).items()
         if not name.endswith("_per_run")
     ]
     raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")

@@ -11,7 +11,8 @@ from tcia_assets import catalog
 from tcia_assets.cli.terminal import make_grid, printable, right_aligned
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.metadata.selection import Selection, check_shared_lists, unmatched_licenses
+from tcia_assets.metadata.selection import Selection, check_shared_lists
+from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.store.warehouse import Warehouse
 
 _MOST_NAMED = 3

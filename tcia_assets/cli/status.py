@@ -21,7 +21,8 @@ from tcia_assets.cli.terminal import (
 from tcia_assets.cli.workspace import open_warehouse, require_refreshed
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.status import CollectionStatus, collection_status
-from tcia_assets.metadata.selection import Selection, parse
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 
@@ -49,7 +50,7 @@ def status(collections: tuple[str, ...]) -> None:
     settings = Settings.from_env()
     warehouse = open_warehouse(settings)
     chosen = require_refreshed(collections, warehouse) or warehouse.keys(catalog.SERIES)
-    print_status(warehouse, chosen, parse(settings.image_selection))
+    print_status(warehouse, chosen, parse_selection(settings.image_selection))
 
 
 def print_status(

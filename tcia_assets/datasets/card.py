@@ -27,7 +27,7 @@ from tcia_assets.datasets.licenses import License, attribution_table, list_licen
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.samples import DROPPED, KEPT
 from tcia_assets.metadata import attribution
-from tcia_assets.metadata.attribution import markdown, markdown_license, markdown_link
+from tcia_assets.metadata.markdown import markdown, markdown_license, markdown_link
 from tcia_assets.store.files import publish
 
 Record = dict[str, str | int | float]
@@ -208,7 +208,7 @@ def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
         StorageError: the disk refuses, or a file that a sample names cannot be read.
     """
     table = attribution_table(samples, info)
-    attribution.write(root, info.title, table, form="as NIfTI")
+    attribution.write_files(root, info.title, table, form="as NIfTI")
     has_sheet = contact_sheet.write_contact_sheet(root, samples, info)
     text = readme(samples, info, has_sheet=has_sheet)
     encoded = text.encode("utf-8", "replace")
@@ -318,7 +318,7 @@ def _asked(each: License) -> list[str]:
 def _sources_section(samples: pa.Table, info: DatasetInfo) -> str:
     sources = list_sources(samples, info)
     lines = [
-        f"- {markdown(source.title)}: {markdown_link(source.doi or source.told, source.url)}"
+        f"- {markdown(source.title)}: {markdown_link(source.doi or source.uri, source.url)}"
         for source in sources
     ]
     if not lines:

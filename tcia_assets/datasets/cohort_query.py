@@ -24,7 +24,8 @@ from tcia_assets.datasets.cohort_checks import CONTENTS, check_holdout, check_li
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.pairing import PAIRED, find_pairs
 from tcia_assets.errors import BadDeclaration, UnknownName, UsageError
-from tcia_assets.metadata.selection import Selection, check_shared_lists, unmatched_licenses
+from tcia_assets.metadata.licenses import unmatched_licenses
+from tcia_assets.metadata.selection import check_shared_lists
 from tcia_assets.store.sql import identifier
 from tcia_assets.store.warehouse import Warehouse
 
@@ -100,9 +101,8 @@ def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:
             check_shared_lists(chosen, warehouse.keys(SHARED_LISTS))
     except UnknownName as error:
         raise declaration.error_at("cohort.shared_lists", str(error)) from None
-    licences = Selection(where="true", licenses=declaration.licenses)
     try:
-        unmatched_licenses(licences, _known("LicenseName", warehouse))
+        unmatched_licenses(declaration.licenses, _known("LicenseName", warehouse))
     except UnknownName as error:
         raise declaration.error_at("licenses", str(error)) from None
 

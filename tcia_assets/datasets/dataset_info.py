@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tcia_assets.datasets.cohort import SERIES, TARGET, Cohort
 from tcia_assets.datasets.declaration import Declaration
-from tcia_assets.metadata.attribution import POLICY
+from tcia_assets.metadata.citations import POLICY
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,9 @@ from tcia_assets.datasets.split import SplitSettings
 from tcia_assets.datasets.volume import LabelPatterns
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
 from tcia_assets.errors import BadDeclaration, UnknownName, UsageError
-from tcia_assets.metadata import selection
-from tcia_assets.metadata.selection import CRITERIA, Licenses, Selection
+from tcia_assets.metadata.licenses import Licenses
+from tcia_assets.metadata.selection import CRITERIA, Selection
+from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.store import sql
 
 NATIVE = "native"
@@ -154,7 +155,7 @@ class CohortQuery(Section):
 
 def _select(fields: dict[str, Any], info: ValidationInfo) -> Selection:
     try:
-        return selection.from_fields(dict(fields), folder=(info.context or {})["folder"])
+        return selection_from_fields(dict(fields), folder=(info.context or {})["folder"])
     except UsageError as error:
         raise problem(_without_prefix(error)) from None
 

@@ -1,7 +1,7 @@
 """Under which licences a dataset is, and whom it has to cite.
 
 What belongs here: the samples that are kept, and the masks that lie on them, as a table of
-attribution; the licences, strictest first. What does not: the files (`attribution.py`).
+attribution; the licences, strictest first. What does not: the files (`metadata/attribution.py`).
 
 A mask has a licence and a DOI of its own: often others than the images' have drawn it.
 """
@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.samples import KEPT
-from tcia_assets.metadata import attribution
-from tcia_assets.metadata.selection import short_license
+from tcia_assets.metadata.citations import SCHEMA, Attribution, Citation
+from tcia_assets.metadata.licenses import short_license
 
 _TOLD = ("Collection", "LicenseName", "LicenseURI", "DataDescriptionURI")
 # How much each restriction counts, so that any two of them are more than the lesser one.
@@ -60,7 +60,7 @@ class License:
 
 
 def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
-    """Images and masks of the samples that are kept, as `attribution.SCHEMA`; bytes are NIfTI's."""
+    """Images and masks of the samples that are kept, as `SCHEMA`; bytes are NIfTI's."""
     kept = samples.filter(pc.equal(samples["state"], KEPT)).to_pylist()
     masks = {row["SeriesInstanceUID"]: row for row in info.masks.to_pylist()}
     series: Counter[tuple[str | None, ...]] = Counter()
@@ -80,7 +80,7 @@ def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
         {**dict(zip(_TOLD, key, strict=True)), "series": number, "bytes": sizes[key]}
         for key, number in sorted(series.items(), key=lambda item: [str(v) for v in item[0]])
     ]
-    return pa.Table.from_pylist(rows, attribution.SCHEMA)
+    return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def _told(row: dict[str, str | None]) -> tuple[str | None, ...]:
@@ -101,6 +101,6 @@ def list_licenses(samples: pa.Table, info: DatasetInfo) -> list[License]:
     return sorted(made, key=lambda each: (-each.strictness, each.short, each.name, each.uri))
 
 
-def list_sources(samples: pa.Table, info: DatasetInfo) -> list[attribution.Source]:
+def list_sources(samples: pa.Table, info: DatasetInfo) -> list[Citation]:
     """What is to be cited for images and masks, each once."""
-    return attribution.sources(attribution_table(samples, info))
+    return Attribution.of("", attribution_table(samples, info)).citations

@@ -27,7 +27,8 @@ from tcia_assets.images.manifest_row import STATUSES, ManifestRow
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.shard import Shard
 from tcia_assets.images.workers import FetchProgress
-from tcia_assets.metadata.selection import Selection, from_fields
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import empty
@@ -76,7 +77,7 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
         """Fetches, proves and keeps the zips of the selected Series of the run's Collections."""
         tcia = resource_of(context, names)
         shard = Shard(config.shard, config.shards)
-        chosen = from_fields(config.selection) if config.selection else tcia.selection
+        chosen = selection_from_fields(config.selection) if config.selection else tcia.selection
 
         run = shared_run() or (FetchRun.for_selection(chosen) if chosen else None)
         just_fetched: dict[str, frozenset[str]] = {}

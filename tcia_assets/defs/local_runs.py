@@ -24,8 +24,9 @@ from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.process import process_tag
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
-from tcia_assets.metadata.refresh import allowed, fit_for_partition
-from tcia_assets.metadata.selection import Selection, to_fields
+from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.progress import Listener, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
@@ -100,9 +101,9 @@ class LocalRuns:
         with open_source(self._settings) as source:
             listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
         stored = Warehouse(self._settings.root).keys(catalog.SERIES)
-        collections = allowed(listed, self._settings.collections, stored)
+        collections = allowed_collections(listed, self._settings.collections, stored)
         self.add_collections(collections)
-        return CollectionNames(collections, sorted(set(listed) - set(allowed(listed, ()))))
+        return CollectionNames(collections, sorted(set(listed) - set(allowed_collections(listed, ()))))
 
     def add_collections(self, collections: Sequence[str]) -> None:
         """Make these Collections partitions, unless they are already."""
@@ -121,7 +122,7 @@ class LocalRuns:
             UsageError: a name that no partition can have.
         """
         for name in lists:
-            if not fit_for_partition(name):
+            if not is_valid_key(name):
                 raise UsageError(
                     f"{name!r} cannot be a list's name: 1 to 200 characters, no | , [ ]"
                 )
@@ -157,7 +158,7 @@ class LocalRuns:
         """
         index, count = shard
         config = {
-            "selection": to_fields(selection),
+            "selection": selection_to_fields(selection),
             "shard": index,
             "shards": count,
             "retry": retry,

@@ -24,8 +24,11 @@ from tcia_assets.defs.partitions import add_partitions
 from tcia_assets.defs.process import tag_with_process
 from tcia_assets.defs.resource import TciaResource, resource_of
 from tcia_assets.errors import TciaError
-from tcia_assets.metadata.moves import settle
-from tcia_assets.metadata.refresh import Budget, Refreshed, allowed, refresh
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.moves import settle_moves
+from tcia_assets.metadata.partition_keys import allowed_collections
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
@@ -101,9 +104,9 @@ def _collections(names: Names) -> dg.AssetsDefinition:
         done = _one(tcia, table, "")
         listed = tcia.warehouse.read(table)["Collection"].to_pylist()
         stored = tcia.warehouse.keys(catalog.SERIES)
-        partitions = allowed(listed, tcia.settings.collections, stored)
+        partitions = allowed_collections(listed, tcia.settings.collections, stored)
         added = add_partitions(context.instance, names.collections, partitions)
-        unfit = sorted(set(listed) - set(allowed(listed, ())))
+        unfit = sorted(set(listed) - set(allowed_collections(listed, ())))
         gone = sorted(set(stored) - set(listed))
         facts = {"partitions": len(partitions), "added": added, "unfit_names": unfit, "gone": gone}
         yield dg.MaterializeResult(asset_key=names.key(table), metadata=_metadata(done) | facts)
@@ -135,7 +138,7 @@ def _by_collection(names: Names) -> dg.AssetsDefinition:
     def metadata(context: dg.AssetExecutionContext, config: MetadataConfig) -> Results:
         """Asks the archive for the selected tables of the run's Collections."""
         chosen = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]
-        budget = Budget(config.max_size_requests, config.max_probe_requests)
+        budget = RunBudget(config.max_size_requests, config.max_probe_requests)
         yield from run(context, names, chosen, context.partition_keys, budget)
 
     return metadata
@@ -153,7 +156,7 @@ def _shared_lists(names: Names) -> dg.AssetsDefinition:
     )
     def shared_lists(context: dg.AssetExecutionContext) -> Results:
         """Asks the archive for the Series on the run's shared lists."""
-        yield from run(context, names, [table], context.partition_keys, Budget(0))
+        yield from run(context, names, [table], context.partition_keys, RunBudget(0))
 
     return shared_lists
 
@@ -165,7 +168,7 @@ def _shared_lists(names: Names) -> dg.AssetsDefinition:
 class _Outcome:
     """What came of a run so far."""
 
-    good: list[Refreshed] = field(default_factory=list)
+    good: list[RefreshResult] = field(default_factory=list)
     bad: list[tuple[Table, str, Exception]] = field(default_factory=list)
     received_bytes: int = 0
 
@@ -175,7 +178,7 @@ def run(
     names: Names,
     tables: Sequence[Table],
     keys: Sequence[str],
-    budget: Budget,
+    budget: RunBudget,
 ) -> Results:
     """Refreshes each table for each key; each pair fails alone and has one event of its own.
 
@@ -212,7 +215,7 @@ def _settle(
     context: dg.AssetExecutionContext, warehouse: Warehouse, at: datetime, outcome: _Outcome
 ) -> None:
     try:
-        settled = settle(warehouse, at)
+        settled = settle_moves(warehouse, at)
     except TciaError as error:  # what was refreshed is recorded all the same
         outcome.bad.append((catalog.SERIES, "any Collection: moves cannot be seen", error))
         return
@@ -235,13 +238,13 @@ def _refreshed(
     first: list[tuple[Table, str]],
     second: list[tuple[Table, str]],
     at: datetime,
-    budget: Budget,
+    budget: RunBudget,
     outcome: _Outcome,
 ) -> Iterator[None]:
     """Works off both lists, many at once; tables of the second are made from those of the first."""
     for tasks in (first, second):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
-            futures: dict[Future[Refreshed], tuple[Table, str]] = {
+            futures: dict[Future[RefreshResult], tuple[Table, str]] = {
                 pool.submit(refresh, t, k, tcia.source, tcia.warehouse, at, budget): (t, k)
                 for t, k in tasks
             }
@@ -253,7 +256,7 @@ def _refreshed(
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _sort(future: Future[Refreshed], table: Table, key: str, outcome: _Outcome) -> None:
+def _sort(future: Future[RefreshResult], table: Table, key: str, outcome: _Outcome) -> None:
     try:
         outcome.good.append(future.result())
         outcome.received_bytes += outcome.good[-1].received_bytes
@@ -273,8 +276,8 @@ def _record(
     yield from record_partitions(context, good, bad, checked)
 
 
-def _one(tcia: TciaResource, table: Table, key: str) -> Refreshed:
-    done = refresh(table, key, tcia.source, tcia.warehouse, datetime.now(UTC), Budget(0))
+def _one(tcia: TciaResource, table: Table, key: str) -> RefreshResult:
+    done = refresh(table, key, tcia.source, tcia.warehouse, datetime.now(UTC), RunBudget(0))
     tcia.warehouse.ensure_views()
     return done
 
@@ -286,7 +289,7 @@ def _after_series(table: Table) -> bool:
 # --- What people see -----------------------------------------------------------------------------
 
 
-def _metadata(done: Refreshed) -> dict[str, Any]:
+def _metadata(done: RefreshResult) -> dict[str, Any]:
     rows = "dagster/partition_row_count" if done.key else "dagster/row_count"
     return {
         rows: done.written.rows,

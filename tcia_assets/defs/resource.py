@@ -11,7 +11,8 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from tcia_assets.defs.names import Names
-from tcia_assets.metadata.selection import Selection, parse
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.settings import Settings, default_text
 from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
@@ -66,7 +67,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     @property
     def selection(self) -> Selection | None:
         """Whose images are wanted; None for nobody's."""
-        return parse(self.settings.image_selection)
+        return parse_selection(self.settings.image_selection)
 
     @property
     def source(self) -> Source:

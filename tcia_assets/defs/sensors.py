@@ -36,7 +36,7 @@ from tcia_assets.images.updates import (
     find_images_to_fetch,
     find_never_refreshed,
 )
-from tcia_assets.metadata.refresh import allowed
+from tcia_assets.metadata.partition_keys import allowed_collections
 from tcia_assets.sources import Pacing, Source, open_source
 
 # Dagster ends a tick after 60 s. A tick asks two questions, and the next one comes soon.
@@ -174,7 +174,7 @@ def _look(tcia: TciaResource) -> _Seen:
     with open_source(tcia.settings, pacing=_IN_A_HURRY) as source, _ended_in_time(source):
         listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
         stored = warehouse.keys(catalog.SERIES)
-        collections = sorted(allowed(listed, tcia.settings.collections, stored))
+        collections = sorted(allowed_collections(listed, tcia.settings.collections, stored))
         lately = find_changed_series(source, warehouse, collections)
     images = find_images_to_fetch(selection, warehouse) if selection else []
     return _Seen(

@@ -19,7 +19,7 @@ from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
 from tcia_assets.images.paths import collection_dir, quarantine_path, zip_path
-from tcia_assets.metadata import history
+from tcia_assets.metadata import history, moves
 from tcia_assets.store.warehouse import Warehouse
 
 # The time between two merges is this many times as long as a merge takes, which grows with the
@@ -247,7 +247,7 @@ def record_fetch_events(warehouse: Warehouse, collection: str) -> None:
     known = _recorded_hashes(warehouse, collection)
     columns = (UID, "fetched_at", "sha256", "fingerprint")
     events = [
-        history.Fetched(
+        history.FetchEvent(
             row[UID],
             "refetched" if known.get(row[UID]) else "fetched",
             row["fetched_at"],
@@ -257,18 +257,18 @@ def record_fetch_events(warehouse: Warehouse, collection: str) -> None:
         for row in read_complete(warehouse, collection, columns).to_pylist()
         if row["sha256"] not in known.get(row[UID], ())
     ]
-    history.record(collection, events, warehouse)
+    history.record_fetch_events(collection, events, warehouse)
 
 
 def _recorded_hashes(warehouse: Warehouse, collection: str) -> dict[str, set[str]]:
     """Return, by UID, the SHA-256 of zips fetched here, or in a Collection that the Series left."""
-    known = history.fetched(collection, warehouse)
+    known = history.fetch_marks(collection, warehouse)
     moved_from: dict[str, list[str]] = {}
-    for uid, names in history.moved_into(collection, warehouse).items():
+    for uid, names in moves.previous_collections(collection, warehouse).items():
         for name in names:
             moved_from.setdefault(name, []).append(uid)
     for name, uids in moved_from.items():
-        elsewhere = history.fetched(name, warehouse)
+        elsewhere = history.fetch_marks(name, warehouse)
         for uid in uids:
             known.setdefault(uid, set()).update(elsewhere.get(uid, ()))
     return known

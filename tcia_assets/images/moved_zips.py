@@ -5,7 +5,7 @@ from __future__ import annotations
 from tcia_assets.images import manifest
 from tcia_assets.images.manifest_row import UID
 from tcia_assets.images.plan import SAME_BYTES
-from tcia_assets.metadata import history
+from tcia_assets.metadata import history, moves
 from tcia_assets.store.warehouse import Warehouse
 
 
@@ -36,7 +36,7 @@ def zips_before_move(collection: str, warehouse: Warehouse) -> dict[str, list[st
 
 def remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
     """Remove the zips of Series that are complete here from the Collections that they left."""
-    moved = history.moved_into(collection, warehouse)
+    moved = moves.previous_collections(collection, warehouse)
     if not moved:
         return
     complete = set(manifest.read_complete(warehouse, collection, [UID])[UID].to_pylist())

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tcia_assets import catalog
 from tcia_assets.images.plan import SAME_BYTES
 from tcia_assets.metadata import listing
+from tcia_assets.metadata.fingerprints import fingerprints
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sources import Source
@@ -191,7 +192,7 @@ def _differences(updated: pa.Table, warehouse: Warehouse) -> list[tuple[str, str
     """Return Collection, UID and all compared columns as text, of rows that are not stored so."""
     # Most rows are in the overlap and unchanged, which the fingerprint alone shows if the dialect
     # sends every column: two columns of all stored Series are read for them in place of thirty.
-    rows = _without_stored(updated, listing.fingerprints(updated), warehouse)
+    rows = _without_stored(updated, fingerprints(updated), warehouse)
     if not rows.num_rows:
         return []
     compared = [c for c in catalog.FINGERPRINT_COLUMNS if c in rows.column_names]

@@ -1,7 +1,6 @@
-"""The life of each Series: what one more complete list of a Collection says about it.
+"""Merge a listing, a complete list of a Collection's Series, into the stored rows of `series`.
 
-What belongs here: the comparison of what is stored with what is listed now; pure. What does not:
-asking the archive (`client.py`) and keeping the outcome (`warehouse.py`).
+Pure functions over Arrow tables: requests and writes are in `refresh_series.py`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES, instant
+from tcia_assets.catalog import SERIES, instant
 from tcia_assets.errors import UnknownReply, UsageError
-from tcia_assets.store import sql
-from tcia_assets.store.conform import align, conform, empty
+from tcia_assets.metadata.fingerprints import fingerprints
+from tcia_assets.store.conform import align, conform
 
 _KEY = SERIES.key[0]
-# What a fingerprint is made from is several times as long as the row.
 _ROWS_AT_ONCE = 1 << 12
-_LIFE = (
+# The columns that this package maintains.
+_OURS = (
     "source",
     "fingerprint",
     "first_seen_at",
@@ -35,35 +34,45 @@ _LIFE = (
     "moved_to",
     "changes",
 )
-# What the archive itself says of a Series: the table without its life.
-LISTED = replace(SERIES, columns=tuple(c for c in SERIES.columns if c.name not in _LIFE))
+# The table `series` as a source lists it: without the columns that this package maintains.
+LISTED = replace(SERIES, columns=tuple(c for c in SERIES.columns if c.name not in _OURS))
 
 
 @dataclass(frozen=True)
-class Patience:
-    """When a missing Series is due: after so many snapshots without it, so many hours apart."""
+class WithdrawalPolicy:
+    """When a missing Series may be withdrawn: absent from so many listings, so many hours apart."""
 
-    snapshots: int = 3
+    listings: int = 3
     hours: int = 20
 
     @property
     def gap(self) -> timedelta:
+        """The least time between two listings that both count."""
         return timedelta(hours=self.hours)
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The partition after a complete list; each of its rows is counted once.
+class MergeResult:
+    """The partition of `series` after a listing, and how many rows are in which state.
 
-    `new`, `changed`, `reappeared` and `unchanged` are listed; one that reappears counts as that,
-    whatever else changed. `missing`, `moved` and `withdrawn` are not listed, now or for longer; one
-    that is now in another Collection counts as moved, and as nothing else. `due` are the UIDs of
-    those missing for so long that only the archive's word on each is wanting for a withdrawal.
-    `name` tells this snapshot from others: its instant, and a hash of all that it listed.
+    Each row is counted once.
+
+    Attributes:
+        rows: The partition.
+        listing_id: Identifies the listing: its instant, and a hash of all that it listed.
+        due: UIDs of Series absent for so long that only a probe of each must still confirm that
+            it is withdrawn.
+        new: Listed for the first time.
+        changed: Listed with another fingerprint.
+        reappeared: Listed again after an absence, changed or not.
+        unchanged: Listed as before.
+        missing: Not listed, in this listing or for longer.
+        moved: Not listed, and known to be in another Collection.
+        withdrawn: Not listed, and withdrawn.
     """
 
     rows: pa.Table
-    name: str = ""
+    listing_id: str = ""
     due: tuple[str, ...] = ()
     new: int = 0
     changed: int = 0
@@ -75,124 +84,90 @@ class Snapshot:
 
 
 def merge(
-    before: pa.Table | None,
-    now_listed: pa.Table,
+    before: pa.Table,
+    listed: pa.Table,
     *,
     at: datetime,
     source: str,
     only_adds: bool = False,
-    patience: Patience = Patience(),
-) -> Snapshot:
-    """The stored partition after a complete list of its Collection; no row is ever lost.
+    policy: WithdrawalPolicy = WithdrawalPolicy(),
+) -> MergeResult:
+    """Merge a listing into the stored partition; no row is ever removed.
 
-    Where it `only_adds`, a Series that the list lacks is as it was. Nothing is withdrawn by a list
-    alone: `withdrawn` is for those that are `due`.
+    A listing alone withdraws nothing: it only makes Series due.
+
+    Args:
+        before: The stored rows of `series`; none before the first listing.
+        listed: The rows of the listing, with any columns of `LISTED`.
+        at: When it was requested, with a time zone.
+        source: The name of the source, for the column `source`.
+        only_adds: Leave Series that the listing lacks as they are.
+        policy: When an absent Series is due.
 
     Raises:
-        UnknownReply: nothing is listed where Series were known; that is no answer.
-        DataError: the list breaks its declaration.
+        UnknownReply: Nothing is listed although Series are known, which is taken for an error.
+        DataError: The listing breaks its declaration.
     """
     if at.tzinfo is None:
-        raise UsageError(f"the time of a snapshot needs a time zone: {at.isoformat()}")
-    listed = conform(LISTED, now_listed)
-    known = align(SERIES, before) if before is not None else empty(SERIES)
+        raise UsageError(f"the time of a listing needs a time zone: {at.isoformat()}")
+    listed = conform(LISTED, listed)
+    known = align(SERIES, before)
     if known.num_rows and not listed.num_rows:
-        raise UnknownReply(f"no Series are listed where {known.num_rows} were known")
-    now = pa.scalar(at, instant.arrow_type)
-    # First what is gone: to look for it takes as much memory as the rows that are made then.
-    gone = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_values(listed[_KEY]))))
+        raise UnknownReply(f"no Series are listed, although {known.num_rows} are known")
+    now = pa.scalar(at, instant.arrow)
+    # First the absent ones: finding them takes as much memory as the rows that are made then.
+    unlisted = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_array(listed[_KEY]))))
     present, counts = _present(known, listed, now, source)
-    absent = align(SERIES, gone) if only_adds else _absent(gone, now, patience)
-    rows = conform(SERIES, _since(pa.concat_tables([present, absent])))
-    due = () if only_adds else tuple(absent.filter(_is_due(absent, patience))[_KEY].to_pylist())
-    return Snapshot(rows, _name(present, at), due, **counts, **_standing(absent))
+    absent = unlisted if only_adds else _absent(unlisted, now, policy)
+    rows = conform(SERIES, _with_listed_since(pa.concat_tables([present, absent])))
+    due = () if only_adds else tuple(absent.filter(_is_due(absent, policy))[_KEY].to_pylist())
+    return MergeResult(rows, _listing_id(present, at), due, **counts, **_absent_counts(absent))
 
 
-def withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa.Table:
-    """The rows, these Series withdrawn."""
-    now = pa.scalar(at, instant.arrow_type)
-    is_it = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
-    return _set(rows, "withdrawn_at", pc.if_else(is_it, now, rows["withdrawn_at"]))
+def mark_withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa.Table:
+    """Return the rows of `series` with these Series withdrawn."""
+    now = pa.scalar(at, instant.arrow)
+    is_withdrawn = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
+    return _replace(rows, "withdrawn_at", pc.if_else(is_withdrawn, now, rows["withdrawn_at"]))
 
 
-def moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
-    """The rows, these Series belonging to another Collection, or (None) to this one again."""
+def mark_moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
+    """Return the rows of `series` with these Series moved to the named Collections.
+
+    None as the name marks a Series as belonging to its own Collection again.
+    """
     uids, names = pa.array(homes.keys(), pa.string()), pa.array(homes.values(), pa.string())
     place = pc.index_in(rows[_KEY], value_set=uids)
-    homes_now = pc.if_else(pc.is_valid(place), names.take(_values(place)), rows["moved_to"])
-    return _set(rows, "moved_to", homes_now)
+    moved_to = pc.if_else(pc.is_valid(place), names.take(_array(place)), rows["moved_to"])
+    return _replace(rows, "moved_to", moved_to)
 
 
-def lost(before: pa.Table | None, listed: pa.Table) -> tuple[int, int]:
-    """How many Series were listed until now, and how many of these the list lacks."""
-    if before is None:
-        return 0, 0
+def count_lost(before: pa.Table, listed: pa.Table) -> tuple[int, int]:
+    """Return how many Series were listed until now, and how many of them the listing lacks."""
     until_now = before[_KEY].filter(pc.is_null(before["missing_since"]))
-    there = _count(pc.is_in(until_now, value_set=_values(listed[_KEY])))
-    return len(until_now), len(until_now) - there
-
-
-def fingerprints(rows: pa.Table) -> pa.Table:
-    """SeriesInstanceUID and fingerprint of each row, in the order of the rows.
-
-    The fingerprint is the MD5 of `<name>=<bytes>:<value>` of each value that is not null, by name;
-    days and instants as numbers since the epoch. So it depends on no version, time zone or order
-    of columns, and a column that is always null does not count.
-    """
-    # What a database of its own took for many rows goes back to the system when it is closed.
-    with sql.scratch() if len(rows) <= _ROWS_AT_ONCE else sql.connect() as connection:
-        slices = range(0, max(len(rows), 1), _ROWS_AT_ONCE)
-        prints = [_prints(rows.slice(start, _ROWS_AT_ONCE), connection) for start in slices]
-    pa.default_memory_pool().release_unused()
-    return pa.table([rows[_KEY], pa.chunked_array(prints)], [_KEY, "fingerprint"])
-
-
-def _prints(rows: pa.Table, connection: sql.Connection) -> pa.Array:
-    names = sorted(name for name in FINGERPRINT_COLUMNS if name in rows.schema.names)
-    # In Arrow, which joins all pieces of a row at once; in SQL each would copy those before it.
-    pieces = [_piece(name, _plain(rows[name])) for name in names]
-    nothing = pa.repeat(pa.scalar(""), len(rows))
-    whole = pc.binary_join_element_wise(nothing, *pieces, "", null_handling="skip")
-    connection.register("joined", pa.table([whole], ["whole"]))
-    found = sql.fetch_table(connection, "SELECT md5(whole) AS fingerprint FROM joined")
-    return _values(found["fingerprint"])
-
-
-def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """As texts that are the same everywhere."""
-    if pa.types.is_date(values.type):
-        values = values.cast(pa.int32())
-    elif pa.types.is_timestamp(values.type):
-        values = values.cast(pa.int64())
-    return values.cast(pa.string())
-
-
-def _piece(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What each value adds; null where it is."""
-    sizes = pc.binary_length(values).cast(pa.string())
-    return pc.binary_join_element_wise(f"{name}=", sizes, ":", values, "")
+    still_listed = _count(pc.is_in(until_now, value_set=_array(listed[_KEY])))
+    return len(until_now), len(until_now) - still_listed
 
 
 def _present(
     known: pa.Table, listed: pa.Table, now: pa.Scalar, source: str
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Rows of what is listed, and how many of them are new, changed, back or as they were."""
-    place = _values(pc.index_in(listed[_KEY], value_set=_values(known[_KEY])))
-    old = known.select(_LIFE).take(place)
-    prints = fingerprints(listed)["fingerprint"]
+    """Return the rows of the listed Series, and how many are new, changed, back or unchanged."""
+    place = _array(pc.index_in(listed[_KEY], value_set=_array(known[_KEY])))
+    old = known.select(_OURS).take(place)
+    hashes = fingerprints(listed)["fingerprint"]
     is_new = pc.is_null(place)
-    is_same = pc.fill_null(pc.equal(prints, old["fingerprint"]), fill_value=False)
+    is_same = pc.fill_null(pc.equal(hashes, old["fingerprint"]), fill_value=False)
     is_back = pc.is_valid(old["missing_since"])
-    nowhere = pa.scalar(None, pa.string())
-    life = {
+    ours = {
         "source": pa.repeat(pa.scalar(source), len(listed)),
-        "fingerprint": prints,
+        "fingerprint": hashes,
         "first_seen_at": pc.fill_null(old["first_seen_at"], now),
         "listed_since": pc.if_else(pc.or_(is_new, is_back), now, old["listed_since"]),
         "changed_at": pc.fill_null(pc.if_else(is_same, old["changed_at"], now), now),
         "missing_snapshots": pa.repeat(pa.scalar(0, pa.int64()), len(listed)),
-        # One that two Collections list belongs to where it came last.
-        "moved_to": pc.if_else(is_back, nowhere, old["moved_to"]),
+        # A Series listed by two Collections belongs to the one that began to list it last.
+        "moved_to": pc.if_else(is_back, pa.scalar(None, pa.string()), old["moved_to"]),
         "changes": old["changes"],
     }
     counts = {
@@ -201,73 +176,75 @@ def _present(
         "unchanged": _count(pc.and_(is_same, pc.invert(is_back))),
     }
     counts["changed"] = len(listed) - sum(counts.values())
-    return align(SERIES, _with(listed, life)), counts
+    return align(SERIES, _with_columns(listed, ours)), counts
 
 
-def _absent(gone: pa.Table, now: pa.Scalar, patience: Patience) -> pa.Table:
-    """Rows of what is not listed: they stay, and say since when and how often."""
-    times, counted_at = pc.fill_null(gone["missing_snapshots"], 0), gone["missing_counted_at"]
-    gap = pa.scalar(patience.gap, pa.duration("us"))
-    # Not counted further than needed: what is gone for long must not change with each snapshot. Nor
-    # soon again: a dozen lists of one bad hour are one list.
+def _absent(unlisted: pa.Table, now: pa.Scalar, policy: WithdrawalPolicy) -> pa.Table:
+    """Return the rows of Series that are not listed, with this absence counted."""
+    times = pc.fill_null(unlisted["missing_snapshots"], 0)
+    counted_at = unlisted["missing_counted_at"]
+    gap = pa.scalar(policy.gap, pa.duration("us"))
+    # Counted no further than needed, so that rows absent for long do not change with each listing;
+    # and not again within the gap, so that a dozen listings of one bad hour count once.
     waits = pc.or_(
-        pc.greater_equal(times, patience.snapshots),
+        pc.greater_equal(times, policy.listings),
         pc.fill_null(pc.greater(pc.add(counted_at, gap), now), fill_value=False),
     )
-    settled = pc.or_(pc.is_valid(gone["withdrawn_at"]), pc.is_valid(gone["moved_to"]))
-    stays = pc.or_(waits, pc.and_(settled, pc.is_valid(gone["missing_since"])))
-    life = {
-        "missing_since": pc.fill_null(gone["missing_since"], now),
+    settled = pc.or_(pc.is_valid(unlisted["withdrawn_at"]), pc.is_valid(unlisted["moved_to"]))
+    stays = pc.or_(waits, pc.and_(settled, pc.is_valid(unlisted["missing_since"])))
+    ours = {
+        "missing_since": pc.fill_null(unlisted["missing_since"], now),
         "missing_snapshots": pc.if_else(stays, times, pc.add(times, 1)),
-        # By a clock that has been set back since, it would be counted never again.
+        # After the clock was set back, an instant in the future would prevent all counting.
         "missing_counted_at": pc.if_else(
             pc.or_kleene(pc.invert(stays), pc.greater(counted_at, now)), now, counted_at
         ),
     }
-    return align(SERIES, _with(gone, life))
+    return align(SERIES, _with_columns(unlisted, ours))
 
 
-def _is_due(absent: pa.Table, patience: Patience) -> pa.ChunkedArray:
-    enough = pc.greater_equal(absent["missing_snapshots"], patience.snapshots)
-    open_ = pc.and_(pc.is_null(absent["withdrawn_at"]), pc.is_null(absent["moved_to"]))
-    return pc.and_(enough, open_)
+def _is_due(absent: pa.Table, policy: WithdrawalPolicy) -> pa.ChunkedArray:
+    enough = pc.greater_equal(absent["missing_snapshots"], policy.listings)
+    undecided = pc.and_(pc.is_null(absent["withdrawn_at"]), pc.is_null(absent["moved_to"]))
+    return pc.and_(enough, undecided)
 
 
-def _standing(absent: pa.Table) -> dict[str, int]:
+def _absent_counts(absent: pa.Table) -> dict[str, int]:
     has_moved = pc.is_valid(absent["moved_to"])
     is_withdrawn = pc.and_(pc.is_valid(absent["withdrawn_at"]), pc.invert(has_moved))
     counts = {"moved": _count(has_moved), "withdrawn": _count(is_withdrawn)}
-    # What a list lacks that only adds is not missing.
+    # A Series that a listing lacks which only adds is not missing.
     is_gone = _count(pc.or_(pc.is_valid(absent["missing_since"]), has_moved))
     return counts | {"missing": is_gone - sum(counts.values())}
 
 
-def _name(listed: pa.Table, at: datetime) -> str:
-    # Long texts, not rows, which would take Python seconds; nor one, as long as the whole list.
+def _listing_id(listed: pa.Table, at: datetime) -> str:
+    # Hashed in long texts: row by row takes Python seconds, and one text is as long as the listing.
     digest = hashlib.md5(usedforsecurity=False)
     for start in range(0, len(listed), _ROWS_AT_ONCE):
         part = listed.slice(start, _ROWS_AT_ONCE)
-        each = _values(pc.binary_join_element_wise(part[_KEY], part["fingerprint"], " "))
-        whole = pa.ListArray.from_arrays(pa.array([0, len(each)], pa.int32()), each)
+        lines = _array(pc.binary_join_element_wise(part[_KEY], part["fingerprint"], " "))
+        one_list = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
         digest.update(b"\n" if start else b"")
-        digest.update(pc.binary_join(whole, "\n")[0].as_buffer())
+        digest.update(pc.binary_join(one_list, "\n")[0].as_buffer())
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ} {digest.hexdigest()[:12]}"
 
 
-def _since(rows: pa.Table) -> pa.Table:
-    # Rows that were stored before there was this column.
-    return _set(rows, "listed_since", pc.coalesce(rows["listed_since"], rows["first_seen_at"]))
+def _with_listed_since(rows: pa.Table) -> pa.Table:
+    # Rows that were stored before this column existed.
+    listed_since = pc.coalesce(rows["listed_since"], rows["first_seen_at"])
+    return _replace(rows, "listed_since", listed_since)
 
 
-def _set(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+def _replace(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
 
 
-def _values(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+def _array(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
-def _with(rows: pa.Table, columns: dict[str, pa.ChunkedArray | pa.Array]) -> pa.Table:
+def _with_columns(rows: pa.Table, columns: dict[str, pa.ChunkedArray | pa.Array]) -> pa.Table:
     kept = [name for name in rows.schema.names if name not in columns]
     return pa.table([*(rows[n] for n in kept), *columns.values()], [*kept, *columns])
 

@@ -1,11 +1,8 @@
-"""Which Collection a Series belongs to, where several have listed it.
+"""Which Collection a Series belongs to, if several have listed it.
 
-What belongs here: looking across Collections after they were refreshed. What does not: what one
-list says of its own Collection (`snapshot.py`).
-
-A Series is at home in the Collection that began to list it last; elsewhere its row says where it
-went. Where nobody lists it now, it stays where it was. So it does not matter which Collection is
-refreshed first, nor in which run: whoever comes later settles what is left.
+A Series belongs to the Collection that began to list it last; its rows in the others name that one
+in `moved_to`. If no Collection lists it now, nothing changes. So the result does not depend on the
+order in which Collections are refreshed, nor on their runs.
 """
 
 from __future__ import annotations
@@ -14,10 +11,11 @@ from datetime import datetime
 
 from tcia_assets.catalog import SERIES
 from tcia_assets.metadata import history, listing
+from tcia_assets.metadata.events import diff_events
 from tcia_assets.store.warehouse import Warehouse
 
 _UNSETTLED = """
-    WITH seen AS (
+    WITH known AS (
         SELECT SeriesInstanceUID, Collection, missing_since, moved_to,
             coalesce(listed_since, first_seen_at) AS since
         FROM series
@@ -26,35 +24,53 @@ _UNSETTLED = """
         SELECT SeriesInstanceUID,
             arg_max(Collection, {'since': since, 'name': Collection})
                 FILTER (WHERE missing_since IS NULL) AS home
-        FROM seen
+        FROM known
         GROUP BY SeriesInstanceUID
         HAVING count(*) > 1 OR bool_or(moved_to IS NOT NULL)
     )
     SELECT Collection, SeriesInstanceUID, nullif(home, Collection) AS home
-    FROM seen JOIN homes USING (SeriesInstanceUID)
+    FROM known JOIN homes USING (SeriesInstanceUID)
     WHERE home IS NOT NULL AND moved_to IS DISTINCT FROM nullif(home, Collection)
     ORDER BY ALL
 """
 
 
-def settle(warehouse: Warehouse, at: datetime) -> dict[str, int]:
-    """Each Series is at home in one Collection; how many rows that changed, by Collection.
+def settle_moves(warehouse: Warehouse, at: datetime) -> dict[str, int]:
+    """Assign each Series to one Collection; call it after Collections were refreshed.
 
-    To be called after Collections were refreshed. What a kill leaves unsettled, the next call
-    settles.
+    A run that is killed meanwhile leaves work that the next call finds.
+
+    Returns:
+        By Collection, how many of its rows changed.
     """
     found: dict[str, dict[str, str | None]] = {}
     for row in warehouse.query(_UNSETTLED).to_pylist():
         found.setdefault(row["Collection"], {})[row["SeriesInstanceUID"]] = row["home"]
-    return {name: _settle(name, homes, warehouse, at) for name, homes in found.items()}
+    return {name: _mark_moved(name, homes, warehouse, at) for name, homes in found.items()}
 
 
-def _settle(
+def _mark_moved(
     collection: str, homes: dict[str, str | None], warehouse: Warehouse, at: datetime
 ) -> int:
     with warehouse.update(SERIES, collection) as partition:
         before = partition.rows
-        after = listing.moved(before, homes)
-        partition.rows, events = history.told(before, after, at=at, snapshot=None)
-        history.keep(collection, before, events, warehouse)
+        after = listing.mark_moved(before, homes)
+        after, events = diff_events(before, after, at=at, listing_id=None)
+        history.write_events(collection, before, events, warehouse)
+        partition.rows = after
     return int(events.num_rows)
+
+
+def previous_collections(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
+    """Return the Collections from which Series moved to this one: their images may be there.
+
+    Returns:
+        By SeriesInstanceUID, the names, sorted.
+    """
+    uid = SERIES.key[0]
+    rows = warehouse.query(
+        f"SELECT {uid} AS uid, list(Collection ORDER BY Collection) AS earlier FROM {SERIES.name} "
+        f"WHERE moved_to = $collection GROUP BY {uid}",
+        {"collection": collection},
+    )
+    return dict(zip(rows["uid"].to_pylist(), rows["earlier"].to_pylist(), strict=True))

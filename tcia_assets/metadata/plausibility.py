@@ -1,6 +1,6 @@
-"""How far a listing of a Collection can be believed: the table `snapshots`, and its verdicts.
+"""Whether a listing can be believed: the table `snapshots`, and a verdict on each listing.
 
-What does not belong here: what follows for the rows (`listing.py`).
+What follows from a verdict for the rows of `series` is in `listing.py`.
 """
 
 from __future__ import annotations
@@ -13,60 +13,70 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import SERIES, SNAPSHOTS, STUDIES
-from tcia_assets.metadata.listing import Patience, Snapshot
-from tcia_assets.store.conform import conform
+from tcia_assets.catalog import SNAPSHOTS
+from tcia_assets.metadata.listing import WithdrawalPolicy
 from tcia_assets.store.warehouse import Warehouse
 
-# More than a tenth gone at once is hardly an edit by hand; of a few Series one is more than that.
+# More than a tenth absent at once is hardly an edit by hand; of a few Series one is more than that.
 _TOLERANCE = 0.1
-_KEPT = 400
+_MAX_KEPT = 400
 _BURST = timedelta(hours=1)
-# Clocks of two machines differ by less. What is later was noted by one that has been set back.
-_SKEW = timedelta(hours=1)
-_STUDY = STUDIES.key[1]
-_UID = SERIES.key[0]
+# Clocks of two machines differ by less. What is later was recorded before a clock was set back.
+_MAX_CLOCK_SKEW = timedelta(hours=1)
 
 _Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether what a list lacks counts as missing; `reason` is in words, "" if nothing is odd."""
+    """Whether Series that a listing lacks count as missing; `reason` is "" if nothing is odd."""
 
     plausible: bool
     reason: str = ""
 
 
 def judge(
-    listed: int, until_now: int, lost: int, earlier: pa.Table, at: datetime, patience: Patience
+    listed: int,
+    until_now: int,
+    lost: int,
+    earlier: pa.Table,
+    at: datetime,
+    policy: WithdrawalPolicy,
 ) -> Verdict:
-    """What a list of so many Series is worth, which lacks `lost` of those listed `until_now`.
+    """Judge a listing that may lack too many Series to be plausible.
 
-    One that lacks too many is believed when lists have lacked them for as long as, and as often as,
-    it takes to withdraw a single Series. `earlier` are the Collection's rows of `snapshots`.
+    Such a listing is believed once listings have lacked as many for as long, and as often, as it
+    takes to withdraw a single Series.
+
+    Args:
+        listed: Number of Series that it lists.
+        until_now: Number of Series that were listed until now.
+        lost: Number of these that it lacks.
+        earlier: The Collection's rows of `snapshots`.
+        at: When it was requested.
+        policy: When a single Series is withdrawn.
     """
     if lost <= max(1, until_now * _TOLERANCE):
         return Verdict(plausible=True)
     what = f"it lacks {lost} of the {until_now} Series listed until then"
-    seen = _spread([at, *_alike_before(listed, earlier)], patience.gap)
-    if seen >= patience.snapshots:
+    seen = _count_spaced([at, *_similar_before(listed, earlier)], policy.gap)
+    if seen >= policy.listings:
         return Verdict(plausible=True, reason=f"{what}, and so did those before it")
-    problem = f"{what}: {seen} of {patience.snapshots} such lists, {patience.hours} h apart"
+    problem = f"{what}: {seen} of {policy.listings} such listings, {policy.hours} h apart"
     return Verdict(plausible=False, reason=problem)
 
 
-def _alike_before(listed: int, earlier: pa.Table) -> Iterator[datetime]:
-    """When the lists were made, the newest first, that were as implausible and about as long."""
-    most = max(1, listed * _TOLERANCE)
+def _similar_before(listed: int, earlier: pa.Table) -> Iterator[datetime]:
+    """Yield the instants of the last listings that were implausible too and about as long."""
+    tolerance = max(1, listed * _TOLERANCE)
     for row in reversed(earlier.sort_by("taken_at").to_pylist()):
-        if row["plausible"] or abs(row["listed"] - listed) > most:
+        if row["plausible"] or abs(row["listed"] - listed) > tolerance:
             return
         yield row["taken_at"]
 
 
-def _spread(newest_first: Sequence[datetime], gap: timedelta) -> int:
-    """How many of these instants lie so far apart."""
+def _count_spaced(newest_first: Sequence[datetime], gap: timedelta) -> int:
+    """Count instants, each at least the gap after the one counted before."""
     counted: list[datetime] = []
     for instant in reversed(newest_first):
         if not counted or instant - counted[-1] >= gap:
@@ -74,21 +84,25 @@ def _spread(newest_first: Sequence[datetime], gap: timedelta) -> int:
     return len(counted)
 
 
-def snapshots(warehouse: Warehouse, collection: str, now: datetime) -> pa.Table:
-    """The lists of a Collection that were compared so far, the oldest first.
+def past_listings(warehouse: Warehouse, collection: str, now: datetime) -> pa.Table:
+    """Read a Collection's rows of `snapshots`, the oldest first.
 
-    Without those of the future: they would be the newest ones for years.
+    Listings of the future, recorded before a clock was set back, are left out: they would be the
+    newest ones for years.
     """
-    rows = warehouse.read_or_empty(SNAPSHOTS, collection)
-    latest = pa.scalar(now + _SKEW, rows["taken_at"].type)
+    return _without_future(warehouse.read_or_empty(SNAPSHOTS, collection), now)
+
+
+def _without_future(rows: pa.Table, now: datetime) -> pa.Table:
+    latest = pa.scalar(now + _MAX_CLOCK_SKEW, rows["taken_at"].type)
     return rows.filter(pc.less_equal(rows["taken_at"], latest))
 
 
-def note(
+def record_listing(
     collection: str,
-    seen: Snapshot,
     verdict: Verdict,
     *,
+    listing_id: str,
     at: datetime,
     listed: int,
     lost: int,
@@ -97,16 +111,15 @@ def note(
     source: str,
     warehouse: Warehouse,
 ) -> None:
-    """Keeps that a list was compared, as the last thing that a comparison does.
+    """Record a listing in `snapshots`, once all that follows from it is written.
 
-    At most 400 of a Collection are kept. One that showed nothing gives way to the next within the
-    hour, so that however often is asked, they reach back for a week.
+    At most 400 of a Collection are kept. One without changes is replaced by the next within the
+    hour, so that frequent refreshes do not displace the listings of the last week.
     """
-    earlier = snapshots(warehouse, collection, at)
     row: _Row = {
         "Collection": collection,
         "taken_at": at,
-        "snapshot": seen.name,
+        "snapshot": listing_id,
         "listed": listed,
         "lost": lost,
         "plausible": verdict.plausible,
@@ -115,23 +128,25 @@ def note(
         "newest_release": newest_release,
         "source": source,
     }
-    kept = [each for each in earlier.to_pylist() if each["taken_at"] != at]
-    if len(kept) > 1 and _gives_way(kept[-2], kept[-1], row):
-        kept.pop()
-    rows = pa.Table.from_pylist([*kept, row][-_KEPT:], schema=SNAPSHOTS.schema)
-    warehouse.write(SNAPSHOTS, conform(SNAPSHOTS, rows), collection)
+    with warehouse.update(SNAPSHOTS, collection) as partition:
+        earlier = _without_future(partition.rows, at).to_pylist()
+        kept = [each for each in earlier if each["taken_at"] != at]
+        if len(kept) > 1 and _is_replaced(kept[-2], kept[-1], row):
+            kept.pop()
+        rows = [*kept, row][-_MAX_KEPT:]
+        partition.rows = pa.Table.from_pylist(rows, schema=SNAPSHOTS.schema)
 
 
-def _gives_way(before: _Row, last: _Row, row: _Row) -> bool:
+def _is_replaced(before: _Row, last: _Row, row: _Row) -> bool:
     showed_nothing = not last["changes"] and last["plausible"] == row["plausible"]
     return showed_nothing and row["taken_at"] - before["taken_at"] < _BURST
 
 
 def last_compared(warehouse: Warehouse, now: datetime) -> dict[str, datetime]:
-    """When each Collection was last compared; those that never were are not in it."""
+    """Return when each Collection was last compared with a listing, if it ever was."""
     rows = warehouse.query(
         f"SELECT Collection, max(taken_at) AS taken_at FROM {SNAPSHOTS.name} "
         "WHERE taken_at <= $latest GROUP BY Collection",
-        {"latest": now + _SKEW},
+        {"latest": now + _MAX_CLOCK_SKEW},
     )
     return dict(zip(rows["Collection"].to_pylist(), rows["taken_at"].to_pylist(), strict=True))

@@ -11,7 +11,8 @@ import pytest
 from tcia_assets.catalog import SERIES
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.headers import image_rows, references
-from tcia_assets.metadata.refresh import Budget, refresh
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
@@ -26,7 +27,7 @@ def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     warehouse = Warehouse(root)
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
-        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), Budget(0))
+        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), RunBudget(0))
         fetch_images(SMALL, Selection(collections=(SMALL,)), client, warehouse)
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)

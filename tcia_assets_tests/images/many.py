@@ -13,8 +13,10 @@ from tcia_assets import catalog
 from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_fetch
-from tcia_assets.metadata.refresh import Budget, refresh
-from tcia_assets.metadata.selection import Licenses, Selection
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.licenses import Licenses
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.images.place import COLLECTION, Place, Row
@@ -47,13 +49,13 @@ def uids_of(wanted: tuple[PendingSeries, ...]) -> list[str]:
 def refresh_sizes(place: Place, budget: int) -> None:
     with place.source() as source:
         now = datetime.now(UTC)
-        refresh(catalog.SERIES_SIZES, COLLECTION, source, place.warehouse, now, Budget(budget))
+        refresh(catalog.SERIES_SIZES, COLLECTION, source, place.warehouse, now, RunBudget(budget))
 
 
 def refresh_list(place: Place, name: str) -> None:
     with place.source() as source:
         now = datetime.now(UTC)
-        refresh(catalog.SHARED_LISTS, name, source, place.warehouse, now, Budget(0))
+        refresh(catalog.SHARED_LISTS, name, source, place.warehouse, now, RunBudget(0))
 
 
 def row(uid: str, status: str = "failed", **columns: Any) -> ManifestRow:

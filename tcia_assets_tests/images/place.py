@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from tcia_assets import catalog
 from tcia_assets.images.fetch import FetchResult, fetch_images
-from tcia_assets.metadata.refresh import Budget, refresh
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.faults import Fault
@@ -81,7 +82,7 @@ class Place:
         """The warehouse knows what the archive lists now."""
         with self.source() as source:
             now = datetime.now(UTC)
-            refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, Budget(0))
+            refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, RunBudget(0))
 
     def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> FetchResult:
         """Fetches these Series, or all."""

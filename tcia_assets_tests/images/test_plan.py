@@ -12,7 +12,8 @@ import pytest
 
 from tcia_assets.images.plan import MAX_ATTEMPTS, selected_collections
 from tcia_assets.images.updates import pending_images
-from tcia_assets.metadata.selection import Licenses, Selection
+from tcia_assets.metadata.licenses import Licenses
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets_tests.conftest import settings_for

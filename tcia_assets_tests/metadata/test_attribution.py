@@ -23,14 +23,8 @@ from markdown_it import MarkdownIt
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
 from tcia_assets.errors import StorageError
-from tcia_assets.metadata.attribution import (
-    POLICY,
-    SCHEMA,
-    attribution,
-    files,
-    write,
-    write_collection,
-)
+from tcia_assets.metadata.attribution import attribution_table, render_files, write_collection, write_files
+from tcia_assets.metadata.citations import POLICY, SCHEMA
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 
@@ -119,11 +113,11 @@ def links(text: str) -> list[str]:
 
 
 def test_each_licence_and_doi_is_told_with_its_series() -> None:
-    text = files("Images of two", FULL)["LICENSES.md"]
+    text = render_files("Images of two", FULL)["LICENSES.md"]
     assert text.startswith("# Licences: Images of two\n\n1,210 Series, 5,040 bytes as zips, from [")
     assert cells(text) == [
-        ["4D-Lung", f"{BY3} (see the wiki)", "none told", "4", "10"],
-        ["4D-Lung", "none told", "https://wiki.example.org/x", "3", "10"],
+        ["4D-Lung", f"{BY3} (see the wiki)", "not stated", "4", "10"],
+        ["4D-Lung", "not stated", "https://wiki.example.org/x", "3", "10"],
         ["LCTSC", NC4, "10.7937/abc", "1", "10"],
         ["LCTSC", BY3, DOI, "1,200", "5,000"],
         ["LCTSC", BY3, DOI.lower(), "2", "10"],
@@ -141,18 +135,18 @@ def test_each_licence_and_doi_is_told_with_its_series() -> None:
 
 
 def test_what_the_archive_does_not_tell_is_said() -> None:
-    made = files("Images of two", FULL)
-    assert "tells no licence for 3 Series: ask it" in made["LICENSES.md"]
-    assert "tells no DOI for 4 Series: name" in made["LICENSES.md"]
+    made = render_files("Images of two", FULL)
+    assert "states no licence for 3 Series: ask the archive" in made["LICENSES.md"]
+    assert "states no DOI for 4 Series: name" in made["LICENSES.md"]
     abstract = card(made["CITATION.cff"])["abstract"]
-    assert "; 3 Series have no licence told; 4 Series have no DOI told." in abstract
-    assert "% It tells no licence for 3 Series.\n% It tells no DOI for 4" in made["CITATIONS.bib"]
-    whole = files("x", FULL.filter(pa.compute.equal(FULL["LicenseName"], NC4)))
+    assert "; no licence stated for 3 Series; no DOI stated for 4 Series." in abstract
+    assert "% It states no licence for 3 Series.\n% It states no DOI for 4" in made["CITATIONS.bib"]
+    whole = render_files("x", FULL.filter(pa.compute.equal(FULL["LicenseName"], NC4)))
     assert not [text for text in whole.values() if "no licence" in text or "no DOI" in text]
 
 
 def test_a_citation_file_names_each_doi_once() -> None:
-    read = card(files("Images of two", FULL)["CITATION.cff"])
+    read = card(render_files("Images of two", FULL)["CITATION.cff"])
     assert (read["type"], read["title"]) == ("dataset", "Images of two")
     assert read["authors"][0]["name"] == "The Cancer Imaging Archive"
     assert POLICY in read["message"]
@@ -167,29 +161,29 @@ def test_a_citation_file_names_each_doi_once() -> None:
     assert (merged["doi"], merged["license"]) == (DOI, "CC-BY-3.0")
     assert merged["title"] == "LCTSC (The Cancer Imaging Archive)"
     assert merged["notes"].startswith(f"1,202 Series; licence: {BY3}. ")
-    assert "names no authors" in merged["notes"]
+    assert "lists no authors" in merged["notes"]
     other = by_url["https://wiki.example.org/x"]
     assert not {"doi", "license"} & other.keys()
-    assert "licence: none told for 3 Series." in other["notes"]
+    assert "licence: not stated for 3 Series." in other["notes"]
     assert [each["type"] for each in read["identifiers"]] == ["doi", "doi", "url"]
 
 
 def test_one_licence_of_all_is_the_licence_of_the_file() -> None:
     one = table(("LCTSC", BY3, BY3_URI, f"https://doi.org/{DOI}", 2, 10))
-    assert card(files("t", one)["CITATION.cff"])["license"] == "CC-BY-3.0"
+    assert card(render_files("t", one)["CITATION.cff"])["license"] == "CC-BY-3.0"
     partly = pa.concat_tables([one, table(("LCTSC", None, None, f"https://doi.org/{DOI}", 2, 10))])
-    read = card(files("t", partly)["CITATION.cff"])
+    read = card(render_files("t", partly)["CITATION.cff"])
     assert "license" not in read and "license" not in read["references"][0]
 
 
 def test_nothing_to_cite_is_a_citation_file_without_references() -> None:
-    made = files("t", table(("LCTSC", None, None, None, 2, 10)))
+    made = render_files("t", table(("LCTSC", None, None, None, 2, 10)))
     assert "references" not in card(made["CITATION.cff"])
     assert entries(made["CITATIONS.bib"]) == {}
 
 
 def test_a_bibliography_names_each_doi_once() -> None:
-    read = entries(files("Images of two", FULL)["CITATIONS.bib"])
+    read = entries(render_files("Images of two", FULL)["CITATIONS.bib"])
     assert list(read) == [
         "tcia-10-7937-abc",
         "tcia-10-7937-K9-TCIA-2017-3r3fvz08",
@@ -208,7 +202,7 @@ def test_a_bibliography_names_each_doi_once() -> None:
 def test_keys_that_would_be_equal_are_told_apart() -> None:
     dois = ["10.7937/a-b", "10.7937/a.b", "10.7937/A(b"]
     rows = [("LCTSC", BY3, BY3_URI, f"https://doi.org/{doi}", 1, 1) for doi in dois]
-    read = entries(files("t", table(*rows))["CITATIONS.bib"])
+    read = entries(render_files("t", table(*rows))["CITATIONS.bib"])
     assert [entry["doi"] for entry in read.values()] == sorted(dois, key=str.lower)
     assert len({key.lower() for key in read}) == 3
 
@@ -229,7 +223,7 @@ def test_keys_that_would_be_equal_are_told_apart() -> None:
     ],
 )
 def test_what_is_no_doi_stays_what_it_is(told: str, kind: str, value: str) -> None:
-    made = files("t", table(("LCTSC", BY3, BY3_URI, told, 1, 1)))
+    made = render_files("t", table(("LCTSC", BY3, BY3_URI, told, 1, 1)))
     [identifier] = card(made["CITATION.cff"])["identifiers"]
     assert (identifier["type"], identifier["value"]) == (kind, value)
     [entry] = entries(made["CITATIONS.bib"]).values()
@@ -271,7 +265,9 @@ def cleaned(text: str) -> str:
 @settings(deadline=None)
 @given(st.sampled_from(NASTY) | HOSTILE, st.sampled_from(NASTY) | HOSTILE)
 def test_what_the_archive_sent_stays_text(licence: str, told: str) -> None:
-    made = files("t\ud800" + licence, table(("c" + licence, "l" + licence, told, "d" + told, 1, 2)))
+    made = render_files(
+        "t\ud800" + licence, table(("c" + licence, "l" + licence, told, "d" + told, 1, 2))
+    )
     for text in made.values():
         assert text.encode().decode() == text
     name, source = cleaned("l" + licence), cleaned("d" + told)
@@ -293,7 +289,7 @@ def test_what_the_archive_sent_stays_text(licence: str, told: str) -> None:
     | HOSTILE.map("https://x.org/".__add__)
 )
 def test_an_address_is_a_link_only_where_it_is_plain(told: str) -> None:
-    made = files("t", table(("c", "l", told, told, 1, 2)))
+    made = render_files("t", table(("c", "l", told, told, 1, 2)))
     card(made["CITATION.cff"])
     [entry] = entries(made["CITATIONS.bib"]).values()
     for link in {*links(made["LICENSES.md"]), entry.get("url", "")}:
@@ -337,7 +333,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def test_the_table_tells_what_is_on_disk_as_the_archive_tells_it_now(warehouse: Warehouse) -> None:
     doi = f"https://doi.org/{DOI}"
-    rows = attribution(warehouse, "CT Lymph Nodes")
+    rows = attribution_table(warehouse, "CT Lymph Nodes")
     assert rows.schema == SCHEMA
     assert sorted(rows.to_pylist(), key=str) == sorted(
         table(
@@ -347,8 +343,11 @@ def test_the_table_tells_what_is_on_disk_as_the_archive_tells_it_now(warehouse: 
         ).to_pylist(),
         key=str,
     )
-    assert attribution(warehouse)["Collection"].unique().to_pylist() == ["4711", "CT Lymph Nodes"]
-    assert attribution(warehouse, "x' OR true --").num_rows == 0
+    assert attribution_table(warehouse)["Collection"].unique().to_pylist() == [
+        "4711",
+        "CT Lymph Nodes",
+    ]
+    assert attribution_table(warehouse, "x' OR true --").num_rows == 0
 
 
 def written(folder: Path) -> list[tuple[int, int]]:
@@ -394,21 +393,21 @@ def test_no_images_no_files(warehouse: Warehouse, tmp_path: Path) -> None:
 
 def test_equal_tables_in_any_order_are_equal_bytes(tmp_path: Path) -> None:
     rows = FULL.to_pylist()
-    assert write(tmp_path, "t", FULL)
+    assert write_files(tmp_path, "t", FULL)
     for _ in range(5):
         random.shuffle(rows)
-        assert not write(tmp_path, "t", pa.Table.from_pylist(rows, SCHEMA))
+        assert not write_files(tmp_path, "t", pa.Table.from_pylist(rows, SCHEMA))
 
 
 def test_a_disk_that_refuses_is_told_with_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/LICENSES\.md cannot be written"):
-        write(tmp_path / "file", "t", FULL)
+        write_files(tmp_path / "file", "t", FULL)
     (tmp_path / "CITATION.cff").mkdir()
     with pytest.raises(StorageError, match=r"CITATION\.cff cannot be"):
-        write(tmp_path, "t", FULL)
+        write_files(tmp_path, "t", FULL)
     with pytest.raises(StorageError, match=r"CITATION\.cff cannot be removed"):
-        write(tmp_path, "t", FULL.slice(0, 0))
+        write_files(tmp_path, "t", FULL.slice(0, 0))
 
 
 def test_runs_that_write_at_once_leave_what_the_last_of_them_knows(warehouse: Warehouse) -> None:

@@ -23,13 +23,17 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES, SNAPSHOTS
 from tcia_assets.errors import DataError, UnknownReply, UsageError
 from tcia_assets.metadata import history, moves, plausibility
-from tcia_assets.metadata.history import Fetched, record
-from tcia_assets.metadata.listing import Patience, merge
-from tcia_assets.metadata.refresh import Budget, Refreshed, refresh
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.events import diff_events
+from tcia_assets.metadata.history import FetchEvent, record_fetch_events
+from tcia_assets.metadata.listing import WithdrawalPolicy, merge
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
 from tcia_assets.spec import Table
+from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
@@ -51,12 +55,12 @@ class Mirror:
         self.source = open_source(settings, pacing=IMPATIENT)
         self.warehouse = Warehouse(root)
 
-    def refresh(self, at: datetime, *collections: str, probes: int = 100) -> list[Refreshed]:
-        budget = Budget(0, probes)
+    def refresh(self, at: datetime, *collections: str, probes: int = 100) -> list[RefreshResult]:
+        budget = RunBudget(0, probes)
         done = [
             refresh(SERIES, name, self.source, self.warehouse, at, budget) for name in collections
         ]
-        moves.settle(self.warehouse, at)
+        moves.settle_moves(self.warehouse, at)
         return done
 
     def uids(self, collection: str, count: int) -> list[str]:
@@ -387,7 +391,7 @@ def test_any_script_gives_the_history_and_the_days_that_the_rules_say(
 # --- Withdrawal -----------------------------------------------------------------------------------
 
 
-def refreshed_without(mirror: Mirror, *, days: int = 3, probes: int = 100) -> list[Refreshed]:
+def refreshed_without(mirror: Mirror, *, days: int = 3, probes: int = 100) -> list[RefreshResult]:
     """Refreshes on as many days, from the second on; the first Series of LCTSC is hidden then."""
     mirror.refresh(day(1), SMALL)
     mirror.archive.hide(mirror.uids(SMALL, 1))
@@ -547,7 +551,7 @@ def test_how_often_implausible_lists_must_be_seen(
     for when in [*run, at]:
         if not counted or when >= counted[-1] + timedelta(hours=20):
             counted.append(when)
-    verdict = plausibility.judge(listed, 100, 100 - listed, earlier, at, Patience())
+    verdict = plausibility.judge(listed, 100, 100 - listed, earlier, at, WithdrawalPolicy())
     assert verdict.plausible == (len(counted) >= 3)
 
 
@@ -595,8 +599,8 @@ def test_a_move_is_the_same_whichever_collection_is_asked_first(
 
     assert mirror.homes(uid) == [TO]
     assert mirror.row(uid, FROM)["moved_to"] == TO
-    assert history.moved_into(TO, mirror.warehouse) == {uid: [FROM]}
-    assert history.moved_into(FROM, mirror.warehouse) == {}
+    assert moves.previous_collections(TO, mirror.warehouse) == {uid: [FROM]}
+    assert moves.previous_collections(FROM, mirror.warehouse) == {}
     events = {(where, event) for _, where, event, _ in mirror.events([uid])}
     expected = {(FROM, "added"), (FROM, "missing"), (FROM, "moved"), (TO, "added")}
     assert events == expected
@@ -719,7 +723,7 @@ def test_series_that_were_taken_away_do_not_take_their_history_along(mirror: Mir
     refreshed_without(mirror, days=1)
     mirror.warehouse.path(SERIES, SMALL).unlink()
     before = mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes()
-    with pytest.raises(DataError, match="the Series of 'LCTSC' are not there, but their history"):
+    with pytest.raises(DataError, match="the Series of 'LCTSC' are missing, but their history"):
         mirror.refresh(day(3), SMALL)
     assert mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes() == before
 
@@ -742,20 +746,20 @@ def test_series_that_are_older_than_the_history_were_added_when_they_were_first_
 # --- What became of images ------------------------------------------------------------------------
 
 
-def fetched(uid: str, mark: str, at: datetime, event: str = "fetched") -> Fetched:
-    return Fetched(uid, event, at, mark, fingerprint_after="f")
+def fetched(uid: str, mark: str, at: datetime, event: str = "fetched") -> FetchEvent:
+    return FetchEvent(uid, event, at, mark, fingerprint_after="f")
 
 
 def test_what_became_of_images_is_kept_once_and_beside_the_life(mirror: Mirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     mirror.refresh(day(1), SMALL)
-    record(SMALL, [fetched(uid, "abc", day(2))], mirror.warehouse)
+    record_fetch_events(SMALL, [fetched(uid, "abc", day(2))], mirror.warehouse)
     before = mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes()
-    record(SMALL, [fetched(uid, "abc", day(3))], mirror.warehouse)
-    record(SMALL, [], mirror.warehouse)
+    record_fetch_events(SMALL, [fetched(uid, "abc", day(3))], mirror.warehouse)
+    record_fetch_events(SMALL, [], mirror.warehouse)
     assert mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes() == before
     again = fetched(uid, "def", day(4), "refetched")
-    record(SMALL, [again, again], mirror.warehouse)
+    record_fetch_events(SMALL, [again, again], mirror.warehouse)
     mirror.archive.hide([uid])
     mirror.refresh(day(5), SMALL)
 
@@ -769,10 +773,10 @@ def test_what_became_of_images_is_kept_once_and_beside_the_life(mirror: Mirror) 
 
 
 def test_what_is_no_event_of_images_is_refused(warehouse: Warehouse) -> None:
-    with pytest.raises(UsageError, match="'changed' is none of fetched and refetched"):
-        record(SMALL, [fetched("1", "a", DAY_1, "changed")], warehouse)
+    with pytest.raises(UsageError, match="'changed' is not one of fetched and refetched"):
+        record_fetch_events(SMALL, [fetched("1", "a", DAY_1, "changed")], warehouse)
     with pytest.raises(UsageError, match="time zone"):
-        record(SMALL, [fetched("1", "a", DAY_1.replace(tzinfo=None))], warehouse)
+        record_fetch_events(SMALL, [fetched("1", "a", DAY_1.replace(tzinfo=None))], warehouse)
     assert not warehouse.has(SERIES_CHANGES, SMALL)
 
 
@@ -812,7 +816,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def test_every_value_comes_back_as_it_was(
     shared: Warehouse, versions: list[tuple[Any, ...]]
 ) -> None:
-    key, before = f"of {next(ANOTHER)}", None
+    key, before = f"of {next(ANOTHER)}", empty(SERIES)
     schema = pa.schema(
         [SERIES.schema.field(n) for n in ("SeriesInstanceUID", "Collection", *NAMES)]
     )
@@ -820,8 +824,8 @@ def test_every_value_comes_back_as_it_was(
         row = {"SeriesInstanceUID": "1.2", "Collection": key} | dict(zip(NAMES, facts, strict=True))
         listed = pa.Table.from_pylist([row], schema=schema)
         seen = merge(before, listed, at=day(number), source="x")
-        rows, events = history.told(before, seen.rows, at=day(number), snapshot=seen.name)
-        history.keep(key, before, events, shared)
+        rows, events = diff_events(before, seen.rows, at=day(number), listing_id=seen.listing_id)
+        history.write_events(key, before, events, shared)
         shared.write(SERIES, rows, key)
         before = rows
     for number, facts in enumerate(versions, start=1):

@@ -14,17 +14,11 @@ from hypothesis import strategies as st
 
 from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
-from tcia_assets.metadata.listing import (
-    Patience,
-    Snapshot,
-    fingerprints,
-    lost,
-    merge,
-    moved,
-    withdrawn,
-)
-from tcia_assets.store.conform import check
+from tcia_assets.metadata.fingerprints import fingerprints
+from tcia_assets.metadata.listing import MergeResult, WithdrawalPolicy, count_lost, mark_moved, mark_withdrawn, merge
+from tcia_assets.store.conform import check, empty
 
+UNKNOWN = empty(SERIES)  # what is stored before the first listing
 DAY_1 = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = "nbia-v4 nbia.cancerimagingarchive.net"
 
@@ -43,15 +37,15 @@ def listed(**counts: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(types))
 
 
-def after(*lists: pa.Table) -> Snapshot:
+def after(*lists: pa.Table) -> MergeResult:
     """The outcome of one list a day."""
-    seen = merge(None, lists[0], at=DAY_1, source=SOURCE)
+    seen = merge(UNKNOWN, lists[0], at=DAY_1, source=SOURCE)
     for number, names in enumerate(lists[1:], start=2):
         seen = merge(seen.rows, names, at=day(number), source=SOURCE)
     return seen
 
 
-def row(seen: Snapshot, uid: str) -> dict[str, Any]:
+def row(seen: MergeResult, uid: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = seen.rows.to_pylist()
     return {row["SeriesInstanceUID"]: row for row in rows}[uid]
 
@@ -111,7 +105,7 @@ def test_the_third_snapshot_without_it_makes_it_due_and_no_snapshot_withdraws_it
     assert (seen.due, seen.missing, seen.withdrawn) == (("b",), 1, 0)
     assert row(seen, "b")["missing_since"] == day(2)
     assert after(listed(a=1, b=1), *[listed(a=1)] * 2).due == ()
-    gone = withdrawn(seen.rows, seen.due, at=day(4))
+    gone = mark_withdrawn(seen.rows, seen.due, at=day(4))
     assert row(replace(seen, rows=gone), "b")["withdrawn_at"] == day(4)
     assert row(replace(seen, rows=gone), "a")["withdrawn_at"] is None
 
@@ -128,10 +122,10 @@ def test_snapshots_count_only_with_hours_between_them() -> None:
 
 
 def test_how_many_snapshots_how_far_apart_can_be_chosen() -> None:
-    quick = Patience(snapshots=2, hours=0)
+    quick = WithdrawalPolicy(listings=2, hours=0)
     seen = after(listed(a=1, b=1))
     for _ in range(2):
-        seen = merge(seen.rows, listed(a=1), at=day(2), source=SOURCE, patience=quick)
+        seen = merge(seen.rows, listed(a=1), at=day(2), source=SOURCE, policy=quick)
     assert seen.due == ("b",)
 
 
@@ -140,9 +134,9 @@ def test_what_is_gone_for_good_does_not_change_with_each_further_snapshot(end: s
     seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
     rows = seen.rows
     if end == "withdrawn":
-        rows = withdrawn(rows, ["b"], at=day(4))
+        rows = mark_withdrawn(rows, ["b"], at=day(4))
     if end == "moved":
-        rows = moved(rows, {"b": "LCTSC"})
+        rows = mark_moved(rows, {"b": "LCTSC"})
     later = merge(rows, listed(a=1), at=day(9), source=SOURCE)
     assert later.rows.equals(rows)
     assert later.due == (("b",) if end == "due" else ())
@@ -158,7 +152,7 @@ def test_a_list_that_only_adds_leaves_what_it_lacks_as_it_was() -> None:
 
 def test_a_series_at_home_elsewhere_is_at_home_here_when_it_comes_back() -> None:
     seen = after(listed(a=1, b=1))
-    rows = moved(seen.rows, {"b": "LCTSC"})
+    rows = mark_moved(seen.rows, {"b": "LCTSC"})
     still = merge(rows, listed(a=1, b=1), at=day(2), source=SOURCE)
     assert still.rows.equals(rows)
     gone = merge(rows, listed(a=1), at=day(2), source=SOURCE)
@@ -171,26 +165,28 @@ def test_a_series_at_home_elsewhere_is_at_home_here_when_it_comes_back() -> None
 
 def test_a_snapshot_is_named_after_its_instant_and_all_that_it_listed() -> None:
     first = after(listed(a=1, b=1))
-    assert first.name == after(listed(b=1, a=1)).name
-    assert first.name.startswith("20260101T000000.000000Z ")
+    assert first.listing_id == after(listed(b=1, a=1)).listing_id
+    assert first.listing_id.startswith("20260101T000000.000000Z ")
     others = [
-        merge(first.rows, names, at=DAY_1, source=SOURCE).name
+        merge(first.rows, names, at=DAY_1, source=SOURCE).listing_id
         for names in (listed(a=1), listed(a=1, b=2), listed(a=1, c=1), listed(a=1, b=1, c=1))
     ]
-    assert len({first.name, *others}) == 5
-    assert merge(first.rows, listed(a=1, b=1), at=day(2), source=SOURCE).name != first.name
+    assert len({first.listing_id, *others}) == 5
+    assert (
+        merge(first.rows, listed(a=1, b=1), at=day(2), source=SOURCE).listing_id != first.listing_id
+    )
 
 
 def test_what_a_list_lacks_is_counted_of_what_was_listed() -> None:
     seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
-    assert lost(seen.rows, listed(b=1, x=1)) == (2, 1)
-    assert lost(None, listed(a=1)) == (0, 0)
+    assert count_lost(seen.rows, listed(b=1, x=1)) == (2, 1)
+    assert count_lost(UNKNOWN, listed(a=1)) == (0, 0)
 
 
 @pytest.mark.parametrize("absences", [1, 3])
 def test_a_series_that_reappears_has_its_life_back(absences: int) -> None:
     seen = after(listed(a=1, b=1), *[listed(a=1)] * absences)
-    rows = withdrawn(seen.rows, seen.due, at=day(4))
+    rows = mark_withdrawn(seen.rows, seen.due, at=day(4))
     back = merge(rows, listed(a=1, b=1), at=day(5), source=SOURCE)
     assert (back.reappeared, back.new, back.changed, back.unchanged) == (1, 0, 0, 1)
     found = row(back, "b")
@@ -209,20 +205,22 @@ def test_only_absences_in_a_row_count() -> None:
 
 def test_an_empty_list_is_unknown_where_series_were_known() -> None:
     seen = after(listed(a=1))
-    with pytest.raises(UnknownReply, match="no Series are listed where 1 were known"):
+    with pytest.raises(UnknownReply, match="no Series are listed, although 1 are known"):
         merge(seen.rows, listed(), at=day(2), source=SOURCE)
 
 
 def test_an_empty_list_of_an_empty_collection_is_an_answer() -> None:
-    seen = merge(None, listed(), at=DAY_1, source=SOURCE)
-    assert seen == replace(Snapshot(SERIES.schema.empty_table()), rows=seen.rows, name=seen.name)
+    seen = merge(UNKNOWN, listed(), at=DAY_1, source=SOURCE)
+    assert seen == replace(
+        MergeResult(SERIES.schema.empty_table()), rows=seen.rows, listing_id=seen.listing_id
+    )
     assert merge(seen.rows, listed(), at=day(2), source=SOURCE).rows.num_rows == 0
 
 
 def test_a_list_that_contradicts_itself_is_refused() -> None:
     names = pa.concat_tables([listed(a=1), listed(a=2)])
     with pytest.raises(RepeatedKey, match="'a' differ in ImageCount"):
-        merge(None, names, at=DAY_1, source=SOURCE)
+        merge(UNKNOWN, names, at=DAY_1, source=SOURCE)
 
 
 def test_a_list_may_repeat_itself() -> None:
@@ -231,9 +229,9 @@ def test_a_list_may_repeat_itself() -> None:
 
 def test_a_snapshot_has_a_moment_not_a_reading_of_some_clock() -> None:
     with pytest.raises(UsageError, match="time zone"):
-        merge(None, listed(a=1), at=datetime(2026, 1, 1), source=SOURCE)  # noqa: DTZ001
+        merge(UNKNOWN, listed(a=1), at=datetime(2026, 1, 1), source=SOURCE)  # noqa: DTZ001
     tokyo = timezone(timedelta(hours=9))
-    seen = merge(None, listed(a=1), at=datetime(2026, 1, 1, 9, tzinfo=tokyo), source=SOURCE)
+    seen = merge(UNKNOWN, listed(a=1), at=datetime(2026, 1, 1, 9, tzinfo=tokyo), source=SOURCE)
     assert row(seen, "a")["first_seen_at"] == DAY_1
 
 
@@ -361,7 +359,7 @@ LISTS = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 2), min_size=1)
 @given(st.lists(LISTS, min_size=1, max_size=7))
 def test_every_history_follows_the_rules_and_loses_nothing(lists: list[dict[str, int]]) -> None:
     lives: dict[str, Life] = {}
-    rows: pa.Table | None = None
+    rows = UNKNOWN
     for number, names in enumerate(lists, start=1):
         at = day(number)
         for uid, count in names.items():

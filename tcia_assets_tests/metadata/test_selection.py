@@ -14,17 +14,10 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import SERIES as SERIES_TABLE
 from tcia_assets.catalog import SHARED_LISTS
 from tcia_assets.errors import UnknownName, UsageError
-from tcia_assets.metadata import selection as module
-from tcia_assets.metadata.selection import (
-    Licenses,
-    Selection,
-    check_shared_lists,
-    from_fields,
-    parse,
-    short_license,
-    to_fields,
-    unmatched_licenses,
-)
+from tcia_assets.metadata import licenses
+from tcia_assets.metadata.licenses import Licenses, short_license, unmatched_licenses
+from tcia_assets.metadata.selection import Selection, check_shared_lists
+from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields, selection_to_fields
 from tcia_assets.store import sql
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
@@ -119,7 +112,7 @@ max_series_per_run: 10
 
 @pytest.mark.parametrize("text", [YAML, json.dumps(WRITTEN)], ids=["yaml", "json"])
 def test_a_selection_is_written_in_yaml_or_json(text: str) -> None:
-    assert parse(text) == MEANT
+    assert parse_selection(text) == MEANT
 
 
 @pytest.mark.parametrize(
@@ -128,32 +121,32 @@ def test_a_selection_is_written_in_yaml_or_json(text: str) -> None:
 def test_a_selection_may_be_in_a_file(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    assert parse(f" {path}\n".rstrip()) == MEANT
+    assert parse_selection(f" {path}\n".rstrip()) == MEANT
 
 
 def test_a_selection_may_be_the_fields_of_a_config() -> None:
-    assert from_fields(WRITTEN) == MEANT
-    assert from_fields({"where": True}) == Selection(where="true")
-    assert from_fields({"collections": [4711]}) == Selection(collections=("4711",))
-    assert from_fields({"collections": ("LCTSC",)}) == Selection(collections=("LCTSC",))
+    assert selection_from_fields(WRITTEN) == MEANT
+    assert selection_from_fields({"where": True}) == Selection(where="true")
+    assert selection_from_fields({"collections": [4711]}) == Selection(collections=("4711",))
+    assert selection_from_fields({"collections": ("LCTSC",)}) == Selection(collections=("LCTSC",))
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_an_empty_selection_is_nobodys(text: str) -> None:
-    assert parse(text) is None
+    assert parse_selection(text) is None
 
 
 @pytest.mark.parametrize(
     "name", ["4711", "0123", "no", "NO", "on", "1_000", "12:30", "null", "1e3"]
 )
 def test_names_that_yaml_would_take_for_something_else_stay_as_written(name: str) -> None:
-    assert parse(f"body_parts: [{name}]") == Selection(body_parts=(name,))
-    assert parse(f"collections: {name}") == Selection(collections=(name,))
+    assert parse_selection(f"body_parts: [{name}]") == Selection(body_parts=(name,))
+    assert parse_selection(f"collections: {name}") == Selection(collections=(name,))
 
 
 @pytest.mark.parametrize("written", ["true", "'true'", "TRUE"])
 def test_everything_is_selected_by_a_condition_that_is_true(written: str) -> None:
-    selection = parse(f"where: {written}")
+    selection = parse_selection(f"where: {written}")
     assert selection is not None
     assert selected(selection) == "12345"
 
@@ -183,7 +176,7 @@ def test_everything_is_selected_by_a_condition_that_is_true(written: str) -> Non
 )
 def test_a_selection_that_cannot_be_meant_says_which_field_and_why(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
-        parse(text)
+        parse_selection(text)
     assert str(caught.value).isprintable()
 
 
@@ -198,19 +191,19 @@ def test_a_condition_cannot_reach_beyond_its_parentheses(where: str) -> None:
 
 def test_an_unknown_field_is_named_with_the_near_ones() -> None:
     with pytest.raises(UnknownName, match=r"'collection'; did you mean 'collections'"):
-        parse("{collection: [LCTSC]}")
+        parse_selection("{collection: [LCTSC]}")
 
 
 @pytest.mark.parametrize("value", [True, -1, 1.5, None])
 def test_a_limit_of_a_config_is_a_whole_number(value: object) -> None:
     with pytest.raises(UsageError, match="max_series_per_run"):
-        from_fields({"where": "true", "max_series_per_run": value})
+        selection_from_fields({"where": "true", "max_series_per_run": value})
 
 
 @pytest.mark.parametrize("value", [True, None, 1.5, [False], [None], 3.0])
 def test_names_of_a_config_are_texts(value: object) -> None:
     with pytest.raises(UsageError, match="collections"):
-        from_fields({"collections": value})
+        selection_from_fields({"collections": value})
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{collections: [a"])
@@ -218,14 +211,14 @@ def test_a_file_that_is_no_selection_is_named(tmp_path: Path, content: bytes) ->
     path = tmp_path / "selection.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="image selection"):
-        parse(str(path))
+        parse_selection(str(path))
 
 
 def test_a_folder_is_no_selection(tmp_path: Path) -> None:
     folder = tmp_path / "folder.yaml"
     folder.mkdir()
     with pytest.raises(UsageError, match="cannot be read"):
-        parse(str(folder))
+        parse_selection(str(folder))
 
 
 # --- Allow-lists ----------------------------------------------------------------------------------
@@ -298,7 +291,7 @@ def written(folder: Path, name: str, content: str | bytes) -> str:
 def test_a_manifest_is_a_list_of_series(
     tmp_path: Path, stored: Warehouse, name: str, content: str | bytes
 ) -> None:
-    selection = from_fields({"manifests": [written(tmp_path, name, content)]})
+    selection = selection_from_fields({"manifests": [written(tmp_path, name, content)]})
     assert chosen(selection, stored) == ["1.1", "1.3"]
 
 
@@ -307,19 +300,22 @@ def test_lists_unite_and_criteria_intersect(tmp_path: Path, stored: Warehouse) -
         written(tmp_path, "a.tcia", HEAD + "1.1"),
         written(tmp_path, "b.csv", "SeriesUID\n1.2"),
     ]
-    assert chosen(from_fields({"manifests": manifests}), stored) == ["1.1", "1.2"]
+    assert chosen(selection_from_fields({"manifests": manifests}), stored) == ["1.1", "1.2"]
     lists: dict[str, Any] = {"manifests": manifests, "series": "1.4", "shared_lists": [" MY LIST"]}
-    assert chosen(from_fields(lists), stored) == ["1.1", "1.2", "1.3", "1.4"]
-    assert chosen(from_fields({**lists, "collections": ["lctsc"]}), stored) == ["1.1", "1.2"]
-    assert chosen(from_fields({**lists, "modalities": ["CT"]}), stored) == ["1.1", "1.3"]
-    assert chosen(from_fields({"shared_lists": ["other"]}), stored) == ["1.5"]
-    assert chosen(from_fields({"series": ["1.9", "1.5"]}), stored) == ["1.5"]
+    assert chosen(selection_from_fields(lists), stored) == ["1.1", "1.2", "1.3", "1.4"]
+    assert chosen(selection_from_fields({**lists, "collections": ["lctsc"]}), stored) == [
+        "1.1",
+        "1.2",
+    ]
+    assert chosen(selection_from_fields({**lists, "modalities": ["CT"]}), stored) == ["1.1", "1.3"]
+    assert chosen(selection_from_fields({"shared_lists": ["other"]}), stored) == ["1.5"]
+    assert chosen(selection_from_fields({"series": ["1.9", "1.5"]}), stored) == ["1.5"]
 
 
 def test_series_on_a_list_that_are_not_known_are_told(tmp_path: Path, stored: Warehouse) -> None:
     manifest = written(tmp_path, "m.tcia", HEAD + "1.1\n1.9\n1.8\n1.8")
     given = {"manifests": [manifest], "shared_lists": ["other"], "modalities": ["CT"]}
-    selection = from_fields(given)
+    selection = selection_from_fields(given)
     unknown = stored.query(selection.unknown_series, tables=selection.tables).to_pylist()
     assert [row["SeriesInstanceUID"] for row in unknown] == ["1.7", "1.8", "1.9"]
     assert [row["withdrawn_at"] is None for row in unknown] == [True, True, False]
@@ -337,7 +333,7 @@ def test_a_list_of_a_hundred_thousand_is_no_part_of_the_sql(
     tmp_path: Path, stored: Warehouse
 ) -> None:
     uids = "\n".join(f"1.{n}" for n in range(100_000))
-    selection = from_fields({"manifests": [written(tmp_path, "m.tcia", HEAD + uids)]})
+    selection = selection_from_fields({"manifests": [written(tmp_path, "m.tcia", HEAD + uids)]})
     assert len(selection.predicate) < 1000
     assert selection.tables["selected_series"].num_rows == 100_000
     assert chosen(selection, stored) == ["1.1", "1.2", "1.3", "1.4", "1.5"]
@@ -345,7 +341,7 @@ def test_a_list_of_a_hundred_thousand_is_no_part_of_the_sql(
 
 def test_a_manifest_that_changes_is_read_again(tmp_path: Path) -> None:
     path = written(tmp_path, "m.csv", "SeriesUID\n1.1\n")
-    selection = from_fields({"manifests": [path]})
+    selection = selection_from_fields({"manifests": [path]})
     assert selection.tables["selected_series"]["SeriesInstanceUID"].to_pylist() == ["1.1"]
     written(tmp_path, "m.csv", "SeriesUID\n1.2\n")
     os.utime(path, ns=(1, 1))
@@ -360,30 +356,30 @@ def test_a_manifest_lies_where_the_selection_says_it(
     written(folder, "m.csv", "SeriesUID\n1.1\n")
     (folder / "selection.yaml").write_text("manifests: m.csv")
     monkeypatch.chdir(tmp_path)
-    beside = parse("lists/selection.yaml")
-    assert beside == parse("manifests: lists/m.csv")
+    beside = parse_selection("lists/selection.yaml")
+    assert beside == parse_selection("manifests: lists/m.csv")
     monkeypatch.chdir(folder)
     assert beside is not None and beside.manifests == (str(folder / "m.csv"),)
-    assert from_fields(to_fields(beside)) == beside
+    assert selection_from_fields(selection_to_fields(beside)) == beside
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("m.tcia", HEAD + "1.1\n\n1..3\n", r"m.tcia', line 9: '1..3' is no SeriesInstanceUID"),
-        ("m.tcia", HEAD + "1." * 40 + "1\n", "line 7: .* is no SeriesInstanceUID"),
-        ("m.tcia", HEAD + "x" * 200, r"'x{80}'\.\.\. is no SeriesInstanceUID"),
-        ("m.tcia", HEAD, "m.tcia' lists no Series"),
+        ("m.tcia", HEAD + "1.1\n\n1..3\n", r"m.tcia', line 9: '1..3' is not a SeriesInstanceUID"),
+        ("m.tcia", HEAD + "1." * 40 + "1\n", "line 7: .* is not a SeriesInstanceUID"),
+        ("m.tcia", HEAD + "x" * 200, r"'x{80}'\.\.\. is not a SeriesInstanceUID"),
+        ("m.tcia", HEAD, "m.tcia' has no Series"),
         ("m.tcia", "", "m.tcia' has no line ListOfSeriesToDownload="),
-        ("m.tcia", "noOfrRetry=4\n1.1\n1.2\n", "m.tcia', line 2: '1.1' stands before the line"),
+        ("m.tcia", "noOfrRetry=4\n1.1\n1.2\n", "m.tcia', line 2: '1.1' is before the line"),
         ("m.tcia", b"\xff\xfe1\x00", "m.tcia' is not in UTF-8"),
         ("m.csv", "SeriesInstanceUID\n1.1\n1.2;1.3\n", "m.csv', line 3: '1.2;1.3' is no"),
         ("m.csv", "a,SeriesUID\nb\n", "m.csv', line 2: '' is no"),
         ("m.csv", 'a,SeriesUID\n"b\nc",1.1\nd,e\n', "m.csv', line 4: 'e' is no"),
-        ("m.csv", "SeriesInstanceUID\n", "m.csv' lists no Series"),
-        ("m.csv", "", "no column is headed SeriesInstanceUID or Series UID"),
-        ("m.csv", "1.1\n1.2\n", "no column is headed"),
-        ("m.csv", "Series UID,SeriesInstanceUID\n1,1\n", "more than one column is headed"),
+        ("m.csv", "SeriesInstanceUID\n", "m.csv' has no Series"),
+        ("m.csv", "", "no column has the heading SeriesInstanceUID or Series UID"),
+        ("m.csv", "1.1\n1.2\n", "no column has the heading"),
+        ("m.csv", "Series UID,SeriesInstanceUID\n1,1\n", "more than one column has the heading"),
         ("m.csv", 'SeriesUID\n"1.1\n', "m.csv', line 2: unexpected end of data"),
         ("m.xlsx", "PK", r"m.xlsx' must be a file \*.tcia, \*.csv or \*.tsv"),
         ("m", "1.1", "must be a file"),
@@ -393,20 +389,20 @@ def test_a_manifest_that_cannot_be_read_says_where(
     tmp_path: Path, name: str, content: str | bytes, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        from_fields({"manifests": [written(tmp_path, name, content)]})
+        selection_from_fields({"manifests": [written(tmp_path, name, content)]})
 
 
 @pytest.mark.parametrize("path", ["missing.tcia", "folder.csv", "nul\0.csv", "\ud800.csv"])
 def test_a_manifest_that_is_no_file_is_named(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(UsageError, match=r"the manifest '.*' cannot be read"):
-        from_fields({"manifests": [path]}, folder=tmp_path)
+    with pytest.raises(UsageError, match=r"the series list '.*' cannot be read"):
+        selection_from_fields({"manifests": [path]}, folder=tmp_path)
 
 
 @pytest.mark.parametrize("uid", ["1.", "a", "1" * 65, "1.1'", "\u0661.1"])
 def test_a_series_is_named_by_its_uid(uid: str) -> None:
-    with pytest.raises(UsageError, match=r"series holds .*; it must hold UIDs"):
-        from_fields({"series": ["1.1", uid]})
+    with pytest.raises(UsageError, match=r"series has .*; it must be a list of UIDs"):
+        selection_from_fields({"series": ["1.1", uid]})
 
 
 # --- Licences -------------------------------------------------------------------------------------
@@ -541,7 +537,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(st.lists(st.lists(WORDS, max_size=8).map(" ".join) | TEXTS, min_size=1, max_size=20))
 def test_sql_and_python_agree_on_the_short_form(names: list[str]) -> None:
     with sql.scratch() as connection:
-        statement = f"SELECT {module._short('x')} FROM (SELECT unnest(?) AS x)"
+        statement = f"SELECT {licenses._short('x')} FROM (SELECT unnest(?) AS x)"
         shorts = [short for (short,) in connection.execute(statement, [names]).fetchall()]
     assert shorts == [short_license(name) for name in names]
 
@@ -550,21 +546,21 @@ def test_sql_and_python_agree_on_the_short_form(names: list[str]) -> None:
 @given(st.lists(WORDS, min_size=1, max_size=8).map(" ".join) | TEXTS.filter(short_license))
 def test_a_licence_matches_its_own_name(name: str) -> None:
     with sql.scratch() as connection:
-        matched = module._matched(module._short("?"), (name,))
+        matched = licenses._matches(licenses._short("?"), (name,))
         assert connection.execute(f"SELECT {matched}", [name]).fetchall() == [(True,)]
 
 
 def test_names_of_licences_that_nobody_bears_are_told() -> None:
     known = [BY3, NC3, NLM]
     selection = Selection(where="true", licenses=Licenses(deny=("NC", "CC BY-ND 4.0", "CC BY")))
-    assert unmatched_licenses(selection, known) == ("CC BY-ND 4.0",)
+    assert unmatched_licenses(selection.licenses, known) == ("CC BY-ND 4.0",)
     near = Selection(where="true", licenses=Licenses(deny=("National Library of Medicine",)))
-    assert unmatched_licenses(near, known) == ("National Library of Medicine",)
+    assert unmatched_licenses(near.licenses, known) == ("National Library of Medicine",)
     far = Selection(where="true", licenses=Licenses(deny=("GPL",)))
     with pytest.raises(UnknownName, match="no licence 'GPL'; valid: 'Creative Commons"):
-        unmatched_licenses(far, known)
-    assert unmatched_licenses(far, []) == ("GPL",)
-    assert unmatched_licenses(Selection(where="true"), known) == ()
+        unmatched_licenses(far.licenses, known)
+    assert unmatched_licenses(far.licenses, []) == ("GPL",)
+    assert unmatched_licenses(None, known) == ()
 
 
 @pytest.mark.parametrize(
@@ -573,16 +569,16 @@ def test_names_of_licences_that_nobody_bears_are_told() -> None:
         ("{where: 'true', licenses: {}}", "licenses needs names under deny or allow"),
         ("{where: 'true', licenses: {deny: []}}", "licenses.deny is empty"),
         ("{collections: [], modalities: [CT]}", "collections is empty; name some"),
-        ("{where: 'true', licenses: NC}", r"licenses is 'NC'; it must be such as \{deny:"),
+        ("{where: 'true', licenses: NC}", r"licenses is 'NC'; it must be like \{deny:"),
         ("{where: 'true', licenses: {denied: [NC]}}", "'denied'; did you mean 'deny'"),
-        ("{where: 'true', licenses: {deny: ['--']}}", "licenses holds '--', which names none"),
+        ("{where: 'true', licenses: {deny: ['--']}}", "'--' in licenses is not a licence's name"),
         ("{where: 'true', licenses: {deny: {a: b}}}", r"licenses.deny is \{'a': 'b'\}"),
         ("{where: 'true', max_minutes_per_run: 1.5}", "max_minutes_per_run is '1.5'"),
     ],
 )
 def test_licences_and_minutes_that_cannot_be_meant(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        parse(text)
+        parse_selection(text)
 
 
 # --- There and back -------------------------------------------------------------------------------
@@ -613,8 +609,8 @@ def selections(draw: st.DrawFn) -> Selection:
 @settings(deadline=None)
 @given(selections())
 def test_the_fields_of_a_selection_make_it_again(selection: Selection) -> None:
-    as_json = json.dumps(to_fields(selection))
-    assert from_fields(json.loads(as_json)) == selection
+    as_json = json.dumps(selection_to_fields(selection))
+    assert selection_from_fields(json.loads(as_json)) == selection
 
 
 def test_the_fields_of_a_selection_are_what_was_chosen(tmp_path: Path) -> None:
@@ -624,5 +620,5 @@ def test_the_fields_of_a_selection_are_what_was_chosen(tmp_path: Path) -> None:
         "licenses": {"deny": ["NC"]},
         "max_minutes_per_run": 1,
     }
-    assert to_fields(from_fields(fields)) == fields
-    assert parse(json.dumps(fields)) == from_fields(fields)
+    assert selection_to_fields(selection_from_fields(fields)) == fields
+    assert parse_selection(json.dumps(fields)) == selection_from_fields(fields)

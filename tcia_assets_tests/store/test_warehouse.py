@@ -38,7 +38,7 @@ from tcia_assets.errors import (
     UnknownName,
     UsageError,
 )
-from tcia_assets.metadata.listing import merge, moved, withdrawn
+from tcia_assets.metadata.listing import mark_moved, mark_withdrawn, merge
 from tcia_assets.spec import Table
 from tcia_assets.store import sql
 from tcia_assets.store.conform import conform, empty
@@ -415,8 +415,8 @@ def test_any_key_can_be_asked_for_in_sql_and_stays_text(warehouse: Warehouse) ->
 def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse) -> None:
     listed = pa.table({"SeriesInstanceUID": ["1", "2", "3"], "Collection": ["a"] * 3})
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    rows = withdrawn(merge(None, listed, at=at, source="x").rows, ["2"], at=at)
-    warehouse.write(SERIES, moved(rows, {"3": "b"}), "a")
+    rows = mark_withdrawn(merge(empty(SERIES), listed, at=at, source="x").rows, ["2"], at=at)
+    warehouse.write(SERIES, mark_moved(rows, {"3": "b"}), "a")
     assert warehouse.query("SELECT count(*) AS n FROM series")["n"].to_pylist() == [3]
     uids = warehouse.query("SELECT SeriesInstanceUID AS uid FROM current_series")["uid"]
     assert uids.to_pylist() == ["1"]
@@ -772,7 +772,7 @@ def test_two_processes_that_change_a_partition_under_its_lock_lose_nothing(
     warehouse: Warehouse, processes: ForkServerContext
 ) -> None:
     one = pa.table({"SeriesInstanceUID": ["1"], "Collection": ["a"]})
-    first = merge(None, one, at=datetime.now(UTC), source="x")
+    first = merge(empty(SERIES), one, at=datetime.now(UTC), source="x")
     warehouse.write(SERIES, first.rows, "a")
     children = [
         processes.Process(target=add_series, args=(warehouse.root, start, 15))

@@ -96,7 +96,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
 
 def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any]:
     cited = [
-        f"{source.title}. {source.url or source.told}" for source in list_sources(kept.table, info)
+        f"{source.title}. {source.url or source.uri}" for source in list_sources(kept.table, info)
     ]
     return {
         "@context": _CONTEXT,

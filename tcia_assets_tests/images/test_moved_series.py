@@ -9,7 +9,8 @@ from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.plan import plan_fetch
 from tcia_assets.images.status import collection_status
 from tcia_assets.metadata import moves
-from tcia_assets.metadata.refresh import Budget, refresh
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.place import COLLECTION, Place
 
@@ -21,8 +22,8 @@ def refresh_all(place: Place) -> None:
         for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
             for key in (COLLECTION, GOAL) if table.partitioned_by else ("",):
                 now = datetime.now(UTC)
-                refresh(table, key, source, place.warehouse, now, Budget(0))
-    moves.settle(place.warehouse, datetime.now(UTC))
+                refresh(table, key, source, place.warehouse, now, RunBudget(0))
+    moves.settle_moves(place.warehouse, datetime.now(UTC))
 
 
 def events(place: Place, uid: str) -> list[tuple[str, str]]:

@@ -1,0 +1,45 @@
+"""What the partitions of one run share: requests for single Series, and memory."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pyarrow as pa
+
+# A table is in memory several times while it is merged and written. Two large ones at once would
+# double that and be no faster, because Arrow and DuckDB use all cores for one.
+_large_table_lock = threading.Lock()
+_LARGE = 20_000  # rows
+
+
+class RequestBudget:
+    """Per-run number of requests, shared by all partitions."""
+
+    def __init__(self, requests: int) -> None:
+        self._left, self._lock = requests, threading.Lock()
+
+    def take(self, wanted: int) -> int:
+        """Spend up to `wanted` requests and return how many were left to spend."""
+        with self._lock:
+            granted = max(0, min(wanted, self._left))
+            self._left -= granted
+            return granted
+
+
+class RunBudget:
+    """How many requests for single Series a run may send.
+
+    Args:
+        sizes: Requests for the size of a Series.
+        probes: Requests that check whether a missing Series is gone.
+    """
+
+    def __init__(self, sizes: int, probes: int = 0) -> None:
+        self.sizes, self.probes = RequestBudget(sizes), RequestBudget(probes)
+
+
+def alone_if_large(rows: pa.Table) -> AbstractContextManager[Any]:
+    """Let no other thread of this process work on a large table while the body runs on one."""
+    return _large_table_lock if rows.num_rows > _LARGE else nullcontext()

@@ -1,0 +1,164 @@
+"""What must be cited for a set of Series: DOIs, their licences, and what the source does not state.
+
+The files that are written from this are in `license_file.py` and `citation_files.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from tcia_assets.metadata.licenses import short_license
+from tcia_assets.metadata.markdown import is_plain_url, one_line
+
+POLICY = "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/"
+ARCHIVE = "The Cancer Imaging Archive"
+ARCHIVE_URL = "https://www.cancerimagingarchive.net"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("Collection", pa.string(), nullable=False),
+        pa.field("LicenseName", pa.string()),
+        pa.field("LicenseURI", pa.string()),
+        pa.field("DataDescriptionURI", pa.string()),
+        pa.field("series", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+
+# The rule for a DOI in the Citation File Format's own schema.
+_DOI = re.compile(
+    r"(?:(?:https?://)?(?:dx[.])?doi[.]org/|doi:)?"
+    r"(10[.][0-9]{4,9}(?:[.][0-9]+)?/[A-Za-z0-9:/_;\-.()\[\]\\]+)",
+    re.IGNORECASE,
+)
+_SPDX = re.compile(r"cc-by(-nc)?(-nd|-sa)?-([12][.]0|2[.]5|3[.]0|4[.]0)|cc0-1[.]0")
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A publication of data that must be cited.
+
+    Attributes:
+        uri: Its DataDescriptionURI: mostly a DOI.
+        collections: The Collections whose Series it describes, sorted.
+        licenses: Their licences by name, or by address if they have no name.
+        series: Number of Series.
+        unlicensed: Number of these for which no licence is stated.
+    """
+
+    uri: str
+    collections: tuple[str, ...]
+    licenses: tuple[str, ...]
+    series: int
+    unlicensed: int
+
+    @property
+    def doi(self) -> str:
+        """The DOI; "" if there is none."""
+        match = _DOI.fullmatch(self.uri)
+        return match[1] if match else ""
+
+    @property
+    def url(self) -> str:
+        """Its address; "" if there is none."""
+        if self.doi:
+            # Escaped, because a DOI may contain brackets and backslashes.
+            return f"https://doi.org/{quote(self.doi, safe=':/_;-.()')}"
+        return self.uri if is_plain_url(self.uri) else ""
+
+    @property
+    def title(self) -> str:
+        """The names of the Collections; the source has no titles."""
+        return f"{', '.join(self.collections)} ({ARCHIVE})"
+
+    @property
+    def notes(self) -> str:
+        """How many Series under which licences."""
+        gap = f"not stated for {count_of_series(self.unlicensed)}"
+        licenses = [*self.licenses, *([gap] if self.unlicensed else [])]
+        return f"{count_of_series(self.series)}; licence: {'; '.join(licenses)}."
+
+    @property
+    def spdx(self) -> str:
+        """The SPDX identifier of the licence; "" if there are several, or if SPDX has none."""
+        return spdx_of(self.licenses) if not self.unlicensed else ""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A table of attribution as its files show it: sorted, each text on one line.
+
+    Attributes:
+        title: What the data are.
+        rows: The rows of the table, with the columns of `SCHEMA`.
+        form: The form of the data that the bytes are counted of, such as "as zips".
+    """
+
+    title: str
+    rows: tuple[dict[str, Any], ...]
+    form: str
+
+    @classmethod
+    def of(cls, title: str, table: pa.Table, form: str = "") -> Attribution:
+        """Prepare a table; equal tables, in any order, give equal results."""
+        rows = [{k: one_line(v) for k, v in row.items()} for row in table.to_pylist()]
+        rows.sort(key=lambda row: [str(row[name]) for name in SCHEMA.names])
+        return cls(one_line(title), tuple(rows), form)
+
+    def total(self, unit: str = "series") -> int:
+        """Return the number of Series or bytes."""
+        return sum(row[unit] for row in self.rows)
+
+    def gaps(self) -> Iterator[tuple[str, int, str]]:
+        """Yield what the source does not state, for how many Series, and what to do about it."""
+        unlicensed = sum(row["series"] for row in self.rows if not license_of(row))
+        if unlicensed:
+            yield "licence", unlicensed, "ask the archive before you use or pass on these."
+        without_doi = sum(row["series"] for row in self.rows if not row["DataDescriptionURI"])
+        if without_doi:
+            yield "DOI", without_doi, "name the Collection where you cite these."
+
+    @property
+    def citations(self) -> list[Citation]:
+        """Each DOI once, however it is written; sorted."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if uri := row["DataDescriptionURI"]:
+                doi = _DOI.fullmatch(uri)
+                # DOIs do not distinguish case.
+                groups.setdefault(doi[1].lower() if doi else uri, []).append(row)
+        return [citation_of(rows) for _, rows in sorted(groups.items())]
+
+
+def citation_of(rows: list[dict[str, Any]]) -> Citation:
+    """Return the citation for rows that have the same DOI."""
+    return Citation(
+        uri=rows[0]["DataDescriptionURI"],
+        collections=tuple(sorted({row["Collection"] for row in rows})),
+        licenses=tuple(sorted({license_of(row) for row in rows} - {""})),
+        series=sum(row["series"] for row in rows),
+        unlicensed=sum(row["series"] for row in rows if not license_of(row)),
+    )
+
+
+def license_of(row: dict[str, Any]) -> str:
+    """Return the licence of a row by its name, or by its address; "" if it has none."""
+    return row["LicenseName"] or row["LicenseURI"] or ""
+
+
+def spdx_of(licenses: tuple[str, ...]) -> str:
+    """Return the SPDX identifier of licences that are the same; "" if there is none."""
+    shorts = {short_license(name) for name in licenses}
+    short = shorts.pop() if len(shorts) == 1 else ""
+    return short.upper() if _SPDX.fullmatch(short) else ""
+
+
+def count_of_series(number: int) -> str:
+    """Return a number of Series as text."""
+    return f"{number:,} Series"

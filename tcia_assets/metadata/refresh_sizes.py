@@ -1,0 +1,96 @@
+"""Refresh `series_sizes`: one request a Series, so only for those that are new or changed."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets.catalog import FETCHED_AT, SERIES, SERIES_SIZES
+from tcia_assets.metadata.budget import RequestBudget
+from tcia_assets.metadata.refresh_result import RefreshResult
+from tcia_assets.sources import Source
+from tcia_assets.store.conform import align
+from tcia_assets.store.warehouse import Warehouse
+
+_UID = SERIES_SIZES.key[0]
+_NEEDED = (_UID, "fingerprint", "FileSize", "missing_since", "moved_to")
+
+
+def refresh_sizes(
+    key: str, source: Source, warehouse: Warehouse, at: datetime, budget: RequestBudget
+) -> RefreshResult:
+    """Request the sizes of a Collection's Series that are not known for their current state.
+
+    Sizes received before a failure are stored.
+
+    Args:
+        key: The Collection; its `series` must be stored.
+        source: Where the sizes come from.
+        warehouse: Where they are stored.
+        at: The time of the refresh.
+        budget: Limits the number of Series.
+    """
+    started = time.monotonic()
+    with warehouse.update(SERIES_SIZES, key) as partition:
+        before = partition.rows
+        pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
+        chosen = _fingerprints_by_uid(pending.slice(0, budget.take(len(pending))))
+        reply = source.series_sizes(list(chosen))
+        rows = _replace(before, _sizes(reply.table, chosen, key, at))
+        partition.rows = rows
+    if reply.failure:
+        raise reply.failure
+    facts = {
+        "asked": len(chosen),
+        "remaining": len(pending) - len(chosen),
+        "unknown": rows["TotalSizeInBytes"].null_count,
+    }
+    return RefreshResult(
+        SERIES_SIZES,
+        key,
+        partition.written,
+        before.num_rows,
+        reply.requests,
+        reply.size_bytes,
+        time.monotonic() - started,
+        reply.unclaimed,
+        facts,
+    )
+
+
+def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:
+    """Return UID and fingerprint of the Series whose size is not known for their current state.
+
+    Those without a size in `series` come first, because only this request can give it.
+    """
+    belongs_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
+    listed = series.filter(belongs_here)
+    known = sizes.filter(pc.is_valid(sizes["TotalSizeInBytes"]))
+    place = pc.index_in(listed[_UID], value_set=known[_UID].combine_chunks())
+    is_known = pc.equal(known["fingerprint"].take(place), listed["fingerprint"])
+    pending = listed.filter(pc.invert(pc.fill_null(is_known, fill_value=False)))
+    has_size = pc.is_valid(pending["FileSize"]).cast(pa.uint8())
+    order = [("has_size", "ascending"), (_UID, "ascending")]
+    return pending.append_column("has_size", has_size).sort_by(order).select([_UID, "fingerprint"])
+
+
+def _fingerprints_by_uid(pending: pa.Table) -> dict[str, str]:
+    uids, fingerprints = (column.to_pylist() for column in pending.columns)
+    return dict(zip(uids, fingerprints, strict=True))
+
+
+def _sizes(replies: pa.Table, chosen: dict[str, str], key: str, at: datetime) -> pa.Table:
+    """Return the replies as rows of `series_sizes`, each with the fingerprint it is valid for."""
+    fingerprints = [chosen[uid] for uid in replies[_UID].to_pylist()]
+    instants = pa.array([at] * len(fingerprints), FETCHED_AT.kind.arrow)
+    rows = replies.append_column("fingerprint", pa.array(fingerprints, pa.string()))
+    return align(SERIES_SIZES, rows.append_column("fetched_at", instants), Collection=key)
+
+
+def _replace(before: pa.Table, new: pa.Table) -> pa.Table:
+    """Return the stored sizes, with the new ones in place of those of the same Series."""
+    is_replaced = pc.is_in(before[_UID], value_set=new[_UID].combine_chunks())
+    return pa.concat_tables([before.filter(pc.invert(is_replaced)), new])

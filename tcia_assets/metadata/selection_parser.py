@@ -1,0 +1,154 @@
+"""Read a selection from YAML, JSON or fields, and turn it into fields again."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.metadata.licenses import Licenses
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.series_lists import is_uid
+
+
+def parse_selection(text: str) -> Selection | None:
+    """Read a selection from YAML or JSON, or from the file that the text names.
+
+    Paths of series lists in a file are relative to that file.
+
+    Returns:
+        The selection; None for an empty text.
+
+    Raises:
+        UsageError: The text is not valid; names the field and what it may hold.
+
+    >>> parse_selection("{collections: [LCTSC], max_series_per_run: 10}").collections
+    ('LCTSC',)
+    """
+    if not text.strip():
+        return None
+    file = _file(text)
+    try:
+        # As text: YAML's own types would turn a Collection 0123 into 83, a body part NO into false.
+        given = yaml.load(_read(file) if file else text, Loader=yaml.BaseLoader)  # noqa: S506 - text only
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise UsageError(f"the image selection is neither YAML nor JSON: {problem}") from None
+    if not isinstance(given, dict):
+        raise UsageError(
+            f"the image selection {text[:80]!r} is neither a file nor fields such as "
+            "{collections: [4D-Lung]}"
+        )
+    return selection_from_fields(given, folder=file.parent if file else Path())
+
+
+def selection_from_fields(given: dict[str, Any], *, folder: Path = Path()) -> Selection:
+    """Make a selection from its fields.
+
+    Args:
+        given: The fields, as YAML, JSON or a run's config hold them.
+        folder: What relative paths of series lists are relative to.
+
+    Raises:
+        UsageError: As `parse_selection`; also if a series list cannot be read.
+    """
+    _check_names("field of an image selection", given, Selection)
+    values = {name: _value(name, value) for name, value in given.items()}
+    if "manifests" in values:
+        values["manifests"] = tuple(str(folder / path) for path in values["manifests"])
+    selection = Selection(**values)
+    _ = selection.tables  # raises now, rather than in a run, if a series list is wrong
+    return selection
+
+
+def selection_to_fields(selection: Selection) -> dict[str, Any]:
+    """Return the fields that are not at their default, as JSON can hold them."""
+    values = {f.name: (getattr(selection, f.name), f.default) for f in fields(Selection)}
+    return {name: _plain(value) for name, (value, default) in values.items() if value != default}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Licenses):
+        return {name: list(names) for name, names in vars(value).items() if names}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _file(text: str) -> Path | None:
+    """Return the file that a text names; None if the text is a selection."""
+    path = Path(text.strip())
+    is_name = "\n" not in text and "{" not in text and ":" not in path.name
+    return path if is_name and path.suffix in {".yaml", ".yml", ".json"} else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the image selection {str(path)!r} cannot be read: {error}") from None
+
+
+def _check_names(what: str, given: dict[str, Any], kind: type[Selection | Licenses]) -> None:
+    known = {f.name for f in fields(kind)}
+    for name in given:
+        if name not in known:
+            raise UnknownName(what, str(name), known)
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "where":
+        return _condition(value)
+    if name == "licenses":
+        return _licenses(value)
+    if name == "series":
+        return _uids(value)
+    is_number = name.startswith("max_") or name == "shards"
+    return _number(name, value) if is_number else _names(name, value)
+
+
+def _condition(value: Any) -> str:
+    if isinstance(value, bool):  # `true` in a run's config is not a text
+        return str(value).lower()
+    if isinstance(value, str):
+        return value.strip()
+    raise UsageError(f"image selection: where is {value!r}; it must be SQL as text")
+
+
+def _number(name: str, value: Any) -> int:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise UsageError(f"image selection: {name} is {value!r}; it must be a whole number")
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        # Not all: what was meant to name a few must not fetch everything.
+        raise UsageError(f"image selection: {name} is empty; name some, or leave it out")
+    # A config file may hold a Collection named 4711 as a number.
+    if all(isinstance(v, str | int) and not isinstance(v, bool) and str(v).strip() for v in values):
+        return tuple(str(v) for v in values)
+    raise UsageError(f"image selection: {name} is {value!r}; it must be a list of names")
+
+
+def _uids(value: Any) -> tuple[str, ...]:
+    uids = tuple(uid.strip() for uid in _names("series", value))
+    for uid in uids:
+        if not is_uid(uid):
+            raise UsageError(f"image selection: series has {uid[:80]!r}; it must be a list of UIDs")
+    return uids
+
+
+def _licenses(value: Any) -> Licenses:
+    if isinstance(value, Licenses):
+        return value
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"image selection: licenses is {value!r}; it must be like {{deny: [CC BY-NC 3.0]}}"
+        )
+    _check_names("field of licenses", value, Licenses)
+    return Licenses(**{name: _names(f"licenses.{name}", names) for name, names in value.items()})

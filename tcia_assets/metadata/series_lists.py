@@ -1,0 +1,105 @@
+"""Read series lists: files of the NBIA Data Retriever (.tcia), CSV or TSV that name Series."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from tcia_assets.errors import UsageError
+
+_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+([.][0-9]+)*")
+_LIST_BEGINS = "ListOfSeriesToDownload="
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_UID_HEADINGS = {"seriesinstanceuid", "seriesuid"}
+_MAX_SHOWN = 80
+
+
+def is_uid(text: str) -> bool:
+    """Return whether a text is a DICOM UID."""
+    return bool(_UID.fullmatch(text))
+
+
+def read_series_list(file: str) -> pa.Array:
+    """Read the SeriesInstanceUIDs of a series list.
+
+    Args:
+        file: A path that ends in .tcia, .csv or .tsv. The latter two need one column with the
+            heading SeriesInstanceUID or Series UID.
+
+    Raises:
+        UsageError: The file cannot be read; names the file, and the line if one is wrong.
+    """
+    path = Path(file)
+    if path.suffix.lower() not in {".tcia", *_DELIMITERS}:
+        raise UsageError(f"the series list {file!r} must be a file *.tcia, *.csv or *.tsv")
+    try:
+        stat = path.stat()
+        return _read(path, stat.st_mtime_ns, stat.st_size)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the series list {file!r} is not in UTF-8: {error}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the series list {file!r} cannot be read: {error}") from None
+
+
+# A plan is made for each Collection; a list of 100,000 Series must not be read each time.
+@lru_cache(maxsize=32)
+def _read(path: Path, _modified: int, _size: int) -> pa.Array:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        delimiter = _DELIMITERS.get(path.suffix.lower())
+        cells = _uid_column(path, file, delimiter) if delimiter else _lines(path, file)
+        uids = [_checked_uid(path, line, cell) for line, cell in cells]
+    if not uids:
+        raise UsageError(f"the series list {str(path)!r} has no Series")
+    return pa.array(uids, pa.string())
+
+
+def _checked_uid(path: Path, line: int, text: str) -> str:
+    uid = text.strip()
+    if is_uid(uid):
+        return uid
+    shown = repr(uid[:_MAX_SHOWN]) + ("..." if uid[_MAX_SHOWN:] else "")
+    raise UsageError(
+        f"the series list {str(path)!r}, line {line}: {shown} is not a SeriesInstanceUID"
+    )
+
+
+def _lines(path: Path, file: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines below the head of a .tcia file."""
+    lines = ((n, line.strip()) for n, line in enumerate(file, start=1) if line.strip())
+    for number, line in lines:
+        if line.startswith(_LIST_BEGINS):
+            if line != _LIST_BEGINS:
+                yield number, line.removeprefix(_LIST_BEGINS)
+            yield from lines
+            return
+        if "=" not in line:
+            raise UsageError(
+                f"the series list {str(path)!r}, line {number}: {line[:_MAX_SHOWN]!r} is before "
+                f"the line {_LIST_BEGINS}, where only name=value is allowed"
+            )
+    raise UsageError(f"the series list {str(path)!r} has no line {_LIST_BEGINS}")
+
+
+def _uid_column(path: Path, file: Iterable[str], delimiter: str) -> Iterator[tuple[int, str]]:
+    """Yield the line number and the text of each cell in the column of UIDs."""
+    rows = csv.reader(file, delimiter=delimiter, strict=True)
+    try:
+        names = [re.sub("[ _]", "", name).lower() for name in next(rows, [])]
+        places = [place for place, name in enumerate(names) if name in _UID_HEADINGS]
+        if len(places) != 1:
+            how_many = "no column" if not places else "more than one column"
+            raise UsageError(
+                f"the series list {str(path)!r}: {how_many} has the heading SeriesInstanceUID "
+                "or Series UID"
+            )
+        for row in rows:
+            if row:
+                yield rows.line_num, row[places[0]] if places[0] < len(row) else ""
+    except csv.Error as error:
+        problem = f"the series list {str(path)!r}, line {rows.line_num}: {error}"
+        raise UsageError(problem) from None
