@@ -1,10 +1,9 @@
-"""The life of a Series: nothing is ever lost, and what happened has a date."""
+"""Merging a listing removes no Series, and dates what happened to each."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
@@ -12,29 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
+from tcia_assets.catalog import SERIES
 from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
-from tcia_assets.metadata.fingerprints import fingerprints
-from tcia_assets.metadata.listing import MergeResult, WithdrawalPolicy, count_lost, mark_moved, mark_withdrawn, merge
+from tcia_assets.metadata.listing import (
+    MergeResult,
+    WithdrawalPolicy,
+    count_lost,
+    mark_moved,
+    mark_withdrawn,
+    merge,
+)
 from tcia_assets.store.conform import check, empty
+from tcia_assets_tests.metadata.listings import DAY_1, SOURCE, day, listed
 
 UNKNOWN = empty(SERIES)  # what is stored before the first listing
-DAY_1 = datetime(2026, 1, 1, tzinfo=UTC)
-SOURCE = "nbia-v4 nbia.cancerimagingarchive.net"
-
-
-def day(number: int) -> datetime:
-    return DAY_1 + timedelta(days=number - 1)
-
-
-def listed(**counts: int) -> pa.Table:
-    """What the archive lists: a Series for each name, with that many images."""
-    rows = [
-        {"SeriesInstanceUID": uid, "Collection": "4D-Lung", "ImageCount": count}
-        for uid, count in counts.items()
-    ]
-    types = {"SeriesInstanceUID": pa.string(), "Collection": pa.string(), "ImageCount": pa.int64()}
-    return pa.Table.from_pylist(rows, schema=pa.schema(types))
 
 
 def after(*lists: pa.Table) -> MergeResult:
@@ -240,96 +230,6 @@ def test_rows_of_before_a_column_was_added_have_a_life_too() -> None:
     seen = merge(old, listed(a=1), at=day(2), source=SOURCE)
     assert row(seen, "b")["missing_snapshots"] == 1
     assert (row(seen, "a")["source"], row(seen, "b")["source"]) == (SOURCE, None)
-
-
-# --- Fingerprints -------------------------------------------------------------------------------
-
-
-def by_hand(facts: dict[str, Any]) -> str:
-    """What the documentation of `fingerprints` says, in plain Python."""
-
-    def text(known: Any) -> str:
-        if isinstance(known, datetime):
-            return str((known - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
-        return str((known - date(1970, 1, 1)).days if isinstance(known, date) else known)
-
-    said = [(name, text(facts[name])) for name in sorted(facts) if facts[name] is not None]
-    encoded = "".join(f"{name}={len(t.encode())}:{t}" for name, t in said)
-    return hashlib.md5(encoded.encode()).hexdigest()
-
-
-FACTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "PatientID": st.none() | st.text(max_size=9),
-        "SeriesDescription": st.none() | st.text("=:1x", max_size=9),
-        "SeriesNumber": st.none() | st.integers(-(2**63), 2**63 - 1),
-        "SeriesDate": st.none() | st.dates(),
-        "MaxSubmissionTimestamp": st.none() | st.datetimes(timezones=st.just(UTC)),
-    },
-)
-
-
-def table_of(*rows: dict[str, Any]) -> pa.Table:
-    keyed = [{"SeriesInstanceUID": str(i)} | facts for i, facts in enumerate(rows)]
-    names = sorted({name for facts in keyed for name in facts})
-    schema = pa.schema([SERIES.schema.field(name).with_nullable(nullable=True) for name in names])
-    return pa.Table.from_pylist(keyed, schema=schema)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(FACTS, min_size=1, max_size=4))
-def test_a_fingerprint_is_what_its_documentation_says(rows: list[dict[str, Any]]) -> None:
-    made = fingerprints(table_of(*rows))
-    assert made.to_pylist() == [
-        {"SeriesInstanceUID": str(i), "fingerprint": by_hand(facts)} for i, facts in enumerate(rows)
-    ]
-
-
-def test_fingerprints_are_the_same_for_ever() -> None:
-    facts = {
-        "PatientID": "p1",
-        "SeriesDescription": "",
-        "SeriesDate": date(2003, 7, 4),
-        "MaxSubmissionTimestamp": datetime(2020, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
-        "ImageCount": 20,
-    }
-    [made] = fingerprints(table_of(facts)).to_pylist()
-    assert made["fingerprint"] == "6a8591e22ccc65e58336448231387c51"
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"PatientID": None}, {"PatientID": ""}),
-        ({"PatientID": "a", "Modality": "b"}, {"PatientID": "ab", "Modality": ""}),
-        ({"PatientID": "a", "Modality": None}, {"PatientID": None, "Modality": "a"}),
-        ({"ImageCount": 12, "FileSize": 3}, {"ImageCount": 1, "FileSize": 23}),
-    ],
-)
-def test_rows_that_differ_have_fingerprints_that_differ(one: Any, other: Any) -> None:
-    first, second = fingerprints(table_of(one, other))["fingerprint"].to_pylist()
-    assert first != second
-
-
-def test_a_column_that_nobody_fills_makes_no_difference() -> None:
-    sparse = table_of({"PatientID": "p"})
-    wide = sparse.append_column("Modality", pa.nulls(1, pa.string()))
-    assert fingerprints(wide).equals(fingerprints(sparse))
-
-
-def test_what_is_fingerprinted_prints_the_same_everywhere() -> None:
-    kinds = {SERIES.column(name).kind.name for name in FINGERPRINT_COLUMNS}
-    assert kinds <= {"uid", "text", "day", "instant", "count", "size", "whole"}
-
-
-def test_fingerprints_come_in_the_order_of_the_rows() -> None:
-    rows = pa.concat_tables([listed(**{f"{i * 7919 % 5000:04}": i}) for i in range(5000)])
-    names = fingerprints(rows)["SeriesInstanceUID"]
-    assert names.to_pylist() == rows["SeriesInstanceUID"].to_pylist()
-
-
-# --- Any history --------------------------------------------------------------------------------
 
 
 @dataclass

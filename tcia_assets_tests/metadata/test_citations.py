@@ -1,0 +1,57 @@
+"""What must be cited, and what the source does not state, in all three files."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from tcia_assets.metadata.attribution import (
+    render_files,
+)
+from tcia_assets_tests.metadata.attribution_files import (
+    BY3,
+    BY3_URI,
+    FULL,
+    NC4,
+    card,
+    cells,
+    entries,
+    table,
+)
+
+
+def test_what_the_archive_does_not_tell_is_said() -> None:
+    made = render_files("Images of two", FULL)
+    assert "states no licence for 3 Series: ask the archive" in made["LICENSES.md"]
+    assert "states no DOI for 4 Series: name" in made["LICENSES.md"]
+    abstract = card(made["CITATION.cff"])["abstract"]
+    assert "; no licence stated for 3 Series; no DOI stated for 4 Series." in abstract
+    assert "% It states no licence for 3 Series.\n% It states no DOI for 4" in made["CITATIONS.bib"]
+    whole = render_files("x", FULL.filter(pa.compute.equal(FULL["LicenseName"], NC4)))
+    assert not [text for text in whole.values() if "no licence" in text or "no DOI" in text]
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "value"),
+    [
+        ("https://doi.org/10.7937/abc", "doi", "10.7937/abc"),
+        ("HTTP://dx.doi.org/10.7937/abc", "doi", "10.7937/abc"),
+        ("doi.org/10.7937/abc", "doi", "10.7937/abc"),
+        ("doi:10.7937/abc", "doi", "10.7937/abc"),
+        ("10.1000.10/a[1]\\b_c", "doi", "10.1000.10/a[1]\\b_c"),
+        ("https://doi.org/10.7937/a b", "other", "https://doi.org/10.7937/a b"),
+        ("https://doi.org/", "url", "https://doi.org/"),
+        ("https://x.org/10.7937/abc", "url", "https://x.org/10.7937/abc"),
+        ("javascript:alert(1)", "other", "javascript:alert(1)"),
+        ("https://x.org/}\\input{/etc/passwd}", "other", "https://x.org/}\\input{/etc/passwd}"),
+    ],
+)
+def test_what_is_no_doi_stays_what_it_is(told: str, kind: str, value: str) -> None:
+    made = render_files("t", table(("LCTSC", BY3, BY3_URI, told, 1, 1)))
+    [identifier] = card(made["CITATION.cff"])["identifiers"]
+    assert (identifier["type"], identifier["value"]) == (kind, value)
+    [entry] = entries(made["CITATIONS.bib"]).values()
+    assert ("url" in entry) == (kind != "other")
+    if kind == "other":
+        assert entry["note"].startswith(f"{value}. 1 Series")
+    assert cells(made["LICENSES.md"])[0][2] == value

@@ -1,0 +1,43 @@
+"""A change event names what changed, from what to what."""
+
+from __future__ import annotations
+
+import json
+
+from tcia_assets.catalog import SNAPSHOTS
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.metadata.mirror import SandboxMirror, day
+
+
+def test_an_event_tells_what_changed_from_what_to_what(mirror: SandboxMirror) -> None:
+    [uid] = mirror.uids(SMALL, 1)
+    mirror.refresh(day(1), SMALL)
+    before = mirror.row(uid, SMALL)
+    mirror.archive.revise([uid], image_count=before["ImageCount"] + 1)
+    mirror.refresh(day(2), SMALL)
+    now = mirror.row(uid, SMALL)
+
+    added, changed = mirror.changes(uid)
+    assert (added["event_id"], added["before"], added["changed_columns"]) == ("1 added", None, None)
+    assert added["fingerprint_after"] == before["fingerprint"] == changed["fingerprint_before"]
+    assert changed["fingerprint_after"] == now["fingerprint"]
+    assert changed["changed_columns"] == ["ImageCount", "MaxSubmissionTimestamp", "FileSize"]
+    assert json.loads(changed["before"])["ImageCount"] == before["ImageCount"]
+    assert json.loads(changed["after"])["ImageCount"] == now["ImageCount"]
+    names = mirror.warehouse.read(SNAPSHOTS, [SMALL])["snapshot"].to_pylist()
+    assert [added["snapshot"], changed["snapshot"]] == names
+    assert now["changes"] == 2
+
+
+def test_a_series_that_comes_back_changed_says_so_in_one_event(mirror: SandboxMirror) -> None:
+    [uid] = mirror.uids(SMALL, 1)
+    mirror.refresh(day(1), SMALL)
+    mirror.archive.hide([uid])
+    mirror.refresh(day(2), SMALL)
+    mirror.archive.show([uid])
+    mirror.archive.revise([uid], image_count=3)
+    mirror.refresh(day(3), SMALL)
+
+    assert [e["event"] for e in mirror.changes(uid)] == ["added", "missing", "reappeared"]
+    assert "ImageCount" in mirror.changes(uid)[-1]["changed_columns"]
+    assert mirror.changes(uid)[1]["changed_columns"] == []

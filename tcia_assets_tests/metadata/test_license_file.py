@@ -1,0 +1,59 @@
+"""LICENSES.md states each licence and DOI with its Series, and what is not stated."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+
+from tcia_assets.metadata.attribution import (
+    render_files,
+)
+from tcia_assets.metadata.citations import POLICY
+from tcia_assets_tests.metadata.attribution_files import (
+    BY3,
+    BY3_URI,
+    DOI,
+    FULL,
+    HOSTILE,
+    NC4,
+    card,
+    cells,
+    entries,
+    links,
+    table,
+)
+
+
+def test_each_licence_and_doi_is_told_with_its_series() -> None:
+    text = render_files("Images of two", FULL)["LICENSES.md"]
+    assert text.startswith("# Licences: Images of two\n\n1,210 Series, 5,040 bytes as zips, from [")
+    assert cells(text) == [
+        ["4D-Lung", f"{BY3} (see the wiki)", "not stated", "4", "10"],
+        ["4D-Lung", "not stated", "https://wiki.example.org/x", "3", "10"],
+        ["LCTSC", NC4, "10.7937/abc", "1", "10"],
+        ["LCTSC", BY3, DOI, "1,200", "5,000"],
+        ["LCTSC", BY3, DOI.lower(), "2", "10"],
+    ]
+    assert links(text) == [
+        "https://www.cancerimagingarchive.net",
+        "https://wiki.example.org/x",
+        "https://doi.org/10.7937/abc",
+        BY3_URI,
+        f"https://doi.org/{DOI}",
+        BY3_URI,
+        f"https://doi.org/{DOI.lower()}",
+        POLICY,
+    ]
+
+
+@settings(deadline=None)
+@given(
+    HOSTILE.map(lambda text: "https://doi.org/10.7937/" + text)
+    | HOSTILE.map("https://x.org/".__add__)
+)
+def test_an_address_is_a_link_only_where_it_is_plain(told: str) -> None:
+    made = render_files("t", table(("c", "l", told, told, 1, 2)))
+    card(made["CITATION.cff"])
+    [entry] = entries(made["CITATIONS.bib"]).values()
+    for link in {*links(made["LICENSES.md"]), entry.get("url", "")}:
+        assert not set(link) & set(" \n<>{}\\\"'`|[]^")
+    assert made["CITATIONS.bib"].count("{") == made["CITATIONS.bib"].count("}")

@@ -1,0 +1,101 @@
+"""A listing that lacks too many Series is believed only after others confirm it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from tcia_assets.catalog import SNAPSHOTS
+from tcia_assets.metadata import plausibility
+from tcia_assets.metadata.listing import WithdrawalPolicy
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refreshed_without
+
+
+def test_a_list_that_lacks_too_much_only_adds_until_days_confirm_it(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    gone = mirror.uids(SMALL, 4)
+    mirror.archive.withdraw(gone)
+    [kept] = mirror.archive.revise(collection=SMALL, count=1, image_count=2)
+    facts = {n: mirror.refresh(day(n), SMALL)[0].facts for n in range(2, 8)}
+
+    assert [facts[n]["plausible"] for n in facts] == [False, False, True, True, True, True]
+    assert (facts[2]["listed_before"], facts[2]["listed"], facts[2]["missing"]) == (10, 6, 0)
+    assert "lacks 4 of the 10 Series" in str(facts[2]["implausible_because"])
+    assert mirror.row(kept, SMALL)["changed_at"] == day(2)
+    assert {event[1:] for event in mirror.events(gone)} == {
+        (SMALL, "added", day(1)),
+        (SMALL, "missing", day(4)),
+        (SMALL, "withdrawn", day(6)),
+    }
+    log = mirror.warehouse.read(SNAPSHOTS, [SMALL])
+    assert log["lost"].to_pylist() == [0, 4, 4, 4, 0, 0, 0]
+
+
+def test_a_short_list_that_passes_leaves_no_trace_but_its_mark(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    before = mirror.known()
+    mirror.archive.hide(collection=SMALL, count=6)
+    mirror.refresh(day(2), SMALL)
+    mirror.archive.show(collection=SMALL)
+    mirror.refresh(day(3), SMALL)
+    assert mirror.known() == before
+    assert {event for *_, event, _ in mirror.events()} == {"added"}
+
+
+@examples(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=8), st.integers(1, 9))
+def test_how_often_implausible_lists_must_be_seen(
+    lists: list[tuple[bool, int]], listed: int
+) -> None:
+    at, rows = DAY_1, []
+    for plausible, hours in lists:
+        at += timedelta(hours=hours)
+        rows.append((at, plausible))
+    at += timedelta(hours=5)
+    earlier = pa.table(
+        {
+            "taken_at": pa.array([at for at, _ in rows], pa.timestamp("us", "UTC")),
+            "plausible": pa.array([p for _, p in rows], pa.bool_()),
+            "listed": pa.array([listed] * len(rows), pa.int64()),
+        }
+    )
+    run = []
+    for when, plausible in reversed(rows):
+        if plausible:
+            break
+        run.insert(0, when)
+    counted: list[datetime] = []
+    for when in [*run, at]:
+        if not counted or when >= counted[-1] + timedelta(hours=20):
+            counted.append(when)
+    verdict = plausibility.judge(listed, 100, 100 - listed, earlier, at, WithdrawalPolicy())
+    assert verdict.plausible == (len(counted) >= 3)
+
+
+def test_after_the_clock_was_set_back_series_are_withdrawn_and_lists_compared_as_before(
+    mirror: SandboxMirror,
+) -> None:
+    [uid] = mirror.uids(SMALL, 1)
+    refreshed_without(mirror, days=0)
+    mirror.refresh(day(3650), SMALL)
+    assert plausibility.last_compared(mirror.warehouse, day(2)) == {SMALL: day(1)}
+    for number in (2, 3):
+        mirror.refresh(day(number), SMALL)
+        assert mirror.row(uid, SMALL)["withdrawn_at"] is None
+    assert plausibility.last_compared(mirror.warehouse, day(3)) == {SMALL: day(3)}
+    mirror.refresh(day(4), SMALL)
+    assert mirror.row(uid, SMALL)["withdrawn_at"] == day(4)
+
+
+def test_the_log_of_snapshots_reaches_back_however_often_is_asked(mirror: SandboxMirror) -> None:
+    for minutes in range(0, 300, 20):
+        mirror.refresh(day(1) + timedelta(minutes=minutes), SMALL)
+    taken = mirror.warehouse.read(SNAPSHOTS, [SMALL])["taken_at"].to_pylist()
+    assert len(taken) <= 2 * 5
+    assert (taken[0], taken[-1]) == (day(1), day(1) + timedelta(minutes=280))
+    assert plausibility.last_compared(mirror.warehouse, day(2)) == {SMALL: taken[-1]}

@@ -1,0 +1,55 @@
+"""Small tables of patients and Collections, and keys that are hard to store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset
+
+from tcia_assets.catalog import COLLECTIONS, PATIENTS
+from tcia_assets.store.conform import conform
+
+AWKWARD_KEYS = [
+    "4711",
+    "4D-Lung",
+    "CT Lymph Nodes",
+    "a/b",
+    "../up",
+    "100%",
+    "k=v",
+    "x'y",
+    '"quoted"',
+    "Ünïcode",
+    "😀",
+    "*?[a]",
+    "back\\slash",
+    "new\nline",
+    "_schema",
+    ".hidden",
+    "...",
+]
+
+
+def patients(key: str, names: Any, sex: str = "F") -> pa.Table:
+    rows = pa.table({"PatientID": pa.array(list(names), pa.string())})
+    return conform(PATIENTS, rows, Collection=key, PatientSex=sex)
+
+
+def collections(*names: str) -> pa.Table:
+    return conform(COLLECTIONS, pa.table({"Collection": list(names)}))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def rounds(key: str, number: int) -> pa.Table:
+    """A partition that says of itself whether it is whole."""
+    size = (1, 40, 3000, 20_000)[number % 4]
+    return patients(key, (f"{i:05} of {size}" for i in range(size)), sex=str(size))
+
+
+def is_whole(rows: pa.Table) -> bool:
+    return rows.num_rows == 0 or set(rows["PatientSex"].to_pylist()) == {str(rows.num_rows)}

@@ -1,0 +1,101 @@
+"""A published file is complete or absent, whatever happens to its writer or the disk."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tcia_assets.catalog import PATIENTS
+from tcia_assets.errors import (
+    TciaError,
+)
+from tcia_assets.store.files import publish
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.store.child_processes import (
+    running,
+    write_for_ever,
+)
+from tcia_assets_tests.store.tables import (
+    files,
+    is_whole,
+    patients,
+    rounds,
+)
+
+
+def test_a_crashed_writers_draft_is_removed_by_the_next_one(warehouse: Warehouse) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
+    path.with_name(".part-0.parquet.0123456789abcdef.draft").write_bytes(b"PAR1 cut")
+    warehouse.write(PATIENTS, patients("a", ["q"]), "a")
+    assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
+
+
+def test_a_living_writers_draft_survives_and_the_last_one_wins(warehouse: Warehouse) -> None:
+    slow = patients("a", ["slow"])
+    path = warehouse.path(PATIENTS, "a")
+
+    def write_slowly(draft: Path) -> None:
+        warehouse.write(PATIENTS, patients("a", ["quick"]), "a")
+        assert warehouse.read(PATIENTS)["PatientID"].to_pylist() == ["quick"]
+        pq.write_table(slow, draft)
+
+    assert publish(path, write_slowly)
+    assert warehouse.read(PATIENTS)["PatientID"].to_pylist() == ["slow"]
+    assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
+
+
+def test_a_failing_write_leaves_nothing_behind(warehouse: Warehouse) -> None:
+    def fail(draft: Path) -> None:
+        draft.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
+    before = files(warehouse.root)
+    with pytest.raises(KeyboardInterrupt):
+        publish(path, fail)
+    assert files(warehouse.root) == before
+
+
+def test_a_full_disk_leaves_the_partition_as_it_was(small_disk: Path) -> None:
+    warehouse = Warehouse(small_disk)
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    before = files(small_disk)
+    noise = random.Random(1)
+    big = patients("a", sorted(f"{noise.getrandbits(256):x}" for _ in range(40_000)))
+    with pytest.raises(TciaError, match=r"part-0\.parquet cannot be written .* No space left"):
+        warehouse.write(PATIENTS, big, "a")
+    assert files(small_disk) == before
+    with pytest.raises(TciaError, match="No space left"):
+        warehouse.write(
+            PATIENTS, big.set_column(1, "Collection", [["b"] * 40_000]).cast(big.schema), "b"
+        )
+    assert files(small_disk) == before
+    assert warehouse.write(PATIENTS, patients("a", ["q"]), "a").changed
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(25, marks=pytest.mark.slow)])
+def test_a_killed_writer_leaves_the_old_partition_or_the_new_one(
+    warehouse: Warehouse, processes: ForkServerContext, kills: int
+) -> None:
+    chance = random.Random()
+    for _ in range(kills):
+        started = processes.Event()
+        child = processes.Process(target=write_for_ever, args=(warehouse.root, "a", started))
+        with running(child):
+            assert started.wait(20)
+            time.sleep(chance.uniform(0, 0.08))
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            assert is_whole(warehouse.read(PATIENTS))
+    assert is_whole(warehouse.query("FROM patients"))
+    last = rounds("a", 1)
+    warehouse.write(PATIENTS, last, "a")
+    assert warehouse.read(PATIENTS).equals(last)
+    assert [p.name for p in warehouse.path(PATIENTS, "a").parent.iterdir()] == ["part-0.parquet"]

@@ -1,0 +1,169 @@
+"""Each partition is one file, whose path, bytes and rows follow from the table alone."""
+
+from __future__ import annotations
+
+import random
+import re
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+
+from tcia_assets.catalog import COLLECTIONS, PATIENTS, SHARED_LISTS
+from tcia_assets.errors import (
+    BadValue,
+    DataError,
+    UsageError,
+)
+from tcia_assets.store import sql
+from tcia_assets.store.conform import conform
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.store.tables import (
+    AWKWARD_KEYS,
+    collections,
+    files,
+    patients,
+)
+
+
+def test_a_partition_is_where_the_contract_says(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    folder = tmp_path.resolve() / "warehouse"
+    path = folder / "patients" / "Collection=CT%20Lymph%20Nodes" / "part-0.parquet"
+    assert warehouse.path(PATIENTS, "CT Lymph Nodes") == path
+    path = folder / "shared_lists" / "list_name=a%2Fb" / "part-0.parquet"
+    assert warehouse.path(SHARED_LISTS, "a/b") == path
+    assert warehouse.path(COLLECTIONS) == folder / "collections" / "part-0.parquet"
+
+
+@pytest.mark.parametrize("key", ["", ".", "..", "\ud800", "ü" * 200])
+def test_a_key_that_cannot_be_a_folder_is_refused(warehouse: Warehouse, key: str) -> None:
+    for act in (warehouse.path, warehouse.has, partial(warehouse.write, rows=patients("a", "p"))):
+        with pytest.raises(UsageError):
+            act(PATIENTS, key=key)
+
+
+def test_a_key_for_a_table_without_partitions_is_refused(warehouse: Warehouse) -> None:
+    with pytest.raises(UsageError, match="collections has no partitions, so none called 'a'"):
+        warehouse.write(COLLECTIONS, collections("a"), "a")
+
+
+def test_keys_come_back_as_they_were(warehouse: Warehouse) -> None:
+    assert warehouse.keys(PATIENTS) == []
+    for key in AWKWARD_KEYS:
+        warehouse.write(PATIENTS, patients(key, ["p"]), key)
+    assert warehouse.keys(PATIENTS) == sorted(AWKWARD_KEYS)
+    assert all(warehouse.has(PATIENTS, key) for key in AWKWARD_KEYS)
+    assert not warehouse.has(PATIENTS, "4d-lung")
+    assert warehouse.keys(COLLECTIONS) == []
+
+
+def test_folders_that_are_no_partitions_are_not_keys(warehouse: Warehouse) -> None:
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    table = warehouse.path(PATIENTS, "a").parent.parent
+    for name in (
+        "Collection=empty",
+        "Collection=",
+        "Collection=..",
+        "other=a",
+        "_x",
+        "Collection=%zz",
+    ):
+        (table / name).mkdir()
+    copied = table / "Collection=CT Lymph Nodes"  # not as we would write it
+    copied.mkdir()
+    (copied / "part-0.parquet").write_bytes(warehouse.path(PATIENTS, "a").read_bytes())
+    assert warehouse.keys(PATIENTS) == ["a"]
+
+
+def test_a_file_says_what_its_rows_are_and_how_they_are_told_apart(warehouse: Warehouse) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
+    said = pq.read_schema(path)
+    assert said.equals(PATIENTS.schema, check_metadata=True)
+    assert said.metadata[b"key"] == b"Collection,PatientID"
+    codecs = pq.ParquetFile(path).metadata.row_group(0).column(0).compression
+    assert codecs == "ZSTD"
+
+
+def test_the_bytes_follow_from_the_rows_alone(warehouse: Warehouse) -> None:
+    names = [f"{i:05}" for i in range(20_000)]
+    whole = patients("a", names)
+    path = warehouse.write(PATIENTS, whole, "a").path
+    cuts = sorted(random.Random(1).sample(range(20_000), 40))
+    chunks = [whole.slice(a, b - a) for a, b in zip([0, *cuts], [*cuts, 20_000], strict=True)]
+    cut = pa.concat_tables(chunks).replace_schema_metadata({"other": "metadata"})
+    assert not warehouse.write(PATIENTS, cut, "a").changed
+    other = Warehouse(path.parent)
+    assert other.write(PATIENTS, cut, "a").path.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        (patients("b", ["p1"]), BadValue),
+        (patients("a", ["p1"]).drop_columns(["PatientSex"]), DataError),
+        (patients("a", ["p2", "p1"]).take([1, 0]), DataError),
+        (pa.concat_tables([patients("a", ["p1"])] * 2), DataError),
+    ],
+)
+def test_what_is_not_this_partition_never_lands(
+    warehouse: Warehouse, rows: pa.Table, error: type
+) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p0"]), "a").path
+    before = files(warehouse.root)
+    with pytest.raises(error, match="patients"):
+        warehouse.write(PATIENTS, rows, "a")
+    assert files(warehouse.root) == before
+    assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
+
+
+def test_a_damaged_file_is_told_with_its_path(warehouse: Warehouse) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
+    path.write_bytes(path.read_bytes()[:-9])
+    for act in (warehouse.read, partial(warehouse.rows, key="a")):
+        with pytest.raises(DataError, match=re.escape(str(path))):
+            act(PATIENTS)
+
+
+def test_old_files_have_nulls_in_columns_that_were_added(warehouse: Warehouse) -> None:
+    warehouse.write(PATIENTS, patients("new", ["p1"]), "new")
+    old = warehouse.path(PATIENTS, "old")
+    old.parent.mkdir()
+    dropped = patients("old", ["p0"]).drop_columns(["PatientSex", "PatientBirthDate"])
+    gone = dropped.append_column("NoLongerDeclared", pa.array(["x"]))
+    pq.write_table(gone.select(gone.column_names[::-1]), old)
+    read = warehouse.read(PATIENTS)
+    assert read.schema.equals(PATIENTS.schema, check_metadata=True)
+    assert read["PatientSex"].to_pylist() == ["F", None]
+    asked = warehouse.query("FROM patients ORDER BY PatientID")
+    assert asked.to_pylist() == read.sort_by("PatientID").to_pylist()
+    assert asked.column_names == list(PATIENTS.names)
+
+
+def test_other_peoples_tools_read_the_folders(warehouse: Warehouse) -> None:
+    warehouse.ensure_views()
+    for key in AWKWARD_KEYS:
+        warehouse.write(PATIENTS, patients(key, ["p"]), key)
+    folder = warehouse.root / "warehouse" / "patients"
+    draft = warehouse.path(PATIENTS, "4711").with_name(".part-0.parquet.0.draft")
+    draft.write_bytes(b"half a file")
+    for dataset in (
+        pyarrow.dataset.dataset(folder),
+        pyarrow.dataset.dataset(folder, partitioning="hive"),
+    ):
+        table = dataset.to_table()
+        table = pa.Table.from_arrays(table.columns, schema=PATIENTS.schema)
+        assert conform(PATIENTS, table).equals(warehouse.read(PATIENTS))
+    with closing(sql.connect()) as connection:
+        globbed = sql.literal(f"{folder}/*/part-0.parquet")
+        asked = sql.fetch_table(connection, f"FROM read_parquet({globbed}) ORDER BY Collection")
+    assert conform(PATIENTS, asked).equals(warehouse.read(PATIENTS))
+
+
+def test_a_numeric_key_is_text_for_pyarrow_too(warehouse: Warehouse) -> None:
+    path = warehouse.write(PATIENTS, patients("4711", ["p"]), "4711").path
+    assert pq.read_table(path)["Collection"].to_pylist() == ["4711"]

@@ -1,0 +1,196 @@
+"""The views are current, read-only, and available whenever the partitions are."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+
+from tcia_assets import catalog
+from tcia_assets.catalog import PATIENTS, SERIES
+from tcia_assets.errors import (
+    TciaError,
+    UsageError,
+)
+from tcia_assets.metadata.listing import mark_moved, mark_withdrawn, merge
+from tcia_assets.store import sql
+from tcia_assets.store.conform import empty
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.store.child_processes import (
+    hold_database,
+    rebuild_for_ever,
+    running,
+    write_for_ever,
+)
+from tcia_assets_tests.store.disks import read_only
+from tcia_assets_tests.store.tables import (
+    is_whole,
+    patients,
+)
+
+
+def test_views_are_there_before_the_first_file(warehouse: Warehouse) -> None:
+    for table in catalog.TABLES:
+        asked = warehouse.query(f"FROM {sql.identifier(table.name)}")
+        assert asked.num_rows == 0
+        assert asked.schema.names == list(table.names)
+        assert asked.schema.types == table.schema.types
+    assert warehouse.query("FROM current_series").schema.names == list(SERIES.names)
+
+
+def test_views_see_the_first_file_without_being_made_again(warehouse: Warehouse) -> None:
+    with closing(warehouse.connect()) as connection:
+        assert sql.fetch_table(connection, "FROM patients").num_rows == 0
+        warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
+        assert sql.fetch_table(connection, "FROM patients").num_rows == 1
+        warehouse.write(PATIENTS, patients("b", ["p1", "p2"]), "b")
+        assert sql.fetch_table(connection, "FROM patients").num_rows == 3
+
+
+def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse) -> None:
+    listed = pa.table({"SeriesInstanceUID": ["1", "2", "3"], "Collection": ["a"] * 3})
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = mark_withdrawn(merge(empty(SERIES), listed, at=at, source="x").rows, ["2"], at=at)
+    warehouse.write(SERIES, mark_moved(rows, {"3": "b"}), "a")
+    assert warehouse.query("SELECT count(*) AS n FROM series")["n"].to_pylist() == [3]
+    uids = warehouse.query("SELECT SeriesInstanceUID AS uid FROM current_series")["uid"]
+    assert uids.to_pylist() == ["1"]
+
+
+def test_views_say_what_they_hold(warehouse: Warehouse) -> None:
+    said = warehouse.query(
+        "SELECT comment FROM duckdb_columns() WHERE database_name = 'warehouse' "
+        "AND table_name = 'series' AND column_name = 'ImageCount'"
+    )
+    assert said["comment"].to_pylist() == [SERIES.column("ImageCount").about]
+
+
+def test_a_connection_cannot_change_anything(warehouse: Warehouse) -> None:
+    with (
+        closing(warehouse.connect()) as connection,
+        pytest.raises(sql.SqlError, match="read-only"),
+    ):
+        connection.execute("CREATE TABLE kept (a INT)")
+
+
+def test_a_moved_root_is_asked_where_it_is_now(tmp_path: Path) -> None:
+    old = Warehouse(tmp_path / "old")
+    old.write(PATIENTS, patients("a", ["kept"]), "a")
+    assert old.query("FROM patients").num_rows == 1
+    old.root.rename(tmp_path / "new")
+    Warehouse(tmp_path / "old").write(PATIENTS, patients("a", ["another"]), "a")
+    new = Warehouse(tmp_path / "new")
+    assert new.query("FROM patients")["PatientID"].to_pylist() == ["kept"]
+    with closing(sql.connect(new.database, read_only=True)) as connection:
+        assert sql.fetch_table(connection, "FROM patients")["PatientID"].to_pylist() == ["kept"]
+
+
+def test_every_way_to_a_root_means_the_same_views(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    Warehouse(tmp_path / "real").ensure_views()
+    before = (tmp_path / "real" / "warehouse.duckdb").stat()
+    monkeypatch.chdir(tmp_path)
+    Warehouse(tmp_path / "link").ensure_views()
+    Warehouse(Path("real")).ensure_views()
+    assert (tmp_path / "real" / "warehouse.duckdb").stat().st_ino == before.st_ino
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "bytes", "empty", "views of another declaration", "schemas"]
+)
+def test_views_are_made_again_when_they_are_not_the_right_ones(
+    warehouse: Warehouse, damage: str
+) -> None:
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    warehouse.ensure_views()
+    if damage == "schemas":
+        (warehouse.root / "warehouse" / "series" / "_schema.parquet").unlink()
+    else:
+        warehouse.database.unlink()
+    if damage == "bytes":
+        warehouse.database.write_bytes(b"no database at all" * 1000)
+    if damage == "empty":
+        warehouse.database.touch()
+    if damage == "views of another declaration":
+        with closing(sql.connect(warehouse.database)) as connection:
+            connection.execute("CREATE VIEW current_series AS SELECT 1 AS a")
+            connection.execute("COMMENT ON VIEW current_series IS 'of yesterday'")
+    assert warehouse.query("SELECT PatientID FROM patients").num_rows == 1
+    assert warehouse.query("FROM series").num_rows == 0
+    assert not [p.name for p in warehouse.root.iterdir() if p.name.endswith(".draft")]
+
+
+def test_somebody_who_has_the_views_open_disturbs_nobody(warehouse: Warehouse) -> None:
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    warehouse.ensure_views()
+    with closing(sql.connect(warehouse.database)) as theirs:  # ready to write, in this process
+        assert warehouse.query("FROM patients").num_rows == 1
+        warehouse.database.unlink()
+        assert warehouse.query("FROM patients").num_rows == 1
+        assert sql.fetch_table(theirs, "FROM patients").num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "we[ir]d", "st*r", "que?", "open[", "x'y", "100%", "Ü😀", "k=v", "{a,b}"]
+)
+def test_any_root_works(tmp_path: Path, name: str) -> None:
+    warehouse = Warehouse(tmp_path / name / "data")
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    assert warehouse.query("FROM patients").num_rows == 1
+    assert warehouse.read(PATIENTS).num_rows == 1
+
+
+def test_a_root_that_duckdb_cannot_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="backslash"):
+        Warehouse(tmp_path / "back\\slash")
+
+
+def test_a_read_only_root_without_its_views_is_read_all_the_same(small_disk: Path) -> None:
+    warehouse = Warehouse(small_disk)
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    warehouse.ensure_views()
+    warehouse.database.unlink()
+    with read_only(small_disk):
+        assert warehouse.query("FROM patients").num_rows == 1
+        with pytest.raises(TciaError, match="cannot be written"):
+            warehouse.ensure_views()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_readers_see_whole_partitions_while_writers_are_killed_and_views_rebuilt(
+    warehouse: Warehouse, processes: ForkServerContext, kills: int
+) -> None:
+    for _ in range(kills):
+        started = processes.Event()
+        writer = processes.Process(target=write_for_ever, args=(warehouse.root, "a", started))
+        rival = processes.Process(target=rebuild_for_ever, args=(warehouse.root, started))
+        with running(writer, rival):
+            assert started.wait(20)
+            for _ in range(5):
+                assert is_whole(warehouse.query("SELECT PatientSex FROM patients"))
+                assert is_whole(warehouse.read(PATIENTS))
+    warehouse.ensure_views()
+    assert {p.name for p in warehouse.root.iterdir()} == {"warehouse", "warehouse.duckdb"}
+
+
+def test_a_process_that_opened_the_views_for_writing_keeps_nobody_out(
+    warehouse: Warehouse, processes: ForkServerContext
+) -> None:
+    warehouse.ensure_views()
+    before = warehouse.database.stat().st_ino
+    held = processes.Event()
+    with running(processes.Process(target=hold_database, args=(warehouse.database, held))):
+        assert held.wait(20)
+        assert warehouse.query("FROM patients").num_rows == 0
+        replaced = warehouse.database.stat().st_ino
+        assert replaced != before
+        assert warehouse.query("FROM patients").num_rows == 0
+        assert warehouse.database.stat().st_ino == replaced
