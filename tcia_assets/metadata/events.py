@@ -109,7 +109,7 @@ def _if_differs(name: str, then: str) -> str:
 
 
 def _json(prefix: str) -> str:
-    """SQL for a JSON object of the columns that differ, null where a value is null."""
+    """Return SQL for a JSON object of the columns that differ, null where a value is null."""
     fields = (
         _if_differs(
             name,

@@ -121,7 +121,7 @@ def unmatched_licenses(licenses: Licenses | None, known: Iterable[str]) -> tuple
 
 
 def _short(expression: str) -> str:
-    """SQL for `short_license` of a text."""
+    """Return SQL for `short_license` of a text."""
     short = f"translate({expression}, {sql.literal(_UPPER)}, {sql.literal(_LOWER)})"
     for pattern, replacement in _REWRITES:
         arguments = f"{sql.literal(pattern)}, {sql.literal(replacement)}"
@@ -130,7 +130,7 @@ def _short(expression: str) -> str:
 
 
 def _matches(short: str, names: tuple[str, ...]) -> str:
-    """SQL that is true for a short form that one of these names means."""
+    """Return SQL that is true for a short form that one of these names means."""
     return f"regexp_matches({short}, {sql.literal('|'.join(map(_pattern, names)))})"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tcia_assets.errors import UsageError
+from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN
 
-_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+([.][0-9]+)*")
 _LIST_BEGINS = "ListOfSeriesToDownload="
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _UID_HEADINGS = {"seriesinstanceuid", "seriesuid"}
@@ -21,7 +21,7 @@ _MAX_SHOWN = 80
 
 def is_uid(text: str) -> bool:
     """Return whether a text is a DICOM UID."""
-    return bool(_UID.fullmatch(text))
+    return len(text) <= MAX_UID_LENGTH and bool(re.fullmatch(UID_PATTERN, text))
 
 
 def read_series_list(file: str) -> pa.Array:

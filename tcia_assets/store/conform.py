@@ -1,7 +1,7 @@
-"""Rows as they arrived -> exactly the table that was declared, or an error that says where not.
+"""Bring rows into exactly the declared form of their table, or raise an error that says where.
 
-What belongs here: the shape, the order and the guards of a table, in Arrow, on whole columns.
-What does not: reading rows (`wire.py`), files (`warehouse.py`), rules across tables (the checks).
+Here are the rules about a whole table: its columns, its order, its key, what must not be null. The
+rules about a single value are where it is read, in `sources/nbia/wire.py`.
 """
 
 from __future__ import annotations
@@ -14,32 +14,45 @@ from tcia_assets.spec import Column, Table
 
 
 def conform(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
-    """The rows with exactly the table's schema, sorted by its key, each key once.
+    """Return the rows with exactly the table's schema, sorted by its key, each key once.
 
-    Absent columns become null, or the constant of their name; columns that the table does not have
-    are dropped; exact repetitions, which the archive sends, collapse. A row whose key is null in
-    all columns has no key, and repeats none; such rows come first.
+    Exact repetitions, which NBIA sends, collapse. A row whose key is null in all columns has no
+    key, so it repeats none; such rows come first.
+
+    Args:
+        table: The table.
+        rows: Rows with any of its columns; other columns are dropped.
+        constants: The values of absent columns, by name; other absent columns become null.
 
     Raises:
-        MissingColumn: a required column is null in every row.
-        BadValue: a required value is null, or a value does not fit its column's type.
-        RepeatedKey: two different rows have one key.
+        MissingColumn: A required column is null in every row.
+        BadValue: A required value is null, or a value does not fit its column's type.
+        RepeatedKey: Two different rows have the same key.
     """
     rows = align(table, rows, **constants)
-    _require(table, rows)
+    _check_required(table, rows)
     order = _order(table, rows)
     return rows if order is None else rows.take(order)
 
 
 def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
-    """The rows with exactly the table's schema; their order and their values are as they were."""
+    """Return the rows with exactly the table's schema, neither sorted nor checked.
+
+    Args:
+        table: The table.
+        rows: Rows with any of its columns; other columns are dropped.
+        constants: The values of absent columns, by name; other absent columns become null.
+
+    Raises:
+        BadValue: A value does not fit its column's type.
+    """
     filled = {name: table.column(name) for name in constants}
     present = frozenset(rows.schema.names)
 
     def values(column: Column) -> pa.ChunkedArray | pa.Array:
         kind = column.kind.arrow_type
         if column.name in present:
-            return _typed(table, column, rows[column.name])
+            return _cast(table, column, rows[column.name])
         if column.name in filled:
             return pa.repeat(pa.scalar(constants[column.name], kind), rows.num_rows)
         return pa.nulls(rows.num_rows, kind)
@@ -48,61 +61,59 @@ def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
 
 
 def empty(table: Table) -> pa.Table:
-    """The table without rows."""
+    """Return the table without rows."""
     return table.schema.empty_table()
 
 
 def check(table: Table, rows: pa.Table) -> None:
-    """Raises DataError where rows are not what `conform` gives."""
+    """Raise DataError unless the rows are as `conform` returns them."""
     _check_schema(table, rows.schema)
-    _require(table, rows)
+    _check_required(table, rows)
     keyless = _count_keyless(table, rows)
     texts = _texts(rows.slice(0, keyless))
     if texts != sorted(set(texts)):
-        raise DataError("rows without a key are not in order, or are repeated", table=table.name)
+        raise DataError("rows without a key are not sorted, or repeat", table=table.name)
     rest = rows.slice(max(0, keyless - 1))
     keys = _keys(table, rest)
     rises, same = _steps(keys)
     if not _all(pc.invert(same)):
         _raise_repeated(table, keys, pc.index(same, True).as_py())
     if not _all(rises):
-        raise DataError("rows are not in the order of their key", table=table.name)
+        raise DataError("rows are not sorted by their key", table=table.name)
 
 
 def _check_schema(table: Table, schema: pa.Schema) -> None:
     for column in table.columns:
         if column.name not in schema.names:
-            raise MissingColumn("is not there", table=table.name, column=column.name)
+            raise MissingColumn("is missing", table=table.name, column=column.name)
         field = schema.field(column.name)
-        if not field.equals(column.arrow_field):
-            problem = f"is {_said(field)}, declared as {_said(column.arrow_field)}"
+        if not field.equals(column.arrow):
+            problem = f"is {_describe(field)}, declared as {_describe(column.arrow)}"
             raise BadValue(problem, table=table.name, column=column.name)
-    if tuple(schema.names) != table.column_names:
-        extra = ", ".join(n for n in schema.names if n not in table.column_names)
-        problem = (
-            f"has undeclared columns: {extra}" if extra else "has its columns in another order"
-        )
+    if tuple(schema.names) != table.names:
+        extra = ", ".join(n for n in schema.names if n not in table.names)
+        problem = f"has undeclared columns: {extra}" if extra else "has its columns out of order"
         raise DataError(problem, table=table.name)
 
 
-def _said(field: pa.Field) -> str:
+def _describe(field: pa.Field) -> str:
     return str(field.type) if field.nullable else f"{field.type} not null"
 
 
-def _typed(table: Table, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if values.type.equals(column.kind.arrow_type):
+def _cast(table: Table, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if values.type.equals(column.kind.arrow):
         return values
     try:
         return values.cast(column.kind.arrow_type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        problem = f"{values.type} does not hold {column.kind.rule}: {error}"
+        problem = f"a value of type {values.type} is not {column.kind.rule}: {error}"
         raise BadValue(problem, table=table.name, column=column.name) from error
 
 
-# --- What must not be null -----------------------------------------------------------------------
+# --- Required values -----------------------------------------------------------------------------
 
 
-def _require(table: Table, rows: pa.Table) -> None:
+def _check_required(table: Table, rows: pa.Table) -> None:
     for column in table.columns:
         nulls = rows[column.name].null_count if column.required else 0
         if nulls and nulls == rows.num_rows:
@@ -123,23 +134,23 @@ def _raise_null(table: Table, column: Column, rows: pa.Table) -> None:
 
 
 def _order(table: Table, rows: pa.Table) -> pa.Array | None:
-    """Where the rows go, one place for each key; None where they are in order already."""
+    """Return the indices that sort the rows, one for each key; None if they are sorted already."""
     keys = _keys(table, rows)
     rises, _ = _steps(keys)
     if _all(rises):
         return None
-    order = pc.sort_indices(
-        _sortable(keys), sort_keys=[(str(i), "ascending") for i in _sorts(keys)]
-    )
+    sortable = _sortable(keys)
+    sort_keys = [(name, "ascending") for name in sortable.column_names]
+    order = pc.sort_indices(sortable, sort_keys=sort_keys)
     keyless = _count_keyless(table, rows)
     if keyless > 1:
         first, rest = order[:keyless], order[keyless:]
-        return pa.concat_arrays([_told_apart(rows, first), _once(table, rows, keys, rest)])
-    return _once(table, rows, keys, order)
+        return pa.concat_arrays([_sort_keyless(rows, first), _unique(table, rows, keys, rest)])
+    return _unique(table, rows, keys, order)
 
 
-def _once(table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array) -> pa.Array:
-    """The order without rows that repeat the one before; raises where only the key is the same."""
+def _unique(table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array) -> pa.Array:
+    """Return the order without exact repetitions; raise RepeatedKey if only the key repeats."""
     keys = [key.take(order) for key in keys]
     _, same = _steps(keys)
     if _all(pc.invert(same)):
@@ -150,7 +161,7 @@ def _once(table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array) -
 
 
 def _count_keyless(table: Table, rows: pa.Table) -> int:
-    """How many rows are null in all columns of the key: sorted, they are the first."""
+    """Return the number of rows that are null in all columns of the key; sorted, they are first."""
     if any(table.column(name).required for name in table.key):
         return 0
     nulls = pa.repeat(pa.scalar(value=True), rows.num_rows)
@@ -159,8 +170,8 @@ def _count_keyless(table: Table, rows: pa.Table) -> int:
     return int(pc.sum(nulls, min_count=0).as_py())
 
 
-def _told_apart(rows: pa.Table, places: pa.Array) -> pa.Array:
-    """The places of rows without a key, in an order that only their values make, each row once."""
+def _sort_keyless(rows: pa.Table, places: pa.Array) -> pa.Array:
+    """Return the indices of rows without a key, sorted by all their values, each row once."""
     found = dict(zip(_texts(rows.take(places)), places.to_pylist(), strict=True))
     return pa.array([found[text] for text in sorted(found)], places.type)
 
@@ -178,31 +189,27 @@ def _combined(values: pa.ChunkedArray) -> pa.Array:
     return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
 
 
-def _sorts(keys: list[pa.Array]) -> range:
-    return range(2 * len(keys))
-
-
 def _sortable(keys: list[pa.Array]) -> pa.Table:
-    # A column of "is there" before each key puts nulls first on every version of Arrow: the option
-    # for it moved between versions.
+    # A column "is valid" before each key puts nulls first on every version of Arrow: the option for
+    # it moved between versions.
     pairs = [column for key in keys for column in (pc.is_valid(key), key)]
-    return pa.Table.from_arrays(pairs, names=[str(i) for i in _sorts(keys)])
+    return pa.Table.from_arrays(pairs, names=[str(i) for i in range(len(pairs))])
 
 
 def _steps(keys: list[pa.Array]) -> tuple[pa.BooleanArray, pa.BooleanArray]:
-    """For each row but the first: whether its key is above the one before, and whether it is it."""
+    """Return for each row but the first whether its key is above the one before, or the same."""
     steps = max(len(keys[0]) - 1, 0)
     rises, same = (pa.repeat(pa.scalar(value), steps) for value in (False, True))
     for key in keys:
         before, after = key[:steps], key[1:]
-        gap = pc.is_null(before)
+        was_null = pc.is_null(before)
         above = pc.or_(
             pc.fill_null(pc.less(before, after), fill_value=False),
-            pc.and_(gap, pc.is_valid(after)),
+            pc.and_(was_null, pc.is_valid(after)),
         )
         equal = pc.or_(
             pc.fill_null(pc.equal(before, after), fill_value=False),
-            pc.and_(gap, pc.is_null(after)),
+            pc.and_(was_null, pc.is_null(after)),
         )
         rises, same = pc.or_(rises, pc.and_(same, above)), pc.and_(same, equal)
     return rises, same
@@ -215,7 +222,7 @@ def _all(flags: pa.BooleanArray) -> bool:
 def _check_repetitions(
     table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array, same: pa.BooleanArray
 ) -> None:
-    """Raises where a row has the key of the one before, and another value anywhere."""
+    """Raise RepeatedKey if a row has the key of the one before, but differs in any column."""
     before = pc.indices_nonzero(same)
     firsts, seconds = (order.take(pc.add(before, step)) for step in (pa.scalar(0), pa.scalar(1)))
     for name in table.column_names:
@@ -233,12 +240,12 @@ def _same(firsts: pa.ChunkedArray, seconds: pa.ChunkedArray) -> pa.BooleanArray:
 
 
 def _comparable(values: pa.ChunkedArray) -> pa.Array:
-    """Values that are equal when, and only when, the bits are: NaN repeats itself too."""
+    """Return values that are equal if and only if their bits are: NaN too equals itself."""
     array = _combined(values)
     if pa.types.is_floating(array.type):
         return array.view(pa.int64())
     if pa.types.is_nested(array.type):
-        # Arrow compares no lists. Only rows that share a key come here, so they are few.
+        # Arrow does not compare lists. Only rows that share a key are compared, so they are few.
         return pa.array([repr(value) for value in array.to_pylist()], pa.string())
     return array
 

@@ -1,7 +1,6 @@
-"""DuckDB as this package uses it: connections and the quoting of names and texts.
+"""DuckDB as this package uses it: connections, quoting, and checks of SQL that a user wrote.
 
-The only importer of duckdb. What belongs here: settings that must be the same everywhere, and
-quoting. What does not: any statement about the archive's data.
+The only importer of duckdb.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
 SqlError = duckdb.Error
-# Whoever wrote the statement is to blame, and no file.
+# Errors of a statement, as opposed to errors of a file.
 MISTAKES = (
     duckdb.BinderException,
     duckdb.CatalogException,
@@ -31,7 +30,13 @@ _lock = threading.Lock()
 def connect(
     path: Path | None = None, *, read_only: bool = False, memory_limit: str | None = None
 ) -> Connection:
-    """A connection in UTC that never downloads an extension; in memory where no path is given."""
+    """Open a database, in UTC, that never downloads an extension.
+
+    Args:
+        path: The database file; in memory by default.
+        read_only: Open the file read-only.
+        memory_limit: As DuckDB's setting, such as "1GB".
+    """
     config: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": True,
@@ -44,9 +49,9 @@ def connect(
 
 
 def scratch() -> Connection:
-    """A cursor on this process's database in memory, to be closed by whoever asked for it.
+    """Open a cursor on this process's database in memory; the caller closes it.
 
-    Opening a database takes 7 ms, a cursor next to none: small replies come by the thousand.
+    Opening a database takes 7 ms, a cursor almost nothing: small replies come by the thousand.
     """
     with _lock:
         return _database(os.getpid()).cursor()
@@ -54,12 +59,12 @@ def scratch() -> Connection:
 
 @cache
 def _database(_process: int) -> Connection:
-    # By process, because a DuckDB database does not survive a fork.
+    # One a process, because a DuckDB database does not survive a fork.
     return connect()
 
 
 def identifier(name: str) -> str:
-    """A name, quoted for SQL.
+    """Quote a name for SQL.
 
     >>> print(identifier('a "b" c'))
     "a ""b"" c"
@@ -68,7 +73,7 @@ def identifier(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text, quoted for SQL.
+    """Quote a text for SQL.
 
     >>> literal("it's")
     "'it''s'"
@@ -77,7 +82,7 @@ def literal(text: str) -> str:
 
 
 def is_expression(text: str) -> bool:
-    """Whether a text is one whole expression, alone and between parentheses alike.
+    """Return whether a text is one complete SQL expression, also in parentheses.
 
     >>> [is_expression(text) for text in ("a > 1 -- or so", "true) OR (true", "a, b", "a; b")]
     [True, False, False, False]
@@ -91,7 +96,7 @@ def is_expression(text: str) -> bool:
 
 
 def why_no_query(text: str) -> str:
-    """Why a text is not one whole query; "" where it is. No table needs to be there.
+    """Return why a text is not one complete query; "" if it is. Its tables need not exist.
 
     >>> [why_no_query(text) for text in ("SELECT a FROM b -- c", "FROM b; FROM c", "DROP TABLE b")]
     ['', 'it holds 2 statements', 'it is a DROP']
@@ -108,9 +113,9 @@ def why_no_query(text: str) -> str:
 
 
 def fetch_table(connection: Connection, statement: str, parameters: Any = None) -> pa.Table:
-    """The whole answer to a statement, on every line of DuckDB that we support."""
-    # Up to 1.5 a relation copies the answer once more on its way to Arrow; from 2.0 on a cursor
-    # does, and warns of it. No relation stands for a statement without rows.
+    """Run a statement and return all its rows, on each version of DuckDB that we support."""
+    # Up to 1.5 a relation copies the result once more on its way to Arrow; from 2.0 on a cursor
+    # does, with a warning. For a statement without a result there is no relation.
     if hasattr(connection, "fetch_arrow_table"):
         cursor = connection.execute(statement, parameters)
         return (getattr(cursor, "to_arrow_table", None) or cursor.fetch_arrow_table)()

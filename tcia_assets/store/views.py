@@ -188,7 +188,7 @@ def _since(changes: str) -> str:
 
 
 def _as_of(series: str, changes: str) -> str:
-    """SQL for the rows of `series`, with each value restored that changed after the moment.
+    """Return SQL for the rows of `series`, with each value restored that changed after a moment.
 
     The earliest change event after the moment holds the value that was there before. Events that no
     row owns yet, left by a killed run, restore the value that is there now.

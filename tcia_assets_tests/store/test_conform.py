@@ -201,7 +201,7 @@ def test_what_conform_did_not_make_is_refused(rows: dict[str, Any], error: type)
 
 def test_columns_in_another_order_are_refused() -> None:
     rows = patients({"PatientID": "p1"})
-    with pytest.raises(DataError, match="another order"):
+    with pytest.raises(DataError, match="out of order"):
         check(catalog.PATIENTS, rows.select(rows.column_names[::-1]))
 
 

@@ -19,12 +19,13 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from tcia_assets.errors import MissingExtra
+from tcia_assets.spec import UID_PATTERN
 
 _MAGIC_OFFSET = 128
 _MAGIC = b"DICM"
 _META_OFFSET = _MAGIC_OFFSET + len(_MAGIC)
 
-_UID = re.compile(r"[0-9]+([.][0-9]+)*", re.ASCII)
+_UID = re.compile(UID_PATTERN, re.ASCII)
 MAX_UID_LENGTH = 64
 
 CHARACTER_SET = 0x0008_0005

@@ -10,13 +10,12 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import BadValue
-from tcia_assets.spec import Column, Endpoint, ValueFormat
+from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, Column, Endpoint, Wire
 from tcia_assets.store import sql
 
 # Marks our own error() among DuckDB's; servers never send \x1f in a text.
 _MARK = "tcia-bad-value"
 _SEPARATOR = "\x1f"
-_UID, _LONGEST_UID = r"^[0-9]+([.][0-9]+)*$", 64
 _LONGEST_SHOWN = 80
 
 
@@ -114,8 +113,8 @@ def check_uids(table: pa.Table, endpoint: Endpoint) -> None:
     for name in table.column_names:
         if COLUMNS_BY_WIRE_NAME[name].kind.name == "uid":
             uids = table[name]
-            is_short = pc.less_equal(pc.binary_length(uids), _LONGEST_UID)
-            fits = pc.and_(is_short, pc.match_substring_regex(uids, _UID))
+            is_short = pc.less_equal(pc.binary_length(uids), MAX_UID_LENGTH)
+            fits = pc.and_(is_short, pc.match_substring_regex(uids, f"^{UID_PATTERN}$"))
             if not pc.all(fits, min_count=0).as_py():
                 row = pc.index(fits, value=False).as_py()
                 key = table[0][row].as_py() or "(no key)"
