@@ -36,7 +36,7 @@ def diff_events(
         before: The stored rows; none before the first listing.
         after: The rows to be stored.
         at: When the change was seen.
-        listing_id: The listing that showed it; None if it was found otherwise.
+        listing_id: The listing that showed it; None if no listing did.
 
     Returns:
         The rows to be stored, their events counted in `changes`; and the rows of `series_changes`.

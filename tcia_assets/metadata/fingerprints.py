@@ -1,4 +1,4 @@
-"""Fingerprints of Series: one hash over all that a source says about a Series."""
+"""Fingerprints of Series: one hash over all values that a source gives for it."""
 
 from __future__ import annotations
 

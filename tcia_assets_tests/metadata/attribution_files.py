@@ -38,7 +38,7 @@ FULL = table(
 
 
 def card(text: str) -> dict[str, Any]:
-    """A CITATION.cff that keeps its schema."""
+    """Read a CITATION.cff, which must be valid by its schema."""
     read = yaml.safe_load(text)
     _validator().validate(read)
     assert isinstance(read, dict)
@@ -73,7 +73,7 @@ SIGNS["asciitilde"] = "~"
 
 
 def shown(tex: str) -> str:
-    """What LaTeX shows of a text; it may hold nothing that means more to LaTeX than a sign."""
+    """What LaTeX shows of a text, in which no character may be a command."""
     parts = re.findall(r"\{\\text([a-z]+)\}|\\([&%$#_])|\{(@)\}|([^\\{}^~&%$#_@])|(.)", tex)
     assert not [part for part in parts if part[4]], tex
     return "".join(SIGNS[name] if name else sign + at + plain for name, sign, at, plain, _ in parts)
@@ -121,7 +121,7 @@ NASTY = [
 
 
 def cleaned(text: str) -> str:
-    """What is left of a text where one line of visible characters is all that fits."""
+    """A text reduced to one line of visible characters."""
     return " ".join(
         "".join(c if unicodedata.category(c) not in UNFIT else " " for c in text).split()
     )

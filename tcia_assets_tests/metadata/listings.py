@@ -15,7 +15,7 @@ def day(number: int) -> datetime:
 
 
 def listed(**counts: int) -> pa.Table:
-    """What the archive lists: a Series for each name, with that many images."""
+    """A listing with a Series for each name, with that many images."""
     rows = [
         {"SeriesInstanceUID": uid, "Collection": "4D-Lung", "ImageCount": count}
         for uid, count in counts.items()

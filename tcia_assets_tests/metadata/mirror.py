@@ -17,7 +17,7 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
 DAY_1 = datetime(2026, 1, 1, 3, tzinfo=UTC)
-# Large enough that a few Series less are plausible.
+# So large that a listing with a few Series less is plausible.
 FROM, TO = "RIDER PHANTOM PET-CT", "Vestibular-Schwannoma-MC-RC"
 
 
@@ -40,7 +40,7 @@ class Mirror:
         return done
 
     def events(self, uids: list[str] | None = None) -> list[tuple[str, str, str, datetime]]:
-        """UID, Collection, event and when, in the order in which they were seen."""
+        """UID, Collection, event and time of each event, in the order in which they were seen."""
         rows = self.warehouse.query(
             "SELECT SeriesInstanceUID, Collection, event, seen_at FROM changes_since('1970-01-01') "
             "ORDER BY seen_at, SeriesInstanceUID, Collection, number"
@@ -69,7 +69,7 @@ class Mirror:
         return rows["Collection"].to_pylist()
 
     def known(self) -> list[dict[str, Any]]:
-        """All that is known now and that the history can restore."""
+        """All current values that the history can restore."""
         names = ", ".join(("SeriesInstanceUID", "Collection", *RESTORED))
         return self.warehouse.query(f"SELECT {names} FROM series ORDER BY ALL").to_pylist()
 
@@ -97,7 +97,7 @@ class SandboxMirror(Mirror):
 def refreshed_without(
     mirror: SandboxMirror, *, days: int = 3, probes: int = 100
 ) -> list[RefreshResult]:
-    """Refreshes on as many days, from the second on; the first Series of LCTSC is hidden then."""
+    """Refresh on so many days from the second on, with the first Series of LCTSC hidden."""
     mirror.refresh(day(1), SMALL)
     mirror.archive.hide(mirror.uids(SMALL, 1))
     return [

@@ -66,7 +66,9 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return warehouse
 
 
-def test_the_table_tells_what_is_on_disk_as_the_archive_tells_it_now(warehouse: Warehouse) -> None:
+def test_the_table_has_the_licences_of_the_zips_as_the_source_states_them_now(
+    warehouse: Warehouse,
+) -> None:
     doi = f"https://doi.org/{DOI}"
     rows = attribution_table(warehouse, "CT Lymph Nodes")
     assert rows.schema == SCHEMA
@@ -86,11 +88,11 @@ def test_the_table_tells_what_is_on_disk_as_the_archive_tells_it_now(warehouse: 
 
 
 def written(folder: Path) -> list[tuple[int, int]]:
-    """Which files there are and since when; reading them changes only when they were read."""
+    """Inode and time of each file; reading a file does not change them."""
     return [((folder / name).stat().st_ino, (folder / name).stat().st_mtime_ns) for name in NAMES]
 
 
-def test_the_files_lie_next_to_the_zips_and_stay_until_something_changes(
+def test_the_files_are_next_to_the_zips_and_stay_until_something_changes(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
     folder = tmp_path / "archives" / "CT%20Lymph%20Nodes"
@@ -116,7 +118,7 @@ def test_one_lost_file_is_written_again(warehouse: Warehouse, tmp_path: Path) ->
         assert path.read_bytes() == content
 
 
-def test_no_images_no_files(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_without_images_there_are_no_files(warehouse: Warehouse, tmp_path: Path) -> None:
     assert not write_collection("unknown", warehouse)
     assert write_collection("4711", warehouse)
     (tmp_path / "archives" / "4711" / "e.zip").write_bytes(b"zip")
@@ -134,7 +136,7 @@ def test_equal_tables_in_any_order_are_equal_bytes(tmp_path: Path) -> None:
         assert not write_files(tmp_path, "t", pa.Table.from_pylist(rows, SCHEMA))
 
 
-def test_a_disk_that_refuses_is_told_with_the_path(tmp_path: Path) -> None:
+def test_the_error_of_a_disk_that_refuses_has_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/LICENSES\.md cannot be written"):
         write_files(tmp_path / "file", "t", FULL)
@@ -145,7 +147,7 @@ def test_a_disk_that_refuses_is_told_with_the_path(tmp_path: Path) -> None:
         write_files(tmp_path, "t", FULL.slice(0, 0))
 
 
-def test_runs_that_write_at_once_leave_what_the_last_of_them_knows(warehouse: Warehouse) -> None:
+def test_concurrent_runs_leave_complete_files(warehouse: Warehouse) -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(write_collection, "4711", warehouse) for _ in range(8)]:
             done.result()

@@ -42,7 +42,7 @@ def test_a_citation_file_names_each_doi_once() -> None:
     assert [each["type"] for each in read["identifiers"]] == ["doi", "doi", "url"]
 
 
-def test_one_licence_of_all_is_the_licence_of_the_file() -> None:
+def test_a_licence_shared_by_all_is_the_licence_of_the_file() -> None:
     one = table(("LCTSC", BY3, BY3_URI, f"https://doi.org/{DOI}", 2, 10))
     assert card(render_files("t", one)["CITATION.cff"])["license"] == "CC-BY-3.0"
     partly = pa.concat_tables([one, table(("LCTSC", None, None, f"https://doi.org/{DOI}", 2, 10))])
@@ -73,7 +73,7 @@ def test_a_bibliography_names_each_doi_once() -> None:
     }
 
 
-def test_keys_that_would_be_equal_are_told_apart() -> None:
+def test_keys_that_would_be_equal_get_numbers() -> None:
     dois = ["10.7937/a-b", "10.7937/a.b", "10.7937/A(b"]
     rows = [("LCTSC", BY3, BY3_URI, f"https://doi.org/{doi}", 1, 1) for doi in dois]
     read = entries(render_files("t", table(*rows))["CITATIONS.bib"])

@@ -20,7 +20,7 @@ from tcia_assets_tests.metadata.attribution_files import (
 )
 
 
-def test_what_the_archive_does_not_tell_is_said() -> None:
+def test_the_files_name_what_the_source_does_not_state() -> None:
     made = render_files("Images of two", FULL)
     assert "states no licence for 3 Series: ask the archive" in made["LICENSES.md"]
     assert "states no DOI for 4 Series: name" in made["LICENSES.md"]
@@ -46,7 +46,7 @@ def test_what_the_archive_does_not_tell_is_said() -> None:
         ("https://x.org/}\\input{/etc/passwd}", "other", "https://x.org/}\\input{/etc/passwd}"),
     ],
 )
-def test_what_is_no_doi_stays_what_it_is(told: str, kind: str, value: str) -> None:
+def test_a_text_that_is_not_a_doi_stays_as_it_is(told: str, kind: str, value: str) -> None:
     made = render_files("t", table(("LCTSC", BY3, BY3_URI, told, 1, 1)))
     [identifier] = card(made["CITATION.cff"])["identifiers"]
     assert (identifier["type"], identifier["value"]) == (kind, value)

@@ -1,4 +1,4 @@
-"""kill -9 at any moment of a refresh: each partition is old or new, and the next run is whole."""
+"""kill -9 at any moment of a refresh: partitions are old or new, and the next run completes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_LIFE_S = 1.5
 
 
 def refresh(home: str, data_dir: str, base_url: str, keys: list[str]) -> None:
-    """What `tcia-assets refresh --all` does, in a process of its own."""
+    """Do what `tcia-assets refresh --all` does, in a child process."""
     os.environ["DAGSTER_HOME"] = home
     from tcia_assets import TciaResource, build_definitions
 
@@ -41,7 +41,7 @@ def refresh(home: str, data_dir: str, base_url: str, keys: list[str]) -> None:
 
 
 def versions(warehouse: Warehouse) -> dict[str, set[int]]:
-    """By Collection, the versions of its rows: here, each version has another ImageCount."""
+    """By Collection, the versions of its rows; the ImageCount of a row is its version."""
     found = {}
     for key in warehouse.keys(catalog.SERIES):
         table = pq.ParquetFile(warehouse.path(catalog.SERIES, key)).read()
@@ -50,7 +50,7 @@ def versions(warehouse: Warehouse) -> dict[str, set[int]]:
 
 
 def history_is_whole(warehouse: Warehouse, key: str) -> bool:
-    """Whether each Series' events are there once, up to what its row counts; none after the next.
+    """Whether each Series has each event once, up to the count in its row, or one more.
 
     A kill leaves at most one event that no row owns yet.
     """

@@ -1,4 +1,4 @@
-"""A change event names what changed, from what to what."""
+"""A change event has the columns that changed and their values before and after."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 
 
-def test_an_event_tells_what_changed_from_what_to_what(mirror: SandboxMirror) -> None:
+def test_an_event_has_the_columns_that_changed_and_their_values(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     mirror.refresh(day(1), SMALL)
     before = mirror.row(uid, SMALL)
@@ -29,7 +29,7 @@ def test_an_event_tells_what_changed_from_what_to_what(mirror: SandboxMirror) ->
     assert now["changes"] == 2
 
 
-def test_a_series_that_comes_back_changed_says_so_in_one_event(mirror: SandboxMirror) -> None:
+def test_a_series_that_reappears_changed_has_one_event(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     mirror.refresh(day(1), SMALL)
     mirror.archive.hide([uid])

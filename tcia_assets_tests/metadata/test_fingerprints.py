@@ -1,4 +1,4 @@
-"""A fingerprint is what its documentation says, on every machine and for ever."""
+"""A fingerprint is the documented hash, on every machine and in every version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcia_assets_tests.metadata.listings import listed
 
 
 def by_hand(facts: dict[str, Any]) -> str:
-    """What the documentation of `fingerprints` says, in plain Python."""
+    """The definition of a fingerprint in plain Python."""
 
     def text(known: Any) -> str:
         if isinstance(known, datetime):
@@ -83,13 +83,13 @@ def test_rows_that_differ_have_fingerprints_that_differ(one: Any, other: Any) ->
     assert first != second
 
 
-def test_a_column_that_nobody_fills_makes_no_difference() -> None:
+def test_a_column_without_values_does_not_change_a_fingerprint() -> None:
     sparse = table_of({"PatientID": "p"})
     wide = sparse.append_column("Modality", pa.nulls(1, pa.string()))
     assert fingerprints(wide).equals(fingerprints(sparse))
 
 
-def test_what_is_fingerprinted_prints_the_same_everywhere() -> None:
+def test_only_kinds_with_an_exact_text_are_fingerprinted() -> None:
     kinds = {SERIES.column(name).kind.name for name in FINGERPRINTED}
     assert kinds <= {"uid", "text", "day", "instant", "count", "size", "whole"}
 

@@ -1,4 +1,4 @@
-"""The history keeps each event once, and gives back each day of the past."""
+"""The history keeps each event once, and restores each day of the past."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refreshed_without
 
 
-def test_series_that_were_taken_away_do_not_take_their_history_along(mirror: SandboxMirror) -> None:
+def test_removed_rows_of_series_do_not_remove_their_history(mirror: SandboxMirror) -> None:
     refreshed_without(mirror, days=1)
     mirror.warehouse.path(SERIES, SMALL).unlink()
     before = mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes()
@@ -34,7 +34,7 @@ def test_series_that_were_taken_away_do_not_take_their_history_along(mirror: San
     assert mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes() == before
 
 
-def test_series_that_are_older_than_the_history_were_added_when_they_were_first_seen(
+def test_series_stored_before_the_history_were_added_when_first_seen(
     mirror: SandboxMirror,
 ) -> None:
     mirror.refresh(day(1), SMALL)
@@ -53,7 +53,7 @@ def fetched(uid: str, mark: str, at: datetime, event: str = "fetched") -> FetchE
     return FetchEvent(uid, event, at, mark, fingerprint_after="f")
 
 
-def test_what_became_of_images_is_kept_once_and_beside_the_life(mirror: SandboxMirror) -> None:
+def test_a_fetch_event_is_stored_once(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     mirror.refresh(day(1), SMALL)
     record_fetch_events(SMALL, [fetched(uid, "abc", day(2))], mirror.warehouse)
@@ -75,7 +75,7 @@ def test_what_became_of_images_is_kept_once_and_beside_the_life(mirror: SandboxM
     assert len(mirror.known_at(day(2))) == 10
 
 
-def test_what_is_no_event_of_images_is_refused(warehouse: Warehouse) -> None:
+def test_an_event_that_is_not_a_fetch_is_refused(warehouse: Warehouse) -> None:
     with pytest.raises(UsageError, match="'changed' is not one of fetched and refetched"):
         record_fetch_events(SMALL, [fetched("1", "a", DAY_1, "changed")], warehouse)
     with pytest.raises(UsageError, match="time zone"):
@@ -83,7 +83,7 @@ def test_what_is_no_event_of_images_is_refused(warehouse: Warehouse) -> None:
     assert not warehouse.has(SERIES_CHANGES, SMALL)
 
 
-def test_an_empty_warehouse_has_a_history_too(warehouse: Warehouse) -> None:
+def test_the_history_of_an_empty_warehouse_is_empty(warehouse: Warehouse) -> None:
     known = warehouse.query("FROM series_as_of('2026-01-01')")
     assert known.column_names == ["SeriesInstanceUID", "Collection", *RESTORED_COLUMNS]
     assert known.num_rows == 0

@@ -22,7 +22,7 @@ from tcia_assets_tests.metadata.mirror import FROM, TO, Mirror, day
 
 @dataclass
 class Known:
-    """What the mirror should know of a Series in a Collection."""
+    """The expected row of a Series in a Collection."""
 
     count: int
     first: datetime
@@ -33,7 +33,7 @@ class Known:
 
 
 class Model:
-    """The rules in plain Python: where each Series is, who was asked when, and what follows."""
+    """The rules in plain Python: where each Series is, and what each refresh makes of it."""
 
     def __init__(self, homes: dict[str, tuple[str, int]]) -> None:
         self.real: dict[str, tuple[str, int, bool]] = {u: (*h, True) for u, h in homes.items()}
@@ -53,18 +53,18 @@ class Model:
         known = self.known.get(key)
         if known is None:
             self.known[key] = Known(count, at, at)
-            self.tell(key, "added", at)
+            self.add_event(key, "added", at)
         elif known.missing:
-            self.tell(key, "reappeared", at)
+            self.add_event(key, "reappeared", at)
             self.known[key] = Known(count, known.first, at)
         elif known.count != count:
-            self.tell(key, "changed", at)
+            self.add_event(key, "changed", at)
             known.count = count
 
     def unlisted(self, key: tuple[str, str], at: datetime) -> None:
         known = self.known[key]
         if not known.missing:
-            self.tell(key, "missing", at)
+            self.add_event(key, "missing", at)
             known.missing = [at]
         elif not known.withdrawn and not known.moved_to:
             known.missing.append(at)
@@ -72,10 +72,10 @@ class Model:
         if len(known.missing) >= 3 and not known.withdrawn and not known.moved_to:
             if visible:
                 known.moved_to = home
-                self.tell(key, "moved", at)
+                self.add_event(key, "moved", at)
             else:
                 known.withdrawn = True
-                self.tell(key, "withdrawn", at)
+                self.add_event(key, "withdrawn", at)
 
     def settle(self, at: datetime) -> None:
         for uid in {uid for uid, _ in self.known}:
@@ -84,10 +84,10 @@ class Model:
             for name, known in rows.items() if here else ():
                 goal = None if name == max(here)[1] else max(here)[1]
                 if known.moved_to != goal:
-                    self.tell((uid, name), "moved" if goal else "reappeared", at)
+                    self.add_event((uid, name), "moved" if goal else "reappeared", at)
                     known.moved_to = goal
 
-    def tell(self, key: tuple[str, str], event: str, at: datetime) -> None:
+    def add_event(self, key: tuple[str, str], event: str, at: datetime) -> None:
         self.events.append((*key, event, at))
 
     def rows(self) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -114,7 +114,7 @@ DAYS = st.lists(
 
 
 def act(model: Model, action: str, uid: str, number: int) -> None:
-    if uid in model.deleted:  # which nobody can undo
+    if uid in model.deleted:  # for good
         return
     home, count, visible = model.real[uid]
     if action == "withdraw":
@@ -129,7 +129,7 @@ def act(model: Model, action: str, uid: str, number: int) -> None:
 
 
 class ModelSource:
-    """A source that lists, and has, exactly what a model says, and 30 more Series a Collection.
+    """A source that has exactly the Series of a model, and 30 more in each Collection.
 
     With those, a listing that lacks all Series of the model is plausible.
     """
@@ -177,7 +177,7 @@ def rows_of(known: list[dict[str, Any]], uids: list[str]) -> dict[tuple[str, str
 
 @examples(max_examples=8, deadline=None)
 @given(DAYS)
-def test_any_script_gives_the_history_and_the_days_that_the_rules_say(
+def test_any_script_gives_the_history_of_the_model(
     days: list[tuple[list[tuple[str, int]], tuple[str, ...]]],
 ) -> None:
     uids = ["1.1", "1.2", "1.3"]

@@ -23,7 +23,7 @@ from tcia_assets_tests.metadata.attribution_files import (
 )
 
 
-def test_each_licence_and_doi_is_told_with_its_series() -> None:
+def test_each_licence_and_doi_is_listed_with_its_series() -> None:
     text = render_files("Images of two", FULL)["LICENSES.md"]
     assert text.startswith("# Licences: Images of two\n\n1,210 Series, 5,040 bytes as zips, from [")
     assert cells(text) == [
@@ -50,7 +50,7 @@ def test_each_licence_and_doi_is_told_with_its_series() -> None:
     HOSTILE.map(lambda text: "https://doi.org/10.7937/" + text)
     | HOSTILE.map("https://x.org/".__add__)
 )
-def test_an_address_is_a_link_only_where_it_is_plain(told: str) -> None:
+def test_only_a_plain_address_becomes_a_link(told: str) -> None:
     made = render_files("t", table(("c", "l", told, told, 1, 2)))
     card(made["CITATION.cff"])
     [entry] = entries(made["CITATIONS.bib"]).values()

@@ -83,7 +83,7 @@ def test_a_licence_matches_its_own_name(name: str) -> None:
         assert connection.execute(f"SELECT {matched}", [name]).fetchall() == [(True,)]
 
 
-def test_names_of_licences_that_nobody_bears_are_told() -> None:
+def test_licence_names_that_match_nothing_are_returned() -> None:
     known = [BY3, NC3, NLM]
     selection = Selection(where="true", licenses=Licenses(deny=("NC", "CC BY-ND 4.0", "CC BY")))
     assert unmatched_licenses(selection.licenses, known) == ("CC BY-ND 4.0",)

@@ -28,7 +28,7 @@ UNKNOWN = empty(SERIES)  # what is stored before the first listing
 
 
 def after(*lists: pa.Table) -> MergeResult:
-    """The outcome of one list a day."""
+    """The result of one listing a day."""
     seen = merge(UNKNOWN, lists[0], at=DAY_1, source=SOURCE)
     for number, names in enumerate(lists[1:], start=2):
         seen = merge(seen.rows, names, at=day(number), source=SOURCE)
@@ -40,7 +40,7 @@ def row(seen: MergeResult, uid: str) -> dict[str, Any]:
     return {row["SeriesInstanceUID"]: row for row in rows}[uid]
 
 
-def test_a_first_snapshot_is_all_new() -> None:
+def test_all_series_of_a_first_listing_are_new() -> None:
     seen = after(listed(b=1, a=2))
     assert (seen.new, seen.unchanged, seen.rows.num_rows) == (2, 0, 2)
     assert seen.rows.schema.equals(SERIES.schema, check_metadata=True)
@@ -58,7 +58,7 @@ def test_a_first_snapshot_is_all_new() -> None:
     }
 
 
-def test_a_snapshot_that_tells_nothing_new_changes_nothing() -> None:
+def test_an_equal_listing_changes_nothing() -> None:
     first = after(listed(a=1, b=1))
     again = merge(first.rows, listed(b=1, a=1), at=day(2), source=SOURCE)
     assert again.rows.equals(first.rows, check_metadata=True)
@@ -73,7 +73,7 @@ def test_changed_at_moves_only_with_the_fingerprint() -> None:
     assert row(seen, "b")["ImageCount"] == 2
 
 
-def test_columns_that_do_not_matter_are_taken_over_without_a_change() -> None:
+def test_columns_outside_the_fingerprint_are_updated_without_a_change() -> None:
     names = listed(a=1)
     adult = names.append_column("PatientAge", pa.array(["063Y"]))
     seen = after(names, adult)
@@ -90,7 +90,7 @@ def test_a_series_that_is_no_longer_listed_stays_and_is_missing_at_once() -> Non
     assert gone["ImageCount"] == 1
 
 
-def test_the_third_snapshot_without_it_makes_it_due_and_no_snapshot_withdraws_it() -> None:
+def test_the_third_absence_makes_a_series_due_and_no_listing_withdraws_it() -> None:
     seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
     assert (seen.due, seen.missing, seen.withdrawn) == (("b",), 1, 0)
     assert row(seen, "b")["missing_since"] == day(2)
@@ -100,7 +100,7 @@ def test_the_third_snapshot_without_it_makes_it_due_and_no_snapshot_withdraws_it
     assert row(replace(seen, rows=gone), "a")["withdrawn_at"] is None
 
 
-def test_snapshots_count_only_with_hours_between_them() -> None:
+def test_absences_count_only_with_hours_between_them() -> None:
     seen = after(listed(a=1, b=1), listed(a=1))
     for hours in (1, 12, 19):
         later = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=hours), source=SOURCE)
@@ -111,7 +111,7 @@ def test_snapshots_count_only_with_hours_between_them() -> None:
     assert row(counted, "b")["missing_since"] == day(2)
 
 
-def test_how_many_snapshots_how_far_apart_can_be_chosen() -> None:
+def test_the_withdrawal_policy_can_be_chosen() -> None:
     quick = WithdrawalPolicy(listings=2, hours=0)
     seen = after(listed(a=1, b=1))
     for _ in range(2):
@@ -120,7 +120,7 @@ def test_how_many_snapshots_how_far_apart_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("end", ["due", "withdrawn", "moved"])
-def test_what_is_gone_for_good_does_not_change_with_each_further_snapshot(end: str) -> None:
+def test_a_series_that_is_gone_does_not_change_with_each_listing(end: str) -> None:
     seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
     rows = seen.rows
     if end == "withdrawn":
@@ -132,7 +132,7 @@ def test_what_is_gone_for_good_does_not_change_with_each_further_snapshot(end: s
     assert later.due == (("b",) if end == "due" else ())
 
 
-def test_a_list_that_only_adds_leaves_what_it_lacks_as_it_was() -> None:
+def test_a_listing_that_only_adds_leaves_absent_series_unchanged() -> None:
     seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
     added = merge(seen.rows, listed(a=2, d=1), at=day(9), source=SOURCE, only_adds=True)
     assert (added.new, added.changed, added.due) == (1, 1, ())
@@ -140,7 +140,7 @@ def test_a_list_that_only_adds_leaves_what_it_lacks_as_it_was() -> None:
         assert row(added, uid) == row(seen, uid)
 
 
-def test_a_series_at_home_elsewhere_is_at_home_here_when_it_comes_back() -> None:
+def test_a_series_that_moved_away_belongs_here_again_when_it_reappears() -> None:
     seen = after(listed(a=1, b=1))
     rows = mark_moved(seen.rows, {"b": "LCTSC"})
     still = merge(rows, listed(a=1, b=1), at=day(2), source=SOURCE)
@@ -153,7 +153,7 @@ def test_a_series_at_home_elsewhere_is_at_home_here_when_it_comes_back() -> None
     assert row(back, "b")["first_seen_at"] == DAY_1
 
 
-def test_a_snapshot_is_named_after_its_instant_and_all_that_it_listed() -> None:
+def test_a_listing_id_has_its_instant_and_a_hash_of_all_that_it_listed() -> None:
     first = after(listed(a=1, b=1))
     assert first.listing_id == after(listed(b=1, a=1)).listing_id
     assert first.listing_id.startswith("20260101T000000.000000Z ")
@@ -167,14 +167,14 @@ def test_a_snapshot_is_named_after_its_instant_and_all_that_it_listed() -> None:
     )
 
 
-def test_what_a_list_lacks_is_counted_of_what_was_listed() -> None:
+def test_lost_series_are_counted_among_those_listed_until_now() -> None:
     seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
     assert count_lost(seen.rows, listed(b=1, x=1)) == (2, 1)
     assert count_lost(UNKNOWN, listed(a=1)) == (0, 0)
 
 
 @pytest.mark.parametrize("absences", [1, 3])
-def test_a_series_that_reappears_has_its_life_back(absences: int) -> None:
+def test_a_series_that_reappears_is_as_before(absences: int) -> None:
     seen = after(listed(a=1, b=1), *[listed(a=1)] * absences)
     rows = mark_withdrawn(seen.rows, seen.due, at=day(4))
     back = merge(rows, listed(a=1, b=1), at=day(5), source=SOURCE)
@@ -193,13 +193,13 @@ def test_only_absences_in_a_row_count() -> None:
     assert row(seen, "b")["missing_since"] == day(5)
 
 
-def test_an_empty_list_is_unknown_where_series_were_known() -> None:
+def test_an_empty_listing_is_refused_if_series_are_known() -> None:
     seen = after(listed(a=1))
     with pytest.raises(UnknownReply, match="no Series are listed, although 1 are known"):
         merge(seen.rows, listed(), at=day(2), source=SOURCE)
 
 
-def test_an_empty_list_of_an_empty_collection_is_an_answer() -> None:
+def test_an_empty_listing_of_an_empty_collection_is_accepted() -> None:
     seen = merge(UNKNOWN, listed(), at=DAY_1, source=SOURCE)
     assert seen == replace(
         MergeResult(SERIES.schema.empty_table()), rows=seen.rows, listing_id=seen.listing_id
@@ -207,17 +207,17 @@ def test_an_empty_list_of_an_empty_collection_is_an_answer() -> None:
     assert merge(seen.rows, listed(), at=day(2), source=SOURCE).rows.num_rows == 0
 
 
-def test_a_list_that_contradicts_itself_is_refused() -> None:
+def test_a_listing_that_contradicts_itself_is_refused() -> None:
     names = pa.concat_tables([listed(a=1), listed(a=2)])
     with pytest.raises(RepeatedKey, match="'a' differ in ImageCount"):
         merge(UNKNOWN, names, at=DAY_1, source=SOURCE)
 
 
-def test_a_list_may_repeat_itself() -> None:
+def test_a_listing_may_repeat_rows() -> None:
     assert after(pa.concat_tables([listed(a=1), listed(a=1)])).rows.num_rows == 1
 
 
-def test_a_snapshot_has_a_moment_not_a_reading_of_some_clock() -> None:
+def test_the_time_of_a_listing_needs_a_time_zone() -> None:
     with pytest.raises(UsageError, match="time zone"):
         merge(UNKNOWN, listed(a=1), at=datetime(2026, 1, 1), source=SOURCE)  # noqa: DTZ001
     tokyo = timezone(timedelta(hours=9))
@@ -225,7 +225,7 @@ def test_a_snapshot_has_a_moment_not_a_reading_of_some_clock() -> None:
     assert row(seen, "a")["first_seen_at"] == DAY_1
 
 
-def test_rows_of_before_a_column_was_added_have_a_life_too() -> None:
+def test_rows_stored_before_a_column_existed_are_merged() -> None:
     old = after(listed(a=1, b=1)).rows.drop_columns(["missing_snapshots", "source", "Authorized"])
     seen = merge(old, listed(a=1), at=day(2), source=SOURCE)
     assert row(seen, "b")["missing_snapshots"] == 1
@@ -234,7 +234,7 @@ def test_rows_of_before_a_column_was_added_have_a_life_too() -> None:
 
 @dataclass
 class Life:
-    """What the rules say of one Series, one list at a time."""
+    """The expected row of one Series, listing by listing."""
 
     count: int
     first_seen_at: datetime
@@ -284,7 +284,7 @@ def test_every_history_follows_the_rules_and_loses_nothing(lists: list[dict[str,
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(LISTS, min_size=2, max_size=4))
-def test_merging_the_same_list_twice_is_merging_it_once(lists: list[dict[str, int]]) -> None:
+def test_merging_the_same_listing_twice_is_merging_it_once(lists: list[dict[str, int]]) -> None:
     everything = {uid: 1 for names in lists for uid in names} | lists[-1]
     once = after(*(listed(**names) for names in lists), listed(**everything))
     twice = merge(once.rows, listed(**everything), at=day(99), source=SOURCE)

@@ -21,7 +21,7 @@ from tcia_assets_tests.metadata.attribution_files import (
 
 @settings(deadline=None)
 @given(st.sampled_from(NASTY) | HOSTILE, st.sampled_from(NASTY) | HOSTILE)
-def test_what_the_archive_sent_stays_text(licence: str, told: str) -> None:
+def test_texts_of_the_source_stay_text(licence: str, told: str) -> None:
     made = render_files(
         "t\ud800" + licence, table(("c" + licence, "l" + licence, told, "d" + told, 1, 2))
     )

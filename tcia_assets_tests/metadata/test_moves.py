@@ -12,7 +12,7 @@ from tcia_assets_tests.metadata.mirror import FROM, TO, SandboxMirror, day
 
 @pytest.mark.parametrize("order", [(FROM, TO), (TO, FROM)], ids=["old first", "new first"])
 @pytest.mark.parametrize("apart", [0, 1], ids=["one run", "two runs"])
-def test_a_move_is_the_same_whichever_collection_is_asked_first(
+def test_a_move_is_the_same_whichever_collection_is_refreshed_first(
     mirror: SandboxMirror, order: tuple[str, str], apart: int
 ) -> None:
     [uid] = mirror.uids(FROM, 1)
@@ -33,21 +33,21 @@ def test_a_move_is_the_same_whichever_collection_is_asked_first(
     expected = {(FROM, "added"), (FROM, "missing"), (FROM, "moved"), (TO, "added")}
     assert events == expected
     assert len(mirror.events([uid])) == 4
-    # It is not withdrawn from where it was, and costs no question.
+    # It is not withdrawn from its old Collection, and needs no probe.
     for number in range(5, 9):
         [done] = mirror.refresh(day(number), FROM)
         assert (done.facts["due"], done.requests) == (0, 1)
     assert mirror.row(uid, FROM)["withdrawn_at"] is None
 
 
-def test_a_series_that_two_collections_list_is_at_home_where_it_came_last(
+def test_a_series_listed_by_two_collections_belongs_to_the_latest(
     mirror: SandboxMirror,
 ) -> None:
     [uid] = mirror.uids(FROM, 1)
     mirror.refresh(day(1), FROM, TO)
     mirror.archive.move([uid], to=TO)
     mirror.refresh(day(2), TO)
-    mirror.archive.move([uid], to=FROM)  # which is what a list from a cache says
+    mirror.archive.move([uid], to=FROM)  # as a cached listing would show it
     mirror.refresh(day(3), FROM)
     assert mirror.homes(uid) == [TO]
     files = [mirror.warehouse.path(t, FROM) for t in (SERIES, SERIES_CHANGES)]

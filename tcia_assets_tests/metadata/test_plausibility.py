@@ -16,7 +16,9 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refreshed_without
 
 
-def test_a_list_that_lacks_too_much_only_adds_until_days_confirm_it(mirror: SandboxMirror) -> None:
+def test_a_listing_that_lacks_too_much_only_adds_until_later_ones_confirm_it(
+    mirror: SandboxMirror,
+) -> None:
     mirror.refresh(day(1), SMALL)
     gone = mirror.uids(SMALL, 4)
     mirror.archive.withdraw(gone)
@@ -36,7 +38,7 @@ def test_a_list_that_lacks_too_much_only_adds_until_days_confirm_it(mirror: Sand
     assert log["lost"].to_pylist() == [0, 4, 4, 4, 0, 0, 0]
 
 
-def test_a_short_list_that_passes_leaves_no_trace_but_its_mark(mirror: SandboxMirror) -> None:
+def test_a_single_short_listing_changes_nothing_but_is_recorded(mirror: SandboxMirror) -> None:
     mirror.refresh(day(1), SMALL)
     before = mirror.known()
     mirror.archive.hide(collection=SMALL, count=6)
@@ -49,7 +51,7 @@ def test_a_short_list_that_passes_leaves_no_trace_but_its_mark(mirror: SandboxMi
 
 @examples(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=8), st.integers(1, 9))
-def test_how_often_implausible_lists_must_be_seen(
+def test_an_implausible_listing_is_believed_after_others_hours_apart(
     lists: list[tuple[bool, int]], listed: int
 ) -> None:
     at, rows = DAY_1, []
@@ -77,7 +79,7 @@ def test_how_often_implausible_lists_must_be_seen(
     assert verdict.plausible == (len(counted) >= 3)
 
 
-def test_after_the_clock_was_set_back_series_are_withdrawn_and_lists_compared_as_before(
+def test_listings_of_the_future_do_not_stop_withdrawals(
     mirror: SandboxMirror,
 ) -> None:
     [uid] = mirror.uids(SMALL, 1)
@@ -92,7 +94,9 @@ def test_after_the_clock_was_set_back_series_are_withdrawn_and_lists_compared_as
     assert mirror.row(uid, SMALL)["withdrawn_at"] == day(4)
 
 
-def test_the_log_of_snapshots_reaches_back_however_often_is_asked(mirror: SandboxMirror) -> None:
+def test_the_record_of_listings_reaches_back_however_often_a_collection_is_refreshed(
+    mirror: SandboxMirror,
+) -> None:
     for minutes in range(0, 300, 20):
         mirror.refresh(day(1) + timedelta(minutes=minutes), SMALL)
     taken = mirror.warehouse.read(SNAPSHOTS, [SMALL])["taken_at"].to_pylist()

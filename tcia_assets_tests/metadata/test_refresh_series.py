@@ -15,7 +15,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import DAY_1, FROM, TO, SandboxMirror, day
 
 
-def test_thirty_days_of_a_scripted_archive_are_the_scripted_history(mirror: SandboxMirror) -> None:
+def test_thirty_scripted_days_give_the_scripted_history(mirror: SandboxMirror) -> None:
     late, revised, gone, back, mover, relabelled = uids = mirror.uids(FROM, 6)
     archive = mirror.archive
     script: dict[int, Callable[[], object]] = {
@@ -70,7 +70,7 @@ def test_thirty_days_of_a_scripted_archive_are_the_scripted_history(mirror: Sand
     assert set(since["seen_at"].to_pylist()) == {day(25)}
 
 
-def test_where_nothing_changed_nothing_is_written_but_that_it_was_compared(
+def test_without_changes_only_the_record_of_the_listing_is_written(
     mirror: SandboxMirror,
 ) -> None:
     def files() -> dict[Path, bytes]:
@@ -112,7 +112,7 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
         with pytest.raises(Killed):
             mirror.refresh(day(2), SMALL)
     known = mirror.known()
-    # What nobody owns disturbs no day of the past, and no present.
+    # Events that no row counts change neither the past nor the present.
     assert mirror.known_at(day(2)) == known
     if what_then == "another change":
         mirror.archive.revise([other], image_count=77)
@@ -134,7 +134,7 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
     assert owned["n"].to_pylist() == kept["n"].to_pylist()
 
 
-def test_a_first_refresh_that_was_killed_starts_anew(
+def test_a_first_refresh_that_was_killed_starts_again(
     mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = mirror.warehouse.write

@@ -63,13 +63,13 @@ def selected(selection: Selection) -> str:
     ],
     ids=repr,
 )
-def test_a_selection_means_the_series_that_keep_all_its_criteria(
+def test_a_selection_means_the_series_that_meet_all_its_criteria(
     selection: Selection, uids: str
 ) -> None:
     assert selected(selection) == uids
 
 
-def test_a_selection_of_nothing_in_particular_is_refused() -> None:
+def test_a_selection_without_criteria_is_refused() -> None:
     with pytest.raises(
         UsageError, match="needs one of collections, modalities, body_parts, where, manifests"
     ):
@@ -130,7 +130,7 @@ def test_lists_unite_and_criteria_intersect(
     ]
 
 
-def test_series_on_a_list_that_are_not_known_are_told(
+def test_listed_series_that_are_not_known_are_returned(
     tmp_path: Path, warehouse_with_lists: Warehouse
 ) -> None:
     manifest = written(tmp_path, "m.tcia", HEAD + "1.1\n1.9\n1.8\n1.8")
@@ -144,13 +144,13 @@ def test_series_on_a_list_that_are_not_known_are_told(
     assert query(everything.unknown_series, tables=everything.tables).num_rows == 0
 
 
-def test_a_shared_list_that_is_not_there_is_told() -> None:
+def test_an_unknown_shared_list_is_refused() -> None:
     check_shared_lists(Selection(shared_lists=("MY list ",)), ["My List"])
     with pytest.raises(UnknownName, match="'Mi List'; did you mean 'My List'"):
         check_shared_lists(Selection(shared_lists=("Mi List",)), ["My List", "other"])
 
 
-def test_a_list_of_a_hundred_thousand_is_no_part_of_the_sql(
+def test_a_list_of_a_hundred_thousand_series_is_not_in_the_sql(
     tmp_path: Path, warehouse_with_lists: Warehouse
 ) -> None:
     uids = "\n".join(f"1.{n}" for n in range(100_000))
@@ -196,7 +196,7 @@ def licensed(predicate: str) -> str:
     ],
     ids=repr,
 )
-def test_licences_that_are_refused_are_not_selected_but_told(
+def test_series_with_a_refused_licence_are_denied_and_not_selected(
     licenses: Licenses, taken: str, denied: str
 ) -> None:
     selection = Selection(where="true -- all", licenses=licenses)
@@ -209,14 +209,14 @@ def test_licences_that_are_refused_are_not_selected_but_told(
     assert licensed(of_one.unlicensed) == ""
 
 
-def test_without_a_word_on_licences_none_is_refused() -> None:
+def test_without_licences_in_the_selection_none_is_refused() -> None:
     selection = Selection(where="true")
     assert licensed(selection.predicate) == "1234567"
     assert licensed(selection.denied) == ""
     assert licensed(selection.unlicensed) == "6"
 
 
-def test_an_address_at_creative_commons_refuses_where_the_name_says_nothing() -> None:
+def test_a_creative_commons_address_is_matched_if_the_name_is_not_clear() -> None:
     rows = {
         "LicenseName": ["Terms of this dataset"] * 2,
         "LicenseURI": ["x", "HTTP://creativeCommons.org/licenses/by-NC-sa/3.0"],

@@ -72,7 +72,7 @@ def test_a_selection_may_be_the_fields_of_a_config() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-def test_an_empty_selection_is_nobodys(text: str) -> None:
+def test_an_empty_text_is_no_selection(text: str) -> None:
     assert parse_selection(text) is None
 
 
@@ -107,45 +107,47 @@ def test_names_that_yaml_would_take_for_something_else_stay_as_written(name: str
         ("{collections: [LCTSC, ' ']}", "collections is"),
     ],
 )
-def test_a_selection_that_cannot_be_meant_says_which_field_and_why(text: str, said: str) -> None:
+def test_the_error_for_a_bad_selection_names_the_field_and_the_reason(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         parse_selection(text)
     assert str(caught.value).isprintable()
 
 
-def test_an_unknown_field_is_named_with_the_near_ones() -> None:
+def test_the_error_for_an_unknown_field_suggests_near_ones() -> None:
     with pytest.raises(UnknownName, match=r"'collection'; did you mean 'collections'"):
         parse_selection("{collection: [LCTSC]}")
 
 
 @pytest.mark.parametrize("value", [True, -1, 1.5, None])
-def test_a_limit_of_a_config_is_a_whole_number(value: object) -> None:
+def test_a_limit_must_be_a_whole_number(value: object) -> None:
     with pytest.raises(UsageError, match="max_series_per_run"):
         selection_from_fields({"where": "true", "max_series_per_run": value})
 
 
 @pytest.mark.parametrize("value", [True, None, 1.5, [False], [None], 3.0])
-def test_names_of_a_config_are_texts(value: object) -> None:
+def test_names_must_be_texts(value: object) -> None:
     with pytest.raises(UsageError, match="collections"):
         selection_from_fields({"collections": value})
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{collections: [a"])
-def test_a_file_that_is_no_selection_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_for_a_file_that_is_not_a_selection_names_it(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "selection.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="image selection"):
         parse_selection(str(path))
 
 
-def test_a_folder_is_no_selection(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_selection(tmp_path: Path) -> None:
     folder = tmp_path / "folder.yaml"
     folder.mkdir()
     with pytest.raises(UsageError, match="cannot be read"):
         parse_selection(str(folder))
 
 
-def test_a_manifest_lies_where_the_selection_says_it(
+def test_paths_of_series_lists_are_relative_to_the_file_of_the_selection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "lists"
@@ -179,7 +181,7 @@ def test_a_series_is_named_by_its_uid(uid: str) -> None:
         ("{where: 'true', max_minutes_per_run: 1.5}", "max_minutes_per_run is '1.5'"),
     ],
 )
-def test_licences_and_minutes_that_cannot_be_meant(text: str, said: str) -> None:
+def test_the_error_for_bad_licences_or_minutes_names_the_field(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse_selection(text)
 
@@ -214,7 +216,7 @@ def test_the_fields_of_a_selection_make_it_again(selection: Selection) -> None:
     assert selection_from_fields(json.loads(as_json)) == selection
 
 
-def test_the_fields_of_a_selection_are_what_was_chosen(tmp_path: Path) -> None:
+def test_the_fields_of_a_selection_are_those_that_were_given(tmp_path: Path) -> None:
     fields = {
         "collections": ["LCTSC"],
         "manifests": [written(tmp_path, "m.csv", "SeriesUID\n1.1\n")],

@@ -29,14 +29,14 @@ from tcia_assets_tests.metadata.series_list_files import HEAD, chosen, written
         ("more.tsv", "PatientID\tSeries Instance UID\np\t1.1\nq\t1.3\n"),
     ],
 )
-def test_a_manifest_is_a_list_of_series(
+def test_a_series_list_is_read_in_each_format(
     tmp_path: Path, warehouse_with_lists: Warehouse, name: str, content: str | bytes
 ) -> None:
     selection = selection_from_fields({"manifests": [written(tmp_path, name, content)]})
     assert chosen(selection, warehouse_with_lists) == ["1.1", "1.3"]
 
 
-def test_a_manifest_that_changes_is_read_again(tmp_path: Path) -> None:
+def test_a_series_list_that_changed_is_read_again(tmp_path: Path) -> None:
     path = written(tmp_path, "m.csv", "SeriesUID\n1.1\n")
     selection = selection_from_fields({"manifests": [path]})
     assert selection.tables["selected_series"]["SeriesInstanceUID"].to_pylist() == ["1.1"]
@@ -67,7 +67,7 @@ def test_a_manifest_that_changes_is_read_again(tmp_path: Path) -> None:
         ("m", "1.1", "must be a file"),
     ],
 )
-def test_a_manifest_that_cannot_be_read_says_where(
+def test_the_error_for_a_bad_series_list_names_file_and_line(
     tmp_path: Path, name: str, content: str | bytes, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
@@ -75,7 +75,7 @@ def test_a_manifest_that_cannot_be_read_says_where(
 
 
 @pytest.mark.parametrize("path", ["missing.tcia", "folder.csv", "nul\0.csv", "\ud800.csv"])
-def test_a_manifest_that_is_no_file_is_named(tmp_path: Path, path: str) -> None:
+def test_the_error_for_a_missing_series_list_names_it(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(UsageError, match=r"the series list '.*' cannot be read"):
         selection_from_fields({"manifests": [path]}, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""A Series is withdrawn only if the source, asked for it alone, no longer has it."""
+"""A Series is withdrawn only if a probe of it alone finds that the source no longer has it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day, refreshed_without
 
 
-def test_a_series_is_withdrawn_only_when_the_archive_asked_for_it_knows_it_no_more(
+def test_a_series_is_withdrawn_only_if_a_probe_finds_it_gone(
     mirror: SandboxMirror,
 ) -> None:
     [uid] = mirror.uids(SMALL, 1)
@@ -36,26 +36,26 @@ def test_probes_beyond_the_budget_are_left_to_the_next_run(mirror: SandboxMirror
     assert mirror.row(uid, SMALL)["withdrawn_at"] == day(5)
 
 
-def test_a_series_that_only_the_list_lacks_is_never_withdrawn(mirror: SandboxMirror) -> None:
+def test_a_series_that_a_probe_finds_is_not_withdrawn(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     refreshed_without(mirror, days=2)
     rows = mirror.warehouse.read(SERIES, [SMALL])
     due = rows.filter(pc.equal(rows["SeriesInstanceUID"], uid))
-    # The archive answers for the Series, whatever its list of the Collection lacks.
+    # The source has the Series, although its listing lacks it.
     mirror.archive.show([uid])
     probed = mirror.source.probe(SMALL, due, rows, 10)
     assert (list(probed.gone), probed.elsewhere, probed.failure) == ([], {}, None)
 
 
-def test_series_that_the_archive_still_knows_keep_no_other_from_being_asked(
+def test_series_that_still_exist_do_not_keep_others_from_being_probed(
     mirror: SandboxMirror,
 ) -> None:
-    """Whichever comes first in the table: each is asked sooner or later."""
+    """Whichever is first in the table: each is probed sooner or later."""
     for known, gone in (mirror.uids(SMALL, 2), mirror.uids(SMALL, 2)[::-1]):
         mirror.refresh(day(1), SMALL)
         rows = mirror.warehouse.read(SERIES, [SMALL])
         is_due = pc.is_in(rows["SeriesInstanceUID"], value_set=pa.array([known, gone]))
-        # Both are counted in their Study, as where the archive tells no counts.
+        # Both are counted in their Study, as if the source sent no counts.
         due, listed = (
             rows.filter(is_due),
             rows.filter(pc.not_equal(rows["SeriesInstanceUID"], gone)),
@@ -70,7 +70,9 @@ def test_series_that_the_archive_still_knows_keep_no_other_from_being_asked(
         mirror.archive.show([gone])
 
 
-def test_a_study_that_counts_more_than_it_lists_keeps_its_series(mirror: SandboxMirror) -> None:
+def test_series_of_a_study_with_more_series_than_are_listed_are_not_gone(
+    mirror: SandboxMirror,
+) -> None:
     [uid] = mirror.uids(SMALL, 1)
     mirror.refresh(day(1), SMALL)
     mirror.archive.hide([uid])
@@ -85,14 +87,14 @@ def test_a_study_that_counts_more_than_it_lists_keeps_its_series(mirror: Sandbox
     assert (list(probed.gone), probed.probed) == ([], 0)
 
 
-def test_nothing_is_withdrawn_while_the_archive_has_no_answer_for_what_it_lists(
+def test_nothing_is_withdrawn_while_the_source_has_no_reply_for_a_listed_series(
     mirror: SandboxMirror,
 ) -> None:
     [uid] = mirror.uids(SMALL, 1)
     refreshed_without(mirror, days=2)
     control = mirror.uids(SMALL, 1)[0]
     assert control != uid
-    # The list of the Collection comes; then questions about single Series have no answer.
+    # The listing arrives; then requests for single Series get no reply.
     mirror.sandbox.faults.add(
         *(Fault("empty", "getSeries", times=0, series=each) for each in (uid, control))
     )
@@ -105,7 +107,7 @@ def test_nothing_is_withdrawn_while_the_archive_has_no_answer_for_what_it_lists(
     assert mirror.row(uid, SMALL)["withdrawn_at"] == day(4) + timedelta(minutes=5)
 
 
-def test_a_collection_that_is_listed_no_more_loses_no_series(mirror: SandboxMirror) -> None:
+def test_a_collection_removed_from_the_sources_list_loses_no_series(mirror: SandboxMirror) -> None:
     refreshed_without(mirror, days=2)
     rows = mirror.warehouse.read(SERIES, [SMALL])
     mirror.archive.withdraw(collection=SMALL)

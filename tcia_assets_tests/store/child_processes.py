@@ -43,7 +43,7 @@ def write_for_ever(root: Path, key: str, started: Event) -> None:
 
 
 def rebuild_for_ever(root: Path, started: Event) -> None:
-    """Another version of the package, which wants other views."""
+    """Rebuild the views over and over, as another version of the package would."""
     warehouse = Warehouse(root)
     warehouse._views.__dict__["_stamp"] = "views of another version"
     started.set()
@@ -71,7 +71,7 @@ def ask_until(root: Path, stop: Event, failures: Any) -> None:
 
 
 def add_series(root: Path, start: int, times: int) -> None:
-    """Adds one Series after the other to a partition, each time to what is there."""
+    """Add Series to a partition, one at a time."""
     warehouse = Warehouse(root)
     for number in range(start, start + times):
         with warehouse.lock(SERIES, "a", wait=30):

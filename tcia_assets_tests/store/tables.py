@@ -46,7 +46,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def rounds(key: str, number: int) -> pa.Table:
-    """A partition that says of itself whether it is whole."""
+    """A partition whose PatientSex is its number of rows, so that a partial one is recognized."""
     size = (1, 40, 3000, 20_000)[number % 4]
     return patients(key, (f"{i:05} of {size}" for i in range(size)), sex=str(size))
 

@@ -1,4 +1,4 @@
-"""What arrives becomes exactly the declared table, or an error that says where not."""
+"""Rows become exactly the declared table, or an error that names the place."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def value(column: Column) -> st.SearchStrategy[Any]:
 
 
 def valid_rows(table: Table, **constants: str) -> st.SearchStrategy[pa.Table]:
-    """Random rows that keep the table's declaration."""
+    """Random rows that conform to the table."""
     row = st.fixed_dictionaries(
         {
             c.name: st.just(constants[c.name]) if c.name in constants else value(c)
@@ -50,7 +50,7 @@ def patients(*rows: dict[str, Any]) -> pa.Table:
     return conform(catalog.PATIENTS, pa.Table.from_pylist(list(rows)), Collection="4D-Lung")
 
 
-def test_the_outcome_has_exactly_the_declared_schema() -> None:
+def test_the_result_has_exactly_the_declared_schema() -> None:
     rows = pa.table({"PatientSex": ["F"], "PatientID": ["p1"], "NoSuchColumn": [1]})
     table = conform(catalog.PATIENTS, rows, Collection="4D-Lung")
     assert table.schema.equals(catalog.PATIENTS.schema, check_metadata=True)
@@ -60,14 +60,14 @@ def test_the_outcome_has_exactly_the_declared_schema() -> None:
     ]
 
 
-def test_a_constant_fills_only_what_did_not_arrive() -> None:
+def test_a_constant_fills_only_absent_columns() -> None:
     rows = pa.table({"list_name": ["as sent"], "SeriesInstanceUID": ["1.2"]})
     table = conform(catalog.SHARED_LISTS, rows, list_name="as asked", Collection="4D-Lung")
     assert table["list_name"].to_pylist() == ["as sent"]
     assert table["Collection"].to_pylist() == ["4D-Lung"]
 
 
-def test_a_constant_that_no_column_takes_is_a_slip() -> None:
+def test_a_constant_without_a_column_is_refused() -> None:
     with pytest.raises(UnknownName, match="Collection"):
         conform(catalog.PATIENTS, pa.table({"PatientID": ["p"]}), Colection="4D-Lung")
 
@@ -78,7 +78,7 @@ def test_rows_are_sorted_by_key_with_nulls_first() -> None:
     assert table["Modality"].to_pylist() == [None, "", "CT", "MR"]
 
 
-def test_text_is_sorted_by_its_bytes_so_that_every_machine_agrees() -> None:
+def test_text_is_sorted_by_its_bytes_on_every_machine() -> None:
     names = ["ä", "Z", "a", "😀", "\uffff", "1.10", "1.9"]
     table = patients(*({"PatientID": name} for name in names))
     assert table["PatientID"].to_pylist() == sorted(names, key=str.encode)
@@ -106,7 +106,7 @@ def test_repeated_rows_collapse_also_where_values_compare_unequal_to_themselves(
     ("column", "values"),
     [("PixelSpacing", ([0.5], [0.6])), ("Modality", (None, "")), ("SliceThickness", (1.0, None))],
 )
-def test_two_rows_with_one_key_never_pass(column: str, values: tuple[Any, Any]) -> None:
+def test_two_rows_with_the_same_key_are_refused(column: str, values: tuple[Any, Any]) -> None:
     same = {"SOPInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2", "Collection": "4D-Lung"}
     rows = [same | {column: v} for v in (values[0], values[1], values[0])]
     with pytest.raises(RepeatedKey, match=rf"'1\.2\.3' differ in {column}") as caught:
@@ -114,19 +114,19 @@ def test_two_rows_with_one_key_never_pass(column: str, values: tuple[Any, Any]) 
     assert caught.value.key == "1.2.3"
 
 
-def test_a_repeated_key_of_several_columns_is_told_whole() -> None:
+def test_the_error_for_a_repeated_key_has_all_its_columns() -> None:
     rows = ({"PatientID": "p1", "PatientSex": "F"}, {"PatientID": "p1", "PatientSex": "M"})
     with pytest.raises(RepeatedKey) as caught:
         patients(*rows)
     assert caught.value.key == ("4D-Lung", "p1")
 
 
-def test_a_required_column_that_never_came_is_told() -> None:
+def test_a_missing_required_column_is_refused() -> None:
     with pytest.raises(MissingColumn, match=r"patients\.PatientID: is in no row"):
         patients({"PatientSex": "F"}, {"PatientSex": "M"})
 
 
-def test_a_null_where_a_value_is_required_is_told_with_its_row() -> None:
+def test_the_error_for_a_null_in_a_required_column_names_the_row() -> None:
     with pytest.raises(BadValue, match=r"patients\.PatientID: is null \(row \('4D-Lung', None\)"):
         patients({"PatientID": "p1"}, {"PatientSex": "M"})
     rows = pa.table({"SeriesInstanceUID": ["1.1", None]})
@@ -137,7 +137,7 @@ def test_a_null_where_a_value_is_required_is_told_with_its_row() -> None:
         conform(catalog.IMAGE_ARCHIVES, rows, Collection="4D-Lung")
 
 
-def test_other_types_are_taken_where_no_value_is_lost() -> None:
+def test_other_types_are_cast_if_no_value_is_lost() -> None:
     dictionary = pa.array(["F"]).dictionary_encode()
     rows = pa.table({"PatientID": pa.array(["p"], pa.large_string()), "PatientSex": dictionary})
     assert conform(catalog.PATIENTS, rows, Collection="x")["PatientSex"].to_pylist() == ["F"]
@@ -154,9 +154,7 @@ def test_no_rows_are_a_table_too() -> None:
 @pytest.mark.parametrize("table", catalog.TABLES, ids=lambda t: t.name)
 @settings(max_examples=10, deadline=None)
 @given(draw=st.data())
-def test_order_chunks_and_repetitions_of_what_arrives_make_no_difference(
-    table: Table, draw: st.DataObject
-) -> None:
+def test_order_chunks_and_repetitions_make_no_difference(table: Table, draw: st.DataObject) -> None:
     expected = draw.draw(valid_rows(table))
     places = [*range(expected.num_rows), *range(expected.num_rows)]
     random.Random(draw.draw(st.integers())).shuffle(places)
@@ -166,7 +164,7 @@ def test_order_chunks_and_repetitions_of_what_arrives_make_no_difference(
     check(table, expected)
 
 
-def test_what_is_in_order_already_is_not_copied() -> None:
+def test_sorted_rows_are_not_copied() -> None:
     rows = patients({"PatientID": "p1"}, {"PatientID": "p2"})
     again = conform(catalog.PATIENTS, rows)
     before, after = (t["PatientID"].chunk(0).buffers()[2].address for t in (rows, again))
@@ -191,7 +189,7 @@ def test_aligning_keeps_rows_as_they_are() -> None:
         ({}, MissingColumn),
     ],
 )
-def test_what_conform_did_not_make_is_refused(rows: dict[str, Any], error: type) -> None:
+def test_rows_that_do_not_conform_are_refused(rows: dict[str, Any], error: type) -> None:
     table = pa.table(rows)
     if table.schema.types == [pa.string()]:
         table = pa.Table.from_arrays(table.columns, schema=catalog.COLLECTIONS.schema)
@@ -199,13 +197,13 @@ def test_what_conform_did_not_make_is_refused(rows: dict[str, Any], error: type)
         check(catalog.COLLECTIONS, table)
 
 
-def test_columns_in_another_order_are_refused() -> None:
+def test_columns_out_of_order_are_refused() -> None:
     rows = patients({"PatientID": "p1"})
     with pytest.raises(DataError, match="out of order"):
         check(catalog.PATIENTS, rows.select(rows.column_names[::-1]))
 
 
-def test_the_moments_of_all_zones_are_one() -> None:
+def test_instants_of_all_time_zones_are_equal() -> None:
     at = pa.array([datetime(2026, 1, 1, 12, tzinfo=UTC)]).cast(pa.timestamp("us", "Asia/Tokyo"))
     rows = pa.table({"SeriesInstanceUID": ["1.2"], "fetched_at": at})
     table = conform(catalog.SERIES_SIZES, rows, Collection="x")
@@ -217,7 +215,7 @@ def keyless(*names: str, **more: Any) -> list[dict[str, Any]]:
     return [same | {"entry_name": name} | more for name in names]
 
 
-def test_rows_without_a_key_are_told_apart_by_all_their_values() -> None:
+def test_rows_without_a_key_are_distinguished_by_all_their_values() -> None:
     rows = [*keyless("b", "a", "b"), *keyless("c", SOPInstanceUID="1"), *keyless("a", Rows=1)]
     tables = [
         conform(catalog.IMAGES, pa.Table.from_pylist(order, schema=catalog.IMAGES.schema))
@@ -233,7 +231,7 @@ def test_rows_without_a_key_are_told_apart_by_all_their_values() -> None:
 @pytest.mark.parametrize(
     "places", [[1, 0, 2, 3], [0, 0, 1, 2, 3], [0, 3, 1, 2], [3, 0, 1, 2], [0, 1, 2, 3, 3]]
 )
-def test_rows_without_a_key_that_conform_did_not_order_are_refused(places: list[int]) -> None:
+def test_unsorted_rows_without_a_key_are_refused(places: list[int]) -> None:
     rows = [*keyless("a", "b", "c"), *keyless("d", SOPInstanceUID="1")]
     table = conform(catalog.IMAGES, pa.Table.from_pylist(rows, schema=catalog.IMAGES.schema))
     check(catalog.IMAGES, table)

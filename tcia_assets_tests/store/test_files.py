@@ -16,7 +16,8 @@ from tcia_assets.catalog import PATIENTS
 from tcia_assets.errors import (
     TciaError,
 )
-from tcia_assets.store.files import publish
+from tcia_assets.store import files as files_module
+from tcia_assets.store.files import link_or_copy, publish, publish_draft, publish_text
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.child_processes import (
     running,
@@ -30,14 +31,16 @@ from tcia_assets_tests.store.tables import (
 )
 
 
-def test_a_crashed_writers_draft_is_removed_by_the_next_one(warehouse: Warehouse) -> None:
+def test_the_draft_of_a_killed_writer_is_removed_by_the_next_one(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
     path.with_name(".part-0.parquet.0123456789abcdef.draft").write_bytes(b"PAR1 cut")
     warehouse.write(PATIENTS, patients("a", ["q"]), "a")
     assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
 
 
-def test_a_living_writers_draft_survives_and_the_last_one_wins(warehouse: Warehouse) -> None:
+def test_the_draft_of_a_running_writer_survives_and_the_last_write_wins(
+    warehouse: Warehouse,
+) -> None:
     slow = patients("a", ["slow"])
     path = warehouse.path(PATIENTS, "a")
 
@@ -63,7 +66,7 @@ def test_a_failing_write_leaves_nothing_behind(warehouse: Warehouse) -> None:
     assert files(warehouse.root) == before
 
 
-def test_a_full_disk_leaves_the_partition_as_it_was(small_disk: Path) -> None:
+def test_a_full_disk_leaves_the_partition_unchanged(small_disk: Path) -> None:
     warehouse = Warehouse(small_disk)
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     before = files(small_disk)
@@ -99,3 +102,44 @@ def test_a_killed_writer_leaves_the_old_partition_or_the_new_one(
     warehouse.write(PATIENTS, last, "a")
     assert warehouse.read(PATIENTS).equals(last)
     assert [p.name for p in warehouse.path(PATIENTS, "a").parent.iterdir()] == ["part-0.parquet"]
+
+
+def test_a_link_is_made_or_else_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.write_text("x")
+    link_or_copy(source, tmp_path / "new folder" / "link")
+    assert (tmp_path / "new folder" / "link").samefile(source)
+
+    def refuse(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(source, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "x"
+    assert not (tmp_path / "copy").samefile(source)
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "missing", tmp_path / "other")
+
+
+def test_a_folder_is_synced_with_its_files_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, path = tmp_path / ".draft", tmp_path / "folder"
+    (draft / "below").mkdir(parents=True)
+    (draft / "below" / "file").write_text("x")
+    synced = []
+    monkeypatch.setattr(files_module, "sync", lambda each: synced.append((each, path.exists())))
+    publish_draft(draft, path)
+    assert (path / "below" / "file").read_text() == "x"
+    before = {each for each, exists in synced if not exists}
+    assert before == {draft, draft / "below", draft / "below" / "file"}
+    assert synced[-1] == (tmp_path, True)
+
+
+def test_a_text_file_has_its_bytes_and_stays_if_they_are_equal(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "text"
+    assert publish_text(path, "ü\n")
+    assert path.read_bytes() == b"\xc3\xbc\n"
+    assert not publish_text(path, "ü\n")
+    assert publish_text(path, "u\n")
+    assert [each.name for each in path.parent.iterdir()] == ["text"]

@@ -63,12 +63,12 @@ def test_a_lock_is_waited_for_and_released_when_its_holder_dies(
             pass
 
 
-def test_locks_are_out_of_readers_sight(warehouse: Warehouse) -> None:
+def test_lock_files_are_outside_the_tables(warehouse: Warehouse) -> None:
     with warehouse.lock(PATIENTS, "a/b"), warehouse.lock(COLLECTIONS):
         assert not (warehouse.root / "warehouse").exists()
 
 
-def test_an_error_under_a_lock_is_its_own_and_frees_it(warehouse: Warehouse) -> None:
+def test_an_error_under_a_lock_passes_through_and_releases_it(warehouse: Warehouse) -> None:
     with pytest.raises(TimeoutError, match="mine"), warehouse.lock(PATIENTS, "a"):
         raise TimeoutError("mine")
     with warehouse.lock(PATIENTS, "a", wait=1):

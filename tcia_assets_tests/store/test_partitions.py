@@ -30,7 +30,7 @@ from tcia_assets_tests.store.tables import (
 )
 
 
-def test_a_partition_is_where_the_contract_says(tmp_path: Path) -> None:
+def test_a_partition_has_its_documented_path(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     folder = tmp_path.resolve() / "warehouse"
     path = folder / "patients" / "Collection=CT%20Lymph%20Nodes" / "part-0.parquet"
@@ -62,7 +62,7 @@ def test_keys_come_back_as_they_were(warehouse: Warehouse) -> None:
     assert warehouse.keys(COLLECTIONS) == []
 
 
-def test_folders_that_are_no_partitions_are_not_keys(warehouse: Warehouse) -> None:
+def test_folders_that_are_not_partitions_are_not_keys(warehouse: Warehouse) -> None:
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     table = warehouse.path(PATIENTS, "a").parent.parent
     for name in (
@@ -80,7 +80,7 @@ def test_folders_that_are_no_partitions_are_not_keys(warehouse: Warehouse) -> No
     assert warehouse.keys(PATIENTS) == ["a"]
 
 
-def test_a_file_says_what_its_rows_are_and_how_they_are_told_apart(warehouse: Warehouse) -> None:
+def test_a_file_describes_its_rows_and_their_key(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
     said = pq.read_schema(path)
     assert said.equals(PATIENTS.schema, check_metadata=True)
@@ -110,7 +110,7 @@ def test_the_bytes_follow_from_the_rows_alone(warehouse: Warehouse) -> None:
         (pa.concat_tables([patients("a", ["p1"])] * 2), DataError),
     ],
 )
-def test_what_is_not_this_partition_never_lands(
+def test_rows_of_another_partition_are_refused(
     warehouse: Warehouse, rows: pa.Table, error: type
 ) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p0"]), "a").path
@@ -121,7 +121,7 @@ def test_what_is_not_this_partition_never_lands(
     assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
 
 
-def test_a_damaged_file_is_told_with_its_path(warehouse: Warehouse) -> None:
+def test_the_error_for_a_damaged_file_has_its_path(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
     path.write_bytes(path.read_bytes()[:-9])
     for act in (warehouse.read, partial(warehouse.rows, key="a")):
@@ -144,7 +144,7 @@ def test_old_files_have_nulls_in_columns_that_were_added(warehouse: Warehouse) -
     assert asked.column_names == list(PATIENTS.names)
 
 
-def test_other_peoples_tools_read_the_folders(warehouse: Warehouse) -> None:
+def test_other_tools_read_the_folders(warehouse: Warehouse) -> None:
     warehouse.ensure_views()
     for key in AWKWARD_KEYS:
         warehouse.write(PATIENTS, patients(key, ["p"]), key)

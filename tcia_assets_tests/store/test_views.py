@@ -34,7 +34,7 @@ from tcia_assets_tests.store.tables import (
 )
 
 
-def test_views_are_there_before_the_first_file(warehouse: Warehouse) -> None:
+def test_views_exist_before_the_first_file(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:
         asked = warehouse.query(f"FROM {sql.identifier(table.name)}")
         assert asked.num_rows == 0
@@ -43,7 +43,7 @@ def test_views_are_there_before_the_first_file(warehouse: Warehouse) -> None:
     assert warehouse.query("FROM current_series").schema.names == list(SERIES.names)
 
 
-def test_views_see_the_first_file_without_being_made_again(warehouse: Warehouse) -> None:
+def test_views_see_the_first_file_without_a_rebuild(warehouse: Warehouse) -> None:
     with closing(warehouse.connect()) as connection:
         assert sql.fetch_table(connection, "FROM patients").num_rows == 0
         warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
@@ -62,7 +62,7 @@ def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse
     assert uids.to_pylist() == ["1"]
 
 
-def test_views_say_what_they_hold(warehouse: Warehouse) -> None:
+def test_views_have_comments(warehouse: Warehouse) -> None:
     said = warehouse.query(
         "SELECT comment FROM duckdb_columns() WHERE database_name = 'warehouse' "
         "AND table_name = 'series' AND column_name = 'ImageCount'"
@@ -78,7 +78,7 @@ def test_a_connection_cannot_change_anything(warehouse: Warehouse) -> None:
         connection.execute("CREATE TABLE kept (a INT)")
 
 
-def test_a_moved_root_is_asked_where_it_is_now(tmp_path: Path) -> None:
+def test_the_views_follow_a_moved_root(tmp_path: Path) -> None:
     old = Warehouse(tmp_path / "old")
     old.write(PATIENTS, patients("a", ["kept"]), "a")
     assert old.query("FROM patients").num_rows == 1
@@ -90,7 +90,7 @@ def test_a_moved_root_is_asked_where_it_is_now(tmp_path: Path) -> None:
         assert sql.fetch_table(connection, "FROM patients")["PatientID"].to_pylist() == ["kept"]
 
 
-def test_every_way_to_a_root_means_the_same_views(
+def test_the_views_are_the_same_by_every_path_to_a_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "real").mkdir()
@@ -106,9 +106,7 @@ def test_every_way_to_a_root_means_the_same_views(
 @pytest.mark.parametrize(
     "damage", ["missing", "bytes", "empty", "views of another declaration", "schemas"]
 )
-def test_views_are_made_again_when_they_are_not_the_right_ones(
-    warehouse: Warehouse, damage: str
-) -> None:
+def test_views_that_are_not_current_are_rebuilt(warehouse: Warehouse, damage: str) -> None:
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     warehouse.ensure_views()
     if damage == "schemas":
@@ -128,7 +126,7 @@ def test_views_are_made_again_when_they_are_not_the_right_ones(
     assert not [p.name for p in warehouse.root.iterdir() if p.name.endswith(".draft")]
 
 
-def test_somebody_who_has_the_views_open_disturbs_nobody(warehouse: Warehouse) -> None:
+def test_an_open_connection_does_not_disturb_a_rebuild(warehouse: Warehouse) -> None:
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     warehouse.ensure_views()
     with closing(sql.connect(warehouse.database)) as theirs:  # ready to write, in this process
@@ -148,12 +146,12 @@ def test_any_root_works(tmp_path: Path, name: str) -> None:
     assert warehouse.read(PATIENTS).num_rows == 1
 
 
-def test_a_root_that_duckdb_cannot_name_is_refused(tmp_path: Path) -> None:
+def test_a_root_that_duckdb_cannot_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="backslash"):
         Warehouse(tmp_path / "back\\slash")
 
 
-def test_a_read_only_root_without_its_views_is_read_all_the_same(small_disk: Path) -> None:
+def test_a_read_only_root_without_views_can_be_queried(small_disk: Path) -> None:
     warehouse = Warehouse(small_disk)
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     warehouse.ensure_views()
@@ -181,7 +179,7 @@ def test_readers_see_whole_partitions_while_writers_are_killed_and_views_rebuilt
     assert {p.name for p in warehouse.root.iterdir()} == {"warehouse", "warehouse.duckdb"}
 
 
-def test_a_process_that_opened_the_views_for_writing_keeps_nobody_out(
+def test_a_process_that_opened_the_views_for_writing_blocks_nobody(
     warehouse: Warehouse, processes: ForkServerContext
 ) -> None:
     warehouse.ensure_views()

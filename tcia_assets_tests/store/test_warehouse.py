@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tcia_assets import catalog
 from tcia_assets.catalog import COLLECTIONS, PATIENTS
 from tcia_assets.errors import (
+    BadValue,
+    Busy,
     DataError,
     StorageError,
     TciaError,
@@ -43,7 +45,7 @@ from tcia_assets_tests.store.tables import (
 from tcia_assets_tests.store.test_conform import valid_rows
 
 
-def test_writing_tells_what_is_on_disk_now(warehouse: Warehouse) -> None:
+def test_the_result_of_a_write_describes_the_file(warehouse: Warehouse) -> None:
     written = warehouse.write(PATIENTS, patients("4D-Lung", ["p1", "p2"]), "4D-Lung")
     assert written.path == warehouse.path(PATIENTS, "4D-Lung")
     assert written.bytes_on_disk == written.path.stat().st_size
@@ -77,19 +79,19 @@ def test_a_table_is_read_whole_or_by_partitions(warehouse: Warehouse) -> None:
     assert warehouse.read(COLLECTIONS).equals(collections("a", "b"))
 
 
-def test_reading_before_anything_is_there_gives_no_rows(warehouse: Warehouse) -> None:
+def test_reading_an_empty_warehouse_gives_no_rows(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:
         assert warehouse.read(table).equals(empty(table), check_metadata=True)
 
 
-def test_a_partition_that_is_not_there_is_told_with_near_ones(warehouse: Warehouse) -> None:
+def test_the_error_for_a_missing_partition_suggests_near_ones(warehouse: Warehouse) -> None:
     warehouse.write(PATIENTS, patients("4D-Lung", ["p"]), "4D-Lung")
     with pytest.raises(UnknownName, match=r"patients '4D Lung'; did you mean '4D-Lung'"):
         warehouse.read(PATIENTS, ["4D-Lung", "4D Lung"])
 
 
 @pytest.mark.parametrize("damage", ["the end", "a page"])
-def test_a_question_over_a_damaged_file_tells_its_path_and_the_cure(
+def test_the_error_of_a_query_over_a_damaged_file_has_its_path_and_the_remedy(
     warehouse: Warehouse, damage: str
 ) -> None:
     path = warehouse.write(PATIENTS, patients("a", [f"p{n}" for n in range(99)]), "a").path
@@ -101,7 +103,7 @@ def test_a_question_over_a_damaged_file_tells_its_path_and_the_cure(
         warehouse.query("FROM patients")
 
 
-def test_a_mistake_in_a_statement_is_the_statements(warehouse: Warehouse) -> None:
+def test_a_mistake_in_a_statement_is_not_blamed_on_a_file(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
     path.write_bytes(b"")
     with pytest.raises(UsageError, match="Nothing"):
@@ -134,7 +136,7 @@ def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     assert not shared.write(table, read, key).changed
 
 
-def test_questions_that_share_a_connection_are_answered_as_if_each_had_its_own(
+def test_queries_that_share_a_connection_do_not_affect_each_other(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
@@ -161,7 +163,7 @@ def test_questions_that_share_a_connection_are_answered_as_if_each_had_its_own(
     assert len(opened) == 3
 
 
-def test_questions_that_share_no_connection_that_can_be_opened_fail_each_alone(
+def test_each_query_fails_while_no_connection_can_be_opened(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "warehouse").mkdir()
@@ -175,7 +177,7 @@ def test_questions_that_share_no_connection_that_can_be_opened_fail_each_alone(
         assert warehouse.query("FROM series").num_rows == 0
 
 
-def test_a_warehouse_goes_to_other_processes_without_its_connection(warehouse: Warehouse) -> None:
+def test_a_pickled_warehouse_has_no_connection(warehouse: Warehouse) -> None:
     with warehouse.shared_connection():
         warehouse.query("FROM series")
         copy = pickle.loads(pickle.dumps(warehouse))
@@ -183,7 +185,7 @@ def test_a_warehouse_goes_to_other_processes_without_its_connection(warehouse: W
         assert copy.query("FROM series").num_rows == 0
 
 
-def test_any_key_can_be_asked_for_in_sql_and_stays_text(warehouse: Warehouse) -> None:
+def test_any_key_can_be_queried_and_stays_text(warehouse: Warehouse) -> None:
     for key in AWKWARD_KEYS:
         warehouse.write(PATIENTS, patients(key, ["p"]), key)
     asked = warehouse.query("SELECT Collection FROM patients ORDER BY Collection")
@@ -193,7 +195,7 @@ def test_any_key_can_be_asked_for_in_sql_and_stays_text(warehouse: Warehouse) ->
         assert found.num_rows == 1
 
 
-def test_what_duckdb_refuses_is_the_askers_slip(warehouse: Warehouse) -> None:
+def test_a_statement_that_duckdb_refuses_is_a_usage_error(warehouse: Warehouse) -> None:
     for statement, problem in [
         ("SELEC 1", "syntax error"),
         ("FROM serie", "serie does not exist"),
@@ -261,3 +263,44 @@ def test_partitions_are_written_at_once_while_readers_query(
             assert child.exitcode == 0
     assert all(isinstance(asked, int) and asked for asked in said), said
     assert warehouse.read(PATIENTS).equals(pa.concat_tables([rounds(k, writes - 1) for k in keys]))
+
+
+def test_an_update_writes_what_was_assigned(warehouse: Warehouse) -> None:
+    with warehouse.update(PATIENTS, "a") as partition:
+        assert partition.rows.num_rows == 0
+        partition.rows = patients("a", ["p2"])
+    assert partition.written.changed
+    with warehouse.update(PATIENTS, "a") as partition:
+        assert partition.read(["PatientID"]).column_names == ["PatientID"]
+        # Neither sorted nor unique.
+        partition.rows = pa.concat_tables([partition.rows, patients("a", ["p1", "p2"])])
+    assert warehouse.read(PATIENTS, ["a"])["PatientID"].to_pylist() == ["p1", "p2"]
+
+
+def test_an_update_that_fails_or_assigns_nothing_writes_nothing(warehouse: Warehouse) -> None:
+    with warehouse.update(PATIENTS, "a") as partition:
+        assert partition.rows.num_rows == 0
+    assert not warehouse.has(PATIENTS, "a")
+    with pytest.raises(ZeroDivisionError), warehouse.update(PATIENTS, "a") as partition:
+        partition.rows = patients("a", ["p"])
+        raise ZeroDivisionError
+    assert not warehouse.has(PATIENTS, "a")
+    with pytest.raises(BadValue), warehouse.update(PATIENTS, "a") as partition:
+        partition.rows = patients("b", ["p"])
+    assert not warehouse.has(PATIENTS, "a")
+
+
+def test_an_update_holds_the_lock_of_the_partition(warehouse: Warehouse) -> None:
+    with (
+        warehouse.update(PATIENTS, "a"),
+        pytest.raises(Busy),
+        warehouse.lock(PATIENTS, "a", wait=0.01),
+    ):
+        pass
+
+
+def test_reading_one_partition_or_no_rows(warehouse: Warehouse) -> None:
+    assert warehouse.read_or_empty(PATIENTS, "a").equals(empty(PATIENTS))
+    assert warehouse.read_or_empty(PATIENTS, "a", ["PatientID"]).column_names == ["PatientID"]
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    assert warehouse.read_or_empty(PATIENTS, "a").equals(patients("a", ["p"]))

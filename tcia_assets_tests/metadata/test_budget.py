@@ -1,0 +1,34 @@
+"""A budget of requests is spent once, whatever runs at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from tcia_assets.metadata.budget import RequestBudget, RunBudget, alone_if_large
+
+
+def test_a_budget_grants_what_is_left() -> None:
+    budget = RequestBudget(5)
+    assert [budget.take(wanted) for wanted in (2, 0, 2, 2, 1)] == [2, 0, 2, 1, 0]
+
+
+def test_threads_share_a_budget() -> None:
+    budget = RunBudget(100).sizes
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(budget.take, [3] * 80)) == 100
+
+
+def test_sizes_and_probes_have_budgets_of_their_own() -> None:
+    budget = RunBudget(1, 2)
+    assert (budget.sizes.take(9), budget.probes.take(9)) == (1, 2)
+
+
+def test_large_tables_exclude_each_other_and_small_ones_do_not() -> None:
+    large, small = pa.table({"a": pa.nulls(20_001)}), pa.table({"a": pa.nulls(20_000)})
+    with alone_if_large(large) as is_locked, alone_if_large(small):
+        assert is_locked
+        with ThreadPoolExecutor(1) as pool:
+            lock = alone_if_large(large)
+            assert not pool.submit(lock.acquire, blocking=False).result()  # type: ignore[attr-defined]

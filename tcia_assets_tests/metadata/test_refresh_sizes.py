@@ -1,0 +1,68 @@
+"""Sizes are requested only of Series that are new or changed, within the budget."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from tcia_assets.catalog import SERIES, SERIES_SIZES
+from tcia_assets.errors import RemoteError
+from tcia_assets.metadata.budget import RequestBudget
+from tcia_assets.metadata.refresh_sizes import refresh_sizes
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.metadata.mirror import SandboxMirror, day
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def sizes(mirror: SandboxMirror, limit: int) -> dict[str, int | bool | str]:
+    result = refresh_sizes(SMALL, mirror.source, mirror.warehouse, NOW, RequestBudget(limit))
+    return dict(result.facts)
+
+
+def test_sizes_beyond_the_budget_are_left_to_the_next_refresh(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    assert sizes(mirror, 4) == {"asked": 4, "remaining": 6, "unknown": 0}
+    assert sizes(mirror, 100) == {"asked": 6, "remaining": 0, "unknown": 0}
+    stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
+    assert set(stored["fetched_at"].to_pylist()) == {NOW}
+    path = mirror.warehouse.path(SERIES_SIZES, SMALL)
+    before = path.read_bytes()
+    assert sizes(mirror, 100) == {"asked": 0, "remaining": 0, "unknown": 0}
+    assert path.read_bytes() == before
+
+
+def test_the_size_of_a_changed_series_is_requested_again(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    sizes(mirror, 100)
+    [changed] = mirror.archive.revise(collection=SMALL, count=1, image_count=3)
+    mirror.refresh(day(2), SMALL)
+    assert sizes(mirror, 100)["asked"] == 1
+    series = mirror.warehouse.read(SERIES, [SMALL])
+    stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
+    is_it = pc.equal(stored["SeriesInstanceUID"], changed)
+    assert (
+        stored.filter(is_it)["fingerprint"]
+        == series.filter(pc.equal(series["SeriesInstanceUID"], changed))["fingerprint"]
+    )
+
+
+def test_missing_series_need_no_size(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    mirror.archive.hide(mirror.uids(SMALL, 1))
+    mirror.refresh(day(2), SMALL)
+    assert sizes(mirror, 0)["remaining"] == 9
+
+
+def test_sizes_received_before_a_failure_are_stored(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    last = mirror.uids(SMALL, 10)[-1]
+    mirror.sandbox.faults.add(Fault("empty", "getSeriesSize", times=0, series=last))
+    with pytest.raises(RemoteError):
+        sizes(mirror, 100)
+    stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
+    assert isinstance(stored, pa.Table) and 0 < stored.num_rows < 10
