@@ -10,7 +10,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES
+from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.store import sql
 from tcia_assets.store.conform import align, empty
@@ -20,7 +20,7 @@ IMAGE_EVENTS = ("fetched", "refetched")
 
 _KEY = SERIES.key[0]
 # The columns that an event can name in `changed_columns`: the source's own, and the source.
-_NAMED = (*(name for name in RESTORED if name in LISTED.names), "source")
+_NAMED = (*(name for name in RESTORED_COLUMNS if name in LISTED.column_names), "source")
 _OF_ADDED = ("Collection", _KEY, "first_seen_at", "fingerprint")
 
 
@@ -63,7 +63,7 @@ def diff_events(
 def _differs(before: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedArray:
     """Return for each row whether a restored column differs; column by column, to save memory."""
     differs = pa.chunked_array([pa.repeat(pa.scalar(value=False), len(after))])
-    for name in RESTORED:
+    for name in RESTORED_COLUMNS:
         old, new = before[name].take(place), after[name]
         same = pc.or_(
             pc.fill_null(pc.equal(old, new), fill_value=False),
@@ -92,8 +92,8 @@ def _added(rows: pa.Table, at: datetime, listing_id: str | None) -> pa.Table:
 def _altered(old: pa.Table, new: pa.Table, at: datetime, listing_id: str | None) -> pa.Table:
     if not new.num_rows:
         return empty(SERIES_CHANGES)
-    names = (_KEY, "Collection", "changes", *RESTORED)
-    pairs = {f"old {name}": old[name] for name in RESTORED} | {n: new[n] for n in names}
+    names = (_KEY, "Collection", "changes", *RESTORED_COLUMNS)
+    pairs = {f"old {name}": old[name] for name in RESTORED_COLUMNS} | {n: new[n] for n in names}
     with sql.connect() as connection:
         connection.register("pairs", pa.table(pairs))
         rows = sql.fetch_table(connection, _EVENTS, {"at": at, "listing_id": listing_id})
@@ -116,7 +116,7 @@ def _json(prefix: str) -> str:
             f"{sql.literal(f'{chr(34)}{name}{chr(34)}:')} || "
             f"coalesce(to_json({sql.identifier(prefix + name)})::VARCHAR, 'null')",
         )
-        for name in RESTORED
+        for name in RESTORED_COLUMNS
     )
     return "'{' || concat_ws(',', " + ", ".join(fields) + ") || '}'"
 

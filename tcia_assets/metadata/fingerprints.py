@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import FINGERPRINTED, SERIES
+from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.store import sql
 
 # The text from which a fingerprint is made is several times as long as the row.
@@ -35,7 +35,7 @@ def fingerprints(rows: pa.Table) -> pa.Table:
 
 
 def _hash(rows: pa.Table, connection: sql.Connection) -> pa.Array:
-    names = sorted(name for name in FINGERPRINTED if name in rows.schema.names)
+    names = sorted(name for name in FINGERPRINT_COLUMNS if name in rows.schema.names)
     # In Arrow, which joins all pieces of a row at once; SQL would copy the text for each piece.
     pieces = [_piece(name, _as_text(rows[name])) for name in names]
     nothing = pa.repeat(pa.scalar(""), len(rows))

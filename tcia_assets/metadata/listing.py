@@ -114,7 +114,7 @@ def merge(
     known = align(SERIES, before)
     if known.num_rows and not listed.num_rows:
         raise UnknownReply(f"no Series are listed, although {known.num_rows} are known")
-    now = pa.scalar(at, instant.arrow)
+    now = pa.scalar(at, instant.arrow_type)
     # First the absent ones: finding them takes as much memory as the rows that are made then.
     unlisted = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_array(listed[_KEY]))))
     present, counts = _present(known, listed, now, source)
@@ -126,7 +126,7 @@ def merge(
 
 def mark_withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa.Table:
     """Return the rows of `series` with these Series withdrawn."""
-    now = pa.scalar(at, instant.arrow)
+    now = pa.scalar(at, instant.arrow_type)
     is_withdrawn = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
     return _replace(rows, "withdrawn_at", pc.if_else(is_withdrawn, now, rows["withdrawn_at"]))
 

@@ -51,7 +51,9 @@ def refresh(
     is_list = table is catalog.SHARED_LISTS
     reply = _request_list(key, source, warehouse) if is_list else source.rows(table, key)
     with alone_if_large(reply.table):
-        rows = conform(table, reply.table, **({table.by: key} if table.by else {}))
+        rows = conform(
+            table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
+        )
         rows_before = warehouse.rows(table, key)
         written = warehouse.write(table, rows, key)
     return RefreshResult.of(table, key, written, rows_before, reply)

@@ -85,7 +85,7 @@ def _fingerprints_by_uid(pending: pa.Table) -> dict[str, str]:
 def _sizes(replies: pa.Table, chosen: dict[str, str], key: str, at: datetime) -> pa.Table:
     """Return the replies as rows of `series_sizes`, each with the fingerprint it is valid for."""
     fingerprints = [chosen[uid] for uid in replies[_UID].to_pylist()]
-    instants = pa.array([at] * len(fingerprints), FETCHED_AT.kind.arrow)
+    instants = pa.array([at] * len(fingerprints), FETCHED_AT.kind.arrow_type)
     rows = replies.append_column("fingerprint", pa.array(fingerprints, pa.string()))
     return align(SERIES_SIZES, rows.append_column("fetched_at", instants), Collection=key)
 

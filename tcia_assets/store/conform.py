@@ -87,11 +87,11 @@ def _check_schema(table: Table, schema: pa.Schema) -> None:
         if column.name not in schema.names:
             raise MissingColumn("is missing", table=table.name, column=column.name)
         field = schema.field(column.name)
-        if not field.equals(column.arrow):
-            problem = f"is {_describe(field)}, declared as {_describe(column.arrow)}"
+        if not field.equals(column.arrow_field):
+            problem = f"is {_describe(field)}, declared as {_describe(column.arrow_field)}"
             raise BadValue(problem, table=table.name, column=column.name)
-    if tuple(schema.names) != table.names:
-        extra = ", ".join(n for n in schema.names if n not in table.names)
+    if tuple(schema.names) != table.column_names:
+        extra = ", ".join(n for n in schema.names if n not in table.column_names)
         problem = f"has undeclared columns: {extra}" if extra else "has its columns out of order"
         raise DataError(problem, table=table.name)
 
@@ -101,7 +101,7 @@ def _describe(field: pa.Field) -> str:
 
 
 def _cast(table: Table, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if values.type.equals(column.kind.arrow):
+    if values.type.equals(column.kind.arrow_type):
         return values
     try:
         return values.cast(column.kind.arrow_type)

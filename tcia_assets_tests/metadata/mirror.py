@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.catalog import RESTORED, SERIES
+from tcia_assets.catalog import RESTORED_COLUMNS, SERIES
 from tcia_assets.metadata import moves
 from tcia_assets.metadata.budget import RunBudget
 from tcia_assets.metadata.refresh import refresh
@@ -70,7 +70,7 @@ class Mirror:
 
     def known(self) -> list[dict[str, Any]]:
         """All current values that the history can restore."""
-        names = ", ".join(("SeriesInstanceUID", "Collection", *RESTORED))
+        names = ", ".join(("SeriesInstanceUID", "Collection", *RESTORED_COLUMNS))
         return self.warehouse.query(f"SELECT {names} FROM series ORDER BY ALL").to_pylist()
 
     def known_at(self, at: datetime) -> list[dict[str, Any]]:

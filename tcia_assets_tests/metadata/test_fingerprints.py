@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.catalog import FINGERPRINTED, SERIES
+from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.metadata.fingerprints import fingerprints
 from tcia_assets_tests.metadata.listings import listed
 
@@ -90,7 +90,7 @@ def test_a_column_without_values_does_not_change_a_fingerprint() -> None:
 
 
 def test_only_kinds_with_an_exact_text_are_fingerprinted() -> None:
-    kinds = {SERIES.column(name).kind.name for name in FINGERPRINTED}
+    kinds = {SERIES.column(name).kind.name for name in FINGERPRINT_COLUMNS}
     assert kinds <= {"uid", "text", "day", "instant", "count", "size", "whole"}
 
 

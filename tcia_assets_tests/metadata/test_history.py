@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tcia_assets.catalog import RESTORED, SERIES, SERIES_CHANGES
+from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.metadata import history
 from tcia_assets.metadata.events import diff_events

@@ -141,7 +141,7 @@ def test_old_files_have_nulls_in_columns_that_were_added(warehouse: Warehouse) -
     assert read["PatientSex"].to_pylist() == ["F", None]
     asked = warehouse.query("FROM patients ORDER BY PatientID")
     assert asked.to_pylist() == read.sort_by("PatientID").to_pylist()
-    assert asked.column_names == list(PATIENTS.names)
+    assert asked.column_names == list(PATIENTS.column_names)
 
 
 def test_other_tools_read_the_folders(warehouse: Warehouse) -> None:

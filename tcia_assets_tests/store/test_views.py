@@ -38,9 +38,9 @@ def test_views_exist_before_the_first_file(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:
         asked = warehouse.query(f"FROM {sql.identifier(table.name)}")
         assert asked.num_rows == 0
-        assert asked.schema.names == list(table.names)
+        assert asked.schema.names == list(table.column_names)
         assert asked.schema.types == table.schema.types
-    assert warehouse.query("FROM current_series").schema.names == list(SERIES.names)
+    assert warehouse.query("FROM current_series").schema.names == list(SERIES.column_names)
 
 
 def test_views_see_the_first_file_without_a_rebuild(warehouse: Warehouse) -> None:
@@ -67,7 +67,7 @@ def test_views_have_comments(warehouse: Warehouse) -> None:
         "SELECT comment FROM duckdb_columns() WHERE database_name = 'warehouse' "
         "AND table_name = 'series' AND column_name = 'ImageCount'"
     )
-    assert said["comment"].to_pylist() == [SERIES.column("ImageCount").about]
+    assert said["comment"].to_pylist() == [SERIES.column("ImageCount").description]
 
 
 def test_a_connection_cannot_change_anything(warehouse: Warehouse) -> None:

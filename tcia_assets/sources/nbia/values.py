@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import BadValue
-from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, Column, Endpoint, Wire
+from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, Column, Endpoint, ValueFormat
 from tcia_assets.store import sql
 
 # Marks our own error() among DuckDB's; servers never send \x1f in a text.
