@@ -19,7 +19,11 @@ from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.metadata.selection_parser import selection_from_fields, parse_selection, selection_to_fields
+from tcia_assets.metadata.selection_parser import (
+    parse_selection,
+    selection_from_fields,
+    selection_to_fields,
+)
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 

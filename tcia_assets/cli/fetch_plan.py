@@ -11,8 +11,8 @@ from tcia_assets import catalog
 from tcia_assets.cli.terminal import make_grid, printable, right_aligned
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.metadata.selection import Selection, check_shared_lists
 from tcia_assets.metadata.licenses import unmatched_licenses
+from tcia_assets.metadata.selection import Selection, check_shared_lists
 from tcia_assets.store.warehouse import Warehouse
 
 _MOST_NAMED = 3
@@ -74,7 +74,8 @@ def selection_notes(selection: Selection, warehouse: Warehouse) -> list[str]:
         notes.append(f"{len(missing)} listed Series are not known here, or withdrawn: {uids}{more}")
     known = warehouse.query(_LICENSES)["LicenseName"].to_pylist()
     notes += [
-        f"no known Series has the licence {name!r}" for name in unmatched_licenses(selection, known)
+        f"no known Series has the licence {name!r}"
+        for name in unmatched_licenses(selection.licenses, known)
     ]
     unlicensed = warehouse.query(
         f"SELECT count(*) AS series FROM current_series WHERE {selection.unlicensed}",

@@ -103,7 +103,9 @@ class LocalRuns:
         stored = Warehouse(self._settings.root).keys(catalog.SERIES)
         collections = allowed_collections(listed, self._settings.collections, stored)
         self.add_collections(collections)
-        return CollectionNames(collections, sorted(set(listed) - set(allowed_collections(listed, ()))))
+        return CollectionNames(
+            collections, sorted(set(listed) - set(allowed_collections(listed, ())))
+        )
 
     def add_collections(self, collections: Sequence[str]) -> None:
         """Make these Collections partitions, unless they are already."""

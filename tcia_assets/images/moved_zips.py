@@ -5,7 +5,7 @@ from __future__ import annotations
 from tcia_assets.images import manifest
 from tcia_assets.images.manifest_row import UID
 from tcia_assets.images.plan import SAME_BYTES
-from tcia_assets.metadata import history, moves
+from tcia_assets.metadata import moves
 from tcia_assets.store.warehouse import Warehouse
 
 

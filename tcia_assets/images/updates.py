@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from tcia_assets import catalog
 from tcia_assets.images.plan import SAME_BYTES
-from tcia_assets.metadata import listing
 from tcia_assets.metadata.fingerprints import fingerprints
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection

@@ -14,8 +14,8 @@ from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_fetch
 from tcia_assets.metadata.budget import RunBudget
-from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.licenses import Licenses
+from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.conform import conform

@@ -61,7 +61,7 @@ def test_missing_series_need_no_size(mirror: SandboxMirror) -> None:
 def test_sizes_received_before_a_failure_are_stored(mirror: SandboxMirror) -> None:
     mirror.refresh(day(1), SMALL)
     last = mirror.uids(SMALL, 10)[-1]
-    mirror.sandbox.faults.add(Fault("empty", "getSeriesSize", times=0, series=last))
+    mirror.sandbox.faults.add(Fault("html", "getSeriesSize", times=0, series=last))
     with pytest.raises(RemoteError):
         sizes(mirror, 100)
     stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
