@@ -13,11 +13,7 @@ import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
 from tcia_assets.errors import StorageError
-from tcia_assets.metadata.attribution import (
-    attribution_table,
-    write_collection,
-    write_files,
-)
+from tcia_assets.metadata.attribution import attribution_table, write_collection, write_files
 from tcia_assets.metadata.citations import SCHEMA
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse

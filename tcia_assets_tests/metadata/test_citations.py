@@ -5,9 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from tcia_assets.metadata.attribution import (
-    render_files,
-)
+from tcia_assets.metadata.attribution import render_files
 from tcia_assets_tests.metadata.attribution_files import (
     BY3,
     BY3_URI,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from tcia_assets.metadata.attribution import (
-    render_files,
-)
+from tcia_assets.metadata.attribution import render_files
 from tcia_assets.metadata.citations import POLICY
 from tcia_assets_tests.metadata.attribution_files import (
     BY3,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.metadata.attribution import (
-    render_files,
-)
+from tcia_assets.metadata.attribution import render_files
 from tcia_assets_tests.metadata.attribution_files import (
     HOSTILE,
     NASTY,

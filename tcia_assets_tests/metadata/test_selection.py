@@ -11,10 +11,7 @@ import pytest
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import Selection, check_shared_lists
-from tcia_assets.metadata.selection_parser import (
-    parse_selection,
-    selection_from_fields,
-)
+from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.metadata.licence_names import BY3, BY4, NC3, NC4, NLM

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.errors import UsageError
-from tcia_assets.metadata.selection_parser import (
-    selection_from_fields,
-)
+from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.metadata.series_list_files import HEAD, chosen, written
 
