@@ -163,7 +163,7 @@ def test_a_day_is_read_in_the_form_of_its_dialect(
 def test_an_impossible_day_or_one_of_another_form_is_a_bad_value(
     speaks: str, sent: str, read: Read
 ) -> None:
-    with pytest.raises(BadValue, match=r"getSeries\.SeriesDate: .* is not a day \(row 1\.2\.3\)"):
+    with pytest.raises(BadValue, match=r"getSeries\.SeriesDate: .* is not a date \(row 1\.2\.3\)"):
         read(f'[{{{UID},"SeriesDate":"{sent}"}}]', speaks=speaks)
 
 
