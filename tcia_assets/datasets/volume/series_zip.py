@@ -23,7 +23,7 @@ from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip, Zip, open_zip
 from tcia_assets.images.acceptance.inflate import FASTEST, Buffer
 from tcia_assets.images.acceptance.rules import MAX_MEMBERS, NON_IMAGE_MEMBERS
-from tcia_assets.images.headers import dicom
+from tcia_assets.images.headers.elements import is_dicom
 
 _HEAD_BYTES = 1 << 13
 # If a header is longer, the next attempt reads this many times as much.
@@ -109,8 +109,6 @@ class SeriesZip:
 
     def _inflate(self, compressed: memoryview, entry: Entry) -> Buffer:
         try:
-            if FASTEST.raw_decompress is not None and entry.size_bytes:
-                return FASTEST.raw_decompress(compressed, entry.size_bytes)
             # One byte more than declared, to detect content that is too long.
             content: Buffer = FASTEST.decoder().decompress(compressed, entry.size_bytes + 1)
         except FASTEST.errors as error:
@@ -133,7 +131,7 @@ class SeriesZip:
         size = self._head_bytes
         while True:
             head = self._read_head(entry, min(size, entry.size_bytes))
-            if not dicom.is_dicom(bytes(head[:_PREAMBLE_BYTES])):
+            if not is_dicom(bytes(head[:_PREAMBLE_BYTES])):
                 raise _UnreadableHeader("it is not a DICOM file")
             try:
                 dicom_object = _parse_header(entry, head)

@@ -3,52 +3,39 @@
 The choice of the decompression library belongs here, and the limits on memory and output. What a
 member should hold is in `rules.py`.
 
-Three libraries give the same results: libdeflate (package `deflate`) and ISA-L (`isal`), both in
-the extra `fast`, and the standard library's zlib. Each is limited to the size that the member
-claims and one byte more. A large member is inflated in pieces, so memory does not depend on the
-size of a Series. A member is refused if its deflate stream ends before its compressed bytes do:
-no reader would show the bytes that follow.
+ISA-L (package `isal`, in the extra `fast`) and the standard library's zlib give the same results.
+Both are limited to the size that the member claims and one byte more. A member is inflated in
+pieces, so memory does not depend on the size of a Series. A member is refused if its deflate stream
+ends before its compressed bytes do: no reader would show the bytes that follow.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip
 
-# The most that a thread holds of a member. libdeflate can only inflate a whole member. ISA-L takes
-# 1.2 times as long in one piece as in pieces of a few hundred KB, which fit the processor's cache.
-_MAX_WHOLE_BYTES = 4 << 20
+# Pieces of this size stay in the processor's cache.
 _PIECE_BYTES = 1 << 18
 _READ_BYTES = 1 << 16
-# A gzip header without name and time. The trailer of a gzip file is the CRC and the size.
-_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-_GZIP_TRAILER = struct.Struct("<2L")
+_DEFAULT_HEAD_BYTES = 4 << 20
 
 Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)
 class Inflater:
-    """The functions of one decompression library.
-
-    `gzip_decompress(data, size)` inflates a whole gzip file and checks its CRC, and
-    `raw_decompress(data, size)` a whole deflate stream without that check. Both are None in a
-    library that is not faster with a whole member than in pieces.
-    """
+    """The functions of one decompression library; `decoder` makes an object for raw deflate."""
 
     name: str
-    decoder: Callable[[], Any]  # as zlib.decompressobj() for raw deflate
+    decoder: Callable[[], Any]
     crc32: Callable[[Buffer, int], int]
     errors: tuple[type[Exception], ...]
-    gzip_decompress: Callable[[bytes, int], Buffer] | None = None
-    raw_decompress: Callable[[Buffer, int], Buffer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +46,11 @@ class Inflated:
     head: tuple[Buffer, ...]
 
 
-class _AmbiguousTrailer(Exception):
-    """The compressed bytes hold a copy of the gzip trailer: by chance, or to hide bytes."""
-
-
 def inflate(
     compressed: memoryview,
     entry: Entry,
     *,
-    max_head: int = _MAX_WHOLE_BYTES,
+    max_head: int = _DEFAULT_HEAD_BYTES,
     inflater: Inflater | None = None,
 ) -> Inflated:
     """Inflate a member once and check it against what the directory claims.
@@ -82,36 +65,6 @@ def inflate(
         MalformedZip: The size or the CRC differs, or bytes follow the end of the data.
     """
     inflater = inflater or FASTEST
-    larger = max(entry.size_bytes, entry.compressed_bytes)
-    # libdeflate does not look at the data of a member that claims to be empty.
-    is_small = entry.size_bytes > 0 and larger <= _MAX_WHOLE_BYTES
-    if inflater.gzip_decompress and entry.method != STORED and is_small:
-        # If this fails, inflating in pieces finds the reason, in the same words for each library.
-        with suppress(_AmbiguousTrailer, *inflater.errors):
-            return _inflate_whole(compressed, entry, inflater.gzip_decompress)
-    return _inflate_in_pieces(compressed, entry, inflater, max_head)
-
-
-def _inflate_whole(
-    compressed: memoryview, entry: Entry, gzip_decompress: Callable[[bytes, int], Buffer]
-) -> Inflated:
-    """Inflate a member as a gzip file.
-
-    libdeflate does not return where the deflate stream ends, but refuses a gzip file whose trailer
-    does not follow it. So extra bytes are found, unless they begin with a trailer of their own.
-    """
-    trailer = _GZIP_TRAILER.pack(entry.crc, entry.size_bytes)
-    gzip = b"".join((_GZIP_HEADER, compressed, trailer))
-    # `rfind` takes a third of the time of `find` here.
-    if gzip.rfind(trailer, len(_GZIP_HEADER), len(gzip) - 1) >= 0:
-        raise _AmbiguousTrailer
-    content = gzip_decompress(gzip, entry.size_bytes)
-    return Inflated(hashlib.md5(content, usedforsecurity=False).hexdigest(), (content,))
-
-
-def _inflate_in_pieces(
-    compressed: memoryview, entry: Entry, inflater: Inflater, max_head: int
-) -> Inflated:
     md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
     head: list[Buffer] = []
     is_stored = entry.method == STORED
@@ -182,27 +135,10 @@ def _use_isal() -> Inflater:
     return Inflater("isal", decoder, isal_zlib.crc32, (error_class,))
 
 
-def _use_deflate(streaming: Inflater) -> Inflater:
-    """Use libdeflate for whole members and `streaming` for pieces."""
-    import deflate  # noqa: PLC0415 - an optional extra
-
-    return replace(
-        streaming,
-        name="deflate",
-        crc32=deflate.crc32,
-        errors=(*streaming.errors, deflate.DeflateError),
-        gzip_decompress=deflate.gzip_decompress,
-        raw_decompress=deflate.deflate_decompress,
-    )
-
-
 def _find_available() -> tuple[Inflater, ...]:
-    found = [_use_zlib()]
     with suppress(ImportError):
-        found.insert(0, _use_isal())
-    with suppress(ImportError):
-        found.insert(0, _use_deflate(found[0]))
-    return tuple(found)
+        return _use_isal(), _use_zlib()
+    return (_use_zlib(),)
 
 
 # The fastest first.

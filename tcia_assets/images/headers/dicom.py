@@ -26,19 +26,9 @@ from tcia_assets.images.headers.elements import (
     decode_text,
     find_elements,
     import_pydicom,
-    is_dicom,
     is_uid,
 )
 from tcia_assets.spec import Column
-
-__all__ = [
-    "Identity",
-    "TruncatedHeader",
-    "identify",
-    "is_dicom",
-    "read_header",
-    "require_pydicom",
-]
 
 _IDENTITY_TAGS = (0x0008_0018, 0x0020_000E)
 # Four times what DICOM allows for a text of one value.
@@ -110,11 +100,6 @@ def read_header(head: bytes, size: int) -> dict[str, Any]:
     if row["SOPInstanceUID"] is None:
         problems.insert(0, "it has no SOPInstanceUID")
     return row | {"error": "; ".join(problems) or None}
-
-
-def require_pydicom() -> None:
-    """Raise MissingExtra if pydicom is not installed."""
-    import_pydicom()
 
 
 # --- Values -------------------------------------------------------------------------------------

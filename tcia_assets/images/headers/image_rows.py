@@ -23,6 +23,7 @@ from tcia_assets.catalog import IMAGES
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.acceptance import NON_IMAGE_MEMBERS, md5_list
 from tcia_assets.images.headers import dicom, series_zips
+from tcia_assets.images.headers.elements import TruncatedHeader, import_pydicom
 from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
@@ -104,7 +105,7 @@ def _build_rows(
     collection: str, warehouse: Warehouse, report: ProgressCallback
 ) -> tuple[pa.Table, int]:
     """Return the rows, and the number of them that were stored before."""
-    dicom.require_pydicom()
+    import_pydicom()
     zips = series_zips.list_zips(collection, warehouse)
     kept = series_zips.unchanged_rows(IMAGES, collection, warehouse, zips, _has_repeated_uid)
     kept_series = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
@@ -206,7 +207,7 @@ def _read_header(zip_file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Row:
         while True:
             try:
                 return dicom.read_header(head, size)
-            except dicom.TruncatedHeader:
+            except TruncatedHeader:
                 if len(head) < wanted or len(head) >= _MAX_HEADER_BYTES:
                     raise
             wanted = 2 * len(head)

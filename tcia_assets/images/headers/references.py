@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, REFERENCES, TARGETS
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.headers import dicom, referenced_objects, series_zips
+from tcia_assets.images.headers import referenced_objects, series_zips
+from tcia_assets.images.headers.elements import import_pydicom
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
 from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
@@ -67,7 +68,7 @@ def index_references(
         StorageError: A table cannot be written.
     """
     started = time.monotonic()
-    dicom.require_pydicom()
+    import_pydicom()
     with warehouse.update(REFERENCES, collection) as partition:
         plan = _make_plan(collection, warehouse)
         references, targets = _build_tables(plan, collection, warehouse, report)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pydicom
 import pydicom.data
 
-from tcia_assets.images.headers import dicom
+from tcia_assets.images.headers.elements import is_dicom
 from tcia_assets.sandbox import phantom
 
 SOP, SERIES = "1.2.3.4", "1.2.3"
@@ -93,7 +93,7 @@ def wrap(body: bytes, syntax: str = EXPLICIT) -> bytes:
 def pydicom_test_files() -> list[Path]:
     """Return the DICOM files in pydicom's own tests, many of them unusual."""
     folder = Path(pydicom.data.__file__).parent / "test_files"
-    return [p for p in sorted(folder.rglob("*.dcm")) if dicom.is_dicom(p.read_bytes())]
+    return [p for p in sorted(folder.rglob("*.dcm")) if is_dicom(p.read_bytes())]
 
 
 @cache

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tcia_assets.catalog import IMAGES
 from tcia_assets.images.headers import dicom
+from tcia_assets.images.headers.elements import TruncatedHeader
 from tcia_assets_tests.images.headers.dicom_bytes import (
     LAST_ELEMENT,
     SERIES,
@@ -169,7 +170,7 @@ def test_an_object_without_uid_has_a_row_with_an_error() -> None:
     assert "SOPInstanceUID" in found["error"]
     with pytest.raises(ValueError, match="without SOPInstanceUID") as caught:
         dicom.identify(wrap(SERIES_ELEMENT + LAST_ELEMENT))
-    assert not isinstance(caught.value, dicom.TruncatedHeader)
+    assert not isinstance(caught.value, TruncatedHeader)
     with pytest.raises(ValueError, match="'abc' instead of a UID"):
         dicom.identify(wrap(element(0x00080018, "UI", b"abc") + SERIES_ELEMENT))
 
@@ -194,13 +195,13 @@ def test_a_head_gives_the_same_as_the_whole_or_is_too_short(data: st.DataObject)
     head, whole = content[:cut], row(content)
     try:
         assert dicom.read_header(head, len(content)) == whole
-    except dicom.TruncatedHeader:
+    except TruncatedHeader:
         assert cut < len(content)
     except ValueError:
         assert cut < 132
     try:
         assert dicom.identify(head) == dicom.identify(content)
-    except dicom.TruncatedHeader:
+    except TruncatedHeader:
         assert cut < len(content)
     except ValueError:
         assert cut < 132 or whole["SOPInstanceUID"] is None or whole["SeriesInstanceUID"] is None
@@ -221,5 +222,5 @@ def test_the_identity_is_read_from_the_bytes_before_its_end() -> None:
     content = dicom_file(element(0x00280010, "US", b"\0\2"))
     head = content[: content.index(SERIES_ELEMENT) + len(SERIES_ELEMENT)]
     assert dicom.identify(head) == dicom.Identity(SOP, SERIES)
-    with pytest.raises(dicom.TruncatedHeader):
+    with pytest.raises(TruncatedHeader):
         dicom.identify(head[:-1])
