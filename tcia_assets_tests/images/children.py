@@ -1,4 +1,4 @@
-"""Other processes that work on the same data folder; each may be killed at any moment."""
+"""Programs for child processes that work on the same data folder and may be killed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from contextlib import contextmanager
 
 from tcia_assets_tests.repository import ROOT
 
-REPOSITORY = ROOT
-
-# Fetches a part of a plan, and may be killed, as by the system, once it has kept so many rows.
+# Fetches a shard, and kills itself after so many rows if that number is not 0.
 FETCH = """
 import os, signal, sys
 from pathlib import Path
@@ -32,7 +30,7 @@ def arrived(row):
     if len(kept) == int(dies_after):
         os.kill(os.getpid(), signal.SIGKILL)
 
-# Whoever started this says when.
+# Wait for the parent's signal to start.
 print("ready", flush=True)
 sys.stdin.readline()
 with open_source(Settings(base_url=url, data_dir=root)) as source:
@@ -41,7 +39,7 @@ with open_source(Settings(base_url=url, data_dir=root)) as source:
     fetch_images(collection, selection, source, warehouse, shard=shard, on_row=arrived)
 """
 
-# Claims the zip at a path until it is killed.
+# Holds the claim on a zip until it is killed.
 CLAIM = """
 import sys
 from pathlib import Path
@@ -55,12 +53,12 @@ with claim(Path(sys.argv[1])):
 
 @contextmanager
 def child(program: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A Python program that has said that it is ready; ended with the block."""
+    """Start a Python program and wait until it is ready; it is killed at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=REPOSITORY,
+        cwd=ROOT,
         env={k: v for k, v in os.environ.items() if not k.startswith("TCIA_")},
         text=True,
     )

@@ -1,4 +1,4 @@
-"""Small archives for the tests of what is kept of them, each one a process."""
+"""Sandboxes with 3, 12 and 60 small Series, one of each a worker, and data folders for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
 
 @contextmanager
 def fresh(served: Sandbox, folder: Path) -> Iterator[Place]:
-    """A data folder that knows the Series of an archive, which is afterwards as it was."""
+    """Yield a data folder with the metadata of a sandbox, which is reset before and after."""
     served.reset()
     there = Place(served, folder)
     there.refresh()
@@ -34,7 +34,7 @@ def small_served() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def place(small_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
-    """A data folder that knows the small archive's Series, and has no image of them."""
+    """Yield a data folder with the metadata of three Series of four images, and no zips."""
     with fresh(small_served, tmp_path) as there:
         yield there
 
@@ -47,7 +47,7 @@ def wide_served() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def wide(wide_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
-    """As `place`, of sixty Series of two images."""
+    """Yield a data folder with the metadata of sixty Series of two images, and no zips."""
     with fresh(wide_served, tmp_path) as there:
         yield there
 

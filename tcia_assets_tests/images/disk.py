@@ -1,4 +1,4 @@
-"""A small disk of its own for a data folder, which can be filled, or made read-only."""
+"""A small disk for a data folder, which can be filled or made read-only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 @contextmanager
 def small_disk(place: Path, size: str = "8m") -> Iterator[Path]:
-    """A tmpfs at `place`; skips the test where none may be mounted."""
+    """Mount a tmpfs; skip the test where that is not allowed."""
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     if not shutil.which("mount") or subprocess.run(command, check=False).returncode:
@@ -31,7 +31,7 @@ def resize(disk: Path, size: str) -> None:
 
 @contextmanager
 def filled(disk: Path, *, but_for: int) -> Iterator[None]:
-    """So many bytes are free, a page more or less."""
+    """Fill the disk until only so many bytes are free, give or take a page."""
     ballast = disk / "ballast"
     free = shutil.disk_usage(disk).free - but_for
     with ballast.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Twelve small Series: enough for budgets, parts and runs that die on the way."""
+"""Helpers for tests with twelve small Series: plans, manifest rows and stored metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def place_at(sandbox: Sandbox, data_dir: Path) -> Place:
-    """A data folder that knows the Series of a sandbox that is as it was at its start."""
+    """Reset a sandbox, and return a data folder with its metadata."""
     sandbox.reset()
     there = Place(sandbox, data_dir)
     there.refresh()
@@ -86,13 +86,13 @@ def flip(path: Path) -> None:
 
 
 def stored(place: Place) -> dict[str, Row]:
-    """The stored Series by UID."""
+    """Return the stored rows of `series` by UID."""
     rows = place.warehouse.read(catalog.SERIES, [COLLECTION]).to_pylist()
     return {row["SeriesInstanceUID"]: row for row in rows}
 
 
 def edit_series(place: Place, change: Callable[[Row], Row]) -> None:
-    """Each stored Series is as if the archive had listed it so."""
+    """Change the stored row of each Series."""
     rows = [change(row) for row in stored(place).values()]
     table = pa.Table.from_pylist(rows, schema=catalog.SERIES.schema)
     place.warehouse.write(catalog.SERIES, conform(catalog.SERIES, table), COLLECTION)

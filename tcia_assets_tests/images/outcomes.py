@@ -1,4 +1,4 @@
-"""The tables of docs/reliability.md, which the tests hold to the truth."""
+"""The tables of docs/reliability.md, which the tests compare with what happens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from tcia_assets_tests.repository import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
-# Whatever stands there in the document: names, numbers and addresses that differ from run to run.
+# Stands for any text in the document: names, numbers and addresses differ from run to run.
 _ANYTHING = "…"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the document says of one thing that goes wrong."""
+    """The outcome of one failure, as the document describes it."""
 
     statuses: tuple[str, ...]
     words: str
@@ -22,7 +22,7 @@ class Outcome:
 
     @property
     def is_completed_at_once(self) -> bool:
-        """Whether single images set it right within the same run."""
+        """Whether single images complete the zip within the same run."""
         return self.statuses[0] == "complete"
 
     @property

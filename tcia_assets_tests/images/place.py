@@ -1,4 +1,4 @@
-"""A warehouse, a small archive that it is fetched from, and what must hold of both at any time."""
+"""A data folder and the sandbox that it mirrors, and what must always be true of both."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import settings_for
 
-# A blank in its name: folders are not named as Collections are.
+# It has a space in its name, which its folder does not have.
 COLLECTION = "RIDER Lung CT"
 FOLDER = "RIDER%20Lung%20CT"
-# One failure costs milliseconds, and what never comes is given up soon.
+# Failures cost milliseconds, and a reply that does not come is given up soon.
 QUICK = Pacing(
     attempts=2,
     attempts_when_in_doubt=2,
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 
 def small_catalogue(series: int, images: int) -> pa.Table:
-    """So many Series of one Collection, of so many CT images of 12 KiB each."""
+    """Return the metadata of Series of one Collection, with CT images of 12 KiB each."""
     rows = series_rows.load()
     rows = rows.filter(pc.equal(rows["Collection"], COLLECTION)).slice(0, series)
     counts = pa.array([images] * rows.num_rows, pa.int64())
@@ -56,7 +56,7 @@ def small_catalogue(series: int, images: int) -> pa.Table:
 
 @dataclass
 class Place:
-    """A data folder beside a sandbox archive."""
+    """A data folder and the sandbox that it mirrors."""
 
     sandbox: Sandbox
     data_dir: Path
@@ -79,13 +79,13 @@ class Place:
     # --- What a user does -----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """The warehouse knows what the archive lists now."""
+        """Store what the sandbox lists now."""
         with self.source() as source:
             now = datetime.now(UTC)
             refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, RunBudget(0))
 
     def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> FetchResult:
-        """Fetches these Series, or all."""
+        """Fetch these Series, or all."""
         with self.source(**pacing) as source:
             return self.fetch_by(source, *uids, retry=retry)
 
@@ -96,14 +96,14 @@ class Place:
     # --- What goes wrong ------------------------------------------------------------------------
 
     def spoil(self, kind: str, *uids: str, endpoint: str = "", **settings: Any) -> None:
-        """From now on that goes wrong with all requests for these Series."""
+        """Add a fault to all later requests for these Series."""
         for uid in uids:
             self.sandbox.faults.add(Fault(kind, endpoint, times=0, series=uid, **settings))
 
     def revise(self, *uids: str, image_count: int | None = None) -> None:
-        """The archive has other images of these Series, each time a day later than before.
+        """Give these Series other images, each time a day later than before.
 
-        It tells the day of a change and no more: of two on one day nobody would know.
+        The source gives only the day of a change, so two changes on one day look like one.
         """
         self._revisions += 1
         at = datetime.now(UTC) + timedelta(days=self._revisions)
@@ -112,11 +112,11 @@ class Place:
             known.revise(uids, image_count=image_count)
 
     def without_single_images(self) -> None:
-        """Nothing can set a bad zip right."""
+        """Make requests for single images fail, so that no bad zip can be completed."""
         self.sandbox.faults.add(Fault("status", "getSingleImage", times=0, status=500))
 
     def when_asked(self, endpoint: str, happens: Callable[[], object]) -> None:
-        """That happens in the archive right before the next request to that endpoint."""
+        """Call a function right before the next request to an endpoint."""
         self.sandbox.faults.add(_Moment("empty", endpoint, happens=happens))
 
     # --- What there is --------------------------------------------------------------------------
@@ -141,12 +141,12 @@ class Place:
         return self.folder / f"{uid}.zip"
 
     def quarantined(self, uid: str) -> tuple[bool, bool]:
-        """Whether its zip, and the reason, are in quarantine."""
+        """Return whether its zip, and the reason, are in quarantine."""
         path = self.data_dir / "quarantine" / FOLDER / f"{uid}.zip"
         return path.is_file(), path.with_suffix(".json").is_file()
 
     def asked(self, *endpoints: str) -> list[str]:
-        """The Series whose zips were asked for, once for each time."""
+        """Return the Series whose zips were requested, once for each request."""
         routes = endpoints or ("getImage", "getImageWithMD5Hash")
         last = [seen for seen in self.sandbox.requests.last if seen.endpoint in routes]
         return sorted(seen.parameters["SeriesInstanceUID"] for seen in last)
@@ -154,7 +154,7 @@ class Place:
     # --- What must hold -------------------------------------------------------------------------
 
     def demand_sound(self) -> None:
-        """What has its final name is complete and in the manifest; what is not is not there."""
+        """Check that zips and manifest agree, and that nothing else is on disk."""
         zips = sorted(p for p in self.data_dir.rglob("*.zip") if "quarantine" not in p.parts)
         rows = {row["path"]: row for row in self.rows.values() if row["path"]}
         assert [str(p.relative_to(self.data_dir)) for p in zips] == sorted(rows)
@@ -169,7 +169,7 @@ class Place:
         assert self.leftovers() == []
 
     def demand_complete(self) -> None:
-        """All that the archive has now is here, to the byte, and nothing else."""
+        """Check that exactly what the sandbox has now is on disk, to the byte."""
         self.demand_sound()
         assert {uid: row["status"] for uid, row in self.rows.items()} == dict.fromkeys(
             self.uids, "complete"
@@ -179,18 +179,18 @@ class Place:
             assert self.quarantined(uid) == (False, False)
 
     def true_md5s(self, uid: str) -> list[str]:
-        """The MD5s of the images that the archive has of a Series now."""
+        """Return the MD5s of the images that the sandbox has of a Series now."""
         facts = self.sandbox.archive.find(uid)
         assert facts is not None
         return sorted(md5(content) for _, content in self.sandbox.archive.objects(facts))
 
     def leftovers(self) -> list[str]:
-        """What only lies beside the zips while a run lives."""
+        """Return the files beside the zips that only a living run may have."""
         return sorted(p.name for p in self.folder.glob(".*"))
 
 
 def images_in(path: Path) -> dict[str, str]:
-    """The MD5 of each image in a zip, by name; they are those of its own list."""
+    """Return the MD5 of each image in a zip, by name, and check them with its MD5 list."""
     with zipfile.ZipFile(path) as file:
         assert file.testzip() is None
         names = set(file.namelist()) - {"LICENSE", "md5hashes.csv"}
@@ -206,7 +206,7 @@ def md5(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class _Moment(Fault):
-    """No fault: something that happens, once, when a request comes."""
+    """Calls a function once, when a request arrives; the request itself succeeds."""
 
     happens: Callable[[], object] = int
     done: list[bool] = field(default_factory=list)

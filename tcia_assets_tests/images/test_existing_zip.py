@@ -11,8 +11,8 @@ from tcia_assets import catalog
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.disk import small_disk
+from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place, images_in
-from tcia_assets_tests.images.test_moved_series import GOAL, refresh_all
 
 
 def lose_manifest(place: Place) -> None:

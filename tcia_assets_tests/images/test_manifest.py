@@ -19,7 +19,8 @@ from tcia_assets.images.manifest import (
 )
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.images.many import NOW, row
-from tcia_assets_tests.images.place import COLLECTION, FOLDER
+from tcia_assets_tests.images.moves import events
+from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
 
 LONG_AGO = NOW - timedelta(days=1)
 
@@ -157,3 +158,17 @@ def test_concurrent_runs_have_a_journal_each_and_lose_nothing(warehouse: Warehou
 
     assert uids(warehouse) == ["1.2", "1.3"]
     assert journals(warehouse) == []
+
+
+def test_each_fetch_of_a_series_is_once_in_the_history(place: Place) -> None:
+    uid, *_ = place.uids
+    place.fetch(uid)
+    place.fetch(uid)
+    assert events(place, uid) == [(COLLECTION, "added"), (COLLECTION, "fetched")]
+    place.revise(uid)
+    place.refresh()
+    place.fetch(uid)
+    place.fetch(uid)
+
+    recorded = [event for _, event in events(place, uid)]
+    assert recorded == ["added", "fetched", "changed", "refetched"]

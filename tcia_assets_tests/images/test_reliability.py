@@ -1,7 +1,7 @@
-"""What bad input gets: nothing that is not complete has a final name, and the manifest says why.
+"""What happens with bad replies and bad disks: only complete zips get their final path.
 
-Each case is a row of docs/reliability.md, which holds the status and the words that are expected
-here. Real HTTP; what the sandbox archive does not do, a scripted server does.
+Each case is a row of docs/reliability.md, which has the expected status and message. All over real
+HTTP; a scripted server sends what the sandbox cannot.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NOT_PUBLIC = (
 
 @dataclass(frozen=True)
 class Case:
-    """Something that goes wrong with all that is asked about a Series."""
+    """A fault in all replies about a Series."""
 
     title: str
     kind: str
@@ -83,17 +83,17 @@ CASES = [
 CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 
 
-def test_the_document_lists_what_is_tested_and_nothing_else() -> None:
+def test_the_document_lists_exactly_what_is_tested() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in HERE.glob("test_*.py"))
     assert [title for title in OUTCOMES if f'"{title}"' not in tests] == []
     assert [case.title for case in CASES if case.title not in OUTCOMES] == []
 
 
-# --- What the archive may send --------------------------------------------------------------------
+# --- What the source may send ---------------------------------------------------------------------
 
 
 @CASE
-def test_what_is_not_proven_gets_no_name_and_the_manifest_says_why(
+def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
     place: Place, case: Case
 ) -> None:
     other, earlier, new = place.uids
@@ -120,7 +120,7 @@ def test_what_is_not_proven_gets_no_name_and_the_manifest_says_why(
     [c for c in CASES if c.title in OUTCOMES and OUTCOMES[c.title].is_completed_at_once],
     ids=lambda case: case.title,
 )
-def test_single_images_complete_what_a_zip_lacks_proven_by_the_archives_hash(
+def test_single_images_complete_a_zip_and_the_hash_of_the_source_verifies_it(
     place: Place, case: Case
 ) -> None:
     other, earlier, new = place.uids
@@ -133,7 +133,7 @@ def test_single_images_complete_what_a_zip_lacks_proven_by_the_archives_hash(
     place.demand_complete()
 
 
-def test_a_429_is_waited_for_as_long_as_it_asks(place: Place) -> None:
+def test_the_retry_after_of_a_429_is_respected(place: Place) -> None:
     [uid, *_] = place.uids
     place.sandbox.faults.add(Fault("status", series=uid, status=429, retry_after="1"))
     place.fetch()
@@ -142,7 +142,7 @@ def test_a_429_is_waited_for_as_long_as_it_asks(place: Place) -> None:
     place.demand_complete()
 
 
-def test_a_count_that_never_matches_is_given_up_until_it_is_asked_for_or_corrected(
+def test_a_count_that_never_matches_is_given_up_until_retried_or_corrected(
     place: Place,
 ) -> None:
     title = "`ImageCount` that never matches"
@@ -166,8 +166,8 @@ def test_a_count_that_never_matches_is_given_up_until_it_is_asked_for_or_correct
     place.demand_complete()
 
 
-def test_names_are_no_identity(place: Place) -> None:
-    """The sandbox names the images anew with each download, as the archive does."""
+def test_images_are_identified_by_content_and_not_by_name(place: Place) -> None:
+    """The sandbox gives the images other names in each download, as NBIA does."""
     [uid, *_] = place.uids
     place.fetch(uid)
     named = [images_in(place.zip(uid))]
@@ -199,7 +199,7 @@ def test_a_zip_of_another_revision_is_refused_until_the_next_refresh(place: Plac
     assert place.rows[changing]["image_count"] == 3
 
 
-def test_what_is_lost_and_cannot_be_had_has_no_place_in_the_manifest(place: Place) -> None:
+def test_a_lost_zip_that_cannot_be_fetched_has_no_path_in_the_manifest(place: Place) -> None:
     [uid, *_] = place.uids
     place.fetch()
     place.zip(uid).unlink()
@@ -213,8 +213,8 @@ def test_what_is_lost_and_cannot_be_had_has_no_place_in_the_manifest(place: Plac
     place.demand_complete()
 
 
-def test_a_mix_of_two_revisions_is_no_md5_proof_and_is_fetched_again(place: Place) -> None:
-    """The zip lacks two images; before they are asked for singly, all of them change."""
+def test_a_mix_of_two_revisions_is_not_verified_by_md5_and_is_fetched_again(place: Place) -> None:
+    """The zip lacks two images; before they are downloaded singly, all images change."""
     uid = place.uids[0]
     place.spoil("zip_short", uid, images=2)
     place.when_asked("getSingleImage", lambda: place.revise(uid))
@@ -236,7 +236,7 @@ def test_a_mix_of_two_revisions_is_no_md5_proof_and_is_fetched_again(place: Plac
     ("title", "make"),
     [("10 GB from 10 MB", "bomb"), ("A million members", "many"), ("Endless zip", "endless")],
 )
-def test_a_zip_that_would_cost_too_much_is_refused_before_it_does(
+def test_a_zip_that_would_cost_too_much_is_refused_early(
     place: Place, title: str, make: str
 ) -> None:
     [uid, *_] = place.uids
@@ -253,7 +253,7 @@ def test_a_zip_that_would_cost_too_much_is_refused_before_it_does(
 
 
 def bomb() -> Answer:
-    """Three members of 3.5 GB of zeros in 3.5 MB each; no CRC is right, so nobody may look."""
+    """Return three members of 3.5 GB of zeros in 3.5 MB each, with wrong CRCs."""
     members = [Entry(f"{n}.dcm", zeros(ZEROS), deflated=(0, ZEROS)) for n in range(3)]
     return chunked(b"".join(zip_chunks(members)))
 
@@ -269,7 +269,7 @@ def zeros(size: int) -> Iterator[bytes]:
 
 
 def many() -> Answer:
-    """A million empty members: what each is called nobody needs to read."""
+    """Return a zip with a million empty members."""
     count, name = 10**6, b"0"
     local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + name
     line = (
@@ -285,7 +285,7 @@ def many() -> Answer:
 
 
 def endless() -> Answer:
-    """Begins as a zip and does not stop."""
+    """Return a reply that begins as a zip and does not end."""
     block = (b"40000\r\n" + bytes(1 << 18) + b"\r\n") * 4
     whole = chunked(b"PK\x03\x04", is_whole=False)
     return replace(whole, tail=lambda: iter(lambda: block, b""), then="close")
@@ -295,7 +295,7 @@ HOSTILE = {"bomb": bomb, "many": many, "endless": endless}
 
 
 def without_sizes(place: Place) -> None:
-    """The archive has told no FileSize, as some dialects do not."""
+    """Remove FileSize from the stored Series, as some dialects do not send it."""
     series = place.warehouse.read(catalog.SERIES, [COLLECTION])
     at = series.schema.get_field_index("FileSize")
     unknown = pa.nulls(series.num_rows, pa.int64())
@@ -376,7 +376,7 @@ def test_a_read_only_data_folder_ends_the_run_and_changes_nothing(
 # --- The run --------------------------------------------------------------------------------------
 
 
-def test_an_archive_that_is_down_ends_the_run_with_each_failure_recorded(
+def test_a_source_that_is_down_ends_the_run_with_each_failure_recorded(
     wide: Place,
 ) -> None:
     good = wide.uids[:3]
@@ -387,7 +387,7 @@ def test_an_archive_that_is_down_ends_the_run_with_each_failure_recorded(
 
     OUTCOMES["Archive down"].demand_said_in(str(broken.value))
     failed = [row for row in wide.rows.values() if row["status"] == "failed"]
-    # Those that were under way end as well; the others are not asked for.
+    # Running requests finish as well; the other Series are not requested.
     assert 17 <= len(failed) < len(wide.uids) - len(good)
     assert {row["SeriesInstanceUID"] for row in failed} == set(wide.asked()) - set(good)
     wide.demand_sound()
@@ -396,8 +396,8 @@ def test_an_archive_that_is_down_ends_the_run_with_each_failure_recorded(
     wide.demand_complete()
 
 
-def test_an_interrupt_waits_for_no_answer(place: Place) -> None:
-    """Also where it comes while a row is kept, and not while one is waited for."""
+def test_an_interrupt_does_not_wait_for_replies(place: Place) -> None:
+    """Also if it arrives while a row is recorded, and not while the run waits for one."""
     first, *hanging = place.uids
     place.spoil("hang", *hanging, seconds=600)
 
@@ -429,7 +429,7 @@ def test_an_interrupt_waits_for_no_answer(place: Place) -> None:
 
 
 def with_an_earlier_copy(place: Place, earlier: str, other: str) -> bytes:
-    """Both are here; then the archive changes the earlier one, and tells it. Gives its zip."""
+    """Fetch both, then revise and refresh the earlier one; return the bytes of its old zip."""
     place.fetch(earlier, other)
     place.revise(earlier)
     place.refresh()
@@ -437,7 +437,7 @@ def with_an_earlier_copy(place: Place, earlier: str, other: str) -> bytes:
 
 
 def demand(place: Place, uid: str, title: str) -> None:
-    """The manifest and the disk say of a Series what the document says."""
+    """Check the manifest and the disk against the document."""
     outcome, row = OUTCOMES[title], place.rows[uid]
     assert row["status"] == outcome.status
     outcome.demand_said_in(row["error"])

@@ -1,0 +1,47 @@
+"""The zip of a Series that moves to another Collection is not fetched twice."""
+
+from __future__ import annotations
+
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.metadata.selection import Selection
+from tcia_assets_tests.images.moves import GOAL, events, refresh_all
+from tcia_assets_tests.images.place import COLLECTION, Place
+
+
+def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
+    moved, *stay = place.uids
+    place.fetch(*place.uids)
+    content = place.zip(moved).read_bytes()
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    asked = place.asked()
+    with place.source() as source:
+        got = fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+
+    [row] = got.rows
+    assert (row.series_instance_uid, row.status, row.verified_by) == (
+        moved,
+        "complete",
+        "md5",
+    )
+    assert (place.warehouse.root / str(row.path)).read_bytes() == content
+    assert place.asked() == asked
+    fetched = [each for each in events(place, moved) if "fetched" in each[1]]
+    assert fetched == [(COLLECTION, "fetched")]
+    assert not place.zip(moved).exists()
+    assert sorted(place.rows) == sorted(stay)
+    found = place.warehouse.query("SELECT SeriesInstanceUID, Collection FROM current_series")
+    assert [r["Collection"] for r in found.to_pylist() if r["SeriesInstanceUID"] == moved] == [GOAL]
+
+
+def test_a_series_revised_after_it_moved_is_fetched_again(place: Place) -> None:
+    moved, *_ = place.uids
+    place.fetch(*place.uids)
+    place.sandbox.archive.move([moved], to=GOAL)
+    place.revise(moved)
+    refresh_all(place)
+    with place.source() as source:
+        fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+
+    fetched = [each for each in events(place, moved) if "fetched" in each[1]]
+    assert fetched == [(COLLECTION, "fetched"), (GOAL, "refetched")]

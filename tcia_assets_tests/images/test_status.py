@@ -1,0 +1,57 @@
+"""The state of the mirror by Collection."""
+
+from __future__ import annotations
+
+from tcia_assets import catalog
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.plan import plan_fetch
+from tcia_assets.images.status import collection_status
+from tcia_assets.metadata.selection import Selection
+from tcia_assets_tests.images.moves import GOAL, refresh_all
+from tcia_assets_tests.images.place import COLLECTION, Place
+
+
+def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
+    moved, *stay = place.uids
+    place.fetch(*place.uids)
+    size = place.zip(moved).stat().st_size
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    everything = Selection(where="true")
+    old, new = collection_status(place.warehouse, [COLLECTION, GOAL], everything)
+
+    assert (old.series, old.selected, old.complete, old.missing) == (*[len(stay)] * 3, 0)
+    # The zip is still in the folder of the Collection that it left.
+    assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
+    with place.source() as source:
+        fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+    assert collection_status(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
+
+
+def test_a_zip_in_a_collection_that_never_listed_the_series_does_not_count(place: Place) -> None:
+    moved, *_ = place.uids
+    place.fetch(*place.uids)
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    for table in (catalog.SERIES, catalog.SERIES_CHANGES):  # they record the move
+        place.warehouse.path(table, COLLECTION).unlink()
+    refresh_all(place)
+    selection = Selection(collections=(GOAL,))
+    [new] = collection_status(place.warehouse, [GOAL], selection)
+
+    assert (new.selected, new.complete) == (1, 0)
+    assert len(plan_fetch(GOAL, selection, place.warehouse).now) == 1
+
+
+def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:
+    uid, *_ = place.uids
+    place.fetch(*place.uids)
+    place.revise(uid)
+    place.refresh()
+    [now] = collection_status(place.warehouse, [COLLECTION], Selection(where="true"))
+    row = place.warehouse.query(
+        "SELECT FileSize FROM series WHERE SeriesInstanceUID = $uid", {"uid": uid}
+    ).to_pylist()[0]
+
+    assert (now.complete, now.incomplete) == (len(place.uids) - 1, 1)
+    assert now.bytes_to_come == row["FileSize"]
