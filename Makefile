@@ -81,7 +81,7 @@ duckdb-lines: .duckdb-1.4 .duckdb-2.0
 # nnU-Net and MONAI need torch. Debian's is built without GPU libraries, which saves 6 GB. It must not
 # be replaced, so nnU-Net is installed without its dependencies, and these after it.
 TORCH := .venv-torch
-TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/test_, training.py formats.py)
+TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/, test_training.py formats/test_nnunet.py formats/test_monai.py)
 
 torch-readers: $(TORCH)/.installed
 	TORCH_READERS=1 $(TORCH)/bin/python -m pytest -q -p no:cacheprovider $(TORCH_TESTS) \

@@ -181,10 +181,11 @@ def diff(before: str, after: str, *, everything: bool) -> None:
       tcia-assets dataset diff lung_ct /mnt/shared/datasets/lung_ct/latest
     """
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
+    from tcia_assets.datasets.version_diff import diff_versions  # noqa: PLC0415
 
     root = Settings.from_env().root
     old, new = versions.find(root, before), versions.find(root, after)
-    lines = list(versions.diff(old, new).lines) or ["nothing is otherwise"]
+    lines = list(diff_versions(old, new).lines) or ["nothing is otherwise"]
     shown = lines if everything else lines[:_MOST_LINES]
     for line in shown:
         out.print(printable(line), soft_wrap=True)

@@ -1,22 +1,35 @@
-"""Datasets: from a question over the warehouse to what others can train on.
+"""Datasets: from a declaration in YAML to files that training code reads.
 
-What belongs here: the declaration of a dataset, who is in it, who is kept apart from whom, and what
-is written of it. What does not: reading volumes (`volume`), pairing (`pairing.py`), Dagster.
+What belongs here: the declaration of a dataset, its cohort, its split, its samples and its files.
+What does not: reading pixels and labels (`volume`), Dagster.
 
-    yaml_tree     YAML with the line of each value, and errors that name it
-    declaration   datasets/<name>.yaml as frozen values, checked before anything runs
-    cohort        the Series of a dataset, frozen; what has changed since
-    samples       what a row of the dataset says of each image Series
-    split         which Patient is in which part, and the proof that none is in two
-    dataset_info  what is true of a dataset as a whole
-    sample_files  one sample: zips -> files and what its row says
-    build         a cohort -> a version of its dataset
-    versions      the versions on disk: their lock files, listed, compared, verified
-    formats/      the samples in the forms that others read
-    licenses      under which licences it is, and whom it cites
-    card          README.md, and the numbers in it as tables
-    contact_sheet the picture beside it
-    loading       what was built, as arrays
+    declaration           datasets/<name>.yaml as a pydantic model
+    declaration_sections  its sections
+    declaration_types     their field types
+    yaml_lines            YAML with the line of each value
+    quality               the codes of findings, and the policies for them
+    pairing               which masks lie on which images
+    cohort                the Series of a dataset, as a value
+    cohort_query          the cohort of a declaration, queried from the warehouse
+    cohort_checks         whether a cohort still fits its declaration and the zips on disk
+    cohort_lock           the lock file of a cohort
+    split                 which Patient is in which split, and the check that none is in two
+    sample_files          one sample: zips -> NIfTI files
+    sample_store          the finished samples on disk
+    sample_pool           the processes that make samples
+    sample_table          one row for each image Series: findings, policies, split
+    samples               the schema of that table
+    build                 a cohort -> a version of its dataset
+    versions              the versions on disk: published, listed, verified
+    version_diff          what differs between two versions
+    dataset_info          what is true of a dataset as a whole
+    formats/              the samples in the formats of other tools
+    licenses              the licences of a dataset, and what it has to cite
+    summary               the numbers of the card
+    card                  README.md
+    contact_sheet         the picture beside README.md
+    slice_preview         one slice of a sample, with its labels, as a picture
+    loading               `load_dataset`: a built dataset as numpy arrays
 
 Needs the extra `datasets`.
 """

@@ -1,18 +1,16 @@
-"""The card of a dataset: what it holds, from whom, under which licences, and how to build it again.
+"""The card of a dataset, README.md: what the dataset holds, its licences, how to rebuild it.
 
-What belongs here: `README.md` with the front matter that Hugging Face reads, and the numbers in it,
-as tables for whoever else shows them. What does not: pictures (`sheet.py`), and what the archive's
-licences ask (`attribution.py`).
+What belongs here: the text, with the front matter that Hugging Face reads. What does not: the
+numbers (`summary.py`), the picture (`contact_sheet.py`), the files about licences
+(`metadata/attribution.py`).
 
-Nothing in it tells when it was written: the same dataset has the same card.
+No text depends on when or where the card was written: the same dataset has the same card.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,186 +21,40 @@ from tcia_assets.datasets import contact_sheet
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet
-from tcia_assets.datasets.licenses import License, attribution_table, list_licenses, list_sources
+from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.samples import DROPPED, KEPT
+from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.markdown import markdown, markdown_license, markdown_link
 from tcia_assets.store.files import publish
 
-Record = dict[str, str | int | float]
-Summary = dict[str, list[Record]]
-
-UNTOLD = "none told"
-
-_Row = dict[str, Any]
-_DEFAULT = "nifti"
-# No part is called so: their names have no blanks.
-_VALUE, _ALL = "what is told", "in all"
-
-# What each number of the summary is about, in the order of the card.
-TITLES: Mapping[str, str] = {
-    "parts": "By part",
-    "labels": "Labels",
-    "modalities": "Modality",
-    "manufacturers": "Manufacturer",
-    "collections": "Collection",
-    "sexes": "Sex",
-    "ages": "Age in years",
-    "geometry": "Spacing and size",
-    "quality": "What was found, and what became of it",
-}
-_COUNTED = {
-    "modalities": "Modality",
-    "manufacturers": "Manufacturer",
-    "collections": "Collection",
-    "sexes": "PatientSex",
-}
-_AGES = ((0, "0-17"), (18, "18-39"), (40, "40-59"), (60, "60-79"), (80, "80 and more"))
-_DAYS = {"D": 1, "W": 7, "M": 30.4375, "Y": 365.25}
+_DEFAULT_FORMAT = "nifti"
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
     (100_000, "10K<n<100K"),
     (1_000_000, "100K<n<1M"),
 )
-# Those that Hugging Face knows; any other is `other`, with its name.
-_HUGGING_FACE = {
+# Licences that Hugging Face has a name for; any other is `other`.
+_HUGGING_FACE_LICENSES = {
     *("cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0"),
     *("cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0"),
     *("cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0"),
     "cc-by-nc-sa-4.0",
 }
-_ASKED = {
+_CONDITIONS = {
     "nc": "no commercial use",
-    "nd": "not to be passed on in a changed form",
-    "sa": "what is made of it must have the same licence",
+    "nd": "no distribution of changed data",
+    "sa": "derived works need the same licence",
 }
 
 
-# --- Numbers --------------------------------------------------------------------------------------
-
-
-def summary(samples: pa.Table, parts: Sequence[str] = ()) -> Summary:
-    """The numbers of the card as plain tables: the keys of `TITLES`, each a list of equal records.
-
-    Counts are of samples that are kept, unless a column says otherwise. `parts` gives the order of
-    the parts' columns; else they are sorted.
-    """
-    rows = samples.to_pylist()
-    kept = [row for row in rows if row["state"] == KEPT]
-    ordered = list(parts) or sorted({row["part"] for row in rows if row["part"]})
-    return {
-        "parts": list(_parts(rows, ordered)),
-        "labels": _labels(kept),
-        **{name: _counted(kept, _column(column), ordered) for name, column in _COUNTED.items()},
-        "ages": _counted(kept, _age_group, ordered, [name for _, name in _AGES]),
-        "geometry": list(_geometry(kept)),
-        "quality": _quality(rows),
-    }
-
-
-def _parts(rows: list[_Row], parts: list[str]) -> Iterator[Record]:
-    nowhere = [None] if any(row["part"] is None for row in rows) else []
-    for part in (*parts, *nowhere):
-        here = [row for row in rows if row["part"] == part]
-        kept = [row for row in here if row["state"] == KEPT]
-        yield {
-            "part": part or "none",
-            "patients": len({row["patient"] for row in kept}),
-            KEPT: len(kept),
-            DROPPED: len(here) - len(kept),
-            "bytes": sum(row["image_bytes"] + (row["label_bytes"] or 0) for row in kept),
-        }
-
-
-def _labels(kept: list[_Row]) -> list[Record]:
-    samples: Counter[str] = Counter()
-    voxels: Counter[str] = Counter()
-    for row in kept:
-        for name, count in row["label_voxels"] or ():
-            samples[name] += count > 0
-            voxels[name] += count
-    return [{"label": n, "samples with it": samples[n], "voxels": voxels[n]} for n in voxels]
-
-
-def _counted(
-    kept: list[_Row],
-    value_of: Callable[[_Row], str],
-    parts: list[str],
-    order: Sequence[str] = (),
-) -> list[Record]:
-    """How many samples of each part have each value; the most frequent first, or in an order."""
-    counts: dict[str, Counter[str]] = {}
-    for row in kept:
-        counts.setdefault(value_of(row), Counter())[row["part"]] += 1
-    values = [name for name in order if name in counts]
-    rest = sorted(counts.keys() - set(values), key=lambda name: (-counts[name].total(), name))
-    return [
-        {_VALUE: name, **{part: counts[name][part] for part in parts}, _ALL: counts[name].total()}
-        for name in values + rest
-    ]
-
-
-def _column(name: str) -> Callable[[_Row], str]:
-    return lambda row: (row[name] or "").strip() or UNTOLD
-
-
-def _age_group(row: _Row) -> str:
-    """The group of an age such as 061Y or 009M; what is no age is shown as it is."""
-    told = (row["PatientAge"] or "").strip()
-    if not told:
-        return UNTOLD
-    number, unit = told[:-1], told[-1:].upper()
-    if not number.isdecimal() or unit not in _DAYS:
-        return told
-    years = int(number) * _DAYS[unit] / _DAYS["Y"]
-    return [name for least, name in _AGES if years >= least][-1]
-
-
-def _geometry(kept: list[_Row]) -> Iterator[Record]:
-    if not kept:
-        return
-    for column, unit in (("spacing", "mm"), ("shape", "voxels")):
-        for place, axis in enumerate("xyz"):
-            values = [row[column][place] for row in kept]
-            yield {
-                "along": f"{axis}, in {unit}",
-                "least": round(min(values), 4),
-                "median": round(statistics.median(values), 4),
-                "greatest": round(max(values), 4),
-            }
-
-
-def _quality(rows: list[_Row]) -> list[Record]:
-    """Of each code and policy, the samples that have it, and how many of these are in."""
-    tally: dict[tuple[str, str], Counter[str]] = {}
-    for row in rows:
-        told = {(found["code"], found["policy"]) for found in row["findings"]}
-        codes = {code for code, _ in told}
-        for key in told | {(code, "drop") for code in row["reasons"] if code not in codes}:
-            tally.setdefault(key, Counter())[row["state"]] += 1
-    ordered = sorted(tally.items(), key=lambda item: (-item[1].total(), item[0]))
-    return [
-        {
-            "code": code,
-            "policy": policy,
-            "samples": states.total(),
-            KEPT: states[KEPT],
-            DROPPED: states[DROPPED],
-        }
-        for (code, policy), states in ordered
-    ]
-
-
-# --- The files ------------------------------------------------------------------------------------
-
-
 def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
-    """The card of the dataset in a folder, and what it refers to.
+    """Write the card of the dataset in a folder.
 
-    `README.md`, `contact_sheet.png`, `LICENSES.md`, `CITATION.cff` and `CITATIONS.bib`; where
-    nothing is kept, `README.md` alone.
+    It writes `README.md`, `contact_sheet.png`, `LICENSES.md`, `CITATION.cff` and `CITATIONS.bib`;
+    if no sample is kept, only `README.md`.
 
     Raises:
         StorageError: the disk refuses, or a file that a sample names cannot be read.
@@ -211,13 +63,13 @@ def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
     attribution.write_files(root, info.title, table, form="as NIfTI")
     has_sheet = contact_sheet.write_contact_sheet(root, samples, info)
     text = readme(samples, info, has_sheet=has_sheet)
-    encoded = text.encode("utf-8", "replace")
-    publish(root / "README.md", lambda draft: draft.write_bytes(encoded))
+    content = text.encode("utf-8", "replace")
+    publish(root / "README.md", lambda draft: draft.write_bytes(content))
 
 
 def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> str:
-    """The text of `README.md`."""
-    numbers = summary(samples, info.splits)
+    """Return the text of `README.md`."""
+    numbers = summarize(samples, info.splits)
     licenses = list_licenses(samples, info)
     kept = sum(int(record[KEPT]) for record in numbers["parts"])
     picture = (
@@ -229,7 +81,7 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
         _opening(numbers, info, kept),
         picture,
         _license_section(licenses, info),
-        _sources_section(samples, info),
+        _citation_section(samples, info),
         *_number_sections(numbers),
         _files_section(info),
         _rebuild_section(info),
@@ -238,7 +90,7 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
 
 
 def _front_matter(numbers: Summary, licenses: list[License], info: DatasetInfo, kept: int) -> str:
-    names = list(dict.fromkeys(_hugging_face(each) for each in licenses))
+    names = list(dict.fromkeys(_hugging_face_name(each) for each in licenses))
     matter: dict[str, Any] = {}
     if names:
         matter["license"] = names[0] if len(names) == 1 else names
@@ -247,147 +99,156 @@ def _front_matter(numbers: Summary, licenses: list[License], info: DatasetInfo, 
     matter["pretty_name"] = " ".join(info.title.split())
     matter["task_categories"] = ["image-segmentation" if info.labels else "other"]
     matter["size_categories"] = [next((n for most, n in _SIZES if kept < most), "n>1M")]
-    modalities = [str(record[_VALUE]).lower() for record in numbers["modalities"]]
-    matter["tags"] = ["medical", "cancer", "tcia", *(m for m in modalities if m != UNTOLD)]
+    modalities = [str(record[VALUE]).lower() for record in numbers["modalities"]]
+    matter["tags"] = ["medical", "cancer", "tcia", *(m for m in modalities if m != NOT_GIVEN)]
     if "huggingface" in info.settings["formats"]:
-        filled = [str(record["part"]) for record in numbers["parts"] if record[KEPT]]
+        filled = [str(record["split"]) for record in numbers["parts"] if record[KEPT]]
         matter["configs"] = huggingface.configs(info, filled)
-    written = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{written}---\n"
+    text = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=100)
+    return f"---\n{text}---\n"
 
 
-def _hugging_face(each: License) -> str:
-    return each.short if each.short in _HUGGING_FACE else "other"
+def _hugging_face_name(license_: License) -> str:
+    return license_.short if license_.short in _HUGGING_FACE_LICENSES else "other"
 
 
 def _opening(numbers: Summary, info: DatasetInfo, kept: int) -> str:
     patients = sum(int(record["patients"]) for record in numbers["parts"])
     dropped = sum(int(record[DROPPED]) for record in numbers["parts"])
-    with_labels = f", with labels for {_listed(info.labels.values())}" if info.labels else ""
+    labels = f", with labels for {_and(info.labels.values())}" if info.labels else ""
     folds = f" `{info.splits[0]}` has {info.folds} folds." if info.folds else ""
     return (
         f"{kept:,} volumes of {patients:,} Patients of [The Cancer Imaging Archive]"
-        f"(https://www.cancerimagingarchive.net){with_labels}, split by Patient into "
-        f"{_listed(info.splits)}.{folds} Left out, for the reasons below: {dropped:,} Series.\n"
+        f"(https://www.cancerimagingarchive.net){labels}, split by Patient into "
+        f"{_and(info.splits)}.{folds} Series that were left out, for the reasons under "
+        f'"{TITLES["quality"]}": {dropped:,}.\n'
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _and(names: Iterable[str]) -> str:
     *first, last = (f"`{name}`" for name in names)
     return f"{', '.join(first)} and {last}" if first else last
+
+
+# --- Licences and citations -----------------------------------------------------------------------
 
 
 def _license_section(licenses: list[License], info: DatasetInfo) -> str:
     table = [
         {
             "Licence": markdown_license(each.name, each.uri),
-            "Asks": "; ".join(_asked(each)),
+            "Conditions": "; ".join(_conditions(each)),
             "Series": f"{each.series:,}",
-            "Of": markdown(", ".join(each.collections)),
+            "Collections": markdown(", ".join(each.collections)),
         }
         for each in licenses
     ]
     policy = markdown_link("data usage policy", info.policy)
     return (
-        f"## Licences\n\n{_held(licenses)} the archive's {policy} holds for whoever uses or passes "
-        "on these data: do not try to identify participants; name and cite the datasets; ask the "
-        f"same of those who receive them. `LICENSES.md` has all of it.\n\n{_table(table)}"
+        f"## Licences\n\n{_strictest(licenses)}TCIA's {policy} applies to everyone who uses or "
+        "distributes these data: do not try to identify participants; name and cite the source "
+        "datasets; pass these rules on with the data. For details, see `LICENSES.md`.\n\n"
+        f"{_table(table)}"
     )
 
 
-def _held(licenses: list[License]) -> str:
+def _strictest(licenses: list[License]) -> str:
     if not licenses:
-        return "Nothing is kept; of what could be,"
+        return ""
     strictest = licenses[0]
-    named = markdown(strictest.name or strictest.uri)
-    if not named:
-        return f"**No licence is told for {strictest.series:,} Series: ask the archive.** For all,"
+    name = markdown(strictest.name or strictest.uri)
+    if strictest.is_missing:
+        return f"**No licence is given for {strictest.series:,} Series: ask TCIA before use.** "
     if len(licenses) == 1:
-        return f"**The licence is: {named}.** Beside it,"
-    return f"**The strictest is: {named}.** Each holds for its own Series; beside them,"
+        return f"**Licence: {name}.** "
+    return f"**The strictest licence: {name}.** Each licence applies to its own Series. "
 
 
-def _asked(each: License) -> list[str]:
-    if not each.short:
-        return ["ask the archive before use"] if each.strictness > 200 else ["read it"]  # noqa: PLR2004
-    words = each.short.split("-")
-    named = [] if each.short.startswith("cc0") else ["name the source"]
-    return named + [text for word, text in _ASKED.items() if word in words] or ["nothing"]
+def _conditions(license_: License) -> list[str]:
+    if license_.is_missing:
+        return ["ask TCIA before use"]
+    if not license_.short:
+        return ["read the licence"]
+    words = license_.short.split("-")
+    credit = [] if license_.short.startswith("cc0") else ["name the source"]
+    return credit + [text for word, text in _CONDITIONS.items() if word in words] or ["none"]
 
 
-def _sources_section(samples: pa.Table, info: DatasetInfo) -> str:
-    sources = list_sources(samples, info)
+def _citation_section(samples: pa.Table, info: DatasetInfo) -> str:
     lines = [
         f"- {markdown(source.title)}: {markdown_link(source.doi or source.uri, source.url)}"
-        for source in sources
+        for source in list_citations(samples, info)
     ]
     if not lines:
         return ""
-    told = "\n".join(lines)
+    listed = "\n".join(lines)
     return (
-        f"## To be cited\n\n`CITATIONS.bib` and `CITATION.cff` have these for programs.\n\n{told}\n"
+        "## Please cite\n\nFor reference managers: `CITATIONS.bib` and `CITATION.cff`.\n\n"
+        f"{listed}\n"
     )
 
 
+# --- Numbers, files, rebuilding -------------------------------------------------------------------
+
+
 def _number_sections(numbers: Summary) -> Iterator[str]:
-    yield "## What is in it\n"
+    yield "## Contents\n"
     for name, title in TITLES.items():
         if not numbers[name]:
             continue
         if name == "quality":
             yield f"## {title}\n"
-            yield _table(_explained(numbers[name]))
+            yield _table(_with_meanings(numbers[name]))
         else:
             yield f"### {title}\n"
-            yield _table([_row_of(record, title) for record in numbers[name]])
+            yield _table([_cells(record, title) for record in numbers[name]])
 
 
-def _row_of(record: Record, title: str) -> dict[str, str]:
-    return {title if key == _VALUE else key: _shown(value) for key, value in record.items()}
+def _cells(record: Record, title: str) -> dict[str, str]:
+    return {title if key == VALUE else key: _cell(value) for key, value in record.items()}
 
 
-def _explained(records: list[Record]) -> list[dict[str, str]]:
+def _with_meanings(records: list[Record]) -> list[dict[str, str]]:
     return [
         {
             "code": f"`{record['code']}`",
-            "which means": markdown(SAMPLE_CODES.get(str(record["code"]), "")),
-            **{k: _shown(v) for k, v in record.items() if k != "code"},
+            "meaning": markdown(SAMPLE_CODES.get(str(record["code"]), "")),
+            **{key: _cell(value) for key, value in record.items() if key != "code"},
         }
         for record in records
     ]
 
 
 def _files_section(info: DatasetInfo) -> str:
-    known: dict[str, str] = {
-        "samples.parquet": "one row for each Series that was asked for, kept or dropped, and why",
-        "images/": "the volumes, as NIfTI, by SeriesInstanceUID",
-        **({"labels/": "their labels, on the same grid; 0 is background"} if info.labels else {}),
-        "dataset.lock.json": "the cohort, the settings, and the hash of each file",
+    files: dict[str, str] = {
+        "samples.parquet": "one row for each Series of the cohort, kept or dropped, with reasons",
+        "images/": "the volumes as NIfTI, named by SeriesInstanceUID",
+        **({"labels/": "their labels on the same grid; 0 is background"} if info.labels else {}),
+        "dataset.lock.json": "the cohort, the settings, and the SHA-256 of each file",
     }
     for name in info.settings["formats"]:
-        if name != _DEFAULT:
+        if name != _DEFAULT_FORMAT:
             path = "croissant.json" if name == "croissant" else f"{name}/"
-            known[path] = FORMATS[name]
+            files[path] = FORMATS[name]
     if "nnunet" in info.settings["formats"]:
-        known["nnunet/"] += f"; dataset {nnunet.number(info.name)}"
-    lines = [f"- `{path}`: {markdown(about)}" for path, about in known.items()]
+        files["nnunet/"] += f"; the dataset's number is {nnunet.number(info.name)}"
+    listed = "\n".join(f"- `{path}`: {markdown(about)}" for path, about in files.items())
     code = (
         f'from tcia_assets import load_dataset\n\nsamples = load_dataset(".", "{info.splits[0]}")'
     )
-    told = "\n".join(lines)
-    return f"## Files\n\n{told}\n\n```python\n{code}\n```\n"
+    return f"## Files\n\n{listed}\n\n```python\n{code}\n```\n"
 
 
 def _rebuild_section(info: DatasetInfo) -> str:
-    made_with = ", ".join(f"{name} {told}" for name, told in sorted(info.made_with.items()))
+    made_with = ", ".join(f"{name} {number}" for name, number in sorted(info.made_with.items()))
     settings = json.dumps(info.settings, indent=1, ensure_ascii=False)
     return (
-        "## How to build it again\n\n"
+        "## How to rebuild it\n\n"
         f"```sh\ntcia-assets dataset build {info.name} --locked\n```\n\n"
-        "With the same versions of what made it, that gives the same bytes, and the folder is "
-        f"called by their hash. It was made with {markdown(made_with)}. Its cohort has the SHA-256 "
-        f"`{info.cohort_sha256}`; when it was asked, and of what, stands in its lock file. It was "
-        f"declared as:\n\n{_fenced(settings, 'json')}"
+        "With the same versions of the libraries this gives the same bytes, and the name of the "
+        f"folder is the start of their hash. Made with {markdown(made_with)}. The cohort's SHA-256 "
+        f"is `{info.cohort_sha256}`; the lock file holds the cohort, its query, and the state of "
+        f"the warehouse at that time. The settings:\n\n{_fenced(settings, 'json')}"
     )
 
 
@@ -395,7 +256,7 @@ def _rebuild_section(info: DatasetInfo) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """A text as it is, in a fence that it cannot end."""
+    """Return a text in a fence that is longer than any fence in the text."""
     fence = "```"
     while fence in text:
         fence += "`"
@@ -403,7 +264,7 @@ def _fenced(text: str, language: str) -> str:
 
 
 def _table(records: Sequence[Mapping[str, str]]) -> str:
-    """A table, whose cells are Markdown; columns of numbers to the right."""
+    """Return a table whose cells are Markdown; columns of numbers are aligned to the right."""
     if not records:
         return ""
     head = list(records[0])
@@ -413,5 +274,5 @@ def _table(records: Sequence[Mapping[str, str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _shown(value: str | float) -> str:
+def _cell(value: str | float) -> str:
     return markdown(value) if isinstance(value, str) else f"{value:,}"

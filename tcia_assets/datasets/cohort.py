@@ -1,10 +1,7 @@
-"""The Series of a dataset, frozen: who is in it, as what, under which licence, and since when.
+"""The cohort of a dataset: its Series, frozen, with their licences, hashes and paired masks.
 
-What belongs here: asking the question, the lock file, and what has changed since. What does not:
-reading images, the split, Dagster. Nothing is asked of the archive: the warehouse is what is known.
-
-A cohort is asked for once and then locked. Asking again compares, and changes the lock file only if
-that is wanted: a dataset must not change because the archive did.
+What belongs here: the cohort as a value, and what differs between two of them. What does not: the
+query (`cohort_query.py`), the lock file (`cohort_lock.py`) and the split (`split.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +23,15 @@ IMAGE, TARGET = "image", "target"
 FETCHED, NOT_FETCHED, WITHDRAWN, UNKNOWN = "fetched", "not_fetched", "withdrawn", "unknown"
 STATES = {
     FETCHED: "its zip is on disk",
-    NOT_FETCHED: "the archive lists it, and its zip is not on disk",
-    WITHDRAWN: "the archive lists it no more",
-    UNKNOWN: "no Collection that is known here has it",
+    NOT_FETCHED: "the source lists it, and its zip is not on disk",
+    WITHDRAWN: "the source no longer lists it",
+    UNKNOWN: "it is in no Collection of the warehouse",
 }
 
 FORMAT = 1
+"""The version of the lock file's format."""
 
-_TEXTS = (
+_TEXT_COLUMNS = (
     "PatientID",
     "StudyInstanceUID",
     *SPLIT_COLUMNS,
@@ -50,16 +48,18 @@ SERIES = pa.schema(
         pa.field("SeriesInstanceUID", pa.string(), nullable=False),
         pa.field("role", pa.string(), nullable=False),
         pa.field("state", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in _TEXTS),
+        *(pa.field(name, pa.string()) for name in _TEXT_COLUMNS),
         pa.field("ImageCount", pa.int64()),
     ]
 )
-"""A Series of a cohort: an `image`, or a `target` that is paired with one; sorted by role and UID.
+"""One row for each Series of a cohort, sorted by role and UID.
 
-`fingerprint` is that of the Series now; `archive_sha256` that of the zip on disk, null without one.
-`content_md5` is over the objects in that zip, as the archive's own getMD5Hierarchy counts it: two
-downloads of a Series are never the same zip, and so it is this that says what the Series was. Null
-where `images` does not tell it; then the zip itself has to be the same.
+`role` is `image`, or `target` for a mask that is paired with an image; `state` is one of `STATES`.
+`fingerprint` is that of the Series' row in the warehouse, `archive_sha256` that of the zip on disk,
+null without one. `content_md5` is over the objects in the zip, as NBIA's getMD5Hierarchy computes
+it: two downloads of a Series are different zips with the same objects, so this is the hash that
+identifies it. It is null where `images` has no MD5 of each object; then the zip itself must be the
+same.
 """
 PAIRS = pa.schema(
     [
@@ -72,10 +72,10 @@ PAIRS = pa.schema(
 )
 """Which object of a target lies on which image; see `pairing.find_pairs`.
 
-Objects have no other name: in the next zip of a Series an entry may be another one.
+Objects are identified by SOPInstanceUID only: names of entries can differ between two downloads.
 """
 
-_SNAPSHOT = """
+_CURRENT_SERIES = """
     SELECT SeriesInstanceUID, fingerprint, greatest(first_seen_at, changed_at) AS at
     FROM current_series ORDER BY SeriesInstanceUID
 """
@@ -83,10 +83,12 @@ _SNAPSHOT = """
 
 @dataclass(frozen=True)
 class WarehouseSnapshot:
-    """What was known when a cohort was asked for.
+    """The state of the warehouse when a cohort was queried.
 
-    `sha256` is over UID and fingerprint of each current Series of all Collections; `newest_change`
-    is when the newest of them was first seen or last changed.
+    Attributes:
+        series: the number of current Series in all Collections.
+        sha256: over the UID and fingerprint of each of them.
+        newest_change: when the newest of them was first seen or last changed, in ISO 8601.
     """
 
     series: int
@@ -95,21 +97,34 @@ class WarehouseSnapshot:
 
     @classmethod
     def of(cls, warehouse: Warehouse) -> WarehouseSnapshot:
-        found = warehouse.query(_SNAPSHOT)
+        """Take the snapshot of a warehouse."""
+        rows = warehouse.query(_CURRENT_SERIES)
         digest = hashlib.sha256()
-        for batch in found.to_batches():
+        for batch in rows.to_batches():
             uids, marks = (batch[name].to_pylist() for name in ("SeriesInstanceUID", "fingerprint"))
             lines = (f"{uid} {mark}\n" for uid, mark in zip(uids, marks, strict=True))
             digest.update("".join(lines).encode())
-        newest = pc.max(found["at"]).as_py()
-        return cls(found.num_rows, digest.hexdigest(), newest.isoformat() if newest else None)
+        newest = pc.max(rows["at"]).as_py()
+        return cls(rows.num_rows, digest.hexdigest(), newest.isoformat() if newest else None)
+
+
+@dataclass(frozen=True)
+class SeriesZip:
+    """A zip on disk: its path, the SHA-256 of its bytes, and a hash of the objects in it.
+
+    `content` is the MD5 over the objects, or the SHA-256 of the zip where that is not known.
+    """
+
+    path: Path
+    sha256: str
+    content: str
 
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """The Series of a dataset and their pairs, as `SERIES` and `PAIRS` say.
+    """The Series of a dataset and their pairs, as the schemas `SERIES` and `PAIRS`.
 
-    `question` is what the declaration asked: its cohort and, of its target, which masks count.
+    `query` is the part of the declaration that the cohort answers: `Declaration.cohort_settings`.
     """
 
     name: str
@@ -120,7 +135,7 @@ class Cohort:
 
     @property
     def content(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The content of the lock file, as JSON can hold it."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -132,49 +147,52 @@ class Cohort:
 
     @property
     def sha256(self) -> str:
-        """Over the Series and pairs; not over the question, nor when it was asked.
+        """The hash over Series and pairs, but not over the query or the snapshot.
 
-        Nor over a zip of which its `content_md5` is told: the same Series fetched by others is the
-        same cohort.
+        Where `content_md5` is known, the hash of the zip is left out too: the same Series,
+        downloaded by somebody else, give the same cohort.
         """
-        series = [_without_zip(row) for row in self.series.to_pylist()]
-        told = {"series": series, "pairs": self.pairs.to_pylist()}
-        return hashlib.sha256(_json(told).encode()).hexdigest()
+        series = [without_zip(row) for row in self.series.to_pylist()]
+        content = {"series": series, "pairs": self.pairs.to_pylist()}
+        return hashlib.sha256(_json(content).encode()).hexdigest()
 
     @property
     def text(self) -> str:
-        """The lock file; equal cohorts are equal bytes."""
+        """The text of the lock file; equal cohorts give equal bytes."""
         return _json({**self.content, "sha256": self.sha256}, indent=1) + "\n"
 
     def of_role(self, role: str) -> pa.Table:
+        """Return the Series that are an `image`, or those that are a `target`."""
         return self.series.filter(pc.equal(self.series["role"], role))
 
     @property
     def not_fetched(self) -> tuple[str, ...]:
-        """Series without a zip on disk."""
+        """The Series without a zip on disk."""
         absent = pc.is_null(self.series["archive_sha256"])
         return tuple(self.series.filter(absent)["SeriesInstanceUID"].to_pylist())
 
 
-@dataclass(frozen=True)
-class SeriesZip:
-    """A zip on disk, as `image_archives` has it; `content` names what is in it, on any machine."""
-
-    path: Path
-    sha256: str
-    content: str
+def without_zip(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a Series without the hash of its zip, where its objects identify it."""
+    is_zip_needed = row["content_md5"] is None
+    return {name: value for name, value in row.items() if is_zip_needed or name != "archive_sha256"}
 
 
 @dataclass(frozen=True)
 class CohortDiff:
-    """What is otherwise in a later cohort: Series by UID, pairs by their UIDs.
+    """What differs in a later cohort; false where nothing does.
 
-    `changed` has for each Series its columns that differ, as they were and as they are.
+    Attributes:
+        added: UIDs of Series.
+        removed: UIDs of Series.
+        changed: for each changed Series its columns that differ, each as (old, new).
+        pairs_added: lines with the UIDs of a pair.
+        pairs_removed: lines with the UIDs of a pair.
     """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    changed: Mapping[str, Mapping[str, tuple[Any, Any]]] | None = None
+    changed: Mapping[str, Mapping[str, tuple[Any, Any]]] = field(default_factory=dict)
     pairs_added: tuple[str, ...] = ()
     pairs_removed: tuple[str, ...] = ()
 
@@ -185,49 +203,43 @@ class CohortDiff:
         return "\n".join(self._lines()) or "nothing has changed"
 
     def _lines(self) -> Iterator[str]:
-        for sign, what, uids in (
+        for sign, kind, names in (
             ("+", "Series", self.added),
             ("-", "Series", self.removed),
             ("+", "pair", self.pairs_added),
             ("-", "pair", self.pairs_removed),
         ):
-            yield from (f"{sign} {what} {uid}" for uid in uids)
-        for uid, columns in (self.changed or {}).items():
-            told = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in columns.items())
-            yield f"~ Series {uid}: {told}"
+            yield from (f"{sign} {kind} {name}" for name in names)
+        for uid, columns in self.changed.items():
+            changes = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in columns.items())
+            yield f"~ Series {uid}: {changes}"
 
 
 def diff_cohorts(before: Cohort, after: Cohort) -> CohortDiff:
-    """What is otherwise in the later one."""
+    """Return what differs in the later cohort."""
     old, new = _by_uid(before), _by_uid(after)
-    changed = {uid: _otherwise(old[uid], new[uid]) for uid in sorted(old.keys() & new.keys())}
-    old_pairs, new_pairs = _pair_names(before), _pair_names(after)
+    changed = {uid: _changes(old[uid], new[uid]) for uid in sorted(old.keys() & new.keys())}
+    old_pairs, new_pairs = _pair_lines(before), _pair_lines(after)
     return CohortDiff(
-        tuple(sorted(new.keys() - old.keys())),
-        tuple(sorted(old.keys() - new.keys())),
-        {uid: columns for uid, columns in changed.items() if columns},
-        tuple(sorted(new_pairs - old_pairs)),
-        tuple(sorted(old_pairs - new_pairs)),
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed={uid: columns for uid, columns in changed.items() if columns},
+        pairs_added=tuple(sorted(new_pairs - old_pairs)),
+        pairs_removed=tuple(sorted(old_pairs - new_pairs)),
     )
 
 
-def _otherwise(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     if old["content_md5"] == new["content_md5"]:
-        old, new = _without_zip(old), _without_zip(new)
+        old, new = without_zip(old), without_zip(new)
     return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
-
-
-def _without_zip(row: dict[str, Any]) -> dict[str, Any]:
-    """A Series without the hash of its zip, if the objects in that are known."""
-    is_zip = row["content_md5"] is None
-    return {name: value for name, value in row.items() if is_zip or name != "archive_sha256"}
 
 
 def _by_uid(cohort: Cohort) -> dict[str, dict[str, Any]]:
     return {row["SeriesInstanceUID"]: row for row in cohort.series.to_pylist()}
 
 
-def _pair_names(cohort: Cohort) -> set[str]:
+def _pair_lines(cohort: Cohort) -> set[str]:
     return {
         f"{row['target_series_instance_uid']} {row['SOPInstanceUID']} on "
         f"{row['image_series_instance_uid']} by {row['how']}, rank {row['rank']}"

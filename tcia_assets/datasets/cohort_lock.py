@@ -1,4 +1,11 @@
-"""The lock file of a cohort: written, read and compared."""
+"""The lock file of a cohort: written once, then compared with the warehouse.
+
+What belongs here: freezing, reading and checking the lock file. What does not: the query
+(`cohort_query.py`).
+
+A cohort is queried once and then locked. Later queries are compared with the lock file and replace
+it only on request: a dataset must not change because the source did.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +40,15 @@ from tcia_assets.store.warehouse import Warehouse
 def freeze_cohort(
     declaration: Declaration, warehouse: Warehouse, lock: Path, *, update: bool = False
 ) -> tuple[Cohort, CohortDiff]:
-    """The cohort of the lock file, and what is otherwise if it is asked for again now.
+    """Return the locked cohort, and what differs from it if the warehouse is queried now.
 
-    Where there is no lock file, or `update` is wanted and something is otherwise, the new cohort is
-    written and returned. Where nothing is otherwise, the file stays as it is, byte for byte.
+    Without a lock file, the cohort that is queried now is written to it. If it differs and `update`
+    is set, the lock file is replaced. If nothing differs, the file is left alone, byte for byte.
 
     Raises:
         BadDeclaration, LicenseConflict: see `query_cohort`.
-        CohortMoved: the lock file is not one of this dataset.
-        StorageError: the disk refuses. The lock file is as it was.
+        CohortMoved: the lock file belongs to another dataset, or is damaged.
+        StorageError: the disk refuses. The lock file is unchanged.
     """
     now = query_cohort(declaration, warehouse)
     if not lock.exists():
@@ -56,12 +63,12 @@ def freeze_cohort(
 
 
 def load_cohort(declaration: Declaration, warehouse: Warehouse, lock: Path) -> Cohort:
-    """The cohort of the lock file, whose zips are all on disk as they were.
+    """Return the cohort of a lock file, checked: all its zips are on disk with the same objects.
 
     Raises:
-        CohortMoved: there is no such file, the declaration asks another question by now, or a zip
-            is not there as it was; says which.
-        BadDeclaration: no Series of it has a value that is held out.
+        CohortMoved: the file is missing or damaged, the declaration's query has changed, or zips
+            are missing or changed; names them.
+        BadDeclaration: no Series of the cohort has a held-out value.
         LicenseConflict: the declaration refuses the licence that a Series had.
     """
     cohort = read_lock(lock, declaration.name)
@@ -73,42 +80,42 @@ def load_cohort(declaration: Declaration, warehouse: Warehouse, lock: Path) -> C
 
 
 def write_lock(cohort: Cohort, lock: Path) -> bool:
-    """The lock file holds this cohort, whole; whether it is another file than before.
+    """Write the lock file, and return whether its bytes changed.
 
     Raises:
-        StorageError: the disk refuses. The file is as it was.
+        StorageError: the disk refuses. The file is unchanged.
     """
     return publish_text(lock, cohort.text)
 
 
 def read_lock(lock: Path, name: str) -> Cohort:
-    """The cohort of a lock file of the dataset of that name.
+    """Read the lock file of the dataset of that name.
 
     Raises:
-        CohortMoved: it is not there, not readable, of another dataset, or not as it was written.
+        CohortMoved: the file is missing, damaged, edited, or belongs to another dataset.
     """
     try:
         content = json.loads(lock.read_text(encoding="utf-8"))
-        told = content.pop("sha256")
+        sha256 = content.pop("sha256")
         cohort = _cohort(content)
     except FileNotFoundError:
-        raise CohortMoved(f"{lock}: there is no such lock file; ask for the cohort first") from None
+        raise CohortMoved(f"{lock}: no such lock file; freeze the cohort first") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CohortMoved(f"{lock}: it is no lock file: {error}") from None
-    if cohort.sha256 != told:
-        raise CohortMoved(f"{lock}: it has been edited: its Series do not have its sha256")
+        raise CohortMoved(f"{lock}: not a lock file of a cohort: {error}") from None
+    if cohort.sha256 != sha256:
+        raise CohortMoved(f"{lock}: the file was edited: its Series do not match its sha256")
     if cohort.name != name:
-        raise CohortMoved(f"{lock}: it is of the dataset {cohort.name!r}, not of {name!r}")
+        raise CohortMoved(f"{lock}: the file belongs to the dataset {cohort.name!r}, not {name!r}")
     return cohort
 
 
 def _cohort(content: dict[str, Any]) -> Cohort:
     if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']!r}, and {FORMAT} can be read")
+        raise ValueError(f"its format is {content['format']!r}; only {FORMAT} can be read")
     return Cohort(
-        str(content["name"]),
-        dict(content["question"]),
-        WarehouseSnapshot(**content["snapshot"]),
-        pa.Table.from_pylist(content["series"], schema=SERIES),
-        pa.Table.from_pylist(content["pairs"], schema=PAIRS),
+        name=str(content["name"]),
+        query=dict(content["question"]),
+        snapshot=WarehouseSnapshot(**content["snapshot"]),
+        series=pa.Table.from_pylist(content["series"], schema=SERIES),
+        pairs=pa.Table.from_pylist(content["pairs"], schema=PAIRS),
     )

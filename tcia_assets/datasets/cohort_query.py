@@ -1,4 +1,9 @@
-"""The cohort of a declaration, queried from the warehouse."""
+"""The cohort of a declaration, queried from the warehouse.
+
+What belongs here: which images the declaration selects, which masks are paired with them, and what
+the warehouse has about both. What does not: keeping the cohort (`cohort_lock.py`). No request goes
+to a source: the warehouse is all that is queried.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +28,14 @@ from tcia_assets.datasets.cohort import (
 from tcia_assets.datasets.cohort_checks import CONTENTS, check_holdout, check_licenses
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.pairing import PAIRED, find_pairs
-from tcia_assets.errors import BadDeclaration, UnknownName, UsageError
+from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import check_shared_lists
 from tcia_assets.store.sql import identifier
 from tcia_assets.store.warehouse import Warehouse
 
-# Criteria that name values, the column that has these, and which of them need not be known.
-_NAMED: Mapping[str, tuple[str, Collection[str]]] = {
+# Criteria that name values: the column of these values, and values that are valid in any case.
+_NAMED_VALUES: Mapping[str, tuple[str, Collection[str]]] = {
     "collections": ("Collection", ()),
     "modalities": ("Modality", ACQUIRED_MODALITIES),
     "body_parts": ("BodyPartExamined", ()),
@@ -47,37 +52,37 @@ _ROWS = f"""
     LEFT JOIN contents AS i USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
 """
+_ZIP_COLUMNS = {
+    "archive_sha256": "CASE WHEN a.path IS NOT NULL THEN a.sha256 END AS archive_sha256",
+    "content_md5": "CASE WHEN a.path IS NOT NULL THEN i.content_md5 END AS content_md5",
+}
 
 
 def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
-    """The cohort that is declared, as the warehouse knows it now; equal for equal warehouses.
+    """Query the cohort of a declaration; equal warehouses give equal cohorts.
 
     Raises:
-        BadDeclaration: it names a Collection, a licence or the like that nobody knows; its SQL
-            cannot be answered, or answers with no Series, or with some that are no images; no
-            Series has a value that is held out.
-        LicenseConflict: its licenses refuse some of these Series.
+        BadDeclaration: the declaration names a Collection, a licence or the like that the warehouse
+            does not have; its SQL fails, or gives no Series, or Series that are not images; no
+            Series has a held-out value.
+        LicenseConflict: the declaration refuses the licence of a Series.
     """
     _check_names(declaration, warehouse)
-    images = _images(declaration, warehouse)
-    found_pairs = _pairs(declaration, warehouse, images)
-    targets = pc.unique(found_pairs["target_series_instance_uid"])
+    images = _query_images(declaration, warehouse)
+    pairs = _query_pairs(declaration, warehouse, images)
+    targets = _array(pc.unique(pairs["target_series_instance_uid"]))
     roles = [IMAGE] * len(images) + [TARGET] * len(targets)
-    chosen = pa.table(
-        {
-            "SeriesInstanceUID": pa.concat_arrays([images, _array(targets)]),
-            "role": pa.array(roles, pa.string()),
-        }
-    )
-    columns = ", ".join(map(_told, SERIES.names[3:]))
+    uids = pa.concat_arrays([images, targets])
+    chosen = pa.table({"SeriesInstanceUID": uids, "role": pa.array(roles, pa.string())})
+    columns = ", ".join(_ZIP_COLUMNS.get(name, f"s.{name}") for name in SERIES.names[3:])
     statement = CONTENTS.format(series="chosen") + _ROWS.format(columns=columns)
     rows = warehouse.query(statement, tables={"chosen": chosen})
     cohort = Cohort(
-        declaration.name,
-        declaration.cohort_settings,
-        WarehouseSnapshot.of(warehouse),
-        rows.cast(SERIES).combine_chunks(),
-        found_pairs,
+        name=declaration.name,
+        query=declaration.cohort_settings,
+        snapshot=WarehouseSnapshot.of(warehouse),
+        series=rows.cast(SERIES).combine_chunks(),
+        pairs=pairs,
     )
     check_holdout(declaration, cohort)
     check_licenses(declaration, cohort, warehouse)
@@ -85,113 +90,98 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
 
 
 def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:
-    """Raises BadDeclaration for a name that nothing bears: it would be passed over in silence."""
+    """Raise BadDeclaration for a name that matches nothing: it would silently select nothing."""
     chosen = declaration.cohort.selection
-    named = {} if chosen is None else {n: getattr(chosen, n) for n in _NAMED}
-    for key, names in named.items():
-        column, others = _NAMED[key]
-        known = {*_known(column, warehouse), *others}
-        folded = {name.strip().casefold() for name in known}
-        for name in names:
+    for key, (column, always_valid) in _NAMED_VALUES.items():
+        valid = {*_values_of(column, warehouse), *always_valid}
+        folded = {name.strip().casefold() for name in valid}
+        for name in () if chosen is None else getattr(chosen, key):
             if name.strip().casefold() not in folded:
-                problem = str(UnknownName(f"{column} that is known here", name, known))
-                raise declaration.error_at(f"cohort.{key}", f"{problem}; is it refreshed?")
+                problem = str(UnknownName(column, name, valid))
+                advice = "has its Collection been refreshed?"
+                raise declaration.error_at(f"cohort.{key}", f"{problem}; {advice}")
     try:
         if chosen is not None:
             check_shared_lists(chosen, warehouse.keys(SHARED_LISTS))
     except UnknownName as error:
         raise declaration.error_at("cohort.shared_lists", str(error)) from None
     try:
-        unmatched_licenses(declaration.licenses, _known("LicenseName", warehouse))
+        unmatched_licenses(declaration.licenses, _values_of("LicenseName", warehouse))
     except UnknownName as error:
         raise declaration.error_at("licenses", str(error)) from None
 
 
-def _known(column: str, warehouse: Warehouse) -> list[str]:
+def _values_of(column: str, warehouse: Warehouse) -> list[str]:
     name = identifier(column)
     rows = warehouse.query(f"SELECT DISTINCT {name} AS n FROM series WHERE {name} NOTNULL")
     return list(rows["n"].to_pylist())
 
 
-def _told(name: str) -> str:
-    if name == "archive_sha256":
-        return "CASE WHEN a.path IS NOT NULL THEN a.sha256 END AS archive_sha256"
-    if name == "content_md5":
-        return "CASE WHEN a.path IS NOT NULL THEN i.content_md5 END AS content_md5"
-    return f"s.{name}"
-
-
-def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
-def _images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
-    """The Series that the question answers with, sorted."""
-    question = declaration.cohort
+def _query_images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
+    """Return the UIDs of the Series that the cohort's query selects, sorted."""
+    query = declaration.cohort
     statement = f"""
         SELECT q.SeriesInstanceUID::VARCHAR AS uid, s.Modality AS modality
-        FROM ({question.statement}) AS q
+        FROM ({query.statement}) AS q
         LEFT JOIN series AS s ON s.SeriesInstanceUID = q.SeriesInstanceUID
         WHERE q.SeriesInstanceUID IS NOT NULL ORDER BY uid
     """
-    key = "cohort.sql" if question.sql else "cohort"
-    if question.selection is not None and question.selection.where:
-        key = "cohort.where"
-    rows = _answer(declaration, key, warehouse, statement, question.tables)
+    key = "cohort.sql" if query.sql else "cohort.where" if query.where else "cohort"
+    rows = _run(declaration, key, warehouse, statement, query.tables)
     if not rows.num_rows:
-        raise declaration.error_at(key, "no Series is asked for; is the Collection refreshed?")
-    others = sorted(
-        {m for m in rows["modality"].to_pylist() if m is not None} - ACQUIRED_MODALITIES
-    )
+        problem = "the query selects no Series; has the Collection been refreshed?"
+        raise declaration.error_at(key, problem)
+    modalities = rows["modality"].to_pylist()
+    others = sorted({name for name in modalities if name is not None} - ACQUIRED_MODALITIES)
     if others:
-        count = sum(m in others for m in rows["modality"].to_pylist())
+        count = sum(name in others for name in modalities)
         problem = (
-            f"{count} of the {rows.num_rows} Series that are asked for are no images "
-            f"({', '.join(others)}): ask for modalities, such as CT; masks are found by 'target'"
+            f"{count} of the {rows.num_rows} selected Series are not images ({', '.join(others)}): "
+            "select modalities, such as CT; 'target' finds the masks"
         )
         raise declaration.error_at(key, problem)
     return _array(rows["uid"].cast(pa.string()))
 
 
-def _pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Array) -> pa.Table:
-    """The masks that count and lie on these images."""
+def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Array) -> pa.Table:
+    """Return the masks of the target that are paired with these images, as `PAIRS`."""
     target = declaration.target
     if target is None:
         return PAIRS.empty_table()
-    chosen = f"({target.where}\n)" if target.where else "true"
+    condition = f"({target.where}\n)" if target.where else "true"
     statement = f"""
         SELECT SeriesInstanceUID AS uid FROM current_series
-        WHERE Modality = '{target.kind}' AND {chosen} ORDER BY uid
+        WHERE Modality = '{target.kind}' AND {condition} ORDER BY uid
     """
-    masks = _answer(declaration, "target.where", warehouse, statement, {})
-    found = find_pairs(warehouse, masks["uid"].to_pylist())
-    wanted = pc.and_(
-        pc.and_(pc.equal(found["state"], PAIRED), pc.equal(found["Modality"], target.kind)),
+    masks = _run(declaration, "target.where", warehouse, statement, {})
+    pairs = find_pairs(warehouse, masks["uid"].to_pylist())
+    is_wanted = pc.and_(
+        pc.and_(pc.equal(pairs["state"], PAIRED), pc.equal(pairs["Modality"], target.kind)),
         pc.and_(
-            pc.is_in(found["how"], value_set=pa.array(target.ways)),
-            pc.is_in(found["image_series_instance_uid"], value_set=images),
+            pc.is_in(pairs["how"], value_set=pa.array(target.ways)),
+            pc.is_in(pairs["image_series_instance_uid"], value_set=images),
         ),
     )
-    found = found.filter(wanted).rename_columns(
-        [
-            "target_series_instance_uid" if n == "SeriesInstanceUID" else n
-            for n in found.column_names
-        ]
-    )
+    renamed = {"SeriesInstanceUID": "target_series_instance_uid"}
+    pairs = pairs.filter(is_wanted)
+    pairs = pairs.rename_columns([renamed.get(name, name) for name in pairs.column_names])
     order = [(name, "ascending") for name in PAIRS.names[:3]]
-    return found.select(PAIRS.names).cast(PAIRS).sort_by(order).combine_chunks()
+    return pairs.select(PAIRS.names).cast(PAIRS).sort_by(order).combine_chunks()
 
 
-def _answer(
+def _run(
     declaration: Declaration,
     key: str,
     warehouse: Warehouse,
     statement: str,
     tables: Mapping[str, pa.Table],
 ) -> pa.Table:
+    """Run a statement that holds SQL of the declaration; an error has the line of its key."""
     try:
         return warehouse.query(statement, tables=tables)
-    except BadDeclaration:
-        raise
     except UsageError as error:
-        raise declaration.error_at(key, f"it cannot be answered: {error}") from None
+        raise declaration.error_at(key, f"the query fails: {error}") from None
+
+
+def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

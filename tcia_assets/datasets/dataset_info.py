@@ -1,6 +1,6 @@
-"""What is true of a dataset as a whole, for whoever writes it down: formats and the card.
+"""What is true of a dataset as a whole, for the formats and the card.
 
-What belongs here: the noun. What does not: what is true of a sample (`samples.py`).
+What belongs here: the value. What does not: what is true of one sample (`samples.py`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from tcia_assets.metadata.citations import POLICY
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A dataset, apart from its samples.
+    """A dataset, apart from its samples; holds no time and no path.
 
-    `settings` are `Declaration.settings`; `labels` the names of labels by their number, from 1,
-    none without a target; `parts` those of the split in their order, of which the first may have
-    `folds` (0: none); `made_with` the versions of what made it; `policy` the address of the
-    archive's data usage policy; `masks` the Series of SEG and RTSTRUCT, as `cohort.SERIES`, which
-    have licences and authors of their own. Nothing here says when or where it was made.
+    Attributes:
+        name: of the dataset.
+        title: of the dataset.
+        settings: `Declaration.settings`.
+        labels: the names of labels by number, from 1; empty without a target.
+        splits: the names of the splits, in order.
+        folds: the number of folds of the first split; 0 for none.
+        cohort_sha256: the hash of the cohort.
+        made_with: the versions of the libraries that made the dataset.
+        policy: the address of TCIA's data usage policy.
+        masks: the SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
     """
 
     name: str
@@ -42,6 +48,7 @@ class DatasetInfo:
     def of(
         cls, declaration: Declaration, cohort: Cohort, made_with: Mapping[str, str]
     ) -> DatasetInfo:
+        """Return the info of a dataset that is built from a declaration and a cohort."""
         target = declaration.target
         return cls(
             name=declaration.name,

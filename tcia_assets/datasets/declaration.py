@@ -1,7 +1,8 @@
-"""`datasets/<name>.yaml` as frozen pydantic models, checked before anything runs.
+"""`datasets/<name>.yaml` as a frozen pydantic model, checked before anything runs.
 
-What belongs here: the keys of a declaration, their valid values and defaults. What does not: YAML
-(`yaml_lines.py`), the split's keys (`split.py`), and what is done with the values.
+What belongs here: the declaration as a whole, and reading it. What does not: YAML
+(`yaml_lines.py`), the keys of one section (`declaration_sections.py`, `split.py`), and what is done
+with the values.
 
 Each problem is a BadDeclaration with file, line and key. A problem that only the warehouse shows,
 such as a misspelt column in `where`, is reported in the same way: see `Declaration.error_at`.
@@ -10,8 +11,6 @@ such as a misspelt column in `where`, is reported in the same way: see `Declarat
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -25,25 +24,22 @@ from pydantic import (
     model_validator,
 )
 
+from tcia_assets.datasets.declaration_sections import (
+    CohortQuery,
+    LicenseKeys,
+    TargetSettings,
+    VolumeSettings,
+)
 from tcia_assets.datasets.declaration_types import (
     GROUP,
     UNIQUE,
-    Names,
     Section,
     Text,
     check_group,
-    check_word,
     choice,
     problem,
-    read_choice,
-    read_numbers,
-    shown,
     some,
-    text,
-    unlike,
-    whole_number,
 )
-from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.quality import (
     DEFAULT_POLICIES,
     KEEP,
@@ -53,18 +49,10 @@ from tcia_assets.datasets.quality import (
     has_nothing_to_keep,
 )
 from tcia_assets.datasets.split import SplitSettings
-from tcia_assets.datasets.volume import LabelPatterns
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
-from tcia_assets.errors import BadDeclaration, UnknownName, UsageError
+from tcia_assets.errors import BadDeclaration, UnknownName
 from tcia_assets.metadata.licenses import Licenses
-from tcia_assets.metadata.selection import CRITERIA, Selection
-from tcia_assets.metadata.selection_parser import selection_from_fields
-from tcia_assets.store import sql
 
-NATIVE = "native"
-MASKS = ("SEG", "RTSTRUCT")
-DTYPES = (NATIVE, "int16", "uint8", "float32")
-ORIENTATIONS = (NATIVE, "RAS", "LPS", "RPS", "LAS", "LPI", "RAI", "RPI", "LAI")
 FORMATS = {
     "nifti": "NIfTI files, with an index in Parquet",
     "nnunet": "nnU-Net v2 raw: dataset.json, imagesTr, labelsTr",
@@ -78,242 +66,8 @@ FORMATS = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-# --- Cohort ---------------------------------------------------------------------------------------
-
-
-class CohortQuery(Section):
-    """Which image Series: a statement of SQL, or the criteria of an image selection."""
-
-    sql: Annotated[str, text("a statement of SQL")] = ""
-    collections: Names = ()
-    modalities: Names = ()
-    body_parts: Names = ()
-    where: Text = ""
-    manifests: Names = ()
-    series: Names = ()
-    shared_lists: Names = ()
-    max_series_bytes: Text = ""
-    _selection: Selection | None = PrivateAttr(None)
-
-    @field_validator("sql")
-    @classmethod
-    def _check_sql(cls, statement: str) -> str:
-        statement = statement.rstrip("; \n")
-        if reason := sql.why_no_query(statement):
-            raise problem(f"it must be one SELECT: {reason}")
-        return statement
-
-    @field_validator(*CRITERIA, "max_series_bytes")
-    @classmethod
-    def _check_criterion(cls, value: Any, info: ValidationInfo) -> Any:
-        # One at a time, so that an error has the line of its key.
-        fields = {"where": "true"} | {str(info.field_name): value}
-        _select(fields, info)
-        return value
-
-    @model_validator(mode="after")
-    def _check_together(self, info: ValidationInfo) -> Self:
-        fields = self.content
-        if self.sql:
-            if others := [name for name in fields if name != "sql"]:
-                advice = "it cannot stand beside 'sql', which is the whole query"
-                raise problem(advice, key=others[0])
-            return self
-        if not fields.keys() - {"max_series_bytes"}:
-            raise problem(f"it needs 'sql', or one of {', '.join(CRITERIA)}")
-        self._selection = _select(fields, info)
-        return self
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The keys that the file has, as JSON can hold them."""
-        return self.model_dump(mode="json", exclude_unset=True)
-
-    @property
-    def selection(self) -> Selection | None:
-        """The criteria; None where the query is SQL."""
-        return self._selection
-
-    @property
-    def statement(self) -> str:
-        """SQL that gives a column SeriesInstanceUID; run it with `tables`."""
-        chosen = self.selection
-        if chosen is None:
-            # The closing bracket is on a line of its own: the statement may end in a comment.
-            return f"SELECT DISTINCT SeriesInstanceUID FROM ({self.sql}\n)"
-        selected = "SELECT SeriesInstanceUID FROM current_series WHERE " + chosen.predicate
-        if chosen.manifests or chosen.series or chosen.shared_lists:
-            # A listed Series that the warehouse does not have must stay visible.
-            return f"{selected} UNION SELECT SeriesInstanceUID FROM ({chosen.unknown_series})"
-        return selected
-
-    @property
-    def tables(self) -> Mapping[str, Any]:
-        """The tables that `statement` names beside the warehouse's own."""
-        return {} if self.selection is None else self.selection.tables
-
-
-def _select(fields: dict[str, Any], info: ValidationInfo) -> Selection:
-    try:
-        return selection_from_fields(dict(fields), folder=(info.context or {})["folder"])
-    except UsageError as error:
-        raise problem(_without_prefix(error)) from None
-
-
-def _without_prefix(error: UsageError) -> str:
-    return str(error).removeprefix("image selection: ")
-
-
-# --- Target, volume, licences ---------------------------------------------------------------------
-
-
-def _read_pattern(value: Any) -> str:
-    wanted = "a regular expression"
-    if not isinstance(value, str) or not value.strip():
-        raise unlike(value, wanted)
-    pattern = value.strip()
-    try:
-        with warnings.catch_warnings():
-            # A later Python would read such a pattern in another way, and give other labels.
-            warnings.simplefilter("error", FutureWarning)
-            re.compile(pattern)
-    except (re.error, FutureWarning) as error:
-        raise problem(f"{shown(pattern)} is not {wanted}: {error}") from None
-    return pattern
-
-
-def _check_label(name: str) -> str:
-    if name.casefold() == "background":
-        raise problem("'background' is the name of the voxels without a label")
-    return check_word(name, "label")
-
-
-class TargetSettings(Section):
-    """The labels to learn, each a regular expression for the whole name of a segment or ROI.
-
-    `where` is SQL over `current_series` that selects masks; `ways` are the ways by which a mask
-    may be paired with its image (see `pairing.WAYS`).
-    """
-
-    kind: Annotated[str, choice(MASKS, "kind")] = Field(
-        description="without a target, write 'target: none'"
-    )
-    labels: Annotated[
-        dict[
-            Annotated[str, BeforeValidator(_check_label)],
-            Annotated[str, BeforeValidator(_read_pattern)],
-        ],
-        GROUP,
-    ] = Field(description="without a target, write 'target: none'")
-    priority: Annotated[tuple[Text, ...], some("labels"), UNIQUE] = ()
-    where: Annotated[str, text("SQL")] = ""
-    ways: Annotated[tuple[Annotated[str, choice(WAYS, "way")], ...], some("ways"), UNIQUE] = WAYS
-
-    @model_validator(mode="after")
-    def _check_labels(self) -> Self:
-        if not self.labels:
-            raise problem("there is no label, such as {tumour: '(?i)gtv.*'}", key="labels")
-        for name in self.priority:
-            if name not in self.labels:
-                raise problem(str(UnknownName("label", name, self.labels)), key="priority")
-        try:
-            _ = self.patterns
-        except UsageError as error:
-            raise problem(str(error), key="labels") from None
-        return self
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All keys, as JSON can hold them; labels in their order, which gives their numbers."""
-        return self.model_dump(mode="json") | {"labels": [*map(list, self.labels.items())]}
-
-    @property
-    def patterns(self) -> LabelPatterns:
-        """The labels, as `volume.read_labels` takes them."""
-        return LabelPatterns.compile(self.labels, self.priority)
-
-
 def _read_target(value: Any) -> Any:
     return None if value == "none" else check_group(value)
-
-
-def _read_spacing(value: Any) -> tuple[float, ...] | None:
-    if value == NATIVE:
-        return None
-    wanted = "'native', or three lengths in mm above 0, such as [1, 1, 1.5]"
-    lengths = tuple(map(float, read_numbers(value, 3, wanted)))
-    if min(lengths) <= 0:
-        raise problem(f"[{', '.join(f'{length:g}' for length in lengths)}] is not {wanted}")
-    return lengths
-
-
-def _read_window(value: Any) -> tuple[float, ...]:
-    wanted = "a lower and an upper end, such as [-1000, 400]"
-    low, high = map(float, read_numbers(value, 2, wanted))
-    if low >= high:
-        raise problem(f"[{low:g}, {high:g}] is not {wanted}")
-    return low, high
-
-
-def _read_orientation(value: Any) -> str | None:
-    orientation = read_choice(value, ORIENTATIONS, "orientation")
-    return None if orientation == NATIVE else orientation
-
-
-def _read_dtype(value: Any) -> str | None:
-    dtype = read_choice(value, DTYPES, "dtype")
-    return None if dtype == NATIVE else dtype
-
-
-class VolumeSettings(Section):
-    """How volumes are written; None leaves a property as the Series has it.
-
-    Attributes:
-        spacing: in mm along x, y, z.
-        orientation: the ends to which x, y, z rise, such as RAS.
-        dtype: of the voxels.
-        window: lower and upper end, in the units of the Series; mapped to the range of the dtype,
-            or to 0 to 1 for float32.
-        least_slices: a Series with fewer slices has the finding `too_few_slices`.
-    """
-
-    spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None
-    orientation: Annotated[str | None, BeforeValidator(_read_orientation)] = None
-    dtype: Annotated[str | None, BeforeValidator(_read_dtype)] = None
-    window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None
-    least_slices: Annotated[int, whole_number(1, 100_000)] = 3
-
-    @model_validator(mode="after")
-    def _check_dtype(self) -> Self:
-        if self.dtype == "uint8" and self.window is None:
-            advice = "'uint8' needs a window: most values of an image do not fit into it"
-            raise problem(advice, key="dtype")
-        return self
-
-
-class LicenseKeys(Section):
-    """The licences to refuse, or the only ones to accept."""
-
-    deny: Names = ()
-    allow: Names = ()
-
-    @field_validator("deny", "allow")
-    @classmethod
-    def _check_names(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        try:
-            Licenses(**{str(info.field_name): names})
-        except UsageError as error:
-            raise problem(_without_prefix(error)) from None
-        return names
-
-    @model_validator(mode="after")
-    def _check_together(self) -> Self:
-        if not (self.deny or self.allow):
-            raise problem("it needs names under 'deny' or 'allow'")
-        return self
-
-
-# --- The declaration ------------------------------------------------------------------------------
 
 
 def _check_codes(value: Any) -> Any:

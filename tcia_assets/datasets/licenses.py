@@ -1,9 +1,9 @@
-"""Under which licences a dataset is, and whom it has to cite.
+"""The licences of a dataset, and the data that it has to cite.
 
-What belongs here: the samples that are kept, and the masks that lie on them, as a table of
-attribution; the licences, strictest first. What does not: the files (`metadata/attribution.py`).
+What belongs here: the attribution of the kept samples and their masks, and which licence is the
+strictest. What does not: the files that state it (`metadata/attribution.py`).
 
-A mask has a licence and a DOI of its own: often others than the images' have drawn it.
+Masks have licences and DOIs of their own: often other people have drawn them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,25 @@ from tcia_assets.datasets.samples import KEPT
 from tcia_assets.metadata.citations import SCHEMA, Attribution, Citation
 from tcia_assets.metadata.licenses import short_license
 
-_TOLD = ("Collection", "LicenseName", "LicenseURI", "DataDescriptionURI")
-# How much each restriction counts, so that any two of them are more than the lesser one.
+_COLUMNS = ("Collection", "LicenseName", "LicenseURI", "DataDescriptionURI")
+# Each weight is more than the sum of the lesser ones, so that every combination has its own sum.
 _WEIGHTS = {"nc": 4, "nd": 2, "sa": 1}
-_KNOWN = re.compile(r"cc-by(-nc)?(-nd|-sa)?(-[0-9.]+)?|cc0(-[0-9.]+)?")
-_CC = re.compile(r"creativecommons[.]org/.*", re.IGNORECASE)
+_MISSING, _UNRECOGNIZED, _CC0 = 300, 200, -1
+_RECOGNIZED = re.compile(r"cc-by(-nc)?(-nd|-sa)?(-[0-9.]+)?|cc0(-[0-9.]+)?")
+_CC_ADDRESS = re.compile(r"creativecommons[.]org/.*", re.IGNORECASE)
+
+_Key = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
 class License:
-    """A licence as the archive names it; `name` and `uri` are "" where it does not tell.
+    """A licence, as the source names it.
 
-    `short` is its short name, such as `cc-by-nc-3.0`, or "" where that is not known.
+    Attributes:
+        name: "" if the source gives none.
+        uri: "" if the source gives none.
+        series: how many Series have it.
+        collections: the Collections of these Series.
     """
 
     name: str
@@ -41,66 +48,74 @@ class License:
 
     @property
     def short(self) -> str:
-        address = _CC.search(self.uri)
+        """The short name, such as `cc-by-nc-3.0`; "" if the licence is not a known one."""
+        address = _CC_ADDRESS.search(self.uri)
         for text in (self.name, address[0] if address else ""):
             short = short_license(text)
-            if _KNOWN.fullmatch(short):
+            if _RECOGNIZED.fullmatch(short):
                 return short
         return ""
 
     @property
+    def is_missing(self) -> bool:
+        """Whether the source gives no licence at all."""
+        return not (self.name or self.uri)
+
+    @property
     def strictness(self) -> int:
-        """The higher, the stricter; one that is not told, or not known, may be anything."""
+        """A number that is higher for a stricter licence; highest for a missing or unknown one."""
         if not self.short:
-            return 200 if self.name or self.uri else 300
+            return _MISSING if self.is_missing else _UNRECOGNIZED
         if self.short.startswith("cc0"):
-            return -1
+            return _CC0
         words = self.short.split("-")
         return sum(weight for word, weight in _WEIGHTS.items() if word in words)
 
 
 def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
-    """Images and masks of the samples that are kept, as `SCHEMA`; bytes are NIfTI's."""
-    kept = samples.filter(pc.equal(samples["state"], KEPT)).to_pylist()
+    """Return the attribution of kept images and their masks, as `citations.SCHEMA`.
+
+    `bytes` are those of the NIfTI files; a file of labels counts for the first of its masks.
+    """
     masks = {row["SeriesInstanceUID"]: row for row in info.masks.to_pylist()}
-    series: Counter[tuple[str | None, ...]] = Counter()
-    sizes: Counter[tuple[str | None, ...]] = Counter()
-    drawn: dict[str, int] = {}
-    for row in kept:
-        series[_told(row)] += 1
-        sizes[_told(row)] += row["image_bytes"]
-        for place, uid in enumerate(row["target_series_instance_uids"]):
-            # Labels are one file, of however many masks.
-            drawn[uid] = drawn.get(uid, 0) + ((row["label_bytes"] or 0) if place == 0 else 0)
-    for uid, size in drawn.items():
+    series: Counter[_Key] = Counter()
+    sizes: Counter[_Key] = Counter()
+    label_bytes: dict[str, int] = {}
+    for row in samples.filter(pc.equal(samples["state"], KEPT)).to_pylist():
+        series[_key(row)] += 1
+        sizes[_key(row)] += row["image_bytes"]
+        for position, uid in enumerate(row["target_series_instance_uids"]):
+            size = (row["label_bytes"] or 0) if position == 0 else 0
+            label_bytes[uid] = label_bytes.get(uid, 0) + size
+    for uid, size in label_bytes.items():
         if uid in masks:
-            series[_told(masks[uid])] += 1
-            sizes[_told(masks[uid])] += size
+            series[_key(masks[uid])] += 1
+            sizes[_key(masks[uid])] += size
     rows = [
-        {**dict(zip(_TOLD, key, strict=True)), "series": number, "bytes": sizes[key]}
+        {**dict(zip(_COLUMNS, key, strict=True)), "series": number, "bytes": sizes[key]}
         for key, number in sorted(series.items(), key=lambda item: [str(v) for v in item[0]])
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def _told(row: dict[str, str | None]) -> tuple[str | None, ...]:
-    collection, *others = ((row[name] or "").strip() or None for name in _TOLD)
+def _key(row: dict[str, str | None]) -> _Key:
+    collection, *others = ((row[name] or "").strip() or None for name in _COLUMNS)
     return (collection or "", *others)
 
 
 def list_licenses(samples: pa.Table, info: DatasetInfo) -> list[License]:
-    """Each licence of images and masks, the strictest first."""
+    """Return each licence of kept images and their masks, the strictest first."""
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for row in attribution_table(samples, info).to_pylist():
         key = (row["LicenseName"] or "", row["LicenseURI"] or "")
         found.setdefault(key, []).append((row["Collection"], row["series"]))
-    made = [
+    licenses = [
         License(name, uri, sum(n for _, n in seen), tuple(sorted({c for c, _ in seen})))
         for (name, uri), seen in found.items()
     ]
-    return sorted(made, key=lambda each: (-each.strictness, each.short, each.name, each.uri))
+    return sorted(licenses, key=lambda each: (-each.strictness, each.short, each.name, each.uri))
 
 
-def list_sources(samples: pa.Table, info: DatasetInfo) -> list[Citation]:
-    """What is to be cited for images and masks, each once."""
+def list_citations(samples: pa.Table, info: DatasetInfo) -> list[Citation]:
+    """Return the data to cite for kept images and their masks, each once."""
     return Attribution.of("", attribution_table(samples, info)).citations

@@ -1,7 +1,7 @@
-"""A dataset as arrays: what a training loop asks for.
+"""A built dataset as numpy arrays, for a training loop.
 
-What belongs here: `load_dataset`, over the files of a version alone. What does not: torch, and all
-that makes a dataset. Neither the warehouse nor the archive is asked anything.
+What belongs here: `load_dataset`, which reads the files of a version and nothing else: no warehouse
+and no source. What does not: torch, and building a dataset.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ _INDEX, _LATEST = "samples.parquet", "latest"
 class Sample:
     """A volume with its labels.
 
-    `voxels` and `labels` (0 where there is none; None for a sample without a target) are indexed
-    [z, y, x]; `affine` takes (x, y, z, 1) to millimetres in RAS+; `spacing` is in millimetres along
-    x, y, z; `row` is the sample's row of `samples.parquet`.
+    Attributes:
+        voxels: indexed [z, y, x].
+        labels: on the same grid, 0 for no label; None if the sample has no labels.
+        affine: 4 by 4, from (x, y, z, 1) to millimetres in RAS+.
+        spacing: in mm along x, y, z.
+        row: the sample's row of `samples.parquet`.
     """
 
     voxels: Voxels
@@ -39,14 +42,15 @@ class Sample:
 
     @property
     def series_instance_uid(self) -> str:
+        """The UID of the image Series."""
         return str(self.row["SeriesInstanceUID"])
 
 
 class Samples(Sequence[Sample]):
-    """The samples of a dataset, or of a part of it, in the order of their UIDs.
+    """The kept samples of a dataset or of a split, in the order of their UIDs.
 
-    Each is read from disk when it is asked for, and not kept. It can be sent to other processes.
-    `labels` are the names of labels by their number, without the background.
+    A sample is read from disk at each access and is not cached. The sequence can be pickled for
+    other processes.
     """
 
     def __init__(self, root: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -55,7 +59,8 @@ class Samples(Sequence[Sample]):
 
     @property
     def labels(self) -> Mapping[int, str]:
-        # Each row counts all labels, in the order of their numbers.
+        """The names of labels by number, from 1; empty without a target."""
+        # Each row with labels counts all of them, in the order of their numbers.
         for row in self.rows:
             if row["label_voxels"] is not None:
                 return dict(enumerate(row["label_voxels"], start=1))
@@ -71,10 +76,10 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Samples: ...
 
     def __getitem__(self, index: int | slice) -> Sample | Samples:
-        """A sample, read from disk; or some of them, not read yet.
+        """Return a sample, read from disk; or, for a slice, the samples, not read yet.
 
         Raises:
-            IndexError: there is none.
+            IndexError: the index is out of range.
             StorageError: a file is missing or cannot be read.
         """
         if isinstance(index, slice):
@@ -90,7 +95,7 @@ class Samples(Sequence[Sample]):
         )
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
         return f"<{len(self)} samples of {self.root}>"
@@ -99,41 +104,46 @@ class Samples(Sequence[Sample]):
 def load_dataset(
     path: Path | str, split: str | None = None, *, fold: int | None = None, held_out: bool = False
 ) -> Samples:
-    """The samples that are kept of a dataset.
+    """Load the kept samples of a dataset; voxels are read later, at access.
 
     Args:
-        path: the folder of a version, or that of the dataset, whose latest version is meant.
-        split: a part, such as `train`; None for all.
-        fold: of the part that has folds: the samples of all its other folds, to train with.
-        held_out: instead, those of the fold itself, to validate on.
+        path: the folder of a version, or of a dataset, whose latest version is then loaded.
+        split: such as `train`; None for all splits.
+        fold: of the split that has folds: load all other folds, for training.
+        held_out: load the fold itself instead, for validation.
+
+    Returns:
+        A sequence of `Sample`.
 
     Raises:
-        UsageError: there is no dataset, or no such part or fold; names those that there are.
+        UsageError: there is no dataset in the folder, or no such split or fold; names the valid
+            ones.
+        StorageError: the table of samples cannot be read.
         MissingExtra: nibabel is not installed.
     """
-    _demand_nibabel()
+    _require_nibabel()
     root = _root(Path(path))
     rows = [_row(row) for row in _table(root).to_pylist()]
-    parts = sorted({row["part"] for row in rows if row["part"]})
     if split is not None:
-        if split not in parts:
-            raise UnknownName(f"part of {root}", split, parts)
+        splits = sorted({row["part"] for row in rows if row["part"]})
+        if split not in splits:
+            raise UnknownName("split", split, splits)
         rows = [row for row in rows if row["part"] == split]
     if fold is not None:
-        rows = _folded(root, rows, fold, held_out=held_out)
+        rows = _of_fold(root, rows, fold, held_out=held_out)
     elif held_out:
-        raise UsageError("held_out needs a fold: it is the one that is held out")
+        raise UsageError("held_out needs a fold, which is the one to load")
     return Samples(root, [row for row in rows if row["state"] == KEPT])
 
 
 def read_voxels(path: Path) -> Voxels:
-    """The voxels of a NIfTI file, [z, y, x], in its dtype.
+    """Read the voxels of a NIfTI file, indexed [z, y, x], in its dtype.
 
     Raises:
         StorageError: the file is missing or cannot be read.
         MissingExtra: nibabel is not installed.
     """
-    _demand_nibabel()
+    _require_nibabel()
     import nibabel  # noqa: PLC0415 - an optional extra
     from nibabel.filebasedimages import ImageFileError  # noqa: PLC0415
 
@@ -144,18 +154,19 @@ def read_voxels(path: Path) -> Voxels:
         raise StorageError(f"{path} cannot be read: {error}") from error
 
 
-def _demand_nibabel() -> None:
+def _require_nibabel() -> None:
     try:
         import nibabel  # noqa: F401, PLC0415 - an optional extra
     except ImportError:
-        raise MissingExtra("nibabel", "datasets", "reading volumes of a dataset") from None
+        raise MissingExtra("nibabel", "datasets", "reading a dataset's volumes") from None
 
 
 def _root(path: Path) -> Path:
     for root in (path, path / _LATEST):
         if (root / _INDEX).is_file():
             return root
-    raise UsageError(f"no dataset lies in {path}: neither {_INDEX} nor {_LATEST}/{_INDEX} is there")
+    problem = f"it has neither {_INDEX} nor {_LATEST}/{_INDEX}"
+    raise UsageError(f"{path} is not the folder of a dataset: {problem}")
 
 
 def _table(root: Path) -> pa.Table:
@@ -170,12 +181,12 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"label_voxels": None if counts is None else dict(counts)}
 
 
-def _folded(
+def _of_fold(
     root: Path, rows: list[dict[str, Any]], fold: int, *, held_out: bool
 ) -> list[dict[str, Any]]:
-    there = sorted({row["fold"] for row in rows if row["fold"] is not None})
-    if fold not in there:
-        told = f"valid: {', '.join(map(str, there))}" if there else "there are none in this part"
-        raise UsageError(f"no fold of {root} is {fold}; {told}")
-    folded = [row for row in rows if row["fold"] is not None]
-    return [row for row in folded if (row["fold"] == fold) == held_out]
+    with_fold = [row for row in rows if row["fold"] is not None]
+    folds = sorted({row["fold"] for row in with_fold})
+    if fold not in folds:
+        valid = f"valid: {', '.join(map(str, folds))}" if folds else "this split has no folds"
+        raise UsageError(f"{root} has no fold {fold}; {valid}")
+    return [row for row in with_fold if (row["fold"] == fold) == held_out]

@@ -1,26 +1,15 @@
-"""One sample: from the zips of an image and its masks to NIfTI files and what its row says.
+"""One sample: from the zips of an image and its masks to NIfTI files and a row about them.
 
-What belongs here: the work of a process of its own, and what it needs to know. What does not: which
-samples there are, what becomes of those with findings, and where they go (`build.py`).
-
-A sample lies in a folder that is named by all that decides what is in it, and that appears whole or
-not at all: so one that is there need not be made again, whoever killed the build before.
-
-    <store>/<key>/image.nii.gz, label.nii.gz, sample.json
+What belongs here: the work of one process, and all that it needs to know. What does not: which
+samples there are and what becomes of their findings (`sample_table.py`), where the files are kept
+(`sample_store.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import shutil
-import signal
-import tempfile
-import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +18,16 @@ from typing import Any
 import numpy as np
 
 from tcia_assets.datasets.cohort import SeriesZip
-from tcia_assets.datasets.declaration import Declaration, VolumeSettings
+from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.declaration_sections import VolumeSettings
 from tcia_assets.datasets.quality import WITHOUT_TARGET
+from tcia_assets.datasets.sample_store import (
+    IMAGE,
+    LABEL,
+    sample_draft,
+    sample_path,
+    store_sample,
+)
 from tcia_assets.datasets.volume import (
     Finding,
     LabelPatterns,
@@ -46,18 +43,14 @@ from tcia_assets.datasets.volume import (
 )
 from tcia_assets.datasets.volume.findings import make_finding
 from tcia_assets.errors import BadValue, CohortMoved
-from tcia_assets.store.files import publish_draft, sha256_of
+from tcia_assets.store.files import sha256_of
 
-IMAGE, LABEL = "image", "label"
-_RECORD = "sample.json"
-_DRAFT_PREFIX = ".making-"
-_KEY_LENGTH = 32
-_BLOCK_BYTES = 1 << 20
+_KEY_DIGITS = 32
 
 
 @dataclass(frozen=True)
 class Mask:
-    """The zip of a SEG or RTSTRUCT Series, and its objects that lie on the image."""
+    """The zip of a SEG or RTSTRUCT Series, and the objects in it that lie on the image."""
 
     zip: SeriesZip
     sop_instance_uids: tuple[str, ...]
@@ -65,7 +58,7 @@ class Mask:
 
 @dataclass(frozen=True)
 class SampleJob:
-    """A sample to be made. `labels` and `priority` are empty without a target."""
+    """All that decides what is in a sample; `labels` and `priority` are empty without a target."""
 
     series_instance_uid: str
     zip: SeriesZip
@@ -78,8 +71,8 @@ class SampleJob:
 
     @cached_property
     def key(self) -> str:
-        """Of all that decides what is made; of no path."""
-        told = {
+        """The key in the store: a hash of all fields, but of no path."""
+        content = {
             "series": self.series_instance_uid,
             "archive": self.zip.content,
             "image_count": self.image_count,
@@ -89,8 +82,8 @@ class SampleJob:
             "priority": self.priority,
             "made_with": dict(self.made_with),
         }
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        return digest.hexdigest()[:_KEY_LENGTH]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        return digest.hexdigest()[:_KEY_DIGITS]
 
     @classmethod
     def of(
@@ -98,19 +91,27 @@ class SampleJob:
         declaration: Declaration,
         image: Mapping[str, Any],
         pairs: Iterable[Mapping[str, Any]],
-        archives: Mapping[str, SeriesZip],
+        zips: Mapping[str, SeriesZip],
         made_with: Mapping[str, str],
     ) -> SampleJob:
-        """The job of an image of the cohort, with the pairs that it is in."""
+        """Return the job of an image of the cohort.
+
+        Args:
+            declaration: of the dataset.
+            image: a row of `cohort.SERIES`.
+            pairs: the rows of `cohort.PAIRS` with this image.
+            zips: the zips of all Series, by UID.
+            made_with: the versions of the libraries that decide what is in the files.
+        """
         objects: dict[str, set[str]] = {}
         for pair in pairs:
             uids = objects.setdefault(pair["target_series_instance_uid"], set())
             uids.add(pair["SOPInstanceUID"] or "")
-        masks = (Mask(archives[uid], tuple(sorted(sops))) for uid, sops in sorted(objects.items()))
+        masks = (Mask(zips[uid], tuple(sorted(sops))) for uid, sops in sorted(objects.items()))
         uid, target = image["SeriesInstanceUID"], declaration.target
         return cls(
             series_instance_uid=uid,
-            zip=archives[uid],
+            zip=zips[uid],
             image_count=image["ImageCount"],
             masks=tuple(masks),
             volume=declaration.volume,
@@ -120,69 +121,30 @@ class SampleJob:
         )
 
 
-# --- The store ------------------------------------------------------------------------------------
-
-
-def read_sample(key: str, store: Path) -> dict[str, Any] | None:
-    """What the row of a sample says, if the store has it, with files of the right size."""
-    folder = store / key
-    try:
-        row: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        whole = all(
-            file_of(folder, which).stat().st_size == row[f"{which}_bytes"]
-            for which in (IMAGE, LABEL)
-            if row.get(f"{which}_bytes") is not None
-        )
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
-    return row if whole else None
-
-
-def file_of(folder: Path, which: str) -> Path:
-    """Where the `IMAGE` or the `LABEL` of a sample lies."""
-    return folder / f"{which}.nii.gz"
-
-
-def discard_samples(store: Path, kept: Iterable[str] = ()) -> None:
-    """Removes all samples but these from the store, and what killed builds left."""
-    names = set(kept)
-    for folder in store.iterdir() if store.is_dir() else ():
-        if folder.name not in names:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def discard_drafts(store: Path) -> None:
-    for folder in store.glob(f"{_DRAFT_PREFIX}*"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def make_sample(job: SampleJob, store: Path) -> dict[str, Any]:
-    """Makes a sample, and says what its row says of it.
+    """Make a sample, keep it in the store, and return its row.
+
+    The row has the columns of `samples.SAMPLES` that depend on the zips alone.
 
     Raises:
-        CohortMoved: a zip is not the one that was fetched.
-        BadValue: voxels do not fit into the dtype that is declared.
+        CohortMoved: a zip is missing, or is not the one that was fetched.
+        BadValue: voxels do not fit into the declared dtype.
         BadArchive, MissingExtra, OSError: see `volume.read_volume`.
     """
-    store.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=store))
-    try:
-        row = _made(job, draft)
-        record = draft / _RECORD
-        record.write_text(json.dumps(row, indent=1), encoding="utf-8")
-        shutil.rmtree(store / job.key, ignore_errors=True)  # only what `made` refuses
-        publish_draft(draft, store / job.key)
-        return row
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with sample_draft(store) as draft:
+        row = _write_files(job, draft)
+        store_sample(store, job.key, draft, row)
+    return row
 
 
-# --- A sample -------------------------------------------------------------------------------------
+def sample_finding(code: str, message: str) -> dict[str, Any]:
+    """Return a finding about the sample, as opposed to its volume."""
+    return {"code": code, "message": message, "numbers": {}, "sop_instance_uids": []}
 
 
-def _made(job: SampleJob, folder: Path) -> dict[str, Any]:
-    for each in (job.zip, *(mask.zip for mask in job.masks)):
-        _demand(each.path, each.sha256)
+def _write_files(job: SampleJob, folder: Path) -> dict[str, Any]:
+    for zip_ in (job.zip, *(mask.zip for mask in job.masks)):
+        _check_zip(zip_)
     try:
         volume = read_volume(
             job.zip.path,
@@ -191,60 +153,62 @@ def _made(job: SampleJob, folder: Path) -> dict[str, Any]:
             workers=1,
         )
     except NoVolume as error:
-        return {"findings": [_told(found) for found in error.findings]}
+        return {"findings": [_finding_row(finding) for finding in error.findings]}
     row: dict[str, Any] = {
         "FrameOfReferenceUID": volume.frame_of_reference_uid or None,
         "pixel_sha256": _pixel_sha256(volume),
         "units": volume.units,
     }
-    findings = [_told(found) for found in volume.findings]
+    findings = [_finding_row(finding) for finding in volume.findings]
     if job.masks:
-        labels = _labels(job, volume)
-        row |= _written(folder, LABEL, labels)
+        labels = _read_labels(job, volume)
+        row |= _write_image(folder, LABEL, labels)
         row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
-        findings += [_told(found) for found in labels.findings]
-        del labels
+        findings += [_finding_row(finding) for finding in labels.findings]
+        del labels  # before the volume is copied: one large array less
     elif job.labels:
-        findings.append(without_target())
-    volume = _valued(_on_grid(volume, job.volume), job.volume)
-    return row | _described(volume) | _written(folder, IMAGE, volume) | {"findings": findings}
+        findings.append(sample_finding(WITHOUT_TARGET, "no mask is paired with the Series"))
+    volume = _convert_values(_to_grid(volume, job.volume), job.volume)
+    row |= _describe(volume) | _write_image(folder, IMAGE, volume)
+    return row | {"findings": findings}
 
 
-def _demand(path: Path, sha256: str) -> None:
+def _check_zip(zip_: SeriesZip) -> None:
     try:
-        is_same = sha256_of(path) == sha256
+        is_same = sha256_of(zip_.path) == zip_.sha256
     except FileNotFoundError:
-        problem = "it is not there any more"
-        raise CohortMoved(
-            f"{path}: {problem}; tcia-assets verify, then fetch, has it again"
-        ) from None
+        advice = "run tcia-assets verify, then fetch it again"
+        raise CohortMoved(f"{zip_.path}: the zip is missing; {advice}") from None
     if not is_same:
-        problem = "it is another zip than was fetched"
-        raise CohortMoved(f"{path}: {problem}; tcia-assets verify looks at it, fetch has it again")
+        problem = "the zip has changed since it was fetched"
+        advice = "run tcia-assets verify, then fetch it again"
+        raise CohortMoved(f"{zip_.path}: {problem}; {advice}")
 
 
-def _labels(job: SampleJob, volume: Volume) -> Labels:
-    targets = LabelPatterns.compile(dict(job.labels), job.priority)
-    wanted = {uid for mask in job.masks for uid in mask.sop_instance_uids}
-    read = read_labels(
-        [mask.zip.path for mask in job.masks], volume, targets, sop_instance_uids=wanted
-    )
-    placed: Labels = _on_grid(read, job.volume)
-    return replace(placed, findings=(*read.findings, *_lost(read, placed)))
+# --- Labels, grid and values ----------------------------------------------------------------------
 
 
-def _lost(before: Labels, after: Labels) -> list[Finding]:
-    """Labels that another grid is too coarse for."""
-    gone = [n for n, count in before.counts.items() if count and not after.counts[n]]
-    if gone and not any(after.counts.values()):
+def _read_labels(job: SampleJob, volume: Volume) -> Labels:
+    patterns = LabelPatterns.compile(dict(job.labels), job.priority)
+    uids = {uid for mask in job.masks for uid in mask.sop_instance_uids}
+    paths = [mask.zip.path for mask in job.masks]
+    labels = read_labels(paths, volume, patterns, sop_instance_uids=uids)
+    placed: Labels = _to_grid(labels, job.volume)
+    return replace(placed, findings=(*labels.findings, *_lost_labels(labels, placed)))
+
+
+def _lost_labels(before: Labels, after: Labels) -> list[Finding]:
+    """Return findings about labels that have no voxel left on a coarser grid."""
+    lost = [n for n, count in before.counts.items() if count and not after.counts[n]]
+    if lost and not any(after.counts.values()):
         return [make_finding("empty_mask", "on the new grid", labels=len(before.counts))]
     return [
         make_finding("target_missing", f"{before.names[n]!r}, on the new grid", label=n)
-        for n in gone
+        for n in lost
     ]
 
 
-def _on_grid(image: Any, settings: VolumeSettings) -> Any:
+def _to_grid(image: Any, settings: VolumeSettings) -> Any:
     if settings.spacing is not None:
         return resample(image, settings.spacing, settings.orientation)
     if settings.orientation is not None:
@@ -252,48 +216,51 @@ def _on_grid(image: Any, settings: VolumeSettings) -> Any:
     return image
 
 
-def _valued(volume: Volume, settings: VolumeSettings) -> Volume:
-    """The volume in the dtype and window that are declared, a slice at a time."""
+def _convert_values(volume: Volume, settings: VolumeSettings) -> Volume:
+    """Return the volume in the declared dtype and window, converted slice by slice."""
     old = volume.voxels
-    kind = np.dtype(settings.dtype or old.dtype)
-    if settings.window is None and kind == old.dtype:
+    dtype = np.dtype(settings.dtype or old.dtype)
+    if settings.window is None and dtype == old.dtype:
         return volume
     if settings.window is None:
-        _demand_fit(volume, kind)
-    is_whole = kind.kind in "iu"
-    lowest, highest = (np.iinfo(kind).min, np.iinfo(kind).max) if is_whole else (0, 1)
-    voxels = np.empty(old.shape, kind)
-    for new, image in zip(voxels, old, strict=True):
-        values = image
+        _check_range(volume, dtype)
+    is_integer = dtype.kind in "iu"
+    lowest, highest = (np.iinfo(dtype).min, np.iinfo(dtype).max) if is_integer else (0, 1)
+    voxels = np.empty(old.shape, dtype)
+    for new, values in zip(voxels, old, strict=True):
+        scaled = values
         if settings.window is not None:
             low, high = settings.window
-            share = (np.clip(image, low, high).astype(np.float64) - low) / (high - low)
-            values = lowest + share * (highest - lowest)
-        new[...] = np.rint(values) if is_whole else values
+            share = (np.clip(values, low, high).astype(np.float64) - low) / (high - low)
+            scaled = lowest + share * (highest - lowest)
+        new[...] = np.rint(scaled) if is_integer else scaled
     return replace(volume, voxels=voxels)
 
 
-def _demand_fit(volume: Volume, kind: np.dtype[Any]) -> None:
+def _check_range(volume: Volume, dtype: np.dtype[Any]) -> None:
     least, greatest = float(volume.voxels.min()), float(volume.voxels.max())
-    if kind.kind in "iu" and not np.iinfo(kind).min <= least <= greatest <= np.iinfo(kind).max:
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= least <= greatest <= np.iinfo(dtype).max:
         problem = (
-            f"its values from {least:g} to {greatest:g} do not fit into {kind}: declare a window, "
+            f"its values from {least:g} to {greatest:g} do not fit into {dtype}: declare a window, "
             "or the dtype float32"
         )
         uid = volume.series_instance_uid
-        raise BadValue(problem, table="samples", column="dtype", value=str(kind), key=uid)
+        raise BadValue(problem, table="samples", column="dtype", value=str(dtype), key=uid)
+
+
+# --- The row --------------------------------------------------------------------------------------
 
 
 def _pixel_sha256(volume: Volume) -> str:
-    """Over shape, dtype and voxels as they were read, on any machine."""
-    little = volume.voxels.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{volume.voxels.shape} {little.str}\n".encode())
-    for image in volume.voxels:
-        digest.update(np.ascontiguousarray(image, dtype=little).data)
+    """Hash shape, dtype and voxels as they were read; the same on every machine."""
+    dtype = volume.voxels.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{volume.voxels.shape} {dtype.str}\n".encode())
+    for values in volume.voxels:
+        digest.update(np.ascontiguousarray(values, dtype=dtype).data)
     return digest.hexdigest()
 
 
-def _described(volume: Volume) -> dict[str, Any]:
+def _describe(volume: Volume) -> dict[str, Any]:
     return {
         "shape": list(volume.voxels.shape[::-1]),
         "spacing": list(volume.spacing),
@@ -305,44 +272,16 @@ def _described(volume: Volume) -> dict[str, Any]:
     }
 
 
-def _written(folder: Path, which: str, image: Volume | Labels) -> dict[str, Any]:
-    path = file_of(folder, which)
+def _write_image(folder: Path, kind: str, image: Volume | Labels) -> dict[str, Any]:
+    path = sample_path(folder, kind)
     size = write_nifti(path, image)
-    return {f"{which}_bytes": size, f"{which}_sha256": sha256_of(path)}
+    return {f"{kind}_bytes": size, f"{kind}_sha256": sha256_of(path)}
 
 
-def _told(found: Finding) -> dict[str, Any]:
+def _finding_row(finding: Finding) -> dict[str, Any]:
     return {
-        "code": found.code,
-        "message": found.message,
-        "numbers": {name: float(number) for name, number in sorted(found.numbers.items())},
-        "sop_instance_uids": list(found.sop_instance_uids),
+        "code": finding.code,
+        "message": finding.message,
+        "numbers": {name: float(number) for name, number in sorted(finding.numbers.items())},
+        "sop_instance_uids": list(finding.sop_instance_uids),
     }
-
-
-def sample_finding(code: str, message: str) -> dict[str, Any]:
-    """A finding about the sample and not about its volume."""
-    return {"code": code, "message": message, "numbers": {}, "sop_instance_uids": []}
-
-
-def without_target() -> dict[str, Any]:
-    return sample_finding(WITHOUT_TARGET, "no mask is paired with the Series")
-
-
-# --- Processes ------------------------------------------------------------------------------------
-
-
-def end_with_parent() -> None:
-    """Ends this process when the one that builds does, even if that was killed."""
-    # A terminal interrupts all processes at once; the one that builds decides for the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        with suppress(OSError):
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -1,6 +1,6 @@
-"""The samples of a dataset: one row for each image Series of its cohort, kept or dropped.
+"""The table of samples: one row for each image Series of the cohort, kept or dropped.
 
-What belongs here: what a row says. What does not: how it comes to be (`build.py`).
+What belongs here: the schema. What does not: how a row is made (`sample_table.py`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ import pyarrow as pa
 from tcia_assets.datasets.split import SPLIT_COLUMNS
 
 KEPT, DROPPED = "kept", "dropped"
-STATES = {
-    KEPT: "its volume, and its labels where there is a target, are in the dataset",
-    DROPPED: "it is left out; `reasons` says why",
-}
 
-_COHORT_TEXTS = (
+_COHORT_COLUMNS = (
     "PatientID",
     "StudyInstanceUID",
     *SPLIT_COLUMNS,
@@ -36,7 +32,7 @@ FINDING = pa.struct(
         pa.field("sop_instance_uids", pa.list_(pa.string()), nullable=False),
     ]
 )
-"""What was found: a code of `quality.SAMPLE_CODES`, and what the declaration does about it."""
+"""A finding: a code of `quality.SAMPLE_CODES`, and the policy that the declaration has for it."""
 
 SAMPLES = pa.schema(
     [
@@ -47,7 +43,7 @@ SAMPLES = pa.schema(
         pa.field("patient", pa.string()),
         pa.field("part", pa.string()),
         pa.field("fold", pa.int64()),
-        *(pa.field(name, pa.string()) for name in _COHORT_TEXTS),
+        *(pa.field(name, pa.string()) for name in _COHORT_COLUMNS),
         pa.field("ImageCount", pa.int64()),
         pa.field("FrameOfReferenceUID", pa.string()),
         pa.field("target_series_instance_uids", pa.list_(pa.string()), nullable=False),
@@ -69,15 +65,15 @@ SAMPLES = pa.schema(
         pa.field("label_voxels", pa.map_(pa.string(), pa.int64())),
     ]
 )
-"""Sorted by SeriesInstanceUID, which is the sample's name.
+"""Sorted by SeriesInstanceUID, which identifies the sample.
 
-`reasons` are the codes for which it was dropped. `patient` and `part` are null only for a Series
-that was asked for by its UID and that nobody knows: it is dropped. `image` and `label` are paths
-from the dataset's root (`images/<SeriesInstanceUID>.nii.gz`, `labels/...`), with the size and
-SHA-256 of the files;
-`shape` and `spacing` (mm) along x, y, z; `affine` are its 16 numbers, row by row, to RAS+ mm;
-`axes` as `volume.axis_codes`; `least` and `greatest` voxel; `pixel_sha256` is over shape, dtype and
-voxels as they were read, before window and grid, so that equal images are found under other UIDs;
-`label_voxels` are counted by label, as written. All from `image` on are null where no volume could
-be made; the six about files also where the sample was dropped: the dataset does not have these.
+`reasons` are the codes for which a sample was dropped. `part` is the split; it and `patient` are
+null only for a dropped Series that the warehouse does not have. `image` and `label` are paths below
+the version's folder (`images/<SeriesInstanceUID>.nii.gz`, `labels/...`), with the size and SHA-256
+of the files. `shape` and `spacing` (mm) are along x, y, z; `affine` are 16 numbers, row by row, to
+RAS+ mm; `axes` is as `volume.axis_codes` returns it; `least` and `greatest` are voxel values.
+`pixel_sha256` is over shape, dtype and voxels as they were read, before window and grid, so that
+equal images are found under different UIDs. `label_voxels` counts the written voxels of each label.
+All columns from `image` on are null where no volume could be made; the six about files are null for
+every dropped sample, because the dataset does not have its files.
 """

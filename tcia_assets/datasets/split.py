@@ -194,7 +194,7 @@ def assign_splits(samples: pa.Table, settings: SplitSettings) -> pa.Table:
     """
     for name in settings.columns:
         if name not in samples.schema.names:
-            raise UnknownName("column of the samples", name, samples.schema.names)
+            raise UnknownName("column", name, samples.schema.names)
     patients = _patients(samples, settings)
     rows = samples.select(settings.columns).to_pylist()
     split_of = _assign(patients, rows, settings)

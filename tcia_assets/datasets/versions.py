@@ -1,14 +1,14 @@
-"""The versions of a dataset on disk: named by what is in them, listed, compared, verified.
+"""The versions of a dataset on disk: published, found and verified.
 
 What belongs here: the lock file of a version, its root hash, and how a finished draft becomes a
-version. What does not: what is in it (`build.py`).
+version. What does not: what is in it (`build.py`), comparing two (`version_diff.py`).
 
     <data root>/datasets/<name>/<version>/          all files, and dataset.lock.json about them
     <data root>/datasets/<name>/latest              a symbolic link to the newest version
 
-A version is called by the first 12 digits of its root hash: the SHA-256 over a line
+A version is named by the first 12 digits of its root hash: the SHA-256 over a line
 `<sha256>  <path>` for each file but the lock file, sorted by path, as `sha256sum` writes them. So
-the same files are the same version, wherever and whenever they are made.
+the same files are the same version, wherever and whenever they were made.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INDEX = "samples.parquet"
 LATEST = "latest"
 
 _FORMAT = 1
-_REMOVED, _POINTER = ".removed", ".latest"
+_REMOVED, _NEXT_LATEST = ".removed", ".latest"
 _DIGITS = 12
 _VERSION = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 _THREADS = 2
@@ -46,7 +46,7 @@ _THREADS = 2
 
 @dataclass(frozen=True)
 class VersionFile:
-    """A file of a version; `path` from its folder, with slashes."""
+    """A file of a version; `path` is relative to its folder, with slashes."""
 
     path: str
     bytes: int
@@ -55,39 +55,42 @@ class VersionFile:
 
 @dataclass(frozen=True)
 class Version:
-    """A version on disk, as its lock file tells."""
+    """A version on disk; `content` is that of its lock file."""
 
     folder: Path
     content: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Of the dataset."""
+        """The name of the dataset."""
         return str(self.content["name"])
 
     @property
     def version(self) -> str:
+        """The first digits of the root hash."""
         return str(self.content["version"])
 
     @property
     def files(self) -> dict[str, VersionFile]:
-        told = self.content["files"]
+        """The files that the lock file lists, by path."""
         return {
-            path: VersionFile(path, said["bytes"], said["sha256"]) for path, said in told.items()
+            path: VersionFile(path, facts["bytes"], facts["sha256"])
+            for path, facts in self.content["files"].items()
         }
 
     @property
     def bytes(self) -> int:
+        """The size of all files."""
         return sum(file.bytes for file in self.files.values())
 
     @property
     def made_at(self) -> datetime:
-        """When its folder was made; what is in it does not say."""
+        """When its lock file was written; no file of the version holds that time."""
         return datetime.fromtimestamp((self.folder / LOCK).stat().st_mtime, UTC)
 
     @property
     def samples(self) -> pa.Table:
-        """As `samples.SAMPLES`.
+        """The table of samples, as `samples.SAMPLES`.
 
         Raises:
             DataError: the file is damaged.
@@ -99,125 +102,134 @@ class Version:
             raise DataError(f"{path} cannot be read: {error}", table="samples") from error
 
 
-# --- Finding --------------------------------------------------------------------------------------
+# --- Finding versions -----------------------------------------------------------------------------
 
 
 def dataset_folder(root: Path, name: str) -> Path:
-    """Where the versions of a dataset lie, below the data root."""
+    """Return the folder of a dataset's versions, below the data root."""
     return root / "datasets" / name
 
 
 def dataset_names(root: Path) -> list[str]:
-    """The datasets of which there are versions, sorted."""
-    places = (root / "datasets").glob(f"*/*/{LOCK}")
-    found = (place.parent for place in places if _VERSION.fullmatch(place.parent.name))
-    return sorted({folder.parent.name for folder in found})
+    """Return the names of the datasets that have a version, sorted."""
+    locks = (root / "datasets").glob(f"*/*/{LOCK}")
+    folders = (lock.parent for lock in locks if _VERSION.fullmatch(lock.parent.name))
+    return sorted({folder.parent.name for folder in folders})
 
 
 def list_versions(root: Path, name: str) -> list[Version]:
-    """The versions of a dataset, the newest last."""
-    places = dataset_folder(root, name).glob(f"*/{LOCK}")
-    found = [read(place.parent) for place in places if _VERSION.fullmatch(place.parent.name)]
+    """Return the versions of a dataset, the newest last."""
+    locks = dataset_folder(root, name).glob(f"*/{LOCK}")
+    found = [read(lock.parent) for lock in locks if _VERSION.fullmatch(lock.parent.name)]
     return sorted(found, key=lambda version: (version.made_at, version.version))
 
 
 def latest(root: Path, name: str) -> str:
-    """The version that `latest` points at; "" where there is none."""
+    """Return the version that the link `latest` points to; "" without a link."""
     with suppress(OSError):
         return (dataset_folder(root, name) / LATEST).readlink().name
     return ""
 
 
 def find(root: Path, wanted: str) -> Version:
-    """The version that is meant by a path, `NAME` (its latest), or `NAME/VERSION`.
+    """Find the version that a path, `NAME` (its latest), or `NAME/VERSION` names.
 
-    Of a version the first digits are enough, where they are those of one only.
+    The first digits of a version are enough if no other version starts with them.
 
     Raises:
         UnknownName: there is no such dataset or version.
-        DataError: its lock file is damaged.
+        DataError: the lock file is damaged.
     """
-    place = Path(wanted)
-    if (place / LOCK).is_file():
-        return read(place.resolve())
+    folder = Path(wanted)
+    if (folder / LOCK).is_file():
+        return read(folder.resolve())
     name, _, version = wanted.partition("/")
-    if name not in (known := dataset_names(root)):
-        raise UnknownName("dataset with a version", name, known)
-    there = {each.folder.name: each for each in list_versions(root, name)}
+    names = dataset_names(root)
+    if name not in names:
+        raise UnknownName("built dataset", name, names)
+    known = {each.folder.name: each for each in list_versions(root, name)}
     version = version or LATEST
     if version == LATEST:
-        version = latest(root, name) or next(reversed(there))
-    fitting = [each for each in there if each.startswith(version)]
-    if len(fitting) != 1:
-        raise UnknownName(f"version of {name}", version, there)
-    return there[fitting[0]]
+        version = latest(root, name) or next(reversed(known))
+    matching = [each for each in known if each.startswith(version)]
+    if len(matching) != 1:
+        raise UnknownName("version", version, known)
+    return known[matching[0]]
 
 
 def read(folder: Path) -> Version:
-    """The version in a folder.
+    """Read the version in a folder.
 
     Raises:
-        UsageError: there is none.
-        DataError: its lock file is damaged.
+        UsageError: the folder has no lock file.
+        DataError: the lock file is damaged.
     """
     path = folder / LOCK
     try:
-        version = _version(folder, json.loads(path.read_text(encoding="utf-8")))
+        return _version(folder, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UsageError(
-            f"{folder}: there is no version of a dataset, for it has no {LOCK}"
-        ) from None
+        problem = f"{folder} is not a version of a dataset: it has no {LOCK}"
+        raise UsageError(problem) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no lock file of a dataset: {error}", table="dataset") from error
-    return version
+        problem = f"{path} is not a lock file of a dataset: {error}"
+        raise DataError(problem, table="dataset") from error
 
 
 def _version(folder: Path, content: dict[str, Any]) -> Version:
     if content["format"] != _FORMAT:
-        raise ValueError(f"format {content['format']!r}, and {_FORMAT} can be read")
+        raise ValueError(f"its format is {content['format']!r}; only {_FORMAT} can be read")
     version = Version(folder, content)
-    # All that is relied on is there.
+    # Read all that callers rely on: a damaged file fails here, as a whole.
     _ = (version.name, version.version, version.files, content["sha256"], content["settings"])
     return version
 
 
-# --- Making ---------------------------------------------------------------------------------------
+# --- Publishing -----------------------------------------------------------------------------------
 
 
 def publish(
-    draft: Path, place: Path, facts: Mapping[str, Any], files: list[VersionFile]
+    draft: Path, folder: Path, content: Mapping[str, Any], files: list[VersionFile]
 ) -> Version:
-    """A finished draft becomes a version, whole or not at all, and the latest.
+    """Turn a finished draft into a version, whole or not at all, and make it the latest.
 
-    Where the same version is there and whole, that one stays, byte for byte. Earlier ones stay.
+    If the same version is there and undamaged, it stays, byte for byte. Earlier versions stay.
+
+    Args:
+        draft: a folder with all files but the lock file.
+        folder: the dataset's.
+        content: what the lock file holds beside version, hash and files.
+        files: the files of the draft.
     """
-    _remove_what_was_left(place)
+    _remove_leftovers(folder)
     root = root_sha256(files)
     version = root[:_DIGITS]
     listed = {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
-    content = {"format": _FORMAT, **facts, "version": version, "sha256": root, "files": listed}
+    content = {"format": _FORMAT, **content, "version": version, "sha256": root, "files": listed}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (draft / LOCK).write_text(text, encoding="utf-8", newline="\n")
-    folder = place / version
-    if not _is_whole(folder):
-        _remove(folder)  # a damaged one: it is not what its name says
-        publish_draft(draft, folder)
-    _point_at(place, version)
-    return read(folder)
+    target = folder / version
+    if not _is_undamaged(target):
+        _remove(target)
+        publish_draft(draft, target)
+    _point_latest_to(folder, version)
+    return read(target)
 
 
-def root_sha256(files: list[VersionFile]) -> str:
-    """Over hash and path of each file, sorted by path."""
+def root_sha256(files: Iterable[VersionFile]) -> str:
+    """Hash the hash and path of each file, sorted by path."""
     lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)
     return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
 
 
-def files_of(folder: Path, hashed: Iterable[VersionFile] = ()) -> list[VersionFile]:
-    """Every file below a folder but the lock file, sorted by path; what is `hashed` is so once."""
+def list_files(folder: Path, hashed: Iterable[VersionFile] = ()) -> list[VersionFile]:
+    """Return every file of a folder but the lock file, sorted by path.
+
+    Files in `hashed` are not read again.
+    """
     known = {file.path: file for file in hashed}
     paths = sorted(path for path in _paths(folder) if path != LOCK)
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda path: known.get(path) or _file(folder, path), paths))
+        return list(pool.map(lambda path: known.get(path) or _hash(folder, path), paths))
 
 
 def _paths(folder: Path) -> Iterator[str]:
@@ -226,12 +238,12 @@ def _paths(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _file(folder: Path, path: str) -> VersionFile:
-    place = folder / path
-    return VersionFile(path, place.stat().st_size, sha256_of(place))
+def _hash(folder: Path, path: str) -> VersionFile:
+    file = folder / path
+    return VersionFile(path, file.stat().st_size, sha256_of(file))
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_undamaged(folder: Path) -> bool:
     try:
         return not verify(read(folder)).problems
     except (UsageError, DataError):
@@ -240,22 +252,22 @@ def _is_whole(folder: Path) -> bool:
 
 def _remove(folder: Path) -> None:
     if folder.exists():
-        beside = folder.with_name(_REMOVED)
-        folder.rename(beside)
-        shutil.rmtree(beside)
+        removed = folder.with_name(_REMOVED)
+        folder.rename(removed)
+        shutil.rmtree(removed)
 
 
-def _remove_what_was_left(place: Path) -> None:
-    """By a build that was killed."""
-    shutil.rmtree(place / _REMOVED, ignore_errors=True)
-    (place / _POINTER).unlink(missing_ok=True)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed build left."""
+    shutil.rmtree(folder / _REMOVED, ignore_errors=True)
+    (folder / _NEXT_LATEST).unlink(missing_ok=True)
 
 
-def _point_at(place: Path, version: str) -> None:
-    beside = place / _POINTER
-    beside.symlink_to(version)
-    beside.replace(place / LATEST)
-    sync(place)
+def _point_latest_to(folder: Path, version: str) -> None:
+    link = folder / _NEXT_LATEST
+    link.symlink_to(version)
+    link.replace(folder / LATEST)
+    sync(folder)
 
 
 # --- Verifying ------------------------------------------------------------------------------------
@@ -263,7 +275,7 @@ def _point_at(place: Path, version: str) -> None:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was looked at, and what is not as the lock file says: a line each, with the file."""
+    """How many files and bytes were checked; a line for each problem, with the file."""
 
     files: int
     bytes: int
@@ -271,134 +283,46 @@ class VerifyResult:
 
 
 def verify(version: Version, report: ProgressCallback = ignore_progress) -> VerifyResult:
-    """Whether every file is there as the lock file says, nothing beside it, and its name right."""
+    """Check that each file is as the lock file says, that there is no other, and the root hash.
+
+    Args:
+        version: on disk.
+        report: called with the number of checked files and of all files.
+    """
     listed = version.files
-    there = set(_paths(version.folder)) - {LOCK}
-    problems = [f"{path}: it is not there" for path in sorted(listed.keys() - there)]
-    problems += [f"{path}: no file of the dataset" for path in sorted(there - listed.keys())]
-    looked_at = sorted(listed.keys() & there)
+    found = set(_paths(version.folder)) - {LOCK}
+    problems = [f"{path}: the file is missing" for path in sorted(listed.keys() - found)]
+    problems += [f"{path}: not a file of the dataset" for path in sorted(found - listed.keys())]
+    checked = sorted(listed.keys() & found)
     with ThreadPoolExecutor(_THREADS) as pool:
-        said = pool.map(lambda path: _amiss(version.folder, listed[path]), looked_at)
-        for done, problem in enumerate(said, start=1):
+        results = pool.map(lambda path: _file_problem(version.folder, listed[path]), checked)
+        for done, problem in enumerate(results, start=1):
             problems += [problem] if problem else []
-            report(done, len(looked_at))
-    return VerifyResult(len(looked_at), version.bytes, (*problems, *_misnamed(version)))
+            report(done, len(checked))
+    return VerifyResult(len(checked), version.bytes, (*problems, *_name_problems(version)))
 
 
-def _amiss(folder: Path, told: VersionFile) -> str:
-    path = folder / told.path
+def _file_problem(folder: Path, file: VersionFile) -> str:
+    path = folder / file.path
     try:
         if path.is_symlink() or not path.is_file():
-            return f"{told.path}: it is no file"
-        if (size := path.stat().st_size) != told.bytes:
-            return f"{told.path}: it has {size} bytes, not {told.bytes}"
-        found = _file(folder, told.path)
+            return f"{file.path}: not a regular file"
+        if (size := path.stat().st_size) != file.bytes:
+            return f"{file.path}: its size is {size} bytes, not {file.bytes}"
+        sha256 = sha256_of(path)
     except OSError as error:
-        return f"{told.path}: it cannot be read: {error.strerror or error}"
-    if found.sha256 != told.sha256:
-        return f"{told.path}: its sha256 is {found.sha256}, not {told.sha256}"
+        return f"{file.path}: it cannot be read: {error.strerror or error}"
+    if sha256 != file.sha256:
+        return f"{file.path}: its sha256 is {sha256}, not {file.sha256}"
     return ""
 
 
-def _misnamed(version: Version) -> Iterator[str]:
-    root = root_sha256(list(version.files.values()))
+def _name_problems(version: Version) -> Iterator[str]:
+    root = root_sha256(version.files.values())
     if root != version.content["sha256"]:
-        yield f"{LOCK}: its files have the root hash {root}, not {version.content['sha256']}"
+        yield f"{LOCK}: the root hash of its files is {root}, not {version.content['sha256']}"
     if not root.startswith(version.version) or not version.version:
         yield f"{LOCK}: the version {version.version!r} is not the start of the root hash {root}"
     is_published = _VERSION.fullmatch(version.folder.name)
     if is_published and version.folder.name != version.version:
         yield f"{LOCK}: it is of the version {version.version}, not of {version.folder.name}"
-
-
-# --- Comparing ------------------------------------------------------------------------------------
-
-# What a Series is, apart from its findings and its files.
-_TOLD = (
-    "state",
-    "reasons",
-    "part",
-    "fold",
-    "content_md5",
-    "fingerprint",
-    "target_series_instance_uids",
-    "LicenseName",
-    "shape",
-    "pixel_sha256",
-    "image_sha256",
-    "label_sha256",
-)
-
-
-@dataclass(frozen=True)
-class VersionDiff:
-    """What is otherwise in the second of two versions.
-
-    Series by UID, with the columns that differ; settings, versions of what made it and files by
-    name, as they were and as they are (None: not there).
-    """
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: Mapping[str, Mapping[str, tuple[Any, Any]]]
-    settings: Mapping[str, tuple[Any, Any]]
-    made_with: Mapping[str, tuple[Any, Any]]
-    files: Mapping[str, tuple[str | None, str | None]]
-
-    def __bool__(self) -> bool:
-        return any(vars(self).values())
-
-    @property
-    def lines(self) -> Iterator[str]:
-        """All of it for people."""
-        yield from (f"+ Series {uid}" for uid in self.added)
-        yield from (f"- Series {uid}" for uid in self.removed)
-        for uid, columns in self.changed.items():
-            told = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in columns.items())
-            yield f"~ Series {uid}: {told}"
-        for what, values in (("setting", self.settings), ("made with", self.made_with)):
-            yield from (f"~ {what} {n}: {old!r} -> {new!r}" for n, (old, new) in values.items())
-        signs = {(True, False): "+", (False, True): "-", (False, False): "~"}
-        for path, (old_sha256, new_sha256) in self.files.items():
-            yield f"{signs[old_sha256 is None, new_sha256 is None]} file {path}"
-
-
-def diff(before: Version, after: Version) -> VersionDiff:
-    """What is otherwise in the second one.
-
-    Raises:
-        DataError: the samples of one of them cannot be read.
-    """
-    old, new = _rows(before), _rows(after)
-    both = sorted(old.keys() & new.keys())
-    changed = {uid: _otherwise(old[uid], new[uid]) for uid in both}
-    hashes = [{path: file.sha256 for path, file in v.files.items()} for v in (before, after)]
-    return VersionDiff(
-        added=tuple(sorted(new.keys() - old.keys())),
-        removed=tuple(sorted(old.keys() - new.keys())),
-        changed={uid: columns for uid, columns in changed.items() if columns},
-        settings=_otherwise(*(_flat(v.content["settings"]) for v in (before, after))),
-        made_with=_otherwise(before.content["made_with"], after.content["made_with"]),
-        files=_otherwise(*hashes),
-    )
-
-
-def _rows(version: Version) -> dict[str, dict[str, Any]]:
-    rows = version.samples.select(["SeriesInstanceUID", *_TOLD]).to_pylist()
-    return {row.pop("SeriesInstanceUID"): row for row in rows}
-
-
-def _otherwise(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    names_ = sorted(old.keys() | new.keys())
-    return {n: (old.get(n), new.get(n)) for n in names_ if old.get(n) != new.get(n)}
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings by their whole key, as `split.salt`."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{name}.")
-        else:
-            found[f"{above}{name}"] = value
-    return found

@@ -108,7 +108,7 @@ def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> 
     image = next((terminal.warehouse.root / "datasets" / "lung_ct" / first / "images").iterdir())
     image.write_bytes(b"")
     damaged = terminal("verify", "lung_ct", first)
-    assert damaged.exit_code == 1 and f"images/{image.name}: it has 0 bytes" in damaged.output
+    assert damaged.exit_code == 1 and f"images/{image.name}: its size is 0 bytes" in damaged.output
 
 
 def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
@@ -129,11 +129,11 @@ def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
     ("arguments", "code", "said"),
     [
         (["build", "lungct"], 2, "did you mean 'lung_ct'?"),
-        (["build", "nowhere/lung_ct.yaml"], 2, "it cannot be read: No such file"),
+        (["build", "nowhere/lung_ct.yaml"], 2, "the file cannot be read: No such file"),
         (["build", "lung_ct", "--update", "--locked"], 2, "it does not go with --locked"),
-        (["build", "lung_ct", "--locked"], 1, "there is no such lock file; ask for the cohort"),
-        (["verify", "lung_ct"], 2, "no dataset with a version 'lung_ct'"),
-        (["diff", "lung_ct", "lung_ct"], 2, "no dataset with a version"),
+        (["build", "lung_ct", "--locked"], 1, "no such lock file; freeze the cohort"),
+        (["verify", "lung_ct"], 2, "no built dataset 'lung_ct'"),
+        (["diff", "lung_ct", "lung_ct"], 2, "no built dataset"),
     ],
 )
 def test_what_cannot_be_done_is_said_on_a_line(
@@ -150,5 +150,5 @@ def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(terminal: T
     (terminal.folder / "lung_ct.yaml").write_text(text)
     result = terminal("build", "lung_ct")
     assert result.exit_code == 2
-    assert "lung_ct.yaml, line 25, split.salzt: no key of split 'salzt'" in result.output
+    assert "lung_ct.yaml, line 25, split.salzt: no key 'salzt'" in result.output
     assert not (terminal.warehouse.root / "datasets").exists()

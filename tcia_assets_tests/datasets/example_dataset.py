@@ -1,7 +1,7 @@
-"""A small dataset as a build leaves it, of which all is known: written for formats, card, loader.
+"""A small synthetic dataset, laid out as a build leaves it, for tests of formats, card and loader.
 
-`SAMPLES` says who is in it. One is dropped; the title is full of what Markdown, YAML, JSON and
-LaTeX take for their own.
+`MEMBERS` are its samples; two of them are dropped. The title is full of characters that are special
+in Markdown, YAML, JSON and LaTeX.
 """
 
 from __future__ import annotations
@@ -66,9 +66,14 @@ MEMBERS = (
         5, "test", "D", license_name=None, license_uri=None, doi=None, collection="Untold"
     ),
     ExampleSample(9, "test", "E", is_kept=False),
-    ExampleSample(99, None, None, is_kept=False),  # asked for by its UID, and nobody knows it
+    ExampleSample(99, None, None, is_kept=False),  # listed by UID, and not in the warehouse
 )
 KEPT = tuple(sorted((m for m in MEMBERS if m.is_kept), key=lambda member: member.uid))
+SPLITS = {
+    split: [member.uid for member in KEPT if member.part == split]
+    for split in ("train", "val", "test")
+}
+"""The UIDs of the kept samples of each split, sorted."""
 
 
 def voxels_of(member: ExampleSample) -> Any:
@@ -82,7 +87,7 @@ def voxels_of(member: ExampleSample) -> Any:
 
 
 def labels_of(member: ExampleSample) -> Any:
-    # The tumour lies in the front of the right lung.
+    # The tumour is in the front of the right lung.
     z, y, x = np.mgrid[0:8, 0:40, 0:48]
     labels = np.zeros(z.shape, np.uint8)
     labels[_lungs(x, y)] = 1
@@ -91,7 +96,7 @@ def labels_of(member: ExampleSample) -> Any:
 
 
 def _lungs(x: Any, y: Any) -> Any:
-    # x rises to the patient's left: his right lung lies at low x.
+    # x rises to the patient's left: the right lung is at low x.
     right = ((x - 14) / 8) ** 2 + ((y - 19) / 10) ** 2 < 1
     left = ((x - 34) / 6) ** 2 + ((y - 19) / 9) ** 2 < 1
     return right | left
@@ -134,7 +139,7 @@ def build(
     affine: Any = AFFINE,
     orientation: str = "LPS",
 ) -> pa.Table:
-    """Writes the dataset, with axes that rise to these ends, and gives its samples."""
+    """Write the dataset, with axes that rise to these ends, and return its table of samples."""
     for folder in ("images", "labels") if labelled else ("images",):
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows = [_row(root, member, affine, orientation, labelled=labelled) for member in members]
@@ -216,9 +221,9 @@ def _written(root: Path, kind: str, path: str, image: Volume | Labels) -> dict[s
 
 
 def from_torch(name: str) -> None:
-    """Skips the test where a reader that needs torch is not installed; `make torch-readers` has it.
+    """Skip the test if a reader that needs torch is missing; `make torch-readers` installs it.
 
-    There it must not be skipped.
+    There the test must not be skipped.
     """
     if os.environ.get("TORCH_READERS"):
         importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""A declaration is checked before anything runs; an error names its place and what is valid."""
+"""A declaration is checked before anything runs; errors name line, key and what is valid."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_shipped_examples_are_valid(path: Path) -> None:
     assert json.loads(json.dumps(declared.settings)) == declared.settings
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_a_missing_key_has_its_default() -> None:
     declared = made()
     assert declared.target is None
     assert declared.formats == ("nifti",)
@@ -101,7 +101,7 @@ qc: {missing_slice: fail, zero_variance: keep}
 
 
 def declared_as_written() -> dict[str, object]:
-    """The same, in another way of writing."""
+    """Return the same declaration, with other spellings of its values."""
     return {
         "title": "0123",
         "qc": {"zero_variance": "keep", "missing_slice": "fail"},
@@ -290,13 +290,13 @@ def test_an_error_names_line_key_and_what_is_valid(
     assert said in error.problem
 
 
-def test_what_one_format_cannot_hold_another_may() -> None:
+def test_a_limit_of_one_format_holds_for_that_format_only() -> None:
     keeps = f"{TARGET}qc: {{without_target: keep}}\n"
     assert made(with_part(f"{keeps}formats: [monai]\n")).policy("without_target") == KEEP
     assert made(with_part(f"{TARGET}formats: [nnunet]\n")).policy("without_target") == "drop"
     alike = LEAST.replace("train", "a-b").replace("test", "a_b")
     assert made(f"{alike}formats: [webdataset]\n").split.splits == ("a-b", "a_b")
-    # What is held out may join a part that the fractions name.
+    # Held-out Patients may join a split that the fractions name.
     joined = LEAST + "  holdout: {part: test, column: Site, values: [X]}\n"
     assert made(f"{joined}formats: [huggingface]\n").split.splits == ("train", "test")
 
@@ -314,7 +314,7 @@ def test_a_dataset_is_named_as_its_file(tmp_path: Path) -> None:
         assert caught.value.line == line
 
 
-def test_a_manifest_is_looked_for_from_where_the_file_is(tmp_path: Path) -> None:
+def test_a_series_list_is_relative_to_the_declaration(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("SeriesInstanceUID\n1.2.3\n")
     (tmp_path / "lungs.yaml").write_text(
         LEAST.replace("collections: [LCTSC]", "manifests: list.csv")
@@ -324,7 +324,7 @@ def test_a_manifest_is_looked_for_from_where_the_file_is(tmp_path: Path) -> None
     }
 
 
-def test_a_folder_of_aliases_does_not_grow() -> None:
+def test_aliases_and_deep_nesting_are_refused() -> None:
     bomb = "a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
     assert "write its value out" in refused(bomb).problem
     assert "nested more than" in refused("title: " + "[" * 50 + "]" * 50).problem
@@ -332,7 +332,7 @@ def test_a_folder_of_aliases_does_not_grow() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=200))
-def test_any_text_is_a_dataset_or_an_error_with_its_place(text: str) -> None:
+def test_any_text_gives_an_error_with_its_line(text: str) -> None:
     error = refused(text)
     assert error.line >= 1
     assert str(error).isprintable()
@@ -340,7 +340,7 @@ def test_any_text_is_a_dataset_or_an_error_with_its_place(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_a_spoiled_declaration_is_one_or_an_error(data: st.DataObject) -> None:
+def test_a_damaged_declaration_is_valid_or_an_error(data: st.DataObject) -> None:
     text = (EXAMPLES / "lung_ct.yaml").read_text()
     at = data.draw(st.integers(0, len(text)))
     cut = data.draw(st.integers(0, 20))

@@ -1,4 +1,4 @@
-"""What was built comes back as arrays: voxel by voxel, part by part."""
+"""A built dataset is read back as arrays, split by split."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tcia_assets_tests.datasets.example_dataset import (
     labels_of,
     voxels_of,
 )
+from tcia_assets_tests.repository import ROOT
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def uids(samples: Any) -> list[str]:
     return [row["SeriesInstanceUID"] for row in samples.rows]
 
 
-def test_a_sample_is_what_was_written(root: Path) -> None:
+def test_a_sample_is_read_back_as_written(root: Path) -> None:
     samples = tcia_assets.load_dataset(root)
     assert len(samples) == len(KEPT)
     assert dict(samples.labels) == LABELS
@@ -51,13 +52,13 @@ def test_a_sample_is_what_was_written(root: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_a_part_is_its_own_samples(root: Path, part: str) -> None:
+def test_a_split_is_loaded_alone(root: Path, part: str) -> None:
     samples = tcia_assets.load_dataset(str(root), part)
     assert uids(samples) == [member.uid for member in KEPT if member.part == part]
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_a_fold_divides_its_part_by_patients(root: Path, fold: int) -> None:
+def test_a_fold_divides_its_split_by_patients(root: Path, fold: int) -> None:
     left = tcia_assets.load_dataset(root, "train", fold=fold)
     held = tcia_assets.load_dataset(root, "train", fold=fold, held_out=True)
     assert uids(held) == [member.uid for member in KEPT if member.fold == fold]
@@ -66,7 +67,7 @@ def test_a_fold_divides_its_part_by_patients(root: Path, fold: int) -> None:
     assert patients[0].isdisjoint(patients[1])
 
 
-def test_voxels_may_be_written_to_and_lie_as_torch_wants_them(root: Path) -> None:
+def test_voxels_are_writeable_and_contiguous_for_torch(root: Path) -> None:
     voxels = tcia_assets.load_dataset(root)[0].voxels
     assert voxels.flags.writeable and voxels.flags.c_contiguous
 
@@ -78,7 +79,7 @@ def test_without_a_target_labels_are_none(tmp_path: Path) -> None:
     assert samples.labels == {}
 
 
-def test_it_is_a_sequence_that_goes_to_other_processes(root: Path) -> None:
+def test_samples_are_a_sequence_that_can_be_pickled(root: Path) -> None:
     samples = pickle.loads(pickle.dumps(tcia_assets.load_dataset(root)))
     assert np.array_equal(samples[-1].voxels, voxels_of(KEPT[-1]))
     assert uids(samples[1:3]) == [member.uid for member in KEPT[1:3]]
@@ -86,26 +87,26 @@ def test_it_is_a_sequence_that_goes_to_other_processes(root: Path) -> None:
         samples[len(KEPT)]
 
 
-def test_the_folder_of_a_dataset_means_its_latest_version(tmp_path: Path) -> None:
+def test_the_folder_of_a_dataset_loads_its_latest_version(tmp_path: Path) -> None:
     build(tmp_path / "abc123")
     (tmp_path / "latest").symlink_to("abc123")
     assert len(tcia_assets.load_dataset(tmp_path)) == len(KEPT)
 
 
-def test_errors_name_what_would_be_right(root: Path) -> None:
+def test_errors_name_valid_values(root: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean 'train'"):
         tcia_assets.load_dataset(root, "training")
-    with pytest.raises(UsageError, match="is 2; valid: 0, 1"):
+    with pytest.raises(UsageError, match="has no fold 2; valid: 0, 1"):
         tcia_assets.load_dataset(root, "train", fold=2)
-    with pytest.raises(UsageError, match="none in this part"):
+    with pytest.raises(UsageError, match="this split has no folds"):
         tcia_assets.load_dataset(root, "val", fold=0)
     with pytest.raises(UsageError, match="held_out needs a fold"):
         tcia_assets.load_dataset(root, "train", held_out=True)
-    with pytest.raises(UsageError, match=r"no dataset lies in .*images"):
+    with pytest.raises(UsageError, match=r".*images is not the folder of a dataset"):
         tcia_assets.load_dataset(root / "images")
 
 
-def test_a_file_that_is_damaged_is_named(root: Path) -> None:
+def test_a_damaged_file_is_named(root: Path) -> None:
     image = root / "images" / f"{KEPT[0].uid}.nii.gz"
     image.write_bytes(image.read_bytes()[:-4000])
     (root / "labels" / f"{KEPT[1].uid}.nii.gz").unlink()
@@ -135,8 +136,10 @@ except MissingExtra as error:
 else:
     raise SystemExit("it loads")
 from tcia_assets.cli import main
-main(["dataset", "list"])
+main(["dataset", "build", "datasets/lung_ct.yaml"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert f"tcia_assets[{extra}]" in done.stderr and done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""What docs/datasets.md shows of training runs as it stands there."""
+"""The code that docs/datasets.md shows runs as it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCS = ROOT / "docs" / "datasets.md"
 
 @pytest.fixture
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the snippet that has a text, where there is such a dataset; gives its names."""
+    """Run the snippet that contains a text, beside a built dataset, and return its variables."""
     root = tmp_path / "data" / "datasets" / "lung_ct" / "abc"
     samples = build(root)
     chosen = example_info(settings={"formats": ["monai", "nnunet", "huggingface"]})
@@ -37,7 +37,7 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_the_loader(shown: Any) -> None:
+def test_load_dataset(shown: Any) -> None:
     names = shown("sample = samples[0]")
     assert len(names["samples"]) == sum(member.part == "train" for member in KEPT)
     assert names["samples"].labels == LABELS
@@ -69,7 +69,7 @@ def test_hugging_face(shown: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert names["image"].shape == (48, 40, 8)
 
 
-def test_the_number_of_nnunet_is_that_of_the_example() -> None:
+def test_the_number_of_the_nnunet_dataset_is_right() -> None:
     from tcia_assets.datasets.formats import nnunet
 
     numbers = set(re.findall(r"(?:-d |train |Dataset)([0-9]{3})", DOCS.read_text(encoding="utf-8")))

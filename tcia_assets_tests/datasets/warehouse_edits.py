@@ -1,4 +1,4 @@
-"""What a warehouse knows, changed: as if the archive said otherwise, or had served other zips."""
+"""Edits of a warehouse, as if the source had changed metadata or sent different zips."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from tcia_assets_tests.conftest import SMALL
 
 
 def set_column(warehouse: Warehouse, column: str, value: object, *uids: str) -> None:
-    """The archive now says something else of these Series."""
+    """Set a column of these Series, as a refresh would after a change at the source."""
     _set_column(warehouse, SERIES, column, value, *uids)
 
 
 def _set_column(warehouse: Warehouse, table: Table, column: str, value: object, *uids: str) -> None:
     rows = warehouse.read(table, [SMALL])
-    said = [
+    values = [
         value if uid in uids else old
         for uid, old in zip(
             rows["SeriesInstanceUID"].to_pylist(), rows[column].to_pylist(), strict=True
         )
     ]
-    place = rows.schema.get_field_index(column)
-    rows = rows.set_column(place, rows.schema.field(place), pa.array(said, rows[column].type))
+    index = rows.schema.get_field_index(column)
+    rows = rows.set_column(index, rows.schema.field(index), pa.array(values, rows[column].type))
     warehouse.write(table, conform(table, rows), SMALL)
 
 
 def zip_of(warehouse: Warehouse, uid: str) -> Path:
+    """Return the path of a Series' zip."""
     return warehouse.root / "archives" / SMALL / f"{uid}.zip"
 
 
 def replace_zip(warehouse: Warehouse, uid: str, content: bytes) -> None:
-    """The archive served this zip of a Series, and it was accepted."""
+    """Replace the zip of a Series, as if this one had been fetched and accepted."""
     zip_of(warehouse, uid).write_bytes(content)
     _set_column(warehouse, IMAGE_ARCHIVES, "sha256", hashlib.sha256(content).hexdigest(), uid)
 
 
 def zip_without(path: Path, is_left_out: Callable[[int], bool]) -> bytes:
-    """A zip without some of its images, by their place."""
+    """Return the bytes of a zip without some of its images, selected by position."""
     made = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
         images = [entry for entry in old.infolist() if entry.filename.endswith(".dcm")]
@@ -58,7 +59,7 @@ def zip_without(path: Path, is_left_out: Callable[[int], bool]) -> bytes:
 
 
 def refetch(warehouse: Warehouse, *uids: str) -> None:
-    """These Series were downloaded once more: the same objects, and yet other zips."""
+    """Replace the zips of Series by other zips with the same objects, as a new download would."""
     for uid in uids:
         made, path = io.BytesIO(), zip_of(warehouse, uid)
         with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:

@@ -1,19 +1,19 @@
-"""A dataset's samples in the forms that others read.
+"""The samples of a dataset in the formats of other tools.
 
-What belongs here: from `samples.parquet`, `images/` and `labels/` to each form of
-`declaration.FORMATS`, below the same folder. What does not: which samples there are, and the card.
+What belongs here: from `samples.parquet`, `images/` and `labels/` to each format of
+`declaration.FORMATS`, in the same folder. What does not: which samples there are, and the card.
 
-Only samples that are kept are written. The same samples give the same bytes: there are no times,
-no owners and no order but that of the samples in any of it. Where a form wants a file under another
-name, it is a hard link; a copy where the disk has none.
+Only kept samples are written (Croissant alone describes all rows of the table). The same samples
+give the same bytes: no file holds a time or an owner. Where a format needs a file under another
+name, that is a hard link, or a copy on a disk without hard links.
 
-    common       what the forms share: rows, roles of parts, links, JSON
+    common       what the formats share: rows, roles of splits, batches, JSON
     nnunet       nnU-Net v2 raw
-    monai        a datalist of MONAI
+    monai        a MONAI datalist
     webdataset   shards as tar files
     huggingface  Parquet with the files in it
     croissant    Croissant, as JSON-LD
-    retriever    lists of Series for TCIA's Data Retriever
+    retriever    series lists for TCIA's Data Retriever
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from tcia_assets.errors import StorageError, UnknownName
 _Writer = Callable[[Path, KeptSamples, DatasetInfo], None]
 
 _WRITERS: dict[str, _Writer | None] = {
-    "nifti": None,  # images, labels and samples.parquet are it
+    "nifti": None,  # always there: images, labels and samples.parquet
     "nnunet": nnunet.write,
     "monai": monai.write,
     "webdataset": webdataset.write,
@@ -51,19 +51,19 @@ _WRITERS: dict[str, _Writer | None] = {
 
 
 def write(name: str, root: Path, samples: pa.Table, info: DatasetInfo) -> None:
-    """The samples of the dataset in a folder, in one form: what was there of it goes first.
+    """Write the samples of a dataset in one format, and remove what was there of it.
 
     Args:
-        name: a form of `declaration.FORMATS`. Croissant is the file `croissant.json` of the folder;
-            any other is the folder of its name in it.
-        root: where `samples.parquet` and the files that it names are.
-        samples: as `samples.SAMPLES` says.
-        info: what is true of all of them.
+        name: a format of `declaration.FORMATS`. Croissant is the file `croissant.json` in the
+            folder; each other format is the folder of its name.
+        root: the folder with `samples.parquet` and the files that it names.
+        samples: as `samples.SAMPLES`.
+        info: of the dataset.
 
     Raises:
-        UnknownName: that is no form.
-        UsageError: the form cannot hold these samples; says why, and which.
-        StorageError: the disk refuses, or a file that a sample names is not there.
+        UnknownName: there is no such format.
+        UsageError: the format cannot hold these samples; says why, and which.
+        StorageError: the disk refuses, or a file that a sample names is missing.
     """
     if name not in _WRITERS:
         raise UnknownName("format", name, FORMATS)
@@ -75,5 +75,5 @@ def write(name: str, root: Path, samples: pa.Table, info: DatasetInfo) -> None:
             shutil.rmtree(root / name)
         writer(root, KeptSamples.of(samples), info)
     except OSError as error:
-        place = error.filename or root / name
-        raise StorageError(f"{name}: {place}: {error.strerror or error}") from error
+        path = error.filename or root / name
+        raise StorageError(f"{name}: {path}: {error.strerror or error}") from error

@@ -1,6 +1,6 @@
-"""What the forms share: the samples that are kept, what their parts are for, links and JSON.
+"""What the formats share: the kept samples, the roles of splits, batches and JSON.
 
-What belongs here: what two forms would say twice.
+What belongs here: what at least two formats need.
 """
 
 from __future__ import annotations
@@ -20,70 +20,76 @@ from tcia_assets.datasets.samples import KEPT
 Row = dict[str, Any]
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
-_VALIDATING = {"val", "valid", "validate", "validation", "dev", "tune", "tuning"}
+_VALIDATION_NAMES = {"val", "valid", "validate", "validation", "dev", "tune", "tuning"}
 
-# In a row that goes with its files, they say nothing: it is kept, and here they are.
-_NOT_TOLD = ("state", "reasons", "image", "label")
+# Columns without meaning in a row that stands beside its files.
+_LEFT_OUT = ("state", "reasons", "image", "label")
 
 
 @dataclass(frozen=True)
 class KeptSamples:
-    """The samples that are in the dataset: `table` as `samples.SAMPLES`, and its rows."""
+    """The samples in the dataset, sorted by UID: `table` as `samples.SAMPLES`, and its rows."""
 
     table: pa.Table
     rows: tuple[Row, ...]
 
     @classmethod
     def of(cls, samples: pa.Table) -> KeptSamples:
+        """Return those of a table of samples that are kept."""
         kept = samples.filter(pc.equal(samples["state"], KEPT)).sort_by("SeriesInstanceUID")
         return cls(kept, tuple(kept.to_pylist()))
 
-    def in_split(self, part: str) -> list[Row]:
-        return [row for row in self.rows if row["part"] == part]
+    def in_split(self, split: str) -> list[Row]:
+        """Return the rows of a split."""
+        return [row for row in self.rows if row["part"] == split]
 
     @property
     def modalities(self) -> list[str]:
+        """The Modalities of the samples, sorted."""
         return sorted({row["Modality"] or "unknown" for row in self.rows})
 
 
-def split_role(part: str, info: DatasetInfo) -> str:
-    """What a part is for, where a form knows no other names.
+def split_role(split: str, info: DatasetInfo) -> str:
+    """Return what a split is for, for formats that have three fixed roles.
 
-    The first is for training; one called `val`, `validation`, `dev`, `tune` or the like, for
-    validation; each other for tests.
+    The first split is for training; one that is named `val`, `validation`, `dev`, `tune` or the
+    like is for validation; every other one for tests.
     """
-    if part == info.splits[0]:
+    if split == info.splits[0]:
         return TRAINING
-    return VALIDATION if part.lower() in _VALIDATING else TEST
+    return VALIDATION if split.lower() in _VALIDATION_NAMES else TEST
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A file of JSON in ASCII: readers open it in whatever encoding their system has."""
+    """Write a file of JSON, in ASCII: readers open it in the encoding of their system."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="ascii", newline="\n")
 
 
 def row_metadata(row: Row) -> Row:
-    """What a row says beside its files, as JSON can hold it; nothing of what it does not know."""
-    given = {name: value for name, value in row.items() if name not in _NOT_TOLD}
+    """Return what a row holds beside its files, as JSON can hold it, without nulls."""
+    metadata = {name: value for name, value in row.items() if name not in _LEFT_OUT}
     if row["label_voxels"] is not None:
-        given["label_voxels"] = dict(row["label_voxels"])
-    given["findings"] = [
-        {**found, "numbers": dict(found["numbers"])} for found in row["findings"] or ()
+        metadata["label_voxels"] = dict(row["label_voxels"])
+    metadata["findings"] = [
+        {**finding, "numbers": dict(finding["numbers"])} for finding in row["findings"] or ()
     ]
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in metadata.items() if value is not None}
 
 
-def batches(rows: list[Row], most_bytes: int) -> Iterator[list[Row]]:
-    """The rows in their order, each batch with files of about this many bytes at most."""
+def batches(rows: list[Row], max_bytes: int) -> Iterator[list[Row]]:
+    """Divide rows, in their order, into batches with at most so many bytes of files.
+
+    A row whose files alone are larger is a batch of its own.
+    """
     batch: list[Row] = []
     size = 0
     for row in rows:
-        files = row["image_bytes"] + (row["label_bytes"] or 0)
-        if batch and size + files > most_bytes:
+        file_bytes = row["image_bytes"] + (row["label_bytes"] or 0)
+        if batch and size + file_bytes > max_bytes:
             yield batch
             batch, size = [], 0
         batch.append(row)
-        size += files
+        size += file_bytes
     if batch:
         yield batch

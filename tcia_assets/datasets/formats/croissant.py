@@ -1,4 +1,4 @@
-"""Croissant 1.0: what the dataset holds, as JSON-LD that search engines and loaders read.
+"""Croissant 1.0: a description of the dataset, as JSON-LD for search engines and loaders.
 
 What belongs here: `croissant.json`, beside `samples.parquet`, which it describes.
 """
@@ -19,11 +19,11 @@ from tcia_assets.datasets.formats.common import (
     split_role,
     write_json,
 )
-from tcia_assets.datasets.licenses import list_licenses, list_sources
+from tcia_assets.datasets.licenses import list_citations, list_licenses
 from tcia_assets.datasets.samples import KEPT, SAMPLES
 from tcia_assets.store.files import sha256_of
 
-_SPLITS = {
+_ROLES = {
     TRAINING: "cr:TrainingSplit",
     VALIDATION: "cr:ValidationSplit",
     TEST: "cr:TestSplit",
@@ -34,18 +34,18 @@ _TYPES = {
     pa.float64(): "sc:Float",
 }
 _ABOUT = {
-    "SeriesInstanceUID": "The DICOM Series that the sample was made of, which is its name.",
-    "state": f"`{KEPT}`: the sample is in the dataset; else `reasons` says why it is not.",
-    "patient": "Whose sample it is; nobody is in two parts.",
-    "part": "The part of the split.",
-    "fold": "The fold, from 0, of samples of the first part.",
+    "SeriesInstanceUID": "The DICOM Series from which the sample was made; it identifies it.",
+    "state": f"`{KEPT}` if the sample is in the dataset; otherwise `reasons` gives the reasons.",
+    "patient": "The Patient; none is in two splits.",
+    "part": "The split.",
+    "fold": "The fold, from 0, of samples of the first split.",
     "image": "The path of the volume.",
     "image_sha256": "The SHA-256 of the file of the volume.",
     "label": "The path of the labels, on the grid of the volume.",
     "label_sha256": "The SHA-256 of the file of the labels.",
     "pixel_sha256": "The SHA-256 of shape, dtype and voxels as they were read.",
 }
-# The context of the specification, word by word: readers compare.
+# The context of the specification, word for word: readers compare it.
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -87,16 +87,16 @@ _CONTEXT = {
 
 
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
-    """`croissant.json`: the table of samples with its hash, the files, and the parts.
+    """Write `croissant.json`: the table of samples with its hash, the files, and the splits.
 
-    Its records are the rows of `samples.parquet`, those of dropped samples too: `state` tells.
+    Its records are the rows of `samples.parquet`, with those of dropped samples: see `state`.
     """
     write_json(root / "croissant.json", _document(root, kept, info))
 
 
 def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any]:
     cited = [
-        f"{source.title}. {source.url or source.uri}" for source in list_sources(kept.table, info)
+        f"{source.title}. {source.url or source.uri}" for source in list_citations(kept.table, info)
     ]
     return {
         "@context": _CONTEXT,
@@ -108,7 +108,7 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         f"{', '.join(info.splits)}.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "license": [
-            each.uri or each.name or "none told" for each in list_licenses(kept.table, info)
+            each.uri or each.name or "not given" for each in list_licenses(kept.table, info)
         ],
         "citeAs": "; ".join(cited) or "The Cancer Imaging Archive",
         "citation": cited,
@@ -120,10 +120,10 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
             "url": "https://www.cancerimagingarchive.net",
         },
         "keywords": ["medical imaging", "cancer", *kept.modalities],
-        # Which version it is, only the hash over this file and all others can tell.
+        # The dataset's own version is a hash over all files, so that no file can hold it.
         "version": f"1.0.0+{info.cohort_sha256[:12]}",
         "distribution": _distribution(root, info),
-        "recordSet": [_parts(info), _samples()],
+        "recordSet": [_splits(info), _samples()],
     }
 
 
@@ -135,7 +135,7 @@ def _distribution(root: Path, info: DatasetInfo) -> list[dict[str, Any]]:
             "@type": "cr:FileObject",
             "@id": "samples.parquet",
             "name": "samples.parquet",
-            "description": "One row for each sample, kept or dropped, with the hashes of files.",
+            "description": "One row for each sample, kept or dropped, with hashes of its files.",
             "contentUrl": "samples.parquet",
             "contentSize": f"{table.stat().st_size} B",
             "encodingFormat": "application/x-parquet",
@@ -157,12 +157,12 @@ def _file_set(folder: str, about: str) -> dict[str, Any]:
     }
 
 
-def _parts(info: DatasetInfo) -> dict[str, Any]:
+def _splits(info: DatasetInfo) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": "parts",
         "name": "parts",
-        "description": "The parts of the split, and what they are for.",
+        "description": "The splits, and what each is for.",
         "dataType": "cr:Split",
         "key": {"@id": "parts/name"},
         "field": [
@@ -170,8 +170,8 @@ def _parts(info: DatasetInfo) -> dict[str, Any]:
             {"@type": "cr:Field", "@id": "parts/url", "name": "url", "dataType": "sc:URL"},
         ],
         "data": [
-            {"parts/name": part, "parts/url": _SPLITS[split_role(part, info)]}
-            for part in info.splits
+            {"parts/name": split, "parts/url": _ROLES[split_role(split, info)]}
+            for split in info.splits
         ],
     }
 
@@ -188,14 +188,16 @@ def _samples() -> dict[str, Any]:
 
 
 def _field(field: pa.Field) -> dict[str, Any]:
-    made = {
+    content = {
         "@type": "cr:Field",
         "@id": f"samples/{field.name}",
         "name": field.name,
-        "description": _ABOUT.get(field.name, f"{field.name}, as the archive tells it or as read."),
+        "description": _ABOUT.get(
+            field.name, f"{field.name}, as given by the source or read from the images."
+        ),
         "dataType": _TYPES[field.type],
         "source": {"fileObject": {"@id": "samples.parquet"}, "extract": {"column": field.name}},
     }
     if field.name == "part":
-        made["references"] = {"field": {"@id": "parts/name"}}
-    return made
+        content["references"] = {"field": {"@id": "parts/name"}}
+    return content

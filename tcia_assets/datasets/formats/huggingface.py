@@ -1,7 +1,7 @@
-"""Parquet for `datasets.load_dataset`: what a row says, with its files in it.
+"""Parquet files for `datasets.load_dataset`: the columns of the samples, with their files.
 
-What belongs here: `huggingface/data/<part>-00000-of-0000N.parquet`, and which of them is what, for
-the front matter of the card.
+What belongs here: `huggingface/data/<split>-00000-of-0000N.parquet`, and the entry of the card's
+front matter that lists these files.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_m
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import UsageError
 
-# What the Hub advises: a file of half a gigabyte, and row groups that fit into memory.
-_MOST_BYTES, _GROUP_BYTES = 500_000_000, 100_000_000
+# As the Hub advises: files of half a gigabyte, row groups that fit into memory.
+_FILE_BYTES, _GROUP_BYTES = 500_000_000, 100_000_000
 
 _FILE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 _FINDING = pa.struct([pa.field(name, pa.string()) for name in ("code", "policy", "message")])
-# Columns whose type others do not read; they come back in one that they do.
+# Columns that are left out, or written in a type that other readers know.
 _RESHAPED = ("findings", "label_voxels", "state", "reasons", "image", "label")
 
 
 def write(
-    root: Path, kept: KeptSamples, info: DatasetInfo, *, most_bytes: int = _MOST_BYTES
+    root: Path, kept: KeptSamples, info: DatasetInfo, *, max_bytes: int = _FILE_BYTES
 ) -> None:
-    """A column of the samples each, `image` and `label` being the files: `bytes` and `path`.
+    """Write the Parquet files, which have a column for each column of the samples.
 
-    `datasets.Nifti()` is what these are cast to. `label` and `label_voxels`, whose fields are the
-    names of the labels, are there if the dataset has a target; `findings` are without numbers.
+    `image` and `label` hold the files as `bytes` and `path`; cast them to `datasets.Nifti()`.
+    `label` and `label_voxels`, a struct with a field for each label, are there if the dataset has a
+    target. `findings` are without their numbers.
 
     Raises:
-        UsageError: two parts have the same name but for punctuation, which a split cannot have.
+        UsageError: two splits have the same name after `-` is replaced by `_`.
     """
     folder = root / "huggingface" / "data"
     folder.mkdir(parents=True)
     schema = _schema(info)
-    for part, split in splits(info).items():
-        shards = list(batches(kept.in_split(part), most_bytes))
+    for split, name in split_names(info).items():
+        shards = list(batches(kept.in_split(split), max_bytes))
         for number, rows in enumerate(shards):
-            name = f"{split}-{number:05}-of-{len(shards):05}.parquet"
-            # The files are compressed, and all else is small.
-            with pq.ParquetWriter(folder / name, schema, compression="none") as file:
+            path = folder / f"{name}-{number:05}-of-{len(shards):05}.parquet"
+            # Not compressed again: the NIfTI files are, and the rest is small.
+            with pq.ParquetWriter(path, schema, compression="none") as file:
                 for group in batches(rows, _GROUP_BYTES):
-                    made = [_row(root, row, info) for row in group]
-                    file.write_table(pa.Table.from_pylist(made, schema))
+                    table = pa.Table.from_pylist([_row(root, row, info) for row in group], schema)
+                    file.write_table(table)
 
 
-def splits(info: DatasetInfo) -> dict[str, str]:
-    """The name of each part as a split, which has letters, digits and `_` only."""
-    names = {part: part.replace("-", "_") for part in info.splits}
+def split_names(info: DatasetInfo) -> dict[str, str]:
+    """Return the name of each split in Hugging Face, which allows letters, digits and `_` only."""
+    names = {split: split.replace("-", "_") for split in info.splits}
     if len(set(names.values())) < len(names):
-        raise UsageError(
-            f"huggingface: parts {', '.join(names)} are called alike without '-': rename one"
-        )
+        problem = f"the splits {', '.join(names)} have the same name when '-' is replaced by '_'"
+        raise UsageError(f"huggingface: {problem}: rename one")
     return names
 
 
-def configs(info: DatasetInfo, parts: Iterable[str]) -> list[dict[str, Any]]:
-    """What the front matter of the card says under `configs`, of parts with samples."""
-    there = set(parts)
+def configs(info: DatasetInfo, splits: Iterable[str]) -> list[dict[str, Any]]:
+    """Return `configs` of the card's front matter, for the splits that have samples."""
+    filled = set(splits)
     files = [
-        {"split": split, "path": f"huggingface/data/{split}-*.parquet"}
-        for part, split in splits(info).items()
-        if part in there
+        {"split": name, "path": f"huggingface/data/{name}-*.parquet"}
+        for split, name in split_names(info).items()
+        if split in filled
     ]
     return [{"config_name": "default", "data_files": files}]
 
@@ -83,10 +83,10 @@ def _schema(info: DatasetInfo) -> pa.Schema:
 
 
 def _row(root: Path, row: Row, info: DatasetInfo) -> Row:
-    made = row_metadata(row) | {"image": _file(root, row["image"])}
+    values = row_metadata(row) | {"image": _file(root, row["image"])}
     if info.labels and row["label"]:
-        made["label"] = _file(root, row["label"])
-    return made
+        values["label"] = _file(root, row["label"])
+    return values
 
 
 def _file(root: Path, path: str) -> Row:

@@ -1,6 +1,7 @@
-"""A datalist, as `monai.data.load_decathlon_datalist` and MONAI's Auto3DSeg read it.
+"""A datalist for `monai.data.load_decathlon_datalist` and MONAI's Auto3DSeg.
 
-What belongs here: `monai/datalist.json`. The files are those of the tree: it has only their paths.
+What belongs here: `monai/datalist.json`. It holds paths only: the files are those in `images/` and
+`labels/`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from tcia_assets.datasets.formats.common import (
     write_json,
 )
 
+_COLUMNS = ("part", "patient", "SeriesInstanceUID", "Modality", "Collection")
+
 
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
-    """The lists `training`, `validation` and `test`: see `common.split_role`.
+    """Write the lists `training`, `validation` and `test` (see `common.split_role`).
 
-    A list without samples is left out, since MONAI cannot read one. Each item has `image`, `label`
-    where there is one, `fold` where there are folds, and `part`, `patient` and the Series' UID.
+    An empty list is left out, because MONAI cannot read one. Each item has `image`, `label` and
+    `fold` where the sample has them, and `part`, `patient` and the UID.
     """
     lists: dict[str, list[dict[str, Any]]] = {TRAINING: [], VALIDATION: [], TEST: []}
     for row in kept.rows:
         lists[split_role(row["part"], info)].append(_item(row))
     names = {"0": "background", **{str(n): name for n, name in sorted(info.labels.items())}}
-    about = {
+    header = {
         "name": info.name,
         "description": info.title,
         "licence": "see LICENSES.md",
@@ -41,7 +44,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
         "numTest": len(lists[TEST]),
     }
     filled = {name: items for name, items in lists.items() if items}
-    write_json(root / "monai" / "datalist.json", about | filled)
+    write_json(root / "monai" / "datalist.json", header | filled)
 
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
@@ -50,5 +53,4 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
         item["label"] = f"../{row['label']}"
     if row["fold"] is not None:
         item["fold"] = row["fold"]
-    told = ("part", "patient", "SeriesInstanceUID", "Modality", "Collection")
-    return item | {name: row[name] for name in told if row[name] is not None}
+    return item | {name: row[name] for name in _COLUMNS if row[name] is not None}

@@ -1,6 +1,6 @@
-"""nnU-Net v2 raw: what `nnUNetv2_plan_and_preprocess` begins with.
+"""nnU-Net v2 raw: the input of `nnUNetv2_plan_and_preprocess`.
 
-What belongs here: `nnunet/Dataset###_<name>/`, to be found through `nnUNet_raw=<root>/nnunet`.
+What belongs here: `nnunet/Dataset###_<name>/`, which nnU-Net finds with `nnUNet_raw=<root>/nnunet`.
 """
 
 from __future__ import annotations
@@ -26,102 +26,98 @@ from tcia_assets.errors import UsageError
 from tcia_assets.store.files import link_or_copy
 
 _ENDING = ".nii.gz"
-# Below are the numbers of the Decathlon, and of what people number by hand.
-_FIRST, _NUMBERS = 100, 900
-# As many as nnU-Net itself makes.
+# Lower numbers belong to the Decathlon, and to datasets that people number by hand.
+_FIRST_NUMBER, _NUMBERS = 100, 900
+# nnU-Net's own number of folds.
 _FOLDS = 5
-_MOST_SHOWN = 10
-# Of two axes at right angles, the largest cosine.
-_RIGHT_ANGLE = 1e-4
+_MAX_SHOWN = 10
+# The largest cosine between two axes that count as perpendicular.
+_MAX_COSINE = 1e-4
+
+_Split = dict[str, list[str]]
 
 
 def number(name: str) -> int:
-    """The number of a dataset, from 100 to 999, by the hash of its name: always the same.
+    """Return the number of a dataset, from 100 to 999: a hash of its name.
 
-    Nothing in the folder tells it but the folder's name: if it is taken, rename the folder.
+    Only the folder's name holds it: if another dataset has the number, rename the folder.
     """
-    return _FIRST + hash_position("nnunet", name) * _NUMBERS // (1 << 64)
+    return _FIRST_NUMBER + hash_position("nnunet", name) * _NUMBERS // (1 << 64)
 
 
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
-    """Cases, `dataset.json` and `splits_final.json`, to be copied to `nnUNet_preprocessed`.
+    """Write cases, `dataset.json`, and `splits_final.json` for copying to `nnUNet_preprocessed`.
 
-    A case is called by its SeriesInstanceUID. `imagesTr` has the first part, and that for
-    validation unless there are folds (see `common.split_role`); `imagesTs` all others, with
-    `labelsTs` where there are labels. `dataset.json` tells under `parts` which case is in which.
+    A case is named by its SeriesInstanceUID. `imagesTr` holds the first split and, without folds,
+    the split for validation (see `common.split_role`); `imagesTs` holds all others, with `labelsTs`
+    where there are labels. `parts` in `dataset.json` lists the cases of each split.
 
-    `splits_final.json` has the folds; else one split, of the first part and that for validation;
-    else five folds (or as many as there are Patients), since nnU-Net would make its own by case and
-    not by Patient. A fold of which either side is empty, is none.
+    `splits_final.json` holds the folds; without folds, one split into training and validation; if
+    there is no split for validation, five folds, or as many as there are Patients. A fold with an
+    empty side is left out. Without this file nnU-Net would divide cases, and could put one Patient
+    on both sides.
 
     Raises:
-        UsageError: a case to train with has no label, or there is none at all.
+        UsageError: a case for training has no label, or there is no case for training.
     """
     folder = root / "nnunet" / f"Dataset{number(info.name):03}_{info.name}"
     splits = _splits(kept, info)
-    trained = _cases([row for row in kept.rows if _is_trained(row, info)])
-    _demand_labels(trained.values(), info)
+    training = {row["SeriesInstanceUID"]: row for row in kept.rows if _is_training(row, info)}
+    _check_labels(training.values(), info)
     for row in kept.rows:
-        end = "Tr" if row["SeriesInstanceUID"] in trained else "Ts"
-        _place(root, folder, row, end)
-    write_json(folder / "dataset.json", _about(kept, info, len(trained)))
+        _link(root, folder, row, "Tr" if row["SeriesInstanceUID"] in training else "Ts")
+    write_json(folder / "dataset.json", _dataset_json(kept, info, len(training)))
     if splits:
         write_json(folder / "splits_final.json", splits)
 
 
-def _is_trained(row: Row, info: DatasetInfo) -> bool:
-    use = split_role(row["part"], info)
-    return use == TRAINING or (use == VALIDATION and not info.folds)
+def _is_training(row: Row, info: DatasetInfo) -> bool:
+    role = split_role(row["part"], info)
+    return role == TRAINING or (role == VALIDATION and not info.folds)
 
 
-def _cases(rows: Iterable[Row]) -> dict[str, Row]:
-    return {row["SeriesInstanceUID"]: row for row in rows}
-
-
-def _demand_labels(rows: Iterable[Row], info: DatasetInfo) -> None:
-    trained = list(rows)
-    if not trained:
-        raise UsageError(f"nnunet: no sample is kept in {info.splits[0]}: there is none to train")
-    bare = [row["SeriesInstanceUID"] for row in trained if not row["label"]]
-    if bare:
-        left = len(bare) - _MOST_SHOWN
+def _check_labels(training: Iterable[Row], info: DatasetInfo) -> None:
+    rows = list(training)
+    if not rows:
+        problem = f"no sample of {info.splits[0]} is kept, so that there is nothing to train with"
+        raise UsageError(f"nnunet: {problem}")
+    unlabelled = [row["SeriesInstanceUID"] for row in rows if not row["label"]]
+    if unlabelled:
+        left = len(unlabelled) - _MAX_SHOWN
         more = f" and {left} more" if left > 0 else ""
         raise UsageError(
-            f"nnunet needs a label for each image to train with; {len(bare)} have none: "
-            f"{', '.join(bare[:_MOST_SHOWN])}{more}; say 'without_target: drop' under qc"
+            f"nnunet needs a label for each image in training; {len(unlabelled)} have none: "
+            f"{', '.join(unlabelled[:_MAX_SHOWN])}{more}; set 'without_target: drop' under qc"
         )
 
 
-def _place(root: Path, folder: Path, row: Row, end: str) -> None:
+def _link(root: Path, folder: Path, row: Row, end: str) -> None:
     uid = row["SeriesInstanceUID"]
     link_or_copy(root / row["image"], folder / f"images{end}" / f"{uid}_0000{_ENDING}")
     if row["label"]:
         link_or_copy(root / row["label"], folder / f"labels{end}" / f"{uid}{_ENDING}")
 
 
-def _about(kept: KeptSamples, info: DatasetInfo, trained: int) -> dict[str, Any]:
-    numbered = sorted(info.labels.items())
-    about = {
+def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[str, Any]:
+    content = {
         "channel_names": {"0": _channel(kept)},
-        "labels": {"background": 0, **{name: label for label, name in numbered}},
-        "numTraining": trained,
+        "labels": {"background": 0, **{name: n for n, name in sorted(info.labels.items())}},
+        "numTraining": training,
         "file_ending": _ENDING,
         "name": info.name,
         "description": info.title,
         "reference": info.policy,
         "licence": "see LICENSES.md",
-        "parts": {
-            part: [row["SeriesInstanceUID"] for row in kept.in_split(part)] for part in info.splits
-        },
+        "parts": {split: _uids(kept.in_split(split)) for split in info.splits},
     }
     if any(_is_sheared(row) for row in kept.rows):
-        # SimpleITK, which nnU-Net takes by default, refuses such an affine.
-        about["overwrite_image_reader_writer"] = "NibabelIO"
-    return about
+        # SimpleITK, nnU-Net's default reader, refuses an affine with a shear.
+        content["overwrite_image_reader_writer"] = "NibabelIO"
+    return content
 
 
 def _channel(kept: KeptSamples) -> str:
-    """The name by which nnU-Net chooses how to normalize: `CT` by the whole dataset's voxels."""
+    """Return the channel's name; nnU-Net normalizes `CT` by the voxels of the whole dataset."""
     names = kept.modalities
     return names[0] if len(names) == 1 else " and ".join(names)
 
@@ -129,36 +125,40 @@ def _channel(kept: KeptSamples) -> str:
 def _is_sheared(row: Row) -> bool:
     matrix = np.array(row["affine"]).reshape(4, 4)[:3, :3]
     axes = matrix / np.linalg.norm(matrix, axis=0)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _RIGHT_ANGLE)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _MAX_COSINE)
 
 
-# --- Splits ---------------------------------------------------------------------------------------
+# --- splits_final.json ----------------------------------------------------------------------------
 
 
-def _splits(kept: KeptSamples, info: DatasetInfo) -> list[dict[str, list[str]]]:
-    uses = {part: split_role(part, info) for part in info.splits}
-    training = [row for row in kept.rows if uses.get(row["part"], TEST) == TRAINING]
-    validation = [row for row in kept.rows if uses.get(row["part"], TEST) == VALIDATION]
+def _splits(kept: KeptSamples, info: DatasetInfo) -> list[_Split]:
+    roles = {split: split_role(split, info) for split in info.splits}
+    training = [row for row in kept.rows if roles.get(row["part"], TEST) == TRAINING]
+    validation = [row for row in kept.rows if roles.get(row["part"], TEST) == VALIDATION]
     if info.folds:
         declared = _folds(training, {row["patient"]: row["fold"] for row in training})
         if declared:
             return declared
     elif training and validation:
-        return [{"train": list(_cases(training)), "val": list(_cases(validation))}]
-    return _folds(training, _dealt({row["patient"] for row in training}))
+        return [{"train": _uids(training), "val": _uids(validation)}]
+    return _folds(training, _deal({row["patient"] for row in training}))
 
 
-def _dealt(patients: set[str]) -> dict[str, int]:
-    """Folds of Patients in the order of their hashes, so that none is empty."""
+def _deal(patients: set[str]) -> dict[str, int]:
+    """Deal Patients out to folds in the order of their hashes, so that no fold is empty."""
     ordered = sorted(patients, key=lambda patient: (hash_position("nnunet", patient), patient))
-    return {patient: place % _FOLDS for place, patient in enumerate(ordered)}
+    return {patient: position % _FOLDS for position, patient in enumerate(ordered)}
 
 
-def _folds(rows: list[Row], fold_of: dict[str, int]) -> list[dict[str, list[str]]]:
-    made = []
+def _folds(rows: list[Row], fold_of: dict[str, int]) -> list[_Split]:
+    folds = []
     for fold in sorted(set(fold_of.values())):
-        left = [row for row in rows if fold_of[row["patient"]] != fold]
-        held = [row for row in rows if fold_of[row["patient"]] == fold]
-        if left and held:
-            made.append({"train": list(_cases(left)), "val": list(_cases(held))})
-    return made
+        training = [row for row in rows if fold_of[row["patient"]] != fold]
+        validation = [row for row in rows if fold_of[row["patient"]] == fold]
+        if training and validation:
+            folds.append({"train": _uids(training), "val": _uids(validation)})
+    return folds
+
+
+def _uids(rows: Iterable[Row]) -> list[str]:
+    return [row["SeriesInstanceUID"] for row in rows]

@@ -1,7 +1,7 @@
-"""Lists of Series, with which others fetch the same from the archive.
+"""Series lists, with which other people can fetch the same Series from TCIA.
 
-What belongs here: CSV files of one column as TCIA's Data Retriever reads them, and the older
-manifest `.tcia` of the NBIA Data Retriever. `selection.py` reads both.
+What belongs here: CSV files of one column for TCIA's Data Retriever, and the older format `.tcia`
+of the NBIA Data Retriever. An image selection reads both (`metadata.selection`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row
 
-_TCIA = """\
+_TCIA_HEADER = """\
 downloadServerUrl=https://public.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet
 includeAnnotation=true
 noOfrRetry=4
@@ -20,22 +20,22 @@ databasketId={name}.tcia
 manifestVersion=3.0
 ListOfSeriesToDownload=
 """
+_CSV_HEADER = "SeriesInstanceUID\n"
 
 
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
-    """`retriever/<name>.csv`, the same for each part, and `retriever/<name>.tcia`.
+    """Write `retriever/<name>.csv`, one such file for each split, and `retriever/<name>.tcia`.
 
-    Each lists the Series of the images and those of the masks that lie on them, once and sorted.
+    Each lists the Series of the images and of their masks, once and sorted.
     """
     folder = root / "retriever"
     folder.mkdir(parents=True)
     uids = _series(kept.rows)
-    _write_csv(folder / f"{info.name}.csv", uids)
-    for part in info.splits:
-        if rows := kept.in_split(part):
-            _write_csv(folder / f"{info.name}-{part}.csv", _series(rows))
-    head = _TCIA.format(name=info.name)
-    _write(folder / f"{info.name}.tcia", head, uids)
+    _write_list(folder / f"{info.name}.csv", _CSV_HEADER, uids)
+    for split in info.splits:
+        if rows := kept.in_split(split):
+            _write_list(folder / f"{info.name}-{split}.csv", _CSV_HEADER, _series(rows))
+    _write_list(folder / f"{info.name}.tcia", _TCIA_HEADER.format(name=info.name), uids)
 
 
 def _series(rows: Iterable[Row]) -> list[str]:
@@ -45,9 +45,5 @@ def _series(rows: Iterable[Row]) -> list[str]:
     return sorted(uids)
 
 
-def _write_csv(path: Path, uids: list[str]) -> None:
-    _write(path, "SeriesInstanceUID\n", uids)
-
-
-def _write(path: Path, head: str, uids: list[str]) -> None:
-    path.write_text(head + "".join(f"{uid}\n" for uid in uids), encoding="ascii", newline="\n")
+def _write_list(path: Path, header: str, uids: list[str]) -> None:
+    path.write_text(header + "".join(f"{uid}\n" for uid in uids), encoding="ascii", newline="\n")

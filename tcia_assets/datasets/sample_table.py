@@ -1,0 +1,173 @@
+"""The table of samples: a row for each image Series of the cohort, with its findings and its split.
+
+What belongs here: what becomes of a sample (`qc`), and when a dataset is refused. What does not:
+the schema (`samples.py`), making samples (`sample_files.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets.datasets.cohort import IMAGE, STATES, Cohort
+from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED
+from tcia_assets.datasets.sample_files import sample_finding
+from tcia_assets.datasets.sample_store import IMAGE as IMAGE_FILE
+from tcia_assets.datasets.sample_store import LABEL as LABEL_FILE
+from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES
+from tcia_assets.datasets.split import Leak, assign_splits, find_leaks
+from tcia_assets.errors import DatasetRefused
+
+FOLDERS = {IMAGE_FILE: "images", LABEL_FILE: "labels"}
+"""The folder of a version for each kind of file."""
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SamplesResult:
+    """The samples of a cohort.
+
+    Attributes:
+        samples: all images of the cohort, dropped ones too, as `samples.SAMPLES`.
+        keys: the key in the sample store of each sample that was made, by UID.
+        made: how many samples this build made.
+        reused: how many samples were in the store already.
+    """
+
+    samples: pa.Table
+    keys: Mapping[str, str]
+    made: int
+    reused: int
+
+    @property
+    def kept(self) -> pa.Table:
+        """The samples that are in the dataset."""
+        return self.samples.filter(pc.equal(self.samples["state"], KEPT))
+
+    def leaks(self, declaration: Declaration) -> list[Leak]:
+        """Return what is in several splits; an empty list proves that nothing is."""
+        return find_leaks(self.kept, declaration.split.leak_columns)
+
+    @property
+    def tally(self) -> dict[tuple[str, str], int]:
+        """How many samples have each finding, by code and policy; the most frequent first."""
+        counts = Counter(
+            pair
+            for findings in self.samples["findings"].to_pylist()
+            for pair in {(finding["code"], finding["policy"]) for finding in findings}
+        )
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def masks_by_image(cohort: Cohort) -> dict[str, list[_Row]]:
+    """Return the pairs of each image, by its UID; an empty list for an image without pairs."""
+    pairs: dict[str, list[_Row]] = defaultdict(list)
+    for pair in cohort.pairs.to_pylist():
+        pairs[pair["image_series_instance_uid"]].append(pair)
+    return pairs
+
+
+def build_table(declaration: Declaration, cohort: Cohort, made: Mapping[str, _Row]) -> pa.Table:
+    """Build the table of samples, as `samples.SAMPLES`.
+
+    All images are split, kept or dropped, so that no policy moves a Patient.
+
+    Args:
+        declaration: of the dataset.
+        cohort: its cohort.
+        made: the rows of `sample_files.make_sample`, by UID; images without one were not fetched.
+
+    Raises:
+        DataError: a sample has no PatientID.
+    """
+    pairs = masks_by_image(cohort)
+    rows = []
+    for image in cohort.of_role(IMAGE).to_pylist():
+        uid = image["SeriesInstanceUID"]
+        masks = sorted({pair["target_series_instance_uid"] for pair in pairs[uid]})
+        row = made.get(uid) or {"findings": [_not_fetched(image, masks)]}
+        rows.append(_apply_policies(declaration, image | row, masks))
+    split = _add_splits(declaration, rows)
+    complete = [{name: row.get(name) for name in SAMPLES.names} for row in split]
+    return pa.Table.from_pylist(complete, schema=SAMPLES)
+
+
+def check_samples(declaration: Declaration, result: SamplesResult) -> None:
+    """Raise DatasetRefused if `qc` fails a sample, none is left, or splits share something."""
+    failing = [
+        f"{row['SeriesInstanceUID']}: {finding['code']}: {finding['message']}"
+        for row in result.samples.select(["SeriesInstanceUID", "findings"]).to_pylist()
+        for finding in row["findings"]
+        if finding["policy"] == FAIL
+    ]
+    refuse = partial(DatasetRefused, declaration.name)
+    if failing:
+        advice = "leave them out of the cohort, or let `qc` drop or keep them"
+        raise refuse(f"{len(failing)} findings have the policy 'fail'", failing, advice)
+    if not result.kept.num_rows:
+        counts = _dropped_counts(result)
+        raise refuse("no sample is left", counts, "see `qc` for what is dropped")
+    if leaks := result.leaks(declaration):
+        advice = "name the person under `split.same_patient`, or leave one of the Series out"
+        raise refuse(f"{len(leaks)} values are in several splits", map(str, leaks), advice)
+
+
+def _dropped_counts(result: SamplesResult) -> Iterable[str]:
+    return [f"{code} {count}" for (code, policy), count in result.tally.items() if policy == DROP]
+
+
+def _not_fetched(image: _Row, masks: list[str]) -> _Row:
+    if image["archive_sha256"] is None:
+        return sample_finding(NOT_FETCHED, STATES[image["state"]])
+    problem = f"the zip of one of its masks is not on disk; its masks are {', '.join(masks)}"
+    return sample_finding(NOT_FETCHED, problem)
+
+
+def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _Row:
+    """Return the row of a sample with its state, its reasons and the paths of its files."""
+    findings = [
+        finding
+        | {
+            "policy": declaration.policy(finding["code"]),
+            "numbers": [*finding["numbers"].items()],
+        }
+        for finding in row["findings"]
+    ]
+    reasons = sorted({found["code"] for found in findings if found["policy"] in (DROP, FAIL)})
+    row = row | {
+        "state": DROPPED if reasons else KEPT,
+        "reasons": reasons,
+        "findings": findings,
+        "target_series_instance_uids": masks,
+    }
+    for kind, folder in FOLDERS.items():
+        if reasons:
+            row |= {kind: None, f"{kind}_bytes": None, f"{kind}_sha256": None}
+        elif row.get(f"{kind}_sha256"):
+            row[kind] = f"{folder}/{row['SeriesInstanceUID']}.nii.gz"
+    if row.get("label_voxels") is not None:
+        row["label_voxels"] = [*row["label_voxels"].items()]
+    return row
+
+
+def _add_splits(declaration: Declaration, rows: list[_Row]) -> list[_Row]:
+    """Return the rows with patient, part and fold; a dropped row without PatientID has none."""
+    known = [row for row in rows if row["PatientID"] or row["state"] == KEPT]
+    columns = declaration.split.columns
+    table = pa.table(
+        {name: pa.array([row[name] for row in known], pa.string()) for name in columns}
+    )
+    split = assign_splits(table, declaration.split).select(["patient", "part", "fold"])
+    split_rows = {
+        row["SeriesInstanceUID"]: row | added
+        for row, added in zip(known, split.to_pylist(), strict=True)
+    }
+    return [split_rows.get(row["SeriesInstanceUID"], row) for row in rows]

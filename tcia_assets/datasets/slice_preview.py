@@ -1,0 +1,203 @@
+"""One slice of a sample as a picture: grey values in proportion, with the labels on it.
+
+What belongs here: which slice, which window, which colours. What does not: the sheet on which the
+slices are arranged (`contact_sheet.py`).
+
+Slices are shown as radiologists view them: axial, the patient's right on the left of the picture,
+the front at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.loading import read_voxels
+from tcia_assets.datasets.volume import Labels, Volume, reorient
+from tcia_assets.errors import MissingExtra
+
+try:
+    from PIL import Image
+except ImportError as error:
+    raise MissingExtra(str(error.name), "datasets", "drawing a contact sheet") from None
+
+Pixels = NDArray[np.uint8]
+Color = tuple[int, int, int]
+
+SIDE = 280
+"""The side of the square that a slice must fit into, in pixels."""
+
+# Okabe and Ito's colours, which colour-blind people can distinguish, brightest first; then more.
+_COLORS: tuple[Color, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 200, 140),
+    (240, 228, 66),
+    (255, 94, 60),
+    (214, 130, 190),
+    (0, 130, 210),
+    (170, 220, 90),
+    (190, 150, 255),
+    (255, 170, 170),
+)
+_FILL_OPACITY = 0.2
+_MAX_LABEL = 250
+_UID_TAIL = 12
+# CT windows, in HU; a slice shows lungs if enough of its voxels have the values of lungs.
+_SOFT_TISSUE, _LUNGS = (-160.0, 240.0), (-1350.0, 150.0)
+_LUNG_VALUES, _LEAST_LUNG_SHARE = (-950.0, -500.0), 0.04
+_PERCENTILES = (1.0, 99.5)
+
+
+@dataclass(frozen=True)
+class SlicePreview:
+    """A slice.
+
+    Attributes:
+        grey: indexed [y, x], in the proportions of millimetres.
+        labels: the label of each pixel, 0 for none; None for a sample without labels.
+        caption: the split and the end of the UID.
+        details: Modality, slice and window.
+    """
+
+    grey: Pixels
+    labels: Pixels | None
+    caption: str
+    details: str
+
+    @property
+    def colored(self) -> Pixels:
+        """The slice in RGB: labels are tinted inside, and opaque at their edges."""
+        pixels = np.repeat(self.grey[..., None], 3, axis=2).astype(np.float32)
+        if self.labels is not None:
+            edges = _edges(self.labels)
+            for label in np.unique(self.labels[self.labels > 0]):
+                inside = self.labels == label
+                opacity = np.where(edges, 1.0, _FILL_OPACITY)[inside][:, None]
+                color = np.array(color_of(int(label)))
+                pixels[inside] = pixels[inside] * (1 - opacity) + color * opacity
+        return np.rint(pixels).astype(np.uint8)
+
+
+def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
+    """Read a sample and return the slice with most of its labels, or the middle one.
+
+    Args:
+        root: the folder of the version.
+        row: a row of `samples.SAMPLES` that is kept.
+        info: of the dataset.
+
+    Raises:
+        StorageError: a file is missing or cannot be read.
+    """
+    affine = np.array(row["affine"]).reshape(4, 4)
+    uid, modality = row["SeriesInstanceUID"], row["Modality"] or ""
+    voxels = read_voxels(root / row["image"])
+    # In LPS, x rises to the patient's left and y to the back: columns and rows of the picture.
+    volume = reorient(Volume(voxels, affine, uid, "", modality, row["units"]), "LPS")
+    labels = None
+    if row["label"]:
+        drawn = Labels(read_voxels(root / row["label"]), affine, info.labels)
+        labels = reorient(drawn, "LPS").voxels
+    position = choose_slice(labels, len(volume.voxels))
+    values = np.asarray(volume.voxels[position], dtype=np.float32)
+    window, window_name = choose_window(values, row, info)
+    size = _size(values.shape, volume.spacing)
+    grey = _to_grey(values, window, is_inverted=modality == "PT")
+    mask = None
+    if labels is not None:
+        mask = _resize(_to_bytes(labels[position]), size, Image.Resampling.NEAREST)
+    return SlicePreview(
+        grey=_resize(grey, size, Image.Resampling.BICUBIC),
+        labels=mask,
+        caption=f"{row['part']}  …{uid[-_UID_TAIL:].lstrip('.')}",
+        details=f"{modality or 'unknown'}, slice {position + 1} of {len(volume.voxels)}, "
+        f"{window_name}",
+    )
+
+
+def choose_slice(labels: Any, depth: int) -> int:
+    """Return the position of the slice with most of the labels, or of the middle one.
+
+    Each label counts by the share of its own voxels, so that small labels are shown too.
+    """
+    if labels is None or not labels.any():
+        return depth // 2
+    count = int(labels.max()) + 1
+    areas = np.array([np.bincount(values.ravel(), minlength=count)[1:] for values in labels])
+    shares = (areas / np.maximum(areas.sum(axis=0), 1)).sum(axis=1)
+    # Of equal slices, the one nearest to the middle.
+    best = np.flatnonzero(shares >= shares.max() * (1 - 1e-9))
+    return int(best[np.argmin(np.abs(best - depth // 2))])
+
+
+def choose_window(
+    values: Any, row: dict[str, Any], info: DatasetInfo
+) -> tuple[tuple[float, float], str]:
+    """Return the lower and upper value that are shown, and a text about them."""
+    is_windowed = bool(info.settings.get("volume", {}).get("window"))
+    if row["units"] == "HU" and not is_windowed:
+        is_lung = (values > _LUNG_VALUES[0]) & (values < _LUNG_VALUES[1])
+        window = _LUNGS if is_lung.mean() > _LEAST_LUNG_SHARE else _SOFT_TISSUE
+        return window, f"{window[0]:g} to {window[1]:g} HU"
+    if is_windowed:
+        low, high = float(values.min()), float(values.max())
+    else:
+        # Most pixels are air, which would hide how bright the rest is.
+        bright = values[values > values.min()]
+        low, high = np.percentile(bright if bright.size else values, _PERCENTILES).tolist()
+        low = 0.0 if row["units"] == "SUVbw" else low
+    unit = "" if row["units"] in {"HU", "stored"} else f" {row['units']}"
+    return (low, high), f"{low:.3g} to {high:.3g}{unit}"
+
+
+def color_of(label: int) -> Color:
+    """Return the colour of a label; after ten the colours repeat, lighter each time."""
+    repeat, position = divmod(label - 1, len(_COLORS))
+    lightness = 1 - 0.5**repeat
+    red, green, blue = (round(c + (255 - c) * lightness) for c in _COLORS[position])
+    return red, green, blue
+
+
+def _to_grey(values: Any, window: tuple[float, float], *, is_inverted: bool) -> Pixels:
+    low, high = window
+    share = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    # PET is read black on white.
+    share = 1 - share if is_inverted else share
+    grey: Pixels = np.nan_to_num(np.rint(share * 255)).astype(np.uint8)
+    return grey
+
+
+def _to_bytes(labels: Any) -> Pixels:
+    # With more labels than a byte can hold, the numbers repeat.
+    repeated = np.where(labels == 0, 0, (labels.astype(np.int64) - 1) % _MAX_LABEL + 1)
+    pixels: Pixels = repeated.astype(np.uint8)
+    return pixels
+
+
+def _size(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
+    """Return width and height in pixels, in the proportions of millimetres."""
+    width, height = shape[1] * spacing[0], shape[0] * spacing[1]
+    scale = SIDE / max(width, height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def _resize(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
+    image = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, method)
+    resized: Pixels = np.asarray(image)
+    return resized
+
+
+def _edges(labels: Pixels) -> NDArray[np.bool_]:
+    """Return which pixels have a neighbour with another label."""
+    padded = np.pad(labels, 1, mode="edge")
+    center = padded[1:-1, 1:-1]
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    edges: NDArray[np.bool_] = np.logical_or.reduce([center != each for each in neighbours])
+    return edges

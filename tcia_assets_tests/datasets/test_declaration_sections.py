@@ -1,0 +1,59 @@
+"""The sections of a declaration, as values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tcia_assets.datasets.declaration_sections import (
+    CohortQuery,
+    LicenseKeys,
+    TargetSettings,
+    VolumeSettings,
+)
+
+
+def cohort(tmp_path: Path, **keys: Any) -> CohortQuery:
+    return CohortQuery.model_validate(keys, context={"folder": tmp_path})
+
+
+def test_a_query_in_sql_may_end_in_a_comment(tmp_path: Path) -> None:
+    query = cohort(tmp_path, sql="SELECT SeriesInstanceUID FROM current_series -- all ;")
+    assert query.statement.endswith("-- all\n)")
+    assert query.selection is None and query.tables == {}
+
+
+def test_criteria_are_an_image_selection(tmp_path: Path) -> None:
+    query = cohort(tmp_path, collections=["LCTSC"], max_series_bytes="1000")
+    assert query.selection is not None
+    assert query.selection.max_series_bytes == 1000
+    assert query.content == {"collections": ["LCTSC"], "max_series_bytes": "1000"}
+    assert " UNION " not in query.statement
+
+
+def test_listed_series_stay_visible_if_the_warehouse_lacks_them(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("SeriesInstanceUID\n1.2.3\n")
+    query = cohort(tmp_path, manifests=["list.csv"])
+    assert " UNION " in query.statement
+    (table,) = query.tables.values()
+    assert table["SeriesInstanceUID"].to_pylist() == ["1.2.3"]
+
+
+def test_the_settings_of_a_target_keep_the_order_of_labels() -> None:
+    target = TargetSettings(kind="SEG", labels={"b": "x", "a": "y"})
+    assert target.settings["labels"] == [["b", "x"], ["a", "y"]]
+    assert target.patterns.by_number == {1: "b", 2: "a"}
+
+
+def test_native_leaves_a_property_as_it_is() -> None:
+    native = {"spacing": "native", "orientation": "native", "dtype": "native"}
+    assert VolumeSettings.model_validate(native) == VolumeSettings()
+
+
+def test_licences_are_denied_or_allowed() -> None:
+    assert LicenseKeys.model_validate({"deny": "NC"}).deny == ("NC",)
+    with pytest.raises(ValidationError, match="which names none"):
+        LicenseKeys.model_validate({"allow": ["..."]})

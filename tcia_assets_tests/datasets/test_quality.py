@@ -1,0 +1,27 @@
+"""The codes of findings, and their policies."""
+
+from __future__ import annotations
+
+from tcia_assets.datasets.quality import (
+    DEFAULT_POLICIES,
+    DROP,
+    KEEP,
+    NOT_FETCHED,
+    POLICIES,
+    SAMPLE_CODES,
+    WITHOUT_TARGET,
+    has_nothing_to_keep,
+)
+from tcia_assets.datasets.volume import FINDING_CODES
+
+
+def test_each_code_has_a_meaning_and_a_default_policy() -> None:
+    assert SAMPLE_CODES.keys() == FINDING_CODES.keys() | {NOT_FETCHED, WITHOUT_TARGET}
+    assert DEFAULT_POLICIES.keys() == SAMPLE_CODES.keys()
+    assert set(DEFAULT_POLICIES.values()) == {DROP, KEEP} < set(POLICIES)
+
+
+def test_a_sample_without_a_volume_cannot_be_kept() -> None:
+    impossible = {code for code in SAMPLE_CODES if has_nothing_to_keep(code)}
+    assert impossible == {NOT_FETCHED, "no_slices", "undecodable_pixels"}
+    assert {DEFAULT_POLICIES[code] for code in impossible} == {DROP}
