@@ -221,7 +221,7 @@ def _with_meanings(records: list[Record]) -> list[dict[str, str]]:
 
 def _files_section(info: DatasetInfo) -> str:
     files: dict[str, str] = {
-        "samples.parquet": "one row for each Series of the cohort, kept or dropped, with reasons",
+        "samples.parquet": "a row for each image Series of the cohort, with its state and reasons",
         "images/": "the volumes as NIfTI, named by SeriesInstanceUID",
         **({"labels/": "their labels on the same grid; 0 is background"} if info.labels else {}),
         "dataset.lock.json": "the cohort, the settings, and the SHA-256 of each file",

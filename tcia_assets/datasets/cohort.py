@@ -210,9 +210,13 @@ class CohortDiff:
             ("-", "pair", self.pairs_removed),
         ):
             yield from (f"{sign} {kind} {name}" for name in names)
-        for uid, columns in self.changed.items():
-            changes = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in columns.items())
-            yield f"~ Series {uid}: {changes}"
+        yield from (change_line(uid, columns) for uid, columns in self.changed.items())
+
+
+def change_line(uid: str, columns: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the line about a changed Series, with the old and new values of its columns."""
+    changes = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in columns.items())
+    return f"~ Series {uid}: {changes}"
 
 
 def diff_cohorts(before: Cohort, after: Cohort) -> CohortDiff:

@@ -8,17 +8,15 @@ The same samples give the same bytes, with the same version of Pillow.
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.samples import KEPT
+from tcia_assets.datasets.samples import kept_samples, uid_hash
 from tcia_assets.datasets.slice_preview import SIDE, SlicePreview, color_of, preview
 from tcia_assets.errors import MissingExtra
 
@@ -62,9 +60,9 @@ def write_contact_sheet(
 
 def choose_samples(samples: pa.Table, info: DatasetInfo, most: int) -> list[_Row]:
     """Return at most so many kept samples, evenly from all splits, in the order of the splits."""
-    rows = samples.filter(pc.equal(samples["state"], KEPT)).to_pylist()
+    rows = kept_samples(samples).to_pylist()
     left = {
-        split: sorted((row for row in rows if row["part"] == split), key=_hash)
+        split: sorted((row for row in rows if row["part"] == split), key=uid_hash)
         for split in info.splits
     }
     chosen: dict[str, list[_Row]] = {split: [] for split in info.splits}
@@ -73,10 +71,6 @@ def choose_samples(samples: pa.Table, info: DatasetInfo, most: int) -> list[_Row
             if left[split] and sum(map(len, chosen.values())) < most:
                 chosen[split].append(left[split].pop(0))
     return [row for split in info.splits for row in chosen[split]]
-
-
-def _hash(row: _Row) -> bytes:
-    return hashlib.sha256(row["SeriesInstanceUID"].encode()).digest()
 
 
 def _draw_sheet(previews: list[SlicePreview], info: DatasetInfo) -> Image.Image:

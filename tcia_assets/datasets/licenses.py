@@ -13,10 +13,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.samples import KEPT
+from tcia_assets.datasets.samples import kept_samples
 from tcia_assets.metadata.citations import SCHEMA, Attribution, Citation
 from tcia_assets.metadata.licenses import short_license
 
@@ -81,7 +80,7 @@ def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
     series: Counter[_Key] = Counter()
     sizes: Counter[_Key] = Counter()
     label_bytes: dict[str, int] = {}
-    for row in samples.filter(pc.equal(samples["state"], KEPT)).to_pylist():
+    for row in kept_samples(samples).to_pylist():
         series[_key(row)] += 1
         sizes[_key(row)] += row["image_bytes"]
         for position, uid in enumerate(row["target_series_instance_uids"]):

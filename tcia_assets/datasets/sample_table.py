@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tcia_assets.datasets.cohort import IMAGE, STATES, Cohort
 from tcia_assets.datasets.declaration import Declaration
@@ -21,7 +20,7 @@ from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED
 from tcia_assets.datasets.sample_files import sample_finding
 from tcia_assets.datasets.sample_store import IMAGE as IMAGE_FILE
 from tcia_assets.datasets.sample_store import LABEL as LABEL_FILE
-from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES
+from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES, kept_samples
 from tcia_assets.datasets.split import Leak, assign_splits, find_leaks
 from tcia_assets.errors import DatasetRefused
 
@@ -50,7 +49,7 @@ class SamplesResult:
     @property
     def kept(self) -> pa.Table:
         """The samples that are in the dataset."""
-        return self.samples.filter(pc.equal(self.samples["state"], KEPT))
+        return kept_samples(self.samples)
 
     def leaks(self, declaration: Declaration) -> list[Leak]:
         """Return what is in several splits; an empty list proves that nothing is."""

@@ -1,11 +1,17 @@
 """The table of samples: one row for each image Series of the cohort, kept or dropped.
 
-What belongs here: the schema. What does not: how a row is made (`sample_table.py`).
+What belongs here: the schema, and what several readers of the table need. What does not: how a row
+is made (`sample_table.py`).
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tcia_assets.datasets.split import SPLIT_COLUMNS
 
@@ -77,3 +83,13 @@ equal images are found under different UIDs. `label_voxels` counts the written v
 All columns from `image` on are null where no volume could be made; the six about files are null for
 every dropped sample, because the dataset does not have its files.
 """
+
+
+def kept_samples(samples: pa.Table) -> pa.Table:
+    """Return the samples that are in the dataset."""
+    return samples.filter(pc.equal(samples["state"], KEPT))
+
+
+def uid_hash(row: Mapping[str, Any]) -> bytes:
+    """Return the hash of a sample's UID; sorted by it, samples are mixed, but always alike."""
+    return hashlib.sha256(row["SeriesInstanceUID"].encode()).digest()

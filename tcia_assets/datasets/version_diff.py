@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tcia_assets.datasets.cohort import change_line
 from tcia_assets.datasets.versions import Version
 
 # The columns of a sample that are compared; findings and sizes of files are not.
@@ -61,9 +62,7 @@ class VersionDiff:
         """A line of text for each difference."""
         yield from (f"+ Series {uid}" for uid in self.added)
         yield from (f"- Series {uid}" for uid in self.removed)
-        for uid, columns in self.changed.items():
-            changes = ", ".join(f"{n} {old!r} -> {new!r}" for n, (old, new) in columns.items())
-            yield f"~ Series {uid}: {changes}"
+        yield from (change_line(uid, columns) for uid, columns in self.changed.items())
         for kind, values in (("setting", self.settings), ("made with", self.made_with)):
             yield from (f"~ {kind} {n}: {old!r} -> {new!r}" for n, (old, new) in values.items())
         signs = {(True, False): "+", (False, True): "-", (False, False): "~"}

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.samples import KEPT
+from tcia_assets.datasets.samples import kept_samples
 
 Row = dict[str, Any]
 
@@ -36,7 +35,7 @@ class KeptSamples:
     @classmethod
     def of(cls, samples: pa.Table) -> KeptSamples:
         """Return those of a table of samples that are kept."""
-        kept = samples.filter(pc.equal(samples["state"], KEPT)).sort_by("SeriesInstanceUID")
+        kept = kept_samples(samples).sort_by("SeriesInstanceUID")
         return cls(kept, tuple(kept.to_pylist()))
 
     def in_split(self, split: str) -> list[Row]:

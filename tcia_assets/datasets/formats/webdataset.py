@@ -6,7 +6,6 @@ rights, so that the same samples give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
+from tcia_assets.datasets.samples import uid_hash
 
 _SHARD_BYTES = 1 << 30
 
@@ -30,13 +30,9 @@ def write(
     folder = root / "webdataset"
     folder.mkdir(parents=True)
     for split in info.splits:
-        rows = sorted(kept.in_split(split), key=_hash)
+        rows = sorted(kept.in_split(split), key=uid_hash)
         for number, batch in enumerate(batches(rows, max_bytes)):
             _write_shard(folder / f"{split}-{number:06}.tar", root, batch)
-
-
-def _hash(row: Row) -> bytes:
-    return hashlib.sha256(row["SeriesInstanceUID"].encode()).digest()
 
 
 def _write_shard(path: Path, root: Path, rows: list[Row]) -> None:
