@@ -241,7 +241,7 @@ def declared_as_written() -> dict[str, object]:
             LEAST.replace("collections: [LCTSC]", "series: [x]"),
             3,
             "cohort.series",
-            "it must hold UIDs",
+            "it must be a list of UIDs",
         ),
         (
             LEAST.replace("collections: [LCTSC]", "max_series_bytes: 3"),
