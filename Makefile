@@ -88,6 +88,8 @@ torch-readers: $(TORCH)/.installed
 		-k 'pytorch or monai or verifier_of_nnunet'
 
 $(TORCH)/.installed: pyproject.toml
+	/usr/bin/python3 -c 'import ensurepip, torch, venv' || { apt-get update -q && \
+		apt-get install -y -q --no-install-recommends python3-torch python3-venv; }
 	/usr/bin/python3 -m venv --clear --system-site-packages $(TORCH)
 	$(TORCH)/bin/python -c 'import torch; print(f"torch=={torch.__version__.split("+")[0]}")' \
 		> $(TORCH)/held

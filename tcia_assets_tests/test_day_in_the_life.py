@@ -22,6 +22,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, SERIES_CHANGES
 from tcia_assets.sandbox.faults import Fault
@@ -210,6 +211,7 @@ def mirrored(warehouse: Warehouse) -> set[tuple[str, ...]]:
     return {tuple(map(str, row.values())) for row in rows}
 
 
+@pytest.mark.slow
 def test_after_a_day_with_an_outage_and_a_kill_the_mirror_is_exactly_right(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:

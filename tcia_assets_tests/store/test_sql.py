@@ -10,6 +10,8 @@ import pytest
 
 from tcia_assets.store import sql
 
+pytestmark = pytest.mark.duckdb
+
 NEW_YEAR = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 

@@ -33,6 +33,8 @@ from tcia_assets_tests.store.tables import (
     patients,
 )
 
+pytestmark = pytest.mark.duckdb
+
 
 def test_views_exist_before_the_first_file(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:

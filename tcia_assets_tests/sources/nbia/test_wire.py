@@ -24,6 +24,8 @@ from tcia_assets.spec import Column, Dialect, Endpoint
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.sources.nbia.conftest import Read, rendered
 
+pytestmark = pytest.mark.duckdb
+
 UID = '"SeriesInstanceUID":"1.2.3"'
 
 
