@@ -1,10 +1,9 @@
-"""`make demo`: from an empty folder to a warehouse that Dagster keeps in step with an archive.
+"""`make demo`: from an empty folder to a mirror that Dagster keeps current.
 
-Six acts: the sandbox archive starts, all its metadata is refreshed, the images of one Collection
-are fetched, a dataset to train on is built of them, SQL answers questions, and then a day passes at
-the archive: Series are released, there is an outage, one Series is revised, one moves, one is
-withdrawn, while Dagster's daemon looks on. Everything is real but the archive, which runs on this
-machine.
+It has six parts: start the sandbox, refresh all metadata, fetch the images of one Collection, build
+a dataset for training, query the warehouse with SQL, and simulate a day. On that day Series are
+released, there is an outage, and one Series is revised, one moved and one withdrawn, while
+Dagster's daemon runs. Only the archive is a sandbox, on this machine; everything else is real.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,12 +36,12 @@ DATASET = "lung_ct"
 SAMPLES = """
     SELECT part, state, count(DISTINCT patient) AS patients, count(*) AS samples,
            list(DISTINCT reason) FILTER (reason IS NOT NULL) AS reasons
-    FROM read_parquet('{file}') LEFT JOIN unnest(reasons) AS told(reason) ON true
+    FROM read_parquet('{file}') LEFT JOIN unnest(reasons) AS r(reason) ON true
     GROUP BY part, state ORDER BY part, state
 """
 MOVES = ("Vestibular-Schwannoma-SEG", "Vestibular-Schwannoma-MC-RC")
 WITHDRAWS = "VICTRE"
-QUESTIONS = {
+QUERIES = {
     "What is there?": """
         SELECT Collection, count(DISTINCT PatientID) AS patients, count(*) AS series,
                sum(ImageCount)::BIGINT AS images,
@@ -66,14 +65,14 @@ QUESTIONS = {
 
 
 def environment(url: str) -> dict[str, str]:
-    """Only the demo's settings. The command line keeps Dagster's home in the data folder."""
+    """Return the environment of a command, with no other settings than the demo's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TCIA_", "DAGSTER_"))}
     return kept | {
         "TCIA_DIALECT": "nbia-v4",
         "TCIA_BASE_URL": f"{url}/nbia-api/services/v4",
         "TCIA_DATA_DIR": str(DATA),
         "TCIA_IMAGE_SELECTION": f"{{collections: [{COLLECTION}]}}",
-        # A day must pass in a minute: three lists count, however soon they follow each other.
+        # A day takes a minute here: three listings count, without hours between them.
         "TCIA_WITHDRAWAL_HOURS": "0",
     }
 
@@ -86,22 +85,22 @@ def main() -> None:
     started = time.monotonic()
     shutil.rmtree(DATA, ignore_errors=True)
     with sandbox() as url:
-        act("1. A local archive that speaks TCIA's API", f"It listens at {url}.")
-        held = sandbox_is_told(url, "hold", collection=COLLECTION, count=HELD_BACK)
-        act("2. All its metadata, as Dagster assets", "tcia-assets refresh --all")
+        heading("1. A local archive with TCIA's API", f"It listens at {url}.")
+        held = change_sandbox(url, "hold", collection=COLLECTION, count=HELD_BACK)
+        heading("2. All its metadata, as Dagster assets", "tcia-assets refresh --all")
         tcia_assets(url, "refresh", "--all")
-        act(f"3. The images of {COLLECTION}, proven whole", f"tcia-assets fetch {COLLECTION}")
+        heading(f"3. The images of {COLLECTION}, verified", f"tcia-assets fetch {COLLECTION}")
         tcia_assets(url, "fetch", COLLECTION)
         build_dataset(url)
-        act("5. Questions", "tcia-assets query ...")
-        for question, sql in QUESTIONS.items():
+        heading("5. Queries", "tcia-assets query ...")
+        for question, sql in QUERIES.items():
             print(f"\n   {question}")
             tcia_assets(url, "query", sql)
-        act("6. A day passes at the archive, and Dagster's sensor is on", "dagster-daemon run")
+        heading("6. A day at the archive, while Dagster's sensor runs", "dagster-daemon run")
         began = datetime.now(UTC)
         with daemon(url):
-            a_day(url, held)
-        print("\n   What happened, as the warehouse tells it:", flush=True)
+            simulate_day(url, held)
+        print("\n   What happened, from the change history:", flush=True)
         tcia_assets(url, "changes", "--since", f"{began:%Y-%m-%dT%H:%M:%S}")
         tcia_assets(url, "status")
     print(f"\nDone in {time.monotonic() - started:.0f} s. Where to look next:")
@@ -112,11 +111,11 @@ def main() -> None:
 
 
 def build_dataset(url: str) -> None:
-    """What can be trained on, of the Series that are on disk by now, as its file declares it."""
-    act("4. A dataset to train on", f"tcia-assets dataset build {DATASET}")
+    """Build the declared dataset from the Series on disk, and show how to use it."""
+    heading("4. A dataset for training", f"tcia-assets dataset build {DATASET}")
     tcia_assets(url, "dataset", "build", DATASET)
     folder = DATA / "datasets" / DATASET
-    print("\n   Who is in it; dropped are those whose contours the archive still holds back:")
+    print("\n   Its samples; those whose contours are not released yet are dropped:")
     tcia_assets(url, "query", SAMPLES.format(file=folder / "latest" / "samples.parquet"))
     place = folder.relative_to(ROOT)
     samples = load_dataset(folder, "train")
@@ -127,54 +126,54 @@ def build_dataset(url: str) -> None:
     print(f"               samples[0].labels   of {', '.join(samples.labels.values())}")
     print(f"   To look at: {place}/latest/contact_sheet.png, and README.md beside it")
     update = f"TCIA_DATA_DIR={DATA.relative_to(ROOT)} tcia-assets dataset build {DATASET} --update"
-    print(f"   With what comes next: {update}", flush=True)
+    print(f"   To build it again with new Series: {update}", flush=True)
 
 
-def a_day(url: str, held: list[str]) -> None:
-    """What happens at the archive, and how the mirror follows."""
-    told("In the morning", f"{len(held)} Series of {COLLECTION} are released")
-    sandbox_is_told(url, "release", uids=held)
+def simulate_day(url: str, held: list[str]) -> None:
+    """Change the archive, and wait until the mirror has followed."""
+    print_event("In the morning", f"{len(held)} Series of {COLLECTION} are released")
+    change_sandbox(url, "release", uids=held)
     wait_for("the sensor's run", lambda: on_disk(held), seconds=180)
-    followed("the sensor noticed: they are in the warehouse, their images on disk")
+    print_result("the sensor noticed it: they are in the warehouse, and their images on disk")
 
-    told("At noon", "the archive is out of order, and answers 503")
-    sandbox_is_told(url, "faults", kind="status", times=0)
-    wait_for("the sensor's answer", lambda: "could not be asked" in sensor_says(), seconds=60)
-    followed(f"the sensor skips: {sensor_says().partition(': ')[0]}")
-    sandbox_is_told(url, "faults/clear")
+    print_event("At noon", "the archive is out of order, and answers with status 503")
+    change_sandbox(url, "faults", kind="status", times=0)
+    wait_for("the sensor's answer", lambda: "the source failed" in skip_reason(), seconds=60)
+    print_result(f"the sensor skips its tick: {skip_reason().partition(': ')[0]}")
+    change_sandbox(url, "faults/clear")
 
-    told(
+    print_event(
         "In the afternoon",
-        "one Series is revised, one moves, one is withdrawn: no release date says so",
+        "one Series is revised, one moved and one withdrawn, without a new release date",
     )
-    [revised] = sandbox_is_told(url, "revise", uids=fetched(limit=1))
-    [moved] = sandbox_is_told(url, "move", collection=MOVES[0], count=1, to=MOVES[1])
-    [withdrawn] = sandbox_is_told(url, "withdraw", collection=WITHDRAWS, count=1)
+    [revised] = change_sandbox(url, "revise", uids=fetched(limit=1))
+    [moved] = change_sandbox(url, "move", collection=MOVES[0], count=1, to=MOVES[1])
+    [withdrawn] = change_sandbox(url, "withdraw", collection=WITHDRAWS, count=1)
     wait_for("the sensor's runs", all_runs_ended, seconds=60)
-    followed(
-        "only whole lists show it; the schedule tcia_compare asks for each once a day.\n"
-        "      Three of them, and then the archive's word on the one Series, make a withdrawal.\n"
-        "      To have three days in a minute, they are asked for here:"
+    print_result(
+        "only complete listings show it; the schedule tcia_compare requests each once a day.\n"
+        "      A Series is withdrawn once three listings lack it and a request for it finds\n"
+        "      nothing. To have three days in a minute, refresh three times now:"
     )
     for _ in range(3):
         print("   $ tcia-assets refresh --all", flush=True)
         tcia_assets(url, "refresh", "--all", quiet=True)
-    wait_for("the new images", lambda: happened("refetched", revised), seconds=120)
+    wait_for("the new images", lambda: has_event("refetched", revised), seconds=120)
     wait_for("the end of the day", all_runs_ended, seconds=60)
     for uid, event in ((moved, "moved"), (withdrawn, "withdrawn")):
-        wait_for(f"{event} in the history", lambda u=uid, e=event: happened(e, u), seconds=1)
-    followed("the sensor fetched the revised images again")
+        wait_for(f"{event} in the history", lambda u=uid, e=event: has_event(e, u), seconds=1)
+    print_result("the sensor fetched the revised images again")
 
 
-def told(hour: str, what: str) -> None:
+def print_event(hour: str, what: str) -> None:
     print(f"\n   \033[1m{hour}\033[0m: {what}.", flush=True)
 
 
-def followed(what: str) -> None:
+def print_result(what: str) -> None:
     print(f"   -> {what}", flush=True)
 
 
-def act(title: str, how: str) -> None:
+def heading(title: str, how: str) -> None:
     print(f"\n\033[1m{title}\033[0m\n   $ {how}", flush=True)
 
 
@@ -186,8 +185,8 @@ def tcia_assets(url: str, *arguments: str, quiet: bool = False) -> None:
 
 @contextmanager
 def sandbox() -> Iterator[str]:
-    """A sandbox archive of our own, at its URL: on a fixed port might be somebody else's."""
-    # So that what runs beside this process ends with it, however it is told to end.
+    """Run a sandbox on a free port; yields its URL."""
+    # SIGTERM must run the `finally` blocks that end the processes started here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = [BIN / "tcia-assets", "sandbox", "--port", "0"]
     with running("sandbox", command, dict(os.environ)) as process:
@@ -197,10 +196,10 @@ def sandbox() -> Iterator[str]:
 
 
 def printed_url(process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> str:
-    """The URL that the sandbox prints once its port is its own."""
+    """Return the URL that the sandbox prints once it listens."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        has_ended = process.poll() is not None  # asked first: what it said last is in the log then
+        has_ended = process.poll() is not None  # before the log is read, which is complete then
         text = log.read_text(encoding="utf-8", errors="replace")
         if has_ended:
             last = "".join(text.strip().splitlines()[-1:])
@@ -215,7 +214,7 @@ def printed_url(process: subprocess.Popen[bytes], log: Path, seconds: float = 60
 def running(
     name: str, command: list[Path | str], settings: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in the background with its log in the data folder; ended by its pid, always."""
+    """Run a process in the background, with its log in the data folder, and end it."""
     DATA.mkdir(parents=True, exist_ok=True)
     with (DATA / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -240,7 +239,7 @@ def running(
 
 @contextmanager
 def daemon(url: str) -> Iterator[None]:
-    """Dagster's own daemon on the plugin's workspace, with the sensor switched on."""
+    """Run Dagster's daemon on the plugin's workspace, with the sensor switched on."""
     workspace = ["-w", str(ROOT / "workspace.yaml")]
     settings = dagster_environment(url) | {"TCIA_SENSOR_INTERVAL_S": "5"}
     subprocess.run(
@@ -273,7 +272,7 @@ def fetched(limit: int = 1000) -> list[str]:
     )
 
 
-def happened(event: str, uid: str) -> bool:
+def has_event(event: str, uid: str) -> bool:
     where = "event = $event AND SeriesInstanceUID = $uid"
     statement = f"SELECT event FROM series_changes WHERE {where}"
     return bool(column(statement, {"event": event, "uid": uid}))
@@ -284,8 +283,8 @@ def all_runs_ended() -> bool:
         return all(record.dagster_run.is_finished for record in instance.get_run_records())
 
 
-def sensor_says() -> str:
-    """Why the sensor requested nothing, the last time; "" where it did."""
+def skip_reason() -> str:
+    """Return why the last tick of the sensor requested no run; "" if it did."""
     with DagsterInstance.from_config(str(DATA / "dagster")) as instance:
         states = instance.all_instigator_state()
         [state] = [each for each in states if each.instigator_name == "tcia_new_series"]
@@ -307,16 +306,18 @@ def post(url: str, body: dict[str, object]) -> dict[str, list[str]]:
         return json.loads(response.read())
 
 
-def sandbox_is_told(url: str, what: str, **body: object) -> list[str]:
-    """The UIDs that a change at the archive concerns."""
-    return (post(f"{url}/_sandbox/{what}", body) or {}).get("uids", [])
+def change_sandbox(url: str, change: str, **body: object) -> list[str]:
+    """Change what the archive holds, and return the UIDs of the Series concerned."""
+    return (post(f"{url}/_sandbox/{change}", body) or {}).get("uids", [])
 
 
-def wait_for(what: str, is_there: object, *, seconds: float) -> None:
+def wait_for(what: str, is_done: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not is_there():  # type: ignore[operator]
+    while not is_done():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not come within {seconds:.0f} s; see the logs in {DATA}")
+            raise SystemExit(
+                f"{what} did not happen within {seconds:.0f} s; see the logs in {DATA}"
+            )
         time.sleep(1)
 
 

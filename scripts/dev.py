@@ -1,4 +1,4 @@
-"""`make dev`: Dagster's UI and daemon on the demo's data, with the sandbox archive beside them."""
+"""`make dev`: Dagster's UI and daemon on the demo's data, with a sandbox as the source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demo import BIN, DATA, ROOT, dagster_environment, sandbox
 def main() -> None:
     if not DATA.exists():
         sys.exit("there is no data yet: run `make demo` first")
-    print("Dagster's UI comes up at http://127.0.0.1:3000; Ctrl-C ends it.", flush=True)
+    print("Dagster's UI is at http://127.0.0.1:3000; stop it with Ctrl-C.", flush=True)
     with sandbox() as url:
         command = [BIN / "dagster", "dev", "-w", ROOT / "workspace.yaml", "-p", "3000"]
         try:

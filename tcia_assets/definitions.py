@@ -1,4 +1,4 @@
-"""The plugin: `build_definitions` for other people's code locations, `defs` for workspace.yaml."""
+"""The plugin: `build_definitions` for your code location, `defs` for this repository's own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,8 @@ import dagster as dg
 
 from tcia_assets import settings
 from tcia_assets.defs import alarms, images, io, jobs, metadata, schedules, sensors
-from tcia_assets.defs import datasets as declared
+from tcia_assets.defs import datasets as dataset_defs
+from tcia_assets.defs.dataset_files import dataset_files, datasets_folder
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import TciaResource
 
@@ -22,37 +23,43 @@ def build_definitions(
     compare_cron: str | None = None,
     datasets: str | Path | None = None,
 ) -> dg.Definitions:
-    """The archive's assets, checks, jobs, schedules and sensors, to be merged into a project.
+    """Return the plugin: assets, checks, jobs, schedules and sensors, to merge into a project.
 
-    `resource` holds the settings; a field that it leaves open, and all where it is None, come from
-    the environment (TCIA_DIALECT, TCIA_DATA_DIR, ...) when a run starts. Everything is named after
-    `key_prefix`: assets `<prefix>/series`, resources `<prefix>` and `<prefix>_io`, partitions
-    `<prefix>_collections`, jobs `<prefix>_refresh`, so that two archives go into one code location;
-    the second one writes below `<data dir>/<prefix>` unless it has a `data_dir` of its own. Claims
-    neither the key `io_manager` nor an executor. Schedules and sensors are off until switched on.
-    How often the sensor and the schedule `<prefix>_compare` look is said here, or else by
-    TCIA_SENSOR_INTERVAL_S and TCIA_COMPARE_CRON as they are now.
+    Schedules and sensors are off until switched on. Neither the resource key `io_manager` nor an
+    executor is defined, so your own stay in use. Two sets with different prefixes fit into one code
+    location.
 
-    Each file `*.yaml` of the folder `datasets` (without it, of TCIA_DATASETS_DIR, or of `datasets`
-    in the current folder, if there is one; "" for none) becomes three assets: `<name>_cohort`,
-    `<name>_samples`, `<name>_dataset`, and a job `<prefix>_dataset_<name>`.
+    Args:
+        key_prefix: Prefix of all names: assets `<prefix>/series`, resources `<prefix>` and
+            `<prefix>_io`, partitions `<prefix>_collections`, jobs `<prefix>_refresh`. With another
+            prefix than "tcia", data are stored below `<data dir>/<prefix>`, unless the resource has
+            a `data_dir` of its own.
+        group_name: Asset group; the prefix by default.
+        owners: Owners of all assets, such as "team:imaging".
+        resource: The settings. A field that is not given is read from the environment
+            (TCIA_DIALECT, TCIA_DATA_DIR, ...) when a run starts.
+        sensor_interval_s: Seconds between ticks of the sensor; TCIA_SENSOR_INTERVAL_S by default.
+        compare_cron: When the schedule `<prefix>_compare` runs; TCIA_COMPARE_CRON by default.
+        datasets: Folder of dataset declarations, "" for none; by default TCIA_DATASETS_DIR, or the
+            folder `datasets` if it exists. Each file NAME.yaml becomes the assets `NAME_cohort`,
+            `NAME_samples` and `NAME_dataset`, and the job `<prefix>_dataset_NAME`.
 
     Raises:
-        UsageError: a prefix that cannot be part of a Dagster name, times that are none, or no such
-            folder.
+        UsageError: The prefix cannot be part of a Dagster name, the interval or cron line is not
+            valid, or the folder does not exist.
     """
     names = Names.chosen(key_prefix, group_name, owners)
-    built = jobs.jobs(names)
-    files = declared.sources(names, declared.folder_of(datasets))
-    more = declared.jobs(files)
+    table_jobs = jobs.jobs(names)
+    files = dataset_files(names, datasets_folder(datasets))
+    dataset_jobs = dataset_defs.jobs(files)
     return dg.Definitions(
-        assets=[*metadata.assets(names), *images.assets(names), *declared.assets(files)],
-        asset_checks=declared.checks(files),
-        jobs=[*built, *more],
+        assets=[*metadata.assets(names), *images.assets(names), *dataset_defs.assets(files)],
+        asset_checks=dataset_defs.checks(files),
+        jobs=[*table_jobs, *dataset_jobs],
         schedules=schedules.schedules(names, settings.compare_cron(compare_cron)),
         sensors=[
-            *sensors.sensors(names, built, settings.sensor_interval_s(sensor_interval_s)),
-            *alarms.alarms(names, [*built, *more]),
+            *sensors.sensors(names, table_jobs, settings.sensor_interval_s(sensor_interval_s)),
+            *alarms.alarms(names, [*table_jobs, *dataset_jobs]),
         ],
         resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
     )
@@ -61,7 +68,7 @@ def build_definitions(
 def _resource(names: Names, given: TciaResource | None) -> TciaResource:
     resource = given or TciaResource()
     if names.name != Names().name and resource.data_dir is None and not resource.subfolder:
-        # Made anew: Dagster builds the run's resource from what a resource was made of.
+        # A new object, since Dagster builds a run's resource from the arguments of this one.
         chosen = {name: getattr(resource, name) for name in resource.model_fields_set}
         return type(resource)(**chosen, subfolder=names.name)
     return resource

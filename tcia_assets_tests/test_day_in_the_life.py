@@ -246,7 +246,7 @@ def test_after_a_day_with_an_outage_and_a_kill_the_mirror_is_exactly_right(
     sandbox.faults.clear()
     sandbox.faults.add(Fault("status", times=0))
     with day.daemon():
-        day.waits_for("an answer of the sensor", lambda: day.sensor_said("could not be asked"))
+        day.waits_for("an answer of the sensor", lambda: day.sensor_said("the source failed"))
         sandbox.faults.clear()
         for uid in unselected[1:]:
             day.archive.release([uid])

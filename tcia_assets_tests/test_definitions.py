@@ -136,12 +136,19 @@ def test_a_prefix_that_cannot_be_a_name_is_refused(prefix: str | list[str]) -> N
         build_definitions(key_prefix=prefix)
 
 
-def test_importing_the_package_imports_neither_dagster_nor_pydicom() -> None:
-    code = (
-        "import sys, tcia_assets, tcia_assets.sources.nbia.client, tcia_assets.store.warehouse;"
-        "import tcia_assets.images;"
-        "print([m for m in ('dagster', 'pydicom', 'pandas') if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("imported", "unwanted"),
+    [
+        ("tcia_assets", ["dagster", "numpy", "pyarrow", "duckdb"]),
+        ("tcia_assets.mirror", ["dagster", "pydicom", "pandas"]),
+        ("tcia_assets.cli", ["dagster", "pydicom", "pandas"]),
+        ("tcia_assets.sources.nbia.client", ["dagster", "pydicom", "pandas"]),
+    ],
+)
+def test_importing_a_module_does_not_import_slow_libraries(
+    imported: str, unwanted: list[str]
+) -> None:
+    code = f"import sys, {imported}; print([m for m in {unwanted} if m in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
@@ -151,10 +158,15 @@ def test_importing_the_package_imports_neither_dagster_nor_pydicom() -> None:
 
 def test_the_public_names_are_those_in_all() -> None:
     assert sorted(tcia_assets.__all__) == [
+        "Mirror",
+        "Selection",
         "TciaResource",
+        "Warehouse",
         "__version__",
         "build_definitions",
+        "failure_line",
         "load_dataset",
+        "open_source",
     ]
     for name in tcia_assets.__all__:
         assert getattr(tcia_assets, name)

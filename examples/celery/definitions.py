@@ -1,11 +1,11 @@
 # ruff: noqa: INP001 - a file that Dagster loads, in no package
-"""The archive's assets, and a job whose steps Celery workers take: `dagster -f` this file.
+"""The plugin's assets, and a job whose steps run on Celery workers: `dagster -f` this file.
 
-One run fetches one shard of a Collection, so that as many machines work at once as there are runs:
+Each run fetches one shard of a Collection, so as many machines work in parallel as there are runs:
 
     ops: {tcia_image_archives: {config: {shards: 2, shard: 0}}}       and another with shard: 1
 
-All machines see the same TCIA_DATA_DIR; `docs/scale-out.md` tells more.
+All machines need the same TCIA_DATA_DIR; see `docs/scale-out.md`.
 """
 
 import dagster as dg

@@ -15,9 +15,9 @@ from tcia_assets.cli.refresh import refresh
 from tcia_assets.cli.sandbox import sandbox
 from tcia_assets.cli.status import status
 from tcia_assets.cli.tables import tables
-from tcia_assets.cli.terminal import FAILED, MISUSED, err, printable
+from tcia_assets.cli.terminal import FAILED, MISUSED, err, exit_with, printable
 from tcia_assets.cli.verify import verify
-from tcia_assets.errors import TciaError, UsageError
+from tcia_assets.errors import RunFailed, TciaError, UsageError
 from tcia_assets.version import __version__
 
 
@@ -27,6 +27,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except RunFailed as error:
+            exit_with(error.failures)
         except TciaError as error:
             err.print(f"[bold red]Error:[/] {printable(str(error))}", soft_wrap=True)
             sys.exit(MISUSED if isinstance(error, UsageError) else FAILED)

@@ -9,14 +9,12 @@ from typing import Any
 
 import click
 
-from tcia_assets import catalog
 from tcia_assets.cli.options import parse_moment
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
-from tcia_assets.cli.workspace import open_warehouse, require_refreshed
+from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.metadata import history
 from tcia_assets.metadata.events import IMAGE_EVENTS, LIFE_EVENTS
-from tcia_assets.settings import Settings
 
 _LONGEST_VALUE = 40
 
@@ -66,13 +64,13 @@ def changes(
       tcia-assets changes --event withdrawn --event moved
       tcia-assets changes --since 2026-11-01 --format csv > changes.csv
     """
-    warehouse = open_warehouse(Settings.from_env())
-    chosen = require_refreshed(collections, warehouse)
-    found = history.events_since(moment, warehouse, collections=chosen, events=events)
+    mirror = open_mirror()
+    chosen = mirror.refreshed_collections(collections)
+    found = history.events_since(moment, mirror.warehouse, collections=chosen, events=events)
     if not found.num_rows:
-        note = f"nothing of that was seen since {moment:%Y-%m-%d %H:%M} UTC"
-        if not warehouse.keys(catalog.SERIES):
-            note = "no Series is known yet; use tcia-assets refresh"
+        note = f"no such change event since {moment:%Y-%m-%d %H:%M} UTC"
+        if not mirror.refreshed_collections():
+            note = EMPTY_WAREHOUSE
         print_note(note)
     if form != "table":
         write_result(found, form, None, rows)

@@ -20,10 +20,11 @@ from tcia_assets.cli.terminal import (
     printable,
     progress_bar,
     right_aligned,
+    run_progress_bar,
 )
-from tcia_assets.cli.workspace import open_runs, open_warehouse
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.mirror import open_runs, open_warehouse
 from tcia_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ _MOST_LINES = 200
 
 @click.group()
 def dataset() -> None:
-    """Datasets: from a question in a file to what can be trained on.
+    """Build datasets for training, and list, compare and verify them.
 
-    A dataset is declared in a file NAME.yaml of the folder TCIA_DATASETS_DIR (default: datasets),
-    and built below TCIA_DATA_DIR, in datasets/NAME/VERSION.
+    A dataset is declared in a file NAME.yaml in the folder TCIA_DATASETS_DIR (default: datasets).
+    It is built in datasets/NAME/VERSION below TCIA_DATA_DIR.
 
     \b
     Examples:
@@ -49,17 +50,17 @@ def dataset() -> None:
 
 @dataset.command()
 @click.argument("name")
-@click.option("--locked", is_flag=True, help="From the cohort that is frozen; nothing is asked.")
-@click.option("--update", is_flag=True, help="Freeze the cohort anew if it is another by now.")
+@click.option("--locked", is_flag=True, help="Use the frozen cohort without running its query.")
+@click.option("--update", is_flag=True, help="Freeze the Series that the cohort query returns now.")
 @click.option(
     "--lock",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="From the cohort in this lock file, which becomes the frozen one.",
+    help="Freeze and use the cohort of this lock file.",
 )
 @click.option(
     "--datasets-dir",
     type=click.Path(path_type=Path),
-    help="Folder of the files that declare datasets.  [default: TCIA_DATASETS_DIR]",
+    help="Folder of dataset declarations.  [default: TCIA_DATASETS_DIR]",
 )
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
 def build(
@@ -71,11 +72,11 @@ def build(
     update: bool,
     verbose: bool,
 ) -> None:
-    """Build the dataset NAME, or the one that a file NAME.yaml declares.
+    """Build the dataset NAME, or the one that the file NAME declares.
 
-    The first build freezes its cohort. Later ones tell what would be otherwise now, and build from
-    the frozen one unless --update is given. What was built before stays; what is made already is
-    not made again, also where a build was killed.
+    The first build freezes the cohort. Later builds use the frozen cohort, and print how its query
+    result has changed; --update freezes the new result. Earlier versions stay. Samples that exist
+    are not made again, even if the build that made them was killed.
 
     \b
     Examples:
@@ -86,7 +87,7 @@ def build(
       tcia-assets dataset build elsewhere/lung_ct.yaml
     """
     if update and (locked or lock):
-        raise click.UsageError("--update asks anew: it does not go with --locked or --lock")
+        raise click.UsageError("--update runs the query again: it excludes --locked and --lock")
     settings = Settings.from_env()
     file = _file(name, datasets_dir or Path(settings.datasets_dir))
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
@@ -94,11 +95,16 @@ def build(
 
     declared = load_declaration(file)
     open_warehouse(settings)
-    runs = open_runs(settings, verbose=verbose, datasets=file.parent)
+    runs = open_runs(
+        settings, show_progress=run_progress_bar, verbose=verbose, datasets=file.parent
+    )
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
     failures = runs.build_dataset(declared.name, config)
     if changes := runs.cohort_changes(declared.name):
-        note = "its cohort would be another one by now; --update takes it, --locked asks not"
+        note = (
+            "The cohort query now returns different Series: --update accepts them, --locked "
+            "ignores them."
+        )
         print_note(f"{note}\n{changes}")
     exit_with(failures)
     built = versions.find(settings.root, declared.name)
@@ -112,11 +118,11 @@ def build(
 
 
 def _file(name: str, folder: Path) -> Path:
-    """The file that declares a dataset, by its name in a folder, or by its path."""
+    """Return the declaration with this path, or of this name in the folder."""
     if name.endswith(".yaml"):
         return Path(name).absolute()
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {str(folder)!r} of datasets (TCIA_DATASETS_DIR)")
+        raise UsageError(f"there is no folder {str(folder)!r} (TCIA_DATASETS_DIR)")
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         raise UnknownName(f"dataset in {folder}", name, known)
@@ -125,7 +131,7 @@ def _file(name: str, folder: Path) -> Path:
 
 @dataset.command("list")
 def list_() -> None:
-    """List the versions of all datasets, the newest of each last.
+    """List the versions of all datasets, in the order in which they were built.
 
     \b
     Examples:
@@ -140,7 +146,7 @@ def list_() -> None:
         for each in versions.list_versions(root, name)
     ]
     if not found:
-        print_note("no dataset is built yet; use tcia-assets dataset build")
+        print_note("there is no dataset yet: run `tcia-assets dataset build NAME` first")
         return
     out.print(_version_table(found))
 
@@ -167,13 +173,12 @@ def _version_table(versions: Iterable[tuple[Version, bool]]) -> Grid:
 @dataset.command()
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@click.option(
-    "--all", "everything", is_flag=True, help=f"Also what comes after {_MOST_LINES} lines."
-)
+@click.option("--all", "everything", is_flag=True, help=f"Show more than {_MOST_LINES} lines.")
 def diff(before: str, after: str, *, everything: bool) -> None:
-    """Show what is otherwise in version B than in A: Series, settings, tools, files.
+    """Show the differences from version A to version B: Series, settings, tools, files.
 
-    A and B are folders, NAME/VERSION (first digits are enough), or NAME for its latest version.
+    A and B are folders, or NAME/VERSION (the first digits are enough), or NAME for the latest
+    version.
 
     \b
     Examples:
@@ -185,7 +190,7 @@ def diff(before: str, after: str, *, everything: bool) -> None:
 
     root = Settings.from_env().root
     old, new = versions.find(root, before), versions.find(root, after)
-    lines = list(diff_versions(old, new).lines) or ["nothing is otherwise"]
+    lines = list(diff_versions(old, new).lines) or ["no differences"]
     shown = lines if everything else lines[:_MOST_LINES]
     for line in shown:
         out.print(printable(line), soft_wrap=True)
@@ -197,9 +202,9 @@ def diff(before: str, after: str, *, everything: bool) -> None:
 @click.argument("name")
 @click.argument("version", required=False, default="")
 def verify(name: str, version: str) -> None:
-    """Look at every file of a version: is it as its lock file says, and is there no other?
+    """Check that the files of a version are exactly those of its lock file, by SHA-256.
 
-    NAME may be a folder; VERSION is the latest one by default, and its first digits are enough.
+    NAME may be a folder. VERSION is the latest one by default; its first digits are enough.
 
     \b
     Examples:

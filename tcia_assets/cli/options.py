@@ -14,7 +14,7 @@ def parse_shard(_context: click.Context, _option: click.Parameter, value: str) -
     """Parse `I/N`: shard I, counted from 0, of N."""
     index, _, count = value.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise click.BadParameter(f"{value!r} is not such as 0/4 or 3/4")
+        raise click.BadParameter(f"{value!r} is not a shard such as 0/4 or 3/4")
     return int(index), int(count)
 
 
@@ -25,7 +25,7 @@ def parse_size(_context: click.Context, _option: click.Parameter, value: str | N
     found = _SIZE.fullmatch(value.strip())
     size = int(float(found[1]) * 1000 ** " KMGT".index((found[2] or " ").upper())) if found else 0
     if size < 1:
-        raise click.BadParameter(f"{value!r} is no size such as 500MB, 1.5TB or 20000000000")
+        raise click.BadParameter(f"{value!r} is not a size such as 500MB, 1.5TB or 20000000000")
     return size
 
 
@@ -38,5 +38,5 @@ def parse_moment(_context: click.Context, _option: click.Parameter, value: str |
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         example = "2026-11-01 or 2026-11-01T08:30+01:00"
-        problem = f"{value!r} is no day or time such as {example}: {error}"
+        problem = f"{value!r} is not a date or time such as {example}: {error}"
         raise click.BadParameter(problem) from None

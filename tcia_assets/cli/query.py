@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from tcia_assets.cli.query_result import write_result
-from tcia_assets.cli.workspace import open_warehouse
-from tcia_assets.settings import Settings
+from tcia_assets.cli.workspace import open_mirror
 
 
 @click.command()
@@ -37,5 +36,5 @@ def query(statement: str, form: str, output: Path | None, rows: int) -> None:
       tcia-assets query "FROM patients" --format csv > patients.csv
       tcia-assets query "FROM series" --format parquet --output series.parquet
     """
-    result = open_warehouse(Settings.from_env()).query(statement)
+    result = open_mirror().query(statement)
     write_result(result, form, output, rows)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import click
 
-from tcia_assets.cli.terminal import exit_with, print_note
-from tcia_assets.cli.workspace import open_runs, require_known
-from tcia_assets.settings import Settings
+from tcia_assets.cli.workspace import open_mirror
 
 
 @click.command()
 @click.argument("collections", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Refresh all Collections of the archive.")
+@click.option("--all", "everything", is_flag=True, help="Refresh all Collections of the source.")
 @click.option(
     "--shared-list", "lists", multiple=True, help="Refresh this shared list; may be repeated."
 )
@@ -41,11 +39,8 @@ def refresh(
     """
     if not (collections or everything or lists):
         raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
-    runs = open_runs(Settings.from_env(), verbose=verbose)
-    known, unusable = runs.list_collections()
-    if unusable:
-        print_note(f"left out, for no partition can have such a name: {unusable}")
-    chosen = known if everything else require_known("Collection", collections, known)
-    failures = runs.refresh(chosen, max_size_requests) if chosen else []
-    failures += runs.refresh_shared_lists(lists) if lists else []
-    exit_with(failures)
+    open_mirror(verbose=verbose).refresh(
+        None if everything else collections,
+        shared_lists=lists,
+        max_size_requests=max_size_requests,
+    )

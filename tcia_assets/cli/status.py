@@ -9,7 +9,6 @@ import click
 from rich.console import Console, Group
 from rich.table import Table as Grid
 
-from tcia_assets import catalog
 from tcia_assets.cli.terminal import (
     fits,
     format_minute,
@@ -18,12 +17,11 @@ from tcia_assets.cli.terminal import (
     print_note,
     printable,
 )
-from tcia_assets.cli.workspace import open_warehouse, require_refreshed
+from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.status import CollectionStatus, collection_status
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
-from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 
 # Columns of the table: numbers of Series, then bytes and instants.
@@ -35,22 +33,21 @@ _SUMMED = (*_COUNTS, "bytes_on_disk", "bytes_to_come", "sizes_unknown")
 @click.command()
 @click.argument("collections", nargs=-1)
 def status(collections: tuple[str, ...]) -> None:
-    """Show the state of COLLECTIONS, or of all.
+    """Show the status of COLLECTIONS, or of all.
 
-    For each Collection: how many Series are known, selected by TCIA_IMAGE_SELECTION, complete on
-    disk, incomplete, missing from the newest list, and withdrawn; how many bytes are on disk and
-    to come; when the last change was seen, and when the whole Collection was last compared with
-    the archive. Sends no request.
+    For each Collection: the number of Series that are known, selected by TCIA_IMAGE_SELECTION,
+    complete on disk, incomplete, missing from the newest listing, and withdrawn; the bytes on disk
+    and to come; the time of the newest change event, and of the last comparison of the whole
+    Collection with the source. Sends no request.
 
     \b
     Examples:
       tcia-assets status
       tcia-assets status LCTSC "RIDER Lung CT"
     """
-    settings = Settings.from_env()
-    warehouse = open_warehouse(settings)
-    chosen = require_refreshed(collections, warehouse) or warehouse.keys(catalog.SERIES)
-    print_status(warehouse, chosen, parse_selection(settings.image_selection))
+    mirror = open_mirror()
+    chosen = mirror.refreshed_collections(collections or None)
+    print_status(mirror.warehouse, chosen, parse_selection(mirror.settings.image_selection))
 
 
 def print_status(
@@ -58,7 +55,7 @@ def print_status(
 ) -> None:
     """Print a table with one row a Collection, or a note if there is none."""
     if not collections:
-        print_note("no Series is known yet; use tcia-assets refresh")
+        print_note(EMPTY_WAREHOUSE)
         return
     out.print(_tables(collection_status(warehouse, collections, selection), out))
 
@@ -80,13 +77,13 @@ def _tables(rows: Sequence[CollectionStatus], console: Console) -> Group:
 
 
 def _footnotes(rows: Sequence[CollectionStatus]) -> list[str]:
-    notes = "Counts are Series; bytes are of zips on disk, of DICOM to come; times are UTC"
+    notes = "Counts are Series. Bytes on disk are of zips, bytes to come of DICOM. Times are UTC."
     if any(each.selected is None for each in rows):
-        notes += "\nTCIA_IMAGE_SELECTION is not set, so nothing is selected"
+        notes += "\nTCIA_IMAGE_SELECTION is not set, so no Series is selected."
     lines = [f"[dim]{notes}[/]"]
     if suspect := [printable(each.collection) for each in rows if each.is_suspect]:
         lines.append(
-            "[yellow]Suspect:[/] the archive lists no more, so stays as it is: "
+            "[yellow]Suspect:[/] removed from the source's list, so not refreshed: "
             + ", ".join(suspect)
         )
     return lines

@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
-from tcia_assets.cli.workspace import open_warehouse, require_known
+from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.images.audit import AuditResult, audit_hashes, require_hashes
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.paths import collections_on_disk
@@ -18,6 +18,7 @@ from tcia_assets.images.rebuild import (
     rebuild_manifest,
 )
 from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
+from tcia_assets.mirror import require_known
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
@@ -28,7 +29,7 @@ _MOST_NAMED = 3
 @click.command()
 @click.argument("collections", nargs=-1)
 @click.option("--deep", is_flag=True, help="Also inflate each zip and check it as when fetched.")
-@click.option("--audit", is_flag=True, help="Also compare with the archive's own hashes (nbia-v4).")
+@click.option("--audit", is_flag=True, help="Also compare with the hashes of the source (nbia-v4).")
 @click.option("--rebuild", is_flag=True, help="First add zips that the manifest lacks.")
 def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bool) -> None:
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
@@ -42,15 +43,16 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
       tcia-assets verify --audit
       tcia-assets verify --rebuild          (the manifest was lost)
     """
-    settings = Settings.from_env()
+    mirror = open_mirror()
+    settings, warehouse = mirror.settings, mirror.warehouse
     if audit:
         with open_source(settings) as source:
             require_hashes(source)  # before hours of hashing zips
-    warehouse = open_warehouse(settings)
     on_disk = collections_on_disk(warehouse)
     if not on_disk:
-        err.print(f"no images are at {settings.root}", soft_wrap=True)
-    chosen = require_known("Collection with images", collections, on_disk) or on_disk
+        err.print(f"there are no images in {settings.root}", soft_wrap=True)
+    require_known("Collection with images", collections, on_disk)
+    chosen = list(collections) or on_disk
     problems = _rebuild(chosen, warehouse, settings) if rebuild else []
     problems += _verify(chosen, warehouse, deep=deep)
     problems += _audit(chosen, warehouse, settings) if audit else []
@@ -102,28 +104,28 @@ def _verified_line(found: VerifyResult) -> str:
     line = f"{found.collection}: {checked}, {len(found.damaged):,} damaged"
     if found.strays:
         named = ", ".join(found.strays[:_MOST_NAMED])
-        line += f"; {len(found.strays):,} unknown to the manifest: {named}; see --rebuild"
+        line += f"; {len(found.strays):,} not in the manifest: {named}; see --rebuild"
     return line
 
 
 def _rebuilt_line(made: RebuildResult) -> str:
     line = (
-        f"{made.collection}: {made.made:,} rows made from zips, {made.kept:,} were right, "
+        f"{made.collection}: {made.made:,} rows added from zips, {made.kept:,} were correct, "
         f"{len(made.refused):,} zips refused"
     )
     return line + (
-        f"; the damaged manifest lies at {made.quarantined_manifest}"
+        f"; the damaged manifest was moved to {made.quarantined_manifest}"
         * bool(made.quarantined_manifest)
     )
 
 
 def _audited_line(found: AuditResult) -> str:
-    questions = f"{found.requests} question" + "s" * (found.requests != 1)
+    requests = f"{found.requests} request" + "s" * (found.requests != 1)
     line = (
-        f"{found.collection}: {found.equal:,} Series equal to the archive's, "
-        f"{len(found.differing):,} differ ({questions})"
+        f"{found.collection}: {found.equal:,} Series equal to the source's, "
+        f"{len(found.differing):,} differ ({requests})"
     )
-    line += f", {found.not_requested:,} not asked about" if found.not_requested else ""
+    line += f", {found.not_requested:,} not requested" if found.not_requested else ""
     return line + (f", {found.not_compared:,} not compared" if found.not_compared else "")
 
 
@@ -132,8 +134,8 @@ def _damage_lines(collection: str, damaged: Iterable[DamagedZip]) -> list[str]:
 
 
 def _differing_lines(found: AuditResult) -> list[str]:
-    unknown = "the archive knows no such Series any more"
-    other = "the archive's hash of it is another one: what lies there has changed"
+    unknown = "the source does not have this Series any more"
+    other = "the source has another hash of it: its content there has changed"
     lines = [
         f"{found.collection}: {uid}: {unknown if uid in found.unknown else other}"
         for uid in found.differing

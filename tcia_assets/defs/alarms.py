@@ -1,7 +1,7 @@
-"""A failed run as one line that a person can read.
+"""A failed run as one line of text.
 
-What belongs here: what the line says, and the sensor that writes it to the log. What does not: how
-it gets to people. That is a sensor of one's own around `failure_line`: see docs/alarms.md.
+What belongs here: the line, and the sensor that writes it to the log. What does not: how the line
+is sent to people. That is a sensor of your own around `failure_line`; see docs/alarms.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import PARTITION, RANGE_END, RANGE_START
 from tcia_assets.errors import escape_unprintable
 
-_LONGEST = 600
+_MAX_LENGTH = 600
 
 
 def alarms(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
-    """The sensor that tells of failed runs of these jobs, off until switched on."""
+    """Return the sensor that logs failed runs of these jobs, which is off until switched on."""
 
     @dg.run_failure_sensor(
         name=names.of("run_failed"),
         description=(
-            "Looks at failed runs of this archive's jobs, and writes one line of each to the log: "
-            "what failed, of which Collections, and why. docs/alarms.md says how to mail it."
+            "Writes one line to the log for each failed run of this plugin's jobs: what failed, "
+            "for which Collections, and why. docs/alarms.md explains how to send it by mail."
         ),
         monitored_jobs=list(jobs),
         default_status=dg.DefaultSensorStatus.STOPPED,
@@ -36,19 +36,23 @@ def alarms(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
 
 
 def failure_line(context: dg.RunFailureSensorContext) -> str:
-    """What failed, of which partitions, why, and in which run; one line of 600 characters at most.
+    """Describe a failed run in one line, for a `dg.run_failure_sensor` of your own.
 
-    Nothing in it breaks a line or is obeyed by a terminal, whatever the archive sent.
+    Args:
+        context: What Dagster passes to the sensor.
+
+    Returns:
+        The job, its partitions, the run and the reasons, in 600 characters at most. Whatever the
+        source sent, the line has no line break and no control character.
     """
     run = context.dagster_run
-    said = "; ".join(failure_reasons(context.get_step_failure_events())) or str(
-        context.failure_event.message
-    )
-    head = f"{run.job_name}{_of(run.tags)} failed (run {run.run_id}): "
-    return _short(_one_line(head + said))
+    reasons = "; ".join(failure_reasons(context.get_step_failure_events()))
+    head = f"{run.job_name}{_partitions(run.tags)} failed (run {run.run_id}): "
+    line = " ".join((head + (reasons or str(context.failure_event.message))).split())
+    return _shortened(escape_unprintable(line))
 
 
-def _of(tags: Mapping[str, str]) -> str:
+def _partitions(tags: Mapping[str, str]) -> str:
     if PARTITION in tags:
         return f" of {tags[PARTITION]!r}"
     if RANGE_START not in tags:
@@ -57,9 +61,5 @@ def _of(tags: Mapping[str, str]) -> str:
     return f" of {first!r}" if first == last else f" of {first!r} to {last!r}"
 
 
-def _one_line(text: str) -> str:
-    return escape_unprintable(" ".join(text.split()))
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
+def _shortened(line: str) -> str:
+    return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 4] + " ..."

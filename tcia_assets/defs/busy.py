@@ -1,7 +1,7 @@
-"""Which Collections an unfinished run works on, and whether it still does.
+"""The Collections of unfinished runs, and of runs that were killed or failed.
 
 What belongs here: reading Dagster's runs. A run whose process was killed stays "started" for ever
-where nobody watches it: the default launcher does not, and a run of the command line has none.
+unless something monitors it: the default launcher does not, and a run of the command line has none.
 """
 
 import time
@@ -15,13 +15,13 @@ import dagster as dg
 from tcia_assets.defs.jobs import images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import keys_of_run
-from tcia_assets.defs.process import PROCESS_TAG, is_gone
+from tcia_assets.defs.process import PROCESS_TAG, has_ended
 
-# Each step logs every ten seconds while it works, and the longest silence of an archive that hangs
-# is five attempts of two minutes and the pauses between.
-_SILENT_S = 30 * 60
-# What failed is tried again by the sensor, but not while an outage may still last.
-_UNTIL_AGAIN = timedelta(hours=1)
+# Each step logs every ten seconds while it works. The longest silence of a source that hangs is
+# five attempts of two minutes, and the pauses between them.
+_MAX_SILENCE_S = 30 * 60
+# A failed run is requested again by the sensor, but not while an outage may still last.
+_RETRY_AFTER = timedelta(hours=1)
 _REMEMBERED = timedelta(days=1)
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -33,63 +33,80 @@ _UNFINISHED = [
 
 
 @dataclass(frozen=True)
-class AtWork:
-    """Collections that a living run of ours works on, and how many runs were `killed` at others.
+class RunsByCollection:
+    """Collections by what became of the runs over them.
 
-    `fetching` are those that one for images alone works on. Killed ones are counted for a day;
-    Dagster shows them as started until somebody ends them. So are runs of the sensor that `failed`,
-    from an hour later on.
+    Attributes:
+        running: Collections of unfinished runs whose process is alive.
+        fetching: Those of them whose run only fetches images.
+        killed: Number of runs of the last day, by Collection, whose process was killed. Dagster
+            shows them as started until somebody terminates them.
+        failed: Number of the sensor's runs of the last day, by Collection, that failed more than
+            an hour ago.
     """
 
-    living: set[str] = field(default_factory=set)
+    running: set[str] = field(default_factory=set)
     fetching: set[str] = field(default_factory=set)
     killed: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
 
 
-def at_work(instance: dg.DagsterInstance, names: Names, order: list[str]) -> AtWork:
-    """What our unfinished runs work on, by key or by range.
+def find_runs(instance: dg.DagsterInstance, names: Names, order: list[str]) -> RunsByCollection:
+    """Find the Collections of our unfinished, killed and failed runs.
 
-    Ours are also those that somebody starts in the UI for single assets of ours.
+    Runs that somebody starts in the UI for single assets of ours count as running too.
+
+    Args:
+        instance: Dagster's records.
+        names: The names of our jobs and assets.
+        order: All partition keys, in Dagster's order.
     """
-    found = AtWork()
-    mine = {refresh_job(names), update_job(names), images_job(names)}
+    found = RunsByCollection()
+    our_jobs = {refresh_job(names), update_job(names), images_job(names)}
     now = datetime.now(UTC)
     yesterday = now - _REMEMBERED
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
         run = record.dagster_run
-        is_mine = run.job_name in mine
-        if not is_mine and not any(names.table(key) for key in run.asset_selection or ()):
+        is_our_job = run.job_name in our_jobs
+        if not is_our_job and not any(names.table(key) for key in run.asset_selection or ()):
             continue
         keys = keys_of_run(run.tags, order)
         if not _is_dead(instance, record):
-            found.living.update(keys)
+            found.running.update(keys)
             if run.job_name == images_job(names):
                 found.fetching.update(keys)
-        elif is_mine and record.create_timestamp > yesterday:
+        elif is_our_job and record.create_timestamp > yesterday:
             found.killed.update(keys)
     failed = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE],
         tags={"dagster/sensor_name": names.of("new_series")},
         created_after=yesterday,
-        created_before=now - _UNTIL_AGAIN,
+        created_before=now - _RETRY_AFTER,
     )
     for record in instance.get_run_records(failed):
         found.failed.update(keys_of_run(record.dagster_run.tags, order))
     return found
 
 
-def tried_since(
+def find_tried(
     instance: dg.DagsterInstance,
     names: Names,
     order: list[str],
     compared: Mapping[str, datetime],
     within: timedelta,
 ) -> set[str]:
-    """Collections that a run was to refresh after they were last compared, in vain or not yet."""
+    """Find Collections with a refresh run, failed or unfinished, since their last comparison.
+
+    Args:
+        instance: Dagster's records.
+        names: The names of our jobs.
+        order: All partition keys, in Dagster's order.
+        compared: When each Collection was last compared.
+        within: How far back to look for runs.
+    """
     found: set[str] = set()
-    lately = dg.RunsFilter(job_name=refresh_job(names), created_after=datetime.now(UTC) - within)
-    for record in instance.get_run_records(lately):
+    recent = dg.RunsFilter(job_name=refresh_job(names), created_after=datetime.now(UTC) - within)
+    for record in instance.get_run_records(recent):
         keys = keys_of_run(record.dagster_run.tags, order)
         found |= {
             key for key in keys if key not in compared or compared[key] < record.create_timestamp
@@ -97,17 +114,12 @@ def tried_since(
     return found
 
 
-def busy(instance: dg.DagsterInstance, names: Names, order: list[str]) -> set[str]:
-    """Collections that a living run of ours is working on."""
-    return at_work(instance, names, order).living
-
-
 def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     run = record.dagster_run
-    if PROCESS_TAG in run.tags and is_gone(run.tags[PROCESS_TAG]):
+    if PROCESS_TAG in run.tags and has_ended(run.tags[PROCESS_TAG]):
         return True
     if run.status in {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED}:
-        return False  # it waits for its turn, and the daemon knows of it
+        return False  # the daemon will start it
     events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     newest = events[0].timestamp if events else record.create_timestamp.timestamp()
-    return time.time() - newest > _SILENT_S
+    return time.time() - newest > _MAX_SILENCE_S

@@ -1,8 +1,8 @@
-"""What a person should look at after a refresh, as asset checks; SQL over the warehouse.
+"""Asset checks of the tables: what a person should look at after a refresh.
 
-What belongs here: facts that may be odd without being wrong. What must never land raises before it
-is written (`conform.py`, `snapshot.py`): a check comes after, and does not protect what is stored.
-Checks look at all partitions at once, for Dagster keeps no history of a check by partition.
+What belongs here: facts that are unusual but may be right. Rows that are wrong raise an error
+before they are written (`store/conform.py`); a check comes after and does not protect what is
+stored. Checks look at all partitions, since Dagster keeps no history of a check by partition.
 """
 
 import time
@@ -18,9 +18,9 @@ from tcia_assets.spec import Check, Parent, Table
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
-_EXAMPLES = 10
-_STALE_S = 50 * 3600
-_EVENTS = 1000
+_MAX_EXAMPLES = 10
+_STALE_AFTER_S = 50 * 3600
+_MAX_EVENTS = 1000
 _FROM_EVENTS = {
     "rows_kept": "No partition lists a tenth less than before.",
     "refreshed_lately": "No partition is older than two days and two hours.",
@@ -34,7 +34,7 @@ def checks_of(table: Table) -> list[Check]:
 
 
 def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
-    """The checks of a table's asset."""
+    """Return the checks of a table's asset."""
     declared = [(check.name, check.description) for check in checks_of(table)]
     return [
         dg.AssetCheckSpec(name, asset=names.key(table), description=description)
@@ -45,7 +45,7 @@ def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
 def results(
     table: Table, names: Names, warehouse: Warehouse, instance: dg.DagsterInstance
 ) -> Iterator[dg.AssetCheckResult]:
-    """What the checks of a table say now; one that cannot be answered has failed."""
+    """Evaluate the checks of a table; one whose query fails counts as failed."""
     key = names.key(table)
     with warehouse.shared_connection():
         found = [_check_result(check, key, warehouse) for check in checks_of(table)]
@@ -57,19 +57,19 @@ def results(
 
 def _check_result(check: Check, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetCheckResult:
     try:
-        against = warehouse.query(check.sql)
+        failing = warehouse.query(check.sql)
     except TciaError as error:
         problem = f"{error}; if a file is damaged, delete it and refresh its Collection"
         return dg.AssetCheckResult(
             passed=False, check_name=check.name, asset_key=key, description=problem
         )
-    examples = against.slice(0, _EXAMPLES).to_pylist()
+    examples = failing.slice(0, _MAX_EXAMPLES).to_pylist()
     return dg.AssetCheckResult(
-        passed=not against.num_rows,
+        passed=not failing.num_rows,
         check_name=check.name,
         asset_key=key,
         severity=dg.AssetCheckSeverity.ERROR if check.is_error else dg.AssetCheckSeverity.WARN,
-        metadata={"contradicting_rows": against.num_rows, "examples": _shown(examples)},
+        metadata={"contradicting_rows": failing.num_rows, "examples": _shown(examples)},
     )
 
 
@@ -81,9 +81,9 @@ _Events = dict[str, tuple[float, dg.AssetMaterialization]]
 
 
 def _newest_events(key: dg.AssetKey, instance: dg.DagsterInstance) -> _Events:
-    """The newest materialization of each partition and when it was, of the last thousand."""
+    """The newest materialization of each partition, and its time, among the last thousand."""
     newest: _Events = {}
-    for record in instance.fetch_materializations(key, limit=_EVENTS).records:
+    for record in instance.fetch_materializations(key, limit=_MAX_EVENTS).records:
         event = record.asset_materialization
         if event is not None:
             newest.setdefault(str(event.partition), (record.timestamp, event))
@@ -91,7 +91,7 @@ def _newest_events(key: dg.AssetKey, instance: dg.DagsterInstance) -> _Events:
 
 
 def _rows_kept(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
-    """Compares what the newest events say was listed before and after."""
+    """Compare the number of rows before and after, which the newest events tell."""
     counts = {partition: _counts(event) for partition, (_, event) in newest.items()}
     collapsed = {
         partition: {"before": before, "now": now}
@@ -108,19 +108,19 @@ def _rows_kept(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
 
 
 def _counts(event: dg.AssetMaterialization) -> tuple[int, int]:
-    # Rows of `series` are never removed; what it lists may be.
+    # Rows of `series` are never removed, so the listed Series are counted.
     return _count(event, "listed_before", "rows_before"), _count(
         event, "listed", "dagster/partition_row_count", "dagster/row_count"
     )
 
 
 def _refreshed_lately(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
-    """Dagster's freshness is by asset: one Collection of today hides another of last month."""
+    """Find old partitions; Dagster's freshness policy only sees the newest one of an asset."""
     now = time.time()
     old = {
         partition: round((now - at) / 3600)
         for partition, (at, _) in newest.items()
-        if now - at > _STALE_S
+        if now - at > _STALE_AFTER_S
     }
     return dg.AssetCheckResult(
         passed=not old,
@@ -145,19 +145,19 @@ def _listed(names: tuple[str, ...], prefix: str = "") -> str:
 
 def _keys_unique(table: Table) -> Check:
     keys = _listed(table.key)
-    apart = ", apart from what moved" if _follows_series(table) else ""
-    # A row whose whole key is null has none: an object that cannot be read.
-    given = " OR ".join(f"{sql.identifier(name)} IS NOT NULL" for name in table.key)
+    exception = ", apart from Series that moved" if _follows_series(table) else ""
+    # An object that cannot be read has a row whose whole key is null.
+    condition = " OR ".join(f"{sql.identifier(name)} IS NOT NULL" for name in table.key)
     return Check(
         "keys_unique",
-        f"No two rows of all partitions have the same {', '.join(table.key)}{apart}.",
-        f"SELECT {keys}, count(*) AS rows FROM {_at_home(table)} "
-        f"WHERE {given} GROUP BY {keys} HAVING count(*) > 1",
+        f"No two rows of all partitions have the same {', '.join(table.key)}{exception}.",
+        f"SELECT {keys}, count(*) AS rows FROM {_without_moved(table)} "
+        f"WHERE {condition} GROUP BY {keys} HAVING count(*) > 1",
     )
 
 
-def _at_home(table: Table) -> str:
-    """The rows of a table, without those of Series that moved to another Collection."""
+def _without_moved(table: Table) -> str:
+    """SQL for the rows of a table, without Series that moved to another Collection."""
     name = sql.identifier(table.name)
     if not _follows_series(table):
         return name
@@ -172,16 +172,16 @@ def _follows_series(table: Table) -> bool:
 
 
 def _parents_exist(table: Table, parent: Parent) -> Check:
-    # What a Collection lists no more needs no Study there.
+    # A Series that is missing from its Collection needs no Study there.
     listed = "(SELECT * FROM series WHERE missing_since IS NULL)"
     child, same = (
         listed if table is catalog.SERIES else sql.identifier(table.name),
         " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on),
     )
-    given = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)
+    condition = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)
     return Check(
         f"{parent.table}_exist",
-        f"Each row has its row in {parent.table}.",
+        f"Each row has a parent row in {parent.table}.",
         f"SELECT DISTINCT {_listed(parent.on, 'c.')} FROM {child} AS c "
-        f"ANTI JOIN {sql.identifier(parent.table)} AS p ON {same} WHERE {given}",
+        f"ANTI JOIN {sql.identifier(parent.table)} AS p ON {same} WHERE {condition}",
     )

@@ -13,6 +13,9 @@ from tcia_assets.errors import TciaError
 # Dagster refuses a parametrized MaterializeResult in an asset's annotation.
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]
 
+# Asset, partition and metadata of a materialization.
+PartitionEvent = tuple[dg.AssetKey, str, Mapping[str, Any]]
+
 _MOST_FAILURES_SHOWN = 20
 _OWN_ERRORS = "tcia_assets.errors."
 _STOPPED = "stopped from outside; what was complete is kept, and the next run goes on from there"
@@ -20,7 +23,7 @@ _STOPPED = "stopped from outside; what was complete is kept, and the next run go
 
 def record_partitions(
     context: dg.AssetExecutionContext,
-    good: Sequence[tuple[dg.AssetKey, str, Mapping[str, Any]]],
+    good: Sequence[PartitionEvent],
     bad: Sequence[tuple[str, Exception]],
     check_results: Iterator[dg.AssetCheckResult],
 ) -> Results:
@@ -30,14 +33,14 @@ def record_partitions(
     and gets only their metadata; with failures they are logged before the step fails.
 
     Args:
-        context: the context of the step.
-        good: asset, partition and metadata of what succeeded.
-        bad: what failed ("series of 'LCTSC'"), and the error.
-        check_results: results of the asset checks, evaluated in this step: a step behind it would
+        context: The context of the step.
+        good: The events of the partitions that succeeded.
+        bad: What failed ("series of 'LCTSC'"), and the error.
+        check_results: Results of the asset checks, evaluated in this step: a step behind it would
             not run if a single partition failed.
 
     Raises:
-        dg.Failure: a partition failed; the text has a line for each of the first 20.
+        dg.Failure: A partition failed; the text has a line for each of the first 20.
     """
     if not bad:
         for key, partition, facts in good:

@@ -1,65 +1,58 @@
-"""The zips of the selected Series, and the tables of what they hold.
+"""The zips of the selected Series, and the tables of what is in them, as assets.
 
-What belongs here: the runs around `fetch`, `image_rows` and `references`, and their events. No
-RetryPolicy (it swallows SIGTERM), no partition a Series, no DynamicOut (a killed run that is
-re-executed reports success with batches missing).
+There is no RetryPolicy (it swallows SIGTERM), no partition per Series and no DynamicOut: a killed
+run that is re-executed with those reports success although batches are missing.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs import checks, proof
-from tcia_assets.defs.events import Results, record_partitions
-from tcia_assets.defs.metadata import asset_spec
+from tcia_assets.defs import checks, zip_checks
+from tcia_assets.defs.asset_specs import asset_spec
+from tcia_assets.defs.events import PartitionEvent, Results, record_partitions
+from tcia_assets.defs.fetch_reporter import FetchReporter
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.process import tag_with_process
-from tcia_assets.defs.resource import TciaResource, resource_of
-from tcia_assets.images.fetch import fetch_images
+from tcia_assets.defs.resource import RunResource, resource_of
+from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun, shared_run
 from tcia_assets.images.headers import image_rows, references
-from tcia_assets.images.manifest_row import STATUSES, ManifestRow
-from tcia_assets.images.plan import FetchPlan
+from tcia_assets.images.manifest_row import STATUSES
 from tcia_assets.images.shard import Shard
-from tcia_assets.images.workers import FetchProgress
-from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse
 
-_LOG_EVERY_S = 10.0
-# One observation for so many Series or seconds, and one for each failure up to a bound: Dagster's
-# log must tell what happened without growing with the archive.
-_SUMMARY_EVERY_S = 60.0
-_SUMMARY_EVERY_SERIES = 500
-_MOST_FAILURES_SHOWN = 50
-
 Facts = dict[str, Any]
 
 
 class ImageConfig(dg.Config):
-    """What a run may be told."""
+    """Configuration of a run that fetches images."""
 
     selection: dict[str, Any] | None = None
-    """Fields of an image selection; without it, the setting TCIA_IMAGE_SELECTION holds."""
+    """Fields of an image selection; by default the setting TCIA_IMAGE_SELECTION."""
     shards: int = 1
-    """Into how many runs at once the plan is split, by hash of the SeriesInstanceUID."""
+    """The number of runs that share the plan, by hash of the SeriesInstanceUID."""
     shard: int = 0
-    """Which of them this run is: 0 to shards - 1."""
+    """The number of this run among them, from 0 to shards - 1."""
     retry: bool = False
-    """Try also Series that came as something else too often."""
+    """Whether to try Series that were given up too."""
 
 
 def assets(names: Names) -> list[dg.AssetsDefinition]:
-    """The image archives of one archive, and the objects in them, as assets."""
+    """Return the assets of the image tables."""
     return [_image_archives(names), _images(names), _references(names)]
+
+
+# --- The three definitions ------------------------------------------------------------------------
 
 
 def _image_archives(names: Names) -> dg.AssetsDefinition:
@@ -68,32 +61,18 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=names.of(table.name),
         specs=[asset_spec(table, names, deps=[names.key(catalog.SERIES)])],
-        check_specs=[*checks.specs(table, names), *proof.specs(names)],
+        check_specs=[*checks.specs(table, names), *zip_checks.specs(names)],
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={names.resource},
         pool=names.of("images"),
     )
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
-        """Fetches, proves and keeps the zips of the selected Series of the run's Collections."""
+        """Fetch and verify the zips of the selected Series of the run's Collections."""
         tcia = resource_of(context, names)
-        shard = Shard(config.shard, config.shards)
-        chosen = selection_from_fields(config.selection) if config.selection else tcia.selection
-
-        run = shared_run() or (FetchRun.for_selection(chosen) if chosen else None)
         just_fetched: dict[str, frozenset[str]] = {}
-
-        def fetched(key: str) -> Facts:
-            if chosen is None:
-                _keep_empty(table, tcia, key)
-                return {"note": "no image selection is set, so nothing is fetched"}
-            asset, retry = names.key(table), config.retry
-            facts, just_fetched[key] = _fetched(
-                context, tcia, asset, key, chosen, shard, run, retry=retry
-            )
-            return facts
-
-        proven = proof.results(names, tcia, context.partition_keys, just_fetched)
-        yield from _by_partition(context, names, table, fetched, proven)
+        fetch = _fetcher(context, names, tcia, config, just_fetched)
+        zips = zip_checks.results(names, tcia, context.partition_keys, just_fetched)
+        yield from _run(context, names, (table,), fetch, zips)
 
     return image_archives
 
@@ -109,13 +88,9 @@ def _images(names: Names) -> dg.AssetsDefinition:
         required_resource_keys={names.resource},
     )
     def images(context: dg.AssetExecutionContext) -> Results:
-        """Reads the headers of the objects in new or changed archives of the run's Collections."""
+        """Read the headers of objects in new or changed zips of the run's Collections."""
         warehouse = resource_of(context, names).warehouse
-
-        def indexed(key: str) -> Facts:
-            return _indexed(key, warehouse)
-
-        yield from _by_partition(context, names, table, indexed)
+        yield from _run(context, names, (table,), lambda key: [_read_headers(key, warehouse)])
 
     return images
 
@@ -132,114 +107,115 @@ def _references(names: Names) -> dg.AssetsDefinition:
         required_resource_keys={names.resource},
     )
     def object_references(context: dg.AssetExecutionContext) -> Results:
-        """Reads whom the objects about images in new or changed archives refer to."""
+        """Read which images the SEG, RTSTRUCT and SR objects in new or changed zips refer to."""
         warehouse = resource_of(context, names).warehouse
-
-        def read(key: str) -> Sequence[Facts]:
-            return _referred(key, warehouse)
-
-        yield from _by_partitions(context, names, tables, read)
+        yield from _run(context, names, tables, lambda key: _read_references(key, warehouse))
 
     return object_references
 
 
-def _by_partition(
-    context: dg.AssetExecutionContext,
-    names: Names,
-    table: Table,
-    work: Callable[[str], Facts],
-    more_checks: Iterable[dg.AssetCheckResult] = (),
-) -> Results:
-    """`work` for each partition of the run; each fails alone, and has one event of its own."""
-    return _by_partitions(context, names, (table,), lambda key: [work(key)], more_checks)
+# --- A run over partitions ------------------------------------------------------------------------
 
 
-def _by_partitions(
+def _run(
     context: dg.AssetExecutionContext,
     names: Names,
     tables: Sequence[Table],
     work: Callable[[str], Sequence[Facts]],
     more_checks: Iterable[dg.AssetCheckResult] = (),
 ) -> Results:
-    """As `_by_partition`, where the same work makes a partition of each of these tables."""
+    """Do the work for each partition of the run; each fails alone and has an event of its own.
+
+    `work` takes a partition key, and returns the metadata of the partition in each of the tables.
+    """
     tag_with_process(context)
-    done: list[tuple[dg.AssetKey, str, Mapping[str, Any]]] = []
-    failed: list[tuple[str, Exception]] = []
+    good: list[PartitionEvent] = []
+    bad: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:
         try:
             found = zip(tables, work(partition), strict=True)
-            done += [(names.key(table), partition, facts) for table, facts in found]
-        # Whatever it is, it is this partition's alone; all are raised at the end.
+            good += [(names.key(table), partition, facts) for table, facts in found]
+        # Any error is this partition's alone; `record_partitions` raises all of them.
         except Exception as error:  # noqa: BLE001
-            what = ", ".join(table.name for table in tables)
-            failed.append((f"{what} of {partition!r}", error))
+            bad.append((f"{', '.join(table.name for table in tables)} of {partition!r}", error))
     warehouse = resource_of(context, names).warehouse
     warehouse.ensure_views()
-    checked = [checks.results(table, names, warehouse, context.instance) for table in tables]
-    yield from record_partitions(context, done, failed, chain(*checked, more_checks))
+    table_checks = [checks.results(table, names, warehouse, context.instance) for table in tables]
+    yield from record_partitions(context, good, bad, chain(*table_checks, more_checks))
 
 
-def _fetched(
+def _fetcher(
     context: dg.AssetExecutionContext,
-    tcia: TciaResource,
-    asset: dg.AssetKey,
-    key: str,
-    selection: Selection,
-    shard: Shard,
-    run: FetchRun | None,
-    *,
-    retry: bool,
-) -> tuple[Facts, frozenset[str]]:
-    """Fetches what is planned for a Collection; what a person may want to know, and what came."""
-    teller = _Teller(context, asset, key)
-    started = time.monotonic()
-    got = fetch_images(
-        key,
-        selection,
-        tcia.source,
-        tcia.warehouse,
-        shard=shard,
-        retry=retry,
-        run=run,
-        on_wait=teller.waiting,
-        on_plan=teller.planned,
-        on_progress=teller.progress,
-        on_row=teller.arrived,
-    )
-    teller.close()
-    seconds = time.monotonic() - started
-    statuses = Counter(got.manifest["status"].to_pylist())
-    came = frozenset(row.series_instance_uid for row in got.rows if row.is_complete)
-    remaining = got.not_started + len(got.plan.later)
-    facts = {
-        "dagster/partition_row_count": got.manifest.num_rows,
+    names: Names,
+    tcia: RunResource,
+    config: ImageConfig,
+    just_fetched: dict[str, frozenset[str]],
+) -> Callable[[str], Sequence[Facts]]:
+    """Return what fetches a Collection, and adds its Series to `just_fetched`."""
+    table, shard = catalog.IMAGE_ARCHIVES, Shard(config.shard, config.shards)
+    selection = selection_from_fields(config.selection) if config.selection else tcia.selection
+    if selection is None:
+        return lambda key: [_without_selection(table, tcia.warehouse, key)]
+    run = shared_run() or FetchRun.for_selection(selection)
+
+    def fetch(key: str) -> Sequence[Facts]:
+        reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
+        result = fetch_images(
+            key,
+            selection,
+            tcia.source,
+            tcia.warehouse,
+            shard=shard,
+            retry=config.retry,
+            run=run,
+            on_wait=reporter.on_wait,
+            on_plan=reporter.on_plan,
+            on_progress=reporter.on_progress,
+            on_row=reporter.on_row,
+        )
+        reporter.close()
+        complete = (row.series_instance_uid for row in result.rows if row.is_complete)
+        just_fetched[key] = frozenset(complete)
+        return [_fetch_facts(result, shard, time.monotonic() - started)]
+
+    return fetch
+
+
+def _without_selection(table: Table, warehouse: Warehouse, key: str) -> Facts:
+    """Write an empty manifest if there is none, since a materialized partition can be loaded."""
+    if not warehouse.has(table, key):
+        warehouse.write(table, empty(table), key)
+    return {"note": "no image selection is set, so nothing is fetched"}
+
+
+# --- Metadata of the events -----------------------------------------------------------------------
+
+
+def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
+    plan, manifest = result.plan, result.manifest
+    statuses = Counter(manifest["status"].to_pylist())
+    complete = sum(row.is_complete for row in result.rows)
+    return {
+        "dagster/partition_row_count": manifest.num_rows,
         **{status: statuses[status] for status in STATUSES},
-        "to_fetch": len(got.plan.now) + len(got.plan.later),
-        "bytes_to_fetch": got.plan.bytes_now + got.plan.bytes_later,
-        "fetched": len(came),
-        "not_fetched": len(got.rows) - len(came),
-        "remaining": remaining,
-        "remaining_bytes": got.plan.bytes_later,
-        "given_up": len(got.plan.given_up),
-        "denied_by_licence": got.plan.denied,
-        "without_licence": got.plan.unlicensed,
-        "received_bytes": got.received_bytes,
-        "bytes_on_disk": sum(n or 0 for n in got.manifest["archive_bytes"].to_pylist()),
+        "to_fetch": len(plan.now) + len(plan.later),
+        "bytes_to_fetch": plan.bytes_now + plan.bytes_later,
+        "fetched": complete,
+        "not_fetched": len(result.rows) - complete,
+        "remaining": result.not_started + len(plan.later),
+        "remaining_bytes": plan.bytes_later,
+        "given_up": len(plan.given_up),
+        "denied_by_licence": plan.denied,
+        "without_licence": plan.unlicensed,
+        "received_bytes": result.received_bytes,
+        "bytes_on_disk": sum(n or 0 for n in manifest["archive_bytes"].to_pylist()),
         "shard": str(shard),
-        "megabytes_per_second": round(got.received_bytes / 1e6 / max(seconds, 1e-9), 1),
+        "megabytes_per_second": round(result.received_bytes / 1e6 / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 3),
     }
-    return facts, came
 
 
-def _keep_empty(table: Table, tcia: TciaResource, key: str) -> None:
-    """What is materialized can be loaded: an empty manifest, where there is none yet."""
-    if not tcia.warehouse.has(table, key):
-        tcia.warehouse.write(table, empty(table), key)
-
-
-def _indexed(key: str, warehouse: Warehouse) -> Facts:
-    """Reads what is new of a Collection's archives; what a person may want to know of it."""
+def _read_headers(key: str, warehouse: Warehouse) -> Facts:
     done = image_rows.index_images(
         key, warehouse, report=lambda n, total: report(n, total, f"zips of {key} read for images")
     )
@@ -257,14 +233,13 @@ def _indexed(key: str, warehouse: Warehouse) -> Facts:
     }
 
 
-def _referred(key: str, warehouse: Warehouse) -> Sequence[Facts]:
-    """Reads what is new of a Collection's references and targets; what is known of each then."""
+def _read_references(key: str, warehouse: Warehouse) -> Sequence[Facts]:
     done = references.index_references(
         key,
         warehouse,
         report=lambda n, total: report(n, total, f"zips of {key} read for references"),
     )
-    told: Facts = {
+    shared: Facts = {
         "zips_read": done.new,
         "zips_kept": done.kept,
         "zips_waiting": done.waiting,
@@ -278,84 +253,7 @@ def _referred(key: str, warehouse: Warehouse) -> Sequence[Facts]:
             "file_changed": written.changed,
             "file_bytes": written.bytes_on_disk,
             "dagster/uri": str(written.path),
-            **told,
+            **shared,
         }
         for written in (done.references, done.targets)
     ]
-
-
-class _Teller:
-    """Tells the terminal always, and Dagster every so often, how far the fetching is."""
-
-    def __init__(self, context: dg.AssetExecutionContext, asset: dg.AssetKey, key: str) -> None:
-        self._context, self._asset, self._key = context, asset, key
-        self._started = self._logged = self._summed_up = time.monotonic()
-        self._batch: Counter[str] = Counter()
-        self._batch_bytes = self._failures = 0
-
-    def waiting(self) -> None:
-        told = f"waiting until another run has fetched images of {self._key}"
-        report(0, 1, told)
-        self._context.log.info(told)
-
-    def planned(self, plan: FetchPlan) -> None:
-        why = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.reasons.items())) or "none"
-        self._context.log.info(
-            f"{self._key}: {len(plan.now)} Series ({why}) of up to {plan.bytes_now / 1e6:.1f} MB "
-            f"and {plan.sizes_unknown} of unknown size to fetch, {plan.complete} complete, "
-            f"{len(plan.later)} left to later runs, "
-            f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
-        )
-
-    def progress(self, progress: FetchProgress) -> None:
-        now = time.monotonic()
-        note = _said(progress, now - self._started)
-        report(progress.done, progress.planned, note)
-        if now - self._logged > _LOG_EVERY_S:
-            self._logged = now
-            self._context.log.info(f"{self._key}: {progress.done} of {progress.planned}, {note}")
-
-    def arrived(self, row: ManifestRow) -> None:
-        self._batch[row.status] += 1
-        if row.is_complete:
-            self._batch_bytes += row.archive_bytes or 0
-        elif self._failures < _MOST_FAILURES_SHOWN:
-            facts = row.to_record()
-            shown = ("SeriesInstanceUID", "status", "error", "attempts")
-            self._observe({name: facts[name] for name in shown})
-            self._failures += 1
-        is_due = time.monotonic() - self._summed_up > _SUMMARY_EVERY_S
-        if is_due or self._batch.total() >= _SUMMARY_EVERY_SERIES:
-            self._sum_up()
-
-    def close(self) -> None:
-        if self._batch.total() > 0:
-            self._sum_up()
-
-    def _sum_up(self) -> None:
-        seconds = time.monotonic() - self._summed_up
-        self._observe({**self._batch, "bytes": self._batch_bytes, "seconds": round(seconds, 1)})
-        self._summed_up = time.monotonic()
-        self._batch.clear()
-        self._batch_bytes = 0
-
-    def _observe(self, facts: Facts) -> None:
-        event = dg.AssetObservation(self._asset, partition=self._key, metadata=facts)
-        self._context.log_event(event)
-
-
-def _said(progress: FetchProgress, seconds: float) -> str:
-    """Bytes, rate, failures, and the time left by the bytes that are done.
-
-    >>> _said(FetchProgress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
-    '50.0 MB, 5.0 MB/s, 5 s left, 1 failed'
-    """
-    parts = [f"{progress.received_bytes / 1e6:.1f} MB"]
-    if seconds > 0:
-        parts.append(f"{progress.received_bytes / seconds / 1e6:.1f} MB/s")
-    if progress.bytes_done:
-        left = seconds * (progress.bytes_planned / progress.bytes_done - 1)
-        parts.append(f"{left:.0f} s left")
-    if progress.failed:
-        parts.append(f"{progress.failed} failed")
-    return ", ".join(parts)

@@ -22,6 +22,7 @@ from tcia_assets.defs.jobs import images_job, refresh_job, shared_lists_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.process import process_tag
+from tcia_assets.defs.resource import open_local_resource
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
@@ -86,11 +87,11 @@ class LocalRuns:
         definitions: dg.Definitions,
         settings: Settings,
         *,
-        show_progress: ShowProgress = _show_nothing,
+        show_progress: ShowProgress | None = None,
         verbose: bool = False,
     ) -> None:
         self._names, self._definitions, self._settings = Names(), definitions, settings
-        self._show_progress, self._verbose = show_progress, verbose
+        self._show_progress, self._verbose = show_progress or _show_nothing, verbose
         self._instance = _open_instance(settings.root)
 
     def list_collections(self) -> CollectionNames:
@@ -207,12 +208,14 @@ class LocalRuns:
 
     def _execute(self, job: str, ops: dict[str, Any], tags: dict[str, str]) -> None:
         level = "INFO" if self._verbose else "CRITICAL"
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance,
-            run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}},
-            tags=tags,
-            raise_on_error=False,
-        )
+        with open_local_resource(self._settings) as resource:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}},
+                tags=tags,
+                resources={self._names.resource: resource},
+                raise_on_error=False,
+            )
         if not result.success:
             reasons = list(failure_reasons(result.get_step_failure_events()))
             raise RunFailed(reasons or [f"run {result.run_id} failed"])

@@ -1,6 +1,6 @@
-"""What everything of one archive is called in a code location: two archives must not collide.
+"""Names of assets, resources, partitions, jobs and sensors, all with one prefix.
 
-What belongs here: keys and names. What does not: what they stand for.
+With another prefix a second set fits into the same code location.
 """
 
 import re
@@ -16,10 +16,20 @@ from tcia_assets.spec import Table
 
 @dataclass(frozen=True)
 class Names:
-    """The names of one archive's assets, resources, partitions, jobs and sensors.
+    """The names of everything that `build_definitions` returns.
 
-    All follow from `prefix`, the asset key prefix: `["tcia"]` gives `tcia/series`, the resources
-    `tcia` and `tcia_io`, the partitions `tcia_collections`, the job `tcia_refresh`.
+    All follow from `prefix`, the asset key prefix: `["tcia"]` gives the asset `tcia/series`, the
+    resources `tcia` and `tcia_io`, the partitions `tcia_collections`, the job `tcia_refresh`.
+
+    Attributes:
+        prefix: The asset key prefix.
+        group: The asset group.
+        owners: The owners of all assets.
+        collections: The partitions of tables that are partitioned by Collection.
+        shared_lists: The partitions of `shared_lists`.
+
+    Raises:
+        UsageError: Dagster does not accept the prefix.
     """
 
     prefix: tuple[str, ...] = ("tcia",)
@@ -42,34 +52,39 @@ class Names:
     def chosen(
         cls, key_prefix: str | Sequence[str], group_name: str | None, owners: Sequence[str]
     ) -> "Names":
+        """Return the names for these arguments of `build_definitions`."""
         prefix = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
         return cls(prefix, group_name or "_".join(prefix), tuple(owners))
 
     @property
     def name(self) -> str:
+        """The prefix as one word."""
         return "_".join(self.prefix)
 
     @property
     def resource(self) -> str:
+        """The key of the resource."""
         return self.name
 
     @property
     def io(self) -> str:
-        """The IO manager's key: never `io_manager`, which is the user's."""
+        """The key of the IO manager; not `io_manager`, which is the user's own."""
         return self.of("io")
 
     def of(self, noun: str) -> str:
+        """Return the name of a job, sensor, op or the like."""
         return f"{self.name}_{noun}"
 
     def key(self, table: Table | str) -> dg.AssetKey:
+        """Return the asset key of a table, or of another name."""
         return dg.AssetKey([*self.prefix, table if isinstance(table, str) else table.name])
 
     def partitions(self, table: Table) -> dg.DynamicPartitionsDefinition | None:
-        """How a table is partitioned; None for one that is not."""
+        """Return the partitions of a table; None if it has none."""
         return {"Collection": self.collections, "list_name": self.shared_lists}.get(
             table.partitioned_by
         )
 
     def table(self, key: dg.AssetKey) -> Table | None:
-        """The table behind an asset key of this archive, if it is one."""
+        """Return the table with this asset key, if there is one."""
         return next((t for t in TABLES if self.key(t) == key), None)

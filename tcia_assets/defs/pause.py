@@ -1,8 +1,8 @@
-"""How long the sensor leaves an archive alone that is out of order.
+"""The pause between ticks of the sensor while the source is out of order.
 
-What belongs here: the pause, which grows with each failure, and how Dagster keeps it. What does
-not: what was seen of the archive. The sensor's cursor holds a pause and nothing else: whoever
-deletes it makes the sensor ask at once, and loses nothing.
+What belongs here: the pause, which grows with each failure, and its form in the sensor's cursor.
+The cursor holds nothing else: to delete it makes the sensor send requests at once, and loses
+nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from datetime import datetime, timedelta
 from tcia_assets.errors import ArchiveBroken, RemoteError
 
 LONGEST = timedelta(hours=1)
-# A tick that comes at the end of the pause must not find it not quite over: ticks begin a little
-# apart from their times.
+# Ticks are not exactly an interval apart. The one that is due when the pause ends must not come a
+# moment too early.
 _SLACK = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """The archive failed so many times in a row, since when and why; until when it is not asked.
+    """A time during which the sensor sends no request.
 
-    Instants are ISO 8601 texts with a time zone, as they stand in the cursor.
+    Attributes:
+        failures: Number of failures in a row.
+        since: When the first of them was.
+        until: When the pause ends. Instants are ISO 8601 texts with a time zone.
+        why: The text of the last error.
     """
 
     failures: int
@@ -32,42 +36,43 @@ class Pause:
     why: str
 
     @classmethod
-    def of(cls, cursor: str | None) -> Pause | None:
-        """The pause that a cursor holds; None for any other cursor."""
+    def from_cursor(cls, cursor: str | None) -> Pause | None:
+        """Return the pause that a cursor holds; None for any other cursor."""
         try:
             pause = cls(**json.loads(cursor or "{}"))
             instants = [datetime.fromisoformat(t) for t in (pause.since, pause.until)]
-        except (TypeError, ValueError):  # a person may have set it to anything
+        except (TypeError, ValueError):  # somebody may have set it to any text
             return None
-        is_whole = isinstance(pause.failures, int) and all(t.tzinfo for t in instants)
-        return pause if is_whole else None
+        is_valid = isinstance(pause.failures, int) and all(t.tzinfo for t in instants)
+        return pause if is_valid else None
 
     @classmethod
-    def after(
+    def after_failure(
         cls, error: RemoteError, before: Pause | None, now: datetime, interval: timedelta
     ) -> Pause:
-        """The pause that begins with a failure: twice as long as the one before, an hour at most.
+        """Return the pause that begins with a failure: twice as long as the one before.
 
-        The first is one `interval` between ticks. Where the archive itself says for how long it
-        wants to be left alone, it is no shorter than that, within the hour.
+        The first one lasts one `interval` between ticks. None lasts longer than an hour, and none
+        shorter than the source itself requests, within that hour.
         """
         failures = before.failures + 1 if before else 1
-        # Bounded, for an archive may be away for weeks.
+        # The exponent is bounded, since an outage may last for weeks.
         length = interval * 2 ** min(failures - 1, 20)
-        asked = error.retry_after_s if isinstance(error, ArchiveBroken) else None
-        length = min(max(length, timedelta(seconds=asked or 0)), max(LONGEST, interval))
+        requested = error.retry_after_s if isinstance(error, ArchiveBroken) else None
+        length = min(max(length, timedelta(seconds=requested or 0)), max(LONGEST, interval))
         until = now + length - min(_SLACK, length / 10)
         since = before.since if before else now.isoformat()
         return cls(failures, since, until.isoformat(), str(error))
 
     @property
     def cursor(self) -> str:
+        """The pause as the text of a sensor's cursor."""
         return json.dumps(asdict(self))
 
-    def lasts(self, now: datetime, interval: timedelta) -> bool:
-        """Whether the archive is still left alone, where ticks are an `interval` apart.
+    def is_active(self, now: datetime, interval: timedelta) -> bool:
+        """Return whether it lasts until after `now`, where ticks are an `interval` apart.
 
-        One that would last longer than any pause was made by a clock that has been set back since.
+        A pause with more left than any can have was made before the clock was set back.
         """
         left = datetime.fromisoformat(self.until) - now
         return timedelta(0) < left <= max(LONGEST, interval)
@@ -76,6 +81,6 @@ class Pause:
         since, until = (datetime.fromisoformat(t) for t in (self.since, self.until))
         times = "once" if self.failures == 1 else f"{self.failures} times in a row"
         return (
-            f"the archive could not be asked, {times} since {since:%Y-%m-%d %H:%M:%S %Z}, and "
-            f"nothing was changed; it is asked again after {until:%H:%M:%S}: {self.why}"
+            f"the source failed {times} since {since:%Y-%m-%d %H:%M:%S %Z}, and nothing was "
+            f"changed; the next request is sent after {until:%H:%M:%S}: {self.why}"
         )

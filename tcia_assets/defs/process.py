@@ -1,8 +1,4 @@
-"""Which process a run lives in: one that was killed must not keep its Collections for ever.
-
-What belongs here: the tag that says so, and whether such a process lives. What does not: which
-Collections a run works on (`busy.py`).
-"""
+"""The process that a run belongs to: a killed one must not block its Collections for ever."""
 
 import os
 import socket
@@ -13,26 +9,26 @@ PROCESS_TAG = "tcia/process"
 
 
 def process_tag() -> dict[str, str]:
-    """Marks a run as one that lives and dies with this process."""
+    """Return the tag of a run that lives and dies with this process: its host and process id."""
     return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
 
 
 def tag_with_process(context: dg.AssetExecutionContext) -> None:
-    """The run says that it lives in this process; our jobs run all their steps in one."""
+    """Tag the run with this process; our jobs run all their steps in one."""
     context.instance.add_run_tags(context.run.run_id, process_tag())
 
 
-def is_gone(tag: str) -> bool:
-    """Whether a process of this machine has ended; of others nothing is known."""
+def has_ended(tag: str) -> bool:
+    """Return whether a process of this machine has ended; False for one of another machine."""
     host, _, pid = tag.partition(":")
-    return host == socket.gethostname() and not _lives(int(pid))
+    return host == socket.gethostname() and not _is_alive(int(pid))
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's, so it is there
+    except PermissionError:  # it exists, and belongs to another user
         pass
     return True

@@ -5,6 +5,7 @@ What belongs here: settings -> source and warehouse, for as long as a run lasts.
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -95,7 +96,36 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
             yield self
 
 
-def resource_of(context: dg.AssetExecutionContext, names: Names) -> TciaResource:
+@dataclass(frozen=True)
+class LocalResource:
+    """What the assets use of a TciaResource, made from settings that are not in the environment.
+
+    A run in this process is given it in place of the configured resource. Values of a TciaResource
+    would be in the run's configuration, which Dagster stores, secrets included.
+    """
+
+    settings: Settings
+    source: Source
+    warehouse: Warehouse
+
+    @property
+    def selection(self) -> Selection | None:
+        """The Series whose images are wanted; None for none."""
+        return parse_selection(self.settings.image_selection)
+
+
+# What the assets of a run use.
+RunResource = TciaResource | LocalResource
+
+
+@contextmanager
+def open_local_resource(settings: Settings) -> Generator[LocalResource, None, None]:
+    """Open the source and the warehouse for a run in this process."""
+    with open_source(settings) as source:
+        yield LocalResource(settings, source, Warehouse(settings.root))
+
+
+def resource_of(context: dg.AssetExecutionContext, names: Names) -> RunResource:
     """Return the resource with these names that the run was given."""
-    resource: TciaResource = getattr(context.resources, names.resource)
+    resource: RunResource = getattr(context.resources, names.resource)
     return resource

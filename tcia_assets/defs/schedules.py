@@ -1,9 +1,8 @@
-"""The schedules: everything is asked once a day, whatever a sensor noticed or lost.
+"""The schedules: everything is compared once a day, whatever the sensor noticed or missed.
 
-What belongs here: when. What does not: what runs (`jobs.py`).
+What belongs here: when runs start. What does not: what they do (`jobs.py`).
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -11,83 +10,89 @@ from math import ceil
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.busy import busy, tried_since
-from tcia_assets.defs.jobs import image_runs, images_job, refresh_job
+from tcia_assets.defs.busy import find_runs, find_tried
+from tcia_assets.defs.jobs import images_job, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges
 from tcia_assets.defs.resource import TciaResource
+from tcia_assets.defs.run_requests import image_runs, keys_digest
 from tcia_assets.metadata.plausibility import last_compared
 
-_NIGHTLY = "0 2 * * *"
-_AFTER_THAT = "0 4 * * *"
-_ABOUT_METADATA = (
-    "Refreshes, every night at 2, the metadata of all known Collections in one run; skips while "
-    "runs are at work on any of them."
+_METADATA_CRON = "0 2 * * *"
+_IMAGES_CRON = "0 4 * * *"
+_METADATA_DESCRIPTION = (
+    "Refreshes, every night at 2, the metadata of all known Collections in one run. Skips the "
+    "night if other runs work on any of them."
 )
-_ABOUT_IMAGES = (
-    "Looks, every night at 4, for Series of all known Collections that the image selection wants "
-    "and that are not here as they are now, and fetches them in one run; skips while runs are at "
-    "work on any Collection."
+_IMAGES_DESCRIPTION = (
+    "Fetches, every night at 4, in one run, the images of all known Collections that are selected "
+    "and not on disk as they are now. Skips the night if other runs work on any Collection."
 )
-_SHOWN = 5
-
-_MOST_A_TICK = 50
-_RUNS_A_TICK = 10
+_MOST_NAMED = 5
+_MAX_KEYS_PER_TICK = 50
+_MAX_RUNS_PER_TICK = 10
 
 
 def schedules(names: Names, compare_cron: str) -> list[dg.ScheduleDefinition]:
-    """Every night all metadata in one run, and later the images that are still to be fetched.
+    """Return the schedules, which are off until switched on.
 
-    Or every hour, by `compare_cron`, some of the metadata: then the nightly run is not needed.
+    Two of them start one run over all Collections every night: one for metadata, and later one for
+    images. The third compares some Collections at a time, by `compare_cron`, and makes the first
+    unnecessary.
     """
+    refresh, images = refresh_job(names), images_job(names)
     return [
-        _nightly(names, refresh_job(names), _NIGHTLY, _ABOUT_METADATA, _refresh),
-        _nightly(names, images_job(names), _AFTER_THAT, _ABOUT_IMAGES, _fetch),
+        _nightly(names, refresh, _METADATA_CRON, _METADATA_DESCRIPTION, _refresh_requests),
+        _nightly(names, images, _IMAGES_CRON, _IMAGES_DESCRIPTION, _image_requests),
         _compare(names, compare_cron),
     ]
 
 
-# The runs that a schedule requests, from the archive, a key and the tags of a range.
-_Asked = Callable[[Names, TciaResource, str, dict[str, str]], list[dg.RunRequest]]
+# The requests of a schedule, from a run key and the tags of a range.
+_Requests = Callable[[Names, TciaResource, str, dict[str, str]], list[dg.RunRequest]]
 
 
-def _refresh(
-    _names: Names, _tcia: TciaResource, key: str, tags: dict[str, str]
+def _refresh_requests(
+    _names: Names, _tcia: TciaResource, run_key: str, tags: dict[str, str]
 ) -> list[dg.RunRequest]:
-    return [dg.RunRequest(key, tags=tags)]
+    return [dg.RunRequest(run_key, tags=tags)]
 
 
-def _fetch(names: Names, tcia: TciaResource, key: str, tags: dict[str, str]) -> list[dg.RunRequest]:
-    return image_runs(names, tcia.selection.shards if tcia.selection else 1, key, tags=tags)
+def _image_requests(
+    names: Names, tcia: TciaResource, run_key: str, tags: dict[str, str]
+) -> list[dg.RunRequest]:
+    return image_runs(names, tcia.selection.shards if tcia.selection else 1, run_key, tags=tags)
 
 
-def _nightly(names: Names, job: str, cron: str, about: str, asked: _Asked) -> dg.ScheduleDefinition:
+def _nightly(
+    names: Names, job: str, cron: str, description: str, requests: _Requests
+) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{job}_nightly",
         job_name=job,
         cron_schedule=cron,
-        description=about,
+        description=description,
         default_status=dg.DefaultScheduleStatus.STOPPED,
         required_resource_keys={names.resource},
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        keys = context.instance.get_dynamic_partitions(str(names.collections.name))
+        keys = list(context.instance.get_dynamic_partitions(str(names.collections.name)))
         if not keys:
-            return _none_known(names)
-        if working := sorted(busy(context.instance, names, list(keys))):
-            return dg.SkipReason(f"runs are at work on {', '.join(working[:_SHOWN])}")
+            return _no_collections(names)
+        if busy := sorted(find_runs(context.instance, names, keys).running):
+            return dg.SkipReason(f"runs are at work on {', '.join(busy[:_MOST_NAMED])}")
         day = context.scheduled_execution_time.date()
         tcia: TciaResource = getattr(context.resources, names.resource)
-        return asked(names, tcia, f"{job}:{day}", range_tags(keys[0], keys[-1]))
+        return requests(names, tcia, f"{job}:{day}", range_tags(keys[0], keys[-1]))
 
     return nightly
 
 
-def _none_known(names: Names) -> dg.SkipReason:
+def _no_collections(names: Names) -> dg.SkipReason:
     return dg.SkipReason(f"no Collection is known yet: materialize {names.name}/collections")
 
 
-# --- Comparing, spread over the day ---------------------------------------------------------------
+# --- Comparisons, spread over the day -------------------------------------------------------------
 
 
 def _compare(names: Names, cron: str) -> dg.ScheduleDefinition:
@@ -96,10 +101,10 @@ def _compare(names: Names, cron: str) -> dg.ScheduleDefinition:
         job_name=refresh_job(names),
         cron_schedule=cron,
         description=(
-            "Looks, every hour, at when each listed Collection was last compared with the archive, "
+            "Looks, every hour, at when each listed Collection was last compared with the source, "
             "and refreshes those that were not for longest: each once a day (TCIA_COMPARE_HOURS), "
-            "and no more at once than that needs. What the sensor cannot see or has lost, such as "
-            "Series that are missing, is found here."
+            "and no more at once than necessary. This finds what the sensor cannot see or has "
+            "missed, such as missing Series."
         ),
         default_status=dg.DefaultScheduleStatus.STOPPED,
         required_resource_keys={names.resource},
@@ -116,38 +121,37 @@ def _compare(names: Names, cron: str) -> dg.ScheduleDefinition:
 def compare_tick(
     instance: dg.DagsterInstance, tcia: TciaResource, names: Names, now: datetime
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """The runs that the schedule requests now, or what it looked at."""
+    """Return the runs that the schedule `compare` requests now, or why there are none."""
     order = list(instance.get_dynamic_partitions(str(names.collections.name)))
     if not order:
-        return _none_known(names)
+        return _no_collections(names)
     listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
-    at_work = busy(instance, names, order)
-    # One that the archive lists no more is frozen, and would be the one longest not compared.
+    busy = find_runs(instance, names, order).running
+    # A Collection removed from the source's list cannot be compared, and would always come first.
     known = [key for key in order if key in listed]
-    free = [key for key in known if key not in at_work]
+    free = [key for key in known if key not in busy]
     compared = last_compared(tcia.warehouse, now)
     within = timedelta(hours=tcia.settings.compare_hours)
-    # What fails each time must not hold up what does not.
-    again = tried_since(instance, names, order, compared, within)
+    # Those that fail each time come last, so that they do not keep others waiting.
+    tried = find_tried(instance, names, order, compared, within)
     due = [
         key
-        for keys in ([k for k in free if k not in again], [k for k in free if k in again])
+        for keys in ([k for k in free if k not in tried], [k for k in free if k in tried])
         for key in due_now(keys, compared, now, of=len(known), within=within)
-    ][:_MOST_A_TICK]
+    ][:_MAX_KEYS_PER_TICK]
     if not due:
         return dg.SkipReason(
             f"looked at {len(known)} Collections, {len(known) - len(free)} of them at work: all "
             "others were compared lately enough"
         )
-    # Neighbours share a run. Where they are many pieces, those with the oldest go first.
-    pieces = sorted(ranges(due, order), key=lambda keys: min(due.index(key) for key in keys))
-    return [_request(keys, names, now) for keys in pieces[:_RUNS_A_TICK]]
+    # Neighbours share a run. If there are too many groups, those with the oldest come first.
+    groups = sorted(ranges(due, order), key=lambda keys: min(due.index(key) for key in keys))
+    return [_request(keys, names, now) for keys in groups[:_MAX_RUNS_PER_TICK]]
 
 
 def _request(keys: Sequence[str], names: Names, now: datetime) -> dg.RunRequest:
-    digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
     return dg.RunRequest(
-        run_key=f"{names.of('compare')}:{now.isoformat()}:{digest}",
+        run_key=f"{names.of('compare')}:{now.isoformat()}:{keys_digest(keys)}",
         tags=range_tags(keys[0], keys[-1]),
     )
 
@@ -160,23 +164,27 @@ def due_now(
     of: int,
     within: timedelta = timedelta(hours=24),
 ) -> list[str]:
-    """The keys to compare in this hour, longest not compared first; `of` so many in all.
+    """Return the Collections to compare in this hour, those not compared for longest first.
 
-    Each is compared before `within` has passed since it last was.
+    As few as possible, so that comparisons spread over the day: only those that could not be
+    compared in time any more if each later hour took an even share.
 
-    As few as possible, so that they spread over the day: only those that could not be done in time
-    any more if each later hour took its even share. What was never compared is due at once, and no
-    hour takes more than 50.
+    Args:
+        keys: The Collections that can be compared.
+        compared: When each was last compared; one that never was is due at once.
+        now: The hour.
+        of: The number of all Collections, of which each hour takes its share; at most 50.
+        within: The time in which each must be compared again.
     """
     never = datetime.min.replace(tzinfo=UTC)
-    # To the hour, and then in order: what was compared in one run stays together.
+    # Ages count in hours, and then the order: Collections compared in one run stay together.
     age = {key: now - compared.get(key, never) for key in keys}
     left = {key: max(1, ceil((within - age[key]) / timedelta(hours=1))) for key in keys}
     oldest_first = sorted(keys, key=lambda key: (left[key], keys.index(key)))
-    # The first tick may be an hour away.
+    # One hour less than there are, since the first tick may be an hour away.
     share = ceil(of / max(1, within // timedelta(hours=1) - 1))
     needed = max(
         (place - share * (left[key] - 1) for place, key in enumerate(oldest_first, start=1)),
         default=0,
     )
-    return oldest_first[: max(0, min(needed, _MOST_A_TICK))]
+    return oldest_first[: max(0, min(needed, _MAX_KEYS_PER_TICK))]

@@ -265,7 +265,7 @@ def test_status_and_changes_of_nothing_say_what_to_do(terminal: Terminal) -> Non
     for command in ("status", "changes"):
         result = terminal(command)
         assert result.exit_code == 0
-        assert "no Series is known yet; use tcia-assets refresh" in result.stderr
+        assert "the warehouse is empty: run `tcia-assets refresh` first" in result.stderr
 
 
 def test_help_has_examples_for_every_command() -> None:

@@ -65,7 +65,7 @@ def terminal(
 
 def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> None:
     none = terminal("list")
-    assert none.exit_code == 0 and "no dataset is built yet" in none.output
+    assert none.exit_code == 0 and "there is no dataset yet" in none.output
 
     built = terminal("build", "lung_ct")
     assert built.exit_code == 0, built.output
@@ -83,11 +83,11 @@ def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> 
     set_column(terminal.warehouse, "Modality", "MR", uid)
     again = terminal("build", "lung_ct")
     assert again.exit_code == 0
-    assert "its cohort would be another one by now" in again.output
+    assert "The cohort query now returns different Series" in again.output
     assert f"- Series {uid}" in again.output
     assert terminal.versions == [first]
     locked = terminal("build", "lung_ct", "--locked")
-    assert locked.exit_code == 0 and "another one by now" not in locked.output
+    assert locked.exit_code == 0 and "returns different Series" not in locked.output
 
     updated = terminal("build", "lung_ct", "--update")
     assert updated.exit_code == 0, updated.output
@@ -130,7 +130,7 @@ def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
     [
         (["build", "lungct"], 2, "did you mean 'lung_ct'?"),
         (["build", "nowhere/lung_ct.yaml"], 2, "the file cannot be read: No such file"),
-        (["build", "lung_ct", "--update", "--locked"], 2, "it does not go with --locked"),
+        (["build", "lung_ct", "--update", "--locked"], 2, "it excludes --locked and --lock"),
         (["build", "lung_ct", "--locked"], 1, "no such lock file; freeze the cohort"),
         (["verify", "lung_ct"], 2, "no built dataset 'lung_ct'"),
         (["diff", "lung_ct", "lung_ct"], 2, "no built dataset"),

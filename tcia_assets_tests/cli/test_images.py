@@ -109,7 +109,9 @@ def test_a_dry_run_prints_the_plan_with_reasons_and_bytes_and_fetches_nothing(
     result = terminal(*CONTOURS, "--dry-run", "--max-series", "2")
 
     assert result.exit_code == 0, result.output
-    assert words(result.stdout.splitlines()[0]) == words("Collection here to fetch bytes why left")
+    assert words(result.stdout.splitlines()[0]) == words(
+        "Collection on disk to fetch bytes reasons left out"
+    )
     line = " ".join(words(result.stdout.split(SMALL, 1)[1]))
     assert line.startswith("0 2 ")
     assert "2 new" in line and "3 later" in line and "kB" in line
@@ -126,7 +128,7 @@ def test_a_manifest_a_series_and_a_list_narrow_the_fetch(
 
     assert result.exit_code == 0, result.output
     assert terminal.statuses == {in_file: "complete", named: "complete"}
-    assert "1 listed Series are not known here, or withdrawn: 9.9.9" in result.stderr
+    assert "1 listed Series are not in the warehouse, or are withdrawn: 9.9.9" in result.stderr
     assert SMALL in result.stdout
 
 
@@ -138,7 +140,7 @@ def test_a_denied_licence_is_counted_and_not_fetched(terminal: Terminal) -> None
     assert result.exit_code == 0, result.output
     cells = words(line_of(result, SMALL))
     assert cells[2] == "4" and cells[-2:] == ["1", "denied"]
-    assert "the archive tells no licence of 1 of these Series" in result.stderr
+    assert "1 of these Series have no licence" in result.stderr
 
 
 def licensed(terminal: Terminal, names: dict[str, str | None]) -> None:
@@ -172,7 +174,7 @@ def test_a_size_that_is_none_is_refused(terminal: Terminal, size: str) -> None:
     result = terminal(*CONTOURS, "--max-bytes", size)
 
     assert result.exit_code == 2
-    assert f"{size!r} is no size such as 500MB" in result.stderr
+    assert f"{size!r} is not a size such as 500MB" in result.stderr
     assert no_zip_was_asked_for(terminal)
 
 
@@ -199,7 +201,7 @@ def test_a_shard_without_a_series_has_nothing_to_do(terminal: Terminal) -> None:
     result = terminal(*CONTOURS, "--series", uid, "--shard", "1/2")
 
     assert result.exit_code == 0
-    assert "no Series that can be had is in shard 1-of-2" in result.stderr
+    assert "no Series to fetch is in shard 1-of-2" in result.stderr
     assert no_zip_was_asked_for(terminal)
 
 
@@ -212,7 +214,7 @@ def test_a_series_that_the_archive_lists_no_more_is_not_called_unselected(
     result = terminal(*CONTOURS, "--series", missing)
 
     assert result.exit_code == 1
-    assert "none of the selected Series is on the archive's newest list" in result.stderr
+    assert "none of the selected Series is in the source's newest list" in result.stderr
     assert no_zip_was_asked_for(terminal)
 
 
@@ -221,7 +223,7 @@ def test_a_shard_that_cannot_be_is_refused(terminal: Terminal, shard: str) -> No
     result = terminal(*CONTOURS, "--shard", shard)
 
     assert result.exit_code == 2
-    assert f"{shard!r} is not such as 0/4 or 3/4" in result.stderr
+    assert f"{shard!r} is not a shard such as 0/4 or 3/4" in result.stderr
     assert no_zip_was_asked_for(terminal)
 
 
@@ -316,7 +318,7 @@ def test_verify_names_what_is_damaged_and_ends_with_1(fetched: Terminal) -> None
     result = fetched("verify")
 
     assert result.exit_code == 1
-    assert "2 damaged; 1 unknown to the manifest: 1.2.3.zip; see --rebuild" in result.stdout
+    assert "2 damaged; 1 not in the manifest: 1.2.3.zip; see --rebuild" in result.stdout
     assert f"{SMALL}: {lost}: its zip is gone" in result.stderr
     assert f"{SMALL}: {flipped}: its zip has changed since it was verified" in result.stderr
     assert words(line_of(fetched("status"), SMALL))[3:5] == ["3", "2"]
@@ -330,7 +332,7 @@ def test_verify_rebuild_makes_a_lost_manifest_anew(fetched: Terminal) -> None:
     result = fetched("verify", "--rebuild")
 
     assert result.exit_code == 0, result.output
-    assert f"{SMALL}: 5 rows made from zips, 0 were right, 0 zips refused" in result.stdout
+    assert f"{SMALL}: 5 rows added from zips, 0 were correct, 0 zips refused" in result.stdout
     assert "5 zips of" in result.stdout
     assert fetched.statuses == before
 
@@ -347,8 +349,8 @@ def test_verify_rebuild_is_not_stopped_by_another_damaged_manifest(fetched: Term
     result = fetched("verify", "--rebuild")
 
     assert result.exit_code == 0, result.output
-    assert f"{SMALL}: 5 rows made from zips" in result.stdout
-    assert result.stdout.count("the damaged manifest lies at quarantine/") == len(names)
+    assert f"{SMALL}: 5 rows added from zips" in result.stdout
+    assert result.stdout.count("the damaged manifest was moved to quarantine/") == len(names)
     assert fetched.statuses == before
 
 
@@ -359,21 +361,21 @@ def test_verify_rebuild_names_zips_that_it_refuses(fetched: Terminal) -> None:
     result = fetched("verify", "--rebuild")
 
     assert result.exit_code == 1
-    assert "4 rows made from zips, 0 were right, 1 zips refused" in result.stdout
+    assert "4 rows added from zips, 0 were correct, 1 zips refused" in result.stdout
     assert f"{SMALL}: {bad}: " in result.stderr
 
 
 def test_verify_audit_compares_with_the_archive(fetched: Terminal) -> None:
     equal = fetched("verify", "--audit")
     assert equal.exit_code == 0, equal.output
-    assert f"{SMALL}: 5 Series equal to the archive's, 0 differ (" in equal.stdout
+    assert f"{SMALL}: 5 Series equal to the source's, 0 differ (" in equal.stdout
     changed = fetched.uids[0]
     fetched.sandbox.archive.revise([changed])
     differs = fetched("verify", "--audit")
 
     assert differs.exit_code == 1
-    assert "4 Series equal to the archive's, 1 differ" in differs.stdout
-    assert f"{SMALL}: {changed}: the archive's hash of it is another one" in differs.stderr
+    assert "4 Series equal to the source's, 1 differ" in differs.stdout
+    assert f"{SMALL}: {changed}: the source has another hash of it" in differs.stderr
 
 
 def test_verify_audit_where_the_dialect_has_no_hashes_is_misuse(fetched: Terminal) -> None:
@@ -407,7 +409,7 @@ def test_a_collection_is_told_that_is_left_out_for_its_name(terminal: Terminal) 
     result = terminal("refresh", SMALL)
 
     assert result.exit_code == 0, result.output
-    assert "left out, for no partition can have such a name: ['a, b']" in result.stderr
+    assert "left out, because their names cannot be partition keys: ['a, b']" in result.stderr
 
 
 # --- changes --------------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ def test_where_nothing_happened_a_word_says_since_when(terminal: Terminal) -> No
     for form, nothing in (("table", ""), ("json", "[]\n")):
         result = terminal("changes", "--since", "2099-01-01", "--format", form)
         assert result.exit_code == 0 and result.stdout == nothing
-        assert "nothing of that was seen since 2099-01-01 00:00 UTC" in result.stderr
+        assert "no such change event since 2099-01-01 00:00 UTC" in result.stderr
 
 
 @pytest.mark.parametrize("since", ["2026-13-01", "yesterday", "", "0001-01-01T00:00+14:00"])
@@ -465,7 +467,7 @@ def test_a_bad_date_is_named_with_a_good_one(terminal: Terminal, since: str) -> 
     result = terminal("changes", "--since", since)
 
     assert result.exit_code == 2
-    assert f"{since!r} is no day or time such as 2026-11-01" in result.stderr
+    assert f"{since!r} is not a date or time such as 2026-11-01" in result.stderr
 
 
 def test_nothing_from_the_archive_reaches_the_terminal_raw(terminal: Terminal) -> None:

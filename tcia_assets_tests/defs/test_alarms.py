@@ -93,6 +93,6 @@ def test_the_sensor_in_the_docs_loads_and_posts_the_line(
     posts: list[dict[str, str]] = []
     with webhook(posts) as url:
         monkeypatch.setenv("SLACK_WEBHOOK_URL", url)
-        module.tell_people(context)
+        module.notify_people(context)
 
     assert posts == [{"text": failure_line(context)}]

@@ -351,8 +351,8 @@ def test_where_nothing_is_fetched_nothing_is_observed(known: Dagster) -> None:
 def test_a_large_run_is_summed_up_in_batches_and_its_failures_are_bounded(
     known: Dagster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tcia_assets.defs.images._SUMMARY_EVERY_SERIES", 2)
-    monkeypatch.setattr("tcia_assets.defs.images._MOST_FAILURES_SHOWN", 1)
+    monkeypatch.setattr("tcia_assets.defs.fetch_reporter._SUMMARY_EVERY_SERIES", 2)
+    monkeypatch.setattr("tcia_assets.defs.fetch_reporter._MAX_FAILURES_OBSERVED", 1)
     known.sandbox.archive.hide(known.uids(SMALL, "RTSTRUCT")[:3])
     seen = observed(fetched(known))
     failures = [each for each in seen if "SeriesInstanceUID" in each]
@@ -474,7 +474,7 @@ def test_an_archive_that_does_not_answer_a_check_fails_the_check_and_not_the_run
     found = checked(result)["hashes_equal"]
 
     assert result.success and not found.passed
-    assert "the archive could not be asked" in against(found)[0]
+    assert "the source failed" in against(found)[0]
 
 
 def test_where_the_dialect_tells_no_hash_there_is_nothing_to_compare(dagster: Dagster) -> None:

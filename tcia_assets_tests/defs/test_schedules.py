@@ -117,7 +117,7 @@ def test_what_fails_each_time_does_not_hold_up_the_others(
     dagster: Dagster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = dagster.collections()
-    monkeypatch.setattr(schedules, "_RUNS_A_TICK", 2)
+    monkeypatch.setattr(schedules, "_MAX_RUNS_PER_TICK", 2)
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     failing = [keys[0], keys[2]]
     for key in failing:

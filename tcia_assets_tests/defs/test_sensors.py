@@ -152,7 +152,7 @@ def test_what_failed_is_asked_for_again_an_hour_later_but_not_for_ever(
     dagster.sandbox.archive.release(held)
     assert failed(dagster, tick(dagster)) == [SMALL]
     assert isinstance(tick(dagster), dg.SkipReason)
-    monkeypatch.setattr(busy, "_UNTIL_AGAIN", dt.timedelta(0))
+    monkeypatch.setattr(busy, "_RETRY_AFTER", dt.timedelta(0))
 
     assert [failed(dagster, tick(dagster)) for _ in range(5)] == [[SMALL]] * 3 + [[]] * 2
 
@@ -308,8 +308,8 @@ def looked(dagster: Dagster, cursor: str | None, now: dt.datetime) -> dg.SensorR
     """What the sensor answers at that time, with the cursor that its last answer had."""
     resource = dagster.resource()
     with resource.yield_for_execution(dg.build_init_resource_context()) as tcia:
-        return sensors.tick_or_wait(
-            dagster.instance, tcia, Names(), Pause.of(cursor), now, INTERVAL.seconds
+        return sensors.tick_or_pause(
+            dagster.instance, tcia, Names(), Pause.from_cursor(cursor), now, INTERVAL.seconds
         )
 
 
@@ -359,11 +359,11 @@ def test_the_archive_is_left_alone_for_as_long_as_it_asks_within_the_hour(
     caught_up(dagster)
     for asks, minutes in (("1800", 30), ("86400", 60)):
         dagster.sandbox.faults.add(Fault("status", status=503, retry_after=asks))
-        pause = Pause.of(looked(dagster, None, NOON).cursor)
+        pause = Pause.from_cursor(looked(dagster, None, NOON).cursor)
         assert pause is not None
-        assert pause.lasts(NOON + dt.timedelta(minutes=minutes - 1), INTERVAL)
-        assert not pause.lasts(NOON + dt.timedelta(minutes=minutes), INTERVAL)
-        assert not pause.lasts(NOON - dt.timedelta(days=1), INTERVAL), "the clock was set back"
+        assert pause.is_active(NOON + dt.timedelta(minutes=minutes - 1), INTERVAL)
+        assert not pause.is_active(NOON + dt.timedelta(minutes=minutes), INTERVAL)
+        assert not pause.is_active(NOON - dt.timedelta(days=1), INTERVAL), "the clock was set back"
 
 
 _NAIVE = '{"failures": 1, "since": "2026-11-24", "until": "2026-11-24", "why": ""}'
@@ -371,7 +371,7 @@ _NAIVE = '{"failures": 1, "since": "2026-11-24", "until": "2026-11-24", "why": "
 
 @pytest.mark.parametrize("cursor", [None, "", "{}", "2020-01-05", "[1]", '{"failures": 1}', _NAIVE])
 def test_any_other_cursor_is_no_pause(cursor: str | None) -> None:
-    assert Pause.of(cursor) is None
+    assert Pause.from_cursor(cursor) is None
 
 
 def test_the_sensor_keeps_its_pause_in_dagsters_cursor(dagster: Dagster) -> None:
@@ -506,12 +506,12 @@ def test_a_run_that_says_nothing_for_long_is_dead_unless_it_waits_for_its_turn(
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     elsewhere = {PROCESS_TAG: "another-machine:1", "dagster/partition": SMALL}
     dagster.instance.create_run_for_job(job, tags=elsewhere, status=status)
-    assert busy.at_work(dagster.instance, Names(), [SMALL]).living == {SMALL}
-    monkeypatch.setattr(busy, "_SILENT_S", -1.0)
+    assert busy.find_runs(dagster.instance, Names(), [SMALL]).running == {SMALL}
+    monkeypatch.setattr(busy, "_MAX_SILENCE_S", -1.0)
 
-    found = busy.at_work(dagster.instance, Names(), [SMALL])
+    found = busy.find_runs(dagster.instance, Names(), [SMALL])
     assert found.killed[SMALL] == killed
-    assert found.living == (set() if killed else {SMALL})
+    assert found.running == (set() if killed else {SMALL})
 
 
 def test_each_run_says_which_process_it_lives_in(dagster: Dagster) -> None:
@@ -526,7 +526,7 @@ def test_each_run_says_which_process_it_lives_in(dagster: Dagster) -> None:
 
 
 def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
-    longest = sensors._IN_A_HURRY
+    longest = sensors._TICK_PACING
     a_question = longest.attempts * (longest.connect_timeout_s + longest.read_timeout_s)
     assert 2 * a_question < 60
 

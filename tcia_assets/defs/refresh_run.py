@@ -1,0 +1,182 @@
+"""One run that refreshes metadata tables for many partitions, and records each.
+
+It is one step, not one for each table, because Dagster skips the steps behind a failed one: here a
+Collection that fails affects only its own rows. It also starts one process instead of eight.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets import catalog
+from tcia_assets.defs import checks
+from tcia_assets.defs.events import Results, record_partitions
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.process import tag_with_process
+from tcia_assets.defs.resource import RunResource, resource_of
+from tcia_assets.errors import TciaError
+from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.moves import settle_moves
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.refresh_result import RefreshResult
+from tcia_assets.progress import report
+from tcia_assets.spec import Table
+from tcia_assets.store.warehouse import Warehouse
+
+_LOG_EVERY_S = 10.0
+_Task = tuple[Table, str]
+
+
+@dataclass
+class _Outcome:
+    """The results and failures of a run so far."""
+
+    good: list[RefreshResult] = field(default_factory=list)
+    bad: list[tuple[Table, str, Exception]] = field(default_factory=list)
+    received_bytes: int = 0
+
+
+def refresh_partitions(
+    context: dg.AssetExecutionContext,
+    names: Names,
+    tables: Sequence[Table],
+    keys: Sequence[str],
+    budget: RunBudget,
+) -> Results:
+    """Refresh each table for each key; each pair fails alone and has one event of its own.
+
+    Args:
+        context: The context of the step.
+        names: The names of the assets.
+        tables: The tables to refresh.
+        keys: The partitions to refresh.
+        budget: The requests that all of them may send for single Series.
+
+    Raises:
+        dg.Failure: A partition failed. It is raised last, once all others are recorded.
+    """
+    tag_with_process(context)
+    tcia, at = resource_of(context, names), datetime.now(UTC)
+    outcome = _refresh_all(context, tcia, tables, keys, at, budget)
+    tcia.warehouse.ensure_views()
+    if catalog.SERIES in tables:
+        _settle_moves(context, tcia.warehouse, at, outcome)
+    good = [(names.key(done.table), done.key, refresh_facts(done)) for done in outcome.good]
+    bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
+    check_results = _check_results(context, names, tables, tcia.warehouse)
+    yield from record_partitions(context, good, bad, check_results)
+
+
+def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:
+    """Refresh a table without partitions."""
+    done = refresh(table, "", tcia.source, tcia.warehouse, datetime.now(UTC), RunBudget(0))
+    tcia.warehouse.ensure_views()
+    return done
+
+
+def refresh_facts(done: RefreshResult) -> dict[str, Any]:
+    """Return the metadata of a materialization."""
+    rows = "dagster/partition_row_count" if done.key else "dagster/row_count"
+    return {
+        rows: done.written.rows,
+        "rows_before": done.rows_before,
+        "file_changed": done.written.changed,
+        "file_bytes": done.written.bytes_on_disk,
+        "dagster/uri": str(done.written.path),
+        "requests": done.requests,
+        "received_bytes": done.received_bytes,
+        "seconds": round(done.seconds, 3),
+        "unclaimed_wire_fields": ", ".join(done.unclaimed) or "none",
+        **done.facts,
+    }
+
+
+def needs_series(table: Table) -> bool:
+    """Return whether a table is requested for the Series that are stored, so after `series`."""
+    return table is catalog.SERIES_SIZES
+
+
+def _refresh_all(
+    context: dg.AssetExecutionContext,
+    tcia: RunResource,
+    tables: Sequence[Table],
+    keys: Sequence[str],
+    at: datetime,
+    budget: RunBudget,
+) -> _Outcome:
+    removed = _removed_from_list(tcia.warehouse, keys)
+    if removed:
+        context.log.warning(f"removed from the source's list, so not refreshed: {removed}")
+    tasks = [(table, key) for key in keys if key not in removed for table in tables]
+    outcome, logged = _Outcome(), time.monotonic()
+    for done, _ in enumerate(_work_off(tcia, tasks, at, budget, outcome), start=1):
+        report(done, len(tasks), f"{outcome.received_bytes / 1e6:.0f} MB")
+        if time.monotonic() - logged > _LOG_EVERY_S:
+            logged = time.monotonic()
+            context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")
+    return outcome
+
+
+def _removed_from_list(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
+    """The Collections that are stored, and not in the source's list any more.
+
+    They may have been renamed or withdrawn: no request is sent for them, and nothing is changed.
+    """
+    listed = set(warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
+    stored = set(warehouse.keys(catalog.SERIES))
+    return [key for key in keys if listed and key in stored - listed]
+
+
+def _work_off(
+    tcia: RunResource, tasks: list[_Task], at: datetime, budget: RunBudget, outcome: _Outcome
+) -> Iterator[None]:
+    """Refresh many partitions at a time, those that need `series` last; yields after each."""
+    for is_later in (False, True):
+        with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
+            futures: dict[Future[RefreshResult], _Task] = {
+                pool.submit(refresh, *task, tcia.source, tcia.warehouse, at, budget): task
+                for task in tasks
+                if needs_series(task[0]) is is_later
+            }
+            try:
+                for future in as_completed(futures):
+                    _collect(future, futures[future], outcome)
+                    yield
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collect(future: Future[RefreshResult], task: _Task, outcome: _Outcome) -> None:
+    try:
+        outcome.good.append(future.result())
+        outcome.received_bytes += outcome.good[-1].received_bytes
+    # Any error is this partition's alone; `record_partitions` raises all of them.
+    except Exception as error:  # noqa: BLE001
+        outcome.bad.append((*task, error))
+
+
+def _settle_moves(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, at: datetime, outcome: _Outcome
+) -> None:
+    try:
+        settled = settle_moves(warehouse, at)
+    except TciaError as error:  # what was refreshed is recorded all the same
+        outcome.bad.append((catalog.SERIES, "any Collection: moves cannot be seen", error))
+        return
+    if settled:
+        context.log.info(f"Series that moved, by the Collection that has them now: {settled}")
+
+
+def _check_results(
+    context: dg.AssetExecutionContext, names: Names, tables: Sequence[Table], warehouse: Warehouse
+) -> Iterator[dg.AssetCheckResult]:
+    for table in tables:
+        for result in checks.results(table, names, warehouse, context.instance):
+            key = dg.AssetCheckKey(names.key(table), str(result.check_name))
+            if key in context.selected_asset_check_keys:
+                yield result

@@ -1,0 +1,175 @@
+"""Turn differences between source and warehouse into few run requests.
+
+What belongs here: a Collection that is in one run at most, one run key for one difference, a limit
+on the runs of one tick. What does not: finding the differences (`sensors.py`).
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets import catalog
+from tcia_assets.defs.busy import RunsByCollection
+from tcia_assets.defs.jobs import images_job, refresh_job, update_job
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.partitions import range_tags, ranges
+from tcia_assets.images.updates import RecentReleases, RunReason
+
+# With shards, sets of runs.
+_MAX_RUNS_PER_TICK = 5
+# A run that was killed or failed is requested again so often: its Collection may be the cause.
+_MAX_RETRIES = 3
+# Neighbouring Collections share a run; one run over all would keep each busy for too long.
+_MAX_KEYS_PER_RUN = 50
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What a tick compared, and the Collections that need a run.
+
+    Attributes:
+        collections: The Collections that are listed and mirrored.
+        first: Those that were never refreshed.
+        releases: The recent releases, and the Collections that they change; None if the source
+            offers no such request.
+        images: Collections with images to fetch.
+    """
+
+    collections: list[str]
+    first: list[RunReason]
+    releases: RecentReleases | None
+    images: list[RunReason]
+
+    @property
+    def changed(self) -> list[RunReason]:
+        """Collections with recent releases that are not stored as they are now."""
+        return self.releases.reasons if self.releases else []
+
+
+def run_requests(
+    found: Differences,
+    names: Names,
+    order: list[str],
+    runs: RunsByCollection,
+    shards: int,
+    instance: dg.DagsterInstance,
+) -> list[dg.RunRequest]:
+    """Return the run requests of one tick, the most urgent first.
+
+    Args:
+        found: The differences to remove.
+        names: The names of jobs and assets.
+        order: All partition keys, in Dagster's order.
+        runs: What other runs work on; their Collections are left out.
+        shards: The number of runs that share the images of a Collection.
+        instance: Dagster's records, to leave out what was requested before.
+    """
+    wanted = _in_order(found, names, order, runs, shards, instance)
+    return list(chain.from_iterable(islice(wanted, _MAX_RUNS_PER_TICK)))
+
+
+def image_runs(names: Names, shards: int, run_key: str, **options: Any) -> list[dg.RunRequest]:
+    """Return a request for a run over images, or one for each shard; options are RunRequest's."""
+    job, op = images_job(names), names.of(catalog.IMAGE_ARCHIVES.name)
+    if shards == 1:
+        return [dg.RunRequest(run_key, job_name=job, **options)]
+    return [
+        dg.RunRequest(
+            f"{run_key}:{shard}-of-{shards}",
+            {"ops": {op: {"config": {"shards": shards, "shard": shard}}}},
+            job_name=job,
+            **options,
+        )
+        for shard in range(shards)
+    ]
+
+
+def keys_digest(texts: Iterable[str]) -> str:
+    """Return a short digest of texts, for a run key."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _in_order(
+    found: Differences,
+    names: Names,
+    order: list[str],
+    runs: RunsByCollection,
+    shards: int,
+    instance: dg.DagsterInstance,
+) -> Iterator[list[dg.RunRequest]]:
+    taken = set(runs.running)
+
+    def is_free(reason: RunReason) -> bool:
+        if reason.collection in taken:
+            return False
+        taken.add(reason.collection)
+        return True
+
+    changed = (_change_run(each, names, runs, shards) for each in filter(is_free, found.changed))
+    yield from _never_requested(changed, instance, names)
+    images = (_image_runs(each, names, runs, shards) for each in filter(is_free, found.images))
+    # Fetching takes long. A Collection that waits for its images is not refreshed meanwhile, and
+    # new releases would wait behind a hundred such runs in Dagster's queue.
+    allowed = max(0, _MAX_RUNS_PER_TICK - len(runs.fetching))
+    yield from islice(_never_requested(images, instance, names), allowed)
+    first = {e.collection: _run_key(e, runs) for e in found.first if e.collection not in taken}
+    yield from _never_requested(_first_runs(first, names, order), instance, names)
+
+
+def _change_run(
+    reason: RunReason, names: Names, runs: RunsByCollection, shards: int
+) -> list[dg.RunRequest]:
+    # With shards, one run refreshes first; the next tick finds the images to fetch.
+    job = update_job(names) if shards == 1 else refresh_job(names)
+    key = f"{job}:{reason.collection}:{_run_key(reason, runs)}"
+    return [dg.RunRequest(key, job_name=job, partition_key=reason.collection)]
+
+
+def _image_runs(
+    reason: RunReason, names: Names, runs: RunsByCollection, shards: int
+) -> list[dg.RunRequest]:
+    key = f"{images_job(names)}:{reason.collection}:{_run_key(reason, runs)}"
+    return image_runs(names, shards, key, partition_key=reason.collection)
+
+
+def _first_runs(
+    run_keys: Mapping[str, str], names: Names, order: Sequence[str]
+) -> Iterator[list[dg.RunRequest]]:
+    """Few runs for many Collections: the whole archive takes three runs, not 141."""
+    job = refresh_job(names)
+    for neighbours in ranges(list(run_keys), order):
+        for start in range(0, len(neighbours), _MAX_KEYS_PER_RUN):
+            keys = neighbours[start : start + _MAX_KEYS_PER_RUN]
+            digest = keys_digest(f"{key} {run_keys[key]}" for key in keys)
+            tags = range_tags(keys[0], keys[-1])
+            yield [dg.RunRequest(f"{job}:{digest}", job_name=job, tags=tags)]
+
+
+def _run_key(reason: RunReason, runs: RunsByCollection) -> str:
+    """The digest of a reason, with the number of runs for it that were killed or failed.
+
+    Dagster never starts a second run with the same key, even if the first was killed or failed.
+    """
+    killed = min(runs.killed[reason.collection], _MAX_RETRIES)
+    failed = min(runs.failed[reason.collection], _MAX_RETRIES)
+    retries = (f":{killed}" if killed else "") + (f":failed-{failed}" if failed else "")
+    return reason.digest + retries
+
+
+def _never_requested(
+    wanted: Iterable[list[dg.RunRequest]], instance: dg.DagsterInstance, names: Names
+) -> Iterator[list[dg.RunRequest]]:
+    """Leave out requests for which this sensor has a run already, whatever became of it.
+
+    Dagster drops them too, but only after they were counted towards the limit of a tick.
+    """
+    sensor = {"dagster/sensor_name": names.of("new_series")}
+    for requests in wanted:
+        tags = [sensor | {"dagster/run_key": str(each.run_key)} for each in requests]
+        counts = [instance.get_runs_count(dg.RunsFilter(tags=each)) for each in tags]
+        if left := [each for each, count in zip(requests, counts, strict=True) if not count]:
+            yield left

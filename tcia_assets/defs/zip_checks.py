@@ -1,0 +1,125 @@
+"""Asset checks of a sample of the zips: are they as they were when verified?
+
+`tcia-assets verify` checks all of them; here each day has another sample, so that in time every zip
+is checked. Zips that the run itself fetched were verified just now, and are not hashed again.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets import catalog
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.resource import RunResource
+from tcia_assets.images.audit import audit_hashes
+from tcia_assets.images.verify import verify_zips
+
+_ZIPS_PER_COLLECTION = 20
+_HASHES_PER_COLLECTION = 5
+_INTACT = "archives_intact"
+_EQUAL = "hashes_equal"
+_DESCRIPTIONS = {
+    _INTACT: f"A daily sample of {_ZIPS_PER_COLLECTION} zips per Collection has the SHA-256 that "
+    "was recorded when they were verified; zips that the run just fetched are left out.",
+    _EQUAL: f"The source's own hash of {_HASHES_PER_COLLECTION} Series per Collection, others each "
+    "day, is that of the zip on disk (nbia-v4; other dialects have no hashes to compare with).",
+}
+
+
+def specs(names: Names) -> list[dg.AssetCheckSpec]:
+    """Return the checks of zips, which belong to `image_archives`."""
+    key = names.key(catalog.IMAGE_ARCHIVES)
+    return [dg.AssetCheckSpec(name, asset=key, description=t) for name, t in _DESCRIPTIONS.items()]
+
+
+def results(
+    names: Names,
+    tcia: RunResource,
+    partitions: Sequence[str],
+    just_fetched: Mapping[str, frozenset[str]],
+) -> Iterator[dg.AssetCheckResult]:
+    """Check a sample of these Collections, once the results are iterated.
+
+    Args:
+        names: The names of the assets.
+        tcia: The source and the warehouse.
+        partitions: The Collections.
+        just_fetched: The Series that the run fetched, by Collection; read when the checks begin.
+    """
+    key = names.key(catalog.IMAGE_ARCHIVES)
+    yield _check_intact(key, tcia, partitions, just_fetched)
+    yield _check_equal(key, tcia, partitions, just_fetched)
+
+
+def _check_intact(
+    key: dg.AssetKey,
+    tcia: RunResource,
+    partitions: Sequence[str],
+    just_fetched: Mapping[str, frozenset[str]],
+) -> dg.AssetCheckResult:
+    found = [
+        verify_zips(
+            name,
+            tcia.warehouse,
+            sample=_ZIPS_PER_COLLECTION,
+            just_fetched=just_fetched.get(name, frozenset()),
+        )
+        for name in partitions
+    ]
+    damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
+    checked, skipped = sum(each.checked for each in found), sum(map(len, just_fetched.values()))
+    description = f"{checked} zips were hashed"
+    if skipped:
+        description += f"; {skipped} more were verified by this run when it fetched them"
+    return _result(key, _INTACT, damaged, description, checked=checked, just_proven=skipped)
+
+
+def _check_equal(
+    key: dg.AssetKey,
+    tcia: RunResource,
+    partitions: Sequence[str],
+    just_fetched: Mapping[str, frozenset[str]],
+) -> dg.AssetCheckResult:
+    if not tcia.source.hash_levels:
+        return _result(key, _EQUAL, [], note=f"{tcia.source.name} gives no MD5 hashes")
+    found = [
+        audit_hashes(
+            name,
+            tcia.source,
+            tcia.warehouse,
+            sample=_HASHES_PER_COLLECTION,
+            max_requests=_HASHES_PER_COLLECTION,
+            just_fetched=just_fetched.get(name, frozenset()),
+        )
+        for name in partitions
+    ]
+    problems = [uid for each in found for uid in each.differing]
+    problems += [f"the source failed: {each.failure}" for each in found if each.failure]
+    return _result(
+        key,
+        _EQUAL,
+        problems,
+        compared=sum(each.equal + len(each.differing) for each in found),
+        equal=sum(each.equal for each in found),
+        not_asked=sum(each.not_requested for each in found),
+        not_compared=sum(each.not_compared for each in found),
+    )
+
+
+def _result(
+    key: dg.AssetKey,
+    name: str,
+    problems: Iterable[str],
+    description: str | None = None,
+    **facts: Any,
+) -> dg.AssetCheckResult:
+    problems = list(problems)
+    return dg.AssetCheckResult(
+        passed=not problems,
+        check_name=name,
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata={"against": dg.MetadataValue.json(problems), **facts},
+    )

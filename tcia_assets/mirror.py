@@ -1,0 +1,316 @@
+"""The mirror as one object, for notebooks and scripts.
+
+What belongs here: the work of the commands `refresh`, `fetch`, `status` and `query`. What does not:
+text for a terminal (`cli`).
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tcia_assets import catalog
+from tcia_assets.errors import RunFailed, UnknownName, UsageError
+from tcia_assets.images.disk_space import check_disk_space
+from tcia_assets.images.fetch_request import (
+    FetchRequest,
+    incomplete_series,
+    narrow_selection,
+    plan_selection,
+)
+from tcia_assets.images.shard import Shard
+from tcia_assets.images.status import CollectionStatus, collection_status
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields
+from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from tcia_assets.defs.local_runs import LocalRuns, ShowProgress
+
+_LOG = logging.getLogger(__name__)
+
+_NONE_LISTED = "none of the selected Series is in the source's newest list; they may return later"
+_INSTANT = pa.timestamp("us", "UTC")
+# The fields of a CollectionStatus, in its order.
+_STATUS_SCHEMA = pa.schema(
+    [
+        ("Collection", pa.string()),
+        ("series", pa.int64()),
+        ("selected", pa.int64()),
+        ("complete", pa.int64()),
+        ("incomplete", pa.int64()),
+        ("missing", pa.int64()),
+        ("withdrawn", pa.int64()),
+        ("bytes_on_disk", pa.int64()),
+        ("bytes_to_come", pa.int64()),
+        ("sizes_unknown", pa.int64()),
+        ("changed_at", _INSTANT),
+        ("compared_at", _INSTANT),
+        ("is_suspect", pa.bool_()),
+    ]
+)
+
+
+class Mirror:
+    """A mirror of the archive in a data folder.
+
+    It does the same work as the commands `tcia-assets refresh`, `fetch`, `status` and `query`.
+    Refreshing and fetching are Dagster runs in this process.
+
+        mirror = Mirror("/data/tcia")
+        mirror.refresh("LCTSC")
+        mirror.fetch("LCTSC", modalities=["RTSTRUCT"])
+        mirror.query("SELECT Modality, count(*) FROM series GROUP BY ALL").to_pandas()
+
+    Args:
+        data_dir: The data folder, which need not exist yet; TCIA_DATA_DIR by default.
+        note: Receives a line of text about what may be a mistake; logged as a warning by default.
+        show_progress: Shows the progress of each run; nothing is shown by default.
+        verbose: Whether Dagster's log is printed.
+        settings: Any field of `Settings`, such as `base_url`, in place of its TCIA_* variable.
+
+    Raises:
+        UsageError: A setting cannot be used, or a file lies where the data folder should be.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path | None = None,
+        *,
+        note: Callable[[str], None] = _LOG.warning,
+        show_progress: ShowProgress | None = None,
+        verbose: bool = False,
+        **settings: Any,
+    ) -> None:
+        folder = None if data_dir is None else str(data_dir)
+        self.settings = Settings.from_env(data_dir=folder, **settings)
+        self.warehouse = open_warehouse(self.settings)
+        self._note, self._show_progress, self._verbose = note, show_progress, verbose
+
+    def refresh(
+        self,
+        collections: str | Iterable[str] | None = None,
+        *,
+        shared_lists: str | Iterable[str] = (),
+        max_size_requests: int = 500,
+    ) -> pa.Table:
+        """Download the metadata of Collections, and of shared lists, and store what changed.
+
+        Args:
+            collections: Names of Collections; by default all that the archive lists.
+            shared_lists: Names of shared lists.
+            max_size_requests: The number of Series to request the size of one by one, at most.
+
+        Returns:
+            The status of these Collections, as `status` returns it.
+
+        Raises:
+            RunFailed: A Collection or list failed; the others are stored.
+            RemoteError: The archive's list of Collections cannot be had.
+            UnknownName: The archive lists no such Collection.
+        """
+        lists, runs = _names(shared_lists), self._open_runs()
+        known, unusable = runs.list_collections()
+        if unusable:
+            self._note(f"left out, because their names cannot be partition keys: {unusable}")
+        chosen = known if collections is None else _names(collections)
+        require_known("Collection", chosen, known)
+        failures = runs.refresh(chosen, max_size_requests) if chosen else []
+        failures += runs.refresh_shared_lists(lists) if lists else []
+        if failures:
+            raise RunFailed(failures)
+        return self._status(chosen, None)
+
+    def plan_fetch(
+        self,
+        collections: str | Iterable[str] = (),
+        *,
+        selection: Selection | Mapping[str, Any] | str | None = None,
+        shard: tuple[int, int] = (0, 1),
+        retry: bool = False,
+        **criteria: Any,
+    ) -> FetchRequest:
+        """Plan a fetch without fetching; the arguments are those of `fetch`."""
+        base = self._selection(selection)
+        chosen = narrow_selection(base, {"collections": _names(collections), **criteria})
+        self.refreshed_collections(chosen.collections)
+        request = plan_selection(chosen, self.warehouse, shard=Shard(*shard), retry=retry)
+        for note in request.notes:
+            self._note(note)
+        if not request.plans and request.shard.count == 1:
+            raise RunFailed([_NONE_LISTED])
+        if not request.plans:
+            self._note(f"no Series to fetch is in shard {request.shard}")
+        return request
+
+    def fetch(
+        self,
+        collections: str | Iterable[str] = (),
+        *,
+        selection: Selection | Mapping[str, Any] | str | None = None,
+        shard: tuple[int, int] = (0, 1),
+        retry: bool = False,
+        **criteria: Any,
+    ) -> pa.Table:
+        """Download and verify the images of selected Series, one zip a Series.
+
+        What is complete on disk already is not fetched again.
+
+        Args:
+            collections: Names of Collections whose metadata was refreshed, which narrow the
+                selection.
+            selection: A selection, its fields, or YAML or the path of a YAML file;
+                TCIA_IMAGE_SELECTION by default.
+            shard: (I, N) fetches part I, counted from 0, of N.
+            retry: Whether to try Series that were given up too.
+            criteria: Fields of a Selection that narrow it, such as `modalities=["CT"]` or
+                `max_series_per_run=10`.
+
+        Returns:
+            The status of the Collections concerned, as `status` returns it.
+
+        Raises:
+            RunFailed: A Series is not complete, or a run failed; what is complete stays.
+            UsageError: No Series is selected, the selection cannot be used, or the disk is too
+                small for it.
+        """
+        request = self.plan_fetch(
+            collections, selection=selection, shard=shard, retry=retry, **criteria
+        )
+        self.run_fetch(request)
+        return self._status([each.collection for each in request.plans], request.selection)
+
+    def run_fetch(self, request: FetchRequest) -> None:
+        """Fetch what was planned; raises as `fetch`."""
+        if not request.plans:
+            return
+        check_disk_space(request.plans, self.settings.root)
+        runs = self._open_runs()
+        runs.add_collections(self.warehouse.keys(catalog.SERIES))
+        shard = (request.shard.index, request.shard.count)
+        failures = runs.fetch(request.run, request.selection, shard, retry=request.retry)
+        failures += incomplete_series(request, self.warehouse)
+        if failures:
+            raise RunFailed(failures)
+
+    def status(self, collections: str | Iterable[str] | None = None) -> pa.Table:
+        """Return the state of Collections; sends no request.
+
+        Args:
+            collections: Names of Collections whose metadata was refreshed; all by default.
+
+        Returns:
+            One row a Collection, in the order given. `series`, `selected` (by
+            TCIA_IMAGE_SELECTION), `complete`, `incomplete`, `missing` and `withdrawn` count Series;
+            `bytes_on_disk` are of zips, `bytes_to_come` of the DICOM files still to fetch, without
+            the `sizes_unknown` Series whose size is not known. `changed_at` is the newest change
+            event, `compared_at` the last whole comparison with the archive. `is_suspect`: the
+            archive does not list the Collection any more. `selected` and `bytes_to_come` are null
+            without a selection.
+
+        Raises:
+            UnknownName: The warehouse has no such Collection.
+        """
+        chosen = self.refreshed_collections(collections)
+        return self._status(chosen, parse_selection(self.settings.image_selection))
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run SQL over the warehouse.
+
+        Args:
+            sql: One statement of DuckDB's SQL that reads tables and views of the warehouse.
+            parameters: Values for `$name` in the statement.
+
+        Raises:
+            UsageError: DuckDB refuses the statement.
+        """
+        return self.warehouse.query(sql, parameters)
+
+    def refreshed_collections(self, names: str | Iterable[str] | None = None) -> list[str]:
+        """Return these Collections, or all, if the warehouse has their Series.
+
+        Raises:
+            UnknownName: It has not.
+            UsageError: It is empty.
+        """
+        known = self.warehouse.keys(catalog.SERIES)
+        chosen = known if names is None else _names(names)
+        if chosen and not known:
+            raise UsageError(
+                f"no Collection {chosen[0]!r} in the warehouse (it is empty): run "
+                f"`tcia-assets refresh {shlex.quote(chosen[0])}` first"
+            )
+        require_known("refreshed Collection", chosen, known)
+        return chosen
+
+    def _selection(self, given: Selection | Mapping[str, Any] | str | None) -> Selection | None:
+        if isinstance(given, Selection):
+            return given
+        if isinstance(given, Mapping):
+            return selection_from_fields(dict(given))
+        return parse_selection(self.settings.image_selection if given is None else given)
+
+    def _status(self, collections: list[str], selection: Selection | None) -> pa.Table:
+        return _status_table(collection_status(self.warehouse, collections, selection))
+
+    def _open_runs(self) -> LocalRuns:
+        return open_runs(self.settings, show_progress=self._show_progress, verbose=self._verbose)
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """Return the warehouse in the data folder, which need not exist yet.
+
+    Raises:
+        UsageError: a file lies where the folder should be.
+    """
+    for place in (settings.root, *settings.root.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UsageError(f"TCIA_DATA_DIR is {settings.data_dir!r}; {place} is not a folder")
+            break
+    return Warehouse(settings.root)
+
+
+def open_runs(
+    settings: Settings,
+    *,
+    show_progress: ShowProgress | None = None,
+    verbose: bool = False,
+    datasets: str | Path = "",
+) -> LocalRuns:
+    """Return what runs the plugin's jobs in this process; imports Dagster, which takes a second.
+
+    Args:
+        settings: Where the archive and the data folder are.
+        show_progress: Shows the progress of each run; nothing is shown by default.
+        verbose: Whether Dagster's log is printed.
+        datasets: The folder of dataset declarations; "" for none.
+    """
+    from tcia_assets.definitions import build_definitions  # noqa: PLC0415 - see above
+    from tcia_assets.defs.local_runs import LocalRuns  # noqa: PLC0415 - see above
+
+    definitions = build_definitions(datasets=datasets)
+    return LocalRuns(definitions, settings, show_progress=show_progress, verbose=verbose)
+
+
+def require_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise UnknownName, with similar names, if one of the names is not known."""
+    for name in names:
+        if name not in known:
+            raise UnknownName(what, name, known)
+
+
+def _names(given: str | Iterable[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _status_table(rows: Iterable[CollectionStatus]) -> pa.Table:
+    records = [dict(zip(_STATUS_SCHEMA.names, astuple(row), strict=True)) for row in rows]
+    return pa.Table.from_pylist(records, schema=_STATUS_SCHEMA)
