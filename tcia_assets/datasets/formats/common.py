@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,18 @@ from tcia_assets.datasets.samples import kept_samples
 
 Row = dict[str, Any]
 
-TRAINING, VALIDATION, TEST = "training", "validation", "test"
 _VALIDATION_NAMES = {"val", "valid", "validate", "validation", "dev", "tune", "tuning"}
 
 # Columns without meaning in a row that stands beside its files.
 _LEFT_OUT = ("state", "reasons", "image", "label")
+
+
+class Role(StrEnum):
+    """What a split is for, in formats that have three fixed roles."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    TEST = "test"
 
 
 @dataclass(frozen=True)
@@ -48,15 +56,15 @@ class KeptSamples:
         return sorted({row["Modality"] or "unknown" for row in self.rows})
 
 
-def split_role(split: str, info: DatasetInfo) -> str:
-    """Return what a split is for, for formats that have three fixed roles.
+def split_role(split: str, info: DatasetInfo) -> Role:
+    """Return what a split is for.
 
     The first split is for training; one that is named `val`, `validation`, `dev`, `tune` or the
     like is for validation; every other one for tests.
     """
     if split == info.splits[0]:
-        return TRAINING
-    return VALIDATION if split.lower() in _VALIDATION_NAMES else TEST
+        return Role.TRAINING
+    return Role.VALIDATION if split.lower() in _VALIDATION_NAMES else Role.TEST
 
 
 def write_json(path: Path, value: Any) -> None:

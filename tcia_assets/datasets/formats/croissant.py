@@ -5,34 +5,20 @@ What belongs here: `croissant.json`, beside `samples.parquet`, which it describe
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.formats.common import (
-    TEST,
-    TRAINING,
-    VALIDATION,
-    KeptSamples,
-    split_role,
-    write_json,
-)
+from tcia_assets.datasets.formats.common import KeptSamples, split_role, write_json
 from tcia_assets.datasets.licenses import list_citations, list_licenses
 from tcia_assets.datasets.samples import KEPT, SAMPLES
 from tcia_assets.store.files import sha256_of
 
-_ROLES = {
-    TRAINING: "cr:TrainingSplit",
-    VALIDATION: "cr:ValidationSplit",
-    TEST: "cr:TestSplit",
-}
-_TYPES = {
-    pa.string(): "sc:Text",
-    pa.int64(): "sc:Integer",
-    pa.float64(): "sc:Float",
-}
+_TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float"}
 _ABOUT = {
     "SeriesInstanceUID": "The DICOM Series from which the sample was made; it identifies it.",
     "state": f"`{KEPT}` if the sample is in the dataset; otherwise `reasons` gives the reasons.",
@@ -46,44 +32,7 @@ _ABOUT = {
     "pixel_sha256": "The SHA-256 of shape, dtype and voxels as they were read.",
 }
 # The context of the specification, word for word: readers compare it.
-_CONTEXT = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
+_CONTEXT = json.loads(resources.files(__package__).joinpath("croissant_context.json").read_bytes())
 
 
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
@@ -95,9 +44,10 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
 
 
 def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any]:
-    cited = [
-        f"{source.title}. {source.url or source.uri}" for source in list_citations(kept.table, info)
-    ]
+    citations = list_citations(kept.table, info)
+    cited = [f"{source.title}. {source.url or source.uri}" for source in citations]
+    known = list_licenses(kept.table, info)
+    licenses = [each.uri or each.name or "not given" for each in known]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -107,9 +57,7 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         f"{' with labels' if info.labels else ''}, split by Patient into "
         f"{', '.join(info.splits)}.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "license": [
-            each.uri or each.name or "not given" for each in list_licenses(kept.table, info)
-        ],
+        "license": licenses,
         "citeAs": "; ".join(cited) or "The Cancer Imaging Archive",
         "citation": cited,
         "usageInfo": info.policy,
@@ -129,75 +77,68 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
 
 def _distribution(root: Path, info: DatasetInfo) -> list[dict[str, Any]]:
     table = root / "samples.parquet"
-    digest = sha256_of(table)
-    files = [
-        {
-            "@type": "cr:FileObject",
-            "@id": "samples.parquet",
-            "name": "samples.parquet",
-            "description": "One row for each sample, kept or dropped, with hashes of its files.",
-            "contentUrl": "samples.parquet",
-            "contentSize": f"{table.stat().st_size} B",
-            "encodingFormat": "application/x-parquet",
-            "sha256": digest,
-        },
-        _file_set("images", "The volumes, as NIfTI."),
-    ]
-    return files + ([_file_set("labels", "The labels, as NIfTI.")] if info.labels else [])
+    index = _node(
+        "FileObject",
+        table.name,
+        description="One row for each sample, kept or dropped, with hashes of its files.",
+        contentUrl=table.name,
+        contentSize=f"{table.stat().st_size} B",
+        encodingFormat="application/x-parquet",
+        sha256=sha256_of(table),
+    )
+    images = _file_set("images", "The volumes, as NIfTI.")
+    return [index, images, *([_file_set("labels", "The labels, as NIfTI.")] if info.labels else ())]
 
 
 def _file_set(folder: str, about: str) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileSet",
-        "@id": folder,
-        "name": folder,
-        "description": about,
-        "includes": f"{folder}/*.nii.gz",
-        "encodingFormat": "application/gzip",
-    }
+    files = {"includes": f"{folder}/*.nii.gz", "encodingFormat": "application/gzip"}
+    return _node("FileSet", folder, description=about, **files)
 
 
 def _splits(info: DatasetInfo) -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "parts",
-        "name": "parts",
-        "description": "The splits, and what each is for.",
-        "dataType": "cr:Split",
-        "key": {"@id": "parts/name"},
-        "field": [
-            {"@type": "cr:Field", "@id": "parts/name", "name": "name", "dataType": "sc:Text"},
-            {"@type": "cr:Field", "@id": "parts/url", "name": "url", "dataType": "sc:URL"},
+    return _node(
+        "RecordSet",
+        "parts",
+        description="The splits, and what each is for.",
+        dataType="cr:Split",
+        key={"@id": "parts/name"},
+        field=[
+            _node("Field", "parts/name", dataType="sc:Text"),
+            _node("Field", "parts/url", dataType="sc:URL"),
         ],
-        "data": [
-            {"parts/name": split, "parts/url": _ROLES[split_role(split, info)]}
-            for split in info.splits
+        data=[
+            {"parts/name": each, "parts/url": f"cr:{split_role(each, info).capitalize()}Split"}
+            for each in info.splits
         ],
-    }
+    )
 
 
 def _samples() -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "samples",
-        "name": "samples",
-        "description": "The rows of samples.parquet, without its nested columns.",
-        "key": {"@id": "samples/SeriesInstanceUID"},
-        "field": [_field(field) for field in SAMPLES if field.type in _TYPES],
-    }
+    return _node(
+        "RecordSet",
+        "samples",
+        description="The rows of samples.parquet, without its nested columns.",
+        key={"@id": "samples/SeriesInstanceUID"},
+        field=[_field(field) for field in SAMPLES if field.type in _TYPES],
+    )
 
 
 def _field(field: pa.Field) -> dict[str, Any]:
-    content = {
-        "@type": "cr:Field",
-        "@id": f"samples/{field.name}",
-        "name": field.name,
-        "description": _ABOUT.get(
-            field.name, f"{field.name}, as given by the source or read from the images."
-        ),
-        "dataType": _TYPES[field.type],
-        "source": {"fileObject": {"@id": "samples.parquet"}, "extract": {"column": field.name}},
-    }
+    about = f"{field.name}, as given by the source or read from the images."
+    source = {"fileObject": {"@id": "samples.parquet"}, "extract": {"column": field.name}}
+    content = _node(
+        "Field",
+        f"samples/{field.name}",
+        description=_ABOUT.get(field.name, about),
+        dataType=_TYPES[field.type],
+        source=source,
+    )
     if field.name == "part":
         content["references"] = {"field": {"@id": "parts/name"}}
     return content
+
+
+def _node(kind: str, identifier: str, **properties: Any) -> dict[str, Any]:
+    """Return a node of the JSON-LD; its name is the last part of its identifier."""
+    name = identifier.rpartition("/")[2]
+    return {"@type": f"cr:{kind}", "@id": identifier, "name": name, **properties}

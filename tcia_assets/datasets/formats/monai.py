@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.formats.common import (
-    TEST,
-    TRAINING,
-    VALIDATION,
-    KeptSamples,
-    split_role,
-    write_json,
-)
+from tcia_assets.datasets.formats.common import KeptSamples, Role, split_role, write_json
 
 _COLUMNS = ("part", "patient", "SeriesInstanceUID", "Modality", "Collection")
 
@@ -28,7 +21,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     An empty list is left out, because MONAI cannot read one. Each item has `image`, `label` and
     `fold` where the sample has them, and `part`, `patient` and the UID.
     """
-    lists: dict[str, list[dict[str, Any]]] = {TRAINING: [], VALIDATION: [], TEST: []}
+    lists: dict[str, list[dict[str, Any]]] = {role: [] for role in Role}
     for row in kept.rows:
         lists[split_role(row["part"], info)].append(_item(row))
     names = {"0": "background", **{str(n): name for n, name in sorted(info.labels.items())}}
@@ -40,8 +33,8 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
         "tensorImageSize": "3D",
         "modality": {"0": " and ".join(kept.modalities)},
         **({"labels": names} if info.labels else {}),
-        "numTraining": len(lists[TRAINING]),
-        "numTest": len(lists[TEST]),
+        "numTraining": len(lists[Role.TRAINING]),
+        "numTest": len(lists[Role.TEST]),
     }
     filled = {name: items for name, items in lists.items() if items}
     write_json(root / "monai" / "datalist.json", header | filled)

@@ -12,15 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.formats.common import (
-    TEST,
-    TRAINING,
-    VALIDATION,
-    KeptSamples,
-    Row,
-    split_role,
-    write_json,
-)
+from tcia_assets.datasets.formats.common import KeptSamples, Role, Row, split_role, write_json
 from tcia_assets.datasets.split import hash_position
 from tcia_assets.errors import UsageError
 from tcia_assets.store.files import link_or_copy
@@ -73,7 +65,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
 
 def _is_training(row: Row, info: DatasetInfo) -> bool:
     role = split_role(row["part"], info)
-    return role == TRAINING or (role == VALIDATION and not info.folds)
+    return role is Role.TRAINING or (role is Role.VALIDATION and not info.folds)
 
 
 def _check_labels(training: Iterable[Row], info: DatasetInfo) -> None:
@@ -118,8 +110,7 @@ def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[s
 
 def _channel(kept: KeptSamples) -> str:
     """Return the channel's name; nnU-Net normalizes `CT` by the voxels of the whole dataset."""
-    names = kept.modalities
-    return names[0] if len(names) == 1 else " and ".join(names)
+    return " and ".join(kept.modalities)
 
 
 def _is_sheared(row: Row) -> bool:
@@ -132,9 +123,10 @@ def _is_sheared(row: Row) -> bool:
 
 
 def _splits(kept: KeptSamples, info: DatasetInfo) -> list[_Split]:
-    roles = {split: split_role(split, info) for split in info.splits}
-    training = [row for row in kept.rows if roles.get(row["part"], TEST) == TRAINING]
-    validation = [row for row in kept.rows if roles.get(row["part"], TEST) == VALIDATION]
+    training, validation = (
+        [row for row in kept.rows if split_role(row["part"], info) is role]
+        for role in (Role.TRAINING, Role.VALIDATION)
+    )
     if info.folds:
         declared = _folds(training, {row["patient"]: row["fold"] for row in training})
         if declared:
