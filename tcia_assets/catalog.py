@@ -11,6 +11,7 @@ Bindaas, which is closed, come from its guide and its clients.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -49,6 +50,7 @@ COLLECTION = text(
 SERIES_UID = uid("SeriesInstanceUID", "UID of the Series.", tag="(0020,000E)", required=True)
 STUDY_UID = uid("StudyInstanceUID", "UID of the Study.", tag="(0020,000D)")
 SOP_UID = uid("SOPInstanceUID", "UID of the DICOM object.", tag="(0008,0018)")
+SOP_CLASS_UID = uid("SOPClassUID", "SOP class: the type of the object.", tag="(0008,0016)")
 PATIENT_ID = text(
     "PatientID",
     "ID of the patient. Unique only within a Collection.",
@@ -661,7 +663,7 @@ IMAGES = Table(
         STUDY_UID,
         PATIENT_ID,
         COLLECTION,
-        uid("SOPClassUID", "SOP class: the type of the DICOM object.", tag="(0008,0016)"),
+        SOP_CLASS_UID,
         MODALITY,
         uid("TransferSyntaxUID", "Transfer syntax: the encoding of the object.", tag="(0002,0010)"),
         whole("InstanceNumber", "Number of the object within its Series.", tag="(0020,0013)"),
@@ -825,16 +827,6 @@ def table(name: str) -> Table:
     raise UnknownName("table", name, (t.name for t in TABLES))
 
 
-# Every column under each of its names in replies. A name means the same column in all endpoints and
-# dialects, which a test checks.
-COLUMNS_BY_WIRE_NAME = {
-    spelling: column
-    for each in TABLES
-    if each.endpoint
-    for column in each.columns
-    for spelling in column.spellings
-}
-
 # --- Dialects -----------------------------------------------------------------------------------
 
 # Endpoints that are not declared, because they are not for reading public data: the user
@@ -844,465 +836,239 @@ COLUMNS_BY_WIRE_NAME = {
 # getUserAgreementTxt, getAllSOPClassDefinition, wado); and getSeriesMetadataCombined, which returns
 # values under wrong names.
 
-# Columns of endpoints from which no table is made.
-_COLUMNS_OF_NO_TABLE = (
-    SOP_UID,
-    uid(
-        "SOPClassUID",
-        "SOP class: the type of the objects.",
-        wire_names=("SOP Class UID",),
-        tag="(0008,0016)",
-    ),
-    count("PatientCount", "Number of patients in the Collection.", wire_names=("Count",)),
-    text(
-        "PixelSpacingRow",
-        "Distinct distances between rows, in mm.",
-        wire_names=("PixelSpacing(mm)-Row",),
-    ),
-    text(
-        "SliceThicknesses",
-        "Distinct slice thicknesses in mm.",
-        wire_names=("SliceThickness(mm)",),
-    ),
-    size("AnnotationSize", "Total bytes of the annotation files.", wire_names=("Annotation Size",)),
-    text(
-        "CollectionDescription",
-        "Description of the Collection, as HTML.",
-        wire_names=("description",),
-    ),
-    whole("CollectionDescriptionID", "ID of the description.", wire_names=("id",)),
-    whole(
-        "CollectionDescriptionTimestamp",
-        "When the description was written, in milliseconds since 1970.",
-        wire_names=("collectionDescTimestamp",),
-    ),
-    text("CollectionDescriptionUser", "User who wrote the description.", wire_names=("userName",)),
-    whole("LicenseID", "ID of the Collection's licence.", wire_names=("licenseId",)),
-)
-# Other names of columns of our tables, used only by these endpoints.
-_OTHER_WIRE_NAMES = {
-    # getCollectionDescriptions of nbia-v4
-    "collectionName": COLLECTION,
-    "descriptionURI": DESCRIPTION_URI,
-    # getSeriesMetaData of nbia-v1
-    "Series UID": SERIES_UID,
-    "3rd Party Analysis": THIRD_PARTY,
-    "Data Description URI": DESCRIPTION_URI,
-    "Subject ID": PATIENT_ID,
-    "Study UID": STUDY_UID,
-    "Study Description": STUDY_DESCRIPTION,
-    "Study Date": STUDY_DATE,
-    "Series Description": SERIES_DESCRIPTION,
-    "Number of Images": IMAGE_COUNT,
-    "File Size": FILE_SIZE,
-    "File Location": STUDY_ID,  # despite its name
-    "Series Number": SERIES_NUMBER,
-    "License Name": LICENSE_NAME,
-    "License URL": LICENSE_URI,
-    "Series Date": SERIES_DATE,
-    "Protocol Name": PROTOCOL,
-    "Body Part Examined": BODY_PART,
-    "Annotations Flag": ANNOTATIONS,
-    "Manufacturer Model Name": MODEL,
-    "Software Versions": SOFTWARE,
-}
-COLUMNS_BY_WIRE_NAME |= _OTHER_WIRE_NAMES | {
-    spelling: column for column in _COLUMNS_OF_NO_TABLE for spelling in column.spellings
-}
-
 FORMATS = ("json", "csv", "xml", "html")
 
 
-def _parameters(
-    *names: str, required: tuple[str, ...] = (), **wire_names: str
-) -> tuple[Parameter, ...]:
-    """Return parameters named like our columns, then those with a `wire_name` of their own."""
-    plain = tuple(Parameter(n, n, n in required) for n in names)
-    return plain + tuple(Parameter(n, wire, n in required) for n, wire in wire_names.items())
+def _names(text: str) -> tuple[str, ...]:
+    """Split a text at its commas."""
+    return tuple(name.strip() for name in text.split(","))
 
 
-_SERIES_FILTERS = (
-    "Collection",
-    "PatientID",
-    "StudyInstanceUID",
-    "Modality",
-    "BodyPartExamined",
-    "ManufacturerModelName",
-    "Manufacturer",
-    "SeriesInstanceUID",
-)
-_ONE_SERIES = _parameters("SeriesInstanceUID", required=("SeriesInstanceUID",))
-_ONE_IMAGE = _parameters(
-    "SeriesInstanceUID", "SOPInstanceUID", required=("SeriesInstanceUID", "SOPInstanceUID")
-)
+def _parameters(*names: str, **wire_names: str) -> tuple[Parameter, ...]:
+    """Return parameters named like our columns, then those with a `wire_name` of their own.
 
-_COLLECTION_VALUES = Endpoint(
-    "getCollectionValues",
-    "getCollectionValues",
-    "Names of all Collections.",
-    columns=("Collection",),
-    formats=FORMATS,
-    is_never_empty=True,
-)
-_VALUES = (
-    _COLLECTION_VALUES,
-    Endpoint(
-        "getModalityValues",
-        "getModalityValues",
-        "Modalities, by Collection or body part.",
-        _parameters("Collection", "BodyPartExamined"),
-        ("Modality",),
-        FORMATS,
-    ),
-    Endpoint(
-        "getBodyPartValues",
-        "getBodyPartValues",
-        "Body parts, by Collection or modality.",
-        _parameters("Collection", "Modality"),
-        ("BodyPartExamined",),
-        FORMATS,
-    ),
-    Endpoint(
-        "getManufacturerValues",
-        "getManufacturerValues",
-        "Manufacturers, by Collection, modality or body part.",
-        _parameters("Collection", "Modality", "BodyPartExamined"),
-        ("Manufacturer",),
-        FORMATS,
-    ),
-)
-_SERIES_SIZE = Endpoint(
-    "getSeriesSize",
-    "getSeriesSize",
-    "Total bytes and number of objects of one Series.",
-    _ONE_SERIES,
-    ("TotalSizeInBytes", "ObjectCount"),
-    FORMATS,
-)
-_SOP_UIDS = Endpoint(
-    "getSOPInstanceUIDs",
-    "getSOPInstanceUIDs",
-    "SOPInstanceUIDs of one Series, also of a hidden one.",
-    _ONE_SERIES,
-    ("SOPInstanceUID",),
-    FORMATS,
-)
-_IMAGE = Endpoint(
-    "getImage",
-    "getImage",
-    "Zip of the objects of one Series, with its licence.",
-    (*_ONE_SERIES, *_parameters("NewFileNames")),
-    returns="zip",
-    zip_proof="count",
-)
-_IMAGE_WITH_MD5 = Endpoint(
-    "getImageWithMD5Hash",
-    "getImageWithMD5Hash",
-    "Zip of the objects of one Series, with their MD5s as the last entry.",
-    _ONE_SERIES,
-    returns="zip",
-    zip_proof="md5",
-)
-# Not used for downloads: its proof is not stronger than that of getImageWithMD5Hash.
-_DCM_IMAGE = Endpoint(
-    "getDCMImage",
-    "getDCMImage",
-    "Zip of the objects of one Series, optionally with annotation files and MD5s.",
-    (*_ONE_SERIES, *_parameters("IncludeAnnotation", "MD5Verification")),
-    returns="zip",
-    fixed_parameters=(("MD5Verification", "true"),),
-)
-_SINGLE_IMAGE = Endpoint(
-    "getSingleImage",
-    "getSingleImage",
-    "One DICOM object.",
-    _ONE_IMAGE,
-    returns="dicom",
-)
+    A `*` marks a required one.
+    """
+    sent = dict(zip(names, names, strict=True)) | wire_names
+    return tuple(
+        Parameter(name.rstrip("*"), wire_name.rstrip("*"), wire_name.endswith("*"))
+        for name, wire_name in sent.items()
+    )
+
+
+def _rows(
+    name: str, description: str, parameters: tuple[Parameter, ...], columns: str, **facts: Any
+) -> Endpoint:
+    """Declare an endpoint that returns rows in any of the formats."""
+    return Endpoint(name, description, parameters, _names(columns), FORMATS, **facts)
+
+
+_ONE_SERIES = _parameters("SeriesInstanceUID*")
 
 # nbia-api v1 and v2: Hibernate entities; dates are written by java.sql.Timestamp.toString().
 _V1_PATIENT = (
-    "PatientId",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "EthnicGroup",
-    "Collection",
-    "Phantom",
-    "SpeciesCode",
-    "SpeciesDescription",
+    "PatientId, PatientName, PatientBirthDate, PatientSex, EthnicGroup, Collection, Phantom, "
+    "SpeciesCode, SpeciesDescription"
+)
+_V1_STUDY_START = (
+    "StudyInstanceUID, StudyDate, StudyDescription, AdmittingDiagnosesDescription, StudyID, "
+    "PatientAge"
 )
 _V1_STUDY = (
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyDescription",
-    "AdmittingDiagnosesDescription",
-    "StudyID",
-    "PatientAge",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "EthnicGroup",
-    "Collection",
-    "SeriesCount",
-    "LongitudinalTemporalEventType",
-    "LongitudinalTemporalOffsetFromEvent",
+    f"{_V1_STUDY_START}, PatientID, PatientName, PatientBirthDate, PatientSex, EthnicGroup, "
+    "Collection, SeriesCount, LongitudinalTemporalEventType, LongitudinalTemporalOffsetFromEvent"
+)
+_V1_SERIES_START = (
+    "SeriesInstanceUID, StudyInstanceUID, Modality, ProtocolName, SeriesDate, SeriesDescription, "
+    "BodyPartExamined, SeriesNumber, AnnotationsFlag, Collection, PatientID, Manufacturer, "
+    "ManufacturerModelName, SoftwareVersions, ImageCount"
 )
 _V1_SERIES = (
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "Modality",
-    "ProtocolName",
-    "SeriesDate",
-    "SeriesDescription",
-    "BodyPartExamined",
-    "SeriesNumber",
-    "AnnotationsFlag",
-    "Collection",
-    "PatientID",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SoftwareVersions",
-    "ImageCount",
-    "TimeStamp",
-    "LicenseName",
-    "LicenseURI",
-    "CollectionURI",
-    "FileSize",
-    "DateReleased",
-    "StudyDesc",
-    "StudyDate",
-    "ThirdPartyAnalysis",
+    f"{_V1_SERIES_START}, TimeStamp, LicenseName, LicenseURI, CollectionURI, FileSize, "
+    "DateReleased, StudyDesc, StudyDate, ThirdPartyAnalysis"
 )
 _V1_METADATA = (
-    "Series UID",
-    "Collection",
-    "3rd Party Analysis",
-    "Data Description URI",
-    "Subject ID",
-    "Study UID",
-    "Study Description",
-    "Study Date",
-    "Series Description",
-    "Manufacturer",
-    "Modality",
-    "SOP Class UID",
-    "Number of Images",
-    "File Size",
-    "File Location",
-    "Series Number",
-    "License Name",
-    "License URL",
-    "Annotation Size",
-    "Date Released",
-    "Series Date",
-    "Protocol Name",
-    "Body Part Examined",
-    "Annotations Flag",
-    "Manufacturer Model Name",
-    "Software Versions",
-    "TimeStamp",
+    "Series UID, Collection, 3rd Party Analysis, Data Description URI, Subject ID, Study UID, "
+    "Study Description, Study Date, Series Description, Manufacturer, Modality, SOP Class UID, "
+    "Number of Images, File Size, File Location, Series Number, License Name, License URL, "
+    "Annotation Size, Date Released, Series Date, Protocol Name, Body Part Examined, "
+    "Annotations Flag, Manufacturer Model Name, Software Versions, TimeStamp"
 )
 # java.util.Date.toString() of a server in UTC, like the archive's.
 _JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
 _V1_WIRE = ValueFormat("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _V1_ENDPOINTS = (
-    *_VALUES,
-    Endpoint(
-        "getPatient",
+    _rows(
+        "getCollectionValues", "Names of all Collections.", (), "Collection", is_never_empty=True
+    ),
+    _rows(
+        "getModalityValues",
+        "Modalities, by Collection or body part.",
+        _parameters("Collection", "BodyPartExamined"),
+        "Modality",
+    ),
+    _rows(
+        "getBodyPartValues",
+        "Body parts, by Collection or modality.",
+        _parameters("Collection", "Modality"),
+        "BodyPartExamined",
+    ),
+    _rows(
+        "getManufacturerValues",
+        "Manufacturers, by Collection, modality or body part.",
+        _parameters("Collection", "Modality", "BodyPartExamined"),
+        "Manufacturer",
+    ),
+    _rows(
         "getPatient",
         "Patients, by Collection. In nbia-v1, PatientId never matches lower-case letters.",
         _parameters("Collection", PatientID="PatientId"),
         _V1_PATIENT,
-        FORMATS,
     ),
-    Endpoint(
-        "getPatientByCollectionAndModality",
+    _rows(
         "getPatientByCollectionAndModality",
         "Patients of a Collection who have Series of a modality.",
-        _parameters("Collection", "Modality", required=("Collection", "Modality")),
-        ("PatientId",),
-        FORMATS,
+        _parameters("Collection*", "Modality*"),
+        "PatientId",
     ),
-    Endpoint(
-        "getPatientStudy",
+    _rows(
         "getPatientStudy",
         "Studies, by Collection, patient or Study.",
         _parameters("Collection", "PatientID", "StudyInstanceUID"),
         _V1_STUDY,
-        FORMATS,
     ),
-    Endpoint(
-        "getSeries", "getSeries", "Series.", _parameters(*_SERIES_FILTERS), _V1_SERIES, FORMATS
+    _rows(
+        "getSeries",
+        "Series.",
+        _parameters(
+            *("Collection", "PatientID", "StudyInstanceUID", "Modality", "BodyPartExamined"),
+            *("ManufacturerModelName", "Manufacturer", "SeriesInstanceUID"),
+        ),
+        _V1_SERIES,
     ),
-    _SERIES_SIZE,
-    _SOP_UIDS,
-    Endpoint(
-        "getUpdatedSeries",
+    _rows(
+        "getSeriesSize",
+        "Total bytes and number of objects of one Series.",
+        _ONE_SERIES,
+        "TotalSizeInBytes, ObjectCount",
+    ),
+    _rows(
+        "getSOPInstanceUIDs",
+        "SOPInstanceUIDs of one Series, also of a hidden one.",
+        _ONE_SERIES,
+        "SOPInstanceUID",
+    ),
+    _rows(
         "getUpdatedSeries",
         "Series released after a date.",
         _parameters(since="fromDate"),
-        (*_V1_SERIES[:15], "DateReleased"),
-        FORMATS,
+        f"{_V1_SERIES_START}, DateReleased",
         since_format="%d/%m/%Y",
         may_be_empty=True,
     ),
-    Endpoint(
-        "NewPatientsInCollection",
+    _rows(
         "NewPatientsInCollection",
         "Patients of a Collection with a Series released after a date.",
-        _parameters("Collection", since="Date", required=("Collection", "since")),
+        _parameters("Collection*", since="Date*"),
         _V1_PATIENT,
-        FORMATS,
         since_format="%Y/%m/%d",
         may_be_empty=True,
     ),
-    Endpoint(
-        "NewStudiesInPatientCollection",
+    _rows(
         "NewStudiesInPatientCollection",
         "Studies of a Collection with a Series released after a date.",
-        _parameters("Collection", "PatientID", since="Date", required=("Collection", "since")),
+        _parameters("Collection*", "PatientID", since="Date*"),
         _V1_STUDY,
-        FORMATS,
         since_format="%Y/%m/%d",
         may_be_empty=True,
     ),
     Endpoint(
         "getContentsByName",
-        "getContentsByName",
         "Public Series on a shared list; always JSON.",
-        _parameters(list_name="name", required=("list_name",)),
-        (*_V1_SERIES[:15], "Date Released"),
+        _parameters(list_name="name*"),
+        _names(f"{_V1_SERIES_START}, Date Released"),
     ),
-    Endpoint(
+    _rows(
         "getSeriesMetadata",
-        "getSeriesMetaData",
         "Metadata of one Series for a downloader; all values are texts.",
         _ONE_SERIES,
         _V1_METADATA,
-        FORMATS,
+        path="getSeriesMetaData",
         date_formats=(
             ("Study Date", "%m-%d-%Y"),
-            ("Date Released", _JAVA_DATE),
-            ("Series Date", _JAVA_DATE),
-            ("TimeStamp", _JAVA_DATE),
+            *((name, _JAVA_DATE) for name in ("Date Released", "Series Date", "TimeStamp")),
         ),
     ),
-    Endpoint(
-        "getDeniedSeries",
+    _rows(
         "getDeniedSeries",
         "Those of the requested Series that the user may not download.",
         (
             Parameter("SeriesInstanceUID", "seriesList", required=True, is_list=True),
             *_parameters("userName"),
         ),
-        ("SeriesInstanceUID",),
-        FORMATS,
+        "SeriesInstanceUID",
         may_be_empty=True,
     ),
-    _IMAGE,
-    _IMAGE_WITH_MD5,
-    _DCM_IMAGE,
-    _SINGLE_IMAGE,
+    Endpoint(
+        "getImage",
+        "Zip of the objects of one Series, with its licence.",
+        _parameters("SeriesInstanceUID*", "NewFileNames"),
+        returns="zip",
+        zip_proof="count",
+    ),
+    Endpoint(
+        "getImageWithMD5Hash",
+        "Zip of the objects of one Series, with their MD5s as the last entry.",
+        _ONE_SERIES,
+        returns="zip",
+        zip_proof="md5",
+    ),
+    # Not used for downloads: its proof is not stronger than that of getImageWithMD5Hash.
+    Endpoint(
+        "getDCMImage",
+        "Zip of the objects of one Series, optionally with annotation files and MD5s.",
+        _parameters("SeriesInstanceUID*", "IncludeAnnotation", "MD5Verification"),
+        returns="zip",
+        fixed_parameters=(("MD5Verification", "true"),),
+    ),
+    Endpoint(
+        "getSingleImage",
+        "One DICOM object.",
+        _parameters("SeriesInstanceUID*", "SOPInstanceUID*"),
+        returns="dicom",
+    ),
     Endpoint(
         "getMD5HashForImage",
-        "getM5HashForImage",  # sic, and so is the parameter
         "MD5 of one DICOM object.",
-        _parameters(SOPInstanceUID="SOPInstanceUid", required=("SOPInstanceUID",)),
+        _parameters(SOPInstanceUID="SOPInstanceUid*"),
+        path="getM5HashForImage",  # sic, and so is the parameter
         returns="text",
     ),
 )
 
 # nbia-api v4: native SQL; dates as %m-%d-%Y, no birth dates.
-_V4_PATIENT = (
-    "PatientId",
-    "PatientName",
-    "PatientSex",
-    "EthnicGroup",
-    "Collection",
-    "Phantom",
-    "SpeciesCode",
-    "SpeciesDescription",
-    "Authorized",
+_V4_PATIENT = _names(_V1_PATIENT.replace("PatientBirthDate, ", "") + ", Authorized")
+_V4_STUDY = _names(_V1_STUDY.replace("PatientBirthDate, ", "") + ", Authorized")
+_V4_SERIES = _names(
+    "SeriesInstanceUID, StudyInstanceUID, Modality, ProtocolName, SeriesDate, SeriesDescription, "
+    "BodyPartExamined, SeriesNumber, AnnotationsFlag, Collection, Site, PatientID, PatientSex, "
+    "PatientAge, AdmittingDiagnosisDescription, Manufacturer, ManufacturerModelName, "
+    "SoftwareVersions, ImageCount, MaxSubmissionTimestamp, LicenseName, LicenseURI, "
+    "DataDescriptionURI, FileSize, ReleasedStatus, DateReleased, StudyDesc, StudyDate, "
+    "ThirdPartyAnalysis, Authorized"
 )
-_V4_STUDY = (*(c for c in _V1_STUDY if c != "PatientBirthDate"), "Authorized")
-_V4_SERIES = (
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "Modality",
-    "ProtocolName",
-    "SeriesDate",
-    "SeriesDescription",
-    "BodyPartExamined",
-    "SeriesNumber",
-    "AnnotationsFlag",
-    "Collection",
-    "Site",
-    "PatientID",
-    "PatientSex",
-    "PatientAge",
-    "AdmittingDiagnosisDescription",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SoftwareVersions",
-    "ImageCount",
-    "MaxSubmissionTimestamp",
-    "LicenseName",
-    "LicenseURI",
-    "DataDescriptionURI",
-    "FileSize",
-    "ReleasedStatus",
-    "DateReleased",
-    "StudyDesc",
-    "StudyDate",
-    "ThirdPartyAnalysis",
-    "Authorized",
-)
-_V4_METADATA = (
-    "PatientID",
-    "PatientName",
-    "PatientSex",
-    "EthnicGroup",
-    "Phantom",
-    "SpeciesCode",
-    "SpeciesDescription",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyDesc",
-    "AdmittingDiagnosisDescription",
-    "StudyID",
-    "PatientAge",
-    "LongitudinalTemporalEventType",
-    "LongitudinalTemporalOffsetFromEvent",
-    "SeriesInstanceUID",
-    "Collection",
-    "Site",
-    "Modality",
-    "ProtocolName",
-    "SeriesDate",
-    "SeriesDescription",
-    "BodyPartExamined",
-    "SeriesNumber",
-    "AnnotationsFlag",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PixelSpacing(mm)-Row",
-    "SliceThickness(mm)",
-    "SoftwareVersions",
-    "ImageCount",
-    "MaxSubmissionTimestamp",
-    "LicenseName",
-    "LicenseURI",
-    "DataDescriptionURI",
-    "FileSize",
-    "ReleasedStatus",
-    "DateReleased",
-    "ThirdPartyAnalysis",
-    "Authorized",
+_V4_METADATA = _names(
+    "PatientID, PatientName, PatientSex, EthnicGroup, Phantom, SpeciesCode, SpeciesDescription, "
+    "StudyInstanceUID, StudyDate, StudyDesc, AdmittingDiagnosisDescription, StudyID, PatientAge, "
+    "LongitudinalTemporalEventType, LongitudinalTemporalOffsetFromEvent, SeriesInstanceUID, "
+    "Collection, Site, Modality, ProtocolName, SeriesDate, SeriesDescription, BodyPartExamined, "
+    "SeriesNumber, AnnotationsFlag, Manufacturer, ManufacturerModelName, PixelSpacing(mm)-Row, "
+    "SliceThickness(mm), SoftwareVersions, ImageCount, MaxSubmissionTimestamp, LicenseName, "
+    "LicenseURI, DataDescriptionURI, FileSize, ReleasedStatus, DateReleased, ThirdPartyAnalysis, "
+    "Authorized"
 )
 _V4_DAY = "%m-%d-%Y"
-_V4_CHANGED = {
+_V4_CHANGED: dict[str, dict[str, Any]] = {
     "getPatient": {"columns": _V4_PATIENT, "description": "Patients, by Collection or patient."},
     "getPatientByCollectionAndModality": {"columns": ("PatientId", "Authorized")},
     "getPatientStudy": {"columns": _V4_STUDY},
@@ -1311,14 +1077,12 @@ _V4_CHANGED = {
     "NewPatientsInCollection": {
         "columns": _V4_PATIENT,
         "since_format": _V4_DAY,
-        "parameters": _parameters("Collection", since="fromDate", required=("Collection", "since")),
+        "parameters": _parameters("Collection*", since="fromDate*"),
     },
     "NewStudiesInPatientCollection": {
         "columns": _V4_STUDY,
         "since_format": _V4_DAY,
-        "parameters": _parameters(
-            "Collection", "PatientID", since="fromDate", required=("Collection", "since")
-        ),
+        "parameters": _parameters("Collection*", "PatientID", since="fromDate*"),
     },
     "getSeriesMetadata": {
         "path": "getSeriesMetadata",
@@ -1330,24 +1094,23 @@ _V4_CHANGED = {
     },
     # IncludeMD5 adds md5hashes.csv as the last entry, the only sign that the zip is complete.
     "getImage": {
-        "parameters": (*_ONE_SERIES, *_parameters("NewFileNames", "IncludeMD5")),
+        "parameters": _parameters("SeriesInstanceUID*", "NewFileNames", "IncludeMD5"),
         "fixed_parameters": (("IncludeMD5", "Yes"),),
         "zip_proof": "md5",
     },
     "getMD5HashForImage": {
         "path": "getMD5HashForImage",
         # The parameter format is accepted but has no effect.
-        "parameters": _parameters("SOPInstanceUID", "format", required=("SOPInstanceUID",)),
+        "parameters": _parameters("SOPInstanceUID*", "format"),
     },
 }
 _V4_ENDPOINTS = (
     *(
-        replace(endpoint, **_V4_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
+        replace(endpoint, **_V4_CHANGED.get(endpoint.name, {}))
         for endpoint in _V1_ENDPOINTS
         if endpoint.name != "getContentsByName"
     ),
     Endpoint(
-        "getMD5Hierarchy",
         "getMD5Hierarchy",
         "Hash over the MD5s of a Series, Study, patient or Collection.",
         _parameters("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
@@ -1356,28 +1119,20 @@ _V4_ENDPOINTS = (
     ),
     Endpoint(
         "getCollectionDescriptions",
-        "getCollectionDescriptions",
         "Descriptions of Collections; always JSON.",
         _parameters(Collection="collectionName"),
-        (
-            "collectionName",
-            "description",
-            "descriptionURI",
-            "id",
-            "collectionDescTimestamp",
-            "userName",
-            "licenseId",
+        _names(
+            "collectionName, description, descriptionURI, id, collectionDescTimestamp, userName, "
+            "licenseId"
         ),
         may_be_empty=True,
     ),
     Endpoint(
         "getCollectionValuesAndCounts",
-        "getCollectionValuesAndCounts",
         "Collections with their number of patients; always JSON; ignores all parameters.",
         columns=("Collection", "Count", "Authorized"),
     ),
     Endpoint(
-        "getManifestForCollection",
         "getManifestForCollection",
         "Series list of a Collection for TCIA's downloader.",
         _parameters("visibility", "includeAnnotation", Collection="collection"),
@@ -1387,51 +1142,29 @@ _V4_ENDPOINTS = (
 )
 
 # Bindaas: the API before NBIA's own.
-_BINDAAS_PATIENT = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "EthnicGroup",
-    "Collection",
-)
-_BINDAAS_STUDY = (*_V1_STUDY[:6], *_BINDAAS_PATIENT, "SeriesCount")
-_BINDAAS_SERIES = tuple(c for c in _V1_SERIES[:15] if c != "PatientID")
-_BINDAAS_CHANGED = {
-    "getPatient": {
-        "columns": _BINDAAS_PATIENT,
-        "parameters": _parameters("Collection"),
-        "description": "Patients, by Collection.",
-    },
-    "getPatientByCollectionAndModality": {
-        "path": "PatientsByModality",
-        "columns": _BINDAAS_PATIENT,
-    },
-    "getPatientStudy": {"columns": _BINDAAS_STUDY},
+_BINDAAS_PATIENT = "PatientID, PatientName, PatientBirthDate, PatientSex, EthnicGroup, Collection"
+_BINDAAS_PATIENTS = {"columns": _names(_BINDAAS_PATIENT)}
+_BINDAAS_STUDIES = {"columns": _names(f"{_V1_STUDY_START}, {_BINDAAS_PATIENT}, SeriesCount")}
+_BINDAAS_SERIES = _names(_V1_SERIES_START.replace("PatientID, ", ""))
+_BINDAAS_SINCE = {"since_format": "%Y-%m-%d"}
+_BINDAAS_CHANGED: dict[str, dict[str, Any]] = {
+    "getPatient": _BINDAAS_PATIENTS
+    | {"parameters": _parameters("Collection"), "description": "Patients, by Collection."},
+    "getPatientByCollectionAndModality": _BINDAAS_PATIENTS | {"path": "PatientsByModality"},
+    "getPatientStudy": _BINDAAS_STUDIES,
     "getSeries": {"columns": _BINDAAS_SERIES},
     "getImage": {"parameters": _ONE_SERIES},
-    "NewPatientsInCollection": {
-        "columns": _BINDAAS_PATIENT,
-        "since_format": "%Y-%m-%d",
-    },
-    "NewStudiesInPatientCollection": {
-        "columns": _BINDAAS_STUDY,
-        "since_format": "%Y-%m-%d",
-    },
+    "NewPatientsInCollection": _BINDAAS_PATIENTS | _BINDAAS_SINCE,
+    "NewStudiesInPatientCollection": _BINDAAS_STUDIES | _BINDAAS_SINCE,
 }
-_BINDAAS_HAS_NOT = {
-    "getUpdatedSeries",
-    "getContentsByName",
-    "getSeriesMetadata",
-    "getDeniedSeries",
-    "getImageWithMD5Hash",
-    "getDCMImage",
-    "getMD5HashForImage",
-}
+_BINDAAS_HAS_NOT = _names(
+    "getUpdatedSeries, getContentsByName, getSeriesMetadata, getDeniedSeries, getImageWithMD5Hash, "
+    "getDCMImage, getMD5HashForImage"
+)
 
 
 def _in_bindaas(endpoint: Endpoint) -> Endpoint:
-    changed = replace(endpoint, **_BINDAAS_CHANGED.get(endpoint.name, {}))  # type: ignore[arg-type]
+    changed = replace(endpoint, **_BINDAAS_CHANGED.get(endpoint.name, {}))
     return replace(changed, path=f"TCIA/query/{changed.path}")
 
 
@@ -1439,15 +1172,16 @@ _BINDAAS_ENDPOINTS = (
     *(_in_bindaas(e) for e in _V1_ENDPOINTS if e.name not in _BINDAAS_HAS_NOT),
     Endpoint(
         "getContentsByName",
-        "SharedList/query/ContentsByName",
         "Series on a shared list; always JSON. SharedList is beside TCIA in the path, not below it.",
-        _parameters(list_name="name", required=("list_name",)),
+        _parameters(list_name="name*"),
         _BINDAAS_SERIES,
+        path="SharedList/query/ContentsByName",
     ),
 )
 # The date format of Bindaas is not documented; its clients send and expect ISO dates.
 _BINDAAS_WIRE = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", decimals_in_text=True)
 
+_SERVICES = "https://services.cancerimagingarchive.net"
 DIALECTS = (
     Dialect(
         "nbia-v4",
@@ -1461,14 +1195,14 @@ DIALECTS = (
     Dialect(
         "nbia-v1",
         "first API of NBIA, public, deprecated",
-        "https://services.cancerimagingarchive.net/nbia-api/services/v1",
+        f"{_SERVICES}/nbia-api/services/v1",
         _V1_WIRE,
         _V1_ENDPOINTS,
     ),
     Dialect(
         "nbia-v2",
         "nbia-v1 with a bearer token",
-        "https://services.cancerimagingarchive.net/nbia-api/services/v2",
+        f"{_SERVICES}/nbia-api/services/v2",
         _V1_WIRE,
         _V1_ENDPOINTS,
         auth="bearer",
@@ -1476,14 +1210,14 @@ DIALECTS = (
     Dialect(
         "bindaas-v4",
         "last Bindaas API, public, not updated since 2022",
-        "https://services.cancerimagingarchive.net/services/v4",
+        f"{_SERVICES}/services/v4",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
     ),
     Dialect(
         "bindaas-v3",
         "Bindaas API with an API key",
-        "https://services.cancerimagingarchive.net/services/v3",
+        f"{_SERVICES}/services/v3",
         _BINDAAS_WIRE,
         _BINDAAS_ENDPOINTS,
         auth="api_key",
@@ -1501,3 +1235,52 @@ def dialect(name: str) -> Dialect:
         if each.name == name:
             return each
     raise UnknownName("dialect", name, (d.name for d in DIALECTS))
+
+
+# --- Names of columns in replies ----------------------------------------------------------------
+
+# Columns of endpoints from which no table is made.
+_COLUMNS_OF_NO_TABLE = (
+    SOP_UID,
+    replace(SOP_CLASS_UID, wire_names=("SOP Class UID",)),
+    count("PatientCount", "Number of patients in the Collection.", wire_names=("Count",)),
+    text("PixelSpacingRow", "Distinct row spacings, in mm.", wire_names=("PixelSpacing(mm)-Row",)),
+    text("SliceThicknesses", "Distinct thicknesses, in mm.", wire_names=("SliceThickness(mm)",)),
+    size("AnnotationSize", "Total bytes of the annotation files.", wire_names=("Annotation Size",)),
+    text("CollectionDescription", "The Collection in words, as HTML.", wire_names=("description",)),
+    whole("CollectionDescriptionID", "ID of the description.", wire_names=("id",)),
+    whole(
+        "CollectionDescriptionTimestamp",
+        "When the description was written, in milliseconds since 1970.",
+        wire_names=("collectionDescTimestamp",),
+    ),
+    text("CollectionDescriptionUser", "User who wrote the description.", wire_names=("userName",)),
+    whole("LicenseID", "ID of the Collection's licence.", wire_names=("licenseId",)),
+)
+
+# Every column under each of its names in replies. A name means the same column in all endpoints and
+# dialects, which a test checks.
+COLUMNS_BY_WIRE_NAME = {
+    spelling: column
+    for columns in (*(t.columns for t in TABLES if t.endpoint), _COLUMNS_OF_NO_TABLE)
+    for column in columns
+    for spelling in column.spellings
+} | {
+    # getCollectionDescriptions of nbia-v4
+    "collectionName": COLLECTION,
+    "descriptionURI": DESCRIPTION_URI,
+    # getSeriesMetaData of nbia-v1
+    "Series UID": SERIES_UID,
+    "3rd Party Analysis": THIRD_PARTY,
+    "Subject ID": PATIENT_ID,
+    "Study UID": STUDY_UID,
+    "Number of Images": IMAGE_COUNT,
+    "File Location": STUDY_ID,  # despite its name
+    "License URL": LICENSE_URI,
+}
+# The other names of getSeriesMetaData are ours with blanks between the words.
+COLUMNS_BY_WIRE_NAME |= {
+    name: COLUMNS_BY_WIRE_NAME[name.replace(" ", "")]
+    for name in _names(_V1_METADATA)
+    if name not in COLUMNS_BY_WIRE_NAME
+}

@@ -198,11 +198,11 @@ class Endpoint:
 
     Args:
         name: our name, the same in every dialect.
-        path: the dialect's path, below its base URL.
         description: what it returns, in words.
         parameters: the parameters that it takes.
         columns: the names of a row's columns on the wire, in the order of the server.
         formats: the values that its `format` parameter takes; empty without such a parameter.
+        path: the dialect's path, below its base URL; like `name` by default.
         method: the HTTP method.
         returns: the content of the body: "rows", "text" (one hash), "zip", "dicom" (one object)
             or "manifest" (a series list for TCIA's downloader).
@@ -216,11 +216,11 @@ class Endpoint:
     """
 
     name: str
-    path: str
     description: str
     parameters: tuple[Parameter, ...] = ()
     columns: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    path: str = ""
     method: str = "GET"
     returns: str = "rows"
     since_format: str = ""
@@ -229,6 +229,9 @@ class Endpoint:
     fixed_parameters: tuple[tuple[str, str], ...] = ()
     date_formats: tuple[tuple[str, str], ...] = ()
     zip_proof: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path or self.name)
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter that has this name of ours.
@@ -302,13 +305,3 @@ class Dialect:
         """Names of the endpoints that return a Series as a zip, those with MD5s first."""
         endpoints = [e for e in self.endpoints if e.zip_proof]
         return tuple(e.name for e in sorted(endpoints, key=lambda e: e.zip_proof != "md5"))
-
-    @property
-    def lists_sop_instance_uids(self) -> bool:
-        """Whether an endpoint lists the SOPInstanceUIDs of a Series."""
-        return any(e.columns == ("SOPInstanceUID",) for e in self.endpoints)
-
-    @property
-    def serves_single_images(self) -> bool:
-        """Whether an endpoint returns one object of a Series."""
-        return any(e.returns == "dicom" for e in self.endpoints)

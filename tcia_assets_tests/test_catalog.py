@@ -391,8 +391,8 @@ def test_zip_endpoints_with_md5s_come_first(dialect_: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect_", DIALECTS, ids=lambda d: d.name)
 def test_every_dialect_lists_objects_and_serves_single_ones(dialect_: Dialect) -> None:
-    assert dialect_.lists_sop_instance_uids == dialect_.has("getSOPInstanceUIDs") is True
-    assert dialect_.serves_single_images == dialect_.has("getSingleImage") is True
+    assert dialect_.endpoint("getSOPInstanceUIDs").columns == ("SOPInstanceUID",)
+    assert dialect_.endpoint("getSingleImage").returns == "dicom"
 
 
 def test_an_unknown_dialect_or_table_is_an_error_with_suggestions() -> None:

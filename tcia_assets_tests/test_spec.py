@@ -118,14 +118,16 @@ def test_the_capabilities_of_a_dialect_follow_from_its_endpoints() -> None:
     assert replace(spoken, endpoints=tuple(zips[::-1])).zip_endpoints == spoken.zip_endpoints
     counted = tuple(replace(e, zip_proof="count") for e in zips if e.zip_proof)
     assert replace(spoken, endpoints=counted).zip_endpoints == tuple(e.name for e in counted)
-    alone = replace(spoken, endpoints=(spoken.endpoint("getSeries"),))
-    assert not alone.lists_sop_instance_uids
-    assert not alone.serves_single_images
+
+
+def test_the_path_of_an_endpoint_is_its_name_by_default() -> None:
+    assert Endpoint("getThings", "Things.").path == "getThings"
+    assert Endpoint("getThings", "Things.", path="things").path == "things"
 
 
 def test_a_column_has_the_value_format_of_its_dialect_or_its_own() -> None:
     wire = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M", decimals_in_text=True)
-    endpoint = Endpoint("getThings", "getThings", "Things.", date_formats=(("When", "%d.%m.%Y"),))
+    endpoint = Endpoint("getThings", "Things.", date_formats=(("When", "%d.%m.%Y"),))
     assert endpoint.value_format("Then", wire) == wire
     assert endpoint.value_format("When", wire) == ValueFormat(
         "%d.%m.%Y", "%d.%m.%Y", decimals_in_text=True

@@ -207,7 +207,7 @@ def test_the_other_formats_cut_anywhere_are_no_rows_or_those_before_the_cut(
 ) -> None:
     spoken = dialect("nbia-v4")
     sent = [["1.2.3", "CT"], ["1.2.4", "MR"]]
-    shape = Endpoint("getSeries", "", "", columns=("SeriesInstanceUID", "Modality"))
+    shape = Endpoint("getSeries", "", columns=("SeriesInstanceUID", "Modality"))
     body = rendered(form, spoken, shape, sent)
     assert read(body, form=form).table.num_rows == 2
     for cut in range(1, len(body)):
