@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from tcia_assets.defs.partitions import range_tags
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import settings_for
+from tcia_assets_tests.processes import forkserver
 
 LONGEST_LIFE_S = 1.5
 
@@ -78,8 +78,7 @@ def revise_all(sandbox: Sandbox, keys: list[str], version: int) -> None:
 def test_a_refresh_killed_at_random_moments_leaves_each_partition_old_or_new(
     sandbox: Sandbox, tmp_path: Path, kills: int, collections: int | None
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dagster", "tcia_assets.definitions"])
+    context = forkserver()
     home, data_dir = tmp_path / "home", tmp_path / "data"
     home.mkdir()
     (home / "dagster.yaml").write_text(DAGSTER_YAML)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.processes import forkserver
 
 
 @pytest.fixture
@@ -33,7 +33,4 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    # Everything is imported in the server, so that a child starts in milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tcia_assets_tests.store.child_processes"])
-    return context
+    return forkserver()
