@@ -49,7 +49,7 @@ _STATUS_SCHEMA = pa.schema(
         ("missing", pa.int64()),
         ("withdrawn", pa.int64()),
         ("bytes_on_disk", pa.int64()),
-        ("bytes_to_come", pa.int64()),
+        ("bytes_to_fetch", pa.int64()),
         ("sizes_unknown", pa.int64()),
         ("changed_at", _INSTANT),
         ("compared_at", _INSTANT),
@@ -209,10 +209,10 @@ class Mirror:
         Returns:
             One row a Collection, in the order given. `series`, `selected` (by
             TCIA_IMAGE_SELECTION), `complete`, `incomplete`, `missing` and `withdrawn` count Series;
-            `bytes_on_disk` are of zips, `bytes_to_come` of the DICOM files still to fetch, without
+            `bytes_on_disk` are of zips, `bytes_to_fetch` of the DICOM files still to fetch, without
             the `sizes_unknown` Series whose size is not known. `changed_at` is the newest change
             event, `compared_at` the last whole comparison with the archive. `is_suspect`: the
-            archive does not list the Collection any more. `selected` and `bytes_to_come` are null
+            archive does not list the Collection any more. `selected` and `bytes_to_fetch` are null
             without a selection.
 
         Raises:

@@ -27,7 +27,7 @@ from tcia_assets.store.warehouse import Warehouse
 # Columns of the table: numbers of Series, then bytes and instants.
 _COUNTS = ("series", "selected", "complete", "incomplete", "missing", "withdrawn")
 _MEASURES = ("on disk", "to come", "last change", "compared")
-_SUMMED = (*_COUNTS, "bytes_on_disk", "bytes_to_come", "sizes_unknown")
+_SUMMED = (*_COUNTS, "bytes_on_disk", "bytes_to_fetch", "sizes_unknown")
 
 
 @click.command()
@@ -119,7 +119,7 @@ def _measures(each: CollectionStatus) -> list[str]:
     bound = "> " if each.sizes_unknown else ""
     return [
         format_bytes(each.bytes_on_disk),
-        "-" if each.bytes_to_come is None else f"{bound}{format_bytes(each.bytes_to_come)}",
+        "-" if each.bytes_to_fetch is None else f"{bound}{format_bytes(each.bytes_to_fetch)}",
         format_minute(each.changed_at),
         format_minute(each.compared_at),
     ]

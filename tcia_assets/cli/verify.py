@@ -135,7 +135,7 @@ def _damage_lines(collection: str, damaged: Iterable[DamagedZip]) -> list[str]:
 
 def _differing_lines(found: AuditResult) -> list[str]:
     unknown = "the source does not have this Series any more"
-    other = "the source has another hash of it: its content there has changed"
+    other = "its hash at the source differs: the source's content has changed"
     lines = [
         f"{found.collection}: {uid}: {unknown if uid in found.unknown else other}"
         for uid in found.differing

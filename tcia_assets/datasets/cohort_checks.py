@@ -87,13 +87,13 @@ def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, SeriesZip]:
     statement = CONTENTS.format(series="cohort_series") + _ZIPS
     rows = warehouse.query(statement, tables={"cohort_series": cohort.series}).to_pylist()
     moved = [
-        f"{row['uid']} ({'absent' if row['is_absent'] else 'changed'})"
+        f"{row['uid']} ({'missing' if row['is_absent'] else 'changed'})"
         for row in rows
         if row["is_absent"] or not row["is_same"]
     ]
     if moved:
         more = f" and {len(moved) - _MAX_SHOWN} more" if len(moved) > _MAX_SHOWN else ""
-        problem = f"the zips of {len(moved)} Series differ from its cohort"
+        problem = f"the zips of {len(moved)} Series have changed since its cohort was frozen"
         advice = "fetch them, or update the cohort (--update)"
         listed = ", ".join(moved[:_MAX_SHOWN]) + more
         raise CohortMoved(f"{cohort.name}: {problem}: {listed}; {advice}")

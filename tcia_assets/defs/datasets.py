@@ -142,7 +142,7 @@ def _check_as_frozen(key: dg.AssetKey, changes: object, *, is_updated: bool) -> 
         check_name=AS_FROZEN,
         asset_key=key,
         severity=dg.AssetCheckSeverity.WARN,
-        description="" if is_same else "update it to have them, or lock it to ignore them",
+        description="" if is_same else "--update accepts the changes, --locked ignores them",
         metadata={"changes": metadata.code_block(str(changes))},
     )
 

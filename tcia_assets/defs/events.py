@@ -18,7 +18,7 @@ PartitionEvent = tuple[dg.AssetKey, str, Mapping[str, Any]]
 
 _MOST_FAILURES_SHOWN = 20
 _OWN_ERRORS = "tcia_assets.errors."
-_STOPPED = "stopped from outside; what was complete is kept, and the next run goes on from there"
+_STOPPED = "interrupted; complete work is kept, and the next run continues from there"
 
 
 def record_partitions(

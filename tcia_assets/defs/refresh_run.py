@@ -166,7 +166,7 @@ def _settle_moves(
     try:
         settled = settle_moves(warehouse, at)
     except TciaError as error:  # what was refreshed is recorded all the same
-        outcome.bad.append((catalog.SERIES, "any Collection: moves cannot be seen", error))
+        outcome.bad.append((catalog.SERIES, "all Collections: moves cannot be determined", error))
         return
     if settled:
         context.log.info(f"Series that moved, by the Collection that has them now: {settled}")

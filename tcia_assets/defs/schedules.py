@@ -80,7 +80,7 @@ def _nightly(
         if not keys:
             return _no_collections(names)
         if busy := sorted(find_runs(context.instance, names, keys).running):
-            return dg.SkipReason(f"runs are at work on {', '.join(busy[:_MOST_NAMED])}")
+            return dg.SkipReason(f"other runs are working on {', '.join(busy[:_MOST_NAMED])}")
         day = context.scheduled_execution_time.date()
         tcia: TciaResource = getattr(context.resources, names.resource)
         return requests(names, tcia, f"{job}:{day}", range_tags(keys[0], keys[-1]))
@@ -141,8 +141,8 @@ def compare_tick(
     ][:_MAX_KEYS_PER_TICK]
     if not due:
         return dg.SkipReason(
-            f"looked at {len(known)} Collections, {len(known) - len(free)} of them at work: all "
-            "others were compared lately enough"
+            f"{len(known)} Collections, {len(known) - len(free)} of them in other runs: "
+            "the rest were compared recently"
         )
     # Neighbours share a run. If there are too many groups, those with the oldest come first.
     groups = sorted(ranges(due, order), key=lambda keys: min(due.index(key) for key in keys))

@@ -171,11 +171,11 @@ def _summary(found: Differences) -> str:
     waiting = sorted({each.collection for each in [*found.first, *found.changed, *found.images]})
     named = ", ".join(waiting[:_MOST_NAMED]) + (", ..." if len(waiting) > _MOST_NAMED else "")
     state = (
-        f"{len(waiting)} differ, but are being refreshed or were tried: {named}"
+        f"{len(waiting)} differ, but a run for them is active or was already requested: {named}"
         if waiting
-        else "all as stored"
+        else "no difference"
     )
     recent = found.releases
     releases = f"{recent.released} Series released after {recent.since}" if recent else ""
     compared = " and ".join(filter(None, [f"{len(found.collections)} Collections", releases]))
-    return f"looked at {compared}: {state}"
+    return f"compared {compared}: {state}"

@@ -95,7 +95,7 @@ def _check_equal(
         for name in partitions
     ]
     problems = [uid for each in found for uid in each.differing]
-    problems += [f"the source failed: {each.failure}" for each in found if each.failure]
+    problems += [f"not checked: {each.failure}" for each in found if each.failure]
     return _result(
         key,
         _EQUAL,

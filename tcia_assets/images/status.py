@@ -30,9 +30,9 @@ class CollectionStatus:
         missing: Number of Series missing from the newest listing, not withdrawn yet.
         withdrawn: Number of withdrawn Series.
         bytes_on_disk: Bytes of zips.
-        bytes_to_come: Bytes of selected Series that are listed, not complete and not given up;
+        bytes_to_fetch: Bytes of selected Series that are listed, not complete and not given up;
             None without a selection.
-        sizes_unknown: Number of these Series whose size is unknown; it is not in `bytes_to_come`.
+        sizes_unknown: Number of these Series whose size is unknown; it is not in `bytes_to_fetch`.
         changed_at: Time of the newest change event.
         compared_at: When all Series were last compared with the source's listing.
         is_suspect: Whether the source's list of Collections lacks this one although it has Series.
@@ -47,7 +47,7 @@ class CollectionStatus:
     missing: int = 0
     withdrawn: int = 0
     bytes_on_disk: int = 0
-    bytes_to_come: int | None = None
+    bytes_to_fetch: int | None = None
     sizes_unknown: int = 0
     changed_at: datetime | None = None
     compared_at: datetime | None = None
@@ -76,10 +76,10 @@ def collection_status(
     counts = {row.pop("Collection"): row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
-    of_selection = {"selected": 0, "bytes_to_come": 0} if selection else {}
+    of_selection = {"selected": 0, "bytes_to_fetch": 0} if selection else {}
     for row in counts.values():
         if not selection:
-            row |= {"selected": None, "bytes_to_come": None}
+            row |= {"selected": None, "bytes_to_fetch": None}
     return [
         CollectionStatus(
             name,
@@ -145,7 +145,7 @@ def _counts_sql(predicate: str) -> str:
         count(*) FILTER (missing_since IS NOT NULL AND withdrawn_at IS NULL) AS missing,
         count(*) FILTER (withdrawn_at IS NOT NULL) AS withdrawn,
         coalesce(sum(archive_bytes), 0)::BIGINT AS bytes_on_disk,
-        coalesce(sum(image_bytes) FILTER (is_to_come), 0)::BIGINT AS bytes_to_come,
+        coalesce(sum(image_bytes) FILTER (is_to_come), 0)::BIGINT AS bytes_to_fetch,
         count(*) FILTER (is_to_come AND image_bytes IS NULL) AS sizes_unknown
     FROM sized GROUP BY Collection
     """

@@ -177,7 +177,7 @@ class FetchWorkers:
         """Raise ArchiveBroken if the source seems to be down."""
         failures = self._budget.consecutive_failures
         if isinstance(result.error, ArchiveBroken) and failures > self._max_failures:
-            problem = f"the archive failed {failures} Series in a row, so this run ends"
+            problem = f"the source failed for {failures} Series in a row, so this run ends"
             raise ArchiveBroken(
                 f"{problem} with {self._done - self._failed} fetched: {result.error.problem}",
                 url=result.error.url,

@@ -69,7 +69,7 @@ def test_an_unreachable_archive_is_told_with_host_and_time(terminal: Terminal) -
     result = terminal("refresh", "--all")
 
     assert result.exit_code == 1
-    assert "127.0.0.1:9 gives no answer" in result.stderr
+    assert "no response from 127.0.0.1:9" in result.stderr
     assert "nothing was changed" in result.stderr
 
 

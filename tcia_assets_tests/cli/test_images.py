@@ -375,7 +375,7 @@ def test_verify_audit_compares_with_the_archive(fetched: Terminal) -> None:
 
     assert differs.exit_code == 1
     assert "4 Series equal to the source's, 1 differ" in differs.stdout
-    assert f"{SMALL}: {changed}: the source has another hash of it" in differs.stderr
+    assert f"{SMALL}: {changed}: its hash at the source differs" in differs.stderr
 
 
 def test_verify_audit_where_the_dialect_has_no_hashes_is_misuse(fetched: Terminal) -> None:

@@ -102,7 +102,7 @@ def test_a_locked_cohort_needs_the_same_query_and_the_same_zips(
     with pytest.raises(CohortMoved) as caught:
         load_cohort(declared(), fetched_warehouse, lock)
     assert f"{first} (changed)" in str(caught.value)
-    assert f"{second} (absent)" in str(caught.value)
+    assert f"{second} (missing)" in str(caught.value)
 
 
 def test_a_series_that_is_fetched_again_is_unchanged(

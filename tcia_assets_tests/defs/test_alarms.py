@@ -48,7 +48,7 @@ def test_an_error_in_a_step_is_told_without_dagsters_wrapping(dagster: Dagster) 
     line = failure_line(failed(dagster, "tcia_list_collections"))
 
     assert line.startswith("tcia_list_collections failed (run ")
-    assert "not a list of rows; tried 3 times" in line
+    assert "not a list of rows; gave up after 3 attempts" in line
     assert "tcia_assets.errors" not in line
     assert "STEP_FAILURE" not in line and "Error occurred while" not in line
 

@@ -83,7 +83,7 @@ def test_where_nothing_changed_a_tick_says_what_it_looked_at(dagster: Dagster) -
     answer = tick(dagster)
 
     assert isinstance(answer, dg.SkipReason)
-    assert "looked at 8 Collections" in str(answer.skip_message)
+    assert "compared 8 Collections" in str(answer.skip_message)
 
 
 def test_a_released_series_is_noticed_and_only_its_collection_is_refreshed(
@@ -141,7 +141,7 @@ def test_what_was_tried_in_vain_does_not_take_the_place_of_others(dagster: Dagst
     assert len(first) == 5
     assert sorted(first + second) == dagster.listed()
     assert not third
-    assert "8 differ, but are being refreshed or were tried" in str(tick(dagster))
+    assert "8 differ, but a run for them is active or was already requested" in str(tick(dagster))
 
 
 def test_what_failed_is_asked_for_again_an_hour_later_but_not_for_ever(
@@ -380,7 +380,7 @@ def test_the_sensor_keeps_its_pause_in_dagsters_cursor(dagster: Dagster) -> None
     found = dagster.definitions().sensors or []
     [sensor] = [sensor for sensor in found if sensor.name == "tcia_new_series"]
     cursor = None
-    for said in ("status 503", "status 503", "looked at 8 Collections"):
+    for said in ("status 503", "status 503", "compared 8 Collections"):
         with dg.build_sensor_context(
             instance=dagster.instance, resources={"tcia": dagster.resource()}, cursor=cursor
         ) as context:
@@ -540,7 +540,7 @@ def test_with_an_allow_list_a_tick_asks_from_before_the_earliest_comparison(
     # Of these two the newest release is of years ago, and not theirs is all that came since.
     since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=30)
     said = str(tick(dagster, **chosen))
-    assert f"looked at 2 Collections and 0 Series released after {since}: all as stored" in said
+    assert f"compared 2 Collections and 0 Series released after {since}: no difference" in said
 
     dagster.sandbox.archive.release(held, day=since + dt.timedelta(days=1))
     answer = tick(dagster, **chosen)
@@ -554,8 +554,8 @@ def test_what_is_new_in_others_is_no_difference_to_an_allow_list(dagster: Dagste
     dagster.sandbox.archive.release(held)
 
     said = str(tick(dagster, collections=[SMALL]))
-    assert "looked at 1 Collections and 1 Series" in said
-    assert "all as stored" in said
+    assert "compared 1 Collections and 1 Series" in said
+    assert "no difference" in said
 
 
 def test_a_collection_off_the_allow_list_is_left_alone(dagster: Dagster) -> None:

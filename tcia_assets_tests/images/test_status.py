@@ -54,4 +54,4 @@ def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:
     ).to_pylist()[0]
 
     assert (now.complete, now.incomplete) == (len(place.uids) - 1, 1)
-    assert now.bytes_to_come == row["FileSize"]
+    assert now.bytes_to_fetch == row["FileSize"]

@@ -120,7 +120,7 @@ def test_a_run_ends_after_many_consecutive_failures_of_the_source(mirror: Place)
     with pytest.raises(ArchiveBroken) as ended:
         patient(mirror)
 
-    assert "failed 3 Series in a row, so this run ends with 2 fetched" in str(ended.value)
+    assert "failed for 3 Series in a row, so this run ends with 2 fetched" in str(ended.value)
     # What failed is kept, too, and at most the one that was under way beyond it.
     statuses = Counter(row["status"] for row in mirror.rows.values())
     assert statuses["complete"] == 2 and 3 <= statuses["failed"] <= 4

@@ -33,7 +33,7 @@ class LabelPatterns:
                 their declaration.
 
         Raises:
-            UsageError: There are no labels or too many, or a pattern is no regular expression.
+            UsageError: There are no labels or too many, or a pattern is not a regular expression.
             UnknownName: The priority has a name that is no label.
 
         >>> LabelPatterns.compile({"tumour": "(?i)gtv.*", "lung": "Lung_[LR]"}).label_of("GTV-1")
@@ -66,5 +66,5 @@ def _compile(name: str, pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        problem = f"the pattern of label {name!r} is no regular expression: {pattern!r}, {error}"
+        problem = f"the pattern of label {name!r} is not a regular expression: {pattern!r}, {error}"
         raise UsageError(problem) from error

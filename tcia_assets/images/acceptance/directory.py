@@ -133,7 +133,7 @@ def _broken(problem: str) -> MalformedZip:
 
 @dataclass(frozen=True)
 class _End:
-    """What the end record says of the directory."""
+    """The end record's data about the directory."""
 
     count: int
     size: int
@@ -154,7 +154,7 @@ def _read_end(data: mmap.mmap) -> _End:
     elif disk or first_disk or here != count:
         raise _broken("it is one of several volumes")
     if end.start + end.size != offset:
-        raise _broken("its directory is not where it says")
+        raise _broken("its directory is not at the recorded offset")
     return end
 
 
@@ -172,7 +172,7 @@ def _read_end64(data: mmap.mmap, offset: int, short: _End) -> tuple[_End, int]:
     """Return the end as the 64 bit records give it, and the offset where these begin."""
     _, disk, start, disks = LOCATOR.unpack_from(data, offset)
     if disk or disks != 1 or start + END64.size != offset:
-        raise _broken("its 64 bit end record is not where it says")
+        raise _broken("its 64 bit end record is not at the recorded offset")
     mark, size, _, _, disk, first_disk, here, count, length, first = END64.unpack_from(data, start)
     if mark != END64_MARK or size != END64.size - 12 or disk or first_disk or here != count:
         raise _broken("its 64 bit end record cannot be read")
@@ -333,13 +333,13 @@ def _locate(data: mmap.mmap, claim: _Claim, stop: int) -> _LocatedMember:
     """Return the member with the place of its data, if its local header matches the directory."""
     name_offset = claim.start + LOCAL.size
     if name_offset > stop:
-        raise _broken(f"{claim.name!r} is not where the directory says")
+        raise _broken(f"{claim.name!r} is not at the offset in the directory")
     mark, needs, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = (
         LOCAL.unpack_from(data, claim.start)
     )
     offset = name_offset + name_length + extra_length
     if mark != LOCAL_MARK or offset + claim.compressed_bytes > stop:
-        raise _broken(f"{claim.name!r} is not where the directory says")
+        raise _broken(f"{claim.name!r} is not at the offset in the directory")
     claimed = (needs <= NEEDS_ZIP64, flags, method, data[name_offset : name_offset + name_length])
     if claimed != (True, claim.flags, claim.method, claim.raw_name):
         raise _broken(f"the header of {claim.name!r} and the directory disagree")

@@ -61,13 +61,13 @@ class Exchange:
         """
         encoding = response.headers.get("Content-Encoding", "identity").strip()
         if encoding.lower() not in {"identity", ""}:
-            problem = f"Content-Encoding {encoding!r}, where none was asked for"
+            problem = f"Content-Encoding {encoding!r}, although none was requested"
             raise UnreadableReply(problem, url=self._url, status=response.status_code)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type not in _ERROR_TYPES:
             return self.chunks(response, decode=False)
         if excerpt := self.read_excerpt(response):
-            problem = f"Content-Type {media_type}, where bytes were asked for"
+            problem = f"Content-Type {media_type}, although a file was requested"
             status = response.status_code
             raise UnreadableReply(problem, url=self._url, status=status, excerpt=excerpt)
         return iter(())

@@ -24,15 +24,15 @@ def error_of(response: requests.Response, excerpt: str, not_public: tuple[str, .
     """
     status = response.status_code
     if status in BUSY or status >= CATCH_ALL:
-        problem = "the archive is busy or down" if status in BUSY else "the archive failed"
+        problem = "the source is busy or down" if status in BUSY else "the source failed"
         error = ArchiveBroken(problem, url=response.url, status=status, excerpt=excerpt)
         error.retry_after_s = _retry_after_s(response)
         return error
     # 400 may be the only sign that something is not public.
     if any(text in excerpt for text in not_public):
-        problem = "the archive does not offer these images"
+        problem = "the source does not offer these images"
         return NotPublic(problem, url=response.url, status=status, excerpt=excerpt)
-    problem = "the archive refuses the request"
+    problem = "the source refused the request"
     return RequestRefused(problem, url=response.url, status=status, excerpt=excerpt)
 
 

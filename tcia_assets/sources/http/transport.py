@@ -238,7 +238,7 @@ class Transport:
         except ValueError:
             reply = None
         if not isinstance(reply, dict):
-            raise UnreadableReply("the reply of the token server is no JSON object", url=url)
+            raise UnreadableReply("the reply of the token server is not a JSON object", url=url)
         return reply
 
     def _final(self, error: RemoteError, attempts: int, seconds: float) -> RemoteError:
@@ -246,9 +246,10 @@ class Transport:
         kind, problem = type(error), error.problem
         if isinstance(error, ArchiveBroken) and error.status is None:
             kind = ArchiveUnreachable
-            problem = f"{urlsplit(error.url).netloc} gives no answer: {problem}"
+            problem = f"no response from {urlsplit(error.url).netloc}: {problem}"
         if attempts > 1 or kind is ArchiveUnreachable:
-            problem += f"; tried {attempts} times in {seconds:.0f} s, nothing was changed"
+            tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+            problem += f"; gave up after {tries} in {seconds:.0f} s; nothing was changed"
         excerpt = self._credentials.redact(error.excerpt)
         final = kind(problem, url=error.url, status=error.status, excerpt=excerpt)
         if isinstance(error, ArchiveBroken) and isinstance(final, ArchiveBroken):

@@ -32,7 +32,7 @@ class Request:
 
     def empty_reply(self) -> UnknownReply:
         """Return the error for an empty reply where something was expected."""
-        problem = f"{self.name}: zero bytes or no row, which may mean anything"
+        problem = f"{self.name}: empty reply (zero bytes or no rows); the reason is unknown"
         return UnknownReply(problem, url=self.url)
 
 
