@@ -136,9 +136,9 @@ def simulate_day(url: str, held: list[str]) -> None:
     wait_for("the sensor's run", lambda: on_disk(held), seconds=180)
     print_result("the sensor noticed it: they are in the warehouse, and their images on disk")
 
-    print_event("At noon", "the archive is out of order, and answers with status 503")
+    print_event("At noon", "the archive is failing, and answers with status 503")
     change_sandbox(url, "faults", kind="status", times=0)
-    wait_for("the sensor's answer", lambda: "the source failed" in skip_reason(), seconds=60)
+    wait_for("the sensor's skip message", lambda: "the source failed" in skip_reason(), seconds=60)
     print_result(f"the sensor skips its tick: {skip_reason().partition(': ')[0]}")
     change_sandbox(url, "faults/clear")
 
@@ -307,7 +307,7 @@ def post(url: str, body: dict[str, object]) -> dict[str, list[str]]:
 
 
 def change_sandbox(url: str, change: str, **body: object) -> list[str]:
-    """Change what the archive holds, and return the UIDs of the Series concerned."""
+    """Change the sandbox's Series, and return the UIDs of the Series concerned."""
     return (post(f"{url}/_sandbox/{change}", body) or {}).get("uids", [])
 
 

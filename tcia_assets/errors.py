@@ -17,7 +17,7 @@ of an error (`defs/`).
     │  ├─ BadValue              a value that is not of its column's kind
     │  ├─ MissingColumn         a column that the dialect promises is in no row
     │  ├─ RepeatedKey           two different rows with one key
-    │  └─ BadArchive            a Series' zip that contradicts the archive's metadata
+    │  └─ BadArchive            a Series' zip that contradicts the source's metadata
     ├─ DatasetRefused           samples that a declaration forbids, or that cannot be made
     ├─ StorageError             the disk or a lock fails; what was stored is unchanged
     │  └─ Busy                  another run holds the lock for too long
@@ -179,7 +179,7 @@ class RepeatedKey(DataError):
 
 
 class BadArchive(DataError):
-    """A Series' zip that contradicts the archive's own metadata."""
+    """A Series' zip that contradicts the source's own metadata."""
 
     retryable = True
 

@@ -59,7 +59,7 @@ _STATUS_SCHEMA = pa.schema(
 
 
 class Mirror:
-    """A mirror of the archive in a data folder.
+    """A mirror of TCIA in a data folder.
 
     It does the same work as the commands `tcia-assets refresh`, `fetch`, `status` and `query`.
     Refreshing and fetching are Dagster runs in this process.
@@ -104,7 +104,7 @@ class Mirror:
         """Download the metadata of Collections, and of shared lists, and store what changed.
 
         Args:
-            collections: Names of Collections; by default all that the archive lists.
+            collections: Names of Collections; by default all that the source lists.
             shared_lists: Names of shared lists.
             max_size_requests: The number of Series to request the size of one by one, at most.
 
@@ -113,8 +113,8 @@ class Mirror:
 
         Raises:
             RunFailed: A Collection or list failed; the others are stored.
-            RemoteError: The archive's list of Collections cannot be had.
-            UnknownName: The archive lists no such Collection.
+            RemoteError: The source's list of Collections cannot be fetched.
+            UnknownName: The source lists no such Collection.
         """
         lists, runs = _names(shared_lists), self._open_runs()
         known, unusable = runs.list_collections()
@@ -211,8 +211,8 @@ class Mirror:
             TCIA_IMAGE_SELECTION), `complete`, `incomplete`, `missing` and `withdrawn` count Series;
             `bytes_on_disk` are of zips, `bytes_to_fetch` of the DICOM files still to fetch, without
             the `sizes_unknown` Series whose size is not known. `changed_at` is the newest change
-            event, `compared_at` the last whole comparison with the archive. `is_suspect`: the
-            archive does not list the Collection any more. `selected` and `bytes_to_fetch` are null
+            event, `compared_at` the last whole comparison with the source. `is_suspect`: the
+            source does not list the Collection any more. `selected` and `bytes_to_fetch` are null
             without a selection.
 
         Raises:
@@ -285,10 +285,12 @@ def open_runs(
     verbose: bool = False,
     datasets: str | Path = "",
 ) -> LocalRuns:
-    """Return what runs the plugin's jobs in this process; imports Dagster, which takes a second.
+    """Return a LocalRuns, which runs the plugin's jobs in this process.
+
+    It imports Dagster, which takes a second.
 
     Args:
-        settings: Where the archive and the data folder are.
+        settings: Where the source and the data folder are.
         show_progress: Shows the progress of each run; nothing is shown by default.
         verbose: Whether Dagster's log is printed.
         datasets: The folder of dataset declarations; "" for none.

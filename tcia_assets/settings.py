@@ -96,7 +96,7 @@ class Settings(BaseModel):
         "changes, because releases are back-dated (with `TCIA_COLLECTIONS`: before the earliest "
         "of their last comparisons, if that is later)",
     )
-    # Dagster's daemon evaluates sensors no more often.
+    # Dagster's daemon evaluates sensors at most this often.
     sensor_interval_s: int = Field(
         default=300,
         ge=5,

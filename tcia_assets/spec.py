@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tcia_assets.errors import UnknownName
 
-# A DICOM UID: this pattern, and at most so many characters.
+# A DICOM UID: this pattern, and at most 64 characters.
 UID_PATTERN, MAX_UID_LENGTH = r"[0-9]+([.][0-9]+)*", 64
 
 # --- Columns and tables -------------------------------------------------------------------------

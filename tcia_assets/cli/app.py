@@ -46,7 +46,7 @@ def main() -> None:
     Settings come from environment variables: TCIA_DIALECT, TCIA_BASE_URL, TCIA_DATA_DIR, ...
 
     \b
-    Try it without the real archive:
+    Try it without TCIA:
       tcia-assets sandbox                          (in another terminal; prints what to export)
       tcia-assets refresh --all
       tcia-assets query "SELECT Collection, count(*) FROM series GROUP BY ALL"

@@ -152,7 +152,7 @@ def list_() -> None:
 
 
 def _version_table(versions: Iterable[tuple[Version, bool]]) -> Grid:
-    """A table of versions, each of which comes with whether it is its dataset's latest."""
+    """Return a table of versions, each with whether it is its dataset's latest."""
     counts = [right_aligned(name) for name in ("kept", "dropped", "files", "bytes")]
     grid = make_grid("dataset", "version", "built (UTC)", *counts, "latest")
     for version, is_latest in versions:

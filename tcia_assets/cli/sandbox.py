@@ -10,11 +10,11 @@ import click
 @click.option("--port", default=8042, show_default=True, help="Use 0 for any free port.")
 @click.option("--full", is_flag=True, help="Serve the whole catalogue; needs the extra `full`.")
 def sandbox(host: str, port: int, *, full: bool) -> None:
-    """Serve a local archive that speaks the real API.
+    """Serve a local server that implements TCIA's API.
 
     Its metadata is real; its images are synthetic, made on request. The URL of each dialect is
-    printed. To change what the archive holds, POST to /_sandbox/hold, /release, /revise,
-    /withdraw, /move or /faults.
+    printed. To change the sandbox's Series, POST to /_sandbox/hold, /release, /revise, /withdraw,
+    /move or /faults.
 
     \b
     Examples:

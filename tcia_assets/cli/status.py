@@ -90,7 +90,7 @@ def _footnotes(rows: Sequence[CollectionStatus]) -> list[str]:
 
 
 def _grid_of(columns: Sequence[str], names: Sequence[str], lines: Sequence[Sequence[str]]) -> Grid:
-    """A table with one line a Collection; the last of `lines` is the total."""
+    """Return a table with one line per Collection; the last of `lines` is the total."""
     grid = make_grid(show_footer=len(names) > 1)
     footer = f"{len(names)} Collections"
     grid.add_column("Collection", footer=footer, overflow="fold", min_width=len(footer))

@@ -86,7 +86,7 @@ def _verify(collections: Sequence[str], warehouse: Warehouse, *, deep: bool) -> 
 
 
 def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
-    """Compare with the archive's hashes; returns a line for each Series that differs."""
+    """Compare with the source's hashes; return a line for each Series that differs."""
     from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - lazy
 
     problems = []

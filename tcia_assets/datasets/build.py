@@ -117,7 +117,7 @@ def build(
             several splits, or none is left; names them and the reasons.
         DataError: a sample has no PatientID.
         MissingExtra: SimpleITK, or a library that a format needs, is not installed.
-        StorageError: the disk refuses, or workers were killed.
+        StorageError: a file cannot be written, or workers were killed.
         Busy: another build of this dataset takes longer than `wait`.
     """
     writers = _writers(declaration)  # first: a missing extra must not show after hours of work

@@ -139,7 +139,7 @@ class Cohort:
         return {
             "format": FORMAT,
             "name": self.name,
-            "question": self.query,
+            "question": self.query,  # The key's name in lock file format 1.
             "snapshot": vars(self.snapshot),
             "series": self.series.to_pylist(),
             "pairs": self.pairs.to_pylist(),

@@ -46,7 +46,8 @@ def check_query(declaration: Declaration, cohort: Cohort) -> None:
 def check_holdout(declaration: Declaration, cohort: Cohort) -> None:
     """Raise BadDeclaration if no image has a held-out value.
 
-    A misspelt value would hold nobody out, and the Patients meant for the test would be trained on.
+    A misspelt value would hold out no Patient, and the Patients meant for the test would be trained
+    on.
     """
     holdout = declaration.split.holdout
     if holdout is None:

@@ -48,7 +48,7 @@ def freeze_cohort(
     Raises:
         BadDeclaration, LicenseConflict: see `query_cohort`.
         CohortMoved: the lock file belongs to another dataset, or is damaged.
-        StorageError: the disk refuses. The lock file is unchanged.
+        StorageError: the file cannot be written. The lock file is unchanged.
     """
     now = query_cohort(declaration, warehouse)
     if not lock.exists():
@@ -83,7 +83,7 @@ def write_lock(cohort: Cohort, lock: Path) -> bool:
     """Write the lock file, and return whether its bytes changed.
 
     Raises:
-        StorageError: the disk refuses. The file is unchanged.
+        StorageError: the file cannot be written. The file is unchanged.
     """
     return publish_text(lock, cohort.text)
 

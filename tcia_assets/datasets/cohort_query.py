@@ -63,7 +63,7 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
 
     Raises:
         BadDeclaration: the declaration names a Collection, a licence or the like that the warehouse
-            does not have; its SQL fails, or gives no Series, or Series that are not images; no
+            does not have; its SQL fails, or returns no Series, or Series that are not images; no
             Series has a held-out value.
         LicenseConflict: the declaration refuses the licence of a Series.
     """

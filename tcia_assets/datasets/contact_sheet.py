@@ -59,7 +59,7 @@ def write_contact_sheet(
 
 
 def choose_samples(samples: pa.Table, info: DatasetInfo, most: int) -> list[_Row]:
-    """Return at most so many kept samples, evenly from all splits, in the order of the splits."""
+    """Return at most `most` kept samples, evenly from all splits, in the order of the splits."""
     rows = kept_samples(samples).to_pylist()
     left = {
         split: sorted((row for row in rows if row["part"] == split), key=uid_hash)
@@ -143,7 +143,7 @@ def _to_ascii(text: str) -> str:
 
 
 def _shorten(text: str, size: int, width: int) -> str:
-    """Return a text, cut off at the end if it is wider than so many pixels."""
+    """Return a text, cut off at the end if it is wider than `width` pixels."""
     font = _font(size)
     if font.getlength(text) <= width:
         return text

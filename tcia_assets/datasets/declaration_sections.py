@@ -109,7 +109,7 @@ class CohortQuery(Section):
 
     @property
     def statement(self) -> str:
-        """SQL that gives a column SeriesInstanceUID; run it with `tables`."""
+        """SQL that returns a column SeriesInstanceUID; run it with `tables`."""
         chosen = self.selection
         if chosen is None:
             # The closing bracket is on a line of its own: the statement may end in a comment.

@@ -1,6 +1,6 @@
 """The base class and the field types from which a declaration's pydantic models are built.
 
-What belongs here: reading one value from the text that YAML gives, and the error that says what is
+What belongs here: reading one value from the text in the YAML file, and the error that says what is
 valid. What does not: particular keys (`declaration.py`, `split.py`).
 """
 
@@ -109,7 +109,7 @@ def read_number(value: Any, wanted: str) -> Fraction:
 
 
 def read_numbers(value: Any, count: int, wanted: str) -> tuple[Fraction, ...]:
-    """Return a list of so many numbers."""
+    """Return a list of `count` numbers."""
     if not isinstance(value, list) or len(value) != count:
         raise unlike(value, wanted)
     return tuple(read_number(item, wanted) for item in value)

@@ -34,8 +34,8 @@ class License:
     """A licence, as the source names it.
 
     Attributes:
-        name: "" if the source gives none.
-        uri: "" if the source gives none.
+        name: "" if the source provides none.
+        uri: "" if the source provides none.
         series: how many Series have it.
         collections: the Collections of these Series.
     """
@@ -57,7 +57,7 @@ class License:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the source gives no licence at all."""
+        """Whether the source states no licence at all."""
         return not (self.name or self.uri)
 
     @property

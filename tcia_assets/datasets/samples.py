@@ -91,5 +91,8 @@ def kept_samples(samples: pa.Table) -> pa.Table:
 
 
 def uid_hash(row: Mapping[str, Any]) -> bytes:
-    """Return the hash of a sample's UID; sorted by it, samples are mixed, but always alike."""
+    """Return the hash of a sample's UID.
+
+    Sorting by it shuffles samples in the same order everywhere.
+    """
     return hashlib.sha256(row["SeriesInstanceUID"].encode()).digest()

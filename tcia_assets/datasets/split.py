@@ -4,8 +4,8 @@ What belongs here: the settings of the split and the pure functions that apply t
 which samples there are (`sample_table.py`).
 
 A Patient's split depends only on a hash of the salt and the PatientID: no random numbers, no order,
-no other Patients. So adding Patients moves nobody, and every machine splits alike. `stratify` gives
-that up for more even splits: see `SplitSettings`.
+no other Patients. So adding Patients moves no Patient, and every machine splits alike. With
+`stratify` the splits are more even, but this does not hold: see `SplitSettings`.
 """
 
 from __future__ import annotations
@@ -111,9 +111,10 @@ class SplitSettings(Section):
 
     Attributes:
         fractions: the splits by name, with their shares of the Patients, which add up to 1.
-        salt: another salt gives another split of the same Patients.
+        salt: a different salt splits the same Patients differently.
         stratify: columns by which the splits are kept even.
-        folds: the Patients of the first split are divided into so many folds, by another hash.
+        folds: the Patients of the first split are divided into this many folds, by a different
+            hash.
         holdout: Patients that are a split of their own.
         patients: when two samples are of one Patient. By default equal PatientIDs are one person in
             any Collections, because derived Collections keep the PatientIDs. The price: two persons

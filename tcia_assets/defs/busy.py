@@ -1,6 +1,6 @@
 """The Collections of unfinished runs, and of runs that were killed or failed.
 
-What belongs here: reading Dagster's runs. A run whose process was killed stays "started" for ever
+What belongs here: reading Dagster's runs. A run whose process was killed stays "started" forever
 unless something monitors it: the default launcher does not, and a run of the command line has none.
 """
 

@@ -81,7 +81,7 @@ _Events = dict[str, tuple[float, dg.AssetMaterialization]]
 
 
 def _newest_events(key: dg.AssetKey, instance: dg.DagsterInstance) -> _Events:
-    """The newest materialization of each partition, and its time, among the last thousand."""
+    """Return each partition's newest materialization, and its time, among the last thousand."""
     newest: _Events = {}
     for record in instance.fetch_materializations(key, limit=_MAX_EVENTS).records:
         event = record.asset_materialization
@@ -91,7 +91,7 @@ def _newest_events(key: dg.AssetKey, instance: dg.DagsterInstance) -> _Events:
 
 
 def _rows_kept(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
-    """Compare the number of rows before and after, which the newest events tell."""
+    """Compare the number of rows before and after, recorded in the newest events."""
     counts = {partition: _counts(event) for partition, (_, event) in newest.items()}
     collapsed = {
         partition: {"before": before, "now": now}
@@ -157,7 +157,7 @@ def _keys_unique(table: Table) -> Check:
 
 
 def _without_moved(table: Table) -> str:
-    """SQL for the rows of a table, without Series that moved to another Collection."""
+    """Return SQL for the rows of a table, without Series that moved to a different Collection."""
     name = sql.identifier(table.name)
     if not _follows_series(table):
         return name

@@ -80,7 +80,7 @@ def failure_reasons(step_failures: Iterable[dg.DagsterEvent]) -> Iterator[str]:
 
 
 def _reason(error: Any) -> str:
-    """The text of the first error of ours in a chain of causes; else that of the last cause."""
+    """Return the text of the first TciaError in a chain of causes; else that of the last cause."""
     message = ""
     while error is not None:
         message = str(error.message).strip()

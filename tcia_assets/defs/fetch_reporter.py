@@ -12,7 +12,7 @@ from tcia_assets.images.workers import FetchProgress
 from tcia_assets.progress import report
 
 _LOG_EVERY_S = 10.0
-# One observation for so many Series or seconds, and one for each failure up to a limit: Dagster's
+# One observation per 500 Series or per minute, and one for each failure up to a limit: Dagster's
 # records must not grow with the archive.
 _SUMMARY_EVERY_S = 60.0
 _SUMMARY_EVERY_SERIES = 500

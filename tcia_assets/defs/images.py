@@ -151,7 +151,10 @@ def _fetcher(
     config: ImageConfig,
     just_fetched: dict[str, frozenset[str]],
 ) -> Callable[[str], Sequence[Facts]]:
-    """Return what fetches a Collection, and adds its Series to `just_fetched`."""
+    """Return a function that fetches one Collection.
+
+    It adds the Collection's complete Series to `just_fetched`.
+    """
     table, shard = catalog.IMAGE_ARCHIVES, Shard(config.shard, config.shards)
     selection = selection_from_fields(config.selection) if config.selection else tcia.selection
     if selection is None:

@@ -1,4 +1,4 @@
-"""The IO manager that gives partitions of our tables to your own assets, as `pa.Table`.
+"""The IO manager that loads partitions of our tables for your own assets, as `pa.Table`.
 
 Our own assets do not use it to write: a partition must be on disk as soon as it is complete, not
 when the step ends.

@@ -56,7 +56,7 @@ ShowProgress = Callable[[str], AbstractContextManager[Listener]]
 
 
 class CollectionNames(NamedTuple):
-    """The Collections that the archive lists: those to mirror, and those whose name cannot be."""
+    """Collections in the source's list: usable as partition keys, and not usable."""
 
     usable: list[str]
     unusable: list[str]
@@ -74,7 +74,7 @@ class LocalRuns:
 
     Args:
         definitions: the plugin's definitions, with the default key prefix.
-        settings: where the archive and the data folder are.
+        settings: where the source and the data folder are.
         show_progress: shows a progress bar; nothing is shown by default.
         verbose: whether Dagster's log goes to the console.
 

@@ -1,4 +1,4 @@
-"""The pause between ticks of the sensor while the source is out of order.
+"""The pause between ticks of the sensor while the source is failing.
 
 What belongs here: the pause, which grows with each failure, and its form in the sensor's cursor.
 The cursor holds nothing else: to delete it makes the sensor send requests at once, and loses

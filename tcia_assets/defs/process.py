@@ -1,4 +1,4 @@
-"""The process that a run belongs to: a killed one must not block its Collections for ever."""
+"""The process that a run belongs to: a killed one must not block its Collections forever."""
 
 import os
 import socket

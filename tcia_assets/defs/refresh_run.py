@@ -123,7 +123,7 @@ def _refresh_all(
 
 
 def _removed_from_list(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
-    """The Collections that are stored, and not in the source's list any more.
+    """Return the stored Collections that were removed from the source's list.
 
     They may have been renamed or withdrawn: no request is sent for them, and nothing is changed.
     """

@@ -1,7 +1,4 @@
-"""The archive and its warehouse as one Dagster resource; its fields are the settings.
-
-What belongs here: settings -> source and warehouse, for as long as a run lasts.
-"""
+"""The TciaResource: settings as fields, and the source and warehouse of a run."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -26,7 +23,7 @@ def _setting(name: str) -> Any:
 
 
 class TciaResource(dg.ConfigurableResource["TciaResource"]):
-    """The archive that is asked, and the warehouse that is written.
+    """Settings of the mirror, with its source and its warehouse.
 
     A field that is not given is read from the variable TCIA_<FIELD> of the environment when the
     resource is built. Give secrets as `dg.EnvVar("TCIA_API_KEY")`: plain texts show in the UI.
@@ -60,14 +57,14 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
 
     @property
     def settings(self) -> Settings:
-        """The settings, checked; raises UsageError where one cannot be used."""
+        """The settings, checked; raises UsageError if one cannot be used."""
         fields = Settings.model_fields.keys() & type(self).model_fields.keys()
         settings = Settings.from_env(**{name: getattr(self, name) for name in fields})
         return settings.below(self.subfolder)
 
     @property
     def selection(self) -> Selection | None:
-        """Whose images are wanted; None for nobody's."""
+        """The image selection; None if none is set."""
         return parse_selection(self.settings.image_selection)
 
     @property
@@ -82,7 +79,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     def yield_for_execution(
         self, context: dg.InitResourceContext
     ) -> Generator["TciaResource", None, None]:
-        """Opens the source and the warehouse, and closes the source's connections afterwards."""
+        """Open the source and the warehouse, and close the source's connections afterwards."""
         del context
         pacing = Pacing(
             attempts=self.attempts,

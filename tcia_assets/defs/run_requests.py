@@ -19,9 +19,10 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges
 from tcia_assets.images.updates import RecentReleases, RunReason
 
-# With shards, sets of runs.
+# With shards, this limits sets of runs.
 _MAX_RUNS_PER_TICK = 5
-# A run that was killed or failed is requested again so often: its Collection may be the cause.
+# A run that was killed or failed is requested again at most this many times: its Collection may be
+# the cause.
 _MAX_RETRIES = 3
 # Neighbouring Collections share a run; one run over all would keep each busy for too long.
 _MAX_KEYS_PER_RUN = 50
@@ -150,7 +151,7 @@ def _first_runs(
 
 
 def _run_key(reason: RunReason, runs: RunsByCollection) -> str:
-    """The digest of a reason, with the number of runs for it that were killed or failed.
+    """Return the digest of a reason, with the number of its runs that were killed or failed.
 
     Dagster never starts a second run with the same key, even if the first was killed or failed.
     """

@@ -1,6 +1,6 @@
 """The sensor that keeps the warehouse up to date with the source.
 
-What belongs here: one tick of it, and the pause while the source is out of order. Everything that a
+What belongs here: one tick of it, and the pause while the source is failing. Everything that a
 tick requests follows from what is stored, so a tick that is killed, or a deleted Dagster instance,
 loses nothing. How differences become runs is in `run_requests.py`.
 """
@@ -57,9 +57,9 @@ def sensors(names: Names, jobs: Sequence[Job], interval_s: int) -> list[dg.Senso
             "Requests the list of Collections, and the Series released since a month before the "
             "newest stored release; compares them, and the image selection, with the warehouse; "
             "adds new partitions, and requests runs that refresh what differs and fetch its "
-            "images. A tick that requests no run says what it compared. While the source is out "
-            "of order, ticks pause, at most for an hour: the cursor holds that pause and nothing "
-            "else."
+            "images. A tick that requests no run reports what it compared. While "
+            "the source is failing, ticks pause, at most for an hour: the cursor holds that pause "
+            "and nothing else."
         ),
         jobs=[job for job in jobs if job.name in requested_jobs],
         minimum_interval_seconds=interval_s,
@@ -82,7 +82,7 @@ def tick_or_pause(
     now: datetime,
     interval_s: int,
 ) -> dg.SensorResult:
-    """Do one tick, or skip it while the source is out of order; the cursor holds the pause.
+    """Do one tick, or skip it while a pause lasts; the cursor holds the pause.
 
     Raises:
         RemoteError: The source fails in a way that another attempt does not change.

@@ -1,7 +1,8 @@
 """Asset checks of a sample of the zips: are they as they were when verified?
 
-`tcia-assets verify` checks all of them; here each day has another sample, so that in time every zip
-is checked. Zips that the run itself fetched were verified just now, and are not hashed again.
+`tcia-assets verify` checks all of them; here a different sample is checked each day, so that in
+time every zip is checked. Zips that the run itself fetched were verified just now, and are not
+hashed again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ def _check_equal(
     just_fetched: Mapping[str, frozenset[str]],
 ) -> dg.AssetCheckResult:
     if not tcia.source.hash_levels:
-        return _result(key, _EQUAL, [], note=f"{tcia.source.name} gives no MD5 hashes")
+        return _result(key, _EQUAL, [], note=f"{tcia.source.name} provides no MD5 hashes")
     found = [
         audit_hashes(
             name,

@@ -62,9 +62,9 @@ class AuditResult:
 
 
 def require_hashes(source: Source) -> None:
-    """Raise UsageError if a source gives no MD5 hashes to compare with."""
+    """Raise UsageError if a source provides no MD5 hashes to compare with."""
     if not source.hash_levels:
-        raise UsageError(f"{source.name} gives no MD5 hashes to compare the images with")
+        raise UsageError(f"{source.name} provides no MD5 hashes to compare the images with")
 
 
 def audit_hashes(
@@ -86,13 +86,13 @@ def audit_hashes(
         source: The source to compare with.
         warehouse: The warehouse.
         max_requests: The most requests to send.
-        sample: Request only so many Series, others each day, and take their hashes from the zips,
-            so that `images` is not needed.
+        sample: Request only this many Series, different ones each day, and take their hashes from
+            the zips, so that `images` is not needed.
         just_fetched: UIDs of Series that the caller has just verified; with `sample`, the zips of
             other Series are hashed first to see whether they changed.
 
     Raises:
-        UsageError: The source gives no MD5 hashes.
+        UsageError: The source provides no MD5 hashes.
     """
     require_hashes(source)
     leaves = _leaves(collection, warehouse)
@@ -151,7 +151,7 @@ def _leaf_on_disk(row: ManifestRow, root: Path, just_fetched: frozenset[str]) ->
 
 
 def _listed_md5s(row: ManifestRow, path: Path, *, is_fresh: bool) -> list[str]:
-    """Return the MD5 list in a zip that was verified by it and is unchanged; otherwise nothing."""
+    """Return the MD5 list in a zip that was verified by it and is unchanged, or an empty list."""
     if row.verified_by != "md5":
         return []
     if not is_fresh and sha256_of(path) != row.sha256:

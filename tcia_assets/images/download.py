@@ -39,8 +39,8 @@ class _RefusedZip:
 def download_zip(task: SeriesTask) -> VerifiedZip:
     """Download the zip of a Series, verify it and give it its final path.
 
-    Each route of the source is tried until one gives an accepted zip. If all zips are refused, the
-    best one is completed with single images where the source offers them.
+    Each route of the source is tried until one returns an accepted zip. If all zips are refused,
+    the best one is completed with single images where the source offers them.
 
     Raises:
         BadArchive: Every zip was refused; the best one is in quarantine.

@@ -79,7 +79,7 @@ def fetch_images(
 
     Raises:
         UsageError: The disk cannot hold the plan. Nothing was fetched.
-        StorageError: The disk refuses. What was complete is recorded.
+        StorageError: The file cannot be written. What was complete is recorded.
         ArchiveBroken: The source is down. What was complete is recorded.
         Busy: Another run has worked on the same part for ten minutes.
     """

@@ -63,7 +63,7 @@ def fetch_series(
 
     Raises:
         Busy: Another run is working on the Series.
-        StorageError: The disk refuses.
+        StorageError: The file cannot be written.
         Stopped: The source was stopped; that means nothing for the Series.
     """
     uid = pending.series_instance_uid
@@ -76,7 +76,7 @@ def fetch_series(
             sha256 = sha256_of(path) if path.is_file() else ""
             is_known = known is not None and known.sha256 == sha256
             if known is not None and is_known:
-                # An older zip, as it was verified, stays; its row goes on describing it.
+                # The earlier verified zip stays, and the row keeps its description.
                 row = replace(row, **{name: getattr(known, name) for name in _ABOUT_THE_ZIP})
             verified = (
                 (adopt_unlisted(task, sha256) if sha256 and not is_known else None)

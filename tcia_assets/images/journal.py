@@ -21,7 +21,7 @@ class Journal:
         folder: The folder of the Collection's zips; it is created.
 
     Raises:
-        StorageError: The disk refuses.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Journal:
         """Write a row as the next line.
 
         Raises:
-            StorageError: The disk refuses; the journal is as before.
+            StorageError: The file cannot be written; the journal is as before.
         """
         line = (row.to_json() + "\n").encode()
         end = os.fstat(self._descriptor).st_size

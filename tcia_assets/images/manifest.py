@@ -34,7 +34,7 @@ class ManifestWriter:
 
     Raises:
         DataError: The journal of a killed run, or the partition, is damaged.
-        StorageError: The disk refuses.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, warehouse: Warehouse, collection: str) -> None:
@@ -59,7 +59,7 @@ class ManifestWriter:
         """Add a row: to the journal at once, to the partition with the next merge.
 
         Raises:
-            StorageError: The disk refuses.
+            StorageError: The file cannot be written.
         """
         self._journal.append(row)
         self._unmerged[row.series_instance_uid] = row
@@ -70,7 +70,7 @@ class ManifestWriter:
         """Merge all rows into the partition, which is created even if there are none.
 
         Raises:
-            StorageError: The disk refuses; the journal stays, and the next run merges it.
+            StorageError: The file cannot be written; the journal stays, and the next run merges it.
         """
         try:
             self._merge()
@@ -180,7 +180,7 @@ def quarantine_unreadable(warehouse: Warehouse, collection: str) -> str:
         Its new path, relative to the data root; "" if it can be read.
 
     Raises:
-        StorageError: The disk refuses.
+        StorageError: The file cannot be written.
     """
     path = warehouse.path(IMAGE_ARCHIVES, collection)
     with warehouse.lock(IMAGE_ARCHIVES, collection):

@@ -17,10 +17,10 @@ from tcia_assets.store.warehouse import Warehouse
 
 _Record = dict[str, Any]
 
-# A Series that was refused so often, unchanged, is given up.
+# A Series that was refused this many times, unchanged, is given up.
 MAX_ATTEMPTS = 5
 
-# The source gives the day of the last submission, in a time zone of its own. A Series that was
+# The source provides the day of the last submission, in a time zone of its own. A Series that was
 # fetched within a day of it may have been submitted once more since, with the same count and size:
 # it is fetched again, once, when that day is over.
 _IS_SETTLED = "coalesce(s.MaxSubmissionTimestamp::DATE + 1 < a.fetched_at::DATE, true)"
@@ -107,7 +107,7 @@ class FetchPlan:
 
     @property
     def has_selected_series(self) -> bool:
-        """Whether any Series of the Collection is selected, or would be with another licence."""
+        """Whether any Series of the Collection is selected, or excluded only by licence."""
         return bool(self.now or self.later or self.complete or self.given_up or self.denied)
 
     @property
@@ -168,7 +168,7 @@ def plan_fetch(
 
 
 def selected_collections(selection: Selection, warehouse: Warehouse) -> list[str]:
-    """Return, sorted, Collections with Series that are selected or would be with another licence.
+    """Return, sorted, Collections with Series that are selected or excluded only by licence.
 
     One query, where plans of all known Collections would be one each.
     """

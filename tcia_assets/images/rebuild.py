@@ -22,7 +22,7 @@ from tcia_assets.metadata import attribution
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
-# Rows are written so often, so that a killed rebuild keeps them.
+# Rows are written this often, so that a killed rebuild keeps most of them.
 _WRITE_EVERY_S = 5.0
 
 
@@ -81,7 +81,7 @@ def rebuild_manifest(
 
     Raises:
         Busy: A fetch has worked on the Collection for ten minutes.
-        StorageError: The disk refuses. Rows made before are kept.
+        StorageError: The file cannot be written. Rows made before are kept.
     """
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}"):
         quarantined = manifest.quarantine_unreadable(warehouse, collection)

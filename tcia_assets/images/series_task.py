@@ -74,7 +74,10 @@ class SeriesTask:
         return size + count * _OVERHEAD_PER_OBJECT + _OVERHEAD_PER_ZIP
 
     def source_hash(self) -> str:
-        """Return the source's MD5 over the Series; "" if it gives none."""
+        """Return the source's MD5 over the Series; "" if it provides none.
+
+        A failure counts as "no hash": the proof is then weaker.
+        """
         if not self.source.hash_levels:
             return ""
         try:

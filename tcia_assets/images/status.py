@@ -1,4 +1,4 @@
-"""The state of the mirror by Collection, in one look over the warehouse.
+"""The state of the mirror by Collection, in one query.
 
 What a run would fetch is in `plan`: that also looks at the disk.
 """

@@ -28,7 +28,7 @@ _WORKERS = 2
 
 @dataclass(frozen=True)
 class DamagedZip:
-    """A Series whose zip is not as the manifest says, and why."""
+    """A Series whose zip does not match the manifest, and why."""
 
     series_instance_uid: str
     problem: str
@@ -71,7 +71,7 @@ def verify_zips(
         collection: The Collection.
         warehouse: The warehouse.
         deep: Also inflate each zip and verify it as after a download.
-        sample: Check only so many zips, others each day.
+        sample: Check only this many zips, different ones each day.
         just_fetched: UIDs to leave out: the caller has just verified them.
         report: Called with the number of zips checked and their total.
     """
@@ -116,7 +116,7 @@ def check_each(check: Callable[[T], R], items: Sequence[T]) -> Generator[tuple[T
 
 
 def daily_sample(rows: Sequence[ManifestRow], size: int) -> list[ManifestRow]:
-    """Return so many rows: the same throughout a day (UTC), others the next day."""
+    """Return `size` rows: the same throughout a day (UTC), different ones the next day."""
     today = datetime.now(UTC).date().isoformat()
 
     def rank(row: ManifestRow) -> bytes:

@@ -19,14 +19,14 @@ from tcia_assets.images.series_task import CORES
 from tcia_assets.sources import Source
 
 _REPORT_EVERY_S = 0.5
-# After so many consecutive Series that failed because of the source, it counts as down. With many
+# After this many consecutive Series that failed because of the source, it counts as down. With many
 # connections it takes twice as many.
 _MIN_FAILURES = 16
 
 
 @dataclass(frozen=True)
 class FetchProgress:
-    """How far a fetch is.
+    """Progress of a fetch.
 
     Attributes:
         done: Number of Series done, failed ones included.
@@ -91,7 +91,7 @@ class FetchWorkers:
 
         Raises:
             ArchiveBroken: The source seems to be down.
-            StorageError: The disk refuses.
+            StorageError: The file cannot be written.
         """
         # A source may ask for waits of minutes, several times for each Series.
         with (

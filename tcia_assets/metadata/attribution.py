@@ -70,7 +70,8 @@ def write_collection(collection: str, warehouse: Warehouse) -> bool:
         Whether a file changed.
 
     Raises:
-        StorageError: The disk refuses. Each file is complete, in its old or its new version.
+        StorageError: A file cannot be written. Each file is complete, in its old or its new
+            version.
         Busy: Another run has been writing them for ten minutes.
     """
     folder = warehouse.root / "archives" / quote(collection, safe="")
@@ -92,7 +93,8 @@ def write_files(folder: Path, title: str, table: pa.Table, *, form: str = "as zi
         Whether a file changed. A file with the same content is left in place.
 
     Raises:
-        StorageError: The disk refuses. Each file is complete, in its old or its new version.
+        StorageError: A file cannot be written. Each file is complete, in its old or its new
+            version.
     """
     if not table.num_rows:
         changed = [_remove(folder / name) for name in _RENDERERS]

@@ -41,5 +41,5 @@ class RunBudget:
 
 
 def alone_if_large(rows: pa.Table) -> AbstractContextManager[Any]:
-    """Let no other thread of this process work on a large table while the body runs on one."""
+    """Allow one large table at a time in this process."""
     return _large_table_lock if rows.num_rows > _LARGE else nullcontext()

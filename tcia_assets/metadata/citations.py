@@ -119,7 +119,7 @@ class Attribution:
         """Yield what the source does not state, for how many Series, and what to do about it."""
         unlicensed = sum(row["series"] for row in self.rows if not license_of(row))
         if unlicensed:
-            yield "licence", unlicensed, "ask the archive before you use or pass on these."
+            yield "licence", unlicensed, "ask TCIA before you use or redistribute these data."
         without_doi = sum(row["series"] for row in self.rows if not row["DataDescriptionURI"])
         if without_doi:
             yield "DOI", without_doi, "name the Collection where you cite these."

@@ -1,4 +1,4 @@
-"""Fingerprints of Series: one hash over all values that a source gives for it."""
+"""Fingerprints of Series: one hash over all values that a source returns for it."""
 
 from __future__ import annotations
 

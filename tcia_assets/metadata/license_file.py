@@ -1,4 +1,4 @@
-"""Write LICENSES.md: under which licences data are, and what the archive asks of its users."""
+"""Write LICENSES.md: under which licences data are, and TCIA's data usage policy."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TEMPLATE = """\
 | --- | --- | --- | ---: | ---: |
 {rows}
 
-{gaps}## What the archive asks of its users
+{gaps}## Data usage policy
 
-Its [data usage policy]({policy}) requires:
+TCIA's [data usage policy]({policy}) requires:
 
 - Do not try to identify or contact the participants, neither from these data alone nor together
   with other data.

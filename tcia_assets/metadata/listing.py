@@ -40,7 +40,7 @@ LISTED = replace(SERIES, columns=tuple(c for c in SERIES.columns if c.name not i
 
 @dataclass(frozen=True)
 class WithdrawalPolicy:
-    """When a missing Series may be withdrawn: absent from so many listings, so many hours apart."""
+    """When a missing Series may be withdrawn: after this many listings without it, hours apart."""
 
     listings: int = 3
     hours: int = 20
@@ -63,11 +63,11 @@ class MergeResult:
         due: UIDs of Series absent for so long that only a probe of each must still confirm that
             it is withdrawn.
         new: Listed for the first time.
-        changed: Listed with another fingerprint.
+        changed: Listed with a changed fingerprint.
         reappeared: Listed again after an absence, changed or not.
         unchanged: Listed as before.
         missing: Not listed, in this listing or for longer.
-        moved: Not listed, and known to be in another Collection.
+        moved: Not listed, and moved to a different Collection.
         withdrawn: Not listed, and withdrawn.
     """
 

@@ -1,4 +1,4 @@
-"""Whether a listing can be believed: the table `snapshots`, and a verdict on each listing.
+"""Judge whether a listing is plausible, and record it in `snapshots`.
 
 What follows from a verdict for the rows of `series` is in `listing.py`.
 """

@@ -42,7 +42,7 @@ def refresh(
         RemoteError: The source fails, or its reply cannot be used.
         DataError: The rows break their declaration.
         UnknownName: The source has no such shared list.
-        StorageError: The disk refuses, or the partition is locked by another run.
+        StorageError: The file cannot be written, or the partition is locked by another run.
     """
     if table is catalog.SERIES:
         return refresh_series(key, source, warehouse, at, budget.probes)

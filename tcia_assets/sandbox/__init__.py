@@ -1,1 +1,1 @@
-"""A local archive that speaks the real API on loopback."""
+"""A local server on loopback that implements TCIA's API."""

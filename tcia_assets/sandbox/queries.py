@@ -21,7 +21,7 @@ from tcia_assets.store import sql
 
 _NO_ROWS = "FALSE"
 
-# The rows of at most so many Series are queried at once, to limit memory.
+# The rows of at most this many Series are queried at once, to limit memory.
 _BATCH = 4096
 
 # Values that the archive has for a Series and the catalogue lacks. Other columns are null.

@@ -1,7 +1,8 @@
 """The seam between the mirror and the remote servers that it copies.
 
-A `Source` gives rows in the columns of our tables, MD5 hashes, and the zips of Series. Whoever uses
-one sees no host, no endpoint and no wire format; a source sees neither Dagster nor the data folder.
+A `Source` returns rows in the columns of our tables, MD5 hashes, and the zips of Series. Its
+interface exposes no host, endpoint or wire format; an implementation uses neither Dagster nor the
+data folder.
 The one implementation is `nbia`: the REST API of the NBIA software, in five dialects.
 """
 
@@ -32,7 +33,7 @@ class SourceRows:
     Attributes:
         table: Typed columns under our names; a column that no row has is left out.
         unclaimed: Fields that were in the rows and that none of our columns claims.
-        promised: Our columns that this source is known to give.
+        promised: Columns (our names) that the source declares.
         requests: Requests sent, retries included.
         size_bytes: Bytes received.
         seconds: Time until the last row was read.
@@ -53,7 +54,7 @@ class ProbeResult:
     """What a source still has of single Series that its listing lacks.
 
     Attributes:
-        gone: UIDs that the source no longer has. Only what is certain is in here.
+        gone: UIDs that the source no longer has. Certain cases only.
         elsewhere: UIDs that are in another Collection, each with its name.
         probed: Number of Series that were checked.
         requests: Requests sent, retries included.
@@ -104,7 +105,7 @@ class Source(Protocol):
 
     @property
     def zip_routes(self) -> tuple[str, ...]:
-        """The ways in which the source gives the zip of a Series, strongest proof first."""
+        """The ways in which the source provides the zip of a Series, strongest proof first."""
 
     def rows(self, table: Table, key: str = "") -> SourceRows:
         """Get the rows of one partition.
@@ -114,8 +115,8 @@ class Source(Protocol):
             key: The partition; "" for a table without partitions.
 
         Raises:
-            UnknownReply: The source gave no row where some were expected.
-            ForeignRows: The source gave rows of other partitions.
+            UnknownReply: The source returned no row where some were expected.
+            ForeignRows: The source returned rows of other partitions.
         """
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:

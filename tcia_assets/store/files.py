@@ -32,7 +32,7 @@ def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = T
         Whether the path now has a new file.
 
     Raises:
-        StorageError: The disk refuses. The existing file is unchanged.
+        StorageError: The file cannot be written. The existing file is unchanged.
     """
     with storage_errors(path):
         is_new_folder = not path.parent.exists()
@@ -84,7 +84,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Make the target a hard link to the source, or a copy where no link can be made.
 
     Raises:
-        OSError: The source is missing, or the disk refuses.
+        OSError: The source is missing, or the file cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):

@@ -66,7 +66,7 @@ def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int
             raise
         if _is_at(descriptor, path):
             return descriptor
-        # Its last holder, or whoever took this one for dead, removed it before it was locked.
+        # Its last holder, or a process that found the lock free, removed it before it was locked.
         os.close(descriptor)
 
 

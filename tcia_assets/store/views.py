@@ -73,7 +73,7 @@ class Views:
         """Rebuild `warehouse.duckdb` unless it has the views of this root and these declarations.
 
         Raises:
-            StorageError: The disk refuses.
+            StorageError: The file cannot be written.
         """
         current = self._open()
         if current is not None:

@@ -168,7 +168,7 @@ class Warehouse:
 
         Raises:
             DataError: The rows do not conform, or belong to another partition.
-            StorageError: The disk refuses. The partition is unchanged.
+            StorageError: The file cannot be written. The partition is unchanged.
         """
         path = self.path(table, key)
         check(table, rows)
@@ -293,7 +293,7 @@ class Warehouse:
         """Rebuild `warehouse.duckdb` unless it has the views of this root and this version.
 
         Raises:
-            StorageError: The disk refuses.
+            StorageError: The file cannot be written.
         """
         self._views.ensure()
 

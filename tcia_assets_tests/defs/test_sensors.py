@@ -487,7 +487,7 @@ def test_a_killed_run_does_not_silence_the_sensor_and_its_key_is_not_used_again(
             keys.append(request.run_key)
         killed(dagster)
 
-    # The run itself, and three more: what kills each of them is not tried for ever.
+    # The run itself, and three more: what kills each of them is not tried forever.
     assert len(set(keys)) == 4
     assert keys[0] == keys[1] != keys[2] == keys[3]
 

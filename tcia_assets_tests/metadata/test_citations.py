@@ -20,7 +20,7 @@ from tcia_assets_tests.metadata.attribution_files import (
 
 def test_the_files_name_what_the_source_does_not_state() -> None:
     made = render_files("Images of two", FULL)
-    assert "states no licence for 3 Series: ask the archive" in made["LICENSES.md"]
+    assert "states no licence for 3 Series: ask TCIA" in made["LICENSES.md"]
     assert "states no DOI for 4 Series: name" in made["LICENSES.md"]
     abstract = card(made["CITATION.cff"])["abstract"]
     assert "; no licence stated for 3 Series; no DOI stated for 4 Series." in abstract

@@ -77,7 +77,7 @@ HANGING = Answer(b"", "hang")
 
 
 def in_turn(*answers: Answer) -> Handler:
-    """The answers one after the other, the last of them for ever."""
+    """The answers one after the other, the last of them forever."""
     left = list(answers)
     lock = threading.Lock()
 

@@ -63,7 +63,7 @@ def write(name: str, root: Path, samples: pa.Table, info: DatasetInfo) -> None:
     Raises:
         UnknownName: there is no such format.
         UsageError: the format cannot hold these samples; says why, and which.
-        StorageError: the disk refuses, or a file that a sample names is missing.
+        StorageError: a file cannot be written, or a file that a sample names is missing.
     """
     if name not in _WRITERS:
         raise UnknownName("format", name, FORMATS)

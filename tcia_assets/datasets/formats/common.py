@@ -85,7 +85,7 @@ def row_metadata(row: Row) -> Row:
 
 
 def batches(rows: list[Row], max_bytes: int) -> Iterator[list[Row]]:
-    """Divide rows, in their order, into batches with at most so many bytes of files.
+    """Divide rows, in their order, into batches of at most `max_bytes` bytes of files.
 
     A row whose files alone are larger is a batch of its own.
     """

@@ -48,7 +48,7 @@ _SLACK_BYTES = 1024
 
 
 class MalformedZip(Exception):
-    """A zip or a member that violates the zip format or a limit; the message says how.
+    """A zip or a member that violates the zip format or a limit; the message has the reason.
 
     Callers of this package convert it to `BadArchive`.
     """

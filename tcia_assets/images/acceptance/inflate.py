@@ -58,7 +58,7 @@ def inflate(
     Args:
         compressed: The member's compressed bytes.
         entry: What the directory claims of the member.
-        max_head: Keep at least so many of the first bytes, if there are so many.
+        max_head: Keep at least this many of the first bytes, or all if there are fewer.
         inflater: The library to use; the fastest one that is installed if None.
 
     Raises:

@@ -42,7 +42,7 @@ def parse(content: bytes) -> dict[str, str]:
     """Return the MD5 of each name: 32 lower case hex digits, or "" where the list has none.
 
     Raises:
-        ValueError: The content is not such a list; the message says why.
+        ValueError: The content is not such a list; the message has the reason.
     """
     try:
         rows = list(csv.reader(io.StringIO(content.decode()), strict=True))

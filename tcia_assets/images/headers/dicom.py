@@ -79,7 +79,7 @@ def read_header(head: bytes, size: int) -> dict[str, Any]:
 
     Raises:
         TruncatedHeader: The header continues after `head`.
-        ValueError: Nothing can be read; the message says why.
+        ValueError: Nothing can be read; the message has the reason.
         MissingExtra: pydicom is not installed.
     """
     found = find_elements(head, _tags())

@@ -85,7 +85,7 @@ class ElementStream:
         self._offset += count
 
     def _fill(self, count: int) -> bool:
-        """Buffer the next `count` bytes if there are so many, and return whether there are."""
+        """Buffer the next `count` bytes; return False if fewer are left."""
         while len(self._buffer) - self._offset < count and self._stream is not None:
             piece = self._stream.read(max(_PIECE_BYTES, count))
             if not piece:

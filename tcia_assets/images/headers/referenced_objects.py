@@ -101,7 +101,7 @@ def read(stream: IO[bytes]) -> ReferencedObjects:
     """Read an object from its first byte to where its pixel data begin.
 
     Raises:
-        ValueError: It cannot be read so far; the message says why.
+        ValueError: It cannot be read so far; the message has the reason.
         MissingExtra: pydicom is not installed.
         OSError, zlib.error and others: Whatever the stream raises.
     """

@@ -112,7 +112,7 @@ class ConcurrencyLimiter:
             self._release(slot)
 
     def stop(self) -> None:
-        """End all waiting and give no more slots; those that are held stay valid."""
+        """End all waiting and grant no further slots; those that are held stay valid."""
         with self._lock:
             self._is_stopped = True
             for slot in self._waiting:

@@ -36,7 +36,7 @@ PostForm = Callable[[str, dict[str, str]], Mapping[str, object]]
 
 @dataclass
 class Cost:
-    """Requests and received bytes of one question, over all attempts."""
+    """Requests and received bytes of one query, over all attempts."""
 
     requests: int = 0
     size_bytes: int = 0
@@ -132,7 +132,7 @@ class Transport:
             exchange = Exchange(url, deadline, self._pacing.slowest_read_s, self._stopped)
             try:
                 with self._request(exchange, method, url, parameters, is_file=is_file) as response:
-                    # A refusal may be fast: it is no measure of how long real work takes.
+                    # A refusal may be fast, so it is not counted as a response time.
                     if response.status_code in OK:
                         slot.responded(url, response.elapsed.total_seconds())
                         read = exchange.file_chunks if is_file else exchange.chunks

@@ -26,7 +26,7 @@ def rows_in(body: str, form: str, columns: tuple[str, ...]) -> list[Row]:
         columns: The fields that the endpoint declares.
 
     Raises:
-        ValueError: The body is incomplete or not in that format; the message says where.
+        ValueError: The body is incomplete or not in that format; the message has the position.
     """
     readers: dict[str, Callable[[str, tuple[str, ...]], list[Row]]] = {
         "csv": _csv_lines if len(columns) == 1 else _csv,

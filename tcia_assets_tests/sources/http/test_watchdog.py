@@ -1,4 +1,4 @@
-"""No body drips for ever, and no honest line is given up for being slow."""
+"""No body drips forever, and no honest line is given up for being slow."""
 
 from __future__ import annotations
 
