@@ -386,7 +386,7 @@ def test_verify_audit_where_the_dialect_has_no_hashes_is_misuse(fetched: Termina
     result = fetched("verify", "--audit")
 
     assert result.exit_code == 2
-    assert "gives no MD5 hashes" in result.stderr
+    assert "provides no MD5 hashes" in result.stderr
 
 
 def test_verify_of_a_collection_without_images_names_those_with(fetched: Terminal) -> None:

@@ -483,7 +483,7 @@ def test_where_the_dialect_tells_no_hash_there_is_nothing_to_compare(dagster: Da
     found = checked(fetched(dagster, dialect="bindaas-v4"))["hashes_equal"]
 
     assert found.passed
-    assert "gives no MD5 hashes" in str(found.metadata["note"].value)
+    assert "provides no MD5 hashes" in str(found.metadata["note"].value)
 
 
 def test_a_licence_that_changes_stands_beside_the_zips_after_the_refresh(known: Dagster) -> None:

@@ -131,5 +131,5 @@ def test_a_source_without_hashes_is_refused(fetched: Place) -> None:
         def settings(self) -> Any:
             return settings_for(self.sandbox, self.data_dir, "bindaas-v4")
 
-    with pytest.raises(UsageError, match=r"bindaas-v4@.* gives no MD5 hashes"):
+    with pytest.raises(UsageError, match=r"bindaas-v4@.* provides no MD5 hashes"):
         audited(Bindaas(fetched.sandbox, fetched.data_dir))
