@@ -100,7 +100,7 @@ def fetch_images(
         finally:
             writer.close()
             with warehouse.shared_connection():
-                manifest.record_fetch_events(warehouse, collection)
+                manifest.record_new_zips(collection, warehouse)
                 remove_zips_left_behind(collection, warehouse)
                 attribution.write_collection(collection, warehouse)
     table = manifest.read_manifest(warehouse, collection)

@@ -239,7 +239,7 @@ def _replace(table: pa.Table, rows: Iterable[ManifestRow]) -> pa.Table:
 # --- The history ----------------------------------------------------------------------------------
 
 
-def record_fetch_events(warehouse: Warehouse, collection: str) -> None:
+def record_new_zips(collection: str, warehouse: Warehouse) -> None:
     """Record in the history each complete zip that it does not have, also those of killed runs.
 
     A zip taken over from the Collection that its Series left is recorded there already.
