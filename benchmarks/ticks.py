@@ -31,7 +31,7 @@ import dagster as dg
 from tcia_assets import TciaResource, build_definitions, catalog
 from tcia_assets.defs import sensors
 from tcia_assets.defs.names import Names
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
@@ -155,9 +155,9 @@ def build() -> None:
     settings, at = Settings.from_env(), datetime.now(UTC)
     warehouse = Warehouse(settings.root)
     with open_source(settings) as source:
-        refresh(catalog.COLLECTIONS, "", source, warehouse, at, RunBudget(0))
+        refresh(catalog.COLLECTIONS, "", source, warehouse, at, ProbeBudget(0))
         for name in warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist():
-            refresh(catalog.SERIES, name, source, warehouse, at, RunBudget(0))
+            refresh(catalog.SERIES, name, source, warehouse, at, ProbeBudget(0))
     warehouse.ensure_views()
     (DATA / "built").touch()
 

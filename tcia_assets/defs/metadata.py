@@ -16,7 +16,7 @@ from tcia_assets.defs.refresh_run import (
     refresh_partitions,
 )
 from tcia_assets.defs.resource import resource_of
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.partition_keys import allowed_collections
 
 BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collection" and t.endpoint)
@@ -97,7 +97,7 @@ def _by_collection(names: Names) -> dg.AssetsDefinition:
     def metadata(context: dg.AssetExecutionContext, config: MetadataConfig) -> Results:
         """Refresh the selected tables of the run's Collections."""
         tables = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]
-        budget = RunBudget(config.max_size_requests, config.max_probe_requests)
+        budget = ProbeBudget(config.max_size_requests, config.max_probe_requests)
         yield from refresh_partitions(context, names, tables, context.partition_keys, budget)
 
     return metadata
@@ -115,6 +115,8 @@ def _shared_lists(names: Names) -> dg.AssetsDefinition:
     )
     def shared_lists(context: dg.AssetExecutionContext) -> Results:
         """Refresh the run's shared lists."""
-        yield from refresh_partitions(context, names, [table], context.partition_keys, RunBudget(0))
+        yield from refresh_partitions(
+            context, names, [table], context.partition_keys, ProbeBudget(0)
+        )
 
     return shared_lists

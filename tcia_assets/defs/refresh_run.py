@@ -20,7 +20,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.process import tag_with_process
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.errors import TciaError
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.moves import settle_moves
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
@@ -46,7 +46,7 @@ def refresh_partitions(
     names: Names,
     tables: Sequence[Table],
     keys: Sequence[str],
-    budget: RunBudget,
+    budget: ProbeBudget,
 ) -> Results:
     """Refresh each table for each key; each pair fails alone and has one event of its own.
 
@@ -74,7 +74,7 @@ def refresh_partitions(
 
 def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:
     """Refresh a table without partitions."""
-    done = refresh(table, "", tcia.source, tcia.warehouse, datetime.now(UTC), RunBudget(0))
+    done = refresh(table, "", tcia.source, tcia.warehouse, datetime.now(UTC), ProbeBudget(0))
     tcia.warehouse.ensure_views()
     return done
 
@@ -107,7 +107,7 @@ def _refresh_all(
     tables: Sequence[Table],
     keys: Sequence[str],
     at: datetime,
-    budget: RunBudget,
+    budget: ProbeBudget,
 ) -> _Outcome:
     removed = _removed_from_list(tcia.warehouse, keys)
     if removed:
@@ -133,7 +133,7 @@ def _removed_from_list(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
 
 
 def _work_off(
-    tcia: RunResource, tasks: list[_Task], at: datetime, budget: RunBudget, outcome: _Outcome
+    tcia: RunResource, tasks: list[_Task], at: datetime, budget: ProbeBudget, outcome: _Outcome
 ) -> Iterator[None]:
     """Refresh many partitions at a time, those that need `series` last; yields after each."""
     for is_later in (False, True):

@@ -10,7 +10,7 @@ from tcia_assets.metadata.selection import Selection
 
 
 @dataclass
-class RunBudget:
+class FetchBudget:
     """What one run may still fetch; shared by all its Collections.
 
     Attributes:
@@ -29,7 +29,7 @@ class RunBudget:
     taken: int = 0
 
     @classmethod
-    def for_selection(cls, selection: Selection) -> RunBudget:
+    def for_selection(cls, selection: Selection) -> FetchBudget:
         """Return the budget of a run that starts now."""
         minutes = selection.max_minutes_per_run
         deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.plan import FetchPlan, plan_fetch, selected_collections
 from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection
@@ -23,13 +23,13 @@ class FetchRun:
             that is here, and replaces one that is no longer current.
     """
 
-    budget: RunBudget
+    budget: FetchBudget
     plans: dict[str, FetchPlan] = field(default_factory=dict)
 
     @classmethod
     def for_selection(cls, selection: Selection) -> FetchRun:
         """Return a run that starts now, without plans."""
-        return cls(RunBudget.for_selection(selection))
+        return cls(FetchBudget.for_selection(selection))
 
     def plan_all(
         self, selection: Selection, warehouse: Warehouse, *, shard: Shard, retry: bool

@@ -10,7 +10,7 @@ from typing import Any
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.acceptance import Expectation
-from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
@@ -132,7 +132,7 @@ def plan_fetch(
     *,
     shard: Shard = Shard(),  # noqa: B008 - frozen
     retry: bool = False,
-    budget: RunBudget | None = None,
+    budget: FetchBudget | None = None,
 ) -> FetchPlan:
     """Compare the selection with the manifest and the disk.
 
@@ -153,7 +153,7 @@ def plan_fetch(
     needed = [r for r in chosen if r["uid"] not in on_disk and not r["is_missing"]]
     given_up = [] if retry else [r for r in needed if _is_given_up(r)]
     pending = [_pending(r) for r in needed if retry or not _is_given_up(r)]
-    budget = budget or RunBudget.for_selection(selection)
+    budget = budget or FetchBudget.for_selection(selection)
     fits = budget.take([series.image_bytes for series in pending])
     return FetchPlan(
         collection,

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
-from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.fetch_series import SeriesResult, fetch_series
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries
@@ -72,7 +72,7 @@ class FetchWorkers:
         root: Path,
         known: Mapping[str, ManifestRow],
         earlier_collections: Mapping[str, Sequence[str]],
-        budget: RunBudget,
+        budget: FetchBudget,
     ) -> None:
         self._plan, self._source, self._root = plan, source, root
         self._known, self._earlier, self._budget = known, earlier_collections, budget

@@ -28,7 +28,7 @@ class RequestBudget:
             return granted
 
 
-class RunBudget:
+class ProbeBudget:
     """How many requests for single Series a run may send.
 
     Args:

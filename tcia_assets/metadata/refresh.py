@@ -10,7 +10,7 @@ from datetime import datetime
 
 from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UnknownReply
-from tcia_assets.metadata.budget import RunBudget, alone_if_large
+from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
@@ -26,7 +26,7 @@ def refresh(
     source: Source,
     warehouse: Warehouse,
     at: datetime,
-    budget: RunBudget,
+    budget: ProbeBudget,
 ) -> RefreshResult:
     """Refresh one partition; if anything fails, the stored partition is unchanged.
 

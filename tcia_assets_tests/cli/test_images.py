@@ -20,7 +20,7 @@ from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.manifest import merge_rows, read_rows
 from tcia_assets.images.plan import MAX_ATTEMPTS
 from tcia_assets.images.shard import Shard
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
@@ -70,7 +70,7 @@ def refreshed(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
     served.reset()
     root = tmp_path_factory.mktemp("refreshed")
     with open_source(settings_for(served, root)) as source:
-        refresh(catalog.SERIES, SMALL, source, Warehouse(root), datetime.now(UTC), RunBudget(0))
+        refresh(catalog.SERIES, SMALL, source, Warehouse(root), datetime.now(UTC), ProbeBudget(0))
     return root
 
 
@@ -417,7 +417,9 @@ def test_a_collection_is_told_that_is_left_out_for_its_name(terminal: Terminal) 
 
 def seen_again(terminal: Terminal) -> None:
     with open_source(settings_for(terminal.sandbox, terminal.root)) as source:
-        refresh(catalog.SERIES, SMALL, source, terminal.warehouse, datetime.now(UTC), RunBudget(0))
+        refresh(
+            catalog.SERIES, SMALL, source, terminal.warehouse, datetime.now(UTC), ProbeBudget(0)
+        )
 
 
 def test_changes_are_told_newest_last_with_old_and_new(terminal: Terminal) -> None:

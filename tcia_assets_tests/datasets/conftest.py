@@ -13,7 +13,7 @@ from tcia_assets.datasets.build import make_samples
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.headers import image_rows, references
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
@@ -33,7 +33,7 @@ def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     warehouse = Warehouse(root)
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
-        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), RunBudget(0))
+        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), ProbeBudget(0))
         fetch_images(SMALL, Selection(collections=(SMALL,)), client, warehouse)
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)

@@ -15,7 +15,7 @@ from tcia_assets import catalog
 from tcia_assets.catalog import DIALECTS
 from tcia_assets.images.manifest import merge_rows, read_rows
 from tcia_assets.images.plan import MAX_ATTEMPTS
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import Source
@@ -54,7 +54,7 @@ def without_single_images(dagster: Dagster) -> None:
 def known(dagster: Dagster, source: Source) -> Dagster:
     """The small Collection's Series are known, without the runs that usually ask for them."""
     dagster.instance.add_dynamic_partitions("tcia_collections", [SMALL])
-    refresh(catalog.SERIES, SMALL, source, dagster.warehouse, datetime.now(UTC), RunBudget(0))
+    refresh(catalog.SERIES, SMALL, source, dagster.warehouse, datetime.now(UTC), ProbeBudget(0))
     return dagster
 
 
@@ -181,7 +181,7 @@ def test_what_exceeds_a_runs_budget_is_left_to_the_next(known: Dagster) -> None:
 def test_the_collections_of_a_run_share_its_budget(known: Dagster, source: Source) -> None:
     names = sorted([SMALL, OTHER])
     known.instance.add_dynamic_partitions("tcia_collections", [OTHER])
-    refresh(catalog.SERIES, OTHER, source, known.warehouse, datetime.now(UTC), RunBudget(0))
+    refresh(catalog.SERIES, OTHER, source, known.warehouse, datetime.now(UTC), ProbeBudget(0))
     # Partitions stand in the order in which they were added.
     config = {"selection": {"where": "true", "max_series_per_run": 2}}
     ops = {"tcia_image_archives": {"config": config}}

@@ -13,7 +13,7 @@ from tcia_assets import catalog
 from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_fetch
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
@@ -49,13 +49,13 @@ def uids_of(wanted: tuple[PendingSeries, ...]) -> list[str]:
 def refresh_sizes(place: Place, budget: int) -> None:
     with place.source() as source:
         now = datetime.now(UTC)
-        refresh(catalog.SERIES_SIZES, COLLECTION, source, place.warehouse, now, RunBudget(budget))
+        refresh(catalog.SERIES_SIZES, COLLECTION, source, place.warehouse, now, ProbeBudget(budget))
 
 
 def refresh_list(place: Place, name: str) -> None:
     with place.source() as source:
         now = datetime.now(UTC)
-        refresh(catalog.SHARED_LISTS, name, source, place.warehouse, now, RunBudget(0))
+        refresh(catalog.SHARED_LISTS, name, source, place.warehouse, now, ProbeBudget(0))
 
 
 def row(uid: str, status: str = "failed", **columns: Any) -> ManifestRow:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tcia_assets import catalog
 from tcia_assets.metadata import moves
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets_tests.images.place import COLLECTION, Place
 
@@ -19,7 +19,7 @@ def refresh_all(place: Place) -> None:
         for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
             for key in (COLLECTION, GOAL) if table.partitioned_by else ("",):
                 now = datetime.now(UTC)
-                refresh(table, key, source, place.warehouse, now, RunBudget(0))
+                refresh(table, key, source, place.warehouse, now, ProbeBudget(0))
     moves.settle_moves(place.warehouse, datetime.now(UTC))
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tcia_assets import catalog
 from tcia_assets.images.fetch import FetchResult, fetch_images
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox import series_rows
@@ -82,7 +82,7 @@ class Place:
         """Store what the sandbox lists now."""
         with self.source() as source:
             now = datetime.now(UTC)
-            refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, RunBudget(0))
+            refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, ProbeBudget(0))
 
     def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> FetchResult:
         """Fetch these Series, or all."""

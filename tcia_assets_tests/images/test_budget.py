@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.budget import FetchBudget
 from tcia_assets_tests.images.many import (
     SERIES,
     planned,
@@ -33,8 +33,8 @@ def test_bytes_beyond_the_maximum_are_for_later_but_the_first_series_is_taken(
 
 def test_plans_of_one_run_share_its_series_and_bytes(mirror: Place) -> None:
     one = planned(mirror).now[0].image_bytes or 0
-    by_series = RunBudget.for_selection(selected(max_series_per_run=SERIES + 2))
-    by_bytes = RunBudget.for_selection(selected(max_bytes_per_run=one * (SERIES + 1)))
+    by_series = FetchBudget.for_selection(selected(max_series_per_run=SERIES + 2))
+    by_bytes = FetchBudget.for_selection(selected(max_bytes_per_run=one * (SERIES + 1)))
 
     assert [len(planned(mirror, budget=by_series).now) for _ in range(3)] == [SERIES, 2, 0]
     assert [len(planned(mirror, budget=by_bytes).now) for _ in range(3)] == [SERIES, 1, 0]

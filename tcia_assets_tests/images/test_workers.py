@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets.errors import ArchiveBroken
 from tcia_assets.images import workers
-from tcia_assets.images.budget import RunBudget
+from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.workers import FetchProgress
@@ -40,7 +40,7 @@ def patient(place: Place) -> FetchResult:
 
 
 def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
-    over = replace(RunBudget.for_selection(selected()), deadline=0.0)
+    over = replace(FetchBudget.for_selection(selected()), deadline=0.0)
     with mirror.source() as source:
         got = fetch_images(COLLECTION, selected(), source, mirror.warehouse, run=FetchRun(over))
 
@@ -51,7 +51,7 @@ def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
 def test_no_wait_for_a_busy_source_goes_beyond_the_deadline(mirror: Place) -> None:
     busy, other, *_ = mirror.uids
     mirror.spoil("status", busy, status=503, retry_after="86400")
-    soon = replace(RunBudget.for_selection(selected()), deadline=time.monotonic() + 3600)
+    soon = replace(FetchBudget.for_selection(selected()), deadline=time.monotonic() + 3600)
     with mirror.source(longest_retry_after_s=86400.0) as source:
         got = mirror.fetch_by(source, busy, other, run=FetchRun(soon))
 
@@ -135,7 +135,7 @@ def test_failures_count_over_all_collections_of_a_run(
     mirror: Place,
 ) -> None:
     mirror.spoil("status", *mirror.uids, status=502)
-    budget = replace(RunBudget.for_selection(selected()), consecutive_failures=3)
+    budget = replace(FetchBudget.for_selection(selected()), consecutive_failures=3)
     settings = mirror.settings.replace(max_connections=1)
     with open_source(settings, pacing=mirror.pacing) as source, pytest.raises(ArchiveBroken):
         fetch_images(COLLECTION, selected(), source, mirror.warehouse, run=FetchRun(budget))

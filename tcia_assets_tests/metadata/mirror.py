@@ -8,7 +8,7 @@ from typing import Any
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES
 from tcia_assets.metadata import moves
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sandbox.server import Sandbox
@@ -32,7 +32,7 @@ class Mirror:
         self.source, self.warehouse = source, warehouse
 
     def refresh(self, at: datetime, *collections: str, probes: int = 100) -> list[RefreshResult]:
-        budget = RunBudget(0, probes)
+        budget = ProbeBudget(0, probes)
         done = [
             refresh(SERIES, name, self.source, self.warehouse, at, budget) for name in collections
         ]

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from tcia_assets.metadata.budget import RequestBudget, RunBudget, alone_if_large
+from tcia_assets.metadata.budget import ProbeBudget, RequestBudget, alone_if_large
 
 
 def test_a_budget_grants_what_is_left() -> None:
@@ -15,13 +15,13 @@ def test_a_budget_grants_what_is_left() -> None:
 
 
 def test_threads_share_a_budget() -> None:
-    budget = RunBudget(100).sizes
+    budget = ProbeBudget(100).sizes
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(budget.take, [3] * 80)) == 100
 
 
 def test_sizes_and_probes_have_budgets_of_their_own() -> None:
-    budget = RunBudget(1, 2)
+    budget = ProbeBudget(1, 2)
     assert (budget.sizes.take(9), budget.probes.take(9)) == (1, 2)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tcia_assets.catalog import COLLECTIONS, PATIENTS, SHARED_LISTS
 from tcia_assets.errors import RemoteError, UnknownName, UnknownReply
-from tcia_assets.metadata.budget import RunBudget
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
@@ -22,22 +22,22 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def test_a_refreshed_partition_is_stored_with_its_cost(
     source: Source, warehouse: Warehouse
 ) -> None:
-    first = refresh(PATIENTS, SMALL, source, warehouse, NOW, RunBudget(0))
+    first = refresh(PATIENTS, SMALL, source, warehouse, NOW, ProbeBudget(0))
     assert (first.table, first.key, first.rows_before) == (PATIENTS, SMALL, 0)
     assert first.written.rows == warehouse.rows(PATIENTS, SMALL) > 0
     assert first.requests >= 1 and first.received_bytes > 0 and first.seconds > 0
-    second = refresh(PATIENTS, SMALL, source, warehouse, NOW, RunBudget(0))
+    second = refresh(PATIENTS, SMALL, source, warehouse, NOW, ProbeBudget(0))
     assert (second.rows_before, second.written.changed) == (first.written.rows, False)
 
 
 def test_a_failed_refresh_leaves_the_partition_unchanged(
     source: Source, warehouse: Warehouse, sandbox: Sandbox
 ) -> None:
-    path = refresh(COLLECTIONS, "", source, warehouse, NOW, RunBudget(0)).written.path
+    path = refresh(COLLECTIONS, "", source, warehouse, NOW, ProbeBudget(0)).written.path
     before = path.read_bytes()
     sandbox.faults.add(Fault("empty", "getCollectionValues", times=0))
     with pytest.raises(RemoteError):
-        refresh(COLLECTIONS, "", source, warehouse, NOW, RunBudget(0))
+        refresh(COLLECTIONS, "", source, warehouse, NOW, ProbeBudget(0))
     assert path.read_bytes() == before
 
 
@@ -45,8 +45,8 @@ def test_a_shared_list_without_rows_is_unknown_unless_it_is_stored(
     source: Source, warehouse: Warehouse
 ) -> None:
     with pytest.raises(UnknownName, match=r"shared list \(or it is empty\).*'nothing'"):
-        refresh(SHARED_LISTS, "nothing", source, warehouse, NOW, RunBudget(0))
+        refresh(SHARED_LISTS, "nothing", source, warehouse, NOW, ProbeBudget(0))
     rows = SHARED_LISTS.schema.empty_table()
     warehouse.write(SHARED_LISTS, rows, "nothing")
     with pytest.raises(UnknownReply):
-        refresh(SHARED_LISTS, "nothing", source, warehouse, NOW, RunBudget(0))
+        refresh(SHARED_LISTS, "nothing", source, warehouse, NOW, ProbeBudget(0))
