@@ -21,7 +21,7 @@ from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_request import (
     FetchRequest,
     incomplete_series,
-    narrow_selection,
+    override_selection,
     plan_selection,
 )
 from tcia_assets.images.shard import Shard
@@ -139,7 +139,7 @@ class Mirror:
     ) -> FetchRequest:
         """Plan a fetch without fetching; the arguments are those of `fetch`."""
         base = self._selection(selection)
-        chosen = narrow_selection(base, {"collections": _names(collections), **criteria})
+        chosen = override_selection(base, {"collections": _names(collections), **criteria})
         self.refreshed_collections(chosen.collections)
         request = plan_selection(chosen, self.warehouse, shard=Shard(*shard), retry=retry)
         for note in request.notes:
@@ -164,8 +164,8 @@ class Mirror:
         What is complete on disk already is not fetched again.
 
         Args:
-            collections: Names of Collections whose metadata was refreshed, which narrow the
-                selection.
+            collections: Names of Collections whose metadata was refreshed, which replace the
+                selection's `collections`.
             selection: A selection, its fields, or YAML or the path of a YAML file;
                 TCIA_IMAGE_SELECTION by default.
             shard: (I, N) fetches part I, counted from 0, of N.

@@ -54,11 +54,11 @@ class FetchRequest:
         return [plan for plan in self.run.plans.values() if plan.has_selected_series]
 
 
-def narrow_selection(base: Selection | None, criteria: Mapping[str, Any]) -> Selection:
+def override_selection(base: Selection | None, criteria: Mapping[str, Any]) -> Selection:
     """Return a selection with these fields replaced; `where` must hold besides the one before.
 
     Args:
-        base: The selection to narrow; None if there is none.
+        base: The selection to override; None if there is none.
         criteria: Fields of a Selection. None, "" and an empty list stand for no criterion.
 
     Raises:
