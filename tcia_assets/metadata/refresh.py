@@ -54,7 +54,7 @@ def refresh(
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
         )
-        rows_before = warehouse.rows(table, key)
+        rows_before = warehouse.row_count(table, key)
         written = warehouse.write(table, rows, key)
     return RefreshResult.of(table, key, written, rows_before, reply)
 

@@ -123,7 +123,7 @@ class Warehouse:
         """Return the keys of the existing partitions, sorted; none for an unpartitioned table."""
         return partitions.keys_in(partitions.table_folder(self.root, table), table)
 
-    def rows(self, table: Table, key: str = "") -> int:
+    def row_count(self, table: Table, key: str = "") -> int:
         """Return the number of rows of a partition; 0 if it does not exist."""
         return partitions.count_rows(table, self.path(table, key))
 

@@ -25,7 +25,7 @@ def test_a_run_that_fetches_images_reads_whom_they_refer_to(dagster: Dagster) ->
     assert run.success
     for table in ("references", "targets"):
         (event,) = dagster.events(table)
-        rows = dagster.warehouse.rows(catalog.table(table), SMALL)
+        rows = dagster.warehouse.row_count(catalog.table(table), SMALL)
         assert event.metadata["dagster/partition_row_count"].value == rows > 0
         assert event.metadata["zips_read"].value == 1
     checked = {

@@ -24,7 +24,7 @@ def test_a_refreshed_partition_is_stored_with_its_cost(
 ) -> None:
     first = refresh(PATIENTS, SMALL, source, warehouse, NOW, ProbeBudget(0))
     assert (first.table, first.key, first.rows_before) == (PATIENTS, SMALL, 0)
-    assert first.written.rows == warehouse.rows(PATIENTS, SMALL) > 0
+    assert first.written.rows == warehouse.row_count(PATIENTS, SMALL) > 0
     assert first.requests >= 1 and first.received_bytes > 0 and first.seconds > 0
     second = refresh(PATIENTS, SMALL, source, warehouse, NOW, ProbeBudget(0))
     assert (second.rows_before, second.written.changed) == (first.written.rows, False)

@@ -51,8 +51,8 @@ def test_the_result_of_a_write_describes_the_file(warehouse: Warehouse) -> None:
     assert written.path == warehouse.path(PATIENTS, "4D-Lung")
     assert written.bytes_on_disk == written.path.stat().st_size
     assert (written.rows, written.changed) == (2, True)
-    assert warehouse.rows(PATIENTS, "4D-Lung") == 2
-    assert warehouse.rows(PATIENTS, "not there") == 0
+    assert warehouse.row_count(PATIENTS, "4D-Lung") == 2
+    assert warehouse.row_count(PATIENTS, "not there") == 0
 
 
 def test_writing_twice_changes_nothing(warehouse: Warehouse) -> None:
