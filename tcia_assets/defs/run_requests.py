@@ -69,7 +69,7 @@ def run_requests(
         shards: The number of runs that share the images of a Collection.
         instance: Dagster's records, to leave out what was requested before.
     """
-    wanted = _in_order(found, names, order, runs, shards, instance)
+    wanted = _by_urgency(found, names, order, runs, shards, instance)
     return list(chain.from_iterable(islice(wanted, _MAX_RUNS_PER_TICK)))
 
 
@@ -94,7 +94,7 @@ def keys_digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def _in_order(
+def _by_urgency(
     found: Differences,
     names: Names,
     order: list[str],
