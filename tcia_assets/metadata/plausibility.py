@@ -13,12 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import SNAPSHOTS
+from tcia_assets.catalog import MAX_PLAUSIBLE_LOSS, SNAPSHOTS
 from tcia_assets.metadata.listing import WithdrawalPolicy
 from tcia_assets.store.warehouse import Warehouse
 
-# More than a tenth absent at once is hardly an edit by hand; of a few Series one is more than that.
-_TOLERANCE = 0.1
 _MAX_KEPT = 400
 _BURST = timedelta(hours=1)
 # Clocks of two machines differ by less. What is later was recorded before a clock was set back.
@@ -56,7 +54,7 @@ def judge(
         at: When it was requested.
         policy: When a single Series is withdrawn.
     """
-    if lost <= max(1, until_now * _TOLERANCE):
+    if lost <= max(1, until_now * MAX_PLAUSIBLE_LOSS):
         return Verdict(plausible=True)
     what = f"it lacks {lost} of the {until_now} Series listed until then"
     seen = _count_spaced([at, *_similar_before(listed, earlier)], policy.gap)
@@ -68,7 +66,7 @@ def judge(
 
 def _similar_before(listed: int, earlier: pa.Table) -> Iterator[datetime]:
     """Yield the instants of the last listings that were implausible too and about as long."""
-    tolerance = max(1, listed * _TOLERANCE)
+    tolerance = max(1, listed * MAX_PLAUSIBLE_LOSS)
     for row in reversed(earlier.sort_by("taken_at").to_pylist()):
         if row["plausible"] or abs(row["listed"] - listed) > tolerance:
             return
