@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from tcia_assets import settings
-from tcia_assets.defs import alarms, images, io, jobs, metadata, schedules, sensors
+from tcia_assets.defs import alarms, images, io_manager, jobs, metadata, schedules, sensors
 from tcia_assets.defs import datasets as dataset_defs
 from tcia_assets.defs.dataset_files import dataset_files, datasets_folder
 from tcia_assets.defs.names import Names
@@ -61,7 +61,10 @@ def build_definitions(
             *sensors.sensors(names, table_jobs, settings.sensor_interval_s(sensor_interval_s)),
             *alarms.alarms(names, [*table_jobs, *dataset_jobs]),
         ],
-        resources={names.resource: _resource(names, resource), names.io: io.io_manager(names)},
+        resources={
+            names.resource: _resource(names, resource),
+            names.io: io_manager.io_manager(names),
+        },
     )
 
 

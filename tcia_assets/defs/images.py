@@ -18,8 +18,8 @@ from tcia_assets.defs.asset_specs import asset_spec
 from tcia_assets.defs.events import PartitionEvent, Results, record_partitions
 from tcia_assets.defs.fetch_reporter import FetchReporter
 from tcia_assets.defs.names import Names
-from tcia_assets.defs.process import tag_with_process
 from tcia_assets.defs.resource import RunResource, resource_of
+from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun, shared_run
 from tcia_assets.images.headers import image_rows, references

@@ -21,8 +21,8 @@ from tcia_assets.defs.events import failure_reasons
 from tcia_assets.defs.jobs import images_job, refresh_job, shared_lists_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
-from tcia_assets.defs.process import process_tag
 from tcia_assets.defs.resource import open_local_resource
+from tcia_assets.defs.run_process import process_tag
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key

@@ -8,7 +8,6 @@ from tcia_assets.defs.asset_specs import FRESHNESS, asset_spec
 from tcia_assets.defs.events import Results
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions
-from tcia_assets.defs.process import tag_with_process
 from tcia_assets.defs.refresh_run import (
     needs_series,
     refresh_facts,
@@ -16,6 +15,7 @@ from tcia_assets.defs.refresh_run import (
     refresh_partitions,
 )
 from tcia_assets.defs.resource import resource_of
+from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.partition_keys import allowed_collections
 

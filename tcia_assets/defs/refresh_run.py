@@ -17,8 +17,8 @@ from tcia_assets import catalog
 from tcia_assets.defs import checks
 from tcia_assets.defs.events import Results, record_partitions
 from tcia_assets.defs.names import Names
-from tcia_assets.defs.process import tag_with_process
 from tcia_assets.defs.resource import RunResource, resource_of
+from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.errors import TciaError
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.moves import settle_moves

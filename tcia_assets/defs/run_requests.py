@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.busy import RunsByCollection
+from tcia_assets.defs.active_runs import RunsByCollection
 from tcia_assets.defs.jobs import images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges
-from tcia_assets.images.updates import RecentReleases, RunReason
+from tcia_assets.images.run_reasons import RecentReleases, RunReason
 
 # With shards, this limits sets of runs.
 _MAX_RUNS_PER_TICK = 5

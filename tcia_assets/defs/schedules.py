@@ -10,7 +10,7 @@ from math import ceil
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.busy import find_runs, find_tried
+from tcia_assets.defs.active_runs import find_runs, find_tried
 from tcia_assets.defs.jobs import images_job, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges

@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.busy import find_runs
+from tcia_assets.defs.active_runs import find_runs
 from tcia_assets.defs.jobs import Job, images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import batches
-from tcia_assets.defs.pause import Pause
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.defs.run_requests import Differences, run_requests
+from tcia_assets.defs.sensor_pause import Pause
 from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
-from tcia_assets.images.updates import (
+from tcia_assets.images.run_reasons import (
     RunReason,
     find_changed_series,
     find_images_to_fetch,

@@ -12,11 +12,11 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.defs import busy, sensors
+from tcia_assets.defs import active_runs, sensors
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
-from tcia_assets.defs.pause import Pause
-from tcia_assets.defs.process import PROCESS_TAG
+from tcia_assets.defs.run_process import PROCESS_TAG
+from tcia_assets.defs.sensor_pause import Pause
 from tcia_assets.errors import ForeignRows
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
@@ -152,7 +152,7 @@ def test_what_failed_is_asked_for_again_an_hour_later_but_not_for_ever(
     dagster.sandbox.archive.release(held)
     assert failed(dagster, tick(dagster)) == [SMALL]
     assert isinstance(tick(dagster), dg.SkipReason)
-    monkeypatch.setattr(busy, "_RETRY_AFTER", dt.timedelta(0))
+    monkeypatch.setattr(active_runs, "_RETRY_AFTER", dt.timedelta(0))
 
     assert [failed(dagster, tick(dagster)) for _ in range(5)] == [[SMALL]] * 3 + [[]] * 2
 
@@ -506,10 +506,10 @@ def test_a_run_that_says_nothing_for_long_is_dead_unless_it_waits_for_its_turn(
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     elsewhere = {PROCESS_TAG: "another-machine:1", "dagster/partition": SMALL}
     dagster.instance.create_run_for_job(job, tags=elsewhere, status=status)
-    assert busy.find_runs(dagster.instance, Names(), [SMALL]).running == {SMALL}
-    monkeypatch.setattr(busy, "_MAX_SILENCE_S", -1.0)
+    assert active_runs.find_runs(dagster.instance, Names(), [SMALL]).running == {SMALL}
+    monkeypatch.setattr(active_runs, "_MAX_SILENCE_S", -1.0)
 
-    found = busy.find_runs(dagster.instance, Names(), [SMALL])
+    found = active_runs.find_runs(dagster.instance, Names(), [SMALL])
     assert found.killed[SMALL] == killed
     assert found.running == (set() if killed else {SMALL})
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tcia_assets.images.plan import MAX_ATTEMPTS, selected_collections
-from tcia_assets.images.updates import pending_images
+from tcia_assets.images.run_reasons import pending_images
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox

@@ -15,7 +15,7 @@ import dagster as dg
 from tcia_assets.defs.jobs import images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import keys_of_run
-from tcia_assets.defs.process import PROCESS_TAG, has_ended
+from tcia_assets.defs.run_process import PROCESS_TAG, has_ended
 
 # Each step logs every ten seconds while it works. The longest silence of a source that hangs is
 # five attempts of two minutes, and the pauses between them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tcia_assets.images.updates import pending_images
+from tcia_assets.images.run_reasons import pending_images
 from tcia_assets_tests.images.many import (
     selected,
 )
