@@ -56,7 +56,7 @@ def test_an_incomplete_zip_is_completed_with_single_images(
         assert archive.testzip() is None
 
 
-def test_kept_members_are_not_compressed_again(
+def test_kept_members_are_compressed_or_not_as_before(
     write_zip: WriteZip, tmp_path: Path, third_image: dict[str, Path]
 ) -> None:
     stored = io.BytesIO()
