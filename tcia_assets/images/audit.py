@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +219,8 @@ class _Walk:
 
 
 def _group(leaves: list[_Leaf], column: str) -> list[list[_Leaf]]:
-    groups: dict[str, list[_Leaf]] = {}
-    for leaf in leaves:
-        groups.setdefault(leaf[column], []).append(leaf)
-    return list(groups.values())
+    # `_leaves` sorts them by the columns of all levels, from the top down.
+    return [list(group) for _, group in groupby(leaves, key=itemgetter(column))]
 
 
 def _node_hash(node: list[_Leaf], below: Sequence[_Level]) -> str:

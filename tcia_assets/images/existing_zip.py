@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance import Proof
+from tcia_assets.images.acceptance.rules import Proof
 from tcia_assets.images.claims import draft_from
 from tcia_assets.images.paths import published_date
 from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, proof_hash

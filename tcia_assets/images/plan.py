@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.images.acceptance import Expectation
+from tcia_assets.images.acceptance.rules import Expectation
 from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.shard import Shard
 from tcia_assets.metadata.selection import Selection

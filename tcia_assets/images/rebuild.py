@@ -13,7 +13,7 @@ from typing import Any
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
-from tcia_assets.images.acceptance import Expectation, accept
+from tcia_assets.images.acceptance.rules import Expectation, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.paths import collection_dir, published_date, zip_path
 from tcia_assets.images.shard import Shard

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import BadArchive, RemoteError
-from tcia_assets.images.acceptance import Expectation, Inspection, Proof, accept, inspect
+from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, accept, inspect
 from tcia_assets.images.md5_hierarchy import combined_md5
 from tcia_assets.images.plan import PendingSeries
 from tcia_assets.sources import Source

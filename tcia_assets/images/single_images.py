@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tcia_assets.errors import BadArchive, RemoteError
-from tcia_assets.images.acceptance import Member, Proof, pack
+from tcia_assets.images.acceptance.completion import pack
+from tcia_assets.images.acceptance.rules import Member, Proof
 from tcia_assets.images.claims import single_images_dir
 from tcia_assets.images.series_task import (
     SeriesTask,

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
-from tcia_assets.images.acceptance import Expectation, Proof, accept
+from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.paths import collection_dir, zip_path
 from tcia_assets.store.files import sha256_of

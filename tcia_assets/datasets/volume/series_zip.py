@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip, Zip, open_zip
-from tcia_assets.images.acceptance.inflate import FASTEST, Buffer
+from tcia_assets.images.acceptance.inflate import FASTEST, RAW_DEFLATE, Buffer
 from tcia_assets.images.acceptance.rules import MAX_MEMBERS, NON_IMAGE_MEMBERS
 from tcia_assets.images.headers.elements import is_dicom
 
@@ -110,8 +110,9 @@ class SeriesZip:
     def _inflate(self, compressed: memoryview, entry: Entry) -> Buffer:
         try:
             # One byte more than declared, to detect content that is too long.
-            content: Buffer = FASTEST.decoder().decompress(compressed, entry.size_bytes + 1)
-        except FASTEST.errors as error:
+            decoder = FASTEST.decompressobj(RAW_DEFLATE)
+            content: Buffer = decoder.decompress(compressed, entry.size_bytes + 1)
+        except FASTEST.error as error:
             raise self._damaged(entry) from error
         return content
 
@@ -122,8 +123,9 @@ class SeriesZip:
             return bytes(compressed[:size])
         try:
             # Compressed data are rarely longer than what they decompress to.
-            head: Buffer = FASTEST.decoder().decompress(compressed[: size + _HEAD_BYTES], size)
-        except FASTEST.errors as error:
+            decoder = FASTEST.decompressobj(RAW_DEFLATE)
+            head: Buffer = decoder.decompress(compressed[: size + _HEAD_BYTES], size)
+        except FASTEST.error as error:
             raise self._damaged(entry) from error
         return head
 

@@ -13,25 +13,3 @@ count and byte sum from `getSeries`. Limits are checked before anything is infla
     rules       accept and inspect a zip
     completion  pack a whole zip from an incomplete one and single images
 """
-
-from tcia_assets.images.acceptance.completion import pack
-from tcia_assets.images.acceptance.rules import (
-    NON_IMAGE_MEMBERS,
-    Expectation,
-    Inspection,
-    Member,
-    Proof,
-    accept,
-    inspect,
-)
-
-__all__ = [
-    "NON_IMAGE_MEMBERS",
-    "Expectation",
-    "Inspection",
-    "Member",
-    "Proof",
-    "accept",
-    "inspect",
-    "pack",
-]

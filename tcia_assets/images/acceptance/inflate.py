@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip
 
@@ -26,16 +26,10 @@ _READ_BYTES = 1 << 16
 _DEFAULT_HEAD_BYTES = 4 << 20
 
 Buffer = bytes | bytearray | memoryview
-
-
-@dataclass(frozen=True)
-class Inflater:
-    """The functions of one decompression library; `decoder` makes an object for raw deflate."""
-
-    name: str
-    decoder: Callable[[], Any]
-    crc32: Callable[[Buffer, int], int]
-    errors: tuple[type[Exception], ...]
+# A decompression library: `isal.isal_zlib` or `zlib`, which have the same functions.
+Inflater = ModuleType
+# For `decompressobj`: a deflate stream without a header.
+RAW_DEFLATE = -zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,7 @@ def _slice(content: memoryview) -> Iterator[Buffer]:
 
 
 def _stream(compressed: memoryview, size: int, inflater: Inflater) -> Iterator[Buffer]:
-    decoder, offset, left = inflater.decoder(), 0, size + 1
+    decoder, offset, left = inflater.decompressobj(RAW_DEFLATE), 0, size + 1
     pending: Buffer = b""
     while not decoder.eof:
         if not pending:
@@ -97,7 +91,7 @@ def _stream(compressed: memoryview, size: int, inflater: Inflater) -> Iterator[B
         is_last = offset >= len(compressed)
         try:
             piece = decoder.decompress(pending, min(_PIECE_BYTES, left))
-        except inflater.errors as error:
+        except inflater.error as error:
             raise _wrong_size(size) from error
         pending, left = decoder.unconsumed_tail, left - len(piece)
         if not left or (is_last and not piece and not pending and not decoder.eof):
@@ -117,28 +111,12 @@ def _wrong_size(size: int) -> MalformedZip:
 # --- The libraries ------------------------------------------------------------------------------
 
 
-def _use_zlib() -> Inflater:
-    def decoder() -> Any:
-        return zlib.decompressobj(-zlib.MAX_WBITS)
-
-    return Inflater("zlib", decoder, zlib.crc32, (zlib.error,))
-
-
-def _use_isal() -> Inflater:
-    from isal import isal_zlib  # noqa: PLC0415 - an optional extra
-
-    def decoder() -> Any:
-        return isal_zlib.decompressobj(-zlib.MAX_WBITS)
-
-    # The package's type hints declare an instance instead of the exception class.
-    error_class: Any = isal_zlib.error
-    return Inflater("isal", decoder, isal_zlib.crc32, (error_class,))
-
-
 def _find_available() -> tuple[Inflater, ...]:
     with suppress(ImportError):
-        return _use_isal(), _use_zlib()
-    return (_use_zlib(),)
+        from isal import isal_zlib  # noqa: PLC0415 - an optional extra
+
+        return isal_zlib, zlib
+    return (zlib,)
 
 
 # The fastest first.

@@ -42,11 +42,7 @@ _DEFLATED = frozenset(
 # The most that is inflated of a deflated object, which may be a decompression bomb.
 _MAX_INFLATED_BYTES = 1 << 24
 
-# VRs whose length takes two bytes, and four.
-_SHORT_VRS = frozenset(
-    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT"}
-    | {b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
-)
+# VRs whose length takes four bytes; that of all others takes two.
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
@@ -229,8 +225,6 @@ def read_element(head: bytes, offset: int, encoding: Encoding) -> tuple[int, byt
     group, element, vr, length = encoding.short.unpack_from(head, offset)
     tag = group << 16 | element
     if encoding.is_explicit and group != _DELIMITER_GROUP:
-        if vr in _SHORT_VRS:
-            return tag, vr, length, offset + 8
         if vr in _LONG_VRS:
             return tag, vr, encoding.long.unpack_from(head, offset + 8)[0], offset + 12
         if _is_vr(vr):

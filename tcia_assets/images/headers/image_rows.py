@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGES
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.acceptance import NON_IMAGE_MEMBERS, md5_list
+from tcia_assets.images.acceptance import md5_list
+from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
 from tcia_assets.images.headers.elements import TruncatedHeader, import_pydicom
 from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text

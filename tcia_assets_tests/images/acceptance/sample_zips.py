@@ -13,7 +13,8 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance import Expectation, Member, accept, inflate
+from tcia_assets.images.acceptance import inflate
+from tcia_assets.images.acceptance.rules import Expectation, Member, accept
 from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 
 SERIES = "1.3.6.1.4.1.14519.5.2.1.1"
@@ -58,7 +59,9 @@ BYTES = sum(map(len, IMAGES.values()))
 EXPECTED = Expectation(SERIES, len(IMAGES), BYTES)
 
 
-each_inflater = pytest.mark.parametrize("inflater", inflate.AVAILABLE, ids=lambda each: each.name)
+each_inflater = pytest.mark.parametrize(
+    "inflater", inflate.AVAILABLE, ids=lambda each: each.__name__
+)
 
 
 def md5(content: bytes) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance import Member, accept, inspect, pack
+from tcia_assets.images.acceptance.completion import pack
+from tcia_assets.images.acceptance.rules import Member, accept, inspect
 from tcia_assets.sandbox.zip_stream import zip_chunks
 from tcia_assets_tests.images.acceptance.sample_zips import (
     CRC,

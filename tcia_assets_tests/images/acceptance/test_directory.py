@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance import Expectation, accept, inspect
+from tcia_assets.images.acceptance.rules import Expectation, accept, inspect
 from tcia_assets.sandbox.zip_stream import EMPTY, Entry, zip_chunks
 from tcia_assets_tests.images.acceptance.sample_zips import (
     ATTRIBUTES,
