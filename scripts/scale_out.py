@@ -29,7 +29,7 @@ from urllib.request import Request, urlopen
 import duckdb
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "scale-out"

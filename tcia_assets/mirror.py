@@ -24,7 +24,7 @@ from tcia_assets.images.fetch_request import (
     override_selection,
     plan_selection,
 )
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import CollectionStatus, collection_status
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields

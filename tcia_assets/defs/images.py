@@ -24,7 +24,7 @@ from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun, shared_run
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.manifest_row import STATUSES
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table

@@ -1,28 +1,46 @@
-"""Download the zip of a Series by the source's routes, and quarantine what is refused."""
+"""Download the zip of a Series by the source's routes, and quarantine what is refused.
+
+A refused zip that lacks objects is completed with these, downloaded one by one.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tcia_assets.errors import (
     BadArchive,
     NotPublic,
+    RemoteError,
     RequestRefused,
     TciaError,
     TooLarge,
     UnknownReply,
     UnreadableReply,
 )
-from tcia_assets.images.claims import draft_path
-from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, inspect_zip
-from tcia_assets.images.single_images import complete_zip
+from tcia_assets.images.acceptance.completion import pack
+from tcia_assets.images.acceptance.rules import Member, Proof
+from tcia_assets.images.series_task import (
+    SeriesTask,
+    VerifiedZip,
+    accept_zip,
+    inspect_zip,
+    proof_hash,
+)
+from tcia_assets.images.zip_files import draft_path, single_images_dir
 from tcia_assets.store.files import publish_draft
 
 # Errors, beside a bad zip, after which another route may succeed.
 _TRY_NEXT_ROUTE = (RequestRefused, TooLarge, UnreadableReply, UnknownReply)
+
+# NBIA ends each zip of a Series at the first image without an MD5 in its database; what follows can
+# only be downloaded singly, at one request an image. So many of a Series are: 100 in any case, up
+# to half of a larger Series, and never more than 2,000.
+_ALWAYS_ALLOWED = 100
+_MAX_SHARE = 0.5
+_MAX_SINGLE_IMAGES = 2_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,7 @@ def download_zip(task: SeriesTask) -> VerifiedZip:
         try:
             verified = _try_routes(task, draft)
         except BadArchive as refusal:
-            verified = complete_zip(task, draft, refusal)
+            verified = _complete_zip(task, draft, refusal)
         publish_draft(draft, task.path)
         task.quarantine.unlink(missing_ok=True)
         _reason_path(task).unlink(missing_ok=True)
@@ -120,3 +138,64 @@ def _quarantine(task: SeriesTask, draft: Path, route: str, error: BadArchive) ->
 
 def _reason_path(task: SeriesTask) -> Path:
     return task.quarantine.with_suffix(".json")
+
+
+# --- Single images --------------------------------------------------------------------------------
+
+
+class _CannotComplete(Exception):
+    """Single images cannot make the zip good."""
+
+
+def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> VerifiedZip:
+    """Write `draft`: the zip in quarantine, and the objects that it lacks.
+
+    Raises:
+        BadArchive: `refusal`, or a longer one that also says why it could not be completed.
+    """
+    try:
+        missing, good, uids = _find_missing(task)
+        with single_images_dir(task.path) as folder:
+            # The file names are ours: the UIDs come from the network.
+            paths = {uid: folder / f"{n}.dcm" for n, uid in enumerate(missing)}
+            for uid, path in paths.items():
+                task.source.fetch_object(
+                    task.uid, uid, path, max_bytes=task.max_bytes, on_bytes=task.on_bytes
+                )
+            pack(task.quarantine, good, {f"{uid}.dcm": path for uid, path in paths.items()}, draft)
+        proof = accept_zip(draft, replace(task.pending.expected, sop_instance_uids=uids))
+    except _CannotComplete:
+        raise refusal from None
+    except (RemoteError, BadArchive) as error:
+        if error.problem == refusal.problem:  # the zip is bad as a whole: nothing in it can be used
+            raise refusal from None
+        problem = f"{refusal.problem}; nor could single images complete it: {error.problem}"
+        raise task.bad_zip(problem) from error
+    return VerifiedZip.at(draft, replace(proof, verified_by=_strength(task, proof)))
+
+
+def _find_missing(task: SeriesTask) -> tuple[list[str], tuple[Member, ...], frozenset[str]]:
+    """Return the UIDs that the refused zip lacks, its good members, and all UIDs of the Series."""
+    uids = task.source.object_uids(task.uid)
+    if uids is None:
+        raise _CannotComplete
+    expected = replace(task.pending.expected, sop_instance_uids=uids)
+    found = inspect_zip(task.quarantine, expected)
+    if not 0 < len(found.missing) <= _max_single_images(len(uids)):
+        raise _CannotComplete
+    return sorted(found.missing), found.members, uids
+
+
+def _max_single_images(image_count: int) -> int:
+    share = int(image_count * _MAX_SHARE)
+    return min(max(_ALWAYS_ALLOWED, share), _MAX_SINGLE_IMAGES)
+
+
+def _strength(task: SeriesTask, proof: Proof) -> str:
+    """Return what verifies a completed zip; its MD5 list is ours, so it needs the source's hash.
+
+    NBIA's hash of a Series for which it lacks an MD5 is never right: it contains the text "null".
+    """
+    if task.source_hash() == proof_hash(proof):
+        return "md5"
+    return "count" if task.pending.image_bytes is None else "count+size"

@@ -11,16 +11,14 @@ import pyarrow as pa
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
 from tcia_assets.images import manifest
-from tcia_assets.images.claims import remove_abandoned_drafts
 from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_run import FetchRun
-from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.moved_zips import remove_zips_left_behind, zips_before_move
-from tcia_assets.images.paths import collection_dir
-from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.manifest_row import UID, ManifestRow
+from tcia_assets.images.plan import SAME_BYTES, FetchPlan
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
-from tcia_assets.metadata import attribution
+from tcia_assets.images.zip_files import collection_dir, remove_abandoned_drafts
+from tcia_assets.metadata import attribution, moves
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
@@ -90,7 +88,7 @@ def fetch_images(
             with warehouse.shared_connection():
                 # Checked under the lock: a plan made before another run's fetch would repeat it.
                 plan = run.plan_one(collection, selection, warehouse, shard=shard, retry=retry)
-                earlier = zips_before_move(collection, warehouse)
+                earlier = _zips_before_move(collection, warehouse)
             on_plan(plan)
             check_disk_space([plan], warehouse.root)
             remove_abandoned_drafts(warehouse.root / collection_dir(collection))
@@ -101,7 +99,7 @@ def fetch_images(
             writer.close()
             with warehouse.shared_connection():
                 manifest.record_new_zips(collection, warehouse)
-                remove_zips_left_behind(collection, warehouse)
+                _remove_zips_left_behind(collection, warehouse)
                 attribution.write_collection(collection, warehouse)
     table = manifest.read_manifest(warehouse, collection)
     not_started = len(plan.now) - len(rows)
@@ -145,3 +143,45 @@ def _exclusive(
             on_wait()
             stack.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part))
         yield
+
+
+# --- Series that moved from one Collection to another ---------------------------------------------
+
+
+def _zips_before_move(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
+    """Find complete zips of Series that moved to a Collection, in the Collections that they left.
+
+    A Series that was submitted again since its zip was fetched is left out: with the same count and
+    size, nothing in the zip would show that it is old.
+
+    Returns:
+        The Collections with a zip, by UID.
+    """
+    rows = warehouse.query(
+        f"""
+        SELECT s.SeriesInstanceUID AS uid, list(a.Collection ORDER BY a.Collection) AS collections
+        FROM (SELECT * FROM series WHERE Collection = $collection) AS s
+        JOIN (SELECT * FROM series WHERE moved_to = $collection) AS earlier
+        ON earlier.SeriesInstanceUID = s.SeriesInstanceUID
+        JOIN image_archives AS a
+        ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.Collection = earlier.Collection
+        WHERE a.status = 'complete' AND {SAME_BYTES}
+        GROUP BY s.SeriesInstanceUID
+        """,
+        {"collection": collection},
+    )
+    return dict(zip(rows["uid"].to_pylist(), rows["collections"].to_pylist(), strict=True))
+
+
+def _remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
+    """Remove the zips of Series that are complete here from the Collections that they left."""
+    moved = moves.previous_collections(collection, warehouse)
+    if not moved:
+        return
+    complete = set(manifest.read_complete(warehouse, collection, [UID])[UID].to_pylist())
+    by_collection: dict[str, list[str]] = {}
+    for uid in moved.keys() & complete:
+        for name in moved[uid]:
+            by_collection.setdefault(name, []).append(uid)
+    for name, uids in by_collection.items():
+        manifest.remove_moved(warehouse, name, uids)

@@ -14,7 +14,7 @@ from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_from_fields, selection_to_fields

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.plan import FetchPlan, plan_fetch, selected_collections
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import FetchBudget, Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 

@@ -1,4 +1,4 @@
-"""Fetch one Series, and describe the outcome as a row of the manifest."""
+"""Fetch one Series, or use a zip on disk, and describe the outcome as a row of the manifest."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from tcia_assets.errors import (
     TciaError,
     TooLarge,
 )
-from tcia_assets.images.claims import claim
+from tcia_assets.images.acceptance.rules import Proof
 from tcia_assets.images.download import download_zip
-from tcia_assets.images.existing_zip import adopt_unlisted, take_from_earlier_collection
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.paths import quarantine_path, zip_path
 from tcia_assets.images.plan import PendingSeries
-from tcia_assets.images.series_task import SeriesTask, VerifiedZip
+from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, proof_hash
+from tcia_assets.images.zip_files import (
+    claim,
+    draft_from,
+    published_date,
+    quarantine_path,
+    zip_path,
+)
 from tcia_assets.sources import Source
-from tcia_assets.store.files import sha256_of
+from tcia_assets.store.files import publish_draft, sha256_of
 
 _ABOUT_THE_ZIP = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by")
 
@@ -79,8 +84,8 @@ def fetch_series(
                 # The earlier verified zip stays, and the row keeps its description.
                 row = replace(row, **{name: getattr(known, name) for name in _ABOUT_THE_ZIP})
             verified = (
-                (adopt_unlisted(task, sha256) if sha256 and not is_known else None)
-                or take_from_earlier_collection(task, earlier)
+                (_adopt_unlisted(task, sha256) if sha256 and not is_known else None)
+                or _take_from_earlier_collection(task, earlier)
                 or download_zip(task)
             )
     except (Busy, StorageError, Stopped):
@@ -136,3 +141,46 @@ def _status(error: TciaError) -> str:
     if isinstance(error, NotPublic):
         return "unavailable"
     return "incomplete" if isinstance(error, BadArchive | TooLarge) else "failed"
+
+
+# --- Zips on disk ---------------------------------------------------------------------------------
+
+
+def _adopt_unlisted(task: SeriesTask, sha256: str) -> VerifiedZip | None:
+    """Accept the zip at the final path that has no row: a run was killed in between.
+
+    Only the source's hash can show which version it is: another version may have as many images of
+    the same size.
+    """
+    proof = _proof_or_none(task, task.path)
+    if proof is None or task.source_hash() != proof_hash(proof):
+        return None
+    return VerifiedZip.at(task.path, proof, sha256)
+
+
+def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> VerifiedZip | None:
+    """Use the zip from a Collection that the Series has left, if it is good and current."""
+    for path in paths:
+        proof = _proof_or_none(task, path) if path.is_file() else None
+        if proof is None or not _is_current(task, proof, path):
+            continue
+        taken = VerifiedZip.at(path, proof)
+        with draft_from(path, task.path) as draft:
+            publish_draft(draft, task.path)
+        return taken
+    return None
+
+
+def _proof_or_none(task: SeriesTask, path: Path) -> Proof | None:
+    try:
+        return accept_zip(path, task.pending.expected)
+    except BadArchive:
+        return None
+
+
+def _is_current(task: SeriesTask, proof: Proof, path: Path) -> bool:
+    """Compare with the source's hash or, if there is none, with the day of the last submission."""
+    if source_hash := task.source_hash():
+        return source_hash == proof_hash(proof)
+    submitted = task.pending.submitted_on
+    return submitted is None or submitted < published_date(path)

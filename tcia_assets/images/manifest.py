@@ -18,7 +18,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
-from tcia_assets.images.paths import collection_dir, quarantine_path, zip_path
+from tcia_assets.images.zip_files import collection_dir, quarantine_path, zip_path
 from tcia_assets.metadata import history, moves
 from tcia_assets.store.warehouse import Warehouse
 

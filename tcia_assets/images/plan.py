@@ -10,8 +10,7 @@ from typing import Any
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.acceptance.rules import Expectation
-from tcia_assets.images.budget import FetchBudget
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import FetchBudget, Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 

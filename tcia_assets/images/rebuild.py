@@ -15,9 +15,9 @@ from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, accept
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.paths import collection_dir, published_date, zip_path
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.verify import DamagedZip, Report, check_each, unreadable_message
+from tcia_assets.images.zip_files import collection_dir, published_date, zip_path
 from tcia_assets.metadata import attribution
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse

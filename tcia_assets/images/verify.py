@@ -15,7 +15,7 @@ from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.paths import collection_dir, zip_path
+from tcia_assets.images.zip_files import collection_dir, zip_path
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 

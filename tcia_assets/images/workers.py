@@ -11,10 +11,10 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
-from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.fetch_series import SeriesResult, fetch_series
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries
+from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.series_task import CORES
 from tcia_assets.sources import Source
 

@@ -19,7 +19,7 @@ from tcia_assets.defs.local_runs import DAGSTER_YAML
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.manifest import merge_rows, read_rows
 from tcia_assets.images.plan import MAX_ATTEMPTS
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sandbox.server import Sandbox

@@ -15,7 +15,7 @@ FETCH = """
 import os, signal, sys
 from pathlib import Path
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
@@ -43,7 +43,7 @@ with open_source(Settings(base_url=url, data_dir=root)) as source:
 CLAIM = """
 import sys
 from pathlib import Path
-from tcia_assets.images.claims import claim
+from tcia_assets.images.zip_files import claim
 
 with claim(Path(sys.argv[1])):
     print("ready", flush=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source

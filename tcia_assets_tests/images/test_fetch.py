@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.images.claims import claim
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.zip_files import claim
 from tcia_assets_tests.images.children import FETCH, child, go_on
 from tcia_assets_tests.images.many import (
     SERIES,

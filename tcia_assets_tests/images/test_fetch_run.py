@@ -7,7 +7,7 @@ from dataclasses import replace
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_run import FetchRun, share_run, shared_run
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.shard import Shard
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.many import SERIES, put, row, selected, uids_of
 from tcia_assets_tests.images.place import COLLECTION, Place

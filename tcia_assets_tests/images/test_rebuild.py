@@ -10,9 +10,9 @@ from tcia_assets import catalog
 from tcia_assets.errors import Busy
 from tcia_assets.images import rebuild
 from tcia_assets.images.manifest import merge_rows
-from tcia_assets.images.paths import collections_on_disk
 from tcia_assets.images.rebuild import RebuildResult, rebuild_manifest
 from tcia_assets.images.verify import DamagedZip
+from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets_tests.images.many import SERIES, flip, put, row
 from tcia_assets_tests.images.place import COLLECTION, Place
 

@@ -10,9 +10,9 @@ import pytest
 
 from tcia_assets.errors import ArchiveBroken
 from tcia_assets.images import workers
-from tcia_assets.images.budget import FetchBudget
 from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.workers import FetchProgress
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import open_source

@@ -1,6 +1,6 @@
 """Write a whole zip from an incomplete one and the images that it lacks.
 
-Writing the zip belongs here. Where the images come from is in `images.single_images`. The result
+Writing the zip belongs here. Where the images come from is in `images.download`. The result
 must pass `accept` like any other zip.
 """
 
