@@ -175,13 +175,10 @@ def _zips_before_move(collection: str, warehouse: Warehouse) -> dict[str, list[s
 
 def _remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
     """Remove the zips of Series that are complete here from the Collections that they left."""
-    moved = moves.previous_collections(collection, warehouse)
+    moved = moves.moved_series(collection, warehouse)
     if not moved:
         return
     complete = set(manifest.read_complete(warehouse, collection, [UID])[UID].to_pylist())
-    by_collection: dict[str, list[str]] = {}
-    for uid in moved.keys() & complete:
-        for name in moved[uid]:
-            by_collection.setdefault(name, []).append(uid)
-    for name, uids in by_collection.items():
-        manifest.remove_moved(warehouse, name, uids)
+    for name, uids in moved.items():
+        if complete_uids := complete.intersection(uids):
+            manifest.remove_moved(warehouse, name, complete_uids)

@@ -263,11 +263,7 @@ def record_new_zips(collection: str, warehouse: Warehouse) -> None:
 def _recorded_hashes(warehouse: Warehouse, collection: str) -> dict[str, set[str]]:
     """Return, by UID, the SHA-256 of zips fetched here, or in a Collection that the Series left."""
     known = history.fetch_marks(collection, warehouse)
-    moved_from: dict[str, list[str]] = {}
-    for uid, names in moves.previous_collections(collection, warehouse).items():
-        for name in names:
-            moved_from.setdefault(name, []).append(uid)
-    for name, uids in moved_from.items():
+    for name, uids in moves.moved_series(collection, warehouse).items():
         elsewhere = history.fetch_marks(name, warehouse)
         for uid in uids:
             known.setdefault(uid, set()).update(elsewhere.get(uid, ()))

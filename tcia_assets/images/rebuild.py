@@ -16,9 +16,10 @@ from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.run_limits import Shard
-from tcia_assets.images.verify import DamagedZip, Report, check_each, unreadable_message
+from tcia_assets.images.verify import DamagedZip, check_each, unreadable_message
 from tcia_assets.images.zip_files import collection_dir, published_date, zip_path
 from tcia_assets.metadata import attribution
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
@@ -65,7 +66,7 @@ def rebuild_manifest(
     warehouse: Warehouse,
     source: str,
     *,
-    report: Report = lambda _done, _total: None,
+    report: ProgressCallback = ignore_progress,
 ) -> RebuildResult:
     """Make the rows that the manifest of a Collection lacks from its zips, verified again.
 
@@ -90,7 +91,9 @@ def rebuild_manifest(
     return replace(result, quarantined_manifest=quarantined)
 
 
-def _rebuild(collection: str, warehouse: Warehouse, source: str, report: Report) -> RebuildResult:
+def _rebuild(
+    collection: str, warehouse: Warehouse, source: str, report: ProgressCallback
+) -> RebuildResult:
     paths = sorted((warehouse.root / collection_dir(collection)).glob("*.zip"))
     rows = {row.series_instance_uid: row for row in manifest.read_rows(warehouse, collection)}
     series = _series(collection, warehouse)

@@ -16,10 +16,10 @@ from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.zip_files import collection_dir, zip_path
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
-Report = Callable[[int, int], None]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -60,7 +60,7 @@ def verify_zips(
     deep: bool = False,
     sample: int | None = None,
     just_fetched: frozenset[str] = frozenset(),
-    report: Report = lambda _done, _total: None,
+    report: ProgressCallback = ignore_progress,
 ) -> VerifyResult:
     """Compare the zips of a Collection with their manifest: presence, size and SHA-256.
 

@@ -61,16 +61,16 @@ def _mark_moved(
     return int(events.num_rows)
 
 
-def previous_collections(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
-    """Return the Collections from which Series moved to this one: their images may be there.
+def moved_series(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
+    """Return the Series that moved to this Collection: their images may be where they were.
 
     Returns:
-        By SeriesInstanceUID, the names, sorted.
+        By each Collection that they left, the SeriesInstanceUIDs, sorted.
     """
     uid = SERIES.key[0]
     rows = warehouse.query(
-        f"SELECT {uid} AS uid, list(Collection ORDER BY Collection) AS earlier FROM {SERIES.name} "
-        f"WHERE moved_to = $collection GROUP BY {uid}",
+        f"SELECT Collection, list({uid} ORDER BY {uid}) AS uids FROM {SERIES.name} "
+        "WHERE moved_to = $collection GROUP BY Collection ORDER BY Collection",
         {"collection": collection},
     )
-    return dict(zip(rows["uid"].to_pylist(), rows["earlier"].to_pylist(), strict=True))
+    return dict(zip(rows["Collection"].to_pylist(), rows["uids"].to_pylist(), strict=True))

@@ -27,8 +27,8 @@ def test_a_move_is_the_same_whichever_collection_is_refreshed_first(
 
     assert mirror.homes(uid) == [TO]
     assert mirror.row(uid, FROM)["moved_to"] == TO
-    assert moves.previous_collections(TO, mirror.warehouse) == {uid: [FROM]}
-    assert moves.previous_collections(FROM, mirror.warehouse) == {}
+    assert moves.moved_series(TO, mirror.warehouse) == {FROM: [uid]}
+    assert moves.moved_series(FROM, mirror.warehouse) == {}
     events = {(where, event) for _, where, event, _ in mirror.events([uid])}
     expected = {(FROM, "added"), (FROM, "missing"), (FROM, "moved"), (TO, "added")}
     assert events == expected
