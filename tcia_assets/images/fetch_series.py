@@ -24,7 +24,7 @@ from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, 
 from tcia_assets.images.zip_files import (
     claim,
     draft_from,
-    published_date,
+    published_at,
     quarantine_path,
     zip_path,
 )
@@ -94,7 +94,7 @@ def fetch_series(
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     except TciaError as error:
         return SeriesResult(_failed(row, pending, error), error)
-    return SeriesResult(_complete(row, verified))
+    return SeriesResult(verified.describe_in(row, datetime.now(UTC)))
 
 
 def _blank_row(pending: PendingSeries, collection: str, source: Source) -> ManifestRow:
@@ -108,20 +108,6 @@ def _blank_row(pending: PendingSeries, collection: str, source: Source) -> Manif
             "source": source.name,
             "attempts": 0,
         }
-    )
-
-
-def _complete(row: ManifestRow, verified: VerifiedZip) -> ManifestRow:
-    return replace(
-        row,
-        status="complete",
-        path=zip_path(row.collection, row.series_instance_uid),
-        archive_bytes=verified.archive_bytes,
-        image_count=verified.proof.image_count,
-        image_bytes=verified.proof.image_bytes,
-        sha256=verified.sha256,
-        verified_by=verified.proof.verified_by,
-        fetched_at=datetime.now(UTC),
     )
 
 
@@ -183,4 +169,4 @@ def _is_current(task: SeriesTask, proof: Proof, path: Path) -> bool:
     if source_hash := task.source_hash():
         return source_hash == proof_hash(proof)
     submitted = task.pending.submitted_on
-    return submitted is None or submitted < published_date(path)
+    return submitted is None or submitted < published_at(path).date()

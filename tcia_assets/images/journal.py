@@ -75,16 +75,13 @@ def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], N
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 merge(_read(path, file.read().decode(errors="replace")))
                 path.unlink(missing_ok=True)
-        except BlockingIOError:
-            continue  # its run lives, and merges it itself
-        except FileNotFoundError:
-            continue  # its run has just merged it
+        except (BlockingIOError, FileNotFoundError):
+            continue  # its run lives and merges it itself, or has just merged it
 
 
 def _read(path: Path, text: str) -> list[ManifestRow]:
     """Return the rows of a journal, without the incomplete last line that a kill may leave."""
-    lines = text.split("\n")
-    return [_parse(path, line) for line in lines[:-1]]
+    return [_parse(path, line) for line in text.split("\n")[:-1]]
 
 
 def _parse(path: Path, line: str) -> ManifestRow:

@@ -18,6 +18,7 @@ _Record = dict[str, Any]
 
 # A Series that was refused this many times, unchanged, is given up.
 MAX_ATTEMPTS = 5
+_REFUSED = ("incomplete", "unavailable")
 
 # The source provides the day of the last submission, in a time zone of its own. A Series that was
 # fetched within a day of it may have been submitted once more since, with the same count and size:
@@ -201,8 +202,9 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
                s.MaxSubmissionTimestamp::DATE AS submitted_on, s.LicenseName AS license_name,
                s.DataDescriptionURI AS description_uri,
                s.chosen, s.denied, s.unlicensed, s.missing_since IS NOT NULL AS is_missing,
-               a.status, a.path, a.archive_bytes, a.attempts,
+               a.status, a.path, a.archive_bytes,
                coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
+               CASE WHEN is_same THEN a.attempts ELSE 0 END AS attempts,
                coalesce(
                    a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
                ) AS complete
@@ -231,8 +233,7 @@ def _is_on_disk(root: Path, record: _Record) -> bool:
 
 def _is_given_up(record: _Record) -> bool:
     """Return whether the Series was refused too often since it last changed."""
-    refused = record["status"] in {"incomplete", "unavailable"} and record["is_same"]
-    return refused and record["attempts"] >= MAX_ATTEMPTS
+    return record["status"] in _REFUSED and record["attempts"] >= MAX_ATTEMPTS
 
 
 def _pending(record: _Record) -> PendingSeries:
@@ -243,7 +244,7 @@ def _pending(record: _Record) -> PendingSeries:
         record["fingerprint"],
         record["license_name"],
         record["description_uri"],
-        record["attempts"] if record["is_same"] else 0,
+        record["attempts"],
         _reason(record),
         record["submitted_on"],
     )

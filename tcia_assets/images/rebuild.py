@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.series_task import VerifiedZip
 from tcia_assets.images.verify import DamagedZip, check_each, unreadable_message
-from tcia_assets.images.zip_files import collection_dir, published_date, zip_path
+from tcia_assets.images.zip_files import collection_dir, published_at
 from tcia_assets.metadata import attribution
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import sha256_of
@@ -163,27 +163,21 @@ def _series(collection: str, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
 
 
 def _make_row(path: Path, collection: str, series: Mapping[str, Any], source: str) -> ManifestRow:
-    uid, stat = path.stem, path.stat()
+    uid = path.stem
     expected = Expectation(uid, series.get("ImageCount"), series.get("image_bytes"))
     proof = accept(path, expected, workers=1)
     # Another version may have as many images of the same size: only the dates can tell them apart.
     submitted = series.get("submitted_on")
-    is_current = submitted is None or submitted < published_date(path)
-    return ManifestRow(
-        series_instance_uid=uid,
-        collection=collection,
-        status="complete",
-        path=zip_path(collection, uid),
-        archive_bytes=stat.st_size,
-        image_count=proof.image_count,
-        image_bytes=proof.image_bytes,
-        sha256=sha256_of(path),
-        verified_by=proof.verified_by,
-        fingerprint=series.get("fingerprint") if is_current else None,
-        license_name=series.get("LicenseName"),
-        data_description_uri=series.get("DataDescriptionURI"),
-        source=source,
-        fetched_at=datetime.fromtimestamp(stat.st_mtime, UTC),
-        attempts=0,
-        error=None,
+    is_current = submitted is None or submitted < published_at(path).date()
+    row = ManifestRow.from_record(
+        {
+            "SeriesInstanceUID": uid,
+            "Collection": collection,
+            "fingerprint": series.get("fingerprint") if is_current else None,
+            "license_name": series.get("LicenseName"),
+            "DataDescriptionURI": series.get("DataDescriptionURI"),
+            "source": source,
+            "attempts": 0,
+        }
     )
+    return VerifiedZip.at(path, proof).describe_in(row, published_at(path))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import BadArchive, RemoteError
 from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, accept, inspect
+from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5
 from tcia_assets.images.plan import PendingSeries
+from tcia_assets.images.zip_files import zip_path
 from tcia_assets.sources import Source
 from tcia_assets.store.files import sha256_of
 
@@ -40,6 +43,20 @@ class VerifiedZip:
     def at(cls, path: Path, proof: Proof, sha256: str = "") -> VerifiedZip:
         """Describe the accepted zip at a path; its SHA-256 is computed unless it is given."""
         return cls(proof, path.stat().st_size, sha256 or sha256_of(path))
+
+    def describe_in(self, row: ManifestRow, fetched_at: datetime) -> ManifestRow:
+        """Return the manifest row of the Series, complete with this zip at its final path."""
+        return replace(
+            row,
+            status="complete",
+            path=zip_path(row.collection, row.series_instance_uid),
+            archive_bytes=self.archive_bytes,
+            image_count=self.proof.image_count,
+            image_bytes=self.proof.image_bytes,
+            sha256=self.sha256,
+            verified_by=self.proof.verified_by,
+            fetched_at=fetched_at,
+        )
 
 
 @dataclass(frozen=True)

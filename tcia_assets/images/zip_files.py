@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -46,9 +46,9 @@ def collections_on_disk(warehouse: Warehouse) -> list[str]:
     return sorted(with_zips | set(warehouse.keys(IMAGE_ARCHIVES)))
 
 
-def published_date(path: Path) -> date:
-    """Return the day (UTC) on which a zip got its name; a hard link to it has the same."""
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
+def published_at(path: Path) -> datetime:
+    """Return the time (UTC) at which a zip got its name; a hard link to it has the same."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 # --- Claims --------------------------------------------------------------------------------------

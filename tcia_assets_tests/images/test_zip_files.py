@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from os import link, utime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tcia_assets.images.zip_files import (
     collection_dir,
     collections_on_disk,
     draft_path,
-    published_date,
+    published_at,
     quarantine_path,
     remove_abandoned_drafts,
     zip_path,
@@ -47,14 +47,14 @@ def test_collections_on_disk_have_a_manifest_or_zips(warehouse: Warehouse) -> No
     assert collections_on_disk(warehouse) == ["LCTSC", "RIDER Lung CT"]
 
 
-def test_a_zip_and_a_hard_link_to_it_have_the_same_date(tmp_path: Path) -> None:
+def test_a_zip_and_a_hard_link_to_it_have_the_same_time(tmp_path: Path) -> None:
     path, other = tmp_path / "1.2.zip", tmp_path / "other.zip"
     path.write_bytes(b"")
-    at = datetime(2026, 1, 2, 23, 59, tzinfo=UTC).timestamp()
-    utime(path, (at, at))
+    at = datetime(2026, 1, 2, 23, 59, tzinfo=UTC)
+    utime(path, (at.timestamp(), at.timestamp()))
     link(path, other)
 
-    assert published_date(path) == published_date(other) == date(2026, 1, 2)
+    assert published_at(path) == published_at(other) == at
 
 
 def test_a_zip_is_busy_until_the_process_that_claims_it_ends(

@@ -28,7 +28,6 @@ from tcia_assets.images.headers.elements import TruncatedHeader, import_pydicom
 from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
-from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _HEAD_BYTES = 1 << 14
@@ -64,6 +63,9 @@ def index_images(
 ) -> IndexResult:
     """Update the `images` of a Collection from its `image_archives`, under the table's lock.
 
+    What is wrong with a zip or a member is in `error` of its row. A zip that cannot be read at all
+    has one row without `entry_name`, and is tried again each time.
+
     Args:
         collection: The partition.
         warehouse: Where both tables are, and the zips.
@@ -87,19 +89,6 @@ def index_images(
         with_errors=rows.num_rows - rows["error"].null_count,
         seconds=time.monotonic() - started,
     )
-
-
-def read_rows(
-    collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
-) -> pa.Table:
-    """Return the rows of `images` that follow from a Collection's manifest, and write nothing.
-
-    What is wrong with a zip or a member is in `error` of its row. A zip that cannot be read at all
-    has one row without `entry_name`, and is tried again each time. The arguments and errors are
-    those of `index_images`.
-    """
-    rows, _ = _build_rows(collection, warehouse, report)
-    return conform(IMAGES, rows)
 
 
 def _build_rows(

@@ -41,8 +41,8 @@ def test_each_object_has_a_row_with_its_place(zips: ZipWarehouse, modality: str)
 
 
 def test_a_collection_without_archives_has_no_images(zips: ZipWarehouse) -> None:
-    assert image_rows.read_rows(COLLECTION, zips.warehouse).equals(empty(IMAGES))
     done = zips.index()
+    assert zips.warehouse.read(IMAGES, [COLLECTION]).equals(empty(IMAGES))
     assert (counts(done), done.files_per_second) == ((0, 0, 0), 0)
     assert zips.warehouse.has(IMAGES, COLLECTION)
 
@@ -172,12 +172,3 @@ def test_damaged_zips_raise_no_error(
     assert done.objects == len(zips.rows())
     for row in zips.rows():
         assert row["SOPInstanceUID"] or row["error"]
-
-
-def test_reading_rows_writes_nothing(zips: ZipWarehouse) -> None:
-    zips.add(objects())
-    rows = image_rows.read_rows(COLLECTION, zips.warehouse)
-    assert rows.num_rows == 3
-    assert not zips.warehouse.has(IMAGES, COLLECTION)
-    zips.index()
-    assert zips.warehouse.read(IMAGES, [COLLECTION]).equals(rows)
