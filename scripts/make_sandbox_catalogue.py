@@ -72,7 +72,7 @@ def choose(whole: pa.Table, choices: tuple[Choice, ...] = CHOICES) -> pa.Table:
     """Return the rows of the selected patients, sorted by Collection and UID.
 
     Raises:
-        UnknownName: a Collection does not exist.
+        UnknownName: A Collection does not exist.
     """
     with closing(sql.connect()) as connection:
         connection.register("whole", whole)

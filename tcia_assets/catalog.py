@@ -819,7 +819,7 @@ def table(name: str) -> Table:
     """Return the table of that name.
 
     Raises:
-        UnknownName: there is none; the message suggests similar names.
+        UnknownName: There is none; the message suggests similar names.
     """
     for each in TABLES:
         if each.name == name:
@@ -1229,7 +1229,7 @@ def dialect(name: str) -> Dialect:
     """Return the dialect of that name.
 
     Raises:
-        UnknownName: there is none; the message lists the valid ones.
+        UnknownName: There is none; the message lists the valid ones.
     """
     for each in DIALECTS:
         if each.name == name:

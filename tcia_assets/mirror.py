@@ -268,7 +268,7 @@ def open_warehouse(settings: Settings) -> Warehouse:
     """Return the warehouse in the data folder, which need not exist yet.
 
     Raises:
-        UsageError: a file lies where the folder should be.
+        UsageError: A file lies where the folder should be.
     """
     for place in (settings.root, *settings.root.parents):
         if place.exists():

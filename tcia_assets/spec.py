@@ -91,10 +91,10 @@ class Check:
     """A check of stored tables for facts that a person should look at.
 
     Args:
-        name: the name of the asset check.
-        description: what is true when it passes.
-        sql: a query over the warehouse that returns the rows for which it fails.
-        is_error: whether a failure is an error or a warning.
+        name: The name of the asset check.
+        description: What is true when it passes.
+        sql: A query over the warehouse that returns the rows for which it fails.
+        is_error: Whether a failure is an error or a warning.
     """
 
     name: str
@@ -108,15 +108,15 @@ class Table:
     """A table that this package publishes: one name for the asset, the view and the directory.
 
     Args:
-        name: the name of the table.
-        grain: what one row is; completes "One row per ...".
-        key: the columns that identify a row.
-        columns: all columns, in order.
-        endpoint: the endpoint that returns its rows, "" for a table that this package derives.
-        partitioned_by: the column whose value is the partition key, "" without partitions.
-        parents: the tables in which each row must have a parent row.
-        updates: how its asset is kept current and what its plots show, for Dagster's UI.
-        checks: checks in addition to those of key and parents.
+        name: The name of the table.
+        grain: What one row is; completes "One row per ...".
+        key: The columns that identify a row.
+        columns: All columns, in order.
+        endpoint: The endpoint that returns its rows, "" for a table that this package derives.
+        partitioned_by: The column whose value is the partition key, "" without partitions.
+        parents: The tables in which each row must have a parent row.
+        updates: How its asset is kept current and what its plots show, for Dagster's UI.
+        checks: Checks in addition to those of key and parents.
     """
 
     name: str
@@ -158,7 +158,7 @@ class Table:
         """Return the column of that name.
 
         Raises:
-            UnknownName: the table has no such column.
+            UnknownName: The table has no such column.
         """
         for column in self.columns:
             if column.name == name:
@@ -197,21 +197,21 @@ class Endpoint:
     """One endpoint of a dialect, as a client needs to know it.
 
     Args:
-        name: our name, the same in every dialect.
-        description: what it returns, in words.
-        parameters: the parameters that it takes.
-        columns: the names of a row's columns on the wire, in the order of the server.
-        formats: the values that its `format` parameter takes; empty without such a parameter.
-        path: the dialect's path, below its base URL; like `name` by default.
-        method: the HTTP method.
-        returns: the content of the body: "rows", "text" (one hash), "zip", "dicom" (one object)
+        name: Our name, the same in every dialect.
+        description: What it returns, in words.
+        parameters: The parameters that it takes.
+        columns: The names of a row's columns on the wire, in the order of the server.
+        formats: The values that its `format` parameter takes; empty without such a parameter.
+        path: The dialect's path, below its base URL; like `name` by default.
+        method: The HTTP method.
+        returns: The content of the body: "rows", "text" (one hash), "zip", "dicom" (one object)
             or "manifest" (a series list for TCIA's downloader).
-        since_format: the `strptime` format of its date parameter.
-        may_be_empty: whether no rows are a normal result.
-        is_never_empty: whether a working server always has rows, so that none are a failure.
-        fixed_parameters: parameters that this package always sends, as (name, value).
+        since_format: The `strptime` format of its date parameter.
+        may_be_empty: Whether no rows are a normal result.
+        is_never_empty: Whether a working server always has rows, so that none are a failure.
+        fixed_parameters: Parameters that this package always sends, as (name, value).
         date_formats: `strptime` formats of columns that differ from the dialect's `ValueFormat`.
-        zip_proof: for the zips that this package downloads, what proves them complete: "md5" (they
+        zip_proof: For the zips that this package downloads, what proves them complete: "md5" (they
             list the MD5s of their objects) or "count" (only the number of objects); otherwise "".
     """
 
@@ -237,7 +237,7 @@ class Endpoint:
         """Return the parameter that has this name of ours.
 
         Raises:
-            UnknownName: the endpoint takes no such parameter.
+            UnknownName: The endpoint takes no such parameter.
         """
         for parameter in self.parameters:
             if parameter.name == name:
@@ -255,14 +255,14 @@ class Dialect:
     """A version of the API: where it is, how clients authenticate, which endpoints it has.
 
     Args:
-        name: the value of TCIA_DIALECT.
-        description: what it is, in words.
-        base_url: the public server.
-        value_format: how dates and times are written in replies.
-        endpoints: its endpoints.
+        name: The value of TCIA_DIALECT.
+        description: What it is, in words.
+        base_url: The public server.
+        value_format: How dates and times are written in replies.
+        endpoints: Its endpoints.
         auth: "none", "bearer" or "api_key".
-        delegate: the dialect on the same host that serves the `delegated_endpoints`.
-        delegated_endpoints: names of endpoints that this dialect lacks.
+        delegate: The dialect on the same host that serves the `delegated_endpoints`.
+        delegated_endpoints: Names of endpoints that this dialect lacks.
     """
 
     name: str
@@ -282,7 +282,7 @@ class Dialect:
         """Return the endpoint of that name.
 
         Raises:
-            UnknownName: the dialect has no such endpoint.
+            UnknownName: The dialect has no such endpoint.
         """
         if name not in self.by_name:
             raise UnknownName(f"endpoint of dialect {self.name}", name, self.by_name)

@@ -21,13 +21,13 @@ def write_result(result: pa.Table, form: str, output: Path | None, rows: int) ->
     """Write a table to the terminal, to standard output or to a file.
 
     Args:
-        result: the rows to write.
+        result: The rows to write.
         form: "table", "csv", "json" or "parquet"; a file gets CSV in place of "table".
-        output: the file, which appears whole or not at all; standard output if None.
-        rows: how many rows the terminal shows at most.
+        output: The file, which appears whole or not at all; standard output if None.
+        rows: How many rows the terminal shows at most.
 
     Raises:
-        UsageError: the file cannot be written, or Parquet was chosen without a file.
+        UsageError: The file cannot be written, or Parquet was chosen without a file.
     """
     if form == "table" and output is None:
         shown = _nanoseconds_as_text(result)

@@ -101,24 +101,24 @@ def build(
     It starts processes: in a script, call it below `if __name__ == "__main__"`.
 
     Args:
-        declaration: of the dataset.
-        cohort: from `cohort_lock.freeze_cohort` or `cohort_lock.load_cohort`.
-        warehouse: has the zips; the dataset is written below its root.
-        report: called with the number of finished samples and of all samples.
-        workers: processes that make samples; one for each core by default. Each holds one sample in
+        declaration: Of the dataset.
+        cohort: From `cohort_lock.freeze_cohort` or `cohort_lock.load_cohort`.
+        warehouse: Has the zips; the dataset is written below its root.
+        report: Called with the number of finished samples and of all samples.
+        workers: Processes that make samples; one for each core by default. Each holds one sample in
             memory.
-        wait: seconds to wait for another build of the same dataset.
+        wait: Seconds to wait for another build of the same dataset.
 
     Raises:
-        BadDeclaration: no image of the cohort has a held-out value.
-        CohortMoved: the declaration's query or the zips have changed since the cohort was frozen.
-        LicenseConflict: the declaration refuses the licence of a Series.
-        DatasetRefused: samples cannot be made, have a finding whose policy is to fail, are in
+        BadDeclaration: No image of the cohort has a held-out value.
+        CohortMoved: The declaration's query or the zips have changed since the cohort was frozen.
+        LicenseConflict: The declaration refuses the licence of a Series.
+        DatasetRefused: Samples cannot be made, have a finding whose policy is to fail, are in
             several splits, or none is left; names them and the reasons.
-        DataError: a sample has no PatientID.
+        DataError: A sample has no PatientID.
         MissingExtra: SimpleITK, or a library that a format needs, is not installed.
-        StorageError: a file cannot be written, or workers were killed.
-        Busy: another build of this dataset takes longer than `wait`.
+        StorageError: A file cannot be written, or workers were killed.
+        Busy: Another build of this dataset takes longer than `wait`.
     """
     writers = _writers(declaration)  # first: a missing extra must not show after hours of work
     with _lock(declaration.name, warehouse, wait):
@@ -153,7 +153,7 @@ def made_with(declaration: Declaration) -> dict[str, str]:
     """Return the versions of all libraries on which the bytes of a dataset depend.
 
     Raises:
-        MissingExtra: the declaration needs a library that is not installed.
+        MissingExtra: The declaration needs a library that is not installed.
     """
     names = ("nibabel", "numpy", "pydicom", "pyarrow")
     found = {"tcia_assets": __version__} | {name: version(name) for name in names}
@@ -312,7 +312,7 @@ def _writers(declaration: Declaration) -> list[_Writer]:
     """Return the writers of the declared formats and of the card, always in the same order.
 
     Raises:
-        MissingExtra: one of them needs a library that is not installed.
+        MissingExtra: One of them needs a library that is not installed.
     """
     from tcia_assets.datasets import card, formats  # noqa: PLC0415 - pictures need an extra
 

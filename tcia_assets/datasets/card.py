@@ -57,7 +57,7 @@ def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
     if no sample is kept, only `README.md`.
 
     Raises:
-        StorageError: a file cannot be written, or a file that a sample names cannot be read.
+        StorageError: A file cannot be written, or a file that a sample names cannot be read.
     """
     table = attribution_table(samples, info)
     attribution.write_files(root, info.title, table, form="as NIfTI")

@@ -86,9 +86,9 @@ class WarehouseSnapshot:
     """The state of the warehouse when a cohort was queried.
 
     Attributes:
-        series: the number of current Series in all Collections.
+        series: The number of current Series in all Collections.
         sha256: over the UID and fingerprint of each of them.
-        newest_change: when the newest of them was first seen or last changed, in ISO 8601.
+        newest_change: When the newest of them was first seen or last changed, in ISO 8601.
     """
 
     series: int
@@ -185,9 +185,9 @@ class CohortDiff:
     Attributes:
         added: UIDs of Series.
         removed: UIDs of Series.
-        changed: for each changed Series its columns that differ, each as (old, new).
-        pairs_added: lines with the UIDs of a pair.
-        pairs_removed: lines with the UIDs of a pair.
+        changed: For each changed Series its columns that differ, each as (old, new).
+        pairs_added: Lines with the UIDs of a pair.
+        pairs_removed: Lines with the UIDs of a pair.
     """
 
     added: tuple[str, ...] = ()

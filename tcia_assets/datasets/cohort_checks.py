@@ -83,7 +83,7 @@ def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, SeriesZip]:
     """Return the zip of each Series that had one when the cohort was frozen, by UID.
 
     Raises:
-        CohortMoved: zips are missing or hold other objects than then; names their Series.
+        CohortMoved: Zips are missing or hold other objects than then; names their Series.
     """
     statement = CONTENTS.format(series="cohort_series") + _ZIPS
     rows = warehouse.query(statement, tables={"cohort_series": cohort.series}).to_pylist()

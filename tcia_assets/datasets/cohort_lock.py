@@ -47,8 +47,8 @@ def freeze_cohort(
 
     Raises:
         BadDeclaration, LicenseConflict: see `query_cohort`.
-        CohortMoved: the lock file belongs to another dataset, or is damaged.
-        StorageError: the file cannot be written. The lock file is unchanged.
+        CohortMoved: The lock file belongs to another dataset, or is damaged.
+        StorageError: The file cannot be written. The lock file is unchanged.
     """
     now = query_cohort(declaration, warehouse)
     if not lock.exists():
@@ -66,10 +66,10 @@ def load_cohort(declaration: Declaration, warehouse: Warehouse, lock: Path) -> C
     """Return the cohort of a lock file, checked: all its zips are on disk with the same objects.
 
     Raises:
-        CohortMoved: the file is missing or damaged, the declaration's query has changed, or zips
+        CohortMoved: The file is missing or damaged, the declaration's query has changed, or zips
             are missing or changed; names them.
-        BadDeclaration: no Series of the cohort has a held-out value.
-        LicenseConflict: the declaration refuses the licence that a Series had.
+        BadDeclaration: No Series of the cohort has a held-out value.
+        LicenseConflict: The declaration refuses the licence that a Series had.
     """
     cohort = read_lock(lock, declaration.name)
     check_query(declaration, cohort)
@@ -83,7 +83,7 @@ def write_lock(cohort: Cohort, lock: Path) -> bool:
     """Write the lock file, and return whether its bytes changed.
 
     Raises:
-        StorageError: the file cannot be written. The file is unchanged.
+        StorageError: The file cannot be written. The file is unchanged.
     """
     return publish_text(lock, cohort.text)
 
@@ -92,7 +92,7 @@ def read_lock(lock: Path, name: str) -> Cohort:
     """Read the lock file of the dataset of that name.
 
     Raises:
-        CohortMoved: the file is missing, damaged, edited, or belongs to another dataset.
+        CohortMoved: The file is missing, damaged, edited, or belongs to another dataset.
     """
     try:
         content = json.loads(lock.read_text(encoding="utf-8"))

@@ -62,10 +62,10 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     """Query the cohort of a declaration; equal warehouses give equal cohorts.
 
     Raises:
-        BadDeclaration: the declaration names a Collection, a licence or the like that the warehouse
+        BadDeclaration: The declaration names a Collection, a licence or the like that the warehouse
             does not have; its SQL fails, or returns no Series, or Series that are not images; no
             Series has a held-out value.
-        LicenseConflict: the declaration refuses the licence of a Series.
+        LicenseConflict: The declaration refuses the licence of a Series.
     """
     _check_names(declaration, warehouse)
     images = _query_images(declaration, warehouse)

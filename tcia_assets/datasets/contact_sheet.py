@@ -48,7 +48,7 @@ def write_contact_sheet(
     their UIDs.
 
     Raises:
-        StorageError: a file is missing or cannot be read.
+        StorageError: A file is missing or cannot be read.
     """
     chosen = choose_samples(samples, info, most)
     if not chosen:

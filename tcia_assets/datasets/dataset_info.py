@@ -21,16 +21,16 @@ class DatasetInfo:
     """A dataset, apart from its samples; holds no time and no path.
 
     Attributes:
-        name: of the dataset.
-        title: of the dataset.
+        name: Of the dataset.
+        title: Of the dataset.
         settings: `Declaration.settings`.
-        labels: the names of labels by number, from 1; empty without a target.
-        splits: the names of the splits, in order.
-        folds: the number of folds of the first split; 0 for none.
+        labels: The names of labels by number, from 1; empty without a target.
+        splits: The names of the splits, in order.
+        folds: The number of folds of the first split; 0 for none.
         cohort_sha256: the hash of the cohort.
-        made_with: the versions of the libraries that made the dataset.
-        policy: the address of TCIA's data usage policy.
-        masks: the SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
+        made_with: The versions of the libraries that made the dataset.
+        policy: The address of TCIA's data usage policy.
+        masks: The SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
     """
 
     name: str

@@ -187,7 +187,7 @@ def load_declaration(path: Path) -> Declaration:
     """Read a file that declares a dataset, which is named as the file is.
 
     Raises:
-        BadDeclaration: names the file, the line and the key, and what is valid there.
+        BadDeclaration: Names the file, the line and the key, and what is valid there.
     """
     return _validate(read_yaml(path), path.stem, path.parent)
 
@@ -199,9 +199,9 @@ def parse_declaration(
 
     Args:
         text: YAML or JSON.
-        name: of the dataset.
-        file: the name that errors show; by default `<name>.yaml`.
-        folder: where relative paths of series lists begin.
+        name: Of the dataset.
+        file: The name that errors show; by default `<name>.yaml`.
+        folder: Where relative paths of series lists begin.
     """
     return _validate(parse_yaml(text, file or f"{name}.yaml"), name, folder)
 

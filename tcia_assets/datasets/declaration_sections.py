@@ -238,12 +238,12 @@ class VolumeSettings(Section):
     """How volumes are written; None leaves a property as the Series has it.
 
     Attributes:
-        spacing: in mm along x, y, z.
-        orientation: the ends to which x, y, z rise, such as RAS.
-        dtype: of the voxels.
-        window: lower and upper end, in the units of the Series; mapped to the range of the dtype,
+        spacing: In mm along x, y, z.
+        orientation: The ends to which x, y, z rise, such as RAS.
+        dtype: Of the voxels.
+        window: Lower and upper end, in the units of the Series; mapped to the range of the dtype,
             or to 0 to 1 for float32.
-        least_slices: a Series with fewer slices has the finding `too_few_slices`.
+        least_slices: A Series with fewer slices has the finding `too_few_slices`.
     """
 
     spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None

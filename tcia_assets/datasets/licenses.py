@@ -36,8 +36,8 @@ class License:
     Attributes:
         name: "" if the source provides none.
         uri: "" if the source provides none.
-        series: how many Series have it.
-        collections: the Collections of these Series.
+        series: How many Series have it.
+        collections: The Collections of these Series.
     """
 
     name: str

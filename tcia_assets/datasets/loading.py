@@ -27,11 +27,11 @@ class Sample:
     """A volume with its labels.
 
     Attributes:
-        voxels: indexed [z, y, x].
-        labels: on the same grid, 0 for no label; None if the sample has no labels.
+        voxels: Indexed [z, y, x].
+        labels: On the same grid, 0 for no label; None if the sample has no labels.
         affine: 4 by 4, from (x, y, z, 1) to millimetres in RAS+.
-        spacing: in mm along x, y, z.
-        row: the sample's row of `samples.parquet`.
+        spacing: In mm along x, y, z.
+        row: The sample's row of `samples.parquet`.
     """
 
     voxels: Voxels
@@ -79,8 +79,8 @@ class Samples(Sequence[Sample]):
         """Return a sample, read from disk; or, for a slice, the samples, not read yet.
 
         Raises:
-            IndexError: the index is out of range.
-            StorageError: a file is missing or cannot be read.
+            IndexError: The index is out of range.
+            StorageError: A file is missing or cannot be read.
         """
         if isinstance(index, slice):
             return Samples(self.root, self.rows[index])
@@ -107,18 +107,18 @@ def load_dataset(
     """Load the kept samples of a dataset; voxels are read later, at access.
 
     Args:
-        path: the folder of a version, or of a dataset, whose latest version is then loaded.
-        split: such as `train`; None for all splits.
-        fold: of the split that has folds: load all other folds, for training.
-        held_out: load the fold itself instead, for validation.
+        path: The folder of a version, or of a dataset, whose latest version is then loaded.
+        split: Such as `train`; None for all splits.
+        fold: Of the split that has folds: load all other folds, for training.
+        held_out: Load the fold itself instead, for validation.
 
     Returns:
         A sequence of `Sample`.
 
     Raises:
-        UsageError: there is no dataset in the folder, or no such split or fold; names the valid
+        UsageError: There is no dataset in the folder, or no such split or fold; names the valid
             ones.
-        StorageError: the table of samples cannot be read.
+        StorageError: The table of samples cannot be read.
         MissingExtra: nibabel is not installed.
     """
     _require_nibabel()
@@ -140,7 +140,7 @@ def read_voxels(path: Path) -> Voxels:
     """Read the voxels of a NIfTI file, indexed [z, y, x], in its dtype.
 
     Raises:
-        StorageError: the file is missing or cannot be read.
+        StorageError: The file is missing or cannot be read.
         MissingExtra: nibabel is not installed.
     """
     _require_nibabel()

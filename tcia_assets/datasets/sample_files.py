@@ -97,11 +97,11 @@ class SampleJob:
         """Return the job of an image of the cohort.
 
         Args:
-            declaration: of the dataset.
-            image: a row of `cohort.SERIES`.
-            pairs: the rows of `cohort.PAIRS` with this image.
-            zips: the zips of all Series, by UID.
-            made_with: the versions of the libraries that decide what is in the files.
+            declaration: Of the dataset.
+            image: A row of `cohort.SERIES`.
+            pairs: The rows of `cohort.PAIRS` with this image.
+            zips: The zips of all Series, by UID.
+            made_with: The versions of the libraries that decide what is in the files.
         """
         objects: dict[str, set[str]] = {}
         for pair in pairs:
@@ -127,8 +127,8 @@ def make_sample(job: SampleJob, store: Path) -> dict[str, Any]:
     The row has the columns of `samples.SAMPLES` that depend on the zips alone.
 
     Raises:
-        CohortMoved: a zip is missing, or is not the one that was fetched.
-        BadValue: voxels do not fit into the declared dtype.
+        CohortMoved: A zip is missing, or is not the one that was fetched.
+        BadValue: Voxels do not fit into the declared dtype.
         BadArchive, MissingExtra, OSError: see `volume.read_volume`.
     """
     with sample_draft(store) as draft:

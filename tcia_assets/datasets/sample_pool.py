@@ -34,15 +34,15 @@ def make_all(
     One failing sample does not stop the others: all that can be made are in the store afterwards.
 
     Args:
-        name: of the dataset.
-        jobs: the samples to make.
-        store: where finished samples are kept.
-        report: called with the number of finished samples.
-        workers: processes; one for each core by default.
+        name: Of the dataset.
+        jobs: The samples to make.
+        store: Where finished samples are kept.
+        report: Called with the number of finished samples.
+        workers: Processes; one for each core by default.
 
     Raises:
-        DatasetRefused: samples cannot be made; names them and the reasons.
-        StorageError: a process was killed.
+        DatasetRefused: Samples cannot be made; names them and the reasons.
+        StorageError: A process was killed.
     """
     rows: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}

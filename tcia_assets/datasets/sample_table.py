@@ -35,10 +35,10 @@ class SamplesResult:
     """The samples of a cohort.
 
     Attributes:
-        samples: all images of the cohort, dropped ones too, as `samples.SAMPLES`.
-        keys: the key in the sample store of each sample that was made, by UID.
-        made: how many samples this build made.
-        reused: how many samples were in the store already.
+        samples: All images of the cohort, dropped ones too, as `samples.SAMPLES`.
+        keys: The key in the sample store of each sample that was made, by UID.
+        made: How many samples this build made.
+        reused: How many samples were in the store already.
     """
 
     samples: pa.Table
@@ -80,12 +80,12 @@ def build_table(declaration: Declaration, cohort: Cohort, made: Mapping[str, _Ro
     All images are split, kept or dropped, so that no policy moves a Patient.
 
     Args:
-        declaration: of the dataset.
-        cohort: its cohort.
-        made: the rows of `sample_files.make_sample`, by UID; images without one were not fetched.
+        declaration: Of the dataset.
+        cohort: Its cohort.
+        made: The rows of `sample_files.make_sample`, by UID; images without one were not fetched.
 
     Raises:
-        DataError: a sample has no PatientID.
+        DataError: A sample has no PatientID.
     """
     pairs = masks_by_image(cohort)
     rows = []

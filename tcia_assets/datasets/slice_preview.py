@@ -60,9 +60,9 @@ class SlicePreview:
     """A slice.
 
     Attributes:
-        grey: indexed [y, x], in the proportions of millimetres.
-        labels: the label of each pixel, 0 for none; None for a sample without labels.
-        caption: the split and the end of the UID.
+        grey: Indexed [y, x], in the proportions of millimetres.
+        labels: The label of each pixel, 0 for none; None for a sample without labels.
+        caption: The split and the end of the UID.
         details: Modality, slice and window.
     """
 
@@ -89,12 +89,12 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
     """Read a sample and return the slice with most of its labels, or the middle one.
 
     Args:
-        root: the folder of the version.
-        row: a row of `samples.SAMPLES` that is kept.
-        info: of the dataset.
+        root: The folder of the version.
+        row: A row of `samples.SAMPLES` that is kept.
+        info: Of the dataset.
 
     Raises:
-        StorageError: a file is missing or cannot be read.
+        StorageError: A file is missing or cannot be read.
     """
     affine = np.array(row["affine"]).reshape(4, 4)
     uid, modality = row["SeriesInstanceUID"], row["Modality"] or ""

@@ -110,16 +110,16 @@ class SplitSettings(Section):
     below its share. The splits are then as even as possible, **but adding a Patient moves others.**
 
     Attributes:
-        fractions: the splits by name, with their shares of the Patients, which add up to 1.
-        salt: a different salt splits the same Patients differently.
-        stratify: columns by which the splits are kept even.
-        folds: the Patients of the first split are divided into this many folds, by a different
+        fractions: The splits by name, with their shares of the Patients, which add up to 1.
+        salt: A different salt splits the same Patients differently.
+        stratify: Columns by which the splits are kept even.
+        folds: The Patients of the first split are divided into this many folds, by a different
             hash.
         holdout: Patients that are a split of their own.
-        patients: when two samples are of one Patient. By default equal PatientIDs are one person in
+        patients: When two samples are of one Patient. By default equal PatientIDs are one person in
             any Collections, because derived Collections keep the PatientIDs. The price: two persons
             with the same ID by chance (`001`) are in the same split, which leaks nothing.
-        same_patient: persons with several IDs: a name, and its PatientIDs or
+        same_patient: Persons with several IDs: a name, and its PatientIDs or
             `Collection/PatientID`s.
     """
 
@@ -190,8 +190,8 @@ def assign_splits(samples: pa.Table, settings: SplitSettings) -> pa.Table:
     """Add the columns `patient`, `part` (the split) and `fold` (from 0, or null) to samples.
 
     Raises:
-        UnknownName: the samples lack a column that the split needs.
-        DataError: a sample has no PatientID, so that its Patient is unknown.
+        UnknownName: The samples lack a column that the split needs.
+        DataError: A sample has no PatientID, so that its Patient is unknown.
     """
     for name in settings.columns:
         if name not in samples.schema.names:

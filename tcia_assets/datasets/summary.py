@@ -50,8 +50,8 @@ def summarize(samples: pa.Table, splits: Sequence[str] = ()) -> Summary:
     """Return the numbers of the card: a list of records with equal keys for each key of `TITLES`.
 
     Args:
-        samples: as `samples.SAMPLES`. Only kept samples count, unless a column says otherwise.
-        splits: the order of the columns of splits; by default they are sorted by name.
+        samples: As `samples.SAMPLES`. Only kept samples count, unless a column says otherwise.
+        splits: The order of the columns of splits; by default they are sorted by name.
     """
     rows = samples.to_pylist()
     kept = [row for row in rows if row["state"] == KEPT]

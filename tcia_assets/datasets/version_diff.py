@@ -41,10 +41,10 @@ class VersionDiff:
     Attributes:
         added: UIDs of Series.
         removed: UIDs of Series.
-        changed: for each changed Series its columns that differ.
-        settings: by full key, such as `split.salt`.
-        made_with: versions of libraries, by name.
-        files: hashes, by path.
+        changed: For each changed Series its columns that differ.
+        settings: By full key, such as `split.salt`.
+        made_with: Versions of libraries, by name.
+        files: Hashes, by path.
     """
 
     added: tuple[str, ...]
@@ -74,7 +74,7 @@ def diff_versions(before: Version, after: Version) -> VersionDiff:
     """Return what differs in the second version.
 
     Raises:
-        DataError: the samples of a version cannot be read.
+        DataError: The samples of a version cannot be read.
     """
     old, new = _rows(before), _rows(after)
     changed = {uid: _changes(old[uid], new[uid]) for uid in sorted(old.keys() & new.keys())}

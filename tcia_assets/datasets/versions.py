@@ -93,7 +93,7 @@ class Version:
         """The table of samples, as `samples.SAMPLES`.
 
         Raises:
-            DataError: the file is damaged.
+            DataError: The file is damaged.
         """
         path = self.folder / INDEX
         try:
@@ -137,8 +137,8 @@ def find(root: Path, wanted: str) -> Version:
     The first digits of a version are enough if no other version starts with them.
 
     Raises:
-        UnknownName: there is no such dataset or version.
-        DataError: the lock file is damaged.
+        UnknownName: There is no such dataset or version.
+        DataError: The lock file is damaged.
     """
     folder = Path(wanted)
     if (folder / LOCK).is_file():
@@ -161,8 +161,8 @@ def read(folder: Path) -> Version:
     """Read the version in a folder.
 
     Raises:
-        UsageError: the folder has no lock file.
-        DataError: the lock file is damaged.
+        UsageError: The folder has no lock file.
+        DataError: The lock file is damaged.
     """
     path = folder / LOCK
     try:
@@ -195,10 +195,10 @@ def publish(
     If the same version is there and undamaged, it stays, byte for byte. Earlier versions stay.
 
     Args:
-        draft: a folder with all files but the lock file.
-        folder: the dataset's.
-        content: what the lock file holds beside version, hash and files.
-        files: the files of the draft.
+        draft: A folder with all files but the lock file.
+        folder: The dataset's.
+        content: What the lock file holds beside version, hash and files.
+        files: The files of the draft.
     """
     _remove_leftovers(folder)
     root = root_sha256(files)
@@ -286,8 +286,8 @@ def verify(version: Version, report: ProgressCallback = ignore_progress) -> Veri
     """Check that each file is as the lock file says, that there is no other, and the root hash.
 
     Args:
-        version: on disk.
-        report: called with the number of checked files and of all files.
+        version: On disk.
+        report: Called with the number of checked files and of all files.
     """
     listed = version.files
     found = set(_paths(version.folder)) - {LOCK}

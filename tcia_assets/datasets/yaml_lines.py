@@ -31,9 +31,9 @@ class YamlDocument:
     """A file of YAML or JSON.
 
     Attributes:
-        file: the name that errors show.
-        content: dicts, lists, str and None; numbers and booleans are str, as they were written.
-        lines: the line, from 1, of each location: the keys and list positions that lead to a value,
+        file: The name that errors show.
+        content: Dicts, lists, str and None; numbers and booleans are str, as they were written.
+        lines: The line, from 1, of each location: the keys and list positions that lead to a value,
             such as ("formats", 1). A key counts from its own line, not from its value's.
     """
 
@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> YamlDocument:
     """Read a file of YAML or JSON.
 
     Raises:
-        BadDeclaration: the file cannot be read, is larger than 1 MiB or is not YAML; names the
+        BadDeclaration: The file cannot be read, is larger than 1 MiB or is not YAML; names the
             line.
     """
     file = str(path)

@@ -73,13 +73,13 @@ class LocalRuns:
     They are recorded in DAGSTER_HOME if that is set, else in `<data dir>/dagster`.
 
     Args:
-        definitions: the plugin's definitions, with the default key prefix.
-        settings: where the source and the data folder are.
-        show_progress: shows a progress bar; nothing is shown by default.
-        verbose: whether Dagster's log goes to the console.
+        definitions: The plugin's definitions, with the default key prefix.
+        settings: Where the source and the data folder are.
+        show_progress: Shows a progress bar; nothing is shown by default.
+        verbose: Whether Dagster's log goes to the console.
 
     Raises:
-        UsageError: the data folder cannot be written to, or Dagster cannot use its home.
+        UsageError: The data folder cannot be written to, or Dagster cannot use its home.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class LocalRuns:
         """Refresh these shared lists; returns a line for each failure.
 
         Raises:
-            UsageError: a name that no partition can have.
+            UsageError: A name that no partition can have.
         """
         for name in lists:
             if not is_valid_key(name):

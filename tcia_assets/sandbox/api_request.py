@@ -15,10 +15,10 @@ class ApiRequest:
     """A request to an endpoint.
 
     Args:
-        served: the endpoint.
-        parameters: the query parameters or form fields, by the name that was sent.
-        headers: the HTTP headers.
-        number: counts all requests; the order of rows and of zip entries depends on it.
+        served: The endpoint.
+        parameters: The query parameters or form fields, by the name that was sent.
+        headers: The HTTP headers.
+        number: Counts all requests; the order of rows and of zip entries depends on it.
     """
 
     served: ServedEndpoint
@@ -54,7 +54,7 @@ class ApiRequest:
         """Check for unknown and missing parameters, as far as the server does.
 
         Raises:
-            RequestRefused: with the server's error message.
+            RequestRefused: With the server's error message.
         """
         endpoint = self.served.endpoint
         if self.served.rejects_unknown_parameters:

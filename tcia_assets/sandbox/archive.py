@@ -66,8 +66,8 @@ class Archive:
     `tables` and `rows` run SQL over `archive.series` (the visible Series) or `archive.everything`.
 
     Args:
-        catalogue: the Series at the start, or their Parquet file.
-        now: the current time, for release dates and submission times.
+        catalogue: The Series at the start, or their Parquet file.
+        now: The current time, for release dates and submission times.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Archive:
         """Set columns of Series, all or none.
 
         Raises:
-            UnknownName: a Series does not exist or was withdrawn.
+            UnknownName: A Series does not exist or was withdrawn.
         """
         settings = ", ".join([*also, *(f"{sql.identifier(name)} = ?" for name in values)])
         with self._lock:

@@ -25,11 +25,11 @@ class Authenticator:
     """The one account and API key of the sandbox, and the tokens that it has issued.
 
     Args:
-        username: the account's name.
-        password: the account's password.
-        api_key: the key that bindaas-v3 requires.
-        expires_in: lifetime of an access token in seconds.
-        clock: the time in seconds.
+        username: The account's name.
+        password: The account's password.
+        api_key: The key that bindaas-v3 requires.
+        expires_in: Lifetime of an access token in seconds.
+        clock: The time in seconds.
     """
 
     username: str = "sandbox"
@@ -44,7 +44,7 @@ class Authenticator:
         """Return the reply of /oauth/token to these form fields.
 
         Raises:
-            RequestRefused: the grant type is unknown.
+            RequestRefused: The grant type is unknown.
         """
         grant = form.get("grant_type")
         if grant == "password":
@@ -86,7 +86,7 @@ class Authenticator:
         """Check the credentials of a request, if its dialect requires any.
 
         Raises:
-            RequestRefused: they are missing or wrong.
+            RequestRefused: They are missing or wrong.
         """
         auth = request.served.dialect.auth
         if auth == "api_key":

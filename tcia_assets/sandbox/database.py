@@ -48,7 +48,7 @@ class Database:
     """The database of a catalogue; safe to use from many threads.
 
     Args:
-        catalogue: the rows, or their Parquet file.
+        catalogue: The rows, or their Parquet file.
     """
 
     def __init__(self, catalogue: pa.Table | Path) -> None:

@@ -120,7 +120,7 @@ def served(dialect_name: str, endpoint_name: str) -> ServedEndpoint:
     """Return an endpoint as the server of that dialect implements it.
 
     Raises:
-        UnknownName: there is no such dialect, or it has no such endpoint.
+        UnknownName: There is no such dialect, or it has no such endpoint.
     """
     spoken = dialect(dialect_name)
     return ServedEndpoint(spoken, spoken.endpoint(endpoint_name))

@@ -86,8 +86,8 @@ class Fault:
         """Return the fault that this JSON object describes.
 
         Raises:
-            UnknownName: a setting or the kind does not exist.
-            UsageError: there is no kind.
+            UnknownName: A setting or the kind does not exist.
+            UsageError: There is no kind.
         """
         known = {field.name for field in fields(cls)}
         for name in settings:

@@ -54,7 +54,7 @@ class Handlers:
         """Return the reply to a request, with a fault in its rows or its zip if one is given.
 
         Raises:
-            RequestRefused: the server refuses the request.
+            RequestRefused: The server refuses the request.
         """
         if request.served.is_bindaas:
             self._authenticator.check(request)  # before all endpoints; in NBIA each has its own

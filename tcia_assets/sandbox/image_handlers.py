@@ -54,7 +54,7 @@ class ImageHandlers:
         """Return the zip of a Series.
 
         Raises:
-            RequestRefused: the Series is not public, or the client does not accept a zip.
+            RequestRefused: The Series is not public, or the client does not accept a zip.
         """
         if not _accepts_zip(request.headers.get("accept", "*/*")):
             raise RequestRefused(server_error("HTTP 406 Not Acceptable"))
@@ -90,7 +90,7 @@ class ImageHandlers:
         """Return one object.
 
         Raises:
-            RequestRefused: it is not public.
+            RequestRefused: It is not public.
         """
         uid = request.sop_instance_uid
         content = self._object(request.series_uid, uid)

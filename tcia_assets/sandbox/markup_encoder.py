@@ -35,7 +35,7 @@ def decode(text: str) -> str:
     ('a<b', 'C:data')
 
     Raises:
-        DoubleEncoding: two decoders changed the text, or one changed it twice.
+        DoubleEncoding: Two decoders changed the text, or one changed it twice.
     """
     rounds, last, mixed = 0, None, 0
     while True:

@@ -154,10 +154,10 @@ def build_query(
     """Return the query of a request.
 
     Args:
-        archive: the archive, to find Series and Collections by name.
-        served: the endpoint.
-        values: the values of its parameters, by our name of each.
-        seed: determines the order of the rows.
+        archive: The archive, to find Series and Collections by name.
+        served: The endpoint.
+        values: The values of its parameters, by our name of each.
+        seed: Determines the order of the rows.
     """
     conditions = tuple(
         _since(served, value)

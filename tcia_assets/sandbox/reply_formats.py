@@ -60,12 +60,12 @@ class Field:
     """A column of a reply, and how its values are written.
 
     Args:
-        wire_name: its name in the reply.
+        wire_name: Its name in the reply.
         expression: SQL of its value, a number or a text.
-        java_type: the Java type that XML shows.
-        is_number: whether JSON has it without quotes.
-        decimals_in_text: whether CSV, XML and HTML have six decimals after the whole number.
-        decimals_in_json: whether JSON has them too, as a text.
+        java_type: The Java type that XML shows.
+        is_number: Whether JSON has it without quotes.
+        decimals_in_text: Whether CSV, XML and HTML have six decimals after the whole number.
+        decimals_in_json: Whether JSON has them too, as a text.
     """
 
     wire_name: str

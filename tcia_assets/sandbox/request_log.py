@@ -26,10 +26,10 @@ class RequestLog:
     """Counts and keeps requests; safe to use from many threads.
 
     Attributes:
-        counts: requests by our name of the endpoint, over all dialects.
-        last: the latest requests, oldest first.
-        in_flight: requests that are being served now.
-        most_at_once: the largest `in_flight` since the log was cleared.
+        counts: Requests by our name of the endpoint, over all dialects.
+        last: The latest requests, oldest first.
+        in_flight: Requests that are being served now.
+        most_at_once: The largest `in_flight` since the log was cleared.
 
     >>> log = RequestLog()
     >>> with log.record("nbia-v4", "getSeries", {"Collection": "LIDC-IDRI"}):

@@ -15,11 +15,11 @@ class SeriesFacts:
     """What handlers need of a Series without its row.
 
     Args:
-        row_number: its row in the catalogue.
-        image_count: the number of its objects.
-        file_size: the bytes of all its objects.
+        row_number: Its row in the catalogue.
+        image_count: The number of its objects.
+        file_size: The bytes of all its objects.
         state: `VISIBLE`, `HIDDEN` or `WITHDRAWN`.
-        revision: how often its images were replaced.
+        revision: How often its images were replaced.
     """
 
     row_number: int
@@ -33,7 +33,7 @@ class SeriesIndex:
     """The Series of the catalogue by UID; half a million take 50 MB.
 
     Args:
-        rows: columns of UIDs, row numbers, counts and sizes, sorted by UID.
+        rows: Columns of UIDs, row numbers, counts and sizes, sorted by UID.
     """
 
     def __init__(self, rows: pa.Table) -> None:

@@ -160,7 +160,7 @@ def from_idc_index() -> pa.Table:
 
     Raises:
         MissingExtra: idc_index_data is not installed.
-        UsageError: it is too old.
+        UsageError: It is too old.
     """
     version, files = _idc_index_data()
     with closing(sql.connect()) as connection:
@@ -174,7 +174,7 @@ def load(path: Path | None = None) -> pa.Table:
     """Load a catalogue from a file; without a path, the small one of this repository.
 
     Raises:
-        UsageError: there is no such file, or it is not a catalogue.
+        UsageError: There is no such file, or it is not a catalogue.
     """
     path = path or (_IN_WHEEL if _IN_WHEEL.is_file() else SMALL_CATALOGUE)
     if not path.is_file():

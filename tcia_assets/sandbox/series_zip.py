@@ -30,11 +30,11 @@ class SeriesZip:
     """The zip of a Series.
 
     Args:
-        image_count: the number of its objects.
-        license: the text of the entry LICENSE; None for no such entry.
+        image_count: The number of its objects.
+        license: The text of the entry LICENSE; None for no such entry.
         with_md5: whether md5hashes.csv is the last entry.
-        new_names: whether entries are named and sorted by their number in the Series.
-        seed: determines the order of the images without `new_names`.
+        new_names: Whether entries are named and sorted by their number in the Series.
+        seed: Determines the order of the images without `new_names`.
     """
 
     image_count: int

@@ -53,20 +53,20 @@ class Sandbox:
     """A local archive; as a context manager it serves in a thread.
 
     Args:
-        rows: the catalogue to serve, or its Parquet file; by default this repository's small one.
-        full: serve every Series that TCIA publishes; needs idc-index-data.
-        authenticator: the account and the API key that nbia-v2 and bindaas-v3 require.
-        host: a loopback address.
-        port: the TCP port; 0 chooses a free one.
+        rows: The catalogue to serve, or its Parquet file; by default this repository's small one.
+        full: Serve every Series that TCIA publishes; needs idc-index-data.
+        authenticator: The account and the API key that nbia-v2 and bindaas-v3 require.
+        host: A loopback address.
+        port: The TCP port; 0 chooses a free one.
 
     Attributes:
-        archive: the Series, and methods to change them.
-        faults: the pending faults.
-        requests: the requests received.
-        authenticator: the account and its tokens.
+        archive: The Series, and methods to change them.
+        faults: The pending faults.
+        requests: The requests received.
+        authenticator: The account and its tokens.
 
     Raises:
-        UsageError: the host is not a loopback address; synthetic data must not be public.
+        UsageError: The host is not a loopback address; synthetic data must not be public.
         MissingExtra: idc-index-data is not installed.
     """
 
@@ -175,10 +175,10 @@ def serve(
     """Print the URLs and serve until interrupted.
 
     Args:
-        host: a loopback address.
-        port: the TCP port; 0 chooses a free one.
-        full: serve every Series that TCIA publishes.
-        write_line: writes a line of the description.
+        host: A loopback address.
+        port: The TCP port; 0 chooses a free one.
+        full: Serve every Series that TCIA publishes.
+        write_line: Writes a line of the description.
     """
     sandbox = Sandbox(full=full, host=host, port=port)
     for line in description(sandbox):

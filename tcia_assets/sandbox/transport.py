@@ -41,10 +41,10 @@ async def response(
     """Return the response of a reply, changed by the fault.
 
     Args:
-        request: the request, to notice that the client closed the connection.
-        make_reply: makes the reply; runs in a thread.
-        fault: the fault to apply.
-        send: the ASGI function, to reset its connection.
+        request: The request, to notice that the client closed the connection.
+        make_reply: Makes the reply; runs in a thread.
+        fault: The fault to apply.
+        send: The ASGI function, to reset its connection.
     """
     if fault and fault.kind == "hang":
         await _hang(request, fault.seconds)

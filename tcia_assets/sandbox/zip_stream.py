@@ -35,10 +35,10 @@ class Entry:
     """A member of a zip.
 
     Args:
-        name: its name.
-        content: its bytes, in pieces.
-        mode: its Unix mode.
-        deflated: for `content` that is deflated already: the CRC and the size of the inflated data.
+        name: Its name.
+        content: Its bytes, in pieces.
+        mode: Its Unix mode.
+        deflated: For `content` that is deflated already: the CRC and the size of the inflated data.
     """
 
     name: str
@@ -51,8 +51,8 @@ def zip_chunks(entries: Iterable[Entry], now: dt.datetime | None = None) -> Iter
     """Yield the bytes of a zip of these entries, which are consumed one at a time.
 
     Args:
-        entries: the members.
-        now: the timestamp of all members; by default the current local time.
+        entries: The members.
+        now: The timestamp of all members; by default the current local time.
     """
     stamp = _dos(now or dt.datetime.now().astimezone())
     directory, count, offset = bytearray(), 0, 0

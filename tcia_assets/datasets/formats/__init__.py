@@ -54,16 +54,16 @@ def write(name: str, root: Path, samples: pa.Table, info: DatasetInfo) -> None:
     """Write the samples of a dataset in one format, and remove what was there of it.
 
     Args:
-        name: a format of `declaration.FORMATS`. Croissant is the file `croissant.json` in the
+        name: A format of `declaration.FORMATS`. Croissant is the file `croissant.json` in the
             folder; each other format is the folder of its name.
-        root: the folder with `samples.parquet` and the files that it names.
-        samples: as `samples.SAMPLES`.
-        info: of the dataset.
+        root: The folder with `samples.parquet` and the files that it names.
+        samples: As `samples.SAMPLES`.
+        info: Of the dataset.
 
     Raises:
-        UnknownName: there is no such format.
-        UsageError: the format cannot hold these samples; says why, and which.
-        StorageError: a file cannot be written, or a file that a sample names is missing.
+        UnknownName: There is no such format.
+        UsageError: The format cannot hold these samples; says why, and which.
+        StorageError: A file cannot be written, or a file that a sample names is missing.
     """
     if name not in _WRITERS:
         raise UnknownName("format", name, FORMATS)

@@ -37,7 +37,7 @@ def write(
     target. `findings` are without their numbers.
 
     Raises:
-        UsageError: two splits have the same name after `-` is replaced by `_`.
+        UsageError: Two splits have the same name after `-` is replaced by `_`.
     """
     folder = root / "huggingface" / "data"
     folder.mkdir(parents=True)

@@ -50,7 +50,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     on both sides.
 
     Raises:
-        UsageError: a case for training has no label, or there is no case for training.
+        UsageError: A case for training has no label, or there is no case for training.
     """
     folder = root / "nnunet" / f"Dataset{number(info.name):03}_{info.name}"
     splits = _splits(kept, info)

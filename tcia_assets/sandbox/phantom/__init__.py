@@ -56,14 +56,14 @@ def objects(
     """Yield the SOPInstanceUID and the file of each object of a Series.
 
     Args:
-        series: a row of the catalogue; null values are left out of the header, or empty.
-        source: the row of the CT, MR or PT Series to which a SEG, RTSTRUCT or RTDOSE refers.
+        series: A row of the catalogue; null values are left out of the header, or empty.
+        source: The row of the CT, MR or PT Series to which a SEG, RTSTRUCT or RTDOSE refers.
             Without it the object has the same content but no references.
-        revision: a different number gives different pixels under the same UIDs, like a
+        revision: A different number gives different pixels under the same UIDs, like a
             re-submission.
 
     Raises:
-        ContentTooLarge: an object does not fit into its `object_bytes`.
+        ContentTooLarge: An object does not fit into its `object_bytes`.
     """
     kind = modality_of(series.get("Modality"))
     header = common_header(series, kind.sop_class, revision)

@@ -43,7 +43,7 @@ class Template:
         """Return a file of the shared elements and the object's own, padded to the size.
 
         Raises:
-            ContentTooLarge: the elements do not fit.
+            ContentTooLarge: The elements do not fit.
         """
         elements = self._elements | _elements(own)
         order = self._order if len(elements) == len(self._order) else sorted(elements)
