@@ -1,11 +1,11 @@
-"""A local archive that only sends: ready answers from a folder, as fast as the system copies files.
+"""A local server that sends prepared replies from a folder, as fast as the system copies files.
 
-What belongs here: HTTP/1.1 on loopback, a thread a connection, `sendfile`. What does not: making
-the answers (`downloads.py`), and faults (the sandbox). The zips lie in the folder as they travel,
-in chunks, so that sending one costs hardly any processor time.
+HTTP/1.1 on loopback, with a thread per connection and `sendfile`. `downloads.py` makes the replies;
+faults are the sandbox's. The zips are stored as they are sent, in chunks, so that sending one costs
+hardly any processor time.
 
     FOLDER/answers/<endpoint>/<Collection>.json     rows; without a Collection: all.json
-    FOLDER/answers/<endpoint>/<SeriesInstanceUID>.txt       what is asked by Series: its hash
+    FOLDER/answers/<endpoint>/<SeriesInstanceUID>.txt       replies by Series: its hash
     FOLDER/zips/<endpoint>/<SeriesInstanceUID>      the body in chunks, the last one included
 
     .venv/bin/python benchmarks/download_server.py FOLDER [--wait-ms 0] [--mbit 0]   prints its port
@@ -75,7 +75,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.zips = {(path.parent.name, path.name): path for path in folder.glob("zips/*/*")}
 
     def handle_error(self, *_: object) -> None:
-        """A client that leaves early is its own affair."""
+        """Ignore a client that closes its connection early."""
 
 
 class Connection(socketserver.StreamRequestHandler):

@@ -58,8 +58,9 @@ NOT_PASSED_ON = ("TCIA_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
 class Set:
     """Series that are downloaded together. `side` is the width of an object in pixels.
 
-    The first may have another number of objects than the rest. `clients` are who downloads them, if
-    not all. The archive waits so long before each first byte; the line takes so many bits a second.
+    The first may have a different number of objects than the rest. `clients` are those that
+    download them, if not all. The server waits `wait_ms` before each first byte and sends `mbit`
+    Mbit/s; 0 is without a limit.
     """
 
     name: str
@@ -358,7 +359,7 @@ def measured(
     *,
     says_seconds: bool = False,
 ) -> Run:
-    """Runs a command to its end; with `says_seconds`, its last line is the time of the call."""
+    """Run a command to its end; with `says_seconds`, its last line is the time of the call."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)}
     kept |= {"NO_PROXY": "127.0.0.1", "DAGSTER_DISABLE_TELEMETRY": "yes"} | (environment or {})
     with (folder / "output.txt").open("w+") as output, (folder / "errors.txt").open("w+") as errors:
@@ -382,7 +383,7 @@ def measured(
 
 @contextmanager
 def peak_of(pid: int) -> Iterator[list[float]]:
-    """The most anonymous bytes that a process and its children hold, looked up again and again."""
+    """Sample the anonymous memory of a process and its children; yields the largest sum so far."""
     peak, over = [0.0], threading.Event()
 
     def watch() -> None:
@@ -677,7 +678,7 @@ def install_nbiatoolkit() -> None:
 
 
 def make(what: Set) -> None:
-    """The zips and rows of a set; the rows come last and say that all is there."""
+    """Make the zips and rows of a set; the rows come last, and mark it as complete."""
     print(f"making {what.series} Series in {what.folder} ...", file=sys.stderr)
     shutil.rmtree(what.folder, ignore_errors=True)
     for endpoint in ("getImage", "getImageWithMD5Hash"):
@@ -686,8 +687,8 @@ def make(what: Set) -> None:
         made = list(pool.map(make_series, [what] * what.series, range(what.series)))
     draft = what.folder / "answers.draft"
     (draft / "getMD5Hierarchy").mkdir(parents=True)
-    for uid, (_, told) in zip(what.uids, made, strict=True):
-        (draft / "getMD5Hierarchy" / f"{uid}.txt").write_text(told)
+    for uid, (_, series_hash) in zip(what.uids, made, strict=True):
+        (draft / "getMD5Hierarchy" / f"{uid}.txt").write_text(series_hash)
     for endpoint, rows in answers(what, [size for size, _ in made]).items():
         (draft / endpoint).mkdir(parents=True)
         for name in ("all", what.collection):
@@ -696,7 +697,7 @@ def make(what: Set) -> None:
 
 
 def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
-    """What a refresh asks, as nbia-v4 answers it."""
+    """Return the rows that a refresh requests, by endpoint, in the form of nbia-v4."""
     collection, study = {"Collection": what.collection}, f"{UIDS}.{what.objects}.{what.side}.0"
     patient = {"PatientName": "Benchmark", "PatientSex": "O", **collection, "Authorized": 1}
     series = [
@@ -736,7 +737,7 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
 
 
 def make_series(what: Set, place: int) -> tuple[int, str]:
-    """Writes the zips of a Series that clients ask for; the bytes and the hash of its objects."""
+    """Write the zips of a Series; return the bytes and the hash of its objects."""
     from tcia_assets.images.md5_hierarchy import combined_md5  # noqa: PLC0415
     from tcia_assets.sandbox.zip_stream import Entry  # noqa: PLC0415
 
@@ -756,7 +757,7 @@ def make_series(what: Set, place: int) -> tuple[int, str]:
 
 
 def write_chunked(path: Path, entries: list[Any]) -> None:
-    """A zip as Java writes it, in Tomcat's chunks of 8 KiB."""
+    """Write a zip as Java does, in Tomcat's chunks of 8 KiB."""
     from tcia_assets.sandbox.zip_stream import zip_chunks  # noqa: PLC0415
 
     held = bytearray()
@@ -778,7 +779,7 @@ def deflate(whole: bytes) -> bytes:
 
 
 def dicom_object(what: Set, place: int, number: int) -> bytes:
-    """A slice of CT that deflates to about 0.48, as those of the archive do."""
+    """Return a CT slice that deflates to about 0.48, as those of TCIA do."""
     import pydicom  # noqa: PLC0415
 
     uid = what.uids[place]
@@ -806,7 +807,7 @@ def dicom_object(what: Set, place: int, number: int) -> bytes:
 
 
 def pixels(what: Set, place: int, number: int) -> bytes:
-    """A body in air, with the noise of a scanner."""
+    """Return pixels of a body in air, with the noise of a scanner."""
     import numpy as np  # noqa: PLC0415
 
     side, chance = what.side, np.random.default_rng((place, number))

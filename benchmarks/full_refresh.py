@@ -108,7 +108,7 @@ def curl(work: Path, asked: list[str]) -> tuple[float, float]:
 
 
 def urls(data: Path) -> list[str]:
-    """The questions that the refresh asked."""
+    """Return the URLs that the refresh requested."""
     collections = column(data, "SELECT Collection FROM collections")
     uids = column(data, "SELECT SeriesInstanceUID FROM series_sizes")
     asked = [f"{BASE}/getCollectionValues?format=json"] * 2

@@ -1,10 +1,11 @@
 """`make scale-out`: two shards on two Celery workers, one of them killed, and nothing is lost.
 
-Redis, a sandbox archive that takes its time, Dagster's daemon and two workers, all on this machine.
-Each shard is a run of its own. One worker is killed with -9 halfway, as by a power cut; Dagster's
-daemon ends the run that waits for it, and the run is repeated. What the archive was asked for then
-tells whether anything was fetched twice. Needs Debian's redis-server and the package dagster-celery
-(`make scale-out` installs the latter). Ends within ten minutes, and only what it has started.
+It starts Redis, a slow sandbox, Dagster's daemon and two workers, all on this machine. Each shard
+is a run of its own. One worker is killed with -9 halfway, as by a power cut; Dagster's daemon ends
+the run that waits for it, and the run is repeated. The sandbox's record of requests then shows
+whether anything was fetched twice. Needs Debian's redis-server and the package dagster-celery
+(`make scale-out` installs the latter). Takes at most ten minutes, and ends all processes that it
+started.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ COLLECTION = "RIDER Lung CT"
 MODALITIES = ["PR", "SR"]
 SHARDS = 2
 CONNECTIONS = 2
-# So long does the archive think about each zip: the kill must find a run halfway.
+# The sandbox delays each zip by this long, so that the worker is killed halfway.
 SECONDS_A_SERIES = 1.0
-# A run that lasts longer is ended by Dagster's daemon; of real ones it would be hours.
+# Dagster's daemon ends a run that lasts longer; for real runs this would be hours.
 LONGEST_RUN_S = 90
 PATIENCE_S = 300
 DAGSTER_YAML = """\
@@ -60,7 +61,7 @@ run_monitoring:
 def main() -> None:
     began = time.monotonic()
     demand_redis()
-    # So that what runs beside this process ends with it, however it is told to end.
+    # Without this, SIGTERM would leave the started processes running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     shutil.rmtree(DATA, ignore_errors=True)
     HOME.mkdir(parents=True)
@@ -93,7 +94,9 @@ def show(stack: ExitStack, site: Site, instance: DagsterInstance) -> None:
     site.look()
     print(f"   {len(on_disk() & shards[0])} of its {len(shards[0])} Series were on disk.")
 
-    act("3. The other shard goes on; Dagster's daemon ends the run that waits for the dead worker")
+    act(
+        "3. The other shard continues; Dagster's daemon ends the run that waits for the dead worker"
+    )
     wait_for("the other shard", lambda: status(instance, other) == DagsterRunStatus.SUCCESS)
     print(
         f"   run {short(other)}: {status(instance, other).value}, "
@@ -113,29 +116,29 @@ def show(stack: ExitStack, site: Site, instance: DagsterInstance) -> None:
         f"on worker {worker_of(instance, again)}"
     )
 
-    act("5. What is there, and what was asked for")
+    act("5. What is complete, and what was requested")
     judge(site, instance, shards)
 
 
 def judge(site: Site, instance: DagsterInstance, shards: list[set[str]]) -> None:
-    """Prints what became of it all; ends with 1 where anything was lost or fetched twice."""
+    """Print the result; exit with 1 if anything was lost or fetched twice."""
     everything = set().union(*shards)
-    asked = Counter(site.look())
-    twice = {uid: n for uid, n in asked.items() if n > 1}
+    requested = Counter(site.look())
+    twice = {uid: n for uid, n in requested.items() if n > 1}
     left = [p.name for p in (DATA / "archives").rglob(".*") if p.is_file()]
     slots = instance.event_log_storage.get_concurrency_info("tcia_images")
     wait_for("free slots", lambda: not claimed(instance))
     verified = tcia_assets(site, "verify", "--deep", "--audit")
     facts = {
         f"{len(on_disk())} of {len(everything)} Series are complete": on_disk() == everything,
-        "tcia-assets verify --deep --audit finds all as it was proven": verified == 0,
-        f"{len(asked)} Series were asked for, each once but {len(twice)} that were under way at "
-        f"the kill": set(asked) == everything
+        "tcia-assets verify --deep --audit finds no damage and no difference": verified == 0,
+        f"{len(requested)} Series were requested, each once but {len(twice)} that were in "
+        f"progress at the kill": set(requested) == everything
         and set(twice) <= shards[0]
         and len(twice) <= CONNECTIONS
-        and max(asked.values()) <= 2,  # noqa: PLR2004
-        f"drafts, claims and journals that are left: {left or 'none'}": not left,
-        f"slots of the pool that are taken: {claimed(instance)} of {slots.slot_count}": not claimed(
+        and max(requested.values()) <= 2,  # noqa: PLR2004
+        f"leftover drafts, claims and journals: {left or 'none'}": not left,
+        f"occupied slots of the pool: {claimed(instance)} of {slots.slot_count}": not claimed(
             instance
         ),
     }
@@ -154,13 +157,13 @@ def act(title: str) -> None:
 
 @dataclass
 class Process:
-    """A process of ours with all that it starts, and its log."""
+    """A process that this script started, with its children and its log."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def kill(self) -> None:
-        """As a power cut does: nothing is asked or told."""
+        """Kill it at once, as a power cut does."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -175,7 +178,7 @@ class Process:
 
 @dataclass
 class Site:
-    """Where everything is."""
+    """The URLs and processes of one demonstration."""
 
     url: str
     broker: str
@@ -185,7 +188,10 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Only settings of our own; `dagster-celery` looks for `celery` on the path."""
+        """The environment of child processes, without the caller's TCIA_* and DAGSTER_* settings.
+
+        `dagster-celery` looks for `celery` on the path.
+        """
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TCIA_", "DAGSTER_"))}
         return kept | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -199,7 +205,7 @@ class Site:
         }
 
     def look(self) -> list[str]:
-        """The Series whose zips were asked for so far, once for each time."""
+        """Return the Series whose zips were requested so far, once per request."""
         last = call(f"{self.url}/_sandbox/requests")["last"]
         zips = [each for each in last if each["endpoint"].startswith("getImage")]
         self.seen |= {each["number"]: each["parameters"]["SeriesInstanceUID"] for each in zips}
@@ -207,7 +213,7 @@ class Site:
 
 
 def started(stack: ExitStack) -> Site:
-    """All that is needed, running, and the metadata of the Collection refreshed."""
+    """Start all processes, and refresh the metadata of the Collection."""
     port = free_port()
     plain = dict(os.environ)
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
@@ -251,12 +257,12 @@ def execution(site: Site) -> dict[str, Any]:
 
 
 def launch(stack: ExitStack, site: Site, shard: int, name: str) -> None:
-    """A run of a shard, in a process of its own that waits for the workers."""
+    """Start a run of a shard, in a process of its own that waits for the workers."""
     chosen = {"collections": [COLLECTION], "modalities": MODALITIES}
     config = DATA / f"{name}.json"
     ops = {"selection": chosen, "shards": SHARDS, "shard": shard}
-    said = {"execution": execution(site), "ops": {"tcia_image_archives": {"config": ops}}}
-    config.write_text(json.dumps(said), encoding="utf-8")
+    config_content = {"execution": execution(site), "ops": {"tcia_image_archives": {"config": ops}}}
+    config.write_text(json.dumps(config_content), encoding="utf-8")
     tags = {
         "dagster/partition": COLLECTION,
         "dagster/max_runtime": str(LONGEST_RUN_S),
@@ -278,7 +284,7 @@ def tcia_assets(site: Site, *arguments: str) -> int:
 def running(
     name: str, command: list[str | Path] | list[str], environment: dict[str, str]
 ) -> Iterator[Process]:
-    """A process in the background with its log in the data folder; ended by its pid, always."""
+    """Run a process in the background, with its log in the data folder; end it afterwards."""
     path = DATA / f"{name}.log"
     with path.open("wb") as log:
         process = Process(
@@ -335,15 +341,15 @@ def wait_for(what: str, is_there: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not is_there():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not come within {PATIENCE_S} s; see the logs in {DATA}")
+            raise SystemExit(f"{what} did not appear within {PATIENCE_S} s; see the logs in {DATA}")
         time.sleep(0.5)
 
 
-# --- What there is --------------------------------------------------------------------------------
+# --- The state --------------------------------------------------------------------------------
 
 
 def shards_of_series() -> list[set[str]]:
-    """The selected Series of each shard."""
+    """Return the selected Series of each shard."""
     with duckdb.connect(str(DATA / "warehouse.duckdb"), read_only=True) as connection:
         rows = connection.execute(
             "SELECT SeriesInstanceUID FROM current_series "
@@ -355,14 +361,14 @@ def shards_of_series() -> list[set[str]]:
 
 
 def on_disk() -> set[str]:
-    """Series whose zip has its name: it is proven then."""
+    """Return the Series whose zip has its final name, which only a verified zip gets."""
     return {path.stem for path in (DATA / "archives").glob("*/*.zip")}
 
 
 def run_of(
     instance: DagsterInstance, shard: int, besides: DagsterRun | None = None
 ) -> DagsterRun | None:
-    """The run of a shard, once it is recorded."""
+    """Return the run of a shard, or None if it is not recorded yet."""
     found = instance.get_runs(RunsFilter(tags={"shard": str(shard)}))
     others = [run for run in found if besides is None or run.run_id != besides.run_id]
     return others[0] if others else None
@@ -376,7 +382,7 @@ def status(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus:
 
 
 def worker_of(instance: DagsterInstance, run: DagsterRun) -> str:
-    """The worker that has taken the run's first step; "" where none has."""
+    """Return the worker that has taken the run's first step; "" if none has."""
     for entry in instance.all_logs(run.run_id):
         data = entry.dagster_event.event_specific_data if entry.dagster_event else None
         named = getattr(data, "metadata", {}).get("Celery worker")
@@ -386,7 +392,7 @@ def worker_of(instance: DagsterInstance, run: DagsterRun) -> str:
 
 
 def claimed(instance: DagsterInstance) -> int:
-    """Slots of the pool that are taken."""
+    """Return the number of occupied slots of the pool."""
     return instance.event_log_storage.get_concurrency_info("tcia_images").active_slot_count
 
 
