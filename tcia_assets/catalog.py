@@ -1,8 +1,8 @@
 """The declarations: every table that this package publishes, and every dialect of TCIA's API.
 
-What belongs here: each fact about the data, once. Requests, the reader, Arrow schemas, Parquet
-paths, DuckDB views, assets, checks, the data dictionary and the sandbox follow from it. What does
-not: behaviour, and what only a server needs to know (`sandbox/endpoints.py`).
+Each fact about the data is stated here, once. Requests, the reader, Arrow schemas, Parquet paths,
+DuckDB views, assets, checks, the data dictionary and the sandbox follow from it. What only a server
+needs is in `sandbox/endpoints.py`.
 
 The facts about the APIs were read from the servers' source (nbia-api, CBIIT/NBIA-TCIA); those about
 Bindaas, which is closed, come from its guide and its clients.

@@ -1,7 +1,6 @@
 """The errors that this package raises on purpose, in one tree.
 
-What does not belong here: when a request is retried (`sources/pacing.py`), and what Dagster makes
-of an error (`defs/`).
+Which errors are retried is in `sources/pacing.py`; how Dagster shows them, in `defs/events.py`.
 
     TciaError
     ├─ RemoteError              a failure on the server's side: url, status, excerpt

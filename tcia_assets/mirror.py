@@ -1,7 +1,6 @@
 """The mirror as one object, for notebooks and scripts.
 
-What belongs here: the work of the commands `refresh`, `fetch`, `status` and `query`. What does not:
-text for a terminal (`cli`).
+The commands `refresh`, `fetch`, `status` and `query` are built on it.
 """
 
 from __future__ import annotations

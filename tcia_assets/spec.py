@@ -1,8 +1,8 @@
 """The types in which tables and source APIs are declared: frozen values without I/O.
 
-What belongs here: `Kind`, `Column`, `Check` and `Table` (what this package publishes); `Parameter`,
-`Endpoint` and `Dialect` (what a client needs to know about a source's API). What does not: any
-particular table or dialect (`catalog.py`).
+`Kind`, `Column`, `Check` and `Table` describe what this package publishes; `Parameter`, `Endpoint`
+and `Dialect` what a client needs to know about a source's API. The tables and dialects themselves
+are in `catalog.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command line, `tcia-assets`: one module a command or command group.
 
-What belongs here: arguments, what is printed, exit codes. What does not: the work itself, which the
-commands share with Dagster's daemon and with notebooks.
+The modules parse arguments, print results and set exit codes. The work itself is shared with
+Dagster's daemon and with notebooks, and is in the other packages.
 
 Exit codes: 0 success, 1 something failed or is incomplete, 2 the call was wrong.
 """

@@ -1,7 +1,4 @@
-"""Text for a terminal: consoles, escaping, sizes and times, tables and progress bars.
-
-What belongs here: what several commands need to print. What does not: what one command prints.
-"""
+"""Text for a terminal: consoles, escaping, sizes and times, tables and progress bars."""
 
 from __future__ import annotations
 

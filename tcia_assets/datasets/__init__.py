@@ -1,7 +1,6 @@
 """Datasets: from a declaration in YAML to files that training code reads.
 
-What belongs here: the declaration of a dataset, its cohort, its split, its samples and its files.
-What does not: reading pixels and labels (`volume`), Dagster.
+Reading pixels and labels is in `volume`; nothing here depends on Dagster.
 
     declaration           datasets/<name>.yaml as a pydantic model
     declaration_sections  its sections

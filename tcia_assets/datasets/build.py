@@ -1,7 +1,7 @@
 """A cohort -> a version of its dataset: samples made, checked, split, written.
 
-What belongs here: the order of the steps. What does not: making a sample (`sample_files.py`), what
-becomes of it (`sample_table.py`), what a version is (`versions.py`), Dagster.
+This module has the order of the steps. The steps themselves are in `sample_files.py`,
+`sample_table.py` and `versions.py`.
 
     <data root>/datasets/<name>/cohort.lock.json    the frozen cohort (`cohort_lock.py`)
     <data root>/datasets/<name>/.samples/<key>/     finished samples (`sample_store.py`)

@@ -1,8 +1,7 @@
 """The card of a dataset, README.md: what the dataset holds, its licences, how to rebuild it.
 
-What belongs here: the text, with the front matter that Hugging Face reads. What does not: the
-numbers (`summary.py`), the picture (`contact_sheet.py`), the files about licences
-(`metadata/attribution.py`).
+The text includes the front matter that Hugging Face reads. The numbers come from `summary.py`, the
+picture from `contact_sheet.py`, the files about licences from `metadata/attribution.py`.
 
 No text depends on when or where the card was written: the same dataset has the same card.
 """

@@ -1,7 +1,6 @@
 """The cohort of a dataset: its Series, frozen, with their licences, hashes and paired masks.
 
-What belongs here: the cohort as a value, and what differs between two of them. What does not: the
-query (`cohort_query.py`), the lock file (`cohort_lock.py`) and the split (`split.py`).
+The query is in `cohort_query.py`, the lock file in `cohort_lock.py`, the split in `split.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Whether a cohort still fits its declaration, and the zips on disk.
-
-What belongs here: the checks before a cohort is frozen or built from. What does not: the query
-(`cohort_query.py`).
-"""
+"""Whether a cohort still fits its declaration, and the zips on disk."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The lock file of a cohort: written once, then compared with the warehouse.
 
-What belongs here: freezing, reading and checking the lock file. What does not: the query
-(`cohort_query.py`).
-
 A cohort is queried once and then locked. Later queries are compared with the lock file and replace
 it only on request: a dataset must not change because the source did.
 """

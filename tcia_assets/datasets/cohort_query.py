@@ -1,8 +1,7 @@
 """The cohort of a declaration, queried from the warehouse.
 
-What belongs here: which images the declaration selects, which masks are paired with them, and what
-the warehouse has about both. What does not: keeping the cohort (`cohort_lock.py`). No request goes
-to a source: the warehouse is all that is queried.
+The query finds the images that the declaration selects, the masks that are paired with them, and
+what the warehouse has about both. It sends no request to a source.
 """
 
 from __future__ import annotations

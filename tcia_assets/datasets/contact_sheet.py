@@ -1,7 +1,7 @@
 """`contact_sheet.png`: a picture that shows at a glance what a dataset holds.
 
-What belongs here: which samples are shown, and how their slices are arranged, with a title and a
-legend. What does not: the picture of one slice (`slice_preview.py`).
+This module chooses the samples and arranges their slices, with a title and a legend. The picture of
+one slice is made in `slice_preview.py`.
 
 The same samples give the same bytes, with the same version of Pillow.
 """

@@ -1,7 +1,4 @@
-"""What is true of a dataset as a whole, for the formats and the card.
-
-What belongs here: the value. What does not: what is true of one sample (`samples.py`).
-"""
+"""What is true of a dataset as a whole, for the formats and the card."""
 
 from __future__ import annotations
 

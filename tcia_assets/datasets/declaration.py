@@ -1,8 +1,6 @@
 """`datasets/<name>.yaml` as a frozen pydantic model, checked before anything runs.
 
-What belongs here: the declaration as a whole, and reading it. What does not: YAML
-(`yaml_lines.py`), the keys of one section (`declaration_sections.py`, `split.py`), and what is done
-with the values.
+YAML is read in `yaml_lines.py`; the sections are in `declaration_sections.py` and `split.py`.
 
 Each problem is a BadDeclaration with file, line and key. A problem that only the warehouse shows,
 such as a misspelt column in `where`, is reported in the same way: see `Declaration.error_at`.

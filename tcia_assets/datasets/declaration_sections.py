@@ -1,7 +1,6 @@
 """The sections of a declaration: cohort, target, volume and licences, as frozen pydantic models.
 
-What belongs here: the keys of one section, their valid values and defaults. What does not: the
-split's section (`split.py`), and what concerns several sections (`declaration.py`).
+The split's section is in `split.py`; checks across sections are in `declaration.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The base class and the field types from which a declaration's pydantic models are built.
 
-What belongs here: reading one value from the text in the YAML file, and the error that says what is
-valid. What does not: particular keys (`declaration.py`, `split.py`).
+Each type reads one value from the text in the YAML file; its error names the valid values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The licences of a dataset, and the data that it has to cite.
 
-What belongs here: the attribution of the kept samples and their masks, and which licence is the
-strictest. What does not: the files that state it (`metadata/attribution.py`).
+The attribution covers the kept samples and their masks. The files that state it are written in
+`metadata/attribution.py`.
 
 Masks have licences and DOIs of their own: often other people have drawn them.
 """

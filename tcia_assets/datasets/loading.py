@@ -1,7 +1,7 @@
 """A built dataset as numpy arrays, for a training loop.
 
-What belongs here: `load_dataset`, which reads the files of a version and nothing else: no warehouse
-and no source. What does not: torch, and building a dataset.
+`load_dataset` reads the files of a version and nothing else: no warehouse and no source. It does
+not need torch.
 """
 
 from __future__ import annotations

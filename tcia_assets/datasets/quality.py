@@ -1,7 +1,6 @@
 """The codes of what may be wrong with a sample, and what becomes of a sample that has one.
 
-What belongs here: the codes that a declaration's `qc` may name, and its policies. What does not:
-finding them (`volume`), and applying the policies (`sample_table.py`).
+`volume` finds what may be wrong; `sample_table.py` applies the policies.
 """
 
 from __future__ import annotations

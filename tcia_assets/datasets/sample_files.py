@@ -1,8 +1,7 @@
 """One sample: from the zips of an image and its masks to NIfTI files and a row about them.
 
-What belongs here: the work of one process, and all that it needs to know. What does not: which
-samples there are and what becomes of their findings (`sample_table.py`), where the files are kept
-(`sample_store.py`).
+This is the work of one process, with all that it needs. What becomes of the findings is decided in
+`sample_table.py`; the files are kept in `sample_store.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The processes that make samples.
 
-What belongs here: starting and ending processes, and what becomes of their errors. What does not:
-making one sample (`sample_files.py`).
+The pool starts and ends the processes, and reports their errors. One sample is made in
+`sample_files.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The finished samples on disk, so that no build makes a sample twice.
 
-What belongs here: the folder of a sample, which appears whole or not at all. What does not: making
-the files (`sample_files.py`).
+The folder of a sample appears whole or not at all. Its files are made in `sample_files.py`.
 
     <store>/<key>/image.nii.gz, label.nii.gz, sample.json
 

@@ -1,7 +1,7 @@
 """The table of samples: a row for each image Series of the cohort, with its findings and its split.
 
-What belongs here: what becomes of a sample (`qc`), and when a dataset is refused. What does not:
-the schema (`samples.py`), making samples (`sample_files.py`).
+The policies for findings (`qc`) are applied here, and a dataset may be refused. The schema is in
+`samples.py`.
 """
 
 from __future__ import annotations

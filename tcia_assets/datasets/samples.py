@@ -1,7 +1,7 @@
 """The table of samples: one row for each image Series of the cohort, kept or dropped.
 
-What belongs here: the schema, and what several readers of the table need. What does not: how a row
-is made (`sample_table.py`).
+This module has the schema, and what several readers of the table need. Rows are made in
+`sample_table.py`.
 """
 
 from __future__ import annotations

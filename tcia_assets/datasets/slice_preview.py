@@ -1,7 +1,6 @@
 """One slice of a sample as a picture: grey values in proportion, with the labels on it.
 
-What belongs here: which slice, which window, which colours. What does not: the sheet on which the
-slices are arranged (`contact_sheet.py`).
+This module chooses the slice, the window and the colours. `contact_sheet.py` arranges the slices.
 
 Slices are shown as radiologists view them: axial, the patient's right on the left of the picture,
 the front at the top.

@@ -1,8 +1,5 @@
 """The split of a dataset: which Patient is in which split, and the check that none is in two.
 
-What belongs here: the settings of the split and the pure functions that apply them. What does not:
-which samples there are (`sample_table.py`).
-
 A Patient's split depends only on a hash of the salt and the PatientID: no random numbers, no order,
 no other Patients. So adding Patients moves no Patient, and every machine splits alike. With
 `stratify` the splits are more even, but this does not hold: see `SplitSettings`.

@@ -1,6 +1,6 @@
 """The numbers of a dataset's card, as plain tables.
 
-What belongs here: counts and ranges over the table of samples. What does not: Markdown (`card.py`).
+They are counts and ranges over the table of samples; `card.py` writes them as Markdown.
 """
 
 from __future__ import annotations

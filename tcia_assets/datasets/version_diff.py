@@ -1,7 +1,6 @@
 """What differs between two versions of a dataset.
 
-What belongs here: comparing samples, settings, libraries and files. What does not: finding versions
-(`versions.py`).
+It compares samples, settings, libraries and files. Versions are found in `versions.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The versions of a dataset on disk: published, found and verified.
 
-What belongs here: the lock file of a version, its root hash, and how a finished draft becomes a
-version. What does not: what is in it (`build.py`), comparing two (`version_diff.py`).
+A version has a lock file with its root hash; it is published by renaming a finished draft.
+`build.py` writes the draft; `version_diff.py` compares two versions.
 
     <data root>/datasets/<name>/<version>/          all files, and dataset.lock.json about them
     <data root>/datasets/<name>/latest              a symbolic link to the newest version

@@ -1,7 +1,7 @@
 """YAML read as plain values, with the line of each, so that an error can name it.
 
-What belongs here: reading a file, and what is refused before any key is looked at. What does not:
-the keys themselves (`declaration.py`).
+Files that break a rule below are refused before any key is read. The keys are checked in
+`declaration.py`.
 
 Scalars stay text: YAML would read the Collection 0123 as 83 and the body part NO as false. Aliases
 are refused: a declaration needs none, and nested aliases grow exponentially. Repeated keys are

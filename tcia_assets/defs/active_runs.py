@@ -1,7 +1,7 @@
 """The Collections of unfinished runs, and of runs that were killed or failed.
 
-What belongs here: reading Dagster's runs. A run whose process was killed stays "started" forever
-unless something monitors it: the default launcher does not, and a run of the command line has none.
+They are read from Dagster's runs. A run whose process was killed stays "started" forever unless
+something monitors it: the default launcher does not, and a run of the command line has none.
 """
 
 import time

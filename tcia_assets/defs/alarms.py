@@ -1,7 +1,7 @@
 """A failed run as one line of text.
 
-What belongs here: the line, and the sensor that writes it to the log. What does not: how the line
-is sent to people. That is a sensor of your own around `failure_line`; see docs/alarms.md.
+A sensor writes that line to the log. To send it to people, write a sensor of your own around
+`failure_line`: see docs/alarms.md.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """Asset checks of the tables: what a person should look at after a refresh.
 
-What belongs here: facts that are unusual but may be right. Rows that are wrong raise an error
-before they are written (`store/conform.py`); a check comes after and does not protect what is
-stored. Checks look at all partitions, since Dagster keeps no history of a check by partition.
+They report facts that are unusual but may be right. Rows that are wrong raise an error before they
+are written (`store/conform.py`); a check comes after and does not protect what is stored. Checks
+look at all partitions, since Dagster keeps no history of a check by partition.
 """
 
 import time

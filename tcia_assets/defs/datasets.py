@@ -1,8 +1,7 @@
 """Each file that declares a dataset as three assets: its cohort, its samples and the dataset.
 
-What belongs here: assets, checks and jobs. What does not: the work, which is in
-`tcia_assets.datasets`. That is imported when a run starts, because it needs numpy and pydicom:
-without these optional dependencies all other assets still load.
+`tcia_assets.datasets` does the work. It is imported when a run starts, because it needs numpy and
+pydicom: without these optional dependencies all other assets still load.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""The events of a run over partitions, and the reasons of failed runs.
-
-What belongs here: what Dagster records. What does not: the work that is recorded.
-"""
+"""The events of a run over partitions, and the reasons of failed runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,6 +1,6 @@
 """Jobs: the assets that are materialized together, in one process.
 
-What belongs here: selections of assets. When they run is in `schedules.py` and `sensors.py`.
+When they run is in `schedules.py` and `sensors.py`.
 """
 
 from typing import Any

@@ -1,7 +1,4 @@
-"""Runs of the plugin's own jobs in this process, for the command line and for notebooks.
-
-What belongs here: Dagster's records, and how a run starts and fails. What does not: what it does.
-"""
+"""Runs of the plugin's own jobs in this process, for the command line and for notebooks."""
 
 from __future__ import annotations
 

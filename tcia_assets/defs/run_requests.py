@@ -1,7 +1,7 @@
 """Turn differences between source and warehouse into few run requests.
 
-What belongs here: a Collection that is in one run at most, one run key for one difference, a limit
-on the runs of one tick. What does not: finding the differences (`sensors.py`).
+A Collection is in one run at most, a difference has one run key, and the runs of one tick are
+limited. `sensors.py` finds the differences.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The schedules: everything is compared once a day, whatever the sensor noticed or missed.
 
-What belongs here: when runs start. What does not: what they do (`jobs.py`).
+What the runs do is in `jobs.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,7 @@
 """The pause between ticks of the sensor while the source is failing.
 
-What belongs here: the pause, which grows with each failure, and its form in the sensor's cursor.
-The cursor holds nothing else: to delete it makes the sensor send requests at once, and loses
-nothing.
+It grows with each failure, and is kept in the sensor's cursor. The cursor holds nothing else:
+deleting it makes the sensor send requests at once, and loses nothing.
 """
 
 from __future__ import annotations

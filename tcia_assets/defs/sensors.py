@@ -1,8 +1,8 @@
 """The sensor that keeps the warehouse up to date with the source.
 
-What belongs here: one tick of it, and the pause while the source is failing. Everything that a
-tick requests follows from what is stored, so a tick that is killed, or a deleted Dagster instance,
-loses nothing. How differences become runs is in `run_requests.py`.
+Everything that a tick requests follows from what is stored, so a tick that is killed, or a deleted
+Dagster instance, loses nothing. How differences become runs is in `run_requests.py`; how long the
+sensor pauses while the source is failing, in `sensor_pause.py`.
 """
 
 import threading

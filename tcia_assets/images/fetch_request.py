@@ -1,7 +1,7 @@
 """A fetch of a whole selection: its plans, and what of them is incomplete afterwards.
 
-What belongs here: what is the same for the command line and for notebooks before and after the runs
-that fetch. What does not: the plan of one Collection (`plan.py`), and the fetching (`fetch.py`).
+The command line and notebooks use it before and after the runs that fetch. The plan of one
+Collection is in `plan.py`, the fetch in `fetch.py`.
 """
 
 from __future__ import annotations

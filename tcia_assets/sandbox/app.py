@@ -1,7 +1,7 @@
 """The ASGI application: routes the paths of all dialects.
 
-What belongs here: from a path to its endpoint, and from a request to its handler. What does not:
-the replies (`handlers.py`), how they are sent (`transport.py`), sockets (`server.py`).
+It maps a path to its endpoint, and a request to its handler. Replies are made in `handlers.py` and
+sent in `transport.py`; the sockets are in `server.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Series of the sandbox archive, and changes to them: release, withdraw, move and others.
 
-What belongs here: the current Series, by UID or by SQL, and every change to them. What does not:
-the database (`database.py`), and the query of a request (`queries.py`).
+The current Series are found by UID or by SQL. They are stored in `database.py`; the query of a
+request is built in `queries.py`.
 """
 
 from __future__ import annotations

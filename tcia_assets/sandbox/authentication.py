@@ -1,7 +1,7 @@
 """Authentication: bearer tokens (nbia-v2), an API key (bindaas-v3), and refusals without them.
 
-What belongs here: the token endpoint, and the check of a request's credentials (archive-api.md 8).
-What does not: whether a Series is public (`image_handlers.py`).
+This module has the token endpoint, and the check of a request's credentials (archive-api.md 8).
+Whether a Series is public is checked in `image_handlers.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The database of the sandbox archive: the original catalogue, and the rows changed since.
 
-What belongs here: DuckDB, its files and memory, transactions, and the limit on queries at once.
-What does not: the changes that are possible (`archive.py`).
+It uses DuckDB, and limits memory and the number of queries at once. The changes that are possible
+are in `archive.py`.
 
 The table `archive.catalogue` never changes; a changed Series has its current row in
 `archive.changed`. The view `archive.everything` has all current rows, `archive.series` the visible

@@ -1,7 +1,7 @@
 """What a server does that its clients need not know: the catalog's endpoints, as they are served.
 
-What belongs here: how each server rejects requests, what it sends without a `format`, and how it
-replies without rows. What does not: paths, parameters and columns (`catalog.py`).
+Each server rejects requests in its own way, has its own default for `format`, and its own reply
+without rows. Paths, parameters and columns are in `catalog.py`.
 
 The facts were read from the servers' source (nbia-api, CBIIT/NBIA-TCIA); those about Bindaas, which
 is closed, come from its guide and its clients.

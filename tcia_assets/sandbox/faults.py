@@ -1,7 +1,7 @@
 """Faults that the sandbox produces on request.
 
-What belongs here: which faults exist, and which requests each applies to. What does not: their
-effects, which are in `transport.py` (connection), `row_faults.py` and `series_zip.py`.
+This module declares the faults and which requests each applies to. Their effects are in
+`transport.py` (connection), `row_faults.py` and `series_zip.py`.
 """
 
 from __future__ import annotations

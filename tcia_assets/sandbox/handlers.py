@@ -1,7 +1,6 @@
 """Handle a request: check it, dispatch it to its endpoint, and reply with rows.
 
-What belongs here: the order of the checks, the endpoints that return rows, and empty replies. What
-does not: the bytes of a format (`reply_formats.py`) and images (`image_handlers.py`).
+The bytes of a format are written in `reply_formats.py`; images are served in `image_handlers.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The endpoints of images: zips, single objects, and their MD5s.
 
-What belongs here: which images are public, and the refusal of others. What does not: the entries of
-a zip (`series_zip.py`) and how an object is made (`phantom`).
+Images that are not public are refused. The entries of a zip are made in `series_zip.py`, the
+objects in `phantom`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Build the SQL of a request: which rows an endpoint returns.
 
-What belongs here: the rows, and how each server compares values: case, trailing blanks, dates
-(archive-api.md 5.6, 5.7, 7.2). What does not: which endpoints, parameters and columns exist
-(`catalog.py`), and how a row is written (`reply_formats.py`).
+Each server compares values in its own way: case, trailing blanks, dates (archive-api.md 5.6, 5.7,
+7.2). Endpoints, parameters and columns are in `catalog.py`; rows are written in `reply_formats.py`.
 """
 
 from __future__ import annotations

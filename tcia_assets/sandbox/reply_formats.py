@@ -1,7 +1,6 @@
 """Write rows in the four formats, byte for byte as the servers do (archive-api.md 5.2 to 5.4).
 
-What belongs here: formats, and how each server writes a value of a kind. What does not: which rows
-(`queries.py`), statuses and headers (`handlers.py`).
+The rows come from `queries.py`; statuses and headers from `handlers.py`.
 
 DuckDB writes the JSON of queries in chunks, without Python code per row. `write` writes the same
 format row by row, for a few rows.

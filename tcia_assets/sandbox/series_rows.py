@@ -1,8 +1,7 @@
 """The rows that the sandbox serves: one row for each real Series of TCIA.
 
-What belongs here: the columns, where each comes from, and how to load them. What does not: the
-names in replies (`catalog.py`), images (`phantom`), and the choice of the small catalogue
-(`scripts/make_sandbox_catalogue.py`).
+This module has the columns, where each comes from, and how to load them. Their names in replies are
+in `catalog.py`; the small catalogue is chosen in `scripts/make_sandbox_catalogue.py`.
 
 The rows come from the index of the Imaging Data Commons (IDC; package idc-index-data), which
 mirrors TCIA's public DICOM. A value that it lacks is null; none is invented. Derived values:

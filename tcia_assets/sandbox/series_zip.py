@@ -1,7 +1,7 @@
 """The zip of a Series: licence, images and MD5s, in the order of each endpoint.
 
-What belongs here: entries and their names (archive-api.md 6.1), and faults in a zip (6.3). What
-does not: the zip format (`zip_stream.py`).
+Names and order of the entries are those of archive-api.md 6.1, faults in a zip those of 6.3. The
+zip format is written in `zip_stream.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Serve the sandbox archive on loopback: in a thread for tests, or until interrupted.
-
-What belongs here: sockets, uvicorn, and the class that owns all parts of the sandbox.
-"""
+"""Serve the sandbox archive on loopback: in a thread for tests, or until interrupted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Send a reply, with faults of the connection if requested.
 
-What belongs here: statuses, lengths, chunks, and faults of the connection. What does not: the
-content of replies. Replies are made in threads; the event loop only sends.
+Replies are made in threads; the event loop only sends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Write a zip as a stream, like Java's ZipOutputStream.
 
-What belongs here: the format (archive-api.md 6.1). What does not: the entries of a Series' zip
-(`series_zip.py`).
+The entries of a Series' zip are made in `series_zip.py`; the format is that of archive-api.md 6.1.
 
 Sizes and CRCs follow the data (flags 0x0808); there are no folders and no comments. Timestamps are
 the server's time, so that two downloads of a Series differ.

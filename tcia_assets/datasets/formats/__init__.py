@@ -1,7 +1,7 @@
 """The samples of a dataset in the formats of other tools.
 
-What belongs here: from `samples.parquet`, `images/` and `labels/` to each format of
-`declaration.FORMATS`, in the same folder. What does not: which samples there are, and the card.
+Each format of `declaration.FORMATS` is written from `samples.parquet`, `images/` and `labels/`,
+into the same folder.
 
 Only kept samples are written (Croissant alone describes all rows of the table). The same samples
 give the same bytes: no file holds a time or an owner. Where a format needs a file under another

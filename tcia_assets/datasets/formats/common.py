@@ -1,7 +1,4 @@
-"""What the formats share: the kept samples, the roles of splits, batches and JSON.
-
-What belongs here: what at least two formats need.
-"""
+"""What the formats share: the kept samples, the roles of splits, batches and JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Croissant 1.0: a description of the dataset, as JSON-LD for search engines and loaders.
 
-What belongs here: `croissant.json`, beside `samples.parquet`, which it describes.
+It is written to `croissant.json`, beside `samples.parquet`, which it describes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parquet files for `datasets.load_dataset`: the columns of the samples, with their files.
 
-What belongs here: `huggingface/data/<split>-00000-of-0000N.parquet`, and the entry of the card's
-front matter that lists these files.
+They are `huggingface/data/<split>-00000-of-0000N.parquet`; an entry of the card's front matter
+lists them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A datalist for `monai.data.load_decathlon_datalist` and MONAI's Auto3DSeg.
 
-What belongs here: `monai/datalist.json`. It holds paths only: the files are those in `images/` and
-`labels/`.
+`monai/datalist.json` holds paths only: the files are those in `images/` and `labels/`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """nnU-Net v2 raw: the input of `nnUNetv2_plan_and_preprocess`.
 
-What belongs here: `nnunet/Dataset###_<name>/`, which nnU-Net finds with `nnUNet_raw=<root>/nnunet`.
+It is the folder `nnunet/Dataset###_<name>/`, which nnU-Net finds with `nnUNet_raw=<root>/nnunet`.
 """
 
 from __future__ import annotations

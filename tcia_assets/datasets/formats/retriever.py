@@ -1,7 +1,7 @@
 """Series lists, with which other people can fetch the same Series from TCIA.
 
-What belongs here: CSV files of one column for TCIA's Data Retriever, and the older format `.tcia`
-of the NBIA Data Retriever. An image selection reads both (`metadata.selection`).
+They are CSV files of one column for TCIA's Data Retriever, and files in the older format `.tcia` of
+the NBIA Data Retriever. An image selection reads both (`metadata/series_lists.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """WebDataset shards: tar files whose members lie in the order in which they are read.
 
-What belongs here: `webdataset/<split>-000000.tar`, .... Members have no time, no owner and fixed
-rights, so that the same samples give the same bytes.
+They are `webdataset/<split>-000000.tar`, .... Members have no time, no owner and fixed rights, so
+that the same samples give the same bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The DICOM objects that the sandbox serves: headers from real rows, pixels of a phantom.
 
-What belongs here: pure functions from a row of the catalogue to the Part-10 files of its Series.
-What does not: which rows exist, zips, HTTP, faults.
+Pure functions make the Part-10 files of a Series from its row in the catalogue.
 
 The same row gives the same bytes on every machine. Every object of a Series has the size
 `object_bytes`, so that the size of a Series is known without making it.

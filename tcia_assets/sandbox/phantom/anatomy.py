@@ -1,8 +1,7 @@
 """The anatomy of a patient: ellipsoids, their sections and their projection.
 
-What belongs here: geometry in patient coordinates (x to the left, y to the back, z to the head),
-the same for every Series of a patient, so that a SEG or RTSTRUCT fits its images. What does not:
-intensities of a modality, DICOM.
+Positions are in patient coordinates (x to the left, y to the back, z to the head), the same for
+every Series of a patient, so that a SEG or RTSTRUCT fits its images.
 
 Only integers and + - * / and the square root are used, whose results are the same on every machine
 (IEEE 754). Those of sines, powers and sums over arrays are not, hence `_square` and `_QUARTER`.

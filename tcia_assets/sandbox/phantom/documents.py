@@ -1,7 +1,6 @@
 """SR and REG with the minimum that their SOP classes require.
 
-What belongs here: valid objects without pixels. What does not: documents that need meaningful
-content; KO, PR and others are made as Secondary Captures.
+Documents that need meaningful content (KO, PR and others) are made as Secondary Captures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Convert values of the catalogue to valid DICOM values; None for invalid ones.
 
-What belongs here: lengths, characters and formats of value representations. What does not: which
-element gets which value.
+Lengths, characters and formats follow the value representations.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The header elements of all objects: Patient, Study, Series, equipment, and synthetic data.
 
-What belongs here: modules that do not depend on the modality, and our UIDs. What does not: pixels.
+They do not depend on the modality. UIDs that the catalogue lacks are made here too.
 """
 
 from __future__ import annotations

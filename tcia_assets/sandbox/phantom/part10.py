@@ -1,7 +1,5 @@
 """Write datasets as Part-10 files of a fixed size.
 
-What belongs here: the bytes of a file. What does not: its elements.
-
 The objects of a Series share nearly all elements. These are encoded once, which makes thousands of
 slices per second possible.
 """

@@ -1,7 +1,6 @@
 """The format of pixels, and their position in the patient.
 
-What belongs here: the Image Pixel and Image Plane elements of several modalities. What does not:
-the content of the pixels.
+Several modalities share these elements of the modules Image Pixel and Image Plane.
 """
 
 from __future__ import annotations

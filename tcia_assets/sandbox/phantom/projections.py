@@ -1,6 +1,6 @@
 """CR, DX, MG, XA, RF, US, NM and all other images: one projection of the body per object.
 
-What belongs here: images without a position in patient coordinates. What does not: volumes.
+They have no position in patient coordinates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """RTSTRUCT, RTDOSE and RTPLAN: contours, dose and a minimal plan on the middle slices of a Series.
 
-What belongs here: the radiotherapy IODs. What does not: the structures that are contoured
-(`referenced_series.py`).
+The contoured structures are in `referenced_series.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The image Series that a derived object refers to, and the structures delineated in it.
 
-What belongs here: what SEG, RTSTRUCT and RTDOSE share. What does not: their elements.
+SEG, RTSTRUCT and RTDOSE share it.
 """
 
 from __future__ import annotations

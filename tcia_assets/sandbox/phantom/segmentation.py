@@ -1,7 +1,6 @@
 """SEG: binary masks of the body and the lesion on the middle slices of a Series.
 
-What belongs here: the Segmentation IOD. What does not: the structures that are segmented
-(`referenced_series.py`).
+The segmented structures are in `referenced_series.py`.
 """
 
 from __future__ import annotations

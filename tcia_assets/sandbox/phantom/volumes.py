@@ -1,7 +1,6 @@
 """CT, MR and PT: axial slices through a patient's anatomy.
 
-What belongs here: the intensities of tissues in each modality, and the elements of its slices. What
-does not: the anatomy.
+This module has the intensities of tissues in each modality, and the elements of its slices.
 """
 
 from __future__ import annotations
