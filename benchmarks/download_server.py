@@ -86,9 +86,9 @@ class Connection(socketserver.StreamRequestHandler):
         while line := self.rfile.readline():
             _, target, _ = line.decode("latin-1").split(" ", 2)
             form = self._form(self._headers())
-            asked = urlsplit(target)
-            told = parse_qs(asked.query) | parse_qs(form)
-            self._answer(asked.path, {k: v[0] for k, v in told.items()})
+            url = urlsplit(target)
+            parameters = parse_qs(url.query) | parse_qs(form)
+            self._answer(url.path, {k: v[0] for k, v in parameters.items()})
 
     def _headers(self) -> dict[str, str]:
         headers = {}
@@ -103,7 +103,7 @@ class Connection(socketserver.StreamRequestHandler):
     def _answer(self, path: str, query: dict[str, str]) -> None:
         endpoint = path.rpartition("/")[2]
         body = self.server.zips.get((endpoint, query.get("SeriesInstanceUID", "")))
-        if path == f"{SERVICES}/oauth/token":  # whoever asks gets one
+        if path == f"{SERVICES}/oauth/token":  # for any client
             self._send("200 OK", json.dumps(_TOKEN).encode())
         elif body and (endpoint != "getImage" or query.get("IncludeMD5") == "Yes"):
             self._send_zip(body)

@@ -178,8 +178,8 @@ def compare(what: Set, scratch: Path, connections: int, rounds: int) -> None:
             for client in turned(list(clients.values()), number):
                 for name, run in in_an_empty_folder(client, bench).items():
                     runs.setdefault(name, []).append(run)
-                    told = f"{what.name}, round {number + 1}: {name}: {run.wall_s:.2f} s"
-                    print(told, file=sys.stderr, flush=True)
+                    line = f"{what.name}, round {number + 1}: {name}: {run.wall_s:.2f} s"
+                    print(line, file=sys.stderr, flush=True)
     order = [name for name in ROWS if name in runs]
     medians = {name: median(runs[name]) for name in order}
     print(table(what, medians))
@@ -312,9 +312,9 @@ def settings(bench: Bench, data: Path) -> dict[str, str]:
 
 
 def learn(bench: Bench) -> None:
-    """Our side plans from what it knows of the Series; the others are told their UIDs."""
+    """Refresh our warehouse, from which we plan; the other clients get the UIDs as arguments."""
     command = [str(BIN / "tcia-assets"), "refresh", bench.what.collection]
-    command += ["--max-size-requests", "0"]  # getSeries tells them
+    command += ["--max-size-requests", "0"]  # getSeries has the sizes
     measured(command, bench.scratch, settings(bench, bench.warehouse))
 
 
@@ -341,14 +341,14 @@ def in_a_child(
     environment: dict[str, str] | None = None,
     workers: int = 0,
 ) -> Run:
-    told = {
+    arguments = {
         "base": bench.base,
         "into": str(into),
         "uids": bench.what.uids,
         "collection": bench.what.collection,
         "workers": workers or bench.connections,
     }
-    command = [*python, __file__, "--child", name, json.dumps(told)]
+    command = [*python, __file__, "--child", name, json.dumps(arguments)]
     return measured(command, folder, environment or {}, says_seconds=True)
 
 
@@ -369,15 +369,17 @@ def measured(
             _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        said = [Path(file.name).read_text() for file in (output, errors)]
+        outputs = [Path(file.name).read_text() for file in (output, errors)]
     if process.returncode:
-        raise SystemExit(f"{command[0]} ended with {process.returncode}:\n{''.join(said)[-2000:]}")
+        raise SystemExit(
+            f"{command[0]} ended with {process.returncode}:\n{''.join(outputs)[-2000:]}"
+        )
     return Run(
         wall,
         usage.ru_utime + usage.ru_stime,
         anonymous[0] / 1e6,
         usage.ru_maxrss * 1024 / 1e6,
-        float(said[0].splitlines()[-1]) if says_seconds else wall,
+        float(outputs[0].splitlines()[-1]) if says_seconds else wall,
     )
 
 
@@ -435,92 +437,94 @@ def served(what: Set) -> Iterator[str]:
 # --- The clients, each in its process -------------------------------------------------------------
 
 
-def measure_call(child: Callable[[dict[str, Any]], Callable[[], None]], told: Any) -> None:
-    call = child(told)
+def measure_call(child: Callable[[dict[str, Any]], Callable[[], None]], arguments: Any) -> None:
+    call = child(arguments)
     began = time.perf_counter()
     call()
     print(f"\n{time.perf_counter() - began}")
 
 
-def with_fetch(told: dict[str, Any]) -> Callable[[], None]:
+def with_fetch(arguments: dict[str, Any]) -> Callable[[], None]:
     from tcia_assets.images.fetch import fetch_images  # noqa: PLC0415
     from tcia_assets.metadata.selection import Selection  # noqa: PLC0415
     from tcia_assets.sources import open_source  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
 
     def call() -> None:
-        with open_source(our_settings(told)) as source:
-            name = told["collection"]
+        with open_source(our_settings(arguments)) as source:
+            name = arguments["collection"]
             selection = Selection(collections=(name,))
-            done = fetch_images(name, selection, source, Warehouse(Path(told["into"])))
+            done = fetch_images(name, selection, source, Warehouse(Path(arguments["into"])))
         if set(done.manifest["status"].to_pylist()) != {"complete"}:
             raise SystemExit(f"not all complete: {done.manifest.to_pylist()[:3]}")
 
     return call
 
 
-def with_download(told: dict[str, Any]) -> Callable[[], None]:
+def with_download(arguments: dict[str, Any]) -> Callable[[], None]:
     from tcia_assets.sources.nbia.client import Client  # noqa: PLC0415
 
-    into = Path(told["into"])
+    into = Path(arguments["into"])
     into.mkdir()
 
     def call() -> None:
         with (
-            Client(our_settings(told)) as client,
-            ThreadPoolExecutor(told["workers"]) as pool,
+            Client(our_settings(arguments)) as client,
+            ThreadPoolExecutor(arguments["workers"]) as pool,
         ):
             list(
                 pool.map(
                     lambda uid: client.download("getImage", into / uid, SeriesInstanceUID=uid),
-                    told["uids"],
+                    arguments["uids"],
                 )
             )
 
     return call
 
 
-def our_settings(told: dict[str, Any]) -> Any:
+def our_settings(arguments: dict[str, Any]) -> Any:
     from tcia_assets.settings import Settings  # noqa: PLC0415
 
     return Settings(
-        base_url=f"{told['base']}/v4", data_dir=told["into"], max_connections=told["workers"]
+        base_url=f"{arguments['base']}/v4",
+        data_dir=arguments["into"],
+        max_connections=arguments["workers"],
     )
 
 
-def with_tcia_utils(told: dict[str, Any]) -> Callable[[], None]:
+def with_tcia_utils(arguments: dict[str, Any]) -> Callable[[], None]:
     from tcia_utils import nbia  # noqa: PLC0415
 
-    # It knows no other host than the archive's.
-    nbia.setApiUrl = lambda *_: f"{told['base']}/v4/"
+    # It supports no other host than TCIA's.
+    nbia.setApiUrl = lambda *_: f"{arguments['base']}/v4/"
 
     def call() -> None:
         nbia.downloadSeries(
-            told["uids"],
+            arguments["uids"],
             input_type="list",
-            path=told["into"],
+            path=arguments["into"],
             hash="y",
-            max_workers=told["workers"],
+            max_workers=arguments["workers"],
         )
 
     return call
 
 
-def with_nbiatoolkit(told: dict[str, Any]) -> Callable[[], None]:
+def with_nbiatoolkit(arguments: dict[str, Any]) -> Callable[[], None]:
     from nbiatoolkit import NBIAClient  # noqa: PLC0415
     from nbiatoolkit.utils import NBIA_BASE_URLS  # noqa: PLC0415
 
     # Workers are forked and find the member by its value.
     base = NBIA_BASE_URLS.NBIA
-    base._value_ = f"{told['base']}/"
+    base._value_ = f"{arguments['base']}/"
     NBIA_BASE_URLS._value2member_map_[base._value_] = base
 
     def call() -> None:
         client = NBIAClient(log_level="ERROR")
         if not client.downloadSeries(
-            told["uids"], downloadDir=told["into"], nParallel=told["workers"]
+            arguments["uids"], downloadDir=arguments["into"], nParallel=arguments["workers"]
         ):
-            raise SystemExit("nbiatoolkit says that it failed")
+            raise SystemExit("nbiatoolkit reports a failure")
 
     return call
 
@@ -663,7 +667,7 @@ def nbiatoolkit_folder() -> Path:
 
 
 def install_nbiatoolkit() -> None:
-    """Into a folder of its own; where that fails it is left out of the comparison, and said so."""
+    """Install it into a folder of its own; print if that fails, and leave it out."""
     folder = nbiatoolkit_folder()
     if folder.exists():
         return

@@ -101,9 +101,9 @@ def refresh(data: Path) -> tuple[float, float]:
     return timed([str(BIN / "tcia-assets"), "refresh", "--all"], environment)
 
 
-def curl(work: Path, asked: list[str]) -> tuple[float, float]:
+def curl(work: Path, requested: list[str]) -> tuple[float, float]:
     config = work / "curl.txt"
-    config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in asked))
+    config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in requested))
     return timed(["curl", "--silent", "--fail", "--config", str(config)], dict(os.environ))
 
 
@@ -111,13 +111,13 @@ def urls(data: Path) -> list[str]:
     """Return the URLs that the refresh requested."""
     collections = column(data, "SELECT Collection FROM collections")
     uids = column(data, "SELECT SeriesInstanceUID FROM series_sizes")
-    asked = [f"{BASE}/getCollectionValues?format=json"] * 2
-    asked += [
+    requested = [f"{BASE}/getCollectionValues?format=json"] * 2
+    requested += [
         f"{BASE}/{name}?Collection={quote(c)}&format=json"
         for c in collections
         for name in BY_COLLECTION
     ]
-    return asked + [f"{BASE}/getSeriesSize?SeriesInstanceUID={u}&format=json" for u in uids]
+    return requested + [f"{BASE}/getSeriesSize?SeriesInstanceUID={u}&format=json" for u in uids]
 
 
 def column(data: Path, statement: str) -> list[str]:

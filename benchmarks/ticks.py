@@ -86,8 +86,8 @@ def show(what: str, rounds: int, selection: str) -> None:
     runs = []
     for _ in range(rounds):
         post("requests/clear", {})
-        told = json.loads(in_a_process("tick", selection))
-        runs.append(told | {"requests": get("requests")["total"]})
+        cost = json.loads(in_a_process("tick", selection))
+        runs.append(cost | {"requests": get("requests")["total"]})
     seconds = statistics.median(run["seconds"] for run in runs)
     peak = max(run["peak_mb"] for run in runs)
     last = runs[-1]
@@ -96,7 +96,7 @@ def show(what: str, rounds: int, selection: str) -> None:
         f"| {last['requests']} | {last['runs']} |",
         flush=True,
     )
-    print(f"  {last['said']}", file=sys.stderr)
+    print(f"  {last['result']}", file=sys.stderr)
 
 
 def in_a_process(what: str, selection: str) -> str:
@@ -163,7 +163,7 @@ def build() -> None:
 
 
 def tick() -> None:
-    """One tick on an instance that knows the partitions; prints what it cost as JSON."""
+    """Run one tick on an instance that has the partitions; print its cost as JSON."""
     build_definitions()  # a code location has built them too
     with dg.DagsterInstance.ephemeral() as instance:
         tcia = TciaResource()
@@ -171,15 +171,15 @@ def tick() -> None:
             keys = opened.warehouse.keys(catalog.SERIES)
             instance.add_dynamic_partitions("tcia_collections", keys)
             imports_mb, began = peak_mb(), time.monotonic()
-            answer = sensors.tick(instance, opened, Names())
+            outcome = sensors.tick(instance, opened, Names())
             seconds = time.monotonic() - began
-    if isinstance(answer, dg.SkipReason):
-        runs, said = 0, str(answer.skip_message)
+    if isinstance(outcome, dg.SkipReason):
+        runs, result = 0, str(outcome.skip_message)
     else:
-        runs = len(answer.run_requests or [])
-        said = ", ".join(str(r.partition_key) for r in answer.run_requests or [])
-    told = {"seconds": seconds, "peak_mb": peak_mb(), "imports_mb": imports_mb}
-    print(json.dumps(told | {"runs": runs, "said": said}))
+        runs = len(outcome.run_requests or [])
+        result = ", ".join(str(r.partition_key) for r in outcome.run_requests or [])
+    cost = {"seconds": seconds, "peak_mb": peak_mb(), "imports_mb": imports_mb}
+    print(json.dumps(cost | {"runs": runs, "result": result}))
 
 
 def peak_mb() -> float:

@@ -184,18 +184,18 @@ COLLECTIONS = Table(
     columns=(COLLECTION,),
     updates=(
         "Its rows become the partitions `{prefix}_collections`. The sensor `{prefix}_new_series` "
-        "adds new ones. Collections removed from the archive's list (`gone`) stay stored."
+        "adds new ones. Collections removed from the source's list (`gone`) stay stored."
     ),
     checks=(
         Check(
             "collections_still_listed",
-            "Each Collection that has Series is still in the archive's list.",
+            "Each Collection that has Series is still in the source's list.",
             "SELECT DISTINCT Collection FROM current_series "
             "WHERE Collection NOT IN (SELECT Collection FROM collections)",
         ),
         Check(
             "collections_kept",
-            "At least nine tenths of the Collections that have Series are in the archive's list.",
+            "At least nine tenths of the Collections that have Series are in the source's list.",
             "SELECT * FROM (SELECT count(*) AS stored, "
             "count(*) FILTER (Collection NOT IN (SELECT Collection FROM collections)) AS gone "
             "FROM (SELECT DISTINCT Collection FROM current_series)) "
@@ -395,9 +395,9 @@ SERIES = Table(
     partitioned_by="Collection",
     parents=(Parent("studies", ("Collection", "StudyInstanceUID")),),
     updates=(
-        "Updated by the sensor `{prefix}_new_series` when the archive reports a release, and by the "
+        "Updated by the sensor `{prefix}_new_series` when the source reports a release, and by the "
         "schedule `{prefix}_compare`, which compares each Collection completely. No row is ever "
-        "deleted: a Series removed from the archive is first marked missing, then withdrawn.\n\n"
+        "deleted: a Series removed from the source is first marked missing, then withdrawn.\n\n"
         "Plots of each refresh: `known` Series; `new`, `changed`, `missing`, `reappeared`, "
         "`withdrawn` and `moved` ones; whether the listing was `plausible`."
     ),
@@ -894,7 +894,7 @@ _V1_METADATA = (
     "Annotation Size, Date Released, Series Date, Protocol Name, Body Part Examined, "
     "Annotations Flag, Manufacturer Model Name, Software Versions, TimeStamp"
 )
-# java.util.Date.toString() of a server in UTC, like the archive's.
+# java.util.Date.toString() of a server in UTC, like TCIA's.
 _JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
 _V1_WIRE = ValueFormat("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _V1_ENDPOINTS = (

@@ -7,7 +7,7 @@ Which errors are retried is in `sources/pacing.py`; how Dagster shows them, in `
     │  ├─ RequestRefused        the server refuses the request (4xx)
     │  │  └─ NotPublic          images that it does not offer: unknown, hidden or elsewhere
     │  ├─ ArchiveBroken         5xx, timeout, cut connection: a retry may succeed
-    │  │  └─ ArchiveUnreachable no connection, or no answer, after all retries
+    │  │  └─ ArchiveUnreachable no connection, or no response, after all retries
     │  ├─ UnreadableReply       not what was requested: HTML, cut JSON, an error instead of rows
     │  ├─ TooLarge              more bytes than possible for what was requested
     │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
@@ -104,7 +104,7 @@ class NotPublic(RequestRefused):
 class ArchiveBroken(RemoteError):
     """The server failed (5xx, a timeout, a cut connection); a retry may succeed.
 
-    `retry_after_s` is the wait that the server asks for, if it does.
+    `retry_after_s` is the wait that the server requested, or None.
     """
 
     retryable = True
@@ -112,7 +112,7 @@ class ArchiveBroken(RemoteError):
 
 
 class ArchiveUnreachable(ArchiveBroken):
-    """No connection, or no answer, after all retries."""
+    """No connection, or no response, after all retries."""
 
 
 class UnreadableReply(RemoteError):
@@ -205,7 +205,7 @@ class Busy(StorageError):
 
 
 class UsageError(TciaError):
-    """A mistake of the caller; the text says what is valid."""
+    """A mistake of the caller; the text names the valid values."""
 
 
 class UnknownName(UsageError):

@@ -20,7 +20,7 @@ def ignore_progress(_done: int, _total: int) -> None:
 
 
 def report(done: int, total: int, note: str = "") -> None:
-    """Report that `done` of `total` units are done; cheap if nobody listens."""
+    """Report that `done` of `total` units are done; cheap without a listener."""
     for listener in _listeners:
         listener(done, total, note)
 

@@ -76,14 +76,14 @@ class Settings(BaseModel):
     )
     image_selection: str = Field(
         default="",
-        description="Series whose images are fetched, inline or as a file; the whole archive has "
-        "more than 30 TB",
+        description="Series whose images are fetched, inline or as a file; all of TCIA has more "
+        "than 30 TB",
     )
     withdrawal_snapshots: int = Field(
         default=3,
         ge=2,
-        description="listings without a Series before it can count as withdrawn; more for an "
-        "archive that is edited by hand for days",
+        description="listings without a Series before it can count as withdrawn; more for a "
+        "source that is edited by hand for days",
     )
     withdrawal_hours: int = Field(
         default=20, ge=0, description="hours between two of these listings, at least"
@@ -92,7 +92,7 @@ class Settings(BaseModel):
     overlap_days: int = Field(
         default=30,
         ge=2,
-        description="days before the newest stored release from which the sensor asks for "
+        description="days before the newest stored release from which the sensor requests "
         "changes, because releases are back-dated (with `TCIA_COLLECTIONS`: before the earliest "
         "of their last comparisons, if that is later)",
     )

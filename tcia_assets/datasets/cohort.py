@@ -123,7 +123,7 @@ class SeriesZip:
 class Cohort:
     """The Series of a dataset and their pairs, as the schemas `SERIES` and `PAIRS`.
 
-    `query` is the part of the declaration that the cohort answers: `Declaration.cohort_settings`.
+    `query` is the part of the declaration that selects the cohort: `Declaration.cohort_settings`.
     """
 
     name: str

@@ -146,7 +146,7 @@ class Declaration(Section):
 
     @property
     def licenses(self) -> Licenses | None:
-        """The rule for licences, as an image selection has it."""
+        """The rule for licences, as part of an image selection."""
         keys = self.license_keys
         return None if keys is None else Licenses(deny=keys.deny, allow=keys.allow)
 

@@ -50,7 +50,8 @@ def summarize(samples: pa.Table, splits: Sequence[str] = ()) -> Summary:
     """Return the numbers of the card: a list of records with equal keys for each key of `TITLES`.
 
     Args:
-        samples: As `samples.SAMPLES`. Only kept samples count, unless a column says otherwise.
+        samples: As `samples.SAMPLES`. Only kept samples count, unless a column's description
+            states a different set.
         splits: The order of the columns of splits; by default they are sorted by name.
     """
     rows = samples.to_pylist()

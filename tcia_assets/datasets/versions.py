@@ -283,7 +283,7 @@ class VerifyResult:
 
 
 def verify(version: Version, report: ProgressCallback = ignore_progress) -> VerifyResult:
-    """Check that each file is as the lock file says, that there is no other, and the root hash.
+    """Check each file against the lock file, that there are no further files, and the root hash.
 
     Args:
         version: On disk.

@@ -36,7 +36,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     username: str | None = _setting("username")
     password: str | None = _setting("password")
     data_dir: str | None = _setting("data_dir")
-    subfolder: str = Field(default="", description="folder below data_dir, for a second archive")
+    subfolder: str = Field(default="", description="folder below data_dir, for a second source")
     max_connections: int | None = _setting("max_connections")
     collections: list[str] | None = _setting("collections")
     image_selection: str | None = _setting("image_selection")

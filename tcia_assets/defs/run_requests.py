@@ -140,7 +140,7 @@ def _image_runs(
 def _first_runs(
     run_keys: Mapping[str, str], names: Names, order: Sequence[str]
 ) -> Iterator[list[dg.RunRequest]]:
-    """Few runs for many Collections: the whole archive takes three runs, not 141."""
+    """Yield few runs for many Collections: all of TCIA takes three runs, not 141."""
     job = refresh_job(names)
     for neighbours in ranges(list(run_keys), order):
         for start in range(0, len(neighbours), _MAX_KEYS_PER_RUN):

@@ -101,10 +101,10 @@ def _compare(names: Names, cron: str) -> dg.ScheduleDefinition:
         job_name=refresh_job(names),
         cron_schedule=cron,
         description=(
-            "Looks, every hour, at when each listed Collection was last compared with the source, "
-            "and refreshes those that were not for longest: each once a day (TCIA_COMPARE_HOURS), "
-            "and no more at once than necessary. This finds what the sensor cannot see or has "
-            "missed, such as missing Series."
+            "Checks, every hour, when each listed Collection was last compared with the source, "
+            "and refreshes those compared longest ago: each once a day (TCIA_COMPARE_HOURS), "
+            "and no more at once than necessary. This finds what the sensor cannot find, such as "
+            "missing Series, or has missed."
         ),
         default_status=dg.DefaultScheduleStatus.STOPPED,
         required_resource_keys={names.resource},

@@ -151,7 +151,7 @@ def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> Verifie
     """Write `draft`: the zip in quarantine, and the objects that it lacks.
 
     Raises:
-        BadArchive: `refusal`, or a longer one that also says why it could not be completed.
+        BadArchive: `refusal`, or a longer one with the reason why it could not be completed.
     """
     try:
         missing, good, uids = _find_missing(task)

@@ -136,7 +136,7 @@ def _notes(selection: Selection, warehouse: Warehouse) -> list[str]:
 
 
 def _raise_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
-    """Raise an error that says why nothing is selected, with similar names for a Modality."""
+    """Raise an error with the reason why nothing is selected, and similar names for a Modality."""
     modalities = warehouse.query(_MODALITIES)["Modality"].to_pylist()
     if not modalities:
         raise UsageError(

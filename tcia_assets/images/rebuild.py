@@ -130,7 +130,7 @@ def _read_zip(
     series: Mapping[str, Any],
     source: str,
 ) -> ManifestRow | DamagedZip:
-    """Return the row of a zip: `row` itself if it is right, otherwise a new one or the problem."""
+    """Return the row of a zip: `row` itself if it is right, else a new one or the problem."""
     try:
         if not path.is_file():
             return DamagedZip(path.stem, "it is not a file")
@@ -166,7 +166,7 @@ def _make_row(path: Path, collection: str, series: Mapping[str, Any], source: st
     uid = path.stem
     expected = Expectation(uid, series.get("ImageCount"), series.get("image_bytes"))
     proof = accept(path, expected, workers=1)
-    # Another version may have as many images of the same size: only the dates can tell them apart.
+    # Another version may have as many images of the same size: only the dates can distinguish them.
     submitted = series.get("submitted_on")
     is_current = submitted is None or submitted < published_at(path).date()
     row = ManifestRow.from_record(

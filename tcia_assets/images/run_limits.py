@@ -66,8 +66,8 @@ class FetchBudget:
     def take(self, sizes: Sequence[int | None]) -> int:
         """Take as many Series, in order, as the budget allows.
 
-        The first Series of a run is always taken: one that is larger than `bytes` would otherwise
-        never be fetched.
+        The first Series of a run is always taken: without this, one that is larger than
+        `bytes` would never be fetched.
 
         Args:
             sizes: Bytes of each Series; None where it is unknown, which counts as 0.

@@ -1,8 +1,8 @@
 """Attribution of the images on disk: a table of licences and DOIs, and three files made from it.
 
-The archive's policy binds all who pass its data on. Everything here comes from the warehouse; what
-the source does not state is named as not stated, never guessed. Which licences may be fetched is
-the business of `selection.py`.
+TCIA's data usage policy binds everyone who redistributes its data. Everything here comes from the
+warehouse; what the source does not state is named as not stated, never guessed. Which licences may
+be fetched is decided in `selection.py`.
 """
 
 from __future__ import annotations

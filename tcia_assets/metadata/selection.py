@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 class Selection:
     """Series whose images are wanted: those that meet all criteria that are given.
 
-    At least one criterion is needed, so that nobody mirrors 30 TB by accident; `where: "true"`
+    At least one criterion is needed, so that 30 TB are not mirrored by accident; `where: "true"`
     selects everything. A run fetches at most `max_series_per_run` Series and `max_bytes_per_run`
     bytes, starts none after `max_minutes_per_run` minutes, and leaves the rest to the next run.
 

@@ -19,7 +19,7 @@ class Pacing:
             answer to a wrong parameter, and empty or unreadable replies seldom get better.
         first_wait_s: Wait after the first failure; it doubles each time.
         longest_wait_s: Upper limit of that wait.
-        longest_retry_after_s: Upper limit of a wait that the server asks for.
+        longest_retry_after_s: Upper limit of a wait that the server requests.
         connect_timeout_s: Time for a connection to be made.
         read_timeout_s: Longest time without a single byte.
         slowest_read_s: Time for one read of the body: 16 KiB on a slow connection. A large read, on

@@ -62,7 +62,7 @@ def write(name: str, root: Path, samples: pa.Table, info: DatasetInfo) -> None:
 
     Raises:
         UnknownName: There is no such format.
-        UsageError: The format cannot hold these samples; says why, and which.
+        UsageError: The format cannot hold these samples; names them and the reason.
         StorageError: A file cannot be written, or a file that a sample names is missing.
     """
     if name not in _WRITERS:

@@ -1,6 +1,6 @@
 """DICOM zips to volumes and labels on a common grid, and NIfTI files. Needs the extra `datasets`.
 
-Nothing here knows tables, cohorts or Dagster.
+Nothing here depends on tables, cohorts or Dagster.
 
     findings        codes of problems, and findings with numbers
     arrays          Volume and Labels, and the axis convention

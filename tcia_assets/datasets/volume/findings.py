@@ -14,7 +14,7 @@ from tcia_assets.errors import DataError
 
 @dataclass(frozen=True)
 class FindingCode:
-    """A kind of finding; if it `makes_impossible`, no volume is returned, whatever `qc` says."""
+    """A kind of finding; if it `makes_impossible`, no volume is returned under any `qc` policy."""
 
     name: str
     meaning: str

@@ -168,7 +168,7 @@ def _view_native(
     dtype, count = _dtype_of(frames[0]), frames[0].rows * frames[0].columns
     for frame in frames:
         if pixels.start + (frame.index + 1) * count * dtype.itemsize > pixels.stop:
-            raise _undecodable(frame, "there are fewer pixels than the header says")
+            raise _undecodable(frame, "there are fewer pixels than the header states")
     content = series_zip.read(dicom_object.entry)
     for frame in frames:
         start = pixels.start + frame.index * count * dtype.itemsize

@@ -47,7 +47,7 @@ class IndexResult:
     new: int
     kept: int
     unreadable: int
-    """Objects whose SOPInstanceUID is not known; `error` says why."""
+    """Objects whose SOPInstanceUID is not known; `error` has the reason."""
     with_errors: int
     """Objects with an `error`, including the unreadable ones."""
     seconds: float

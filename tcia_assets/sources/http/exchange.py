@@ -32,7 +32,7 @@ class Exchange:
 
     @contextmanager
     def waiting_for_answer(self, prefix: str = "") -> Iterator[None]:
-        """Translate failures while the request is sent and its answer is waited for."""
+        """Translate failures while the request is sent, until the response arrives."""
         with self._waiting(
             f"{prefix}no answer within {self._deadline.longest_answer_s:g} s", prefix
         ):

@@ -47,7 +47,7 @@ class Limit:
             self._successes = 0
 
     def overloaded(self, sent_at: float, at: float) -> None:
-        """Count a request that the server refused as one too many, or left without an answer."""
+        """Count a request that the server refused as one too many, or did not answer."""
         self._cut(max(1, self.now // 2), sent_at, at)
 
     def responded(self, kind: str, seconds: float, sent_at: float, at: float) -> None:

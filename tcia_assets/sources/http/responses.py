@@ -9,7 +9,7 @@ from urllib3.util import Retry
 from tcia_assets.errors import ArchiveBroken, NotPublic, RemoteError, RequestRefused
 
 OK = {200, 204}
-# Servers also answer a wrong parameter with it.
+# Servers also send it for a wrong parameter.
 CATCH_ALL = 500
 BUSY = {408, 425, 429, 502, 503, 504}
 
@@ -20,7 +20,7 @@ def error_of(response: requests.Response, excerpt: str, not_public: tuple[str, .
     Args:
         response: The response; its body need not have been read.
         excerpt: The beginning of its body.
-        not_public: Texts by which the server says that it does not offer something.
+        not_public: Texts by which the server refuses what it does not offer.
     """
     status = response.status_code
     if status in BUSY or status >= CATCH_ALL:
@@ -44,7 +44,7 @@ def _retry_after_s(response: requests.Response) -> float | None:
 
 
 def describe(error: Exception) -> str:
-    """Return why there was no answer, in words that hold no header and no query."""
+    """Return why there was no response, in a text without headers and query."""
     text = str(error)
     causes = {
         "no connection within the time-out": isinstance(error, requests.ConnectTimeout),

@@ -208,7 +208,7 @@ class Transport:
         session.mount("http://", self._adapter)
         session.mount("https://", self._adapter)
         session.headers["User-Agent"] = f"tcia_assets/{__version__}"
-        # Set even if there is nothing to sign: otherwise requests would add what a .netrc has.
+        # Set even if there is nothing to sign: without it, requests would add what a .netrc has.
         session.auth = credentials.sign
         return session
 

@@ -122,7 +122,7 @@ class Client:
     def get_rows_if_any(self, name: str, **filters: str | date) -> SourceRows:
         """Get the rows of an endpoint, without the second request of `get_rows`.
 
-        For callers to whom an empty reply changes nothing.
+        For callers that treat an empty reply as no rows.
         """
         return self._get_rows(name, filters, trust_empty=True)
 

@@ -1,6 +1,6 @@
 """Check that rows satisfy the filters that were sent.
 
-nbia-v1 and v2 ignore a parameter that they do not have, and then list the whole archive; a date
+nbia-v1 and v2 ignore a parameter that they do not have, and then list everything; a date
 that they read differently lists everything or nothing, always with status 200.
 """
 

@@ -1,4 +1,4 @@
-"""Parse the archive's CSV, XML and HTML, as its servers really write them, into rows of text.
+"""Parse CSV, XML and HTML, as TCIA's servers really write them, into rows of text.
 
 None of these formats distinguishes an empty text from a missing one: both are absent from the row.
 JSON needs no help; types are given in `wire.py`.
@@ -101,7 +101,7 @@ _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)(\w+;)")
 def _xml(body: str, _columns: tuple[str, ...]) -> list[Row]:
     # The server declares no entities. A body that does may be meant to expand into gigabytes.
     if "<!DOCTYPE" in body:
-        raise ValueError("the XML has a document type, which the archive never sends")
+        raise ValueError("the XML has a document type, which the source never sends")
     try:
         root = ET.fromstring(_ENTITY.sub(_numbered, body))  # noqa: S314 - see above
     except ET.ParseError as error:

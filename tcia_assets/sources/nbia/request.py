@@ -1,7 +1,7 @@
 """Requests in a dialect: which server and endpoint, and how the parameters are spelled.
 
-A request that a dialect cannot answer is refused before it is sent: servers ignore a parameter that
-they do not have, and then return everything.
+A request that a dialect does not support is refused before it is sent: servers ignore a parameter
+that they do not have, and then return everything.
 """
 
 from __future__ import annotations

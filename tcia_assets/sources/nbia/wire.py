@@ -227,7 +227,7 @@ def _is_utf8(body: Path) -> bool:
 
 
 def _transcode(body: Path) -> Path:
-    """Convert to UTF-8: the archive stores Latin-1, and old servers sent it unchanged."""
+    """Convert to UTF-8: TCIA stores Latin-1, and old servers sent it unchanged."""
     target = body.with_suffix(".utf8")
     with (
         body.open(encoding="latin-1", newline="") as given,
