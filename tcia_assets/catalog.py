@@ -28,6 +28,12 @@ from tcia_assets.spec import (
     ValueFormat,
 )
 
+
+def _names(text: str) -> tuple[str, ...]:
+    """Split a text at its commas."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 # --- Kinds --------------------------------------------------------------------------------------
 
 uid = Kind("uid", pa.string(), "a DICOM UID: 1 to 64 digits and dots")
@@ -42,91 +48,71 @@ flag = Kind("flag", pa.bool_(), "true or false")
 numbers = Kind("numbers", pa.list_(pa.float64()), "a list of numbers")
 texts = Kind("texts", pa.list_(pa.string()), "a list of texts")
 
-# --- Columns: DICOM attributes have their keyword, TCIA's own fields their nbia-v4 name ------------
+# --- Columns: DICOM attributes have their keyword, TCIA's own fields their nbia-v4 name ----------
 
 COLLECTION = text(
-    "Collection", "Name of the Collection, the unit in which TCIA publishes data.", required=True
+    "Collection", "Name of the Collection, TCIA's unit of publication.", required=True
 )
-SERIES_UID = uid("SeriesInstanceUID", "UID of the Series.", tag="(0020,000E)", required=True)
-STUDY_UID = uid("StudyInstanceUID", "UID of the Study.", tag="(0020,000D)")
-SOP_UID = uid("SOPInstanceUID", "UID of the DICOM object.", tag="(0008,0018)")
-SOP_CLASS_UID = uid("SOPClassUID", "SOP class: the type of the object.", tag="(0008,0016)")
+SERIES_UID = uid("SeriesInstanceUID", "UID of the Series.", "(0020,000E)", required=True)
+STUDY_UID = uid("StudyInstanceUID", "UID of the Study.", "(0020,000D)")
+SOP_UID = uid("SOPInstanceUID", "UID of the DICOM object.", "(0008,0018)")
+SOP_CLASS_UID = uid("SOPClassUID", "SOP class: the type of the object.", "(0008,0016)")
 PATIENT_ID = text(
     "PatientID",
     "ID of the patient. Unique only within a Collection.",
+    "(0010,0020)",
     wire_names=("PatientId",),
-    tag="(0010,0020)",
 )
-PATIENT_NAME = text("PatientName", "Pseudonym of the patient.", tag="(0010,0010)")
+PATIENT_NAME = text("PatientName", "Pseudonym of the patient.", "(0010,0010)")
 PATIENT_BIRTH_DATE = day(
-    "PatientBirthDate",
-    "Birth date of the patient, shifted by de-identification.",
-    tag="(0010,0030)",
+    "PatientBirthDate", "Birth date of the patient, shifted by de-identification.", "(0010,0030)"
 )
-PATIENT_SEX = text("PatientSex", "Sex of the patient: M, F or O.", tag="(0010,0040)")
-PATIENT_AGE = text(
-    "PatientAge",
-    "Age of the patient as a DICOM age string, such as 063Y for 63 years.",
-    tag="(0010,1010)",
-)
-ETHNIC_GROUP = text("EthnicGroup", "Ethnic group, as written by the submitter.", tag="(0010,2160)")
+PATIENT_SEX = text("PatientSex", "Sex of the patient: M, F or O.", "(0010,0040)")
+PATIENT_AGE = text("PatientAge", "Age as a DICOM age string: 063Y is 63 years.", "(0010,1010)")
+ETHNIC_GROUP = text("EthnicGroup", "Ethnic group, as written by the submitter.", "(0010,2160)")
 PHANTOM = text("Phantom", "YES if a phantom was scanned; NO also if nothing was recorded.")
 SPECIES_CODE = text(
     "SpeciesCode", "SNOMED CT code of the species; human (337915000) also if none was recorded."
 )
 SPECIES = text("SpeciesDescription", "Name of the species; Homo sapiens also if none was recorded.")
-AUTHORIZED = flag(
-    "Authorized", "Whether the user of the request may download the images (nbia-v4 only)."
-)
-MODALITY = text(
-    "Modality", "Type of equipment or of data, such as CT, MR or SEG.", tag="(0008,0060)"
-)
-BODY_PART = text(
-    "BodyPartExamined", "Body part, as written in the DICOM header.", tag="(0018,0015)"
-)
-MANUFACTURER = text(
-    "Manufacturer",
-    "Manufacturer of the equipment, as written in the DICOM header.",
-    tag="(0008,0070)",
-)
-MODEL = text("ManufacturerModelName", "Model name of the equipment.", tag="(0008,1090)")
-SOFTWARE = text("SoftwareVersions", "Software version of the equipment.", tag="(0018,1020)")
+AUTHORIZED = flag("Authorized", "Whether the user may download the images (nbia-v4 only).")
+MODALITY = text("Modality", "Type of equipment or data, such as CT, MR or SEG.", "(0008,0060)")
+BODY_PART = text("BodyPartExamined", "Body part, as in the DICOM header.", "(0018,0015)")
+MANUFACTURER = text("Manufacturer", "Manufacturer, as in the DICOM header.", "(0008,0070)")
+MODEL = text("ManufacturerModelName", "Model name of the equipment.", "(0008,1090)")
+SOFTWARE = text("SoftwareVersions", "Software version of the equipment.", "(0018,1020)")
 SITE = text("Site", "Site that submitted the data (nbia-v4 only).")
-STUDY_DATE = day("StudyDate", "Date of the Study, shifted by de-identification.", tag="(0008,0020)")
+STUDY_DATE = day("StudyDate", "Date of the Study, shifted by de-identification.", "(0008,0020)")
 STUDY_DESCRIPTION = text(
     "StudyDescription",
     "Description of the Study, truncated to 64 characters.",
+    "(0008,1030)",
     wire_names=("StudyDesc",),
-    tag="(0008,1030)",
 )
-STUDY_ID = text("StudyID", "ID of the Study, assigned by the site.", tag="(0020,0010)")
+STUDY_ID = text("StudyID", "ID of the Study, assigned by the site.", "(0020,0010)")
 DIAGNOSES = text(
     "AdmittingDiagnosesDescription",
     "Diagnoses of the patient at admission.",
+    "(0008,1080)",
     wire_names=("AdmittingDiagnosisDescription",),
-    tag="(0008,1080)",
 )
 SERIES_COUNT = count("SeriesCount", "Number of public Series in the Study.")
 TEMPORAL_TYPE = text(
     "LongitudinalTemporalEventType",
     "Event from which LongitudinalTemporalOffsetFromEvent counts.",
-    tag="(0012,0053)",
+    "(0012,0053)",
 )
 TEMPORAL_OFFSET = number(
     "LongitudinalTemporalOffsetFromEvent",
     "Days from the event in LongitudinalTemporalEventType to the Study.",
-    tag="(0012,0052)",
+    "(0012,0052)",
 )
-PROTOCOL = text(
-    "ProtocolName", "Name of the scan protocol, truncated to 64 characters.", tag="(0018,1030)"
-)
-SERIES_DATE = day(
-    "SeriesDate", "Date of the Series, shifted by de-identification.", tag="(0008,0021)"
-)
+PROTOCOL = text("ProtocolName", "Scan protocol, truncated to 64 characters.", "(0018,1030)")
+SERIES_DATE = day("SeriesDate", "Date of the Series, shifted by de-identification.", "(0008,0021)")
 SERIES_DESCRIPTION = text(
-    "SeriesDescription", "Description of the Series, truncated to 64 characters.", tag="(0008,103E)"
+    "SeriesDescription", "Description of the Series, truncated to 64 characters.", "(0008,103E)"
 )
-SERIES_NUMBER = whole("SeriesNumber", "Number of the Series within its Study.", tag="(0020,0011)")
+SERIES_NUMBER = whole("SeriesNumber", "Number of the Series within its Study.", "(0020,0011)")
 ANNOTATIONS = text("AnnotationsFlag", "Whether annotation files belong to the Series.")
 IMAGE_COUNT = count("ImageCount", "Number of DICOM objects in the Series.")
 SUBMITTED = instant(
@@ -137,9 +123,7 @@ SUBMITTED = instant(
 LICENSE_NAME = text("LicenseName", "Name of the licence of the Series.")
 LICENSE_URI = text("LicenseURI", "URL of the licence.")
 DESCRIPTION_URI = text(
-    "DataDescriptionURI",
-    "DOI of the data, to be cited.",
-    wire_names=("CollectionURI",),
+    "DataDescriptionURI", "DOI of the data, to be cited.", wire_names=("CollectionURI",)
 )
 FILE_SIZE = size("FileSize", "Total bytes of all objects of the Series, uncompressed.")
 RELEASED = text("ReleasedStatus", "Whether the Series is released: Yes or No (nbia-v4 only).")
@@ -148,23 +132,20 @@ DATE_RELEASED = day(
     "Release date, typed by a curator; it may be earlier than the true date.",
     wire_names=("Date Released",),
 )
-THIRD_PARTY = text(
-    "ThirdPartyAnalysis", "YES if the Series is the result of an analysis by a third party."
-)
-TOTAL_SIZE = size(
-    "TotalSizeInBytes", "Total bytes of all objects, from a request for this Series alone."
-)
-OBJECT_COUNT = count(
-    "ObjectCount", "Number of DICOM objects, from a request for this Series alone."
-)
+THIRD_PARTY = text("ThirdPartyAnalysis", "YES if a third party derived the Series by an analysis.")
+TOTAL_SIZE = size("TotalSizeInBytes", "Total bytes of the Series, by a request for it alone.")
+OBJECT_COUNT = count("ObjectCount", "Number of objects of the Series, by a request for it alone.")
 
 SOURCE = text("source", "Source of the row, as dialect@host.")
-FINGERPRINT = text(
-    "fingerprint", "Hash of the columns that define a version of the Series; see series_changes."
-)
+FINGERPRINT = text("fingerprint", "Hash of the columns that define a version; see series_changes.")
 FETCHED_AT = instant("fetched_at", "When the source was queried.")
 ENTRY_NAME = text("entry_name", "Name of the object within the zip.")
 ARCHIVE_SHA256 = text("archive_sha256", "SHA-256 of the zip that the row was read from.")
+
+# Columns that follow each other in several tables.
+_PERSON = (PATIENT_NAME, PATIENT_BIRTH_DATE, PATIENT_SEX, ETHNIC_GROUP)
+_SCAN = (PROTOCOL, SERIES_DATE, SERIES_DESCRIPTION, BODY_PART, SERIES_NUMBER, ANNOTATIONS)
+_EQUIPMENT = (MANUFACTURER, MODEL, SOFTWARE, IMAGE_COUNT)
 
 # --- Tables -------------------------------------------------------------------------------------
 
@@ -252,14 +233,8 @@ PATIENTS = Table(
     columns=(
         replace(PATIENT_ID, required=True),
         COLLECTION,
-        PATIENT_NAME,
-        PATIENT_BIRTH_DATE,
-        PATIENT_SEX,
-        ETHNIC_GROUP,
-        PHANTOM,
-        SPECIES_CODE,
-        SPECIES,
-        AUTHORIZED,
+        *_PERSON,
+        *(PHANTOM, SPECIES_CODE, SPECIES, AUTHORIZED),
     ),
 )
 
@@ -273,55 +248,19 @@ STUDIES = Table(
     parents=(Parent("patients", ("Collection", "PatientID")),),
     columns=(
         replace(STUDY_UID, required=True),
-        PATIENT_ID,
-        COLLECTION,
-        STUDY_DATE,
-        STUDY_DESCRIPTION,
-        DIAGNOSES,
-        STUDY_ID,
-        PATIENT_AGE,
-        PATIENT_NAME,
-        PATIENT_BIRTH_DATE,
-        PATIENT_SEX,
-        ETHNIC_GROUP,
-        SERIES_COUNT,
-        TEMPORAL_TYPE,
-        TEMPORAL_OFFSET,
-        AUTHORIZED,
+        *(PATIENT_ID, COLLECTION, STUDY_DATE, STUDY_DESCRIPTION, DIAGNOSES, STUDY_ID, PATIENT_AGE),
+        *_PERSON,
+        *(SERIES_COUNT, TEMPORAL_TYPE, TEMPORAL_OFFSET, AUTHORIZED),
     ),
 )
 
 _SERIES_OF_THE_ARCHIVE = (
-    SERIES_UID,
-    STUDY_UID,
-    PATIENT_ID,
-    COLLECTION,
-    SITE,
-    MODALITY,
-    PROTOCOL,
-    SERIES_DATE,
-    SERIES_DESCRIPTION,
-    BODY_PART,
-    SERIES_NUMBER,
-    ANNOTATIONS,
-    PATIENT_SEX,
-    PATIENT_AGE,
-    DIAGNOSES,
-    MANUFACTURER,
-    MODEL,
-    SOFTWARE,
-    IMAGE_COUNT,
-    SUBMITTED,
-    LICENSE_NAME,
-    LICENSE_URI,
-    DESCRIPTION_URI,
-    FILE_SIZE,
-    RELEASED,
-    DATE_RELEASED,
-    STUDY_DESCRIPTION,
-    STUDY_DATE,
-    THIRD_PARTY,
-    AUTHORIZED,
+    *(SERIES_UID, STUDY_UID, PATIENT_ID, COLLECTION, SITE, MODALITY),
+    *_SCAN,
+    *(PATIENT_SEX, PATIENT_AGE, DIAGNOSES),
+    *_EQUIPMENT,
+    *(SUBMITTED, LICENSE_NAME, LICENSE_URI, DESCRIPTION_URI, FILE_SIZE, RELEASED, DATE_RELEASED),
+    *(STUDY_DESCRIPTION, STUDY_DATE, THIRD_PARTY, AUTHORIZED),
 )
 
 _SERIES_CHECKS = (
@@ -395,9 +334,10 @@ SERIES = Table(
     partitioned_by="Collection",
     parents=(Parent("studies", ("Collection", "StudyInstanceUID")),),
     updates=(
-        "Updated by the sensor `{prefix}_new_series` when the source reports a release, and by the "
-        "schedule `{prefix}_compare`, which compares each Collection completely. No row is ever "
-        "deleted: a Series removed from the source is first marked missing, then withdrawn.\n\n"
+        "Updated by the sensor `{prefix}_new_series` when the source reports a release, and by "
+        "the schedule `{prefix}_compare`, which compares each Collection completely. No row is "
+        "ever deleted: a Series removed from the source is first marked missing, then "
+        "withdrawn.\n\n"
         "Plots of each refresh: `known` Series; `new`, `changed`, `missing`, `reappeared`, "
         "`withdrawn` and `moved` ones; whether the listing was `plausible`."
     ),
@@ -407,63 +347,33 @@ SERIES = Table(
         SOURCE,
         FINGERPRINT,
         instant("first_seen_at", "When the Series was first seen.", required=True),
-        instant(
-            "listed_since", "When the Series was first seen, or seen again after it was missing."
-        ),
+        instant("listed_since", "When it was first seen, or seen again after it was missing."),
         instant("changed_at", "When a changed fingerprint was last seen.", required=True),
-        instant(
-            "missing_since",
-            "When the Series was first missing from a listing; null while it is listed.",
-        ),
+        instant("missing_since", "When it was first missing from a listing; null while listed."),
         count(
-            "missing_snapshots",
-            "Number of listings without the Series that count towards its withdrawal.",
-            required=True,
+            "missing_snapshots", "Listings without it that count towards withdrawal.", required=True
         ),
         instant("missing_counted_at", "When the newest of these listings was taken."),
         instant(
             "withdrawn_at",
-            "When the Series was withdrawn: missing from enough listings, and unknown to the source in a "
-            "request for it alone.",
+            "When it was withdrawn: missing from enough listings and from a request for it alone.",
         ),
-        text(
-            "moved_to",
-            "Collection to which the Series moved; its current row is there.",
-        ),
-        count(
-            "changes",
-            "Number of change events of the Series in this Collection; see series_changes.",
-        ),
+        text("moved_to", "Collection to which the Series moved; its current row is there."),
+        count("changes", "Number of its change events in this Collection; see series_changes."),
     ),
 )
 
 # The columns of a Series whose change is a new version of it. `Authorized` depends on the user, and
 # attributes of the Study and the patient change without the images.
-FINGERPRINT_COLUMNS = (
-    "Collection",
-    "PatientID",
-    "StudyInstanceUID",
-    "Modality",
-    "SeriesDate",
-    "SeriesDescription",
-    "BodyPartExamined",
-    "SeriesNumber",
-    "ProtocolName",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SoftwareVersions",
-    "ImageCount",
-    "FileSize",
-    "MaxSubmissionTimestamp",
-    "DateReleased",
-    "LicenseName",
-    "LicenseURI",
-    "DataDescriptionURI",
-    "ThirdPartyAnalysis",
+FINGERPRINT_COLUMNS = _names(
+    "Collection, PatientID, StudyInstanceUID, Modality, SeriesDate, SeriesDescription, "
+    "BodyPartExamined, SeriesNumber, ProtocolName, Manufacturer, ManufacturerModelName, "
+    "SoftwareVersions, ImageCount, FileSize, MaxSubmissionTimestamp, DateReleased, LicenseName, "
+    "LicenseURI, DataDescriptionURI, ThirdPartyAnalysis"
 )
 
-# Columns of `series` that `series_changes` can restore to an earlier moment: all except the key, the
-# partition and mere counts.
+# Columns of `series` that `series_changes` can restore to an earlier moment: all except the key,
+# the partition and mere counts.
 _COUNTING = ("missing_snapshots", "missing_counted_at", "changes")
 RESTORED_COLUMNS = tuple(
     n for n in SERIES.column_names if n not in (*SERIES.key, SERIES.partitioned_by, *_COUNTING)
@@ -484,24 +394,14 @@ SERIES_CHANGES = Table(
         COLLECTION,
         SERIES_UID,
         text("event_id", "ID of the event, unique within the Series.", required=True),
-        count(
-            "number",
-            "Number of the event within the Series, from 1; null for events of its images.",
-        ),
+        count("number", "Number of the event within the Series, from 1; null for image events."),
         text(
             "event",
-            "added, changed, missing, reappeared, withdrawn or moved; for its images: fetched or refetched.",
+            "added, changed, missing, reappeared, withdrawn, moved; of images: fetched, refetched.",
             required=True,
         ),
-        instant(
-            "seen_at",
-            "When the listing was taken; for images: when they were downloaded.",
-            required=True,
-        ),
-        text(
-            "snapshot",
-            "Listing that revealed the event (column snapshot of snapshots); null for moves and images.",
-        ),
+        instant("seen_at", "When the listing was taken, or the images downloaded.", required=True),
+        text("snapshot", "ID of the listing that revealed it; null for moves and images."),
         texts("changed_columns", "Columns of series whose values changed."),
         text("before", "JSON of these and the tracking columns before the event; null for added."),
         text("after", "JSON of the same columns after the event."),
@@ -516,8 +416,8 @@ SNAPSHOTS = Table(
     key=("Collection", "taken_at"),
     partitioned_by="Collection",
     updates=(
-        "Written together with `series`, as the last step, so it has no runs and events of its own. "
-        "It shows when each Collection was last compared, and what was implausible."
+        "Written together with `series`, as the last step, so it has no runs and events of its "
+        "own. It shows when each Collection was last compared, and what was implausible."
     ),
     parents=_IN_COLLECTION,
     columns=(
@@ -525,15 +425,10 @@ SNAPSHOTS = Table(
         instant("taken_at", "When the source was queried.", required=True),
         text("snapshot", "ID of the listing: its time, and a hash of its rows.", required=True),
         count("listed", "Number of Series in the listing.", required=True),
-        count(
-            "lost",
-            "Number of Series in earlier listings that are missing from this one.",
-            required=True,
-        ),
+        count("lost", "Number of earlier Series missing from this listing.", required=True),
         flag(
             "plausible",
-            "Whether missing Series count towards withdrawal. An implausible listing only adds and "
-            "changes Series.",
+            "Whether missing Series count for withdrawal; if not, it only adds and changes Series.",
             required=True,
         ),
         text("reason", "Why the listing is implausible, or plausible despite missing Series."),
@@ -568,14 +463,7 @@ SERIES_SIZES = Table(
             "SELECT Collection, SeriesInstanceUID FROM series_sizes WHERE TotalSizeInBytes IS NULL",
         ),
     ),
-    columns=(
-        SERIES_UID,
-        COLLECTION,
-        TOTAL_SIZE,
-        OBJECT_COUNT,
-        FINGERPRINT,
-        FETCHED_AT,
-    ),
+    columns=(SERIES_UID, COLLECTION, TOTAL_SIZE, OBJECT_COUNT, FINGERPRINT, FETCHED_AT),
 )
 
 SHARED_LISTS = Table(
@@ -586,24 +474,12 @@ SHARED_LISTS = Table(
     partitioned_by="list_name",
     updates="Queried by each refresh of a shared list. Plots: its rows, bytes and requests.",
     columns=(
-        text(
-            "list_name", "Name of the list; the source ignores upper and lower case.", required=True
-        ),
-        SERIES_UID,
-        STUDY_UID,
-        PATIENT_ID,
+        text("list_name", "Name of the list; the source ignores case.", required=True),
+        *(SERIES_UID, STUDY_UID, PATIENT_ID),
         replace(COLLECTION, required=False),
         MODALITY,
-        PROTOCOL,
-        SERIES_DATE,
-        SERIES_DESCRIPTION,
-        BODY_PART,
-        SERIES_NUMBER,
-        ANNOTATIONS,
-        MANUFACTURER,
-        MODEL,
-        SOFTWARE,
-        IMAGE_COUNT,
+        *_SCAN,
+        *_EQUIPMENT,
         DATE_RELEASED,
     ),
 )
@@ -617,8 +493,8 @@ IMAGE_ARCHIVES = Table(
     updates=(
         "Filled by the sensor `{prefix}_new_series` with the images of TCIA_IMAGE_SELECTION. A zip "
         "counts as complete only after it was verified.\n\n"
-        "Plots of each run: Series and bytes `to_fetch`, `fetched`, `remaining` and `given_up`; the "
-        "bytes received and on disk; megabytes per second."
+        "Plots of each run: Series and bytes `to_fetch`, `fetched`, `remaining` and `given_up`; "
+        "the bytes received and on disk; megabytes per second."
     ),
     checks=(
         Check(
@@ -637,10 +513,7 @@ IMAGE_ARCHIVES = Table(
         count("image_count", "Number of DICOM objects in the zip."),
         size("image_bytes", "Total bytes of these objects, uncompressed."),
         text("sha256", "SHA-256 of the zip."),
-        text(
-            "verified_by",
-            "How the zip was proven complete, strongest first: md5, count+size or count.",
-        ),
+        text("verified_by", "Proof that the zip is complete, best first: md5, count+size, count."),
         text("fingerprint", "Fingerprint of the Series at the latest download."),
         text("license_name", "Licence of the Series at the download."),
         DESCRIPTION_URI,
@@ -658,51 +531,28 @@ IMAGES = Table(
     partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     columns=(
-        SOP_UID,
-        SERIES_UID,
-        STUDY_UID,
-        PATIENT_ID,
-        COLLECTION,
-        SOP_CLASS_UID,
-        MODALITY,
-        uid("TransferSyntaxUID", "Transfer syntax: the encoding of the object.", tag="(0002,0010)"),
-        whole("InstanceNumber", "Number of the object within its Series.", tag="(0020,0013)"),
-        count("Rows", "Number of pixel rows.", tag="(0028,0010)"),
-        count("Columns", "Number of pixel columns.", tag="(0028,0011)"),
-        count("NumberOfFrames", "Number of frames in the object.", tag="(0028,0008)"),
+        *(SOP_UID, SERIES_UID, STUDY_UID, PATIENT_ID, COLLECTION, SOP_CLASS_UID, MODALITY),
+        uid("TransferSyntaxUID", "Transfer syntax: the encoding of the object.", "(0002,0010)"),
+        whole("InstanceNumber", "Number of the object within its Series.", "(0020,0013)"),
+        count("Rows", "Number of pixel rows.", "(0028,0010)"),
+        count("Columns", "Number of pixel columns.", "(0028,0011)"),
+        count("NumberOfFrames", "Number of frames in the object.", "(0028,0008)"),
+        numbers("PixelSpacing", "Spacing of rows and of columns, in mm.", "(0028,0030)"),
+        number("SliceThickness", "Thickness of the slice in mm.", "(0018,0050)"),
         numbers(
-            "PixelSpacing", "Distance between rows and between columns, in mm.", tag="(0028,0030)"
-        ),
-        number("SliceThickness", "Thickness of the slice in mm.", tag="(0018,0050)"),
-        numbers(
-            "ImagePositionPatient",
-            "Position (x, y, z) of the first pixel in mm.",
-            tag="(0020,0032)",
+            "ImagePositionPatient", "Position (x, y, z) of the first pixel in mm.", "(0020,0032)"
         ),
         numbers(
-            "ImageOrientationPatient",
-            "Direction of the rows and of the columns, as six cosines.",
-            tag="(0020,0037)",
+            "ImageOrientationPatient", "Directions of rows and columns: six cosines.", "(0020,0037)"
         ),
-        uid("FrameOfReferenceUID", "Coordinate system of the positions.", tag="(0020,0052)"),
-        number(
-            "RescaleSlope",
-            "Factor from stored to real values: real = stored * RescaleSlope + RescaleIntercept.",
-            tag="(0028,1053)",
-        ),
-        number(
-            "RescaleIntercept",
-            "Offset from stored to real values; see RescaleSlope.",
-            tag="(0028,1052)",
-        ),
+        uid("FrameOfReferenceUID", "Coordinate system of the positions.", "(0020,0052)"),
+        number("RescaleSlope", "real = stored * RescaleSlope + RescaleIntercept.", "(0028,1053)"),
+        number("RescaleIntercept", "Offset to real values; see RescaleSlope.", "(0028,1052)"),
         ENTRY_NAME,
         size("size_bytes", "Size of the object in bytes."),
         text("md5", "MD5 of the object."),
         ARCHIVE_SHA256,
-        text(
-            "error",
-            "Why the header or one of its values cannot be read; null without an error.",
-        ),
+        text("error", "Why the header or a value cannot be read; null without an error."),
     ),
 )
 
@@ -717,15 +567,11 @@ _OBJECT_COLUMNS = (SOP_UID, SERIES_UID, COLLECTION, MODALITY, ENTRY_NAME)
 
 REFERENCES = Table(
     "references",
-    "reference to images from a SEG, RTSTRUCT, RTDOSE, SR, PR or similar object (one row with nulls "
-    "if the object has no references or cannot be read)",
-    key=(
-        "SeriesInstanceUID",
-        "entry_name",
-        "how",
-        "referenced_series_instance_uid",
-        "referenced_sop_instance_uid",
-        "referenced_frame_of_reference_uid",
+    "reference to images from a SEG, RTSTRUCT, RTDOSE, SR, PR or similar object (one row with "
+    "nulls if the object has no references or cannot be read)",
+    key=_names(
+        "SeriesInstanceUID, entry_name, how, referenced_series_instance_uid, "
+        "referenced_sop_instance_uid, referenced_frame_of_reference_uid"
     ),
     partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
@@ -746,13 +592,10 @@ REFERENCES = Table(
     ),
     columns=(
         *_OBJECT_COLUMNS,
-        text(
-            "how",
-            "Type of the reference: series, sop or frame_of_reference; null without a reference.",
-        ),
+        text("how", "Type of reference: series, sop or frame_of_reference; null if none."),
         uid(
             "referenced_series_instance_uid",
-            "UID of the referenced Series, or of the Series of the referenced object.",
+            "UID of the referenced Series, or of the referenced object's Series.",
         ),
         uid("referenced_sop_instance_uid", "UID of the referenced object."),
         uid("referenced_frame_of_reference_uid", "UID of the referenced frame of reference."),
@@ -777,17 +620,10 @@ TARGETS = Table(
     ),
     columns=(
         *_OBJECT_COLUMNS,
-        count(
-            "target_place",
-            "Position of the segment or ROI within the object, from 1.",
-            required=True,
-        ),
+        count("target_place", "Position of the segment or ROI, from 1.", required=True),
         whole("target_number", "SegmentNumber of the segment, or ROINumber of the ROI."),
         text("target_name", "SegmentLabel of the segment, or ROIName of the ROI, as written."),
-        text(
-            "target_type",
-            "RTROIInterpretedType of the ROI, or the type of the segment as scheme:code.",
-        ),
+        text("target_type", "RTROIInterpretedType, or the segment's type as scheme:code."),
         text("target_type_meaning", "Meaning of the type's code, as written."),
         text("target_category", "Category of the segment as scheme:code."),
         count("contour_count", "Number of contours of the ROI; null for a segment."),
@@ -797,21 +633,9 @@ TARGETS = Table(
 )
 
 TABLES = (
-    COLLECTIONS,
-    MODALITY_VALUES,
-    BODY_PART_VALUES,
-    MANUFACTURER_VALUES,
-    PATIENTS,
-    STUDIES,
-    SERIES,
-    SERIES_CHANGES,
-    SNAPSHOTS,
-    SERIES_SIZES,
-    SHARED_LISTS,
-    IMAGE_ARCHIVES,
-    IMAGES,
-    REFERENCES,
-    TARGETS,
+    *(COLLECTIONS, MODALITY_VALUES, BODY_PART_VALUES, MANUFACTURER_VALUES, PATIENTS, STUDIES),
+    *(SERIES, SERIES_CHANGES, SNAPSHOTS, SERIES_SIZES, SHARED_LISTS),
+    *(IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS),
 )
 
 
@@ -837,11 +661,6 @@ def table(name: str) -> Table:
 # values under wrong names.
 
 FORMATS = ("json", "csv", "xml", "html")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Split a text at its commas."""
-    return tuple(name.strip() for name in text.split(","))
 
 
 def _parameters(*names: str, **wire_names: str) -> tuple[Parameter, ...]:
@@ -1172,7 +991,7 @@ _BINDAAS_ENDPOINTS = (
     *(_in_bindaas(e) for e in _V1_ENDPOINTS if e.name not in _BINDAAS_HAS_NOT),
     Endpoint(
         "getContentsByName",
-        "Series on a shared list; always JSON. SharedList is beside TCIA in the path, not below it.",
+        "Series on a shared list; always JSON. SharedList is beside TCIA in the path, not below.",
         _parameters(list_name="name*"),
         _BINDAAS_SERIES,
         path="SharedList/query/ContentsByName",

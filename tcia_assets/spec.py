@@ -36,13 +36,13 @@ class Kind:
         self,
         name: str,
         description: str,
+        tag: str = "",
         *,
         wire_names: tuple[str, ...] = (),
-        tag: str = "",
         required: bool = False,
     ) -> Column:
         """Declare a column of this kind."""
-        return Column(name, self, description, wire_names=wire_names, tag=tag, required=required)
+        return Column(name, self, description, tag, wire_names, required)
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Column:
     name: str
     kind: Kind
     description: str
-    wire_names: tuple[str, ...] = ()
     tag: str = ""
+    wire_names: tuple[str, ...] = ()
     required: bool = False
 
     @property
@@ -69,13 +69,10 @@ class Column:
     @cached_property
     def arrow_field(self) -> pa.Field:
         """The Arrow field, with the description and the DICOM tag in its metadata."""
-        metadata = {
-            "description": self.description,
-            **({"dicom_tag": self.tag} if self.tag else {}),
-        }
-        return pa.field(
-            self.name, self.kind.arrow_type, nullable=not self.required, metadata=metadata
-        )
+        metadata = {"description": self.description}
+        if self.tag:
+            metadata["dicom_tag"] = self.tag
+        return pa.field(self.name, self.kind.arrow_type, not self.required, metadata)
 
 
 @dataclass(frozen=True)
