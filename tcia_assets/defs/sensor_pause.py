@@ -51,8 +51,8 @@ class Pause:
     ) -> Pause:
         """Return the pause that begins with a failure: twice as long as the one before.
 
-        The first one lasts one `interval` between ticks. None lasts longer than an hour, and none
-        shorter than the source itself requests, within that hour.
+        The first one lasts one `interval` between ticks. It is at least as long as the source
+        requests (`Retry-After`), and at most an hour.
         """
         failures = before.failures + 1 if before else 1
         # The exponent is bounded, since an outage may last for weeks.

@@ -54,6 +54,7 @@ def judge(
         at: When it was requested.
         policy: When a single Series is withdrawn.
     """
+    # A single Series may always go, even if the Collection has few.
     if lost <= max(1, until_now * MAX_PLAUSIBLE_LOSS):
         return Verdict(plausible=True)
     what = f"it lacks {lost} of the {until_now} Series listed until then"
