@@ -21,8 +21,9 @@ from tcia_assets.images.fetch_request import (
     FetchRequest,
     incomplete_series,
     override_selection,
-    plan_selection,
+    plan_run,
 )
+from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import CollectionStatus, collection_status
 from tcia_assets.metadata.selection import Selection
@@ -140,13 +141,13 @@ class Mirror:
         base = self._selection(selection)
         chosen = override_selection(base, {"collections": _names(collections), **criteria})
         self.refreshed_collections(chosen.collections)
-        request = plan_selection(chosen, self.warehouse, shard=Shard(*shard), retry=retry)
+        request = plan_run(FetchRun(chosen, Shard(*shard), retry=retry), self.warehouse)
         for note in request.notes:
             self._note(note)
-        if not request.plans and request.shard.count == 1:
+        if not request.plans and request.run.shard.count == 1:
             raise RunFailed([_NONE_LISTED])
         if not request.plans:
-            self._note(f"no Series to fetch is in shard {request.shard}")
+            self._note(f"no Series to fetch is in shard {request.run.shard}")
         return request
 
     def fetch(
@@ -184,7 +185,7 @@ class Mirror:
             collections, selection=selection, shard=shard, retry=retry, **criteria
         )
         self.run_fetch(request)
-        return self._status([each.collection for each in request.plans], request.selection)
+        return self._status([each.collection for each in request.plans], request.run.selection)
 
     def run_fetch(self, request: FetchRequest) -> None:
         """Fetch what was planned; raises as `fetch`."""
@@ -193,8 +194,7 @@ class Mirror:
         check_disk_space(request.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        shard = (request.shard.index, request.shard.count)
-        failures = runs.fetch(request.run, request.selection, shard, retry=request.retry)
+        failures = runs.fetch(request.run)
         failures += incomplete_series(request, self.warehouse)
         if failures:
             raise RunFailed(failures)

@@ -106,5 +106,5 @@ def fetch(
     except RunFailed as error:
         failures = error.failures
     planned = [each.collection for each in request.plans]
-    print_status(mirror.warehouse, planned, request.selection)
+    print_status(mirror.warehouse, planned, request.run.selection)
     exit_with(failures)

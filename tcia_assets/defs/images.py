@@ -159,18 +159,15 @@ def _fetcher(
     selection = selection_from_fields(config.selection) if config.selection else tcia.selection
     if selection is None:
         return lambda key: [_without_selection(table, tcia.warehouse, key)]
-    run = shared_run() or FetchRun.for_selection(selection)
+    run = shared_run() or FetchRun(selection, shard, retry=config.retry)
 
     def fetch(key: str) -> Sequence[Facts]:
         reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
         result = fetch_images(
             key,
-            selection,
+            run,
             tcia.source,
             tcia.warehouse,
-            shard=shard,
-            retry=config.retry,
-            run=run,
             on_wait=reporter.on_wait,
             on_plan=reporter.on_plan,
             on_progress=reporter.on_progress,

@@ -23,7 +23,6 @@ from tcia_assets.defs.run_process import process_tag
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
-from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.progress import Listener, shown_by
 from tcia_assets.settings import Settings
@@ -137,31 +136,20 @@ class LocalRuns:
                 self._instance.delete_dynamic_partition(partitions, name)
         return failures
 
-    def fetch(
-        self,
-        run: FetchRun,
-        selection: Selection,
-        shard: tuple[int, int] = (0, 1),
-        *,
-        retry: bool = False,
-    ) -> list[str]:
+    def fetch(self, run: FetchRun) -> list[str]:
         """Fetch the images that a run has planned.
 
         Args:
-            run: The plans; a plan that has become old is replaced.
-            selection: The selection that was planned.
-            shard: Part I (from 0) of N.
-            retry: Also try Series that were given up.
+            run: The run; a plan that has become old is replaced.
 
         Returns:
             What failed, a line each.
         """
-        index, count = shard
         config = {
-            "selection": selection_to_fields(selection),
-            "shard": index,
-            "shards": count,
-            "retry": retry,
+            "selection": selection_to_fields(run.selection),
+            "shard": run.shard.index,
+            "shards": run.shard.count,
+            "retry": run.retry,
         }
         job, op = images_job(self._names), self._names.of("image_archives")
         collections = [plan.collection for plan in run.plans.values() if plan.now]

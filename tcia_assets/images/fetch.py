@@ -19,7 +19,6 @@ from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
 from tcia_assets.images.zip_files import collection_dir, remove_abandoned_drafts
 from tcia_assets.metadata import attribution, moves
-from tcia_assets.metadata.selection import Selection
 from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
 
@@ -46,13 +45,10 @@ class FetchResult:
 
 def fetch_images(
     collection: str,
-    selection: Selection,
+    run: FetchRun,
     source: Source,
     warehouse: Warehouse,
     *,
-    shard: Shard = Shard(),  # noqa: B008 - frozen
-    retry: bool = False,
-    run: FetchRun | None = None,
     on_wait: Callable[[], None] = lambda: None,
     on_plan: Callable[[FetchPlan], None] = lambda _: None,
     on_progress: Callable[[FetchProgress], None] = lambda _: None,
@@ -64,12 +60,9 @@ def fetch_images(
 
     Args:
         collection: The Collection.
-        selection: What is selected.
+        run: The run that this fetch is part of: what is selected, and how much of it is fetched.
         source: Where it is fetched from.
         warehouse: The warehouse.
-        shard: The part of the Collection to fetch.
-        retry: Also try Series that were given up.
-        run: The run that this fetch is part of; by default one of its own.
         on_wait: Called if another run works on the same part and this one waits for it.
         on_plan: Called with the plan.
         on_progress: Called often, in this thread.
@@ -81,13 +74,12 @@ def fetch_images(
         ArchiveBroken: The source is down. What was complete is recorded.
         Busy: Another run has worked on the same part for ten minutes.
     """
-    run = run or FetchRun.for_selection(selection)
-    with _exclusive(collection, warehouse, shard, on_wait):
+    with _exclusive(collection, warehouse, run.shard, on_wait):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:
             with warehouse.shared_connection():
                 # Checked under the lock: a plan made before another run's fetch would repeat it.
-                plan = run.plan_one(collection, selection, warehouse, shard=shard, retry=retry)
+                plan = run.plan(collection, warehouse)
                 earlier = _zips_before_move(collection, warehouse)
             on_plan(plan)
             check_disk_space([plan], warehouse.root)

@@ -14,7 +14,6 @@ from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_from_fields, selection_to_fields
@@ -35,16 +34,10 @@ class FetchRequest:
     """What to fetch, planned for each selected Collection.
 
     Attributes:
-        selection: What is selected.
-        shard: The part of the plans to fetch.
-        retry: Whether Series that were given up are planned too.
         run: The run with the plans, which the fetch continues.
         notes: Lines about parts of the selection that have no effect or are uncertain.
     """
 
-    selection: Selection
-    shard: Shard
-    retry: bool
     run: FetchRun
     notes: tuple[str, ...]
 
@@ -73,30 +66,21 @@ def override_selection(base: Selection | None, criteria: Mapping[str, Any]) -> S
     return selection_from_fields(fields | chosen)
 
 
-def plan_selection(
-    selection: Selection,
-    warehouse: Warehouse,
-    *,
-    shard: Shard = Shard(),  # noqa: B008 - frozen
-    retry: bool = False,
-) -> FetchRequest:
-    """Plan a fetch for each selected Collection, within the budget of one run.
+def plan_run(run: FetchRun, warehouse: Warehouse) -> FetchRequest:
+    """Plan a run for each selected Collection, within its budget.
 
     Args:
-        selection: The Series that are wanted.
-        warehouse: Where their metadata is, and where their zips will be.
-        shard: The part of the plans to fetch.
-        retry: Whether to plan Series that were given up too.
+        run: What is selected, and how much of it is fetched.
+        warehouse: Where the metadata is, and where the zips will be.
 
     Raises:
         UsageError: No Series is selected, or a part of the selection does not exist.
     """
-    run = FetchRun.for_selection(selection)
     with warehouse.shared_connection():
-        notes = _notes(selection, warehouse)
-        if not run.plan_all(selection, warehouse, shard=shard, retry=retry):
-            _raise_empty(selection, warehouse)
-    return FetchRequest(selection, shard, retry, run, tuple(notes))
+        notes = _notes(run.selection, warehouse)
+        if not run.plan_all(warehouse):
+            _raise_empty(run.selection, warehouse)
+    return FetchRequest(run, tuple(notes))
 
 
 def incomplete_series(request: FetchRequest, warehouse: Warehouse) -> list[str]:

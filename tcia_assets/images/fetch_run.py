@@ -14,46 +14,45 @@ from tcia_assets.store.warehouse import Warehouse
 
 @dataclass
 class FetchRun:
-    """One run over several Collections.
+    """One run over several Collections: what it fetches, how much of it, and its plans.
 
     Attributes:
+        selection: What is selected.
+        shard: The part of each Collection to fetch.
+        retry: Also try Series that were given up.
         budget: What the run may still fetch.
         plans: The plan of each Collection by name, once it is made. `fetch_images` uses the plan
             that is here, and replaces one that is no longer current.
     """
 
-    budget: FetchBudget
-    plans: dict[str, FetchPlan] = field(default_factory=dict)
+    selection: Selection
+    shard: Shard = Shard()  # noqa: RUF009 - frozen
+    retry: bool = False
+    budget: FetchBudget = field(init=False)
+    plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
-    @classmethod
-    def for_selection(cls, selection: Selection) -> FetchRun:
-        """Return a run that starts now, without plans."""
-        return cls(FetchBudget.for_selection(selection))
+    def __post_init__(self) -> None:
+        self.budget = FetchBudget.for_selection(self.selection)
 
-    def plan_all(
-        self, selection: Selection, warehouse: Warehouse, *, shard: Shard, retry: bool
-    ) -> list[FetchPlan]:
-        """Plan every Collection with selected Series; the arguments are those of `plan_fetch`."""
-        for name in selected_collections(selection, warehouse):
-            self.plan_one(name, selection, warehouse, shard=shard, retry=retry)
-        return list(self.plans.values())
+    def plan_all(self, warehouse: Warehouse) -> list[FetchPlan]:
+        """Plan every Collection with selected Series."""
+        return [
+            self.plan(name, warehouse) for name in selected_collections(self.selection, warehouse)
+        ]
 
-    def plan_one(
-        self,
-        collection: str,
-        selection: Selection,
-        warehouse: Warehouse,
-        *,
-        shard: Shard,
-        retry: bool,
-    ) -> FetchPlan:
+    def plan(self, collection: str, warehouse: Warehouse) -> FetchPlan:
         """Return the plan of a Collection; it is made anew unless the manifest is unchanged."""
         plan = self.plans.get(collection)
         if plan is None or not plan.is_current(warehouse):
             if plan is not None:
                 self.budget.give_back([series.image_bytes for series in plan.now])
             plan = plan_fetch(
-                collection, selection, warehouse, shard=shard, retry=retry, budget=self.budget
+                collection,
+                self.selection,
+                warehouse,
+                shard=self.shard,
+                retry=self.retry,
+                budget=self.budget,
             )
             self.plans[collection] = plan
         return plan

@@ -12,6 +12,7 @@ from tcia_assets.catalog import SERIES
 from tcia_assets.datasets.build import make_samples
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -34,7 +35,7 @@ def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
         refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SMALL, Selection(collections=(SMALL,)), client, warehouse)
+        fetch_images(SMALL, FetchRun(Selection(collections=(SMALL,))), client, warehouse)
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)
     return root

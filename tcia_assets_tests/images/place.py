@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 
 from tcia_assets import catalog
 from tcia_assets.images.fetch import FetchResult, fetch_images
+from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
@@ -89,9 +91,16 @@ class Place:
         with self.source(**pacing) as source:
             return self.fetch_by(source, *uids, retry=retry)
 
-    def fetch_by(self, source: Source, *uids: str, **chosen: Any) -> FetchResult:
-        selection = Selection(collections=(COLLECTION,), series=uids)
-        return fetch_images(COLLECTION, selection, source, self.warehouse, **chosen)
+    def fetch_by(
+        self,
+        source: Source,
+        *uids: str,
+        shard: Shard = Shard(),  # noqa: B008 - frozen
+        retry: bool = False,
+        **callbacks: Any,
+    ) -> FetchResult:
+        run = FetchRun(Selection(collections=(COLLECTION,), series=uids), shard, retry=retry)
+        return fetch_images(COLLECTION, run, source, self.warehouse, **callbacks)
 
     # --- What goes wrong ------------------------------------------------------------------------
 

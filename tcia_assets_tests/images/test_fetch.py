@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
@@ -81,8 +82,8 @@ def test_a_run_reports_that_it_waits_for_another_and_then_goes_on(mirror: Place)
             other.close()
 
         selection = selected()
-        fetch_images(COLLECTION, selection, source, mirror.warehouse, on_wait=waiting)
-        fetch_images(COLLECTION, selection, source, mirror.warehouse, on_wait=waiting)
+        fetch_images(COLLECTION, FetchRun(selection), source, mirror.warehouse, on_wait=waiting)
+        fetch_images(COLLECTION, FetchRun(selection), source, mirror.warehouse, on_wait=waiting)
 
     assert told == [[]]
     assert mirror.asked() == mirror.uids

@@ -6,23 +6,16 @@ from dataclasses import replace
 
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_run import FetchRun, share_run, shared_run
-from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.run_limits import Shard
-from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.many import SERIES, put, row, selected, uids_of
 from tcia_assets_tests.images.place import COLLECTION, Place
 
 
-def plan_all(run: FetchRun, place: Place, selection: Selection) -> list[FetchPlan]:
-    return run.plan_all(selection, place.warehouse, shard=Shard(), retry=False)
-
-
 def test_a_plan_made_before_the_fetch_is_the_one_that_is_followed(mirror: Place) -> None:
     selection = selected(max_series_per_run=5)
-    run = FetchRun.for_selection(selection)
-    [plan] = plan_all(run, mirror, selection)
+    run = FetchRun(selection)
+    [plan] = run.plan_all(mirror.warehouse)
     with mirror.source() as source:
-        result = fetch_images(COLLECTION, selection, source, mirror.warehouse, run=run)
+        result = fetch_images(COLLECTION, run, source, mirror.warehouse)
 
     assert result.plan is plan
     assert run.budget.series == 0
@@ -31,11 +24,11 @@ def test_a_plan_made_before_the_fetch_is_the_one_that_is_followed(mirror: Place)
 
 def test_a_plan_is_made_anew_if_another_run_has_written_to_the_manifest(mirror: Place) -> None:
     selection = selected(max_series_per_run=5)
-    run = FetchRun.for_selection(selection)
-    [old] = plan_all(run, mirror, selection)
+    run = FetchRun(selection)
+    [old] = run.plan_all(mirror.warehouse)
     with mirror.source() as source:
-        fetch_images(COLLECTION, selected(max_series_per_run=6), source, mirror.warehouse)
-        result = fetch_images(COLLECTION, selection, source, mirror.warehouse, run=run)
+        fetch_images(COLLECTION, FetchRun(selected(max_series_per_run=6)), source, mirror.warehouse)
+        result = fetch_images(COLLECTION, run, source, mirror.warehouse)
 
     assert result.plan is run.plans[COLLECTION] is not old
     assert not set(uids_of(result.plan.now)) & set(uids_of(old.now))
@@ -46,14 +39,14 @@ def test_a_plan_is_made_anew_if_another_run_has_written_to_the_manifest(mirror: 
 
 def test_rows_of_a_killed_run_make_a_plan_old(mirror: Place) -> None:
     selection = selected()
-    run = FetchRun.for_selection(selection)
-    [old] = plan_all(run, mirror, selection)
+    run = FetchRun(selection)
+    [old] = run.plan_all(mirror.warehouse)
     uid = mirror.uids[0]
     mirror.folder.mkdir(parents=True)
     line = row(uid, "unavailable", fingerprint=old.now[0].fingerprint).to_json() + "\n"
     (mirror.folder / ".0123456789abcdef.journal").write_text(line)
     with mirror.source() as source:
-        result = fetch_images(COLLECTION, selection, source, mirror.warehouse, run=run)
+        result = fetch_images(COLLECTION, run, source, mirror.warehouse)
 
     assert result.plan is not old
     assert len(result.rows) == SERIES
@@ -61,17 +54,17 @@ def test_rows_of_a_killed_run_make_a_plan_old(mirror: Place) -> None:
 
 def test_a_series_larger_than_the_budget_is_still_the_first_in_a_new_plan(mirror: Place) -> None:
     selection = selected(max_bytes_per_run=1)
-    run = FetchRun.for_selection(selection)
-    [old] = plan_all(run, mirror, selection)
+    run = FetchRun(selection)
+    [old] = run.plan_all(mirror.warehouse)
     put(mirror, row("1.2.3"))
-    [new] = plan_all(run, mirror, selection)
+    [new] = run.plan_all(mirror.warehouse)
 
     assert (len(old.now), len(new.now)) == (1, 1)
     assert new is not old
 
 
 def test_a_shared_run_lasts_as_long_as_its_block() -> None:
-    run = FetchRun.for_selection(selected())
+    run = FetchRun(selected())
     with share_run(run):
         assert shared_run() is run
         inner = replace(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tcia_assets import catalog
 from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import plan_fetch
 from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.selection import Selection
@@ -24,7 +25,7 @@ def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
     # The zip is still in the folder of the Collection that it left.
     assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
     with place.source() as source:
-        fetch_images(GOAL, Selection(collections=(GOAL,)), source, place.warehouse)
+        fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
     assert collection_status(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,6 @@ from tcia_assets.errors import ArchiveBroken
 from tcia_assets.images import workers
 from tcia_assets.images.fetch import FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun
-from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.workers import FetchProgress
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import open_source
@@ -40,9 +38,10 @@ def patient(place: Place) -> FetchResult:
 
 
 def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
-    over = replace(FetchBudget.for_selection(selected()), deadline=0.0)
+    run = FetchRun(selected())
+    run.budget.deadline = 0.0
     with mirror.source() as source:
-        got = fetch_images(COLLECTION, selected(), source, mirror.warehouse, run=FetchRun(over))
+        got = fetch_images(COLLECTION, run, source, mirror.warehouse)
 
     assert (got.not_started, got.rows, mirror.asked()) == (SERIES, (), [])
     assert got.manifest.num_rows == 0
@@ -51,9 +50,10 @@ def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
 def test_no_wait_for_a_busy_source_goes_beyond_the_deadline(mirror: Place) -> None:
     busy, other, *_ = mirror.uids
     mirror.spoil("status", busy, status=503, retry_after="86400")
-    soon = replace(FetchBudget.for_selection(selected()), deadline=time.monotonic() + 3600)
+    run = FetchRun(selected(series=(busy, other)))
+    run.budget.deadline = time.monotonic() + 3600
     with mirror.source(longest_retry_after_s=86400.0) as source:
-        got = mirror.fetch_by(source, busy, other, run=FetchRun(soon))
+        got = fetch_images(COLLECTION, run, source, mirror.warehouse)
 
     assert {uid: row["status"] for uid, row in mirror.rows.items()} == {
         busy: "failed",
@@ -135,12 +135,13 @@ def test_failures_count_over_all_collections_of_a_run(
     mirror: Place,
 ) -> None:
     mirror.spoil("status", *mirror.uids, status=502)
-    budget = replace(FetchBudget.for_selection(selected()), consecutive_failures=3)
+    run = FetchRun(selected())
+    run.budget.consecutive_failures = 3
     settings = mirror.settings.replace(max_connections=1)
     with open_source(settings, pacing=mirror.pacing) as source, pytest.raises(ArchiveBroken):
-        fetch_images(COLLECTION, selected(), source, mirror.warehouse, run=FetchRun(budget))
+        fetch_images(COLLECTION, run, source, mirror.warehouse)
 
-    assert budget.consecutive_failures == 4
+    assert run.budget.consecutive_failures == 4
     assert len(set(mirror.asked())) <= 2
 
 
