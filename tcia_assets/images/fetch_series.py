@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +19,8 @@ from tcia_assets.errors import (
 from tcia_assets.images.acceptance.rules import Proof
 from tcia_assets.images.download import download_zip
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.plan import PendingSeries
 from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, proof_hash
-from tcia_assets.images.zip_files import (
-    claim,
-    draft_from,
-    published_at,
-    quarantine_path,
-    zip_path,
-)
-from tcia_assets.sources import Source
+from tcia_assets.images.zip_files import claim, draft_from, published_at, zip_path
 from tcia_assets.store.files import publish_draft, sha256_of
 
 _ABOUT_THE_ZIP = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by")
@@ -43,23 +35,13 @@ class SeriesResult:
 
 
 def fetch_series(
-    pending: PendingSeries,
-    collection: str,
-    source: Source,
-    root: Path,
-    known: ManifestRow | None,
-    on_bytes: Callable[[int], None],
-    earlier_collections: Sequence[str] = (),
+    task: SeriesTask, known: ManifestRow | None, earlier_collections: Sequence[str] = ()
 ) -> SeriesResult:
     """Make the verified zip of a Series available at its path.
 
     Args:
-        pending: The Series.
-        collection: Its Collection.
-        source: Where it is fetched from.
-        root: The data root.
+        task: The Series.
         known: Its row in the manifest so far.
-        on_bytes: Called with the size of each chunk received; see `Source.fetch_zip`.
         earlier_collections: Collections that the Series has left; a current zip there is used in
             place of a download.
 
@@ -71,11 +53,8 @@ def fetch_series(
         StorageError: The file cannot be written.
         Stopped: The source was stopped; that means nothing for the Series.
     """
-    uid = pending.series_instance_uid
-    path = root / zip_path(collection, uid)
-    task = SeriesTask(pending, source, path, root / quarantine_path(collection, uid), on_bytes)
-    earlier = [root / zip_path(name, uid) for name in earlier_collections]
-    row = _blank_row(pending, collection, source)
+    path, row = task.path, _blank_row(task)
+    earlier = [task.root / zip_path(name, task.uid) for name in earlier_collections]
     try:
         with claim(path):
             sha256 = sha256_of(path) if path.is_file() else ""
@@ -93,33 +72,30 @@ def fetch_series(
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     except TciaError as error:
-        return SeriesResult(_failed(row, pending, error), error)
+        return SeriesResult(_failed(row, task.pending.attempts + 1, error), error)
     return SeriesResult(verified.describe_in(row, datetime.now(UTC)))
 
 
-def _blank_row(pending: PendingSeries, collection: str, source: Source) -> ManifestRow:
+def _blank_row(task: SeriesTask) -> ManifestRow:
+    pending = task.pending
     return ManifestRow.from_record(
         {
-            "SeriesInstanceUID": pending.series_instance_uid,
-            "Collection": collection,
+            "SeriesInstanceUID": task.uid,
+            "Collection": task.collection,
             "fingerprint": pending.fingerprint,
             "license_name": pending.license_name,
             "DataDescriptionURI": pending.description_uri,
-            "source": source.name,
+            "source": task.source.name,
             "attempts": 0,
         }
     )
 
 
-def _failed(row: ManifestRow, pending: PendingSeries, error: TciaError) -> ManifestRow:
+def _failed(row: ManifestRow, attempts: int, error: TciaError) -> ManifestRow:
     # Without the table and the key, which the row has already.
     message = error.problem if isinstance(error, BadArchive) else str(error)
     return replace(
-        row,
-        status=_status(error),
-        attempts=pending.attempts + 1,
-        error=message,
-        fetched_at=datetime.now(UTC),
+        row, status=_status(error), attempts=attempts, error=message, fetched_at=datetime.now(UTC)
     )
 
 

@@ -136,9 +136,7 @@ def merge_rows(
 
 
 def replace_unchanged(
-    warehouse: Warehouse,
-    collection: str,
-    changes: Iterable[tuple[ManifestRow | None, ManifestRow]],
+    warehouse: Warehouse, collection: str, changes: Iterable[tuple[ManifestRow | None, ManifestRow]]
 ) -> list[ManifestRow]:
     """Replace rows that are still as they were read; a Series fetched since then keeps its row.
 

@@ -124,11 +124,7 @@ def _rebuild(
 
 
 def _read_zip(
-    path: Path,
-    collection: str,
-    row: ManifestRow | None,
-    series: Mapping[str, Any],
-    source: str,
+    path: Path, collection: str, row: ManifestRow | None, series: Mapping[str, Any], source: str
 ) -> ManifestRow | DamagedZip:
     """Return the row of a zip: `row` itself if it is right, else a new one or the problem."""
     try:

@@ -15,7 +15,7 @@ from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, 
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5
 from tcia_assets.images.plan import PendingSeries
-from tcia_assets.images.zip_files import zip_path
+from tcia_assets.images.zip_files import quarantine_path, zip_path
 from tcia_assets.sources import Source
 from tcia_assets.store.files import sha256_of
 
@@ -65,22 +65,32 @@ class SeriesTask:
 
     Attributes:
         pending: The Series and what is expected of its zip.
+        collection: Its Collection.
         source: Where it is fetched from.
-        path: The final path of the zip.
-        quarantine: The path for a refused zip.
+        root: The data root.
         on_bytes: Called with the size of each chunk received; see `Source.fetch_zip`.
     """
 
     pending: PendingSeries
+    collection: str
     source: Source
-    path: Path
-    quarantine: Path
+    root: Path
     on_bytes: Callable[[int], None]
 
     @property
     def uid(self) -> str:
         """The SeriesInstanceUID."""
         return self.pending.series_instance_uid
+
+    @property
+    def path(self) -> Path:
+        """The final path of the zip."""
+        return self.root / zip_path(self.collection, self.uid)
+
+    @property
+    def quarantine(self) -> Path:
+        """The path for a refused zip."""
+        return self.root / quarantine_path(self.collection, self.uid)
 
     @property
     def max_bytes(self) -> int | None:

@@ -76,14 +76,12 @@ def collection_status(
     counts = {row.pop("Collection"): row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
-    of_selection = {"selected": 0, "bytes_to_fetch": 0} if selection else {}
-    for row in counts.values():
-        if not selection:
-            row |= {"selected": None, "bytes_to_fetch": None}
+    of_selection = {"selected": 0, "bytes_to_fetch": 0}
+    hidden = {} if selection else dict.fromkeys(of_selection)
     return [
         CollectionStatus(
             name,
-            **of_selection | counts.get(name, {}),
+            **of_selection | counts.get(name, {}) | hidden,
             changed_at=changed.get(name),
             compared_at=compared.get(name),
             is_suspect=bool(listed) and name in counts and name not in listed,

@@ -15,7 +15,7 @@ from tcia_assets.images.fetch_series import SeriesResult, fetch_series
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries
 from tcia_assets.images.run_limits import FetchBudget
-from tcia_assets.images.series_task import CORES
+from tcia_assets.images.series_task import CORES, SeriesTask
 from tcia_assets.sources import Source
 
 _REPORT_EVERY_S = 0.5
@@ -135,17 +135,9 @@ class FetchWorkers:
     def _fetch(self, series: PendingSeries) -> SeriesResult | None:
         if time.monotonic() > self._budget.deadline:
             return None
-        uid = series.series_instance_uid
+        task = SeriesTask(series, self._plan.collection, self._source, self._root, self._add_bytes)
         try:
-            return fetch_series(
-                series,
-                self._plan.collection,
-                self._source,
-                self._root,
-                self._known.get(uid),
-                self._add_bytes,
-                self._earlier.get(uid, ()),
-            )
+            return fetch_series(task, self._known.get(task.uid), self._earlier.get(task.uid, ()))
         except Busy:
             return None
 

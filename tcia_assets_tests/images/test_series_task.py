@@ -11,14 +11,14 @@ import pytest
 from tcia_assets.images.acceptance.rules import Member, Proof
 from tcia_assets.images.plan import PendingSeries
 from tcia_assets.images.series_task import SeriesTask, VerifiedZip, proof_hash
-from tcia_assets_tests.images.place import Place, md5
+from tcia_assets_tests.images.place import COLLECTION, Place, md5
 
 PENDING = PendingSeries("1.2", 3, 3_000, "f", None, None, 0, "new")
 
 
 def task(place: Place, pending: PendingSeries) -> SeriesTask:
     with place.source() as source:
-        return SeriesTask(pending, source, Path("1.2.zip"), Path("q.zip"), lambda _: None)
+        return SeriesTask(pending, COLLECTION, source, place.data_dir, lambda _: None)
 
 
 def test_a_zip_may_be_somewhat_larger_than_its_objects(place: Place) -> None:

@@ -157,12 +157,10 @@ def detect_encoding(head: bytes, offset: int, order: str) -> Encoding:
     return _ENCODINGS[_is_vr(head[offset + 4 : offset + 6]), order]
 
 
-def _make_encoding(*, is_explicit: bool, order: str) -> Encoding:
-    return Encoding(is_explicit, order, struct.Struct(f"{order}HH2sH"), struct.Struct(f"{order}L"))
-
-
 _ENCODINGS = {
-    (is_explicit, order): _make_encoding(is_explicit=is_explicit, order=order)
+    (is_explicit, order): Encoding(
+        is_explicit, order, struct.Struct(f"{order}HH2sH"), struct.Struct(f"{order}L")
+    )
     for is_explicit in (True, False)
     for order in "<>"
 }
