@@ -153,9 +153,7 @@ def replace_unchanged(
         return []
     with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
         stored = _select(partition.rows, [new.series_instance_uid for _, new in changes])
-        written = [
-            new for old, new in changes if _is_same(old, stored.get(new.series_instance_uid))
-        ]
+        written = [new for old, new in changes if old == stored.get(new.series_instance_uid)]
         partition.rows = _replace(partition.rows, written)
     return written
 
@@ -206,17 +204,6 @@ def _is_readable(warehouse: Warehouse, collection: str) -> bool:
         # Arrow raises OSError without a number for pages that it cannot decompress.
         return False
     return True
-
-
-def _is_same(old: ManifestRow | None, stored: ManifestRow | None) -> bool:
-    """Return whether a stored row is still the one that was read."""
-    if old is None or stored is None:
-        return old is stored
-    return (old.status, old.sha256, old.fetched_at) == (
-        stored.status,
-        stored.sha256,
-        stored.fetched_at,
-    )
 
 
 def _select(table: pa.Table, uids: list[str]) -> dict[str, ManifestRow]:

@@ -140,9 +140,8 @@ def _read_zip(
 
 
 def _is_right(row: ManifestRow, path: Path) -> bool:
-    if not row.is_complete or row.archive_bytes != path.stat().st_size:
-        return False
-    return row.sha256 == sha256_of(path)
+    is_same_size = row.archive_bytes == path.stat().st_size
+    return row.is_complete and is_same_size and row.sha256 == sha256_of(path)
 
 
 def _series(collection: str, warehouse: Warehouse) -> dict[str, dict[str, Any]]:

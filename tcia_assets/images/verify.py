@@ -144,6 +144,8 @@ def _problem(row: ManifestRow, root: Path, *, deep: bool) -> str:
     """Return what is wrong with a zip; "" if nothing is."""
     try:
         return _difference(row, root / str(row.path), deep=deep)
+    except BadArchive as error:
+        return error.problem
     except OSError as error:
         return unreadable_message(error)
 
@@ -156,11 +158,8 @@ def _difference(row: ManifestRow, path: Path, *, deep: bool) -> str:
         return f"its zip has {size} bytes where {row.archive_bytes} were verified"
     if sha256_of(path) != row.sha256:
         return "its zip has changed since it was verified: its SHA-256 differs"
-    try:
-        if deep:
-            accept_again(row, path)
-    except BadArchive as error:
-        return error.problem
+    if deep:
+        accept_again(row, path)
     return ""
 
 

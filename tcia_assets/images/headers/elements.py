@@ -16,6 +16,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Collection
+from functools import cache
 from typing import Any, NamedTuple
 
 from tcia_assets.errors import MissingExtra
@@ -250,8 +251,11 @@ def _skip_items(head: bytes, offset: int, encoding: Encoding) -> int:
 # --- Values -------------------------------------------------------------------------------------
 
 
-def is_sequence(tag: int) -> bool:
-    """Return whether the DICOM dictionary has the attribute of this tag as a sequence."""
+@cache
+def is_sequence(tag: int, vr: bytes) -> bool:
+    """Return whether an element is a sequence: by its VR or, if it has none, the dictionary."""
+    if vr not in {b"", b"UN"}:
+        return vr == b"SQ"
     dictionary = import_pydicom().datadict
     return bool(dictionary.dictionary_has_tag(tag) and dictionary.dictionary_VR(tag) == "SQ")
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from typing import IO
 
 from tcia_assets.errors import escape_unprintable
@@ -157,7 +156,7 @@ class _Walk:
         """Read or skip the value of an element, and keep in `item` what is needed of it."""
         if length == UNDEFINED_LENGTH and vr[:1] == b"O":
             self._skip_fragments(encoding)
-        elif length == UNDEFINED_LENGTH or _is_sequence(tag, vr):
+        elif length == UNDEFINED_LENGTH or is_sequence(tag, vr):
             self._read_sequence(item_encoding(encoding, vr), tag, length, item, depth + 1)
         elif tag in _KEPT_VALUES and length <= _MAX_VALUE_BYTES:
             item.values[tag] = Element(vr, self._stream.take(length))
@@ -292,8 +291,3 @@ class _Walk:
     def _add_problem(self, problem: str) -> None:
         if problem not in self.found.problems and len(self.found.problems) < _MAX_PROBLEMS:
             self.found.problems.append(problem)
-
-
-@cache
-def _is_sequence(tag: int, vr: bytes) -> bool:
-    return vr == b"SQ" or (vr in {b"", b"UN"} and is_sequence(tag))
