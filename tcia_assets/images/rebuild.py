@@ -146,7 +146,7 @@ def _is_right(row: ManifestRow, path: Path) -> bool:
 
 def _series(collection: str, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     rows = warehouse.query(
-        "SELECT s.SeriesInstanceUID, s.ImageCount, s.fingerprint, s.LicenseName, "
+        "SELECT s.SeriesInstanceUID, s.ImageCount, s.fingerprint, s.LicenseName AS license_name, "
         "s.MaxSubmissionTimestamp::DATE AS submitted_on, "
         "s.DataDescriptionURI, coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes "
         "FROM series AS s LEFT JOIN series_sizes AS z "
@@ -164,15 +164,7 @@ def _make_row(path: Path, collection: str, series: Mapping[str, Any], source: st
     # Another version may have as many images of the same size: only the dates can distinguish them.
     submitted = series.get("submitted_on")
     is_current = submitted is None or submitted < published_at(path).date()
-    row = ManifestRow.from_record(
-        {
-            "SeriesInstanceUID": uid,
-            "Collection": collection,
-            "fingerprint": series.get("fingerprint") if is_current else None,
-            "license_name": series.get("LicenseName"),
-            "DataDescriptionURI": series.get("DataDescriptionURI"),
-            "source": source,
-            "attempts": 0,
-        }
-    )
+    record = {"SeriesInstanceUID": uid, "Collection": collection, "source": source, "attempts": 0}
+    fingerprint = {} if is_current else {"fingerprint": None}
+    row = ManifestRow.from_record({**series, **record, **fingerprint})
     return VerifiedZip.at(path, proof).describe_in(row, published_at(path))

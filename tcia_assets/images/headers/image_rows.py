@@ -158,31 +158,28 @@ def _read_zip(zip_file: zipfile.ZipFile, series_zip: SeriesZip) -> Iterator[tupl
     hashes = md5_list.read_from_zip(zip_file)
     for member in zip_file.infolist():
         if member.filename not in NON_IMAGE_MEMBERS:
-            yield IMAGES, _read_member(zip_file, member, hashes, series_zip)
+            md5 = hashes.get(member.filename)
+            yield IMAGES, _read_member(zip_file, member, md5, series_zip.series_instance_uid)
 
 
 def _read_member(
-    zip_file: zipfile.ZipFile,
-    member: zipfile.ZipInfo,
-    hashes: dict[str, str],
-    series_zip: SeriesZip,
+    zip_file: zipfile.ZipFile, member: zipfile.ZipInfo, md5: str | None, series_uid: str
 ) -> Row:
-    name, problems = member.filename, []
     row: Row = {}
+    problems = []
     try:
         row = _read_header(zip_file, member)
         problems += [row["error"]] if row["error"] else []
-        if row["SeriesInstanceUID"] not in {None, series_zip.series_instance_uid}:
+        if row["SeriesInstanceUID"] not in {None, series_uid}:
             problems.append(f"its header has Series {row['SeriesInstanceUID']}")
     except READ_ERRORS as error:
         problems.append(f"its header cannot be read: {error_text(error)}")
-    md5 = hashes.get(name)
     try:
         md5 = md5 or _compute_md5(zip_file, member)
     except READ_ERRORS as error:
         problems.append(f"its MD5 cannot be computed: {error_text(error)}")
     return row | {
-        "entry_name": name,
+        "entry_name": member.filename,
         "size_bytes": member.file_size,
         "md5": md5,
         "error": escape_unprintable("; ".join(problems)) or None,
