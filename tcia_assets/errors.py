@@ -33,7 +33,7 @@ Which errors are retried is in `sources/pacing.py`; how Dagster shows them, in `
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Names or reasons in a message.
@@ -43,6 +43,13 @@ _MOST_SHOWN = 12
 def escape_unprintable(text: str) -> str:
     """Return the text with control characters and other unprintable ones as Python escapes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _join_first(texts: Sequence[str], separator: str, before_rest: str = " and") -> str:
+    """Join the first texts, followed by the number of the others."""
+    left = len(texts) - _MOST_SHOWN
+    rest = f"{before_rest} {left} more" if left > 0 else ""
+    return separator.join(texts[:_MOST_SHOWN]) + rest
 
 
 class TciaError(Exception):
@@ -188,10 +195,8 @@ class DatasetRefused(TciaError):
 
     def __init__(self, name: str, problem: str, reasons: Iterable[str], advice: str) -> None:
         self.name, self.problem, self.reasons = name, problem, tuple(reasons)
-        left = len(self.reasons) - _MOST_SHOWN
-        more = f" and {left} more" if left > 0 else ""
-        shown = "; ".join(self.reasons[:_MOST_SHOWN])
-        super().__init__(f"the dataset {name!r} is not built: {problem}: {shown}{more}; {advice}")
+        shown = _join_first(self.reasons, "; ")
+        super().__init__(f"the dataset {name!r} is not built: {problem}: {shown}; {advice}")
 
 
 class StorageError(TciaError):
@@ -226,10 +231,8 @@ class UnknownName(UsageError):
         near = difflib.get_close_matches(self.name.casefold(), folded, n=5, cutoff=0.5)
         if near:
             return f"did you mean {', '.join(repr(folded[n]) for n in near)}?"
-        shown = ", ".join(repr(v) for v in sorted(self.valid)[:_MOST_SHOWN])
-        left = len(self.valid) - _MOST_SHOWN
-        more = f" and {left} more" if left > 0 else ""
-        return f"valid: {shown}{more}" if shown else "there are none yet"
+        shown = _join_first([repr(v) for v in sorted(self.valid)], ", ")
+        return f"valid: {shown}" if shown else "there are none yet"
 
 
 class BadDeclaration(UsageError):
@@ -245,12 +248,10 @@ class LicenseConflict(UsageError):
 
     def __init__(self, what: str, series: dict[str, str]) -> None:
         self.series = series
-        shown = [f"{uid} ({name})" for uid, name in sorted(series.items())[:_MOST_SHOWN]]
-        left = len(series) - len(shown)
-        more = f" and {left} more" if left > 0 else ""
+        shown = [f"{uid} ({name})" for uid, name in sorted(series.items())]
         super().__init__(
             f"{what} selects {len(series)} Series whose licence it refuses: "
-            f"{', '.join(shown)}{more}; exclude them from the cohort, or change its licenses"
+            f"{_join_first(shown, ', ')}; exclude them from the cohort, or change its licenses"
         )
 
 
@@ -276,9 +277,7 @@ class RunFailed(TciaError):
 
     def __init__(self, failures: Iterable[str]) -> None:
         self.failures = tuple(failures)
-        left = len(self.failures) - _MOST_SHOWN
-        more = f"; and {left} more" if left > 0 else ""
-        super().__init__("; ".join(self.failures[:_MOST_SHOWN]) + more)
+        super().__init__(_join_first(self.failures, "; ", before_rest="; and"))
 
 
 class Stopped(TciaError):

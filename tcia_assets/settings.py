@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -136,15 +137,10 @@ class Settings(BaseModel):
             raise UnknownName("dialect (TCIA_DIALECT)", name, names)
         return name
 
-    @field_validator("base_url")
+    @field_validator("base_url", "shared_list_url")
     @classmethod
-    def _check_base_url(cls, url: str) -> str:
-        return _checked_url("base_url", url)
-
-    @field_validator("shared_list_url")
-    @classmethod
-    def _check_shared_list_url(cls, url: str) -> str:
-        return _checked_url("shared_list_url", url)
+    def _check_url(cls, url: str, info: ValidationInfo) -> str:
+        return _checked_url(str(info.field_name), url)
 
     @field_validator("data_dir")
     @classmethod

@@ -128,10 +128,7 @@ class Warehouse:
         return partitions.count_rows(table, self.path(table, key))
 
     def read(
-        self,
-        table: Table,
-        keys: Sequence[str] | None = None,
-        columns: Sequence[str] | None = None,
+        self, table: Table, keys: Sequence[str] | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """Read a table, exactly as declared; columns that an older file lacks are null.
 

@@ -5,9 +5,13 @@ Secrets are added to headers, never to a URL, and are removed from every text th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tcia_assets.errors import RemoteError
+
+# Posts a form to a URL and returns the JSON object of the reply.
+PostForm = Callable[[str, dict[str, str]], Mapping[str, object]]
 
 # Shortest secret prefix worth redacting.
 _SHORTEST_PREFIX = 3

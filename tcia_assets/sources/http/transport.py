@@ -22,7 +22,7 @@ from tcia_assets.errors import (
     Stopped,
     UnreadableReply,
 )
-from tcia_assets.sources.http.credentials import Credentials
+from tcia_assets.sources.http.credentials import Credentials, PostForm
 from tcia_assets.sources.http.exchange import Exchange
 from tcia_assets.sources.http.limiter import ConcurrencyLimiter
 from tcia_assets.sources.http.responses import BUSY, CATCH_ALL, OK, error_of
@@ -31,7 +31,6 @@ from tcia_assets.sources.pacing import Pacing
 from tcia_assets.version import __version__
 
 Result = TypeVar("Result")
-PostForm = Callable[[str, dict[str, str]], Mapping[str, object]]
 
 
 @dataclass

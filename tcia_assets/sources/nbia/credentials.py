@@ -9,15 +9,13 @@ from typing import Any
 
 from tcia_assets.errors import RemoteError, UnknownReply, UnreadableReply
 from tcia_assets.settings import Settings
-from tcia_assets.sources.http.credentials import Credentials
+from tcia_assets.sources.http.credentials import Credentials, PostForm
 
 # A token is used for this part of its life: an expired one is answered with 200 and no rows.
 _USED_LIFETIME = 0.8
 # The public client id of TCIA's own data retriever; it has no secret.
 _CLIENT_ID = "NBIA"
 _UNAUTHORIZED = 401
-
-PostForm = Callable[[str, dict[str, str]], Mapping[str, object]]
 
 
 def make_credentials(settings: Settings, post_form: PostForm) -> Credentials:
