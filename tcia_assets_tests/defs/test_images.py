@@ -434,7 +434,7 @@ def test_what_a_run_has_just_proven_it_does_not_hash_again(known: Dagster) -> No
     intact, equal = found["archives_intact"], found["hashes_equal"]
     assert (intact.metadata["checked"].value, intact.metadata["just_proven"].value) == (4, 1)
     assert intact.description and intact.description.startswith(
-        "4 zips were hashed; 1 more this run"
+        "4 zips were hashed; 1 more were verified by this run"
     )
     # It is compared with the archive all the same.
     assert equal.passed and equal.metadata["equal"].value == len(others) + 1
