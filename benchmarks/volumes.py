@@ -151,12 +151,13 @@ def enlarge(content: bytes, random: object) -> bytes:
 
 
 def convert(folder: Path, ending: str) -> dict[str, float]:
-    import tcia_assets.datasets.volume as volumes  # noqa: PLC0415
+    from tcia_assets.datasets.volume.nifti import write_nifti  # noqa: PLC0415
+    from tcia_assets.datasets.volume.volume_reader import read_volume  # noqa: PLC0415
 
     (folder / f"tcia_assets{ending}").unlink(missing_ok=True)
     imports_mb, busy, started = peak_mb(), time.process_time(), time.perf_counter()
-    volume = volumes.read_volume(folder / "series.zip")
-    size = volumes.write_nifti(folder / f"tcia_assets{ending}", volume)
+    volume = read_volume(folder / "series.zip")
+    size = write_nifti(folder / f"tcia_assets{ending}", volume)
     return {
         "seconds": time.perf_counter() - started,
         "processor_seconds": time.process_time() - busy,

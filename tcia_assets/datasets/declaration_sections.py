@@ -37,7 +37,7 @@ from tcia_assets.datasets.declaration_types import (
     whole_number,
 )
 from tcia_assets.datasets.pairing import WAYS
-from tcia_assets.datasets.volume import LabelPatterns
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import CRITERIA, Selection
@@ -201,7 +201,7 @@ class TargetSettings(Section):
 
     @property
     def patterns(self) -> LabelPatterns:
-        """The labels, as `volume.read_labels` takes them."""
+        """The labels, as `read_labels` takes them."""
         return LabelPatterns.compile(self.labels, self.priority)
 
 

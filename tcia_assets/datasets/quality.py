@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tcia_assets.datasets.volume import FINDING_CODES
+from tcia_assets.datasets.volume.findings import FINDING_CODES, IMPOSSIBLE
 
 NOT_FETCHED, WITHOUT_TARGET = "not_fetched", "without_target"
 SAMPLE_CODES: Mapping[str, str] = {
     NOT_FETCHED: "the images of the Series are not on disk",
     WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
-    **{code.name: code.meaning for code in FINDING_CODES.values()},
+    **FINDING_CODES,
 }
-"""Each code with its meaning: those of a sample, and those of `volume.FINDING_CODES`."""
+"""Each code with its meaning: those of a sample, and those of `volume.findings`."""
 
 DROP, KEEP, FAIL = "drop", "keep", "fail"
 POLICIES = {
@@ -38,4 +38,4 @@ DEFAULT_POLICIES: Mapping[str, str] = {
 
 def has_nothing_to_keep(code: str) -> bool:
     """Return whether a sample with this code has no volume, so that it cannot be kept."""
-    return code == NOT_FETCHED or (code in FINDING_CODES and FINDING_CODES[code].makes_impossible)
+    return code == NOT_FETCHED or code in IMPOSSIBLE

@@ -27,20 +27,13 @@ from tcia_assets.datasets.sample_store import (
     sample_path,
     store_sample,
 )
-from tcia_assets.datasets.volume import (
-    Finding,
-    LabelPatterns,
-    Labels,
-    NoVolume,
-    Volume,
-    axis_codes,
-    read_labels,
-    read_volume,
-    reorient,
-    resample,
-    write_nifti,
-)
-from tcia_assets.datasets.volume.findings import make_finding
+from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
+from tcia_assets.datasets.volume.label_reader import read_labels
+from tcia_assets.datasets.volume.nifti import write_nifti
+from tcia_assets.datasets.volume.regrid import axis_codes, reorient, resample
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets.errors import BadValue, CohortMoved
 from tcia_assets.store.files import sha256_of
 
@@ -128,7 +121,7 @@ def make_sample(job: SampleJob, store: Path) -> dict[str, Any]:
     Raises:
         CohortMoved: A zip is missing, or is not the one that was fetched.
         BadValue: Voxels do not fit into the declared dtype.
-        BadArchive, MissingExtra, OSError: see `volume.read_volume`.
+        BadArchive, MissingExtra, OSError: see `read_volume`.
     """
     with sample_draft(store) as draft:
         row = _write_files(job, draft)

@@ -77,7 +77,7 @@ SAMPLES = pa.schema(
 null only for a dropped Series that the warehouse does not have. `image` and `label` are paths below
 the version's folder (`images/<SeriesInstanceUID>.nii.gz`, `labels/...`), with the size and SHA-256
 of the files. `shape` and `spacing` (mm) are along x, y, z; `affine` are 16 numbers, row by row, to
-RAS+ mm; `axes` is as `volume.axis_codes` returns it; `least` and `greatest` are voxel values.
+RAS+ mm; `axes` is as `regrid.axis_codes` returns it; `least` and `greatest` are voxel values.
 `pixel_sha256` is over shape, dtype and voxels as they were read, before window and grid, so that
 equal images are found under different UIDs. `label_voxels` counts the written voxels of each label.
 All columns from `image` on are null where no volume could be made; the six about files are null for

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.loading import read_voxels
-from tcia_assets.datasets.volume import Labels, Volume, reorient
+from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.regrid import reorient
 from tcia_assets.errors import MissingExtra
 
 try:

@@ -21,7 +21,9 @@ import pytest
 from tcia_assets.datasets.cohort import SERIES
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.samples import SAMPLES
-from tcia_assets.datasets.volume import Labels, Volume, axis_codes, reorient, write_nifti
+from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.nifti import write_nifti
+from tcia_assets.datasets.volume.regrid import axis_codes, reorient
 
 TITLE = 'Lungs: "100 %" of \\emph{them} | #1 <b>& [more](x)</b>\n- µ'
 LABELS = {1: "lung", 2: "tumour"}

@@ -12,7 +12,7 @@ from tcia_assets.datasets.quality import (
     WITHOUT_TARGET,
     has_nothing_to_keep,
 )
-from tcia_assets.datasets.volume import FINDING_CODES
+from tcia_assets.datasets.volume.findings import FINDING_CODES
 
 
 def test_each_code_has_a_meaning_and_a_default_policy() -> None:

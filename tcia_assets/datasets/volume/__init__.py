@@ -15,10 +15,8 @@ Nothing here depends on tables, cohorts or Dagster.
     label_grid      labels, set voxel by voxel
     dicom_seg       SEG
     rtstruct        RTSTRUCT
-    polygons        pixels inside contours
     label_reader    read_labels
-    orientation     axes in other directions
-    resampling      a different spacing
+    regrid          axes in other directions, and a different spacing
     nifti           NIfTI files
 """
 
@@ -31,29 +29,3 @@ try:
     import pydicom  # noqa: F401 - an optional extra
 except ImportError as error:
     raise MissingExtra(str(error.name), "datasets", "making volumes") from None
-
-from tcia_assets.datasets.volume.arrays import Labels, Slice, Volume
-from tcia_assets.datasets.volume.findings import FINDING_CODES, Finding, FindingCode, NoVolume
-from tcia_assets.datasets.volume.label_patterns import LabelPatterns
-from tcia_assets.datasets.volume.label_reader import read_labels
-from tcia_assets.datasets.volume.nifti import write_nifti
-from tcia_assets.datasets.volume.orientation import axis_codes, reorient
-from tcia_assets.datasets.volume.resampling import resample
-from tcia_assets.datasets.volume.volume_reader import read_volume
-
-__all__ = [
-    "FINDING_CODES",
-    "Finding",
-    "FindingCode",
-    "LabelPatterns",
-    "Labels",
-    "NoVolume",
-    "Slice",
-    "Volume",
-    "axis_codes",
-    "read_labels",
-    "read_volume",
-    "reorient",
-    "resample",
-    "write_nifti",
-]

@@ -37,26 +37,31 @@ class Slice:
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
+class _Grid:
+    voxels: Voxels
+    affine: Matrix
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres from voxel to voxel along x, y and z."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(_Grid):
     """The voxels of one Series; the module documents the axes.
 
     `units` is "HU", "SUVbw", or "stored": the rescaled values in whatever unit they have. `slices`
     are in the order of `voxels`; a resampled or reoriented volume has none.
     """
 
-    voxels: Voxels
-    affine: Matrix
     series_instance_uid: str
     frame_of_reference_uid: str
     modality: str
     units: str
     slices: tuple[Slice, ...] = ()
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Millimetres from voxel to voxel along x, y and z."""
-        return _spacing_of(self.affine)
 
     @property
     def affine_lps(self) -> Matrix:
@@ -69,24 +74,17 @@ class Volume:
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class Labels(_Grid):
     """One label per voxel of a volume, 0 for none; the module documents the axes.
 
     `names` has the name of each requested label, `counts` its number of voxels, and `unmatched` the
     names of segments and ROIs that match no label.
     """
 
-    voxels: Voxels
-    affine: Matrix
     names: Mapping[int, str]
     counts: Mapping[int, int] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Millimetres from voxel to voxel along x, y and z."""
-        return _spacing_of(self.affine)
 
     def on_grid(self, voxels: Voxels, affine: Matrix) -> Self:
         """Return the labels on a new grid, with new counts."""
@@ -97,8 +95,3 @@ def count_labels(voxels: Voxels, names: Mapping[int, str]) -> dict[int, int]:
     """Count the voxels of each label in `names`, also of those that have none."""
     counts = np.bincount(voxels.ravel(), minlength=max(names, default=0) + 1)
     return {label: int(counts[label]) for label in names}
-
-
-def _spacing_of(affine: Matrix) -> tuple[float, float, float]:
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
-    return x, y, z

@@ -11,58 +11,47 @@ from dataclasses import dataclass, field
 
 from tcia_assets.errors import DataError
 
-
-@dataclass(frozen=True)
-class FindingCode:
-    """A kind of finding; if it `makes_impossible`, no volume is returned under any `qc` policy."""
-
-    name: str
-    meaning: str
-    makes_impossible: bool = False
-
-
-_ALL = (
+FINDING_CODES: Mapping[str, str] = {
     # Objects that are left out of a volume.
-    FindingCode("unreadable_object", "an object with an unreadable header is left out"),
-    FindingCode("secondary_capture", "a secondary capture is left out"),
-    FindingCode("not_greyscale", "a colour image is left out"),
-    FindingCode("without_geometry", "images without position, orientation or spacing are left out"),
-    FindingCode("mixed_orientation", "slices with a different orientation are left out"),
-    FindingCode("mixed_size", "slices with different Rows or Columns are left out"),
-    FindingCode("mixed_spacing", "slices with a different pixel spacing are left out"),
-    FindingCode(
-        "mixed_frame_of_reference", "slices of a different frame of reference are left out"
-    ),
-    FindingCode("duplicate_position", "further slices at the same position are left out"),
+    "unreadable_object": "an object with an unreadable header is left out",
+    "secondary_capture": "a secondary capture is left out",
+    "not_greyscale": "a colour image is left out",
+    "without_geometry": "images without position, orientation or spacing are left out",
+    "mixed_orientation": "slices with a different orientation are left out",
+    "mixed_size": "slices with different Rows or Columns are left out",
+    "mixed_spacing": "slices with a different pixel spacing are left out",
+    "mixed_frame_of_reference": "slices of a different frame of reference are left out",
+    "duplicate_position": "further slices at the same position are left out",
     # Positions of the slices.
-    FindingCode("missing_slice", "a step between slices is more than 1.5 times the median"),
-    FindingCode("uneven_spacing", "slices lie off the even grid of the affine"),
-    FindingCode("gantry_tilt", "slices are shifted against each other: the affine has a shear"),
-    FindingCode("too_few_slices", "fewer slices than required"),
-    FindingCode("count_unlike_image_count", "the number of objects differs from ImageCount"),
+    "missing_slice": "a step between slices is more than 1.5 times the median",
+    "uneven_spacing": "slices lie off the even grid of the affine",
+    "gantry_tilt": "slices are shifted against each other: the affine has a shear",
+    "too_few_slices": "fewer slices than required",
+    "count_unlike_image_count": "the number of objects differs from ImageCount",
     # Values of the voxels.
-    FindingCode("mixed_rescale", "slope and intercept differ between slices; each was applied"),
-    FindingCode("pet_without_suv_factors", "voxels are not SUV: the header lacks what SUV needs"),
-    FindingCode("zero_variance", "all voxels have the same value"),
-    FindingCode("no_slices", "no slice is left", makes_impossible=True),
-    FindingCode("undecodable_pixels", "pixels of a slice cannot be read", makes_impossible=True),
+    "mixed_rescale": "slope and intercept differ between slices; each was applied",
+    "pet_without_suv_factors": "voxels are not SUV: the header lacks what SUV needs",
+    "zero_variance": "all voxels have the same value",
+    "no_slices": "no slice is left",
+    "undecodable_pixels": "pixels of a slice cannot be read",
     # Labels.
-    FindingCode("not_a_mask", "an object that is neither SEG nor RTSTRUCT is left out"),
-    FindingCode("unreadable_mask", "unreadable parts of a SEG or RTSTRUCT are left out"),
-    FindingCode("other_frame_of_reference", "labels are in a different frame of reference"),
-    FindingCode("frames_off_grid", "SEG frames that are off the image's grid are left out"),
-    FindingCode("contours_between_slices", "contours between slices went to the nearest slice"),
-    FindingCode("contours_off_plane", "contours that are not parallel to the slices are left out"),
-    FindingCode(
-        "contours_not_closed", "points and open lines, which enclose nothing, are left out"
-    ),
-    FindingCode("mask_outside_volume", "a part of the labels lies outside the volume"),
-    FindingCode("overlapping_labels", "voxels in several labels have the one of highest priority"),
-    FindingCode("unmatched_names", "segments or ROIs that match no label are left out"),
-    FindingCode("target_missing", "a label has no voxels"),
-    FindingCode("empty_mask", "no label has any voxels"),
-)
-FINDING_CODES: Mapping[str, FindingCode] = {code.name: code for code in _ALL}
+    "not_a_mask": "an object that is neither SEG nor RTSTRUCT is left out",
+    "unreadable_mask": "unreadable parts of a SEG or RTSTRUCT are left out",
+    "other_frame_of_reference": "labels are in a different frame of reference",
+    "frames_off_grid": "SEG frames that are off the image's grid are left out",
+    "contours_between_slices": "contours between slices went to the nearest slice",
+    "contours_off_plane": "contours that are not parallel to the slices are left out",
+    "contours_not_closed": "points and open lines, which enclose nothing, are left out",
+    "mask_outside_volume": "a part of the labels lies outside the volume",
+    "overlapping_labels": "voxels in several labels have the one of highest priority",
+    "unmatched_names": "segments or ROIs that match no label are left out",
+    "target_missing": "a label has no voxels",
+    "empty_mask": "no label has any voxels",
+}
+"""Each code with its meaning."""
+
+IMPOSSIBLE = frozenset({"no_slices", "undecodable_pixels"})
+"""Codes with which no volume is returned under any `qc` policy."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,7 @@ class Finding:
 
     @property
     def makes_impossible(self) -> bool:
-        return FINDING_CODES[self.code].makes_impossible
+        return self.code in IMPOSSIBLE
 
 
 def make_finding(
@@ -97,7 +86,7 @@ def make_finding(
         uids: The objects concerned, in any order.
         **numbers: Counts, and lengths with their unit in the name.
     """
-    meaning = FINDING_CODES[code].meaning
+    meaning = FINDING_CODES[code]
     message = f"{meaning}: {detail}" if detail else meaning
     printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
     return Finding(code, printable, numbers, tuple(sorted(set(uids))))

@@ -15,7 +15,9 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from tcia_assets.datasets.volume import LabelPatterns, read_labels, read_volume
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
+from tcia_assets.datasets.volume.label_reader import read_labels
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     FRAME,
     SERIES,

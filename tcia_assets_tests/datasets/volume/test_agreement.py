@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from tcia_assets.datasets.volume import read_volume, write_nifti
+from tcia_assets.datasets.volume.nifti import write_nifti
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,

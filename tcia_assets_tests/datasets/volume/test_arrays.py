@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tcia_assets.datasets.volume import Labels, Slice, Volume
-from tcia_assets.datasets.volume.arrays import swap_lps_ras
+from tcia_assets.datasets.volume.arrays import Labels, Slice, Volume, swap_lps_ras
 
 AFFINE = np.array([[-0.7, 0, 0, 12.5], [0, -0.8, 0, -4], [0, 0, 2.5, 100.25], [0, 0, 0, 1.0]])
 

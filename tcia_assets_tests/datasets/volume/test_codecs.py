@@ -15,7 +15,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tcia_assets.datasets.volume import NoVolume, read_volume
+from tcia_assets.datasets.volume.findings import NoVolume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets.errors import MissingExtra
 from tcia_assets_tests.datasets.volume.synthetic import (
     Series,

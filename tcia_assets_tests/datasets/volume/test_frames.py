@@ -15,7 +15,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tcia_assets.datasets.volume import read_volume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume import synthetic
 from tcia_assets_tests.datasets.volume.synthetic import (
     OBLIQUE,

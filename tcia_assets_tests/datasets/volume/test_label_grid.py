@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcia_assets.datasets.volume import LabelPatterns, read_labels, read_volume, reorient
 from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
+from tcia_assets.datasets.volume.label_reader import read_labels
+from tcia_assets.datasets.volume.regrid import reorient
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets.errors import UsageError
 from tcia_assets_tests.datasets.volume.synthetic import (
     Series,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.datasets.volume import LabelPatterns
+from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.errors import UnknownName, UsageError
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tcia_assets.datasets.volume import read_labels, read_volume
+from tcia_assets.datasets.volume.label_reader import read_labels
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     Series,
     finding_codes,

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume import Labels, Volume, reorient, write_nifti
-from tcia_assets.datasets.volume.nifti import nifti_header
+from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.nifti import nifti_header, write_nifti
+from tcia_assets.datasets.volume.regrid import reorient
 from tcia_assets.errors import StorageError, UsageError
 from tcia_assets_tests.datasets.volume.synthetic import noise, rotation_matrix
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tcia_assets.datasets.volume import NoVolume, read_volume
+from tcia_assets.datasets.volume.findings import NoVolume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     Series,
     finding_codes,

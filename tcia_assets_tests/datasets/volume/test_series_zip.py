@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tcia_assets.datasets.volume import read_volume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets.errors import BadArchive
 from tcia_assets_tests.datasets.volume import synthetic
 from tcia_assets_tests.datasets.volume.synthetic import (

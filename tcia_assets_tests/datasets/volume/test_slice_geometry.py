@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tcia_assets.datasets.volume import read_volume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     CORONAL,
     Series,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from tcia_assets.datasets.volume import read_volume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets.sandbox import phantom
 from tcia_assets_tests.datasets.volume.synthetic import (
     Series,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume import NoVolume, read_volume
+from tcia_assets.datasets.volume.findings import NoVolume
+from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume import synthetic
 from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,

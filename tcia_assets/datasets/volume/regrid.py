@@ -1,23 +1,71 @@
-"""Resample volumes and labels to a different spacing, with SimpleITK (the extra `resample`).
+"""Put volumes and labels on other grids: turn the axes, or resample to a different spacing.
 
-Volumes are interpolated linearly, labels by the nearest voxel. SimpleITK gets both grids as one
-transform between voxel indices: its own images cannot have the shear of a gantry tilt, which is
-removed by resampling.
+Turning changes no voxel. Resampling is done by SimpleITK (the extra `resample`): volumes are
+interpolated linearly, labels by the nearest voxel. SimpleITK gets both grids as one transform
+between voxel indices: its own images cannot have the shear of a gantry tilt, which is removed by
+resampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
+import nibabel
 import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from tcia_assets.datasets.volume.arrays import Matrix, Volume, Voxels
-from tcia_assets.datasets.volume.orientation import Image, reorient
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
 from tcia_assets.errors import MissingExtra, UsageError
 
+Image = TypeVar("Image", Volume, Labels)
 Size = tuple[int, int, int]
+
+_DIRECTIONS = {frozenset(letters) for letters in product("LR", "PA", "IS")}
+
+
+def axis_codes(affine: Matrix) -> str:
+    """Return the direction of each axis: x, y, z as letters out of L/R, P/A and I/S.
+
+    Args:
+        affine: From voxel (x, y, z, 1) to RAS+ millimetres.
+
+    >>> import numpy as np
+    >>> axis_codes(np.diag([-1.0, -1.0, 2.0, 1.0]))
+    'LPS'
+    """
+    return "".join(nibabel.aff2axcodes(affine))
+
+
+def reorient(image: Image, orientation: str) -> Image:
+    """Return the image with axes in these directions, as a view of the same voxels.
+
+    An oblique image stays oblique: each axis is the one nearest to its direction.
+
+    Args:
+        image: A volume or labels.
+        orientation: The directions of x, y and z, such as "RAS" or "LPS".
+
+    Raises:
+        UsageError: The orientation is not three letters, one out of each pair.
+    """
+    check_orientation(orientation)
+    if axis_codes(image.affine) == orientation:
+        return image
+    voxels = image.voxels.T
+    turn = ornt_transform(nibabel.io_orientation(image.affine), axcodes2ornt(orientation))
+    turned = apply_orientation(voxels, turn)
+    return image.on_grid(turned.T, image.affine @ inv_ornt_aff(turn, voxels.shape))
+
+
+def check_orientation(orientation: str) -> None:
+    """Raise UsageError unless the orientation is three letters, one out of each pair."""
+    if len(orientation) != 3 or frozenset(orientation) not in _DIRECTIONS:  # noqa: PLR2004
+        raise UsageError(
+            "an orientation is three letters, one of L and R, one of P and A, one of I and S: "
+            f"{orientation!r}"
+        )
 
 
 def resample(image: Image, spacing: Sequence[float], orientation: str | None = None) -> Image:
