@@ -7,7 +7,7 @@ must lie on the image's grid, to a tenth of a voxel at each corner; frames are n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,30 +34,21 @@ _MAX_REASON_LENGTH = 200
 
 @dataclass
 class _Failures:
-    """Frames that were left out; `farthest` is in voxels."""
+    """Frames that were left out: their distances from the grid in voxels, or the reasons."""
 
-    off_grid: int = 0
-    farthest: float = 0.0
-    unreadable: int = 0
-    reason: str = ""
-
-    def add_off_grid(self, distance: float) -> None:
-        self.off_grid += 1
-        self.farthest = max(self.farthest, distance)
-
-    def add_unreadable(self, reason: str) -> None:
-        self.unreadable += 1
-        self.reason = reason
+    off_grid: list[float] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
     def findings(self, uid: str) -> list[Finding]:
         findings = []
         if self.off_grid:
-            detail = f"{self.off_grid} frames, up to {self.farthest:.2f} voxels off"
-            numbers = {"frames": self.off_grid, "farthest_voxels": self.farthest}
+            detail = f"{len(self.off_grid)} frames, up to {max(self.off_grid):.2f} voxels off"
+            numbers = {"frames": len(self.off_grid), "farthest_voxels": max(self.off_grid)}
             findings.append(make_finding("frames_off_grid", detail, [uid], **numbers))
         if self.unreadable:
-            detail = f"{self.unreadable} frames, {self.reason}"
-            findings.append(make_finding("unreadable_mask", detail, [uid], frames=self.unreadable))
+            count = len(self.unreadable)
+            detail = f"{count} frames, {self.unreadable[-1]}"
+            findings.append(make_finding("unreadable_mask", detail, [uid], frames=count))
         return findings
 
 
@@ -67,7 +58,7 @@ def set_segments(
     dicom_object: DicomObject,
     *,
     least_fraction: float = _HALF,
-) -> tuple[list[str], list[Finding]]:
+) -> None:
     """Set all segments that match a label.
 
     Args:
@@ -76,15 +67,12 @@ def set_segments(
         dicom_object: A SEG.
         least_fraction: Label voxels of a fractional SEG from this fraction of its maximum on.
 
-    Returns:
-        The names of segments without a label, and findings.
-
     Raises:
         MissingExtra: The pixels need a decoder that is not installed.
         BadArchive: The zip is damaged.
     """
     header = dicom_object.header
-    labels, unmatched = _match_segments(grid, header)
+    labels = _match_segments(grid, header)
     is_label_map = read_text(header, "SegmentationType") == "LABELMAP"
     threshold = _threshold(header, least_fraction)
     failures = _Failures()
@@ -95,18 +83,18 @@ def set_segments(
         try:
             placement = _place(grid, plane, reader.rows, reader.columns)
             if placement.error > TOLERANCE:
-                failures.add_off_grid(placement.error)
+                failures.off_grid.append(placement.error)
                 continue
             image = reader.read(index)
         except _Unreadable as error:
-            failures.add_unreadable(str(error))
+            failures.unreadable.append(str(error))
             continue
         if is_label_map:
             for number, label in labels.items():
                 _set_mask(grid, label, image == number, placement)
         else:
             _set_mask(grid, labels[segment], image >= threshold, placement)
-    return unmatched, failures.findings(read_text(header, "SOPInstanceUID"))
+    grid.findings += failures.findings(read_text(header, "SOPInstanceUID"))
 
 
 def _threshold(header: Dataset, least_fraction: float) -> float:
@@ -117,17 +105,17 @@ def _threshold(header: Dataset, least_fraction: float) -> float:
     return least_fraction * highest
 
 
-def _match_segments(grid: LabelGrid, header: Dataset) -> tuple[dict[int, int], list[str]]:
-    """Return labels by segment number, and the names of segments without a label."""
-    labels, unmatched = {}, []
+def _match_segments(grid: LabelGrid, header: Dataset) -> dict[int, int]:
+    """Return labels by segment number; names without a label are added to the grid."""
+    labels = {}
     for segment in header.get("SegmentSequence") or []:
         name, number = segment_name(segment), read_int(segment, "SegmentNumber", 0)
         if label := grid.patterns.label_of(name):
             labels[number] = label
         # Number 0 is the background of a label map.
         elif number != 0:
-            unmatched.append(name)
-    return labels, unmatched
+            grid.unmatched.add(name)
+    return labels
 
 
 def segment_name(segment: Dataset) -> str:

@@ -6,8 +6,6 @@ by `dicom_seg.py` and `rtstruct.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, count_labels
@@ -22,7 +20,8 @@ class LabelGrid:
     """Labels under construction, on the voxels of a volume.
 
     All lengths are LPS millimetres. `normal` is the unit vector across the slices, `heights` are
-    the positions of the slices along it, and `step` is their median distance.
+    the positions of the slices along it, and `step` is their median distance. Readers of masks add
+    names of segments and ROIs without a label to `unmatched`, and problems to `findings`.
     """
 
     def __init__(self, volume: Volume, patterns: LabelPatterns) -> None:
@@ -42,6 +41,8 @@ class LabelGrid:
         self.heights: Matrix = self.positions @ self.normal
         self.step = self._median_step()
         self._ranks = np.array([len(patterns.names), *patterns.ranks])
+        self.unmatched: set[str] = set()
+        self.findings: list[Finding] = []
         self._overlapping = self._outside = self._inside = 0
 
     def _median_step(self) -> float:
@@ -83,14 +84,9 @@ class LabelGrid:
         wins = self._ranks[label] < self._ranks[old]
         self.voxels[z[wins], y[wins], x[wins]] = label
 
-    def to_labels(self, unmatched: Iterable[str], findings: list[Finding]) -> Labels:
-        """Return the labels with all findings.
-
-        Args:
-            unmatched: Names of segments and ROIs without a label, repeated or not.
-            findings: What was found while the labels were read.
-        """
-        names = tuple(sorted(set(unmatched)))
+    def to_labels(self) -> Labels:
+        """Return the labels with all findings."""
+        names = tuple(sorted(self.unmatched))
         counts = count_labels(self.voxels, self.patterns.by_number)
         return Labels(
             self.voxels,
@@ -98,7 +94,7 @@ class LabelGrid:
             self.patterns.by_number,
             counts,
             names,
-            (*findings, *self._placement_findings(), *self._name_findings(counts, names)),
+            (*self.findings, *self._placement_findings(), *self._name_findings(counts, names)),
         )
 
     def _placement_findings(self) -> list[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tcia_assets.datasets.volume import dicom_seg, rtstruct
 from tcia_assets.datasets.volume.arrays import Labels, Volume
 from tcia_assets.datasets.volume.attributes import read_text
-from tcia_assets.datasets.volume.findings import Finding, make_finding
+from tcia_assets.datasets.volume.findings import make_finding
 from tcia_assets.datasets.volume.label_grid import LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
@@ -39,38 +39,34 @@ def read_labels(
         BadArchive, MissingExtra, OSError: See `read_volume`.
     """
     grid = LabelGrid(volume, patterns)
-    unmatched: list[str] = []
-    findings: list[Finding] = []
     for path in sorted(paths):
         with open_series_zip(path) as series_zip:
             dicom_objects, unreadable = series_zip.read_headers()
-            findings += unreadable
+            grid.findings += unreadable
             for each in dicom_objects:
                 uid = read_text(each.header, "SOPInstanceUID")
                 if sop_instance_uids is None or uid in sop_instance_uids:
-                    names, more = _set_labels(grid, series_zip, each, least_fraction)
-                    unmatched += names
-                    findings += more
-    return grid.to_labels(unmatched, findings)
+                    _set_labels(grid, series_zip, each, least_fraction)
+    return grid.to_labels()
 
 
 def _set_labels(
     grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject, least_fraction: float
-) -> tuple[list[str], list[Finding]]:
-    """Set all labels of an object; return names without a label, and findings."""
+) -> None:
+    """Set all labels of an object."""
     header = dicom_object.header
     sop_class, uid = read_text(header, "SOPClassUID"), read_text(header, "SOPInstanceUID")
     if sop_class in dicom_seg.SOP_CLASSES:
-        frames_of_reference = {read_text(header, "FrameOfReferenceUID")} - {""}
-        names, findings = dicom_seg.set_segments(
-            grid, series_zip, dicom_object, least_fraction=least_fraction
-        )
+        _check_frames_of_reference(grid, uid, {read_text(header, "FrameOfReferenceUID")} - {""})
+        dicom_seg.set_segments(grid, series_zip, dicom_object, least_fraction=least_fraction)
     elif sop_class == rtstruct.SOP_CLASS:
-        frames_of_reference = rtstruct.frames_of_reference(header)
-        names, findings = rtstruct.set_rois(grid, header)
+        _check_frames_of_reference(grid, uid, rtstruct.frames_of_reference(header))
+        rtstruct.set_rois(grid, header)
     else:
-        return [], [make_finding("not_a_mask", f"SOP class {sop_class}", [uid])]
-    if others := frames_of_reference - {grid.volume.frame_of_reference_uid}:
+        grid.findings.append(make_finding("not_a_mask", f"SOP class {sop_class}", [uid]))
+
+
+def _check_frames_of_reference(grid: LabelGrid, uid: str, found: set[str]) -> None:
+    if others := found - {grid.volume.frame_of_reference_uid}:
         detail = ", ".join(sorted(others))
-        findings.insert(0, make_finding("other_frame_of_reference", detail, [uid]))
-    return names, findings
+        grid.findings.append(make_finding("other_frame_of_reference", detail, [uid]))

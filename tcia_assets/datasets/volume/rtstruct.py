@@ -7,8 +7,8 @@ at most half a step away; contours that are farther away lie outside the volume.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydicom.dataelem import RawDataElement
@@ -28,6 +28,7 @@ _HALF_STEP = 0.5 + 1e-6
 _SAME_PLANE_MM = 0.01
 _CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
 _MIN_POINTS = 3
+_LEFT_OUT = ("contours_off_plane", "contours_not_closed", "unreadable_mask")
 # Finer than any contour is meant, coarser than rounding errors.
 _PIXEL_DIGITS = 6
 _CONTOUR_DATA = 0x3006_0050
@@ -35,56 +36,43 @@ _CONTOUR_DATA = 0x3006_0050
 
 @dataclass
 class _Counts:
-    """Contours that were moved to a slice or left out."""
+    """How far contours were moved to a slice, and how many were left out, by code of finding."""
 
-    between: int = 0
-    farthest_mm: float = 0.0
-    off_plane: int = 0
-    not_closed: int = 0
-    unreadable: int = 0
-
-    def add_between(self, distance_mm: float) -> None:
-        self.between += 1
-        self.farthest_mm = max(self.farthest_mm, distance_mm)
+    moved_mm: list[float] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def findings(self, uid: str) -> list[Finding]:
         findings = []
-        if self.between:
-            numbers = {"contours": self.between, "farthest_mm": self.farthest_mm}
-            detail = f"{self.between} contours, up to {self.farthest_mm:.3f} mm"
+        if self.moved_mm:
+            numbers = {"contours": len(self.moved_mm), "farthest_mm": max(self.moved_mm)}
+            detail = f"{len(self.moved_mm)} contours, up to {max(self.moved_mm):.3f} mm"
             findings.append(make_finding("contours_between_slices", detail, [uid], **numbers))
-        for code, count in (
-            ("contours_off_plane", self.off_plane),
-            ("contours_not_closed", self.not_closed),
-            ("unreadable_mask", self.unreadable),
-        ):
-            if count:
-                findings.append(make_finding(code, f"{count} contours", [uid], contours=count))
-        return findings
+        return findings + [
+            make_finding(code, f"{count} contours", [uid], contours=count)
+            for code in _LEFT_OUT
+            if (count := self.left_out[code])
+        ]
 
 
-def set_rois(grid: LabelGrid, header: Dataset) -> tuple[list[str], list[Finding]]:
+def set_rois(grid: LabelGrid, header: Dataset) -> None:
     """Set all ROIs that match a label.
 
     Args:
         grid: The labels of the volume, which this adds to.
         header: A whole RTSTRUCT.
-
-    Returns:
-        The names of ROIs without a label, and findings.
     """
     contours = {
         read_int(roi, "ReferencedROINumber", -1): roi.get("ContourSequence") or []
         for roi in header.get("ROIContourSequence") or []
     }
-    counts, unmatched = _Counts(), []
+    counts = _Counts()
     for roi in header.get("StructureSetROISequence") or []:
         name = read_text(roi, "ROIName")
         if label := grid.patterns.label_of(name):
             _set_roi(grid, label, contours.get(read_int(roi, "ROINumber", -1), []), counts)
         else:
-            unmatched.append(name)
-    return unmatched, counts.findings(read_text(header, "SOPInstanceUID"))
+            grid.unmatched.add(name)
+    grid.findings += counts.findings(read_text(header, "SOPInstanceUID"))
 
 
 def frames_of_reference(header: Dataset) -> set[str]:
@@ -116,12 +104,12 @@ def _group_by_plane(
             continue
         heights = points @ grid.normal
         if np.ptp(heights) > OFF_PLANE * grid.step:
-            counts.off_plane += 1
+            counts.left_out["contours_off_plane"] += 1
             continue
         height = float(heights.mean())
         z, distance = grid.nearest_slice(height)
         if BETWEEN * grid.step < distance <= _HALF_STEP * grid.step:
-            counts.add_between(distance)
+            counts.moved_mm.append(distance)
         planes[z, round(height / _SAME_PLANE_MM)].append(grid.to_pixels(points, z))
     return planes
 
@@ -129,15 +117,14 @@ def _group_by_plane(
 def _read_points(contour: Dataset, counts: _Counts) -> Matrix | None:
     """Return the points of a closed contour, one per row; count all other contours."""
     if read_text(contour, "ContourGeometricType") not in _CLOSED:
-        counts.not_closed += 1
+        counts.left_out["contours_not_closed"] += 1
         return None
     try:
         points = _contour_data(contour).reshape(-1, 3)
     except (KeyError, TypeError, ValueError):
-        counts.unreadable += 1
-        return None
+        points = np.empty((0, 3))
     if len(points) < _MIN_POINTS or not np.isfinite(points).all():
-        counts.unreadable += 1
+        counts.left_out["unreadable_mask"] += 1
         return None
     return points
 

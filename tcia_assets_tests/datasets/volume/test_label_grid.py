@@ -70,7 +70,8 @@ def test_overlaps_and_voxels_outside_are_counted(tmp_path: Path) -> None:
     z, y, x = np.array([0, 0, 9]), np.array([1, 1, 1]), np.array([1, 2, 1])
     grid.set_label(2, z, y, x)
     grid.set_label(1, z[:1], y[:1], x[:1])
-    labels = grid.to_labels(["Body", "Body"], [])
+    grid.unmatched |= {"Body"}
+    labels = grid.to_labels()
     assert labels.counts == {1: 1, 2: 1} and labels.unmatched == ("Body",)
     assert one_finding(labels, "mask_outside_volume").numbers == {"voxels_outside": 1, "voxels": 4}
     assert one_finding(labels, "overlapping_labels").numbers == {"voxels": 1}
