@@ -34,18 +34,8 @@ SIDE = 280
 """The side of the square that a slice must fit into, in pixels."""
 
 # Okabe and Ito's colours, which colour-blind people can distinguish, brightest first; then more.
-_COLORS: tuple[Color, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 200, 140),
-    (240, 228, 66),
-    (255, 94, 60),
-    (214, 130, 190),
-    (0, 130, 210),
-    (170, 220, 90),
-    (190, 150, 255),
-    (255, 170, 170),
-)
+_PALETTE = bytes.fromhex("e69f00 56b4e9 00c88c f0e442 ff5e3c d682be 0082d2 aadc5a be96ff ffaaaa")
+_COLORS: list[list[int]] = np.frombuffer(_PALETTE, np.uint8).reshape(-1, 3).tolist()
 _FILL_OPACITY = 0.2
 _MAX_LABEL = 250
 _UID_TAIL = 12

@@ -39,17 +39,15 @@ class _Failures:
     off_grid: list[float] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
-    def findings(self, uid: str) -> list[Finding]:
-        findings = []
+    def findings(self, uid: str) -> Iterator[Finding]:
         if self.off_grid:
             detail = f"{len(self.off_grid)} frames, up to {max(self.off_grid):.2f} voxels off"
             numbers = {"frames": len(self.off_grid), "farthest_voxels": max(self.off_grid)}
-            findings.append(make_finding("frames_off_grid", detail, [uid], **numbers))
+            yield make_finding("frames_off_grid", detail, [uid], **numbers)
         if self.unreadable:
             count = len(self.unreadable)
             detail = f"{count} frames, {self.unreadable[-1]}"
-            findings.append(make_finding("unreadable_mask", detail, [uid], frames=count))
-        return findings
+            yield make_finding("unreadable_mask", detail, [uid], frames=count)
 
 
 def set_segments(

@@ -125,10 +125,7 @@ class FunctionalGroups:
 def _frame(dicom_object: DicomObject, index: int, groups: FunctionalGroups) -> Frame:
     header = dicom_object.header
     rescale = groups.holder("PixelValueTransformationSequence")
-    slope, intercept = (
-        read_number(rescale, "RescaleSlope"),
-        read_number(rescale, "RescaleIntercept"),
-    )
+    slope = read_number(rescale, "RescaleSlope")
     measures = groups.holder("PixelMeasuresSequence")
     allocated = read_int(header, "BitsAllocated", 0)
     stored = read_int(header, "BitsStored", allocated)
@@ -142,7 +139,7 @@ def _frame(dicom_object: DicomObject, index: int, groups: FunctionalGroups) -> F
         columns=read_int(header, "Columns", 0),
         # Some writers store 0 for "no slope"; it would make all voxels equal.
         slope=slope or 1.0,
-        intercept=intercept or 0.0,
+        intercept=read_number(rescale, "RescaleIntercept") or 0.0,
         rescale_type=None if slope is None else read_text(rescale, "RescaleType"),
         dtype=_dtype(allocated, is_signed=read_int(header, "PixelRepresentation", 0) == 1),
         bits_stored=stored,

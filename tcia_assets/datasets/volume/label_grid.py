@@ -6,6 +6,8 @@ by `dicom_seg.py` and `rtstruct.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, count_labels
@@ -86,38 +88,34 @@ class LabelGrid:
 
     def to_labels(self) -> Labels:
         """Return the labels with all findings."""
-        names = tuple(sorted(self.unmatched))
-        counts = count_labels(self.voxels, self.patterns.by_number)
+        names = self.patterns.by_number
+        counts = count_labels(self.voxels, names)
         return Labels(
             self.voxels,
             self.volume.affine,
-            self.patterns.by_number,
-            counts,
             names,
-            (*self.findings, *self._placement_findings(), *self._name_findings(counts, names)),
+            counts,
+            tuple(sorted(self.unmatched)),
+            (*self.findings, *self._placement_findings(), *self._name_findings(counts)),
         )
 
-    def _placement_findings(self) -> list[Finding]:
-        findings = []
+    def _placement_findings(self) -> Iterator[Finding]:
         if self._outside:
             total = self._outside + self._inside
             numbers = {"voxels_outside": self._outside, "voxels": total}
             detail = f"{self._outside} of {total} voxels"
-            findings.append(make_finding("mask_outside_volume", detail, **numbers))
+            yield make_finding("mask_outside_volume", detail, **numbers)
         if self._overlapping:
-            findings.append(make_finding("overlapping_labels", voxels=self._overlapping))
-        return findings
+            yield make_finding("overlapping_labels", voxels=self._overlapping)
 
-    def _name_findings(self, counts: dict[int, int], unmatched: tuple[str, ...]) -> list[Finding]:
-        findings = []
-        if unmatched:
-            detail = ", ".join(map(repr, unmatched))
-            findings.append(make_finding("unmatched_names", detail, names=len(unmatched)))
+    def _name_findings(self, counts: dict[int, int]) -> Iterator[Finding]:
+        if self.unmatched:
+            detail = ", ".join(map(repr, sorted(self.unmatched)))
+            yield make_finding("unmatched_names", detail, names=len(self.unmatched))
         if not any(counts.values()):
-            return [*findings, make_finding("empty_mask", labels=len(counts))]
-        names = self.patterns.by_number
-        return findings + [
-            make_finding("target_missing", repr(names[label]), label=label)
-            for label, count in counts.items()
-            if not count
-        ]
+            yield make_finding("empty_mask", labels=len(counts))
+            return
+        for label, count in counts.items():
+            if not count:
+                name = self.patterns.by_number[label]
+                yield make_finding("target_missing", repr(name), label=label)

@@ -8,6 +8,7 @@ at most half a step away; contours that are farther away lie outside the volume.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,17 +42,14 @@ class _Counts:
     moved_mm: list[float] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def findings(self, uid: str) -> list[Finding]:
-        findings = []
+    def findings(self, uid: str) -> Iterator[Finding]:
         if self.moved_mm:
             numbers = {"contours": len(self.moved_mm), "farthest_mm": max(self.moved_mm)}
             detail = f"{len(self.moved_mm)} contours, up to {max(self.moved_mm):.3f} mm"
-            findings.append(make_finding("contours_between_slices", detail, [uid], **numbers))
-        return findings + [
-            make_finding(code, f"{count} contours", [uid], contours=count)
-            for code in _LEFT_OUT
-            if (count := self.left_out[code])
-        ]
+            yield make_finding("contours_between_slices", detail, [uid], **numbers)
+        for code in _LEFT_OUT:
+            if count := self.left_out[code]:
+                yield make_finding(code, f"{count} contours", [uid], contours=count)
 
 
 def set_rois(grid: LabelGrid, header: Dataset) -> None:

@@ -8,8 +8,9 @@ grid or are shifted against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -64,7 +65,8 @@ def stack_frames(
     if len(ordered) < least_slices:
         findings.append(make_finding("too_few_slices", slices=len(ordered), least=least_slices))
     affine = _affine_of(ordered)
-    return SliceStack(tuple(ordered), affine), findings + _check_steps(ordered, heights, affine)
+    findings += _check_steps(ordered, heights, affine)
+    return SliceStack(tuple(ordered), affine), findings
 
 
 def normal_of(plane: Plane) -> Matrix:
@@ -85,25 +87,24 @@ def plane_of(frame: Frame) -> Plane:
 _IsEqual = Callable[[Frame, Frame], bool]
 
 
-def _close(key: Callable[[Frame], Numbers], tolerance: float) -> _IsEqual:
+def _close(key: Callable[[Plane], Numbers], tolerance: float) -> _IsEqual:
     def is_equal(one: Frame, other: Frame) -> bool:
-        return all(abs(a - b) <= tolerance for a, b in zip(key(one), key(other), strict=True))
+        pairs = zip(key(plane_of(one)), key(plane_of(other)), strict=True)
+        return all(abs(a - b) <= tolerance for a, b in pairs)
 
     return is_equal
 
 
-def _cosines(frame: Frame) -> Numbers:
-    return plane_of(frame).along_rows + plane_of(frame).along_columns
+def _same(*attributes: str) -> _IsEqual:
+    key = attrgetter(*attributes)
+    return lambda one, other: key(one) == key(other)
 
 
 _CRITERIA: tuple[tuple[str, _IsEqual], ...] = (
-    ("mixed_orientation", _close(_cosines, COSINES)),
-    ("mixed_size", lambda one, other: (one.rows, one.columns) == (other.rows, other.columns)),
-    ("mixed_spacing", _close(lambda frame: plane_of(frame).spacing, SPACING_MM)),
-    (
-        "mixed_frame_of_reference",
-        lambda one, other: one.frame_of_reference_uid == other.frame_of_reference_uid,
-    ),
+    ("mixed_orientation", _close(lambda plane: plane.along_rows + plane.along_columns, COSINES)),
+    ("mixed_size", _same("rows", "columns")),
+    ("mixed_spacing", _close(lambda plane: plane.spacing, SPACING_MM)),
+    ("mixed_frame_of_reference", _same("frame_of_reference_uid")),
 )
 
 
@@ -168,21 +169,20 @@ def _affine_of(ordered: Sequence[Frame]) -> Matrix:
 # --- Findings about the steps ---------------------------------------------------------------------
 
 
-def _check_steps(ordered: Sequence[Frame], heights: Matrix, affine: Matrix) -> list[Finding]:
-    if len(ordered) < 2:  # noqa: PLR2004 - a step needs two
-        return []
-    steps = np.diff(heights)
-    return _find_gaps(steps) + _find_uneven(ordered, steps, affine) + _find_tilt(heights, affine)
+def _check_steps(ordered: Sequence[Frame], heights: Matrix, affine: Matrix) -> Iterator[Finding]:
+    if len(ordered) > 1:
+        steps = np.diff(heights)
+        yield from _find_gaps(steps)
+        yield from _find_uneven(ordered, steps, affine)
+        yield from _find_tilt(heights, affine)
 
 
-def _find_gaps(steps: Matrix) -> list[Finding]:
+def _find_gaps(steps: Matrix) -> Iterator[Finding]:
     median = float(np.median(steps))
     gaps = steps[steps > GAP * median]
-    if not len(gaps):
-        return []
-    largest = float(gaps.max())
-    return [
-        make_finding(
+    if len(gaps):
+        largest = float(gaps.max())
+        yield make_finding(
             "missing_slice",
             f"{len(gaps)} gaps up to {largest:.3f} mm; the median is {median:.3f} mm",
             gaps=len(gaps),
@@ -190,10 +190,9 @@ def _find_gaps(steps: Matrix) -> list[Finding]:
             largest_step_mm=largest,
             median_step_mm=median,
         )
-    ]
 
 
-def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> list[Finding]:
+def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> Iterator[Finding]:
     """Report slices off an even grid, in which some may be missing, or off a straight line."""
     median = float(np.median(steps))
     numbers = np.concatenate([[0.0], np.cumsum(np.maximum(np.rint(steps / median), 1))])
@@ -205,10 +204,8 @@ def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> lis
     across = errors - np.outer(errors @ normal, normal)
     off_line = float(np.linalg.norm(across, axis=1).max())
     pixel = float(np.linalg.norm(affine[:3, :2], axis=0).min())
-    if off_grid <= UNEVEN * median and off_line <= UNEVEN * pixel:
-        return []
-    return [
-        make_finding(
+    if off_grid > UNEVEN * median or off_line > UNEVEN * pixel:
+        yield make_finding(
             "uneven_spacing",
             f"up to {off_grid:.3f} mm along the normal, {off_line:.3f} mm across it",
             off_grid_mm=off_grid,
@@ -217,15 +214,13 @@ def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> lis
             largest_step_mm=float(steps.max()),
             median_step_mm=median,
         )
-    ]
 
 
-def _find_tilt(heights: Matrix, affine: Matrix) -> list[Finding]:
+def _find_tilt(heights: Matrix, affine: Matrix) -> Iterator[Finding]:
     step = affine[:3, 2]
     rise = (heights[-1] - heights[0]) / (len(heights) - 1)
     shift = float(np.sqrt(max(float(step @ step) - rise * rise, 0.0)))
     degrees = float(np.degrees(np.arctan2(shift, rise)))
-    if degrees <= TILT_DEGREES:
-        return []
-    numbers = {"degrees": degrees, "shift_mm_per_slice": shift}
-    return [make_finding("gantry_tilt", f"{degrees:.2f} degrees", **numbers)]
+    if degrees > TILT_DEGREES:
+        numbers = {"degrees": degrees, "shift_mm_per_slice": shift}
+        yield make_finding("gantry_tilt", f"{degrees:.2f} degrees", **numbers)

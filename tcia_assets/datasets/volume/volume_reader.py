@@ -9,12 +9,7 @@ from tcia_assets.datasets.volume.arrays import Slice, Volume, Voxels, swap_lps_r
 from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
 from tcia_assets.datasets.volume.frames import Frame, read_frames
-from tcia_assets.datasets.volume.pixels import (
-    StoredPixels,
-    UndecodablePixels,
-    read_pixels,
-    rescale,
-)
+from tcia_assets.datasets.volume.pixels import StoredPixels, UndecodablePixels, read_pixels, rescale
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
 from tcia_assets.datasets.volume.slice_geometry import SliceStack, plane_of, stack_frames
 from tcia_assets.datasets.volume.suv import NoSuvFactor, suv_factor
@@ -68,13 +63,11 @@ def _count_findings(series_zip: SeriesZip, image_count: int | None) -> list[Find
     return [make_finding("count_unlike_image_count", f"{count}, not {image_count}", **numbers)]
 
 
-def _select_images(
-    dicom_objects: Sequence[DicomObject],
-) -> tuple[list[DicomObject], list[Finding]]:
+def _select_images(found: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Finding]]:
     """Return the objects that may be slices, and a finding for each kind of the others."""
     left_out: dict[str, list[DicomObject]] = {"secondary_capture": [], "not_greyscale": []}
     images = []
-    for each in dicom_objects:
+    for each in found:
         if _is_secondary_capture(each):
             left_out["secondary_capture"].append(each)
         elif read_int(each.header, "SamplesPerPixel", 1) != 1:
