@@ -29,12 +29,7 @@ from tcia_assets.metadata.markdown import markdown, markdown_license, markdown_l
 from tcia_assets.store.files import publish
 
 _DEFAULT_FORMAT = "nifti"
-_SIZES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-)
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Licences that Hugging Face has a name for; any other is `other`.
 _HUGGING_FACE_LICENSES = {
     *("cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0"),
@@ -71,14 +66,12 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
     numbers = summarize(samples, info.splits)
     licenses = list_licenses(samples, info)
     kept = sum(int(record[KEPT]) for record in numbers["parts"])
-    picture = (
-        "![Slices of some samples, with their labels](contact_sheet.png)\n" if has_sheet else ""
-    )
+    picture = "![Slices of some samples, with their labels](contact_sheet.png)\n"
     blocks = [
         _front_matter(numbers, licenses, info, kept),
         f"# {markdown(info.title)}\n",
         _opening(numbers, info, kept),
-        picture,
+        picture if has_sheet else "",
         _license_section(licenses, info),
         _citation_section(samples, info),
         *_number_sections(numbers),
@@ -193,29 +186,17 @@ def _citation_section(samples: pa.Table, info: DatasetInfo) -> str:
 def _number_sections(numbers: Summary) -> Iterator[str]:
     yield "## Contents\n"
     for name, title in TITLES.items():
-        if not numbers[name]:
-            continue
-        if name == "quality":
-            yield f"## {title}\n"
-            yield _table(_with_meanings(numbers[name]))
-        else:
-            yield f"### {title}\n"
+        if numbers[name]:
+            yield f"{'##' if name == 'quality' else '###'} {title}\n"
             yield _table([_cells(record, title) for record in numbers[name]])
 
 
 def _cells(record: Record, title: str) -> dict[str, str]:
-    return {title if key == VALUE else key: _cell(value) for key, value in record.items()}
-
-
-def _with_meanings(records: list[Record]) -> list[dict[str, str]]:
-    return [
-        {
-            "code": f"`{record['code']}`",
-            "meaning": markdown(SAMPLE_CODES.get(str(record["code"]), "")),
-            **{key: _cell(value) for key, value in record.items() if key != "code"},
-        }
-        for record in records
-    ]
+    cells = {title if key == VALUE else key: _cell(value) for key, value in record.items()}
+    if cells.pop("code", None) is None:
+        return cells
+    meaning = markdown(SAMPLE_CODES.get(str(record["code"]), ""))
+    return {"code": f"`{record['code']}`", "meaning": meaning, **cells}
 
 
 def _files_section(info: DatasetInfo) -> str:
@@ -232,10 +213,9 @@ def _files_section(info: DatasetInfo) -> str:
     if "nnunet" in info.settings["formats"]:
         files["nnunet/"] += f"; the dataset's number is {nnunet.number(info.name)}"
     listed = "\n".join(f"- `{path}`: {markdown(about)}" for path, about in files.items())
-    code = (
-        f'from tcia_assets import load_dataset\n\nsamples = load_dataset(".", "{info.splits[0]}")'
-    )
-    return f"## Files\n\n{listed}\n\n```python\n{code}\n```\n"
+    load = f'samples = load_dataset(".", "{info.splits[0]}")'
+    code = _fenced(f"from tcia_assets import load_dataset\n\n{load}", "python")
+    return f"## Files\n\n{listed}\n\n{code}"
 
 
 def _rebuild_section(info: DatasetInfo) -> str:

@@ -9,7 +9,8 @@ The same samples give the same bytes, with the same version of Pillow.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,11 @@ def write_contact_sheet(
 
 def choose_samples(samples: pa.Table, info: DatasetInfo, most: int) -> list[_Row]:
     """Return at most `most` kept samples, evenly from all splits, in the order of the splits."""
-    rows = kept_samples(samples).to_pylist()
-    left = {
-        split: sorted((row for row in rows if row["part"] == split), key=uid_hash)
-        for split in info.splits
-    }
-    chosen: dict[str, list[_Row]] = {split: [] for split in info.splits}
-    while any(left.values()) and sum(map(len, chosen.values())) < most:
-        for split in info.splits:
-            if left[split] and sum(map(len, chosen.values())) < most:
-                chosen[split].append(left[split].pop(0))
-    return [row for split in info.splits for row in chosen[split]]
+    rows = sorted(kept_samples(samples).to_pylist(), key=uid_hash)
+    by_split = [[row for row in rows if row["part"] == split] for split in info.splits]
+    in_turns = chain.from_iterable(zip_longest(*by_split))
+    chosen: Iterator[_Row] = islice((row for row in in_turns if row is not None), most)
+    return sorted(chosen, key=lambda row: info.splits.index(row["part"]))
 
 
 def _draw_sheet(previews: list[SlicePreview], info: DatasetInfo) -> Image.Image:

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+import nibabel
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from nibabel.filebasedimages import ImageFileError
 
 from tcia_assets.datasets.samples import KEPT, SAMPLES
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
-from tcia_assets.errors import MissingExtra, StorageError, UnknownName, UsageError
+from tcia_assets.errors import StorageError, UnknownName, UsageError
 
 _INDEX, _LATEST = "samples.parquet", "latest"
 
@@ -119,9 +121,7 @@ def load_dataset(
         UsageError: There is no dataset in the folder, or no such split or fold; names the valid
             ones.
         StorageError: The table of samples cannot be read.
-        MissingExtra: nibabel is not installed.
     """
-    _require_nibabel()
     root = _root(Path(path))
     rows = [_row(row) for row in _table(root).to_pylist()]
     if split is not None:
@@ -141,24 +141,12 @@ def read_voxels(path: Path) -> Voxels:
 
     Raises:
         StorageError: The file is missing or cannot be read.
-        MissingExtra: nibabel is not installed.
     """
-    _require_nibabel()
-    import nibabel  # noqa: PLC0415 - an optional extra
-    from nibabel.filebasedimages import ImageFileError  # noqa: PLC0415
-
     try:
-        image = nibabel.nifti1.Nifti1Image.from_filename(path)
+        image = nibabel.Nifti1Image.from_filename(path)
         return np.asanyarray(image.dataobj).T
     except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise StorageError(f"{path} cannot be read: {error}") from error
-
-
-def _require_nibabel() -> None:
-    try:
-        import nibabel  # noqa: F401, PLC0415 - an optional extra
-    except ImportError:
-        raise MissingExtra("nibabel", "datasets", "reading a dataset's volumes") from None
 
 
 def _root(path: Path) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Role, Row, split_role, write_json
 from tcia_assets.datasets.split import hash_position
+from tcia_assets.datasets.volume.arrays import is_sheared
 from tcia_assets.errors import UsageError
 from tcia_assets.store.files import link_or_copy
 
@@ -23,8 +24,6 @@ _FIRST_NUMBER, _NUMBERS = 100, 900
 # nnU-Net's own number of folds.
 _FOLDS = 5
 _MAX_SHOWN = 10
-# The largest cosine between two axes that count as perpendicular.
-_MAX_COSINE = 1e-4
 
 _Split = dict[str, list[str]]
 
@@ -102,7 +101,7 @@ def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[s
         "licence": "see LICENSES.md",
         "parts": {split: _uids(kept.in_split(split)) for split in info.splits},
     }
-    if any(_is_sheared(row) for row in kept.rows):
+    if any(is_sheared(np.array(row["affine"]).reshape(4, 4)) for row in kept.rows):
         # SimpleITK, nnU-Net's default reader, refuses an affine with a shear.
         content["overwrite_image_reader_writer"] = "NibabelIO"
     return content
@@ -111,12 +110,6 @@ def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[s
 def _channel(kept: KeptSamples) -> str:
     """Return the channel's name; nnU-Net normalizes `CT` by the voxels of the whole dataset."""
     return " and ".join(kept.modalities)
-
-
-def _is_sheared(row: Row) -> bool:
-    matrix = np.array(row["affine"]).reshape(4, 4)[:3, :3]
-    axes = matrix / np.linalg.norm(matrix, axis=0)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _MAX_COSINE)
 
 
 # --- splits_final.json ----------------------------------------------------------------------------

@@ -20,12 +20,20 @@ from tcia_assets.datasets.volume.findings import Finding
 Matrix = NDArray[np.float64]
 Voxels = NDArray[Any]
 
+# The largest cosine between two axes that count as orthogonal.
+_ORTHOGONAL = 1e-4
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def swap_lps_ras(affine: Matrix) -> Matrix:
     """Convert an affine to LPS into one to RAS+, or back: the conversion is its own inverse."""
     return _LPS_TO_RAS @ affine
+
+
+def is_sheared(affine: Matrix) -> bool:
+    """Return whether two axes are not orthogonal, as under a gantry tilt."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _ORTHOGONAL)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
+from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, is_sheared
 from tcia_assets.errors import UsageError
 from tcia_assets.store.files import publish
 
@@ -23,8 +23,6 @@ _SCANNER = 1
 _FASTEST = 1
 # The wbits of zlib for a gzip header, which then has no file name and no time.
 _GZIP = 31
-# The largest cosine between two axes that count as orthogonal.
-_ORTHOGONAL = 1e-4
 # The matrix of a rotation by 180 degrees is symmetric; DICOM's cosines have six digits.
 _SYMMETRIC = 1e-5
 _NO_ROTATION = 1e-7
@@ -74,10 +72,8 @@ def nifti_header(voxels: Voxels, affine: Matrix) -> nibabel.Nifti1Header:
     header.set_xyzt_units("mm")
     header.set_slope_inter(1, 0)
     header.set_sform(affine, _SCANNER)
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    is_sheared = np.abs(axes.T @ axes - np.eye(3)).max() > _ORTHOGONAL
-    header.set_qform(affine, 0 if is_sheared else _SCANNER)
-    _stabilise_quaternion(header, axes)
+    header.set_qform(affine, 0 if is_sheared(affine) else _SCANNER)
+    _stabilise_quaternion(header, affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
     return header
 
 
