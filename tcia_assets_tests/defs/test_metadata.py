@@ -11,7 +11,7 @@ import pytest
 from tcia_assets import catalog
 from tcia_assets.catalog import DIALECTS, TABLES
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.conftest import SMALL, Dagster, RefreshedFolders
 
 BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
 MADE_HERE = {
@@ -248,9 +248,13 @@ def test_an_unknown_shared_list_is_an_error_not_an_empty_table(dagster: Dagster)
 
 @pytest.mark.parametrize("dialect", [d.name for d in DIALECTS])
 def test_every_dialect_gives_the_same_tables_apart_from_columns_that_it_lacks(
-    dagster: Dagster, dialect: str, tmp_path_factory: pytest.TempPathFactory
+    dagster: Dagster,
+    dialect: str,
+    refreshed_folders: RefreshedFolders,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    other = Dagster(dagster.sandbox, tmp_path_factory.mktemp(dialect), dagster.instance)
+    folder = tmp_path_factory.mktemp(dialect)
+    other = Dagster(dagster.sandbox, folder, dagster.instance, refreshed_folders)
     for each, speaks in ((dagster, "nbia-v4"), (other, dialect)):
         refreshed(each, NO_SIZES, dialect=speaks)
         each.run("tcia_refresh", SMALL, SMALL, dialect=speaks)  # with its sizes
