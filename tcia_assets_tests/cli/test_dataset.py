@@ -6,13 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from tcia_assets import load_dataset
-from tcia_assets.cli import main
-from tcia_assets.cli.terminal import out
-from tcia_assets.defs.local_runs import DAGSTER_YAML
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.cli.terminal import CommandLine
 from tcia_assets_tests.datasets.conftest import (  # noqa: F401 - fixtures
     fetched_root,
     fetched_warehouse,
@@ -23,22 +20,13 @@ from tcia_assets_tests.repository import ROOT
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
 
 
-class Terminal:
-    """The command line over a warehouse with the small Collection."""
+class DatasetTerminal(CommandLine):
+    """The command group `dataset` over a warehouse with the images of the small Collection."""
 
     def __init__(self, warehouse: Warehouse, folder: Path) -> None:
         self.warehouse, self.folder = warehouse, folder
-        self.environment = {
-            "TCIA_DATA_DIR": str(warehouse.root),
-            "TCIA_DATASETS_DIR": str(folder),
-            "COLUMNS": "200",
-        }
-
-    def __call__(self, *arguments: str) -> Result:
-        result = CliRunner(env=self.environment).invoke(main, ["dataset", *arguments])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        environment = {"TCIA_DATA_DIR": str(warehouse.root), "TCIA_DATASETS_DIR": str(folder)}
+        super().__init__(environment, ("dataset",))
 
     @property
     def versions(self) -> list[str]:
@@ -47,23 +35,14 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(
-    fetched_warehouse: Warehouse,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Terminal:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(DAGSTER_YAML)
-    # Made on import, it keeps the COLUMNS of that time, which test runners set.
-    monkeypatch.setattr(out, "_width", None)
+def terminal(fetched_warehouse: Warehouse, tmp_path: Path) -> DatasetTerminal:  # noqa: F811
     folder = tmp_path / "declared"
     folder.mkdir()
     shutil.copy(EXAMPLE, folder / "lung_ct.yaml")
-    return Terminal(fetched_warehouse, folder)
+    return DatasetTerminal(fetched_warehouse, folder)
 
 
-def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> None:
+def test_a_dataset_is_built_listed_verified_and_compared(terminal: DatasetTerminal) -> None:
     none = terminal("list")
     assert none.exit_code == 0 and "there is no dataset yet" in none.output
 
@@ -112,7 +91,7 @@ def test_a_dataset_is_built_listed_verified_and_compared(terminal: Terminal) -> 
 
 
 def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
-    terminal: Terminal, tmp_path: Path
+    terminal: DatasetTerminal, tmp_path: Path
 ) -> None:
     assert terminal("build", "lung_ct").exit_code == 0
     place = terminal.warehouse.root / "datasets" / "lung_ct"
@@ -137,7 +116,7 @@ def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
     ],
 )
 def test_what_cannot_be_done_is_said_on_a_line(
-    terminal: Terminal, arguments: list[str], code: int, said: str
+    terminal: DatasetTerminal, arguments: list[str], code: int, said: str
 ) -> None:
     result = terminal(*arguments)
     assert result.exit_code == code, result.output
@@ -145,7 +124,9 @@ def test_what_cannot_be_done_is_said_on_a_line(
     assert "Traceback" not in result.output
 
 
-def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(terminal: Terminal) -> None:
+def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(
+    terminal: DatasetTerminal,
+) -> None:
     text = EXAMPLE.read_text().replace("  salt: ", "  salzt: ")
     (terminal.folder / "lung_ct.yaml").write_text(text)
     result = terminal("build", "lung_ct")

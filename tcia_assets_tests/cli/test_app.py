@@ -1,0 +1,105 @@
+"""The command group: exit codes, settings, help."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tcia_assets.cli import main
+from tcia_assets_tests.cli.terminal import Terminal
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.repository import ROOT
+
+
+def test_a_collection_is_refreshed_queried_fetched_and_shown(empty_terminal: Terminal) -> None:
+    assert empty_terminal("refresh", SMALL).exit_code == 0
+    answer = empty_terminal("query", "SELECT count(*) AS n FROM current_series", "--format", "json")
+    assert json.loads(answer.stdout) == [{"n": 10}]
+    plan = empty_terminal("fetch", SMALL, "--modality", "RTSTRUCT", "--dry-run")
+    assert plan.exit_code == 0 and SMALL in plan.stdout
+    fetched = empty_terminal("fetch", SMALL, "--modality", "RTSTRUCT")
+    assert fetched.exit_code == 0, fetched.output
+    status = empty_terminal("status")
+    assert status.exit_code == 0 and SMALL in status.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"TCIA_DIALECT": "nbia-v9"}, "'nbia-v4'"),
+        ({"TCIA_DIALCT": "nbia-v4"}, "TCIA_DIALECT"),
+        ({"TCIA_MAX_CONNECTIONS": "many"}, "whole number"),
+        ({"TCIA_DIALECT": "bindaas-v3"}, "TCIA_API_KEY"),
+    ],
+)
+def test_an_invalid_setting_is_named(
+    empty_terminal: Terminal, settings: dict[str, str], said: str
+) -> None:
+    empty_terminal.environment |= settings
+    result = empty_terminal("refresh", "--all")
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fetch", SMALL, "--max-series", "0"),
+        ("query", "FROM series", "--rows", "0"),
+        ("refresh", SMALL, "--max-size-requests", "-1"),
+    ],
+)
+def test_a_limit_out_of_range_is_refused(
+    empty_terminal: Terminal, arguments: tuple[str, ...]
+) -> None:
+    result = empty_terminal(*arguments)
+
+    assert result.exit_code == 2
+    assert "is not in the range" in result.stderr
+
+
+def test_help_has_examples_for_every_command() -> None:
+    for name in main.commands:
+        text = CliRunner().invoke(main, [name, "--help"]).output
+        assert "Usage:" in text
+        assert name == "tables" or "Examples:" in text
+
+
+@pytest.mark.parametrize("name", ["", "sandbox", "refresh", "fetch", "query", "status", "changes"])
+def test_each_example_in_the_help_stands_on_a_line_of_its_own(name: str) -> None:
+    text = CliRunner().invoke(main, [*name.split(), "--help"]).output
+    examples = [line for line in text.splitlines() if "tcia-assets " in line]
+
+    assert "\\b" not in text
+    assert len(examples) >= 2
+    assert all(e.startswith("    tcia-assets ") and e.count("tcia-assets ") == 1 for e in examples)
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify"])
+def test_help_of_commands_on_images_has_three_examples(command: str) -> None:
+    said = CliRunner().invoke(main, [command, "--help"]).stdout
+
+    examples = said.partition("Examples:")[2]
+    assert examples.count(f"tcia-assets {command}") >= 3
+
+
+def test_the_installed_command_runs_without_settings(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TCIA_")}
+    result = subprocess.run(
+        [sys.executable, "-m", "tcia_assets", "query", "SELECT count(*) AS n FROM series"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "0" in result.stdout

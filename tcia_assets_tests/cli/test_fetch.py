@@ -1,0 +1,153 @@
+"""`tcia-assets fetch`: what is selected, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tcia_assets import catalog
+from tcia_assets.images.manifest import merge_rows, read_rows
+from tcia_assets.images.plan import MAX_ATTEMPTS
+from tcia_assets.images.run_limits import Shard
+from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, line_of, words
+from tcia_assets_tests.conftest import SMALL
+
+
+def test_a_series_list_and_a_series_narrow_the_fetch(terminal: Terminal, tmp_path: Path) -> None:
+    in_file, named, *_ = terminal.uids
+    manifest = tmp_path / "some.tcia"
+    manifest.write_text(f"ListOfSeriesToDownload=\n{in_file}\n9.9.9\n")
+    result = terminal("fetch", "--manifest", str(manifest), "--series", named)
+
+    assert result.exit_code == 0, result.output
+    assert terminal.statuses == {in_file: "complete", named: "complete"}
+    assert "1 listed Series are not in the warehouse, or are withdrawn: 9.9.9" in result.stderr
+    assert SMALL in result.stdout
+
+
+def test_a_selection_of_no_series_is_refused_with_similar_names(terminal: Terminal) -> None:
+    misspelt = terminal("fetch", SMALL, "--modality", "RTSTRUCTT")
+    empty = terminal("fetch", SMALL, "--modality", "ct", "--where", "ImageCount > 100000")
+
+    assert misspelt.exit_code == empty.exit_code == 2
+    assert "'RTSTRUCTT'" in misspelt.stderr and "did you mean 'RTSTRUCT'?" in misspelt.stderr
+    assert "no Series is selected" in empty.stderr and "ImageCount > 100000" in empty.stderr
+
+
+def test_a_limit_of_zero_in_a_selection_is_refused(empty_terminal: Terminal) -> None:
+    result = empty_terminal(
+        "fetch", "--selection", f"{{collections: {SMALL}, max_series_per_run: 0}}"
+    )
+
+    assert result.exit_code == 2
+    assert "must be 1 or more" in result.stderr
+
+
+def test_a_denied_licence_is_counted_and_not_fetched(terminal: Terminal) -> None:
+    forbidden, untold, *_ = terminal.uids
+    set_licenses(terminal, {forbidden: "CC BY-NC 3.0", untold: None})
+    result = terminal(*CONTOURS, "--deny-license", "NC", "--dry-run")
+
+    assert result.exit_code == 0, result.output
+    cells = words(line_of(result, SMALL))
+    assert cells[2] == "4" and cells[-2:] == ["1", "denied"]
+    assert "1 of these Series have no licence" in result.stderr
+
+
+def set_licenses(terminal: Terminal, names: dict[str, str | None]) -> None:
+    rows = terminal.warehouse.read(catalog.SERIES, [SMALL]).to_pylist()
+    for row in rows:
+        if row["SeriesInstanceUID"] in names:
+            row |= {"LicenseName": names[row["SeriesInstanceUID"]], "LicenseURI": None}
+    table = pa.Table.from_pylist(rows, schema=catalog.SERIES.schema)
+    terminal.warehouse.write(catalog.SERIES, table, SMALL)
+
+
+def test_only_an_allowed_licence_is_fetched(terminal: Terminal) -> None:
+    mine, untold, *_ = terminal.uids
+    set_licenses(terminal, {mine: "MIT Licence", untold: None})
+    result = terminal(*CONTOURS, "--allow-license", "MIT Licence")
+
+    assert result.exit_code == 0, result.output
+    assert list(terminal.statuses) == [mine]
+
+
+def test_a_misspelt_licence_is_refused(terminal: Terminal) -> None:
+    result = terminal(*CONTOURS, "--deny-license", "Qwertz 12", "--dry-run")
+
+    assert result.exit_code == 2
+    assert "'Qwertz 12'" in result.stderr
+
+
+def test_a_fetch_stays_within_its_bytes(terminal: Terminal) -> None:
+    # A run has one Series at least, however large.
+    result = terminal(*CONTOURS, "--max-bytes", "0.001 kB")
+
+    assert result.exit_code == 0, result.output
+    assert len(terminal.statuses) == 1
+
+
+def test_shards_together_fetch_every_series_once(terminal: Terminal) -> None:
+    mine = {uid for uid in terminal.uids if Shard(0, 2).contains(uid)}
+    assert 0 < len(mine) < len(terminal.uids)
+    assert terminal(*CONTOURS, "--shard", "0/2").exit_code == 0
+    assert set(terminal.statuses) == mine
+    assert terminal(*CONTOURS, "--shard", "1/2").exit_code == 0
+
+    assert terminal.statuses == dict.fromkeys(terminal.uids, "complete")
+    assert terminal.sandbox.requests["getImage"] == len(terminal.uids)
+
+
+def test_an_empty_shard_exits_with_0(terminal: Terminal) -> None:
+    [uid] = [u for u in terminal.uids if Shard(0, 2).contains(u)][:1]
+    result = terminal(*CONTOURS, "--series", uid, "--shard", "1/2")
+
+    assert result.exit_code == 0
+    assert "no Series to fetch is in shard 1-of-2" in result.stderr
+    assert not terminal.sent_image_requests
+
+
+def test_a_series_missing_from_the_newest_list_fails_the_fetch(
+    terminal: Terminal,
+) -> None:
+    missing = terminal.uids[0]
+    terminal.sandbox.archive.hide([missing])
+    assert terminal("refresh", SMALL).exit_code == 0
+    result = terminal(*CONTOURS, "--series", missing)
+
+    assert result.exit_code == 1
+    assert "none of the selected Series is in the source's newest list" in result.stderr
+    assert not terminal.sent_image_requests
+
+
+def test_a_series_that_cannot_be_fetched_is_named_and_exits_with_1(terminal: Terminal) -> None:
+    hidden = terminal.uids[0]
+    terminal.sandbox.archive.hide([hidden])
+    result = terminal(*CONTOURS)
+
+    assert result.exit_code == 1
+    assert f"{SMALL}: {hidden} is unavailable: " in result.stderr
+    assert sorted(terminal.statuses.values()) == ["complete"] * 4 + ["unavailable"]
+
+
+def test_a_series_given_up_is_tried_only_with_retry(terminal: Terminal) -> None:
+    hidden = terminal.uids[0]
+    terminal.sandbox.archive.hide([hidden])
+    terminal(*CONTOURS)
+    rows = read_rows(terminal.warehouse, SMALL)
+    tired = [replace(r, attempts=MAX_ATTEMPTS) for r in rows if r.series_instance_uid == hidden]
+    merge_rows(terminal.warehouse, SMALL, tired)
+    terminal.sandbox.archive.show([hidden])
+    left = terminal(*CONTOURS, "--dry-run")
+    assert words(line_of(left, SMALL))[-3:] == ["1", "given", "up"]
+    asked = terminal.sandbox.requests["getImage"]
+    result = terminal(*CONTOURS)
+    assert result.exit_code == 1
+    assert f"{SMALL}: {hidden} is unavailable: " in result.stderr and "--retry" in result.stderr
+    assert terminal.statuses[hidden] == "unavailable"
+    assert terminal.sandbox.requests["getImage"] == asked
+
+    assert terminal(*CONTOURS, "--retry").exit_code == 0
+    assert terminal.statuses[hidden] == "complete"

@@ -1,0 +1,61 @@
+"""The result of a query: formats, files, width."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tcia_assets_tests.cli.terminal import Terminal
+from tcia_assets_tests.repository import ROOT
+
+
+def test_every_format_has_the_same_rows(terminal: Terminal, tmp_path: Path) -> None:
+    statement = "SELECT SeriesInstanceUID, ImageCount FROM series ORDER BY 1"
+    as_json = json.loads(terminal("query", statement, "--format", "json").stdout)
+    lines = terminal("query", statement, "--format", "csv").stdout.splitlines()
+    file = tmp_path / "answer.parquet"
+    assert terminal("query", statement, "--format", "parquet", "--output", str(file)).exit_code == 0
+
+    assert len(as_json) == len(lines) - 1 == 10
+    assert pq.read_table(file).to_pylist() == as_json
+
+
+def test_a_row_too_wide_for_the_terminal_is_a_record(terminal: Terminal) -> None:
+    terminal.environment |= {"COLUMNS": "80"}
+    wide = terminal("query", "FROM series", "--rows", "2").stdout
+    narrow = terminal("query", "SELECT Modality, ImageCount FROM series", "--rows", "2").stdout
+
+    assert len([line for line in wide.splitlines() if line.startswith("SeriesInstanceUID:")]) == 2
+    assert max(map(len, wide.splitlines())) <= 80
+    assert "10 rows, 8 not shown (--rows); too wide for a table" in " ".join(wide.split())
+    assert "too wide" not in narrow and "Modality:" not in narrow
+
+
+def test_an_output_that_cannot_be_written_is_one_line(empty_terminal: Terminal) -> None:
+    result = empty_terminal(
+        "query", "SELECT 1", "--format", "parquet", "--output", "/nonexist/x.parquet"
+    )
+
+    assert result.exit_code == 2
+    assert "--output '/nonexist/x.parquet'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_an_instant_in_nanoseconds_is_shown_as_it_is(form: str, tmp_path: Path) -> None:
+    question = "SELECT TIMESTAMP_NS '2024-01-02 03:04:05.123456789' AS at"
+    result = subprocess.run(
+        [sys.executable, "-m", "tcia_assets", "query", question, "--format", form],
+        env={k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
+        | {"PYTHONPATH": str(ROOT), "TCIA_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2024-01-02 03:04:05.123456789" in result.stdout, result.stderr

@@ -1,0 +1,61 @@
+"""`tcia-assets refresh`: what it refuses, and how runs fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tcia_assets_tests.cli.terminal import Terminal
+from tcia_assets_tests.conftest import SMALL
+
+
+def test_a_misspelt_collection_lists_similar_names_and_exits_with_2(
+    empty_terminal: Terminal,
+) -> None:
+    result = empty_terminal("refresh", "LCTCS")
+
+    assert result.exit_code == 2
+    assert "LCTCS" in result.stderr and "'LCTSC'" in result.stderr
+
+
+def test_an_unreachable_source_is_named_with_its_host(empty_terminal: Terminal) -> None:
+    empty_terminal.environment |= {"TCIA_BASE_URL": "http://127.0.0.1:9/nbia-api/services/v4"}
+    result = empty_terminal("refresh", "--all")
+
+    assert result.exit_code == 1
+    assert "no response from 127.0.0.1:9" in result.stderr
+    assert "nothing was changed" in result.stderr
+
+
+def test_a_collection_whose_name_cannot_be_a_partition_key_is_named(terminal: Terminal) -> None:
+    terminal.sandbox.archive.move([terminal.uids[0]], to="a, b")
+    result = terminal("refresh", SMALL)
+
+    assert result.exit_code == 0, result.output
+    assert "left out, because their names cannot be partition keys: ['a, b']" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("a: [", "dagster.yaml"), ("nonsense: 1", "nonsense"), ("- 1", "dictionary")],
+)
+def test_a_dagster_home_that_is_broken_is_one_line(
+    empty_terminal: Terminal, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "home" / "dagster.yaml").write_text(content)
+    result = empty_terminal("refresh", SMALL)
+
+    assert result.exit_code == 2
+    assert said in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_relative_dagster_home_is_one_line(
+    empty_terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", "home")
+    result = empty_terminal("refresh", SMALL)
+
+    assert result.exit_code == 2
+    assert "DAGSTER_HOME is 'home'" in result.stderr and result.stderr.count("\n") == 1

@@ -1,0 +1,50 @@
+"""`tcia-assets sandbox`: what it needs and prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tcia_assets.cli import main
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.repository import ROOT
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "pydicom", "numpy"])
+def test_without_the_extra_the_sandbox_names_it(missing: str) -> None:
+    # In a process of its own: here the modules are imported already.
+    program = f"""
+import sys
+from importlib.abc import MetaPathFinder
+class Missing(MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from tcia_assets.cli import main
+main(["sandbox", "--port", "0"])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=dict(os.environ) | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert result.returncode == 2, result.stderr
+    assert "tcia_assets[sandbox]" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_last_lines_of_the_sandbox_are_what_to_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sandbox, "run", Sandbox.close)
+    *_, dialect, url = CliRunner().invoke(main, ["sandbox", "--port", "0"]).stdout.splitlines()
+
+    assert dialect == "export TCIA_DIALECT=nbia-v4"
+    assert url.startswith("export TCIA_BASE_URL=http://127.0.0.1:")
+    assert url.endswith("/nbia-api/services/v4")

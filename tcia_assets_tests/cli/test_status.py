@@ -1,0 +1,59 @@
+"""`tcia-assets status`: its numbers, and how they fit the terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from tcia_assets import catalog
+from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.cli.terminal import Terminal, line_of, words
+from tcia_assets_tests.conftest import SMALL
+
+
+def test_status_counts_series_and_bytes_on_disk(fetched: Terminal) -> None:
+    result = fetched("status")
+
+    assert result.exit_code == 0
+    cells = words(line_of(result, SMALL))
+    assert cells[:7] == [SMALL, "10", "-", "5", "0", "0", "0"]
+    on_disk = sum(fetched.zip(uid).stat().st_size for uid in fetched.uids)
+    assert " ".join(cells[7:10]) == f"{format_bytes(on_disk)} -"
+
+
+def test_status_counts_selected_series_and_bytes_to_come(fetched: Terminal) -> None:
+    fetched.environment["TCIA_IMAGE_SELECTION"] = "where: ImageCount < 1000"
+    rows = fetched.warehouse.read(catalog.SERIES, [SMALL]).to_pylist()
+    to_come = sum(r["FileSize"] for r in rows if r["SeriesInstanceUID"] not in fetched.uids)
+    cells = words(line_of(fetched("status"), SMALL))
+
+    assert cells[1:7] == ["10", "10", "5", "0", "0", "0"]
+    assert " ".join(cells[9:11]) == format_bytes(to_come)
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_status_fits_its_terminal_with_numbers_right_aligned(fetched: Terminal, width: int) -> None:
+    fetched.environment["COLUMNS"] = str(width)
+    lines = fetched("status").stdout.splitlines()
+
+    assert all(len(line) <= width for line in lines)
+    head = next(line for line in lines if "series" in line)
+    row = next(line for line in lines if line.startswith(SMALL))
+    for name in ("series", "complete", "withdrawn"):
+        end = head.index(name) + len(name)
+        assert row[end - 1].isdigit() and not row[end : end + 1].strip()
+    assert sum(line.startswith(SMALL) for line in lines) == (1 if width == 200 else 2)
+
+
+def test_collections_removed_from_the_source_are_named(
+    empty_terminal: Terminal, sandbox: Sandbox
+) -> None:
+    assert empty_terminal("refresh", SMALL).exit_code == 0
+    assert "Suspect" not in empty_terminal("status").stdout
+    hidden = sandbox.archive.hide(collection=SMALL)
+    assert empty_terminal("refresh", "VICTRE").exit_code == 0
+    [line] = [row for row in empty_terminal("status").stdout.splitlines() if "Suspect" in row]
+    assert line.endswith(SMALL)
+    sandbox.archive.show(hidden)
+    assert empty_terminal("refresh", SMALL).exit_code == 0
+    assert "Suspect" not in empty_terminal("status").stdout

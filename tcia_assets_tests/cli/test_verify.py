@@ -1,0 +1,102 @@
+"""`tcia-assets verify`: damaged zips, lost manifests, hashes of the source."""
+
+from __future__ import annotations
+
+from tcia_assets import catalog
+from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, line_of, words
+from tcia_assets_tests.conftest import SMALL
+
+
+def test_intact_zips_exit_with_0(fetched: Terminal) -> None:
+    for more in ((), ("--deep",), (SMALL,)):
+        result = fetched("verify", *more)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith(f"{SMALL}: 5 zips of ") and "0 damaged" in result.stdout
+
+
+def test_damaged_zips_are_named_and_exit_with_1(fetched: Terminal) -> None:
+    lost, flipped, *_ = fetched.uids
+    fetched.zip(lost).unlink()
+    body = bytearray(fetched.zip(flipped).read_bytes())
+    body[len(body) // 2] ^= 1
+    fetched.zip(flipped).write_bytes(body)
+    fetched.zip("1.2.3").write_bytes(body)
+    result = fetched("verify")
+
+    assert result.exit_code == 1
+    assert "2 damaged; 1 not in the manifest: 1.2.3.zip; see --rebuild" in result.stdout
+    assert f"{SMALL}: {lost}: its zip is gone" in result.stderr
+    assert f"{SMALL}: {flipped}: its zip has changed since it was verified" in result.stderr
+    assert words(line_of(fetched("status"), SMALL))[3:5] == ["3", "2"]
+    assert fetched(*CONTOURS).exit_code == 0
+    assert set(fetched.statuses.values()) == {"complete"}
+
+
+def test_rebuild_restores_a_lost_manifest(fetched: Terminal) -> None:
+    before = fetched.statuses
+    fetched.warehouse.path(catalog.IMAGE_ARCHIVES, SMALL).unlink()
+    result = fetched("verify", "--rebuild")
+
+    assert result.exit_code == 0, result.output
+    assert f"{SMALL}: 5 rows added from zips, 0 were correct, 0 zips refused" in result.stdout
+    assert "5 zips of" in result.stdout
+    assert fetched.statuses == before
+
+
+def test_rebuild_goes_on_after_a_damaged_manifest(fetched: Terminal) -> None:
+    before = fetched.statuses
+    names = ("Another", SMALL, "Zuletzt")
+    for name in names:
+        path = fetched.warehouse.path(catalog.IMAGE_ARCHIVES, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PAR1 and then nothing")
+    told = fetched("fetch", SMALL)
+    assert told.exit_code == 1 and "`tcia-assets verify --rebuild`" in told.stderr
+    result = fetched("verify", "--rebuild")
+
+    assert result.exit_code == 0, result.output
+    assert f"{SMALL}: 5 rows added from zips" in result.stdout
+    assert result.stdout.count("the damaged manifest was moved to quarantine/") == len(names)
+    assert fetched.statuses == before
+
+
+def test_rebuild_names_refused_zips(fetched: Terminal) -> None:
+    bad = fetched.uids[0]
+    fetched.warehouse.path(catalog.IMAGE_ARCHIVES, SMALL).unlink()
+    fetched.zip(bad).write_bytes(b"no zip")
+    result = fetched("verify", "--rebuild")
+
+    assert result.exit_code == 1
+    assert "4 rows added from zips, 0 were correct, 1 zips refused" in result.stdout
+    assert f"{SMALL}: {bad}: " in result.stderr
+
+
+def test_audit_compares_hashes_with_the_source(fetched: Terminal) -> None:
+    equal = fetched("verify", "--audit")
+    assert equal.exit_code == 0, equal.output
+    assert f"{SMALL}: 5 Series equal to the source's, 0 differ (" in equal.stdout
+    changed = fetched.uids[0]
+    fetched.sandbox.archive.revise([changed])
+    differs = fetched("verify", "--audit")
+
+    assert differs.exit_code == 1
+    assert "4 Series equal to the source's, 1 differ" in differs.stdout
+    assert f"{SMALL}: {changed}: its hash at the source differs" in differs.stderr
+
+
+def test_audit_of_a_dialect_without_hashes_exits_with_2(fetched: Terminal) -> None:
+    fetched.environment |= {
+        "TCIA_DIALECT": "bindaas-v4",
+        "TCIA_BASE_URL": fetched.sandbox.base_url("bindaas-v4"),
+    }
+    result = fetched("verify", "--audit")
+
+    assert result.exit_code == 2
+    assert "provides no MD5 hashes" in result.stderr
+
+
+def test_a_collection_without_images_lists_similar_names(fetched: Terminal) -> None:
+    result = fetched("verify", "LCTCS")
+
+    assert result.exit_code == 2
+    assert "'LCTCS'" in result.stderr and f"'{SMALL}'" in result.stderr
