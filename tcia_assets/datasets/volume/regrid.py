@@ -90,10 +90,7 @@ def resample(image: Image, spacing: Sequence[float], orientation: str | None = N
     turned = image if orientation is None else reorient(image, orientation)
     affine, size = _new_grid(turned.affine, turned.voxels.shape[::-1], new_spacing)
     to_old = np.linalg.inv(turned.affine) @ affine
-    if isinstance(image, Volume):
-        voxels = _interpolate_linearly(turned.voxels, to_old, size)
-    else:
-        voxels = _take_nearest(turned.voxels, to_old, size)
+    voxels = _resample(turned.voxels, to_old, size, is_linear=isinstance(image, Volume))
     return image.on_grid(voxels, affine)
 
 
@@ -123,47 +120,24 @@ def _orthogonal_axes(columns: Matrix) -> Matrix:
     return np.stack([x, y, z * np.sign(z @ columns[:, 2])], axis=1)
 
 
-# --- SimpleITK ------------------------------------------------------------------------------------
-
-
-def _interpolate_linearly(voxels: Voxels, to_old: Matrix, size: Size) -> Voxels:
-    itk = _simple_itk()
-    lowest = float(voxels.min())
-    values = _resample(itk, voxels, to_old, size, itk.sitkLinear, lowest, itk.sitkFloat32)
-    if voxels.dtype.kind in "iu":
-        # Rounded here, because ITK truncates.
-        return np.rint(values, out=values).astype(voxels.dtype)
-    return values
-
-
-def _take_nearest(voxels: Voxels, to_old: Matrix, size: Size) -> Voxels:
-    itk = _simple_itk()
-    return _resample(itk, voxels, to_old, size, itk.sitkNearestNeighbor, 0.0, itk.sitkUnknown)
-
-
-def _resample(
-    itk: Any,
-    voxels: Voxels,
-    to_old: Matrix,
-    size: Size,
-    interpolator: int,
-    outside: float,
-    pixel_type: int,
-) -> Voxels:
-    """Resample between grids of voxel indices; `sitkUnknown` keeps the pixel type."""
-    transform = itk.AffineTransform(3)
-    transform.SetMatrix(to_old[:3, :3].ravel().tolist())
-    transform.SetTranslation(to_old[:3, 3].tolist())
-    origin, unit_spacing, no_rotation = (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel().tolist()
-    image = itk.GetImageFromArray(np.ascontiguousarray(voxels))
-    grid = (size, transform, interpolator, origin, unit_spacing, no_rotation)
-    resampled: Voxels = itk.GetArrayFromImage(itk.Resample(image, *grid, outside, pixel_type))
-    return resampled
-
-
-def _simple_itk() -> Any:
+def _resample(voxels: Voxels, to_old: Matrix, size: Size, *, is_linear: bool) -> Voxels:
+    """Resample between grids of voxel indices: linearly, or to the nearest voxel."""
     try:
         import SimpleITK  # noqa: PLC0415 - an optional extra
     except ImportError:
         raise MissingExtra("SimpleITK", "resample", "resampling") from None
-    return SimpleITK
+    itk: Any = SimpleITK  # partly typed
+    transform = itk.AffineTransform(3)
+    transform.SetMatrix(to_old[:3, :3].ravel().tolist())
+    transform.SetTranslation(to_old[:3, 3].tolist())
+    interpolator = itk.sitkLinear if is_linear else itk.sitkNearestNeighbor
+    origin, unit_spacing, no_rotation = (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel().tolist()
+    grid = (size, transform, interpolator, origin, unit_spacing, no_rotation)
+    outside = float(voxels.min()) if is_linear else 0.0
+    pixel_type = itk.sitkFloat32 if is_linear else itk.sitkUnknown  # which keeps the type
+    image = itk.GetImageFromArray(np.ascontiguousarray(voxels))
+    values: Voxels = itk.GetArrayFromImage(itk.Resample(image, *grid, outside, pixel_type))
+    if is_linear and voxels.dtype.kind in "iu":
+        # Rounded here, because ITK truncates.
+        return np.rint(values, out=values).astype(voxels.dtype)
+    return values
