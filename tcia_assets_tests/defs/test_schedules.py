@@ -18,6 +18,7 @@ from tcia_assets.defs.schedules import compare_tick, due_now
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.sensor_ticks import first_and_last
 
 NOW = datetime(2026, 11, 24, 10, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -156,3 +157,28 @@ def test_the_schedule_itself_is_off_and_has_a_key_of_its_own_each_hour(
                 [request] = schedule.evaluate_tick(context).run_requests or []
                 found.add(request.run_key)
     assert len(found) == 2
+
+
+def test_nightly_schedules_request_one_run_or_one_for_each_shard(
+    dagster: Dagster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # A schedule's context wants an instance that lies on disk.
+    home = str(tmp_path_factory.mktemp("home"))
+    with dg.DagsterInstance.local_temp(home) as instance:
+        instance.add_dynamic_partitions("tcia_collections", ["a", "b", "c"])
+        at = datetime(2026, 11, 24, 2, tzinfo=UTC)
+        chosen = dagster.resource(image_selection="{modalities: [CT], shards: 3}")
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, resources={"tcia": chosen}
+        ) as context:
+            schedules = dagster.definitions().schedules or []
+            nightly = [s for s in schedules if s.name.endswith("_nightly")]
+            asked = {s.name: s.evaluate_tick(context).run_requests or [] for s in nightly}
+
+    assert {name: len(requests) for name, requests in asked.items()} == {
+        "tcia_refresh_nightly": 1,
+        "tcia_images_nightly": 3,
+    }
+    requests = [request for found in asked.values() for request in found]
+    assert {first_and_last(request) for request in requests} == {("a", "c")}
+    assert len({request.run_key for request in requests}) == 4

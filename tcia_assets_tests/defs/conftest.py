@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tcia_assets import catalog
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.sources import Source
+from tcia_assets_tests.conftest import SMALL, Dagster
+
+
+@pytest.fixture
+def with_series(dagster: Dagster, source: Source) -> Dagster:
+    """The plugin over the Series of the small Collection, made without a Dagster run."""
+    dagster.instance.add_dynamic_partitions("tcia_collections", [SMALL])
+    refresh(catalog.SERIES, SMALL, source, dagster.warehouse, datetime.now(UTC), ProbeBudget(0))
+    return dagster

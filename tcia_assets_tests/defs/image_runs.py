@@ -1,0 +1,37 @@
+"""Runs that fetch images, as tests start them, and what they leave on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets import catalog
+from tcia_assets_tests.conftest import SMALL, Dagster
+
+SELECTED = {"collections": [SMALL], "modalities": ["RTSTRUCT"]}
+
+
+def run_fetch(
+    dagster: Dagster, selection: dict[str, Any] | None = None, **chosen: Any
+) -> dg.ExecuteInProcessResult:
+    ops = {"tcia_image_archives": {"config": {"selection": selection or SELECTED}}}
+    return dagster.run("tcia_images", SMALL, SMALL, ops=ops, **chosen)
+
+
+def manifest(dagster: Dagster) -> list[dict[str, Any]]:
+    rows = dagster.warehouse.read(catalog.IMAGE_ARCHIVES, [SMALL]).to_pylist()
+    return list(rows)
+
+
+def files(dagster: Dagster) -> list[Path]:
+    return sorted(p for p in (dagster.data_dir / "archives").rglob("*") if p.is_file())
+
+
+def zips(dagster: Dagster) -> list[Path]:
+    return [path for path in files(dagster) if path.suffix == ".zip"]
+
+
+def config(**chosen: Any) -> dict[str, object]:
+    return {"tcia_image_archives": {"config": {"selection": SELECTED} | chosen}}

@@ -1,0 +1,80 @@
+"""Ticks of the sensor as tests make them, and the runs that they request."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import subprocess
+import sys
+
+import dagster as dg
+
+from tcia_assets.defs import sensors
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.run_process import PROCESS_TAG
+from tcia_assets.defs.sensor_pause import Pause
+from tcia_assets_tests.conftest import SMALL, Dagster
+
+INTERVAL = dt.timedelta(minutes=5)
+NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+
+
+def tick(dagster: Dagster, **chosen: object) -> dg.SensorResult | dg.SkipReason:
+    """Do a tick of the sensor, and add the partitions that it requests, as Dagster does."""
+    resource = dagster.resource(**chosen)
+    with resource.yield_for_execution(dg.build_init_resource_context()) as tcia:
+        answer = sensors.tick(dagster.instance, tcia, Names())
+    if isinstance(answer, dg.SensorResult):
+        for request in answer.dynamic_partitions_requests or []:
+            dagster.instance.add_dynamic_partitions(
+                "tcia_collections", list(request.partition_keys)
+            )
+    return answer
+
+
+def tick_at(dagster: Dagster, cursor: str | None, now: dt.datetime) -> dg.SensorResult:
+    """Do a tick of the sensor at that time, with the cursor of its last result."""
+    resource = dagster.resource()
+    with resource.yield_for_execution(dg.build_init_resource_context()) as tcia:
+        return sensors.tick_or_pause(
+            dagster.instance, tcia, Names(), Pause.from_cursor(cursor), now, INTERVAL.seconds
+        )
+
+
+def launch(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason, **chosen: object) -> None:
+    """Execute the requested runs, as Dagster's daemon does."""
+    assert isinstance(answer, dg.SensorResult)
+    for request in answer.run_requests or []:
+        first, last = first_and_last(request)
+        ops = request.run_config.get("ops")
+        assert dagster.run(str(request.job_name), first, last, ops=ops, **chosen).success
+
+
+def first_and_last(request: dg.RunRequest) -> tuple[str, str]:
+    if request.partition_key:
+        return request.partition_key, request.partition_key
+    tags = request.tags
+    return (
+        tags["dagster/asset_partition_range_start"],
+        tags["dagster/asset_partition_range_end"],
+    )
+
+
+def caught_up(dagster: Dagster, **chosen: object) -> None:
+    """Refresh everything that the sensor requests, or start with it if there is nothing yet."""
+    if (
+        not dagster.instance.get_dynamic_partitions("tcia_collections")
+        and "collections" not in chosen
+    ):
+        dagster.start_refreshed()
+    else:
+        launch(dagster, tick(dagster, **chosen), **chosen)
+
+
+def create_killed_run(dagster: Dagster) -> None:
+    """Create a run that is started for Dagster, and whose process has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    job = dagster.definitions().resolve_job_def("tcia_refresh")
+    dead = {PROCESS_TAG: f"{socket.gethostname()}:{child.pid}", "dagster/partition": SMALL}
+    dagster.instance.create_run_for_job(job, tags=dead, status=dg.DagsterRunStatus.STARTED)

@@ -1,0 +1,27 @@
+"""The spec of a table's asset."""
+
+from __future__ import annotations
+
+import pytest
+
+from tcia_assets.catalog import TABLES
+from tcia_assets.defs.asset_specs import asset_spec
+from tcia_assets.defs.names import Names
+from tcia_assets.spec import Table
+
+NAMES = Names.chosen("other", "group", ["team:imaging"])
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_spec_follows_from_the_declaration(table: Table) -> None:
+    spec = asset_spec(table, NAMES)
+    schema = spec.metadata["dagster/column_schema"]
+
+    assert spec.key == NAMES.key(table)
+    assert (spec.group_name, spec.owners) == ("group", ["team:imaging"])
+    assert spec.partitions_def == NAMES.partitions(table)
+    assert [column.name for column in schema.columns] == [c.name for c in table.columns]
+    assert [not column.constraints.nullable for column in schema.columns] == [
+        column.required for column in table.columns
+    ]
+    assert spec.description and "{" not in spec.description

@@ -1,0 +1,96 @@
+"""Asset checks of tables, after real runs."""
+
+from __future__ import annotations
+
+from tcia_assets import catalog
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.metadata_runs import (
+    NO_SIZES,
+    failed_checks,
+)
+
+
+def test_all_checks_pass_on_an_unchanged_source(dagster: Dagster) -> None:
+    keys = dagster.collections()
+    result = dagster.run("tcia_refresh", keys[0], keys[-1])
+
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) > 20
+    failed = [e for e in evaluations if not e.passed]
+    assert [(e.asset_key.path[-1], e.check_name) for e in failed] == []
+
+
+def test_checks_are_evaluated_although_a_partition_failed(dagster: Dagster) -> None:
+    keys = dagster.collections()
+    dagster.sandbox.faults.add(Fault("html", "getPatient", times=0, collection=keys[2]))
+    result = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES, raise_on_error=False)
+
+    checked = {(e.asset_key.path[-1], e.check_name) for e in result.get_asset_check_evaluations()}
+    assert {("series", "keys_unique"), ("studies", "patients_exist")} <= checked
+
+
+def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
+    dagster.collections()
+    dagster.sandbox.faults.add(Fault("ignored_filter", "getModalityValues"))
+    result = dagster.run("tcia_refresh", SMALL, SMALL)
+
+    failed = {
+        (e.asset_key.path[-1], e.check_name)
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    }
+    assert failed == {("modality_values", "values_occur")}
+
+
+def test_a_damaged_file_fails_checks_and_not_the_run(dagster: Dagster) -> None:
+    dagster.start_refreshed()
+    dagster.warehouse.path(catalog.SERIES, SMALL).write_bytes(b"PAR1 no more")
+    result = dagster.run("tcia_list_collections")
+
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert "delete it and refresh" in str(failed[0].description)
+
+
+def test_a_list_with_an_older_newest_release_fails_a_check(
+    dagster: Dagster,
+) -> None:
+    keys = dagster.start_refreshed()
+    newest = dagster.uids(SMALL, "CT")[:1]
+    dagster.sandbox.archive.hold(newest)
+    dagster.sandbox.archive.release(newest)
+    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
+    dagster.sandbox.archive.hold(newest)
+    stale = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
+
+    assert "releases_not_older" in failed_checks(stale)
+    dagster.sandbox.archive.release(newest)
+    assert failed_checks(dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES)) == set()
+
+
+def test_a_stale_server_with_all_series_fails_a_check_until_it_is_current(
+    dagster: Dagster,
+) -> None:
+    keys = dagster.start_refreshed()
+    revised = dagster.uids(SMALL, "CT")[:1]
+    dagster.sandbox.archive.revise(revised)
+    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
+    dagster.sandbox.reset()  # as it was before the revision
+    twins = [dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES) for _ in range(2)]
+
+    assert [failed_checks(twin) for twin in twins] == [{"submissions_not_older"}] * 2
+    dagster.sandbox.archive.revise(revised)
+    assert failed_checks(dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES)) == set()
+
+
+def test_a_tenth_of_the_collections_gone_fails_a_check_until_they_return(
+    dagster: Dagster,
+) -> None:
+    keys = dagster.start_refreshed()
+    dagster.sandbox.archive.withdraw(collection=keys[0])
+    one_gone = dagster.run("tcia_list_collections")
+    dagster.sandbox.archive.withdraw(collection=keys[1])
+    two_gone = [dagster.run("tcia_list_collections") for _ in range(2)]
+
+    assert "collections_kept" not in failed_checks(one_gone)
+    assert all("collections_kept" in failed_checks(result) for result in two_gone)

@@ -1,0 +1,144 @@
+"""One run over tables and partitions: what fails, what stays, what is counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from tcia_assets import catalog
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.metadata_runs import (
+    NO_SIZES,
+    refresh_all,
+)
+
+
+def test_a_second_refresh_changes_only_its_time(dagster: Dagster) -> None:
+    def files() -> dict[Path, tuple[int, bytes]]:
+        found = [p for p in dagster.data_dir.rglob("*.parquet") if "snapshots" not in p.parts]
+        return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
+
+    refresh_all(dagster, NO_SIZES)
+    before = files()
+    refresh_all(dagster, NO_SIZES)
+
+    assert files() == before
+    newest = dagster.events("series")[-1]
+    assert newest.metadata["file_changed"].value is False
+
+
+def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) -> None:
+    dagster.collections()
+    dagster.run("tcia_refresh", SMALL, SMALL)
+    before = dagster.sandbox.requests["getSeriesSize"]
+    [revised] = dagster.sandbox.archive.revise(collection=SMALL, count=1, image_count=7)
+    dagster.run("tcia_refresh", SMALL, SMALL)
+
+    assert dagster.sandbox.requests["getSeriesSize"] == before + 1
+    sizes = dagster.warehouse.query(
+        "SELECT ObjectCount FROM series_sizes WHERE SeriesInstanceUID = $uid", {"uid": revised}
+    )
+    assert sizes["ObjectCount"].to_pylist() == [7]
+
+
+def test_sizes_beyond_the_budget_are_left_to_the_next_run(dagster: Dagster) -> None:
+    keys = dagster.collections()
+    ops = {"tcia_metadata": {"config": {"max_size_requests": 4}}}
+    dagster.run("tcia_refresh", SMALL, SMALL, ops=ops)
+    assert keys
+
+    [event] = dagster.events("series_sizes")
+    assert event.metadata["asked"].value == 4
+    assert event.metadata["remaining"].value == 6
+    dagster.run("tcia_refresh", SMALL, SMALL, ops=ops)
+    assert dagster.events("series_sizes")[-1].metadata["remaining"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("html", "getSeries", times=0), "not a list of rows"),
+        (Fault("cut", "getSeries", times=0, after_bytes=500), "cut off"),
+        (Fault("cut_after_comma", "getSeries", times=0, after_bytes=2000), "cut off"),
+        (Fault("empty", "getSeries", times=0), "zero bytes"),
+        (Fault("bad_value", "getSeries", times=0, column="ImageCount", value="twelve"), "'twelve'"),
+        (
+            Fault("renamed_column", "getSeries", times=0, column="SeriesInstanceUID", value="Uid"),
+            "SeriesInstanceUID",
+        ),
+        (Fault("ignored_filter", "getSeries", times=0), "rows do not match"),
+        (Fault("status", "getSeries", times=0, status=502), "status 502"),
+        (Fault("status", "getSeries", times=0, status=400, body="Nope"), "Nope"),
+        (Fault("reset", "getSeries", times=0, after_bytes=300), "no response from"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_a_bad_reply_leaves_the_partition_unchanged(
+    dagster: Dagster, fault: Fault, said: str
+) -> None:
+    dagster.start_refreshed()
+    before = dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes()
+    dagster.sandbox.faults.add(fault)
+    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+
+    assert not result.success
+    assert dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes() == before
+    [failure] = [e for e in result.all_events if e.is_step_failure]
+    assert said in str(failure.step_failure_data.user_failure_data.description)
+    dagster.sandbox.faults.clear()
+    assert dagster.run("tcia_refresh", SMALL, SMALL).success
+
+
+def test_a_passing_fault_costs_only_a_retry(dagster: Dagster) -> None:
+    dagster.collections()
+    dagster.sandbox.faults.add(
+        Fault("status", "getSeries", status=503), Fault("reset", "getPatient", after_bytes=10)
+    )
+
+    assert dagster.run("tcia_refresh", SMALL, SMALL).success
+    [event] = dagster.events("series")
+    assert event.metadata["requests"].value == 2
+
+
+def test_a_collection_removed_from_the_list_stays_and_fails_nothing(dagster: Dagster) -> None:
+    keys = dagster.start_refreshed()
+    before = dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes()
+    dagster.sandbox.archive.withdraw(collection=SMALL)
+    result = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
+
+    assert dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes() == before
+    assert dagster.events("collections")[-1].metadata["gone"].value == [SMALL]
+    failed = {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}
+    assert failed == {"collections_still_listed", "collections_exist", "rows_kept"}
+    # An allow-list that still names it is no slip.
+    assert dagster.run("tcia_list_collections", collections=[SMALL, keys[-1]]).success
+
+
+def test_when_moves_cannot_be_settled_the_refreshed_partitions_are_recorded(
+    dagster: Dagster,
+) -> None:
+    keys = dagster.start_refreshed()
+    other = next(key for key in keys if key != SMALL)
+    dagster.warehouse.path(catalog.SERIES, other).write_bytes(b"PAR1 no more")
+    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+
+    assert not result.success
+    [failure] = [e for e in result.all_events if e.is_step_failure]
+    assert "moves cannot be determined" in str(
+        failure.step_failure_data.user_failure_data.description
+    )
+    assert str(dagster.events("series")[-1].partition) == SMALL
+
+
+def test_counts_of_series_are_numbers_that_dagster_plots(dagster: Dagster) -> None:
+    keys = refresh_all(dagster, NO_SIZES)
+    stored = dagster.warehouse.read(catalog.SERIES).num_rows
+    events = dagster.events("series")
+
+    assert len(events) == len(keys)
+    for name in ("known", "new", "missing"):
+        assert all(isinstance(e.metadata[name], dg.IntMetadataValue) for e in events)
+    assert sum(int(str(e.metadata["known"].value)) for e in events) == stored
