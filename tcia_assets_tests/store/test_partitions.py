@@ -124,7 +124,7 @@ def test_rows_of_another_partition_are_refused(
 def test_the_error_for_a_damaged_file_has_its_path(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
     path.write_bytes(path.read_bytes()[:-9])
-    for act in (warehouse.read, partial(warehouse.rows, key="a")):
+    for act in (warehouse.read, partial(warehouse.row_count, key="a")):
         with pytest.raises(DataError, match=re.escape(str(path))):
             act(PATIENTS)
 
