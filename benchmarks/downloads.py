@@ -217,7 +217,7 @@ def by_call(bench: Bench, folder: Path) -> dict[str, Run]:
     shutil.copytree(bench.warehouse, data)
     run = in_a_child("fetch", bench, folder, data)
     demand(len(list(data.rglob("*.zip"))), bench.what.series, "archive.fetch", "zips")
-    return {"`archive.fetch`, no Dagster": run}
+    return {"`fetch_images`, no Dagster": run}
 
 
 def download_alone(bench: Bench, folder: Path) -> dict[str, Run]:
@@ -541,7 +541,7 @@ CHILDREN = {
 
 # --- The report -----------------------------------------------------------------------------------
 
-CALL, COMMAND = "`archive.fetch`, no Dagster", "`tcia-assets fetch`"
+CALL, COMMAND = "`fetch_images`, no Dagster", "`tcia-assets fetch`"
 # What each proves, in the order of the table.
 ROWS = {
     COMMAND: "CRC, MD5, count, bytes, DICOM; recorded",
