@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets_tests.images.place import FOLDER, Place, small_catalogue
+from tcia_assets_tests.images.place import Place, small_catalogue
+from tcia_assets_tests.images.refused_zips import (
+    SHORT_BY_ROUTE,
+    WORSE,
+    reason,
+    spoil_routes,
+)
 
-ROUTES = ("getImage", "getImageWithMD5Hash")
 LACKS_OF_SHORT = 2
-SHORT_BY_ROUTE = pytest.mark.parametrize("short", ROUTES)
-WORSE = pytest.mark.parametrize("worse", ["zip_empty", "zip_license_only", "zip_trailing_bytes"])
 MANY = 240
 LARGE_GAP = 119
 
@@ -27,23 +28,6 @@ def many(tmp_path: Path) -> Iterator[Place]:
         there = Place(sandbox, tmp_path)
         there.refresh()
         yield there
-
-
-def spoil_routes(place: Place, uid: str, short: str, worse: str) -> None:
-    """One route gives a zip that lacks an image, the other one that is worse."""
-    [other] = set(ROUTES) - {short}
-    place.spoil("zip_short", uid, endpoint=short, images=1)
-    place.spoil(worse, uid, endpoint=other)
-
-
-def quarantine(place: Place, uid: str) -> Path:
-    return place.data_dir / "quarantine" / FOLDER / f"{uid}.zip"
-
-
-def reason(place: Place, uid: str) -> dict[str, Any]:
-    path = quarantine(place, uid).with_suffix(".json")
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return said
 
 
 @SHORT_BY_ROUTE
