@@ -1,24 +1,69 @@
-"""The asset of a table, as its declaration implies."""
+"""The asset of a table, as its declaration implies, and the step that makes some of them."""
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from tcia_assets import catalog
+from tcia_assets.defs import checks
 from tcia_assets.defs.names import Names
 from tcia_assets.spec import Table
 
+BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collection" and t.endpoint)
+
 # The nightly schedule refreshes everything: 26 hours without are unusual, two days are wrong.
-FRESHNESS = dg.FreshnessPolicy.time_window(
+_FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
 )
+# The table from which a table is made; all other tables are requested from the source.
+_MADE_FROM = {
+    catalog.SERIES_SIZES: catalog.SERIES,
+    catalog.SERIES_CHANGES: catalog.SERIES,
+    catalog.SNAPSHOTS: catalog.SERIES,
+    catalog.IMAGE_ARCHIVES: catalog.SERIES,
+    catalog.IMAGES: catalog.IMAGE_ARCHIVES,
+    catalog.REFERENCES: catalog.IMAGES,
+    catalog.TARGETS: catalog.IMAGES,
+}
 
 
-def asset_spec(table: Table, names: Names, **options: Any) -> dg.AssetSpec:
-    """Return the spec of a table's asset; options are those of AssetSpec."""
+def table_assets(
+    names: Names,
+    op: str,
+    tables: Sequence[Table],
+    more_checks: Sequence[dg.AssetCheckSpec] = (),
+    **options: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Return the decorator of a step that makes the assets of tables, and evaluates their checks.
+
+    Args:
+        names: The names of the assets.
+        op: The name of the step, without the prefix.
+        tables: The tables.
+        more_checks: Checks of the assets in addition to those of the tables.
+        **options: Further arguments of `dg.multi_asset`.
+    """
+    table_checks = [spec for table in tables for spec in checks.specs(table, names)]
+    return dg.multi_asset(
+        name=names.of(op),
+        specs=[asset_spec(table, names) for table in tables],
+        check_specs=[*table_checks, *more_checks],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={names.resource},
+        **options,
+    )
+
+
+def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
+    """Return the spec of a table's asset."""
     updates = table.updates.format(prefix=names.name)
+    source = _MADE_FROM.get(table, catalog.COLLECTIONS if table in BY_COLLECTION else None)
+    is_nightly = table in (catalog.COLLECTIONS, *BY_COLLECTION)
     return dg.AssetSpec(
         names.key(table),
+        deps=[names.key(source)] if source else [],
         description=f"One row per {table.grain}.\n\n{updates}".strip(),
         group_name=names.group,
         owners=list(names.owners),
@@ -31,7 +76,7 @@ def asset_spec(table: Table, names: Names, **options: Any) -> dg.AssetSpec:
             "key": ", ".join(table.key),
             "endpoint": table.endpoint or "made here",
         },
-        **options,
+        freshness_policy=_FRESHNESS if is_nightly else None,
     ).with_io_manager_key(names.io)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets.errors import TciaError
+from tcia_assets.store.warehouse import WriteResult
 
 # Dagster refuses a parametrized MaterializeResult in an asset's annotation.
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]
@@ -50,6 +51,16 @@ def record_partitions(
         context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=facts))
     yield from check_results
     raise _failure(len(good), [f"{what}: {error_text(error)}" for what, error in bad])
+
+
+def written_facts(written: WriteResult, *, is_partition: bool = True) -> dict[str, Any]:
+    """Return the metadata of a table, or of one partition of it, that was written."""
+    return {
+        f"dagster/{'partition_' if is_partition else ''}row_count": written.rows,
+        "file_changed": written.changed,
+        "file_bytes": written.bytes_on_disk,
+        "dagster/uri": str(written.path),
+    }
 
 
 def _failure(good: int, lines: Sequence[str]) -> dg.Failure:

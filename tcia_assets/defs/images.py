@@ -14,8 +14,8 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks, zip_checks
-from tcia_assets.defs.asset_specs import asset_spec
-from tcia_assets.defs.events import PartitionEvent, Results, record_partitions
+from tcia_assets.defs.asset_specs import table_assets
+from tcia_assets.defs.events import PartitionEvent, Results, record_partitions, written_facts
 from tcia_assets.defs.fetch_reporter import FetchReporter
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
@@ -58,13 +58,8 @@ def assets(names: Names) -> list[dg.AssetsDefinition]:
 def _image_archives(names: Names) -> dg.AssetsDefinition:
     table = catalog.IMAGE_ARCHIVES
 
-    @dg.multi_asset(
-        name=names.of(table.name),
-        specs=[asset_spec(table, names, deps=[names.key(catalog.SERIES)])],
-        check_specs=[*checks.specs(table, names), *zip_checks.specs(names)],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={names.resource},
-        pool=names.of("images"),
+    @table_assets(
+        names, table.name, [table], more_checks=zip_checks.specs(names), pool=names.of("images")
     )
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetch and verify the zips of the selected Series of the run's Collections."""
@@ -80,13 +75,7 @@ def _image_archives(names: Names) -> dg.AssetsDefinition:
 def _images(names: Names) -> dg.AssetsDefinition:
     table = catalog.IMAGES
 
-    @dg.multi_asset(
-        name=names.of("image_headers"),  # a job has the table's name
-        specs=[asset_spec(table, names, deps=[names.key(catalog.IMAGE_ARCHIVES)])],
-        check_specs=checks.specs(table, names),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={names.resource},
-    )
+    @table_assets(names, "image_headers", [table])  # a job has the table's name
     def images(context: dg.AssetExecutionContext) -> Results:
         """Read the headers of objects in new or changed zips of the run's Collections."""
         warehouse = resource_of(context, names).warehouse
@@ -97,15 +86,8 @@ def _images(names: Names) -> dg.AssetsDefinition:
 
 def _references(names: Names) -> dg.AssetsDefinition:
     tables = (catalog.REFERENCES, catalog.TARGETS)
-    deps = [names.key(catalog.IMAGES)]
 
-    @dg.multi_asset(
-        name=names.of("object_references"),
-        specs=[asset_spec(table, names, deps=deps) for table in tables],
-        check_specs=[spec for table in tables for spec in checks.specs(table, names)],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={names.resource},
-    )
+    @table_assets(names, "object_references", tables)
     def object_references(context: dg.AssetExecutionContext) -> Results:
         """Read which images the SEG, RTSTRUCT and SR objects in new or changed zips refer to."""
         warehouse = resource_of(context, names).warehouse
@@ -220,14 +202,11 @@ def _read_headers(key: str, warehouse: Warehouse) -> Facts:
         key, warehouse, report=lambda n, total: report(n, total, f"zips of {key} read for images")
     )
     return {
-        "dagster/partition_row_count": done.objects,
+        **written_facts(done.written),
         "new": done.new,
         "kept": done.kept,
         "unreadable": done.unreadable,
         "with_errors": done.with_errors,
-        "file_changed": done.written.changed,
-        "file_bytes": done.written.bytes_on_disk,
-        "dagster/uri": str(done.written.path),
         "files_per_second": round(done.files_per_second),
         "seconds": round(done.seconds, 3),
     }
@@ -247,13 +226,4 @@ def _read_references(key: str, warehouse: Warehouse) -> Sequence[Facts]:
         "with_errors": done.with_errors,
         "seconds": round(done.seconds, 3),
     }
-    return [
-        {
-            "dagster/partition_row_count": written.rows,
-            "file_changed": written.changed,
-            "file_bytes": written.bytes_on_disk,
-            "dagster/uri": str(written.path),
-            **shared,
-        }
-        for written in (done.references, done.targets)
-    ]
+    return [written_facts(written) | shared for written in (done.references, done.targets)]

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.metadata import BY_COLLECTION
+from tcia_assets.defs.asset_specs import BY_COLLECTION
 from tcia_assets.defs.names import Names
 
 # The type that define_asset_job returns is not exported by Dagster.
@@ -45,27 +45,15 @@ def jobs(names: Names) -> list[Job]:
     metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]
     image_tables = (catalog.IMAGE_ARCHIVES, catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
     images = [names.key(t) for t in image_tables]
-    return [
-        asset_job(
-            collections_job(names), metadata[:1], "Lists the Collections and makes them partitions."
-        ),
-        asset_job(refresh_job(names), metadata, "Refreshes all metadata of Collections."),
-        asset_job(
-            images_job(names),
-            images,
-            "Fetches the selected images of Collections and reads their headers.",
-        ),
-        asset_job(
-            update_job(names),
-            metadata + images,
-            "Refreshes metadata of Collections, then fetches their images.",
-        ),
-        asset_job(
-            shared_lists_job(names),
-            [names.key(catalog.SHARED_LISTS)],
-            "Refreshes shared lists and their Series.",
-        ),
-    ]
+    both, lists = metadata + images, [names.key(catalog.SHARED_LISTS)]
+    described = (
+        (collections_job, metadata[:1], "Lists the Collections and makes them partitions."),
+        (refresh_job, metadata, "Refreshes all metadata of Collections."),
+        (images_job, images, "Fetches the selected images of Collections and reads their headers."),
+        (update_job, both, "Refreshes metadata of Collections, then fetches their images."),
+        (shared_lists_job, lists, "Refreshes shared lists and their Series."),
+    )
+    return [asset_job(name(names), keys, description) for name, keys, description in described]
 
 
 def asset_job(name: str, keys: list[dg.AssetKey], description: str) -> Job:

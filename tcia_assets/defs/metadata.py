@@ -4,22 +4,15 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks
-from tcia_assets.defs.asset_specs import FRESHNESS, asset_spec
+from tcia_assets.defs.asset_specs import BY_COLLECTION, asset_spec, table_assets
 from tcia_assets.defs.events import Results
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions
-from tcia_assets.defs.refresh_run import (
-    needs_series,
-    refresh_facts,
-    refresh_one,
-    refresh_partitions,
-)
+from tcia_assets.defs.refresh_run import refresh_facts, refresh_one, refresh_partitions
 from tcia_assets.defs.resource import resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.partition_keys import allowed_collections
-
-BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collection" and t.endpoint)
 
 
 class MetadataConfig(dg.Config):
@@ -38,22 +31,14 @@ def assets(names: Names) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     The history is written together with `series`, so its assets have no runs or events of their
     own; they are declared so that they are shown, and that other assets can depend on them.
     """
-    series = names.key(catalog.SERIES)
-    history = [
-        asset_spec(t, names, deps=[series]) for t in (catalog.SERIES_CHANGES, catalog.SNAPSHOTS)
-    ]
+    history = [asset_spec(table, names) for table in (catalog.SERIES_CHANGES, catalog.SNAPSHOTS)]
     return [_collections(names), _by_collection(names), _shared_lists(names), *history]
 
 
 def _collections(names: Names) -> dg.AssetsDefinition:
     table = catalog.COLLECTIONS
 
-    @dg.multi_asset(
-        name=names.of(table.name),
-        specs=[asset_spec(table, names, freshness_policy=FRESHNESS)],
-        check_specs=checks.specs(table, names),
-        required_resource_keys={names.resource},
-    )
+    @table_assets(names, table.name, [table])
     def collections(context: dg.AssetExecutionContext) -> Results:
         """List the Collections and make each a partition."""
         tag_with_process(context)
@@ -75,25 +60,7 @@ def _collections(names: Names) -> dg.AssetsDefinition:
 
 
 def _by_collection(names: Names) -> dg.AssetsDefinition:
-    collections, series = names.key(catalog.COLLECTIONS), names.key(catalog.SERIES)
-    specs = [
-        asset_spec(
-            table,
-            names,
-            deps=[series if needs_series(table) else collections],
-            freshness_policy=FRESHNESS,
-        )
-        for table in BY_COLLECTION
-    ]
-
-    @dg.multi_asset(
-        name=names.of("metadata"),
-        specs=specs,
-        check_specs=[spec for table in BY_COLLECTION for spec in checks.specs(table, names)],
-        can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={names.resource},
-    )
+    @table_assets(names, "metadata", BY_COLLECTION, can_subset=True)
     def metadata(context: dg.AssetExecutionContext, config: MetadataConfig) -> Results:
         """Refresh the selected tables of the run's Collections."""
         tables = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]
@@ -106,13 +73,7 @@ def _by_collection(names: Names) -> dg.AssetsDefinition:
 def _shared_lists(names: Names) -> dg.AssetsDefinition:
     table = catalog.SHARED_LISTS
 
-    @dg.multi_asset(
-        name=names.of(table.name),
-        specs=[asset_spec(table, names)],
-        check_specs=checks.specs(table, names),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={names.resource},
-    )
+    @table_assets(names, table.name, [table])
     def shared_lists(context: dg.AssetExecutionContext) -> Results:
         """Refresh the run's shared lists."""
         yield from refresh_partitions(

@@ -15,7 +15,7 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks
-from tcia_assets.defs.events import Results, record_partitions
+from tcia_assets.defs.events import Results, record_partitions, written_facts
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
@@ -81,24 +81,15 @@ def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:
 
 def refresh_facts(done: RefreshResult) -> dict[str, Any]:
     """Return the metadata of a materialization."""
-    rows = "dagster/partition_row_count" if done.key else "dagster/row_count"
     return {
-        rows: done.written.rows,
+        **written_facts(done.written, is_partition=bool(done.key)),
         "rows_before": done.rows_before,
-        "file_changed": done.written.changed,
-        "file_bytes": done.written.bytes_on_disk,
-        "dagster/uri": str(done.written.path),
         "requests": done.requests,
         "received_bytes": done.received_bytes,
         "seconds": round(done.seconds, 3),
         "unclaimed_wire_fields": ", ".join(done.unclaimed) or "none",
         **done.facts,
     }
-
-
-def needs_series(table: Table) -> bool:
-    """Return whether a table is requested for the Series that are stored, so after `series`."""
-    return table is catalog.SERIES_SIZES
 
 
 def _refresh_all(
@@ -135,13 +126,16 @@ def _removed_from_list(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
 def _work_off(
     tcia: RunResource, tasks: list[_Task], at: datetime, budget: ProbeBudget, outcome: _Outcome
 ) -> Iterator[None]:
-    """Refresh many partitions at a time, those that need `series` last; yields after each."""
+    """Refresh many partitions at a time; yields after each.
+
+    `series_sizes` comes last, since it is requested for the Series that are stored.
+    """
     for is_later in (False, True):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[RefreshResult], _Task] = {
                 pool.submit(refresh, *task, tcia.source, tcia.warehouse, at, budget): task
                 for task in tasks
-                if needs_series(task[0]) is is_later
+                if (task[0] is catalog.SERIES_SIZES) is is_later
             }
             try:
                 for future in as_completed(futures):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 
+from tcia_assets import catalog
 from tcia_assets.catalog import TABLES
 from tcia_assets.defs.asset_specs import asset_spec
 from tcia_assets.defs.names import Names
@@ -25,3 +27,13 @@ def test_a_spec_follows_from_the_declaration(table: Table) -> None:
         column.required for column in table.columns
     ]
     assert spec.description and "{" not in spec.description
+
+
+def test_an_asset_depends_on_the_table_that_it_is_made_from() -> None:
+    def upstream(table: Table) -> list[dg.AssetKey]:
+        return [dep.asset_key for dep in asset_spec(table, NAMES).deps]
+
+    assert upstream(catalog.COLLECTIONS) == upstream(catalog.SHARED_LISTS) == []
+    assert upstream(catalog.SERIES) == [NAMES.key(catalog.COLLECTIONS)]
+    assert upstream(catalog.SERIES_SIZES) == [NAMES.key(catalog.SERIES)]
+    assert upstream(catalog.TARGETS) == [NAMES.key(catalog.IMAGES)]
