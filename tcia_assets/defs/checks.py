@@ -6,7 +6,7 @@ look at all partitions, since Dagster keeps no history of a check by partition.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -35,11 +35,8 @@ def checks_of(table: Table) -> list[Check]:
 
 def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
     """Return the checks of a table's asset."""
-    declared = [(check.name, check.description) for check in checks_of(table)]
-    return [
-        dg.AssetCheckSpec(name, asset=names.key(table), description=description)
-        for name, description in [*declared, *_FROM_EVENTS.items()]
-    ]
+    declared = {check.name: check.description for check in checks_of(table)}
+    return check_specs(names.key(table), declared | _FROM_EVENTS)
 
 
 def results(
@@ -48,33 +45,49 @@ def results(
     """Evaluate the checks of a table; one whose query fails counts as failed."""
     key = names.key(table)
     with warehouse.shared_connection():
-        found = [_check_result(check, key, warehouse) for check in checks_of(table)]
+        found = [_evaluate(check, key, warehouse) for check in checks_of(table)]
     yield from found
     newest = _newest_events(key, instance)
     yield _rows_kept(key, newest)
     yield _refreshed_lately(key, newest)
 
 
-def _check_result(check: Check, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetCheckResult:
+def check_specs(key: dg.AssetKey, descriptions: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    """Return the checks of an asset, from their descriptions by name."""
+    return [dg.AssetCheckSpec(n, asset=key, description=t) for n, t in descriptions.items()]
+
+
+def check_result(
+    key: dg.AssetKey,
+    name: str,
+    *,
+    passed: bool,
+    is_error: bool = False,
+    description: str | None = None,
+    **facts: Any,
+) -> dg.AssetCheckResult:
+    """Return the result of a check: a warning or an error if it failed, with facts as metadata."""
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=key,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=facts,
+    )
+
+
+def _evaluate(check: Check, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetCheckResult:
     try:
         failing = warehouse.query(check.sql)
     except TciaError as error:
         problem = f"{error}; if a file is damaged, delete it and refresh its Collection"
-        return dg.AssetCheckResult(
-            passed=False, check_name=check.name, asset_key=key, description=problem
-        )
+        return check_result(key, check.name, passed=False, is_error=True, description=problem)
     examples = failing.slice(0, _MAX_EXAMPLES).to_pylist()
-    return dg.AssetCheckResult(
-        passed=not failing.num_rows,
-        check_name=check.name,
-        asset_key=key,
-        severity=dg.AssetCheckSeverity.ERROR if check.is_error else dg.AssetCheckSeverity.WARN,
-        metadata={"contradicting_rows": failing.num_rows, "examples": _shown(examples)},
-    )
-
-
-def _shown(rows: list[dict[str, Any]]) -> dg.MetadataValue:
-    return dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in rows])
+    shown = dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in examples])
+    facts = {"contradicting_rows": failing.num_rows, "examples": shown}
+    is_good = not failing.num_rows
+    return check_result(key, check.name, passed=is_good, is_error=check.is_error, **facts)
 
 
 _Events = dict[str, tuple[float, dg.AssetMaterialization]]
@@ -98,13 +111,9 @@ def _rows_kept(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
         for partition, (before, now) in counts.items()
         if now < before * (1 - catalog.MAX_PLAUSIBLE_LOSS)
     }
-    return dg.AssetCheckResult(
-        passed=not collapsed,
-        check_name="rows_kept",
-        asset_key=key,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"collapsed": dg.MetadataValue.json(collapsed), "partitions": len(newest)},
-    )
+    shown = dg.MetadataValue.json(collapsed)
+    facts: dict[str, Any] = {"collapsed": shown, "partitions": len(newest)}
+    return check_result(key, "rows_kept", passed=not collapsed, **facts)
 
 
 def _counts(event: dg.AssetMaterialization) -> tuple[int, int]:
@@ -122,13 +131,9 @@ def _refreshed_lately(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
         for partition, (at, _) in newest.items()
         if now - at > _STALE_AFTER_S
     }
-    return dg.AssetCheckResult(
-        passed=not old,
-        check_name="refreshed_lately",
-        asset_key=key,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"hours_ago": dg.MetadataValue.json(old), "partitions": len(newest)},
-    )
+    shown = dg.MetadataValue.json(old)
+    facts: dict[str, Any] = {"hours_ago": shown, "partitions": len(newest)}
+    return check_result(key, "refreshed_lately", passed=not old, **facts)
 
 
 def _count(event: dg.AssetMaterialization, *names: str) -> int:
@@ -174,10 +179,8 @@ def _follows_series(table: Table) -> bool:
 def _parents_exist(table: Table, parent: Parent) -> Check:
     # A Series that is missing from its Collection needs no Study there.
     listed = "(SELECT * FROM series WHERE missing_since IS NULL)"
-    child, same = (
-        listed if table is catalog.SERIES else sql.identifier(table.name),
-        " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on),
-    )
+    child = listed if table is catalog.SERIES else sql.identifier(table.name)
+    same = " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on)
     condition = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)
     return Check(
         f"{parent.table}_exist",

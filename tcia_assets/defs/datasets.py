@@ -4,7 +4,7 @@
 pydicom: without these optional dependencies all other assets still load.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs import dataset_metadata as metadata
+from tcia_assets.defs.checks import check_result, check_specs
 from tcia_assets.defs.dataset_files import DatasetFile
 from tcia_assets.defs.events import Results
 from tcia_assets.defs.jobs import Job, asset_job
@@ -98,12 +99,7 @@ def _cohort(file: DatasetFile) -> dg.AssetsDefinition:
     about = "Its cohort: the Series that it is made of, frozen, with their licences and hashes."
     upstream = [file.names.key(table) for table in _UPSTREAM]
 
-    @dg.multi_asset(
-        name=file.op("cohort"),
-        specs=[_spec(file, "cohort", about, {"json"}, upstream)],
-        check_specs=_check_specs(key, _COHORT_CHECKS),
-        required_resource_keys={file.names.resource},
-    )
+    @_asset(file, "cohort", about, {"json"}, upstream, _COHORT_CHECKS)
     def cohort(context: dg.AssetExecutionContext, config: CohortConfig) -> Results:
         """Query the Series of the dataset, and freeze them."""
         declaration, warehouse = file.load(), resource_of(context, file.names).warehouse
@@ -136,14 +132,9 @@ def _freeze(
 
 def _check_as_frozen(key: dg.AssetKey, changes: object, *, is_updated: bool) -> dg.AssetCheckResult:
     is_same = not changes or is_updated
-    return dg.AssetCheckResult(
-        passed=is_same,
-        check_name=AS_FROZEN,
-        asset_key=key,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="" if is_same else "--update accepts the changes, --locked ignores them",
-        metadata={"changes": metadata.code_block(str(changes))},
-    )
+    advice = "" if is_same else "--update accepts the changes, --locked ignores them"
+    shown = metadata.code_block(str(changes))
+    return check_result(key, AS_FROZEN, passed=is_same, description=advice, changes=shown)
 
 
 def _check_licenses(
@@ -151,12 +142,8 @@ def _check_licenses(
 ) -> dg.AssetCheckResult:
     rows = warehouse.query(_LICENSES_CHANGED, tables={"cohort_series": cohort.series})
     examples = metadata.table(metadata.as_texts(rows.slice(0, _MOST_SHOWN)))
-    return dg.AssetCheckResult(
-        passed=not rows.num_rows,
-        check_name=LICENSES,
-        asset_key=key,
-        metadata={"otherwise": rows.num_rows, "examples": examples},
-    )
+    facts = {"otherwise": rows.num_rows, "examples": examples}
+    return check_result(key, LICENSES, passed=not rows.num_rows, is_error=True, **facts)
 
 
 # --- The samples ----------------------------------------------------------------------------------
@@ -166,12 +153,7 @@ def _samples(file: DatasetFile) -> dg.AssetsDefinition:
     key = file.key("samples")
     about = "Its samples: volumes and labels, each with its findings, its Patient and its split."
 
-    @dg.multi_asset(
-        name=file.op("samples"),
-        specs=[_spec(file, "samples", about, {"parquet", "nifti"}, [file.key("cohort")])],
-        check_specs=_check_specs(key, _SAMPLE_CHECKS),
-        required_resource_keys={file.names.resource},
-    )
+    @_asset(file, "samples", about, {"parquet", "nifti"}, [file.key("cohort")], _SAMPLE_CHECKS)
     def samples(context: dg.AssetExecutionContext) -> Results:
         """Make the samples of the frozen cohort that do not exist yet."""
         declaration, warehouse = file.load(), resource_of(context, file.names).warehouse
@@ -198,12 +180,9 @@ def _samples(file: DatasetFile) -> dg.AssetsDefinition:
 
 
 def _check_leaks(key: dg.AssetKey, leaks: list[str]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=not leaks,
-        check_name=NO_LEAKS,
-        asset_key=key,
-        description="; ".join(leaks[:_MOST_SHOWN]),
-        metadata={"leaks": len(leaks)},
+    text = "; ".join(leaks[:_MOST_SHOWN])
+    return check_result(
+        key, NO_LEAKS, passed=not leaks, is_error=True, description=text, leaks=len(leaks)
     )
 
 
@@ -212,15 +191,9 @@ def _check_quality(
 ) -> dg.AssetCheckResult:
     dropped = samples["state"].to_pylist().count("dropped")
     is_failing = any(row["policy"] == "fail" for row in findings)
-    severity = dg.AssetCheckSeverity.ERROR if is_failing else dg.AssetCheckSeverity.WARN
+    is_good = not (dropped or is_failing)
     facts = {"dropped": dropped, "samples": samples.num_rows, "tally": metadata.table(findings)}
-    return dg.AssetCheckResult(
-        passed=not (dropped or is_failing),
-        check_name=QUALITY,
-        asset_key=key,
-        severity=severity,
-        metadata=facts,
-    )
+    return check_result(key, QUALITY, passed=is_good, is_error=is_failing, **facts)
 
 
 # --- The dataset ----------------------------------------------------------------------------------
@@ -230,11 +203,7 @@ def _dataset(file: DatasetFile) -> dg.AssetsDefinition:
     key = file.key("dataset")
     about = "A version of it: files in the declared formats, with a card and a lock file."
 
-    @dg.multi_asset(
-        name=file.op("dataset"),
-        specs=[_spec(file, "dataset", about, {"nifti", "parquet"}, [file.key("samples")])],
-        required_resource_keys={file.names.resource},
-    )
+    @_asset(file, "dataset", about, {"nifti", "parquet"}, [file.key("samples")], {})
     def dataset(context: dg.AssetExecutionContext) -> Results:
         """Write the samples of the frozen cohort as a version, named by its content."""
         declaration, warehouse = file.load(), resource_of(context, file.names).warehouse
@@ -276,10 +245,16 @@ def _files_verified(file: DatasetFile) -> dg.AssetChecksDefinition:
 # --- Shared by the three --------------------------------------------------------------------------
 
 
-def _spec(
-    file: DatasetFile, part: str, about: str, kinds: set[str], deps: list[dg.AssetKey]
-) -> dg.AssetSpec:
-    return dg.AssetSpec(
+def _asset(
+    file: DatasetFile,
+    part: str,
+    about: str,
+    kinds: set[str],
+    deps: list[dg.AssetKey],
+    checks: dict[str, str],
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Return the decorator of the step that makes one of a file's assets, with these checks."""
+    spec = dg.AssetSpec(
         file.key(part),
         deps=deps,
         description=f"{file.title}. {about}",
@@ -289,12 +264,12 @@ def _spec(
         code_version=_CODE_VERSION,
         metadata={"declaration": dg.MetadataValue.path(str(file.path))},
     )
-
-
-def _check_specs(key: dg.AssetKey, descriptions: dict[str, str]) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(name, asset=key, description=text) for name, text in descriptions.items()
-    ]
+    return dg.multi_asset(
+        name=file.op(part),
+        specs=[spec],
+        check_specs=check_specs(spec.key, checks),
+        required_resource_keys={file.names.resource},
+    )
 
 
 def _load_frozen(declaration: "Declaration", warehouse: Warehouse) -> "Cohort":

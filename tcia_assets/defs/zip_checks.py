@@ -5,12 +5,13 @@ time every zip is checked. Zips that the run itself fetched were verified just n
 hashed again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets import catalog
+from tcia_assets.defs.checks import check_result, check_specs
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
 from tcia_assets.images.audit import audit_hashes
@@ -27,11 +28,13 @@ _DESCRIPTIONS = {
     "day, is that of the zip on disk (nbia-v4; other dialects have no hashes to compare with).",
 }
 
+# The Series of a Collection that the run fetched, by Collection.
+_Fetched = dict[str, frozenset[str]]
+
 
 def specs(names: Names) -> list[dg.AssetCheckSpec]:
     """Return the checks of zips, which belong to `image_archives`."""
-    key = names.key(catalog.IMAGE_ARCHIVES)
-    return [dg.AssetCheckSpec(name, asset=key, description=t) for name, t in _DESCRIPTIONS.items()]
+    return check_specs(names.key(catalog.IMAGE_ARCHIVES), _DESCRIPTIONS)
 
 
 def results(
@@ -49,39 +52,26 @@ def results(
         just_fetched: The Series that the run fetched, by Collection; read when the checks begin.
     """
     key = names.key(catalog.IMAGE_ARCHIVES)
-    yield _check_intact(key, tcia, partitions, just_fetched)
-    yield _check_equal(key, tcia, partitions, just_fetched)
+    fetched = {name: just_fetched.get(name, frozenset()) for name in partitions}
+    yield _check_intact(key, tcia, fetched)
+    yield _check_equal(key, tcia, fetched)
 
 
-def _check_intact(
-    key: dg.AssetKey,
-    tcia: RunResource,
-    partitions: Sequence[str],
-    just_fetched: Mapping[str, frozenset[str]],
-) -> dg.AssetCheckResult:
+def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
     found = [
-        verify_zips(
-            name,
-            tcia.warehouse,
-            sample=_ZIPS_PER_COLLECTION,
-            just_fetched=just_fetched.get(name, frozenset()),
-        )
-        for name in partitions
+        verify_zips(name, tcia.warehouse, sample=_ZIPS_PER_COLLECTION, just_fetched=series)
+        for name, series in fetched.items()
     ]
     damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
-    checked, skipped = sum(each.checked for each in found), sum(map(len, just_fetched.values()))
+    checked, skipped = sum(each.checked for each in found), sum(map(len, fetched.values()))
     description = f"{checked} zips were hashed"
     if skipped:
         description += f"; {skipped} more were verified by this run when it fetched them"
-    return _result(key, _INTACT, damaged, description, checked=checked, just_proven=skipped)
+    facts = {"checked": checked, "just_proven": skipped}
+    return _result(key, _INTACT, damaged, description=description, **facts)
 
 
-def _check_equal(
-    key: dg.AssetKey,
-    tcia: RunResource,
-    partitions: Sequence[str],
-    just_fetched: Mapping[str, frozenset[str]],
-) -> dg.AssetCheckResult:
+def _check_equal(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
     if not tcia.source.hash_levels:
         return _result(key, _EQUAL, [], note=f"{tcia.source.name} provides no MD5 hashes")
     found = [
@@ -91,9 +81,9 @@ def _check_equal(
             tcia.warehouse,
             sample=_HASHES_PER_COLLECTION,
             max_requests=_HASHES_PER_COLLECTION,
-            just_fetched=just_fetched.get(name, frozenset()),
+            just_fetched=series,
         )
-        for name in partitions
+        for name, series in fetched.items()
     ]
     problems = [uid for each in found for uid in each.differing]
     problems += [f"not checked: {each.failure}" for each in found if each.failure]
@@ -108,19 +98,6 @@ def _check_equal(
     )
 
 
-def _result(
-    key: dg.AssetKey,
-    name: str,
-    problems: Iterable[str],
-    description: str | None = None,
-    **facts: Any,
-) -> dg.AssetCheckResult:
-    problems = list(problems)
-    return dg.AssetCheckResult(
-        passed=not problems,
-        check_name=name,
-        asset_key=key,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=description,
-        metadata={"against": dg.MetadataValue.json(problems), **facts},
-    )
+def _result(key: dg.AssetKey, name: str, problems: list[str], **facts: Any) -> dg.AssetCheckResult:
+    against = dg.MetadataValue.json(problems)
+    return check_result(key, name, passed=not problems, against=against, **facts)
