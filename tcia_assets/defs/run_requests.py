@@ -5,7 +5,7 @@ limited. `sensors.py` finds the differences.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -26,6 +26,9 @@ _MAX_RUNS_PER_TICK = 5
 _MAX_RETRIES = 3
 # Neighbouring Collections share a run; one run over all would keep each busy for too long.
 _MAX_KEYS_PER_RUN = 50
+
+# One request, or one for each shard.
+_Requests = list[dg.RunRequest]
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,7 @@ class Differences:
         return self.releases.reasons if self.releases else []
 
 
-def run_requests(
-    found: Differences,
-    names: Names,
-    order: list[str],
-    runs: RunsByCollection,
-    shards: int,
-    instance: dg.DagsterInstance,
-) -> list[dg.RunRequest]:
-    """Return the run requests of one tick, the most urgent first.
-
-    Args:
-        found: The differences to remove.
-        names: The names of jobs and assets.
-        order: All partition keys, in Dagster's order.
-        runs: What other runs work on; their Collections are left out.
-        shards: The number of runs that share the images of a Collection.
-        instance: Dagster's records, to leave out what was requested before.
-    """
-    wanted = _by_urgency(found, names, order, runs, shards, instance)
-    return list(chain.from_iterable(islice(wanted, _MAX_RUNS_PER_TICK)))
-
-
-def image_runs(names: Names, shards: int, run_key: str, **options: Any) -> list[dg.RunRequest]:
+def image_runs(names: Names, shards: int, run_key: str, **options: Any) -> _Requests:
     """Return a request for a run over images, or one for each shard; options are RunRequest's."""
     job, op = images_job(names), names.of(catalog.IMAGE_ARCHIVES.name)
     if shards == 1:
@@ -94,83 +75,84 @@ def keys_digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def _by_urgency(
-    found: Differences,
-    names: Names,
-    order: list[str],
-    runs: RunsByCollection,
-    shards: int,
-    instance: dg.DagsterInstance,
-) -> Iterator[list[dg.RunRequest]]:
-    taken = set(runs.running)
+@dataclass(frozen=True)
+class RunPlanner:
+    """Turns what one tick found into run requests.
 
-    def is_free(reason: RunReason) -> bool:
-        if reason.collection in taken:
-            return False
-        taken.add(reason.collection)
-        return True
-
-    changed = (_change_run(each, names, runs, shards) for each in filter(is_free, found.changed))
-    yield from _never_requested(changed, instance, names)
-    images = (_image_runs(each, names, runs, shards) for each in filter(is_free, found.images))
-    # Fetching takes long. A Collection that waits for its images is not refreshed meanwhile, and
-    # new releases would wait behind a hundred such runs in Dagster's queue.
-    allowed = max(0, _MAX_RUNS_PER_TICK - len(runs.fetching))
-    yield from islice(_never_requested(images, instance, names), allowed)
-    first = {e.collection: _run_key(e, runs) for e in found.first if e.collection not in taken}
-    yield from _never_requested(_first_runs(first, names, order), instance, names)
-
-
-def _change_run(
-    reason: RunReason, names: Names, runs: RunsByCollection, shards: int
-) -> list[dg.RunRequest]:
-    # With shards, one run refreshes first; the next tick finds the images to fetch.
-    job = update_job(names) if shards == 1 else refresh_job(names)
-    key = f"{job}:{reason.collection}:{_run_key(reason, runs)}"
-    return [dg.RunRequest(key, job_name=job, partition_key=reason.collection)]
-
-
-def _image_runs(
-    reason: RunReason, names: Names, runs: RunsByCollection, shards: int
-) -> list[dg.RunRequest]:
-    key = f"{images_job(names)}:{reason.collection}:{_run_key(reason, runs)}"
-    return image_runs(names, shards, key, partition_key=reason.collection)
-
-
-def _first_runs(
-    run_keys: Mapping[str, str], names: Names, order: Sequence[str]
-) -> Iterator[list[dg.RunRequest]]:
-    """Yield few runs for many Collections: all of TCIA takes three runs, not 141."""
-    job = refresh_job(names)
-    for neighbours in ranges(list(run_keys), order):
-        for start in range(0, len(neighbours), _MAX_KEYS_PER_RUN):
-            keys = neighbours[start : start + _MAX_KEYS_PER_RUN]
-            digest = keys_digest(f"{key} {run_keys[key]}" for key in keys)
-            tags = range_tags(keys[0], keys[-1])
-            yield [dg.RunRequest(f"{job}:{digest}", job_name=job, tags=tags)]
-
-
-def _run_key(reason: RunReason, runs: RunsByCollection) -> str:
-    """Return the digest of a reason, with the number of its runs that were killed or failed.
-
-    Dagster never starts a second run with the same key, even if the first was killed or failed.
+    Attributes:
+        names: The names of jobs and assets.
+        order: All partition keys, in Dagster's order.
+        runs: What other runs work on; their Collections are left out.
+        shards: The number of runs that share the images of a Collection.
+        instance: Dagster's records, to leave out what was requested before.
     """
-    killed = min(runs.killed[reason.collection], _MAX_RETRIES)
-    failed = min(runs.failed[reason.collection], _MAX_RETRIES)
-    retries = (f":{killed}" if killed else "") + (f":failed-{failed}" if failed else "")
-    return reason.digest + retries
 
+    names: Names
+    order: list[str]
+    runs: RunsByCollection
+    shards: int
+    instance: dg.DagsterInstance
 
-def _never_requested(
-    wanted: Iterable[list[dg.RunRequest]], instance: dg.DagsterInstance, names: Names
-) -> Iterator[list[dg.RunRequest]]:
-    """Leave out requests for which this sensor has a run already, whatever became of it.
+    def requests(self, found: Differences) -> list[dg.RunRequest]:
+        """Return the run requests that remove these differences, the most urgent first."""
+        return list(chain.from_iterable(islice(self._by_urgency(found), _MAX_RUNS_PER_TICK)))
 
-    Dagster drops them too, but only after they were counted towards the limit of a tick.
-    """
-    sensor = {"dagster/sensor_name": names.of("new_series")}
-    for requests in wanted:
-        tags = [sensor | {"dagster/run_key": str(each.run_key)} for each in requests]
-        counts = [instance.get_runs_count(dg.RunsFilter(tags=each)) for each in tags]
-        if left := [each for each, count in zip(requests, counts, strict=True) if not count]:
-            yield left
+    def _by_urgency(self, found: Differences) -> Iterator[_Requests]:
+        taken = set(self.runs.running)
+
+        def is_free(reason: RunReason) -> bool:
+            if reason.collection in taken:
+                return False
+            taken.add(reason.collection)
+            return True
+
+        yield from self._never_requested(map(self._change_run, filter(is_free, found.changed)))
+        images = self._never_requested(map(self._image_runs, filter(is_free, found.images)))
+        # Fetching takes long. A Collection that waits for its images is not refreshed meanwhile,
+        # and new releases would wait behind a hundred such runs in Dagster's queue.
+        yield from islice(images, max(0, _MAX_RUNS_PER_TICK - len(self.runs.fetching)))
+        first = [each for each in found.first if each.collection not in taken]
+        yield from self._never_requested(self._first_runs(first))
+
+    def _change_run(self, reason: RunReason) -> _Requests:
+        # With shards, one run refreshes first; the next tick finds the images to fetch.
+        job = update_job(self.names) if self.shards == 1 else refresh_job(self.names)
+        key = f"{job}:{reason.collection}:{self._run_key(reason)}"
+        return [dg.RunRequest(key, job_name=job, partition_key=reason.collection)]
+
+    def _image_runs(self, reason: RunReason) -> _Requests:
+        key = f"{images_job(self.names)}:{reason.collection}:{self._run_key(reason)}"
+        return image_runs(self.names, self.shards, key, partition_key=reason.collection)
+
+    def _first_runs(self, reasons: list[RunReason]) -> Iterator[_Requests]:
+        """Yield few runs for many Collections: all of TCIA takes three runs, not 141."""
+        job = refresh_job(self.names)
+        run_keys = {each.collection: self._run_key(each) for each in reasons}
+        for neighbours in ranges(list(run_keys), self.order):
+            for start in range(0, len(neighbours), _MAX_KEYS_PER_RUN):
+                keys = neighbours[start : start + _MAX_KEYS_PER_RUN]
+                digest = keys_digest(f"{key} {run_keys[key]}" for key in keys)
+                tags = range_tags(keys[0], keys[-1])
+                yield [dg.RunRequest(f"{job}:{digest}", job_name=job, tags=tags)]
+
+    def _run_key(self, reason: RunReason) -> str:
+        """Return the digest of a reason, with the number of its runs that were killed or failed.
+
+        Dagster never starts a second run with the same key, even if the first was killed or failed.
+        """
+        killed = min(self.runs.killed[reason.collection], _MAX_RETRIES)
+        failed = min(self.runs.failed[reason.collection], _MAX_RETRIES)
+        retries = (f":{killed}" if killed else "") + (f":failed-{failed}" if failed else "")
+        return reason.digest + retries
+
+    def _never_requested(self, wanted: Iterable[_Requests]) -> Iterator[_Requests]:
+        """Leave out requests for which this sensor has a run already, whatever became of it.
+
+        Dagster drops them too, but only after they were counted towards the limit of a tick.
+        """
+        sensor = {"dagster/sensor_name": self.names.of("new_series")}
+        for requests in wanted:
+            tags = [sensor | {"dagster/run_key": str(each.run_key)} for each in requests]
+            counts = [self.instance.get_runs_count(dg.RunsFilter(tags=each)) for each in tags]
+            if left := [each for each, count in zip(requests, counts, strict=True) if not count]:
+                yield left

@@ -3,7 +3,7 @@
 What the runs do is in `jobs.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -40,33 +40,14 @@ def schedules(names: Names, compare_cron: str) -> list[dg.ScheduleDefinition]:
     images. The third compares some Collections at a time, by `compare_cron`, and makes the first
     unnecessary.
     """
-    refresh, images = refresh_job(names), images_job(names)
     return [
-        _nightly(names, refresh, _METADATA_CRON, _METADATA_DESCRIPTION, _refresh_requests),
-        _nightly(names, images, _IMAGES_CRON, _IMAGES_DESCRIPTION, _image_requests),
+        _nightly(names, refresh_job(names), _METADATA_CRON, _METADATA_DESCRIPTION),
+        _nightly(names, images_job(names), _IMAGES_CRON, _IMAGES_DESCRIPTION),
         _compare(names, compare_cron),
     ]
 
 
-# The requests of a schedule, from a run key and the tags of a range.
-_Requests = Callable[[Names, TciaResource, str, dict[str, str]], list[dg.RunRequest]]
-
-
-def _refresh_requests(
-    _names: Names, _tcia: TciaResource, run_key: str, tags: dict[str, str]
-) -> list[dg.RunRequest]:
-    return [dg.RunRequest(run_key, tags=tags)]
-
-
-def _image_requests(
-    names: Names, tcia: TciaResource, run_key: str, tags: dict[str, str]
-) -> list[dg.RunRequest]:
-    return image_runs(names, tcia.selection.shards if tcia.selection else 1, run_key, tags=tags)
-
-
-def _nightly(
-    names: Names, job: str, cron: str, description: str, requests: _Requests
-) -> dg.ScheduleDefinition:
+def _nightly(names: Names, job: str, cron: str, description: str) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{job}_nightly",
         job_name=job,
@@ -81,9 +62,12 @@ def _nightly(
             return _no_collections(names)
         if busy := sorted(find_runs(context.instance, names, keys).running):
             return dg.SkipReason(f"other runs are working on {', '.join(busy[:_MOST_NAMED])}")
-        day = context.scheduled_execution_time.date()
+        run_key = f"{job}:{context.scheduled_execution_time.date()}"
+        tags = range_tags(keys[0], keys[-1])
+        if job != images_job(names):
+            return [dg.RunRequest(run_key, tags=tags)]
         tcia: TciaResource = getattr(context.resources, names.resource)
-        return requests(names, tcia, f"{job}:{day}", range_tags(keys[0], keys[-1]))
+        return image_runs(names, tcia.selection.shards if tcia.selection else 1, run_key, tags=tags)
 
     return nightly
 

@@ -19,7 +19,7 @@ from tcia_assets.defs.jobs import Job, images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import batches
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.defs.run_requests import Differences, run_requests
+from tcia_assets.defs.run_requests import Differences, RunPlanner
 from tcia_assets.defs.sensor_pause import Pause
 from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
 from tcia_assets.images.run_reasons import (
@@ -119,7 +119,7 @@ def tick(
     order = known + new
     runs = find_runs(instance, names, order)
     shards = tcia.selection.shards if tcia.selection else 1
-    requests = run_requests(differences, names, order, runs, shards, instance)
+    requests = RunPlanner(names, order, runs, shards, instance).requests(differences)
     if not new and not requests:
         return dg.SkipReason(_summary(differences))
     return dg.SensorResult(
