@@ -24,11 +24,8 @@ class TciaIOManager(dg.IOManager):
         table = self._names.table(context.asset_key)
         if table is None:
             raise UnknownName("table", context.asset_key.to_user_string(), (t.name for t in TABLES))
-        keys = (
-            context.asset_partition_keys
-            if table.partitioned_by and context.has_asset_partitions
-            else None
-        )
+        is_partitioned = table.partitioned_by and context.has_asset_partitions
+        keys = context.asset_partition_keys if is_partitioned else None
         return self._warehouse.read(table, keys)
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:

@@ -230,25 +230,10 @@ def _open_instance(root: Path) -> dg.DagsterInstance:
         reason = f"cannot be written to: {error.strerror}"
         raise UsageError(f"the data folder (TCIA_DATA_DIR) {str(root)!r} {reason}") from None
     try:
-        with _dagster_home(home):
-            return dg.DagsterInstance.get()
+        return dg.DagsterInstance.from_config(str(home))
     except Exception as error:  # its loader raises errors of many kinds for a bad file
         problem = " ".join(str(error).split())[:300]  # it may list all valid keys
         raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
-
-
-@contextmanager
-def _dagster_home(home: Path) -> Iterator[None]:
-    """Set DAGSTER_HOME, which Dagster reads when it opens an instance, and restore it."""
-    before = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(home)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["DAGSTER_HOME"]
-        else:
-            os.environ["DAGSTER_HOME"] = before
 
 
 def _own_home(root: Path) -> Path:

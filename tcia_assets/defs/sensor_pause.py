@@ -6,9 +6,9 @@ deleting it makes the sensor send requests at once, and loses nothing.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from tcia_assets.errors import ArchiveBroken, RemoteError
 
@@ -18,32 +18,30 @@ LONGEST = timedelta(hours=1)
 _SLACK = timedelta(seconds=15)
 
 
-@dataclass(frozen=True)
-class Pause:
+class Pause(BaseModel):
     """A time during which the sensor sends no request.
 
     Attributes:
         failures: Number of failures in a row.
         since: When the first of them was.
-        until: When the pause ends. Instants are ISO 8601 texts with a time zone.
+        until: When the pause ends.
         why: The text of the last error.
     """
 
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
     failures: int
-    since: str
-    until: str
+    since: AwareDatetime
+    until: AwareDatetime
     why: str
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> Pause | None:
         """Return the pause that a cursor holds; None for any other cursor."""
         try:
-            pause = cls(**json.loads(cursor or "{}"))
-            instants = [datetime.fromisoformat(t) for t in (pause.since, pause.until)]
-        except (TypeError, ValueError):  # somebody may have set it to any text
+            return cls.model_validate_json(cursor or "{}")
+        except ValidationError:  # somebody may have set it to any text
             return None
-        is_valid = isinstance(pause.failures, int) and all(t.tzinfo for t in instants)
-        return pause if is_valid else None
 
     @classmethod
     def after_failure(
@@ -60,26 +58,24 @@ class Pause:
         requested = error.retry_after_s if isinstance(error, ArchiveBroken) else None
         length = min(max(length, timedelta(seconds=requested or 0)), max(LONGEST, interval))
         until = now + length - min(_SLACK, length / 10)
-        since = before.since if before else now.isoformat()
-        return cls(failures, since, until.isoformat(), str(error))
+        since = before.since if before else now
+        return cls(failures=failures, since=since, until=until, why=str(error))
 
     @property
     def cursor(self) -> str:
         """The pause as the text of a sensor's cursor."""
-        return json.dumps(asdict(self))
+        return self.model_dump_json()
 
     def is_active(self, now: datetime, interval: timedelta) -> bool:
         """Return whether it lasts until after `now`, where ticks are an `interval` apart.
 
         A pause with more left than any can have was made before the clock was set back.
         """
-        left = datetime.fromisoformat(self.until) - now
-        return timedelta(0) < left <= max(LONGEST, interval)
+        return timedelta(0) < self.until - now <= max(LONGEST, interval)
 
     def __str__(self) -> str:
-        since, until = (datetime.fromisoformat(t) for t in (self.since, self.until))
         times = "once" if self.failures == 1 else f"{self.failures} times in a row"
         return (
-            f"the source failed {times} since {since:%Y-%m-%d %H:%M:%S %Z}, and nothing was "
-            f"changed; the next request is sent after {until:%H:%M:%S}: {self.why}"
+            f"the source failed {times} since {self.since:%Y-%m-%d %H:%M:%S %Z}, and nothing was "
+            f"changed; the next request is sent after {self.until:%H:%M:%S}: {self.why}"
         )
