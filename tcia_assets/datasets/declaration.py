@@ -161,22 +161,17 @@ class Declaration(Section):
     @property
     def cohort_settings(self) -> dict[str, Any]:
         """The settings on which the cohort depends: its query and, of the target, which masks."""
-        target = self.target
-        masks = target and {n: target.settings[n] for n in ("kind", "where", "ways")}
+        chosen = {"kind", "where", "ways"}
+        masks = self.target and self.target.model_dump(mode="json", include=chosen)
         return {"cohort": self.cohort.content, "target": masks}
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides what is built, as JSON can hold it."""
         licenses = self.license_keys
-        return {
-            "title": self.title,
+        return self.model_dump(mode="json", by_alias=True) | {
             "cohort": self.cohort.content,
-            "split": self.split.model_dump(mode="json"),
-            "target": self.target and self.target.settings,
-            "volume": self.volume.model_dump(mode="json"),
             "licenses": licenses.model_dump(mode="json", exclude_defaults=True) if licenses else {},
-            "formats": list(self.formats),
             "qc": {code: self.policy(code) for code in sorted(SAMPLE_CODES)},
         }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -30,10 +31,10 @@ from tcia_assets.datasets.declaration_types import (
     problem,
     read_choice,
     read_numbers,
+    read_text,
     shown,
     some,
     text,
-    unlike,
     whole_number,
 )
 from tcia_assets.datasets.pairing import WAYS
@@ -141,9 +142,7 @@ def _without_prefix(error: UsageError) -> str:
 
 def _read_pattern(value: Any) -> str:
     wanted = "a regular expression"
-    if not isinstance(value, str) or not value.strip():
-        raise unlike(value, wanted)
-    pattern = value.strip()
+    pattern = read_text(value, wanted)
     try:
         with warnings.catch_warnings():
             # A later Python would read such a pattern in another way, and give other labels.
@@ -185,19 +184,18 @@ class TargetSettings(Section):
     def _check_labels(self) -> Self:
         if not self.labels:
             raise problem("there is no label, such as {tumour: '(?i)gtv.*'}", key="labels")
-        for name in self.priority:
-            if name not in self.labels:
-                raise problem(str(UnknownName("label", name, self.labels)), key="priority")
         try:
             _ = self.patterns
+        except UnknownName as error:
+            raise problem(str(error), key="priority") from None
         except UsageError as error:
             raise problem(str(error), key="labels") from None
         return self
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All keys, as JSON can hold them; labels in their order, which gives their numbers."""
-        return self.model_dump(mode="json") | {"labels": [*map(list, self.labels.items())]}
+    @field_serializer("labels")
+    def _labels_in_order(self, labels: dict[str, str]) -> list[list[str]]:
+        # Pairs, because JSON with sorted keys would lose the order, which gives their numbers.
+        return [*map(list, labels.items())]
 
     @property
     def patterns(self) -> LabelPatterns:
@@ -223,14 +221,12 @@ def _read_window(value: Any) -> tuple[float, ...]:
     return low, high
 
 
-def _read_orientation(value: Any) -> str | None:
-    orientation = read_choice(value, ORIENTATIONS, "orientation")
-    return None if orientation == NATIVE else orientation
+def _choice_or_native(valid: Collection[str], what: str) -> BeforeValidator:
+    def read(value: Any) -> str | None:
+        chosen = read_choice(value, valid, what)
+        return None if chosen == NATIVE else chosen
 
-
-def _read_dtype(value: Any) -> str | None:
-    dtype = read_choice(value, DTYPES, "dtype")
-    return None if dtype == NATIVE else dtype
+    return BeforeValidator(read)
 
 
 class VolumeSettings(Section):
@@ -246,8 +242,8 @@ class VolumeSettings(Section):
     """
 
     spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None
-    orientation: Annotated[str | None, BeforeValidator(_read_orientation)] = None
-    dtype: Annotated[str | None, BeforeValidator(_read_dtype)] = None
+    orientation: Annotated[str | None, _choice_or_native(ORIENTATIONS, "orientation")] = None
+    dtype: Annotated[str | None, _choice_or_native(DTYPES, "dtype")] = None
     window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None
     least_slices: Annotated[int, whole_number(1, 100_000)] = 3
 

@@ -42,9 +42,9 @@ def test_listed_series_stay_visible_if_the_warehouse_lacks_them(tmp_path: Path) 
     assert table["SeriesInstanceUID"].to_pylist() == ["1.2.3"]
 
 
-def test_the_settings_of_a_target_keep_the_order_of_labels() -> None:
+def test_a_target_keeps_the_order_of_labels() -> None:
     target = TargetSettings(kind="SEG", labels={"b": "x", "a": "y"})
-    assert target.settings["labels"] == [["b", "x"], ["a", "y"]]
+    assert target.model_dump()["labels"] == [["b", "x"], ["a", "y"]]
     assert target.patterns.by_number == {1: "b", 2: "a"}
 
 
