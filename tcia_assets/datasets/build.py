@@ -30,12 +30,7 @@ import pyarrow.parquet as pq
 
 from tcia_assets.datasets import sample_store, versions
 from tcia_assets.datasets.cohort import IMAGE, Cohort, SeriesZip
-from tcia_assets.datasets.cohort_checks import (
-    check_holdout,
-    check_licenses,
-    check_query,
-    locked_zips,
-)
+from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.sample_files import SampleJob
@@ -58,7 +53,6 @@ from tcia_assets.version import __version__
 _Writer = Callable[[Path, pa.Table, DatasetInfo], object]
 
 _STORE, _DRAFT = ".samples", ".draft"
-_NIFTI = "nifti"
 # Libraries that write tables and pictures, and do not decide what is in a sample.
 _NOT_OF_SAMPLES = frozenset({"pyarrow", "pillow"})
 _CODECS = ("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
@@ -201,14 +195,12 @@ def _make_samples(
     report: ProgressCallback,
     workers: int | None,
 ) -> SamplesResult:
-    check_query(declaration, cohort)
-    check_holdout(declaration, cohort)
-    check_licenses(declaration, cohort, warehouse)
+    zips = check_cohort(declaration, cohort, warehouse)
     store = versions.dataset_folder(warehouse.root, declaration.name) / _STORE
     with _storage_errors(store):
         store.mkdir(parents=True, exist_ok=True)
         sample_store.remove_drafts(store)
-    jobs = _jobs(declaration, cohort, locked_zips(cohort, warehouse))
+    jobs = _jobs(declaration, cohort, zips)
     reused = {
         uid: row
         for uid, job in jobs.items()
@@ -316,5 +308,5 @@ def _writers(declaration: Declaration) -> list[_Writer]:
     """
     from tcia_assets.datasets import card, formats  # noqa: PLC0415 - pictures need an extra
 
-    declared = [name for name in FORMATS if name in declaration.formats and name != _NIFTI]
+    declared = [name for name in FORMATS if name in declaration.formats]
     return [*(partial(formats.write, name) for name in declared), card.write_card]

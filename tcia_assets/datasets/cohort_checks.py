@@ -31,6 +31,23 @@ _ZIPS = """
 """
 
 
+def check_cohort(
+    declaration: Declaration, cohort: Cohort, warehouse: Warehouse
+) -> dict[str, SeriesZip]:
+    """Check that a frozen cohort still fits, and return its zips as `locked_zips` does.
+
+    Raises:
+        CohortMoved: The declaration's query has changed, or zips are missing or changed.
+        BadDeclaration: No Series of the cohort has a held-out value.
+        LicenseConflict: The declaration refuses the licence that a Series had.
+    """
+    check_query(declaration, cohort)
+    zips = locked_zips(cohort, warehouse)
+    check_holdout(declaration, cohort)
+    check_licenses(declaration, cohort, warehouse)
+    return zips
+
+
 def check_query(declaration: Declaration, cohort: Cohort) -> None:
     """Raise CohortMoved if the declaration's query has changed since the cohort was frozen."""
     if cohort.query != declaration.cohort_settings:

@@ -21,12 +21,7 @@ from tcia_assets.datasets.cohort import (
     WarehouseSnapshot,
     diff_cohorts,
 )
-from tcia_assets.datasets.cohort_checks import (
-    check_holdout,
-    check_licenses,
-    check_query,
-    locked_zips,
-)
+from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.errors import CohortMoved
@@ -69,10 +64,7 @@ def load_cohort(declaration: Declaration, warehouse: Warehouse, lock: Path) -> C
         LicenseConflict: The declaration refuses the licence that a Series had.
     """
     cohort = read_lock(lock, declaration.name)
-    check_query(declaration, cohort)
-    locked_zips(cohort, warehouse)
-    check_holdout(declaration, cohort)
-    check_licenses(declaration, cohort, warehouse)
+    check_cohort(declaration, cohort, warehouse)
     return cohort
 
 

@@ -69,7 +69,7 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     _check_names(declaration, warehouse)
     images = _query_images(declaration, warehouse)
     pairs = _query_pairs(declaration, warehouse, images)
-    targets = _array(pc.unique(pairs["target_series_instance_uid"]))
+    targets = pc.unique(pairs["target_series_instance_uid"])
     roles = [IMAGE] * len(images) + [TARGET] * len(targets)
     uids = pa.concat_arrays([images, targets])
     chosen = pa.table({"SeriesInstanceUID": uids, "role": pa.array(roles, pa.string())})
@@ -139,7 +139,7 @@ def _query_images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
             "select modalities, such as CT; 'target' finds the masks"
         )
         raise declaration.error_at(key, problem)
-    return _array(rows["uid"].cast(pa.string()))
+    return rows["uid"].cast(pa.string()).combine_chunks()
 
 
 def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Array) -> pa.Table:
@@ -180,7 +180,3 @@ def _run(
         return warehouse.query(statement, tables=tables)
     except UsageError as error:
         raise declaration.error_at(key, f"the query fails: {error}") from None
-
-
-def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
