@@ -168,11 +168,10 @@ def _write_files(job: SampleJob, folder: Path) -> dict[str, Any]:
 def _check_zip(zip_: SeriesZip) -> None:
     try:
         is_same = sha256_of(zip_.path) == zip_.sha256
+        problem = "" if is_same else "the zip has changed since it was fetched"
     except FileNotFoundError:
-        advice = "run tcia-assets verify, then fetch it again"
-        raise CohortMoved(f"{zip_.path}: the zip is missing; {advice}") from None
-    if not is_same:
-        problem = "the zip has changed since it was fetched"
+        problem = "the zip is missing"
+    if problem:
         advice = "run tcia-assets verify, then fetch it again"
         raise CohortMoved(f"{zip_.path}: {problem}; {advice}")
 

@@ -133,14 +133,10 @@ def _not_fetched(image: _Row, masks: list[str]) -> _Row:
 def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _Row:
     """Return the row of a sample with its state, its reasons and the paths of its files."""
     findings = [
-        finding
-        | {
-            "policy": declaration.policy(finding["code"]),
-            "numbers": [*finding["numbers"].items()],
-        }
-        for finding in row["findings"]
+        {**each, "policy": declaration.policy(each["code"]), "numbers": [*each["numbers"].items()]}
+        for each in row["findings"]
     ]
-    reasons = sorted({found["code"] for found in findings if found["policy"] in (DROP, FAIL)})
+    reasons = sorted({each["code"] for each in findings if each["policy"] in (DROP, FAIL)})
     row = row | {
         "state": DROPPED if reasons else KEPT,
         "reasons": reasons,

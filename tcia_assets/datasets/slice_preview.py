@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.loading import read_voxels
-from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.arrays import Labels, Volume, Voxels
 from tcia_assets.datasets.volume.regrid import reorient
 from tcia_assets.errors import MissingExtra
 
@@ -155,20 +155,17 @@ def color_of(label: int) -> Color:
     return red, green, blue
 
 
-def _to_grey(values: Any, window: tuple[float, float], *, is_inverted: bool) -> Pixels:
+def _to_grey(values: Voxels, window: tuple[float, float], *, is_inverted: bool) -> Pixels:
     low, high = window
     share = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
     # PET is read black on white.
     share = 1 - share if is_inverted else share
-    grey: Pixels = np.nan_to_num(np.rint(share * 255)).astype(np.uint8)
-    return grey
+    return np.nan_to_num(np.rint(share * 255)).astype(np.uint8)
 
 
-def _to_bytes(labels: Any) -> Pixels:
+def _to_bytes(labels: Voxels) -> Pixels:
     # With more labels than a byte can hold, the numbers repeat.
-    repeated = np.where(labels == 0, 0, (labels.astype(np.int64) - 1) % _MAX_LABEL + 1)
-    pixels: Pixels = repeated.astype(np.uint8)
-    return pixels
+    return np.where(labels == 0, 0, (labels.astype(np.int64) - 1) % _MAX_LABEL + 1).astype(np.uint8)
 
 
 def _size(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
@@ -179,9 +176,7 @@ def _size(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
 
 
 def _resize(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
-    image = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, method)
-    resized: Pixels = np.asarray(image)
-    return resized
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, method))
 
 
 def _edges(labels: Pixels) -> NDArray[np.bool_]:

@@ -56,7 +56,8 @@ LEAK_COLUMNS = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID
 _MAX_FOLDS = 100
 _HASH_SPACE = 1 << 64
 
-_Row = dict[str, Any]
+# The Patient of each sample, and the columns by which it is split.
+_Samples = list[tuple[str, dict[str, Any]]]
 _Column = Annotated[str, choice(SPLIT_COLUMNS, "column")]
 
 
@@ -194,9 +195,9 @@ def assign_splits(samples: pa.Table, settings: SplitSettings) -> pa.Table:
         if name not in samples.schema.names:
             raise UnknownName("column", name, samples.schema.names)
     patients = _patients(samples, settings)
-    rows = samples.select(settings.columns).to_pylist()
-    split_of = _assign(patients, rows, settings)
-    fold_of = _assign_folds(patients, rows, split_of, settings)
+    rows = list(zip(patients, samples.select(settings.columns).to_pylist(), strict=True))
+    split_of = _assign(rows, settings)
+    fold_of = _assign_folds(rows, split_of, settings)
     for name, values, kind in (
         ("patient", patients, pa.string()),
         ("part", [split_of[patient] for patient in patients], pa.string()),
@@ -212,17 +213,13 @@ def find_leaks(samples: pa.Table, columns: Sequence[str] = LEAK_COLUMNS) -> list
     An empty list proves that the splits share no Patient, Study, frame of reference or pixels.
     """
     leaks = []
-    for name in columns:
-        if name not in samples.schema.names:
-            continue
+    for name in (n for n in columns if n in samples.schema.names):
         values = samples.select([name, "part"]).filter(pc.is_valid(samples[name]))
-        splits: dict[str, list[str]] = defaultdict(list)
-        for row in values.to_pylist():
-            splits[row[name]].append(row["part"])
+        seen = values.group_by(name).aggregate([("part", "distinct"), ("part", "count")])
         leaks += [
-            Leak(name, value, tuple(sorted(set(seen))), len(seen))
-            for value, seen in sorted(splits.items())
-            if len(set(seen)) > 1
+            Leak(name, row[name], tuple(sorted(row["part_distinct"])), row["part_count"])
+            for row in seen.sort_by(name).to_pylist()
+            if len(row["part_distinct"]) > 1
         ]
     return leaks
 
@@ -242,38 +239,36 @@ def _patients(samples: pa.Table, settings: SplitSettings) -> list[str]:
     return patients
 
 
-def _assign(patients: list[str], rows: list[_Row], settings: SplitSettings) -> dict[str, str]:
+def _assign(samples: _Samples, settings: SplitSettings) -> dict[str, str]:
     """Return the split of each Patient."""
-    held_out = _held_out(patients, rows, settings.holdout)
-    others = [pair for pair in zip(patients, rows, strict=True) if pair[0] not in held_out]
+    held_out = _held_out(samples, settings.holdout)
+    others = [(patient, row) for patient, row in samples if patient not in held_out]
     names = list(settings.fractions)
     dealt = _deal(others, settings.stratify, settings.salt, list(settings.fractions.values()))
     split = settings.holdout.part if settings.holdout else ""
     return {patient: names[n] for patient, n in dealt.items()} | dict.fromkeys(held_out, split)
 
 
-def _held_out(patients: list[str], rows: list[_Row], holdout: Holdout | None) -> set[str]:
+def _held_out(samples: _Samples, holdout: Holdout | None) -> set[str]:
     if holdout is None:
         return set()
-    pairs = zip(patients, rows, strict=True)
-    return {patient for patient, row in pairs if str(row[holdout.column]) in holdout.values}
+    return {patient for patient, row in samples if str(row[holdout.column]) in holdout.values}
 
 
 def _assign_folds(
-    patients: list[str], rows: list[_Row], split_of: dict[str, str], settings: SplitSettings
+    samples: _Samples, split_of: dict[str, str], settings: SplitSettings
 ) -> dict[str, int]:
     """Return the fold, from 0, of each Patient of the first split."""
     if not settings.folds:
         return {}
     first = settings.splits[0]
-    pairs = zip(patients, rows, strict=True)
-    chosen = [(patient, row) for patient, row in pairs if split_of[patient] == first]
+    chosen = [(patient, row) for patient, row in samples if split_of[patient] == first]
     shares = [Fraction(1, settings.folds)] * settings.folds
     return _deal(chosen, settings.stratify, f"{settings.salt}/fold", shares)
 
 
 def _deal(
-    samples: list[tuple[str, _Row]], stratify: tuple[str, ...], salt: str, shares: list[Fraction]
+    samples: _Samples, stratify: tuple[str, ...], salt: str, shares: list[Fraction]
 ) -> dict[str, int]:
     """Return the number of the share, from 0, that each Patient belongs to."""
     if not stratify:
@@ -296,7 +291,7 @@ def _by_hash(salt: str) -> Callable[[str], tuple[int, str]]:
     return lambda patient: (hash_position(salt, patient), patient)
 
 
-def _strata(samples: list[tuple[str, _Row]], stratify: tuple[str, ...]) -> dict[str, list[str]]:
+def _strata(samples: _Samples, stratify: tuple[str, ...]) -> dict[str, list[str]]:
     """Return the Patients of each combination of values that their samples have."""
     values: dict[str, set[str]] = defaultdict(set)
     for patient, row in samples:

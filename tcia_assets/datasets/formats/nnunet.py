@@ -91,7 +91,8 @@ def _link(root: Path, folder: Path, row: Row, end: str) -> None:
 
 def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[str, Any]:
     content = {
-        "channel_names": {"0": _channel(kept)},
+        # nnU-Net normalizes `CT` by the voxels of the whole dataset.
+        "channel_names": {"0": " and ".join(kept.modalities)},
         "labels": {"background": 0, **{name: n for n, name in sorted(info.labels.items())}},
         "numTraining": training,
         "file_ending": _ENDING,
@@ -105,11 +106,6 @@ def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[s
         # SimpleITK, nnU-Net's default reader, refuses an affine with a shear.
         content["overwrite_image_reader_writer"] = "NibabelIO"
     return content
-
-
-def _channel(kept: KeptSamples) -> str:
-    """Return the channel's name; nnU-Net normalizes `CT` by the voxels of the whole dataset."""
-    return " and ".join(kept.modalities)
 
 
 # --- splits_final.json ----------------------------------------------------------------------------

@@ -50,20 +50,13 @@ class _Failures:
             yield make_finding("unreadable_mask", detail, [uid], frames=count)
 
 
-def set_segments(
-    grid: LabelGrid,
-    series_zip: SeriesZip,
-    dicom_object: DicomObject,
-    *,
-    least_fraction: float = _HALF,
-) -> None:
-    """Set all segments that match a label.
+def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject) -> None:
+    """Set all segments that match a label; of a fractional SEG, from half of its maximum on.
 
     Args:
         grid: The labels of the volume, which this adds to.
         series_zip: The zip of the object.
         dicom_object: A SEG.
-        least_fraction: Label voxels of a fractional SEG from this fraction of its maximum on.
 
     Raises:
         MissingExtra: The pixels need a decoder that is not installed.
@@ -72,7 +65,7 @@ def set_segments(
     header = dicom_object.header
     labels = _match_segments(grid, header)
     is_label_map = read_text(header, "SegmentationType") == "LABELMAP"
-    threshold = _threshold(header, least_fraction)
+    threshold = _threshold(header)
     failures = _Failures()
     reader = _FrameReader(series_zip, dicom_object)
     for index, (plane, segment) in enumerate(_planes(header)):
@@ -95,12 +88,12 @@ def set_segments(
     grid.findings += failures.findings(read_text(header, "SOPInstanceUID"))
 
 
-def _threshold(header: Dataset, least_fraction: float) -> float:
+def _threshold(header: Dataset) -> float:
     """Return the lowest value that belongs to a segment."""
     if read_text(header, "SegmentationType") != "FRACTIONAL":
         return 1
     highest = read_number(header, "MaximumFractionalValue") or float(np.iinfo(np.uint8).max)
-    return least_fraction * highest
+    return _HALF * highest
 
 
 def _match_segments(grid: LabelGrid, header: Dataset) -> dict[int, int]:

@@ -70,10 +70,6 @@ class Finding:
         if self.code not in FINDING_CODES:
             raise ValueError(f"unknown finding code {self.code!r}")
 
-    @property
-    def makes_impossible(self) -> bool:
-        return self.code in IMPOSSIBLE
-
 
 def make_finding(
     code: str, detail: str = "", uids: Iterable[str] = (), /, **numbers: float
@@ -97,5 +93,5 @@ class NoVolume(DataError):
 
     def __init__(self, series_instance_uid: str, findings: tuple[Finding, ...]) -> None:
         self.findings = findings
-        reasons = [found.message for found in findings if found.makes_impossible]
+        reasons = [found.message for found in findings if found.code in IMPOSSIBLE]
         super().__init__("; ".join(reasons), table="volume", key=series_instance_uid)

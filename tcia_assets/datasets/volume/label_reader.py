@@ -20,19 +20,18 @@ def read_labels(
     patterns: LabelPatterns,
     *,
     sop_instance_uids: Collection[str] | None = None,
-    least_fraction: float = 0.5,
 ) -> Labels:
     """Read the labels of a volume from all SEG and RTSTRUCT objects of some zips.
 
     They have the volume's grid, in uint8, or in uint16 if there are more than 255 labels. Where
-    several segments overlap, the label of the highest priority wins.
+    several segments overlap, the label of the highest priority wins. Voxels of a fractional SEG
+    have a label from half of its maximum on.
 
     Args:
         paths: The zips, in any order.
         volume: As `read_volume` returned it.
         patterns: Which names of segments and ROIs are which label.
         sop_instance_uids: Only use these objects; None uses all.
-        least_fraction: Label voxels of a fractional SEG from this fraction of its maximum on.
 
     Raises:
         UsageError: The volume was reoriented or resampled.
@@ -46,19 +45,17 @@ def read_labels(
             for each in dicom_objects:
                 uid = read_text(each.header, "SOPInstanceUID")
                 if sop_instance_uids is None or uid in sop_instance_uids:
-                    _set_labels(grid, series_zip, each, least_fraction)
+                    _set_labels(grid, series_zip, each)
     return grid.to_labels()
 
 
-def _set_labels(
-    grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject, least_fraction: float
-) -> None:
+def _set_labels(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject) -> None:
     """Set all labels of an object."""
     header = dicom_object.header
     sop_class, uid = read_text(header, "SOPClassUID"), read_text(header, "SOPInstanceUID")
     if sop_class in dicom_seg.SOP_CLASSES:
         _check_frames_of_reference(grid, uid, {read_text(header, "FrameOfReferenceUID")} - {""})
-        dicom_seg.set_segments(grid, series_zip, dicom_object, least_fraction=least_fraction)
+        dicom_seg.set_segments(grid, series_zip, dicom_object)
     elif sop_class == rtstruct.SOP_CLASS:
         _check_frames_of_reference(grid, uid, rtstruct.frames_of_reference(header))
         rtstruct.set_rois(grid, header)

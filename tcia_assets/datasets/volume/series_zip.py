@@ -102,16 +102,18 @@ class SeriesZip:
 
     def _decompress(self, entry: Entry) -> Buffer:
         compressed = self._zip.compressed(entry)
-        content = compressed if entry.method == STORED else self._inflate(compressed, entry)
+        is_stored = entry.method == STORED
+        # One byte more than declared, to detect content that is too long.
+        most = entry.size_bytes + 1
+        content = compressed if is_stored else self._inflate(entry, compressed, most)
         if len(content) != entry.size_bytes or FASTEST.crc32(content, 0) != entry.crc:
             raise self._damaged(entry)
         return content
 
-    def _inflate(self, compressed: memoryview, entry: Entry) -> Buffer:
+    def _inflate(self, entry: Entry, compressed: memoryview, most: int) -> Buffer:
+        """Return at most that many bytes of a member."""
         try:
-            # One byte more than declared, to detect content that is too long.
-            decoder = FASTEST.decompressobj(RAW_DEFLATE)
-            content: Buffer = decoder.decompress(compressed, entry.size_bytes + 1)
+            content: Buffer = FASTEST.decompressobj(RAW_DEFLATE).decompress(compressed, most)
         except FASTEST.error as error:
             raise self._damaged(entry) from error
         return content
@@ -121,13 +123,8 @@ class SeriesZip:
         compressed = self._zip.compressed(entry)
         if entry.method == STORED:
             return bytes(compressed[:size])
-        try:
-            # Compressed data are rarely longer than what they decompress to.
-            decoder = FASTEST.decompressobj(RAW_DEFLATE)
-            head: Buffer = decoder.decompress(compressed[: size + _HEAD_BYTES], size)
-        except FASTEST.error as error:
-            raise self._damaged(entry) from error
-        return head
+        # Compressed data are rarely longer than what they decompress to.
+        return self._inflate(entry, compressed[: size + _HEAD_BYTES], size)
 
     def _read_header(self, entry: Entry) -> DicomObject:
         size = self._head_bytes
