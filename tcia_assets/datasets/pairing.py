@@ -54,7 +54,7 @@ SCHEMA = pa.schema(
 # `named` counts, by object and image Series, the images of the Series that the object refers to.
 _PAIRS = """
 WITH refs AS (
-    SELECT * FROM "references" WHERE {condition}
+    SELECT * FROM "references" WHERE SeriesInstanceUID IN (SELECT uid FROM wanted_series)
 ), objects AS (
     SELECT SeriesInstanceUID AS series, entry_name AS entry, any_value(Collection) AS collection,
            any_value(SOPInstanceUID) AS sop, any_value(Modality) AS modality,
@@ -128,18 +128,12 @@ FROM pairs ORDER BY SeriesInstanceUID, entry_name NULLS FIRST, rank NULLS LAST, 
 """
 
 
-def find_pairs(
-    warehouse: Warehouse,
-    series: Sequence[str] | None = None,
-    *,
-    modalities: Sequence[str] = ("SEG", "RTSTRUCT"),
-) -> pa.Table:
+def find_pairs(warehouse: Warehouse, series: Sequence[str]) -> pa.Table:
     """Return each object of some Series with each image Series that it belongs to.
 
     Args:
         warehouse: Where `references` and `images` are.
-        series: The SeriesInstanceUIDs of the objects; all Series of `modalities` if None.
-        modalities: The Modalities of the objects if `series` is None.
+        series: The SeriesInstanceUIDs of the objects.
 
     Returns:
         A table with `SCHEMA`: a row for each object and image Series, and a row for an object
@@ -152,15 +146,6 @@ def find_pairs(
     Raises:
         UsageError: DuckDB rejects the query.
     """
-    wanted = {"wanted_series": pa.table({"uid": pa.array(series or [], pa.string())})}
-    condition = (
-        f"Modality IN ({_literals(modalities)})"
-        if series is None
-        else "SeriesInstanceUID IN (SELECT uid FROM wanted_series)"
-    )
-    statement = _PAIRS.format(condition=condition, acquired=_literals(sorted(ACQUIRED_MODALITIES)))
-    return warehouse.query(statement, tables=wanted).cast(SCHEMA)
-
-
-def _literals(values: Sequence[str]) -> str:
-    return ", ".join(map(sql.literal, values)) or "NULL"
+    wanted = {"wanted_series": pa.table({"uid": pa.array(series, pa.string())})}
+    acquired = ", ".join(map(sql.literal, sorted(ACQUIRED_MODALITIES)))
+    return warehouse.query(_PAIRS.format(acquired=acquired), tables=wanted).cast(SCHEMA)

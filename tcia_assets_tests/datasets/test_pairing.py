@@ -33,7 +33,10 @@ def zips(tmp_path: Path) -> ZipWarehouse:
 
 def find_rows(zips: ZipWarehouse, *series: str) -> list[tuple[Any, ...]]:
     index_all(zips)
-    found = find_pairs(zips.warehouse, series or None)
+    masks = (
+        "SELECT SeriesInstanceUID AS uid FROM \"references\" WHERE Modality IN ('SEG', 'RTSTRUCT')"
+    )
+    found = find_pairs(zips.warehouse, series or zips.warehouse.query(masks)["uid"].to_pylist())
     assert found.schema.equals(SCHEMA)
     names = ("state", "how", "rank", "image_series_instance_uid", "referenced_images")
     return [tuple(row[name] for name in names) for row in found.to_pylist()]
