@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from tcia_assets.images.fetch_request import (
 )
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
-from tcia_assets.images.status import CollectionStatus, collection_status
+from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields
 from tcia_assets.settings import Settings
@@ -37,25 +36,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _NONE_LISTED = "none of the selected Series is in the source's newest list; they may return later"
-_INSTANT = pa.timestamp("us", "UTC")
-# The fields of a CollectionStatus, in its order.
-_STATUS_SCHEMA = pa.schema(
-    [
-        ("Collection", pa.string()),
-        ("series", pa.int64()),
-        ("selected", pa.int64()),
-        ("complete", pa.int64()),
-        ("incomplete", pa.int64()),
-        ("missing", pa.int64()),
-        ("withdrawn", pa.int64()),
-        ("bytes_on_disk", pa.int64()),
-        ("bytes_to_fetch", pa.int64()),
-        ("sizes_unknown", pa.int64()),
-        ("changed_at", _INSTANT),
-        ("compared_at", _INSTANT),
-        ("is_suspect", pa.bool_()),
-    ]
-)
 
 
 class Mirror:
@@ -257,7 +237,7 @@ class Mirror:
         return parse_selection(self.settings.image_selection if given is None else given)
 
     def _status(self, collections: list[str], selection: Selection | None) -> pa.Table:
-        return _status_table(collection_status(self.warehouse, collections, selection))
+        return collection_status(self.warehouse, collections, selection)
 
     def _open_runs(self) -> LocalRuns:
         return open_runs(self.settings, show_progress=self._show_progress, verbose=self._verbose)
@@ -310,8 +290,3 @@ def require_known(what: str, names: Iterable[str], known: Collection[str]) -> No
 
 def _names(given: str | Iterable[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
-
-
-def _status_table(rows: Iterable[CollectionStatus]) -> pa.Table:
-    records = [dict(zip(_STATUS_SCHEMA.names, astuple(row), strict=True)) for row in rows]
-    return pa.Table.from_pylist(records, schema=_STATUS_SCHEMA)

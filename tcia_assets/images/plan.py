@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,16 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
 _Record = dict[str, Any]
+_UID = "series_instance_uid"
+
+# In the SQL below, `s` is the row of a Series in `series`, and `a` the one in `image_archives`.
 
 # A Series that was refused this many times, unchanged, is given up.
 MAX_ATTEMPTS = 5
-_REFUSED = ("incomplete", "unavailable")
+IS_GIVEN_UP = f"""coalesce(
+    a.status IN ('incomplete', 'unavailable') AND a.attempts >= {MAX_ATTEMPTS}
+    AND a.fingerprint = s.fingerprint, false
+)"""
 
 # The source provides the day of the last submission, in a time zone of its own. A Series that was
 # fetched within a day of it may have been submitted once more since, with the same count and size:
@@ -146,13 +152,13 @@ def plan_fetch(
             the budget of a run with this Collection only.
     """
     version = _manifest_version(collection, warehouse)
-    records = [r for r in _selected(collection, selection, warehouse) if shard.contains(r["uid"])]
+    records = [r for r in _selected(collection, selection, warehouse) if shard.contains(r[_UID])]
     chosen = [record for record in records if record["chosen"]]
-    on_disk = {r["uid"] for r in chosen if r["complete"] and _is_on_disk(warehouse.root, r)}
+    on_disk = {r[_UID] for r in chosen if r["complete"] and _is_on_disk(warehouse.root, r)}
     # A Series that is missing from the newest listing cannot be fetched; its zip stays.
-    needed = [r for r in chosen if r["uid"] not in on_disk and not r["is_missing"]]
-    given_up = [] if retry else [r for r in needed if _is_given_up(r)]
-    pending = [_pending(r) for r in needed if retry or not _is_given_up(r)]
+    needed = [r for r in chosen if r[_UID] not in on_disk and not r["is_missing"]]
+    given_up = [_pending(r) for r in needed if r["is_given_up"] and not retry]
+    pending = [_pending(r) for r in needed if retry or not r["is_given_up"]]
     budget = budget or FetchBudget.for_selection(selection)
     fits = budget.take([series.image_bytes for series in pending])
     return FetchPlan(
@@ -160,7 +166,7 @@ def plan_fetch(
         now=tuple(pending[:fits]),
         later=tuple(pending[fits:]),
         complete=len(on_disk),
-        given_up=tuple(map(_pending, given_up)),
+        given_up=tuple(given_up),
         denied=sum(record["denied"] for record in records),
         unlicensed=sum(record["unlicensed"] for record in records),
         manifest_version=version,
@@ -197,17 +203,20 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
     """Return each selected Series with its row in the manifest, small Series first."""
     records: list[_Record] = warehouse.query(
         f"""
-        SELECT s.SeriesInstanceUID AS uid, s.ImageCount AS image_count,
+        SELECT s.SeriesInstanceUID AS {_UID}, s.ImageCount AS image_count,
                coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes, s.fingerprint,
                s.MaxSubmissionTimestamp::DATE AS submitted_on, s.LicenseName AS license_name,
                s.DataDescriptionURI AS description_uri,
                s.chosen, s.denied, s.unlicensed, s.missing_since IS NOT NULL AS is_missing,
-               a.status, a.path, a.archive_bytes,
+               a.path, a.archive_bytes, {IS_GIVEN_UP} AS is_given_up,
                coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
                CASE WHEN is_same THEN a.attempts ELSE 0 END AS attempts,
                coalesce(
                    a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
-               ) AS complete
+               ) AS complete,
+               CASE WHEN complete THEN 'lost' WHEN a.status IS NULL THEN 'new'
+                    WHEN a.status = 'complete' OR (a.path <> '' AND NOT is_same) THEN 'changed'
+                    ELSE 'again' END AS reason
         FROM (SELECT * FROM (
             SELECT *, coalesce({selection.predicate}, false) AS chosen,
                    coalesce({selection.denied}, false) AS denied,
@@ -218,7 +227,7 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
         ON z.SeriesInstanceUID = s.SeriesInstanceUID AND z.fingerprint = s.fingerprint
         LEFT JOIN (SELECT * FROM image_archives WHERE Collection = $collection) AS a
         ON a.SeriesInstanceUID = s.SeriesInstanceUID
-        ORDER BY image_bytes NULLS LAST, uid
+        ORDER BY image_bytes NULLS LAST, {_UID}
         """,
         {"collection": collection, "today": datetime.now(UTC).date()},
         tables=selection.tables,
@@ -231,30 +240,5 @@ def _is_on_disk(root: Path, record: _Record) -> bool:
     return path.is_file() and path.stat().st_size == record["archive_bytes"]
 
 
-def _is_given_up(record: _Record) -> bool:
-    """Return whether the Series was refused too often since it last changed."""
-    return record["status"] in _REFUSED and record["attempts"] >= MAX_ATTEMPTS
-
-
 def _pending(record: _Record) -> PendingSeries:
-    return PendingSeries(
-        record["uid"],
-        record["image_count"],
-        record["image_bytes"],
-        record["fingerprint"],
-        record["license_name"],
-        record["description_uri"],
-        record["attempts"],
-        _reason(record),
-        record["submitted_on"],
-    )
-
-
-def _reason(record: _Record) -> str:
-    if record["complete"]:
-        return "lost"
-    if record["status"] is None:
-        return "new"
-    if record["status"] == "complete" or (record["path"] and not record["is_same"]):
-        return "changed"
-    return "again"
+    return PendingSeries(**{each.name: record[each.name] for each in fields(PendingSeries)})

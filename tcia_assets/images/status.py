@@ -6,58 +6,53 @@ What a run would fetch is in `plan`: that also looks at the disk.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from tcia_assets.catalog import COLLECTIONS
-from tcia_assets.images.plan import MAX_ATTEMPTS, SAME_BYTES
+from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
-
-@dataclass(frozen=True)
-class CollectionStatus:
-    """The state of a Collection. A Series that moved counts in its new Collection only.
-
-    Attributes:
-        collection: The Collection.
-        series: Number of Series ever listed, missing and withdrawn ones included.
-        selected: Number of selected Series; None without a selection.
-        complete: Number of Series, selected or not, whose verified zip is as the source now
-            describes it.
-        incomplete: Number of other Series, selected or not, that were tried.
-        missing: Number of Series missing from the newest listing, not withdrawn yet.
-        withdrawn: Number of withdrawn Series.
-        bytes_on_disk: Bytes of zips.
-        bytes_to_fetch: Bytes of selected Series that are listed, not complete and not given up;
-            None without a selection.
-        sizes_unknown: Number of these Series whose size is unknown; it is not in `bytes_to_fetch`.
-        changed_at: Time of the newest change event.
-        compared_at: When all Series were last compared with the source's listing.
-        is_suspect: Whether the source's list of Collections lacks this one although it has Series.
-            It stays as it is, and is not compared until it is listed again.
-    """
-
-    collection: str
-    series: int = 0
-    selected: int | None = None
-    complete: int = 0
-    incomplete: int = 0
-    missing: int = 0
-    withdrawn: int = 0
-    bytes_on_disk: int = 0
-    bytes_to_fetch: int | None = None
-    sizes_unknown: int = 0
-    changed_at: datetime | None = None
-    compared_at: datetime | None = None
-    is_suspect: bool = False
+# Columns that count Series, and all columns with a sum over Collections.
+COUNTS = ("series", "selected", "complete", "incomplete", "missing", "withdrawn")
+SUMMED = (*COUNTS, "bytes_on_disk", "bytes_to_fetch", "sizes_unknown")
+_INSTANT = pa.timestamp("us", "UTC")
+_SCHEMA = pa.schema(
+    [
+        ("Collection", pa.string()),
+        *((name, pa.int64()) for name in SUMMED),
+        ("changed_at", _INSTANT),
+        ("compared_at", _INSTANT),
+        ("is_suspect", pa.bool_()),
+    ]
+)
 
 
 def collection_status(
     warehouse: Warehouse, collections: Sequence[str], selection: Selection | None = None
-) -> list[CollectionStatus]:
-    """Return the state of Collections, in their order.
+) -> pa.Table:
+    """Return the state of Collections, one row each, in their order.
+
+    A Series that moved counts in its new Collection only. The columns:
+
+        series          Number of Series ever listed, missing and withdrawn ones included.
+        selected        Number of selected Series; null without a selection.
+        complete        Number of Series, selected or not, whose verified zip is as the source now
+                        describes it.
+        incomplete      Number of other Series, selected or not, that were tried.
+        missing         Number of Series missing from the newest listing, not withdrawn yet.
+        withdrawn       Number of withdrawn Series.
+        bytes_on_disk   Bytes of zips.
+        bytes_to_fetch  Bytes of selected Series that are listed, not complete and not given up;
+                        null without a selection.
+        sizes_unknown   Number of these Series whose size is unknown; it is not in `bytes_to_fetch`.
+        changed_at      Time of the newest change event.
+        compared_at     When all Series were last compared with the source's listing.
+        is_suspect      Whether the source's list of Collections lacks this one although it has
+                        Series. It stays as it is, and is not compared until it is listed again.
 
     Args:
         warehouse: The warehouse.
@@ -73,21 +68,21 @@ def collection_status(
         rows = warehouse.query(_counts_sql(predicate), parameters, tables=tables).to_pylist()
         changes = warehouse.query(_CHANGED, parameters).to_pylist()
         compared = last_compared(warehouse, datetime.now(UTC))
-    counts = {row.pop("Collection"): row for row in rows}
+    counts = {row["Collection"]: row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
-    of_selection = {"selected": 0, "bytes_to_fetch": 0}
-    hidden = {} if selection else dict.fromkeys(of_selection)
-    return [
-        CollectionStatus(
-            name,
-            **of_selection | counts.get(name, {}) | hidden,
-            changed_at=changed.get(name),
-            compared_at=compared.get(name),
-            is_suspect=bool(listed) and name in counts and name not in listed,
-        )
+    hidden = {} if selection else {"selected": None, "bytes_to_fetch": None}
+    status = [
+        {
+            "Collection": name,
+            **dict.fromkeys(SUMMED, 0) | counts.get(name, {}) | hidden,
+            "changed_at": changed.get(name),
+            "compared_at": compared.get(name),
+            "is_suspect": bool(listed) and name in counts and name not in listed,
+        }
         for name in collections
     ]
+    return pa.Table.from_pylist(status, schema=_SCHEMA)
 
 
 _CHANGED = """
@@ -121,8 +116,7 @@ def _counts_sql(predicate: str) -> str:
         SELECT s.*, a.status, a.archive_bytes, z.TotalSizeInBytes,
             s.SeriesInstanceUID IN (FROM chosen) AS is_chosen,
             coalesce(a.status = 'complete' AND {SAME_BYTES}, false) AS is_complete,
-            coalesce(a.status IN ('incomplete', 'unavailable') AND a.attempts >= {MAX_ATTEMPTS}
-                AND a.fingerprint = s.fingerprint, false) AS is_given_up
+            {IS_GIVEN_UP} AS is_given_up
         FROM at_home AS s
         LEFT JOIN zips AS a
             ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.home = s.Collection

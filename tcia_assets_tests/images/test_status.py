@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from tcia_assets import catalog
+from tcia_assets.images import status
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import plan_fetch
-from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
+
+
+def states(place: Place, *collections: str, selection: Selection) -> list[SimpleNamespace]:
+    rows = status.collection_status(place.warehouse, collections, selection).to_pylist()
+    return [SimpleNamespace(**row) for row in rows]
 
 
 def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
@@ -19,14 +26,14 @@ def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
     place.sandbox.archive.move([moved], to=GOAL)
     refresh_all(place)
     everything = Selection(where="true")
-    old, new = collection_status(place.warehouse, [COLLECTION, GOAL], everything)
+    old, new = states(place, COLLECTION, GOAL, selection=everything)
 
     assert (old.series, old.selected, old.complete, old.missing) == (*[len(stay)] * 3, 0)
     # The zip is still in the folder of the Collection that it left.
     assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
     with place.source() as source:
         fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
-    assert collection_status(place.warehouse, [COLLECTION, GOAL], everything) == [old, new]
+    assert states(place, COLLECTION, GOAL, selection=everything) == [old, new]
 
 
 def test_a_zip_in_a_collection_that_never_listed_the_series_does_not_count(place: Place) -> None:
@@ -38,7 +45,7 @@ def test_a_zip_in_a_collection_that_never_listed_the_series_does_not_count(place
         place.warehouse.path(table, COLLECTION).unlink()
     refresh_all(place)
     selection = Selection(collections=(GOAL,))
-    [new] = collection_status(place.warehouse, [GOAL], selection)
+    [new] = states(place, GOAL, selection=selection)
 
     assert (new.selected, new.complete) == (1, 0)
     assert len(plan_fetch(GOAL, selection, place.warehouse).now) == 1
@@ -49,7 +56,7 @@ def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:
     place.fetch(*place.uids)
     place.revise(uid)
     place.refresh()
-    [now] = collection_status(place.warehouse, [COLLECTION], Selection(where="true"))
+    [now] = states(place, COLLECTION, selection=Selection(where="true"))
     row = place.warehouse.query(
         "SELECT FileSize FROM series WHERE SeriesInstanceUID = $uid", {"uid": uid}
     ).to_pylist()[0]
