@@ -16,17 +16,15 @@ import pyarrow as pa
 from tcia_assets import catalog
 from tcia_assets.errors import RunFailed, UnknownName, UsageError
 from tcia_assets.images.disk_space import check_disk_space
-from tcia_assets.images.fetch_request import (
-    FetchRequest,
-    incomplete_series,
-    override_selection,
-    plan_run,
-)
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields
+from tcia_assets.metadata.selection_parser import (
+    override_selection,
+    parse_selection,
+    selection_from_fields,
+)
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 
@@ -116,19 +114,19 @@ class Mirror:
         shard: tuple[int, int] = (0, 1),
         retry: bool = False,
         **criteria: Any,
-    ) -> FetchRequest:
+    ) -> FetchRun:
         """Plan a fetch without fetching; the arguments are those of `fetch`."""
         base = self._selection(selection)
         chosen = override_selection(base, {"collections": _names(collections), **criteria})
         self.refreshed_collections(chosen.collections)
-        request = plan_run(FetchRun(chosen, Shard(*shard), retry=retry), self.warehouse)
-        for note in request.notes:
+        run = FetchRun(chosen, Shard(*shard), retry=retry)
+        for note in run.plan_all(self.warehouse):
             self._note(note)
-        if not request.plans and request.run.shard.count == 1:
+        if not run.plans and run.shard.count == 1:
             raise RunFailed([_NONE_LISTED])
-        if not request.plans:
-            self._note(f"no Series to fetch is in shard {request.run.shard}")
-        return request
+        if not run.plans:
+            self._note(f"no Series to fetch is in shard {run.shard}")
+        return run
 
     def fetch(
         self,
@@ -161,21 +159,20 @@ class Mirror:
             UsageError: No Series is selected, the selection cannot be used, or the disk is too
                 small for it.
         """
-        request = self.plan_fetch(
+        run = self.plan_fetch(
             collections, selection=selection, shard=shard, retry=retry, **criteria
         )
-        self.run_fetch(request)
-        return self._status([each.collection for each in request.plans], request.run.selection)
+        self.run_fetch(run)
+        return self._status([each.collection for each in run.plans], run.selection)
 
-    def run_fetch(self, request: FetchRequest) -> None:
+    def run_fetch(self, run: FetchRun) -> None:
         """Fetch what was planned; raises as `fetch`."""
-        if not request.plans:
+        if not run.plans:
             return
-        check_disk_space(request.plans, self.settings.root)
+        check_disk_space(run.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        failures = runs.fetch(request.run)
-        failures += incomplete_series(request, self.warehouse)
+        failures = runs.fetch(run) + run.incomplete_series(self.warehouse)
         if failures:
             raise RunFailed(failures)
 

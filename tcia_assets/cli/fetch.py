@@ -1,38 +1,47 @@
-"""`tcia-assets fetch`."""
+"""`tcia-assets fetch`, and the table of its plan that a dry run prints."""
 
 from __future__ import annotations
 
-import click
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from tcia_assets.cli.fetch_plan import plan_table
+import click
+from rich.table import Column
+from rich.table import Table as Grid
+
 from tcia_assets.cli.options import parse_shard, parse_size
 from tcia_assets.cli.status import print_status
-from tcia_assets.cli.terminal import exit_with, out
+from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right_aligned
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import RunFailed
-from tcia_assets.images.disk_space import check_disk_space
+from tcia_assets.images.disk_space import check_disk_space, format_bytes
+from tcia_assets.images.plan import FetchPlan
+
+_repeatable = partial(click.option, multiple=True)
+_limit = partial(click.option, type=click.IntRange(min=1))
 
 
 @click.command()
 @click.argument("collections", nargs=-1)
-@click.option("--selection", "file", help="YAML or JSON, inline or a file; see the README.")
-@click.option("--modality", multiple=True, help="Only this Modality; may be repeated.")
-@click.option("--body-part", multiple=True, help="Only this BodyPartExamined; may be repeated.")
-@click.option("--where", default="", help="A SQL condition over current_series.")
-@click.option("--manifest", multiple=True, help="Only Series in this .tcia, CSV or TSV file.")
-@click.option("--series", multiple=True, help="Only this SeriesInstanceUID; may be repeated.")
-@click.option("--shared-list", multiple=True, help="Only Series on this shared list.")
-@click.option("--deny-license", multiple=True, help="No Series under this licence, such as NC.")
+@click.option("--selection", help="YAML or JSON, inline or a file; see the README.")
+@_repeatable("--modality", "modalities", help="Only this Modality; may be repeated.")
+@_repeatable("--body-part", "body_parts", help="Only this BodyPartExamined; may be repeated.")
+@click.option("--where", help="A SQL condition over current_series.")
+@_repeatable("--manifest", "manifests", help="Only Series in this .tcia, CSV or TSV file.")
+@_repeatable("--series", help="Only this SeriesInstanceUID; may be repeated.")
+@_repeatable("--shared-list", "shared_lists", help="Only Series on this shared list.")
+@_repeatable("--deny-license", "deny", help="No Series under this licence, such as NC.")
+@_repeatable("--allow-license", "allow", help="Only Series under this licence; may be repeated.")
+@_limit("--max-series", "max_series_per_run", help="Maximum number of Series.")
 @click.option(
-    "--allow-license", multiple=True, help="Only Series under this licence; may be repeated."
+    "--max-bytes",
+    "max_bytes_per_run",
+    metavar="SIZE",
+    callback=parse_size,
+    help="Maximum size, such as 20GB.",
 )
-@click.option("--max-series", type=click.IntRange(min=1), help="Maximum number of Series.")
-@click.option(
-    "--max-bytes", metavar="SIZE", callback=parse_size, help="Maximum size, such as 20GB."
-)
-@click.option(
-    "--max-minutes", type=click.IntRange(min=1), help="Start no new Series after this time."
-)
+@_limit("--max-minutes", "max_minutes_per_run", help="Start no new Series after this time.")
 @click.option(
     "--shard",
     metavar="I/N",
@@ -46,22 +55,14 @@ from tcia_assets.images.disk_space import check_disk_space
 def fetch(
     collections: tuple[str, ...],
     *,
-    file: str | None,
-    modality: tuple[str, ...],
-    body_part: tuple[str, ...],
-    where: str,
-    manifest: tuple[str, ...],
-    series: tuple[str, ...],
-    shared_list: tuple[str, ...],
-    deny_license: tuple[str, ...],
-    allow_license: tuple[str, ...],
-    max_series: int | None,
-    max_bytes: int | None,
-    max_minutes: int | None,
+    selection: str | None,
+    deny: tuple[str, ...],
+    allow: tuple[str, ...],
     shard: tuple[int, int],
     retry: bool,
     dry_run: bool,
     verbose: bool,
+    **criteria: Any,  # each of the other options has the name of a field of a Selection
 ) -> None:
     """Download and verify the images of Series of COLLECTIONS, one zip a Series.
 
@@ -76,35 +77,66 @@ def fetch(
       tcia-assets fetch --manifest manifest.tcia --deny-license NC
       tcia-assets fetch LCTSC --allow-license "CC BY" --max-bytes 20GB
     """
+    licenses = {name: names for name, names in (("deny", deny), ("allow", allow)) if names}
     mirror = open_mirror(verbose=verbose)
-    licenses = {"deny": list(deny_license), "allow": list(allow_license)}
-    request = mirror.plan_fetch(
+    run = mirror.plan_fetch(
         collections,
-        selection=file,
+        selection=selection,
         shard=shard,
         retry=retry,
-        modalities=list(modality),
-        body_parts=list(body_part),
-        where=where,
-        manifests=list(manifest),
-        series=list(series),
-        shared_lists=list(shared_list),
-        licenses={name: names for name, names in licenses.items() if names} or None,
-        max_series_per_run=max_series,
-        max_bytes_per_run=max_bytes,
-        max_minutes_per_run=max_minutes,
+        licenses=licenses or None,
+        **criteria,
     )
-    if not request.plans:
+    if not run.plans:
         return
     if dry_run:
-        out.print(plan_table(request.plans))
-        check_disk_space(request.plans, mirror.settings.root)
+        out.print(_plan_table(run.plans))
+        check_disk_space(run.plans, mirror.settings.root)
         return
     failures: tuple[str, ...] = ()
     try:
-        mirror.run_fetch(request)
+        mirror.run_fetch(run)
     except RunFailed as error:
         failures = error.failures
-    planned = [each.collection for each in request.plans]
-    print_status(mirror.warehouse, planned, request.run.selection)
+    print_status(mirror.warehouse, [each.collection for each in run.plans], run.selection)
     exit_with(failures)
+
+
+def _plan_table(plans: Sequence[FetchPlan]) -> Grid:
+    """Return a table with one row a Collection: Series, bytes, reasons, and what is left out."""
+    grid = make_grid(
+        Column("Collection", overflow="fold", min_width=10),
+        right_aligned("on disk"),
+        right_aligned("to fetch"),
+        right_aligned("bytes"),
+        Column("reasons", overflow="fold"),
+        Column("left out", overflow="fold"),
+    )
+    for each in plans:
+        grid.add_row(
+            printable(each.collection),
+            f"{each.complete:,}",
+            f"{len(each.now):,}",
+            format_bytes(each.bytes_now) + ("+" if each.sizes_unknown else ""),
+            _nonzero(each.reasons),
+            _nonzero(_left(each)),
+        )
+    if len(plans) > 1:
+        total = sum(len(each.now) for each in plans)
+        here = sum(each.complete for each in plans)
+        bytes_now = format_bytes(sum(each.bytes_now for each in plans))
+        grid.add_section()
+        grid.add_row("total", f"{here:,}", f"{total:,}", bytes_now)
+    return grid
+
+
+def _left(plan: FetchPlan) -> dict[str, int]:
+    return {
+        f"later ({format_bytes(plan.bytes_later)})": len(plan.later),
+        "given up": len(plan.given_up),
+        "denied": plan.denied,
+    }
+
+
+def _nonzero(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

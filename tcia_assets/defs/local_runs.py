@@ -152,7 +152,7 @@ class LocalRuns:
             "retry": run.retry,
         }
         job, op = images_job(self._names), self._names.of("image_archives")
-        collections = [plan.collection for plan in run.plans.values() if plan.now]
+        collections = [plan.collection for plan in run.plans if plan.now]
         with share_run(run):
             return self._run_by_ranges(job, "Images", collections, {op: {"config": config}})
 

@@ -1,15 +1,33 @@
-"""What the Collections of one run share: the budget, and the plans made before it starts."""
+"""One run over several Collections: its plans and budget, and what is incomplete afterwards.
+
+The command line and notebooks plan the whole run before it starts; a Dagster step plans each
+Collection as it comes. The plan of one Collection is in `plan.py`, the fetch in `fetch.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
+from tcia_assets import catalog
+from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.plan import FetchPlan, plan_fetch, selected_collections
 from tcia_assets.images.run_limits import FetchBudget, Shard
-from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.licenses import unmatched_licenses
+from tcia_assets.metadata.selection import Selection, check_shared_lists
+from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.store.warehouse import Warehouse
+
+_MOST_NAMED = 3
+_LICENSES = "SELECT DISTINCT LicenseName FROM current_series WHERE LicenseName NOTNULL"
+_MODALITIES = "SELECT DISTINCT Modality FROM current_series WHERE Modality NOTNULL"
+_INCOMPLETE = """
+    SELECT Collection, SeriesInstanceUID, status, error FROM image_archives
+    WHERE status <> 'complete' ORDER BY ALL
+"""
+_GIVEN_UP = "; given up until it changes at the source, or you use --retry"
 
 
 @dataclass
@@ -21,28 +39,42 @@ class FetchRun:
         shard: The part of each Collection to fetch.
         retry: Also try Series that were given up.
         budget: What the run may still fetch.
-        plans: The plan of each Collection by name, once it is made. `fetch_images` uses the plan
-            that is here, and replaces one that is no longer current.
     """
 
     selection: Selection
     shard: Shard = Shard()  # noqa: RUF009 - frozen
     retry: bool = False
     budget: FetchBudget = field(init=False)
-    plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
+    _plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.budget = FetchBudget.for_selection(self.selection)
 
-    def plan_all(self, warehouse: Warehouse) -> list[FetchPlan]:
-        """Plan every Collection with selected Series."""
-        return [
-            self.plan(name, warehouse) for name in selected_collections(self.selection, warehouse)
-        ]
+    @property
+    def plans(self) -> list[FetchPlan]:
+        """The plans made so far, of Collections in which a Series is selected."""
+        return [plan for plan in self._plans.values() if plan.has_selected_series]
+
+    def plan_all(self, warehouse: Warehouse) -> list[str]:
+        """Plan every Collection with selected Series, within the budget.
+
+        Returns:
+            Lines about parts of the selection that have no effect or are uncertain.
+
+        Raises:
+            UsageError: No Series is selected, or a part of the selection does not exist.
+        """
+        with warehouse.shared_connection():
+            notes = _notes(self.selection, warehouse)
+            for name in selected_collections(self.selection, warehouse):
+                self.plan(name, warehouse)
+            if not self._plans:
+                _raise_empty(self.selection, warehouse)
+        return notes
 
     def plan(self, collection: str, warehouse: Warehouse) -> FetchPlan:
         """Return the plan of a Collection; it is made anew unless the manifest is unchanged."""
-        plan = self.plans.get(collection)
+        plan = self._plans.get(collection)
         if plan is None or not plan.is_current(warehouse):
             if plan is not None:
                 self.budget.give_back([series.image_bytes for series in plan.now])
@@ -54,9 +86,65 @@ class FetchRun:
                 retry=self.retry,
                 budget=self.budget,
             )
-            self.plans[collection] = plan
+            self._plans[collection] = plan
         return plan
 
+    def incomplete_series(self, warehouse: Warehouse) -> list[str]:
+        """Return a line for each planned Series, given up or not, that is not complete on disk."""
+        given_up = {w.series_instance_uid for each in self.plans for w in each.given_up}
+        wanted = {w.series_instance_uid for each in self.plans for w in each.now} | given_up
+        return [
+            f"{r['Collection']}: {r['SeriesInstanceUID']} is {r['status']}: {r['error']}"
+            + (_GIVEN_UP if r["SeriesInstanceUID"] in given_up else "")
+            for r in warehouse.query(_INCOMPLETE).to_pylist()
+            if r["SeriesInstanceUID"] in wanted
+        ]
+
+
+def _notes(selection: Selection, warehouse: Warehouse) -> list[str]:
+    check_shared_lists(selection, warehouse.keys(catalog.SHARED_LISTS))
+    notes = []
+    missing = warehouse.query(selection.unknown_series, tables=selection.tables).to_pylist()
+    if missing:
+        uids = ", ".join(row["SeriesInstanceUID"] for row in missing[:_MOST_NAMED])
+        more = ", ..." if len(missing) > _MOST_NAMED else ""
+        notes.append(
+            f"{len(missing)} listed Series are not in the warehouse, or are withdrawn: {uids}{more}"
+        )
+    known = warehouse.query(_LICENSES)["LicenseName"].to_pylist()
+    notes += [
+        f"no known Series has the licence {name!r}"
+        for name in unmatched_licenses(selection.licenses, known)
+    ]
+    unlicensed = warehouse.query(
+        f"SELECT count(*) AS series FROM current_series WHERE {selection.unlicensed}",
+        tables=selection.tables,
+    )["series"][0].as_py()
+    if unlicensed:
+        notes.append(f"{unlicensed} of these Series have no licence in their metadata")
+    return notes
+
+
+def _raise_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
+    """Raise an error with the reason why nothing is selected, and similar names for a Modality."""
+    modalities = warehouse.query(_MODALITIES)["Modality"].to_pylist()
+    if not modalities:
+        raise UsageError(
+            "no Series is selected: the warehouse is empty; run `tcia-assets refresh` first"
+        )
+    folded = {name.strip().casefold() for name in modalities}
+    for name in selection.modalities:
+        if name.strip().casefold() not in folded:
+            raise UnknownName("Modality of a known Series", name, modalities)
+    criteria = [
+        f"{name} {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in selection_to_fields(selection).items()
+        if not name.endswith("_per_run")
+    ]
+    raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")
+
+
+# --- A run given to the steps of this process -----------------------------------------------------
 
 # A Dagster step takes no object from its caller, and one command may need several Dagster runs.
 _shared: list[FetchRun] = []

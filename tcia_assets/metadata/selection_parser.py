@@ -1,7 +1,8 @@
-"""Read a selection from YAML, JSON or fields, and turn it into fields again."""
+"""Read a selection from YAML, JSON or fields, turn it into fields again, and override fields."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,25 @@ def selection_to_fields(selection: Selection) -> dict[str, Any]:
     """Return the fields that are not at their default, as JSON can hold them."""
     values = {f.name: (getattr(selection, f.name), f.default) for f in fields(Selection)}
     return {name: _plain(value) for name, (value, default) in values.items() if value != default}
+
+
+def override_selection(base: Selection | None, criteria: Mapping[str, Any]) -> Selection:
+    """Return a selection with these fields replaced; `where` must hold besides the one before.
+
+    Args:
+        base: The selection to override; None if there is none.
+        criteria: Fields of a Selection. None, "" and an empty sequence stand for no criterion.
+
+    Raises:
+        UsageError: There is neither a selection nor a criterion, or a field cannot be used.
+    """
+    chosen = {name: value for name, value in criteria.items() if value not in (None, "", [], ())}
+    if base is None and not chosen:
+        raise UsageError("name Collections, or give --selection or TCIA_IMAGE_SELECTION")
+    before = {} if base is None else selection_to_fields(base)
+    if before.get("where") and chosen.get("where"):
+        chosen["where"] = f"({before['where']}\n) AND ({chosen['where']}\n)"
+    return selection_from_fields(before | chosen)
 
 
 def _plain(value: Any) -> Any:

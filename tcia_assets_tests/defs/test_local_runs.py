@@ -31,7 +31,7 @@ def test_records_that_cannot_be_written_are_one_line(
     database.close()
     run = FetchRun(Selection(collections=("LCTSC",)))
     pending = PendingSeries("1.2", 1, 1, "f", None, None, 0, "new")
-    run.plans["LCTSC"] = FetchPlan("LCTSC", now=(pending,), later=(), complete=0)
+    run._plans["LCTSC"] = FetchPlan("LCTSC", now=(pending,), later=(), complete=0)
     [line] = runs.fetch(run)
 
     assert line == "Dagster's own records cannot be written: NoSuchTableError: runs"

@@ -13,6 +13,7 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses, short_license
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import (
+    override_selection,
     parse_selection,
     selection_from_fields,
     selection_to_fields,
@@ -225,3 +226,27 @@ def test_the_fields_of_a_selection_are_those_that_were_given(tmp_path: Path) -> 
     }
     assert selection_to_fields(selection_from_fields(fields)) == fields
     assert parse_selection(json.dumps(fields)) == selection_from_fields(fields)
+
+
+def test_criteria_replace_the_fields_of_a_selection_and_leave_the_others() -> None:
+    base = Selection(collections=("LCTSC",), modalities=("CT",))
+    changed = override_selection(base, {"modalities": ["RTSTRUCT"], "max_series_per_run": 3})
+
+    assert changed.collections == ("LCTSC",)
+    assert changed.modalities == ("RTSTRUCT",)
+    assert changed.max_series_per_run == 3
+
+
+def test_both_conditions_in_sql_must_hold() -> None:
+    base = Selection(where="ImageCount > 1 OR ImageCount < 0")
+    changed = override_selection(base, {"where": "Modality = 'CT'"})
+
+    assert changed.where == "(ImageCount > 1 OR ImageCount < 0\n) AND (Modality = 'CT'\n)"
+
+
+@pytest.mark.parametrize("empty", [None, "", [], ()])
+def test_an_empty_criterion_is_no_criterion(empty: object) -> None:
+    base = Selection(modalities=("CT",))
+    assert override_selection(base, {"modalities": empty}) == base
+    with pytest.raises(UsageError, match="name Collections"):
+        override_selection(None, {"modalities": empty})
