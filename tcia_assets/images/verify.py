@@ -132,7 +132,7 @@ def accept_again(row: ManifestRow, path: Path) -> Proof:
         BadArchive: It is refused.
     """
     expected = Expectation(row.series_instance_uid, row.image_count, row.image_bytes)
-    return accept(path, expected, workers=1)
+    return accept(path, expected)
 
 
 def unreadable_message(error: OSError) -> str:

@@ -29,8 +29,6 @@ _MAX_LICENSE_BYTES = 32 << 20
 # If the source lists no size: accept this many bytes, or this ratio of inflated to zip size.
 _HARMLESS_BYTES = 1 << 30
 _HARMLESS_RATIO = 100
-# With fewer bytes, starting threads takes longer than they save.
-_MIN_PARALLEL_BYTES = 4 << 20
 _PENDING_PER_THREAD = 16
 # Nearly always enough for both UIDs, and cheap to copy.
 _FIRST_HEAD_BYTES = 64 << 10
@@ -88,8 +86,7 @@ def accept(
     path: Path,
     expected: Expectation,
     *,
-    workers: int = 2,
-    min_parallel_bytes: int = _MIN_PARALLEL_BYTES,
+    workers: int = 1,
     inflater: Inflater | None = None,
 ) -> Proof:
     """Prove that the zip at `path` is the whole Series.
@@ -99,16 +96,14 @@ def accept(
     Args:
         path: The zip.
         expected: What the source lists of the Series.
-        workers: The number of threads.
-        min_parallel_bytes: Use one thread for a zip with fewer bytes of images.
+        workers: The number of threads; for a few MB, starting them takes longer than they save.
         inflater: The library that inflates; the fastest one that is installed if None.
 
     Raises:
         BadArchive: The zip is not accepted; the message is the first reason.
         OSError: The file cannot be read.
     """
-    options = _Options(workers, min_parallel_bytes, inflater)
-    with _examine(path, expected, options) as examination:
+    with _examine(path, expected, workers, inflater) as examination:
         with closing(examination.find_problems()) as problems:
             problem = next(problems, None)
         if problem is not None:
@@ -116,7 +111,7 @@ def accept(
         return examination.proof()
 
 
-def inspect(path: Path, expected: Expectation, *, workers: int = 2) -> Inspection:
+def inspect(path: Path, expected: Expectation, *, workers: int = 1) -> Inspection:
     """Find the good images of the zip at `path`, and everything that is wrong with it.
 
     Args:
@@ -129,23 +124,18 @@ def inspect(path: Path, expected: Expectation, *, workers: int = 2) -> Inspectio
             Then nothing in it should be used.
         OSError: The file cannot be read.
     """
-    with _examine(path, expected, _Options(workers)) as examination:
+    with _examine(path, expected, workers) as examination:
         problems = tuple(examination.find_problems())
         return Inspection(tuple(examination.members), problems, examination.missing())
 
 
-@dataclass(frozen=True)
-class _Options:
-    workers: int
-    min_parallel_bytes: int = _MIN_PARALLEL_BYTES
-    inflater: Inflater | None = None
-
-
 @contextmanager
-def _examine(path: Path, expected: Expectation, options: _Options) -> Iterator[_Examination]:
+def _examine(
+    path: Path, expected: Expectation, workers: int, inflater: Inflater | None = None
+) -> Iterator[_Examination]:
     try:
         with open_zip(path, _max_members(expected)) as zip_file:
-            yield _Examination(zip_file, expected, options)
+            yield _Examination(zip_file, expected, workers, inflater)
     except MalformedZip as error:
         raise _bad_archive(expected, str(error)) from error
 
@@ -166,8 +156,11 @@ class _Examination:
     `members` are the good images, complete after `find_problems` has ended.
     """
 
-    def __init__(self, zip_file: Zip, expected: Expectation, options: _Options) -> None:
-        self._zip, self._expected, self._options = zip_file, expected, options
+    def __init__(
+        self, zip_file: Zip, expected: Expectation, workers: int, inflater: Inflater | None
+    ) -> None:
+        self._zip, self._expected = zip_file, expected
+        self._workers, self._inflater = workers, inflater
         self._texts = {e.name: e for e in zip_file.entries if e.name in NON_IMAGE_MEMBERS}
         self._images = [e for e in zip_file.entries if e.name not in NON_IMAGE_MEMBERS]
         self._image_bytes = sum(e.size_bytes for e in self._images)
@@ -283,16 +276,15 @@ class _Examination:
 
     def _read_images(self) -> Iterator[Member | str]:
         """Yield each image in the order of the zip, or what is wrong with it."""
-        workers = self._options.workers
-        if workers == 1 or self._image_bytes < self._options.min_parallel_bytes:
+        if self._workers == 1:
             yield from map(self._read_image, self._images)
             return
-        with ThreadPoolExecutor(workers, "accept") as pool:
+        with ThreadPoolExecutor(self._workers, "accept") as pool:
             # Not all at once: each pending task takes 2 KB, and a Series may have 100,000 images.
             pending: deque[Future[Member | str]] = deque()
             for entry in self._images:
                 pending.append(pool.submit(self._read_image, entry))
-                if len(pending) > _PENDING_PER_THREAD * workers:
+                if len(pending) > _PENDING_PER_THREAD * self._workers:
                     yield pending.popleft().result()
             for future in pending:
                 yield future.result()
@@ -324,4 +316,4 @@ class _Examination:
 
     def _inflate(self, entry: Entry, **limits: int) -> Inflated:
         compressed = self._zip.compressed(entry)
-        return inflate(compressed, entry, inflater=self._options.inflater, **limits)
+        return inflate(compressed, entry, inflater=self._inflater, **limits)

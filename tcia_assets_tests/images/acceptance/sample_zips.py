@@ -96,7 +96,7 @@ def refusal(path: Path, expected: Expectation = EXPECTED) -> str:
     for inflater in inflate.AVAILABLE:
         for workers in (1, 2):
             with pytest.raises(BadArchive) as caught:
-                accept(path, expected, workers=workers, min_parallel_bytes=0, inflater=inflater)
+                accept(path, expected, workers=workers, inflater=inflater)
             reasons.add(str(caught.value))
     assert len(reasons) == 1
     return reasons.pop()

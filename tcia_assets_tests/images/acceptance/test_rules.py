@@ -47,7 +47,7 @@ def test_a_whole_zip_is_proven_by_its_md5_list(
 ) -> None:
     path = write_zip(series_zip())
 
-    proof = accept(path, EXPECTED, workers=workers, min_parallel_bytes=0, inflater=inflater)
+    proof = accept(path, EXPECTED, workers=workers, inflater=inflater)
 
     members = tuple(
         Member(name, f"{SERIES}.{number}", len(content), md5(content))
@@ -248,7 +248,7 @@ def test_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
 
 def verdict(path: Path, inflater: inflate.Inflater, workers: int) -> Proof | str:
     try:
-        return accept(path, EXPECTED, workers=workers, min_parallel_bytes=0, inflater=inflater)
+        return accept(path, EXPECTED, workers=workers, inflater=inflater)
     except BadArchive as error:
         return str(error)
 
