@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import click
 
@@ -66,10 +65,7 @@ def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Setting
     for name in collections:
         with progress_bar(f"Rebuild {name}") as report:
             rebuilt = rebuild_manifest(name, warehouse, settings.source, report=report)
-        rebuilt = replace(
-            rebuilt, quarantined_manifest=aside.get(name, rebuilt.quarantined_manifest)
-        )
-        out.print(printable(_rebuilt_line(rebuilt)), soft_wrap=True)
+        out.print(printable(_rebuilt_line(rebuilt, aside.get(name, ""))), soft_wrap=True)
         problems += _damage_lines(name, rebuilt.refused)
     return problems
 
@@ -108,15 +104,12 @@ def _verified_line(found: VerifyResult) -> str:
     return line
 
 
-def _rebuilt_line(made: RebuildResult) -> str:
+def _rebuilt_line(made: RebuildResult, quarantined: str) -> str:
     line = (
         f"{made.collection}: {made.made:,} rows added from zips, {made.kept:,} were correct, "
         f"{len(made.refused):,} zips refused"
     )
-    return line + (
-        f"; the damaged manifest was moved to {made.quarantined_manifest}"
-        * bool(made.quarantined_manifest)
-    )
+    return line + (f"; the damaged manifest was moved to {quarantined}" if quarantined else "")
 
 
 def _audited_line(found: AuditResult) -> str:

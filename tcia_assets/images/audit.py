@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -37,7 +37,7 @@ _Level = tuple[str, tuple[str, ...]]
 _Leaf = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class AuditResult:
     """How a Collection's complete Series compare with the source's hashes.
 
@@ -54,12 +54,12 @@ class AuditResult:
     """
 
     collection: str
-    equal: int
-    differing: tuple[str, ...]
-    not_requested: int
-    requests: int
+    equal: int = 0
+    differing: list[str] = field(default_factory=list)
+    not_requested: int = 0
+    requests: int = 0
     not_compared: int = 0
-    unknown: tuple[str, ...] = ()
+    unknown: list[str] = field(default_factory=list)
     failure: str = ""
 
 
@@ -98,7 +98,8 @@ def audit_hashes(
     """
     require_hashes(source)
     leaves = _leaves(collection, warehouse)
-    walk = _Walk(source, max_requests)
+    found = AuditResult(collection)
+    walk = _Walk(source, max_requests, found)
     complete = {
         row.series_instance_uid: row
         for row in manifest.read_rows(warehouse, collection)
@@ -111,16 +112,8 @@ def audit_hashes(
         comparable = [u for leaf in leaves if (u := leaf["SeriesInstanceUID"]) in complete]
         chosen = daily_sample([complete[uid] for uid in comparable], sample)
         walk.compare_series([_leaf_on_disk(r, warehouse.root, just_fetched) for r in chosen])
-    return AuditResult(
-        collection,
-        walk.equal,
-        tuple(walk.differing),
-        walk.not_requested,
-        walk.requests,
-        len(complete.keys() - comparable),
-        tuple(walk.unknown),
-        walk.failure,
-    )
+    found.not_compared = len(complete.keys() - comparable)
+    return found
 
 
 def _leaves(collection: str, warehouse: Warehouse) -> list[_Leaf]:
@@ -162,15 +155,13 @@ def _listed_md5s(row: ManifestRow, path: Path, *, is_fresh: bool) -> list[str]:
         return list(md5_list.read_from_zip(opened).values())
 
 
+@dataclass(frozen=True)
 class _Walk:
-    """A walk down the source's MD5 hierarchy, and what it has found."""
+    """A walk down the source's MD5 hierarchy, which adds what it finds to `found`."""
 
-    def __init__(self, source: Source, max_requests: int) -> None:
-        self._source, self._max_requests = source, max_requests
-        self.equal, self.not_requested, self.requests = 0, 0, 0
-        self.differing: list[str] = []
-        self.unknown: list[str] = []
-        self.failure = ""
+    source: Source
+    max_requests: int
+    found: AuditResult
 
     def compare_nodes(self, leaves: list[_Leaf], levels: Sequence[_Level]) -> None:
         """Compare Series, by one request for each node that is complete on disk and equal."""
@@ -182,7 +173,7 @@ class _Walk:
             if len(node) > 1 and all(leaf["hash"] for leaf in node) and self._may_request:
                 filters = {name: node[0][name] for name in requested_by}
                 if self._request(**filters) == _node_hash(node, below):
-                    self.equal += len(node)
+                    self.found.equal += len(node)
                     continue
             self.compare_nodes(node, below)
 
@@ -193,28 +184,28 @@ class _Walk:
                 continue
             uid = leaf["SeriesInstanceUID"]
             source_hash = self._request(SeriesInstanceUID=uid) if self._may_request else None
-            if source_hash is None or self.failure:
-                self.not_requested += 1
+            if source_hash is None or self.found.failure:
+                self.found.not_requested += 1
             elif source_hash == leaf["hash"]:
-                self.equal += 1
+                self.found.equal += 1
             else:
-                self.differing.append(uid)
+                self.found.differing.append(uid)
                 if not source_hash:
-                    self.unknown.append(uid)
+                    self.found.unknown.append(uid)
 
     @property
     def _may_request(self) -> bool:
-        return not self.failure and self.requests < self._max_requests
+        return not self.found.failure and self.found.requests < self.max_requests
 
     def _request(self, **node: str) -> str:
         """Return the source's hash; "" if it does not have the node, or fails (see `failure`)."""
-        self.requests += 1
+        self.found.requests += 1
         try:
-            return self._source.md5_hash(**node)
+            return self.source.md5_hash(**node)
         except UnknownReply:
             return ""
         except RemoteError as error:
-            self.failure = str(error)
+            self.found.failure = str(error)
             return ""
 
 

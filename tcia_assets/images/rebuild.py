@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,12 @@ class RebuildResult:
         kept: Number of zips whose row was right.
         made: Number of rows made.
         refused: The zips without a row, and why.
-        quarantined_manifest: Path of the old manifest, relative to the data root, if it could not
-            be read.
     """
 
     collection: str
     kept: int
     made: int
     refused: tuple[DamagedZip, ...]
-    quarantined_manifest: str = ""
 
 
 def quarantine_unreadable_manifests(
@@ -55,7 +52,7 @@ def quarantine_unreadable_manifests(
     A DuckDB query about one Collection reads the manifests of all.
 
     Returns:
-        The new path of each, by Collection.
+        The new path of each, relative to the data root, by Collection.
     """
     paths = {name: manifest.quarantine_unreadable(warehouse, name) for name in collections}
     return {name: path for name, path in paths.items() if path}
@@ -71,8 +68,7 @@ def rebuild_manifest(
     """Make the rows that the manifest of a Collection lacks from its zips, verified again.
 
     Expected counts and sizes are those of the `series` table: the zip of a Series that has changed
-    since is refused, and the next fetch replaces it. A manifest that cannot be read is moved to
-    quarantine first.
+    since is refused, and the next fetch replaces it.
 
     Args:
         collection: The Collection.
@@ -82,13 +78,13 @@ def rebuild_manifest(
 
     Raises:
         Busy: A fetch has worked on the Collection for ten minutes.
+        DataError: The manifest cannot be read; see `quarantine_unreadable_manifests`.
         StorageError: The file cannot be written. Rows made before are kept.
     """
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}"):
-        quarantined = manifest.quarantine_unreadable(warehouse, collection)
         result = _rebuild(collection, warehouse, source, report)
         attribution.write_collection(collection, warehouse)
-    return replace(result, quarantined_manifest=quarantined)
+    return result
 
 
 def _rebuild(
@@ -160,7 +156,7 @@ def _series(collection: str, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
 def _make_row(path: Path, collection: str, series: Mapping[str, Any], source: str) -> ManifestRow:
     uid = path.stem
     expected = Expectation(uid, series.get("ImageCount"), series.get("image_bytes"))
-    proof = accept(path, expected, workers=1)
+    proof = accept(path, expected)
     # Another version may have as many images of the same size: only the dates can distinguish them.
     submitted = series.get("submitted_on")
     is_current = submitted is None or submitted < published_at(path).date()

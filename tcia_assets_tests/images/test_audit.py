@@ -33,7 +33,7 @@ def questions(place: Place) -> int:
 def test_one_request_verifies_a_complete_collection(fetched: Place) -> None:
     found = audited(fetched)
 
-    assert (found.equal, found.differing, found.not_requested) == (SERIES, (), 0)
+    assert (found.equal, found.differing, found.not_requested) == (SERIES, [], 0)
     assert found.requests == questions(fetched) == 1
 
 
@@ -42,7 +42,7 @@ def test_only_nodes_that_differ_are_requested_further_down(fetched: Place) -> No
     fetched.sandbox.archive.revise([changed])
     found = audited(fetched)
 
-    assert (found.equal, found.differing) == (SERIES - 1, (changed,))
+    assert (found.equal, found.differing) == (SERIES - 1, [changed])
     assert 1 < found.requests == questions(fetched) < SERIES + 3
 
 
@@ -56,7 +56,7 @@ def test_a_wrong_md5_in_images_makes_its_series_differ(fetched: Place) -> None:
         catalog.IMAGES, table.set_column(at, table.schema.field(at), wrong), COLLECTION
     )
 
-    assert audited(fetched).differing == (uid,)
+    assert audited(fetched).differing == [uid]
 
 
 def test_of_an_incomplete_node_every_series_on_disk_is_requested(fetched: Place) -> None:
@@ -65,7 +65,7 @@ def test_of_an_incomplete_node_every_series_on_disk_is_requested(fetched: Place)
     verify_zips(COLLECTION, fetched.warehouse)
     found = audited(fetched)
 
-    assert (found.equal, found.differing, found.not_requested) == (SERIES - 1, (), 0)
+    assert (found.equal, found.differing, found.not_requested) == (SERIES - 1, [], 0)
 
 
 def test_rows_of_images_from_an_older_zip_are_not_compared(fetched: Place) -> None:
@@ -95,7 +95,7 @@ def test_without_zips_nothing_is_requested(twelve_served: Sandbox, tmp_path: Pat
     empty.warehouse.ensure_views()
     found = audited(empty)
 
-    assert (found.equal, found.differing, found.not_requested, questions(empty)) == (0, (), 0, 0)
+    assert (found.equal, found.differing, found.not_requested, questions(empty)) == (0, [], 0, 0)
 
 
 def test_a_withdrawn_series_differs_and_the_others_are_compared(
@@ -105,7 +105,7 @@ def test_a_withdrawn_series_differs_and_the_others_are_compared(
     fetched.sandbox.archive.withdraw([gone])
     found = audited(fetched)
 
-    assert (found.equal, found.differing, found.unknown) == (SERIES - 1, (gone,), (gone,))
+    assert (found.equal, found.differing, found.unknown) == (SERIES - 1, [gone], [gone])
     assert found.failure == ""
 
 
@@ -113,7 +113,7 @@ def test_a_failing_source_ends_the_audit_with_what_was_found(fetched: Place) -> 
     fetched.sandbox.faults.add(Fault("status", "getMD5Hierarchy", times=0, status=404))
     found = audited(fetched)
 
-    assert (found.equal, found.differing, found.not_requested) == (0, (), SERIES)
+    assert (found.equal, found.differing, found.not_requested) == (0, [], SERIES)
     assert "404" in found.failure and found.requests == 1
 
 

@@ -10,7 +10,11 @@ from tcia_assets import catalog
 from tcia_assets.errors import Busy
 from tcia_assets.images import rebuild
 from tcia_assets.images.manifest import merge_rows
-from tcia_assets.images.rebuild import RebuildResult, rebuild_manifest
+from tcia_assets.images.rebuild import (
+    RebuildResult,
+    quarantine_unreadable_manifests,
+    rebuild_manifest,
+)
 from tcia_assets.images.verify import DamagedZip
 from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets_tests.images.many import SERIES, flip, put, row
@@ -111,10 +115,12 @@ def test_rows_made_before_an_interrupt_are_kept(
 def test_an_unreadable_manifest_is_quarantined_and_rebuilt(fetched: Place) -> None:
     path, before = fetched.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION), facts(fetched)
     path.write_bytes(b"no Parquet")
-    made = rebuilt(fetched)
+    quarantined = quarantine_unreadable_manifests([COLLECTION, "LCTSC"], fetched.warehouse)
 
-    assert (fetched.data_dir / made.quarantined_manifest).read_bytes() == b"no Parquet"
-    assert made.quarantined_manifest.startswith("quarantine/") and made.made == SERIES
+    assert quarantined.keys() == {COLLECTION}
+    assert quarantined[COLLECTION].startswith("quarantine/")
+    assert (fetched.data_dir / quarantined[COLLECTION]).read_bytes() == b"no Parquet"
+    assert rebuilt(fetched).made == SERIES
     assert facts(fetched) == before
 
 
