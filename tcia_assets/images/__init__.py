@@ -1,4 +1,29 @@
 """Plan, fetch and verify the images of the selected Series, and list them in a manifest.
 
 Nothing gets its final name before it is verified; an earlier complete zip stays until then.
+
+    run_reasons     which Collections need a run
+    fetch_run       a run over several Collections: plan all of them, within one budget
+    plan            what to fetch of one Collection, and why
+    run_limits      shards and budgets
+    disk_space      whether a plan fits on the disk
+
+    fetch           fetch what is planned of one Collection
+    workers         the threads that do it
+    series_task     one Series: what is expected of its zip, from where, to which path
+    series_result   what came of it, as a row of the manifest; uses a zip on disk if it can
+    download        download its zip, quarantine it if it is refused, or complete it
+    acceptance/     whether a zip is the whole Series
+
+    manifest        the table `image_archives`, and how runs write to it
+    manifest_row    one of its rows
+    journal         rows that are not in the table yet
+    zip_files       paths of zips, and claims on them
+    md5_hierarchy   hashes of Series and of what is above them
+
+    status          the state of the mirror by Collection
+    verify          whether zips are as they were when fetched
+    audit           whether they are as the source has them now
+    rebuild         the manifest, made from zips
+    headers/        the tables `images`, `references` and `targets`, made from what is in zips
 """

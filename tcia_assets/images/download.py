@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import (
     BadArchive,
     NotPublic,
@@ -143,10 +144,6 @@ def _reason_path(task: SeriesTask) -> Path:
 # --- Single images --------------------------------------------------------------------------------
 
 
-class _CannotComplete(Exception):
-    """Single images cannot make the zip good."""
-
-
 def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> VerifiedZip:
     """Write `draft`: the zip in quarantine, and the objects that it lacks.
 
@@ -154,7 +151,7 @@ def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> Verifie
         BadArchive: `refusal`, or a longer one with the reason why it could not be completed.
     """
     try:
-        missing, good, uids = _find_missing(task)
+        missing, good, uids = _find_missing(task, refusal)
         with single_images_dir(task.path) as folder:
             # The file names are ours: the UIDs come from the network.
             paths = {uid: folder / f"{n}.dcm" for n, uid in enumerate(missing)}
@@ -164,25 +161,29 @@ def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> Verifie
                 )
             pack(task.quarantine, good, {f"{uid}.dcm": path for uid, path in paths.items()}, draft)
         proof = accept_zip(draft, replace(task.pending.expected, sop_instance_uids=uids))
-    except _CannotComplete:
-        raise refusal from None
     except (RemoteError, BadArchive) as error:
-        if error.problem == refusal.problem:  # the zip is bad as a whole: nothing in it can be used
+        if error.problem == refusal.problem:  # single images cannot make the zip good
             raise refusal from None
         problem = f"{refusal.problem}; nor could single images complete it: {error.problem}"
-        raise task.bad_zip(problem) from error
+        raise BadArchive(problem, table=IMAGE_ARCHIVES.name, key=task.uid) from error
     return VerifiedZip.at(draft, replace(proof, verified_by=_strength(task, proof)))
 
 
-def _find_missing(task: SeriesTask) -> tuple[list[str], tuple[Member, ...], frozenset[str]]:
-    """Return the UIDs that the refused zip lacks, its good members, and all UIDs of the Series."""
+def _find_missing(
+    task: SeriesTask, refusal: BadArchive
+) -> tuple[list[str], tuple[Member, ...], frozenset[str]]:
+    """Return the UIDs that the refused zip lacks, its good members, and all UIDs of the Series.
+
+    Raises:
+        BadArchive: Single images cannot make the zip good: `refusal`, or nothing in it can be used.
+    """
     uids = task.source.object_uids(task.uid)
     if uids is None:
-        raise _CannotComplete
+        raise refusal
     expected = replace(task.pending.expected, sop_instance_uids=uids)
     found = inspect_zip(task.quarantine, expected)
     if not 0 < len(found.missing) <= _max_single_images(len(uids)):
-        raise _CannotComplete
+        raise refusal
     return sorted(found.missing), found.members, uids
 
 

@@ -95,7 +95,7 @@ def fetch_images(
                 attribution.write_collection(collection, warehouse)
     table = manifest.read_manifest(warehouse, collection)
     not_started = len(plan.now) - len(rows)
-    return FetchResult(plan, tuple(rows), not_started, workers.received_bytes, table)
+    return FetchResult(plan, tuple(rows), not_started, workers.progress.received_bytes, table)
 
 
 def _record_rows(

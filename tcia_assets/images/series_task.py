@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.errors import BadArchive, RemoteError
+from tcia_assets.errors import RemoteError
 from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, accept, inspect
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5
@@ -111,10 +110,6 @@ class SeriesTask:
             return self.source.md5_hash(SeriesInstanceUID=self.uid)
         except RemoteError:
             return ""
-
-    def bad_zip(self, problem: str) -> BadArchive:
-        """Return the error for a zip of this Series that is refused."""
-        return BadArchive(problem, table=IMAGE_ARCHIVES.name, key=self.uid)
 
 
 def proof_hash(proof: Proof) -> str:

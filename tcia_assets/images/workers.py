@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
-from tcia_assets.images.fetch_series import SeriesResult, fetch_series
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries
 from tcia_assets.images.run_limits import FetchBudget
+from tcia_assets.images.series_result import SeriesResult, fetch_series
 from tcia_assets.images.series_task import CORES, SeriesTask
 from tcia_assets.sources import Source
 
@@ -24,7 +24,7 @@ _REPORT_EVERY_S = 0.5
 _MIN_FAILURES = 16
 
 
-@dataclass(frozen=True)
+@dataclass
 class FetchProgress:
     """Progress of a fetch.
 
@@ -38,13 +38,13 @@ class FetchProgress:
         connections: Number of requests that may run at the same time now.
     """
 
-    done: int
-    planned: int
-    failed: int
-    bytes_done: int
-    bytes_planned: int
-    received_bytes: int
-    connections: int
+    done: int = 0
+    planned: int = 0
+    failed: int = 0
+    bytes_done: int = 0
+    bytes_planned: int = 0
+    received_bytes: int = 0
+    connections: int = 0
 
 
 class FetchWorkers:
@@ -62,7 +62,7 @@ class FetchWorkers:
         budget: The run's budget; its deadline and failures are heeded.
 
     Attributes:
-        received_bytes: Bytes of zips received so far.
+        progress: What is done so far, without `connections`.
     """
 
     def __init__(
@@ -77,11 +77,9 @@ class FetchWorkers:
         self._plan, self._source, self._root = plan, source, root
         self._known, self._earlier, self._budget = known, earlier_collections, budget
         self._sizes = {s.series_instance_uid: s.image_bytes or 0 for s in plan.now}
-        self._bytes_planned = plan.bytes_now  # summed once: progress is reported often
         self._results: SimpleQueue[SeriesResult | BaseException | None] = SimpleQueue()
         self._max_failures = max(_MIN_FAILURES, 2 * source.settings.max_connections)
-        self._done = self._failed = self._bytes_done = 0
-        self.received_bytes = 0
+        self.progress = FetchProgress(planned=len(plan.now), bytes_planned=plan.bytes_now)
         self._lock = Lock()  # for the count of received bytes, which all threads add to
 
     def run(self, on_progress: Callable[[FetchProgress], None]) -> Generator[ManifestRow]:
@@ -106,7 +104,7 @@ class FetchWorkers:
                     if result is not None:
                         self._count(result)
                         yield result.row
-                        on_progress(self._progress)
+                        on_progress(self._snapshot())
                         self._check_source(result)
             except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -147,42 +145,33 @@ class FetchWorkers:
             try:
                 result = self._results.get(timeout=_REPORT_EVERY_S)
             except Empty:
-                on_progress(self._progress)
+                on_progress(self._snapshot())
                 continue
             if isinstance(result, BaseException):
                 raise result
             return result
 
     def _count(self, result: SeriesResult) -> None:
-        self._done += 1
-        self._failed += result.error is not None
-        self._bytes_done += self._sizes[result.row.series_instance_uid]
+        self.progress.done += 1
+        self.progress.failed += result.error is not None
+        self.progress.bytes_done += self._sizes[result.row.series_instance_uid]
         is_broken = isinstance(result.error, ArchiveBroken)
         failures = self._budget.consecutive_failures
         self._budget.consecutive_failures = failures + 1 if is_broken else 0
 
     def _add_bytes(self, size: int) -> None:
         with self._lock:
-            self.received_bytes += size
+            self.progress.received_bytes += size
 
     def _check_source(self, result: SeriesResult) -> None:
         """Raise ArchiveBroken if the source seems to be down."""
         failures = self._budget.consecutive_failures
         if isinstance(result.error, ArchiveBroken) and failures > self._max_failures:
             problem = f"the source failed for {failures} Series in a row, so this run ends"
+            fetched = self.progress.done - self.progress.failed
             raise ArchiveBroken(
-                f"{problem} with {self._done - self._failed} fetched: {result.error.problem}",
-                url=result.error.url,
+                f"{problem} with {fetched} fetched: {result.error.problem}", url=result.error.url
             )
 
-    @property
-    def _progress(self) -> FetchProgress:
-        return FetchProgress(
-            self._done,
-            len(self._plan.now),
-            self._failed,
-            self._bytes_done,
-            self._bytes_planned,
-            self.received_bytes,
-            self._source.connections,
-        )
+    def _snapshot(self) -> FetchProgress:
+        return replace(self.progress, connections=self._source.connections)
