@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -116,25 +115,16 @@ class _Attribute(NamedTuple):
     tag: int
     vr: bytes
     multiplicity: int
-    convert: Callable[[_Attribute, Element, FoundElements], Any]
 
 
 @cache
 def _attributes() -> tuple[_Attribute, ...]:
     dictionary = import_pydicom().datadict
-    converters = {
-        "uid": _to_uid,
-        "text": _to_text,
-        "whole": _to_whole,
-        "count": _to_whole,
-        "number": _to_number,
-        "numbers": _to_numbers,
-    }
 
     def attribute(column: Column) -> _Attribute:
         tag = int(column.tag[1:5] + column.tag[6:10], 16)
         vr, values = dictionary.dictionary_VR(tag), dictionary.dictionary_VM(tag)
-        return _Attribute(column, tag, vr.encode(), int(values), converters[column.kind.name])
+        return _Attribute(column, tag, vr.encode(), int(values))
 
     return tuple(attribute(column) for column in IMAGES.columns if column.tag)
 
@@ -153,37 +143,30 @@ def _read_value(attribute: _Attribute, found: FoundElements) -> Any:
         raise ValueError(f"a sequence is not {attribute.column.kind.rule}")
     vr = attribute.vr if element.vr in {b"", b"UN"} else element.vr
     raw = element.raw if vr in _BINARY_FORMATS else element.raw.strip(b" \0")
-    return attribute.convert(attribute, Element(vr, raw), found) if raw else None
+    return _convert(attribute, Element(vr, raw), found) if raw else None
 
 
-def _to_uid(attribute: _Attribute, element: Element, _found: FoundElements) -> str:
-    uid = decode_ascii(element.raw)
-    if not is_uid(uid):
-        raise _invalid(attribute, element)
-    return uid
-
-
-def _to_text(attribute: _Attribute, element: Element, found: FoundElements) -> str:
-    text = decode_text(element.raw, found.by_tag.get(CHARACTER_SET))
-    if len(text) > _MAX_TEXT_LENGTH:
-        raise _invalid(attribute, element)
-    return escape_unprintable(text)
-
-
-def _to_whole(attribute: _Attribute, element: Element, found: FoundElements) -> int:
-    (value,) = _parse_numbers(attribute, element, found)
-    least = 0 if attribute.column.kind.name == "count" else -_INT64_LIMIT
-    if value != int(value) or not least <= value < _INT64_LIMIT:
-        raise _invalid(attribute, element)
-    return int(value)
-
-
-def _to_number(attribute: _Attribute, element: Element, found: FoundElements) -> float:
-    return float(_parse_numbers(attribute, element, found)[0])
-
-
-def _to_numbers(attribute: _Attribute, element: Element, found: FoundElements) -> list[float]:
-    return [float(value) for value in _parse_numbers(attribute, element, found)]
+def _convert(attribute: _Attribute, element: Element, found: FoundElements) -> Any:
+    """Return the value as the kind of the column has it; raise ValueError if it is not valid."""
+    match attribute.column.kind.name:
+        case "uid":
+            uid = decode_ascii(element.raw)
+            if is_uid(uid):
+                return uid
+        case "text":
+            text = decode_text(element.raw, found.by_tag.get(CHARACTER_SET))
+            if len(text) <= _MAX_TEXT_LENGTH:
+                return escape_unprintable(text)
+        case "whole" | "count" as kind:
+            (value,) = _parse_numbers(attribute, element, found)
+            least = 0 if kind == "count" else -_INT64_LIMIT
+            if value == int(value) and least <= value < _INT64_LIMIT:
+                return int(value)
+        case "number":
+            return float(_parse_numbers(attribute, element, found)[0])
+        case "numbers":
+            return [float(value) for value in _parse_numbers(attribute, element, found)]
+    raise _invalid(attribute, element)
 
 
 def _parse_numbers(attribute: _Attribute, element: Element, found: FoundElements) -> list[float]:

@@ -123,11 +123,10 @@ def _clear_repeated_uids(rows: pa.Table) -> pa.Table:
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if not len(repeated):
         return rows
-    indices = pc.indices_nonzero(pc.is_in(uids, value_set=repeated)).to_pylist()
-    names = ("SOPInstanceUID", "SeriesInstanceUID", "entry_name")
-    keys = rows.select(names).take(indices).to_pylist()
+    indices = pc.indices_nonzero(pc.is_in(uids, value_set=repeated))
+    keys = rows.select(["SOPInstanceUID", "SeriesInstanceUID", "entry_name"]).take(indices)
     order = sorted(
-        (*(key[name] for name in names), index) for key, index in zip(keys, indices, strict=True)
+        zip(*(key.to_pylist() for key in keys.columns), indices.to_pylist(), strict=True)
     )
     first: dict[str, str] = {}
     problems: dict[int, str] = {}
