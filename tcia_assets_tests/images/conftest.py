@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,53 +14,37 @@ from tcia_assets_tests.images.many import SERIES, place_at
 from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
 
 
-@contextmanager
-def fresh(served: Sandbox, folder: Path) -> Iterator[Place]:
-    """Yield a data folder with the metadata of a sandbox, which is reset before and after."""
-    served.reset()
-    there = Place(served, folder)
-    there.refresh()
-    served.requests.clear()
-    yield there
-    served.reset()
+def _served(series: int, images: int) -> Callable[[], Iterator[Sandbox]]:
+    """Return a fixture: one sandbox a worker, with so many Series of so many images."""
+
+    @pytest.fixture(scope="session")
+    def served() -> Iterator[Sandbox]:
+        with Sandbox(small_catalogue(series, images)) as sandbox:
+            yield sandbox
+
+    return served
 
 
-@pytest.fixture(scope="session")
-def small_served() -> Iterator[Sandbox]:
-    with Sandbox(small_catalogue(series=3, images=4)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def place(small_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
-    """Yield a data folder with the metadata of three Series of four images, and no zips."""
-    with fresh(small_served, tmp_path) as there:
-        yield there
-
-
-@pytest.fixture(scope="session")
-def wide_served() -> Iterator[Sandbox]:
-    with Sandbox(small_catalogue(series=60, images=2)) as sandbox:
-        yield sandbox
+small_served = _served(series=3, images=4)
+twelve_served = _served(series=SERIES, images=2)
+wide_served = _served(series=60, images=2)
 
 
 @pytest.fixture
-def wide(wide_served: Sandbox, tmp_path: Path) -> Iterator[Place]:
-    """Yield a data folder with the metadata of sixty Series of two images, and no zips."""
-    with fresh(wide_served, tmp_path) as there:
-        yield there
+def place(small_served: Sandbox, tmp_path: Path) -> Place:
+    """Return a data folder that has the metadata of three Series of four images, and no zips."""
+    return place_at(small_served, tmp_path)
 
 
-@pytest.fixture(scope="session")
-def twelve_served() -> Iterator[Sandbox]:
-    """Serve twelve Series of two images."""
-    with Sandbox(small_catalogue(series=SERIES, images=2)) as sandbox:
-        yield sandbox
+@pytest.fixture
+def wide(wide_served: Sandbox, tmp_path: Path) -> Place:
+    """Return a data folder that has the metadata of sixty Series of two images, and no zips."""
+    return place_at(wide_served, tmp_path)
 
 
 @pytest.fixture
 def mirror(twelve_served: Sandbox, tmp_path: Path) -> Place:
-    """Return a data folder that has the metadata of the twelve Series, and no zips."""
+    """Return a data folder that has the metadata of twelve Series of two images, and no zips."""
     return place_at(twelve_served, tmp_path)
 
 
