@@ -464,6 +464,7 @@ def with_fetch(arguments: dict[str, Any]) -> Callable[[], None]:
 
 
 def with_download(arguments: dict[str, Any]) -> Callable[[], None]:
+    from tcia_assets.sources import Target  # noqa: PLC0415
     from tcia_assets.sources.nbia.client import Client  # noqa: PLC0415
 
     into = Path(arguments["into"])
@@ -476,7 +477,9 @@ def with_download(arguments: dict[str, Any]) -> Callable[[], None]:
         ):
             list(
                 pool.map(
-                    lambda uid: client.download("getImage", into / uid, SeriesInstanceUID=uid),
+                    lambda uid: client.download(
+                        "getImage", Target(into / uid), SeriesInstanceUID=uid
+                    ),
                     arguments["uids"],
                 )
             )

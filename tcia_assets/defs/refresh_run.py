@@ -84,8 +84,8 @@ def refresh_facts(done: RefreshResult) -> dict[str, Any]:
     return {
         **written_facts(done.written, is_partition=bool(done.key)),
         "rows_before": done.rows_before,
-        "requests": done.requests,
-        "received_bytes": done.received_bytes,
+        "requests": done.cost.requests,
+        "received_bytes": done.cost.size_bytes,
         "seconds": round(done.seconds, 3),
         "unclaimed_wire_fields": ", ".join(done.unclaimed) or "none",
         **done.facts,
@@ -148,7 +148,7 @@ def _work_off(
 def _collect(future: Future[RefreshResult], task: _Task, outcome: _Outcome) -> None:
     try:
         outcome.good.append(future.result())
-        outcome.received_bytes += outcome.good[-1].received_bytes
+        outcome.received_bytes += outcome.good[-1].cost.size_bytes
     # Any error is this partition's alone; `record_partitions` raises all of them.
     except Exception as error:  # noqa: BLE001
         outcome.bad.append((*task, error))

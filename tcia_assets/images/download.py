@@ -98,9 +98,7 @@ def _try_routes(task: SeriesTask, draft: Path) -> VerifiedZip:
 
 
 def _download(task: SeriesTask, route: str, draft: Path) -> VerifiedZip:
-    file = task.source.fetch_zip(
-        route, task.uid, draft, max_bytes=task.max_bytes, on_bytes=task.on_bytes
-    )
+    file = task.source.fetch_zip(route, task.uid, task.target(draft))
     proof = accept_zip(draft, task.pending.expected)
     return VerifiedZip(proof, file.size_bytes, file.sha256)
 
@@ -156,9 +154,7 @@ def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> Verifie
             # The file names are ours: the UIDs come from the network.
             paths = {uid: folder / f"{n}.dcm" for n, uid in enumerate(missing)}
             for uid, path in paths.items():
-                task.source.fetch_object(
-                    task.uid, uid, path, max_bytes=task.max_bytes, on_bytes=task.on_bytes
-                )
+                task.source.fetch_object(task.uid, uid, task.target(path))
             pack(task.quarantine, good, {f"{uid}.dcm": path for uid, path in paths.items()}, draft)
         proof = accept_zip(draft, replace(task.pending.expected, sop_instance_uids=uids))
     except (RemoteError, BadArchive) as error:

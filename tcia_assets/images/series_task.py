@@ -15,7 +15,7 @@ from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5
 from tcia_assets.images.plan import PendingSeries
 from tcia_assets.images.zip_files import quarantine_path, zip_path
-from tcia_assets.sources import Source
+from tcia_assets.sources import Source, Target
 from tcia_assets.store.files import sha256_of
 
 CORES = os.cpu_count() or 1
@@ -67,7 +67,7 @@ class SeriesTask:
         collection: Its Collection.
         source: Where it is fetched from.
         root: The data root.
-        on_bytes: Called with the size of each chunk received; see `Source.fetch_zip`.
+        on_bytes: Called with the size of each chunk received; see `Target`.
     """
 
     pending: PendingSeries
@@ -98,6 +98,10 @@ class SeriesTask:
         if size is None or count is None:
             return None
         return size + count * _OVERHEAD_PER_OBJECT + _OVERHEAD_PER_ZIP
+
+    def target(self, path: Path) -> Target:
+        """Return the target of a download of this Series to a path."""
+        return Target(path, self.max_bytes, self.on_bytes)
 
     def source_hash(self) -> str:
         """Return the source's MD5 over the Series; "" if it provides none.

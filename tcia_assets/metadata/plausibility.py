@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -97,39 +97,15 @@ def _without_future(rows: pa.Table, now: datetime) -> pa.Table:
     return rows.filter(pc.less_equal(rows["taken_at"], latest))
 
 
-def record_listing(
-    collection: str,
-    verdict: Verdict,
-    *,
-    listing_id: str,
-    at: datetime,
-    listed: int,
-    lost: int,
-    changes: int,
-    newest_release: date | None,
-    source: str,
-    warehouse: Warehouse,
-) -> None:
-    """Record a listing in `snapshots`, once all that follows from it is written.
+def record_listing(row: _Row, warehouse: Warehouse) -> None:
+    """Record a listing as a row of `snapshots`, once all that follows from it is written.
 
     At most 400 of a Collection are kept. One without changes is replaced by the next within the
     hour, so that frequent refreshes do not displace the listings of the last week.
     """
-    row: _Row = {
-        "Collection": collection,
-        "taken_at": at,
-        "snapshot": listing_id,
-        "listed": listed,
-        "lost": lost,
-        "plausible": verdict.plausible,
-        "reason": verdict.reason or None,
-        "changes": changes,
-        "newest_release": newest_release,
-        "source": source,
-    }
-    with warehouse.update(SNAPSHOTS, collection) as partition:
-        earlier = _without_future(partition.rows, at).to_pylist()
-        kept = [each for each in earlier if each["taken_at"] != at]
+    with warehouse.update(SNAPSHOTS, row["Collection"]) as partition:
+        earlier = _without_future(partition.rows, row["taken_at"]).to_pylist()
+        kept = [each for each in earlier if each["taken_at"] != row["taken_at"]]
         if len(kept) > 1 and _is_replaced(kept[-2], kept[-1], row):
             kept.pop()
         rows = [*kept, row][-_MAX_KEPT:]

@@ -56,7 +56,9 @@ def refresh(
         )
         rows_before = warehouse.row_count(table, key)
         written = warehouse.write(table, rows, key)
-    return RefreshResult.of(table, key, written, rows_before, reply)
+    return RefreshResult(
+        table, key, written, rows_before, reply.cost, reply.seconds, reply.unclaimed
+    )
 
 
 def _request_list(name: str, source: Source, warehouse: Warehouse) -> SourceRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tcia_assets.sources import SourceRows
+from tcia_assets.sources import Cost
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import WriteResult
 
@@ -19,8 +19,7 @@ class RefreshResult:
         key: The partition; "" for a table without partitions.
         written: The partition as it is stored now.
         rows_before: Rows before the refresh; of `series`, those that were listed.
-        requests: Requests sent, retries included.
-        received_bytes: Bytes received.
+        cost: What was sent and received.
         seconds: Time that the requests took.
         unclaimed: Fields that were received and that none of our columns claims.
         facts: Further counts of this table, by name.
@@ -30,31 +29,7 @@ class RefreshResult:
     key: str
     written: WriteResult
     rows_before: int
-    requests: int
-    received_bytes: int
+    cost: Cost
     seconds: float
     unclaimed: tuple[str, ...] = ()
     facts: Mapping[str, int | bool | str] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        table: Table,
-        key: str,
-        written: WriteResult,
-        rows_before: int,
-        reply: SourceRows,
-        facts: Mapping[str, int | bool | str] | None = None,
-    ) -> RefreshResult:
-        """Make the result of a partition that one reply filled."""
-        return cls(
-            table,
-            key,
-            written,
-            rows_before,
-            reply.requests,
-            reply.size_bytes,
-            reply.seconds,
-            reply.unclaimed,
-            facts or {},
-        )

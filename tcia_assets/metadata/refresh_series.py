@@ -7,7 +7,8 @@ listing. A run killed in between is repaired by the next one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +32,7 @@ def refresh_series(
     Series that have been absent for long are probed, each with one request, within the budget. If a
     probe fails, the listing is stored and the error raised.
     """
+    run = _Refresh(key, source, warehouse, at)
     reply = source.rows(SERIES, key)
     listed = conform(listing.LISTED, reply.table)
     # The largest Collection is 100 MB a copy; the rows as received are not needed any more.
@@ -40,22 +42,25 @@ def refresh_series(
         with alone_if_large(listed):
             before = warehouse.read_or_empty(SERIES, key)
             _check_columns(before, reply)
-            compared = _compare(before, listed, key, source, warehouse, at)
+            compared = run.compare(before, listed)
         del listed
-        probed = _probe(compared.merged, key, source, probes)
+        probed = run.probe(compared.merged, probes)
         with alone_if_large(compared.merged.rows):
-            written, events = _write(before, compared, probed, key, source, warehouse, at)
+            written, events = run.write(before, compared, probed)
     if warehouse.has(IMAGE_ARCHIVES, key):
         # Licences can change without the images, and their files are next to the zips.
         attribution.write_collection(key, warehouse)
     if probed.failure:
         raise probed.failure
-    facts = _facts(compared, probed, events)
-    result = RefreshResult.of(SERIES, key, written, compared.until_now, reply, facts)
-    return replace(
-        result,
-        requests=result.requests + probed.requests,
-        received_bytes=result.received_bytes + probed.size_bytes,
+    return RefreshResult(
+        SERIES,
+        key,
+        written,
+        compared.until_now,
+        reply.cost + probed.cost,
+        reply.seconds,
+        reply.unclaimed,
+        _facts(compared, probed, events),
     )
 
 
@@ -65,101 +70,83 @@ class _Comparison:
 
     Attributes:
         merged: The rows to be stored, before any probe.
-        verdict: Whether the listing is plausible.
-        listed: Number of Series that it lists.
         until_now: Number of Series that were listed until now.
-        lost: Number of these that it lacks.
-        newest_release: The latest DateReleased in it.
+        record: The row of `snapshots` for the listing; its `changes` are not counted yet.
     """
 
     merged: listing.MergeResult
-    verdict: plausibility.Verdict
-    listed: int
     until_now: int
-    lost: int
-    newest_release: date | None
+    record: dict[str, Any]
 
 
-def _compare(
-    before: pa.Table,
-    listed: pa.Table,
-    key: str,
-    source: Source,
-    warehouse: Warehouse,
-    at: datetime,
-) -> _Comparison:
-    policy = listing.WithdrawalPolicy(
-        source.settings.withdrawal_snapshots, source.settings.withdrawal_hours
-    )
-    until_now, lost = listing.count_lost(before, listed)
-    earlier = plausibility.past_listings(warehouse, key, at)
-    verdict = plausibility.judge(len(listed), until_now, lost, earlier, at, policy)
-    merged = listing.merge(
-        before,
-        listed,
-        at=at,
-        source=source.name,
-        only_adds=not verdict.plausible,
-        policy=policy,
-    )
-    newest = pc.max(listed["DateReleased"]).as_py()
-    return _Comparison(merged, verdict, len(listed), until_now, lost, newest)
+@dataclass(frozen=True)
+class _Refresh:
+    """The refresh of the Collection `key` at a moment."""
 
+    key: str
+    source: Source
+    warehouse: Warehouse
+    at: datetime
 
-def _probe(
-    merged: listing.MergeResult, key: str, source: Source, probes: RequestBudget
-) -> ProbeResult:
-    """Probe the Series that are due, within the budget."""
-    limit = probes.take(len(merged.due))
-    if not limit:
-        return ProbeResult()
-    rows = merged.rows.select(["SeriesInstanceUID", "StudyInstanceUID", "missing_since"])
-    is_due = pc.is_in(rows["SeriesInstanceUID"], value_set=pa.array(merged.due, pa.string()))
-    listed = rows.filter(pc.is_null(rows["missing_since"]))
-    return source.probe(key, rows.filter(is_due), listed, limit)
+    def compare(self, before: pa.Table, listed: pa.Table) -> _Comparison:
+        """Judge a listing and merge it into the stored rows."""
+        settings, source = self.source.settings, self.source.name
+        policy = listing.WithdrawalPolicy(settings.withdrawal_snapshots, settings.withdrawal_hours)
+        until_now, lost = listing.count_lost(before, listed)
+        earlier = plausibility.past_listings(self.warehouse, self.key, self.at)
+        verdict = plausibility.judge(len(listed), until_now, lost, earlier, self.at, policy)
+        only_adds = not verdict.plausible
+        merged = listing.merge(
+            before, listed, at=self.at, source=source, only_adds=only_adds, policy=policy
+        )
+        record = {
+            "Collection": self.key,
+            "taken_at": self.at,
+            "snapshot": merged.listing_id,
+            "listed": len(listed),
+            "lost": lost,
+            "plausible": verdict.plausible,
+            "reason": verdict.reason or None,
+            "newest_release": pc.max(listed["DateReleased"]).as_py(),
+            "source": source,
+        }
+        return _Comparison(merged, until_now, record)
 
+    def probe(self, merged: listing.MergeResult, probes: RequestBudget) -> ProbeResult:
+        """Probe the Series that are due, within the budget."""
+        limit = probes.take(len(merged.due))
+        if not limit:
+            return ProbeResult()
+        rows = merged.rows.select(["SeriesInstanceUID", "StudyInstanceUID", "missing_since"])
+        is_due = pc.is_in(rows["SeriesInstanceUID"], value_set=pa.array(merged.due, pa.string()))
+        listed = rows.filter(pc.is_null(rows["missing_since"]))
+        return self.source.probe(self.key, rows.filter(is_due), listed, limit)
 
-def _write(
-    before: pa.Table,
-    compared: _Comparison,
-    probed: ProbeResult,
-    key: str,
-    source: Source,
-    warehouse: Warehouse,
-    at: datetime,
-) -> tuple[WriteResult, int]:
-    """Write the events, the rows and the record of the listing; return the number of events too."""
-    rows, listing_id = compared.merged.rows, compared.merged.listing_id
-    if probed.gone:
-        rows = listing.mark_withdrawn(rows, probed.gone, at=at)
-    if probed.elsewhere:
-        rows = listing.mark_moved(rows, probed.elsewhere)
-    rows, events = diff_events(before, rows, at=at, listing_id=listing_id)
-    history.write_events(key, before, events, warehouse)
-    changes = events.num_rows
-    del events  # after the first listing of a Collection, as many as rows
-    written = warehouse.write(SERIES, rows, key)
-    plausibility.record_listing(
-        key,
-        compared.verdict,
-        listing_id=listing_id,
-        at=at,
-        listed=compared.listed,
-        lost=compared.lost,
-        changes=changes,
-        newest_release=compared.newest_release,
-        source=source.name,
-        warehouse=warehouse,
-    )
-    return written, changes
+    def write(
+        self, before: pa.Table, compared: _Comparison, probed: ProbeResult
+    ) -> tuple[WriteResult, int]:
+        """Write the events, the rows and the record; return the number of events too."""
+        rows, listing_id = compared.merged.rows, compared.merged.listing_id
+        if probed.gone:
+            rows = listing.mark_withdrawn(rows, probed.gone, at=self.at)
+        if probed.elsewhere:
+            rows = listing.mark_moved(rows, probed.elsewhere)
+        rows, events = diff_events(before, rows, at=self.at, listing_id=listing_id)
+        history.write_events(self.key, before, events, self.warehouse)
+        changes = events.num_rows
+        del events  # after the first listing of a Collection, as many as rows
+        written = self.warehouse.write(SERIES, rows, self.key)
+        plausibility.record_listing(compared.record | {"changes": changes}, self.warehouse)
+        return written, changes
 
 
 def _facts(compared: _Comparison, probed: ProbeResult, events: int) -> dict[str, int | bool | str]:
-    merged, found = compared.merged, len(probed.gone) + len(probed.elsewhere)
+    merged, record = compared.merged, compared.record
+    found = len(probed.gone) + len(probed.elsewhere)
     return {
         "known": merged.rows.num_rows - merged.moved - len(probed.elsewhere),
         "listed_before": compared.until_now,
-        "listed": compared.listed,
+        "listed": record["listed"],
         "new": merged.new,
         "changed": merged.changed,
         "missing": merged.missing - found,
@@ -167,8 +154,8 @@ def _facts(compared: _Comparison, probed: ProbeResult, events: int) -> dict[str,
         "withdrawn": merged.withdrawn + len(probed.gone),
         "moved": merged.moved + len(probed.elsewhere),
         "events": events,
-        "plausible": compared.verdict.plausible,
-        "implausible_because": compared.verdict.reason or "nothing",
+        "plausible": record["plausible"],
+        "implausible_because": record["reason"] or "nothing",
         "due": len(merged.due),
         "asked_singly": probed.probed,
     }

@@ -13,17 +13,25 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import pyarrow as pa
 
 from tcia_assets.errors import TciaError
 from tcia_assets.settings import Settings
-from tcia_assets.sources.pacing import Pacing
+from tcia_assets.sources.pacing import Pacing as Pacing
 from tcia_assets.spec import Table
 
-__all__ = ["FetchedFile", "Pacing", "ProbeResult", "Source", "SourceRows", "open_source"]
+
+@dataclass
+class Cost:
+    """What was sent and received: requests, with retries, and bytes."""
+
+    requests: int = 0
+    size_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.requests + other.requests, self.size_bytes + other.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,7 @@ class SourceRows:
         table: Typed columns under our names; a column that no row has is left out.
         unclaimed: Fields that were in the rows and that none of our columns claims.
         promised: Columns (our names) that the source declares.
-        requests: Requests sent, retries included.
-        size_bytes: Bytes received.
+        cost: What was sent and received for them.
         seconds: Time until the last row was read.
         failure: The error that ended the work early; None if nothing is left out.
     """
@@ -43,8 +50,7 @@ class SourceRows:
     table: pa.Table
     unclaimed: tuple[str, ...] = ()
     promised: tuple[str, ...] = ()
-    requests: int = 0
-    size_bytes: int = 0
+    cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
     failure: TciaError | None = None
 
@@ -57,17 +63,32 @@ class ProbeResult:
         gone: UIDs that the source no longer has. Certain cases only.
         elsewhere: UIDs that are in another Collection, each with its name.
         probed: Number of Series that were checked.
-        requests: Requests sent, retries included.
-        size_bytes: Bytes received.
+        cost: What was sent and received.
         failure: The error that ended the check early, if any; nothing is gone then.
     """
 
     gone: Sequence[str] = ()
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     probed: int = 0
-    requests: int = 0
-    size_bytes: int = 0
+    cost: Cost = field(default_factory=Cost)
     failure: TciaError | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a file that is downloaded goes.
+
+    Attributes:
+        path: The file to write. If the download raises an error, its content is of no use; an
+            OSError is about this file, never about the network.
+        max_bytes: A longer file raises TooLarge.
+        on_bytes: Called with the size of each chunk that is written and, if an attempt fails, with
+            everything that it wrote as one negative number. It must send no request.
+    """
+
+    path: Path
+    max_bytes: int | None = None
+    on_bytes: Callable[[int], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -80,7 +101,7 @@ class FetchedFile:
     seconds: float
 
 
-class Source(Protocol):
+class Source(AbstractContextManager["Source"], Protocol):
     """A remote server that has what the mirror copies. Safe to share among threads.
 
     Every method that sends a request raises RemoteError or DataError if the source fails or its
@@ -159,24 +180,13 @@ class Source(Protocol):
             UnknownReply: The source does not have it.
         """
 
-    def fetch_zip(
-        self,
-        route: str,
-        uid: str,
-        path: Path,
-        *,
-        max_bytes: int | None,
-        on_bytes: Callable[[int], None],
-    ) -> FetchedFile:
+    def fetch_zip(self, route: str, uid: str, target: Target) -> FetchedFile:
         """Download the zip of a Series; what it holds is not checked.
 
         Args:
             route: One of `zip_routes`.
             uid: SeriesInstanceUID.
-            path: The file to write. If an error is raised, its content is of no use.
-            max_bytes: A longer zip raises TooLarge.
-            on_bytes: Called with the size of each chunk that is written and, if an attempt fails,
-                with everything that it wrote as one negative number. It must send no request.
+            target: Where it goes.
 
         Raises:
             NotPublic: The source does not offer the images of this Series.
@@ -186,16 +196,8 @@ class Source(Protocol):
     def object_uids(self, uid: str) -> frozenset[str] | None:
         """Get the SOPInstanceUIDs of a Series; None if `fetch_object` is not offered either."""
 
-    def fetch_object(
-        self,
-        uid: str,
-        sop_instance_uid: str,
-        path: Path,
-        *,
-        max_bytes: int | None,
-        on_bytes: Callable[[int], None],
-    ) -> FetchedFile:
-        """Download one DICOM object of a Series; the arguments are those of `fetch_zip`."""
+    def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
+        """Download one DICOM object of a Series."""
 
     def waiting_until(self, deadline: float) -> AbstractContextManager[None]:
         """Let no retry wait beyond `deadline`, a time of `time.monotonic()`, in any thread."""
@@ -205,12 +207,6 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release connections and temporary files."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None: ...
 
 
 def open_source(settings: Settings, *, pacing: Pacing | None = None) -> Source:

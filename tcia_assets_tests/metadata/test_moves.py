@@ -36,7 +36,7 @@ def test_a_move_is_the_same_whichever_collection_is_refreshed_first(
     # It is not withdrawn from its old Collection, and needs no probe.
     for number in range(5, 9):
         [done] = mirror.refresh(day(number), FROM)
-        assert (done.facts["due"], done.requests) == (0, 1)
+        assert (done.facts["due"], done.cost.requests) == (0, 1)
     assert mirror.row(uid, FROM)["withdrawn_at"] is None
 
 

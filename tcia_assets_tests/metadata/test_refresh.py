@@ -25,7 +25,7 @@ def test_a_refreshed_partition_is_stored_with_its_cost(
     first = refresh(PATIENTS, SMALL, source, warehouse, NOW, ProbeBudget(0))
     assert (first.table, first.key, first.rows_before) == (PATIENTS, SMALL, 0)
     assert first.written.rows == warehouse.row_count(PATIENTS, SMALL) > 0
-    assert first.requests >= 1 and first.received_bytes > 0 and first.seconds > 0
+    assert first.cost.requests >= 1 and first.cost.size_bytes > 0 and first.seconds > 0
     second = refresh(PATIENTS, SMALL, source, warehouse, NOW, ProbeBudget(0))
     assert (second.rows_before, second.written.changed) == (first.written.rows, False)
 

@@ -20,17 +20,17 @@ def test_a_series_is_withdrawn_only_if_a_probe_finds_it_gone(
 ) -> None:
     [uid] = mirror.uids(SMALL, 1)
     *_, second, third = refreshed_without(mirror)
-    assert (second.facts["due"], second.facts["asked_singly"], second.requests) == (0, 0, 1)
+    assert (second.facts["due"], second.facts["asked_singly"], second.cost.requests) == (0, 0, 1)
     assert (third.facts["due"], third.facts["asked_singly"], third.facts["withdrawn"]) == (1, 1, 1)
     assert mirror.row(uid, SMALL)["withdrawn_at"] == day(4)
     [fourth] = mirror.refresh(day(5), SMALL)
-    assert (fourth.facts["due"], fourth.requests) == (0, 1)
+    assert (fourth.facts["due"], fourth.cost.requests) == (0, 1)
 
 
 def test_probes_beyond_the_budget_are_left_to_the_next_run(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
     *_, third = refreshed_without(mirror, probes=0)
-    assert (third.facts["due"], third.facts["asked_singly"], third.requests) == (1, 0, 1)
+    assert (third.facts["due"], third.facts["asked_singly"], third.cost.requests) == (1, 0, 1)
     assert mirror.row(uid, SMALL)["withdrawn_at"] is None
     mirror.refresh(day(5), SMALL, probes=1)
     assert mirror.row(uid, SMALL)["withdrawn_at"] == day(5)

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from tcia_assets.settings import Settings
-from tcia_assets.sources import ProbeResult, Source, SourceRows, open_source
+from tcia_assets.sources import Cost, ProbeResult, Source, SourceRows, open_source
 from tcia_assets.sources.nbia.source import NbiaSource
 from tcia_assets_tests.sources.conftest import SECRETS
 
@@ -36,4 +36,4 @@ def test_the_source_of_nbia_has_all_that_the_seam_promises() -> None:
 def test_results_are_empty_by_default() -> None:
     probed, rows = ProbeResult(), SourceRows(table=None)
     assert (probed.gone, probed.elsewhere, probed.probed, probed.failure) == ((), {}, 0, None)
-    assert (rows.unclaimed, rows.promised, rows.requests, rows.failure) == ((), (), 0, None)
+    assert (rows.unclaimed, rows.promised, rows.cost, rows.failure) == ((), (), Cost(), None)

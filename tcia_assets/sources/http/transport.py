@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import inf
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from tcia_assets.errors import (
     Stopped,
     UnreadableReply,
 )
+from tcia_assets.sources import Cost
 from tcia_assets.sources.http.credentials import Credentials, PostForm
 from tcia_assets.sources.http.exchange import Exchange
 from tcia_assets.sources.http.limiter import ConcurrencyLimiter
@@ -31,18 +31,6 @@ from tcia_assets.sources.pacing import Pacing
 from tcia_assets.version import __version__
 
 Result = TypeVar("Result")
-
-
-@dataclass
-class Cost:
-    """Requests and received bytes of one query, over all attempts."""
-
-    requests: int = 0
-    size_bytes: int = 0
-
-    def add(self, other: Cost) -> None:
-        self.requests += other.requests
-        self.size_bytes += other.size_bytes
 
 
 class Transport:

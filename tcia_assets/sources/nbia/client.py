@@ -7,25 +7,24 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import ForeignRows, TciaError, UnknownReply, UnreadableReply, UsageError
 from tcia_assets.settings import Settings
-from tcia_assets.sources import FetchedFile, SourceRows
+from tcia_assets.sources import Cost, FetchedFile, SourceRows, Target
 from tcia_assets.sources.http import text
 from tcia_assets.sources.http.scratch import Scratch
-from tcia_assets.sources.http.transport import Cost, Transport
+from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.nbia import wire
 from tcia_assets.sources.nbia.credentials import make_credentials
-from tcia_assets.sources.nbia.downloads import FILES, Target, save
+from tcia_assets.sources.nbia.downloads import FILES, save
 from tcia_assets.sources.nbia.filters import check_rows
 from tcia_assets.sources.nbia.request import Request, RequestBuilder
 from tcia_assets.sources.pacing import Pacing
@@ -73,9 +72,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -101,7 +98,9 @@ class Client:
         self._transport.close()
         self._scratch.close()
 
-    def get_rows(self, name: str, **filters: str | date) -> SourceRows:
+    def get_rows(
+        self, name: str, *, trust_empty: bool = False, **filters: str | date
+    ) -> SourceRows:
         """Get the rows of an endpoint.
 
         A parameter that the dialect does not have is never sent. If an endpoint that may have
@@ -109,6 +108,7 @@ class Client:
 
         Args:
             name: The endpoint.
+            trust_empty: Take an empty reply for no rows, without that second request.
             filters: Values by our column names, or `since`.
 
         Raises:
@@ -117,18 +117,6 @@ class Client:
             UnknownReply: No row where some were expected, or from a server that does not work.
             ForeignRows: Rows that the filters exclude.
         """
-        return self._get_rows(name, filters, trust_empty=False)
-
-    def get_rows_if_any(self, name: str, **filters: str | date) -> SourceRows:
-        """Get the rows of an endpoint, without the second request of `get_rows`.
-
-        For callers that treat an empty reply as no rows.
-        """
-        return self._get_rows(name, filters, trust_empty=True)
-
-    def _get_rows(
-        self, name: str, filters: Mapping[str, str | date], *, trust_empty: bool
-    ) -> SourceRows:
         request = self._requests.build(name, filters, "rows")
         started, cost = time.monotonic(), Cost()
         rows = self._transport.retry(lambda: self._rows(request, cost, trust_empty=trust_empty))
@@ -137,8 +125,7 @@ class Client:
             rows.table,
             rows.unclaimed,
             tuple(COLUMNS_BY_WIRE_NAME[column].name for column in request.endpoint.columns),
-            cost.requests,
-            cost.size_bytes,
+            cost,
             time.monotonic() - started,
         )
 
@@ -159,19 +146,13 @@ class Client:
                 for reply in replies:
                     found, cost = reply.result()
                     rows += found
-                    total.add(cost)
+                    total += cost
             except TciaError as error:
                 failure = error
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
-        return SourceRows(
-            read.table,
-            read.unclaimed,
-            requests=total.requests,
-            size_bytes=total.size_bytes,
-            failure=failure,
-        )
+        return SourceRows(read.table, read.unclaimed, cost=total, failure=failure)
 
     def get_hash(self, name: str, **filters: str) -> str:
         """Get the hash that an endpoint returns: 32 lower-case hex digits.
@@ -186,25 +167,12 @@ class Client:
             raise UsageError(f"{name} needs {names}")
         return self._transport.retry(lambda: self._hash(request, Cost()))
 
-    def download(
-        self,
-        name: str,
-        path: Path,
-        *,
-        max_bytes: int | None = None,
-        on_bytes: Callable[[int], None] = lambda _: None,
-        **filters: str,
-    ) -> FetchedFile:
-        """Download the file that an endpoint returns.
-
-        The file is complete when this returns. If an error is raised, its content is of no use.
+    def download(self, name: str, target: Target, **filters: str) -> FetchedFile:
+        """Download the file that an endpoint returns; it is complete when this returns.
 
         Args:
             name: The endpoint.
-            path: The file to write. An OSError is about it, never about the network.
-            max_bytes: A longer body raises TooLarge.
-            on_bytes: Called with the size of each chunk that is written and, if an attempt fails,
-                with everything that it wrote as one negative number. It must send no request.
+            target: Where it goes.
             filters: Values by our column names.
 
         Raises:
@@ -213,24 +181,21 @@ class Client:
             TooLarge: The body is longer than `max_bytes`.
         """
         request = self._requests.build(name, filters, *FILES)
-        target = Target(path, max_bytes, on_bytes)
         started, cost = time.monotonic(), Cost()
         sha256 = self._transport.retry(lambda: self._save(request, target, cost))
         seconds = time.monotonic() - started
-        return FetchedFile(path.stat().st_size, sha256, cost.requests, seconds)
+        return FetchedFile(target.path.stat().st_size, sha256, cost.requests, seconds)
 
-    @contextmanager
-    def _send(self, request: Request, cost: Cost) -> Iterator[Iterator[bytes]]:
+    def _send(self, request: Request, cost: Cost) -> AbstractContextManager[Iterator[bytes]]:
         endpoint = request.endpoint
-        with self._transport.send(
+        return self._transport.send(
             endpoint.method,
             request.url,
             request.parameters,
             cost,
             empty_text=_NO_ROWS if endpoint.may_be_empty else "",
             is_file=endpoint.returns in FILES,
-        ) as chunks:
-            yield chunks
+        )
 
     # --- Rows -----------------------------------------------------------------------------------
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 from tcia_assets.errors import TooLarge, UnknownReply, UnreadableReply
+from tcia_assets.sources import Target
 from tcia_assets.sources.http import text
 from tcia_assets.sources.nbia.request import Request
 
@@ -19,15 +18,6 @@ _SIGNATURES = {
     "manifest": ("manifest", 0, b"downloadServerUrl="),
 }
 FILES = tuple(_SIGNATURES)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a body goes; the fields are the arguments of `Client.download`."""
-
-    path: Path
-    max_bytes: int | None
-    on_bytes: Callable[[int], None]
 
 
 def save(chunks: Iterator[bytes], request: Request, target: Target) -> str:

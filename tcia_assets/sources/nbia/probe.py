@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, STUDIES
 from tcia_assets.errors import RemoteError, UnknownReply
-from tcia_assets.sources import ProbeResult, SourceRows
+from tcia_assets.sources import Cost, ProbeResult, SourceRows
 from tcia_assets.sources.nbia.client import Client
 
 _STUDY = STUDIES.key[1]
@@ -91,15 +91,11 @@ class _Probe:
         try:
             return self._client.get_rows(SERIES.endpoint, SeriesInstanceUID=uid)
         except UnknownReply:
-            return SourceRows(SERIES.schema.empty_table(), requests=1)
+            return SourceRows(SERIES.schema.empty_table(), cost=Cost(requests=1))
 
     def _get(self, endpoint: str, **filters: str) -> pa.Table:
-        return self._count(self._client.get_rows(endpoint, **filters)).table
+        return self._count(self._client.get_rows(endpoint, trust_empty=False, **filters)).table
 
     def _count(self, reply: SourceRows) -> SourceRows:
-        self.result = replace(
-            self.result,
-            requests=self.result.requests + reply.requests,
-            size_bytes=self.result.size_bytes + reply.size_bytes,
-        )
+        self.result = replace(self.result, cost=self.result.cost + reply.cost)
         return reply

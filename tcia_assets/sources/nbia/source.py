@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 
 from tcia_assets.catalog import SERIES_SIZES
-from tcia_assets.sources import FetchedFile, ProbeResult, SourceRows
+from tcia_assets.sources import FetchedFile, ProbeResult, SourceRows, Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.probe import probe
 from tcia_assets.spec import Table
@@ -36,7 +35,7 @@ class NbiaSource(Client):
 
     def rows(self, table: Table, key: str = "") -> SourceRows:
         filters = {table.partitioned_by: key} if table.partitioned_by else {}
-        return self.get_rows(table.endpoint, **filters)
+        return self.get_rows(table.endpoint, trust_empty=False, **filters)
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
         return self.get_rows_for_each(SERIES_SIZES.endpoint, "SeriesInstanceUID", uids)
@@ -44,7 +43,7 @@ class NbiaSource(Client):
     def changed_since(self, day: date) -> SourceRows | None:
         if not self.dialect.has(_UPDATES):
             return None
-        return self.get_rows_if_any(_UPDATES, since=day)
+        return self.get_rows(_UPDATES, trust_empty=True, since=day)
 
     def probe(
         self, collection: str, missing: pa.Table, listed: pa.Table, limit: int
@@ -54,37 +53,13 @@ class NbiaSource(Client):
     def md5_hash(self, **node: str) -> str:
         return self.get_hash(_HASHES, **node)
 
-    def fetch_zip(
-        self,
-        route: str,
-        uid: str,
-        path: Path,
-        *,
-        max_bytes: int | None,
-        on_bytes: Callable[[int], None],
-    ) -> FetchedFile:
-        return self.download(
-            route, path, max_bytes=max_bytes, on_bytes=on_bytes, SeriesInstanceUID=uid
-        )
+    def fetch_zip(self, route: str, uid: str, target: Target) -> FetchedFile:
+        return self.download(route, target, SeriesInstanceUID=uid)
 
     def object_uids(self, uid: str) -> frozenset[str]:
         rows = self.get_rows(_OBJECT_UIDS, SeriesInstanceUID=uid).table
         return frozenset(rows["SOPInstanceUID"].to_pylist())
 
-    def fetch_object(
-        self,
-        uid: str,
-        sop_instance_uid: str,
-        path: Path,
-        *,
-        max_bytes: int | None,
-        on_bytes: Callable[[int], None],
-    ) -> FetchedFile:
-        return self.download(
-            "getSingleImage",
-            path,
-            max_bytes=max_bytes,
-            on_bytes=on_bytes,
-            SeriesInstanceUID=uid,
-            SOPInstanceUID=sop_instance_uid,
-        )
+    def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
+        node = {"SeriesInstanceUID": uid, "SOPInstanceUID": sop_instance_uid}
+        return self.download("getSingleImage", target, **node)

@@ -14,7 +14,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,19 +57,8 @@ def read(
         UnreadableReply: The body is not a list of rows of that endpoint.
         BadValue: A value is not of its column's kind.
     """
-    if form != "json":
-        body = _convert_to_json(body, endpoint, form, url)
-    _check_array(body, url)
-    with _database_for(body) as connection:
-        try:
-            return _read_json(connection, body, endpoint, wire, url)
-        except sql.SqlError as error:
-            values.raise_bad_value(error, endpoint)
-            if not _is_utf8(body):
-                return read(_transcode(body), endpoint, wire, url=url)
-            raise UnreadableReply(
-                f"{endpoint.name}: not a list of rows", url=url, excerpt=_excerpt(body)
-            ) from error
+    reply = _Reply(body, endpoint, wire, url)
+    return (reply if form == "json" else reply.in_json(form)).read()
 
 
 def _database_for(body: Path) -> sql.Connection:
@@ -109,36 +98,90 @@ def untyped(
     raise UnreadableReply(f"{endpoint.name}: {problem}", url=url, excerpt=text.excerpt(body))
 
 
+@dataclass(frozen=True)
+class _Reply:
+    """A body in JSON, and what it should have."""
+
+    body: Path
+    endpoint: Endpoint
+    wire: ValueFormat
+    url: str
+
+    def read(self) -> Rows:
+        self.check_array()
+        with _database_for(self.body) as connection:
+            try:
+                return self.rows(connection)
+            except sql.SqlError as error:
+                values.raise_bad_value(error, self.endpoint)
+                if not _is_utf8(self.body):
+                    return replace(self, body=_transcode(self.body)).read()
+                raise self.unreadable(f"{self.endpoint.name}: not a list of rows") from error
+
+    def check_array(self) -> None:
+        """Raise unless the body begins and ends as one: DuckDB accepts one cut after a comma."""
+        with self.body.open("rb") as file:
+            start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+            file.seek(max(0, self.body.stat().st_size - 64))
+            end = file.read().rstrip()
+        if not start.startswith(b"["):
+            raise self.unreadable("not a list of rows")
+        if not end.endswith(b"]"):
+            raise self.unreadable("the list of rows is cut off")
+
+    def rows(self, connection: sql.Connection) -> Rows:
+        table, field_count = self.select_and_count(connection)
+        present = [name for name in table.column_names if table[name].null_count < table.num_rows]
+        filled = sum(table.num_rows - column.null_count for column in table.columns)
+        if filled == field_count:
+            # Rows may be all null: nbia-v1 returns `[{}]` if it has no size.
+            return Rows(table.select(present) if present else table, ())
+        fields = _fields_of(connection, self.body)
+        names = _claimed(fields, self.endpoint)
+        if not names:
+            raise self.unreadable(f"{self.endpoint.name}: {_FOREIGN_FIELDS}")
+        return Rows(self.select(connection, names), tuple(sorted(fields - set(names))))
+
+    def select_and_count(self, connection: sql.Connection) -> tuple[pa.Table, int]:
+        """Read the declared fields, and count those that all rows have."""
+        names = self.endpoint.columns
+        if self.body.stat().st_size <= _SMALL:
+            # Starting a thread takes longer than counting.
+            return self.select(connection, names), _count_fields(self.body)
+        with ThreadPoolExecutor(1) as pool:
+            counted = pool.submit(_count_fields, self.body)
+            return self.select(connection, names), counted.result()
+
+    def select(self, connection: sql.Connection, names: Sequence[str]) -> pa.Table:
+        """Read these wire fields, typed and under our names."""
+        # As texts, so that `values` and not the JSON reader decides what a value of each kind is.
+        fields = ", ".join(f"{sql.literal(name)}: 'VARCHAR'" for name in names)
+        source = (
+            f"read_json({sql.literal(str(self.body))}, columns = {{{fields}}}, format = 'array', "
+            "records = 'true', hive_partitioning = false)"
+        )
+        statement = values.select(source, self.endpoint, self.wire, names)
+        table = sql.fetch_table(connection, statement).cast(values.schema(names))
+        values.check_uids(table, self.endpoint)
+        return table
+
+    def in_json(self, form: str) -> _Reply:
+        """Convert a body in another format."""
+        target = self.body.with_suffix(".rows")
+        try:
+            rows = rows_in(text.decode(self.body.read_bytes()), form, self.endpoint.columns)
+        except ValueError as error:
+            raise self.unreadable(f"{self.endpoint.name}: {error}") from None
+        target.write_text(json.dumps(rows), encoding="utf-8")
+        return replace(self, body=target)
+
+    def unreadable(self, problem: str) -> UnreadableReply:
+        with self.body.open("rb") as file:
+            excerpt = text.excerpt(file.read(800))
+        return UnreadableReply(problem, url=self.url, excerpt=excerpt)
+
+
 # --- Fields ---------------------------------------------------------------------------------------
-
-
-def _read_json(
-    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: ValueFormat, url: str
-) -> Rows:
-    table, field_count = _select_and_count(connection, body, endpoint, wire)
-    present = [name for name in table.column_names if table[name].null_count < table.num_rows]
-    filled = sum(table.num_rows - column.null_count for column in table.columns)
-    if filled == field_count:
-        # Rows may be all null: nbia-v1 returns `[{}]` if it has no size.
-        return Rows(table.select(present) if present else table, ())
-    fields = _fields_of(connection, body)
-    names = _claimed(fields, endpoint)
-    if not names:
-        problem = f"{endpoint.name}: {_FOREIGN_FIELDS}"
-        raise UnreadableReply(problem, url=url, excerpt=_excerpt(body))
-    table = _select(connection, body, endpoint, wire, names)
-    return Rows(table, tuple(sorted(fields - set(names))))
-
-
-def _select_and_count(
-    connection: sql.Connection, body: Path, endpoint: Endpoint, wire: ValueFormat
-) -> tuple[pa.Table, int]:
-    if body.stat().st_size <= _SMALL:
-        # Starting a thread takes longer than counting.
-        return _select(connection, body, endpoint, wire, endpoint.columns), _count_fields(body)
-    with ThreadPoolExecutor(1) as pool:
-        counted = pool.submit(_count_fields, body)
-        return _select(connection, body, endpoint, wire, endpoint.columns), counted.result()
 
 
 def _count_fields(body: Path) -> int:
@@ -176,44 +219,7 @@ def _claimed(fields: set[str], endpoint: Endpoint) -> list[str]:
     return claimed
 
 
-def _select(
-    connection: sql.Connection,
-    body: Path,
-    endpoint: Endpoint,
-    wire: ValueFormat,
-    names: Sequence[str],
-) -> pa.Table:
-    """Read these wire fields, typed and under our names."""
-    # As texts, so that `values` and not the JSON reader decides what a value of each kind is.
-    fields = ", ".join(f"{sql.literal(name)}: 'VARCHAR'" for name in names)
-    source = (
-        f"read_json({sql.literal(str(body))}, columns = {{{fields}}}, format = 'array', "
-        "records = 'true', hive_partitioning = false)"
-    )
-    statement = values.select(source, endpoint, wire, names)
-    table = sql.fetch_table(connection, statement).cast(values.schema(names))
-    values.check_uids(table, endpoint)
-    return table
-
-
 # --- Bytes ----------------------------------------------------------------------------------------
-
-
-def _excerpt(body: Path) -> str:
-    with body.open("rb") as file:
-        return text.excerpt(file.read(800))
-
-
-def _check_array(body: Path, url: str) -> None:
-    """Raise unless the body begins and ends as an array: DuckDB accepts one cut after a comma."""
-    with body.open("rb") as file:
-        start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-        file.seek(max(0, body.stat().st_size - 64))
-        end = file.read().rstrip()
-    if start.startswith(b"[") and end.endswith(b"]"):
-        return
-    problem = "the list of rows is cut off" if start.startswith(b"[") else "not a list of rows"
-    raise UnreadableReply(problem, url=url, excerpt=_excerpt(body))
 
 
 def _is_utf8(body: Path) -> bool:
@@ -234,16 +240,4 @@ def _transcode(body: Path) -> Path:
         target.open("w", encoding="utf-8", newline="") as file,
     ):
         shutil.copyfileobj(given, file, _CHUNK)
-    return target
-
-
-def _convert_to_json(body: Path, endpoint: Endpoint, form: str, url: str) -> Path:
-    target = body.with_suffix(".rows")
-    try:
-        rows = rows_in(text.decode(body.read_bytes()), form, endpoint.columns)
-    except ValueError as error:
-        raise UnreadableReply(
-            f"{endpoint.name}: {error}", url=url, excerpt=_excerpt(body)
-        ) from None
-    target.write_text(json.dumps(rows), encoding="utf-8")
     return target

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.errors import RemoteError, RequestRefused
+from tcia_assets.sources import Target
 from tcia_assets.sources.http import limiter
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
@@ -114,9 +115,9 @@ def test_what_the_caller_makes_of_a_body_is_not_the_archive_s_failure(
     with talking(server.url, max_connections=4, pacing=ONCE) as client:
         for _ in range(3):
             with pytest.raises(RemoteError, match="more than 5 bytes"):
-                client.download("getImage", tmp_path / "zip", max_bytes=5, **UID)
+                client.download("getImage", Target(tmp_path / "zip", max_bytes=5), **UID)
             with pytest.raises(IsADirectoryError):
-                client.download("getImage", tmp_path, **UID)
+                client.download("getImage", Target(tmp_path), **UID)
         assert client.connections == 4
 
 

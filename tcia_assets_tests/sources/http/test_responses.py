@@ -13,7 +13,7 @@ from tcia_assets.errors import (
     RemoteError,
     RequestRefused,
 )
-from tcia_assets.sources import Pacing
+from tcia_assets.sources import Pacing, Target
 from tcia_assets.sources.http import responses
 from tcia_assets_tests.sources.conftest import Serve, talking
 from tcia_assets_tests.sources.scripted import answer
@@ -58,7 +58,7 @@ def test_images_that_are_not_public_are_told_from_other_refusals(
 ) -> None:
     server = serve(answer(said, 400, Content_Type="application/json"))
     with talking(server.url) as client, pytest.raises(NotPublic) as caught:
-        client.download("getImage", tmp_path / "zip", SeriesInstanceUID="1.2.3")
+        client.download("getImage", Target(tmp_path / "zip"), SeriesInstanceUID="1.2.3")
     assert len(server.asked) == 1
     assert caught.value.excerpt == said[:200]
     assert not (tmp_path / "zip").exists()

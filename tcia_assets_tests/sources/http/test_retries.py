@@ -63,7 +63,7 @@ def test_a_status_that_passes_is_not_reported(status: int, serve: Serve) -> None
     with talking(server.url) as client:
         reply = client.get_rows("getCollectionValues")
     assert reply.table["Collection"].to_pylist() == ["A"]
-    assert reply.requests == len(server.asked) == 3
+    assert reply.cost.requests == len(server.asked) == 3
 
 
 # --- Retry-After ----------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_a_connection_that_breaks_is_tried_again(broken: Answer, serve: Serve) -
     with talking(server.url, pacing=HASTY if broken.then == "hang" else FAST) as client:
         reply = client.get_rows("getCollectionValues")
     assert reply.table["Collection"].to_pylist() == ["A"]
-    assert reply.requests == len(server.asked) == 3
+    assert reply.cost.requests == len(server.asked) == 3
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_reply_without_rows_is_asked_again_a_few_times(
     assert "gave up after 3 attempts" in str(caught.value)
     server = serve([answer(body), GOOD])
     with talking(server.url) as client:
-        assert client.get_rows("getCollectionValues").requests == 2
+        assert client.get_rows("getCollectionValues").cost.requests == 2
 
 
 def test_no_data_found_is_an_answer_only_where_nothing_is_one(serve: Serve) -> None:
@@ -201,7 +201,7 @@ def test_no_data_found_is_an_answer_only_where_nothing_is_one(serve: Serve) -> N
         reply = client.get_rows("getUpdatedSeries", since=date(2020, 1, 5))
         assert reply.table.num_rows == 0
         assert "DateReleased" in reply.table.column_names
-        assert reply.requests == len(server.asked) == 3
+        assert reply.cost.requests == len(server.asked) == 3
         with pytest.raises(ArchiveBroken):
             client.get_rows("getSeries", Collection="A")
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tcia_assets.errors import RemoteError, Stopped
+from tcia_assets.sources import Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
 from tcia_assets_tests.sources.http.test_limiter import until
@@ -54,7 +55,9 @@ WAITING = {
 def test_whatever_is_waited_for_ends_at_once(waiting: Answer, serve: Serve, tmp_path: Path) -> None:
     server = serve(waiting)
     with talking(server.url, pacing=PATIENT) as client:
-        with under_way(server, lambda: client.download("getImage", tmp_path / "zip", **UID)):
+        with under_way(
+            server, lambda: client.download("getImage", Target(tmp_path / "zip"), **UID)
+        ):
             client.stop()
         assert len(server.asked) == 1
 
@@ -86,7 +89,7 @@ def test_a_stopped_client_sends_nothing(serve: Serve, tmp_path: Path) -> None:
         asking: list[Callable[[], Any]] = [
             lambda: client.get_rows("getCollectionValues"),
             lambda: client.get_hash("getMD5Hierarchy", **UID),
-            lambda: client.download("getImage", tmp_path / "zip", **UID),
+            lambda: client.download("getImage", Target(tmp_path / "zip"), **UID),
         ]
         for put in asking:
             with pytest.raises(Stopped, match="was stopped") as caught:
@@ -124,9 +127,9 @@ def test_a_stopped_client_says_how_far_nothing_came(serve: Serve, tmp_path: Path
         client.stop()
 
     server = serve(Answer(BODY, tail=lambda: repeat(bytes(100_000))))
-    with talking(server.url) as client, pytest.raises(Stopped):
-        client.download(
-            "getImage", tmp_path / "zip", on_bytes=lambda size: stop(client, size), **UID
-        )
+    with talking(server.url) as client:
+        target = Target(tmp_path / "zip", on_bytes=lambda size: stop(client, size))
+        with pytest.raises(Stopped):
+            client.download("getImage", target, **UID)
     assert len(told) == 2
     assert sum(told) == 0

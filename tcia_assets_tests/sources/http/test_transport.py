@@ -12,7 +12,7 @@ import pytest
 
 from tcia_assets.errors import ArchiveUnreachable
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import Pacing
+from tcia_assets.sources import Pacing, Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import settings_for
 from tcia_assets_tests.sources.conftest import Serve, talking
@@ -32,7 +32,7 @@ def test_no_more_requests_run_at_once_than_allowed(most: int, serve: Serve, tmp_
         if number % 2:
             client.get_rows("getCollectionValues")
         else:
-            client.download("getImage", tmp_path / str(number), **UID)
+            client.download("getImage", Target(tmp_path / str(number)), **UID)
 
     with talking(server.url, max_connections=most) as client, ThreadPoolExecutor(12) as threads:
         list(threads.map(put, range(30)))

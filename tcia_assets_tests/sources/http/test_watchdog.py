@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tcia_assets.errors import ArchiveUnreachable
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources import Target
 from tcia_assets.sources.http.watchdog import LARGEST_READ, SMALLEST_READ, longest_s, next_size
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import SMALL, settings_for
@@ -53,7 +54,7 @@ def test_a_body_that_drips_is_given_up_with_its_rate(
         talking(server.url, pacing=ONCE) as client,
         pytest.raises(ArchiveUnreachable, match=r"fewer than \d+ bytes in 0\.[3-6]\d* s") as caught,
     ):
-        client.download("getImage", tmp_path / "zip", **UID)
+        client.download("getImage", Target(tmp_path / "zip"), **UID)
     assert caught.value.status is None
     assert caught.value.retryable
     assert len(server.asked) == 1
@@ -104,7 +105,7 @@ def test_after_a_drip_the_download_is_begun_anew(sandbox: Sandbox, tmp_path: Pat
     with Client(settings_for(sandbox, tmp_path), pacing=pacing) as client:
         uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         sandbox.faults.add(Fault("drip", "getImage", seconds=DRIP, times=2))
-        got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
+        got = client.download("getImage", Target(tmp_path / "zip"), SeriesInstanceUID=uid)
     assert got.requests == 3
     assert zipfile.ZipFile(tmp_path / "zip").testzip() is None
 
@@ -130,16 +131,15 @@ def test_a_line_that_is_slow_but_honest_is_waited_for(
         cut = [*(b"%x\r\n" % len(each) + each + b"\r\n" for each in cut), b"0\r\n\r\n"]
     server = serve(Answer(head, tail=lambda: cut, pause_s=pause_s))
     with talking(server.url, pacing=replace(ONCE, slowest_read_s=1.0)) as client:
-        client.download("getImage", tmp_path / "zip", **UID)
+        client.download("getImage", Target(tmp_path / "zip"), **UID)
     assert (tmp_path / "zip").read_bytes() == whole
 
 
 def test_a_slow_disk_is_not_taken_for_a_slow_line(serve: Serve, tmp_path: Path) -> None:
     server = serve(answer(b"PK\3\4" + bytes(50_000)))
     with talking(server.url, pacing=replace(ONCE, slowest_read_s=0.1)) as client:
-        got = client.download(
-            "getImage", tmp_path / "zip", on_bytes=lambda _: time.sleep(0.2), **UID
-        )
+        target = Target(tmp_path / "zip", on_bytes=lambda _: time.sleep(0.2))
+        got = client.download("getImage", target, **UID)
     assert got.size_bytes == 50_004
 
 
@@ -148,7 +148,7 @@ def test_a_connection_that_was_cut_is_not_used_again(serve: Serve, tmp_path: Pat
     server = serve([dripping, dripping, answer(ZIP)])
     pacing = replace(ONCE, attempts=3)
     with talking(server.url, pacing=pacing, max_connections=1) as client:
-        assert client.download("getImage", tmp_path / "zip", **UID).requests == 3
+        assert client.download("getImage", Target(tmp_path / "zip"), **UID).requests == 3
     assert server.connections == 3
 
 

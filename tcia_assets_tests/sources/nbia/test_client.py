@@ -25,7 +25,7 @@ from tcia_assets.errors import (
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources.http.transport import Cost
+from tcia_assets.sources import Cost
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL, settings_for
@@ -81,16 +81,16 @@ def test_every_endpoint_gives_the_same_rows_in_every_format(
                 )
                 assert in_order(one.table) == in_order(two.table), endpoint.name
                 assert one.unclaimed == two.unclaimed == ()
-                assert (one.requests, two.requests) == (1, 1)
-                assert one.size_bytes > 0
+                assert (one.cost.requests, two.cost.requests) == (1, 1)
+                assert one.cost.size_bytes > 0
 
 
 def test_a_reply_says_what_it_cost(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("status"), Fault("cut", after_bytes=100))
     reply = client.get_rows("getSeries", Collection=SMALL)
     plain = client.get_rows("getSeries", Collection=SMALL)
-    assert (reply.requests, plain.requests) == (3, 1)
-    assert reply.size_bytes == plain.size_bytes + 100
+    assert (reply.cost.requests, plain.cost.requests) == (3, 1)
+    assert reply.cost.size_bytes == plain.cost.size_bytes + 100
     assert 0 < plain.seconds < 30
 
 
@@ -106,7 +106,7 @@ def test_zero_bytes_where_rows_are_expected_are_unknown(client: Client, sandbox:
 
 def test_zero_bytes_that_pass_do_not_matter(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("empty", times=2))
-    assert client.get_rows("getSeries", Collection=SMALL).requests == 3
+    assert client.get_rows("getSeries", Collection=SMALL).cost.requests == 3
 
 
 @pytest.mark.parametrize("speaks", ["nbia-v4", "nbia-v1", "bindaas-v4"])
@@ -124,7 +124,7 @@ def test_no_news_is_an_empty_table_once_the_archive_is_seen_to_answer(
     assert reply.table.num_rows == 0
     assert len(reply.table.column_names) == len(dialect(speaks).endpoint(name).columns)
     assert (sandbox.requests["getCollectionValues"], sandbox.requests[name]) == (1, 2)
-    assert reply.requests == 3
+    assert reply.cost.requests == 3
 
 
 def test_nothing_is_no_news_only_where_the_archive_answers_otherwise(
@@ -311,7 +311,7 @@ def test_many_questions_give_what_each_would_give_alone(
 
 def test_no_question_gives_no_row_and_no_request(client: Client, sandbox: Sandbox) -> None:
     replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", [])
-    assert (replies.table.num_rows, replies.requests, len(sandbox.requests)) == (0, 0, 0)
+    assert (replies.table.num_rows, replies.cost.requests, len(sandbox.requests)) == (0, 0, 0)
     assert replies.table.column_names == ["SeriesInstanceUID", "TotalSizeInBytes", "ObjectCount"]
 
 
@@ -319,8 +319,8 @@ def test_many_questions_cost_what_was_asked_and_received(client: Client, sandbox
     some = uids(client)
     sandbox.requests.clear()
     replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", some)
-    assert replies.requests == sandbox.requests["getSeriesSize"] == len(some)
-    assert replies.size_bytes > 30 * len(some)
+    assert replies.cost.requests == sandbox.requests["getSeriesSize"] == len(some)
+    assert replies.cost.size_bytes > 30 * len(some)
     assert sandbox.requests.most_at_once <= client.settings.max_connections
 
 

@@ -23,6 +23,7 @@ from tcia_assets.errors import (
     UnreadableReply,
 )
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources import Target
 from tcia_assets.sources.nbia.credentials import ApiKey, Bearer, Credentials
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.sources.conftest import FAST, HASTY, SECRETS, Serve, talking
@@ -154,7 +155,7 @@ def test_an_expired_token_that_is_refused_is_renewed_once(opened: Sandbox) -> No
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
         client.get_rows("getCollectionValues")
         opened.authenticator.expire()
-        assert client.get_rows("getCollectionValues").requests == 2
+        assert client.get_rows("getCollectionValues").cost.requests == 2
     assert opened.requests["token"] == 2
 
 
@@ -164,7 +165,7 @@ def test_an_expired_token_that_is_answered_with_nothing_is_renewed_once(opened: 
         opened.authenticator.expire()
         after = client.get_rows("getSeries", Collection=SMALL)
     assert after.table.num_rows == before.num_rows > 0
-    assert after.requests == 2
+    assert after.cost.requests == 2
     assert opened.requests["token"] == 2
 
 
@@ -180,7 +181,7 @@ def test_images_with_an_expired_token_are_asked_for_again(opened: Sandbox, tmp_p
     with talking(opened.url, "nbia-v2", **account(opened)) as client:
         uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         opened.authenticator.expire()
-        got = client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
+        got = client.download("getImage", Target(tmp_path / "zip"), SeriesInstanceUID=uid)
     assert got.requests == 2
     assert opened.requests["token"] == 2
 
@@ -335,7 +336,7 @@ def test_no_secret_shows_in_a_url_an_error_or_a_log(
     with talking(server.url, speaks) as client:
         for put in (
             lambda: client.get_rows("getCollectionValues"),
-            lambda: client.download("getImage", tmp_path / "zip", SeriesInstanceUID="1.2"),
+            lambda: client.download("getImage", Target(tmp_path / "zip"), SeriesInstanceUID="1.2"),
         ):
             try:
                 texts.append(repr(put()))

@@ -21,6 +21,7 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources import Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.sources.conftest import FAST, Serve, talking
@@ -45,7 +46,7 @@ def test_the_hash_of_a_series_covers_the_hashes_of_its_objects(
     client: Client, tmp_path: Path
 ) -> None:
     uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
-    client.download("getImage", tmp_path / "zip", SeriesInstanceUID=uid)
+    client.download("getImage", Target(tmp_path / "zip"), SeriesInstanceUID=uid)
     md5s = listed(tmp_path / "zip")
     assert client.get_hash("getMD5Hierarchy", SeriesInstanceUID=uid) == over(md5s)
     sop = client.get_rows("getSOPInstanceUIDs", SeriesInstanceUID=uid).table[0][0].as_py()
@@ -175,7 +176,7 @@ def test_hashes_are_neither_rows_nor_downloads(serve: Serve, tmp_path: Path) -> 
         with pytest.raises(UsageError, match="returns text, not rows"):
             client.get_rows("getMD5Hierarchy", **UID)
         with pytest.raises(UsageError, match="returns text, not zip or dicom"):
-            client.download("getMD5Hierarchy", tmp_path / "x", **UID)
+            client.download("getMD5Hierarchy", Target(tmp_path / "x"), **UID)
     assert server.asked == []
 
 
@@ -187,7 +188,6 @@ def test_the_hash_of_an_object_is_told_in_every_dialect_that_has_it(
         uid = client.get_rows("getSeries", Collection=SMALL).table["SeriesInstanceUID"][0].as_py()
         sop = client.get_rows("getSOPInstanceUIDs", SeriesInstanceUID=uid).table[0][0].as_py()
         told = client.get_hash("getMD5HashForImage", SOPInstanceUID=sop)
-        client.download(
-            "getSingleImage", tmp_path / "dcm", SeriesInstanceUID=uid, SOPInstanceUID=sop
-        )
+        target = Target(tmp_path / "dcm")
+        client.download("getSingleImage", target, SeriesInstanceUID=uid, SOPInstanceUID=sop)
     assert told == hashlib.md5((tmp_path / "dcm").read_bytes()).hexdigest()

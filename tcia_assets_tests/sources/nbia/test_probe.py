@@ -33,8 +33,8 @@ def test_a_series_that_the_server_lost_is_gone(
 
     assert (list(probed.gone), probed.elsewhere, probed.failure) == ([uid], {}, None)
     # The Collections, the Studies, the Series, and one that is listed.
-    assert (probed.probed, probed.requests) == (1, 4)
-    assert probed.size_bytes > 0
+    assert (probed.probed, probed.cost.requests) == (1, 4)
+    assert probed.cost.size_bytes > 0
 
 
 def test_a_series_that_moved_is_elsewhere(
@@ -54,7 +54,7 @@ def test_a_series_that_the_server_still_has_is_neither(source: Source, listed: p
 
 def test_no_more_are_checked_than_allowed(source: Source, listed: pa.Table) -> None:
     probed = source.probe(SMALL, listed, listed, 2)
-    assert (list(probed.gone), probed.probed, probed.requests) == ([], 2, 5)
+    assert (list(probed.gone), probed.probed, probed.cost.requests) == ([], 2, 5)
 
 
 def test_without_an_answer_for_a_listed_series_nothing_is_gone(

@@ -13,6 +13,7 @@ from tcia_assets import __version__
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, FORMATS, dialect
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
+from tcia_assets.sources import Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.spec import Dialect, Endpoint
 from tcia_assets_tests.sources.conftest import SECRETS, Serve, talking
@@ -237,7 +238,7 @@ def test_images_are_asked_for_without_a_format(
 ) -> None:
     server = serve(lambda asked: answer(TOKEN if "oauth" in asked.path else b"PK\3\4..."))
     with talking(server.url, speaks, form="csv") as client:
-        client.download(name, tmp_path / "zip", SeriesInstanceUID=UID)
+        client.download(name, Target(tmp_path / "zip"), SeriesInstanceUID=UID)
     request = sent(server.asked)
     assert (request.method, request.path, dict(request.query)) == ("GET", path, query)
 
@@ -296,7 +297,7 @@ def put(client: Client, endpoint: Endpoint, folder: Path, filters: dict[str, Any
     elif endpoint.returns == "text":
         client.get_hash(endpoint.name, **filters)
     else:
-        client.download(endpoint.name, folder / "x", **filters)
+        client.download(endpoint.name, Target(folder / "x"), **filters)
 
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
@@ -356,7 +357,7 @@ def test_what_the_archive_would_answer_with_all_or_nothing_is_never_sent(
 def test_rows_are_not_downloaded(serve: Serve, tmp_path: Path) -> None:
     server = serve(answer("[]"))
     with talking(server.url) as client, pytest.raises(UsageError, match="returns rows"):
-        client.download("getSeries", tmp_path / "x", Collection="A")
+        client.download("getSeries", Target(tmp_path / "x"), Collection="A")
     assert server.asked == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tcia_assets.catalog import COLLECTIONS, SERIES
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import Source, open_source
+from tcia_assets.sources import Source, Target, open_source
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
 LEVELS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection")
@@ -23,8 +23,8 @@ def test_rows_are_those_of_the_partition_and_what_is_promised_is_named(source: S
     reply = source.rows(SERIES, SMALL)
     assert set(reply.table["Collection"].to_pylist()) == {SMALL}
     assert set(reply.table.column_names) <= set(reply.promised)
-    assert (reply.requests, reply.unclaimed, reply.failure) == (1, (), None)
-    assert reply.size_bytes > 0
+    assert (reply.cost.requests, reply.unclaimed, reply.failure) == (1, (), None)
+    assert reply.cost.size_bytes > 0
     assert SMALL in source.rows(COLLECTIONS).table["Collection"].to_pylist()
 
 
@@ -73,5 +73,5 @@ def test_the_objects_of_a_series_are_listed_and_fetched_singly(
     assert len(uids) == series["ImageCount"]
 
     path = tmp_path / "object.dcm"
-    got = source.fetch_object(uid, min(uids), path, max_bytes=None, on_bytes=received.append)
+    got = source.fetch_object(uid, min(uids), Target(path, on_bytes=received.append))
     assert got.size_bytes == path.stat().st_size == sum(received)
