@@ -52,13 +52,14 @@ def build_definitions(
     table_jobs = jobs.jobs(names)
     files = dataset_files(names, datasets_folder(datasets))
     dataset_jobs = dataset_defs.jobs(files)
+    interval_s = settings.read_alone("sensor_interval_s", sensor_interval_s)
     return dg.Definitions(
         assets=[*metadata.assets(names), *images.assets(names), *dataset_defs.assets(files)],
         asset_checks=dataset_defs.checks(files),
         jobs=[*table_jobs, *dataset_jobs],
-        schedules=schedules.schedules(names, settings.compare_cron(compare_cron)),
+        schedules=schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),
         sensors=[
-            *sensors.sensors(names, table_jobs, settings.sensor_interval_s(sensor_interval_s)),
+            *sensors.sensors(names, table_jobs, interval_s),
             *alarms.alarms(names, [*table_jobs, *dataset_jobs]),
         ],
         resources={

@@ -33,7 +33,7 @@ Which errors are retried is in `sources/pacing.py`; how Dagster shows them, in `
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 # Names or reasons in a message.
@@ -233,6 +233,13 @@ class UnknownName(UsageError):
             return f"did you mean {', '.join(repr(folded[n]) for n in near)}?"
         shown = _join_first([repr(v) for v in sorted(self.valid)], ", ")
         return f"valid: {shown}" if shown else "there are none yet"
+
+
+def require_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise UnknownName if one of the names is not known."""
+    for name in names:
+        if name not in known:
+            raise UnknownName(what, name, known)
 
 
 class BadDeclaration(UsageError):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from tcia_assets import catalog
-from tcia_assets.errors import RunFailed, UnknownName, UsageError
+from tcia_assets.errors import RunFailed, UsageError, require_known
 from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
@@ -276,13 +276,6 @@ def open_runs(
 
     definitions = build_definitions(datasets=datasets)
     return LocalRuns(definitions, settings, show_progress=show_progress, verbose=verbose)
-
-
-def require_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Raise UnknownName, with similar names, if one of the names is not known."""
-    for name in names:
-        if name not in known:
-            raise UnknownName(what, name, known)
 
 
 def _names(given: str | Iterable[str]) -> list[str]:

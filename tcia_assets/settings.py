@@ -23,10 +23,16 @@ from pydantic import (
 )
 
 from tcia_assets.catalog import DIALECTS, dialect
-from tcia_assets.errors import TciaError, UnknownName, UsageError
+from tcia_assets.errors import TciaError, UnknownName, UsageError, require_known
 from tcia_assets.spec import Dialect
 
 _CRON_FIELDS = 5
+
+
+def _secret(needed_by: str) -> Any:
+    """Declare a setting that is shown nowhere."""
+    description = f"secret for `{needed_by}`; never in a URL, log or error"
+    return Field(default="", repr=False, description=description)
 
 
 class Settings(BaseModel):
@@ -57,15 +63,9 @@ class Settings(BaseModel):
         "same host is used for them",
         json_schema_extra={"default_text": "from the dialect"},
     )
-    api_key: str = Field(
-        default="", repr=False, description="secret for `bindaas-v3`; never in a URL, log or error"
-    )
-    username: str = Field(
-        default="", repr=False, description="secret for `nbia-v2`; never in a URL, log or error"
-    )
-    password: str = Field(
-        default="", repr=False, description="secret for `nbia-v2`; never in a URL, log or error"
-    )
+    api_key: str = _secret("bindaas-v3")
+    username: str = _secret("nbia-v2")
+    password: str = _secret("nbia-v2")
     data_dir: str = Field(default="data", description="root folder of everything that is written")
     max_connections: int = Field(
         default=8, ge=1, description="requests at the same time, at most; fewer under overload"
@@ -132,15 +132,19 @@ class Settings(BaseModel):
     @field_validator("dialect")
     @classmethod
     def _check_dialect(cls, name: str) -> str:
-        names = [d.name for d in DIALECTS]
-        if name not in names:
-            raise UnknownName("dialect (TCIA_DIALECT)", name, names)
+        require_known("dialect (TCIA_DIALECT)", [name], [d.name for d in DIALECTS])
         return name
 
     @field_validator("base_url", "shared_list_url")
     @classmethod
     def _check_url(cls, url: str, info: ValidationInfo) -> str:
-        return _checked_url(str(info.field_name), url)
+        name = variable(str(info.field_name))
+        if "@" in url or "?" in url:  # it may hold a secret: it is not repeated
+            raise UsageError(f"{name} must not have a user, a password or a query")
+        if url and not _is_base(url):
+            example = "https://HOST/nbia-api/services/v4"
+            raise UsageError(f"{name} is {url!r}; it must look like {example}")
+        return url
 
     @field_validator("data_dir")
     @classmethod
@@ -185,9 +189,7 @@ class Settings(BaseModel):
         """
         environment = os.environ if environment is None else environment
         known = {variable(name): name for name in cls.model_fields}
-        for name in environment:
-            if name.startswith("TCIA_") and name not in known:
-                raise UnknownName("setting", name, known)
+        require_known("setting", (n for n in environment if n.startswith("TCIA_")), known)
         values: dict[str, object] = {
             known[name]: text.strip()
             for name, text in environment.items()
@@ -249,19 +251,10 @@ def default_text(name: str) -> str:
     return f"`{field.default}`" if field.default != "" else "none"
 
 
-def sensor_interval_s(chosen: int | None = None) -> int:
-    """Read this setting alone, for definitions that are made before the others can be read."""
-    return _alone("sensor_interval_s", chosen).sensor_interval_s
-
-
-def compare_cron(chosen: str | None = None) -> str:
-    """Read this setting alone, for definitions that are made before the others can be read."""
-    return _alone("compare_cron", chosen).compare_cron
-
-
-def _alone(name: str, chosen: object) -> Settings:
+def read_alone(name: str, chosen: object = None) -> Any:
+    """Read one setting alone, for definitions that are made before the others can be read."""
     own = {k: text for k, text in os.environ.items() if k == variable(name)}
-    return Settings.from_env(own, **{name: chosen})
+    return getattr(Settings.from_env(own, **{name: chosen}), name)
 
 
 def _usage_error(error: ValidationError) -> TciaError:
@@ -277,15 +270,6 @@ def _usage_error(error: ValidationError) -> TciaError:
         return UsageError(f"{name} is {value!r}; it must be a whole number")
     # The value may be a secret: it is not repeated.
     return UsageError(f"{name} is a {type(value).__name__}; it must be a text")
-
-
-def _checked_url(field: str, url: str) -> str:
-    if "@" in url or "?" in url:  # it may hold a secret: it is not repeated
-        raise UsageError(f"{variable(field)} must not have a user, a password or a query")
-    if url and not _is_base(url):
-        example = "https://HOST/nbia-api/services/v4"
-        raise UsageError(f"{variable(field)} is {url!r}; it must look like {example}")
-    return url
 
 
 def _is_base(url: str) -> bool:

@@ -8,12 +8,12 @@ are in `catalog.py`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
 
-from tcia_assets.errors import UnknownName
+from tcia_assets.errors import require_known
 
 # A DICOM UID: this pattern, and at most 64 characters.
 UID_PATTERN, MAX_UID_LENGTH = r"[0-9]+([.][0-9]+)*", 64
@@ -157,10 +157,8 @@ class Table:
         Raises:
             UnknownName: The table has no such column.
         """
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise UnknownName(f"column of {self.name}", name, self.column_names)
+        require_known(f"column of {self.name}", [name], self.column_names)
+        return next(c for c in self.columns if c.name == name)
 
 
 # --- The API of a source ------------------------------------------------------------------------
@@ -236,10 +234,8 @@ class Endpoint:
         Raises:
             UnknownName: The endpoint takes no such parameter.
         """
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        raise UnknownName(f"parameter of {self.name}", name, (p.name for p in self.parameters))
+        require_known(f"parameter of {self.name}", [name], [p.name for p in self.parameters])
+        return next(p for p in self.parameters if p.name == name)
 
     def value_format(self, wire_name: str, default: ValueFormat) -> ValueFormat:
         """Return the format of a column's values; `default` is the format of the dialect."""
@@ -270,10 +266,11 @@ class Dialect:
     auth: str = "none"
     delegate: str = ""
     delegated_endpoints: tuple[str, ...] = ()
-    by_name: dict[str, Endpoint] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", {e.name: e for e in self.endpoints})
+    @cached_property
+    def by_name(self) -> dict[str, Endpoint]:
+        """The endpoints by name."""
+        return {e.name: e for e in self.endpoints}
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the endpoint of that name.
@@ -281,8 +278,7 @@ class Dialect:
         Raises:
             UnknownName: The dialect has no such endpoint.
         """
-        if name not in self.by_name:
-            raise UnknownName(f"endpoint of dialect {self.name}", name, self.by_name)
+        require_known(f"endpoint of dialect {self.name}", [name], self.by_name)
         return self.by_name[name]
 
     def has(self, name: str) -> bool:

@@ -20,6 +20,7 @@ from tcia_assets.errors import (
     UnknownReply,
     UnreadableReply,
     UsageError,
+    require_known,
 )
 
 CLASSES = [
@@ -40,6 +41,13 @@ def drawn() -> dict[str, str]:
             branch[depth:] = [found[2]]
             parents[found[2]] = branch[depth - 1]
     return parents
+
+
+def test_the_first_unknown_name_is_named_with_the_nearest_ones() -> None:
+    require_known("split", ["train", "test"], {"train", "test"})
+    with pytest.raises(UnknownName, match="no split 'tets'; did you mean 'test'") as caught:
+        require_known("split", ["train", "tets", "x"], ("train", "test"))
+    assert caught.value.valid == ("train", "test")
 
 
 def test_the_drawing_at_the_top_is_the_tree_of_classes() -> None:

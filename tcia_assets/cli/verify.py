@@ -8,6 +8,7 @@ import click
 
 from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
+from tcia_assets.errors import require_known
 from tcia_assets.images.audit import AuditResult, audit_hashes, require_hashes
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.rebuild import (
@@ -17,7 +18,6 @@ from tcia_assets.images.rebuild import (
 )
 from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
 from tcia_assets.images.zip_files import collections_on_disk
-from tcia_assets.mirror import require_known
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse

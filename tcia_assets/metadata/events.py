@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
-from tcia_assets.metadata.listing import LISTED
+from tcia_assets.metadata.listing import LISTED, replace_column
 from tcia_assets.store import sql
-from tcia_assets.store.conform import align, empty
+from tcia_assets.store.conform import align, empty, is_same
 
 LIFE_EVENTS = ("added", "changed", "missing", "reappeared", "withdrawn", "moved")
 IMAGE_EVENTS = ("fetched", "refetched")
@@ -49,10 +49,7 @@ def diff_events(
     is_added = pc.is_null(owned)
     is_altered = pc.and_(_differs(before, after, place), pc.invert(is_added))
     has_event = pc.cast(pc.or_(is_added, is_altered), pa.int64())
-    changes = pc.add(pc.fill_null(owned, 0), has_event)
-    after = after.set_column(
-        after.schema.get_field_index("changes"), after.schema.field("changes"), changes
-    )
+    after = replace_column(after, "changes", pc.add(pc.fill_null(owned, 0), has_event))
     old = before.take(place.filter(is_altered))
     altered = _altered(old, after.filter(is_altered), at, listing_id)
     # Selected before filtering: the first listing of a large Collection would be copied whole.
@@ -64,11 +61,7 @@ def _differs(before: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedAr
     """Return for each row whether a restored column differs; column by column, to save memory."""
     differs = pa.chunked_array([pa.repeat(pa.scalar(value=False), len(after))])
     for name in RESTORED_COLUMNS:
-        old, new = before[name].take(place), after[name]
-        same = pc.or_(
-            pc.fill_null(pc.equal(old, new), fill_value=False),
-            pc.and_(pc.is_null(old), pc.is_null(new)),
-        )
+        same = is_same(before[name].take(place), after[name])
         differs = pc.or_(differs, pc.invert(same))
     return differs
 
@@ -79,14 +72,11 @@ def _added(rows: pa.Table, at: datetime, listing_id: str | None) -> pa.Table:
     columns = {
         "Collection": rows["Collection"],
         _KEY: rows[_KEY],
-        "event_id": pa.repeat(pa.scalar("1 added"), len(rows)),
-        "number": pa.repeat(pa.scalar(1, pa.int64()), len(rows)),
-        "event": pa.repeat(pa.scalar("added"), len(rows)),
         "seen_at": rows["first_seen_at"],
         "snapshot": pc.if_else(is_now, pa.scalar(listing_id, pa.string()), None),
         "fingerprint_after": rows["fingerprint"],
     }
-    return align(SERIES_CHANGES, pa.table(columns))
+    return align(SERIES_CHANGES, pa.table(columns), event_id="1 added", number=1, event="added")
 
 
 def _altered(old: pa.Table, new: pa.Table, at: datetime, listing_id: str | None) -> pa.Table:

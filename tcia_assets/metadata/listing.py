@@ -20,20 +20,8 @@ from tcia_assets.store.conform import align, conform
 
 _KEY = SERIES.key[0]
 _ROWS_AT_ONCE = 1 << 12
-# The columns that this package maintains.
-_OURS = (
-    "source",
-    "fingerprint",
-    "first_seen_at",
-    "listed_since",
-    "changed_at",
-    "missing_since",
-    "missing_snapshots",
-    "missing_counted_at",
-    "withdrawn_at",
-    "moved_to",
-    "changes",
-)
+# The columns that this package maintains; they are behind those that a source returns.
+_OURS = SERIES.column_names[SERIES.column_names.index("source") :]
 # The table `series` as a source lists it: without the columns that this package maintains.
 LISTED = replace(SERIES, columns=tuple(c for c in SERIES.columns if c.name not in _OURS))
 
@@ -128,7 +116,7 @@ def mark_withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa
     """Return the rows of `series` with these Series withdrawn."""
     now = pa.scalar(at, instant.arrow_type)
     is_withdrawn = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
-    return _replace(rows, "withdrawn_at", pc.if_else(is_withdrawn, now, rows["withdrawn_at"]))
+    return replace_column(rows, "withdrawn_at", pc.if_else(is_withdrawn, now, rows["withdrawn_at"]))
 
 
 def mark_moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
@@ -139,7 +127,7 @@ def mark_moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
     uids, names = pa.array(homes.keys(), pa.string()), pa.array(homes.values(), pa.string())
     place = pc.index_in(rows[_KEY], value_set=uids)
     moved_to = pc.if_else(pc.is_valid(place), names.take(_array(place)), rows["moved_to"])
-    return _replace(rows, "moved_to", moved_to)
+    return replace_column(rows, "moved_to", moved_to)
 
 
 def count_lost(before: pa.Table, listed: pa.Table) -> tuple[int, int]:
@@ -160,12 +148,10 @@ def _present(
     is_same = pc.fill_null(pc.equal(hashes, old["fingerprint"]), fill_value=False)
     is_back = pc.is_valid(old["missing_since"])
     ours = {
-        "source": pa.repeat(pa.scalar(source), len(listed)),
         "fingerprint": hashes,
         "first_seen_at": pc.fill_null(old["first_seen_at"], now),
         "listed_since": pc.if_else(pc.or_(is_new, is_back), now, old["listed_since"]),
         "changed_at": pc.fill_null(pc.if_else(is_same, old["changed_at"], now), now),
-        "missing_snapshots": pa.repeat(pa.scalar(0, pa.int64()), len(listed)),
         # A Series listed by two Collections belongs to the one that began to list it last.
         "moved_to": pc.if_else(is_back, pa.scalar(None, pa.string()), old["moved_to"]),
         "changes": old["changes"],
@@ -176,7 +162,8 @@ def _present(
         "unchanged": _count(pc.and_(is_same, pc.invert(is_back))),
     }
     counts["changed"] = len(listed) - sum(counts.values())
-    return align(SERIES, _with_columns(listed, ours)), counts
+    rows = align(SERIES, _with_columns(listed, ours), source=source, missing_snapshots=0)
+    return rows, counts
 
 
 def _absent(unlisted: pa.Table, now: pa.Scalar, policy: WithdrawalPolicy) -> pa.Table:
@@ -233,10 +220,11 @@ def _listing_id(listed: pa.Table, at: datetime) -> str:
 def _with_listed_since(rows: pa.Table) -> pa.Table:
     # Rows that were stored before this column existed.
     listed_since = pc.coalesce(rows["listed_since"], rows["first_seen_at"])
-    return _replace(rows, "listed_since", listed_since)
+    return replace_column(rows, "listed_since", listed_since)
 
 
-def _replace(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+def replace_column(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+    """Return the rows with other values in a column of the same type."""
     return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
 
 

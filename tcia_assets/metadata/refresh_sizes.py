@@ -8,7 +8,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import FETCHED_AT, SERIES, SERIES_SIZES
+from tcia_assets.catalog import SERIES, SERIES_SIZES
 from tcia_assets.metadata.budget import RequestBudget
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sources import Source
@@ -84,9 +84,8 @@ def _fingerprints_by_uid(pending: pa.Table) -> dict[str, str]:
 def _sizes(replies: pa.Table, chosen: dict[str, str], key: str, at: datetime) -> pa.Table:
     """Return the replies as rows of `series_sizes`, each with the fingerprint it is valid for."""
     fingerprints = [chosen[uid] for uid in replies[_UID].to_pylist()]
-    instants = pa.array([at] * len(fingerprints), FETCHED_AT.kind.arrow_type)
     rows = replies.append_column("fingerprint", pa.array(fingerprints, pa.string()))
-    return align(SERIES_SIZES, rows.append_column("fetched_at", instants), Collection=key)
+    return align(SERIES_SIZES, rows, Collection=key, fetched_at=at)
 
 
 def _replace(before: pa.Table, new: pa.Table) -> pa.Table:

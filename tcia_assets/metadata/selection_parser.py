@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.errors import UsageError, require_known
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.series_lists import is_uid
@@ -111,10 +111,7 @@ def _read(path: Path) -> str:
 
 
 def _check_names(what: str, given: dict[str, Any], kind: type[Selection | Licenses]) -> None:
-    known = {f.name for f in fields(kind)}
-    for name in given:
-        if name not in known:
-            raise UnknownName(what, str(name), known)
+    require_known(what, map(str, given), {f.name for f in fields(kind)})
 
 
 def _value(name: str, value: Any) -> Any:

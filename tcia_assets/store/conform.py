@@ -13,7 +13,7 @@ from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey
 from tcia_assets.spec import Column, Table
 
 
-def conform(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
+def conform(table: Table, rows: pa.Table, **constants: object) -> pa.Table:
     """Return the rows with exactly the table's schema, sorted by its key, each key once.
 
     Exact repetitions, which NBIA sends, collapse. A row whose key is null in all columns has no
@@ -35,7 +35,7 @@ def conform(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
     return rows if order is None else rows.take(order)
 
 
-def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
+def align(table: Table, rows: pa.Table, **constants: object) -> pa.Table:
     """Return the rows with exactly the table's schema, neither sorted nor checked.
 
     Args:
@@ -46,16 +46,15 @@ def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
     Raises:
         BadValue: A value does not fit its column's type.
     """
-    filled = {name: table.column(name) for name in constants}
+    for name in constants:
+        table.column(name)  # raises if there is no such column
     present = frozenset(rows.schema.names)
 
     def values(column: Column) -> pa.ChunkedArray | pa.Array:
-        kind = column.kind.arrow_type
         if column.name in present:
             return _cast(table, column, rows[column.name])
-        if column.name in filled:
-            return pa.repeat(pa.scalar(constants[column.name], kind), rows.num_rows)
-        return pa.nulls(rows.num_rows, kind)
+        constant = pa.scalar(constants.get(column.name), column.kind.arrow_type)
+        return pa.repeat(constant, rows.num_rows)
 
     return pa.Table.from_arrays([values(c) for c in table.columns], schema=table.schema)
 
@@ -63,6 +62,12 @@ def align(table: Table, rows: pa.Table, **constants: str) -> pa.Table:
 def empty(table: Table) -> pa.Table:
     """Return the table without rows."""
     return table.schema.empty_table()
+
+
+def is_same(first: pa.Array, second: pa.Array) -> pa.Array:
+    """Return for each pair of values whether they are equal, or both null."""
+    both_null = pc.and_(pc.is_null(first), pc.is_null(second))
+    return pc.or_(pc.fill_null(pc.equal(first, second), fill_value=False), both_null)
 
 
 def check(table: Table, rows: pa.Table) -> None:
@@ -207,11 +212,7 @@ def _steps(keys: list[pa.Array]) -> tuple[pa.BooleanArray, pa.BooleanArray]:
             pc.fill_null(pc.less(before, after), fill_value=False),
             pc.and_(was_null, pc.is_valid(after)),
         )
-        equal = pc.or_(
-            pc.fill_null(pc.equal(before, after), fill_value=False),
-            pc.and_(was_null, pc.is_null(after)),
-        )
-        rises, same = pc.or_(rises, pc.and_(same, above)), pc.and_(same, equal)
+        rises, same = pc.or_(rises, pc.and_(same, above)), pc.and_(same, is_same(before, after))
     return rises, same
 
 
@@ -227,16 +228,10 @@ def _check_repetitions(
     firsts, seconds = (order.take(pc.add(before, step)) for step in (pa.scalar(0), pa.scalar(1)))
     for name in table.column_names:
         column = rows[name]
-        equal = _same(column.take(firsts), column.take(seconds))
+        equal = is_same(_comparable(column.take(firsts)), _comparable(column.take(seconds)))
         if not _all(equal):
             place = before[pc.index(equal, False).as_py()].as_py()
             _raise_repeated(table, keys, place, f"differ in {name}")
-
-
-def _same(firsts: pa.ChunkedArray, seconds: pa.ChunkedArray) -> pa.BooleanArray:
-    first, second = _comparable(firsts), _comparable(seconds)
-    both_null = pc.and_(pc.is_null(first), pc.is_null(second))
-    return pc.or_(pc.fill_null(pc.equal(first, second), fill_value=False), both_null)
 
 
 def _comparable(values: pa.ChunkedArray) -> pa.Array:

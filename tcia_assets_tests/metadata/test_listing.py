@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import SERIES
 from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
 from tcia_assets.metadata.listing import (
+    LISTED,
     MergeResult,
     WithdrawalPolicy,
     count_lost,
@@ -38,6 +39,22 @@ def after(*lists: pa.Table) -> MergeResult:
 def row(seen: MergeResult, uid: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = seen.rows.to_pylist()
     return {row["SeriesInstanceUID"]: row for row in rows}[uid]
+
+
+def test_a_source_lists_all_columns_except_those_that_are_maintained_here() -> None:
+    assert set(SERIES.column_names) - set(LISTED.column_names) == {
+        "source",
+        "fingerprint",
+        "first_seen_at",
+        "listed_since",
+        "changed_at",
+        "missing_since",
+        "missing_snapshots",
+        "missing_counted_at",
+        "withdrawn_at",
+        "moved_to",
+        "changes",
+    }
 
 
 def test_all_series_of_a_first_listing_are_new() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tcia_assets import catalog
 from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey, UnknownName
 from tcia_assets.spec import Column, Table
-from tcia_assets.store.conform import align, check, conform, empty
+from tcia_assets.store.conform import align, check, conform, empty, is_same
 
 VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.string(): st.text(max_size=12),
@@ -70,6 +70,20 @@ def test_a_constant_fills_only_absent_columns() -> None:
 def test_a_constant_without_a_column_is_refused() -> None:
     with pytest.raises(UnknownName, match="Collection"):
         conform(catalog.PATIENTS, pa.table({"PatientID": ["p"]}), Colection="4D-Lung")
+
+
+def test_a_constant_has_the_type_of_its_column() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    rows = pa.table({"SeriesInstanceUID": ["1.2", "1.3"]})
+    sizes = align(catalog.SERIES_SIZES, rows, fetched_at=at, TotalSizeInBytes=5)
+    assert sizes.schema.equals(catalog.SERIES_SIZES.schema)
+    assert sizes["fetched_at"].to_pylist() == [at, at]
+    assert sizes["TotalSizeInBytes"].to_pylist() == [5, 5]
+
+
+def test_null_is_the_same_as_null_only() -> None:
+    first, second = pa.array(["a", "a", None, None]), pa.array(["a", "b", "a", None])
+    assert is_same(first, second).to_pylist() == [True, False, False, True]
 
 
 def test_rows_are_sorted_by_key_with_nulls_first() -> None:

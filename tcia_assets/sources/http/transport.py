@@ -56,6 +56,7 @@ class Transport:
         # The first byte of an answer may take the whole read timeout, and then its head is read.
         longest_answer_s = pacing.read_timeout_s + pacing.slowest_read_s
         self._watchdog = Watchdog(longest_answer_s, pacing.slowest_read_s)
+        self._timeouts = pacing.connect_timeout_s, pacing.read_timeout_s
         self._stopped = threading.Event()
         self._deadline = inf
         # A slot is held for the life of a connection, so the pool never blocks.
@@ -198,10 +199,6 @@ class Transport:
         # Set even if there is nothing to sign: without it, requests would add what a .netrc has.
         session.auth = credentials.sign
         return session
-
-    @property
-    def _timeouts(self) -> tuple[float, float]:
-        return self._pacing.connect_timeout_s, self._pacing.read_timeout_s
 
     def _post_form(self, url: str, form: dict[str, str]) -> Mapping[str, object]:
         """Post a form to a token server. Nothing that is sent or received gets into an error.

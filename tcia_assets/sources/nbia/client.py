@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -216,29 +216,23 @@ class Client:
 
     def _read(self, request: Request, cost: Cost) -> wire.Rows | None:
         """Return the rows of one reply; None if it has none, for whatever reason."""
-        with self._saved(request, cost) as file:
-            size = file.stat().st_size
+        with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
+            body = Path(folder) / "body"
+            with self._send(request, cost) as chunks, body.open("wb") as file:
+                for chunk in chunks:
+                    cost.size_bytes += file.write(chunk)
+            size = body.stat().st_size
             if not size:
                 return None
             with self._parsing if size > wire.LARGE else nullcontext():
                 rows = wire.read(
-                    file,
+                    body,
                     request.endpoint,
                     request.dialect.value_format,
                     form=request.form,
                     url=request.url,
                 )
         return rows if rows.table.num_rows else None
-
-    @contextmanager
-    def _saved(self, request: Request, cost: Cost) -> Iterator[Path]:
-        """Save the body of a reply in a file that is removed afterwards."""
-        with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
-            path = Path(folder) / "body"
-            with self._send(request, cost) as chunks, path.open("wb") as file:
-                for chunk in chunks:
-                    cost.size_bytes += file.write(chunk)
-            yield path
 
     def _small(self, name: str, by: str, value: str) -> tuple[list[dict[str, object]], Cost]:
         """Return the untyped rows of a small reply, each with the value of `by`."""

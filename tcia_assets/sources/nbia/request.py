@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from tcia_assets.catalog import FORMATS, SHARED_LISTS
-from tcia_assets.errors import UnknownName, UnknownReply, UsageError
+from tcia_assets.errors import UnknownReply, UsageError, require_known
 from tcia_assets.settings import Settings
 from tcia_assets.spec import Dialect, Endpoint
 
@@ -45,8 +45,7 @@ class RequestBuilder:
     """
 
     def __init__(self, settings: Settings, form: str) -> None:
-        if form not in FORMATS:
-            raise UnknownName("format", form, FORMATS)
+        require_known("format", [form], FORMATS)
         self._settings, self._form = settings, form
 
     def build(self, name: str, filters: Mapping[str, str | date], *answers: str) -> Request:
