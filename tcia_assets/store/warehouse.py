@@ -193,10 +193,9 @@ class Warehouse:
             if partition.is_assigned:
                 partition.written = self.write(table, conform(table, partition.rows), key)
 
-    @contextlib.contextmanager
     def lock(
         self, table: Table, key: str = "", *, part: str = "", wait: float = 600.0
-    ) -> Iterator[None]:
+    ) -> contextlib.AbstractContextManager[None]:
         """Hold the lock of a partition, in order to read it, change it and write it.
 
         `read` and `write` alone do not take it. It is not reentrant: a thread that takes it twice
@@ -213,8 +212,7 @@ class Warehouse:
         """
         folder = self.root / ".locks" / table.name / part
         path = folder / f"{partitions.subfolder(table, key) or 'table'}.lock"
-        with hold_lock(path, f"{table.name} of {key!r}" if key else table.name, wait=wait):
-            yield
+        return hold_lock(path, f"{table.name} of {key!r}" if key else table.name, wait=wait)
 
     def _read(self, table: Table, key: str) -> pa.Table:
         path = self.path(table, key)

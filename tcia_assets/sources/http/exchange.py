@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -30,13 +30,10 @@ class Exchange:
         self._url, self._deadline = url, deadline
         self._slowest_read_s, self._stopped = slowest_read_s, stopped
 
-    @contextmanager
-    def waiting_for_answer(self, prefix: str = "") -> Iterator[None]:
+    def waiting_for_answer(self, prefix: str = "") -> AbstractContextManager[None]:
         """Translate failures while the request is sent, until the response arrives."""
-        with self._waiting(
-            f"{prefix}no answer within {self._deadline.longest_answer_s:g} s", prefix
-        ):
-            yield
+        late = f"{prefix}no answer within {self._deadline.longest_answer_s:g} s"
+        return self._waiting(late, prefix)
 
     def chunks(self, response: requests.Response, *, decode: bool = True) -> Iterator[bytes]:
         """Yield the body in chunks; `decode` undoes its Content-Encoding."""
