@@ -121,13 +121,8 @@ class Client:
         started, cost = time.monotonic(), Cost()
         rows = self._transport.retry(lambda: self._rows(request, cost, trust_empty=trust_empty))
         check_rows(rows.table, request.endpoint, filters, request.url)
-        return SourceRows(
-            rows.table,
-            rows.unclaimed,
-            tuple(COLUMNS_BY_WIRE_NAME[column].name for column in request.endpoint.columns),
-            cost,
-            time.monotonic() - started,
-        )
+        promised = tuple(COLUMNS_BY_WIRE_NAME[each].name for each in request.endpoint.columns)
+        return replace(rows, promised=promised, cost=cost, seconds=time.monotonic() - started)
 
     def get_rows_for_each(self, name: str, by: str, values: Sequence[str]) -> SourceRows:
         """Get the rows of an endpoint for each value of column `by`, in parallel.
@@ -152,7 +147,7 @@ class Client:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
-        return SourceRows(read.table, read.unclaimed, cost=total, failure=failure)
+        return replace(read, cost=total, failure=failure)
 
     def get_hash(self, name: str, **filters: str) -> str:
         """Get the hash that an endpoint returns: 32 lower-case hex digits.
@@ -199,7 +194,7 @@ class Client:
 
     # --- Rows -----------------------------------------------------------------------------------
 
-    def _rows(self, request: Request, cost: Cost, *, trust_empty: bool) -> wire.Rows:
+    def _rows(self, request: Request, cost: Cost, *, trust_empty: bool) -> SourceRows:
         rows = self._read(request, cost)
         if rows is not None:
             return rows
@@ -214,7 +209,7 @@ class Client:
             raise control.empty_reply()
         return self._read(request, cost) or wire.empty(request.endpoint)
 
-    def _read(self, request: Request, cost: Cost) -> wire.Rows | None:
+    def _read(self, request: Request, cost: Cost) -> SourceRows | None:
         """Return the rows of one reply; None if it has none, for whatever reason."""
         with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
             body = Path(folder) / "body"
@@ -258,7 +253,7 @@ class Client:
 
     def _typed(
         self, rows: list[dict[str, object]], endpoint: Endpoint, dialect: Dialect
-    ) -> wire.Rows:
+    ) -> SourceRows:
         if not rows:
             return wire.empty(endpoint)
         with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:

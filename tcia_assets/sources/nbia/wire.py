@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import UnreadableReply
+from tcia_assets.sources import SourceRows
 from tcia_assets.sources.http import text
 from tcia_assets.sources.nbia import values
 from tcia_assets.sources.nbia.formats import rows_in
@@ -33,17 +34,9 @@ LARGE = 1 << 24
 _SMALL = 1 << 19
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of a reply: typed columns, and the wire fields that no column claims."""
-
-    table: pa.Table
-    unclaimed: tuple[str, ...]
-
-
 def read(
     body: Path, endpoint: Endpoint, wire: ValueFormat, *, form: str = "json", url: str = ""
-) -> Rows:
+) -> SourceRows:
     """Read the rows of a reply, in the order of the body; columns that no row has are left out.
 
     Args:
@@ -70,9 +63,9 @@ def _database_for(body: Path) -> sql.Connection:
     return connection
 
 
-def empty(endpoint: Endpoint) -> Rows:
+def empty(endpoint: Endpoint) -> SourceRows:
     """Return no rows, with the columns that the endpoint declares."""
-    return Rows(values.schema(endpoint.columns).empty_table(), ())
+    return SourceRows(values.schema(endpoint.columns).empty_table())
 
 
 def untyped(
@@ -107,7 +100,7 @@ class _Reply:
     wire: ValueFormat
     url: str
 
-    def read(self) -> Rows:
+    def read(self) -> SourceRows:
         self.check_array()
         with _database_for(self.body) as connection:
             try:
@@ -129,18 +122,18 @@ class _Reply:
         if not end.endswith(b"]"):
             raise self.unreadable("the list of rows is cut off")
 
-    def rows(self, connection: sql.Connection) -> Rows:
+    def rows(self, connection: sql.Connection) -> SourceRows:
         table, field_count = self.select_and_count(connection)
         present = [name for name in table.column_names if table[name].null_count < table.num_rows]
         filled = sum(table.num_rows - column.null_count for column in table.columns)
         if filled == field_count:
             # Rows may be all null: nbia-v1 returns `[{}]` if it has no size.
-            return Rows(table.select(present) if present else table, ())
+            return SourceRows(table.select(present) if present else table)
         fields = _fields_of(connection, self.body)
         names = _claimed(fields, self.endpoint)
         if not names:
             raise self.unreadable(f"{self.endpoint.name}: {_FOREIGN_FIELDS}")
-        return Rows(self.select(connection, names), tuple(sorted(fields - set(names))))
+        return SourceRows(self.select(connection, names), tuple(sorted(fields - set(names))))
 
     def select_and_count(self, connection: sql.Connection) -> tuple[pa.Table, int]:
         """Read the declared fields, and count those that all rows have."""

@@ -9,10 +9,11 @@ import pytest
 from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import reply_formats
 from tcia_assets.sandbox.endpoints import ServedEndpoint
+from tcia_assets.sources import SourceRows
 from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Dialect, Endpoint
 
-Read = Callable[..., wire.Rows]
+Read = Callable[..., SourceRows]
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def read(tmp_path: Path) -> Read:
 
     def read(
         body: str | bytes, name: str = "getSeries", speaks: str = "nbia-v4", form: str = "json"
-    ) -> wire.Rows:
+    ) -> SourceRows:
         path = tmp_path / "body"
         path.write_bytes(body if isinstance(body, bytes) else body.encode())
         spoken = dialect(speaks)

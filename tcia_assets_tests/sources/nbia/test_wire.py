@@ -19,6 +19,7 @@ from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, FORMATS, SERIES,
 from tcia_assets.errors import BadValue, MissingColumn, UnreadableReply
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.sandbox.endpoints import ServedEndpoint
+from tcia_assets.sources import SourceRows
 from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Column, Dialect, Endpoint
 from tcia_assets.store.conform import conform
@@ -119,7 +120,7 @@ def cases(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> Case:
     return Case(spoken, endpoint, sent, meant)
 
 
-def whole(rows: wire.Rows, endpoint: Endpoint) -> list[dict[str, Any]]:
+def whole(rows: SourceRows, endpoint: Endpoint) -> list[dict[str, Any]]:
     """The rows with the columns that they lack."""
     declared = wire.empty(endpoint).table
     assert set(rows.table.column_names) <= set(declared.column_names)
