@@ -20,8 +20,8 @@ from tcia_assets.images.acceptance.rules import Proof
 from tcia_assets.images.download import download_zip
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, proof_hash
-from tcia_assets.images.zip_files import claim, draft_from, published_at, zip_path
-from tcia_assets.store.files import publish_draft, sha256_of
+from tcia_assets.images.zip_files import claim, publish_copy, published_at, zip_path
+from tcia_assets.store.files import sha256_of
 
 _ABOUT_THE_ZIP = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by")
 
@@ -127,8 +127,7 @@ def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> Ve
         if proof is None or not _is_current(task, proof, path):
             continue
         taken = VerifiedZip.at(path, proof)
-        with draft_from(path, task.path) as draft:
-            publish_draft(draft, task.path)
+        publish_copy(path, task.path)
         return taken
     return None
 

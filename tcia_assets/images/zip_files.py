@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
-from tcia_assets.store.files import link_or_copy
+from tcia_assets.store.files import link_or_copy, publish_draft
 from tcia_assets.store.locks import open_locked
 from tcia_assets.store.warehouse import Warehouse
 
@@ -83,14 +83,13 @@ def draft_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.draft")
 
 
-@contextmanager
-def draft_from(source: Path, path: Path) -> Iterator[Path]:
-    """Make a draft of a zip with the bytes of another file; it is removed at the end."""
+def publish_copy(source: Path, path: Path) -> None:
+    """Give a zip the bytes of another file, whole or not at all."""
     draft = draft_path(path)
     draft.unlink(missing_ok=True)
     try:
         link_or_copy(source, draft)
-        yield draft
+        publish_draft(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 

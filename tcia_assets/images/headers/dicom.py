@@ -81,7 +81,8 @@ def read_header(head: bytes, size: int) -> dict[str, Any]:
         ValueError: Nothing can be read; the message has the reason.
         MissingExtra: pydicom is not installed.
     """
-    found = find_elements(head, _tags())
+    attributes = _attributes()
+    found = find_elements(head, attributes.keys())
     problems = []
     if not found.is_complete:
         if len(head) < size and found.min_length <= size:
@@ -89,7 +90,7 @@ def read_header(head: bytes, size: int) -> dict[str, Any]:
         if found.min_length != size:
             problems.append("the object ends within its header")
     row: dict[str, Any] = {}
-    for attribute in _attributes():
+    for attribute in attributes.values():
         name = attribute.column.name
         try:
             row[name] = _read_value(attribute, found)
@@ -118,7 +119,8 @@ class _Attribute(NamedTuple):
 
 
 @cache
-def _attributes() -> tuple[_Attribute, ...]:
+def _attributes() -> dict[int, _Attribute]:
+    """Return the attributes by tag, in the order of the columns."""
     dictionary = import_pydicom().datadict
 
     def attribute(column: Column) -> _Attribute:
@@ -126,12 +128,8 @@ def _attributes() -> tuple[_Attribute, ...]:
         vr, values = dictionary.dictionary_VR(tag), dictionary.dictionary_VM(tag)
         return _Attribute(column, tag, vr.encode(), int(values))
 
-    return tuple(attribute(column) for column in IMAGES.columns if column.tag)
-
-
-@cache
-def _tags() -> tuple[int, ...]:
-    return tuple(attribute.tag for attribute in _attributes())
+    found = (attribute(column) for column in IMAGES.columns if column.tag)
+    return {each.tag: each for each in found}
 
 
 def _read_value(attribute: _Attribute, found: FoundElements) -> Any:
