@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from tcia_assets.images.fetch import FetchListener
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.workers import FetchProgress
@@ -20,8 +21,8 @@ _MAX_FAILURES_OBSERVED = 50
 _OBSERVED = ("SeriesInstanceUID", "status", "error", "attempts")
 
 
-class FetchReporter:
-    """Reports the fetch of one Collection; its `on_...` methods are callbacks of `fetch_images`."""
+class FetchReporter(FetchListener):
+    """Reports the fetch of one Collection."""
 
     def __init__(
         self, context: dg.AssetExecutionContext, asset: dg.AssetKey, collection: str

@@ -145,16 +145,7 @@ def _fetcher(
 
     def fetch(key: str) -> Sequence[Facts]:
         reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
-        result = fetch_images(
-            key,
-            run,
-            tcia.source,
-            tcia.warehouse,
-            on_wait=reporter.on_wait,
-            on_plan=reporter.on_plan,
-            on_progress=reporter.on_progress,
-            on_row=reporter.on_row,
-        )
+        result = fetch_images(key, run, tcia.source, tcia.warehouse, reporter)
         reporter.close()
         complete = (row.series_instance_uid for row in result.rows if row.is_complete)
         just_fetched[key] = frozenset(complete)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -43,16 +43,28 @@ class FetchResult:
     manifest: pa.Table
 
 
+class FetchListener:
+    """What a fetch calls, in the thread of its caller; override what is needed."""
+
+    def on_wait(self) -> None:
+        """Handle a wait for another run that works on the same part."""
+
+    def on_plan(self, plan: FetchPlan) -> None:
+        """Handle the plan, before anything is fetched."""
+
+    def on_progress(self, progress: FetchProgress) -> None:
+        """Handle progress; called often."""
+
+    def on_row(self, row: ManifestRow) -> None:
+        """Handle a row that was recorded."""
+
+
 def fetch_images(
     collection: str,
     run: FetchRun,
     source: Source,
     warehouse: Warehouse,
-    *,
-    on_wait: Callable[[], None] = lambda: None,
-    on_plan: Callable[[FetchPlan], None] = lambda _: None,
-    on_progress: Callable[[FetchProgress], None] = lambda _: None,
-    on_row: Callable[[ManifestRow], None] = lambda _: None,
+    listener: FetchListener = FetchListener(),  # noqa: B008 - without state
 ) -> FetchResult:
     """Fetch the selected Series of a Collection that are not on disk.
 
@@ -63,10 +75,7 @@ def fetch_images(
         run: The run that this fetch is part of: what is selected, and how much of it is fetched.
         source: Where it is fetched from.
         warehouse: The warehouse.
-        on_wait: Called if another run works on the same part and this one waits for it.
-        on_plan: Called with the plan.
-        on_progress: Called often, in this thread.
-        on_row: Called with each row once it is recorded, in this thread.
+        listener: Its methods are called while the fetch runs.
 
     Raises:
         UsageError: The disk cannot hold the plan. Nothing was fetched.
@@ -74,19 +83,19 @@ def fetch_images(
         ArchiveBroken: The source is down. What was complete is recorded.
         Busy: Another run has worked on the same part for ten minutes.
     """
-    with _exclusive(collection, warehouse, run.shard, on_wait):
+    with _exclusive(collection, warehouse, run.shard, listener):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:
             with warehouse.shared_connection():
                 # Checked under the lock: a plan made before another run's fetch would repeat it.
                 plan = run.plan(collection, warehouse)
                 earlier = _zips_before_move(collection, warehouse)
-            on_plan(plan)
+            listener.on_plan(plan)
             check_disk_space([plan], warehouse.root)
             remove_abandoned_drafts(warehouse.root / collection_dir(collection))
             known = writer.initial_rows(series.series_instance_uid for series in plan.now)
             workers = FetchWorkers(plan, source, warehouse.root, known, earlier, run.budget)
-            rows = _record_rows(workers, writer, on_progress, on_row)
+            rows = _record_rows(workers, writer, listener)
         finally:
             writer.close()
             with warehouse.shared_connection():
@@ -99,18 +108,15 @@ def fetch_images(
 
 
 def _record_rows(
-    workers: FetchWorkers,
-    writer: manifest.ManifestWriter,
-    on_progress: Callable[[FetchProgress], None],
-    on_row: Callable[[ManifestRow], None],
+    workers: FetchWorkers, writer: manifest.ManifestWriter, listener: FetchListener
 ) -> list[ManifestRow]:
     """Run the workers and record each row; after an error, also the rows that had arrived."""
-    rows, arriving = [], workers.run(on_progress)
+    rows, arriving = [], workers.run(listener.on_progress)
     try:
         for row in arriving:
             writer.add(row)
             rows.append(row)
-            on_row(row)
+            listener.on_row(row)
     except BaseException as error:
         workers.stop_after(error)
         raise
@@ -124,7 +130,7 @@ def _record_rows(
 
 @contextmanager
 def _exclusive(
-    collection: str, warehouse: Warehouse, shard: Shard, on_wait: Callable[[], None]
+    collection: str, warehouse: Warehouse, shard: Shard, listener: FetchListener
 ) -> Iterator[None]:
     """Hold the lock on this part of a Collection; wait for another run if necessary."""
     part = f"fetch-{shard}"
@@ -132,7 +138,7 @@ def _exclusive(
         try:
             stack.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part, wait=0.0))
         except Busy:
-            on_wait()
+            listener.on_wait()
             stack.enter_context(warehouse.lock(IMAGE_ARCHIVES, collection, part=part))
         yield
 

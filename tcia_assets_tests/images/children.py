@@ -14,7 +14,7 @@ from tcia_assets_tests.repository import ROOT
 FETCH = """
 import os, signal, sys
 from pathlib import Path
-from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch import FetchListener, fetch_images
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
@@ -26,10 +26,11 @@ url, root, collection, most, index, count, dies_after = sys.argv[1:]
 selection = Selection(collections=(collection,), max_series_per_run=int(most))
 kept = []
 
-def arrived(row):
-    kept.append(row)
-    if len(kept) == int(dies_after):
-        os.kill(os.getpid(), signal.SIGKILL)
+class Arrivals(FetchListener):
+    def on_row(self, row):
+        kept.append(row)
+        if len(kept) == int(dies_after):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 # Wait for the parent's signal to start.
 print("ready", flush=True)
@@ -37,7 +38,7 @@ sys.stdin.readline()
 with open_source(Settings(base_url=url, data_dir=root)) as source:
     shard = Shard(int(index), int(count))
     warehouse = Warehouse(Path(root))
-    fetch_images(collection, FetchRun(selection, shard), source, warehouse, on_row=arrived)
+    fetch_images(collection, FetchRun(selection, shard), source, warehouse, Arrivals())
 """
 
 # Holds the claim on a zip until it is killed.

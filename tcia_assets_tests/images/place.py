@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets import catalog
-from tcia_assets.images.fetch import FetchResult, fetch_images
+from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.budget import ProbeBudget
@@ -54,6 +54,13 @@ def small_catalogue(series: int, images: int) -> pa.Table:
     rows = rows.filter(pc.equal(rows["Collection"], COLLECTION)).slice(0, series)
     counts = pa.array([images] * rows.num_rows, pa.int64())
     return rows.set_column(rows.schema.get_field_index("ImageCount"), "ImageCount", counts)
+
+
+def calling(**functions: Callable[..., object]) -> FetchListener:
+    """Return a listener whose methods are these functions."""
+    listener = FetchListener()
+    vars(listener).update(functions)
+    return listener
 
 
 @dataclass
@@ -100,7 +107,7 @@ class Place:
         **callbacks: Any,
     ) -> FetchResult:
         run = FetchRun(Selection(collections=(COLLECTION,), series=uids), shard, retry=retry)
-        return fetch_images(COLLECTION, run, source, self.warehouse, **callbacks)
+        return fetch_images(COLLECTION, run, source, self.warehouse, calling(**callbacks))
 
     # --- What goes wrong ------------------------------------------------------------------------
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
@@ -16,7 +14,6 @@ from tcia_assets_tests.images.many import (
     SERIES,
     edit_series,
     planned,
-    selected,
     uids_of,
 )
 from tcia_assets_tests.images.place import COLLECTION, Place
@@ -81,9 +78,8 @@ def test_a_run_reports_that_it_waits_for_another_and_then_goes_on(mirror: Place)
             told.append(sorted(mirror.asked()))
             other.close()
 
-        selection = selected()
-        fetch_images(COLLECTION, FetchRun(selection), source, mirror.warehouse, on_wait=waiting)
-        fetch_images(COLLECTION, FetchRun(selection), source, mirror.warehouse, on_wait=waiting)
+        for _ in range(2):
+            mirror.fetch_by(source, on_wait=waiting)
 
     assert told == [[]]
     assert mirror.asked() == mirror.uids
