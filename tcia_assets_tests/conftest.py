@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from tcia_assets.catalog import SERIES
+from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.resource import TciaResource
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.headers import image_rows, references
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
@@ -20,6 +27,7 @@ from tcia_assets.store.warehouse import Warehouse
 
 # Small and with a contour Series in each Study; the one that tests fetch images of.
 SMALL = "LCTSC"
+BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
 IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
 
 
@@ -110,6 +118,7 @@ class Dagster:
         self.sandbox, self.instance, self.data_dir = sandbox, instance, data_dir
         self.warehouse = Warehouse(data_dir)
         self._refreshed = refreshed
+        self._definitions: list[tuple[dict[str, object], dg.Definitions]] = []
 
     def start_refreshed(self) -> list[str]:
         """Start with the metadata of all Collections, as a refresh stores them; return the keys.
@@ -124,16 +133,22 @@ class Dagster:
             "FROM archive.series AS s"
         )[0]["digest"]
         if state not in self._refreshed.by_state:
-            keys = self.collections()
-            sizes = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
-            assert self.run("tcia_refresh", keys[0], keys[-1], ops=sizes).success
+            self._refresh_all()
             self._refreshed.keep(state, self.data_dir)
-            self.instance.wipe()
         else:
             shutil.copytree(self._refreshed.by_state[state], self.data_dir, dirs_exist_ok=True)
         keys = self.warehouse.keys(SERIES)
         self.instance.add_dynamic_partitions("tcia_collections", keys)
         return keys
+
+    def _refresh_all(self) -> None:
+        now, budget = datetime.now(UTC), ProbeBudget(0)
+        with open_source(settings_for(self.sandbox, self.data_dir), pacing=IMPATIENT) as source:
+            refresh(COLLECTIONS, "", source, self.warehouse, now, budget)
+            for table in BY_COLLECTION:
+                for key in self.listed():
+                    refresh(table, key, source, self.warehouse, now, budget)
+        self.warehouse.ensure_views()
 
     def resource(self, **chosen: object) -> TciaResource:
         dialect = str(chosen.pop("dialect", "nbia-v4"))
@@ -151,7 +166,11 @@ class Dagster:
         return TciaResource(**(fields | chosen))
 
     def definitions(self, **chosen: object) -> dg.Definitions:
-        return build_definitions(resource=self.resource(**chosen))
+        made = next((defs for key, defs in self._definitions if key == chosen), None)
+        if made is None:
+            made = build_definitions(resource=self.resource(**chosen))
+            self._definitions.append((chosen, made))
+        return made
 
     def collections(self, **chosen: object) -> list[str]:
         """Materializes `collections`; the partitions that there are then."""
@@ -162,11 +181,15 @@ class Dagster:
         self,
         job: str,
         *keys: str,
+        tables: Sequence[str] = (),
         ops: dict[str, object] | None = None,
         raise_on_error: bool = True,
         **chosen: object,
     ) -> dg.ExecuteInProcessResult:
-        """Runs a job for a key, or for all from the first to the last of two."""
+        """Run a job for a key, or for all from the first to the last of two.
+
+        With `tables`, run only these assets of the job, as people do in Dagster's UI.
+        """
         tags = range_tags(keys[0], keys[-1]) if keys else None
         if ops is None and job in {"tcia_refresh", "tcia_update"}:
             # One request a Series: few are enough where a test is not about them.
@@ -177,6 +200,7 @@ class Dagster:
             .execute_in_process(
                 instance=self.instance,
                 tags=tags,
+                asset_selection=[dg.AssetKey(["tcia", table]) for table in tables] or None,
                 run_config={"ops": ops or {}},
                 raise_on_error=raise_on_error,
             )
@@ -203,9 +227,34 @@ class Dagster:
         return [event for event in events if event is not None]
 
 
+@pytest.fixture(scope="session")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """One instance in memory a worker: to create one takes longer than many tests."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
 @pytest.fixture
 def dagster(
-    sandbox: Sandbox, tmp_path: Path, refreshed_folders: RefreshedFolders
-) -> Iterator[Dagster]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Dagster(sandbox, tmp_path, instance, refreshed_folders)
+    sandbox: Sandbox,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    refreshed_folders: RefreshedFolders,
+) -> Dagster:
+    # No test of these starts a daemon, a schedule or a sensor, of which `wipe` keeps the state.
+    instance.wipe()
+    return Dagster(sandbox, tmp_path, instance, refreshed_folders)
+
+
+@pytest.fixture(scope="session")
+def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with the small Collection, fetched, with its tables of headers."""
+    root = tmp_path_factory.mktemp("fetched_root")
+    warehouse = Warehouse(root)
+    served.reset()
+    with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
+        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), ProbeBudget(0))
+        fetch_images(SMALL, FetchRun(Selection(collections=(SMALL,))), client, warehouse)
+    image_rows.index_images(SMALL, warehouse)
+    references.index_references(SMALL, warehouse)
+    return root

@@ -1,44 +1,19 @@
-"""A small Collection, fetched from the sandbox once, and samples made of it once."""
+"""Copies of a fetched Collection, and samples made of it once."""
 
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tcia_assets.catalog import SERIES
 from tcia_assets.datasets.build import make_samples
 from tcia_assets.datasets.cohort_query import query_cohort
-from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
-from tcia_assets.images.headers import image_rows, references
-from tcia_assets.metadata.budget import ProbeBudget
-from tcia_assets.metadata.refresh import refresh
-from tcia_assets.metadata.selection import Selection
-from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 from tcia_assets_tests.datasets.example_builds import NO_TARGET, declared
 
 STORE = Path("datasets/lung_ct/.samples")
 LEFT_OUT = shutil.ignore_patterns("*.duckdb")
-
-
-@pytest.fixture(scope="session")
-def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder with the small Collection, fetched, with its tables of headers."""
-    root = tmp_path_factory.mktemp("fetched_root")
-    warehouse = Warehouse(root)
-    served.reset()
-    with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
-        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SMALL, FetchRun(Selection(collections=(SMALL,))), client, warehouse)
-    image_rows.index_images(SMALL, warehouse)
-    references.index_references(SMALL, warehouse)
-    return root
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from tcia_assets.catalog import TABLES
 from tcia_assets_tests.conftest import Dagster
 
-BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
 NO_SIZES = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
 ALL_SIZES = {"tcia_metadata": {"config": {"max_size_requests": 1000}}}
 

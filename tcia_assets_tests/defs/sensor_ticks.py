@@ -6,6 +6,7 @@ import datetime as dt
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -22,7 +23,9 @@ NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 def tick(dagster: Dagster, **chosen: object) -> dg.SensorResult | dg.SkipReason:
     """Do a tick of the sensor, and add the partitions that it requests, as Dagster does."""
     resource = dagster.resource(**chosen)
-    with resource.yield_for_execution(dg.build_init_resource_context()) as tcia:
+    with resource.yield_for_execution(
+        dg.build_init_resource_context(instance=dagster.instance)
+    ) as tcia:
         answer = sensors.tick(dagster.instance, tcia, Names())
     if isinstance(answer, dg.SensorResult):
         for request in answer.dynamic_partitions_requests or []:
@@ -35,19 +38,27 @@ def tick(dagster: Dagster, **chosen: object) -> dg.SensorResult | dg.SkipReason:
 def tick_at(dagster: Dagster, cursor: str | None, now: dt.datetime) -> dg.SensorResult:
     """Do a tick of the sensor at that time, with the cursor of its last result."""
     resource = dagster.resource()
-    with resource.yield_for_execution(dg.build_init_resource_context()) as tcia:
+    with resource.yield_for_execution(
+        dg.build_init_resource_context(instance=dagster.instance)
+    ) as tcia:
         return sensors.tick_or_pause(
             dagster.instance, tcia, Names(), Pause.from_cursor(cursor), now, INTERVAL.seconds
         )
 
 
-def launch(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason, **chosen: object) -> None:
-    """Execute the requested runs, as Dagster's daemon does."""
+def launch(
+    dagster: Dagster,
+    answer: dg.SensorResult | dg.SkipReason,
+    tables: Sequence[str] = (),
+    **chosen: object,
+) -> None:
+    """Execute the requested runs, as Dagster's daemon does, or only some tables of them."""
     assert isinstance(answer, dg.SensorResult)
     for request in answer.run_requests or []:
         first, last = first_and_last(request)
         ops = request.run_config.get("ops")
-        assert dagster.run(str(request.job_name), first, last, ops=ops, **chosen).success
+        run = dagster.run(str(request.job_name), first, last, tables=tables, ops=ops, **chosen)
+        assert run.success
 
 
 def first_and_last(request: dg.RunRequest) -> tuple[str, str]:
@@ -60,15 +71,15 @@ def first_and_last(request: dg.RunRequest) -> tuple[str, str]:
     )
 
 
-def caught_up(dagster: Dagster, **chosen: object) -> None:
-    """Refresh everything that the sensor requests, or start with it if there is nothing yet."""
+def caught_up(dagster: Dagster, tables: Sequence[str] = ("series",), **chosen: object) -> None:
+    """Refresh these tables of what the sensor requests, or start with all if there is none yet."""
     if (
         not dagster.instance.get_dynamic_partitions("tcia_collections")
         and "collections" not in chosen
     ):
         dagster.start_refreshed()
     else:
-        launch(dagster, tick(dagster, **chosen), **chosen)
+        launch(dagster, tick(dagster, **chosen), tables, **chosen)
 
 
 def create_killed_run(dagster: Dagster) -> None:

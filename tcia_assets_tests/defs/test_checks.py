@@ -6,7 +6,6 @@ from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import (
-    NO_SIZES,
     failed_checks,
 )
 
@@ -22,18 +21,19 @@ def test_all_checks_pass_on_an_unchanged_source(dagster: Dagster) -> None:
 
 
 def test_checks_are_evaluated_although_a_partition_failed(dagster: Dagster) -> None:
-    keys = dagster.collections()
+    keys = dagster.start_refreshed()
     dagster.sandbox.faults.add(Fault("html", "getPatient", times=0, collection=keys[2]))
-    result = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES, raise_on_error=False)
+    tables = ["patients", "studies", "series"]
+    result = dagster.run("tcia_refresh", keys[0], keys[-1], tables=tables, raise_on_error=False)
 
     checked = {(e.asset_key.path[-1], e.check_name) for e in result.get_asset_check_evaluations()}
     assert {("series", "keys_unique"), ("studies", "patients_exist")} <= checked
 
 
 def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
-    dagster.collections()
+    dagster.start_refreshed()
     dagster.sandbox.faults.add(Fault("ignored_filter", "getModalityValues"))
-    result = dagster.run("tcia_refresh", SMALL, SMALL)
+    result = dagster.run("tcia_refresh", SMALL, tables=["modality_values"])
 
     failed = {
         (e.asset_key.path[-1], e.check_name)
@@ -59,13 +59,13 @@ def test_a_list_with_an_older_newest_release_fails_a_check(
     newest = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.hold(newest)
     dagster.sandbox.archive.release(newest)
-    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
+    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"])) == set()
     dagster.sandbox.archive.hold(newest)
-    stale = dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)
+    stale = dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"])
 
     assert "releases_not_older" in failed_checks(stale)
     dagster.sandbox.archive.release(newest)
-    assert failed_checks(dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES)) == set()
+    assert failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"])) == set()
 
 
 def test_a_stale_server_with_all_series_fails_a_check_until_it_is_current(
@@ -74,13 +74,13 @@ def test_a_stale_server_with_all_series_fails_a_check_until_it_is_current(
     keys = dagster.start_refreshed()
     revised = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.revise(revised)
-    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES)) == set()
+    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"])) == set()
     dagster.sandbox.reset()  # as it was before the revision
-    twins = [dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES) for _ in range(2)]
+    twins = [dagster.run("tcia_refresh", SMALL, tables=["series"]) for _ in range(2)]
 
     assert [failed_checks(twin) for twin in twins] == [{"submissions_not_older"}] * 2
     dagster.sandbox.archive.revise(revised)
-    assert failed_checks(dagster.run("tcia_refresh", SMALL, SMALL, ops=NO_SIZES)) == set()
+    assert failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"])) == set()
 
 
 def test_a_tenth_of_the_collections_gone_fails_a_check_until_they_return(

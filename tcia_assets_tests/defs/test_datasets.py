@@ -57,12 +57,10 @@ def said(result: dg.ExecuteInProcessResult) -> str:
 
 
 @pytest.fixture
-def fetched(dagster: Dagster) -> Dagster:
-    """The small Collection, by the plugin's own job."""
-    dagster.collections()
-    selection = {"tcia_image_archives": {"config": {"selection": {"collections": [SMALL]}}}}
-    metadata = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
-    assert dagster.run("tcia_update", SMALL, ops=selection | metadata).success
+def fetched(dagster: Dagster, fetched_root: Path) -> Dagster:
+    """The plugin over the small Collection, fetched."""
+    shutil.copytree(fetched_root, dagster.data_dir, dirs_exist_ok=True)
+    dagster.instance.add_dynamic_partitions("tcia_collections", [SMALL])
     return dagster
 
 

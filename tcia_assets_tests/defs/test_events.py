@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets_tests.conftest import Dagster
+from tcia_assets_tests.conftest import BY_COLLECTION, SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import (
-    BY_COLLECTION,
     refresh_all,
 )
 
@@ -14,7 +13,7 @@ from tcia_assets_tests.defs.metadata_runs import (
 def test_a_run_records_one_event_for_each_partition(
     dagster: Dagster,
 ) -> None:
-    keys = refresh_all(dagster)
+    keys = refresh_all(dagster, collections=[SMALL, "VICTRE"])
 
     for table in BY_COLLECTION:
         events = dagster.events(table.name)
@@ -35,11 +34,13 @@ def test_a_failing_collection_fails_alone_and_the_others_are_recorded(dagster: D
     before = stored.read_bytes()
     dagster.sandbox.archive.revise(collection=bad, count=1)
     dagster.sandbox.faults.add(Fault("html", "getSeries", times=0, collection=bad))
-    result = dagster.run("tcia_refresh", keys[0], keys[-1], raise_on_error=False)
+    tables = [catalog.SERIES, catalog.PATIENTS]
+    names = [table.name for table in tables]
+    result = dagster.run("tcia_refresh", keys[0], keys[-1], tables=names, raise_on_error=False)
 
     assert not result.success
     assert stored.read_bytes() == before
-    for table in BY_COLLECTION:
+    for table in tables:
         lasting = [str(e.partition) for e in dagster.events(table.name)]
         expected = [k for k in keys if (table, k) != (catalog.SERIES, bad)]
         assert sorted(lasting) == sorted(expected)

@@ -8,25 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from tcia_assets import catalog
-from tcia_assets.catalog import DIALECTS
 from tcia_assets.images.manifest import merge_rows, read_rows
 from tcia_assets.images.plan import MAX_ATTEMPTS
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
-from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import Source
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.image_runs import SELECTED, config, files, manifest, run_fetch, zips
+from tcia_assets_tests.defs.image_runs import SELECTED, config, manifest, run_fetch, zips
 
 OTHER = "RIDER Lung CT" if SMALL != "RIDER Lung CT" else "LCTSC"
-
-
-def without_single_images(dagster: Dagster) -> None:
-    """Nothing can set a bad zip right."""
-    dagster.sandbox.faults.add(Fault("status", "getSingleImage", times=0, status=500))
 
 
 def test_the_selected_series_are_kept_as_served_with_their_proof(with_series: Dagster) -> None:
@@ -43,112 +35,6 @@ def test_the_selected_series_are_kept_as_served_with_their_proof(with_series: Da
         assert row["path"] == f"archives/{SMALL}/{row['SeriesInstanceUID']}.zip"
         assert row["license_name"]
     assert zips(with_series) == sorted(with_series.data_dir / row["path"] for row in rows)
-
-
-def test_fetching_again_fetches_nothing(with_series: Dagster) -> None:
-    run_fetch(with_series)
-    before = with_series.sandbox.requests["getImage"]
-    rows = manifest(with_series)
-    run_fetch(with_series)
-
-    assert with_series.sandbox.requests["getImage"] == before
-    assert manifest(with_series) == rows
-
-
-def test_a_lost_or_cut_file_is_fetched_again(with_series: Dagster) -> None:
-    run_fetch(with_series)
-    lost, cut, *_ = zips(with_series)
-    whole = cut.read_bytes()
-    lost.unlink()
-    cut.write_bytes(whole[:-1])
-    run_fetch(with_series)
-
-    assert lost.is_file()
-    assert len(cut.read_bytes()) >= len(whole) - 64
-    assert {row["status"] for row in manifest(with_series)} == {"complete"}
-
-
-@pytest.mark.parametrize("dialect", [d.name for d in DIALECTS])
-def test_each_dialect_proves_as_much_as_it_can(dagster: Dagster, dialect: str) -> None:
-    dagster.collections(dialect=dialect)
-    dagster.run("tcia_refresh", SMALL, SMALL, dialect=dialect)
-    assert run_fetch(dagster, dialect=dialect).success
-
-    proof = "md5" if dialect.startswith("nbia") else "count+size"
-    assert {row["verified_by"] for row in manifest(dagster)} == {proof}
-
-
-@pytest.mark.parametrize("kind", ["zip_short", "zip_traversal"])
-def test_a_zip_that_is_not_whole_never_gets_its_name(with_series: Dagster, kind: str) -> None:
-    [uid, *_] = with_series.uids(SMALL, "RTSTRUCT")
-    with_series.sandbox.faults.add(Fault(kind, times=0, series=uid))
-    without_single_images(with_series)
-    assert run_fetch(with_series).success
-
-    by_uid = {row["SeriesInstanceUID"]: row for row in manifest(with_series)}
-    assert by_uid[uid]["status"] in {"incomplete", "failed"}
-    assert by_uid[uid]["error"] and by_uid[uid]["path"] is None
-    assert by_uid[uid]["attempts"] == 1
-    assert not [p for p in files(with_series) if uid in p.name]
-    assert [r["status"] for u, r in by_uid.items() if u != uid] == ["complete"] * 4
-    with_series.sandbox.faults.clear()
-    run_fetch(with_series)
-    assert {row["status"] for row in manifest(with_series)} == {"complete"}
-
-
-def test_an_answer_that_is_no_zip_is_a_row_that_says_why(with_series: Dagster) -> None:
-    with_series.sandbox.faults.add(
-        Fault("html", "getImage", 0), Fault("html", "getImageWithMD5Hash", 0)
-    )
-    assert run_fetch(with_series).success
-
-    assert {row["status"] for row in manifest(with_series)} == {"failed"}
-    assert all("<html>" in row["error"] for row in manifest(with_series))
-    assert files(with_series) == []
-
-
-def test_a_series_that_is_not_public_is_unavailable(with_series: Dagster) -> None:
-    [uid, *_] = with_series.uids(SMALL, "RTSTRUCT")
-    with_series.sandbox.archive.hide([uid])
-    run_fetch(with_series)
-
-    [row] = [r for r in manifest(with_series) if r["SeriesInstanceUID"] == uid]
-    assert row["status"] == "unavailable"
-
-
-def test_an_earlier_complete_copy_stays_until_the_new_one_is_proven(with_series: Dagster) -> None:
-    run_fetch(with_series)
-    [uid, *_] = with_series.uids(SMALL, "RTSTRUCT")
-    path = with_series.data_dir / f"archives/{SMALL}/{uid}.zip"
-    before = path.read_bytes()
-    with_series.sandbox.archive.revise([uid], image_count=2)
-    with_series.run("tcia_refresh", SMALL, SMALL)
-    with_series.sandbox.faults.add(Fault("zip_short", times=0, series=uid))
-    without_single_images(with_series)
-    run_fetch(with_series)
-
-    [row] = [r for r in manifest(with_series) if r["SeriesInstanceUID"] == uid]
-    assert path.read_bytes() == before
-    assert (row["status"], row["path"], row["sha256"]) == (
-        "incomplete",
-        f"archives/{SMALL}/{uid}.zip",
-        hashlib.sha256(before).hexdigest(),
-    )
-    with_series.sandbox.faults.clear()
-    run_fetch(with_series)
-    [row] = [r for r in manifest(with_series) if r["SeriesInstanceUID"] == uid]
-    assert (row["status"], row["image_count"]) == ("complete", 2)
-
-
-def test_what_exceeds_a_runs_budget_is_left_to_the_next(with_series: Dagster) -> None:
-    run_fetch(with_series, SELECTED | {"max_series_per_run": 2})
-    [event] = with_series.events("image_archives")
-    assert event.metadata["remaining"].value == 3
-    assert len(manifest(with_series)) == 2
-    run_fetch(with_series, SELECTED | {"max_series_per_run": 2})
-    run_fetch(with_series, SELECTED | {"max_series_per_run": 2})
-
-    assert len(manifest(with_series)) == 5
 
 
 def test_the_collections_of_a_run_share_its_budget(with_series: Dagster, source: Source) -> None:
@@ -197,41 +83,6 @@ def _with_size(series: Any, size: int) -> Any:
     return series.set_column(place, series.schema.field(place), sizes)
 
 
-def test_another_dialect_or_a_new_licence_is_no_reason_to_fetch_again(with_series: Dagster) -> None:
-    run_fetch(with_series)
-    before = sum(with_series.sandbox.requests[e] for e in ("getImage", "getImageWithMD5Hash"))
-    with_series.run("tcia_refresh", SMALL, SMALL, dialect="nbia-v1")
-    run_fetch(with_series, dialect="nbia-v1")
-
-    assert (
-        sum(with_series.sandbox.requests[e] for e in ("getImage", "getImageWithMD5Hash")) == before
-    )
-
-
-def test_a_zip_without_a_row_is_proven_and_not_fetched_again(with_series: Dagster) -> None:
-    run_fetch(with_series)
-    rows = manifest(with_series)
-    with_series.warehouse.path(catalog.IMAGE_ARCHIVES, SMALL).unlink()
-    before = with_series.sandbox.requests["getImage"]
-    run_fetch(with_series)
-
-    assert with_series.sandbox.requests["getImage"] == before
-    facts = ("SeriesInstanceUID", "status", "sha256", "verified_by", "archive_bytes", "path")
-    assert [[r[f] for f in facts] for r in manifest(with_series)] == [
-        [r[f] for f in facts] for r in rows
-    ]
-
-
-def test_drafts_of_killed_runs_are_removed(with_series: Dagster) -> None:
-    folder = with_series.data_dir / "archives" / SMALL
-    folder.mkdir(parents=True)
-    draft = folder / ".1.2.3.zip.draft"
-    draft.write_bytes(b"half of it")
-    run_fetch(with_series)
-
-    assert not draft.exists()
-
-
 # --- The runs -------------------------------------------------------------------------------------
 
 
@@ -259,18 +110,17 @@ def test_the_headers_follow_the_zips_in_the_same_run(with_series: Dagster) -> No
     assert with_series.events("images")[-1].metadata["kept"].value == 5
 
 
-def test_an_update_refreshes_then_fetches_then_reads(with_series: Dagster) -> None:
-    [changed, *_] = with_series.uids(SMALL, "RTSTRUCT")
-    run_fetch(with_series)
-    with_series.sandbox.archive.revise([changed])
+def test_an_update_refreshes_then_fetches_then_reads(with_zips: Dagster) -> None:
+    [changed, *_] = with_zips.uids(SMALL, "RTSTRUCT")
+    with_zips.sandbox.archive.revise([changed])
     ops = config() | {"tcia_metadata": {"config": {"max_size_requests": 0}}}
-    result = with_series.run("tcia_update", SMALL, SMALL, ops=ops)
+    result = with_zips.run("tcia_update", SMALL, SMALL, ops=ops)
 
     assert {"series", "patients"} < set(tables(result)[:-2])
     assert tables(result)[-4:] == ["image_archives", "images", "references", "targets"]
-    facts = with_series.events("image_archives")[-1].metadata
+    facts = with_zips.events("image_archives")[-1].metadata
     assert (facts["fetched"].value, facts["complete"].value) == (1, 5)
-    assert with_series.events("images")[-1].metadata["new"].value == 1
+    assert with_zips.events("images")[-1].metadata["new"].value == 1
 
 
 def test_the_materialization_tells_what_was_fetched_and_what_is_left(with_series: Dagster) -> None:
@@ -340,12 +190,11 @@ def test_what_was_given_up_is_tried_again_only_when_told_to(with_series: Dagster
 
 
 def test_a_licence_that_changes_stands_beside_the_zips_after_the_refresh(
-    with_series: Dagster,
+    with_zips: Dagster,
 ) -> None:
-    run_fetch(with_series)
-    beside = with_series.data_dir / "archives" / SMALL / "LICENSES.md"
+    beside = with_zips.data_dir / "archives" / SMALL / "LICENSES.md"
     assert "MIT" not in beside.read_text()
-    with_series.sandbox.archive._change(with_series.uids(SMALL, "RTSTRUCT"), LicenseName="MIT")
-    with_series.run("tcia_refresh", SMALL, SMALL)
+    with_zips.sandbox.archive._change(with_zips.uids(SMALL, "RTSTRUCT"), LicenseName="MIT")
+    with_zips.run("tcia_refresh", SMALL, tables=["series"])
 
     assert "MIT" in beside.read_text()

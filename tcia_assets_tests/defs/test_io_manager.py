@@ -20,8 +20,7 @@ def test_a_downstream_asset_gets_a_partition_as_a_table(dagster: Dagster) -> Non
     def theirs(series: pa.Table) -> None:
         got.append(series)
 
-    dagster.collections()
-    dagster.run("tcia_refresh", SMALL, SMALL)
+    dagster.start_refreshed()
     merged = dg.Definitions.merge(definitions, dg.Definitions(assets=[theirs]))
     job = merged.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(

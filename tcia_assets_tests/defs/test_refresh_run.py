@@ -10,10 +10,7 @@ import pytest
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.metadata_runs import (
-    NO_SIZES,
-    refresh_all,
-)
+from tcia_assets_tests.defs.metadata_runs import NO_SIZES
 
 
 def test_a_second_refresh_changes_only_its_time(dagster: Dagster) -> None:
@@ -21,9 +18,9 @@ def test_a_second_refresh_changes_only_its_time(dagster: Dagster) -> None:
         found = [p for p in dagster.data_dir.rglob("*.parquet") if "snapshots" not in p.parts]
         return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
 
-    refresh_all(dagster, NO_SIZES)
+    keys = dagster.start_refreshed()
     before = files()
-    refresh_all(dagster, NO_SIZES)
+    assert dagster.run("tcia_refresh", keys[0], keys[-1], ops=NO_SIZES).success
 
     assert files() == before
     newest = dagster.events("series")[-1]
@@ -31,11 +28,12 @@ def test_a_second_refresh_changes_only_its_time(dagster: Dagster) -> None:
 
 
 def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) -> None:
+    tables = ["series", "series_sizes"]
     dagster.collections()
-    dagster.run("tcia_refresh", SMALL, SMALL)
+    dagster.run("tcia_refresh", SMALL, tables=tables)
     before = dagster.sandbox.requests["getSeriesSize"]
     [revised] = dagster.sandbox.archive.revise(collection=SMALL, count=1, image_count=7)
-    dagster.run("tcia_refresh", SMALL, SMALL)
+    dagster.run("tcia_refresh", SMALL, tables=tables)
 
     assert dagster.sandbox.requests["getSeriesSize"] == before + 1
     sizes = dagster.warehouse.query(
@@ -45,15 +43,15 @@ def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) ->
 
 
 def test_sizes_beyond_the_budget_are_left_to_the_next_run(dagster: Dagster) -> None:
-    keys = dagster.collections()
+    tables = ["series", "series_sizes"]
+    dagster.collections()
     ops = {"tcia_metadata": {"config": {"max_size_requests": 4}}}
-    dagster.run("tcia_refresh", SMALL, SMALL, ops=ops)
-    assert keys
+    dagster.run("tcia_refresh", SMALL, tables=tables, ops=ops)
 
     [event] = dagster.events("series_sizes")
     assert event.metadata["asked"].value == 4
     assert event.metadata["remaining"].value == 6
-    dagster.run("tcia_refresh", SMALL, SMALL, ops=ops)
+    dagster.run("tcia_refresh", SMALL, tables=tables, ops=ops)
     assert dagster.events("series_sizes")[-1].metadata["remaining"].value == 2
 
 
@@ -82,14 +80,14 @@ def test_a_bad_reply_leaves_the_partition_unchanged(
     dagster.start_refreshed()
     before = dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes()
     dagster.sandbox.faults.add(fault)
-    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+    result = dagster.run("tcia_refresh", SMALL, tables=["series"], raise_on_error=False)
 
     assert not result.success
     assert dagster.warehouse.path(catalog.SERIES, SMALL).read_bytes() == before
     [failure] = [e for e in result.all_events if e.is_step_failure]
     assert said in str(failure.step_failure_data.user_failure_data.description)
     dagster.sandbox.faults.clear()
-    assert dagster.run("tcia_refresh", SMALL, SMALL).success
+    assert dagster.run("tcia_refresh", SMALL, tables=["series"]).success
 
 
 def test_a_passing_fault_costs_only_a_retry(dagster: Dagster) -> None:
@@ -98,7 +96,7 @@ def test_a_passing_fault_costs_only_a_retry(dagster: Dagster) -> None:
         Fault("status", "getSeries", status=503), Fault("reset", "getPatient", after_bytes=10)
     )
 
-    assert dagster.run("tcia_refresh", SMALL, SMALL).success
+    assert dagster.run("tcia_refresh", SMALL, tables=["series", "patients"]).success
     [event] = dagster.events("series")
     assert event.metadata["requests"].value == 2
 
@@ -123,7 +121,7 @@ def test_when_moves_cannot_be_settled_the_refreshed_partitions_are_recorded(
     keys = dagster.start_refreshed()
     other = next(key for key in keys if key != SMALL)
     dagster.warehouse.path(catalog.SERIES, other).write_bytes(b"PAR1 no more")
-    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+    result = dagster.run("tcia_refresh", SMALL, tables=["series"], raise_on_error=False)
 
     assert not result.success
     [failure] = [e for e in result.all_events if e.is_step_failure]
@@ -134,7 +132,8 @@ def test_when_moves_cannot_be_settled_the_refreshed_partitions_are_recorded(
 
 
 def test_counts_of_series_are_numbers_that_dagster_plots(dagster: Dagster) -> None:
-    keys = refresh_all(dagster, NO_SIZES)
+    keys = dagster.collections()
+    assert dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"]).success
     stored = dagster.warehouse.read(catalog.SERIES).num_rows
     events = dagster.events("series")
 

@@ -18,8 +18,8 @@ from tcia_assets_tests.defs.sensor_ticks import (
 
 def test_each_run_is_tagged_with_its_process(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
-    launch(dagster, tick(dagster, **chosen), **chosen)
-    caught_up(dagster, **chosen)
+    launch(dagster, tick(dagster, **chosen), ["series"], **chosen)
+    caught_up(dagster, ["image_archives"], **chosen)
 
     runs = dagster.instance.get_runs()
     assert {run.job_name for run in runs} == {"tcia_refresh", "tcia_images"}

@@ -15,9 +15,12 @@ from tcia_assets.defs import schedules
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.schedules import compare_tick, due_now
+from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.plausibility import last_compared
+from tcia_assets.metadata.refresh import refresh as refresh_table
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets.sources import open_source
+from tcia_assets_tests.conftest import SMALL, Dagster, settings_for
 from tcia_assets_tests.defs.sensor_ticks import first_and_last
 
 NOW = datetime(2026, 11, 24, 10, 10, tzinfo=UTC)
@@ -26,7 +29,9 @@ HOUR = timedelta(hours=1)
 
 def tick(dagster: Dagster, now: datetime) -> list[tuple[str, str]] | str:
     """The ranges that are asked for now, or why there are none."""
-    with dagster.resource().yield_for_execution(dg.build_init_resource_context()) as tcia:
+    with dagster.resource().yield_for_execution(
+        dg.build_init_resource_context(instance=dagster.instance)
+    ) as tcia:
         answer = compare_tick(dagster.instance, tcia, Names(), now)
     if isinstance(answer, dg.SkipReason):
         return str(answer.skip_message)
@@ -35,8 +40,12 @@ def tick(dagster: Dagster, now: datetime) -> list[tuple[str, str]] | str:
 
 
 def refresh(dagster: Dagster, first: str, last: str) -> None:
-    nothing = {"tcia_metadata": {"config": {"max_size_requests": 0}}}
-    assert dagster.run("tcia_refresh", first, last, ops=nothing).success
+    keys = dagster.instance.get_dynamic_partitions("tcia_collections")
+    with open_source(settings_for(dagster.sandbox, dagster.data_dir)) as source:
+        for key in keys[keys.index(first) : keys.index(last) + 1]:
+            refresh_table(
+                catalog.SERIES, key, source, dagster.warehouse, datetime.now(UTC), ProbeBudget(0)
+            )
 
 
 # --- Which, and when ------------------------------------------------------------------------------
@@ -107,7 +116,7 @@ def test_collections_at_work_or_listed_no_more_are_left_out(dagster: Dagster) ->
 def test_a_comparison_that_failed_is_asked_for_again(dagster: Dagster) -> None:
     dagster.collections()
     dagster.sandbox.faults.add(Fault("html", "getSeries", times=0, collection=SMALL))
-    result = dagster.run("tcia_refresh", SMALL, SMALL, raise_on_error=False)
+    result = dagster.run("tcia_refresh", SMALL, tables=["series"], raise_on_error=False)
     assert not result.success
     assert not dagster.warehouse.has(catalog.SNAPSHOTS, SMALL)
     keys = list(dagster.instance.get_dynamic_partitions("tcia_collections"))

@@ -70,6 +70,7 @@ class Place:
     sandbox: Sandbox
     data_dir: Path
     pacing: Pacing = field(default=QUICK)
+    dialect: str = "nbia-v4"
     _revisions: int = 0
 
     @property
@@ -78,7 +79,7 @@ class Place:
 
     @property
     def settings(self) -> Settings:
-        return settings_for(self.sandbox, self.data_dir)
+        return settings_for(self.sandbox, self.data_dir, self.dialect)
 
     @contextmanager
     def source(self, **pacing: float) -> Iterator[Source]:
@@ -88,10 +89,14 @@ class Place:
     # --- What a user does -----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Store what the sandbox lists now."""
+        """Store what the sandbox lists now, and sizes where the list has none."""
+        tables = [catalog.SERIES]
+        if not self.dialect.startswith("nbia"):
+            tables.append(catalog.SERIES_SIZES)
         with self.source() as source:
-            now = datetime.now(UTC)
-            refresh(catalog.SERIES, COLLECTION, source, self.warehouse, now, ProbeBudget(0))
+            now, budget = datetime.now(UTC), ProbeBudget(100)
+            for table in tables:
+                refresh(table, COLLECTION, source, self.warehouse, now, budget)
 
     def fetch(self, *uids: str, retry: bool = False, **pacing: float) -> FetchResult:
         """Fetch these Series, or all."""

@@ -32,6 +32,7 @@ from tcia_assets_tests.images.outcomes import OUTCOMES
 from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
 
 SERIES = 16
+KILLS = 50
 PATIENCE_S = 60
 INTERRUPTED = 3
 
@@ -74,10 +75,8 @@ def wait_until(condition: Callable[[], object]) -> None:
 # --- Killed -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_fetch_killed_at_random_moments_leaves_complete_zips_and_goes_on(
-    wide: Place, kills: int
-) -> None:
+@pytest.mark.slow
+def test_a_fetch_killed_at_random_moments_leaves_complete_zips_and_goes_on(wide: Place) -> None:
     """Half of the kills are SIGTERM, which may also come at any moment."""
     wide.sandbox.archive.hold(wide.uids[SERIES:])
     # A listing that lacks most known Series would be refused, so none is known.
@@ -94,7 +93,7 @@ def test_a_fetch_killed_at_random_moments_leaves_complete_zips_and_goes_on(
     chance, killed = random.Random(seed), 0
     print(f"seed {seed}, {longest_life_s:.1f} s for a whole run")
 
-    for number in range(kills):
+    for number in range(KILLS):
         # Mostly all bytes change first; otherwise the run goes on where the last one ended.
         if chance.random() < 0.8:
             revise(wide)
@@ -107,7 +106,7 @@ def test_a_fetch_killed_at_random_moments_leaves_complete_zips_and_goes_on(
         assert {uid for uid in wide.uids if len(images_in(wide.zip(uid))) == 2} == set(wide.uids)
         on_disk = {row["path"] for row in wide.rows.values() if row["path"]}
         assert on_disk == {f"archives/RIDER%20Lung%20CT/{uid}.zip" for uid in wide.uids}
-    assert killed >= kills / 2, "most runs must be killed while they work"
+    assert killed >= KILLS / 2, "most runs must be killed while they work"
 
     wide.refresh()
     assert ended(started(wide)) == 0
@@ -146,7 +145,11 @@ def test_an_interrupted_fetch_does_not_wait_and_keeps_what_is_complete(place: Pl
 
 
 @pytest.mark.parametrize(
-    "shards", [[(0, 1), (0, 1)], [(0, 1), (0, 2), (1, 2)]], ids=["same", "overlapping"]
+    "shards",
+    [
+        pytest.param([(0, 1), (0, 1)], id="same", marks=pytest.mark.slow),
+        pytest.param([(0, 1), (0, 2), (1, 2)], id="overlapping"),
+    ],
 )
 def test_runs_at_the_same_time_fetch_each_series_once(
     wide: Place, shards: list[tuple[int, int]]
@@ -162,6 +165,7 @@ def test_runs_at_the_same_time_fetch_each_series_once(
 # --- The command line ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_after_sigkill_and_sigterm(place: Place) -> None:
     kept, *hanging = place.uids
     place.spoil("hang", *hanging, seconds=600)
@@ -192,6 +196,7 @@ def test_the_command_line_goes_on_after_sigkill_and_sigterm(place: Place) -> Non
     place.demand_complete()
 
 
+@pytest.mark.slow
 def test_the_command_line_reports_what_the_disk_refuses(place: Place, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         small = Place(place.sandbox, disk)

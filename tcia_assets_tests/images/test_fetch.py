@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+import pytest
+
+from tcia_assets.catalog import DIALECTS, IMAGE_ARCHIVES
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
@@ -41,6 +43,47 @@ def test_a_second_fetch_sends_no_request(mirror: Place) -> None:
 
     assert (len(mirror.sandbox.requests), got.rows, got.plan.complete) == (0, (), SERIES)
     assert mirror.rows == rows
+
+
+def test_a_zip_that_is_lost_or_cut_short_is_fetched_again(mirror: Place) -> None:
+    mirror.fetch()
+    lost, cut, *_ = mirror.uids
+    mirror.zip(lost).unlink()
+    mirror.zip(cut).write_bytes(mirror.zip(cut).read_bytes()[:-1])
+    mirror.sandbox.requests.clear()
+    mirror.fetch()
+
+    assert mirror.asked() == sorted([lost, cut])
+    mirror.demand_complete()
+
+
+def test_drafts_of_killed_runs_are_removed(mirror: Place) -> None:
+    mirror.folder.mkdir(parents=True)
+    (mirror.folder / ".1.2.3.zip.draft").write_bytes(b"half of it")
+    mirror.fetch()
+
+    mirror.demand_complete()
+
+
+@pytest.mark.parametrize("dialect", [d.name for d in DIALECTS])
+def test_each_dialect_proves_as_much_as_it_can(mirror: Place, dialect: str) -> None:
+    other = Place(mirror.sandbox, mirror.data_dir / "other", dialect=dialect)
+    other.refresh()
+    other.fetch()
+
+    proof = "md5" if dialect.startswith("nbia") else "count+size"
+    assert {row["verified_by"] for row in other.rows.values()} == {proof}
+    assert {row["status"] for row in other.rows.values()} == {"complete"}
+
+
+def test_another_dialect_is_no_reason_to_fetch_again(mirror: Place) -> None:
+    mirror.fetch()
+    mirror.sandbox.requests.clear()
+    other = Place(mirror.sandbox, mirror.data_dir, dialect="nbia-v1")
+    other.refresh()
+    other.fetch()
+
+    assert mirror.asked() == []
 
 
 def test_a_series_claimed_by_another_run_is_not_started(mirror: Place) -> None:
