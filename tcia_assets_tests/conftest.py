@@ -258,3 +258,28 @@ def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)
     return root
+
+
+@pytest.fixture(scope="session")
+def series_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with the Series of the small Collection, made without Dagster."""
+    served.reset()
+    root = tmp_path_factory.mktemp("series")
+    with open_source(settings_for(served, root)) as source:
+        refresh(SERIES, SMALL, source, Warehouse(root), datetime.now(UTC), ProbeBudget(0))
+    return root
+
+
+@pytest.fixture(scope="session")
+def contours_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with the contours of the small Collection, fetched and indexed."""
+    root = tmp_path_factory.mktemp("contours")
+    warehouse = Warehouse(root)
+    contours = FetchRun(Selection(collections=(SMALL,), modalities=("RTSTRUCT",)))
+    served.reset()
+    with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
+        refresh(SERIES, SMALL, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+        fetch_images(SMALL, contours, source, warehouse)
+    image_rows.index_images(SMALL, warehouse)
+    references.index_references(SMALL, warehouse)
+    return root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,13 @@ from tcia_assets_tests.conftest import SMALL
 
 @pytest.fixture
 def mirror(sandbox: Sandbox, tmp_path: Path) -> Mirror:
+    return Mirror(tmp_path / "data", base_url=sandbox.base_url("nbia-v4"))
+
+
+@pytest.fixture
+def refreshed(sandbox: Sandbox, series_root: Path, tmp_path: Path) -> Mirror:
+    """Return a mirror that has the Series of the small Collection."""
+    shutil.copytree(series_root, tmp_path / "data")
     return Mirror(tmp_path / "data", base_url=sandbox.base_url("nbia-v4"))
 
 
@@ -39,8 +47,10 @@ def test_a_collection_is_refreshed_fetched_and_queried(mirror: Mirror) -> None:
     assert "DAGSTER_HOME" not in os.environ
 
 
-def test_what_fails_is_raised_and_what_is_complete_stays(mirror: Mirror, sandbox: Sandbox) -> None:
-    mirror.refresh(SMALL, max_size_requests=0)
+def test_what_fails_is_raised_and_what_is_complete_stays(
+    refreshed: Mirror, sandbox: Sandbox
+) -> None:
+    mirror = refreshed
     uids = mirror.query(
         "SELECT SeriesInstanceUID AS uid FROM series WHERE Modality = 'RTSTRUCT' ORDER BY uid"
     )["uid"].to_pylist()
@@ -53,9 +63,9 @@ def test_what_fails_is_raised_and_what_is_complete_stays(mirror: Mirror, sandbox
 
 
 def test_a_plan_fetches_nothing_and_notes_what_may_be_a_mistake(
-    mirror: Mirror, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    refreshed: Mirror, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mirror.refresh(SMALL, max_size_requests=0)
+    mirror = refreshed
     rows = mirror.query("SELECT min(SeriesInstanceUID) AS uid FROM series")
     with caplog.at_level(logging.WARNING):
         request = mirror.plan_fetch(SMALL, series=["9.9.9", rows["uid"][0].as_py()])

@@ -1,47 +1,36 @@
 from __future__ import annotations
 
+import os
 import shutil
-from datetime import UTC, datetime
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tcia_assets import catalog
 from tcia_assets.cli.terminal import out
 from tcia_assets.defs.local_runs import DAGSTER_YAML
-from tcia_assets.metadata.budget import ProbeBudget
-from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import open_source
-from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.cli.terminal import CONTOURS, Terminal
-from tcia_assets_tests.conftest import SMALL, settings_for
+from tcia_assets_tests.cli.terminal import Terminal
+
+# In memory where that is possible: a Dagster run commits to SQLite hundreds of times.
+IN_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
 @pytest.fixture(autouse=True)
-def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def dagster_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A Dagster home of the test's own, in DAGSTER_HOME."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(DAGSTER_YAML)
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    return home
+    with tempfile.TemporaryDirectory(prefix="dagster_home_", dir=IN_MEMORY) as folder:
+        home = Path(folder)
+        (home / "dagster.yaml").write_text(DAGSTER_YAML)
+        monkeypatch.setenv("DAGSTER_HOME", folder)
+        yield home
 
 
 @pytest.fixture(autouse=True)
 def width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the console read COLUMNS when it prints, and not when it was imported."""
     monkeypatch.setattr(out, "_width", None)
-
-
-@pytest.fixture(scope="session")
-def folder_with_series(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the Series of the small Collection, made without starting Dagster."""
-    served.reset()
-    root = tmp_path_factory.mktemp("with_series")
-    with open_source(settings_for(served, root)) as source:
-        refresh(catalog.SERIES, SMALL, source, Warehouse(root), datetime.now(UTC), ProbeBudget(0))
-    return root
 
 
 @pytest.fixture
@@ -51,14 +40,14 @@ def empty_terminal(sandbox: Sandbox, tmp_path: Path) -> Terminal:
 
 
 @pytest.fixture
-def terminal(sandbox: Sandbox, folder_with_series: Path, tmp_path: Path) -> Terminal:
+def terminal(sandbox: Sandbox, series_root: Path, tmp_path: Path) -> Terminal:
     """The command line over the Series of the small Collection."""
-    shutil.copytree(folder_with_series, tmp_path / "data")
+    shutil.copytree(series_root, tmp_path / "data")
     return Terminal(sandbox, tmp_path / "data")
 
 
 @pytest.fixture
-def fetched(terminal: Terminal) -> Terminal:
+def fetched(sandbox: Sandbox, contours_root: Path, tmp_path: Path) -> Terminal:
     """The command line over the Series of the small Collection, with its contours on disk."""
-    assert terminal(*CONTOURS).exit_code == 0
-    return terminal
+    shutil.copytree(contours_root, tmp_path / "data")
+    return Terminal(sandbox, tmp_path / "data")

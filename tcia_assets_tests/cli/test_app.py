@@ -17,6 +17,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.repository import ROOT
 
 
+@pytest.mark.slow
 def test_a_collection_is_refreshed_queried_fetched_and_shown(empty_terminal: Terminal) -> None:
     assert empty_terminal("refresh", SMALL).exit_code == 0
     answer = empty_terminal("query", "SELECT count(*) AS n FROM current_series", "--format", "json")

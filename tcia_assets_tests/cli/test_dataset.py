@@ -10,10 +10,7 @@ import pytest
 from tcia_assets import load_dataset
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine
-from tcia_assets_tests.datasets.conftest import (  # noqa: F401 - fixtures
-    fetched_root,
-    fetched_warehouse,
-)
+from tcia_assets_tests.datasets.conftest import fetched_warehouse  # noqa: F401 - a fixture
 from tcia_assets_tests.datasets.warehouse_edits import set_column
 from tcia_assets_tests.repository import ROOT
 

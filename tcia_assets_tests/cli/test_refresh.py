@@ -41,9 +41,9 @@ def test_a_collection_whose_name_cannot_be_a_partition_key_is_named(terminal: Te
     [("a: [", "dagster.yaml"), ("nonsense: 1", "nonsense"), ("- 1", "dictionary")],
 )
 def test_a_dagster_home_that_is_broken_is_one_line(
-    empty_terminal: Terminal, tmp_path: Path, content: str, said: str
+    empty_terminal: Terminal, dagster_home: Path, content: str, said: str
 ) -> None:
-    (tmp_path / "home" / "dagster.yaml").write_text(content)
+    (dagster_home / "dagster.yaml").write_text(content)
     result = empty_terminal("refresh", SMALL)
 
     assert result.exit_code == 2

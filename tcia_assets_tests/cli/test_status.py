@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tcia_assets import catalog
 from tcia_assets.images.disk_space import format_bytes
-from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.sources import Source
 from tcia_assets_tests.cli.terminal import Terminal, line_of, words
 from tcia_assets_tests.conftest import SMALL
 
@@ -45,15 +49,17 @@ def test_status_fits_its_terminal_with_numbers_right_aligned(fetched: Terminal, 
     assert sum(line.startswith(SMALL) for line in lines) == (1 if width == 200 else 2)
 
 
-def test_collections_removed_from_the_source_are_named(
-    empty_terminal: Terminal, sandbox: Sandbox
-) -> None:
-    assert empty_terminal("refresh", SMALL).exit_code == 0
-    assert "Suspect" not in empty_terminal("status").stdout
-    hidden = sandbox.archive.hide(collection=SMALL)
-    assert empty_terminal("refresh", "VICTRE").exit_code == 0
-    [line] = [row for row in empty_terminal("status").stdout.splitlines() if "Suspect" in row]
+def test_collections_removed_from_the_source_are_named(terminal: Terminal, source: Source) -> None:
+    def list_collections() -> None:
+        now = datetime.now(UTC)
+        refresh(catalog.COLLECTIONS, "", source, terminal.warehouse, now, ProbeBudget(0))
+
+    list_collections()
+    assert "Suspect" not in terminal("status").stdout
+    hidden = terminal.sandbox.archive.hide(collection=SMALL)
+    list_collections()
+    [line] = [row for row in terminal("status").stdout.splitlines() if "Suspect" in row]
     assert line.endswith(SMALL)
-    sandbox.archive.show(hidden)
-    assert empty_terminal("refresh", SMALL).exit_code == 0
-    assert "Suspect" not in empty_terminal("status").stdout
+    terminal.sandbox.archive.show(hidden)
+    list_collections()
+    assert "Suspect" not in terminal("status").stdout

@@ -44,6 +44,7 @@ def test_single_images_complete_the_better_of_two_bad_zips(
     place.demand_complete()
 
 
+@pytest.mark.slow
 def test_half_of_a_large_series_may_be_downloaded_singly(many: Place) -> None:
     """The last of a short zip may be cut, so that one more is asked for than it lacks."""
     [uid] = many.uids

@@ -122,7 +122,7 @@ def test_a_refresh_killed_at_random_moments_leaves_each_partition_old_or_new(
     last.start()
     last.join(60)
     assert last.exitcode == 0, f"seed {seed}"
-    assert set().union(*versions(warehouse).values()) == {kills + 1}
+    assert set().union(*versions(warehouse).values()) == {KILLS + 1}
     counted = warehouse.query(
         "SELECT SeriesInstanceUID, changes, count(number) AS told FROM series "
         "JOIN series_changes USING (Collection, SeriesInstanceUID) GROUP BY ALL "

@@ -310,6 +310,7 @@ def test_patients_are_selected_with_all_their_series(small: pa.Table, script: An
 
 
 @needs_index
+@pytest.mark.slow
 def test_the_script_makes_the_tracked_file_again(
     tmp_path: Path, small: pa.Table, script: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

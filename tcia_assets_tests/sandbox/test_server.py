@@ -117,6 +117,7 @@ for each in asking:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_full_catalogue_is_served_with_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("idc_index_data")
     # In a file, because in `python -c` DuckDB believes to be talking to a person.

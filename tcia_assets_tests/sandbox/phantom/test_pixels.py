@@ -25,7 +25,7 @@ def test_pixels_can_be_read(modality: str) -> None:
 
 
 @pytest.mark.parametrize("modality", VOLUMES)
-@pytest.mark.parametrize("count", [1, 2, 7, 133, 700])
+@pytest.mark.parametrize("count", [1, 2, 7, 133, pytest.param(700, marks=pytest.mark.slow)])
 def test_slices_are_evenly_spaced_along_the_normal(modality: str, count: int) -> None:
     slices = opened(row(modality, count))
     positions = np.array([item.ImagePositionPatient for item in slices], float)

@@ -68,7 +68,7 @@ def test_bursts_of_failures_halve_what_is_sent_at_once_and_good_answers_bring_it
 ) -> None:
     server = serve(in_bursts([8, 4], failing))
     # Forty at once, which are answered in the end, may wait for the processor longer than a second.
-    pacing = replace(ONCE, read_timeout_s=3.0) if failing is HANGING else ONCE
+    pacing = replace(ONCE, read_timeout_s=1.5) if failing is HANGING else ONCE
     with talking(server.url, max_connections=8, pacing=pacing) as client:
         assert (ask_at_once(client, 8), client.connections) == (0, 4)
         assert (ask_at_once(client, 4), client.connections) == (0, 2)
