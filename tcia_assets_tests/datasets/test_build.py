@@ -119,6 +119,7 @@ def _build(root: str) -> None:
     build(declared(), cohort_lock.read_lock(lock, "lung_ct"), warehouse)
 
 
+@pytest.mark.slow
 def test_a_build_continues_after_a_kill(fetched_warehouse: Warehouse) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tcia_assets.datasets.build"])

@@ -56,6 +56,7 @@ def test_a_killed_worker_is_reported_and_loses_nothing(fetched_warehouse: Wareho
     assert build(declared(), cohort_, fetched_warehouse).reused >= 1
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_build_is_killed(stocked_warehouse: Warehouse) -> None:
     frozen(declared(), stocked_warehouse)
     context = multiprocessing.get_context("forkserver")

@@ -131,6 +131,7 @@ def test_a_journal_removed_before_it_was_locked_is_created_again(
     kept.close()
 
 
+@pytest.mark.slow
 def test_a_fetch_killed_after_nine_of_ten_series_has_nine_rows(mirror: Place) -> None:
     url, root = mirror.settings.base_url, mirror.data_dir
     with child(FETCH, url, root, COLLECTION, 10, 0, 1, 9) as process:

@@ -22,9 +22,11 @@ from tcia_assets import catalog
 from tcia_assets.errors import ArchiveBroken, StorageError, UsageError
 from tcia_assets.images.fetch import FetchResult
 from tcia_assets.sandbox.faults import Fault
+from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 from tcia_assets.sources import open_source
 from tcia_assets_tests.images.disk import filled, read_only, small_disk
+from tcia_assets_tests.images.many import place_at
 from tcia_assets_tests.images.outcomes import OUTCOMES
 from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
 from tcia_assets_tests.sources.scripted import Answer, Scripted, chunked
@@ -94,10 +96,10 @@ def test_the_document_lists_exactly_what_is_tested() -> None:
 
 @CASE
 def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
-    place: Place, case: Case
+    place: Place, two_fetched: Path, case: Case
 ) -> None:
     other, earlier, new = place.uids
-    before = with_an_earlier_copy(place, earlier, other)
+    before = with_an_earlier_copy(place, two_fetched, earlier)
     place.without_single_images()
     place.spoil(case.kind, earlier, new, **case.settings)
     place.fetch(**case.pacing)
@@ -121,10 +123,10 @@ def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
     ids=lambda case: case.title,
 )
 def test_single_images_complete_a_zip_and_the_hash_of_the_source_verifies_it(
-    place: Place, case: Case
+    place: Place, two_fetched: Path, case: Case
 ) -> None:
-    other, earlier, new = place.uids
-    with_an_earlier_copy(place, earlier, other)
+    _, earlier, new = place.uids
+    with_an_earlier_copy(place, two_fetched, earlier)
     place.spoil(case.kind, earlier, new, **case.settings)
     place.fetch()
 
@@ -184,9 +186,11 @@ def test_images_are_identified_by_content_and_not_by_name(place: Place) -> None:
     place.demand_complete()
 
 
-def test_a_zip_of_another_revision_is_refused_until_the_next_refresh(place: Place) -> None:
-    kept, changing, _ = place.uids
-    before = with_an_earlier_copy(place, changing, kept)
+def test_a_zip_of_another_revision_is_refused_until_the_next_refresh(
+    place: Place, two_fetched: Path
+) -> None:
+    _, changing, _ = place.uids
+    before = with_an_earlier_copy(place, two_fetched, changing)
     place.when_asked("getImage", lambda: place.revise(changing, image_count=3))
     place.fetch()
 
@@ -431,9 +435,17 @@ def test_an_interrupt_does_not_wait_for_replies(place: Place) -> None:
 # --- Helpers --------------------------------------------------------------------------------------
 
 
-def with_an_earlier_copy(place: Place, earlier: str, other: str) -> bytes:
-    """Fetch both, then revise and refresh the earlier one; return the bytes of its old zip."""
-    place.fetch(earlier, other)
+@pytest.fixture(scope="module")
+def two_fetched(small_served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with the zips of the first two of three Series."""
+    there = place_at(small_served, tmp_path_factory.mktemp("two_fetched"))
+    there.fetch(*there.uids[:2])
+    return there.data_dir
+
+
+def with_an_earlier_copy(place: Place, two_fetched: Path, earlier: str) -> bytes:
+    """Copy two zips, then revise and refresh the Series of one; return the bytes of its old zip."""
+    shutil.copytree(two_fetched, place.data_dir, dirs_exist_ok=True)
     place.revise(earlier)
     place.refresh()
     return place.zip(earlier).read_bytes()

@@ -11,7 +11,7 @@ from tcia_assets.sandbox.phantom.anatomy import (
 from tcia_assets_tests.sandbox.phantom.made_objects import lesion_in, opened, row
 
 
-@pytest.mark.parametrize("count", [1, 2, 60, 500])
+@pytest.mark.parametrize("count", [1, 2, 60, pytest.param(500, marks=pytest.mark.slow)])
 def test_contours_are_closed_and_lie_on_slices_inside_the_volume(count: int) -> None:
     source = row("PT", count)
     slices = {item.SOPInstanceUID: item for item in opened(source)}

@@ -8,7 +8,7 @@ import pytest
 from tcia_assets_tests.sandbox.phantom.made_objects import frames, lesion_in, opened, row
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 60, 500])
+@pytest.mark.parametrize("count", [1, 2, 3, 60, pytest.param(500, marks=pytest.mark.slow)])
 def test_a_seg_marks_the_lesion_of_its_source(count: int) -> None:
     source = row("PT", count, SeriesInstanceUID="1.2.3")
     slices = {item.SOPInstanceUID: item for item in opened(source)}
