@@ -42,9 +42,10 @@ def check_cohort(
         LicenseConflict: The declaration refuses the licence that a Series had.
     """
     check_query(declaration, cohort)
-    zips = locked_zips(cohort, warehouse)
-    check_holdout(declaration, cohort)
-    check_licenses(declaration, cohort, warehouse)
+    with warehouse.shared_connection():
+        zips = locked_zips(cohort, warehouse)
+        check_holdout(declaration, cohort)
+        check_licenses(declaration, cohort, warehouse)
     return zips
 
 

@@ -66,7 +66,15 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
             Series has a held-out value.
         LicenseConflict: The declaration refuses the licence of a Series.
     """
-    _check_names(declaration, warehouse)
+    with warehouse.shared_connection():
+        _check_names(declaration, warehouse)
+        cohort = _query(declaration, warehouse)
+        check_holdout(declaration, cohort)
+        check_licenses(declaration, cohort, warehouse)
+    return cohort
+
+
+def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     images = _query_images(declaration, warehouse)
     pairs = _query_pairs(declaration, warehouse, images)
     targets = pc.unique(pairs["target_series_instance_uid"])
@@ -76,16 +84,13 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     columns = ", ".join(_ZIP_COLUMNS.get(name, f"s.{name}") for name in SERIES.names[3:])
     statement = CONTENTS.format(series="chosen") + _ROWS.format(columns=columns)
     rows = warehouse.query(statement, tables={"chosen": chosen})
-    cohort = Cohort(
+    return Cohort(
         name=declaration.name,
         query=declaration.cohort_settings,
         snapshot=WarehouseSnapshot.of(warehouse),
         series=rows.cast(SERIES).combine_chunks(),
         pairs=pairs,
     )
-    check_holdout(declaration, cohort)
-    check_licenses(declaration, cohort, warehouse)
-    return cohort
 
 
 def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:

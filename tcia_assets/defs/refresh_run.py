@@ -69,7 +69,9 @@ def refresh_partitions(
     good = [(names.key(done.table), done.key, refresh_facts(done)) for done in outcome.good]
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
     check_results = _check_results(context, names, tables, tcia.warehouse)
-    yield from record_partitions(context, good, bad, check_results)
+    # To open a connection takes longer than most checks.
+    with tcia.warehouse.shared_connection():
+        yield from record_partitions(context, good, bad, check_results)
 
 
 def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:

@@ -113,7 +113,8 @@ def tick(
     Raises:
         RemoteError: The source fails.
     """
-    differences = _compare(tcia)
+    with tcia.warehouse.shared_connection():
+        differences = _compare(tcia)
     known = list(instance.get_dynamic_partitions(str(names.collections.name)))
     new = [name for name in differences.collections if name not in set(known)]
     order = known + new
