@@ -53,14 +53,16 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# A worker that has run out of tests takes over from the other.
-ON_BOTH_CORES := -n 2 --dist worksteal
+# Of two cores; a third worker works while others wait. One that has run out of tests takes over
+# from the others.
+ON_BOTH_CORES := -n 3 --dist worksteal
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest $(ON_BOTH_CORES) -m "not slow and not network"
 
+# Hypothesis marks its tests itself; here they try five times as many examples.
 slow-tests: $(VENV)/.dev
-	$(BIN)/pytest $(ON_BOTH_CORES) -m slow
+	THOROUGH=1 $(BIN)/pytest $(ON_BOTH_CORES) -m "slow or hypothesis"
 
 # idc-index keeps duckdb below 2; without it users get the newest. The oldest and the newest line that
 # we support must read and write too: a sample in `make test`, all that touches duckdb in `make test-all`.

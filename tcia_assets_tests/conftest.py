@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import hypothesis
 import pytest
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
@@ -24,10 +25,16 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.examples import examples
+
+hypothesis.settings.register_profile("project", max_examples=examples(100), deadline=None)
+hypothesis.settings.load_profile("project")
 
 # Small and with a contour Series in each Study; the one that tests fetch images of.
 SMALL = "LCTSC"
 BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
+# What is recorded does not depend on it, and a run writes hundreds of lines.
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
 
 
@@ -201,7 +208,7 @@ class Dagster:
                 instance=self.instance,
                 tags=tags,
                 asset_selection=[dg.AssetKey(["tcia", table]) for table in tables] or None,
-                run_config={"ops": ops or {}},
+                run_config={"ops": ops or {}, "loggers": QUIET},
                 raise_on_error=raise_on_error,
             )
         )

@@ -28,6 +28,7 @@ def refreshed(sandbox: Sandbox, series_root: Path, tmp_path: Path) -> Mirror:
     return Mirror(tmp_path / "data", base_url=sandbox.base_url("nbia-v4"))
 
 
+@pytest.mark.slow
 def test_a_collection_is_refreshed_fetched_and_queried(mirror: Mirror) -> None:
     assert mirror.status().num_rows == 0
     refreshed = mirror.refresh(SMALL, max_size_requests=0)

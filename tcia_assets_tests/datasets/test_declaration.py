@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tcia_assets.datasets.declaration import Declaration, load_declaration, parse_declaration
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP, KEEP, POLICIES, SAMPLE_CODES
 from tcia_assets.errors import BadDeclaration
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLES = ROOT / "datasets"
@@ -330,7 +331,7 @@ def test_aliases_and_deep_nesting_are_refused() -> None:
     assert "nested more than" in refused("title: " + "[" * 50 + "]" * 50).problem
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=st.text(max_size=200))
 def test_any_text_gives_an_error_with_its_line(text: str) -> None:
     error = refused(text)
@@ -338,7 +339,7 @@ def test_any_text_gives_an_error_with_its_line(text: str) -> None:
     assert str(error).isprintable()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_a_damaged_declaration_is_valid_or_an_error(data: st.DataObject) -> None:
     text = (EXAMPLES / "lung_ct.yaml").read_text()

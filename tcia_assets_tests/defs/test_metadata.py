@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.catalog import DIALECTS
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import BY_COLLECTION, SMALL, Dagster, RefreshedFolders
 from tcia_assets_tests.defs.metadata_runs import (
@@ -104,7 +103,14 @@ def test_an_unknown_shared_list_is_an_error_not_an_empty_table(dagster: Dagster)
     assert not dagster.warehouse.has(catalog.SHARED_LISTS, "no such list")
 
 
-@pytest.mark.parametrize("dialect", [d.name for d in DIALECTS if d.name != "nbia-v4"])
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "nbia-v1",
+        "bindaas-v4",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("nbia-v2", "bindaas-v3")),
+    ],
+)
 def test_every_dialect_gives_the_same_tables_apart_from_columns_that_it_lacks(
     dagster: Dagster,
     dialect: str,

@@ -16,11 +16,12 @@ from tcia_assets.defs.partitions import (
     range_tags,
     ranges,
 )
+from tcia_assets_tests.examples import examples
 
 ORDER = [str(number) for number in range(12)]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.sets(st.sampled_from(ORDER)))
 def test_ranges_hold_each_key_once_and_only_neighbours(keys: set[str]) -> None:
     groups = ranges(sorted(keys), ORDER)

@@ -55,22 +55,34 @@ def test_sizes_beyond_the_budget_are_left_to_the_next_run(dagster: Dagster) -> N
     assert dagster.events("series_sizes")[-1].metadata["remaining"].value == 2
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
+    # How each of these replies is refused is tested in `sources` too.
     [
         (Fault("html", "getSeries", times=0), "not a list of rows"),
-        (Fault("cut", "getSeries", times=0, after_bytes=500), "cut off"),
-        (Fault("cut_after_comma", "getSeries", times=0, after_bytes=2000), "cut off"),
-        (Fault("empty", "getSeries", times=0), "zero bytes"),
+        pytest.param(Fault("cut", "getSeries", times=0, after_bytes=500), "cut off", marks=SLOW),
+        pytest.param(
+            Fault("cut_after_comma", "getSeries", times=0, after_bytes=2000),
+            "cut off",
+            marks=SLOW,
+        ),
+        pytest.param(Fault("empty", "getSeries", times=0), "zero bytes", marks=SLOW),
         (Fault("bad_value", "getSeries", times=0, column="ImageCount", value="twelve"), "'twelve'"),
         (
             Fault("renamed_column", "getSeries", times=0, column="SeriesInstanceUID", value="Uid"),
             "SeriesInstanceUID",
         ),
         (Fault("ignored_filter", "getSeries", times=0), "rows do not match"),
-        (Fault("status", "getSeries", times=0, status=502), "status 502"),
+        pytest.param(Fault("status", "getSeries", times=0, status=502), "status 502", marks=SLOW),
         (Fault("status", "getSeries", times=0, status=400, body="Nope"), "Nope"),
-        (Fault("reset", "getSeries", times=0, after_bytes=300), "no response from"),
+        pytest.param(
+            Fault("reset", "getSeries", times=0, after_bytes=300),
+            "no response from",
+            marks=SLOW,
+        ),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else "",
 )

@@ -22,6 +22,7 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import open_source
 from tcia_assets_tests.conftest import SMALL, Dagster, settings_for
 from tcia_assets_tests.defs.sensor_ticks import first_and_last
+from tcia_assets_tests.examples import examples
 
 NOW = datetime(2026, 11, 24, 10, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -51,7 +52,7 @@ def refresh(dagster: Dagster, first: str, last: str) -> None:
 # --- Which, and when ------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 200), st.sampled_from(["together", "spread"]), st.integers(0, 19))
 def test_each_is_compared_once_a_day_and_in_time(total: int, last: str, minutes: int) -> None:
     keys = [f"c{number:03}" for number in range(total)]

@@ -148,7 +148,7 @@ def test_an_interrupted_fetch_does_not_wait_and_keeps_what_is_complete(place: Pl
     "shards",
     [
         pytest.param([(0, 1), (0, 1)], id="same", marks=pytest.mark.slow),
-        pytest.param([(0, 1), (0, 2), (1, 2)], id="overlapping"),
+        pytest.param([(0, 1), (0, 2), (1, 2)], id="overlapping", marks=pytest.mark.slow),
     ],
 )
 def test_runs_at_the_same_time_fetch_each_series_once(

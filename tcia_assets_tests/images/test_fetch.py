@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tcia_assets.catalog import DIALECTS, IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
@@ -65,7 +65,17 @@ def test_drafts_of_killed_runs_are_removed(mirror: Place) -> None:
     mirror.demand_complete()
 
 
-@pytest.mark.parametrize("dialect", [d.name for d in DIALECTS])
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "nbia-v4",
+        "bindaas-v4",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("nbia-v1", "nbia-v2", "bindaas-v3")
+        ),
+    ],
+)
 def test_each_dialect_proves_as_much_as_it_can(mirror: Place, dialect: str) -> None:
     other = Place(mirror.sandbox, mirror.data_dir / "other", dialect=dialect)
     other.refresh()
@@ -97,6 +107,7 @@ def test_a_series_claimed_by_another_run_is_not_started(mirror: Place) -> None:
     assert sorted(mirror.rows) == sorted([mine, theirs])
 
 
+@pytest.mark.slow
 def test_two_shards_in_two_processes_fetch_each_series_once(mirror: Place) -> None:
     url, root = mirror.settings.base_url, mirror.data_dir
     with ExitStack() as stack:

@@ -82,7 +82,28 @@ CASES = [
     Case("Symbolic link", "zip_symlink"),
     Case("Zip within the zip", "zip_nested"),
 ]
-CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+# What makes these zips bad is tested in `acceptance` too, in milliseconds.
+TESTED_TWICE = {
+    "Empty zip of 22 bytes",
+    "Zip of a LICENSE only",
+    "Flipped byte",
+    "Bytes behind the zip",
+    "Status 502 with HTML",
+    "Status 504 with HTML",
+    "Member with an absolute name",
+    "Member with a drive letter",
+    "Two members of one name",
+    "Symbolic link",
+    "Zip within the zip",
+}
+
+
+def by_title(cases: list[Case]) -> pytest.MarkDecorator:
+    slow = {True: [pytest.mark.slow], False: []}
+    marked = [
+        pytest.param(case, id=case.title, marks=slow[case.title in TESTED_TWICE]) for case in cases
+    ]
+    return pytest.mark.parametrize("case", marked)
 
 
 def test_the_document_lists_exactly_what_is_tested() -> None:
@@ -94,7 +115,7 @@ def test_the_document_lists_exactly_what_is_tested() -> None:
 # --- What the source may send ---------------------------------------------------------------------
 
 
-@CASE
+@by_title(CASES)
 def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
     place: Place, two_fetched: Path, case: Case
 ) -> None:
@@ -117,11 +138,7 @@ def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
     place.demand_complete()
 
 
-@pytest.mark.parametrize(
-    "case",
-    [c for c in CASES if c.title in OUTCOMES and OUTCOMES[c.title].is_completed_at_once],
-    ids=lambda case: case.title,
-)
+@by_title([c for c in CASES if c.title in OUTCOMES and OUTCOMES[c.title].is_completed_at_once])
 def test_single_images_complete_a_zip_and_the_hash_of_the_source_verifies_it(
     place: Place, two_fetched: Path, case: Case
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.metadata.fingerprints import fingerprints
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.metadata.listings import listed
 
 
@@ -48,7 +49,7 @@ def table_of(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(keyed, schema=schema)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(FACTS, min_size=1, max_size=4))
 def test_a_fingerprint_is_what_its_documentation_says(rows: list[dict[str, Any]]) -> None:
     made = fingerprints(table_of(*rows))

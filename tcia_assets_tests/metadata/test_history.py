@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
@@ -22,6 +21,7 @@ from tcia_assets.metadata.listing import merge
 from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refreshed_without
 
 
@@ -112,7 +112,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 VERSIONS = st.lists(st.lists(FACTS, min_size=4, max_size=4), min_size=2, max_size=4)
 
 
-@examples(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(VERSIONS)
 def test_every_value_comes_back_as_it_was(
     shared: Warehouse, versions: list[list[tuple[Any, ...]]]

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import settings as examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.settings import Settings
 from tcia_assets.sources import ProbeResult, Source, SourceRows
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.metadata.mirror import FROM, TO, Mirror, day
 
 
@@ -175,7 +175,7 @@ def rows_of(known: list[dict[str, Any]], uids: list[str]) -> dict[tuple[str, str
     }
 
 
-@examples(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(DAYS)
 def test_any_script_gives_the_history_of_the_model(
     days: list[tuple[list[tuple[str, int]], tuple[str, ...]]],

@@ -23,6 +23,7 @@ from tcia_assets.metadata.listing import (
     merge,
 )
 from tcia_assets.store.conform import check, empty
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.metadata.listings import DAY_1, SOURCE, day, listed
 
 UNKNOWN = empty(SERIES)  # what is stored before the first listing
@@ -272,7 +273,7 @@ class Life:
 LISTS = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 2), min_size=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(LISTS, min_size=1, max_size=7))
 def test_every_history_follows_the_rules_and_loses_nothing(lists: list[dict[str, int]]) -> None:
     lives: dict[str, Life] = {}
@@ -299,7 +300,7 @@ def test_every_history_follows_the_rules_and_loses_nothing(lists: list[dict[str,
         assert set(seen.due) == {u for u, life in lives.items() if len(life.missing) >= 3}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(LISTS, min_size=2, max_size=4))
 def test_merging_the_same_listing_twice_is_merging_it_once(lists: list[dict[str, int]]) -> None:
     everything = {uid: 1 for names in lists for uid in names} | lists[-1]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import settings as examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import SNAPSHOTS
 from tcia_assets.metadata import plausibility
 from tcia_assets.metadata.listing import WithdrawalPolicy
 from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refreshed_without
 
 
@@ -49,7 +49,7 @@ def test_a_single_short_listing_changes_nothing_but_is_recorded(mirror: SandboxM
     assert {event for *_, event, _ in mirror.events()} == {"added"}
 
 
-@examples(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=8), st.integers(1, 9))
 def test_an_implausible_listing_is_believed_after_others_hours_apart(
     lists: list[tuple[bool, int]], listed: int

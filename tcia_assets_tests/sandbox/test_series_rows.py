@@ -355,6 +355,7 @@ def test_required_columns_of_the_full_catalogue_are_never_null(whole: pa.Table) 
     assert {name: whole[name].null_count for name in ALWAYS_THERE if whole[name].null_count} == {}
 
 
+@pytest.mark.slow
 @needs_index
 def test_texts_of_the_full_catalogue_are_truncated_like_the_archives(whole: pa.Table) -> None:
     for name, width in WIDTHS.items():

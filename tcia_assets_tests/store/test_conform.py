@@ -16,6 +16,7 @@ from tcia_assets import catalog
 from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey, UnknownName
 from tcia_assets.spec import Column, Table
 from tcia_assets.store.conform import align, check, conform, empty, is_same
+from tcia_assets_tests.examples import examples
 
 VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.string(): st.text(max_size=12),
@@ -166,7 +167,7 @@ def test_no_rows_are_a_table_too() -> None:
 
 
 @pytest.mark.parametrize("table", catalog.TABLES, ids=lambda t: t.name)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(draw=st.data())
 def test_order_chunks_and_repetitions_make_no_difference(table: Table, draw: st.DataObject) -> None:
     expected = draw.draw(valid_rows(table))

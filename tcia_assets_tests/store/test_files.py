@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_the_partition_unchanged(small_disk: Path) -> None:
     assert warehouse.write(PATIENTS, patients("a", ["q"]), "a").changed
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_killed_writer_leaves_the_old_partition_or_the_new_one(
     warehouse: Warehouse, processes: ForkServerContext, kills: int
 ) -> None:

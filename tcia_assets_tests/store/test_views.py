@@ -164,7 +164,7 @@ def test_a_read_only_root_without_views_can_be_queried(small_disk: Path) -> None
             warehouse.ensure_views()
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_readers_see_whole_partitions_while_writers_are_killed_and_views_rebuilt(
     warehouse: Warehouse, processes: ForkServerContext, kills: int
 ) -> None:

@@ -30,6 +30,7 @@ from tcia_assets.spec import Table
 from tcia_assets.store import sql
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.store.child_processes import (
     ask_until,
     running,
@@ -117,7 +118,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 
 @pytest.mark.parametrize("table", catalog.TABLES, ids=lambda t: t.name)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(key=st.text(min_size=1, max_size=9).filter(lambda k: k not in {".", ".."}), draw=st.data())
 def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     shared: Warehouse, table: Table, key: str, draw: st.DataObject

@@ -19,6 +19,7 @@ from tcia_assets.datasets.volume.nifti import nifti_header, write_nifti
 from tcia_assets.datasets.volume.regrid import reorient
 from tcia_assets.errors import StorageError, UsageError
 from tcia_assets_tests.datasets.volume.synthetic import noise, rotation_matrix
+from tcia_assets_tests.examples import examples
 
 AFFINE = np.array([[-0.7, 0, 0, 12.5], [0, -0.8, 0, -4], [0, 0, 2.5, 100.25], [0, 0, 0, 1.0]])
 
@@ -51,7 +52,9 @@ def test_nibabel_reads_the_written_file(tmp_path: Path, ending: str, dtype: Any)
     mirrored=st.booleans(),
 )
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_qform_and_sform_agree(
     tmp_path: Path, turn: Any, spacing: Any, origin: Any, *, mirrored: bool

@@ -25,6 +25,7 @@ from tcia_assets_tests.datasets.volume.synthetic import (
     rotation_matrix,
     write_zip,
 )
+from tcia_assets_tests.examples import examples
 
 
 def read(tmp_path: Path, series: Series, **more: Any) -> Any:
@@ -52,7 +53,9 @@ def test_voxels_and_affine_match_the_headers(tmp_path: Path, orientation: Any) -
     order=st.permutations(range(4)),
 )
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_each_voxel_is_at_the_position_in_its_header(
     tmp_path: Path, turn: Any, spacing: Any, origin: Any, order: list[int]

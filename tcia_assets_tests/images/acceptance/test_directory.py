@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance.rules import Expectation, accept, inspect
 from tcia_assets.sandbox.zip_stream import EMPTY, Entry, zip_chunks
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.acceptance.sample_zips import (
     ATTRIBUTES,
     EXPECTED,
@@ -264,7 +265,7 @@ def test_a_zip_truncated_anywhere_is_refused(write_zip: WriteZip, content: bytes
             inspect(path, EXPECTED)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(content=st.binary(max_size=200), before=st.sampled_from([b"", series_zip()]))
 def test_any_bytes_are_refused_as_a_bad_archive(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, before: bytes

@@ -17,6 +17,7 @@ from tcia_assets.errors import BadArchive
 from tcia_assets.images.acceptance import inflate
 from tcia_assets.images.acceptance.rules import Expectation, Member, Proof, accept, inspect
 from tcia_assets.sandbox.zip_stream import EMPTY, Entry, zip_chunks
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.acceptance.sample_zips import (
     BYTES,
     CRC,
@@ -255,7 +256,9 @@ def verdict(path: Path, inflater: inflate.Inflater, workers: int) -> Proof | str
 
 @pytest.mark.parametrize("whole", [series_zip(), as_zip64(series_zip()), zip_without_list()])
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_a_changed_byte_is_refused_or_changes_nothing(

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import IMAGES
 from tcia_assets.images.headers import dicom
 from tcia_assets.images.headers.elements import TruncatedHeader
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.headers.dicom_bytes import (
     LAST_ELEMENT,
     SERIES,
@@ -183,7 +184,7 @@ def test_an_object_that_ends_within_its_header_has_an_error() -> None:
     assert found["error"] == "the object ends within its header"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_a_head_gives_the_same_as_the_whole_or_is_too_short(data: st.DataObject) -> None:
     contents = [
@@ -207,7 +208,7 @@ def test_a_head_gives_the_same_as_the_whole_or_is_too_short(data: st.DataObject)
         assert cut < 132 or whole["SOPInstanceUID"] is None or whole["SeriesInstanceUID"] is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_damaged_bytes_raise_only_value_errors(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(list(sandbox_objects().values())))[:4000])

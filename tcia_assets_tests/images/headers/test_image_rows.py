@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import IMAGES
 from tcia_assets.images.headers import image_rows
 from tcia_assets.store.conform import empty
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.headers.dicom_bytes import SERIES, SOP, dicom_file, element
 from tcia_assets_tests.images.headers.zip_warehouse import (
     COLLECTION,
@@ -155,7 +156,7 @@ def test_unexpected_names_and_values_are_accepted(zips: ZipWarehouse) -> None:
     assert all((row["error"] or "-").isprintable() for row in zips.rows())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_damaged_zips_raise_no_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -21,6 +21,7 @@ from pydicom.uid import (
 
 from tcia_assets.images.headers import referenced_objects
 from tcia_assets.images.headers.elements import TruncatedHeader, is_uid
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.headers.dicom_bytes import (
     dicom_file,
     element,
@@ -111,7 +112,7 @@ def test_ten_thousand_nested_sequences_are_refused() -> None:
         read(content + deep * 10_000)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(data=st.data())
 def test_damaged_objects_give_a_result_or_an_error(data: st.DataObject) -> None:
     content = bytearray(mask_object(data.draw(st.sampled_from(["SEG", "RTSTRUCT"]))))

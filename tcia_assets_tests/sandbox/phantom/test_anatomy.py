@@ -15,6 +15,7 @@ from tcia_assets.sandbox.phantom.anatomy import (
     SeededNumbers,
     anatomy,
 )
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.sandbox.phantom.made_objects import lesion_in, opened, row
 
 
@@ -35,7 +36,7 @@ def test_patients_differ_and_the_series_of_one_patient_are_alike() -> None:
 
 
 @given(st.text(max_size=30), st.integers(0, 50))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_the_lesion_of_any_patient_is_inside_the_body_and_in_view(
     patient: str, revision: int
 ) -> None:

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.phantom import element_values
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.repository import ROOT
 from tcia_assets_tests.sandbox.phantom.made_objects import (
     MODALITIES,
@@ -26,6 +27,7 @@ from tcia_assets_tests.sandbox.phantom.made_objects import (
 )
 
 
+@pytest.mark.slow
 def test_the_same_row_gives_the_same_bytes_in_every_process() -> None:
     found = {digest()}
     for seed in ("0", "1", "random"):
@@ -102,7 +104,7 @@ def test_a_series_of_no_images_has_no_objects() -> None:
         }
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_row_gives_an_object_that_pydicom_reads_without_warnings(
     modality: str, texts: dict[str, object], others: dict[str, object]
 ) -> None:

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.phantom import referenced_series
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.sandbox.phantom.made_objects import VOLUMES, files, opened, row
 
 
 @given(st.integers(1, 400), st.text(max_size=20), st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_objects_that_refer_to_any_series_of_any_patient_fit(
     count: int, patient: str, again: int
 ) -> None:

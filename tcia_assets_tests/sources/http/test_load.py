@@ -62,7 +62,13 @@ OVERRUN = {
 }
 
 
-@pytest.mark.parametrize("failing", OVERRUN.values(), ids=OVERRUN)
+@pytest.mark.parametrize(
+    "failing",
+    [
+        pytest.param(each, id=name, marks=[pytest.mark.slow] if each is HANGING else [])
+        for name, each in OVERRUN.items()
+    ],
+)
 def test_bursts_of_failures_halve_what_is_sent_at_once_and_good_answers_bring_it_back(
     failing: Answer, serve: Serve
 ) -> None:

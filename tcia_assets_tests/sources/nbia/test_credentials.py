@@ -224,7 +224,7 @@ def test_a_wrong_password_is_tried_once_and_named(status: int, serve: Serve) -> 
         (token("with\nline"), UnreadableReply, 3),
         (token("é"), UnreadableReply, 3),
         (Answer(b"", "reset"), ArchiveUnreachable, 5),
-        (HANGING, ArchiveUnreachable, 5),
+        pytest.param(HANGING, ArchiveUnreachable, 5, marks=pytest.mark.slow),
     ],
 )
 def test_a_token_server_that_fails_is_asked_as_often_as_the_archive(

@@ -23,6 +23,7 @@ from tcia_assets.sources import SourceRows
 from tcia_assets.sources.nbia import wire
 from tcia_assets.spec import Column, Dialect, Endpoint
 from tcia_assets.store.conform import conform
+from tcia_assets_tests.examples import examples
 from tcia_assets_tests.sources.nbia.conftest import Read, rendered
 
 pytestmark = pytest.mark.duckdb
@@ -140,7 +141,9 @@ def read_case(case: Case, form: str, folder: Path) -> list[dict[str, Any]]:
 
 
 OFTEN = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
