@@ -10,6 +10,7 @@ Bindaas, which is closed, come from its guide and its clients.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -524,6 +525,75 @@ IMAGE_ARCHIVES = Table(
     ),
 )
 
+# RadiopharmaceuticalInformationSequence.
+_TRACER = "(0054,0016)"
+
+# How an object was acquired. Texts of several values are joined as DICOM writes them. Counts in ms
+# or mA are a `number`, because scanners write decimals there too.
+_ACQUISITION = (
+    text("ImageType", r"Type of the image, such as ORIGINAL\PRIMARY\AXIAL.", "(0008,0008)"),
+    *(BODY_PART, MODEL, SOFTWARE, PATIENT_AGE),
+    number("patient_age_years", "PatientAge in years; null if it is not an age string."),
+    text("Laterality", "Laterality of the paired body part: L or R.", "(0020,0060)"),
+    text("ViewPosition", "View relative to the patient, such as AP or MLO.", "(0018,5101)"),
+    whole("AcquisitionNumber", "Number of the acquisition within the Study.", "(0020,0012)"),
+    day("AcquisitionDate", "Date of the acquisition, shifted by de-identification.", "(0008,0022)"),
+    text("AcquisitionTime", "Time of the acquisition as written: HHMMSS.FFFFFF.", "(0008,0032)"),
+    text("ContrastBolusAgent", "Contrast agent, as written.", "(0018,0010)"),
+    number("KVP", "Peak voltage of the X-ray tube in kV.", "(0018,0060)"),
+    number("ExposureTime", "Time of the exposure in ms.", "(0018,1150)"),
+    number("XRayTubeCurrent", "Current of the X-ray tube in mA.", "(0018,1151)"),
+    text(
+        "ConvolutionKernel",
+        "Reconstruction kernel, such as B30f; several are joined by a backslash.",
+        "(0018,1210)",
+    ),
+    number("ReconstructionDiameter", "Diameter of the reconstruction in mm.", "(0018,1100)"),
+    number("SpacingBetweenSlices", "Distance between the centres of slices in mm.", "(0018,0088)"),
+    text(
+        "ScanningSequence",
+        r"Type of MR data, such as SE or SE\IR.",
+        "(0018,0020)",
+    ),
+    text("SequenceName", "Name of the MR sequence, as the manufacturer writes it.", "(0018,0024)"),
+    number("EchoTime", "Echo time of MR in ms.", "(0018,0081)"),
+    number("RepetitionTime", "Repetition time of MR in ms.", "(0018,0080)"),
+    number("InversionTime", "Inversion time of MR in ms.", "(0018,0082)"),
+    number("FlipAngle", "Flip angle of MR in degrees.", "(0018,1314)"),
+    number("MagneticFieldStrength", "Field strength of MR in T.", "(0018,0087)"),
+    number("DiffusionBValue", "Diffusion weighting of MR in s/mm2.", "(0018,9087)"),
+    whole("TemporalPositionIdentifier", "Number of the position in time.", "(0020,0100)"),
+    text("PhotometricInterpretation", "Meaning of pixels, such as MONOCHROME2.", "(0028,0004)"),
+    count("BitsAllocated", "Bits that a sample of a pixel takes.", "(0028,0100)"),
+    count("BitsStored", "Bits of these that are used.", "(0028,0101)"),
+    numbers("WindowCenter", "Centres of windows for display, in real values.", "(0028,1050)"),
+    numbers("WindowWidth", "Widths of the same windows, in real values.", "(0028,1051)"),
+    text("LossyImageCompression", "01 if lossy compression was ever applied.", "(0028,2110)"),
+    text("Units", "Units of pixels, such as BQML or CNTS (PT only).", "(0054,1001)"),
+    text("DecayCorrection", "Time that decay is corrected to: NONE, START, ADMIN.", "(0054,1102)"),
+    number("DecayFactor", "Factor by which decay was corrected (PT only).", "(0054,1321)"),
+    text("Radiopharmaceutical", "Name of the tracer (PT and NM).", "(0018,0031)", inside=_TRACER),
+    number(
+        "RadionuclideTotalDose",
+        "Dose of the tracer in Bq; a few write MBq.",
+        "(0018,1074)",
+        inside=_TRACER,
+    ),
+    number("RadionuclideHalfLife", "Half life in s.", "(0018,1075)", inside=_TRACER),
+    text(
+        "RadiopharmaceuticalStartTime",
+        "Time of the injection as written: HHMMSS.FFFFFF.",
+        "(0018,1072)",
+        inside=_TRACER,
+    ),
+    text(
+        "RadiopharmaceuticalStartDateTime",
+        "Date and time of the injection as written.",
+        "(0018,1078)",
+        inside=_TRACER,
+    ),
+)
+
 IMAGES = Table(
     "images",
     "DICOM object in a complete zip",
@@ -548,12 +618,32 @@ IMAGES = Table(
         uid("FrameOfReferenceUID", "Coordinate system of the positions.", "(0020,0052)"),
         number("RescaleSlope", "real = stored * RescaleSlope + RescaleIntercept.", "(0028,1053)"),
         number("RescaleIntercept", "Offset to real values; see RescaleSlope.", "(0028,1052)"),
+        *_ACQUISITION,
         ENTRY_NAME,
         size("size_bytes", "Size of the object in bytes."),
         text("md5", "MD5 of the object."),
         ARCHIVE_SHA256,
         text("error", "Why the header or a value cannot be read; null without an error."),
+        text("header_version", "Version of the columns that the header was read for."),
     ),
+)
+
+# The columns of `images` that a header fills. Zips whose rows have another version are read again.
+HEADER_COLUMNS = tuple(column for column in IMAGES.columns if column.tag)
+HEADER_VERSION = hashlib.sha256(
+    repr([(c.name, c.tag, c.inside, c.kind.name) for c in HEADER_COLUMNS]).encode()
+).hexdigest()[:12]
+
+# The view that summarizes them by Series. It leaves out what identifies an object, or places it.
+ACQUISITION_VIEW = "series_acquisition"
+ACQUISITION_COLUMNS = tuple(
+    column
+    for column in (*HEADER_COLUMNS, IMAGES.column("patient_age_years"))
+    if column.name
+    not in _names(
+        "SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, PatientID, InstanceNumber, "
+        "ImagePositionPatient"
+    )
 )
 
 # Modalities of acquired images. Objects of other modalities (SEG, RTSTRUCT, RTDOSE, SR, PR, ...)

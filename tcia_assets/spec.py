@@ -40,9 +40,10 @@ class Kind:
         *,
         wire_names: tuple[str, ...] = (),
         required: bool = False,
+        inside: str = "",
     ) -> Column:
         """Declare a column of this kind."""
-        return Column(name, self, description, tag, wire_names, required)
+        return Column(name, self, description, tag, wire_names, required, inside)
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class Column:
     """A column. The same name means the same thing in every table.
 
     `wire_names` are the other names that some dialect uses for it in replies. `tag` is the DICOM
-    tag of the attribute, "" for a field that the source or this package defines. A `required`
-    column is never null.
+    tag of the attribute, "" for a field that the source or this package defines. `inside` is the
+    tag of the sequence whose first item has the attribute, "" for one at an object's top level. A
+    `required` column is never null.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Column:
     tag: str = ""
     wire_names: tuple[str, ...] = ()
     required: bool = False
+    inside: str = ""
 
     @property
     def spellings(self) -> tuple[str, ...]:

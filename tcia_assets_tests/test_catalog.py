@@ -588,7 +588,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "series_sizes": "55fbbe7c3d91",
         "shared_lists": "981eedf21995",
         "image_archives": "3e0e112b2130",
-        "images": "8a698e59fc94",
+        "images": "dc1e25bc53b8",
         "references": "e96c68674a26",
         "targets": "36c7967a09ad",
     }

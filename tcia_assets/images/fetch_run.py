@@ -16,7 +16,7 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.plan import FetchPlan, plan_fetch, selected_collections
 from tcia_assets.images.run_limits import FetchBudget, Shard
 from tcia_assets.metadata.licenses import unmatched_licenses
-from tcia_assets.metadata.selection import Selection, check_shared_lists
+from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.store.warehouse import Warehouse
 
@@ -39,6 +39,9 @@ class FetchRun:
         shard: The part of each Collection to fetch.
         retry: Also try Series that were given up.
         budget: What the run may still fetch.
+
+    Raises:
+        UsageError: The selection needs what is known only of fetched images.
     """
 
     selection: Selection
@@ -48,6 +51,7 @@ class FetchRun:
     _plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        check_fetchable(self.selection)
         self.budget = FetchBudget.for_selection(self.selection)
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tcia_assets.catalog import ACQUISITION_COLUMNS, ACQUISITION_VIEW, SERIES
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import UNLICENSED, Licenses
 from tcia_assets.metadata.series_lists import read_series_list
@@ -32,6 +33,8 @@ _LIMITS_PER_RUN = ("max_bytes_per_run", "max_series_per_run", "max_minutes_per_r
 _UID = "SeriesInstanceUID"
 # The name in the SQL of the table with the Series of `manifests` and `series`.
 _SELECTED = "selected_series"
+_WORD, _TEXT = re.compile(r"\w+"), re.compile(r"'[^']*'")
+_ACQUISITION_ONLY = {column.name for column in ACQUISITION_COLUMNS}.difference(SERIES.column_names)
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -180,6 +183,26 @@ def check_shared_lists(selection: Selection, known: Iterable[str]) -> None:
     for name in selection.shared_lists:
         if name.strip().casefold() not in folded:
             raise UnknownName("shared list that was refreshed", name, known)
+
+
+def check_fetchable(selection: Selection) -> None:
+    """Raise UsageError if a selection of what to fetch needs what only fetched images tell.
+
+    A cohort, which is made of fetched images, may use it.
+    """
+    where = selection.where
+    if not where:
+        return
+    tables = sql.table_names(where)
+    # A column of a subquery is another matter.
+    words = set() if tables else set(_WORD.findall(_TEXT.sub("", where)))
+    if ACQUISITION_VIEW in tables or words & _ACQUISITION_ONLY:
+        what = ", ".join(sorted(words & _ACQUISITION_ONLY)) or ACQUISITION_VIEW
+        raise UsageError(
+            f"image selection: where uses {what}, which is known only of images that are fetched "
+            f"already: it is read from their headers, into the view {ACQUISITION_VIEW}. Fetch by "
+            "the columns of current_series, and narrow the cohort of a dataset"
+        )
 
 
 def _is_condition(where: str) -> bool:

@@ -95,6 +95,17 @@ def is_expression(text: str) -> bool:
     return True
 
 
+def table_names(expression: str) -> set[str]:
+    """Return the names of the tables that an expression of SQL refers to, in lower case.
+
+    >>> sorted(table_names("a IN (SELECT a FROM B) AND c = 'd'"))
+    ['b']
+    """
+    with scratch() as connection:
+        names = connection.get_table_names(f"SELECT ({expression}\n)")
+    return {name.lower() for name in names}
+
+
 def why_no_query(text: str) -> str:
     """Return why a text is not one complete query; "" if it is. Its tables need not exist.
 

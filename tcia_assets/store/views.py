@@ -16,10 +16,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES, TABLES
+from tcia_assets.catalog import (
+    ACQUISITION_COLUMNS,
+    IMAGES,
+    RESTORED_COLUMNS,
+    SERIES,
+    SERIES_CHANGES,
+    TABLES,
+)
 from tcia_assets.errors import StorageError, TciaError
 from tcia_assets.spec import Column, Table
-from tcia_assets.store import sql
+from tcia_assets.store import acquisition, sql
 from tcia_assets.store.conform import empty
 from tcia_assets.store.files import publish, remove_dead_drafts, storage_errors
 from tcia_assets.store.partitions import table_folder, write_parquet
@@ -137,6 +144,7 @@ class Views:
         # created in.
         current = f"{self._select(SERIES)} WHERE withdrawn_at IS NULL AND moved_to IS NULL"
         views["current_series"] = (_CURRENT, current)
+        views[acquisition.NAME] = (acquisition.ABOUT, acquisition.select(self._select(IMAGES)))
         macros = {
             "series_as_of": (_AS_OF, _as_of(self._select(SERIES), self._select(SERIES_CHANGES))),
             "changes_since": (_SINCE, _since(self._select(SERIES_CHANGES))),
@@ -150,6 +158,10 @@ class Views:
             comments += [
                 _comment("COLUMN", [table.name, c.name], c.description) for c in table.columns
             ]
+        comments += [
+            _comment("COLUMN", [acquisition.NAME, c.name], c.description)
+            for c in ACQUISITION_COLUMNS
+        ]
         return [*creates, *comments]
 
     @cached_property

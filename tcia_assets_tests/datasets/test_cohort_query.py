@@ -135,3 +135,16 @@ def test_an_unknown_collection_beside_a_known_one_is_an_error(fetched_warehouse:
     with pytest.raises(BadDeclaration, match="'LCTSX'; did you mean 'LCTSC'") as caught:
         query_cohort(parse_declaration(text, "lung_ct"), fetched_warehouse)
     assert caught.value.key == "cohort.collections"
+
+
+def test_a_cohort_can_be_narrowed_by_how_its_images_were_acquired(
+    fetched_warehouse: Warehouse,
+) -> None:
+    chosen = (
+        "  where: SeriesInstanceUID IN "
+        "(SELECT SeriesInstanceUID FROM series_acquisition WHERE Modality = 'CT' AND KVP {})\n"
+    )
+    cohort = query_cohort(declared(where=chosen.format("= 120")), fetched_warehouse)
+    assert images(cohort) == images(query_cohort(declared(), fetched_warehouse))
+    with pytest.raises(BadDeclaration, match="selects no Series"):
+        query_cohort(declared(where=chosen.format("= 80")), fetched_warehouse)

@@ -119,3 +119,8 @@ def test_series_that_did_not_arrive_are_named_with_status_and_reason(mirror: Pla
 
     [line] = run.incomplete_series(mirror.warehouse)
     assert line.startswith(f"{COLLECTION}: {broken} is failed: ")
+
+
+def test_a_run_cannot_select_by_what_is_known_only_after_it() -> None:
+    with pytest.raises(UsageError, match="series_acquisition"):
+        FetchRun(Selection(where="KVP = 120"))

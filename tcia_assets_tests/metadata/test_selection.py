@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses
-from tcia_assets.metadata.selection import Selection, check_shared_lists
+from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
 from tcia_assets.metadata.selection_parser import parse_selection, selection_from_fields
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
@@ -223,3 +223,31 @@ def test_a_creative_commons_address_is_matched_if_the_name_is_not_clear() -> Non
         refused = Licenses(deny=("NC",)).refused
         answer = connection.execute(f"SELECT {refused} FROM current_series").fetchall()
     assert answer == [(False,), (True,)]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "KVP > 100",
+        "ImageCount < 300 AND patient_age_years > 18",
+        "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM series_acquisition WHERE KVP = 120)",
+        "EXISTS (FROM warehouse.Series_Acquisition)",
+    ],
+)
+def test_what_is_known_only_of_fetched_images_cannot_select_what_to_fetch(where: str) -> None:
+    with pytest.raises(UsageError, match="known only of images that are fetched already"):
+        check_fetchable(Selection(where=where))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "",
+        "ImageCount < 300",
+        "SeriesDescription = 'KVP'",
+        "PatientAge = '063Y' OR SoftwareVersions = 'KVP'",
+        "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM images WHERE KVP = 120)",
+    ],
+)
+def test_other_conditions_can_select_what_to_fetch(where: str) -> None:
+    check_fetchable(Selection(collections=("LCTSC",), where=where))

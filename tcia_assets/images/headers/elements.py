@@ -33,6 +33,7 @@ CHARACTER_SET = 0x0008_0005
 DELIMITERS = frozenset({0xFFFE_E00D, 0xFFFE_E0DD})
 UNDEFINED_LENGTH = 0xFFFF_FFFF
 _DELIMITER_GROUP = 0xFFFE
+_ITEM, _ITEM_HEAD_BYTES = 0xFFFE_E000, 8
 _TRANSFER_SYNTAX = 0x0002_0010
 _LAST_META_TAG = 0x0002_FFFF
 
@@ -134,6 +135,27 @@ def find_elements(head: bytes, tags: Collection[int]) -> FoundElements:
     return FoundElements(by_tag, start.order, is_complete, min_length)
 
 
+def find_in_first_item(raw: bytes, order: str, tags: Collection[int]) -> dict[int, Element]:
+    """Find elements in the first item of a sequence; none if it has no item.
+
+    Args:
+        raw: The encoded value of the sequence.
+        order: As in `Encoding`.
+        tags: The tags to find.
+    """
+    by_tag: dict[int, Element] = {}
+    # The encoding may differ from that of the object, if the VR of the sequence is UN.
+    encoding = detect_encoding(raw, _ITEM_HEAD_BYTES, order)
+    try:
+        tag, _, length, offset = read_element(raw, 0, encoding)
+    except struct.error:
+        return by_tag
+    if tag == _ITEM:
+        end = len(raw) if length == UNDEFINED_LENGTH else offset + length
+        _walk(raw[:end], offset, encoding, tags, max(tags), by_tag)
+    return by_tag
+
+
 def read_meta(head: bytes, by_tag: dict[int, Element]) -> Start:
     """Read the file meta information, and add the transfer syntax to `by_tag`.
 
@@ -205,8 +227,8 @@ def _walk(
             if tag > last:
                 return start, True
             if length == UNDEFINED_LENGTH:
-                offset = _skip_items(head, offset, item_encoding(encoding, vr))
-                vr, length = b"SQ", 0
+                length = _skip_items(head, offset, item_encoding(encoding, vr)) - offset
+                vr = b"SQ"
             if tag in wanted and offset + length <= end:
                 by_tag[tag] = Element(vr, head[offset : offset + length])
             offset += length

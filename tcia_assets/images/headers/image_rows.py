@@ -6,11 +6,15 @@ are read again is in `series_zips.py`, what a header holds in `dicom.py`.
 The rows of a zip with the same SHA-256 are kept and it is not opened. Of other zips, 16 KB of each
 member are inflated, and no pixel data. Only if the zip lists no MD5 for a member, the whole member
 is inflated, in pieces, to compute it.
+
+Rows that were read for fewer columns than `images` has now are kept until their zip is read again,
+which is done within a limit of time: after a new version there may be millions of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import zipfile
 from collections.abc import Iterator
@@ -19,12 +23,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import IMAGES
+from tcia_assets.catalog import HEADER_VERSION, IMAGES
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.acceptance import md5_list
 from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
-from tcia_assets.images.headers.elements import TruncatedHeader, import_pydicom
+from tcia_assets.images.headers.attributes import header_attributes
+from tcia_assets.images.headers.elements import TruncatedHeader
 from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
@@ -46,6 +51,8 @@ class IndexResult:
     objects: int
     new: int
     kept: int
+    outdated: int
+    """Objects that are kept without the values of columns that `images` did not have then."""
     unreadable: int
     """Objects whose SOPInstanceUID is not known; `error` has the reason."""
     with_errors: int
@@ -59,7 +66,11 @@ class IndexResult:
 
 
 def index_images(
-    collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+    collection: str,
+    warehouse: Warehouse,
+    *,
+    report: ProgressCallback = ignore_progress,
+    reread_until: float = math.inf,
 ) -> IndexResult:
     """Update the `images` of a Collection from its `image_archives`, under the table's lock.
 
@@ -70,6 +81,8 @@ def index_images(
         collection: The partition.
         warehouse: Where both tables are, and the zips.
         report: Called after each zip with the number of zips read and their total.
+        reread_until: Time of `time.monotonic()` after which no zip is begun that is unchanged, and
+            read again only because `images` has further columns. The next call goes on.
 
     Raises:
         MissingExtra: pydicom is not installed.
@@ -77,14 +90,16 @@ def index_images(
         StorageError: The table cannot be written.
     """
     started = time.monotonic()
+    header_attributes()  # raises here, where no row is blamed for it
     with warehouse.update(IMAGES, collection) as partition:
-        rows, kept = _build_rows(collection, warehouse, report)
-        partition.rows = rows
+        read, kept = _build_rows(collection, warehouse, report, reread_until)
+        partition.rows = rows = _clear_repeated_uids(pa.concat_tables([kept, read]))
     return IndexResult(
         partition.written,
         objects=rows.num_rows,
-        new=rows.num_rows - kept,
-        kept=kept,
+        new=read.num_rows,
+        kept=kept.num_rows,
+        outdated=int(pc.sum(_is_outdated(kept), min_count=0).as_py()),
         unreadable=rows["SOPInstanceUID"].null_count,
         with_errors=rows.num_rows - rows["error"].null_count,
         seconds=time.monotonic() - started,
@@ -92,17 +107,31 @@ def index_images(
 
 
 def _build_rows(
-    collection: str, warehouse: Warehouse, report: ProgressCallback
-) -> tuple[pa.Table, int]:
-    """Return the rows, and the number of them that were stored before."""
-    import_pydicom()
+    collection: str, warehouse: Warehouse, report: ProgressCallback, reread_until: float
+) -> tuple[pa.Table, pa.Table]:
+    """Return the rows that are read now, and those that were stored before and stay."""
     zips = series_zips.list_zips(collection, warehouse)
     kept = series_zips.unchanged_rows(IMAGES, collection, warehouse, zips, _has_repeated_uid)
-    kept_series = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
+    kept_series = _series_of(kept)
+    outdated_series = _series_of(kept.filter(_is_outdated(kept)))
     changed = [each for each in zips if each.series_instance_uid not in kept_series]
+    outdated = [each for each in zips if each.series_instance_uid in outdated_series]
     (read,) = series_zips.read_rows((IMAGES,), changed, _read_zip, report)
-    rows = pa.concat_tables([kept, read])
-    return _clear_repeated_uids(rows), kept.num_rows
+    (reread,) = series_zips.read_rows((IMAGES,), outdated, _read_zip, report, until=reread_until)
+    # A zip that cannot be read any more keeps the rows that it had; `verify` finds the damage.
+    reread = reread.filter(pc.is_valid(reread["entry_name"]))
+    is_replaced = pc.is_in(
+        kept["SeriesInstanceUID"], value_set=pa.array(sorted(_series_of(reread)), pa.string())
+    )
+    return pa.concat_tables([read, reread]), kept.filter(pc.invert(is_replaced))
+
+
+def _series_of(rows: pa.Table) -> set[str]:
+    return set(pc.unique(rows["SeriesInstanceUID"]).to_pylist())
+
+
+def _is_outdated(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.fill_null(pc.not_equal(rows["header_version"], HEADER_VERSION), fill_value=True)
 
 
 # --- Repeated SOPInstanceUIDs -------------------------------------------------------------------
@@ -182,6 +211,7 @@ def _read_member(
         "size_bytes": member.file_size,
         "md5": md5,
         "error": escape_unprintable("; ".join(problems)) or None,
+        "header_version": HEADER_VERSION,
     }
 
 

@@ -109,7 +109,7 @@ def _make_plan(collection: str, warehouse: Warehouse) -> _Plan:
     ready = [each for each in zips if described.get(each.series_instance_uid) == each.sha256]
     relevant = [each for each in ready if each.series_instance_uid in members]
     kept = series_zips.unchanged_rows(REFERENCES, collection, warehouse, relevant)
-    if not series_zips.is_current(TARGETS, collection, warehouse):
+    if not all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
         kept = kept.slice(0, 0)
     kept_series = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
     changed = [each for each in relevant if each.series_instance_uid not in kept_series]

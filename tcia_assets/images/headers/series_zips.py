@@ -8,6 +8,8 @@ in `images.acceptance`.
 from __future__ import annotations
 
 import lzma
+import math
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,12 +106,10 @@ def unchanged_rows(
             on more than the bytes of their zip. All rows of such a zip are left out.
 
     Returns:
-        The rows. Zips that could not be read before are left out, to be tried again. The table is
-        empty if it was stored with different columns.
+        The rows. Zips that could not be read before are left out, to be tried again. Columns that
+        the table did not have when it was stored are null.
     """
-    if not is_current(table, collection, warehouse):
-        return empty(table)
-    stored = warehouse.read(table, [collection])
+    stored = warehouse.read_or_empty(table, collection)
     zips = list(zips)
     series = pa.array([each.series_instance_uid for each in zips], pa.string())
     hashes = pa.array([each.sha256 for each in zips], pa.string())
@@ -128,6 +128,8 @@ def read_rows(
     zips: Sequence[SeriesZip],
     read_zip: Callable[[zipfile.ZipFile, SeriesZip], Iterator[tuple[Table, Row]]],
     report: ProgressCallback,
+    *,
+    until: float = math.inf,
 ) -> list[pa.Table]:
     """Read rows from zips into one Arrow table for each table.
 
@@ -137,12 +139,15 @@ def read_rows(
         zips: The zips to read.
         read_zip: Yields the rows of an open zip, each with its table.
         report: Called after each zip with the number of zips read and their total.
+        until: Time of `time.monotonic()` after which no zip is begun.
 
     Returns:
         The rows, in the order of `tables`. Only a batch is held as Python objects at a time.
     """
     batches = {table.name: _Batches(table) for table in tables}
     for done, series_zip in enumerate(zips, start=1):
+        if time.monotonic() > until:
+            break
         try:
             with _open(series_zip) as zip_file:
                 for table, row in read_zip(zip_file, series_zip):

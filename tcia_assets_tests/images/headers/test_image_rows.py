@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 import zlib
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,6 +157,68 @@ def test_unexpected_names_and_values_are_accepted(zips: ZipWarehouse) -> None:
     done = zips.index()
     assert (done.objects, done.unreadable) == (4, 3)
     assert all((row["error"] or "-").isprintable() for row in zips.rows())
+
+
+def forget_columns(zips: ZipWarehouse, *names: str) -> list[dict[str, Any]]:
+    """Store `images` as a version without these columns did; return the rows as they were."""
+    path = zips.warehouse.path(IMAGES, COLLECTION)
+    pq.write_table(pq.read_table(path).drop_columns(["header_version", *names]), path)
+    return zips.rows()
+
+
+def test_all_zips_are_read_again_for_a_new_column(zips: ZipWarehouse) -> None:
+    zips.add(objects())
+    zips.index()
+    before = zips.rows()
+    assert forget_columns(zips, "KVP") != before
+    assert counts(zips.index()) == (3, 3, 0)
+    assert zips.rows() == before
+    assert counts(zips.index()) == (3, 0, 3)
+
+
+def test_the_values_of_new_columns_are_read_zip_by_zip_within_a_limit_of_time(
+    zips: ZipWarehouse,
+) -> None:
+    for series in (FIRST, SECOND):
+        zips.add(objects(series), series)
+    zips.index()
+    before = zips.rows()
+    old = forget_columns(zips, "KVP")
+    done = image_rows.index_images(COLLECTION, zips.warehouse, reread_until=0)
+    assert (counts(done), done.outdated) == ((6, 0, 6), 6)
+    assert zips.rows() == old
+
+    def wait(_done: int, _total: int) -> None:
+        time.sleep(0.6)
+
+    until = time.monotonic() + 0.5
+    done = image_rows.index_images(COLLECTION, zips.warehouse, report=wait, reread_until=until)
+    assert (counts(done), done.outdated) == ((6, 3, 3), 3)
+    assert zips.rows() == [*before[:3], *old[3:]]
+    done = image_rows.index_images(COLLECTION, zips.warehouse)
+    assert (counts(done), done.outdated) == ((6, 3, 3), 0)
+    assert zips.rows() == before
+
+
+def test_a_new_zip_is_read_even_if_no_time_is_left_to_read_others_again(
+    zips: ZipWarehouse,
+) -> None:
+    zips.add(objects())
+    zips.index()
+    forget_columns(zips)
+    zips.add(objects(SECOND), SECOND)
+    done = image_rows.index_images(COLLECTION, zips.warehouse, reread_until=0)
+    assert (counts(done), done.outdated) == ((6, 3, 3), 3)
+
+
+def test_a_zip_that_cannot_be_read_again_keeps_its_rows(zips: ZipWarehouse) -> None:
+    zips.add(objects())
+    zips.index()
+    old = forget_columns(zips, "KVP")
+    zips.path().unlink()
+    done = zips.index()
+    assert (counts(done), done.outdated) == ((3, 0, 3), 3)
+    assert zips.rows() == old
 
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow.parquet as pq
-
-from tcia_assets.catalog import IMAGES
 from tcia_assets.images.headers import image_rows
 from tcia_assets_tests.images.headers.zip_warehouse import (
     COLLECTION,
@@ -81,14 +78,3 @@ def test_an_earlier_copy_keeps_its_rows_if_the_newer_one_fails(zips: ZipWarehous
     zips.manifest[FIRST]["path"] = None
     zips.write_manifest()
     assert counts(zips.index()) == (0, 0, 0)
-
-
-def test_all_zips_are_read_again_for_a_new_column(zips: ZipWarehouse) -> None:
-    zips.add(objects())
-    zips.index()
-    path = zips.warehouse.path(IMAGES, COLLECTION)
-    rows = pq.read_table(path)
-    pq.write_table(rows.drop_columns(["FrameOfReferenceUID"]), path)
-    assert counts(zips.index()) == (3, 3, 0)
-    assert pq.read_table(path).equals(rows)
-    assert rows["FrameOfReferenceUID"].null_count == 0
