@@ -16,15 +16,18 @@ import pyarrow as pa
 from tcia_assets import catalog
 from tcia_assets.errors import RunFailed, UsageError, require_known
 from tcia_assets.images.disk_space import check_disk_space
+from tcia_assets.images.export import Export, ExportResult, export_series
+from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
-from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import (
     override_selection,
     parse_selection,
     selection_from_fields,
 )
+from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_ON_DISK = "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM image_archives WHERE path NOTNULL)"
 _NONE_LISTED = "none of the selected Series is in the source's newest list; they may return later"
 
 
@@ -175,6 +179,46 @@ class Mirror:
         failures = runs.fetch(run) + run.incomplete_series(self.warehouse)
         if failures:
             raise RunFailed(failures)
+
+    def export(
+        self,
+        to: str | Path,
+        collections: str | Iterable[str] = (),
+        *,
+        selection: Selection | Mapping[str, Any] | str | None = None,
+        template: str = DEFAULT_TEMPLATE,
+        flat: bool = False,
+        report: ProgressCallback = ignore_progress,
+        **criteria: Any,
+    ) -> ExportResult:
+        """Write the DICOM files of selected Series into a folder; what is there already stays.
+
+        Args:
+            to: The folder: a new one, or one that an export made.
+            collections: Names of Collections whose metadata was refreshed.
+            selection: A selection, its fields, or YAML or the path of a YAML file. Without it, and
+                without names and criteria, all Series on disk.
+            template: The folder of each Series, from columns of `series`.
+            flat: Whether all files lie in the folder itself.
+            report: Called after each Series with the number of Series done and their total.
+            criteria: Fields of a Selection that narrow it, such as `modalities=["CT"]`.
+
+        Returns:
+            What was written; its `failures` name Series whose zip cannot be read.
+
+        Raises:
+            UsageError: No Series is selected, or an argument cannot be used.
+            StorageError: A file cannot be written; Series that were complete stay.
+            Busy: Another export is writing into the folder.
+        """
+        base = None if selection is None else self._selection(selection)
+        narrowed = {"collections": _names(collections), **criteria}
+        if base is None and not any(narrowed.get(name) for name in CRITERIA):
+            base = Selection(where=_ON_DISK)
+        chosen = override_selection(base, narrowed)
+        self.refreshed_collections(chosen.collections)
+        export = Export(Path(to), FolderTemplate(template), flat=flat)
+        return export_series(chosen, export, self.warehouse, report=report)
 
     def status(self, collections: str | Iterable[str] | None = None) -> pa.Table:
         """Return the state of Collections; sends no request.

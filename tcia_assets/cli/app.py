@@ -9,6 +9,7 @@ import click
 
 from tcia_assets.cli.changes import changes
 from tcia_assets.cli.dataset import dataset
+from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
 from tcia_assets.cli.query import query
 from tcia_assets.cli.refresh import refresh
@@ -36,7 +37,7 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    commands=[sandbox, refresh, fetch, verify, query, status, changes, tables, dataset],
+    commands=[sandbox, refresh, fetch, export, verify, query, status, changes, tables, dataset],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="tcia-assets")

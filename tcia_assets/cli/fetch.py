@@ -10,7 +10,7 @@ import click
 from rich.table import Column
 from rich.table import Table as Grid
 
-from tcia_assets.cli.options import parse_shard, parse_size
+from tcia_assets.cli.options import parse_shard, parse_size, selection_options
 from tcia_assets.cli.status import print_status
 from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right_aligned
 from tcia_assets.cli.workspace import open_mirror
@@ -18,21 +18,12 @@ from tcia_assets.errors import RunFailed
 from tcia_assets.images.disk_space import check_disk_space, format_bytes
 from tcia_assets.images.plan import FetchPlan
 
-_repeatable = partial(click.option, multiple=True)
 _limit = partial(click.option, type=click.IntRange(min=1))
 
 
 @click.command()
 @click.argument("collections", nargs=-1)
-@click.option("--selection", help="YAML or JSON, inline or a file; see the README.")
-@_repeatable("--modality", "modalities", help="Only this Modality; may be repeated.")
-@_repeatable("--body-part", "body_parts", help="Only this BodyPartExamined; may be repeated.")
-@click.option("--where", help="A SQL condition over current_series.")
-@_repeatable("--manifest", "manifests", help="Only Series in this .tcia, CSV or TSV file.")
-@_repeatable("--series", help="Only this SeriesInstanceUID; may be repeated.")
-@_repeatable("--shared-list", "shared_lists", help="Only Series on this shared list.")
-@_repeatable("--deny-license", "deny", help="No Series under this licence, such as NC.")
-@_repeatable("--allow-license", "allow", help="Only Series under this licence; may be repeated.")
+@selection_options
 @_limit("--max-series", "max_series_per_run", help="Maximum number of Series.")
 @click.option(
     "--max-bytes",
@@ -56,8 +47,6 @@ def fetch(
     collections: tuple[str, ...],
     *,
     selection: str | None,
-    deny: tuple[str, ...],
-    allow: tuple[str, ...],
     shard: tuple[int, int],
     retry: bool,
     dry_run: bool,
@@ -77,14 +66,12 @@ def fetch(
       tcia-assets fetch --manifest manifest.tcia --deny-license NC
       tcia-assets fetch LCTSC --allow-license "CC BY" --max-bytes 20GB
     """
-    licenses = {name: names for name, names in (("deny", deny), ("allow", allow)) if names}
     mirror = open_mirror(verbose=verbose)
     run = mirror.plan_fetch(
         collections,
         selection=selection,
         shard=shard,
         retry=retry,
-        licenses=licenses or None,
         **criteria,
     )
     if not run.plans:

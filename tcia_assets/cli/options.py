@@ -1,11 +1,45 @@
-"""Options that are more than a word or a number: shards, sizes, instants."""
+"""Options that several commands share, or that are more than a word or a number."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial, wraps
+from typing import Any
 
 import click
+
+_repeatable = partial(click.option, multiple=True)
+_SELECTION = (
+    click.option("--selection", help="YAML or JSON, inline or a file; see the README."),
+    _repeatable("--modality", "modalities", help="Only this Modality; may be repeated."),
+    _repeatable("--body-part", "body_parts", help="Only this BodyPartExamined; may be repeated."),
+    click.option("--where", help="A SQL condition over current_series."),
+    _repeatable("--manifest", "manifests", help="Only Series in this .tcia, CSV or TSV file."),
+    _repeatable("--series", help="Only this SeriesInstanceUID; may be repeated."),
+    _repeatable("--shared-list", "shared_lists", help="Only Series on this shared list."),
+    _repeatable("--deny-license", "deny", help="No Series under this licence, such as NC."),
+    _repeatable("--allow-license", "allow", help="Only Series under this licence; repeatable."),
+)
+
+
+def selection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that select Series.
+
+    It takes them as keyword arguments: `selection`, and fields of a Selection.
+    """
+
+    @wraps(command)
+    def call(*arguments: Any, deny: tuple[str, ...], allow: tuple[str, ...], **others: Any) -> None:
+        licenses = {name: names for name, names in (("deny", deny), ("allow", allow)) if names}
+        command(*arguments, licenses=licenses or None, **others)
+
+    decorated: Callable[..., None] = call
+    for option in reversed(_SELECTION):
+        decorated = option(decorated)
+    return decorated
+
 
 _SIZE = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?([kmgt]?)b?", re.IGNORECASE)
 

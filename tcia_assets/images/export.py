@@ -1,0 +1,372 @@
+"""Export Series as plain DICOM files, for viewers and converters that read folders.
+
+    <folder>/<as the template says>/*.dcm
+    <folder>/series.csv, LICENSES.md, CITATION.cff, CITATIONS.bib
+
+Zips stay as they are. Names are in `export_paths.py`, what was exported before in
+`export_index.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from tcia_assets.errors import UsageError
+from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
+from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.images.export_index import LOCK_NAME, ExportedSeries, ExportIndex
+from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate, file_names
+from tcia_assets.images.headers.series_zips import READ_ERRORS, error_text
+from tcia_assets.metadata.attribution import write_files
+from tcia_assets.metadata.citations import SCHEMA
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.progress import ProgressCallback, ignore_progress
+from tcia_assets.store.files import publish, storage_errors
+from tcia_assets.store.locks import hold_lock
+from tcia_assets.store.sql import identifier
+from tcia_assets.store.warehouse import Warehouse
+
+_PIECE_BYTES = 1 << 20
+_LOCK_SECONDS = 5.0
+_SERIES_FILE = "series.csv"
+_EXPORTED = pa.schema(
+    [
+        pa.field("series_instance_uid", pa.string()),
+        pa.field("folder", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("files", pa.int64()),
+        pa.field("bytes", pa.int64()),
+    ]
+)
+_SERIES_ROWS = """
+    SELECT e.series_instance_uid AS SeriesInstanceUID, e.folder, e.files, e.bytes, s.Collection,
+        s.PatientID, s.StudyInstanceUID, s.Modality, s.SeriesDescription, s.LicenseName,
+        s.DataDescriptionURI
+    FROM exported AS e LEFT JOIN current_series AS s ON s.SeriesInstanceUID = e.series_instance_uid
+    ORDER BY ALL
+"""
+# A Series that is no longer listed keeps its licence.
+_ATTRIBUTION = """
+    SELECT s.Collection, nullif(trim(s.LicenseName), '') AS LicenseName,
+        nullif(trim(s.LicenseURI), '') AS LicenseURI,
+        nullif(trim(s.DataDescriptionURI), '') AS DataDescriptionURI,
+        count(*)::BIGINT AS series, sum(e.bytes)::BIGINT AS bytes
+    FROM exported AS e
+    JOIN (SELECT * FROM series WHERE moved_to IS NULL) AS s
+    ON s.SeriesInstanceUID = e.series_instance_uid
+    GROUP BY ALL ORDER BY ALL
+"""
+# Folders of the data root that hold nothing but what this package writes there.
+_OWN_FOLDERS = ("archives", "warehouse", "quarantine", "datasets", "dagster")
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Export:
+    """Where and how to export.
+
+    Attributes:
+        to: The folder; made if it is not there.
+        template: The folder of each Series in it.
+        flat: Whether all files lie in the folder itself, named after Series and object.
+    """
+
+    to: Path
+    template: FolderTemplate = FolderTemplate(DEFAULT_TEMPLATE)  # noqa: RUF009 - frozen
+    flat: bool = False
+
+
+@dataclass
+class ExportResult:
+    """What an export did; all but `failures` are numbers.
+
+    Attributes:
+        exported: Series that were written.
+        kept: Series that were there already.
+        files: Files that were written.
+        bytes: Bytes of these.
+        not_on_disk: Selected Series without a complete zip.
+        failures: A line for each Series whose zip cannot be read.
+    """
+
+    exported: int = 0
+    kept: int = 0
+    files: int = 0
+    bytes: int = 0
+    not_on_disk: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def export_series(
+    selection: Selection,
+    export: Export,
+    warehouse: Warehouse,
+    *,
+    report: ProgressCallback = ignore_progress,
+) -> ExportResult:
+    """Write the DICOM files of selected Series into a folder; what is there already stays.
+
+    Each Series appears whole or not at all. It is written once more if its zip has changed since,
+    or if its files are not all there.
+
+    Args:
+        selection: What is selected; of that, Series with a complete zip on disk are exported.
+        export: Where and how.
+        warehouse: Where the zips are.
+        report: Called after each Series with the number of Series done and their total.
+
+    Raises:
+        UsageError: The folder cannot be used, or the disk is too small.
+        StorageError: A file cannot be written; Series that were complete stay.
+        Busy: Another export is writing into the folder.
+    """
+    _check_place(export.to, warehouse.root)
+    selected = _query_selected(selection, export, warehouse)
+    if not selected:
+        raise UsageError("no Series is selected: the warehouse has none such, or none is fetched")
+    on_disk = [row for row in selected if row["path"]]
+    result = ExportResult(not_on_disk=len(selected) - len(on_disk))
+    with hold_lock(export.to / LOCK_NAME, f"the export in {export.to}", wait=_LOCK_SECONDS):
+        index = ExportIndex(export.to)
+        _check_form(index, export)
+        writer = _Writer(export, index)
+        rows = [row for row in on_disk if not writer.has(row)]
+        result.kept = len(on_disk) - len(rows)
+        _check_space(rows, export.to)
+        # Before the first file, so that none is there without its licence after a killed export.
+        coming = {row["SeriesInstanceUID"]: row["image_bytes"] or 0 for row in rows}
+        _write_records(index, coming, export.to, warehouse)
+        try:
+            _write_all(rows, writer, warehouse.root, result, report)
+        finally:
+            _write_records(index, {}, export.to, warehouse)
+    return result
+
+
+def _check_place(to: Path, root: Path) -> None:
+    place = to.resolve()
+    own = [root, *(root / name for name in _OWN_FOLDERS)]
+    if place == root or any(folder in (place, *place.parents) for folder in own[1:]):
+        raise UsageError(f"--to {str(to)!r} lies in the data folder {root}: choose another folder")
+    if to.exists() and not to.is_dir():
+        raise UsageError(f"--to {str(to)!r} is a file")
+
+
+def _check_form(index: ExportIndex, export: Export) -> None:
+    """Raise UsageError if the folder has Series that were exported flat, and others would not."""
+    for known in index.series.values():
+        if (known.folder == "") != export.flat:
+            was = "with" if known.folder == "" else "without"
+            raise UsageError(f"{str(export.to)!r} was exported {was} --flat: choose another folder")
+
+
+def _query_selected(selection: Selection, export: Export, warehouse: Warehouse) -> list[_Row]:
+    """Return the selected Series; those without a complete zip have no path."""
+    names = dict.fromkeys(("Collection", "SeriesInstanceUID", *export.template.fields))
+    columns = ", ".join(f"s.{identifier(name)}" for name in names)
+    rows: list[_Row] = warehouse.query(
+        f"""
+        SELECT {columns}, a.path, a.sha256, a.archive_bytes, a.image_bytes
+        FROM (SELECT * FROM current_series WHERE coalesce({selection.predicate}, false)) AS s
+        LEFT JOIN (
+            SELECT * FROM image_archives WHERE status = 'complete' AND path IS NOT NULL
+        ) AS a ON a.Collection = s.Collection AND a.SeriesInstanceUID = s.SeriesInstanceUID
+        ORDER BY s.Collection, s.PatientID, s.SeriesInstanceUID
+        """,
+        tables=selection.tables,
+    ).to_pylist()
+    return rows
+
+
+def _check_space(rows: Sequence[_Row], to: Path) -> None:
+    free, needed = shutil.disk_usage(to).free, sum(row["image_bytes"] or 0 for row in rows)
+    if needed > free:
+        raise UsageError(
+            f"{len(rows)} Series of {format_bytes(needed)} do not fit: {format_bytes(free)} are "
+            f"free at {to}; select less"
+        )
+
+
+def _write_all(
+    rows: Sequence[_Row],
+    writer: _Writer,
+    root: Path,
+    result: ExportResult,
+    report: ProgressCallback,
+) -> None:
+    for done, row in enumerate(rows, start=1):
+        try:
+            written = writer.write(row, root / row["path"])
+        except _UnreadableZip as error:
+            result.failures.append(f"{row['Collection']}: {row['SeriesInstanceUID']}: {error}")
+        else:
+            result.exported += 1
+            result.files += written.files
+            result.bytes += written.bytes
+        report(done, len(rows))
+
+
+# --- The files beside the Series ------------------------------------------------------------------
+
+
+def _write_records(
+    index: ExportIndex, coming: Mapping[str, int], to: Path, warehouse: Warehouse
+) -> None:
+    """Write series.csv about what was exported, and licences and citations of it and of `coming`.
+
+    Args:
+        index: What was exported.
+        coming: Bytes of the Series to be exported, by UID.
+        to: The folder.
+        warehouse: What is known of the Series.
+    """
+    done = [each for each in index.series.values() if each.sha256]
+    table = pa.Table.from_pylist([vars(each) for each in done], schema=_EXPORTED)
+    rows = warehouse.query(_SERIES_ROWS, tables={"exported": table})
+    publish(to / _SERIES_FILE, lambda path: pyarrow.csv.write_csv(rows, path))
+    sizes = {**coming} | {each.series_instance_uid: each.bytes for each in done}
+    uids = {"series_instance_uid": list(sizes), "bytes": pa.array(sizes.values(), pa.int64())}
+    attribution = warehouse.query(_ATTRIBUTION, tables={"exported": pa.table(uids)})
+    write_files(to, "Exported Series", attribution.cast(SCHEMA), form="as DICOM")
+
+
+# --- The files of a Series ------------------------------------------------------------------------
+
+
+class _UnreadableZip(Exception):
+    """A zip that is gone, damaged, or not the one in the manifest."""
+
+
+class _Writer:
+    """Writes the files of one Series after the other."""
+
+    def __init__(self, export: Export, index: ExportIndex) -> None:
+        self._export, self._index = export, index
+        self._flat_files = _flat_files(export.to) if export.flat else {}
+
+    def has(self, row: Mapping[str, Any]) -> bool:
+        """Return whether all files of the Series are there, from the zip as it is now."""
+        known = self._index.series.get(row["SeriesInstanceUID"])
+        if known is None or known.sha256 != row["sha256"]:
+            return False
+        sizes = [size for _, size in self._files_of(known)]
+        return (len(sizes), sum(sizes)) == (known.files, known.bytes)
+
+    def write(self, row: Mapping[str, Any], path: Path) -> ExportedSeries:
+        """Write the files of a Series.
+
+        Raises:
+            _UnreadableZip: Its zip cannot be read.
+            StorageError: A file cannot be written.
+        """
+        uid, to = row["SeriesInstanceUID"], self._export.to
+        draft = to / f".{uid}.draft"
+        with storage_errors(to / uid):
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            try:
+                files, size = _extract(path, row["archive_bytes"], draft)
+                folder = "" if self._export.flat else self._publish_folder(row, draft)
+                if self._export.flat:
+                    self._publish_files(uid, draft)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        exported = ExportedSeries(uid, folder, row["sha256"], files, size)
+        self._index.add(exported)
+        return exported
+
+    def _publish_folder(self, row: Mapping[str, Any], draft: Path) -> str:
+        folder = self._index.claim(row["SeriesInstanceUID"], self._export.template.folder(row))
+        place = self._export.to / folder
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        draft.replace(place)
+        return folder
+
+    def _publish_files(self, uid: str, draft: Path) -> None:
+        for path, _ in self._flat_files.pop(uid, []):
+            path.unlink(missing_ok=True)
+        for file in draft.iterdir():
+            file.replace(self._export.to / f"{uid}{_FLAT_SEPARATOR}{file.name}")
+
+    def _files_of(self, known: ExportedSeries) -> list[tuple[Path, int]]:
+        if not known.folder:
+            return self._flat_files.get(known.series_instance_uid, [])
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return list(_files_in(self._export.to / known.folder))
+        return []
+
+
+# It is in no UID, so that a file's name begins with the UID of one Series only.
+_FLAT_SEPARATOR = "_"
+
+
+def _flat_files(folder: Path) -> dict[str, list[tuple[Path, int]]]:
+    """Return the files of a flat export with their sizes, by SeriesInstanceUID."""
+    files: dict[str, list[tuple[Path, int]]] = {}
+    for path, size in _files_in(folder):
+        files.setdefault(path.name.partition(_FLAT_SEPARATOR)[0], []).append((path, size))
+    return files
+
+
+def _files_in(folder: Path) -> Iterator[tuple[Path, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
+
+
+def _extract(path: Path, archive_bytes: int, folder: Path) -> tuple[int, int]:
+    """Write the objects in a zip into a folder; returns their number and bytes."""
+    files = size = 0
+    with _open(path, archive_bytes) as zip_file:
+        members = [m.filename for m in zip_file.infolist() if _is_object(m)]
+        for member, name in file_names(members):
+            with (folder / name).open("xb") as file:
+                for piece in _read_pieces(zip_file, member):
+                    file.write(piece)
+                    size += len(piece)
+            files += 1
+    return files, size
+
+
+def _is_object(member: zipfile.ZipInfo) -> bool:
+    return member.filename not in NON_IMAGE_MEMBERS and not member.is_dir()
+
+
+@contextlib.contextmanager
+def _open(path: Path, archive_bytes: int) -> Iterator[zipfile.ZipFile]:
+    with _zip_errors():
+        found = path.stat().st_size
+        if found != archive_bytes:
+            raise ValueError(f"it has {found} bytes where {archive_bytes} were verified")
+        zip_file = zipfile.ZipFile(path)
+    with zip_file:
+        yield zip_file
+
+
+def _read_pieces(zip_file: zipfile.ZipFile, member: str) -> Iterator[bytes]:
+    with _zip_errors(), zip_file.open(member) as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            yield piece
+
+
+@contextlib.contextmanager
+def _zip_errors() -> Iterator[None]:
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise _UnreadableZip(
+            f"its zip cannot be read: {error_text(error)}; see `verify`"
+        ) from error
