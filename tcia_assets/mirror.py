@@ -99,9 +99,11 @@ class Mirror:
             UnknownName: The source lists no such Collection.
         """
         lists, runs = _names(shared_lists), self._open_runs()
-        known, unusable = runs.list_collections()
+        known, unusable, unnamed = runs.list_collections()
         if unusable:
             self._note(f"left out, because their names cannot be partition keys: {unusable}")
+        if unnamed:
+            self._note(unnamed)
         chosen = known if collections is None else _names(collections)
         require_known("Collection", chosen, known)
         failures = runs.refresh(chosen, max_size_requests) if chosen else []

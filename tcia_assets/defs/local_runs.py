@@ -22,6 +22,7 @@ from tcia_assets.defs.resource import open_local_resource
 from tcia_assets.defs.run_process import process_tag
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
+from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
 from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.progress import Listener, shown_by
@@ -52,10 +53,14 @@ ShowProgress = Callable[[str], AbstractContextManager[Listener]]
 
 
 class CollectionNames(NamedTuple):
-    """Collections in the source's list: usable as partition keys, and not usable."""
+    """Collections in the source's list: usable as partition keys, and not usable.
+
+    `note` says which rows have no name; "" if all have one.
+    """
 
     usable: list[str]
     unusable: list[str]
+    note: str
 
 
 @contextmanager
@@ -96,13 +101,12 @@ class LocalRuns:
         The list is not stored here: the refresh that follows does that, without a run of its own.
         """
         with open_source(self._settings) as source:
-            listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
-        stored = Warehouse(self._settings.root).keys(catalog.SERIES)
+            found = request_collections(source)
+        listed, stored = found.names, Warehouse(self._settings.root).keys(catalog.SERIES)
         collections = allowed_collections(listed, self._settings.collections, stored)
         self.add_collections(collections)
-        return CollectionNames(
-            collections, sorted(set(listed) - set(allowed_collections(listed, ())))
-        )
+        unusable = sorted(set(listed) - set(allowed_collections(listed, ())))
+        return CollectionNames(collections, unusable, found.note)
 
     def add_collections(self, collections: Sequence[str]) -> None:
         """Make these Collections partitions, unless they are already."""

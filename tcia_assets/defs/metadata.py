@@ -53,6 +53,8 @@ def _collections(names: Names) -> dg.AssetsDefinition:
             "unfit_names": sorted(set(listed) - set(allowed_collections(listed, ()))),
             "gone": sorted(set(stored) - set(listed)),
         }
+        if unnamed := done.facts["unnamed"]:
+            context.log.warning(f"left out of the source's list: {unnamed} rows without a name")
         yield dg.MaterializeResult(asset_key=names.key(table), metadata=refresh_facts(done) | facts)
         yield from checks.results(table, names, tcia.warehouse, context.instance)
 

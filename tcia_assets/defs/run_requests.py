@@ -41,12 +41,14 @@ class Differences:
         releases: The recent releases, and the Collections that they change; None if the source
             offers no such request.
         images: Collections with images to fetch.
+        note: What was left out of the source's list of Collections; "" if nothing was.
     """
 
     collections: list[str]
     first: list[RunReason]
     releases: RecentReleases | None
     images: list[RunReason]
+    note: str = ""
 
     @property
     def changed(self) -> list[RunReason]:

@@ -28,6 +28,7 @@ from tcia_assets.images.run_reasons import (
     find_images_to_fetch,
     find_never_refreshed,
 )
+from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections
 from tcia_assets.sources import Pacing, Source, open_source
 
@@ -135,9 +136,10 @@ def _compare(tcia: TciaResource) -> Differences:
     """Compare the source and the image selection with the warehouse."""
     warehouse, selection = tcia.warehouse, tcia.selection
     with open_source(tcia.settings, pacing=_TICK_PACING) as source, _time_limit(source):
-        listed = source.rows(catalog.COLLECTIONS).table["Collection"].to_pylist()
+        listed = request_collections(source)
         stored = warehouse.keys(catalog.SERIES)
-        collections = sorted(allowed_collections(listed, tcia.settings.collections, stored))
+        allowed = allowed_collections(listed.names, tcia.settings.collections, stored)
+        collections = sorted(allowed)
         releases = find_changed_series(source, warehouse, collections)
     images = find_images_to_fetch(selection, warehouse) if selection else []
     return Differences(
@@ -145,6 +147,7 @@ def _compare(tcia: TciaResource) -> Differences:
         find_never_refreshed(collections, warehouse),
         releases and replace(releases, reasons=_mirrored(releases.reasons, collections)),
         _mirrored(images, collections),
+        listed.note,
     )
 
 
@@ -179,4 +182,5 @@ def _summary(found: Differences) -> str:
     recent = found.releases
     releases = f"{recent.released} Series released after {recent.since}" if recent else ""
     compared = " and ".join(filter(None, [f"{len(found.collections)} Collections", releases]))
-    return f"compared {compared}: {state}"
+    note = f" ({found.note})" if found.note else ""
+    return f"compared {compared}: {state}{note}"

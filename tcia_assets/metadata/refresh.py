@@ -11,6 +11,7 @@ from datetime import datetime
 from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UnknownReply
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
+from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
@@ -48,8 +49,13 @@ def refresh(
         return refresh_series(key, source, warehouse, at, budget.probes)
     if table is catalog.SERIES_SIZES:
         return refresh_sizes(key, source, warehouse, at, budget.sizes)
-    is_list = table is catalog.SHARED_LISTS
-    reply = _request_list(key, source, warehouse) if is_list else source.rows(table, key)
+    facts: dict[str, int | bool | str] = {}
+    if table is catalog.COLLECTIONS:
+        listed = request_collections(source)
+        reply, facts = listed.reply, {"unnamed": listed.unnamed}
+    else:
+        is_list = table is catalog.SHARED_LISTS
+        reply = _request_list(key, source, warehouse) if is_list else source.rows(table, key)
     with alone_if_large(reply.table):
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
@@ -57,7 +63,7 @@ def refresh(
         rows_before = warehouse.row_count(table, key)
         written = warehouse.write(table, rows, key)
     return RefreshResult(
-        table, key, written, rows_before, reply.cost, reply.seconds, reply.unclaimed
+        table, key, written, rows_before, reply.cost, reply.seconds, reply.unclaimed, facts
     )
 
 

@@ -30,6 +30,7 @@ ROWS = {
     "ignored_filter": "returns all rows, although a filter was sent",
     "renamed_column": "`column` is named `value`",
     "duplicate_rows": "every row twice",
+    "null_row": "a row without any value follows the others",
     "bad_value": "`column` of the first row is the text `value`",
     "latin1": "the body is ISO-8859-1",
 }

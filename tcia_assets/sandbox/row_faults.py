@@ -19,6 +19,12 @@ def rows_with_fault(fault: Fault, statement: str) -> str:
     """Return the SELECT statement of a reply's rows, changed by the fault."""
     if fault.kind == "duplicate_rows":
         return f"SELECT rows_.* FROM ({statement}) AS rows_ CROSS JOIN range(2)"
+    if fault.kind == "null_row":
+        rows = f"({statement}) AS rows_"
+        return (
+            f"SELECT rows_.* FROM {rows} "
+            f"UNION ALL SELECT rows_.* FROM (SELECT 1) LEFT JOIN {rows} ON false"
+        )
     if fault.kind == "bad_value":
         return f"SELECT *, row_number() OVER () AS row_ FROM ({statement})"
     return statement

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.cli.terminal import Terminal
 from tcia_assets_tests.conftest import SMALL
 
@@ -34,6 +35,15 @@ def test_a_collection_whose_name_cannot_be_a_partition_key_is_named(terminal: Te
 
     assert result.exit_code == 0, result.output
     assert "left out, because their names cannot be partition keys: ['a, b']" in result.stderr
+
+
+def test_a_collection_without_a_name_is_left_out_with_a_note(terminal: Terminal) -> None:
+    # The list is requested for the partitions, and again to be stored.
+    terminal.sandbox.faults.add(Fault("null_row", "getCollectionValues", times=0))
+    result = terminal("refresh", SMALL, "--max-size-requests", "0")
+
+    assert result.exit_code == 0, result.output
+    assert "left out: 1 row without a name in the source's list of Collections" in result.stderr
 
 
 @pytest.mark.parametrize(

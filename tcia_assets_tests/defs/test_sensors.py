@@ -41,6 +41,16 @@ def test_where_nothing_changed_a_tick_says_what_it_looked_at(dagster: Dagster) -
     assert "compared 8 Collections" in str(answer.skip_message)
 
 
+def test_a_collection_without_a_name_ends_no_tick(dagster: Dagster) -> None:
+    caught_up(dagster)
+    dagster.sandbox.faults.add(Fault("null_row", "getCollectionValues"))
+    answer = tick(dagster)
+
+    assert isinstance(answer, dg.SkipReason)
+    assert "compared 8 Collections" in str(answer.skip_message)
+    assert "1 row without a name" in str(answer.skip_message)
+
+
 def test_a_released_series_is_noticed_and_only_its_collection_is_refreshed(
     dagster: Dagster,
 ) -> None:

@@ -42,6 +42,15 @@ def test_duplicate_rows(api: ApiClient, sandbox: Sandbox, endpoint: str) -> None
     assert sorted(map(str, twice)) == sorted(map(str, once + once))
 
 
+@pytest.mark.parametrize("endpoint", ["getCollectionValues", "getSOPInstanceUIDs"])
+def test_a_null_row_follows_the_others(api: ApiClient, sandbox: Sandbox, endpoint: str) -> None:
+    sent = {"SeriesInstanceUID": UID} if endpoint == "getSOPInstanceUIDs" else {}
+    once = api.rows("nbia-v4", endpoint, **sent)
+    sandbox.faults.add(Fault("null_row"))
+    rows = api.rows("nbia-v4", endpoint, **sent)
+    assert rows[-1] == {} and sorted(map(str, rows[:-1])) == sorted(map(str, once))
+
+
 @pytest.mark.parametrize("form", ["json", "csv"])
 @pytest.mark.parametrize("column", ["ImageCount", "FileSize", "SeriesDate"])
 def test_a_bad_value_is_in_one_row(

@@ -1,0 +1,50 @@
+"""The source's list of Collections, without rows that name none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pyarrow.compute as pc
+
+from tcia_assets.catalog import COLLECTIONS
+from tcia_assets.errors import UnknownReply
+from tcia_assets.sources import Source, SourceRows
+
+
+@dataclass(frozen=True)
+class CollectionList:
+    """The Collections that a source lists.
+
+    Attributes:
+        reply: The rows that have a name.
+        unnamed: Number of rows without a name, which are left out.
+    """
+
+    reply: SourceRows
+    unnamed: int
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the Collections, in the order of the source."""
+        return [str(name) for name in self.reply.table["Collection"].to_pylist()]
+
+    @property
+    def note(self) -> str:
+        """What was left out, for people; "" if nothing was."""
+        if not self.unnamed:
+            return ""
+        rows = "row" if self.unnamed == 1 else "rows"
+        return f"left out: {self.unnamed} {rows} without a name in the source's list of Collections"
+
+
+def request_collections(source: Source) -> CollectionList:
+    """Request the list of Collections.
+
+    Raises:
+        RemoteError: The source fails, or no row has a name.
+    """
+    reply = source.rows(COLLECTIONS)
+    named = reply.table.filter(pc.is_valid(reply.table["Collection"]))
+    if not named.num_rows:
+        raise UnknownReply("no row of the source's list of Collections has a name")
+    return CollectionList(replace(reply, table=named), reply.table.num_rows - named.num_rows)
