@@ -13,6 +13,7 @@ from pathlib import Path
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import (
     BadArchive,
+    DataError,
     NotPublic,
     RemoteError,
     RequestRefused,
@@ -157,7 +158,7 @@ def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> Verifie
                 task.source.fetch_object(task.uid, uid, task.target(path))
             pack(task.quarantine, good, {f"{uid}.dcm": path for uid, path in paths.items()}, draft)
         proof = accept_zip(draft, replace(task.pending.expected, sop_instance_uids=uids))
-    except (RemoteError, BadArchive) as error:
+    except (RemoteError, DataError) as error:
         if error.problem == refusal.problem:  # single images cannot make the zip good
             raise refusal from None
         problem = f"{refusal.problem}; nor could single images complete it: {error.problem}"

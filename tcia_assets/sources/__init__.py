@@ -194,7 +194,11 @@ class Source(AbstractContextManager["Source"], Protocol):
         """
 
     def object_uids(self, uid: str) -> frozenset[str] | None:
-        """Get the SOPInstanceUIDs of a Series; None if `fetch_object` is not offered either."""
+        """Get the SOPInstanceUIDs of a Series; None if `fetch_object` is not offered either.
+
+        Raises:
+            UnreadableReply: An object has none.
+        """
 
     def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
         """Download one DICOM object of a Series."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.images.place import Place, small_catalogue
 from tcia_assets_tests.images.refused_zips import (
@@ -42,6 +45,30 @@ def test_single_images_complete_the_better_of_two_bad_zips(
     assert place.rows[uid]["verified_by"] == "md5"
     assert place.sandbox.requests["getSingleImage"] == LACKS_OF_SHORT
     place.demand_complete()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("null_row", times=0, value=""), "1 of [0-9]+ rows have no SOPInstanceUID"),
+        (Fault("bad_value", times=0, value=""), "1 of [0-9]+ rows have no SOPInstanceUID"),
+        (Fault("bad_value", times=0, value="a/b"), "'a/b' is not a DICOM UID"),
+    ],
+    ids=lambda value: f"{value.kind} {value.value}" if isinstance(value, Fault) else "",
+)
+def test_a_list_of_objects_with_an_unusable_uid_fails_its_series_alone(
+    place: Place, fault: Fault, said: str
+) -> None:
+    uid, *others = place.uids
+    place.spoil("zip_short", uid, images=1)
+    place.sandbox.faults.add(
+        replace(fault, endpoint="getSOPInstanceUIDs", series=uid, column="SOPInstanceUID")
+    )
+    place.fetch()
+
+    assert place.rows[uid]["status"] == "incomplete"
+    assert re.search(f"nor could single images complete it: .*{said}", place.rows[uid]["error"])
+    assert {place.rows[each]["status"] for each in others} == {"complete"}
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from datetime import date
 import pyarrow as pa
 
 from tcia_assets.catalog import SERIES_SIZES
+from tcia_assets.errors import UnreadableReply
 from tcia_assets.sources import FetchedFile, ProbeResult, SourceRows, Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.probe import probe
@@ -57,8 +58,13 @@ class NbiaSource(Client):
         return self.download(route, target, SeriesInstanceUID=uid)
 
     def object_uids(self, uid: str) -> frozenset[str]:
-        rows = self.get_rows(_OBJECT_UIDS, SeriesInstanceUID=uid).table
-        return frozenset(rows["SOPInstanceUID"].to_pylist())
+        uids = self.get_rows(_OBJECT_UIDS, SeriesInstanceUID=uid).table["SOPInstanceUID"]
+        if uids.null_count:
+            # Without it, a zip that lacks this object would count as complete.
+            raise UnreadableReply(
+                f"{_OBJECT_UIDS}: {uids.null_count} of {len(uids)} rows have no SOPInstanceUID"
+            )
+        return frozenset(uids.to_pylist())
 
     def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
         node = {"SeriesInstanceUID": uid, "SOPInstanceUID": sop_instance_uid}
