@@ -7,6 +7,7 @@ this declaration.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -54,7 +55,8 @@ class Settings(BaseModel):
     base_url: str = Field(
         default="",
         description="URL of the API, with its version, such as "
-        "`https://HOST/nbia-api/services/v4`; NLST has a host of its own",
+        "`https://HOST/nbia-api/services/v4`; the version must be that of `TCIA_DIALECT`; NLST has "
+        "a host of its own",
         json_schema_extra={"default_text": "the dialect's public server"},
     )
     shared_list_url: str = Field(
@@ -176,6 +178,18 @@ class Settings(BaseModel):
             raise UsageError("TCIA_API_KEY has characters that are not allowed in a header")
         return self
 
+    @model_validator(mode="after")
+    def _check_version(self) -> Self:
+        if self.base_url and not _fits(self.speaks, self.url):
+            fitting = " or ".join(each.name for each in DIALECTS if _fits(each, self.url))
+            own = urlsplit(self.speaks.base_url).path
+            raise UsageError(
+                f"TCIA_DIALECT is {self.dialect!r}, whose URLs end in {own}, but TCIA_BASE_URL is "
+                f"{self.url!r}: set {f'TCIA_DIALECT to {fitting}, or ' if fitting else ''}"
+                "TCIA_BASE_URL to a URL of the dialect"
+            )
+        return self
+
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None, **chosen: object) -> Settings:
         """Read the settings from `TCIA_*` variables.
@@ -270,6 +284,17 @@ def _usage_error(error: ValidationError) -> TciaError:
         return UsageError(f"{name} is {value!r}; it must be a whole number")
     # The value may be a secret: it is not repeated.
     return UsageError(f"{name} is a {type(value).__name__}; it must be a text")
+
+
+def _fits(spoken: Dialect, url: str) -> bool:
+    """Return whether a URL can be one of a dialect; a path that ends in no version fits any."""
+    own, given = (urlsplit(each).path.rstrip("/").split("/") for each in (spoken.base_url, url))
+    if not re.fullmatch("v[0-9]+", given[-1]):
+        return True
+    # NBIA and Bindaas number their versions independently: both have a v4, in different folders.
+    is_public_path = given[-2] == "services"
+    is_same_software = ("nbia-api" in given) == ("nbia-api" in own)
+    return given[-1] == own[-1] and (is_same_software or not is_public_path)
 
 
 def _is_base(url: str) -> bool:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tcia_assets.catalog import DIALECTS
 from tcia_assets.errors import TciaError, UnknownName, UsageError
 from tcia_assets.settings import Settings
+from tcia_assets.spec import Dialect
 
 SECRETS = {"api_key": "k3y-s3cr3t", "username": "us3r-s3cr3t", "password": "p4ss-s3cr3t"}
 
@@ -216,10 +218,39 @@ def test_shared_lists_are_asked_of_the_same_host(dialect: str, base: str, lists:
     assert settings.shared_lists_speak.has("getContentsByName")
 
 
+@pytest.mark.parametrize(
+    ("dialect", "url", "said"),
+    [
+        ("nbia-v1", "http://host/nbia-api/services/v4", "to nbia-v4, or"),
+        ("nbia-v4", "http://host/nbia-api/services/v1/", "to nbia-v1, or"),
+        ("nbia-v1", "http://host/v2", "to nbia-v2, or"),
+        ("nbia-v4", "http://host/services/v4", "to bindaas-v4, or"),
+        ("bindaas-v4", "http://host/nbia-api/services/v4", "to nbia-v4, or"),
+        ("nbia-v4", "http://host/nbia-api/services/v3", "set TCIA_BASE_URL to"),
+    ],
+)
+def test_a_dialect_and_a_url_of_another_are_refused_with_both_named(
+    dialect: str, url: str, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings.from_env({"TCIA_DIALECT": dialect, "TCIA_BASE_URL": url})
+    assert f"TCIA_DIALECT is '{dialect}'" in str(caught.value)
+    assert f"TCIA_BASE_URL is '{url.rstrip('/')}'" in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
+@pytest.mark.parametrize("path", ["", "/x", "/proxy/{version}", "/x{path}", "{path}/"])
+def test_a_url_may_have_the_path_of_its_dialect_or_no_version(spoken: Dialect, path: str) -> None:
+    public = urlsplit(spoken.base_url).path
+    end = path.format(path=public, version=spoken.name.rpartition("-")[2])
+    assert Settings(dialect=spoken.name, base_url=f"http://host{end}", **SECRETS)
+
+
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
 def test_the_source_is_dialect_and_host(spoken: object) -> None:
     name = str(getattr(spoken, "name"))  # noqa: B009
-    settings = Settings(dialect=name, base_url="http://127.0.0.1:8042/x/v4", **SECRETS)
+    settings = Settings(dialect=name, base_url="http://127.0.0.1:8042/x", **SECRETS)
     assert settings.source == f"{name}@127.0.0.1:8042"
 
 

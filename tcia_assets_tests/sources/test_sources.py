@@ -14,7 +14,7 @@ from tcia_assets_tests.sources.conftest import SECRETS
 
 @pytest.mark.parametrize("dialect", ["nbia-v4", "bindaas-v3"])
 def test_a_source_is_named_by_dialect_and_host(dialect: str) -> None:
-    settings = Settings(dialect=dialect, base_url="http://127.0.0.1:9/v4", **SECRETS)
+    settings = Settings(dialect=dialect, base_url="http://127.0.0.1:9/x", **SECRETS)
     with open_source(settings) as source:
         assert source.name == f"{dialect}@127.0.0.1:9"
         assert source.settings is settings
