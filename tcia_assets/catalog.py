@@ -222,6 +222,7 @@ BODY_PART_VALUES = _values("body_part_values", "body part", BODY_PART, "getBodyP
 MANUFACTURER_VALUES = _values(
     "manufacturer_values", "manufacturer", MANUFACTURER, "getManufacturerValues"
 )
+VALUE_TABLES = (MODALITY_VALUES, BODY_PART_VALUES, MANUFACTURER_VALUES)
 
 PATIENTS = Table(
     "patients",

@@ -29,6 +29,7 @@ from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 
 _LOG_EVERY_S = 10.0
+_FOLLOW_SERIES = (catalog.SERIES_SIZES, *catalog.VALUE_TABLES)
 _Task = tuple[Table, str]
 
 
@@ -130,14 +131,15 @@ def _work_off(
 ) -> Iterator[None]:
     """Refresh many partitions at a time; yields after each.
 
-    `series_sizes` comes last, since it is requested for the Series that are stored.
+    Sizes and values come last: they are requested for the Series that are stored, or compared with
+    them.
     """
     for is_later in (False, True):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[RefreshResult], _Task] = {
                 pool.submit(refresh, *task, tcia.source, tcia.warehouse, at, budget): task
                 for task in tasks
-                if (task[0] is catalog.SERIES_SIZES) is is_later
+                if (task[0] in _FOLLOW_SERIES) is is_later
             }
             try:
                 for future in as_completed(futures):

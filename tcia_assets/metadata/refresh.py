@@ -15,6 +15,7 @@ from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
+from tcia_assets.metadata.value_lists import request_values
 from tcia_assets.sources import Source, SourceRows
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
@@ -49,13 +50,7 @@ def refresh(
         return refresh_series(key, source, warehouse, at, budget.probes)
     if table is catalog.SERIES_SIZES:
         return refresh_sizes(key, source, warehouse, at, budget.sizes)
-    facts: dict[str, int | bool | str] = {}
-    if table is catalog.COLLECTIONS:
-        listed = request_collections(source)
-        reply, facts = listed.reply, {"unnamed": listed.unnamed}
-    else:
-        is_list = table is catalog.SHARED_LISTS
-        reply = _request_list(key, source, warehouse) if is_list else source.rows(table, key)
+    reply, facts = _request(table, key, source, warehouse)
     with alone_if_large(reply.table):
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
@@ -65,6 +60,20 @@ def refresh(
     return RefreshResult(
         table, key, written, rows_before, reply.cost, reply.seconds, reply.unclaimed, facts
     )
+
+
+def _request(
+    table: Table, key: str, source: Source, warehouse: Warehouse
+) -> tuple[SourceRows, dict[str, int | bool | str]]:
+    """Return the rows of a partition, and further counts of its refresh."""
+    if table is catalog.COLLECTIONS:
+        listed = request_collections(source)
+        return listed.reply, {"unnamed": listed.unnamed}
+    if table is catalog.SHARED_LISTS:
+        return _request_list(key, source, warehouse), {}
+    if table in catalog.VALUE_TABLES:
+        return request_values(table, key, source, warehouse), {}
+    return source.rows(table, key), {}
 
 
 def _request_list(name: str, source: Source, warehouse: Warehouse) -> SourceRows:
