@@ -13,6 +13,7 @@ from tcia_assets.cli.options import parse_moment
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
+from tcia_assets.errors import escape_unprintable
 from tcia_assets.metadata import history
 from tcia_assets.metadata.events import IMAGE_EVENTS, LIFE_EVENTS
 
@@ -79,7 +80,8 @@ def changes(
     if hidden:
         err.print(f"[dim]{hidden:,} earlier events are not shown (--rows)[/]")
     for line in _lines(found.slice(hidden).to_pylist()):
-        out.print(printable(line), soft_wrap=True)
+        # A line break in a description would look like another event.
+        out.print(printable(escape_unprintable(line)), soft_wrap=True)
 
 
 def _lines(events: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -64,14 +64,18 @@ def test_without_events_a_note_has_the_start_time(terminal: Terminal) -> None:
         assert "no such change event since 2099-01-01 00:00 UTC" in result.stderr
 
 
-def test_values_from_the_source_are_escaped(terminal: Terminal) -> None:
+def test_values_from_the_source_are_escaped_and_forge_no_line(terminal: Terminal) -> None:
     series = terminal.warehouse.read(catalog.SERIES_CHANGES, [SMALL])
     names = pa.array([["SeriesDescription"]] * len(series), pa.list_(pa.string()))
-    texts = pa.array(['{"SeriesDescription": "a\\u001b[31m[bold]"}'] * len(series))
+    forged = "\\n2026-11-26 12:00 moved 9"
+    sent = f'{{"SeriesDescription": "a\\u001b[31m[bold]{forged}"}}'
+    texts = pa.array([sent] * len(series))
     for name, values in (("changed_columns", names), ("before", texts), ("after", texts)):
         place = series.schema.get_field_index(name)
         series = series.set_column(place, series.schema.field(name), values)
     terminal.warehouse.write(catalog.SERIES_CHANGES, series, SMALL)
     shown = terminal("changes").stdout
 
-    assert "\x1b" not in shown and "a\\x1b[31m[bold] -> " in shown
+    assert "\x1b" not in shown
+    assert "a\\x1b[31m[bold]\\n2026-11-26 12:00 moved 9 -> " in shown
+    assert not [line for line in shown.splitlines() if "moved" in line.split()[:3]]
