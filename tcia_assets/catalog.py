@@ -297,6 +297,7 @@ _SERIES_CHECKS = (
         "newest_release}, taken_at) AS listed FROM snapshots GROUP BY Collection) JOIN "
         "(SELECT Collection, max(DateReleased) AS stored FROM current_series "
         "GROUP BY Collection) USING (Collection) WHERE listed.newest_release < stored",
+        is_error=True,
     ),
     Check(
         "submissions_not_older",
@@ -311,6 +312,7 @@ _SERIES_CHECKS = (
         "GROUP BY Collection, SeriesInstanceUID) "
         # Only some dialects return the time of day.
         "WHERE newest.after::DATE < newest.before::DATE",
+        is_error=True,
     ),
     Check(
         "history_whole",

@@ -94,7 +94,8 @@ class Mirror:
             The status of these Collections, as `status` returns it.
 
         Raises:
-            RunFailed: A Collection or list failed; the others are stored.
+            RunFailed: A Collection or list failed, or a listing is implausible, or an asset check
+                with the severity of an error failed; the others are stored.
             RemoteError: The source's list of Collections cannot be fetched.
             UnknownName: The source lists no such Collection.
         """
@@ -106,9 +107,11 @@ class Mirror:
             self._note(unnamed)
         chosen = known if collections is None else _names(collections)
         require_known("Collection", chosen, known)
-        failures = runs.refresh(chosen, max_size_requests) if chosen else []
-        failures += runs.refresh_shared_lists(lists) if lists else []
-        if failures:
+        reports = [runs.refresh(chosen, max_size_requests)] if chosen else []
+        reports += [runs.refresh_shared_lists(lists)] if lists else []
+        for note in (note for report in reports for note in report.notes):
+            self._note(note)
+        if failures := [line for report in reports for line in report.failures]:
             raise RunFailed(failures)
         return self._status(chosen, None)
 

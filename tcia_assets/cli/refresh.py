@@ -31,6 +31,9 @@ def refresh(
 ) -> None:
     """Download the metadata of COLLECTIONS and store what changed.
 
+    Failed asset checks are printed. The exit code is 1 if a Collection failed, if a listing lacks
+    too many Series to be plausible, or if a check failed that means that data may be wrong.
+
     \b
     Examples:
       tcia-assets refresh LCTSC "RIDER Lung CT"

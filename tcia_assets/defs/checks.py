@@ -21,8 +21,9 @@ from tcia_assets.store.warehouse import Warehouse
 _MAX_EXAMPLES = 10
 _STALE_AFTER_S = 50 * 3600
 _MAX_EVENTS = 1000
+ROWS_KEPT = "rows_kept"
 _FROM_EVENTS = {
-    "rows_kept": "No partition lists a tenth less than before.",
+    ROWS_KEPT: "No partition lists a tenth less than before.",
     "refreshed_lately": "No partition is older than two days and two hours.",
 }
 
@@ -35,8 +36,12 @@ def checks_of(table: Table) -> list[Check]:
 
 def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
     """Return the checks of a table's asset."""
-    declared = {check.name: check.description for check in checks_of(table)}
-    return check_specs(names.key(table), declared | _FROM_EVENTS)
+    return check_specs(names.key(table), descriptions(table))
+
+
+def descriptions(table: Table) -> dict[str, str]:
+    """Return what each check of a table's asset says, by its name."""
+    return {check.name: check.description for check in checks_of(table)} | _FROM_EVENTS
 
 
 def results(
@@ -113,7 +118,7 @@ def _rows_kept(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
     }
     shown = dg.MetadataValue.json(collapsed)
     facts: dict[str, Any] = {"collapsed": shown, "partitions": len(newest)}
-    return check_result(key, "rows_kept", passed=not collapsed, **facts)
+    return check_result(key, ROWS_KEPT, passed=not collapsed, **facts)
 
 
 def _counts(event: dg.AssetMaterialization) -> tuple[int, int]:

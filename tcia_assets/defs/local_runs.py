@@ -14,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tcia_assets import catalog
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
-from tcia_assets.defs.events import failure_reasons
 from tcia_assets.defs.jobs import images_job, refresh_job, shared_lists_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.resource import open_local_resource
 from tcia_assets.defs.run_process import process_tag
+from tcia_assets.defs.run_report import RunReport, refresh_report, run_report
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
 from tcia_assets.metadata.collection_list import request_collections
@@ -50,6 +50,9 @@ compute_logs:
 
 # A context that shows the progress of a run with this title, and yields what to report it to.
 ShowProgress = Callable[[str], AbstractContextManager[Listener]]
+
+
+MakeReport = Callable[[dg.ExecuteInProcessResult], RunReport]
 
 
 class CollectionNames(NamedTuple):
@@ -112,14 +115,19 @@ class LocalRuns:
         """Make these Collections partitions, unless they are already."""
         add_partitions(self._instance, self._names.collections, collections)
 
-    def refresh(self, collections: Sequence[str], max_size_requests: int) -> list[str]:
-        """Refresh all metadata of these Collections; returns a line for each failure."""
+    def refresh(self, collections: Sequence[str], max_size_requests: int) -> RunReport:
+        """Refresh all metadata of these Collections.
+
+        Returns:
+            What failed, and what its checks and listings show.
+        """
         config = {"max_size_requests": max_size_requests}
         job, op = refresh_job(self._names), self._names.of("metadata")
-        return self._run_by_ranges(job, "Metadata", collections, {op: {"config": config}})
+        ops = {op: {"config": config}}
+        return self._run_by_ranges(job, "Metadata", collections, ops, refresh_report)
 
-    def refresh_shared_lists(self, lists: Sequence[str]) -> list[str]:
-        """Refresh these shared lists; returns a line for each failure.
+    def refresh_shared_lists(self, lists: Sequence[str]) -> RunReport:
+        """Refresh these shared lists; returns what failed, and what their checks show.
 
         Raises:
             UsageError: A name that no partition can have.
@@ -130,15 +138,14 @@ class LocalRuns:
                     f"{name!r} cannot be a list's name: 1 to 200 characters, no | , [ ]"
                 )
         add_partitions(self._instance, self._names.shared_lists, lists)
-        failures = []
+        report = RunReport()
         for name in lists:
-            failures += self._run(
-                shared_lists_job(self._names), name, {}, tags=range_tags(name, name)
-            )
+            job, tags = shared_lists_job(self._names), range_tags(name, name)
+            report += self._run(job, name, {}, refresh_report, tags)
             if not Warehouse(self._settings.root).has(catalog.SHARED_LISTS, name):
                 partitions = str(self._names.shared_lists.name)
                 self._instance.delete_dynamic_partition(partitions, name)
-        return failures
+        return report
 
     def fetch(self, run: FetchRun) -> list[str]:
         """Fetch the images that a run has planned.
@@ -158,12 +165,13 @@ class LocalRuns:
         job, op = images_job(self._names), self._names.of("image_archives")
         collections = [plan.collection for plan in run.plans if plan.now]
         with share_run(run):
-            return self._run_by_ranges(job, "Images", collections, {op: {"config": config}})
+            ops = {op: {"config": config}}
+            return self._run_by_ranges(job, "Images", collections, ops).failures
 
     def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:
         """Build a dataset; returns a line for each failure. `config` is that of its cohort."""
         ops = {self._names.of(f"{name}_cohort"): {"config": config}}
-        return self._run(dataset_job(self._names, name), name, ops)
+        return self._run(dataset_job(self._names, name), name, ops).failures
 
     def cohort_changes(self, name: str) -> str:
         """Return how a dataset's cohort differed when it was last looked at; "" if it did not."""
@@ -176,38 +184,56 @@ class LocalRuns:
         return str(result.metadata["changes"].value).strip("`\n")
 
     def _run_by_ranges(
-        self, job: str, title: str, collections: Sequence[str], ops: dict[str, Any]
-    ) -> list[str]:
+        self,
+        job: str,
+        title: str,
+        collections: Sequence[str],
+        ops: dict[str, Any],
+        make_report: MakeReport = run_report,
+    ) -> RunReport:
         """One run for each group of neighbouring partitions."""
         order = self._instance.get_dynamic_partitions(str(self._names.collections.name))
-        failures = []
+        report = RunReport()
         for keys in ranges(collections, order):
-            failures += self._run(job, title, ops, tags=range_tags(keys[0], keys[-1]))
-        return failures
+            report += self._run(job, title, ops, make_report, range_tags(keys[0], keys[-1]))
+        return report
 
     def _run(
-        self, job: str, title: str, ops: dict[str, Any], tags: dict[str, str] | None = None
-    ) -> list[str]:
+        self,
+        job: str,
+        title: str,
+        ops: dict[str, Any],
+        make_report: MakeReport = run_report,
+        tags: dict[str, str] | None = None,
+    ) -> RunReport:
+        report = RunReport()
         try:
             with self._show_progress(title) as listener, shown_by(listener), _records_written():
-                self._execute(job, ops, (tags or {}) | process_tag())
+                result = self._execute(job, ops, (tags or {}) | process_tag())
+                report = make_report(result)
+                # Raised within the progress bar, which would end as full.
+                _raise_if_failed(result, report)
         except RunFailed as error:
-            return list(error.failures)
-        return []
+            return RunReport(list(error.failures), report.notes)
+        return report
 
-    def _execute(self, job: str, ops: dict[str, Any], tags: dict[str, str]) -> None:
+    def _execute(
+        self, job: str, ops: dict[str, Any], tags: dict[str, str]
+    ) -> dg.ExecuteInProcessResult:
         level = "INFO" if self._verbose else "CRITICAL"
         with open_local_resource(self._settings) as resource:
-            result = self._definitions.resolve_job_def(job).execute_in_process(
+            return self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}},
                 tags=tags,
                 resources={self._names.resource: resource},
                 raise_on_error=False,
             )
-        if not result.success:
-            reasons = list(failure_reasons(result.get_step_failure_events()))
-            raise RunFailed(reasons or [f"run {result.run_id} failed"])
+
+
+def _raise_if_failed(result: dg.ExecuteInProcessResult, report: RunReport) -> None:
+    if not result.success:
+        raise RunFailed(report.failures)
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
+from tcia_assets.store.conform import conform
 from tcia_assets_tests.cli.terminal import Terminal
 from tcia_assets_tests.conftest import SMALL
 
@@ -69,3 +72,34 @@ def test_a_relative_dagster_home_is_one_line(
 
     assert result.exit_code == 2
     assert "DAGSTER_HOME is 'home'" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_an_implausible_listing_is_named_and_ends_with_1(terminal: Terminal) -> None:
+    terminal.sandbox.archive.hide(collection=SMALL, count=6)
+    result = terminal("refresh", SMALL, "--max-size-requests", "0")
+
+    assert result.exit_code == 1
+    [line] = [line for line in result.stderr.splitlines() if "implausible" in line]
+    assert f"failed: series of '{SMALL}': implausible listing: it lacks 6 of the 10" in line
+    assert terminal.warehouse.row_count(catalog.SERIES, SMALL) == 10
+
+
+def test_a_failed_check_that_may_be_right_is_a_note(terminal: Terminal) -> None:
+    [uid] = terminal.sandbox.archive.hide(collection=SMALL, count=1)
+    result = terminal("refresh", SMALL, "--max-size-requests", "0")
+
+    assert result.exit_code == 0, result.output
+    [line] = [line for line in result.stderr.splitlines() if "none_missing" in line]
+    assert "Note: check none_missing of series: The newest listings contain every" in line
+    assert f"1 row contradicts it, such as Collection={SMALL}, SeriesInstanceUID={uid}" in line
+
+
+def test_a_failed_check_that_means_wrong_data_ends_with_1(terminal: Terminal) -> None:
+    rows = pa.table({"Collection": [SMALL], "Modality": ["MR"]})
+    terminal.warehouse.write(catalog.MODALITY_VALUES, conform(catalog.MODALITY_VALUES, rows), SMALL)
+    terminal.sandbox.faults.add(Fault("ignored_filter", "getModalityValues", times=0))
+    result = terminal("refresh", SMALL, "--max-size-requests", "0")
+
+    assert result.exit_code == 1
+    assert "check values_occur of modality_values" in result.stderr
+    assert "Collection=LCTSC, Modality=MR" in result.stderr

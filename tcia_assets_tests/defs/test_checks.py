@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
+from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import (
     failed_checks,
@@ -32,9 +35,15 @@ def test_checks_are_evaluated_although_a_partition_failed(dagster: Dagster) -> N
 
 def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
     dagster.start_refreshed()
-    dagster.sandbox.faults.add(Fault("ignored_filter", "getModalityValues"))
-    result = dagster.run("tcia_refresh", SMALL, tables=["modality_values"])
+    stored = dagster.warehouse.read(catalog.MODALITY_VALUES, [SMALL])
+    foreign = pa.table({"Collection": [SMALL], "Modality": ["MR"]}).cast(stored.schema)
+    rows = conform(catalog.MODALITY_VALUES, pa.concat_tables([stored, foreign]))
+    dagster.warehouse.write(catalog.MODALITY_VALUES, rows, SMALL)
+    dagster.sandbox.faults.add(Fault("ignored_filter", "getModalityValues", times=0))
+    tables = ["modality_values"]
+    result = dagster.run("tcia_refresh", SMALL, tables=tables, raise_on_error=False)
 
+    assert not result.success  # such values are refused since they are compared with the Series
     failed = {
         (e.asset_key.path[-1], e.check_name)
         for e in result.get_asset_check_evaluations()
