@@ -597,12 +597,56 @@ _ACQUISITION = (
     ),
 )
 
+# Modalities of acquired images. Objects of other modalities (SEG, RTSTRUCT, RTDOSE, SR, PR, ...)
+# refer to images.
+ACQUIRED_MODALITIES = frozenset(
+    {"BI", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT"}
+    | {"OP", "OPT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC"}
+)
+
+# Zips on disk that a table made from them does not describe, or whose event the history lacks: a
+# run that is killed, or fails, leaves them, and the next run of their Collection completes them.
+# The event of a Series that moved may be in the Collection that it left.
+UNINDEXED_ZIPS = f"""\
+SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
+        CASE WHEN i.archive_sha256 IS NULL THEN 'images' END,
+        CASE WHEN i.refers AND r.archive_sha256 IS NULL THEN 'references' END,
+        CASE WHEN z.status = 'complete' AND e.mark IS NULL THEN 'series_changes' END
+    ) AS not_in
+    FROM (SELECT * FROM image_archives WHERE path IS NOT NULL) AS z
+    LEFT JOIN (
+        SELECT Collection, SeriesInstanceUID, archive_sha256,
+            bool_or(entry_name IS NOT NULL AND (Modality IS NULL OR Modality NOT IN (
+                {", ".join(f"'{name}'" for name in sorted(ACQUIRED_MODALITIES))}
+            ))) AS refers
+        FROM images GROUP BY ALL
+    ) AS i ON i.Collection = z.Collection AND i.SeriesInstanceUID = z.SeriesInstanceUID
+        AND i.archive_sha256 = z.sha256
+    LEFT JOIN (SELECT DISTINCT Collection, SeriesInstanceUID, archive_sha256 FROM "references") AS r
+        ON r.Collection = z.Collection AND r.SeriesInstanceUID = z.SeriesInstanceUID
+        AND r.archive_sha256 = z.sha256
+    LEFT JOIN (
+        SELECT DISTINCT SeriesInstanceUID, split_part(event_id, ' ', 2) AS mark
+        FROM series_changes WHERE event IN ('fetched', 'refetched')
+    ) AS e ON e.SeriesInstanceUID = z.SeriesInstanceUID AND e.mark = z.sha256
+    WHERE i.archive_sha256 IS NULL OR (i.refers AND r.archive_sha256 IS NULL)
+        OR (z.status = 'complete' AND e.mark IS NULL)
+"""
+
 IMAGES = Table(
     "images",
     "DICOM object in a complete zip",
     key=("SOPInstanceUID",),
     partitioned_by="Collection",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
+    checks=(
+        Check(
+            "zips_indexed",
+            "Each zip on disk is described by images and references, and its fetch by "
+            "series_changes; the next run of its Collection completes them.",
+            UNINDEXED_ZIPS,
+        ),
+    ),
     columns=(
         *(SOP_UID, SERIES_UID, STUDY_UID, PATIENT_ID, COLLECTION, SOP_CLASS_UID, MODALITY),
         uid("TransferSyntaxUID", "Transfer syntax: the encoding of the object.", "(0002,0010)"),
@@ -647,13 +691,6 @@ ACQUISITION_COLUMNS = tuple(
         "SOPInstanceUID, SeriesInstanceUID, StudyInstanceUID, PatientID, InstanceNumber, "
         "ImagePositionPatient"
     )
-)
-
-# Modalities of acquired images. Objects of other modalities (SEG, RTSTRUCT, RTDOSE, SR, PR, ...)
-# refer to images.
-ACQUIRED_MODALITIES = frozenset(
-    {"BI", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT"}
-    | {"OP", "OPT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC"}
 )
 
 _OBJECT_COLUMNS = (SOP_UID, SERIES_UID, COLLECTION, MODALITY, ENTRY_NAME)

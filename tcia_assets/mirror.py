@@ -21,6 +21,7 @@ from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
+from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import (
     override_selection,
@@ -175,13 +176,19 @@ class Mirror:
         return self._status([each.collection for each in run.plans], run.selection)
 
     def run_fetch(self, run: FetchRun) -> None:
-        """Fetch what was planned; raises as `fetch`."""
-        if not run.plans:
+        """Fetch what was planned, and complete what earlier runs left; raises as `fetch`."""
+        unindexed = count_unindexed(self.warehouse)
+        if not run.plans and not unindexed:
             return
+        if unindexed:
+            self._note(
+                f"{sum(unindexed.values())} zips in {', '.join(unindexed)} were fetched by a run "
+                "that did not end; their headers are read now"
+            )
         check_disk_space(run.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        failures = runs.fetch(run) + run.incomplete_series(self.warehouse)
+        failures = runs.fetch(run, unindexed) + run.incomplete_series(self.warehouse)
         if failures:
             raise RunFailed(failures)
 
@@ -233,7 +240,8 @@ class Mirror:
 
         Returns:
             One row a Collection, in the order given. `series`, `selected` (by
-            TCIA_IMAGE_SELECTION), `complete`, `incomplete`, `missing` and `withdrawn` count Series;
+            TCIA_IMAGE_SELECTION), `complete`, `incomplete`, `missing` and `withdrawn` count Series,
+            `unindexed` zips that an interrupted run has left for the next fetch to read;
             `bytes_on_disk` are of zips, `bytes_to_fetch` of the DICOM files still to fetch, without
             the `sizes_unknown` Series whose size is not known. `changed_at` is the newest change
             event, `compared_at` the last whole comparison with the source. `is_suspect`: the

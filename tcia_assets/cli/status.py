@@ -28,8 +28,9 @@ def status(collections: tuple[str, ...]) -> None:
     """Show the status of COLLECTIONS, or of all.
 
     For each Collection: the number of Series that are known, selected by TCIA_IMAGE_SELECTION,
-    complete on disk, incomplete, missing from the newest listing, and withdrawn; the bytes on disk
-    and to come; the time of the newest change event, and of the last comparison of the whole
+    complete on disk, incomplete, missing from the newest listing, and withdrawn; the number of zips
+    that an interrupted run has left for the next `fetch` to read (unindexed); the bytes on disk and
+    to come; the time of the newest change event, and of the last comparison of the whole
     Collection with the source. Sends no request.
 
     \b

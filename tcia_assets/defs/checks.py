@@ -6,7 +6,7 @@ look at all partitions, since Dagster keeps no history of a check by partition.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -55,6 +55,16 @@ def results(
     newest = _newest_events(key, instance)
     yield _rows_kept(key, newest)
     yield _refreshed_lately(key, newest)
+
+
+def selected_results(
+    context: dg.AssetExecutionContext, found: Iterable[dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    """Leave out results of checks that the run has not selected, which Dagster refuses."""
+    for result in found:
+        key = dg.AssetCheckKey(result.asset_key or dg.AssetKey([]), str(result.check_name))
+        if key in context.selected_asset_check_keys:
+            yield result
 
 
 def check_specs(key: dg.AssetKey, descriptions: Mapping[str, str]) -> list[dg.AssetCheckSpec]:

@@ -6,7 +6,7 @@ run that is re-executed with those reports success although batches are missing.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,11 +20,12 @@ from tcia_assets.defs.fetch_reporter import FetchReporter
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
-from tcia_assets.images.fetch import FetchResult, fetch_images
+from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupted
 from tcia_assets.images.fetch_run import FetchRun, shared_run
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.manifest_row import STATUSES
 from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.zip_files import collection_dir
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
@@ -48,82 +49,62 @@ class ImageConfig(dg.Config):
 
 
 def assets(names: Names) -> list[dg.AssetsDefinition]:
-    """Return the assets of the image tables."""
-    return [_image_archives(names), _images(names), _references(names)]
+    """Return the assets of the image tables, which one step makes."""
+    zip_specs = zip_checks.specs(names)
+    first, pool = catalog.IMAGE_ARCHIVES.name, names.of("images")
 
-
-# --- The three definitions ------------------------------------------------------------------------
-
-
-def _image_archives(names: Names) -> dg.AssetsDefinition:
-    table = catalog.IMAGE_ARCHIVES
-
-    @table_assets(
-        names, table.name, [table], more_checks=zip_checks.specs(names), pool=names.of("images")
-    )
+    # One step: Dagster would not start a step of its own for the headers if the fetch of a single
+    # Collection failed, and the zips of all others would not be read.
+    @table_assets(names, first, _TABLES, more_checks=zip_specs, pool=pool, can_subset=True)
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
-        """Fetch and verify the zips of the selected Series of the run's Collections."""
-        tcia = resource_of(context, names)
-        just_fetched: dict[str, frozenset[str]] = {}
-        fetch = _fetcher(context, names, tcia, config, just_fetched)
-        zips = zip_checks.results(names, tcia, context.partition_keys, just_fetched)
-        yield from _run(context, names, (table,), fetch, zips)
+        """Fetch the zips of the selected Series of the run's Collections, and read their headers.
 
-    return image_archives
+        Zips that an earlier run fetched and did not read are read too.
+        """
+        yield from _run(context, names, config)
 
-
-def _images(names: Names) -> dg.AssetsDefinition:
-    table = catalog.IMAGES
-
-    @table_assets(names, "image_headers", [table])  # a job has the table's name
-    def images(context: dg.AssetExecutionContext) -> Results:
-        """Read the headers of objects in new or changed zips of the run's Collections."""
-        warehouse = resource_of(context, names).warehouse
-        yield from _run(context, names, (table,), lambda key: [_read_headers(key, warehouse)])
-
-    return images
-
-
-def _references(names: Names) -> dg.AssetsDefinition:
-    tables = (catalog.REFERENCES, catalog.TARGETS)
-
-    @table_assets(names, "object_references", tables)
-    def object_references(context: dg.AssetExecutionContext) -> Results:
-        """Read which images the SEG, RTSTRUCT and SR objects in new or changed zips refer to."""
-        warehouse = resource_of(context, names).warehouse
-        yield from _run(context, names, tables, lambda key: _read_references(key, warehouse))
-
-    return object_references
+    return [image_archives]
 
 
 # --- A run over partitions ------------------------------------------------------------------------
 
+_TABLES = (catalog.IMAGE_ARCHIVES, catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
 
-def _run(
-    context: dg.AssetExecutionContext,
-    names: Names,
-    tables: Sequence[Table],
-    work: Callable[[str], Sequence[Facts]],
-    more_checks: Iterable[dg.AssetCheckResult] = (),
-) -> Results:
-    """Do the work for each partition of the run; each fails alone and has an event of its own.
+# Tables that are made together, and the work for one partition, which returns metadata for each.
+_Task = tuple[Sequence[Table], Callable[[str], Sequence[Facts]]]
 
-    `work` takes a partition key, and returns the metadata of the partition in each of the tables.
-    """
+
+def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -> Results:
+    """Make the selected tables of each partition; each fails alone and has an event of its own."""
     tag_with_process(context)
+    tcia = resource_of(context, names)
+    warehouse = tcia.warehouse
+    just_fetched: dict[str, frozenset[str]] = {}
+    tasks: list[_Task] = [
+        (_TABLES[:1], _fetcher(context, names, tcia, config, just_fetched)),
+        (_TABLES[1:2], lambda key: [_read_headers(key, warehouse)]),
+        (_TABLES[2:], lambda key: _read_references(key, warehouse)),
+    ]
+    selected = [t for t in _TABLES if names.key(t) in context.selected_asset_keys]
     good: list[PartitionEvent] = []
     bad: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:
-        try:
-            found = zip(tables, work(partition), strict=True)
-            good += [(names.key(table), partition, facts) for table, facts in found]
-        # Any error is this partition's alone; `record_partitions` raises all of them.
-        except Exception as error:  # noqa: BLE001
-            bad.append((f"{', '.join(table.name for table in tables)} of {partition!r}", error))
-    warehouse = resource_of(context, names).warehouse
+        for tables, work in tasks:
+            if not set(tables) & set(selected):
+                continue
+            try:
+                made = zip(tables, work(partition), strict=True)
+                good += [(names.key(t), partition, facts) for t, facts in made if t in selected]
+            # Any error is this partition's alone; `record_partitions` raises all of them.
+            except Exception as error:  # noqa: BLE001
+                bad.append((f"{', '.join(t.name for t in tables)} of {partition!r}", error))
     warehouse.ensure_views()
-    table_checks = [checks.results(table, names, warehouse, context.instance) for table in tables]
-    yield from record_partitions(context, good, bad, chain(*table_checks, more_checks))
+    results = [checks.results(table, names, warehouse, context.instance) for table in selected]
+    if catalog.IMAGE_ARCHIVES in selected:
+        results.append(zip_checks.results(names, tcia, context.partition_keys, just_fetched))
+    found = checks.selected_results(context, chain.from_iterable(results))
+    with warehouse.shared_connection():
+        yield from record_partitions(context, good, bad, found)
 
 
 def _fetcher(
@@ -156,7 +137,9 @@ def _fetcher(
 
 def _without_selection(table: Table, warehouse: Warehouse, key: str) -> Facts:
     """Write an empty manifest if there is none, since a materialized partition can be loaded."""
-    if not warehouse.has(table, key):
+    if (warehouse.root / collection_dir(key)).is_dir():
+        finish_interrupted(key, warehouse)
+    elif not warehouse.has(table, key):
         warehouse.write(table, empty(table), key)
     return {"note": "no image selection is set, so nothing is fetched"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,11 +147,12 @@ class LocalRuns:
                 self._instance.delete_dynamic_partition(partitions, name)
         return report
 
-    def fetch(self, run: FetchRun) -> list[str]:
-        """Fetch the images that a run has planned.
+    def fetch(self, run: FetchRun, unindexed: Iterable[str] = ()) -> list[str]:
+        """Fetch the images that a run has planned, and read the headers of all zips.
 
         Args:
             run: The run; a plan that has become old is replaced.
+            unindexed: Further Collections, with zips whose headers are not read yet.
 
         Returns:
             What failed, a line each.
@@ -163,10 +164,10 @@ class LocalRuns:
             "retry": run.retry,
         }
         job, op = images_job(self._names), self._names.of("image_archives")
-        collections = [plan.collection for plan in run.plans if plan.now]
+        collections = {plan.collection for plan in run.plans if plan.now}.union(unindexed)
         with share_run(run):
             ops = {op: {"config": config}}
-            return self._run_by_ranges(job, "Images", collections, ops).failures
+            return self._run_by_ranges(job, "Images", sorted(collections), ops).failures
 
     def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:
         """Build a dataset; returns a line for each failure. `config` is that of its cohort."""

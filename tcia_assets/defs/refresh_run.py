@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -69,7 +70,8 @@ def refresh_partitions(
         _settle_moves(context, tcia.warehouse, at, outcome)
     good = [(names.key(done.table), done.key, refresh_facts(done)) for done in outcome.good]
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
-    check_results = _check_results(context, names, tables, tcia.warehouse)
+    found = (checks.results(t, names, tcia.warehouse, context.instance) for t in tables)
+    check_results = checks.selected_results(context, chain.from_iterable(found))
     # To open a connection takes longer than most checks.
     with tcia.warehouse.shared_connection():
         yield from record_partitions(context, good, bad, check_results)
@@ -168,13 +170,3 @@ def _settle_moves(
         return
     if settled:
         context.log.info(f"Series that moved, by the Collection that has them now: {settled}")
-
-
-def _check_results(
-    context: dg.AssetExecutionContext, names: Names, tables: Sequence[Table], warehouse: Warehouse
-) -> Iterator[dg.AssetCheckResult]:
-    for table in tables:
-        for result in checks.results(table, names, warehouse, context.instance):
-            key = dg.AssetCheckKey(names.key(table), str(result.check_name))
-            if key in context.selected_asset_check_keys:
-                yield result

@@ -29,6 +29,7 @@ from tcia_assets.images.run_reasons import (
     find_never_refreshed,
 )
 from tcia_assets.metadata.collection_list import request_collections
+from tcia_assets.images.unindexed import find_unindexed
 from tcia_assets.metadata.partition_keys import allowed_collections
 from tcia_assets.sources import Pacing, Source, open_source
 
@@ -142,6 +143,9 @@ def _compare(tcia: TciaResource) -> Differences:
         collections = sorted(allowed)
         releases = find_changed_series(source, warehouse, collections)
     images = find_images_to_fetch(selection, warehouse) if selection else []
+    fetching = {reason.collection for reason in images}
+    # A run of a Collection with images to fetch reads the zips that are left there too.
+    images += [each for each in find_unindexed(warehouse) if each.collection not in fetching]
     return Differences(
         collections,
         find_never_refreshed(collections, warehouse),

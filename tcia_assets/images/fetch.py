@@ -98,13 +98,29 @@ def fetch_images(
             rows = _record_rows(workers, writer, listener)
         finally:
             writer.close()
-            with warehouse.shared_connection():
-                manifest.record_new_zips(collection, warehouse)
-                _remove_zips_left_behind(collection, warehouse)
-                attribution.write_collection(collection, warehouse)
+            _follow_manifest(collection, warehouse)
     table = manifest.read_manifest(warehouse, collection)
     not_started = len(plan.now) - len(rows)
     return FetchResult(plan, tuple(rows), not_started, workers.progress.received_bytes, table)
+
+
+def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
+    """Record what killed runs have fetched of a Collection; nothing is fetched.
+
+    Raises:
+        DataError: The journal of a killed run, or the manifest, is damaged.
+        StorageError: A file cannot be written.
+    """
+    manifest.ManifestWriter(warehouse, collection).close()
+    _follow_manifest(collection, warehouse)
+
+
+def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
+    """Bring up to date what follows from the manifest: history, moved zips, licence files."""
+    with warehouse.shared_connection():
+        manifest.record_new_zips(collection, warehouse)
+        _remove_zips_left_behind(collection, warehouse)
+        attribution.write_collection(collection, warehouse)
 
 
 def _record_rows(

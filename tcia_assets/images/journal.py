@@ -59,6 +59,18 @@ class Journal:
         os.close(self._descriptor)
 
 
+def has_dead_journal(folder: Path) -> bool:
+    """Return whether a killed run has left a journal in the folder of a Collection's zips."""
+    for path in folder.glob(".*.journal"):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            continue  # its run lives, or has just removed it
+    return False
+
+
 def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], None]) -> None:
     """Merge the rows of journals whose run was killed, and remove these journals.
 

@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from tcia_assets.catalog import COLLECTIONS
 from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
+from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
 # Columns that count Series, and all columns with a sum over Collections.
-COUNTS = ("series", "selected", "complete", "incomplete", "missing", "withdrawn")
+COUNTS = ("series", "selected", "complete", "incomplete", "missing", "withdrawn", "unindexed")
 SUMMED = (*COUNTS, "bytes_on_disk", "bytes_to_fetch", "sizes_unknown")
 _INSTANT = pa.timestamp("us", "UTC")
 _SCHEMA = pa.schema(
@@ -45,6 +46,7 @@ def collection_status(
         incomplete      Number of other Series, selected or not, that were tried.
         missing         Number of Series missing from the newest listing, not withdrawn yet.
         withdrawn       Number of withdrawn Series.
+        unindexed       Number of zips that an interrupted run has left: the next fetch reads them.
         bytes_on_disk   Bytes of zips.
         bytes_to_fetch  Bytes of selected Series that are listed, not complete and not given up;
                         null without a selection.
@@ -67,6 +69,7 @@ def collection_status(
     with warehouse.shared_connection():
         rows = warehouse.query(_counts_sql(predicate), parameters, tables=tables).to_pylist()
         changes = warehouse.query(_CHANGED, parameters).to_pylist()
+        unindexed = count_unindexed(warehouse)
         compared = last_compared(warehouse, datetime.now(UTC))
     counts = {row["Collection"]: row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
@@ -76,6 +79,7 @@ def collection_status(
         {
             "Collection": name,
             **dict.fromkeys(SUMMED, 0) | counts.get(name, {}) | hidden,
+            "unindexed": unindexed.get(name, 0),
             "changed_at": changed.get(name),
             "compared_at": compared.get(name),
             "is_suspect": bool(listed) and name in counts and name not in listed,

@@ -166,3 +166,22 @@ def test_a_dry_run_prints_the_plan_and_fetches_nothing(
     assert line.startswith("0 2 ")
     assert "2 new" in line and "3 later" in line and "kB" in line
     assert not terminal.sent_image_requests and terminal.statuses == {}
+
+
+def test_a_fetch_reads_the_zips_that_an_interrupted_one_left(fetched: Terminal) -> None:
+    tables = (catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
+    before = {table: fetched.warehouse.read(table, [SMALL]) for table in tables}
+    left = len(fetched.uids)
+    for table in tables:
+        fetched.warehouse.path(table, SMALL).unlink()
+    assert words(line_of(fetched("status"), SMALL))[7] == str(left)
+    result = fetched(*CONTOURS)
+
+    assert result.exit_code == 0, result.output
+    assert (
+        f"{len(fetched.uids)} zips in {SMALL} were fetched by a run that did not" in result.stderr
+    )
+    for table, rows in before.items():
+        assert fetched.warehouse.read(table, [SMALL]).equals(rows), table.name
+    assert not fetched.sent_image_requests
+    assert words(line_of(fetched("status"), SMALL))[7] == "0"

@@ -20,9 +20,9 @@ def test_status_counts_series_and_bytes_on_disk(fetched: Terminal) -> None:
 
     assert result.exit_code == 0
     cells = words(line_of(result, SMALL))
-    assert cells[:7] == [SMALL, "10", "-", "5", "0", "0", "0"]
+    assert cells[:8] == [SMALL, "10", "-", "5", "0", "0", "0", "0"]
     on_disk = sum(fetched.zip(uid).stat().st_size for uid in fetched.uids)
-    assert " ".join(cells[7:10]) == f"{format_bytes(on_disk)} -"
+    assert " ".join(cells[8:11]) == f"{format_bytes(on_disk)} -"
 
 
 def test_status_counts_selected_series_and_bytes_to_come(fetched: Terminal) -> None:
@@ -31,8 +31,8 @@ def test_status_counts_selected_series_and_bytes_to_come(fetched: Terminal) -> N
     to_come = sum(r["FileSize"] for r in rows if r["SeriesInstanceUID"] not in fetched.uids)
     cells = words(line_of(fetched("status"), SMALL))
 
-    assert cells[1:7] == ["10", "10", "5", "0", "0", "0"]
-    assert " ".join(cells[9:11]) == format_bytes(to_come)
+    assert cells[1:8] == ["10", "10", "5", "0", "0", "0", "0"]
+    assert " ".join(cells[10:12]) == format_bytes(to_come)
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

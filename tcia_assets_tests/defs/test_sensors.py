@@ -72,16 +72,16 @@ def test_a_released_series_is_noticed_and_only_its_collection_is_refreshed(
 
 def test_a_revised_series_is_fetched_again_and_no_other(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
-    tables = ["series", "image_archives"]
+    tables = ["image_archives", "images", "references", "targets"]
     caught_up(dagster, **chosen)
-    caught_up(dagster, ["image_archives"], **chosen)
+    caught_up(dagster, tables, **chosen)
     [revised, *_] = dagster.uids(SMALL, "RTSTRUCT")
     today = dt.datetime.now(dt.UTC).date()
     dagster.sandbox.archive.revise([revised])
     dagster.sandbox.archive.hold([revised])
     dagster.sandbox.archive.release([revised], day=today)
     before = dagster.sandbox.requests["getImage"]
-    caught_up(dagster, tables, **chosen)
+    caught_up(dagster, ["series", *tables], **chosen)
 
     assert dagster.sandbox.requests["getImage"] == before + 1
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)

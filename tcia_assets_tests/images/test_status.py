@@ -28,11 +28,14 @@ def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
     everything = Selection(where="true")
     old, new = states(place, COLLECTION, GOAL, selection=everything)
 
+    assert (old.unindexed, new.unindexed) == (len(stay) + 1, 0)
     assert (old.series, old.selected, old.complete, old.missing) == (*[len(stay)] * 3, 0)
     # The zip is still in the folder of the Collection that it left.
     assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
     with place.source() as source:
         fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
+    # The zip's headers are now to be read for the Collection that has it.
+    old.unindexed, new.unindexed = len(stay), 1
     assert states(place, COLLECTION, GOAL, selection=everything) == [old, new]
 
 

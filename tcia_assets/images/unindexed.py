@@ -1,0 +1,47 @@
+"""Find what an interrupted run left: zips that the tables made from them do not describe yet.
+
+A fetch stores zips first and reads them afterwards, so a run that is killed or fails can leave
+such zips. What makes a zip unindexed is in `catalog.UNINDEXED_ZIPS`; the next run of the
+Collection completes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from tcia_assets.catalog import UNINDEXED_ZIPS
+from tcia_assets.images.journal import has_dead_journal
+from tcia_assets.images.run_reasons import RunReason
+from tcia_assets.images.zip_files import collection_dir, collections_on_disk
+from tcia_assets.store.warehouse import Warehouse
+
+
+def count_unindexed(warehouse: Warehouse) -> dict[str, int]:
+    """Return the number of unindexed zips of each Collection that has any.
+
+    The rows in the journal of a killed run are not in the manifest yet; such a Collection counts
+    at least one.
+    """
+    return {reason.collection: reason.series for reason in find_unindexed(warehouse)}
+
+
+def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
+    """Return the Collections with unindexed zips, as reasons for a run, by name.
+
+    The digest of a reason stays the same until a run changes what is missing.
+    """
+    missing: dict[str, list[str]] = {}
+    for row in warehouse.query(f"{UNINDEXED_ZIPS} ORDER BY ALL").to_pylist():
+        text = f"{row['SeriesInstanceUID']} {row['not_in']}"
+        missing.setdefault(row["Collection"], []).append(text)
+    for collection in collections_on_disk(warehouse):
+        if has_dead_journal(warehouse.root / collection_dir(collection)):
+            missing.setdefault(collection, ["journal"])
+    return [
+        RunReason(collection, len(lines), "unindexed " + _digest(lines))
+        for collection, lines in sorted(missing.items())
+    ]
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

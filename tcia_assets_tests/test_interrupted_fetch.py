@@ -1,0 +1,161 @@
+"""A fetch that is killed at any moment is completed by the next one, table by table."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from tcia_assets import Mirror, catalog
+from tcia_assets.errors import RunFailed
+from tcia_assets.images.unindexed import count_unindexed
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.sandbox import series_rows
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources import open_source
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import settings_for
+from tcia_assets_tests.processes import forkserver
+
+COLLECTIONS = ["LCTSC", "RIDER Lung CT"]
+SERIES_EACH = 10
+KILLS = 40
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+PATIENCE_S = 60
+
+# Each download gives the images other names, so zips and what names their members differ.
+_OF_A_DOWNLOAD = {"archive_sha256", "entry_name", "sha256", "archive_bytes", "fetched_at"}
+_COMPARED = {
+    catalog.IMAGE_ARCHIVES: ["SeriesInstanceUID", "status", "verified_by", "image_count", "error"],
+    catalog.IMAGES: [n for n in catalog.IMAGES.column_names if n not in _OF_A_DOWNLOAD],
+    catalog.REFERENCES: [n for n in catalog.REFERENCES.column_names if n not in _OF_A_DOWNLOAD],
+    catalog.TARGETS: [n for n in catalog.TARGETS.column_names if n not in _OF_A_DOWNLOAD],
+    catalog.SERIES_CHANGES: ["Collection", "SeriesInstanceUID", "event"],
+}
+
+
+def fetch(data_dir: str, base_url: str) -> None:
+    """Do what `tcia-assets fetch` does, in a child process."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        Mirror(data_dir, base_url=base_url).fetch(COLLECTIONS)
+    except (RunFailed, KeyboardInterrupt):
+        sys.exit(1)
+
+
+@pytest.fixture(scope="module")
+def two_served() -> Iterator[Sandbox]:
+    """Serve ten Series of two images, in each of two Collections."""
+    rows = series_rows.load()
+    parts = [
+        rows.filter(pc.equal(rows["Collection"], name)).slice(0, SERIES_EACH)
+        for name in COLLECTIONS
+    ]
+    chosen = pa.concat_tables(parts)
+    counts = pa.array([2] * chosen.num_rows, pa.int64())
+    index = chosen.schema.get_field_index("ImageCount")
+    with Sandbox(chosen.set_column(index, "ImageCount", counts)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def refreshed(two_served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with the Series of both Collections."""
+    root = tmp_path_factory.mktemp("refreshed")
+    with open_source(settings_for(two_served, root)) as source:
+        for name in COLLECTIONS:
+            now = datetime.now(UTC)
+            refresh(catalog.SERIES, name, source, Warehouse(root), now, ProbeBudget(0))
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    two_served: Sandbox, refreshed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[tuple[object, ...]]]:
+    """Return what an undisturbed fetch leaves in each table."""
+    root = shutil.copytree(refreshed, tmp_path_factory.mktemp("undisturbed") / "data")
+    assert ended(started(root, two_served)) == 0
+    return contents(root)
+
+
+def started(root: Path, served: Sandbox) -> BaseProcess:
+    child = forkserver().Process(target=fetch, args=(str(root), served.base_url("nbia-v4")))
+    child.start()
+    return child
+
+
+def ended(child: BaseProcess) -> int:
+    child.join(PATIENCE_S)
+    assert child.exitcode is not None, "the child does not end"
+    return child.exitcode
+
+
+def contents(root: Path) -> dict[str, list[tuple[object, ...]]]:
+    warehouse = Warehouse(root)
+    found = {}
+    for table, columns in _COMPARED.items():
+        rows = warehouse.read(table, COLLECTIONS, columns).to_pylist()
+        found[table.name] = sorted((tuple(row.values()) for row in rows), key=repr)
+    assert all(found.values()), "nothing to compare"
+    return found
+
+
+def test_a_collection_that_fails_leaves_nothing_of_the_others_unread(
+    two_served: Sandbox,
+    refreshed: Path,
+    undisturbed: dict[str, list[tuple[object, ...]]],
+    tmp_path: Path,
+) -> None:
+    root = shutil.copytree(refreshed, tmp_path / "data")
+    mirror = Mirror(root, base_url=two_served.base_url("nbia-v4"))
+    (root / "archives").mkdir()
+    blocked = root / "archives" / "RIDER%20Lung%20CT"
+    blocked.write_text("no folder")
+    with pytest.raises(RunFailed):
+        mirror.fetch(COLLECTIONS)
+    assert count_unindexed(mirror.warehouse) == {}
+    assert mirror.warehouse.row_count(catalog.IMAGES, COLLECTIONS[0])
+    blocked.unlink()
+    mirror.fetch(COLLECTIONS)
+
+    assert contents(root) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
+    two_served: Sandbox,
+    refreshed: Path,
+    undisturbed: dict[str, list[tuple[object, ...]]],
+    tmp_path: Path,
+) -> None:
+    began = time.monotonic()
+    assert ended(started(shutil.copytree(refreshed, tmp_path / "timed"), two_served)) == 0
+    longest_life_s = time.monotonic() - began
+    seed = random.randrange(10**6)
+    chance, killed = random.Random(seed), 0
+    print(f"seed {seed}, {longest_life_s:.1f} s for a whole run")
+    for number in range(KILLS):
+        root = shutil.copytree(refreshed, tmp_path / str(number))
+        child = started(root, two_served)
+        child.join(chance.uniform(0.2 * longest_life_s, longest_life_s))
+        if child.is_alive():
+            os.kill(int(child.pid or 0), SIGNALS[number % len(SIGNALS)])
+            killed += 1
+        ended(child)
+        assert ended(started(root, two_served)) == 0
+        assert contents(root) == undisturbed, f"seed {seed}, kill {number}"
+        assert count_unindexed(Warehouse(root)) == {}
+    assert killed >= KILLS / 2, "most children must be killed while they work"
