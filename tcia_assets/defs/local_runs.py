@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -28,8 +29,11 @@ from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.progress import Listener, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
+from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.warehouse import Warehouse
 
+# How long to wait for another command that makes Dagster's home.
+_HOME_WAIT_S = 60.0
 # The configuration of a Dagster home that we make; an existing DAGSTER_HOME stays as it is.
 DAGSTER_YAML = """\
 telemetry:
@@ -268,11 +272,25 @@ def _open_instance(root: Path) -> dg.DagsterInstance:
 
 
 def _own_home(root: Path) -> Path:
+    """Return Dagster's home in the data folder; it is made if there is none."""
     home = root / "dagster"
-    home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+        lock = root / ".locks" / "dagster.lock"
+        with hold_lock(lock, "Dagster's home in the data folder", wait=_HOME_WAIT_S):
+            if not (home / "dagster.yaml").exists():
+                _make_home(home, root / ".dagster")
     return home
+
+
+def _make_home(home: Path, draft: Path) -> None:
+    """Make a home whole or not at all: one whose databases are half made cannot be used again."""
+    shutil.rmtree(draft, ignore_errors=True)  # a killed run may have left it
+    draft = home if home.exists() else draft
+    draft.mkdir(exist_ok=True)
+    (draft / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    if draft != home:
+        dg.DagsterInstance.from_config(str(draft)).dispose()
+        draft.rename(home)
 
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

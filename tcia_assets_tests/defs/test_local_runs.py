@@ -37,6 +37,20 @@ def test_records_that_cannot_be_written_are_one_line(
     assert line == "Dagster's own records cannot be written: NoSuchTableError: runs"
 
 
+def test_a_home_that_a_killed_command_has_half_made_is_made_anew(tmp_path: Path) -> None:
+    half_made = tmp_path / ".dagster"
+    half_made.mkdir()
+    (half_made / "dagster.yaml").write_text("# and no databases\n")
+    open_runs(tmp_path).add_collections(["LCTSC"])
+
+    assert not half_made.exists()
+    assert {path.name for path in (tmp_path / "dagster").rglob("*.db")} == {
+        "runs.db",
+        "index.db",
+        "schedules.db",
+    }
+
+
 def test_without_dagster_home_each_data_folder_has_records_of_its_own(tmp_path: Path) -> None:
     for name in ("first", "second"):
         open_runs(tmp_path / name).add_collections(["LCTSC"])
