@@ -28,8 +28,8 @@ from tcia_assets.images.run_reasons import (
     find_images_to_fetch,
     find_never_refreshed,
 )
-from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.images.unindexed import find_unindexed
+from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections
 from tcia_assets.sources import Pacing, Source, open_source
 
