@@ -30,6 +30,7 @@ from tcia_assets.metadata.selection_parser import (
 )
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.settings import Settings
+from tcia_assets.store.sql import why_no_query
 from tcia_assets.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -258,13 +259,30 @@ class Mirror:
         """Run SQL over the warehouse.
 
         Args:
-            sql: One statement of DuckDB's SQL that reads tables and views of the warehouse.
+            sql: One query of DuckDB's SQL (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE) over tables and
+                views of the warehouse, and files below the data folder.
             parameters: Values for `$name` in the statement.
 
         Raises:
-            UsageError: DuckDB refuses the statement.
+            UsageError: It is not one query that only reads, DuckDB refuses it, or there is no data
+                folder.
         """
+        if reason := why_no_query(sql, may_read_files=True):
+            form = "SELECT, FROM, WITH, DESCRIBE or SUMMARIZE"
+            raise UsageError(f"the query is refused: {reason}; one {form} is allowed")
+        self._require_folder()
         return self.warehouse.query(sql, parameters)
+
+    def _require_folder(self) -> None:
+        """Raise UsageError if the folder that was chosen does not exist: it may be a mistake."""
+        root, chosen = self.settings.root, self.settings.data_dir
+        advice = "run `tcia-assets refresh` first"
+        if not root.exists() and chosen != Settings.model_fields["data_dir"].default:
+            raise UsageError(
+                f"there is no folder {root} (TCIA_DATA_DIR is {chosen!r}): correct it, or {advice}"
+            )
+        if not (root / "warehouse").exists():
+            self._note(f"there is no warehouse in {root}: set TCIA_DATA_DIR, or {advice}")
 
     def refreshed_collections(self, names: str | Iterable[str] | None = None) -> list[str]:
         """Return these Collections, or all, if the warehouse has their Series.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Group, RenderableType
@@ -16,23 +17,28 @@ from rich.table import Table as Grid
 from tcia_assets.cli.terminal import fits, make_grid, out, printable
 from tcia_assets.errors import UsageError
 
+# A table that is wider than the terminal by more than this is hard to read when it is folded.
+_MOST_FOLDING = 1.5
+# Of what Python's own dates and times cannot hold, such as the year 0.
+_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
-def write_result(result: pa.Table, form: str, output: Path | None, rows: int) -> None:
+
+def write_result(result: pa.Table, form: str | None, output: Path | None, rows: int) -> None:
     """Write a table to the terminal, to standard output or to a file.
 
     Args:
         result: The rows to write.
-        form: "table", "csv", "json" or "parquet"; a file gets CSV in place of "table".
+        form: "table", "csv", "json" or "parquet"; None is by the suffix of `output`, and a table
+            without that. A file gets CSV in place of "table".
         output: The file, which appears whole or not at all; standard output if None.
         rows: How many rows the terminal shows at most.
 
     Raises:
         UsageError: The file cannot be written, or Parquet was chosen without a file.
     """
+    form = form or _form_of(output)
     if form == "table" and output is None:
-        shown = _nanoseconds_as_text(result)
-        grid = _grid_of(shown, rows)
-        out.print(grid if fits(grid, out) else _records(shown, rows))
+        _print(_instants_as_text(result), rows)
         return
     if output is None and form == "parquet":
         raise UsageError("Parquet is not for a terminal: add --output FILE")
@@ -49,6 +55,22 @@ def write_result(result: pa.Table, form: str, output: Path | None, rows: int) ->
         raise UsageError(f"--output {str(output)!r} cannot be written: {reason}") from None
 
 
+def _form_of(output: Path | None) -> str:
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
+    return suffix if suffix in {"csv", "json", "parquet"} else "table"
+
+
+def _print(table: pa.Table, limit: int) -> None:
+    grid, caption = _grid_of(table, limit), _caption(table, limit)
+    if fits(grid, out, folding=_MOST_FOLDING):
+        out.print(grid)
+    else:
+        out.print(_records(table, limit))
+        caption += "; too wide for a table, so one line per value"
+    # Not the table's own caption, which would be folded to the width of the table.
+    out.print(f"[dim]{caption}[/]", soft_wrap=True)
+
+
 def _write(table: pa.Table, form: str, file: Any) -> None:
     if form == "parquet":
         pq.write_table(table, file)
@@ -57,17 +79,28 @@ def _write(table: pa.Table, form: str, file: Any) -> None:
     else:
         rows = [
             {k: _jsonable(v) for k, v in row.items()}
-            for row in _nanoseconds_as_text(table).to_pylist()
+            for row in _instants_as_text(table).to_pylist()
         ]
         file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
-def _nanoseconds_as_text(table: pa.Table) -> pa.Table:
-    """Python has no type for them, so pyarrow's `to_pylist` would need pandas."""
+def _instants_as_text(table: pa.Table) -> pa.Table:
+    """Return a table with text for the dates and times that Python has no type for."""
     for place, field in enumerate(table.schema):
-        if field.type == pa.timestamp("ns"):
+        if _is_beyond_python(table[place]):
             table = table.set_column(place, field.name, table[place].cast(pa.string()))
     return table
+
+
+def _is_beyond_python(column: pa.ChunkedArray) -> bool:
+    if column.type == pa.timestamp("ns"):  # pyarrow's `to_pylist` would need pandas
+        return True
+    if not (pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)):
+        return False
+    years = pc.min_max(pc.year(column)).as_py()
+    return None not in years.values() and not (
+        years["min"] >= _FIRST_YEAR and years["max"] <= _LAST_YEAR
+    )
 
 
 def _lists_as_text(table: pa.Table) -> pa.Table:
@@ -85,7 +118,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def _grid_of(table: pa.Table, limit: int) -> Grid:
-    grid = make_grid(caption=_caption(table, limit), caption_justify="left")
+    grid = make_grid()
     for field in table.schema:
         is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         justify = "right" if is_number else "left"
@@ -105,13 +138,13 @@ def _records(table: pa.Table, limit: int) -> Group:
         for name, value in row.items():
             record.add_row(f"{printable(name)}:", _cell(value))
         parts += [f"[dim]--- {number}[/]", record]
-    caption = f"{_caption(table, limit)}; too wide for a table, so one line per value"
-    return Group(*parts, f"[dim]{caption}[/]")
+    return Group(*parts)
 
 
 def _caption(table: pa.Table, limit: int) -> str:
     hidden = max(0, table.num_rows - limit)
-    return f"{table.num_rows} rows" + (f", {hidden} not shown (--rows)" if hidden else "")
+    noun = "row" if table.num_rows == 1 else "rows"
+    return f"{table.num_rows} {noun}" + (f", {hidden} not shown (--rows)" if hidden else "")
 
 
 def _cell(value: Any) -> str:

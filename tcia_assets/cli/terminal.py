@@ -23,18 +23,21 @@ from rich.progress import (
 from rich.table import Column
 from rich.table import Table as Grid
 
+from tcia_assets.errors import escape_unprintable
 from tcia_assets.progress import Listener
 
 FAILED, MISUSED = 1, 2
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+# Without emoji: rich would replace a text such as ":x:".
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 # Wider than any terminal, so that rich measures a table without folding it.
 _UNBOUNDED = 1_000_000
 
 
 def printable(text: str) -> str:
-    """Escape a text for the console: control characters and rich's markup have no effect."""
-    return escape("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text))
+    """Escape a text for the console: it stays one line, and rich's markup has no effect."""
+    return escape(escape_unprintable(text))
 
 
 def format_minute(at: datetime | None) -> str:
@@ -73,10 +76,13 @@ def right_aligned(name: str) -> Column:
     return Column(name, justify="right")
 
 
-def fits(grid: Grid, console: Console) -> bool:
-    """Return whether the console is wide enough to show the table without folding a cell."""
+def fits(grid: Grid, console: Console, *, folding: float = 1.0) -> bool:
+    """Return whether the console is wide enough to show the table without folding a cell.
+
+    With a `folding` above 1, the table may be that many times wider than the console.
+    """
     unbounded = console.options.update(width=_UNBOUNDED)
-    return Measurement.get(console, unbounded, grid).maximum <= console.width
+    return Measurement.get(console, unbounded, grid).maximum <= console.width * folding
 
 
 @contextmanager

@@ -180,6 +180,15 @@ class TargetSettings(Section):
     where: Annotated[str, text("SQL")] = ""
     ways: Annotated[tuple[Annotated[str, choice(WAYS, "way")], ...], some("ways"), UNIQUE] = WAYS
 
+    @field_validator("where")
+    @classmethod
+    def _check_where(cls, where: str) -> str:
+        if not sql.is_expression(where):
+            raise problem("it must be one SQL condition")
+        if reason := sql.why_no_query(f"SELECT ({where}\n)"):
+            raise problem(f"it must be one SQL condition: {reason}")
+        return where
+
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         if not self.labels:

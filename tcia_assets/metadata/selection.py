@@ -96,6 +96,8 @@ class Selection:
                 f"image selection: where is {self.where!r}; it must be one SQL condition, such as "
                 "ImageCount < 300"
             )
+        if self.where and (reason := sql.why_no_query(f"SELECT ({self.where}\n)")):
+            raise UsageError(f"image selection: where is {self.where!r}: {reason}")
         for name in (*_LIMITS_PER_RUN, "shards"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -5,8 +5,10 @@ The only importer of duckdb.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,24 @@ MISTAKES = (
     duckdb.ConversionException,
     duckdb.ParserException,
 )
+
+# Table functions that a user's SQL may call: they read no file and change no setting. Any other is
+# refused, because a newer DuckDB may add one that writes, as `enable_logging` does.
+_PURE_FUNCTIONS = """
+    changes_since duckdb_columns duckdb_databases duckdb_extensions duckdb_functions duckdb_keywords
+    duckdb_memory duckdb_schemas duckdb_settings duckdb_tables duckdb_types duckdb_views
+    generate_series histogram histogram_values json_each json_tree pg_timezone_names
+    pragma_database_size pragma_show pragma_table_info pragma_version range repeat repeat_row
+    series_as_of summary unnest
+"""
+_READERS = """
+    glob parquet_file_metadata parquet_kv_metadata parquet_metadata parquet_scan parquet_schema
+    read_blob read_csv read_csv_auto read_json read_json_auto read_json_objects
+    read_json_objects_auto read_ndjson read_ndjson_auto read_ndjson_objects read_parquet read_text
+    sniff_csv
+"""
+# Where a table may be; DuckDB takes `FROM data.csv` for a file if there is no schema `data`.
+_SCHEMAS = frozenset(("", "main", "warehouse", "memory", "information_schema", "pg_catalog"))
 
 _lock = threading.Lock()
 
@@ -106,21 +126,84 @@ def table_names(expression: str) -> set[str]:
     return {name.lower() for name in names}
 
 
-def why_no_query(text: str) -> str:
-    """Return why a text is not one complete query; "" if it is. Its tables need not exist.
+def lock_down(connection: Connection, folders: Iterable[str]) -> None:
+    """Let a connection open no file outside some folders, and keep SQL from changing that.
+
+    What is attached already stays. DuckDB would still write below the folders, so SQL that a user
+    wrote is passed through `why_no_query` first.
+
+    Args:
+        connection: Of a database that nobody else uses.
+        folders: The beginnings of the paths and patterns that may be read.
+    """
+    allowed = ", ".join(literal(folder) for folder in folders)
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def why_no_query(text: str, *, may_read_files: bool = False) -> str:
+    """Return why a text is not one query that only reads; "" if it is. Its tables need not exist.
+
+    Args:
+        text: The SQL.
+        may_read_files: Whether it may read files, and not only tables and views.
 
     >>> [why_no_query(text) for text in ("SELECT a FROM b -- c", "FROM b; FROM c", "DROP TABLE b")]
     ['', 'it holds 2 statements', 'it is a DROP']
+    >>> why_no_query("SELECT (SELECT content FROM read_text('x'))")
+    'it calls read_text, which is not allowed here'
     """
     try:
+        text.encode()
         with scratch() as connection:
             statements = connection.extract_statements(text)
+            if reason := _why_not_one_select(statements, text):
+                return reason
+            tree = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
+        return next(_forbidden_parts(json.loads(tree), may_read_files=may_read_files), "")
     except (duckdb.Error, UnicodeEncodeError) as error:
         return str(error).splitlines()[0]
-    if len(statements) != 1:
-        return f"it holds {len(statements)} statements"
-    kind = statements[0].type
-    return "" if kind == duckdb.StatementType.SELECT else f"it is a {kind.name}"
+    except RecursionError:
+        return "it is nested too deeply"
+
+
+def _why_not_one_select(statements: list[duckdb.Statement], text: str) -> str:
+    kinds = [statement.type for statement in statements]
+    if kinds == [duckdb.StatementType.SELECT]:
+        return ""
+    if kinds and "pivot" in text.lower():
+        # DuckDB would make a type of the values that it finds: that is a statement of its own.
+        return "a PIVOT needs its values: ON column IN (...)"
+    if not kinds:
+        return "it is empty"
+    if len(kinds) > 1:
+        return f"it holds {len(kinds)} statements"
+    article = "an" if kinds[0].name[0] in "AEIOU" else "a"
+    return f"it is {article} {kinds[0].name}"
+
+
+def _forbidden_parts(tree: Any, *, may_read_files: bool) -> Iterator[str]:
+    """Yield what a query must not have, from DuckDB's own parse of it."""
+    if tree.get("error"):
+        yield str(tree["error_message"]).splitlines()[0]
+        return
+    allowed = set((_PURE_FUNCTIONS + (_READERS if may_read_files else "")).split())
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, dict):
+            nodes += node if isinstance(node, list) else []
+            continue
+        nodes += node.values()
+        if node.get("type") == "TABLE_FUNCTION":
+            name = str(node["function"].get("function_name", "")).lower()
+            if name not in allowed:
+                yield f"it calls {name}, which is not allowed here"
+        if node.get("type") == "BASE_TABLE" and not may_read_files:
+            place = [str(node.get(k, "")) for k in ("catalog_name", "schema_name", "table_name")]
+            if "." in place[2] or not _SCHEMAS.issuperset(p.lower() for p in place[:2]):
+                yield f"it reads {'.'.join(filter(None, place))!r}, which is no table"
 
 
 def fetch_table(connection: Connection, statement: str, parameters: Any = None) -> pa.Table:

@@ -48,9 +48,11 @@ _SQL_TYPES = {
 _CURRENT = "Series that are not withdrawn, each in the Collection that it belongs to"
 _AS_OF = "series as it was known at a moment, without the columns that only count"
 _SINCE = "series_changes seen after a moment, the oldest first"
-_READ_COMMENT = (
-    "SELECT comment FROM duckdb_views() WHERE database_name = 'warehouse' AND view_name = ?"
-)
+_READ_VIEWS = """
+    SELECT view_name, comment FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal
+    UNION ALL SELECT function_name, NULL FROM duckdb_functions()
+    WHERE database_name = 'warehouse' AND NOT internal AND function_type = 'table_macro'
+"""
 _MOMENT = "CAST(moment AS TIMESTAMP WITH TIME ZONE)"
 # Without this, a table that does not exist could be a Python variable of the caller.
 _NO_PYTHON = "SET python_enable_replacements = false"
@@ -112,11 +114,10 @@ class Views:
         connection = sql.connect()
         try:
             connection.execute(f"ATTACH {sql.literal(str(self.database))} AS warehouse (READ_ONLY)")
-            comment = connection.execute(_READ_COMMENT, ["current_series"]).fetchall()
-            if comment == [(self._stamp,)]:
+            found = dict(connection.execute(_READ_VIEWS).fetchall())
+            if found.keys() == {*self._views, *self._macros} and found["current_series"] == self._stamp:
                 connection.execute("USE warehouse")
-                connection.execute(_NO_PYTHON)
-                return connection
+                return self._locked_down(connection)
         except sql.SqlError:
             # Missing, damaged, written by a newer DuckDB, or open for writing in another process.
             pass
@@ -124,7 +125,14 @@ class Views:
         return None
 
     def _in_memory(self) -> sql.Connection:
-        return self._execute(*self._statements, _NO_PYTHON)
+        return self._locked_down(self._execute(*self._statements))
+
+    def _locked_down(self, connection: sql.Connection) -> sql.Connection:
+        """Return a connection that reads below the root only, whatever SQL it is given."""
+        connection.execute(_NO_PYTHON)
+        # The views' patterns begin with the escaped path.
+        sql.lock_down(connection, dict.fromkeys((str(self.root), _escape_glob(self.root))))
+        return connection
 
     def _execute(self, *statements: str) -> sql.Connection:
         connection = sql.connect()
@@ -137,21 +145,31 @@ class Views:
         return connection
 
     @cached_property
-    def _statements(self) -> list[str]:
-        """SQL that creates the views and macros, then their comments."""
+    def _views(self) -> dict[str, tuple[str, str]]:
+        """The comment and the SQL of each view."""
         views = {table.name: (table.grain, self._select(table)) for table in TABLES}
         # Not over the view `series`: DuckDB 1.4 would look for it in the database that it was
         # created in.
         current = f"{self._select(SERIES)} WHERE withdrawn_at IS NULL AND moved_to IS NULL"
         views["current_series"] = (_CURRENT, current)
         views[acquisition.NAME] = (acquisition.ABOUT, acquisition.select(self._select(IMAGES)))
-        macros = {
+        return views
+
+    @cached_property
+    def _macros(self) -> dict[str, tuple[str, str]]:
+        """The comment and the SQL of each macro."""
+        return {
             "series_as_of": (_AS_OF, _as_of(self._select(SERIES), self._select(SERIES_CHANGES))),
             "changes_since": (_SINCE, _since(self._select(SERIES_CHANGES))),
         }
-        creates = [f"CREATE VIEW {sql.identifier(n)} AS {text}" for n, (_, text) in views.items()]
-        comments = [_comment("VIEW", [n], about) for n, (about, _) in views.items()]
-        for name, (about, text) in macros.items():
+
+    @cached_property
+    def _statements(self) -> list[str]:
+        """SQL that creates the views and macros, then their comments."""
+        views = self._views.items()
+        creates = [f"CREATE VIEW {sql.identifier(n)} AS {text}" for n, (_, text) in views]
+        comments = [_comment("VIEW", [n], about) for n, (about, _) in views]
+        for name, (about, text) in self._macros.items():
             creates.append(f"CREATE MACRO {name}(moment) AS TABLE {text}")
             comments.append(_comment("MACRO TABLE", [name], about))
         for table in TABLES:

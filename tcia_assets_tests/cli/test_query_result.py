@@ -37,10 +37,48 @@ def test_a_row_too_wide_for_the_terminal_is_a_record(terminal: Terminal) -> None
     assert "too wide" not in narrow and "Modality:" not in narrow
 
 
-def test_an_output_that_cannot_be_written_is_one_line(empty_terminal: Terminal) -> None:
-    result = empty_terminal(
-        "query", "SELECT 1", "--format", "parquet", "--output", "/nonexist/x.parquet"
-    )
+def test_a_count_stands_on_one_line_below_a_narrow_table(terminal: Terminal) -> None:
+    one = terminal("query", "SELECT 7 AS n").stdout.splitlines()
+    many = terminal("query", "SELECT 7 AS n FROM range(99)", "--rows", "2").stdout.splitlines()
+
+    assert one[-1] == "1 row"
+    assert many[-1] == "99 rows, 97 not shown (--rows)"
+
+
+def test_a_little_too_wide_a_table_is_folded(terminal: Terminal) -> None:
+    terminal.environment |= {"COLUMNS": "80"}
+    licence = "Creative Commons Attribution 3.0 Unported License"
+    columns = f"'QIN LUNG CT' AS Collection, 'RTSTRUCT' AS Modality, '{licence}' AS licence"
+    shown = terminal("query", f"SELECT {columns}, 577 AS images, 5 AS series").stdout
+
+    assert "too wide" not in shown and max(map(len, shown.splitlines())) <= 80
+
+
+def test_text_forges_no_line_and_no_emoji(terminal: Terminal) -> None:
+    shown = terminal("query", "SELECT 'a' || chr(10) || 'b :x: [red]c' AS t").stdout
+
+    assert r"a\nb :x: [red]c" in shown
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_date_that_python_cannot_hold_is_shown(terminal: Terminal, form: str) -> None:
+    shown = terminal("query", "SELECT DATE '0000-01-01' AS d, NULL::DATE AS e", "--format", form)
+
+    assert "0000-01-01" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"), [("a.parquet", b"PAR1"), ("a.JSON", b"["), ("a.csv", b'"n"'), ("a", b'"n"')]
+)
+def test_the_suffix_of_the_output_is_its_format(
+    terminal: Terminal, tmp_path: Path, name: str, begin: bytes
+) -> None:
+    assert terminal("query", "SELECT 1 AS n", "--output", str(tmp_path / name)).exit_code == 0
+    assert (tmp_path / name).read_bytes().startswith(begin)
+
+
+def test_an_output_that_cannot_be_written_is_one_line(terminal: Terminal) -> None:
+    result = terminal("query", "SELECT 1", "--format", "parquet", "--output", "/nonexist/x.parquet")
 
     assert result.exit_code == 2
     assert "--output '/nonexist/x.parquet'" in result.stderr

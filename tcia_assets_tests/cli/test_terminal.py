@@ -36,4 +36,4 @@ def test_a_bar_is_full_only_after_success(shown: StringIO) -> None:
 def test_escaped_text_has_no_effect_on_a_terminal(shown: StringIO) -> None:
     terminal.err.print(printable("[bold]a\x1b[31m\r\n\tb"))
 
-    assert shown.getvalue() == "[bold]a\\x1b[31m\\r\n        b\n"
+    assert shown.getvalue() == "[bold]a\\x1b[31m\\r\\n\\tb\n"

@@ -276,6 +276,18 @@ def declared_as_written() -> dict[str, object]:
             "one SELECT: it is a DROP",
         ),
         (
+            LEAST.replace("collections: [LCTSC]", "sql: FROM read_csv('/x.csv')"),
+            3,
+            "cohort.sql",
+            "it calls read_csv",
+        ),
+        (
+            LEAST.replace("collections: [LCTSC]", "where: EXISTS (FROM '/x.csv')"),
+            3,
+            "cohort.where",
+            "it reads '/x.csv', which is no table",
+        ),
+        (
             LEAST.replace("collections: [LCTSC]", "manifests: [no.tcia]"),
             3,
             "cohort.manifests",

@@ -48,6 +48,12 @@ def test_a_target_keeps_the_order_of_labels() -> None:
     assert target.patterns.by_number == {1: "b", 2: "a"}
 
 
+@pytest.mark.parametrize("where", ["true) OR (true", "EXISTS (FROM read_text('/x'))", "a, b"])
+def test_the_masks_of_a_target_are_chosen_by_one_condition_over_tables(where: str) -> None:
+    with pytest.raises(ValidationError, match="it must be one SQL condition"):
+        TargetSettings(kind="SEG", labels={"a": "y"}, where=where)
+
+
 def test_native_leaves_a_property_as_it_is() -> None:
     native = {"spacing": "native", "orientation": "native", "dtype": "native"}
     assert VolumeSettings.model_validate(native) == VolumeSettings()

@@ -251,3 +251,16 @@ def test_what_is_known_only_of_fetched_images_cannot_select_what_to_fetch(where:
 )
 def test_other_conditions_can_select_what_to_fetch(where: str) -> None:
     check_fetchable(Selection(collections=("LCTSC",), where=where))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "SeriesInstanceUID IN (SELECT content FROM read_text('/etc/passwd'))",
+        "EXISTS (FROM '/x.csv')",
+        "EXISTS (FROM enable_logging())",
+    ],
+)
+def test_a_condition_reaches_no_file(where: str) -> None:
+    with pytest.raises(UsageError, match=r"it (calls|reads) "):
+        Selection(where=where)

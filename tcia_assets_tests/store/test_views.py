@@ -20,6 +20,7 @@ from tcia_assets.errors import (
 from tcia_assets.metadata.listing import mark_moved, mark_withdrawn, merge
 from tcia_assets.store import sql
 from tcia_assets.store.conform import empty
+from tcia_assets.store.views import Views
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.child_processes import (
     hold_database,
@@ -80,6 +81,33 @@ def test_a_connection_cannot_change_anything(warehouse: Warehouse) -> None:
         connection.execute("CREATE TABLE kept (a INT)")
 
 
+@pytest.mark.parametrize("name", ["data", "we[ir]d*?"])
+@pytest.mark.parametrize("is_written", [True, False], ids=["views on disk", "views in memory"])
+def test_a_connection_opens_no_file_outside_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, is_written: bool
+) -> None:
+    warehouse = Warehouse(tmp_path / name)
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    outside = tmp_path / "secret.csv"
+    outside.write_text("a\nb\n")
+    if not is_written:
+        monkeypatch.setattr(Views, "_open", lambda _self: None)
+    with closing(warehouse.connect()) as connection:
+        assert sql.fetch_table(connection, "FROM patients").num_rows == 1
+        for statement in (
+            f"FROM {sql.literal(str(outside))}",
+            f"FROM read_text({sql.literal(str(outside))})",
+            f"FROM glob({sql.literal(str(tmp_path / '*'))})",
+            f"COPY (SELECT 1) TO {sql.literal(str(tmp_path / 'new.csv'))}",
+            f"ATTACH {sql.literal(str(tmp_path / 'new.duckdb'))}",
+            "SET enable_external_access = true",
+            "SET allowed_directories = ['/']",
+        ):
+            with pytest.raises(sql.SqlError):
+                connection.execute(statement)
+    assert {each.name for each in tmp_path.iterdir()} == {name, "secret.csv"}
+
+
 def test_the_views_follow_a_moved_root(tmp_path: Path) -> None:
     old = Warehouse(tmp_path / "old")
     old.write(PATIENTS, patients("a", ["kept"]), "a")
@@ -106,13 +134,18 @@ def test_the_views_are_the_same_by_every_path_to_a_root(
 
 
 @pytest.mark.parametrize(
-    "damage", ["missing", "bytes", "empty", "views of another declaration", "schemas"]
+    "damage",
+    ["missing", "bytes", "empty", "views of another declaration", "schemas", "a view", "a macro"],
 )
 def test_views_that_are_not_current_are_rebuilt(warehouse: Warehouse, damage: str) -> None:
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     warehouse.ensure_views()
     if damage == "schemas":
         (warehouse.root / "warehouse" / "series" / "_schema.parquet").unlink()
+    elif damage in {"a view", "a macro"}:
+        dropped = {"a view": "VIEW patients", "a macro": "MACRO TABLE series_as_of"}[damage]
+        with closing(sql.connect(warehouse.database)) as connection:
+            connection.execute(f"DROP {dropped}")
     else:
         warehouse.database.unlink()
     if damage == "bytes":
@@ -125,6 +158,7 @@ def test_views_that_are_not_current_are_rebuilt(warehouse: Warehouse, damage: st
             connection.execute("COMMENT ON VIEW current_series IS 'of yesterday'")
     assert warehouse.query("SELECT PatientID FROM patients").num_rows == 1
     assert warehouse.query("FROM series").num_rows == 0
+    assert warehouse.query("FROM series_as_of(now())").num_rows == 0
     assert not [p.name for p in warehouse.root.iterdir() if p.name.endswith(".draft")]
 
 
