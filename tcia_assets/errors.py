@@ -33,11 +33,14 @@ Which errors are retried is in `sources/pacing.py`; how Dagster shows them, in `
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 # Names or reasons in a message.
 _MOST_SHOWN = 12
+# Characters of a message. What the network sent is cut to less than that where it enters a message;
+# this is for what was forgotten, since Dagster records each message several times.
+_LONGEST_MESSAGE = 10_000
 
 
 def escape_unprintable(text: str) -> str:
@@ -45,11 +48,29 @@ def escape_unprintable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def shorten(text: str, most: int = 200) -> str:
+    """Return a text of at most about `most` characters; a longer one lacks its middle.
+
+    >>> shorten("a" * 500 + "b", 20)
+    'aaaaaaaaaaaaaa[... 481 characters ...]aaaaab'
+    """
+    if len(text) <= most:
+        return text
+    end = most * 3 // 10
+    start = most - end
+    return f"{text[:start]}[... {len(text) - most} characters ...]{text[-end:]}"
+
+
 def _join_first(texts: Sequence[str], separator: str, before_rest: str = " and") -> str:
     """Join the first texts, followed by the number of the others."""
     left = len(texts) - _MOST_SHOWN
     rest = f"{before_rest} {left} more" if left > 0 else ""
     return separator.join(texts[:_MOST_SHOWN]) + rest
+
+
+def quote_first(names: Iterable[str]) -> str:
+    """Quote the first names for a message, each cut to a short text."""
+    return _join_first([repr(shorten(name)) for name in names], ", ")
 
 
 class TciaError(Exception):
@@ -62,11 +83,33 @@ class TciaError(Exception):
 
     def __init__(self, text: str) -> None:
         # It may contain what a server sent, which must not break a line of a log or a terminal.
-        super().__init__(escape_unprintable(text))
+        super().__init__(escape_unprintable(shorten(text, _LONGEST_MESSAGE)))
+
+    def rewritten(self, rewrite: Callable[[str], str]) -> TciaError:
+        """Return this error with each of its texts rewritten; itself if nothing changes."""
+        args = tuple(_rewritten(value, rewrite) for value in self.args)
+        facts = {name: _rewritten(value, rewrite) for name, value in vars(self).items()}
+        if (args, facts) == (self.args, vars(self)):
+            return self
+        return _restore(type(self), args, facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors are sent between processes, and each class has a constructor of its own.
         return _restore, (type(self), self.args, vars(self))
+
+
+def _shortened(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(_shortened(each) for each in value)
+    return shorten(value) if isinstance(value, str) else value
+
+
+def _rewritten(value: Any, rewrite: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return rewrite(value)
+    if isinstance(value, tuple):
+        return tuple(_rewritten(each, rewrite) for each in value)
+    return value
 
 
 def _restore(kind: type[TciaError], args: tuple[Any, ...], facts: dict[str, Any]) -> TciaError:
@@ -168,7 +211,8 @@ class DataError(TciaError):
         self.problem = problem
         self.table, self.column, self.value, self.key = table, column, value, key
         place = f"{table}.{column}" if column else table
-        row = f" (row {key})" if key is not None else ""
+        # It may come from the network, so it may have any length.
+        row = f" (row {_shortened(key)})" if key is not None else ""
         super().__init__(f"{place}: {problem}{row}")
 
 
@@ -224,14 +268,15 @@ class UnknownName(UsageError):
 
     def __init__(self, what: str, name: str, valid: Iterable[str]) -> None:
         self.what, self.name, self.valid = what, name, tuple(valid)
-        super().__init__(f"no {what} {name!r}; {self._advice()}")
+        super().__init__(f"no {what} {shorten(name)!r}; {self._advice()}")
 
     def _advice(self) -> str:
         folded = {v.casefold(): v for v in self.valid}
-        near = difflib.get_close_matches(self.name.casefold(), folded, n=5, cutoff=0.5)
+        # To compare a name of megabytes would take hours.
+        near = difflib.get_close_matches(shorten(self.name.casefold()), folded, n=5, cutoff=0.5)
         if near:
-            return f"did you mean {', '.join(repr(folded[n]) for n in near)}?"
-        shown = _join_first([repr(v) for v in sorted(self.valid)], ", ")
+            return f"did you mean {', '.join(repr(shorten(folded[n])) for n in near)}?"
+        shown = quote_first(sorted(self.valid))
         return f"valid: {shown}" if shown else "there are none yet"
 
 

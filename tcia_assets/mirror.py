@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tcia_assets import catalog
-from tcia_assets.errors import RunFailed, UsageError, require_known
+from tcia_assets.errors import RunFailed, UsageError, quote_first, require_known
 from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.export import Export, ExportResult, export_series
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
@@ -104,7 +104,8 @@ class Mirror:
         lists, runs = _names(shared_lists), self._open_runs()
         known, unusable, unnamed = runs.list_collections()
         if unusable:
-            self._note(f"left out, because their names cannot be partition keys: {unusable}")
+            names = quote_first(unusable)
+            self._note(f"left out, because their names cannot be partition keys: {names}")
         if unnamed:
             self._note(unnamed)
         chosen = known if collections is None else _names(collections)

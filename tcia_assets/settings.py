@@ -72,6 +72,12 @@ class Settings(BaseModel):
     max_connections: int = Field(
         default=8, ge=1, description="requests at the same time, at most; fewer under overload"
     )
+    max_reply_bytes: int = Field(
+        default=1 << 30,
+        ge=1 << 20,
+        description="the most that one reply of metadata may have, inflated",
+        json_schema_extra={"default_text": "1 GiB"},
+    )
     collections: tuple[str, ...] = Field(
         default=(),
         description="Collections to mirror, separated by commas; others never become partitions",

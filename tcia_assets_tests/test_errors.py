@@ -132,3 +132,17 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     assert text == (
         "reading images needs 'pydicom', which is not installed: pip install 'tcia_assets[dicom]'"
     )
+
+
+def test_no_message_is_longer_than_a_page() -> None:
+    error = TciaError("a" * 5_000_000 + "z")
+    assert len(str(error)) < 10_100 and str(error).endswith("z")
+    assert len(str(BadValue("p", table="t", key=("k" * 999_999, 1)))) < 500
+    assert len(str(UnknownName("Collection", "n" * 999_999, ["v" * 999_999] * 20))) < 6_000
+
+
+def test_an_error_is_rewritten_in_all_its_texts() -> None:
+    error = RemoteError("p s3cr3t", url="http://h/s3cr3t", status=500, excerpt="s3cr3t")
+    safe = error.rewritten(lambda text: text.replace("s3cr3t", "***"))
+    assert type(safe) is RemoteError and "s3cr3t" not in repr((str(safe), vars(safe)))
+    assert error.rewritten(str) is error

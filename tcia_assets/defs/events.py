@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from tcia_assets.errors import TciaError
+from tcia_assets.errors import TciaError, shorten
 from tcia_assets.store.warehouse import WriteResult
 
 # Dagster refuses a parametrized MaterializeResult in an asset's annotation.
@@ -15,6 +15,8 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[t
 PartitionEvent = tuple[dg.AssetKey, str, Mapping[str, Any]]
 
 _MOST_FAILURES_SHOWN = 20
+# An error of a library may repeat a value that the source sent.
+_LONGEST_FOREIGN_ERROR = 2_000
 _OWN_ERRORS = "tcia_assets.errors."
 _STOPPED = "interrupted; complete work is kept, and the next run continues from there"
 
@@ -76,7 +78,9 @@ def _failure(good: int, lines: Sequence[str]) -> dg.Failure:
 
 def error_text(error: Exception) -> str:
     """Return the text of an error, with the class in front unless it is one of ours."""
-    return str(error) if isinstance(error, TciaError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, TciaError):
+        return str(error)
+    return shorten(f"{type(error).__name__}: {error}", _LONGEST_FOREIGN_ERROR)
 
 
 def failure_reasons(step_failures: Iterable[dg.DagsterEvent]) -> Iterator[str]:

@@ -28,6 +28,9 @@ _verification_slots = threading.BoundedSemaphore(CORES)
 # what deflate may add.
 _OVERHEAD_PER_OBJECT = 1 << 10
 _OVERHEAD_PER_ZIP = 1 << 20
+# Where the archive does not tell the size: an element of DICOM has 4 GiB at most.
+_LONGEST_OBJECT = 1 << 32
+_LONGEST_ZIP = 1 << 38
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,13 @@ class SeriesTask:
         return self.root / quarantine_path(self.collection, self.uid)
 
     @property
-    def max_bytes(self) -> int | None:
-        """The most bytes that its zip can have; None if the size of its objects is unknown."""
+    def max_bytes(self) -> int:
+        """The most bytes that its zip can have."""
         size, count = self.pending.image_bytes, self.pending.image_count
-        if size is None or count is None:
-            return None
+        if count is None:
+            return _LONGEST_ZIP
+        if size is None:
+            size = min(count * _LONGEST_OBJECT, _LONGEST_ZIP)
         return size + count * _OVERHEAD_PER_OBJECT + _OVERHEAD_PER_ZIP
 
     def target(self, path: Path) -> Target:

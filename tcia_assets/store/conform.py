@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey
+from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey, shorten
 from tcia_assets.spec import Column, Table
 
 
@@ -111,7 +111,7 @@ def _cast(table: Table, column: Column, values: pa.ChunkedArray) -> pa.ChunkedAr
     try:
         return values.cast(column.kind.arrow_type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        problem = f"a value of type {values.type} is not {column.kind.rule}: {error}"
+        problem = f"a value of type {values.type} is not {column.kind.rule}: {shorten(str(error))}"
         raise BadValue(problem, table=table.name, column=column.name) from error
 
 
@@ -247,7 +247,7 @@ def _comparable(values: pa.ChunkedArray) -> pa.Array:
 
 def _raise_repeated(table: Table, keys: list[pa.Array], place: int, how: str = "") -> None:
     key = _key(keys, place)
-    problem = f"two rows with the key {key!r}" + (f" {how}" if how else "")
+    problem = f"two rows with the key {shorten(repr(key))}" + (f" {how}" if how else "")
     raise RepeatedKey(problem, table=table.name, key=key)
 
 

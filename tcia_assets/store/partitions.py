@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.errors import BadValue, DataError, UsageError
+from tcia_assets.errors import BadValue, DataError, UsageError, shorten
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import align
 
@@ -75,7 +75,7 @@ def check_partition(table: Table, rows: pa.Table, key: str) -> None:
         return
     others = rows[table.partitioned_by].filter(pc.not_equal(rows[table.partitioned_by], key))
     if len(others):
-        problem = f"{others[0].as_py()!r} does not belong in the partition {key!r}"
+        problem = f"{shorten(str(others[0].as_py()))!r} does not belong in the partition {key!r}"
         raise BadValue(
             problem, table=table.name, column=table.partitioned_by, value=others[0].as_py()
         )

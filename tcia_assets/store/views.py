@@ -115,7 +115,10 @@ class Views:
         try:
             connection.execute(f"ATTACH {sql.literal(str(self.database))} AS warehouse (READ_ONLY)")
             found = dict(connection.execute(_READ_VIEWS).fetchall())
-            if found.keys() == {*self._views, *self._macros} and found["current_series"] == self._stamp:
+            if (
+                found.keys() == {*self._views, *self._macros}
+                and found["current_series"] == self._stamp
+            ):
                 connection.execute("USE warehouse")
                 return self._locked_down(connection)
         except sql.SqlError:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 import requests
 from urllib3.exceptions import HTTPError
 
-from tcia_assets.errors import ArchiveBroken, Stopped, UnreadableReply
+from tcia_assets.errors import ArchiveBroken, Stopped, TooLarge, UnreadableReply
 from tcia_assets.sources.http import responses, text
 from tcia_assets.sources.http.watchdog import SMALLEST_READ, Deadline, longest_s, next_size
 
@@ -49,6 +49,20 @@ class Exchange:
             size = next_size(size, time.monotonic() - started)
             yield chunk
             del chunk  # not held while the next one, as large, is read
+
+    def limited(self, chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+        """Yield chunks of a decoded body.
+
+        Raises:
+            TooLarge: There are more than `max_bytes`.
+        """
+        read = 0
+        for chunk in chunks:
+            read += len(chunk)
+            if read > max_bytes:
+                problem = f"the reply has more than {max_bytes} bytes, the most that it may have"
+                raise TooLarge(problem, url=self._url)
+            yield chunk
 
     def file_chunks(self, response: requests.Response) -> Iterator[bytes]:
         """Yield the body of a file as it was sent.

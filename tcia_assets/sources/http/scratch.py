@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from tcia_assets.errors import StorageError
 
 _PREFIX, _LOCK = "tcia-replies-", "lock"
 # The process that made a folder may not hold its lock yet.
@@ -23,16 +26,30 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        _remove_abandoned(Path(tempfile.gettempdir()))
-        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
-        self.path = Path(self._folder.name)
-        # It may be closed by another thread than the one that opened it.
-        self._lock = FileLock(self.path / _LOCK, thread_local=False)
-        self._lock.acquire()
+        with scratch_errors():
+            _remove_abandoned(Path(tempfile.gettempdir()))
+            self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
+            self.path = Path(self._folder.name)
+            # It may be closed by another thread than the one that opened it.
+            self._lock = FileLock(self.path / _LOCK, thread_local=False)
+            self._lock.acquire()
 
     def close(self) -> None:
         self._lock.release()
         self._folder.cleanup()
+
+
+@contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Raise StorageError, with what to do, for an OSError of the body."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"a reply cannot be stored in the temporary folder: {reason}; make room there, or set "
+            "TMPDIR to another folder"
+        ) from error
 
 
 def _remove_abandoned(parent: Path) -> None:

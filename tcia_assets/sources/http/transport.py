@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -9,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.utils import requote_uri
 
 from tcia_assets.errors import (
     ArchiveBroken,
@@ -19,18 +21,27 @@ from tcia_assets.errors import (
     RemoteError,
     RequestRefused,
     Stopped,
+    TciaError,
     UnreadableReply,
+    shorten,
 )
 from tcia_assets.sources import Cost
 from tcia_assets.sources.http.credentials import Credentials, PostForm
 from tcia_assets.sources.http.exchange import Exchange
 from tcia_assets.sources.http.limiter import ConcurrencyLimiter
-from tcia_assets.sources.http.responses import BUSY, CATCH_ALL, OK, error_of
+from tcia_assets.sources.http.responses import BUSY, CATCH_ALL, OK, error_of, may_redirect
 from tcia_assets.sources.http.watchdog import Watchdog, WatchedAdapter
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.version import __version__
 
 Result = TypeVar("Result")
+
+_LONGEST_REPLY = 1 << 30
+# A token has about 1 kB.
+_LONGEST_TOKEN_REPLY = 1 << 16
+_MOST_REDIRECTS = 10
+# After the other redirects a POST becomes a GET.
+_KEEP_METHOD = {307, 308}
 
 
 class Transport:
@@ -97,6 +108,7 @@ class Transport:
         *,
         empty_text: str = "",
         is_file: bool = False,
+        max_bytes: int = _LONGEST_REPLY,
     ) -> Iterator[Iterator[bytes]]:
         """Send a request, once there is a slot for it, and yield the chunks of its body.
 
@@ -108,7 +120,9 @@ class Transport:
             parameters: The query, or the form of a POST.
             cost: Increased by one request.
             empty_text: A status 500 with this text stands for an empty body.
-            is_file: The body is a file: it is not decoded, and is no HTML or JSON.
+            is_file: The body is a file: it is not decoded, and is no HTML or JSON. Its size is for
+                the caller to limit.
+            max_bytes: The most that any other body may have when it is decoded.
 
         Raises:
             RemoteError: Any failure of the server or the network, up to the last chunk. What the
@@ -123,8 +137,11 @@ class Transport:
                     # A refusal may be fast, so it is not counted as a response time.
                     if response.status_code in OK:
                         slot.responded(url, response.elapsed.total_seconds())
-                        read = exchange.file_chunks if is_file else exchange.chunks
-                        yield read(response)
+                        yield (
+                            exchange.file_chunks(response)
+                            if is_file
+                            else exchange.limited(exchange.chunks(response), max_bytes)
+                        )
                     else:
                         self._raise_unless_empty(
                             response, exchange.read_excerpt(response), empty_text
@@ -137,7 +154,14 @@ class Transport:
             slot.succeeded()
 
     def retry(self, attempt: Callable[[], Result]) -> Result:
-        """Return the result of `attempt`, called again after pauses while that can help."""
+        """Return the result of `attempt`, called again after pauses while that can help.
+
+        What it raises has no secrets.
+        """
+        with self.redacting():
+            return self._retry(attempt)
+
+    def _retry(self, attempt: Callable[[], Result]) -> Result:
         started, is_renewed, number = time.monotonic(), False, 1
         while True:
             try:
@@ -154,11 +178,19 @@ class Transport:
                     error.problem += f", and no time was left to wait {wait_s:.0f} s for it"
                     may_retry = False
                 if not may_retry:
-                    # Not the error itself, whose excerpt may repeat a secret.
                     raise self._final(error, number, now - started) from None
                 if self._stopped.wait(wait_s):
                     raise Stopped from None
                 number += 1
+
+    @contextmanager
+    def redacting(self) -> Iterator[None]:
+        """Remove secrets from what is raised while the context lasts: a server may repeat them."""
+        try:
+            yield
+        except TciaError as error:
+            # Not the error itself, nor its causes, which would be shown with it.
+            raise error.rewritten(self._credentials.redact) from None
 
     def _request(
         self,
@@ -172,27 +204,67 @@ class Transport:
         options: dict[str, Any] = {"data" if method == "POST" else "params": parameters}
         if is_file:
             options["headers"] = {"Accept-Encoding": "identity"}
+        session = self._session()
         with exchange.waiting_for_answer():
-            return self._session().request(
-                method, url, stream=True, timeout=self._timeouts, **options
+            for _ in range(_MOST_REDIRECTS):
+                response = session.request(
+                    method,
+                    url,
+                    stream=True,
+                    timeout=self._timeouts,
+                    allow_redirects=False,
+                    **options,
+                )
+                location = session.location(response)
+                if not location:
+                    return response
+                # Unread: its body may be of any length.
+                response.close()
+                before, url = url, self._follow(response, urljoin(url, requote_uri(location)))
+                options.pop("params", None)  # the new URL has its own
+                if method == "POST" and response.status_code not in _KEEP_METHOD:
+                    method = "GET"
+                    options.pop("data")
+                if session.should_strip_auth(before, url):  # type: ignore[no-untyped-call]
+                    options["auth"] = lambda request: request
+            raise requests.TooManyRedirects
+
+    def _follow(self, response: requests.Response, url: str) -> str:
+        """Return the URL of a redirect.
+
+        Raises:
+            UnreadableReply: It leads to another host, or has a secret that the server repeats.
+        """
+        if self._credentials.are_in(url):  # the HTTP library would log it
+            problem = "a redirect with a secret in its URL is not followed"
+            raise UnreadableReply(problem, url=response.url.partition("?")[0])
+        if not may_redirect(response.url, url):
+            host = shorten(urlsplit(url).netloc.rpartition("@")[2])
+            raise UnreadableReply(
+                f"a redirect to another host, {host!r}, is not followed; if that is the source's "
+                "new address, set TCIA_BASE_URL to it",
+                url=response.url.partition("?")[0],
+                status=response.status_code,
             )
+        return url
 
     def _raise_unless_empty(
         self, response: requests.Response, excerpt: str, empty_text: str
     ) -> None:
         is_empty = response.status_code == CATCH_ALL and empty_text and empty_text in excerpt
         if not is_empty:
-            raise error_of(response, excerpt, self._not_public)
+            url = response.url.partition("?")[0]
+            raise error_of(response, url, excerpt, self._not_public)
 
-    def _session(self) -> requests.Session:
+    def _session(self) -> _Session:
         """Return the session of the calling thread; all sessions share one pool."""
         if not hasattr(self._sessions, "own"):
             self._sessions.own = self._open_session(self._credentials)
-        own: requests.Session = self._sessions.own
+        own: _Session = self._sessions.own
         return own
 
-    def _open_session(self, credentials: Credentials) -> requests.Session:
-        session = _Session(credentials.headers)
+    def _open_session(self, credentials: Credentials) -> _Session:
+        session = _Session()
         session.mount("http://", self._adapter)
         session.mount("https://", self._adapter)
         session.headers["User-Agent"] = f"tcia_assets/{__version__}"
@@ -209,24 +281,28 @@ class Transport:
             exchange = Exchange(url, deadline, self._pacing.slowest_read_s, self._stopped)
             with exchange.waiting_for_answer("no token: "):
                 response = self._open_session(Credentials()).post(
-                    url, data=form, timeout=self._timeouts, allow_redirects=False
+                    url, data=form, timeout=self._timeouts, stream=True
                 )
-        status = response.status_code
+            with response:
+                status, body = response.status_code, b""
+                if status in OK:
+                    chunks = exchange.limited(exchange.chunks(response), _LONGEST_TOKEN_REPLY)
+                    body = b"".join(chunks)
         if status in BUSY or status >= CATCH_ALL:
             raise ArchiveBroken("no token: the token server failed", url=url, status=status)
         if status not in OK:
             problem = "no token for TCIA_USERNAME and TCIA_PASSWORD"
             raise RequestRefused(problem, url=url, status=status)
         try:
-            reply: object = response.json()
-        except ValueError:
+            reply: object = json.loads(body)
+        except (ValueError, RecursionError):
             reply = None
         if not isinstance(reply, dict):
             raise UnreadableReply("the reply of the token server is not a JSON object", url=url)
         return reply
 
     def _final(self, error: RemoteError, attempts: int, seconds: float) -> RemoteError:
-        """Return the last attempt's error, with the number of attempts and without secrets."""
+        """Return the last attempt's error, with the number of attempts."""
         kind, problem = type(error), error.problem
         if isinstance(error, ArchiveBroken) and error.status is None:
             kind = ArchiveUnreachable
@@ -234,24 +310,20 @@ class Transport:
         if attempts > 1 or kind is ArchiveUnreachable:
             tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
             problem += f"; gave up after {tries} in {seconds:.0f} s; nothing was changed"
-        excerpt = self._credentials.redact(error.excerpt)
-        final = kind(problem, url=error.url, status=error.status, excerpt=excerpt)
+        final = kind(problem, url=error.url, status=error.status, excerpt=error.excerpt)
         if isinstance(error, ArchiveBroken) and isinstance(final, ArchiveBroken):
             final.retry_after_s = error.retry_after_s
         return final
 
 
 class _Session(requests.Session):
-    """A session whose secrets do not follow a redirect to another host."""
+    """A session that follows no redirect: requests would read its body, of whatever length."""
 
-    def __init__(self, secret_headers: tuple[str, ...]) -> None:
-        super().__init__()
-        self._secret_headers = secret_headers
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return None, so that no response counts as a redirect."""
+        del resp
+        return None
 
-    def rebuild_auth(
-        self, prepared_request: requests.PreparedRequest, response: requests.Response
-    ) -> None:
-        before, after = response.request.url, prepared_request.url
-        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
-            for name in self._secret_headers:
-                prepared_request.headers.pop(name, None)
+    def location(self, response: requests.Response) -> str | None:
+        """Return where a redirect leads; None if the response is none."""
+        return super().get_redirect_target(response)

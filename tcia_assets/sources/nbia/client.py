@@ -16,11 +16,18 @@ from pathlib import Path
 from typing import Self
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
-from tcia_assets.errors import ForeignRows, TciaError, UnknownReply, UnreadableReply, UsageError
+from tcia_assets.errors import (
+    ForeignRows,
+    TciaError,
+    UnknownReply,
+    UnreadableReply,
+    UsageError,
+    shorten,
+)
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Cost, FetchedFile, SourceRows, Target
 from tcia_assets.sources.http import text
-from tcia_assets.sources.http.scratch import Scratch
+from tcia_assets.sources.http.scratch import Scratch, scratch_errors
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.nbia import wire
 from tcia_assets.sources.nbia.credentials import make_credentials
@@ -34,6 +41,12 @@ __all__ = ["Client"]
 
 # A hash is shorter than this; of a reply that is none, this much is read.
 _LONGEST_HASH_REPLY = 4000
+# What other replies may have at most, by what was requested: a list of one column, such as the UIDs
+# of a Series' objects, of which there may be 100,000s; the facts about one Series. For everything
+# else it is TCIA_MAX_REPLY_BYTES.
+_LONGEST_LIST = 64 << 20
+_LONGEST_ROW = 1 << 20
+_SERIES = "SeriesInstanceUID"
 _HASH = re.compile("[0-9a-f]{32}")
 _NOT_PUBLIC = ("is not in public domain", "has not been granted the access")
 _NO_ROWS = "No data found."
@@ -120,7 +133,8 @@ class Client:
         request = self._requests.build(name, filters, "rows")
         started, cost = time.monotonic(), Cost()
         rows = self._transport.retry(lambda: self._rows(request, cost, trust_empty=trust_empty))
-        check_rows(rows.table, request.endpoint, filters, request.url)
+        with self._transport.redacting():
+            check_rows(rows.table, request.endpoint, filters, request.url)
         promised = tuple(COLUMNS_BY_WIRE_NAME[each].name for each in request.endpoint.columns)
         return replace(rows, promised=promised, cost=cost, seconds=time.monotonic() - started)
 
@@ -146,7 +160,8 @@ class Client:
                 failure = error
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
+        with self._transport.redacting():
+            read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
         return replace(read, cost=total, failure=failure)
 
     def get_hash(self, name: str, **filters: str) -> str:
@@ -190,7 +205,16 @@ class Client:
             cost,
             empty_text=_NO_ROWS if endpoint.may_be_empty else "",
             is_file=endpoint.returns in FILES,
+            max_bytes=self._most_bytes(request),
         )
+
+    def _most_bytes(self, request: Request) -> int:
+        """Return the most that the reply to a request may have."""
+        most = self.settings.max_reply_bytes
+        if len(request.endpoint.columns) == 1:
+            return min(most, _LONGEST_LIST)
+        uid = next((p.wire_name for p in request.endpoint.parameters if p.name == _SERIES), "")
+        return min(most, _LONGEST_ROW) if uid in request.parameters else most
 
     # --- Rows -----------------------------------------------------------------------------------
 
@@ -211,7 +235,10 @@ class Client:
 
     def _read(self, request: Request, cost: Cost) -> SourceRows | None:
         """Return the rows of one reply; None if it has none, for whatever reason."""
-        with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
+        with (
+            scratch_errors(),
+            tempfile.TemporaryDirectory(dir=self._scratch.path) as folder,
+        ):
             body = Path(folder) / "body"
             with self._send(request, cost) as chunks, body.open("wb") as file:
                 for chunk in chunks:
@@ -238,8 +265,9 @@ class Client:
             rows = [{}]
         foreign = [row[by] for row in rows if row.get(by, value) != value]
         if foreign:
-            problem = f"{name} for {by}={value!r}: a row of {foreign[0]!r}"
-            raise ForeignRows(problem, url=request.url)
+            problem = f"{name} for {by}={value!r}: a row of {shorten(repr(foreign[0]))}"
+            with self._transport.redacting():
+                raise ForeignRows(problem, url=request.url)
         return [{by: value} | row for row in rows], cost
 
     def _untyped(self, request: Request, cost: Cost) -> list[dict[str, object]]:
@@ -256,7 +284,10 @@ class Client:
     ) -> SourceRows:
         if not rows:
             return wire.empty(endpoint)
-        with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
+        with (
+            scratch_errors(),
+            tempfile.TemporaryDirectory(dir=self._scratch.path) as folder,
+        ):
             body = Path(folder) / "body"
             body.write_text(json.dumps(rows), encoding="utf-8")
             return wire.read(body, endpoint, dialect.value_format)

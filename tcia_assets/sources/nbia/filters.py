@@ -12,7 +12,7 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.errors import ForeignRows
+from tcia_assets.errors import ForeignRows, shorten
 from tcia_assets.spec import Endpoint
 
 
@@ -45,5 +45,7 @@ def _check_all(fits: pa.ChunkedArray, column: pa.ChunkedArray, what: str, url: s
     foreign = len(fits) - (pc.sum(fits).as_py() or 0)
     if foreign:
         example = column.filter(pc.invert(fits))[0].as_py()
-        problem = f"{what}: {foreign} of {len(fits)} rows do not match, such as {example!r}"
+        problem = (
+            f"{what}: {foreign} of {len(fits)} rows do not match, such as {shorten(repr(example))}"
+        )
         raise ForeignRows(problem, url=url)

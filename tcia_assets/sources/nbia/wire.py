@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
-from tcia_assets.errors import UnreadableReply
+from tcia_assets.errors import UnreadableReply, shorten
 from tcia_assets.sources import SourceRows
 from tcia_assets.sources.http import text
 from tcia_assets.sources.nbia import values
@@ -32,6 +32,7 @@ _FOREIGN_FIELDS = "rows with none of its fields"
 _CHUNK = 1 << 20
 LARGE = 1 << 24
 _SMALL = 1 << 19
+_MOST_UNCLAIMED = 100
 
 
 def read(
@@ -133,7 +134,7 @@ class _Reply:
         names = _claimed(fields, self.endpoint)
         if not names:
             raise self.unreadable(f"{self.endpoint.name}: {_FOREIGN_FIELDS}")
-        return SourceRows(self.select(connection, names), tuple(sorted(fields - set(names))))
+        return SourceRows(self.select(connection, names), _unclaimed(fields - set(names)))
 
     def select_and_count(self, connection: sql.Connection) -> tuple[pa.Table, int]:
         """Read the declared fields, and count those that all rows have."""
@@ -197,6 +198,13 @@ def _fields_of(connection: sql.Connection, body: Path) -> set[str]:
         [str(body)],
     )
     return {name for (name,) in found.fetchall()}
+
+
+def _unclaimed(fields: set[str]) -> tuple[str, ...]:
+    """Return names for a message; a server may send any number of them, of any length."""
+    hidden = len(fields) - _MOST_UNCLAIMED
+    names = tuple(shorten(name) for name in sorted(fields)[:_MOST_UNCLAIMED])
+    return (*names, f"and {hidden} more") if hidden > 0 else names
 
 
 def _claimed(fields: set[str], endpoint: Endpoint) -> list[str]:

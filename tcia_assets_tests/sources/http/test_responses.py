@@ -86,3 +86,33 @@ def test_retry_after_that_makes_no_sense_is_bounded(
 def test_a_host_whose_certificate_nobody_vouches_for_is_unreachable_in_words() -> None:
     error = requests.exceptions.SSLError("certificate verify failed")
     assert "certificate" in responses.describe(error)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "may"),
+    [
+        ("http://a.org/x", "http://a.org/y?z", True),
+        ("http://a.org:80/x", "http://A.org/y", True),
+        ("http://a.org/x", "https://a.org/y", True),
+        ("http://127.0.0.1:8042/x", "http://127.0.0.1:8042/y", True),
+        ("https://nbia.cancerimagingarchive.net/x", "https://s.cancerimagingarchive.net/y", True),
+        ("http://nbia.cancerimagingarchive.net/x", "https://s.cancerimagingarchive.net/y", True),
+        ("https://nbia.cancerimagingarchive.net/x", "http://s.cancerimagingarchive.net/y", False),
+        (
+            "https://nbia.cancerimagingarchive.net/x",
+            "https://cancerimagingarchive.net.a.org",
+            False,
+        ),
+        ("https://nbia.cancerimagingarchive.net/x", "https://evilcancerimagingarchive.net", False),
+        ("https://nbia.cancerimagingarchive.net/x", "https://a.org/y", False),
+        ("https://a.org/x", "http://a.org/y", False),
+        ("http://a.org/x", "http://a.org:22/y", False),
+        ("http://127.0.0.1:8042/x", "https://127.0.0.1/y", False),
+        ("http://a.org/x", "http://169.254.169.254/y", False),
+        ("http://a.org/x", "file:///etc/passwd", False),
+        ("http://a.org/x", "http://a.org:99999/y", False),
+        ("http://a.org/x", "http://[a/y", False),
+    ],
+)
+def test_a_redirect_stays_on_the_host_or_within_tcia(before: str, after: str, *, may: bool) -> None:
+    assert responses.may_redirect(before, after) == may

@@ -69,12 +69,8 @@ def test_rows_that_drip_are_given_up(serve: Serve) -> None:
         client.get_rows("getCollectionValues")
 
 
-MOVED = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9999\r\n\r\n"
-
-
-@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", MOVED], ids=["headers", "redirect"])
-def test_an_answer_whose_beginning_drips_is_given_up(head: bytes, serve: Serve) -> None:
-    server = serve(Answer(head, tail=drops(b"x"), pause_s=DRIP))
+def test_an_answer_whose_beginning_drips_is_given_up(serve: Serve) -> None:
+    server = serve(Answer(b"HTTP/1.1 200 OK\r\nX: ", tail=drops(b"x"), pause_s=DRIP))
     pacing = replace(ONCE, read_timeout_s=0.2)
     with (
         talking(server.url, pacing=pacing) as client,
@@ -85,10 +81,9 @@ def test_an_answer_whose_beginning_drips_is_given_up(head: bytes, serve: Serve) 
 
 def test_a_token_that_drips_is_given_up(serve: Serve) -> None:
     server = serve(Answer(LENGTH, tail=drops(b" "), pause_s=DRIP))
-    pacing = replace(ONCE, read_timeout_s=0.2)
     with (
-        talking(server.url, "nbia-v2", pacing=pacing) as client,
-        pytest.raises(ArchiveUnreachable, match=r"no token: no answer within 0.5 s"),
+        talking(server.url, "nbia-v2", pacing=ONCE) as client,
+        pytest.raises(ArchiveUnreachable, match=r"fewer than 16384 bytes in \S+ s; .*/oauth/token"),
     ):
         client.get_rows("getCollectionValues")
 

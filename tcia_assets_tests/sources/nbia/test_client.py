@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -19,18 +21,21 @@ from tcia_assets.errors import (
     ForeignRows,
     MissingColumn,
     RequestRefused,
+    StorageError,
+    TciaError,
+    TooLarge,
     UnknownReply,
     UnreadableReply,
 )
 from tcia_assets.metadata.listing import LISTED
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import Cost
+from tcia_assets.sources import Cost, SourceRows
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, talking
-from tcia_assets_tests.sources.scripted import answer, chunked
+from tcia_assets_tests.sources.scripted import Answer, answer, chunked
 
 # Every Series that the sandbox has was released later.
 LONG_AGO = date(1990, 1, 1)
@@ -264,6 +269,77 @@ def test_rows_that_inflate_without_end_do_not_fill_the_memory(serve: Serve) -> N
             tracemalloc.stop()
     assert size == 64 << 20
     assert peak < 16 << 20
+
+
+def _spaces() -> Iterator[bytes]:
+    while True:
+        yield b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20))
+
+
+ENDLESS = replace(chunked(b"[", is_whole=False), tail=_spaces)
+
+
+@pytest.mark.parametrize(
+    "inflating", [answer(gzip.compress(bytes(80 << 20)), Content_Encoding="gzip"), ENDLESS]
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.get_rows("getSeries", Collection="A"),
+        lambda c: c.get_rows("getSeries", SeriesInstanceUID="1.2"),
+        lambda c: c.get_rows("getCollectionValues"),
+        lambda c: c.get_rows("getSOPInstanceUIDs", SeriesInstanceUID="1.2"),
+        lambda c: raise_failure(c.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2"])),
+    ],
+    ids=["series", "one series", "collections", "objects", "sizes"],
+)
+def test_every_reply_has_a_limit_after_it_is_inflated(
+    inflating: Answer, call: Callable[[Client], object], serve: Serve
+) -> None:
+    server = serve(inflating)
+    with talking(server.url, max_reply_bytes=2 << 20) as client:
+        with pytest.raises(TooLarge, match=r"more than \d+ bytes, the most that it may have"):
+            call(client)
+        assert len(server.asked) == 1
+        assert [path.name for path in client._scratch.path.iterdir()] == ["lock"]
+
+
+def raise_failure(rows: SourceRows) -> None:
+    assert rows.failure
+    raise rows.failure
+
+
+def test_a_body_of_a_redirect_is_not_read(serve: Serve) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: /moved\r\nTransfer-Encoding: chunked\r\n\r\n"
+    good = answer('[{"Collection":"A"}]')
+    server = serve(lambda asked: good if asked.path == "/moved" else replace(ENDLESS, raw=head))
+    with talking(server.url) as client:
+        assert client.get_rows("getCollectionValues").table.num_rows == 1
+
+
+def test_a_foreign_value_is_cut_in_every_error(serve: Serve) -> None:
+    long = "x" * 5_000_000
+    row = {"SeriesInstanceUID": "1.2", "Collection": long, "TotalSizeInBytes": 1, long: 1}
+    server = serve(answer(json.dumps([row])))
+    failures = []
+    with talking(server.url) as client:
+        for call in (
+            lambda: client.get_rows("getSeries", Collection="A"),
+            lambda: client.get_rows("getSeriesSize", SeriesInstanceUID=f"{long}?"),
+        ):
+            with pytest.raises(TciaError) as caught:
+                call()
+            failures.append(caught.value)
+        unclaimed = client.get_rows("getSeries", Collection=long).unclaimed
+    assert all(len(str(error)) + len(repr(vars(error))) < 40_000 for error in failures)
+    assert sum(map(len, unclaimed)) < 400
+
+
+def test_a_temporary_folder_that_fails_is_an_error_with_a_remedy(client: Client) -> None:
+    shutil.rmtree(client._scratch.path)
+    with pytest.raises(StorageError, match="set TMPDIR to another folder"):
+        client.get_rows("getCollectionValues")
+    client._scratch.path.mkdir()
 
 
 def test_replies_leave_no_file_behind(client: Client, sandbox: Sandbox) -> None:
