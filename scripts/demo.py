@@ -30,6 +30,9 @@ from tcia_assets import load_dataset
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "demo"
 BIN = Path(sys.executable).parent
+# What the archive of the demo serves, and where; `make dev` serves the same again.
+STATE = DATA / "archive.parquet"
+PORT = DATA / "archive.port"
 COLLECTION = "LCTSC"
 HELD_BACK = 2
 DATASET = "lung_ct"
@@ -104,7 +107,7 @@ def main() -> None:
         tcia_assets(url, "changes", "--since", f"{began:%Y-%m-%dT%H:%M:%S}")
         tcia_assets(url, "status")
     print(f"\nDone in {time.monotonic() - started:.0f} s. Where to look next:")
-    print("   make dev                                the Dagster UI on this data")
+    print("   make dev                                the Dagster UI on this data and archive")
     print(f"   duckdb {DATA / 'warehouse.duckdb'}      or any DuckDB client, read-only")
     print(f"   ls {DATA / 'archives'}                  the zips, byte for byte as served")
     print("   README.md                               the real archive, the plugin, the tables")
@@ -184,13 +187,14 @@ def tcia_assets(url: str, *arguments: str, quiet: bool = False) -> None:
 
 
 @contextmanager
-def sandbox() -> Iterator[str]:
-    """Run a sandbox on a free port; yields its URL."""
+def sandbox(port: int = 0) -> Iterator[str]:
+    """Run the demo's archive, on a free port by default; yields its URL."""
     # SIGTERM must run the `finally` blocks that end the processes started here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    command = [BIN / "tcia-assets", "sandbox", "--port", "0"]
+    command = [BIN / "tcia-assets", "sandbox", "--port", str(port), "--state", STATE]
     with running("sandbox", command, dict(os.environ)) as process:
         url = printed_url(process, DATA / "sandbox.log")
+        PORT.write_text(url.rpartition(":")[2], encoding="utf-8")
         wait_for("the sandbox archive", lambda: answers(f"{url}/nbia-api/services/up"), seconds=60)
         yield url
 

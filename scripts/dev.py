@@ -1,23 +1,30 @@
-"""`make dev`: Dagster's UI and daemon on the demo's data, with a sandbox as the source."""
+"""`make dev`: Dagster's UI and daemon on the demo's data, and the archive as the demo left it.
+
+PORT chooses the port of the UI, ARCHIVE_PORT that of the archive; by default it is the demo's.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
-from demo import BIN, DATA, ROOT, dagster_environment, sandbox
+from demo import BIN, DATA, PORT, ROOT, dagster_environment, sandbox
 
 
 def main() -> None:
-    if not DATA.exists():
+    if not PORT.exists():
         sys.exit("there is no data yet: run `make demo` first")
-    print("Dagster's UI is at http://127.0.0.1:3000; stop it with Ctrl-C.", flush=True)
-    with sandbox() as url:
-        command = [BIN / "dagster", "dev", "-w", ROOT / "workspace.yaml", "-p", "3000"]
+    port = os.environ.get("PORT", "3000")
+    archive_port = int(os.environ.get("ARCHIVE_PORT") or PORT.read_text(encoding="utf-8"))
+    print(f"Dagster's UI is at http://127.0.0.1:{port}; stop it with Ctrl-C.", flush=True)
+    with sandbox(archive_port) as url:
+        print(f"The archive of the demo is at {url}.", flush=True)
+        command = [BIN / "dagster", "dev", "-w", ROOT / "workspace.yaml", "-p", port]
         try:
             subprocess.run(command, env=dagster_environment(url), cwd=ROOT, check=False)
         except KeyboardInterrupt:
-            print("ended")
+            print(f"ended; the data are in {DATA}")
 
 
 if __name__ == "__main__":

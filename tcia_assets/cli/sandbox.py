@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -9,7 +11,12 @@ import click
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--port", default=8042, show_default=True, help="Use 0 for any free port.")
 @click.option("--full", is_flag=True, help="Serve the whole catalogue; needs the extra `full`.")
-def sandbox(host: str, port: int, *, full: bool) -> None:
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that keeps changes of the Series over restarts.",
+)
+def sandbox(host: str, port: int, *, full: bool, state: Path | None) -> None:
     """Serve a local server that implements TCIA's API.
 
     Its metadata is real; its images are synthetic, made on request. The URL of each dialect is
@@ -20,7 +27,8 @@ def sandbox(host: str, port: int, *, full: bool) -> None:
     Examples:
       tcia-assets sandbox
       tcia-assets sandbox --port 9000 --full
+      tcia-assets sandbox --state archive.parquet
     """
     from tcia_assets.sandbox.server import serve  # noqa: PLC0415 - starlette is an extra
 
-    serve(host, port, full=full, write_line=click.echo)
+    serve(host, port, full=full, state=state, write_line=click.echo)

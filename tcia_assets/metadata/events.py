@@ -30,7 +30,8 @@ def diff_events(
     """Compare two states of a partition of `series`.
 
     Each Series has at most one event. If several apply, it is the first of withdrawn, moved,
-    reappeared, missing, changed. A higher count of missed listings is no event.
+    reappeared, missing, changed. A higher count of missed listings is no event, nor is a different
+    host or port of the source.
 
     Args:
         before: The stored rows; none before the first listing.
@@ -61,9 +62,16 @@ def _differs(before: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedAr
     """Return for each row whether a restored column differs; column by column, to save memory."""
     differs = pa.chunked_array([pa.repeat(pa.scalar(value=False), len(after))])
     for name in RESTORED_COLUMNS:
-        same = is_same(before[name].take(place), after[name])
-        differs = pc.or_(differs, pc.invert(same))
+        old, new = before[name].take(place), after[name]
+        if name == "source":
+            old, new = _without_host(old), _without_host(new)
+        differs = pc.or_(differs, pc.invert(is_same(old, new)))
     return differs
+
+
+def _without_host(sources: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the dialects: the same archive may answer under a different host or port."""
+    return pc.replace_substring_regex(sources, "@.*", "")
 
 
 def _added(rows: pa.Table, at: datetime, listing_id: str | None) -> pa.Table:

@@ -20,6 +20,7 @@ from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.database import Database
 from tcia_assets.sandbox.series_index import HIDDEN, VISIBLE, WITHDRAWN, SeriesFacts, SeriesIndex
 from tcia_assets.store import sql
+from tcia_assets.store.files import publish
 
 # The image Series that a SEG, RTSTRUCT or RTDOSE refers to. It is chosen from the original
 # catalogue, so that changes to other Series do not change the objects.
@@ -68,17 +69,25 @@ class Archive:
     Args:
         catalogue: The Series at the start, or their Parquet file.
         now: The current time, for release dates and submission times.
+        state: A file that keeps the changes; those that it has are made at the start.
     """
 
     def __init__(
-        self, catalogue: pa.Table | Path, *, now: Callable[[], dt.datetime] | None = None
+        self,
+        catalogue: pa.Table | Path,
+        *,
+        now: Callable[[], dt.datetime] | None = None,
+        state: Path | None = None,
     ) -> None:
+        self._state = state
         self._now = now or (lambda: dt.datetime.now(dt.UTC))
         self._lock = threading.RLock()
         self._database = Database(catalogue)
         self.tables, self.rows = self._database.tables, self._database.rows
         self.columns, self.source = self._database.columns, self._database.source
-        self._changed: dict[str, SeriesFacts] = {}
+        if state and state.is_file():
+            self._database.load_changes(state)
+        self._changed = self._changed_series()
         (rows,) = self.tables([_BY_UID])
         self._index = SeriesIndex(rows)
         self._collections = self._collection_names()
@@ -86,6 +95,9 @@ class Archive:
             name: tuple(sorted(row["uid"] for row in self.rows(statement)))
             for name, statement in _SHARED_LISTS.items()
         }
+
+    def _changed_series(self) -> dict[str, SeriesFacts]:
+        return {row.pop("uid"): SeriesFacts(**row) for row in self.rows(_CHANGED)}
 
     def _collection_names(self) -> list[str]:
         rows = self.rows("SELECT DISTINCT Collection AS name FROM archive.everything")
@@ -201,8 +213,7 @@ class Archive:
         """Restore the original catalogue and the default shared lists."""
         with self._lock:
             self._database.reset()
-            self._changed = {}
-            self._collections = self._collection_names()
+            self._follow_changes()
             self._lists = self._default_lists
 
     def _chosen(
@@ -233,9 +244,14 @@ class Archive:
         with self._lock:
             row_numbers = [self._existing(uid).row_number for uid in uids]
             self._database.change(row_numbers, settings, list(values.values()))
-            self._changed = {row.pop("uid"): SeriesFacts(**row) for row in self.rows(_CHANGED)}
-            self._collections = self._collection_names()
+            self._follow_changes()
         return uids
+
+    def _follow_changes(self) -> None:
+        self._changed = self._changed_series()
+        self._collections = self._collection_names()
+        if self._state:
+            publish(self._state, self._database.save_changes)
 
     def _existing(self, uid: str) -> SeriesFacts:
         series = self.find(uid)

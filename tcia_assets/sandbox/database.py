@@ -152,6 +152,18 @@ class Database:
         with self._lock:
             self._connection.execute("DELETE FROM archive.changed")
 
+    def save_changes(self, path: Path) -> None:
+        """Write the changed rows to a Parquet file."""
+        with self._lock:
+            changed = sql.fetch_table(self._connection, "FROM archive.changed")
+        pq.write_table(changed, path)
+
+    def load_changes(self, path: Path) -> None:
+        """Read the changed rows that `save_changes` has written."""
+        with self._lock:
+            file = f"read_parquet({sql.literal(str(path))})"
+            self._connection.execute(f"INSERT INTO archive.changed BY NAME FROM {file}")
+
     def close(self) -> None:
         """Reject new queries, wait for running ones, and remove the files."""
         self._is_closed = True

@@ -55,6 +55,7 @@ class Sandbox:
         authenticator: The account and the API key that nbia-v2 and bindaas-v3 require.
         host: A loopback address.
         port: The TCP port; 0 chooses a free one.
+        state: A file that keeps changes of the Series over restarts.
 
     Attributes:
         archive: The Series, and methods to change them.
@@ -75,12 +76,13 @@ class Sandbox:
         authenticator: Authenticator | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        state: Path | None = None,
     ) -> None:
         _check_loopback(host)
         self._socket = _bound(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
         try:
-            self.archive = _archive(rows, full=full)
+            self.archive = _archive(rows, full=full, state=state)
         except BaseException:
             self._socket.close()
             raise
@@ -167,6 +169,7 @@ def serve(
     port: int = 8042,
     *,
     full: bool = False,
+    state: Path | None = None,
     write_line: Callable[[str], object] = print,
 ) -> None:
     """Print the URLs and serve until interrupted.
@@ -175,9 +178,10 @@ def serve(
         host: A loopback address.
         port: The TCP port; 0 chooses a free one.
         full: Serve every Series that TCIA publishes.
+        state: A file that keeps changes of the Series over restarts.
         write_line: Writes a line of the description.
     """
-    sandbox = Sandbox(full=full, host=host, port=port)
+    sandbox = Sandbox(full=full, host=host, port=port, state=state)
     for line in description(sandbox):
         write_line(line)
     sys.stdout.flush()
@@ -206,13 +210,13 @@ def description(sandbox: Sandbox) -> list[str]:
     ]
 
 
-def _archive(rows: pa.Table | Path | None, *, full: bool) -> Archive:
+def _archive(rows: pa.Table | Path | None, *, full: bool, state: Path | None) -> Archive:
     if full:
-        return _full_archive()
-    return Archive(series_rows.load() if rows is None else rows)
+        return _full_archive(state)
+    return Archive(series_rows.load() if rows is None else rows, state=state)
 
 
-def _full_archive() -> Archive:
+def _full_archive(state: Path | None) -> Archive:
     """Read the catalogue in a subprocess, so that its memory is returned to the system."""
     if find_spec("idc_index_data") is None:
         raise MissingExtra("idc_index_data", "full", "the full catalogue")
@@ -223,7 +227,7 @@ def _full_archive() -> Archive:
         if made.returncode:
             last = made.stderr.strip().splitlines()[-1:]
             raise UsageError(f"the full catalogue cannot be read: {' '.join(last)}")
-        return Archive(file)
+        return Archive(file, state=state)
 
 
 def _check_loopback(host: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from tcia_assets.catalog import SNAPSHOTS
+from tcia_assets.catalog import SERIES, SNAPSHOTS
+from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 
@@ -41,3 +43,17 @@ def test_a_series_that_reappears_changed_has_one_event(mirror: SandboxMirror) ->
     assert [e["event"] for e in mirror.changes(uid)] == ["added", "missing", "reappeared"]
     assert "ImageCount" in mirror.changes(uid)[-1]["changed_columns"]
     assert mirror.changes(uid)[1]["changed_columns"] == []
+
+
+def test_the_same_archive_under_a_different_port_is_no_change(
+    mirror: SandboxMirror, tmp_path: Path
+) -> None:
+    mirror.refresh(day(1), SMALL)
+    with Sandbox() as other:
+        elsewhere = SandboxMirror(other, tmp_path)
+        with elsewhere.source:
+            elsewhere.refresh(day(2), SMALL)
+
+    assert {event for _, _, event, _ in mirror.events()} == {"added"}
+    sources = mirror.warehouse.read(SERIES, [SMALL])["source"].unique().to_pylist()
+    assert sources == [f"nbia-v4@127.0.0.1:{other.port}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +96,21 @@ def test_a_reset_undoes_all_changes(api: ApiClient, sandbox: Sandbox) -> None:
     sandbox.reset()
     assert sorted(map(str, api.rows("nbia-v1", "getSeries"))) == before
     assert "mine" not in sandbox.archive.lists
+
+
+def test_changes_are_kept_over_a_restart(tmp_path: Path) -> None:
+    state = tmp_path / "state.parquet"
+    with Sandbox(state=state) as first:
+        held = first.archive.hold(collection=COLLECTION, count=2)
+        [revised] = first.archive.revise(UIDS[:1], image_count=3)
+    with Sandbox(state=state) as again:
+        listed = again.archive.rows("SELECT SeriesInstanceUID AS uid FROM archive.series")
+        facts = again.archive.find(revised)
+        assert not {row["uid"] for row in listed} & set(held)
+        assert facts is not None
+        assert (facts.image_count, facts.revision) == (3, 1)
+        assert len(dict(again.archive.objects(facts))) == 3
+        again.reset()
+    with Sandbox(state=state) as anew:
+        listed = anew.archive.rows("SELECT SeriesInstanceUID AS uid FROM archive.series")
+        assert set(held) < {row["uid"] for row in listed}
