@@ -38,6 +38,7 @@ INDEX = "samples.parquet"
 LATEST = "latest"
 
 _FORMAT = 1
+_OWN_HASH = "lock_sha256"
 _REMOVED, _NEXT_LATEST = ".removed", ".latest"
 _DIGITS = 12
 _VERSION = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
@@ -205,6 +206,7 @@ def publish(
     version = root[:_DIGITS]
     listed = {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
     content = {"format": _FORMAT, **content, "version": version, "sha256": root, "files": listed}
+    content[_OWN_HASH] = _content_sha256(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (draft / LOCK).write_text(text, encoding="utf-8", newline="\n")
     target = folder / version
@@ -219,6 +221,13 @@ def root_sha256(files: Iterable[VersionFile]) -> str:
     """Hash the hash and path of each file, sorted by path."""
     lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)
     return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
+
+
+def _content_sha256(content: Mapping[str, Any]) -> str:
+    """Hash what a lock file holds, but this hash."""
+    facts = {name: value for name, value in content.items() if name != _OWN_HASH}
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def list_files(folder: Path, hashed: Iterable[VersionFile] = ()) -> list[VersionFile]:
@@ -283,7 +292,9 @@ class VerifyResult:
 
 
 def verify(version: Version, report: ProgressCallback = ignore_progress) -> VerifyResult:
-    """Check each file against the lock file, that there are no further files, and the root hash.
+    """Check each file against the lock file, and the lock file against its hashes.
+
+    Further files are problems too.
 
     Args:
         version: On disk.
@@ -299,7 +310,9 @@ def verify(version: Version, report: ProgressCallback = ignore_progress) -> Veri
         for done, problem in enumerate(results, start=1):
             problems += [problem] if problem else []
             report(done, len(checked))
-    return VerifyResult(len(checked), version.bytes, (*problems, *_name_problems(version)))
+    # A changed list of files is found by its root hash; other content, such as licences, by this.
+    problems += [*_name_problems(version)] or _content_problems(version)
+    return VerifyResult(len(checked), version.bytes, tuple(problems))
 
 
 def _file_problem(folder: Path, file: VersionFile) -> str:
@@ -315,6 +328,14 @@ def _file_problem(folder: Path, file: VersionFile) -> str:
     if sha256 != file.sha256:
         return f"{file.path}: its sha256 is {sha256}, not {file.sha256}"
     return ""
+
+
+def _content_problems(version: Version) -> list[str]:
+    # Versions that were built earlier have no hash of their lock file.
+    own = version.content.get(_OWN_HASH)
+    if own is None or own == _content_sha256(version.content):
+        return []
+    return [f"{LOCK}: it was changed after the dataset was built"]
 
 
 def _name_problems(version: Version) -> Iterator[str]:

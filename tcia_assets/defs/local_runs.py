@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -34,6 +36,7 @@ from tcia_assets.store.warehouse import Warehouse
 
 # How long to wait for another command that makes Dagster's home.
 _HOME_WAIT_S = 60.0
+_IN_URLS = frozenset("?%#")
 # The configuration of a Dagster home that we make; an existing DAGSTER_HOME stays as it is.
 DAGSTER_YAML = """\
 telemetry:
@@ -264,8 +267,10 @@ def _open_instance(root: Path) -> dg.DagsterInstance:
     except OSError as error:
         reason = f"cannot be written to: {error.strerror}"
         raise UsageError(f"the data folder (TCIA_DATA_DIR) {str(root)!r} {reason}") from None
+    if not os.access(home, os.W_OK):
+        raise UsageError(f"the data folder {str(root)!r} is read-only: {home} cannot be written to")
     try:
-        return dg.DagsterInstance.from_config(str(home))
+        return dg.DagsterInstance.from_config(_plain_path(home))
     except Exception as error:  # its loader raises errors of many kinds for a bad file
         problem = " ".join(str(error).split())[:300]  # it may list all valid keys
         raise UsageError(f"Dagster cannot use {home / 'dagster.yaml'}: {problem}") from error
@@ -282,6 +287,19 @@ def _own_home(root: Path) -> Path:
     return home
 
 
+def _plain_path(home: Path) -> str:
+    """Return a path of a home without the characters that mean something in a URL.
+
+    Dagster writes the path of its databases into one as it is: it would be cut at a "?".
+    """
+    if not _IN_URLS.intersection(str(home)):
+        return str(home)
+    folder = Path(tempfile.mkdtemp(prefix="tcia-dagster-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # the link, not what it leads to
+    (folder / "home").symlink_to(home.absolute(), target_is_directory=True)
+    return str(folder / "home")
+
+
 def _make_home(home: Path, draft: Path) -> None:
     """Make a home whole or not at all: one whose databases are half made cannot be used again."""
     shutil.rmtree(draft, ignore_errors=True)  # a killed run may have left it
@@ -289,7 +307,7 @@ def _make_home(home: Path, draft: Path) -> None:
     draft.mkdir(exist_ok=True)
     (draft / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
     if draft != home:
-        dg.DagsterInstance.from_config(str(draft)).dispose()
+        dg.DagsterInstance.from_config(_plain_path(draft)).dispose()
         draft.rename(home)
 
 

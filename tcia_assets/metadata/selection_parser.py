@@ -9,10 +9,14 @@ from typing import Any
 
 import yaml
 
-from tcia_assets.errors import UsageError, require_known
+from tcia_assets.errors import UsageError, require_known, shorten
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.series_lists import is_uid
+
+# A selection needs three levels. UIDs by the 100,000s belong in a series list.
+_MAX_DEPTH = 10
+_MAX_BYTES = 16 << 20
 
 
 def parse_selection(text: str) -> Selection | None:
@@ -33,8 +37,7 @@ def parse_selection(text: str) -> Selection | None:
         return None
     file = _file(text)
     try:
-        # As text: YAML's own types would turn a Collection 0123 into 83, a body part NO into false.
-        given = yaml.load(_read(file) if file else text, Loader=yaml.BaseLoader)  # noqa: S506 - text only
+        given = _load(_read(file) if file else text)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise UsageError(f"the image selection is neither YAML nor JSON: {problem}") from None
@@ -103,8 +106,28 @@ def _file(text: str) -> Path | None:
     return path if is_name and path.suffix in {".yaml", ".yml", ".json"} else None
 
 
+def _load(text: str) -> Any:
+    """Load YAML; raises UsageError for what would grow or nest without bound."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        if isinstance(event, yaml.AliasEvent):
+            problem = f"the alias *{shorten(str(event.anchor))} is not allowed: write its value out"
+            raise UsageError(f"image selection: {problem}")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise UsageError(f"image selection: nested more than {_MAX_DEPTH} levels deep")
+    # As text: YAML's own types would turn a Collection 0123 into 83, a body part NO into false.
+    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - text only
+
+
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            problem = "cannot be read: it is not a regular file"
+            raise UsageError(f"the image selection {str(path)!r} {problem}")
+        if path.stat().st_size > _MAX_BYTES:
+            raise UsageError(f"the image selection {str(path)!r} is longer than {_MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the image selection {str(path)!r} cannot be read: {error}") from None

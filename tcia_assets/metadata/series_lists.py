@@ -17,6 +17,8 @@ _LIST_BEGINS = "ListOfSeriesToDownload="
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _UID_HEADINGS = {"seriesinstanceuid", "seriesuid"}
 _MAX_SHOWN = 80
+# All Series of TCIA are less than half of it.
+_MAX_BYTES = 256 << 20
 
 
 def is_uid(text: str) -> bool:
@@ -39,6 +41,10 @@ def read_series_list(file: str) -> pa.Array:
         raise UsageError(f"the series list {file!r} must be a file *.tcia, *.csv or *.tsv")
     try:
         stat = path.stat()
+        if not path.is_file():
+            raise UsageError(f"the series list {file!r} cannot be read: it is not a regular file")
+        if stat.st_size > _MAX_BYTES:
+            raise UsageError(f"the series list {file!r} is longer than {_MAX_BYTES} bytes")
         return _read(path, stat.st_mtime_ns, stat.st_size)
     except UnicodeDecodeError as error:
         raise UsageError(f"the series list {file!r} is not in UTF-8: {error}") from None

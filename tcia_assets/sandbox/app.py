@@ -6,6 +6,7 @@ sent in `transport.py`; the sockets are in `server.py`.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,6 +27,8 @@ from tcia_assets.sandbox.transport import plain_response, response
 from tcia_assets.spec import Dialect, Endpoint
 
 TOKEN_PATH = "/nbia-api/oauth/token"  # noqa: S105 - a path
+# A shared list or a hold of 100,000 Series has 7 MB.
+_LONGEST_BODY = 16 << 20
 _UP_PATH = "/nbia-api/services/up"
 _TOKEN = "token"  # noqa: S105 - the name of the token endpoint in faults and counts
 
@@ -55,7 +58,13 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        path, body = request.scope["path"], await request.body()
+        refusal, body = _refusal(request), b""
+        if refusal is None:
+            body, refusal = await _limited_body(request)
+        if refusal is not None:
+            await plain_response(refusal)(scope, receive, send)
+            return
+        path = request.scope["path"]
         if path.startswith(PREFIX):
             reply = await run_in_threadpool(self._control, request.method, path, body)
             await plain_response(reply)(scope, receive, send)
@@ -104,6 +113,38 @@ class App:
         if path.startswith(_BINDAAS):
             return json_reply({"errorMessage": "there is no such query"}, 404)
         return server_error("HTTP 404 Not Found")
+
+
+def _refusal(request: Request) -> Reply | None:
+    """Return the reply to a request that a page in a browser may have sent; None for any other.
+
+    A page of another site can send requests to loopback; with a name of its own that leads there it
+    could also read the replies.
+    """
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if not _is_loopback(host):
+        return text_reply(f"the sandbox is not the host {host[:100]!r}", 403)
+    if origin is not None and origin != f"http://{host}":
+        return text_reply(f"the sandbox takes no request from {origin[:100]!r}", 403)
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+async def _limited_body(request: Request) -> tuple[bytes, Reply | None]:
+    """Return the body; if it is too long, the reply to that."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_BODY:
+            return b"", text_reply(f"a body has {_LONGEST_BODY} bytes at most", 413)
+    return bytes(body), None
 
 
 async def _send_reply(

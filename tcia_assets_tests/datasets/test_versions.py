@@ -60,6 +60,19 @@ def test_an_edited_lock_file_is_found(version: versions.Version) -> None:
         versions.read(version.folder)
 
 
+def test_an_edited_licence_in_the_lock_file_is_found(version: versions.Version) -> None:
+    path = version.folder / "dataset.lock.json"
+    path.write_text(path.read_text().replace("Attribution 3.0", "Zero 1.0"))
+    changed = versions.verify(versions.read(version.folder)).problems
+    content = json.loads(path.read_text())
+    del content["lock_sha256"]
+    path.write_text(json.dumps(content))
+    of_an_earlier_release = versions.verify(versions.read(version.folder)).problems
+
+    assert changed == ("dataset.lock.json: it was changed after the dataset was built",)
+    assert of_an_earlier_release == ()
+
+
 def test_the_root_hash_is_that_of_sha256sum(version: versions.Version) -> None:
     import subprocess
 

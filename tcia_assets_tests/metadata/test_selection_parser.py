@@ -89,6 +89,10 @@ def test_names_that_yaml_would_take_for_something_else_stay_as_written(name: str
     ("text", "said"),
     [
         ("{collections: [LCTSC", "neither YAML nor JSON"),
+        ("{collections: &a [LCTSC], modalities: *a}", r"the alias \*a is not allowed"),
+        ("{collections: " + "[" * 100_000, "nested more than 10 levels deep"),
+        ("a: &a [x, x]\n" + "b: &b [*a, *a]\n" * 30, "the alias .* is not allowed"),
+        ("/dev/zero.yaml", "cannot be read"),
         ("LCTSC", "'LCTSC' is neither a file nor fields such as"),
         ("[LCTSC]", "neither a file nor fields"),
         ("missing.yaml", r"'missing.yaml' cannot be read"),
@@ -250,3 +254,13 @@ def test_an_empty_criterion_is_no_criterion(empty: object) -> None:
     assert override_selection(base, {"modalities": empty}) == base
     with pytest.raises(UsageError, match="name Collections"):
         override_selection(None, {"modalities": empty})
+
+
+def test_a_selection_file_is_a_regular_file_of_limited_size(tmp_path: Path) -> None:
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=r"endless.yaml' cannot be read: it is not a regular"):
+        parse_selection(str(tmp_path / "endless.yaml"))
+    with (tmp_path / "long.yaml").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(UsageError, match=r"long.yaml' is longer than \d+ bytes"):
+        parse_selection(str(tmp_path / "long.yaml"))

@@ -72,8 +72,11 @@ def test_the_error_for_a_bad_series_list_names_file_and_line(
         selection_from_fields({"manifests": [written(tmp_path, name, content)]})
 
 
-@pytest.mark.parametrize("path", ["missing.tcia", "folder.csv", "nul\0.csv", "\ud800.csv"])
+@pytest.mark.parametrize(
+    "path", ["missing.tcia", "folder.csv", "endless.tcia", "nul\0.csv", "\ud800.csv"]
+)
 def test_the_error_for_a_missing_series_list_names_it(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "endless.tcia").symlink_to("/dev/zero")
     with pytest.raises(UsageError, match=r"the series list '.*' cannot be read"):
         selection_from_fields({"manifests": [path]}, folder=tmp_path)

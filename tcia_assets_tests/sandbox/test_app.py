@@ -73,3 +73,39 @@ def test_a_head_request_runs_the_handler(api: ApiClient, sandbox: Sandbox, name:
         timeout=5,
     )
     assert (reply.status_code, reply.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:{port}"}, 200),
+        ({"Host": "[::1]:{port}"}, 200),
+        ({"Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Host": "evil.org"}, 403),
+        ({"Host": "127.0.0.1.evil.org:{port}"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://evil.org"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/_sandbox/hold", "/nbia-api/services/v4/getCollectionValues"])
+def test_a_page_of_another_site_is_refused(
+    sandbox: Sandbox, path: str, headers: dict[str, str], status: int
+) -> None:
+    sent = {name: value.format(port=sandbox.port) for name, value in headers.items()}
+    sent["Content-Type"] = "text/plain"
+    method = "POST" if "_sandbox" in path else "GET"
+    body = '{"series": []}' if method == "POST" else ""
+    reply = requests.request(method, sandbox.url + path, data=body, headers=sent, timeout=5)
+    assert (reply.status_code == 403) == (status == 403), reply.text
+
+
+def test_a_body_has_a_limit(sandbox: Sandbox) -> None:
+    for body in (bytes(17 << 20), iter([bytes(1 << 20)] * 17)):
+        try:
+            reply = requests.post(f"{sandbox.url}/_sandbox/hold", data=body, timeout=20)
+        except requests.ConnectionError:  # it is answered, and closed, before all is sent
+            continue
+        assert reply.status_code == 413
