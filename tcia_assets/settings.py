@@ -78,6 +78,12 @@ class Settings(BaseModel):
         description="the most that one reply of metadata may have, inflated",
         json_schema_extra={"default_text": "1 GiB"},
     )
+    max_bytes_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        description="bytes that all requests of a process together receive in a second, at most",
+        json_schema_extra={"default_text": "no limit"},
+    )
     collections: tuple[str, ...] = Field(
         default=(),
         description="Collections to mirror, separated by commas; others never become partitions",

@@ -80,6 +80,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_DATA_DIR",
         "TCIA_MAX_CONNECTIONS",
         "TCIA_MAX_REPLY_BYTES",
+        "TCIA_MAX_BYTES_PER_SECOND",
         "TCIA_COLLECTIONS",
         "TCIA_IMAGE_SELECTION",
         "TCIA_WITHDRAWAL_SNAPSHOTS",

@@ -39,6 +39,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     subfolder: str = Field(default="", description="folder below data_dir, for a second source")
     max_connections: int | None = _setting("max_connections")
     max_reply_bytes: int | None = _setting("max_reply_bytes")
+    max_bytes_per_second: int | None = _setting("max_bytes_per_second")
     collections: list[str] | None = _setting("collections")
     image_selection: str | None = _setting("image_selection")
     withdrawal_snapshots: int | None = _setting("withdrawal_snapshots")

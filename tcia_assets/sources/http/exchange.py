@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from tcia_assets.errors import ArchiveBroken, Stopped, TooLarge, UnreadableReply
 from tcia_assets.sources.http import responses, text
+from tcia_assets.sources.http.rate_limit import RateLimit
 from tcia_assets.sources.http.watchdog import SMALLEST_READ, Deadline, longest_s, next_size
 
 # Bytes of an error's body that are read.
@@ -25,8 +26,14 @@ class Exchange:
     """A request to `url`, bound by its deadline; `stopped` ends it from any thread."""
 
     def __init__(
-        self, url: str, deadline: Deadline, slowest_read_s: float, stopped: threading.Event
+        self,
+        url: str,
+        deadline: Deadline,
+        slowest_read_s: float,
+        stopped: threading.Event,
+        rate_limit: RateLimit,
     ) -> None:
+        self._rate_limit = rate_limit
         self._url, self._deadline = url, deadline
         self._slowest_read_s, self._stopped = slowest_read_s, stopped
 
@@ -47,6 +54,7 @@ class Exchange:
             if not chunk:
                 return
             size = next_size(size, time.monotonic() - started)
+            self._stopped.wait(self._rate_limit.seconds_to_wait(len(chunk)))
             yield chunk
             del chunk  # not held while the next one, as large, is read
 

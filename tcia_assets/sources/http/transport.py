@@ -29,8 +29,9 @@ from tcia_assets.sources import Cost
 from tcia_assets.sources.http.credentials import Credentials, PostForm
 from tcia_assets.sources.http.exchange import Exchange
 from tcia_assets.sources.http.limiter import ConcurrencyLimiter
+from tcia_assets.sources.http.rate_limit import RateLimit
 from tcia_assets.sources.http.responses import BUSY, CATCH_ALL, OK, error_of, may_redirect
-from tcia_assets.sources.http.watchdog import Watchdog, WatchedAdapter
+from tcia_assets.sources.http.watchdog import Deadline, Watchdog, WatchedAdapter
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.version import __version__
 
@@ -53,6 +54,7 @@ class Transport:
         pacing: Timeouts and retries.
         make_credentials: Called once, with a function that posts a form to a token server.
         not_public: Texts by which the server refuses what it does not offer.
+        max_bytes_per_second: The most that all requests together receive; None for no limit.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Transport:
         pacing: Pacing,
         make_credentials: Callable[[PostForm], Credentials] = lambda _: Credentials(),
         not_public: tuple[str, ...] = (),
+        max_bytes_per_second: int | None = None,
     ) -> None:
+        self._rate_limit = RateLimit(max_bytes_per_second)
         self._pacing, self._not_public = pacing, not_public
         self._limiter = ConcurrencyLimiter(max_connections)
         # The first byte of an answer may take the whole read timeout, and then its head is read.
@@ -74,6 +78,10 @@ class Transport:
         self._adapter = WatchedAdapter(pool_maxsize=max_connections, pool_block=True)
         self._sessions = threading.local()
         self._credentials = make_credentials(self._post_form)
+
+    def _exchange(self, url: str, deadline: Deadline) -> Exchange:
+        slowest_read_s = self._pacing.slowest_read_s
+        return Exchange(url, deadline, slowest_read_s, self._stopped, self._rate_limit)
 
     @property
     def connections(self) -> int:
@@ -131,7 +139,7 @@ class Transport:
         """
         with self._limiter.slot() as slot, self._watchdog.deadline() as deadline:
             cost.requests += 1
-            exchange = Exchange(url, deadline, self._pacing.slowest_read_s, self._stopped)
+            exchange = self._exchange(url, deadline)
             try:
                 with self._request(exchange, method, url, parameters, is_file=is_file) as response:
                     # A refusal may be fast, so it is not counted as a response time.
@@ -278,7 +286,7 @@ class Transport:
         The calling thread holds a slot, and takes its own connection only afterwards.
         """
         with self._watchdog.deadline() as deadline:
-            exchange = Exchange(url, deadline, self._pacing.slowest_read_s, self._stopped)
+            exchange = self._exchange(url, deadline)
             with exchange.waiting_for_answer("no token: "):
                 response = self._open_session(Credentials()).post(
                     url, data=form, timeout=self._timeouts, stream=True

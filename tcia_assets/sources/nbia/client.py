@@ -77,6 +77,7 @@ class Client:
             pacing or Pacing(),
             lambda post_form: make_credentials(settings, post_form),
             _NOT_PUBLIC,
+            settings.max_bytes_per_second,
         )
         # Parsing two large replies at the same time would only double the memory.
         self._parsing = threading.Lock()
