@@ -792,6 +792,19 @@ def table(name: str) -> Table:
 
 FORMATS = ("json", "csv", "xml", "html")
 
+# java.util.Date.toString() of a server in UTC, like TCIA's.
+_JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
+# Every way in which some server is known to write a date or a time. No text can be read in two of
+# them, so each is read from every server, whichever way its dialect declares.
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S.%f",
+    "%Y-%m-%d %H:%M:%S",
+    "%m-%d-%Y",
+    "%Y%m%d",  # as in DICOM headers; the examples of nbia-v4's guide have it
+    _JAVA_DATE,
+)
+
 
 def _parameters(*names: str, **wire_names: str) -> tuple[Parameter, ...]:
     """Return parameters named like our columns, then those with a `wire_name` of their own.
@@ -843,8 +856,6 @@ _V1_METADATA = (
     "Annotation Size, Date Released, Series Date, Protocol Name, Body Part Examined, "
     "Annotations Flag, Manufacturer Model Name, Software Versions, TimeStamp"
 )
-# java.util.Date.toString() of a server in UTC, like TCIA's.
-_JAVA_DATE = "%a %b %d %H:%M:%S UTC %Y"
 _V1_WIRE = ValueFormat("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 _V1_ENDPOINTS = (
     _rows(
@@ -1127,7 +1138,8 @@ _BINDAAS_ENDPOINTS = (
         path="SharedList/query/ContentsByName",
     ),
 )
-# The date format of Bindaas is not documented; its clients send and expect ISO dates.
+# The date format of Bindaas is not documented: its clients send and expect ISO dates, and there are
+# replies with a time of day behind them. All of DATE_FORMATS are read.
 _BINDAAS_WIRE = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", decimals_in_text=True)
 
 _SERVICES = "https://services.cancerimagingarchive.net"

@@ -182,7 +182,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ValueFormat:
-    """How dates and times are written in replies, as `strptime` formats."""
+    """How dates and times are written in replies, as `strptime` formats.
+
+    Only what is usual: a reader also accepts the other formats that are known.
+    """
 
     day: str
     instant: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
+from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DATE_FORMATS
 from tcia_assets.errors import BadValue
 from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, Column, Endpoint, ValueFormat
 from tcia_assets.store import sql
@@ -97,15 +97,27 @@ def _is(x: str, pattern: str) -> str:
     return f"regexp_full_match({x}, {sql.literal(pattern)})"
 
 
-def _instant(x: str, form: str) -> str:
-    """Return SQL for a text of exactly that form: `%Y` alone would accept a year of two digits."""
+def _instant(x: str, declared: str) -> str:
+    """Return SQL for a date or time in any known form; null for the year 0.
+
+    The declared form is tried first, because nearly all values have it. Python and Arrow's other
+    readers have no year 0.
+    """
+    forms = dict.fromkeys((declared, *DATE_FORMATS))
+    parsed = f"CASE {' '.join(_when_parsed(x, form) for form in forms)} END"
+    return _if(f"{x} NOT LIKE '%0000%' OR year({parsed}) > 0", parsed)
+
+
+def _when_parsed(x: str, form: str) -> str:
+    """Return a SQL branch for a text of exactly that form: `%Y` alone would accept two digits."""
     names = re.sub("%[ab]", "___", form)
     shape = re.sub("%[^Yf]", "__", names).replace("%Y", "____").replace("%f", "%")
+    parsed = x
     if form.endswith("%f"):
         # Java writes 1 to 9 digits of a second; 6 are kept, and rounding could change the day.
         cut = f"WHEN {_is(x, '.{26}[0-9]{1,3}')} THEN left({x}, 26)"
-        x = f"(CASE WHEN strlen({x}) <= 26 THEN {x} {cut} END)"
-    return _if(f"{x} LIKE {sql.literal(shape)}", f"try_strptime({x}, {sql.literal(form)})")
+        parsed = f"(CASE WHEN strlen({x}) <= 26 THEN {x} {cut} END)"
+    return f"WHEN {x} LIKE {sql.literal(shape)} THEN try_strptime({parsed}, {sql.literal(form)})"
 
 
 def check_uids(table: pa.Table, endpoint: Endpoint) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from tcia_assets.catalog import FORMATS, dialect
+from tcia_assets.catalog import DIALECTS, FORMATS, dialect
 from tcia_assets.errors import BadValue
 from tcia_assets_tests.sources.nbia.conftest import Read, rendered
 
@@ -111,56 +111,64 @@ def test_a_uid_that_is_a_path_or_no_uid_never_passes(uid: str, read: Read) -> No
             read(json.dumps([{name: uid}]))
 
 
+DIALECT_NAMES = [each.name for each in DIALECTS]
+
+
+@pytest.mark.parametrize("speaks", DIALECT_NAMES)
 @pytest.mark.parametrize(
-    ("speaks", "sent", "meant"),
+    ("sent", "meant"),
     [
-        ("nbia-v4", "03-08-2019", date(2019, 3, 8)),
-        ("nbia-v4", "02-29-2020", date(2020, 2, 29)),
-        ("nbia-v4", " 03-08-2019 ", date(2019, 3, 8)),
-        ("nbia-v1", "2019-03-08 00:00:00.0", date(2019, 3, 8)),
-        ("nbia-v1", "2019-03-08 23:59:59.999999999", date(2019, 3, 8)),
-        ("nbia-v2", "1677-01-01 00:00:00.0", date(1677, 1, 1)),
-        ("nbia-v1", "0001-01-01 00:00:00.0", date(1, 1, 1)),
-        ("nbia-v1", "9999-12-31 00:00:00.0", date(9999, 12, 31)),
-        ("bindaas-v4", "2019-03-08", date(2019, 3, 8)),
-        ("bindaas-v3", "2019-03-08", date(2019, 3, 8)),
+        ("03-08-2019", date(2019, 3, 8)),
+        ("02-29-2020", date(2020, 2, 29)),
+        (" 03-08-2019 ", date(2019, 3, 8)),
+        ("2011-07-22", date(2011, 7, 22)),
+        ("2011-07-22 00:00:00", date(2011, 7, 22)),
+        ("2011-07-22 00:00:00.0", date(2011, 7, 22)),
+        ("2019-03-08 23:59:59.999999999", date(2019, 3, 8)),
+        ("20171120", date(2017, 11, 20)),
+        ("Tue Nov 08 08:08:01 UTC 2011", date(2011, 11, 8)),
+        ("1677-01-01 00:00:00.0", date(1677, 1, 1)),
+        ("0001-01-01", date(1, 1, 1)),
+        ("10-10-1000", date(1000, 10, 10)),
+        ("9999-12-31 00:00:00.0", date(9999, 12, 31)),
     ],
 )
-def test_a_day_is_read_in_the_form_of_its_dialect(
+def test_a_day_is_read_in_each_known_form_whatever_the_dialect(
     speaks: str, sent: str, meant: date, read: Read
 ) -> None:
     rows = read(f'[{{{UID},"SeriesDate":"{sent}"}}]', speaks=speaks)
     assert rows.table["SeriesDate"].to_pylist() == [meant]
 
 
+@pytest.mark.parametrize("speaks", DIALECT_NAMES)
 @pytest.mark.parametrize(
-    ("speaks", "sent"),
+    "sent",
     [
-        ("nbia-v4", "13-01-2020"),
-        ("nbia-v4", "02-31-2020"),
-        ("nbia-v4", "02-29-2019"),
-        ("nbia-v4", "00-00-2020"),
-        ("nbia-v4", "03-08-19"),
-        ("nbia-v4", "2019-03-08"),
-        ("nbia-v4", "03-08-2019 00:00:00"),
-        ("nbia-v4", "03-08-20190"),
-        ("nbia-v4", "today"),
-        ("nbia-v1", "03-08-2019"),
-        ("nbia-v1", "2019-03-08"),
-        ("nbia-v1", "2019-03-08 00:00:00"),
-        ("nbia-v1", "2019-03-08 00:00:00."),
-        ("nbia-v1", "2019-02-31 00:00:00.0"),
-        ("nbia-v1", "2019-03-08 24:00:00.0"),
-        ("nbia-v1", "2019-03-08T00:00:00.0"),
-        ("nbia-v1", "19-03-08 00:00:00.000"),
-        ("nbia-v1", "2019-03-08 00:00:00.0000000000"),
-        ("nbia-v1", "2019-03-08 00:00:00.123456xyz"),
-        ("bindaas-v4", "03-08-2019"),
-        ("bindaas-v4", "19-03-08"),
-        ("bindaas-v4", "2019-02-30"),
+        "13-01-2020",
+        "02-31-2020",
+        "02-29-2019",
+        "00-00-2020",
+        "03-08-19",
+        "03/08/2019",
+        "2019-13-08",
+        "03-08-2019 00:00:00",
+        "03-08-20190",
+        "2019-03-08 00:00:00.",
+        "2019-02-31 00:00:00.0",
+        "2019-03-08 24:00:00.0",
+        "19-03-08 00:00:00.000",
+        "2019-03-08 00:00:00.0000000000",
+        "2019-03-08 00:00:00.123456xyz",
+        "19-03-08",
+        "2019-02-30",
+        "20190230",
+        "Tue Nov 08 08:08:01 EST 2011",
+        "01-01-0000",
+        "0000-01-01 00:00:00.0",
+        "today",
     ],
 )
-def test_an_impossible_day_or_one_of_another_form_is_a_bad_value(
+def test_an_impossible_day_or_one_of_no_known_form_is_a_bad_value(
     speaks: str, sent: str, read: Read
 ) -> None:
     with pytest.raises(BadValue, match=r"getSeries\.SeriesDate: .* is not a date \(row 1\.2\.3\)"):
@@ -191,6 +199,12 @@ def test_an_instant_keeps_its_microseconds_and_is_never_rounded(
 def test_an_instant_of_nbia_v4_is_the_start_of_its_day(read: Read) -> None:
     rows = read(f'[{{{UID},"MaxSubmissionTimestamp":"02-25-2019"}}]')
     assert rows.table["MaxSubmissionTimestamp"].to_pylist() == [datetime(2019, 2, 25, tzinfo=UTC)]
+
+
+def test_an_instant_of_any_dialect_may_have_its_time_of_day(read: Read) -> None:
+    rows = read(f'[{{{UID},"MaxSubmissionTimestamp":"2011-11-08 08:08:01"}}]')
+    meant = datetime(2011, 11, 8, 8, 8, 1, tzinfo=UTC)
+    assert rows.table["MaxSubmissionTimestamp"].to_pylist() == [meant]
 
 
 @pytest.mark.parametrize(

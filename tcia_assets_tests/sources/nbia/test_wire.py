@@ -559,6 +559,6 @@ def test_days_in_a_form_of_their_own_are_read(read: Read) -> None:
             "MaxSubmissionTimestamp": datetime(2011, 11, 8, 8, 8, 1, tzinfo=UTC),
         }
     ]
-    for wrong in ("2017-08-29", "Tue Nov 08 08:08:01 EST 2011", "Tue Nov 31 08:08:01 UTC 2011"):
+    for wrong in ("29-08-2017", "Tue Nov 08 08:08:01 EST 2011", "Tue Nov 31 08:08:01 UTC 2011"):
         with pytest.raises(BadValue, match="is not a"):
             read(json.dumps([row | {"TimeStamp": wrong}]), "getSeriesMetadata", "nbia-v1")
