@@ -470,6 +470,9 @@ SERIES_SIZES = Table(
     columns=(SERIES_UID, COLLECTION, TOTAL_SIZE, OBJECT_COUNT, FINGERPRINT, FETCHED_AT),
 )
 
+# What is stored of a value that cannot be read.
+MAX_UNREADABLE_TEXT = 200
+
 SHARED_LISTS = Table(
     "shared_lists",
     "Series on a shared list",
@@ -485,6 +488,29 @@ SHARED_LISTS = Table(
         *_SCAN,
         *_EQUIPMENT,
         DATE_RELEASED,
+    ),
+)
+
+UNREADABLE_VALUES = Table(
+    "unreadable_values",
+    "value that the source sent and that cannot be read, so that it is null in its table",
+    key=("Collection", "table_name", "column_name", "row_key"),
+    partitioned_by="Collection",
+    updates=(
+        "Written together with the tables that it is about, so it has no runs and events of its "
+        "own. A row is removed when its value can be read, or is not sent any more."
+    ),
+    parents=_IN_COLLECTION,
+    columns=(
+        COLLECTION,
+        text("table_name", "Table in which the value is null.", required=True),
+        text("column_name", "Column in which it is null.", required=True),
+        text("row_key", "JSON of the row's key.", required=True),
+        text(
+            "value_text",
+            f"The value as it was sent, truncated to {MAX_UNREADABLE_TEXT} characters.",
+        ),
+        instant("first_seen_at", "When it was first seen.", required=True),
     ),
 )
 
@@ -764,7 +790,7 @@ TARGETS = Table(
 
 TABLES = (
     *(COLLECTIONS, MODALITY_VALUES, BODY_PART_VALUES, MANUFACTURER_VALUES, PATIENTS, STUDIES),
-    *(SERIES, SERIES_CHANGES, SNAPSHOTS, SERIES_SIZES, SHARED_LISTS),
+    *(SERIES, SERIES_CHANGES, SNAPSHOTS, SERIES_SIZES, SHARED_LISTS, UNREADABLE_VALUES),
     *(IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS),
 )
 

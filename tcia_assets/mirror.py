@@ -28,6 +28,7 @@ from tcia_assets.metadata.selection_parser import (
     parse_selection,
     selection_from_fields,
 )
+from tcia_assets.metadata.unreadable import describe_unreadable
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.settings import Settings
 from tcia_assets.store.sql import why_no_query
@@ -84,13 +85,18 @@ class Mirror:
         *,
         shared_lists: str | Iterable[str] = (),
         max_size_requests: int = 500,
+        accept_schema: str | Iterable[str] = (),
     ) -> pa.Table:
         """Download the metadata of Collections, and of shared lists, and store what changed.
+
+        What the source sent and cannot be read is null; a note says how much that is.
 
         Args:
             collections: Names of Collections; by default all that the source lists.
             shared_lists: Names of shared lists.
             max_size_requests: The number of Series to request the size of one by one, at most.
+            accept_schema: Those of these Collections and lists in which a column may lose all its
+                values, or have many that cannot be read. Otherwise this is an error.
 
         Returns:
             The status of these Collections, as `status` returns it.
@@ -110,8 +116,12 @@ class Mirror:
             self._note(unnamed)
         chosen = known if collections is None else _names(collections)
         require_known("Collection", chosen, known)
-        reports = [runs.refresh(chosen, max_size_requests)] if chosen else []
-        reports += [runs.refresh_shared_lists(lists)] if lists else []
+        accepted = _names(accept_schema)
+        require_known("refreshed Collection or list", accepted, [*chosen, *lists])
+        reports = [runs.refresh(chosen, max_size_requests, accepted)] if chosen else []
+        reports += [runs.refresh_shared_lists(lists, accepted)] if lists else []
+        if unreadable := describe_unreadable(self.warehouse, chosen, lists):
+            self._note(unreadable)
         for note in (note for report in reports for note in report.notes):
             self._note(note)
         if failures := [line for report in reports for line in report.failures]:

@@ -550,6 +550,11 @@ def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
         ("snapshots", ("Collection", "taken_at"), "Collection"),
         ("series_sizes", ("SeriesInstanceUID",), "Collection"),
         ("shared_lists", ("list_name", "SeriesInstanceUID"), "list_name"),
+        (
+            "unreadable_values",
+            ("Collection", "table_name", "column_name", "row_key"),
+            "Collection",
+        ),
         ("image_archives", ("SeriesInstanceUID",), "Collection"),
         ("images", ("SOPInstanceUID",), "Collection"),
         (
@@ -587,6 +592,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "snapshots": "31bfde3a962b",
         "series_sizes": "55fbbe7c3d91",
         "shared_lists": "981eedf21995",
+        "unreadable_values": "a076ce8fe0f3",
         "image_archives": "3e0e112b2130",
         "images": "dc1e25bc53b8",
         "references": "e96c68674a26",

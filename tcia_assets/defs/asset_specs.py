@@ -22,6 +22,7 @@ _MADE_FROM = {
     catalog.SERIES_SIZES: catalog.SERIES,
     catalog.SERIES_CHANGES: catalog.SERIES,
     catalog.SNAPSHOTS: catalog.SERIES,
+    catalog.UNREADABLE_VALUES: catalog.SERIES,
     catalog.IMAGE_ARCHIVES: catalog.SERIES,
     catalog.IMAGES: catalog.IMAGE_ARCHIVES,
     catalog.REFERENCES: catalog.IMAGES,

@@ -21,6 +21,7 @@ from tcia_assets.store.warehouse import Warehouse
 _MAX_EXAMPLES = 10
 _STALE_AFTER_S = 50 * 3600
 _MAX_EVENTS = 1000
+VALUES_READABLE = "values_readable"
 ROWS_KEPT = "rows_kept"
 _FROM_EVENTS = {
     ROWS_KEPT: "No partition lists a tenth less than before.",
@@ -29,9 +30,11 @@ _FROM_EVENTS = {
 
 
 def checks_of(table: Table) -> list[Check]:
-    """Return the checks of a table: of its key, of its parents, and those that it declares."""
+    """Return the checks of a table: of key, parents and readability, and those that it declares."""
     parents = (_parents_exist(table, parent) for parent in table.parents)
-    return [_keys_unique(table), *parents, *table.checks]
+    # No value of a key is ever left out.
+    is_readable = [_values_readable(table)] if table.endpoint and _has_more_than_key(table) else []
+    return [_keys_unique(table), *parents, *is_readable, *table.checks]
 
 
 def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
@@ -202,4 +205,21 @@ def _parents_exist(table: Table, parent: Parent) -> Check:
         f"Each row has a parent row in {parent.table}.",
         f"SELECT DISTINCT {_listed(parent.on, 'c.')} FROM {child} AS c "
         f"ANTI JOIN {sql.identifier(parent.table)} AS p ON {same} WHERE {condition}",
+    )
+
+
+# --- Values that cannot be read -------------------------------------------------------------------
+
+
+def _has_more_than_key(table: Table) -> bool:
+    return set(table.column_names) > set(table.key)
+
+
+def _values_readable(table: Table) -> Check:
+    return Check(
+        VALUES_READABLE,
+        "Each value that the source sent can be read; the others are null.",
+        "SELECT Collection, column_name, row_key, value_text, first_seen_at "
+        f"FROM {catalog.UNREADABLE_VALUES.name} WHERE table_name = {sql.literal(table.name)} "
+        "ORDER BY first_seen_at DESC",
     )

@@ -122,19 +122,33 @@ class LocalRuns:
         """Make these Collections partitions, unless they are already."""
         add_partitions(self._instance, self._names.collections, collections)
 
-    def refresh(self, collections: Sequence[str], max_size_requests: int) -> RunReport:
+    def refresh(
+        self,
+        collections: Sequence[str],
+        max_size_requests: int,
+        accept_schema: Sequence[str] = (),
+    ) -> RunReport:
         """Refresh all metadata of these Collections.
+
+        Changed columns of the Collections in `accept_schema` are accepted.
 
         Returns:
             What failed, and what its checks and listings show.
         """
-        config = {"max_size_requests": max_size_requests}
+        config = {
+            "max_size_requests": max_size_requests,
+            "accept_schema": [name for name in accept_schema if name in collections],
+        }
         job, op = refresh_job(self._names), self._names.of("metadata")
         ops = {op: {"config": config}}
         return self._run_by_ranges(job, "Metadata", collections, ops, refresh_report)
 
-    def refresh_shared_lists(self, lists: Sequence[str]) -> RunReport:
+    def refresh_shared_lists(
+        self, lists: Sequence[str], accept_schema: Sequence[str] = ()
+    ) -> RunReport:
         """Refresh these shared lists; returns what failed, and what their checks show.
+
+        Changed columns of the lists in `accept_schema` are accepted.
 
         Raises:
             UsageError: A name that no partition can have.
@@ -145,10 +159,11 @@ class LocalRuns:
                     f"{name!r} cannot be a list's name: 1 to 200 characters, no | , [ ]"
                 )
         add_partitions(self._instance, self._names.shared_lists, lists)
-        report = RunReport()
+        report, op = RunReport(), self._names.of(catalog.SHARED_LISTS.name)
         for name in lists:
             job, tags = shared_lists_job(self._names), range_tags(name, name)
-            report += self._run(job, name, {}, refresh_report, tags)
+            config = {"accept_schema": [name] if name in accept_schema else []}
+            report += self._run(job, name, {op: {"config": config}}, refresh_report, tags)
             if not Warehouse(self._settings.root).has(catalog.SHARED_LISTS, name):
                 partitions = str(self._names.shared_lists.name)
                 self._instance.delete_dynamic_partition(partitions, name)

@@ -1,6 +1,7 @@
 """The metadata tables as assets."""
 
 import dagster as dg
+from pydantic import Field
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks
@@ -24,15 +25,27 @@ class MetadataConfig(dg.Config):
     max_probe_requests: int = 200
     """The number of long-missing Series to request one by one, before they count as withdrawn."""
 
+    accept_schema: list[str] = Field(default=[])
+    """Collections whose columns may lose all their values, or have many that cannot be read."""
+
+
+class SharedListsConfig(dg.Config):
+    """Configuration of a run that refreshes shared lists."""
+
+    accept_schema: list[str] = Field(default=[])
+    """Lists whose columns may lose all their values, or have many that cannot be read."""
+
 
 def assets(names: Names) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return the assets of the metadata tables.
 
-    The history is written together with `series`, so its assets have no runs or events of their
-    own; they are declared so that they are shown, and that other assets can depend on them.
+    The history is written together with `series`, and what cannot be read with each table, so their
+    assets have no runs or events of their own; they are declared so that they are shown, and that
+    other assets can depend on them.
     """
-    history = [asset_spec(table, names) for table in (catalog.SERIES_CHANGES, catalog.SNAPSHOTS)]
-    return [_collections(names), _by_collection(names), _shared_lists(names), *history]
+    records = (catalog.SERIES_CHANGES, catalog.SNAPSHOTS, catalog.UNREADABLE_VALUES)
+    specs = [asset_spec(table, names) for table in records]
+    return [_collections(names), _by_collection(names), _shared_lists(names), *specs]
 
 
 def _collections(names: Names) -> dg.AssetsDefinition:
@@ -67,7 +80,9 @@ def _by_collection(names: Names) -> dg.AssetsDefinition:
         """Refresh the selected tables of the run's Collections."""
         tables = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]
         budget = ProbeBudget(config.max_size_requests, config.max_probe_requests)
-        yield from refresh_partitions(context, names, tables, context.partition_keys, budget)
+        yield from refresh_partitions(
+            context, names, tables, context.partition_keys, budget, config.accept_schema
+        )
 
     return metadata
 
@@ -76,10 +91,9 @@ def _shared_lists(names: Names) -> dg.AssetsDefinition:
     table = catalog.SHARED_LISTS
 
     @table_assets(names, table.name, [table])
-    def shared_lists(context: dg.AssetExecutionContext) -> Results:
+    def shared_lists(context: dg.AssetExecutionContext, config: SharedListsConfig) -> Results:
         """Refresh the run's shared lists."""
-        yield from refresh_partitions(
-            context, names, [table], context.partition_keys, ProbeBudget(0)
-        )
+        keys, budget = context.partition_keys, ProbeBudget(0)
+        yield from refresh_partitions(context, names, [table], keys, budget, config.accept_schema)
 
     return shared_lists

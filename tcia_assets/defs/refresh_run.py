@@ -49,6 +49,7 @@ def refresh_partitions(
     tables: Sequence[Table],
     keys: Sequence[str],
     budget: ProbeBudget,
+    accept_schema: Sequence[str] = (),
 ) -> Results:
     """Refresh each table for each key; each pair fails alone and has one event of its own.
 
@@ -58,13 +59,14 @@ def refresh_partitions(
         tables: The tables to refresh.
         keys: The partitions to refresh.
         budget: The requests that all of them may send for single Series.
+        accept_schema: The keys whose changed columns are accepted; see `refresh`.
 
     Raises:
         dg.Failure: A partition failed. It is raised last, once all others are recorded.
     """
     tag_with_process(context)
     tcia, at = resource_of(context, names), datetime.now(UTC)
-    outcome = _refresh_all(context, tcia, tables, keys, at, budget)
+    outcome = _refresh_all(context, tcia, tables, keys, at, budget, accept_schema)
     tcia.warehouse.ensure_views()
     if catalog.SERIES in tables:
         _settle_moves(context, tcia.warehouse, at, outcome)
@@ -93,6 +95,7 @@ def refresh_facts(done: RefreshResult) -> dict[str, Any]:
         "received_bytes": done.cost.size_bytes,
         "seconds": round(done.seconds, 3),
         "unclaimed_wire_fields": ", ".join(done.unclaimed) or "none",
+        "unreadable_values": done.unreadable,
         **done.facts,
     }
 
@@ -104,17 +107,24 @@ def _refresh_all(
     keys: Sequence[str],
     at: datetime,
     budget: ProbeBudget,
+    accept_schema: Sequence[str],
 ) -> _Outcome:
     removed = _removed_from_list(tcia.warehouse, keys)
     if removed:
         context.log.warning(f"removed from the source's list, so not refreshed: {removed}")
+    if unused := sorted(set(accept_schema) - set(keys)):
+        context.log.warning(f"accept_schema names what this run does not refresh: {unused}")
     tasks = [(table, key) for key in keys if key not in removed for table in tables]
     outcome, logged = _Outcome(), time.monotonic()
-    for done, _ in enumerate(_work_off(tcia, tasks, at, budget, outcome), start=1):
+    refreshed = _work_off(tcia, tasks, at, budget, accept_schema, outcome)
+    for done, _ in enumerate(refreshed, start=1):
         report(done, len(tasks), f"{outcome.received_bytes / 1e6:.0f} MB")
         if time.monotonic() - logged > _LOG_EVERY_S:
             logged = time.monotonic()
             context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")
+    for each in outcome.good:
+        if each.unreadable:
+            context.log.warning(f"{each.table.name} of {each.key!r}: {each.unreadable_example}")
     return outcome
 
 
@@ -129,7 +139,12 @@ def _removed_from_list(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
 
 
 def _work_off(
-    tcia: RunResource, tasks: list[_Task], at: datetime, budget: ProbeBudget, outcome: _Outcome
+    tcia: RunResource,
+    tasks: list[_Task],
+    at: datetime,
+    budget: ProbeBudget,
+    accept_schema: Sequence[str],
+    outcome: _Outcome,
 ) -> Iterator[None]:
     """Refresh many partitions at a time; yields after each.
 
@@ -139,7 +154,15 @@ def _work_off(
     for is_later in (False, True):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[RefreshResult], _Task] = {
-                pool.submit(refresh, *task, tcia.source, tcia.warehouse, at, budget): task
+                pool.submit(
+                    refresh,
+                    *task,
+                    tcia.source,
+                    tcia.warehouse,
+                    at,
+                    budget,
+                    accept_schema=task[1] in accept_schema,
+                ): task
                 for task in tasks
                 if (task[0] in _FOLLOW_SERIES) is is_later
             }

@@ -13,8 +13,9 @@ from tcia_assets.defs import checks
 from tcia_assets.defs.events import failure_reasons
 from tcia_assets.errors import escape_unprintable
 
-# A mirror need not be refreshed daily, and `status` shows when each Collection was.
-_NOT_SHOWN = {"refreshed_lately"}
+# A mirror need not be refreshed daily, and `status` shows when each Collection was. What cannot be
+# read has a line of its own, about the Collections that were refreshed.
+_NOT_SHOWN = {"refreshed_lately", checks.VALUES_READABLE}
 _LISTINGS = "lists_plausible"
 _LONGEST_EXAMPLE = 160
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -79,6 +80,8 @@ def merge(
     source: str,
     only_adds: bool = False,
     policy: WithdrawalPolicy = WithdrawalPolicy(),
+    fingerprints_kept: Mapping[str, str] = MappingProxyType({}),
+    not_changed: Collection[str] = (),
 ) -> MergeResult:
     """Merge a listing into the stored partition; no row is ever removed.
 
@@ -91,6 +94,8 @@ def merge(
         source: The name of the source, for the column `source`.
         only_adds: Leave Series that the listing lacks as they are.
         policy: When an absent Series is due.
+        fingerprints_kept: Fingerprints by UID, in place of those of the listed values.
+        not_changed: UIDs of Series that are not changed although their fingerprints differ.
 
     Raises:
         UnknownReply: Nothing is listed although Series are known, which is taken for an error.
@@ -105,7 +110,8 @@ def merge(
     now = pa.scalar(at, instant.arrow_type)
     # First the absent ones: finding them takes as much memory as the rows that are made then.
     unlisted = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_array(listed[_KEY]))))
-    present, counts = _present(known, listed, now, source)
+    hashes = _fingerprints(listed, fingerprints_kept)
+    present, counts = _present(known, listed, hashes, now, source, not_changed)
     absent = unlisted if only_adds else _absent(unlisted, now, policy)
     rows = conform(SERIES, _with_listed_since(pa.concat_tables([present, absent])))
     due = () if only_adds else tuple(absent.filter(_is_due(absent, policy))[_KEY].to_pylist())
@@ -138,14 +144,21 @@ def count_lost(before: pa.Table, listed: pa.Table) -> tuple[int, int]:
 
 
 def _present(
-    known: pa.Table, listed: pa.Table, now: pa.Scalar, source: str
+    known: pa.Table,
+    listed: pa.Table,
+    hashes: pa.ChunkedArray | pa.Array,
+    now: pa.Scalar,
+    source: str,
+    not_changed: Collection[str],
 ) -> tuple[pa.Table, dict[str, int]]:
     """Return the rows of the listed Series, and how many are new, changed, back or unchanged."""
     place = _array(pc.index_in(listed[_KEY], value_set=_array(known[_KEY])))
     old = known.select(_OURS).take(place)
-    hashes = fingerprints(listed)["fingerprint"]
     is_new = pc.is_null(place)
     is_same = pc.fill_null(pc.equal(hashes, old["fingerprint"]), fill_value=False)
+    if not_changed:
+        exempt = pc.is_in(listed[_KEY], value_set=pa.array(list(not_changed), pa.string()))
+        is_same = pc.or_(is_same, exempt)
     is_back = pc.is_valid(old["missing_since"])
     ours = {
         "fingerprint": hashes,
@@ -164,6 +177,14 @@ def _present(
     counts["changed"] = len(listed) - sum(counts.values())
     rows = align(SERIES, _with_columns(listed, ours), source=source, missing_snapshots=0)
     return rows, counts
+
+
+def _fingerprints(listed: pa.Table, kept: Mapping[str, str]) -> pa.ChunkedArray | pa.Array:
+    hashes = fingerprints(listed)["fingerprint"]
+    if not kept:
+        return hashes
+    place = pc.index_in(listed[_KEY], value_set=pa.array(kept.keys(), pa.string()))
+    return pc.coalesce(pa.array(kept.values(), pa.string()).take(_array(place)), _array(hashes))
 
 
 def _absent(unlisted: pa.Table, now: pa.Scalar, policy: WithdrawalPolicy) -> pa.Table:

@@ -7,6 +7,7 @@ are the business of `defs/`.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UnknownReply
@@ -15,6 +16,8 @@ from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
+from tcia_assets.metadata.schema_change import check_columns
+from tcia_assets.metadata.unreadable import describe, record_unreadable, unreadable_rows
 from tcia_assets.metadata.value_lists import request_values
 from tcia_assets.sources import Source, SourceRows
 from tcia_assets.spec import Table
@@ -29,8 +32,12 @@ def refresh(
     warehouse: Warehouse,
     at: datetime,
     budget: ProbeBudget,
+    *,
+    accept_schema: bool = False,
 ) -> RefreshResult:
     """Refresh one partition; if anything fails, the stored partition is unchanged.
+
+    A value that cannot be read costs itself only, unless there are many (see `unreadable.py`).
 
     Args:
         table: A table that a source fills.
@@ -39,6 +46,8 @@ def refresh(
         warehouse: Where they are stored.
         at: The time of the refresh, with a time zone.
         budget: Limits the requests for single Series.
+        accept_schema: Accept columns that lost all their values, or of which many values cannot be
+            read.
 
     Raises:
         RemoteError: The source fails, or its reply cannot be used.
@@ -47,18 +56,35 @@ def refresh(
         StorageError: The file cannot be written, or the partition is locked by another run.
     """
     if table is catalog.SERIES:
-        return refresh_series(key, source, warehouse, at, budget.probes)
+        return refresh_series(
+            key, source, warehouse, at, budget.probes, accept_schema=accept_schema
+        )
     if table is catalog.SERIES_SIZES:
-        return refresh_sizes(key, source, warehouse, at, budget.sizes)
+        return refresh_sizes(key, source, warehouse, at, budget.sizes, accept_schema=accept_schema)
     reply, facts = _request(table, key, source, warehouse)
+    unreadable = unreadable_rows(table, key, reply, at, accept=accept_schema)
     with alone_if_large(reply.table):
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
         )
+        if not accept_schema:
+            stored = partial(warehouse.read_or_empty, table, key)
+            check_columns(table, key, stored, rows, reply)
         rows_before = warehouse.row_count(table, key)
+        # Before the nulls that it explains: a killed run leaves none without a record.
+        record_unreadable(table, key, unreadable, warehouse)
         written = warehouse.write(table, rows, key)
     return RefreshResult(
-        table, key, written, rows_before, reply.cost, reply.seconds, reply.unclaimed, facts
+        table,
+        key,
+        written,
+        rows_before,
+        reply.cost,
+        reply.seconds,
+        reply.unclaimed,
+        facts,
+        unreadable.num_rows,
+        describe(unreadable.to_pylist()),
     )
 
 

@@ -23,6 +23,8 @@ class RefreshResult:
         seconds: Time that the requests took.
         unclaimed: Fields that were received and that none of our columns claims.
         facts: Further counts of this table, by name.
+        unreadable: Number of values that were received and cannot be read.
+        unreadable_example: A line about them; "" if there are none.
     """
 
     table: Table
@@ -33,3 +35,5 @@ class RefreshResult:
     seconds: float
     unclaimed: tuple[str, ...] = ()
     facts: Mapping[str, int | bool | str] = field(default_factory=dict)
+    unreadable: int = 0
+    unreadable_example: str = ""

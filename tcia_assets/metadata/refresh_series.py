@@ -6,6 +6,7 @@ listing. A run killed in between is repaired by the next one.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,27 +14,49 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
-from tcia_assets.errors import MissingColumn
+from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
 from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.events import diff_events
 from tcia_assets.metadata.refresh_result import RefreshResult
-from tcia_assets.sources import ProbeResult, Source, SourceRows
+from tcia_assets.metadata.schema_change import check_columns
+from tcia_assets.metadata.unreadable import (
+    describe,
+    record_unreadable,
+    row_key_of,
+    unreadable_rows,
+)
+from tcia_assets.metadata.unreadable_series import (
+    UnreadableColumns,
+    kept_fingerprints,
+    newly_readable,
+    unreadable_columns,
+    without_unreadable,
+)
+from tcia_assets.sources import ProbeResult, Source
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
+_UID = SERIES.key[0]
+
 
 def refresh_series(
-    key: str, source: Source, warehouse: Warehouse, at: datetime, probes: RequestBudget
+    key: str,
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+    probes: RequestBudget,
+    *,
+    accept_schema: bool = False,
 ) -> RefreshResult:
     """Refresh a Collection's Series; see `refresh.refresh`.
 
     Series that have been absent for long are probed, each with one request, within the budget. If a
     probe fails, the listing is stored and the error raised.
     """
-    run = _Refresh(key, source, warehouse, at)
     reply = source.rows(SERIES, key)
+    unreadable = unreadable_rows(SERIES, key, reply, at, accept=accept_schema)
+    run = _Refresh(key, source, warehouse, at, unreadable)
     listed = conform(listing.LISTED, reply.table)
     # The largest Collection is 100 MB a copy; the rows as received are not needed any more.
     reply = replace(reply, table=reply.table.schema.empty_table())
@@ -41,7 +64,8 @@ def refresh_series(
     with warehouse.lock(SERIES, key):
         with alone_if_large(listed):
             before = warehouse.read_or_empty(SERIES, key)
-            _check_columns(before, reply)
+            if not accept_schema:
+                check_columns(SERIES, key, before.select, listed, reply)
             compared = run.compare(before, listed)
         del listed
         probed = run.probe(compared.merged, probes)
@@ -61,6 +85,8 @@ def refresh_series(
         reply.seconds,
         reply.unclaimed,
         _facts(compared, probed, events),
+        unreadable.num_rows,
+        describe(unreadable.to_pylist()),
     )
 
 
@@ -72,21 +98,33 @@ class _Comparison:
         merged: The rows to be stored, before any probe.
         until_now: Number of Series that were listed until now.
         record: The row of `snapshots` for the listing; its `changes` are not counted yet.
+        unread: The columns that cannot be read, by Series.
+        unread_before: Those that could not be read when the Series was last listed.
+        newly: Series that are not changed, although values can be read of them that never could.
+        unlisted: The Series of `unread_before` that the listing lacks; their rows stay as they are.
     """
 
     merged: listing.MergeResult
     until_now: int
     record: dict[str, Any]
+    unread: UnreadableColumns
+    unread_before: UnreadableColumns
+    newly: Collection[str]
+    unlisted: frozenset[str]
 
 
 @dataclass(frozen=True)
 class _Refresh:
-    """The refresh of the Collection `key` at a moment."""
+    """The refresh of the Collection `key` at a moment.
+
+    `unreadable` has the rows of `unreadable_values` for the new listing.
+    """
 
     key: str
     source: Source
     warehouse: Warehouse
     at: datetime
+    unreadable: pa.Table
 
     def compare(self, before: pa.Table, listed: pa.Table) -> _Comparison:
         """Judge a listing and merge it into the stored rows."""
@@ -95,9 +133,20 @@ class _Refresh:
         until_now, lost = listing.count_lost(before, listed)
         earlier = plausibility.past_listings(self.warehouse, self.key, self.at)
         verdict = plausibility.judge(len(listed), until_now, lost, earlier, self.at, policy)
-        only_adds = not verdict.plausible
+        unread = unreadable_columns(self.unreadable)
+        unread_before = unreadable_columns(
+            self.warehouse.read_or_empty(UNREADABLE_VALUES, self.key)
+        )
+        newly = newly_readable(before, listed, unread, unread_before) if unread_before else ()
         merged = listing.merge(
-            before, listed, at=self.at, source=source, only_adds=only_adds, policy=policy
+            before,
+            listed,
+            at=self.at,
+            source=source,
+            only_adds=not verdict.plausible,
+            policy=policy,
+            fingerprints_kept=kept_fingerprints(before, listed, unread, unread_before),
+            not_changed=newly,
         )
         record = {
             "Collection": self.key,
@@ -110,7 +159,8 @@ class _Refresh:
             "newest_release": pc.max(listed["DateReleased"]).as_py(),
             "source": source,
         }
-        return _Comparison(merged, until_now, record)
+        unlisted = frozenset(unread_before) - frozenset(_listed_of(listed, unread_before))
+        return _Comparison(merged, until_now, record, unread, unread_before, newly, unlisted)
 
     def probe(self, merged: listing.MergeResult, probes: RequestBudget) -> ProbeResult:
         """Probe the Series that are due, within the budget."""
@@ -131,13 +181,30 @@ class _Refresh:
             rows = listing.mark_withdrawn(rows, probed.gone, at=self.at)
         if probed.elsewhere:
             rows = listing.mark_moved(rows, probed.elsewhere)
-        rows, events = diff_events(before, rows, at=self.at, listing_id=listing_id)
+        comparable = without_unreadable(
+            before, rows, compared.unread, compared.unread_before, compared.newly
+        )
+        rows, events = diff_events(comparable, rows, at=self.at, listing_id=listing_id)
+        del comparable
+        unlisted = {row_key_of(SERIES, {_UID: uid}) for uid in compared.unlisted}
+        # Before the nulls that it explains: a killed run leaves none without a record.
+        record_unreadable(
+            SERIES, self.key, self.unreadable, self.warehouse, lambda each: each not in unlisted
+        )
         history.write_events(self.key, before, events, self.warehouse)
         changes = events.num_rows
         del events  # after the first listing of a Collection, as many as rows
         written = self.warehouse.write(SERIES, rows, self.key)
         plausibility.record_listing(compared.record | {"changes": changes}, self.warehouse)
         return written, changes
+
+
+def _listed_of(listed: pa.Table, uids: Iterable[str]) -> Iterable[str]:
+    """Return those of these Series that are listed."""
+    chosen = pa.array(list(uids), pa.string())
+    is_listed = pc.is_in(chosen, value_set=listed[_UID].combine_chunks())
+    found: list[str] = chosen.filter(is_listed).to_pylist()
+    return found
 
 
 def _facts(compared: _Comparison, probed: ProbeResult, events: int) -> dict[str, int | bool | str]:
@@ -159,21 +226,3 @@ def _facts(compared: _Comparison, probed: ProbeResult, events: int) -> dict[str,
         "due": len(merged.due),
         "asked_singly": probed.probed,
     }
-
-
-def _check_columns(before: pa.Table, reply: SourceRows) -> None:
-    """Raise MissingColumn if a column lost all its values while an unknown field appeared.
-
-    Sources rename their columns now and then. Read as null, that would be a change of every Series.
-    """
-    if not reply.unclaimed:
-        return
-    for name in sorted(set(reply.promised) - set(reply.table.column_names)):
-        filled = before.num_rows - before[name].null_count
-        if filled:
-            raise MissingColumn(
-                f"no row has a value, and {filled} of {before.num_rows} stored rows have one; was "
-                f"it renamed to one of {', '.join(reply.unclaimed)}? No column claims these",
-                table=SERIES.name,
-                column=name,
-            )

@@ -11,6 +11,13 @@ import pyarrow.compute as pc
 from tcia_assets.catalog import SERIES, SERIES_SIZES
 from tcia_assets.metadata.budget import RequestBudget
 from tcia_assets.metadata.refresh_result import RefreshResult
+from tcia_assets.metadata.schema_change import check_columns
+from tcia_assets.metadata.unreadable import (
+    describe,
+    record_unreadable,
+    row_key_of,
+    unreadable_rows,
+)
 from tcia_assets.sources import Source
 from tcia_assets.store.conform import align
 from tcia_assets.store.warehouse import Warehouse
@@ -20,7 +27,13 @@ _NEEDED = (_UID, "fingerprint", "FileSize", "missing_since", "moved_to")
 
 
 def refresh_sizes(
-    key: str, source: Source, warehouse: Warehouse, at: datetime, budget: RequestBudget
+    key: str,
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+    budget: RequestBudget,
+    *,
+    accept_schema: bool = False,
 ) -> RefreshResult:
     """Request the sizes of a Collection's Series that are not known for their current state.
 
@@ -32,6 +45,8 @@ def refresh_sizes(
         warehouse: Where they are stored.
         at: The time of the refresh.
         budget: Limits the number of Series.
+        accept_schema: Accept a column that lost all its values, or of which many values cannot be
+            read.
     """
     started = time.monotonic()
     with warehouse.update(SERIES_SIZES, key) as partition:
@@ -39,7 +54,13 @@ def refresh_sizes(
         pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
         chosen = _fingerprints_by_uid(pending.slice(0, budget.take(len(pending))))
         reply = source.series_sizes(list(chosen))
-        rows = _replace(before, _sizes(reply.table, chosen, key, at))
+        unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)
+        sizes = _sizes(reply.table, chosen, key, at)
+        if not accept_schema:
+            check_columns(SERIES_SIZES, key, before.select, _with_size(sizes), reply)
+        received = {row_key_of(SERIES_SIZES, {_UID: uid}) for uid in sizes[_UID].to_pylist()}
+        record_unreadable(SERIES_SIZES, key, unreadable, warehouse, received.__contains__)
+        rows = _replace(before, sizes)
         partition.rows = rows
     if reply.failure:
         raise reply.failure
@@ -57,6 +78,8 @@ def refresh_sizes(
         time.monotonic() - started,
         reply.unclaimed,
         facts,
+        unreadable.num_rows,
+        describe(unreadable.to_pylist()),
     )
 
 
@@ -86,6 +109,12 @@ def _sizes(replies: pa.Table, chosen: dict[str, str], key: str, at: datetime) ->
     fingerprints = [chosen[uid] for uid in replies[_UID].to_pylist()]
     rows = replies.append_column("fingerprint", pa.array(fingerprints, pa.string()))
     return align(SERIES_SIZES, rows, Collection=key, fetched_at=at)
+
+
+def _with_size(sizes: pa.Table) -> pa.Table:
+    """Return the rows with any value: a source may not have the size of a Series at all."""
+    is_known = pc.or_(pc.is_valid(sizes["TotalSizeInBytes"]), pc.is_valid(sizes["ObjectCount"]))
+    return sizes.filter(is_known)
 
 
 def _replace(before: pa.Table, new: pa.Table) -> pa.Table:

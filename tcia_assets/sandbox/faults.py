@@ -31,7 +31,7 @@ ROWS = {
     "renamed_column": "`column` is named `value`",
     "duplicate_rows": "every row twice",
     "null_row": "a row without any value follows the others",
-    "bad_value": "`column` of the first row is the text `value`",
+    "bad_value": "`column` of the first `rows` rows is the text `value`",
     "latin1": "the body is ISO-8859-1",
 }
 ARCHIVES = {
@@ -77,6 +77,7 @@ class Fault:
     images: int = 1
     column: str = "ImageCount"
     value: str = "twelve"
+    rows: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

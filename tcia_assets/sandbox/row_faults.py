@@ -26,7 +26,9 @@ def rows_with_fault(fault: Fault, statement: str) -> str:
             f"UNION ALL SELECT rows_.* FROM (SELECT 1) LEFT JOIN {rows} ON false"
         )
     if fault.kind == "bad_value":
-        return f"SELECT *, row_number() OVER () AS row_ FROM ({statement})"
+        # Numbered by their values, so that it is the same row each time.
+        number = "row_number() OVER (ORDER BY rows_::VARCHAR)"
+        return f"SELECT rows_.*, {number} AS row_ FROM ({statement}) AS rows_"
     return statement
 
 
@@ -45,8 +47,11 @@ def _field_with_fault(fault: Fault, field: Field, *, as_json: bool) -> Field:
     if fault.kind == "bad_value":
         # The text of a number is written to JSON without quotes, so they are added here.
         bad = json.dumps(fault.value) if as_json and field.is_number else fault.value
-        first = f"CASE WHEN row_ = 1 THEN {sql.literal(bad)} ELSE ({field.expression})::VARCHAR END"
-        return replace(field, expression=first)
+        is_bad = f"row_ <= {fault.rows:d}"
+        bad_first = (
+            f"CASE WHEN {is_bad} THEN {sql.literal(bad)} ELSE ({field.expression})::VARCHAR END"
+        )
+        return replace(field, expression=bad_first)
     return field
 
 

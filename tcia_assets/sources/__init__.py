@@ -35,6 +35,21 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class UnreadableValues:
+    """The values of one column that are not of its kind; they are null in the rows.
+
+    Attributes:
+        rows: The rows that have them.
+        texts: The values as they were received, one for each of these rows.
+        values: How many values the column has in all rows, readable or not.
+    """
+
+    rows: pa.Table
+    texts: pa.ChunkedArray
+    values: int
+
+
+@dataclass(frozen=True)
 class SourceRows:
     """Rows from a source, and what they cost.
 
@@ -45,6 +60,7 @@ class SourceRows:
         cost: What was sent and received for them.
         seconds: Time until the last row was read.
         failure: The error that ended the work early; None if nothing is left out.
+        unreadable: Values that are null in the rows because they cannot be read, by column.
     """
 
     table: pa.Table
@@ -53,6 +69,7 @@ class SourceRows:
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
     failure: TciaError | None = None
+    unreadable: Mapping[str, UnreadableValues] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

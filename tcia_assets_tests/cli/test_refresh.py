@@ -103,3 +103,38 @@ def test_a_failed_check_that_means_wrong_data_ends_with_1(terminal: Terminal) ->
     assert result.exit_code == 1
     assert "check values_occur of modality_values" in result.stderr
     assert "Collection=LCTSC, Modality=MR" in result.stderr
+
+
+def test_a_value_that_cannot_be_read_is_one_line_and_no_failure(terminal: Terminal) -> None:
+    terminal.sandbox.faults.add(
+        Fault("bad_value", "getSeries", column="SeriesDate", value="\x1b[2J\n07 May", times=0)
+    )
+    result = terminal("refresh", SMALL)
+
+    assert result.exit_code == 0, result.output
+    [note] = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
+    assert "1 value cannot be read and is null" in note
+    assert "07 May" in note and "series.SeriesDate" in note and "unreadable_values" in note
+    assert note.isprintable()
+
+
+def test_a_column_that_vanished_is_a_failure_until_it_is_accepted(terminal: Terminal) -> None:
+    terminal.sandbox.faults.add(
+        Fault("renamed_column", "getSeries", times=0, column="SeriesDate", value="SeriesDay")
+    )
+    result = terminal("refresh", SMALL)
+    assert result.exit_code == 1
+    assert "series.SeriesDate" in result.stderr and "SeriesDay" in result.stderr
+    assert f"tcia-assets refresh --accept-schema {SMALL}" in result.stderr
+
+    result = terminal("refresh", "--accept-schema", SMALL)
+    assert result.exit_code == 0, result.output
+    rows = terminal.warehouse.read(catalog.SERIES, [SMALL])
+    assert rows["SeriesDate"].null_count == rows.num_rows
+    assert terminal("refresh", SMALL).exit_code == 0
+
+
+def test_a_schema_is_accepted_only_of_what_the_source_lists(terminal: Terminal) -> None:
+    result = terminal("refresh", "--accept-schema", "LCTCS")
+    assert result.exit_code == 2
+    assert "'LCTSC'" in result.stderr

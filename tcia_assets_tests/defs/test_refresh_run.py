@@ -70,7 +70,12 @@ SLOW = pytest.mark.slow
             marks=SLOW,
         ),
         pytest.param(Fault("empty", "getSeries", times=0), "zero bytes", marks=SLOW),
-        (Fault("bad_value", "getSeries", times=0, column="ImageCount", value="twelve"), "'twelve'"),
+        (Fault("bad_value", "getSeries", times=0, rows=6), "6 of 10 values cannot be read"),
+        pytest.param(
+            Fault("bad_value", "getSeries", times=0, column="SeriesInstanceUID"),
+            "'twelve'",
+            marks=SLOW,
+        ),
         (
             Fault("renamed_column", "getSeries", times=0, column="SeriesInstanceUID", value="Uid"),
             "SeriesInstanceUID",
@@ -100,6 +105,41 @@ def test_a_bad_reply_leaves_the_partition_unchanged(
     assert said in str(failure.step_failure_data.user_failure_data.description)
     dagster.sandbox.faults.clear()
     assert dagster.run("tcia_refresh", SMALL, tables=["series"]).success
+
+
+def test_an_odd_value_is_null_counted_and_a_warning_of_a_check(dagster: Dagster) -> None:
+    dagster.start_refreshed()
+    dagster.sandbox.faults.add(Fault("bad_value", "getPatientStudy", column="SeriesCount"))
+    result = dagster.run("tcia_refresh", SMALL, tables=["studies"])
+
+    [event] = dagster.events("studies")
+    assert event.metadata["unreadable_values"].value == 1
+    [check] = [
+        each
+        for each in result.get_asset_check_evaluations()
+        if each.check_name == "values_readable"
+    ]
+    assert not check.passed and check.severity == dg.AssetCheckSeverity.WARN
+    assert check.metadata["contradicting_rows"].value == 1
+    [example] = check.metadata["examples"].value
+    assert (example["Collection"], example["value_text"]) == (SMALL, "twelve")
+    again = dagster.run("tcia_refresh", SMALL, tables=["studies"])
+    assert all(each.passed for each in again.get_asset_check_evaluations())
+
+
+def test_a_changed_schema_is_accepted_by_the_config_of_the_step(dagster: Dagster) -> None:
+    dagster.start_refreshed()
+    renamed = Fault(
+        "renamed_column", "getPatientStudy", times=0, column="PatientID", value="SubjectID"
+    )
+    dagster.sandbox.faults.add(renamed)
+    result = dagster.run("tcia_refresh", SMALL, tables=["studies"], raise_on_error=False)
+    assert not result.success
+
+    ops = {"tcia_metadata": {"config": {"accept_schema": [SMALL]}}}
+    assert dagster.run("tcia_refresh", SMALL, tables=["studies"], ops=ops).success
+    rows = dagster.warehouse.read(catalog.STUDIES, [SMALL])
+    assert rows["PatientID"].null_count == rows.num_rows
 
 
 def test_a_passing_fault_costs_only_a_retry(dagster: Dagster) -> None:

@@ -130,13 +130,15 @@ class Client:
             UsageError: A filter is missing or empty.
             UnknownReply: No row where some were expected, or from a server that does not work.
             ForeignRows: Rows that the filters exclude.
+            BadValue: A value that identifies its row cannot be read; any other one is in
+                `unreadable`.
         """
         request = self._requests.build(name, filters, "rows")
         started, cost = time.monotonic(), Cost()
         rows = self._transport.retry(lambda: self._rows(request, cost, trust_empty=trust_empty))
         with self._transport.redacting():
-            check_rows(rows.table, request.endpoint, filters, request.url)
-        promised = tuple(COLUMNS_BY_WIRE_NAME[each].name for each in request.endpoint.columns)
+            check_rows(rows, request.endpoint, filters, request.url)
+        promised = _promised(request.endpoint)
         return replace(rows, promised=promised, cost=cost, seconds=time.monotonic() - started)
 
     def get_rows_for_each(self, name: str, by: str, values: Sequence[str]) -> SourceRows:
@@ -163,7 +165,7 @@ class Client:
                 pool.shutdown(wait=False, cancel_futures=True)
         with self._transport.redacting():
             read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
-        return replace(read, cost=total, failure=failure)
+        return replace(read, promised=_promised(endpoint), cost=total, failure=failure)
 
     def get_hash(self, name: str, **filters: str) -> str:
         """Get the hash that an endpoint returns: 32 lower-case hex digits.
@@ -313,3 +315,7 @@ class Client:
     def _save(self, request: Request, target: Target, cost: Cost) -> str:
         with self._send(request, cost) as chunks:
             return save(chunks, request, target)
+
+
+def _promised(endpoint: Endpoint) -> tuple[str, ...]:
+    return tuple(COLUMNS_BY_WIRE_NAME[name].name for name in endpoint.columns)

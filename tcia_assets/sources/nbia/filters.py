@@ -12,17 +12,20 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tcia_assets.catalog import DATE_RELEASED
 from tcia_assets.errors import ForeignRows, shorten
+from tcia_assets.sources import SourceRows
 from tcia_assets.spec import Endpoint
 
 
 def check_rows(
-    table: pa.Table, endpoint: Endpoint, filters: Mapping[str, str | date], url: str
+    rows: SourceRows, endpoint: Endpoint, filters: Mapping[str, str | date], url: str
 ) -> None:
     """Raise ForeignRows if a row contradicts a filter, as far as its columns show that."""
+    table = rows.table
     for name, value in filters.items():
         if isinstance(value, date):
-            _check_since(table, endpoint, value, url)
+            _check_since(rows, endpoint, value, url)
         elif name in table.column_names:
             # Servers compare without case and without trailing blanks, and so must this.
             given = pc.utf8_lower(pc.utf8_rtrim_whitespace(table[name]))
@@ -32,12 +35,16 @@ def check_rows(
             _check_all(fits, table[name], f"{endpoint.name} for {name}={value!r}", url)
 
 
-def _check_since(table: pa.Table, endpoint: Endpoint, since: date, url: str) -> None:
-    if "DateReleased" in table.column_names:
+def _check_since(rows: SourceRows, endpoint: Endpoint, since: date, url: str) -> None:
+    name = DATE_RELEASED.name
+    if name in rows.table.column_names:
+        released = rows.table[name]
         # The day itself is always accepted: servers that compare strictly do so with its midnight,
         # and old rows were released at some later time of that day, of which only the day is kept.
-        fits = pc.greater_equal(table["DateReleased"], pa.scalar(since))
-        _check_all(fits, table["DateReleased"], f"{endpoint.name} since {since}", url)
+        fits = pc.greater_equal(released, pa.scalar(since))
+        if name in rows.unreadable:
+            fits = pc.fill_null(fits, fill_value=True)  # what cannot be read contradicts nothing
+        _check_all(fits, released, f"{endpoint.name} since {since}", url)
 
 
 def _check_all(fits: pa.ChunkedArray, column: pa.ChunkedArray, what: str, url: str) -> None:

@@ -1,21 +1,26 @@
-"""Types of wire values: the SQL that turns texts into them, and the errors if it cannot."""
+"""Types of wire values: the SQL that turns texts into them, and what becomes of those it cannot.
+
+Values are first read by a statement that fails at the first one that is not of its column's kind.
+Only then are they read again, by one that returns null for each such value and its text beside it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DATE_FORMATS
-from tcia_assets.errors import BadValue
+from tcia_assets.catalog import COLLECTION, COLUMNS_BY_WIRE_NAME, DATE_FORMATS, TABLES
+from tcia_assets.errors import BadValue, shorten
+from tcia_assets.sources import UnreadableValues
 from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, Column, Endpoint, ValueFormat
 from tcia_assets.store import sql
 
-# Marks our own error() among DuckDB's; servers never send \x1f in a text.
-_MARK = "tcia-bad-value"
-_SEPARATOR = "\x1f"
+# Marks our own error() among DuckDB's.
+_MARK = "tcia-unreadable-value"
+_UNREADABLE = "unreadable "
 _LONGEST_SHOWN = 80
 
 
@@ -32,7 +37,7 @@ def schema(names: Sequence[str]) -> pa.Schema:
 def select(source: str, endpoint: Endpoint, wire: ValueFormat, names: Sequence[str]) -> str:
     """Return a statement for the typed values of wire fields, under our names.
 
-    The first field is the key that an error names.
+    It fails at a value that is not of its column's kind; see `is_unreadable`.
 
     Args:
         source: SQL for rows of texts.
@@ -40,14 +45,63 @@ def select(source: str, endpoint: Endpoint, wire: ValueFormat, names: Sequence[s
         wire: How its dialect writes values.
         names: Fields of the rows.
     """
-    key = sql.identifier(names[0])
-    values = ", ".join(
-        f"{_typed(name, COLUMNS_BY_WIRE_NAME[name], endpoint.value_format(name, wire), key)} AS "
-        f"{sql.identifier(COLUMNS_BY_WIRE_NAME[name].name)}"
-        for name in names
-    )
+
+    def typed(name: str) -> str:
+        x, column = sql.identifier(name), COLUMNS_BY_WIRE_NAME[name]
+        if column.kind.name == "text":
+            return x
+        parsed = value(column.kind.name, x, endpoint.value_format(name, wire))
+        return _if(f"{x} <> ''", f"coalesce({parsed}, error({sql.literal(_MARK)}))")
+
+    return _select(source, names, {_our_name(name): typed(name) for name in names})
+
+
+def select_leniently(
+    source: str, endpoint: Endpoint, wire: ValueFormat, names: Sequence[str]
+) -> str:
+    """Return a statement as `select` does, with null for values that are not of their kind.
+
+    Their texts are in further columns, which `split_unreadable` takes apart.
+
+    Args:
+        source: SQL for rows of the wire types that `lenient_type` returns.
+        endpoint: The endpoint that the rows came from.
+        wire: How its dialect writes values.
+        names: Fields of the rows.
+    """
+    columns = {}
+    for name in names:
+        x, ours = sql.identifier(name), _our_name(name)
+        kind = COLUMNS_BY_WIRE_NAME[name].kind.name
+        if kind == "text":
+            is_nested = f"json_type({x}) IN ('OBJECT', 'ARRAY')"
+            columns[ours] = _if(f"NOT {is_nested}", f"{x} ->> '$'")
+            columns[_UNREADABLE + ours] = _if(is_nested, f"{x}::VARCHAR")
+        else:
+            is_uid = f"strlen({x}) <= {MAX_UID_LENGTH} AND {_is(x, UID_PATTERN)}"
+            parsed = value(kind, x, endpoint.value_format(name, wire))
+            parsed = _if(is_uid, x) if kind == "uid" else parsed
+            columns[ours] = _if(f"{x} <> ''", parsed)
+            columns[_UNREADABLE + ours] = _if(f"{x} <> '' AND ({parsed}) IS NULL", x)
+    return _select(source, names, columns)
+
+
+def lenient_type(name: str) -> str:
+    """Return the type in which `select_leniently` needs a wire field.
+
+    As a text, an object in place of a text cannot be told from a text that looks like one.
+    """
+    return "JSON" if COLUMNS_BY_WIRE_NAME[name].kind.name == "text" else "VARCHAR"
+
+
+def _our_name(wire_name: str) -> str:
+    return COLUMNS_BY_WIRE_NAME[wire_name].name
+
+
+def _select(source: str, names: Sequence[str], columns: Mapping[str, str]) -> str:
+    chosen = ", ".join(f"{text} AS {sql.identifier(name)}" for name, text in columns.items())
     trimmed = ", ".join(_trimmed(name, COLUMNS_BY_WIRE_NAME[name]) for name in names)
-    return f"SELECT {values} FROM (SELECT {trimmed} FROM {source})"
+    return f"SELECT {chosen} FROM (SELECT {trimmed} FROM {source})"
 
 
 def _trimmed(name: str, column: Column) -> str:
@@ -60,23 +114,13 @@ def _trimmed(name: str, column: Column) -> str:
     return f"CASE WHEN {has_blanks} THEN trim({raw}) ELSE {raw} END AS {raw}"
 
 
-def _typed(name: str, column: Column, wire: ValueFormat, key: str) -> str:
-    """Return SQL for the value of a trimmed field, or an error with column, value and key."""
-    x = sql.identifier(name)
-    if column.kind.name == "text":
-        return x
-    facts = sql.literal(f"{_MARK}{_SEPARATOR}{column.name}{_SEPARATOR}")
-    problem = f"error({facts} || {x} || chr(31) || coalesce({key}, '(no key)'))"
-    return _if(f"{x} <> ''", f"coalesce({value(column.kind.name, x, wire)}, {problem})")
-
-
 def value(kind: str, x: str, wire: ValueFormat) -> str:
     """Return SQL for a text as a value of a kind; null if it is not one."""
     # Some servers write big decimals with zeros behind their point.
     integer = f"TRY_CAST(split_part({x}, '.', 1) AS BIGINT)"
     number = f"TRY_CAST({x} AS DOUBLE)"
     meanings = {
-        "uid": x,  # unchanged: `check_uids` is faster
+        "uid": x,  # unchanged: `is_readable` is faster
         "day": f"{_instant(x, wire.day)}::DATE",
         "instant": f"{_instant(x, wire.instant)}::TIMESTAMPTZ",
         "whole": _if(_is(x, "-?[0-9]+([.]0*)?"), integer),
@@ -120,28 +164,63 @@ def _when_parsed(x: str, form: str) -> str:
     return f"WHEN {x} LIKE {sql.literal(shape)} THEN try_strptime({parsed}, {sql.literal(form)})"
 
 
-def check_uids(table: pa.Table, endpoint: Endpoint) -> None:
-    """Raise BadValue if a UID is not one; Arrow checks this in half of the time of SQL."""
-    for name in table.column_names:
-        if COLUMNS_BY_WIRE_NAME[name].kind.name == "uid":
-            uids = table[name]
-            is_short = pc.less_equal(pc.binary_length(uids), MAX_UID_LENGTH)
-            fits = pc.and_(is_short, pc.match_substring_regex(uids, f"^{UID_PATTERN}$"))
+def is_unreadable(error: sql.SqlError) -> bool:
+    """Return whether DuckDB's error is that of a statement of `select` for a value."""
+    return _MARK in str(error)
+
+
+def is_readable(table: pa.Table) -> bool:
+    """Return whether the rest of the rows that `select` returned is as it should be.
+
+    Arrow sees in half of the time of SQL whether a UID is one, and whether a text may have been an
+    object or a list.
+    """
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        kind = COLUMNS_BY_WIRE_NAME[name].kind.name
+        if kind == "uid":
+            is_short = pc.less_equal(pc.binary_length(values), MAX_UID_LENGTH)
+            fits = pc.and_(is_short, pc.match_substring_regex(values, f"^{UID_PATTERN}$"))
             if not pc.all(fits, min_count=0).as_py():
-                row = pc.index(fits, value=False).as_py()
-                key = table[0][row].as_py() or "(no key)"
-                raise _bad_value(endpoint, name, uids[row].as_py(), key)
+                return False
+        elif kind == "text":
+            may_be_nested = pc.or_(pc.starts_with(values, "{"), pc.starts_with(values, "["))
+            if pc.any(may_be_nested, min_count=0).as_py():
+                return False
+    return True
 
 
-def raise_bad_value(error: sql.SqlError, endpoint: Endpoint) -> None:
-    """Raise BadValue if DuckDB's error is one that the SQL of `select` raised."""
-    _, mark, facts = str(error).partition(_MARK)
-    if mark:
-        _, name, wrong, key = facts.split(_SEPARATOR, 3)
-        raise _bad_value(endpoint, name, wrong, key) from error
+def split_unreadable(
+    found: pa.Table, endpoint: Endpoint, names: Sequence[str]
+) -> tuple[pa.Table, dict[str, UnreadableValues]]:
+    """Return the typed rows of `select_leniently`, and what is null in them for its wrong kind.
+
+    Raises:
+        BadValue: It is in a column without which a row is not identified.
+    """
+    table = found.select([_our_name(name) for name in names]).cast(schema(names))
+    unreadable = {}
+    for name in table.column_names:
+        texts = found[_UNREADABLE + name]
+        if texts.null_count < len(texts):
+            mask = pc.is_valid(texts)
+            values = len(texts) - texts.null_count + len(table) - table[name].null_count
+            unreadable[name] = UnreadableValues(table.filter(mask), texts.filter(mask), values)
+    for name in sorted(_identifying(endpoint) & unreadable.keys()):
+        raise _bad_value(endpoint, name, unreadable[name])
+    return table, unreadable
 
 
-def _bad_value(endpoint: Endpoint, name: str, wrong: str, key: str) -> BadValue:
-    shown = wrong if len(wrong) <= _LONGEST_SHOWN else f"{wrong[:_LONGEST_SHOWN]}..."
-    problem = f"{shown!r} is not {COLUMNS_BY_WIRE_NAME[name].kind.rule}"
+def _identifying(endpoint: Endpoint) -> set[str]:
+    """Return the columns, by our names, of which no value can be left out."""
+    found = {COLLECTION.name, _our_name(endpoint.columns[0])}
+    for table in TABLES:
+        if table.endpoint == endpoint.name:
+            found |= {*table.key, *(c.name for c in table.columns if c.required)}
+    return found
+
+
+def _bad_value(endpoint: Endpoint, name: str, unreadable: UnreadableValues) -> BadValue:
+    wrong = unreadable.texts[0].as_py()
+    problem = f"{shorten(wrong, _LONGEST_SHOWN)!r} is not {COLUMNS_BY_WIRE_NAME[name].kind.rule}"
+    key = unreadable.rows[0][0].as_py() or "(no key)"
     return BadValue(problem, table=endpoint.name, column=name, value=wrong, key=key)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import UnreadableReply, shorten
-from tcia_assets.sources import SourceRows
+from tcia_assets.sources import SourceRows, UnreadableValues
 from tcia_assets.sources.http import text
 from tcia_assets.sources.nbia import values
 from tcia_assets.sources.nbia.formats import rows_in
@@ -33,6 +33,8 @@ _CHUNK = 1 << 20
 LARGE = 1 << 24
 _SMALL = 1 << 19
 _MOST_UNCLAIMED = 100
+# By our column name.
+_Unreadable = dict[str, UnreadableValues]
 
 
 def read(
@@ -49,7 +51,8 @@ def read(
 
     Raises:
         UnreadableReply: The body is not a list of rows of that endpoint.
-        BadValue: A value is not of its column's kind.
+        BadValue: A value that identifies its row is not of its column's kind; any other one is null
+            and in `unreadable`.
     """
     reply = _Reply(body, endpoint, wire, url)
     return (reply if form == "json" else reply.in_json(form)).read()
@@ -107,7 +110,6 @@ class _Reply:
             try:
                 return self.rows(connection)
             except sql.SqlError as error:
-                values.raise_bad_value(error, self.endpoint)
                 if not _is_utf8(self.body):
                     return replace(self, body=_transcode(self.body)).read()
                 raise self.unreadable(f"{self.endpoint.name}: not a list of rows") from error
@@ -124,40 +126,58 @@ class _Reply:
             raise self.unreadable("the list of rows is cut off")
 
     def rows(self, connection: sql.Connection) -> SourceRows:
-        table, field_count = self.select_and_count(connection)
+        table, unreadable, field_count = self.select_and_count(connection)
         present = [name for name in table.column_names if table[name].null_count < table.num_rows]
         filled = sum(table.num_rows - column.null_count for column in table.columns)
+        filled += sum(len(each.texts) for each in unreadable.values())
         if filled == field_count:
             # Rows may be all null: nbia-v1 returns `[{}]` if it has no size.
-            return SourceRows(table.select(present) if present else table)
+            rows = table.select(present) if present else table
+            return SourceRows(rows, unreadable=unreadable)
         fields = _fields_of(connection, self.body)
         names = _claimed(fields, self.endpoint)
         if not names:
             raise self.unreadable(f"{self.endpoint.name}: {_FOREIGN_FIELDS}")
-        return SourceRows(self.select(connection, names), _unclaimed(fields - set(names)))
+        table, unreadable = self.select(connection, names)
+        return SourceRows(table, _unclaimed(fields - set(names)), unreadable=unreadable)
 
-    def select_and_count(self, connection: sql.Connection) -> tuple[pa.Table, int]:
+    def select_and_count(self, connection: sql.Connection) -> tuple[pa.Table, _Unreadable, int]:
         """Read the declared fields, and count those that all rows have."""
         names = self.endpoint.columns
         if self.body.stat().st_size <= _SMALL:
             # Starting a thread takes longer than counting.
-            return self.select(connection, names), _count_fields(self.body)
+            return *self.select(connection, names), _count_fields(self.body)
         with ThreadPoolExecutor(1) as pool:
             counted = pool.submit(_count_fields, self.body)
-            return self.select(connection, names), counted.result()
+            return *self.select(connection, names), counted.result()
 
-    def select(self, connection: sql.Connection, names: Sequence[str]) -> pa.Table:
-        """Read these wire fields, typed and under our names."""
+    def select(
+        self, connection: sql.Connection, names: Sequence[str]
+    ) -> tuple[pa.Table, _Unreadable]:
+        """Read these wire fields, typed and under our names, and what is unreadable of them."""
         # As texts, so that `values` and not the JSON reader decides what a value of each kind is.
-        fields = ", ".join(f"{sql.literal(name)}: 'VARCHAR'" for name in names)
-        source = (
+        source = self.source(dict.fromkeys(names, "VARCHAR"))
+        statement = values.select(source, self.endpoint, self.wire, names)
+        try:
+            table = sql.fetch_table(connection, statement).cast(values.schema(names))
+        except sql.SqlError as error:
+            if not values.is_unreadable(error):
+                raise
+        else:
+            if values.is_readable(table):
+                return table, {}
+        source = self.source({name: values.lenient_type(name) for name in names})
+        statement = values.select_leniently(source, self.endpoint, self.wire, names)
+        found = sql.fetch_table(connection, statement)
+        return values.split_unreadable(found, self.endpoint, names)
+
+    def source(self, types: Mapping[str, str]) -> str:
+        """Return SQL for the rows of the body, with these fields in these types."""
+        fields = ", ".join(f"{sql.literal(name)}: '{kind}'" for name, kind in types.items())
+        return (
             f"read_json({sql.literal(str(self.body))}, columns = {{{fields}}}, format = 'array', "
             "records = 'true', hive_partitioning = false)"
         )
-        statement = values.select(source, self.endpoint, self.wire, names)
-        table = sql.fetch_table(connection, statement).cast(values.schema(names))
-        values.check_uids(table, self.endpoint)
-        return table
 
     def in_json(self, form: str) -> _Reply:
         """Convert a body in another format."""

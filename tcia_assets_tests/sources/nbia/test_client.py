@@ -7,6 +7,7 @@ import json
 import shutil
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -182,7 +183,11 @@ def test_a_list_without_rows_is_as_unknown_as_zero_bytes(
         (Fault("html", times=0), UnreadableReply, "not a list of rows"),
         (Fault("cut", times=0, after_bytes=500), UnreadableReply, "cut off"),
         (Fault("cut_after_comma", times=0, after_bytes=500), UnreadableReply, "cut off"),
-        (Fault("bad_value", times=0), BadValue, "getSeries.ImageCount: 'twelve' is not a count"),
+        (
+            Fault("bad_value", times=0, column="SeriesInstanceUID"),
+            BadValue,
+            "getSeries.SeriesInstanceUID: 'twelve' is not a DICOM UID",
+        ),
         (Fault("unterminated", times=0, after_bytes=500), ArchiveUnreachable, "was cut"),
         (Fault("reset", times=0, after_bytes=500), ArchiveUnreachable, "was cut"),
     ],
@@ -437,7 +442,31 @@ def test_fields_of_small_replies_that_no_column_claims_are_named(serve: Serve) -
     assert replies.table.to_pylist() == [{"SeriesInstanceUID": "1.2.3", "ObjectCount": 1}]
 
 
-def test_a_bad_value_in_a_small_reply_names_the_series(serve: Serve) -> None:
-    server = serve(answer('[{"ObjectCount":1.5}]'))
-    with talking(server.url) as client, pytest.raises(BadValue, match=r"ObjectCount.*row 1\.2\.3"):
-        client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+def test_an_unreadable_value_in_a_small_reply_has_its_series(serve: Serve) -> None:
+    server = serve(answer('[{"TotalSizeInBytes":5,"ObjectCount":1.5}]'))
+    with talking(server.url) as client:
+        replies = client.get_rows_for_each("getSeriesSize", "SeriesInstanceUID", ["1.2.3"])
+    assert replies.table.to_pylist() == [{"SeriesInstanceUID": "1.2.3", "TotalSizeInBytes": 5}]
+    assert replies.promised == ("TotalSizeInBytes", "ObjectCount")
+    found = replies.unreadable["ObjectCount"]
+    assert found.rows["SeriesInstanceUID"].to_pylist() == ["1.2.3"]
+    assert found.texts.to_pylist() == ["1.5"]
+
+
+@pytest.mark.parametrize(
+    ("released", "expectation"),
+    [
+        ('"garbled"', nullcontext()),
+        ("null", pytest.raises(ForeignRows)),
+        ('"01-01-1980"', pytest.raises(ForeignRows)),
+    ],
+)
+def test_a_release_date_that_cannot_be_read_does_not_make_a_row_foreign(
+    released: str, expectation: Any, serve: Serve
+) -> None:
+    rows = (
+        '[{"SeriesInstanceUID":"1.2","DateReleased":"01-02-2020"},'
+        f'{{"SeriesInstanceUID":"1.3","DateReleased":{released}}}]'
+    )
+    with talking(serve(answer(rows)).url) as client, expectation:
+        client.get_rows("getUpdatedSeries", since=date(2020, 1, 1))

@@ -15,6 +15,7 @@ from tcia_assets.errors import (
 )
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources import SourceRows
 from tcia_assets.sources.nbia import filters
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets_tests.conftest import SMALL, settings_for
@@ -123,7 +124,7 @@ def test_a_day_is_read_by_the_server_as_it_was_meant(sandbox: Sandbox, tmp_path:
 
 
 def test_a_table_without_the_columns_to_tell_passes() -> None:
-    table = pa.table({"Modality": ["CT"]})
+    rows = SourceRows(pa.table({"Modality": ["CT"]}))
     endpoint = dialect("nbia-v4").endpoint("getModalityValues")
-    filters.check_rows(table, endpoint, {"Collection": "A"}, "")
-    filters.check_rows(table, endpoint, {"since": LONG_AGO}, "")
+    filters.check_rows(rows, endpoint, {"Collection": "A"}, "")
+    filters.check_rows(rows, endpoint, {"since": LONG_AGO}, "")

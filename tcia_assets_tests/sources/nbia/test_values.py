@@ -9,9 +9,19 @@ import pytest
 
 from tcia_assets.catalog import DIALECTS, FORMATS, dialect
 from tcia_assets.errors import BadValue
+from tcia_assets.sources import SourceRows
 from tcia_assets_tests.sources.nbia.conftest import Read, rendered
 
 UID = '"SeriesInstanceUID":"1.2.3"'
+
+
+def unreadable(rows: SourceRows) -> dict[str, list[str]]:
+    """What cannot be read, by column; the values themselves are null."""
+    for name, found in rows.unreadable.items():
+        if name in rows.table.column_names:
+            assert rows.table[name].null_count >= len(found.texts)
+        assert len(found.rows) == len(found.texts) <= found.values
+    return {name: found.texts.to_pylist() for name, found in rows.unreadable.items()}
 
 
 @pytest.mark.parametrize(
@@ -63,15 +73,20 @@ def test_a_whole_number_may_have_zeros_behind_its_point(
     ],
 )
 @pytest.mark.parametrize("name", ["ImageCount", "FileSize", "SeriesNumber"])
-def test_what_is_no_whole_number_is_a_bad_value(name: str, sent: str, read: Read) -> None:
-    with pytest.raises(BadValue, match=rf"getSeries\.{name}: .* is not a .*whole number"):
-        read(f'[{{{UID},"{name}":{sent}}}]')
+def test_what_is_no_whole_number_is_null_and_kept_as_it_was_sent(
+    name: str, sent: str, read: Read
+) -> None:
+    rows = read(f'[{{{UID},"{name}":{sent}}}]')
+    meant = sent if sent[0] in "[{" or isinstance(json.loads(sent), bool) else json.loads(sent)
+    assert list(unreadable(rows)) == [name]
+    [text] = unreadable(rows)[name]
+    assert text.strip() in {str(meant).strip(), sent}
+    assert name not in rows.table.column_names or rows.table[name].to_pylist() == [None]
 
 
 @pytest.mark.parametrize("name", ["ImageCount", "FileSize"])
 def test_a_count_or_size_is_never_negative(name: str, read: Read) -> None:
-    with pytest.raises(BadValue, match=rf"{name}: '-1' is not"):
-        read(f'[{{{UID},"{name}":-1}}]')
+    assert unreadable(read(f'[{{{UID},"{name}":-1}}]')) == {name: ["-1"]}
 
 
 def test_a_number_of_a_series_may_be_negative(read: Read) -> None:
@@ -106,9 +121,11 @@ def test_a_uid_is_digits_and_dots(uid: str, read: Read) -> None:
     ],
 )
 def test_a_uid_that_is_a_path_or_no_uid_never_passes(uid: str, read: Read) -> None:
-    for name in ("SeriesInstanceUID", "StudyInstanceUID"):
-        with pytest.raises(BadValue, match=rf"getSeries\.{name}: .* is not a DICOM UID"):
-            read(json.dumps([{name: uid}]))
+    with pytest.raises(BadValue, match=r"getSeries\.SeriesInstanceUID: .* is not a DICOM UID"):
+        read(json.dumps([{"SeriesInstanceUID": uid}]))
+    rows = read(json.dumps([{"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": uid}]))
+    assert unreadable(rows) == {"StudyInstanceUID": [uid]}
+    assert rows.table.to_pylist() == [{"SeriesInstanceUID": "1.2.3"}]
 
 
 DIALECT_NAMES = [each.name for each in DIALECTS]
@@ -168,11 +185,12 @@ def test_a_day_is_read_in_each_known_form_whatever_the_dialect(
         "today",
     ],
 )
-def test_an_impossible_day_or_one_of_no_known_form_is_a_bad_value(
+def test_an_impossible_day_or_one_of_no_known_form_is_null(
     speaks: str, sent: str, read: Read
 ) -> None:
-    with pytest.raises(BadValue, match=r"getSeries\.SeriesDate: .* is not a date \(row 1\.2\.3\)"):
-        read(f'[{{{UID},"SeriesDate":"{sent}"}}]', speaks=speaks)
+    rows = read(f'[{{{UID},"SeriesDate":"{sent}"}}]', speaks=speaks)
+    assert unreadable(rows) == {"SeriesDate": [sent]}
+    assert rows.table.to_pylist() == [{"SeriesInstanceUID": "1.2.3"}]
 
 
 @pytest.mark.parametrize(
@@ -216,55 +234,133 @@ def test_a_flag_is_read_from_what_the_archive_writes(sent: str, meant: object, r
 
 
 @pytest.mark.parametrize("sent", ["2", '"maybe"', "0.5"])
-def test_what_is_no_flag_is_a_bad_value(sent: str, read: Read) -> None:
-    with pytest.raises(BadValue, match=r"Authorized: .* is not true or false"):
-        read(f'[{{{UID},"Authorized":{sent}}}]')
+def test_what_is_no_flag_is_null(sent: str, read: Read) -> None:
+    assert unreadable(read(f'[{{{UID},"Authorized":{sent}}}]')) == {"Authorized": [sent.strip('"')]}
 
 
 @pytest.mark.parametrize("sent", ['"NaN"', '"Infinity"', '"x"', "1E400"])
-def test_what_is_no_number_is_a_bad_value(sent: str, read: Read) -> None:
-    with pytest.raises(BadValue, match=r"LongitudinalTemporalOffsetFromEvent: .* not a number"):
-        read(f'[{{"LongitudinalTemporalOffsetFromEvent":{sent}}}]', "getPatientStudy")
+def test_what_is_no_number_is_null(sent: str, read: Read) -> None:
+    name = "LongitudinalTemporalOffsetFromEvent"
+    rows = read(f'[{{"StudyInstanceUID":"1.2","{name}":{sent}}}]', "getPatientStudy")
+    assert list(unreadable(rows)) == [name]
+
+
+# --- What becomes of them -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ('{"Modality":"CT"}', '{"Modality":"CT"}'),
+        ('["CT"]', '["CT"]'),
+        ("{}", "{}"),
+        ("[]", "[]"),
+        ('[[{"a":[1]}]]', '[[{"a":[1]}]]'),
+    ],
+)
+def test_an_object_or_a_list_is_no_text(sent: str, text: str, read: Read) -> None:
+    rows = read(f'[{{{UID},"Modality":"CT","SeriesDescription":{sent}}}]')
+    assert unreadable(rows) == {"SeriesDescription": [text]}
+    assert rows.table["Modality"].to_pylist() == ["CT"]
+
+
+@pytest.mark.parametrize("text", ['{"a":1}', "[1]", "[CT] lung", "{", "[]"])
+def test_a_text_that_looks_like_an_object_is_a_text(text: str, read: Read) -> None:
+    rows = read(json.dumps([{"SeriesInstanceUID": "1.2.3", "SeriesDescription": text}]))
+    assert rows.table["SeriesDescription"].to_pylist() == [text]
+    assert unreadable(rows) == {}
+
+
+def test_texts_are_the_same_whether_or_not_another_value_can_be_read(read: Read) -> None:
+    texts = [
+        "é\u2028",
+        'a"b',
+        "back\\slash",
+        "\x01",
+        "",
+        "  x ",
+        "5",
+        "null",
+        "1.0",
+        "\N{GRINNING FACE}",
+    ]
+    rows = [{"SeriesInstanceUID": f"1.{n}", "Site": text} for n, text in enumerate(texts)]
+    plain = read(json.dumps(rows)).table["Site"].to_pylist()
+    odd = read(json.dumps([*rows, {"SeriesInstanceUID": "2", "ImageCount": "x"}]))
+    assert odd.table["Site"].to_pylist()[:-1] == plain == texts
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"), [("1", "1"), ("5.5", "5.5"), ("true", "true"), ("null", None)]
+)
+def test_a_number_in_a_column_of_texts_is_a_text(sent: str, text: str, read: Read) -> None:
+    for count in ("1", '"x"'):
+        rows = read(f'[{{{UID},"Site":{sent}}},{{"SeriesInstanceUID":"1","ImageCount":{count}}}]')
+        assert rows.table.to_pylist()[0].get("Site") == text
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_bad_value_names_endpoint_column_value_and_key(form: str, read: Read) -> None:
+def test_an_unreadable_value_costs_only_itself(form: str, read: Read) -> None:
     spoken = dialect("nbia-v4")
     endpoint = spoken.endpoint("getSeries")
-    row = {"SeriesInstanceUID": "1.2.3", "ImageCount": "twelve"}
+    row = {"SeriesInstanceUID": "1.2.3", "ImageCount": "twelve", "Modality": "CT"}
     sent = [
         [{"SeriesInstanceUID": "1.2.2", "ImageCount": "11"}.get(name) for name in endpoint.columns],
         [row.get(name) for name in endpoint.columns],
     ]
-    with pytest.raises(BadValue) as caught:
-        read(rendered(form, spoken, endpoint, sent).replace(b":twelve", b':"twelve"'), form=form)
-    error = caught.value
-    assert (error.table, error.column) == ("getSeries", "ImageCount")
-    assert (error.value, error.key) == ("twelve", "1.2.3")
-    assert str(error) == (
-        "getSeries.ImageCount: 'twelve' is not a count: a whole number, 0 or more (row 1.2.3)"
-    )
+    body = rendered(form, spoken, endpoint, sent).replace(b":twelve", b':"twelve"')
+    rows = read(body, form=form)
+    assert rows.table.to_pylist() == [
+        {"SeriesInstanceUID": "1.2.2", "Modality": None, "ImageCount": 11},
+        {"SeriesInstanceUID": "1.2.3", "Modality": "CT", "ImageCount": None},
+    ]
+    assert rows.unclaimed == ()
+    [(name, found)] = rows.unreadable.items()
+    assert (name, found.texts.to_pylist(), found.values) == ("ImageCount", ["twelve"], 2)
+    assert found.rows["SeriesInstanceUID"].to_pylist() == ["1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column"),
+    [
+        ("getSeries", {"SeriesInstanceUID": "x"}, "SeriesInstanceUID"),
+        ("getSeries", {"SeriesInstanceUID": "1.2", "Collection": {"a": 1}}, "Collection"),
+        ("getPatient", {"PatientId": ["p"], "Collection": "A"}, "PatientID"),
+        ("getPatientStudy", {"StudyInstanceUID": "..", "Collection": "A"}, "StudyInstanceUID"),
+        ("getModalityValues", {"Modality": {"a": 1}}, "Modality"),
+        ("getSOPInstanceUIDs", {"SOPInstanceUID": "1/2"}, "SOPInstanceUID"),
+        ("getContentsByName", {"SeriesInstanceUID": "1", "Collection": []}, "Collection"),
+        ("getUpdatedSeries", {"SeriesInstanceUID": "x"}, "SeriesInstanceUID"),
+    ],
+)
+def test_a_value_that_identifies_its_row_is_an_error_and_never_null(
+    name: str, row: dict[str, object], column: str, read: Read
+) -> None:
+    with pytest.raises(BadValue, match=rf"{name}\.{column}: .* is not ") as caught:
+        read(json.dumps([row]), name, speaks="nbia-v1")
+    assert (caught.value.table, caught.value.column) == (name, column)
 
 
 def test_a_bad_value_in_a_row_without_key_says_so(read: Read) -> None:
     with pytest.raises(BadValue, match=r"\(no key\)"):
-        read('[{"SeriesInstanceUID":null,"ImageCount":"x"}]')
+        read('[{"SeriesInstanceUID":null,"Collection":["x"]}]')
 
 
 def test_a_bad_value_is_shown_in_part_where_it_is_long_and_on_one_line(read: Read) -> None:
-    body = json.dumps([{"SeriesInstanceUID": "1.2.3", "ImageCount": "x\n\x1b[2J" * 10_000}])
     with pytest.raises(BadValue) as caught:
-        read(body)
+        read(json.dumps([{"SeriesInstanceUID": "x\n\x1b[2J" * 10_000}]))
     assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
     assert len(str(caught.value.value)) == 60_000
 
 
-@pytest.mark.parametrize("value", ["'; DROP TABLE x; --", "tcia-bad-value", "\x1f", "$1", "{}"])
+@pytest.mark.parametrize(
+    "value", ["'; DROP TABLE x; --", "tcia-unreadable-value", "\x1f", "$1", "{}"]
+)
 def test_a_hostile_value_is_only_a_value(value: str, read: Read) -> None:
     body = json.dumps([{"SeriesInstanceUID": "1.2.3", "SeriesDescription": value, value: value}])
     rows = read(body)
     assert rows.table["SeriesDescription"].to_pylist() == [value]
     assert rows.unclaimed == (value,)
-    with pytest.raises(BadValue, match="ImageCount"):
-        read(json.dumps([{"SeriesInstanceUID": "1.2.3", "ImageCount": value}]))
+    rows = read(json.dumps([{"SeriesInstanceUID": "1.2.3", "ImageCount": value}]))
+    assert unreadable(rows) == {"ImageCount": [value]}

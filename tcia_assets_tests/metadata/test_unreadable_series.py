@@ -1,0 +1,82 @@
+"""A Series of which only a value cannot be read, or can again, has not changed."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pyarrow as pa
+import pytest
+
+from tcia_assets.catalog import SERIES, UNREADABLE_VALUES
+from tcia_assets.metadata.unreadable_series import unreadable_columns
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.metadata.mirror import SandboxMirror, day
+
+
+def odd_value(column: str, value: str = "abc") -> Fault:
+    return Fault("bad_value", "getSeries", times=0, column=column, value=value)
+
+
+def stored(mirror: SandboxMirror) -> pa.Table:
+    return mirror.warehouse.read_or_empty(UNREADABLE_VALUES, SMALL)
+
+
+def test_what_cannot_be_read_is_no_change_of_a_series(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    names = ["SeriesInstanceUID", "fingerprint", "changed_at"]
+    before = mirror.warehouse.read(SERIES, [SMALL], names)
+    for number, column in enumerate(("SeriesDate", "ImageCount", "StudyDate", "FileSize"), 2):
+        mirror.sandbox.faults.clear()
+        mirror.sandbox.faults.add(odd_value(column))
+        [done] = mirror.refresh(day(number), SMALL)
+        assert (done.facts["changed"], done.facts["events"], done.unreadable) == (0, 0, 1)
+        assert mirror.warehouse.read(SERIES, [SMALL], names) == before
+    mirror.sandbox.faults.clear()
+    [done] = mirror.refresh(day(9), SMALL)
+    assert (done.facts["changed"], done.facts["events"]) == (0, 0)
+    assert mirror.warehouse.read(SERIES, [SMALL], names) == before
+    assert {event for *_, event, _ in mirror.events()} == {"added"}
+
+
+def test_a_real_change_beside_an_unreadable_value_is_one(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    mirror.sandbox.faults.add(odd_value("SeriesDate"))
+    mirror.refresh(day(2), SMALL)
+    [odd] = unreadable_columns(stored(mirror))
+    mirror.archive.revise([odd], image_count=77)
+    [done] = mirror.refresh(day(3), SMALL)
+    assert done.facts["changed"] == 1
+    changed = mirror.changes(odd)[-1]
+    assert "ImageCount" in changed["changed_columns"]
+    assert "SeriesDate" not in changed["changed_columns"]
+
+
+def test_another_value_than_before_is_a_change_once_it_can_be_read(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    mirror.sandbox.faults.add(odd_value("SeriesDate"))
+    mirror.refresh(day(2), SMALL)
+    [odd] = unreadable_columns(stored(mirror))
+    mirror.sandbox.faults.clear()
+    mirror.sandbox.faults.add(odd_value("SeriesDate", "01-02-1999"))
+    [done] = mirror.refresh(day(3), SMALL)
+    assert (done.facts["changed"], done.facts["events"]) == (1, 1)
+    changed = mirror.changes(odd)[-1]
+    assert changed["changed_columns"] == ["SeriesDate"]
+    assert mirror.row(odd, SMALL)["SeriesDate"] == date(1999, 1, 2)
+
+
+@pytest.mark.parametrize("column", ["SeriesDate", "ImageCount", "StudyDate"])
+def test_a_value_that_could_never_be_read_is_no_change_once_it_can(
+    column: str, mirror: SandboxMirror
+) -> None:
+    mirror.sandbox.faults.add(odd_value(column))
+    for number in (1, 2):
+        [done] = mirror.refresh(day(number), SMALL)
+        assert done.facts["changed"] == 0
+    assert mirror.warehouse.read(SERIES, [SMALL])["fingerprint"].null_count == 0
+    mirror.sandbox.faults.clear()
+    for number in (3, 4):
+        [done] = mirror.refresh(day(number), SMALL)
+        assert (done.facts["changed"], done.facts["events"]) == (0, 0)
+    assert not stored(mirror).num_rows
