@@ -111,7 +111,7 @@ class Mirror:
         known, unusable, unnamed = runs.list_collections()
         if unusable:
             names = quote_first(unusable)
-            self._note(f"left out, because their names cannot be partition keys: {names}")
+            self._note(f"left out, because their names cannot be partition keys: [{names}]")
         if unnamed:
             self._note(unnamed)
         chosen = known if collections is None else _names(collections)

@@ -33,7 +33,8 @@ _MOST_NAMED = 3
 def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bool) -> None:
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
 
-    A damaged zip gets the status failed, and the next fetch downloads it again.
+    A damaged zip gets the status failed, and the next fetch downloads it again. The tables are
+    compared with the digests that were recorded when they were written.
 
     \b
     Examples:
@@ -54,6 +55,7 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     chosen = list(collections) or on_disk
     problems = _rebuild(chosen, warehouse, settings) if rebuild else []
     problems += _verify(chosen, warehouse, deep=deep)
+    problems += _verify_tables(warehouse, collections)
     problems += _audit(chosen, warehouse, settings) if audit else []
     exit_with(problems)
 
@@ -79,6 +81,18 @@ def _verify(collections: Sequence[str], warehouse: Warehouse, *, deep: bool) -> 
         out.print(printable(_verified_line(verified)), soft_wrap=True)
         problems += _damage_lines(name, verified.damaged)
     return problems
+
+
+def _verify_tables(warehouse: Warehouse, collections: Sequence[str]) -> list[str]:
+    """Compare the files of tables with their digests; returns a line for each that is damaged."""
+    verified = warehouse.verify(collections or None)
+    if verified.partitions:
+        line = f"{verified.partitions:,} partitions of {format_bytes(verified.bytes)} checked"
+        line += f", {len(verified.problems):,} damaged"
+        if verified.without_digest:
+            line += f", {verified.without_digest:,} of an earlier version without a digest"
+        out.print(f"warehouse: {line}", soft_wrap=True)
+    return verified.problems
 
 
 def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:

@@ -9,7 +9,7 @@ Relative to the data folder:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -69,6 +69,15 @@ def keys_in(folder: Path, table: Table) -> list[str]:
     return sorted(key for key in keys if (folder / subfolder(table, key) / PART).is_file())
 
 
+def foreign_files(root: Path, table: Table, known: Collection[Path]) -> list[Path]:
+    """Return the Parquet files in a table's folder that are none of its partitions, sorted.
+
+    Views read them too. A name with an underscore is not data.
+    """
+    files = table_folder(root, table).rglob("*.parquet")
+    return sorted(path for path in files if path not in known and not path.name.startswith("_"))
+
+
 def check_partition(table: Table, rows: pa.Table, key: str) -> None:
     """Raise BadValue if a row belongs to another partition."""
     if not table.partitioned_by:
@@ -117,11 +126,12 @@ def _readable(table: Table, path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's own errors have a number; Arrow also raises OSError for broken pages
         reason = " ".join(str(error).split()).rstrip(".")
-        problem = f"{path} is not readable: {reason}; {_remedy(table)}"
+        problem = f"{path} is not readable: {reason}; {remedy(table)}"
         raise DataError(problem, table=table.name) from error
 
 
-def _remedy(table: Table) -> str:
+def remedy(table: Table) -> str:
+    """Return what to do about a damaged partition."""
     if table.name == IMAGE_ARCHIVES.name:
         return "`tcia-assets verify --rebuild` rebuilds it from the zips"
     return "restore it from a copy, or delete it and refresh its Collection"

@@ -3,7 +3,7 @@
 This module is the one way to them; how a partition is stored is in `partitions.py`, how the views
 are built in `views.py`, what a table's rows must be in `conform.py`.
 
-    <root>/warehouse/...      the partitions
+    <root>/warehouse/...      the partitions, and their digests (`digests.py`)
     <root>/warehouse.duckdb   the views
     <root>/.locks/<table>/... the locks of partitions
 """
@@ -14,8 +14,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,15 @@ import pyarrow as pa
 from tcia_assets.catalog import TABLES
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.spec import Table
-from tcia_assets.store import partitions, sql
+from tcia_assets.store import digests, partitions, sql
 from tcia_assets.store.conform import check, conform, empty
-from tcia_assets.store.files import publish
+from tcia_assets.store.files import publish, sha256_of
 from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.views import Views
 
 # How often `query` runs a statement while partitions are being replaced.
 _MAX_TRIES = 6
+_FOREIGN = "it was not written by tcia_assets, but queries would count its rows: move it away"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,23 @@ class WriteResult:
     rows: int
     bytes_on_disk: int
     changed: bool
+
+
+@dataclass
+class VerifiedTables:
+    """Partitions that were checked: how many, their bytes, those without a digest, the problems."""
+
+    partitions: int = 0
+    bytes: int = 0
+    without_digest: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, size: int, problem: str, has_digest: bool) -> None:  # noqa: FBT001 - a result
+        """Count a partition."""
+        self.partitions += 1
+        self.bytes += size
+        self.without_digest += not has_digest
+        self.problems += [problem] if problem else []
 
 
 class PartitionUpdate:
@@ -170,8 +187,50 @@ class Warehouse:
         path = self.path(table, key)
         check(table, rows)
         partitions.check_partition(table, rows, key)
-        changed = publish(path, partial(partitions.write_parquet, table, rows))
+        digest_file = digests.digest_path(self.root, table, key)
+
+        def write(draft: Path) -> None:
+            partitions.write_parquet(table, rows, draft)
+            digests.record(digest_file, path, draft)
+
+        changed = publish(path, write)
         return WriteResult(path, rows.num_rows, path.stat().st_size, changed)
+
+    def verify(self, keys: Sequence[str] | None = None) -> VerifiedTables:
+        """Compare the file of each partition with the digest that was recorded when it was written.
+
+        Args:
+            keys: The partitions to check; by default all, and the tables without partitions.
+        """
+        result = VerifiedTables()
+        for table in TABLES:
+            known = set()
+            stored = self.keys(table) if table.partitioned_by else [""] * self.has(table)
+            for key in stored:
+                known.add(self.path(table, key))
+                if keys is None or key in keys:
+                    result.add(*self._verify_partition(table, key))
+            if keys is None:
+                foreign = partitions.foreign_files(self.root, table, known)
+                result.problems += [f"{path}: {_FOREIGN}" for path in foreign]
+        return result
+
+    def _verify_partition(self, table: Table, key: str) -> tuple[int, str, bool]:
+        """Return the size, what is wrong ("" if nothing), and whether there is a digest."""
+        path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
+        for _ in range(_MAX_TRIES):
+            # The digests first: a writer may replace the file now, after it recorded its digest.
+            size, before = path.stat().st_size if path.is_file() else 0, digests.read(digest_file)
+            found = sha256_of(path) if size else ""
+            if not (before and found) or found in before:
+                return size, "", bool(before)
+            if digests.read(digest_file) == before:
+                break
+        return (
+            size,
+            f"{path}: it was changed after it was written; {partitions.remedy(table)}",
+            True,
+        )
 
     @contextlib.contextmanager
     def update(self, table: Table, key: str = "") -> Iterator[PartitionUpdate]:

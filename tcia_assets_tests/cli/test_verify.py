@@ -100,3 +100,20 @@ def test_a_collection_without_images_lists_similar_names(fetched: Terminal) -> N
 
     assert result.exit_code == 2
     assert "'LCTCS'" in result.stderr and f"'{SMALL}'" in result.stderr
+
+
+def test_a_damaged_table_and_a_foreign_file_are_named(fetched: Terminal) -> None:
+    intact = fetched("verify")
+    path = fetched.warehouse.path(catalog.SERIES, SMALL)
+    body = bytearray(path.read_bytes())
+    body[len(body) // 3] ^= 4
+    path.write_bytes(body)
+    foreign = path.with_name("more.parquet")
+    foreign.write_bytes(body)
+    result, of_another = fetched("verify"), fetched("verify", SMALL)
+
+    assert intact.exit_code == 0 and ", 0 damaged" in intact.stdout.splitlines()[-1]
+    assert "of an earlier version" not in intact.stdout
+    assert result.exit_code == of_another.exit_code == 1
+    assert f"{path}: it was changed after it was written" in result.stderr
+    assert f"{foreign}: it was not written by tcia_assets" in result.stderr

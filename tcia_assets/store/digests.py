@@ -1,0 +1,49 @@
+"""The SHA-256 of each partition's file, to find damage that Parquet's readers do not see.
+
+    <root>/warehouse/.digests/<table>/<percent-encoded key>.sha256
+
+A digest is written before its partition is published, and the one before is kept until the next
+write: whenever a writer is killed, the file that is there has one of the digests.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from tcia_assets.spec import Table
+from tcia_assets.store.files import publish_text, sha256_of
+
+_UNPARTITIONED = "table"
+
+
+def digest_path(root: Path, table: Table, key: str) -> Path:
+    """Return the path of the file with a partition's digests."""
+    name = quote(key, safe="") or _UNPARTITIONED
+    return root / "warehouse" / ".digests" / table.name / f"{name}.sha256"
+
+
+def record(digests: Path, partition: Path, draft: Path) -> None:
+    """Record the digest of a draft that is about to replace a partition.
+
+    Args:
+        digests: As `digest_path` returns it.
+        partition: The partition's file, which need not exist.
+        draft: The finished draft.
+
+    Raises:
+        StorageError: The digests cannot be written.
+    """
+    stored, new = read(digests), sha256_of(draft)
+    current = sha256_of(partition) if partition.is_file() else ""
+    kept = [current] if current in stored and current != new else []
+    if stored != (*kept, new):
+        publish_text(digests, "".join(f"{digest}\n" for digest in (*kept, new)))
+
+
+def read(digests: Path) -> tuple[str, ...]:
+    """Return the digests of a partition; none if it was written by an earlier version."""
+    try:
+        return tuple(digests.read_text(encoding="utf-8").split())
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ()
