@@ -479,7 +479,11 @@ SHARED_LISTS = Table(
     key=("list_name", "SeriesInstanceUID"),
     endpoint="getContentsByName",
     partitioned_by="list_name",
-    updates="Queried by each refresh of a shared list. Plots: its rows, bytes and requests.",
+    updates=(
+        "Queried by each refresh of a shared list. A Series that the list no longer shows, because "
+        "it was taken off or is not public any more, keeps its row with `missing_since`.\n\n"
+        "Plots: Series `listed` and `missing`, rows, bytes and requests."
+    ),
     columns=(
         text("list_name", "Name of the list; the source ignores case.", required=True),
         *(SERIES_UID, STUDY_UID, PATIENT_ID),
@@ -488,6 +492,9 @@ SHARED_LISTS = Table(
         *_SCAN,
         *_EQUIPMENT,
         DATE_RELEASED,
+        instant(
+            "missing_since", "When the list was first seen without it; null while it is shown."
+        ),
     ),
 )
 

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 
 from tcia_assets import catalog
-from tcia_assets.errors import UnknownName, UnknownReply
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
 from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
 from tcia_assets.metadata.schema_change import check_columns
+from tcia_assets.metadata.shared_list import request_list, write_list
 from tcia_assets.metadata.unreadable import describe, record_unreadable, unreadable_rows
 from tcia_assets.metadata.value_lists import request_values
 from tcia_assets.sources import Source, SourceRows
@@ -73,7 +73,10 @@ def refresh(
         rows_before = warehouse.row_count(table, key)
         # Before the nulls that it explains: a killed run leaves none without a record.
         record_unreadable(table, key, unreadable, warehouse)
-        written = warehouse.write(table, rows, key)
+        if table is catalog.SHARED_LISTS:
+            written, facts = write_list(key, rows, warehouse, at)
+        else:
+            written = warehouse.write(table, rows, key)
     return RefreshResult(
         table,
         key,
@@ -96,20 +99,7 @@ def _request(
         listed = request_collections(source)
         return listed.reply, {"unnamed": listed.unnamed}
     if table is catalog.SHARED_LISTS:
-        return _request_list(key, source, warehouse), {}
+        return request_list(key, source, warehouse), {}
     if table in catalog.VALUE_TABLES:
         return request_values(table, key, source, warehouse), {}
     return source.rows(table, key), {}
-
-
-def _request_list(name: str, source: Source, warehouse: Warehouse) -> SourceRows:
-    """Request a shared list; NBIA sends no rows both for an unknown list and for an empty one."""
-    table = catalog.SHARED_LISTS
-    try:
-        return source.rows(table, name)
-    except UnknownReply:
-        stored = warehouse.keys(table)
-        if name in stored:
-            raise
-        source.rows(catalog.COLLECTIONS)  # raises if the source returns nothing at all
-        raise UnknownName("shared list (or it is empty)", name, stored) from None
