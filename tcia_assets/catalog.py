@@ -1145,7 +1145,7 @@ _BINDAAS_CHANGED: dict[str, dict[str, Any]] = {
     | {"parameters": _parameters("Collection"), "description": "Patients, by Collection."},
     "getPatientByCollectionAndModality": _BINDAAS_PATIENTS | {"path": "PatientsByModality"},
     "getPatientStudy": _BINDAAS_STUDIES,
-    "getSeries": {"columns": _BINDAAS_SERIES},
+    "getSeries": {"columns": _BINDAAS_SERIES, "optional_columns": ("PatientID",)},
     "getImage": {"parameters": _ONE_SERIES},
     "NewPatientsInCollection": _BINDAAS_PATIENTS | _BINDAAS_SINCE,
     "NewStudiesInPatientCollection": _BINDAAS_STUDIES | _BINDAAS_SINCE,
@@ -1168,6 +1168,7 @@ _BINDAAS_ENDPOINTS = (
         "Series on a shared list; always JSON. SharedList is beside TCIA in the path, not below.",
         _parameters(list_name="name*"),
         _BINDAAS_SERIES,
+        optional_columns=("PatientID",),
         path="SharedList/query/ContentsByName",
     ),
 )

@@ -214,6 +214,7 @@ class Endpoint:
         date_formats: `strptime` formats of columns that differ from the dialect's `ValueFormat`.
         zip_proof: For the zips that this package downloads, what proves them complete: "md5" (they
             list the MD5s of their objects) or "count" (only the number of objects); otherwise "".
+        optional_columns: Names of columns that only some servers of the dialect send.
     """
 
     name: str
@@ -230,6 +231,7 @@ class Endpoint:
     fixed_parameters: tuple[tuple[str, str], ...] = ()
     date_formats: tuple[tuple[str, str], ...] = ()
     zip_proof: str = ""
+    optional_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", self.path or self.name)

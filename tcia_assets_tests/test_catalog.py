@@ -591,7 +591,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "series_changes": "73406249816d",
         "snapshots": "31bfde3a962b",
         "series_sizes": "55fbbe7c3d91",
-        "shared_lists": "981eedf21995",
+        "shared_lists": "ca708593427a",
         "unreadable_values": "a076ce8fe0f3",
         "image_archives": "3e0e112b2130",
         "images": "dc1e25bc53b8",

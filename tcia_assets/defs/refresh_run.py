@@ -30,7 +30,7 @@ from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 
 _LOG_EVERY_S = 10.0
-_FOLLOW_SERIES = (catalog.SERIES_SIZES, *catalog.VALUE_TABLES)
+_LAST_STAGE = 2
 _Task = tuple[Table, str]
 
 
@@ -148,10 +148,10 @@ def _work_off(
 ) -> Iterator[None]:
     """Refresh many partitions at a time; yields after each.
 
-    Sizes and values come last: they are requested for the Series that are stored, or compared with
-    them.
+    Series come after Studies, which may have the PatientIDs that they lack. Sizes and values come
+    last: they are requested for the Series that are stored, or compared with them.
     """
-    for is_later in (False, True):
+    for stage in range(_LAST_STAGE + 1):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
             futures: dict[Future[RefreshResult], _Task] = {
                 pool.submit(
@@ -164,7 +164,7 @@ def _work_off(
                     accept_schema=task[1] in accept_schema,
                 ): task
                 for task in tasks
-                if (task[0] in _FOLLOW_SERIES) is is_later
+                if _stage(task[0]) == stage
             }
             try:
                 for future in as_completed(futures):
@@ -172,6 +172,13 @@ def _work_off(
                     yield
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stage(table: Table) -> int:
+    """Return when a table is refreshed: after all tables of lower stages."""
+    if table is catalog.SERIES_SIZES or table in catalog.VALUE_TABLES:
+        return _LAST_STAGE
+    return 1 if table is catalog.SERIES else 0
 
 
 def _collect(future: Future[RefreshResult], task: _Task, outcome: _Outcome) -> None:

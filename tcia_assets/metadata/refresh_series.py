@@ -18,6 +18,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
 from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.events import diff_events
+from tcia_assets.metadata.patient_ids import fill_patient_ids
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.unreadable import (
@@ -148,6 +149,8 @@ class _Refresh:
             fingerprints_kept=kept_fingerprints(before, listed, unread, unread_before),
             not_changed=newly,
         )
+        rows = fill_patient_ids(merged.rows, before, self.key, self.warehouse)
+        merged = replace(merged, rows=rows)
         record = {
             "Collection": self.key,
             "taken_at": self.at,

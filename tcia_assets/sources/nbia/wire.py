@@ -229,8 +229,9 @@ def _unclaimed(fields: set[str]) -> tuple[str, ...]:
 
 def _claimed(fields: set[str], endpoint: Endpoint) -> list[str]:
     """Return the fields to read: the declared ones that are there, then other dialects' names."""
-    claimed = [name for name in endpoint.columns if name in fields]
-    missing = {COLUMNS_BY_WIRE_NAME[n].name for n in endpoint.columns} - {
+    declared = (*endpoint.columns, *endpoint.optional_columns)
+    claimed = [name for name in declared if name in fields]
+    missing = {COLUMNS_BY_WIRE_NAME[n].name for n in declared} - {
         COLUMNS_BY_WIRE_NAME[n].name for n in claimed
     }
     for name in sorted(fields & COLUMNS_BY_WIRE_NAME.keys()):

@@ -349,6 +349,17 @@ def test_a_key_that_is_spelled_as_in_another_dialect_is_still_read(
     assert rows.table[name].null_count == 0
 
 
+@pytest.mark.parametrize("speaks", ["bindaas-v4", "bindaas-v3"])
+@pytest.mark.parametrize("name", ["getSeries", "getContentsByName"])
+def test_a_column_that_only_some_servers_send_is_read_and_not_promised(
+    speaks: str, name: str, read: Read
+) -> None:
+    rows = read('[{"SeriesInstanceUID": "1.2", "PatientID": "p", "Strange": 1}]', name, speaks)
+    assert rows.table["PatientID"].to_pylist() == ["p"]
+    assert rows.unclaimed == ("Strange",)
+    assert read('[{"SeriesInstanceUID": "1.2"}]', name, speaks).unclaimed == ()
+
+
 def test_of_two_spellings_the_declared_one_is_read_and_the_other_named(read: Read) -> None:
     rows = read('[{"PatientId":"a","PatientID":"b"}]', "getPatient")
     assert rows.table.to_pylist() == [{"PatientID": "a"}]
