@@ -37,7 +37,7 @@ def test_a_collection_whose_name_cannot_be_a_partition_key_is_named(terminal: Te
     result = terminal("refresh", SMALL)
 
     assert result.exit_code == 0, result.output
-    assert "left out, because their names cannot be partition keys: 'a, b'" in result.stderr
+    assert "left out, because their names cannot be partition keys: ['a, b']" in result.stderr
 
 
 def test_a_collection_without_a_name_is_left_out_with_a_note(terminal: Terminal) -> None:
