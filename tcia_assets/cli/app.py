@@ -11,6 +11,7 @@ from tcia_assets.cli.changes import changes
 from tcia_assets.cli.dataset import dataset
 from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
+from tcia_assets.cli.migrate import migrate
 from tcia_assets.cli.query import query
 from tcia_assets.cli.refresh import refresh
 from tcia_assets.cli.sandbox import sandbox
@@ -37,7 +38,19 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    commands=[sandbox, refresh, fetch, export, verify, query, status, changes, tables, dataset],
+    commands=[
+        sandbox,
+        refresh,
+        fetch,
+        export,
+        verify,
+        query,
+        status,
+        changes,
+        tables,
+        dataset,
+        migrate,
+    ],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="tcia-assets")

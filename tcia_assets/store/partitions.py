@@ -2,8 +2,12 @@
 
 Relative to the data folder:
 
-    warehouse/<table>/<by>=<key>/part-0.parquet     a partition; the key is percent-encoded
-    warehouse/<table>/part-0.parquet                a table without partitions
+    warehouse/<table>/<key>/part-0.parquet      a partition; the key is percent-encoded
+    warehouse/<table>/part-0.parquet            a table without partitions
+    warehouse/VERSION                           the layout that writers use
+
+Layout 1 had folders called `Collection=<key>`, from which some readers make a second column. They
+are read as they are, and renamed when their partition is written, or by `migrate`.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.errors import BadValue, DataError, UsageError, shorten
+from tcia_assets.errors import BadValue, DataError, StorageError, UsageError, shorten
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import align
 
 PART = "part-0.parquet"
+LAYOUT = 2
 
 # DuckDB opens a file once more for each row group that it reads. With one row group for nearly
 # every partition, no query mixes two versions of a partition.
@@ -52,9 +57,11 @@ def subfolder(table: Table, key: str) -> str:
     if key in _INVALID_KEYS:
         raise UsageError(f"a partition of {table.name} cannot be called {key!r}")
     try:
-        name = f"{table.partitioned_by}={quote(key, safe='')}"
+        name = quote(key, safe="")
     except UnicodeEncodeError as error:
         raise UsageError(f"{key!r} is not valid text: {error.reason}") from error
+    if name.startswith((".", "_")):  # readers leave out folders with such names
+        name = f"%{ord(name[0]):02X}{name[1:]}"
     if len(name) + len(".lock") > _MAX_NAME_BYTES:
         raise UsageError(f"the folder of {key!r} would have a name of {len(name)} bytes: too long")
     return name
@@ -64,9 +71,41 @@ def keys_in(folder: Path, table: Table) -> list[str]:
     """Return the keys of the partitions in a table's folder, sorted."""
     if not (table.partitioned_by and folder.is_dir()):
         return []
-    start = f"{table.partitioned_by}="
-    keys = {unquote(f.name.removeprefix(start)) for f in folder.glob(f"{start}*")} - _INVALID_KEYS
-    return sorted(key for key in keys if (folder / subfolder(table, key) / PART).is_file())
+    start = _old_prefix(table)
+    keys = {unquote(f.name.removeprefix(start)) for f in folder.glob("*/")} - _INVALID_KEYS
+    return sorted(key for key in keys if file_of(folder, table, key).is_file())
+
+
+def file_of(folder: Path, table: Table, key: str) -> Path:
+    """Return the path of a partition's file below its table's folder, in either layout.
+
+    Raises:
+        UsageError: No folder can have the key's name.
+    """
+    name = subfolder(table, key)
+    path, old = folder / name / PART, folder / f"{_old_prefix(table)}{quote(key, safe='')}" / PART
+    is_old = bool(name) and not path.is_file() and old.is_file()
+    return old if is_old else path
+
+
+def rename_old_folder(folder: Path, table: Table, key: str) -> bool:
+    """Give a partition's folder of layout 1 the name of today; return whether there was one."""
+    path = file_of(folder, table, key)
+    new = folder / subfolder(table, key)
+    if path.parent == new or not path.is_file():
+        return False
+    try:
+        path.parent.rename(new)
+    except OSError as error:
+        if file_of(folder, table, key).parent == new:
+            return False  # another process was faster
+        problem = f"{path.parent} cannot be renamed: {error.strerror or error}"
+        raise StorageError(problem) from error
+    return True
+
+
+def _old_prefix(table: Table) -> str:
+    return f"{table.partitioned_by}="
 
 
 def foreign_files(root: Path, table: Table, known: Collection[Path]) -> list[Path]:

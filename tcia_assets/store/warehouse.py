@@ -26,12 +26,13 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions, sql
 from tcia_assets.store.conform import check, conform, empty
-from tcia_assets.store.files import publish, sha256_of
+from tcia_assets.store.files import publish, publish_text, sha256_of
 from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.views import Views
 
 # How often `query` runs a statement while partitions are being replaced.
 _MAX_TRIES = 6
+_VERSION = Path("warehouse") / "VERSION"
 _FOREIGN = "it was not written by tcia_assets, but queries would count its rows: move it away"
 
 
@@ -109,12 +110,45 @@ class Warehouse:
         self.root = Path(root).resolve()
         if "\\" in str(self.root):
             raise UsageError(f"DuckDB cannot read below a path with a backslash: {self.root}")
+        self._check_layout()
         self._views = Views(self.root)
         self._shared = threading.local()
 
     def __reduce__(self) -> tuple[type[Warehouse], tuple[Path]]:
         """Pickle the root only: a connection does not survive in another process."""
         return Warehouse, (self.root,)
+
+    def _check_layout(self) -> None:
+        try:
+            layout = int((self.root / _VERSION).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return  # there is none before the first write
+        if layout > partitions.LAYOUT:
+            raise UsageError(
+                f"{self.root} was written by a newer version of tcia_assets (layout {layout}; this "
+                f"one knows up to {partitions.LAYOUT}): upgrade it"
+            )
+
+    def migrate(self, *, dry_run: bool = False) -> int:
+        """Rename the folders of an earlier layout; return how many there are.
+
+        Nothing is read or written, and a process that reads meanwhile finds either name.
+
+        Args:
+            dry_run: Only count them.
+
+        Raises:
+            StorageError: A folder cannot be renamed. The others are, and may be.
+        """
+        found = 0
+        for table in TABLES:
+            folder = partitions.table_folder(self.root, table)
+            for key in self.keys(table):
+                if dry_run:
+                    found += self.path(table, key).parent.name != partitions.subfolder(table, key)
+                else:
+                    found += partitions.rename_old_folder(folder, table, key)
+        return found
 
     @property
     def database(self) -> Path:
@@ -129,8 +163,7 @@ class Warehouse:
         Raises:
             UsageError: No folder can have this key's name.
         """
-        folder = partitions.table_folder(self.root, table)
-        return folder / partitions.subfolder(table, key) / partitions.PART
+        return partitions.file_of(partitions.table_folder(self.root, table), table, key)
 
     def has(self, table: Table, key: str = "") -> bool:
         """Return whether the partition exists."""
@@ -184,10 +217,11 @@ class Warehouse:
             DataError: The rows do not conform, or belong to another partition.
             StorageError: The file cannot be written. The partition is unchanged.
         """
-        path = self.path(table, key)
+        self.path(table, key)  # refuses a key that no folder can have
         check(table, rows)
         partitions.check_partition(table, rows, key)
-        digest_file = digests.digest_path(self.root, table, key)
+        partitions.rename_old_folder(partitions.table_folder(self.root, table), table, key)
+        path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
 
         def write(draft: Path) -> None:
             partitions.write_parquet(table, rows, draft)
@@ -349,6 +383,8 @@ class Warehouse:
         Raises:
             StorageError: The file cannot be written.
         """
+        if not (self.root / _VERSION).is_file():
+            publish_text(self.root / _VERSION, f"{partitions.LAYOUT}\n")
         self._views.ensure()
 
     @contextlib.contextmanager
@@ -369,7 +405,7 @@ class Warehouse:
     def _is_written_since(self, began: float) -> bool:
         """Return whether a partition may have been replaced since; a rename marks its folder."""
         folders = [partitions.table_folder(self.root, table) for table in TABLES]
-        folders += [place for folder in folders for place in folder.glob("*=*")]
+        folders += [place for folder in folders for place in folder.glob("*/")]
         # Clocks of file systems tick in hundredths of a second.
         return any(folder.stat().st_mtime > began - 0.1 for folder in folders if folder.is_dir())
 

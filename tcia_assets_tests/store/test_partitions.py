@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
+import duckdb
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
@@ -33,9 +39,9 @@ from tcia_assets_tests.store.tables import (
 def test_a_partition_has_its_documented_path(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     folder = tmp_path.resolve() / "warehouse"
-    path = folder / "patients" / "Collection=CT%20Lymph%20Nodes" / "part-0.parquet"
+    path = folder / "patients" / "CT%20Lymph%20Nodes" / "part-0.parquet"
     assert warehouse.path(PATIENTS, "CT Lymph Nodes") == path
-    path = folder / "shared_lists" / "list_name=a%2Fb" / "part-0.parquet"
+    path = folder / "shared_lists" / "a%2Fb" / "part-0.parquet"
     assert warehouse.path(SHARED_LISTS, "a/b") == path
     assert warehouse.path(COLLECTIONS) == folder / "collections" / "part-0.parquet"
 
@@ -74,7 +80,7 @@ def test_folders_that_are_not_partitions_are_not_keys(warehouse: Warehouse) -> N
         "Collection=%zz",
     ):
         (table / name).mkdir()
-    copied = table / "Collection=CT Lymph Nodes"  # not as we would write it
+    copied = table / "CT Lymph Nodes"  # not as we would write it
     copied.mkdir()
     (copied / "part-0.parquet").write_bytes(warehouse.path(PATIENTS, "a").read_bytes())
     assert warehouse.keys(PATIENTS) == ["a"]
@@ -167,3 +173,75 @@ def test_other_tools_read_the_folders(warehouse: Warehouse) -> None:
 def test_a_numeric_key_is_text_for_pyarrow_too(warehouse: Warehouse) -> None:
     path = warehouse.write(PATIENTS, patients("4711", ["p"]), "4711").path
     assert pq.read_table(path)["Collection"].to_pylist() == ["4711"]
+
+
+# --- The layout -----------------------------------------------------------------------------------
+
+
+def make_old(warehouse: Warehouse, key: str) -> Path:
+    """Give a partition the folder that the first layout had."""
+    new = warehouse.path(PATIENTS, key).parent
+    return new.rename(new.with_name(f"Collection={quote(key, safe='')}"))
+
+
+def test_a_folder_of_the_first_layout_is_read_and_renamed_when_it_is_written(
+    warehouse: Warehouse,
+) -> None:
+    for key in ("a", "b c"):
+        warehouse.write(PATIENTS, patients(key, ["p"]), key)
+        old = make_old(warehouse, key)
+        assert warehouse.path(PATIENTS, key) == old / "part-0.parquet"
+    assert warehouse.keys(PATIENTS) == ["a", "b c"]
+    assert warehouse.read(PATIENTS).num_rows == warehouse.query("FROM patients").num_rows == 2
+    warehouse.write(PATIENTS, patients("b c", ["p", "q"]), "b c")
+
+    assert not old.exists()
+    assert warehouse.keys(PATIENTS) == ["a", "b c"]
+    assert warehouse.read(PATIENTS).num_rows == warehouse.query("FROM patients").num_rows == 3
+
+
+def test_migrate_renames_all_folders_of_the_first_layout(warehouse: Warehouse) -> None:
+    for key in AWKWARD_KEYS:
+        warehouse.write(PATIENTS, patients(key, ["p"]), key)
+        make_old(warehouse, key)
+
+    assert warehouse.migrate(dry_run=True) == len(AWKWARD_KEYS)
+    assert warehouse.migrate() == len(AWKWARD_KEYS)
+    assert warehouse.migrate() == 0
+    assert warehouse.keys(PATIENTS) == sorted(AWKWARD_KEYS)
+    assert warehouse.query("FROM patients").num_rows == len(AWKWARD_KEYS)
+
+
+def test_a_folder_of_a_later_layout_is_refused(warehouse: Warehouse) -> None:
+    warehouse.ensure_views()
+    version = warehouse.root / "warehouse" / "VERSION"
+    assert version.read_text() == "2\n"
+    version.write_text("3\n")
+    with pytest.raises(UsageError, match="layout 3; this one knows up to 2"):
+        Warehouse(warehouse.root)
+
+
+def with_duckdb(folder: str) -> list[str]:
+    rows = duckdb.sql(f"SELECT Collection FROM '{folder}/**/*.parquet'").fetchall()
+    return [name for (name,) in rows]
+
+
+READERS: dict[str, Callable[[str], list[str]]] = {
+    "pandas": lambda folder: pd.read_parquet(folder)["Collection"].tolist(),
+    "polars": lambda folder: pl.scan_parquet(folder).collect()["Collection"].to_list(),
+    "pyarrow": lambda folder: pads.dataset(folder).to_table()["Collection"].to_pylist(),
+    "duckdb": with_duckdb,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_other_readers_read_the_folder_of_a_table_plainly(
+    warehouse: Warehouse, reader: str
+) -> None:
+    keys = {*AWKWARD_KEYS, "_hidden", ".hidden"}
+    for key in keys:
+        warehouse.write(PATIENTS, patients(key, ["p", "q"]), key)
+    warehouse.ensure_views()
+    folder = warehouse.root / "warehouse" / "patients"
+
+    assert sorted(READERS[reader](str(folder))) == sorted(key for key in keys for _ in "pq")
