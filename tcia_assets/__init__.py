@@ -31,8 +31,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tcia_assets.datasets.loading import load_dataset
-    from tcia_assets.definitions import build_definitions
     from tcia_assets.defs.alarms import failure_line
+    from tcia_assets.defs.plugin import build_definitions
     from tcia_assets.defs.resource import TciaResource
     from tcia_assets.metadata.selection import Selection
     from tcia_assets.mirror import Mirror
@@ -44,7 +44,7 @@ _MODULES = {
     "Selection": "tcia_assets.metadata.selection",
     "TciaResource": "tcia_assets.defs.resource",
     "Warehouse": "tcia_assets.store.warehouse",
-    "build_definitions": "tcia_assets.definitions",
+    "build_definitions": "tcia_assets.defs.plugin",
     "failure_line": "tcia_assets.defs.alarms",
     "load_dataset": "tcia_assets.datasets.loading",
     "open_source": "tcia_assets.sources",

@@ -308,6 +308,7 @@ class Mirror:
             raise UsageError(
                 f"no Collection {chosen[0]!r} in the warehouse (it is empty): run "
                 f"`tcia-assets refresh {shlex.quote(chosen[0])}` first"
+                + missing_folder(self.warehouse)
             )
         require_known("refreshed Collection", chosen, known)
         return chosen
@@ -324,6 +325,13 @@ class Mirror:
 
     def _open_runs(self) -> LocalRuns:
         return open_runs(self.settings, show_progress=self._show_progress, verbose=self._verbose)
+
+
+def missing_folder(warehouse: Warehouse) -> str:
+    """Return the end of a message about an empty warehouse: its folder, if there is none."""
+    if warehouse.root.exists():
+        return ""
+    return f"; there is no folder {warehouse.root}: is TCIA_DATA_DIR right?"
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
@@ -357,8 +365,8 @@ def open_runs(
         verbose: Whether Dagster's log is printed.
         datasets: The folder of dataset declarations; "" for none.
     """
-    from tcia_assets.definitions import build_definitions  # noqa: PLC0415 - see above
     from tcia_assets.defs.local_runs import LocalRuns  # noqa: PLC0415 - see above
+    from tcia_assets.defs.plugin import build_definitions  # noqa: PLC0415 - see above
 
     definitions = build_definitions(datasets=datasets)
     return LocalRuns(definitions, settings, show_progress=show_progress, verbose=verbose)

@@ -16,6 +16,7 @@ from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.metadata import history
 from tcia_assets.metadata.events import IMAGE_EVENTS, LIFE_EVENTS
+from tcia_assets.mirror import missing_folder
 
 _LONGEST_VALUE = 40
 
@@ -66,6 +67,9 @@ def changes(
       tcia-assets changes --since 2026-11-01 --format csv > changes.csv
     """
     mirror = open_mirror()
+    if missing := missing_folder(mirror.warehouse):
+        print_note(EMPTY_WAREHOUSE + missing)  # and the folder is not made
+        return
     chosen = mirror.refreshed_collections(collections)
     found = history.events_since(moment, mirror.warehouse, collections=chosen, events=events)
     if not found.num_rows:

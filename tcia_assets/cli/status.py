@@ -15,6 +15,7 @@ from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.status import COUNTS, SUMMED, collection_status
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
+from tcia_assets.mirror import missing_folder
 from tcia_assets.store.warehouse import Warehouse
 
 # Columns of the table after COUNTS: bytes and instants.
@@ -48,7 +49,7 @@ def print_status(
 ) -> None:
     """Print a table with one row a Collection, or a note if there is none."""
     if not collections:
-        print_note(EMPTY_WAREHOUSE)
+        print_note(EMPTY_WAREHOUSE + missing_folder(warehouse))
         return
     rows = collection_status(warehouse, collections, selection).to_pylist()
     out.print(_tables(rows, out))

@@ -28,3 +28,5 @@ def test_commands_on_an_empty_warehouse_say_what_to_do(empty_terminal: Terminal)
         result = empty_terminal(command)
         assert result.exit_code == 0
         assert "the warehouse is empty: run `tcia-assets refresh` first" in result.stderr
+        assert f"there is no folder {empty_terminal.root}: is TCIA_DATA_DIR" in result.stderr
+        assert not empty_terminal.root.exists()

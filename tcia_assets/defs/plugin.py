@@ -1,0 +1,78 @@
+"""The whole plugin as Dagster definitions; `definitions.py` makes those of this repository."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from tcia_assets import settings
+from tcia_assets.defs import alarms, images, io_manager, jobs, metadata, schedules, sensors
+from tcia_assets.defs import datasets as dataset_defs
+from tcia_assets.defs.dataset_files import dataset_files, datasets_folder
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.resource import TciaResource
+
+
+def build_definitions(
+    *,
+    key_prefix: str | Sequence[str] = "tcia",
+    group_name: str | None = None,
+    owners: Sequence[str] = (),
+    resource: TciaResource | None = None,
+    sensor_interval_s: int | None = None,
+    compare_cron: str | None = None,
+    datasets: str | Path | None = None,
+) -> dg.Definitions:
+    """Return the plugin: assets, checks, jobs, schedules and sensors, to merge into a project.
+
+    Schedules and sensors are off until switched on. Neither the resource key `io_manager` nor an
+    executor is defined, so your own stay in use. Two sets with different prefixes fit into one code
+    location.
+
+    Args:
+        key_prefix: Prefix of all names: assets `<prefix>/series`, resources `<prefix>` and
+            `<prefix>_io`, partitions `<prefix>_collections`, jobs `<prefix>_refresh`. With another
+            prefix than "tcia", data are stored below `<data dir>/<prefix>`, unless the resource has
+            a `data_dir` of its own.
+        group_name: Asset group; the prefix by default.
+        owners: Owners of all assets, such as "team:imaging".
+        resource: The settings. A field that is not given is read from the environment
+            (TCIA_DIALECT, TCIA_DATA_DIR, ...) when a run starts.
+        sensor_interval_s: Seconds between ticks of the sensor; TCIA_SENSOR_INTERVAL_S by default.
+        compare_cron: When the schedule `<prefix>_compare` runs; TCIA_COMPARE_CRON by default.
+        datasets: Folder of dataset declarations, "" for none; by default TCIA_DATASETS_DIR, or the
+            folder `datasets` if it exists. Each file NAME.yaml becomes the assets `NAME_cohort`,
+            `NAME_samples` and `NAME_dataset`, and the job `<prefix>_dataset_NAME`.
+
+    Raises:
+        UsageError: The prefix cannot be part of a Dagster name, the interval or cron line is not
+            valid, or the folder does not exist.
+    """
+    names = Names.chosen(key_prefix, group_name, owners)
+    table_jobs = jobs.jobs(names)
+    files = dataset_files(names, datasets_folder(datasets))
+    dataset_jobs = dataset_defs.jobs(files)
+    interval_s = settings.read_alone("sensor_interval_s", sensor_interval_s)
+    return dg.Definitions(
+        assets=[*metadata.assets(names), *images.assets(names), *dataset_defs.assets(files)],
+        asset_checks=dataset_defs.checks(files),
+        jobs=[*table_jobs, *dataset_jobs],
+        schedules=schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),
+        sensors=[
+            *sensors.sensors(names, table_jobs, interval_s),
+            *alarms.alarms(names, [*table_jobs, *dataset_jobs]),
+        ],
+        resources={
+            names.resource: _resource(names, resource),
+            names.io: io_manager.io_manager(names),
+        },
+    )
+
+
+def _resource(names: Names, given: TciaResource | None) -> TciaResource:
+    resource = given or TciaResource()
+    if names.name != Names().name and resource.data_dir is None and not resource.subfolder:
+        # A new object, since Dagster builds a run's resource from the arguments of this one.
+        chosen = {name: getattr(resource, name) for name in resource.model_fields_set}
+        return type(resource)(**chosen, subfolder=names.name)
+    return resource
