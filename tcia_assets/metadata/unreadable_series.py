@@ -119,10 +119,20 @@ def without_unreadable(
 
 
 def _of(rows: pa.Table, uids: Iterable[str], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return some columns of the rows of these Series."""
+    """Return some columns of the rows of these Series, dates and instants as numbers.
+
+    Earlier versions of this package stored dates of the year 0, which Python has not.
+    """
     chosen = pc.is_in(rows[_UID], value_set=pa.array(list(uids), pa.string()))
-    found: list[dict[str, Any]] = rows.select(names).filter(chosen).to_pylist()
-    return found
+    found = rows.select(names).filter(chosen)
+    found = pa.table([_comparable(column) for column in found.columns], names=names)
+    return list(found.to_pylist())
+
+
+def _comparable(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_date(values.type):
+        return values.cast(pa.int32())
+    return values.cast(pa.int64()) if pa.types.is_timestamp(values.type) else values
 
 
 def _of_same_version(before: pa.Table, after: pa.Table, uids: Iterable[str]) -> set[str]:

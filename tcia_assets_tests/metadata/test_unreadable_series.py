@@ -80,3 +80,20 @@ def test_a_value_that_could_never_be_read_is_no_change_once_it_can(
         [done] = mirror.refresh(day(number), SMALL)
         assert (done.facts["changed"], done.facts["events"]) == (0, 0)
     assert not stored(mirror).num_rows
+
+
+def test_a_year_0_that_an_earlier_version_stored_becomes_null(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    mirror.sandbox.faults.add(odd_value("SeriesDate", "01-01-0000"))
+    mirror.refresh(day(2), SMALL)
+    [odd] = unreadable_columns(stored(mirror))
+    with mirror.warehouse.update(SERIES, SMALL) as partition:
+        rows = partition.rows
+        # Days since 1970 of the first day of the year 0, which Python has no date for.
+        days = [-719_528 if uid == odd else 0 for uid in rows["SeriesInstanceUID"].to_pylist()]
+        dates = pa.array(days, pa.int32()).cast(pa.date32())
+        at = rows.schema.get_field_index("SeriesDate")
+        partition.rows = rows.set_column(at, rows.schema.field(at), dates)
+    [done] = mirror.refresh(day(3), SMALL)
+    assert done.unreadable == 1
+    assert mirror.row(odd, SMALL)["SeriesDate"] is None
