@@ -43,12 +43,12 @@ def kept_fingerprints(
         now: What cannot be read in the listing.
         until_now: What could not be read in the one before it; it is null in `before`.
     """
-    names = [_UID, *FINGERPRINT_COLUMNS]
-    old = {row[_UID]: row for row in _of(before, now, [*names, "fingerprint"])}
+    names = _compared(listed)
+    old = {row[_UID]: row for row in _of(before, now, [_UID, *names, "fingerprint"])}
     kept = {}
-    for row in _of(listed, now, names):
+    for row in _of(listed, now, [_UID, *names]):
         uid = row[_UID]
-        compared = set(FINGERPRINT_COLUMNS) - set(now[uid]) - set(until_now.get(uid, ()))
+        compared = set(names) - set(now[uid]) - set(until_now.get(uid, ()))
         if uid in old and all(row[name] == old[uid][name] for name in compared):
             kept[uid] = old[uid]["fingerprint"]
     return kept
@@ -62,11 +62,11 @@ def newly_readable(
     Their fingerprints change, and yet they are no changed Series. Takes what `kept_fingerprints`
     takes.
     """
-    uids = until_now.keys() - now.keys()
-    old = {row[_UID]: row for row in _of(before, uids, before.column_names)}
-    new = {row[_UID]: row for row in _of(listed, uids, [_UID, *FINGERPRINT_COLUMNS])}
-    rows = before.filter(pc.is_in(before[_UID], value_set=pa.array(list(uids), pa.string())))
-    computed = fingerprints(rows)
+    uids, names = until_now.keys() - now.keys(), _compared(listed)
+    old = {row[_UID]: row for row in _of(before, uids, [_UID, *names, "fingerprint"])}
+    new = {row[_UID]: row for row in _of(listed, uids, [_UID, *names])}
+    chosen = pc.is_in(before[_UID], value_set=pa.array(list(uids), pa.string()))
+    computed = fingerprints(before.select([_UID, *names]).filter(chosen))
     # Of other values a part is in the fingerprint: the Series had them before.
     never_read = {
         uid
@@ -76,10 +76,7 @@ def newly_readable(
     return {
         uid
         for uid in never_read & new.keys()
-        if all(
-            old[uid][name] == new[uid][name]
-            for name in set(FINGERPRINT_COLUMNS) - set(until_now[uid])
-        )
+        if all(old[uid][name] == new[uid][name] for name in set(names) - set(until_now[uid]))
     }
 
 
@@ -116,6 +113,14 @@ def without_unreadable(
         if uids:
             before = _take_over(before, after, name, uids)
     return before
+
+
+def _compared(listed: pa.Table) -> list[str]:
+    """Return the columns of fingerprints that the listing has.
+
+    `series` may have more: a PatientID that the source does not list is filled in.
+    """
+    return [name for name in FINGERPRINT_COLUMNS if listed[name].null_count < listed.num_rows]
 
 
 def _of(rows: pa.Table, uids: Iterable[str], names: Sequence[str]) -> list[dict[str, Any]]:

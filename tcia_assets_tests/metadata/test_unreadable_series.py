@@ -8,8 +8,15 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import SERIES, UNREADABLE_VALUES
-from tcia_assets.metadata.unreadable_series import unreadable_columns
+from tcia_assets.metadata.fingerprints import fingerprints
+from tcia_assets.metadata.listing import LISTED
+from tcia_assets.metadata.unreadable_series import (
+    kept_fingerprints,
+    newly_readable,
+    unreadable_columns,
+)
 from tcia_assets.sandbox.faults import Fault
+from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 
@@ -97,3 +104,27 @@ def test_a_year_0_that_an_earlier_version_stored_becomes_null(mirror: SandboxMir
     [done] = mirror.refresh(day(3), SMALL)
     assert done.unreadable == 1
     assert mirror.row(odd, SMALL)["SeriesDate"] is None
+
+
+def test_a_column_that_is_filled_in_after_the_listing_does_not_count() -> None:
+    listed = conform(LISTED, series(SeriesDate=None), Collection="A")
+    read = conform(LISTED, series(SeriesDate=date(2020, 1, 1)), Collection="A")
+    before = conform(
+        SERIES,
+        series(
+            SeriesDate=None,
+            PatientID="p1",
+            fingerprint=fingerprints(listed)["fingerprint"][0].as_py(),
+            first_seen_at=day(1),
+            changed_at=day(1),
+            missing_snapshots=0,
+        ),
+        Collection="A",
+    )
+    odd = {"1.2": {"SeriesDate"}}
+    assert list(kept_fingerprints(before, listed, odd, {})) == ["1.2"]
+    assert newly_readable(before, read, {}, odd) == {"1.2"}
+
+
+def series(**values: object) -> pa.Table:
+    return pa.Table.from_pylist([{"SeriesInstanceUID": "1.2", "Modality": "CT", **values}])
