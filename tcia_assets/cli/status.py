@@ -56,12 +56,16 @@ def print_status(
 
 
 def _tables(rows: Sequence[_Row], console: Console) -> Group:
-    """One table if the console is wide enough; else two, counts and then bytes and instants."""
+    """One table if the console is wide enough; else two, counts and then bytes and instants.
+
+    The counts of all tables but `unindexed`, which is seldom above zero, fit 80 columns.
+    """
     names = [each["Collection"] for each in rows]
     lines = [_cells(each) for each in [*rows, _total(rows)]]
     grids = [_grid_of((*COUNTS, *_MEASURES), names, lines)]
     if not fits(grids[0], console):
-        grids = [_grid_of(columns, names, lines) for columns in (COUNTS, _MEASURES)]
+        counts = [name for name in COUNTS if name != "unindexed"]
+        grids = [_grid_of(columns, names, lines) for columns in (counts, _MEASURES)]
     spaced = [part for each in grids for part in (each, "")][:-1]
     return Group(*spaced, *_footnotes(rows))
 
@@ -71,6 +75,12 @@ def _footnotes(rows: Sequence[_Row]) -> list[str]:
     if any(each["selected"] is None for each in rows):
         notes += "\nTCIA_IMAGE_SELECTION is not set, so no Series is selected."
     lines = [f"[dim]{notes}[/]"]
+    if unindexed := [each for each in rows if each["unindexed"]]:
+        zips = [f"{each['unindexed']:,} of {printable(each['Collection'])}" for each in unindexed]
+        lines.append(
+            "[yellow]Unindexed:[/] zips that an interrupted run left, and the next fetch reads: "
+            + ", ".join(zips)
+        )
     if suspect := [printable(each["Collection"]) for each in rows if each["is_suspect"]]:
         lines.append(
             "[yellow]Suspect:[/] removed from the source's list, so not refreshed: "

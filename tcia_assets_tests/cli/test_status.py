@@ -8,6 +8,7 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.images.disk_space import format_bytes
+from tcia_assets.images.status import COUNTS
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sources import Source
@@ -42,6 +43,8 @@ def test_status_fits_its_terminal_with_numbers_right_aligned(fetched: Terminal, 
 
     assert all(len(line) <= width for line in lines)
     head = next(line for line in lines if "series" in line)
+    for name in (*COUNTS, "on disk", "to come", "last change", "compared"):
+        assert any(name in line for line in lines) or (name, width < 200) == ("unindexed", True)
     row = next(line for line in lines if line.startswith(SMALL))
     for name in ("series", "complete", "withdrawn"):
         end = head.index(name) + len(name)
