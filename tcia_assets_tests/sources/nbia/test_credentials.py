@@ -333,7 +333,7 @@ ENDS: dict[str, Answer] = {
     "in Base64": answer(f"no {IN_BASE64}", 401),
     "in a redirect": answer("", 302, Location=f"/again/{ECHO.replace(' ', '/')}"),
     "in a redirect elsewhere": answer("", 302, Location=f"http://{ALL_SECRETS[0]}.org/{ECHO}"),
-    "a value that is none": answer(f'[{{"Collection":"A", "TotalSizeInBytes": "{ECHO}"}}]'),
+    "a value that is none": answer(f'[{{"Collection":"A", "SeriesInstanceUID": "{ECHO}"}}]'),
     "cut rows": answer(f'[{{"Collection":"{ECHO}"'),
     "a cut body": answer(ECHO, promised=1000, then="close"),
     "reset": Answer(b"", "reset"),
