@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
 import click
 
 from tcia_assets.cli.changes import changes
+from tcia_assets.cli.completion import completion
 from tcia_assets.cli.dataset import dataset
 from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
@@ -17,10 +19,12 @@ from tcia_assets.cli.refresh import refresh
 from tcia_assets.cli.sandbox import sandbox
 from tcia_assets.cli.status import status
 from tcia_assets.cli.tables import tables
-from tcia_assets.cli.terminal import FAILED, MISUSED, err, exit_with, printable
+from tcia_assets.cli.terminal import FAILED, INTERRUPTED, MISUSED, err, exit_with, printable
 from tcia_assets.cli.verify import verify
 from tcia_assets.errors import RunFailed, TciaError, UsageError
 from tcia_assets.version import __version__
+
+_KEPT = "what was complete is kept; the same command goes on from there"
 
 
 class _Group(click.Group):
@@ -31,6 +35,11 @@ class _Group(click.Group):
             return super().invoke(context)
         except RunFailed as error:
             exit_with(error.failures)
+        except KeyboardInterrupt:
+            # Another one ends the process at once, and without the traces of threads.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            err.print(f"[bold red]Interrupted:[/] {_KEPT}", soft_wrap=True)
+            sys.exit(INTERRUPTED)
         except TciaError as error:
             err.print(f"[bold red]Error:[/] {printable(str(error))}", soft_wrap=True)
             sys.exit(MISUSED if isinstance(error, UsageError) else FAILED)
@@ -50,6 +59,7 @@ class _Group(click.Group):
         tables,
         dataset,
         migrate,
+        completion,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},
 )

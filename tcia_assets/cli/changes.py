@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import parse_moment
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
@@ -22,7 +23,7 @@ _LONGEST_VALUE = 40
 
 
 @click.command()
-@click.argument("collections", nargs=-1)
+@click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option(
     "--since",
     "moment",

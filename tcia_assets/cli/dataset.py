@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table as Grid
 
+from tcia_assets.cli.completion import complete_datasets
 from tcia_assets.cli.terminal import (
     err,
     exit_with,
@@ -49,7 +50,7 @@ def dataset() -> None:
 
 
 @dataset.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_datasets)
 @click.option("--locked", is_flag=True, help="Use the frozen cohort without running its query.")
 @click.option("--update", is_flag=True, help="Freeze the Series that the cohort query returns now.")
 @click.option(
@@ -171,8 +172,8 @@ def _version_table(versions: Iterable[tuple[Version, bool]]) -> Grid:
 
 
 @dataset.command()
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@click.argument("before", metavar="A", shell_complete=complete_datasets)
+@click.argument("after", metavar="B", shell_complete=complete_datasets)
 @click.option("--all", "everything", is_flag=True, help=f"Show more than {_MOST_LINES} lines.")
 def diff(before: str, after: str, *, everything: bool) -> None:
     """Show the differences from version A to version B: Series, settings, tools, files.
@@ -199,7 +200,7 @@ def diff(before: str, after: str, *, everything: bool) -> None:
 
 
 @dataset.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_datasets)
 @click.argument("version", required=False, default="")
 def verify(name: str, version: str) -> None:
     """Check that the files of a version are exactly those of its lock file, by SHA-256.

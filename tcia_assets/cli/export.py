@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import selection_options
 from tcia_assets.cli.terminal import exit_with, out, print_note, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
@@ -16,7 +17,7 @@ from tcia_assets.images.export_paths import DEFAULT_TEMPLATE
 
 
 @click.command()
-@click.argument("collections", nargs=-1)
+@click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
 @click.option(
     "--template",

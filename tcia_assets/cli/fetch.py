@@ -10,19 +10,22 @@ import click
 from rich.table import Column
 from rich.table import Table as Grid
 
+from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import parse_shard, parse_size, selection_options
 from tcia_assets.cli.status import print_status
 from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right_aligned
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import RunFailed
 from tcia_assets.images.disk_space import check_disk_space, format_bytes
+from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import FetchPlan
+from tcia_assets.mirror import Mirror
 
 _limit = partial(click.option, type=click.IntRange(min=1))
 
 
 @click.command()
-@click.argument("collections", nargs=-1)
+@click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @selection_options
 @_limit("--max-series", "max_series_per_run", help="Maximum number of Series.")
 @click.option(
@@ -85,8 +88,15 @@ def fetch(
         mirror.run_fetch(run)
     except RunFailed as error:
         failures = error.failures
-    print_status(mirror.warehouse, [each.collection for each in run.plans], run.selection)
+    except KeyboardInterrupt:
+        _print_status(mirror, run)
+        raise
+    _print_status(mirror, run)
     exit_with(failures)
+
+
+def _print_status(mirror: Mirror, run: FetchRun) -> None:
+    print_status(mirror.warehouse, [each.collection for each in run.plans], run.selection)
 
 
 def _plan_table(plans: Sequence[FetchPlan]) -> Grid:

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from tcia_assets.cli.completion import complete_shared_lists
+
 _repeatable = partial(click.option, multiple=True)
 _SELECTION = (
     click.option("--selection", help="YAML or JSON, inline or a file; see the README."),
@@ -18,7 +20,12 @@ _SELECTION = (
     click.option("--where", help="A SQL condition over current_series."),
     _repeatable("--manifest", "manifests", help="Only Series in this .tcia, CSV or TSV file."),
     _repeatable("--series", help="Only this SeriesInstanceUID; may be repeated."),
-    _repeatable("--shared-list", "shared_lists", help="Only Series on this shared list."),
+    _repeatable(
+        "--shared-list",
+        "shared_lists",
+        help="Only Series on this shared list.",
+        shell_complete=complete_shared_lists,
+    ),
     _repeatable("--deny-license", "deny", help="No Series under this licence, such as NC."),
     _repeatable("--allow-license", "allow", help="Only Series under this licence; repeatable."),
 )

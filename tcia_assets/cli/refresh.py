@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.workspace import open_mirror
 
 
 @click.command()
-@click.argument("collections", nargs=-1)
+@click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option("--all", "everything", is_flag=True, help="Refresh all Collections of the source.")
 @click.option(
     "--shared-list", "lists", multiple=True, help="Refresh this shared list; may be repeated."

@@ -9,6 +9,8 @@ import click
 from rich.console import Console, Group
 from rich.table import Table as Grid
 
+from tcia_assets.cli.completion import complete_collections
+from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.images.disk_space import format_bytes
@@ -24,8 +26,15 @@ _Row = dict[str, Any]
 
 
 @click.command()
-@click.argument("collections", nargs=-1)
-def status(collections: tuple[str, ...]) -> None:
+@click.argument("collections", nargs=-1, shell_complete=complete_collections)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+)
+def status(collections: tuple[str, ...], form: str) -> None:
     """Show the status of COLLECTIONS, or of all.
 
     For each Collection: the number of Series that are known, selected by TCIA_IMAGE_SELECTION,
@@ -38,9 +47,13 @@ def status(collections: tuple[str, ...]) -> None:
     Examples:
       tcia-assets status
       tcia-assets status LCTSC "RIDER Lung CT"
+      tcia-assets status --format json
     """
     mirror = open_mirror()
     chosen = mirror.refreshed_collections(collections or None)
+    if form != "table":
+        write_result(mirror.status(chosen), form, None, len(chosen))
+        return
     print_status(mirror.warehouse, chosen, parse_selection(mirror.settings.image_selection))
 
 

@@ -7,13 +7,14 @@ from rich.table import Column
 from rich.table import Table as Grid
 
 from tcia_assets import catalog
+from tcia_assets.cli.completion import complete_tables
 from tcia_assets.cli.data_dictionary import data_dictionary
 from tcia_assets.cli.terminal import make_grid, out, printable
 from tcia_assets.spec import Table
 
 
 @click.command()
-@click.argument("table", required=False)
+@click.argument("table", required=False, shell_complete=complete_tables)
 @click.option("--markdown", is_flag=True, help="Print the data dictionary of the docs.")
 def tables(table: str | None, *, markdown: bool) -> None:
     """List the tables of the warehouse, or the columns of TABLE."""

@@ -27,6 +27,8 @@ from tcia_assets.errors import escape_unprintable
 from tcia_assets.progress import Listener
 
 FAILED, MISUSED = 1, 2
+# What a shell reports of a process that the signal of Ctrl-C ended.
+INTERRUPTED = 130
 # Without emoji: rich would replace a text such as ":x:".
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import require_known
@@ -26,7 +27,7 @@ _MOST_NAMED = 3
 
 
 @click.command()
-@click.argument("collections", nargs=-1)
+@click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option("--deep", is_flag=True, help="Also inflate each zip and check it as when fetched.")
 @click.option("--audit", is_flag=True, help="Also compare with the hashes of the source (nbia-v4).")
 @click.option("--rebuild", is_flag=True, help="First add zips that the manifest lacks.")

@@ -18,7 +18,7 @@ _MOST_FAILURES_SHOWN = 20
 # An error of a library may repeat a value that the source sent.
 _LONGEST_FOREIGN_ERROR = 2_000
 _OWN_ERRORS = "tcia_assets.errors."
-_STOPPED = "interrupted; complete work is kept, and the next run continues from there"
+INTERRUPTED = "interrupted; complete work is kept, and the next run continues from there"
 
 
 def record_partitions(
@@ -97,7 +97,7 @@ def _reason(error: Any) -> str:
     while error is not None:
         message = str(error.message).strip()
         if "DagsterExecutionInterruptedError" in message:
-            return _STOPPED
+            return INTERRUPTED
         kind, _, text = message.partition(": ")
         if kind.startswith(_OWN_ERRORS):
             return text

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tcia_assets import catalog
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
+from tcia_assets.defs.events import INTERRUPTED
 from tcia_assets.defs.jobs import images_job, refresh_job, shared_lists_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
@@ -255,6 +256,9 @@ class LocalRuns:
 
 
 def _raise_if_failed(result: dg.ExecuteInProcessResult, report: RunReport) -> None:
+    if INTERRUPTED in report.failures:
+        # Dagster has ended the run in order. Further runs must not start.
+        raise KeyboardInterrupt
     if not result.success:
         raise RunFailed(report.failures)
 

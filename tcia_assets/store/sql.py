@@ -207,7 +207,20 @@ def _forbidden_parts(tree: Any, *, may_read_files: bool) -> Iterator[str]:
 
 
 def fetch_table(connection: Connection, statement: str, parameters: Any = None) -> pa.Table:
-    """Run a statement and return all its rows, on each version of DuckDB that we support."""
+    """Run a statement and return all its rows, on each version of DuckDB that we support.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; DuckDB itself raises an error of its own then.
+    """
+    try:
+        return _fetch(connection, statement, parameters)
+    except (RuntimeError, duckdb.InterruptException) as error:
+        if isinstance(error, duckdb.InterruptException) or "interrupted" in str(error):
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _fetch(connection: Connection, statement: str, parameters: Any) -> pa.Table:
     # Up to 1.5 a relation copies the result once more on its way to Arrow; from 2.0 on a cursor
     # does, with a warning. For a statement without a result there is no relation.
     if hasattr(connection, "fetch_arrow_table"):

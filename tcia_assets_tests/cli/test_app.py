@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tcia_assets.cli import main
-from tcia_assets_tests.cli.terminal import Terminal
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, words
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.repository import ROOT
 
@@ -104,3 +108,57 @@ def test_the_installed_command_runs_without_settings(tmp_path: Path) -> None:
 
     assert result.returncode == 0, result.stderr
     assert "0" in result.stdout
+
+
+def start(terminal: Terminal, *arguments: str) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TCIA_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tcia_assets", *arguments],
+        env=environment | terminal.environment | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_ctrl_c_while_a_request_waits_ends_with_130(empty_terminal: Terminal) -> None:
+    sandbox = empty_terminal.sandbox
+    sandbox.faults.add(Fault("hang", "getCollectionValues", times=0, seconds=2.0))
+    process = start(empty_terminal, "refresh", SMALL)
+    wait_for(lambda: sandbox.requests["getCollectionValues"])
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 130, stderr
+    assert "Interrupted: what was complete is kept" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_a_fetch_with_130_and_shows_what_is_kept(
+    terminal: Terminal, times: int
+) -> None:
+    terminal.sandbox.faults.add(Fault("hang", "getImageWithMD5Hash", times=0, seconds=1.0))
+    process = start(terminal, *CONTOURS)
+    wait_for(lambda: list((terminal.root / "archives").rglob("*.zip")))
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 130, stderr
+    assert "Interrupted: what was complete is kept" in stderr
+    assert "Traceback" not in stderr
+    complete = sum(status == "complete" for status in terminal.statuses.values())
+    assert complete >= 1
+    if times == 1:
+        [line] = [line for line in stdout.splitlines() if line.startswith(SMALL)]
+        assert words(line)[3] == str(complete)

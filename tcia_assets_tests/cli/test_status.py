@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -66,3 +69,21 @@ def test_collections_removed_from_the_source_are_named(terminal: Terminal, sourc
     terminal.sandbox.archive.show(hidden)
     list_collections()
     assert "Suspect" not in terminal("status").stdout
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_the_status_can_be_read_by_programs(fetched: Terminal, form: str) -> None:
+    result = fetched("status", "--format", form)
+
+    assert result.exit_code == 0, result.output
+    if form == "json":
+        [row] = json.loads(result.stdout)
+    else:
+        [row] = csv.DictReader(io.StringIO(result.stdout))
+    assert (row["Collection"], int(row["series"]), int(row["complete"])) == (SMALL, 10, 5)
+
+
+def test_the_status_of_an_empty_folder_is_an_empty_list(empty_terminal: Terminal) -> None:
+    result = empty_terminal("status", "--format", "json")
+
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
