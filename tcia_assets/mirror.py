@@ -21,7 +21,7 @@ from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
-from tcia_assets.images.unindexed import count_unindexed
+from tcia_assets.images.unindexed import count_outdated, count_unindexed
 from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import (
     override_selection,
@@ -189,18 +189,23 @@ class Mirror:
 
     def run_fetch(self, run: FetchRun) -> None:
         """Fetch what was planned, and complete what earlier runs left; raises as `fetch`."""
-        unindexed = count_unindexed(self.warehouse)
-        if not run.plans and not unindexed:
+        unindexed, outdated = count_unindexed(self.warehouse), count_outdated(self.warehouse)
+        if not (run.plans or unindexed or outdated):
             return
         if unindexed:
             self._note(
                 f"{sum(unindexed.values())} zips in {', '.join(unindexed)} were fetched by a run "
                 "that did not end; their headers are read now"
             )
+        if outdated:
+            self._note(
+                f"{sum(outdated.values())} zips in {', '.join(outdated)} were read before images "
+                "had all its columns; each run reads some of them again, for ten minutes at most"
+            )
         check_disk_space(run.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        failures = runs.fetch(run, unindexed) + run.incomplete_series(self.warehouse)
+        failures = runs.fetch(run, unindexed | outdated) + run.incomplete_series(self.warehouse)
         if failures:
             raise RunFailed(failures)
 

@@ -17,6 +17,7 @@ from tcia_assets.images.rebuild import (
     quarantine_unreadable_manifests,
     rebuild_manifest,
 )
+from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
 from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets.settings import Settings
@@ -103,7 +104,7 @@ def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings)
     problems = []
     with open_source(settings) as source:
         for name in collections:
-            index_images(name, warehouse)
+            index_images(name, warehouse, reread=RereadBudget(0))  # for its MD5s only
             audited = audit_hashes(name, source, warehouse)
             out.print(printable(_audited_line(audited)), soft_wrap=True)
             problems += _differing_lines(audited)

@@ -24,7 +24,7 @@ from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupt
 from tcia_assets.images.fetch_run import FetchRun, shared_run
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.manifest_row import STATUSES
-from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.run_limits import RereadBudget, Shard
 from tcia_assets.images.zip_files import collection_dir
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
@@ -80,9 +80,11 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     tcia = resource_of(context, names)
     warehouse = tcia.warehouse
     just_fetched: dict[str, frozenset[str]] = {}
+    run = _fetch_run(tcia, config)
+    reread = run.reread if run else RereadBudget()
     tasks: list[_Task] = [
-        (_TABLES[:1], _fetcher(context, names, tcia, config, just_fetched)),
-        (_TABLES[1:2], lambda key: [_read_headers(key, warehouse)]),
+        (_TABLES[:1], _fetcher(context, names, tcia, run, just_fetched)),
+        (_TABLES[1:2], lambda key: [_read_headers(key, warehouse, reread)]),
         (_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
     selected = [t for t in _TABLES if names.key(t) in context.selected_asset_keys]
@@ -107,22 +109,29 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
         yield from record_partitions(context, good, bad, found)
 
 
+def _fetch_run(tcia: RunResource, config: ImageConfig) -> FetchRun | None:
+    """Return the run that the step fetches; None if nothing is selected."""
+    selection = selection_from_fields(config.selection) if config.selection else tcia.selection
+    if selection is None:
+        return None
+    shard = Shard(config.shard, config.shards)
+    return shared_run() or FetchRun(selection, shard, retry=config.retry)
+
+
 def _fetcher(
     context: dg.AssetExecutionContext,
     names: Names,
     tcia: RunResource,
-    config: ImageConfig,
+    run: FetchRun | None,
     just_fetched: dict[str, frozenset[str]],
 ) -> Callable[[str], Sequence[Facts]]:
     """Return a function that fetches one Collection.
 
     It adds the Collection's complete Series to `just_fetched`.
     """
-    table, shard = catalog.IMAGE_ARCHIVES, Shard(config.shard, config.shards)
-    selection = selection_from_fields(config.selection) if config.selection else tcia.selection
-    if selection is None:
+    table = catalog.IMAGE_ARCHIVES
+    if run is None:
         return lambda key: [_without_selection(table, tcia.warehouse, key)]
-    run = shared_run() or FetchRun(selection, shard, retry=config.retry)
 
     def fetch(key: str) -> Sequence[Facts]:
         reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
@@ -130,7 +139,7 @@ def _fetcher(
         reporter.close()
         complete = (row.series_instance_uid for row in result.rows if row.is_complete)
         just_fetched[key] = frozenset(complete)
-        return [_fetch_facts(result, shard, time.monotonic() - started)]
+        return [_fetch_facts(result, run.shard, time.monotonic() - started)]
 
     return fetch
 
@@ -171,14 +180,18 @@ def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
     }
 
 
-def _read_headers(key: str, warehouse: Warehouse) -> Facts:
+def _read_headers(key: str, warehouse: Warehouse, reread: RereadBudget) -> Facts:
     done = image_rows.index_images(
-        key, warehouse, report=lambda n, total: report(n, total, f"zips of {key} read for images")
+        key,
+        warehouse,
+        report=lambda n, total: report(n, total, f"zips of {key} read for images"),
+        reread=reread,
     )
     return {
         **written_facts(done.written),
         "new": done.new,
         "kept": done.kept,
+        "outdated": done.outdated,
         "unreadable": done.unreadable,
         "with_errors": done.with_errors,
         "files_per_second": round(done.files_per_second),

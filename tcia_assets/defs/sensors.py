@@ -28,7 +28,7 @@ from tcia_assets.images.run_reasons import (
     find_images_to_fetch,
     find_never_refreshed,
 )
-from tcia_assets.images.unindexed import find_unindexed
+from tcia_assets.images.unindexed import find_outdated, find_unindexed
 from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections
 from tcia_assets.sources import Pacing, Source, open_source
@@ -146,6 +146,8 @@ def _compare(tcia: TciaResource) -> Differences:
     fetching = {reason.collection for reason in images}
     # A run of a Collection with images to fetch reads the zips that are left there too.
     images += [each for each in find_unindexed(warehouse) if each.collection not in fetching]
+    # What only lacks some columns waits until nothing else is to be done.
+    images = images or find_outdated(warehouse)
     return Differences(
         collections,
         find_never_refreshed(collections, warehouse),

@@ -14,7 +14,7 @@ from typing import NoReturn
 from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.plan import FetchPlan, plan_fetch, selected_collections
-from tcia_assets.images.run_limits import FetchBudget, Shard
+from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_to_fields
@@ -39,6 +39,7 @@ class FetchRun:
         shard: The part of each Collection to fetch.
         retry: Also try Series that were given up.
         budget: What the run may still fetch.
+        reread: How long it may still read zips again that are unchanged.
 
     Raises:
         UsageError: The selection needs what is known only of fetched images.
@@ -48,11 +49,13 @@ class FetchRun:
     shard: Shard = Shard()  # noqa: RUF009 - frozen
     retry: bool = False
     budget: FetchBudget = field(init=False)
+    reread: RereadBudget = field(init=False)
     _plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         check_fetchable(self.selection)
         self.budget = FetchBudget.for_selection(self.selection)
+        self.reread = RereadBudget(deadline=self.budget.deadline)
 
     @property
     def plans(self) -> list[FetchPlan]:

@@ -1,14 +1,45 @@
-"""What one run may fetch: its part of a Collection, and how many Series, bytes and minutes."""
+"""What one run may fetch: its part of a Collection, and how many Series, bytes and minutes.
+
+And how long it may read zips again that it did not fetch.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tcia_assets.errors import UsageError
 from tcia_assets.metadata.selection import Selection
+
+# A new version may make millions of headers worth reading again, which must not delay what is new.
+REREAD_SECONDS = 600.0
+
+
+@dataclass
+class RereadBudget:
+    """Time in which one run may read unchanged zips again, for columns that `images` lacked.
+
+    Shared by all Collections of the run.
+
+    Attributes:
+        seconds: Seconds left.
+        deadline: Time of `time.monotonic()` at which the whole run should end.
+    """
+
+    seconds: float = REREAD_SECONDS
+    deadline: float = float("inf")
+
+    @contextmanager
+    def spend(self) -> Iterator[float]:
+        """Provide the time after which no zip is begun; what is spent is counted."""
+        started = time.monotonic()
+        try:
+            yield min(started + self.seconds, self.deadline)
+        finally:
+            self.seconds -= time.monotonic() - started
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,28 @@
-"""Find what an interrupted run left: zips that the tables made from them do not describe yet.
+"""Find zips to read: those that an interrupted run left, and those read for too few columns.
 
 A fetch stores zips first and reads them afterwards, so a run that is killed or fails can leave
 such zips. What makes a zip unindexed is in `catalog.UNINDEXED_ZIPS`; the next run of the
 Collection completes it.
+
+After a new version of this package, `images` may have columns that its rows were not read for. Such
+zips are outdated; each run reads some of them again.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-from tcia_assets.catalog import UNINDEXED_ZIPS
+from tcia_assets.catalog import HEADER_VERSION, UNINDEXED_ZIPS
 from tcia_assets.images.journal import has_dead_journal
 from tcia_assets.images.run_reasons import RunReason
 from tcia_assets.images.zip_files import collection_dir, collections_on_disk
 from tcia_assets.store.warehouse import Warehouse
+
+_OUTDATED = """
+    SELECT Collection, count(DISTINCT SeriesInstanceUID) AS zips FROM images
+    WHERE entry_name IS NOT NULL AND header_version IS DISTINCT FROM $version
+    GROUP BY Collection ORDER BY Collection
+"""
 
 
 def count_unindexed(warehouse: Warehouse) -> dict[str, int]:
@@ -40,6 +49,23 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
     return [
         RunReason(collection, len(lines), "unindexed " + _digest(lines))
         for collection, lines in sorted(missing.items())
+    ]
+
+
+def count_outdated(warehouse: Warehouse) -> dict[str, int]:
+    """Return the number of outdated zips of each Collection that has any."""
+    rows = warehouse.query(_OUTDATED, {"version": HEADER_VERSION}).to_pylist()
+    return {row["Collection"]: row["zips"] for row in rows}
+
+
+def find_outdated(warehouse: Warehouse) -> list[RunReason]:
+    """Return the Collections with outdated zips, as reasons for a run, by name.
+
+    The digest of a reason changes when a run has read some of them.
+    """
+    return [
+        RunReason(collection, zips, f"outdated {HEADER_VERSION} {zips}")
+        for collection, zips in count_outdated(warehouse).items()
     ]
 
 

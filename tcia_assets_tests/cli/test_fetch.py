@@ -13,6 +13,7 @@ from tcia_assets.images.plan import MAX_ATTEMPTS
 from tcia_assets.images.run_limits import Shard
 from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, line_of, words
 from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 
 
 def test_a_series_list_and_a_series_narrow_the_fetch(terminal: Terminal, tmp_path: Path) -> None:
@@ -185,3 +186,13 @@ def test_a_fetch_reads_the_zips_that_an_interrupted_one_left(fetched: Terminal) 
         assert fetched.warehouse.read(table, [SMALL]).equals(rows), table.name
     assert not fetched.sent_image_requests
     assert words(line_of(fetched("status"), SMALL))[7] == "0"
+
+
+def test_a_fetch_with_nothing_to_fetch_fills_columns_that_are_new(fetched: Terminal) -> None:
+    whole = forget_columns(fetched.warehouse, "SoftwareVersions", collection=SMALL)
+    result = fetched(*CONTOURS)
+
+    assert result.exit_code == 0, result.output
+    assert f"5 zips in {SMALL} were read before images had all its columns" in result.stderr
+    assert fetched.warehouse.read(catalog.IMAGES, [SMALL]).equals(whole)
+    assert not fetched.sent_image_requests

@@ -8,6 +8,7 @@ from tcia_assets.catalog import IMAGES, REFERENCES, TARGETS, UNINDEXED_ZIPS
 from tcia_assets.images.zip_files import collection_dir
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.sensor_ticks import launch, tick
+from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 
 CONTOURS = {"tcia_image_archives": {"config": {"selection": {"modalities": ["RTSTRUCT"]}}}}
 HEADERS = (IMAGES, REFERENCES, TARGETS)
@@ -69,3 +70,13 @@ def test_a_check_names_the_zips_that_are_not_indexed(with_zips: Dagster) -> None
     examples = found.metadata["examples"].value
     assert {row["not_in"] for row in examples} == {"references"}
     assert len(examples) == len(with_zips.uids(SMALL, "RTSTRUCT"))
+
+
+def test_the_next_tick_asks_for_a_run_that_fills_columns_that_are_new(with_zips: Dagster) -> None:
+    dagster = with_zips
+    whole = forget_columns(dagster.warehouse, "SoftwareVersions", collection=SMALL)
+    answer = tick(dagster, collections=[SMALL])
+    launch(dagster, answer)
+
+    assert dagster.warehouse.read(IMAGES, [SMALL]).equals(whole)
+    assert isinstance(tick(dagster, collections=[SMALL]), dg.SkipReason)

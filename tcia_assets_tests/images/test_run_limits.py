@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets.errors import UsageError
+from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import MAX_ATTEMPTS, FetchPlan
-from tcia_assets.images.run_limits import FetchBudget, Shard
+from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
 from tcia_assets_tests.images.many import (
     SERIES,
     denying,
@@ -105,3 +107,16 @@ def test_shards_divide_the_plan_and_all_its_counts(mirror: Place, count: int) ->
         summed[name] = sorted(summed[name])
     assert summed == facts(whole)
     assert whole.complete == 3 and whole.denied == 1 and len(whole.given_up) == 1
+
+
+def test_the_time_to_read_zips_again_is_shared_and_ends_with_the_run() -> None:
+    budget = RereadBudget(seconds=10.0)
+    with budget.spend() as until:
+        assert 9.0 < until - time.monotonic() <= 10.0
+        time.sleep(0.01)
+    with budget.spend() as until:
+        assert until - time.monotonic() < 9.99
+    with RereadBudget(seconds=10.0, deadline=5.0).spend() as until:
+        assert until == 5.0
+    limited = FetchRun(selected(max_minutes_per_run=1))
+    assert limited.reread.deadline == limited.budget.deadline

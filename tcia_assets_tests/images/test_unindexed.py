@@ -7,7 +7,14 @@ from tcia_assets.images.fetch import finish_interrupted
 from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.images.headers.references import index_references
 from tcia_assets.images.journal import Journal
-from tcia_assets.images.unindexed import count_unindexed, find_unindexed
+from tcia_assets.images.run_limits import RereadBudget
+from tcia_assets.images.unindexed import (
+    count_outdated,
+    count_unindexed,
+    find_outdated,
+    find_unindexed,
+)
+from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 from tcia_assets_tests.images.many import SERIES
 from tcia_assets_tests.images.place import COLLECTION, Place
 
@@ -93,3 +100,17 @@ def test_the_reason_for_a_run_changes_with_what_is_missing(mirror: Place) -> Non
 
     assert first == again and first[0].collection == after.collection == COLLECTION
     assert first[0].digest != after.digest
+
+
+def test_zips_are_outdated_until_they_are_read_for_all_columns(mirror: Place) -> None:
+    mirror.fetch()
+    index(mirror)
+    assert count_outdated(mirror.warehouse) == {}
+    whole = forget_columns(mirror.warehouse, "KVP", collection=COLLECTION)
+    assert count_outdated(mirror.warehouse) == {COLLECTION: SERIES}
+    [before] = find_outdated(mirror.warehouse)
+    index_images(COLLECTION, mirror.warehouse, reread=RereadBudget(-1))
+    assert find_outdated(mirror.warehouse) == [before]
+    index(mirror)
+    assert count_outdated(mirror.warehouse) == {}
+    assert mirror.warehouse.read(IMAGES, [COLLECTION]).equals(whole)

@@ -31,6 +31,7 @@ from tcia_assets.images.headers import dicom, series_zips
 from tcia_assets.images.headers.attributes import header_attributes
 from tcia_assets.images.headers.elements import TruncatedHeader
 from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
+from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse, WriteResult
@@ -70,7 +71,7 @@ def index_images(
     warehouse: Warehouse,
     *,
     report: ProgressCallback = ignore_progress,
-    reread_until: float = math.inf,
+    reread: RereadBudget | None = None,
 ) -> IndexResult:
     """Update the `images` of a Collection from its `image_archives`, under the table's lock.
 
@@ -81,8 +82,8 @@ def index_images(
         collection: The partition.
         warehouse: Where both tables are, and the zips.
         report: Called after each zip with the number of zips read and their total.
-        reread_until: Time of `time.monotonic()` after which no zip is begun that is unchanged, and
-            read again only because `images` has further columns. The next call goes on.
+        reread: How long zips may be read again that are unchanged, only because `images` has
+            further columns; the next call goes on. By default without a limit.
 
     Raises:
         MissingExtra: pydicom is not installed.
@@ -92,7 +93,7 @@ def index_images(
     started = time.monotonic()
     header_attributes()  # raises here, where no row is blamed for it
     with warehouse.update(IMAGES, collection) as partition:
-        read, kept = _build_rows(collection, warehouse, report, reread_until)
+        read, kept = _build_rows(collection, warehouse, report, reread or RereadBudget(math.inf))
         partition.rows = rows = _clear_repeated_uids(pa.concat_tables([kept, read]))
     return IndexResult(
         partition.written,
@@ -107,7 +108,7 @@ def index_images(
 
 
 def _build_rows(
-    collection: str, warehouse: Warehouse, report: ProgressCallback, reread_until: float
+    collection: str, warehouse: Warehouse, report: ProgressCallback, budget: RereadBudget
 ) -> tuple[pa.Table, pa.Table]:
     """Return the rows that are read now, and those that were stored before and stay."""
     zips = series_zips.list_zips(collection, warehouse)
@@ -117,7 +118,8 @@ def _build_rows(
     changed = [each for each in zips if each.series_instance_uid not in kept_series]
     outdated = [each for each in zips if each.series_instance_uid in outdated_series]
     (read,) = series_zips.read_rows((IMAGES,), changed, _read_zip, report)
-    (reread,) = series_zips.read_rows((IMAGES,), outdated, _read_zip, report, until=reread_until)
+    with budget.spend() as until:
+        (reread,) = series_zips.read_rows((IMAGES,), outdated, _read_zip, report, until=until)
     # A zip that cannot be read any more keeps the rows that it had; `verify` finds the damage.
     reread = reread.filter(pc.is_valid(reread["entry_name"]))
     is_replaced = pc.is_in(

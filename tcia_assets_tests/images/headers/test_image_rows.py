@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 import zipfile
 import zlib
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import IMAGES
 from tcia_assets.images.headers import image_rows
+from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.store.conform import empty
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.headers.dicom_bytes import SERIES, SOP, dicom_file, element
@@ -22,6 +21,7 @@ from tcia_assets_tests.images.headers.zip_warehouse import (
     FIRST,
     SECOND,
     ZipWarehouse,
+    forget_columns,
     md5,
     objects,
 )
@@ -159,18 +159,12 @@ def test_unexpected_names_and_values_are_accepted(zips: ZipWarehouse) -> None:
     assert all((row["error"] or "-").isprintable() for row in zips.rows())
 
 
-def forget_columns(zips: ZipWarehouse, *names: str) -> list[dict[str, Any]]:
-    """Store `images` as a version without these columns did; return the rows as they were."""
-    path = zips.warehouse.path(IMAGES, COLLECTION)
-    pq.write_table(pq.read_table(path).drop_columns(["header_version", *names]), path)
-    return zips.rows()
-
-
 def test_all_zips_are_read_again_for_a_new_column(zips: ZipWarehouse) -> None:
     zips.add(objects())
     zips.index()
     before = zips.rows()
-    assert forget_columns(zips, "KVP") != before
+    forget_columns(zips.warehouse, "KVP")
+    assert zips.rows() != before
     assert counts(zips.index()) == (3, 3, 0)
     assert zips.rows() == before
     assert counts(zips.index()) == (3, 0, 3)
@@ -183,16 +177,18 @@ def test_the_values_of_new_columns_are_read_zip_by_zip_within_a_limit_of_time(
         zips.add(objects(series), series)
     zips.index()
     before = zips.rows()
-    old = forget_columns(zips, "KVP")
-    done = image_rows.index_images(COLLECTION, zips.warehouse, reread_until=0)
+    forget_columns(zips.warehouse, "KVP")
+    old = zips.rows()
+    done = image_rows.index_images(COLLECTION, zips.warehouse, reread=RereadBudget(-1))
     assert (counts(done), done.outdated) == ((6, 0, 6), 6)
     assert zips.rows() == old
 
     def wait(_done: int, _total: int) -> None:
         time.sleep(0.6)
 
-    until = time.monotonic() + 0.5
-    done = image_rows.index_images(COLLECTION, zips.warehouse, report=wait, reread_until=until)
+    budget = RereadBudget(0.5)
+    done = image_rows.index_images(COLLECTION, zips.warehouse, report=wait, reread=budget)
+    assert budget.seconds < 0
     assert (counts(done), done.outdated) == ((6, 3, 3), 3)
     assert zips.rows() == [*before[:3], *old[3:]]
     done = image_rows.index_images(COLLECTION, zips.warehouse)
@@ -205,16 +201,17 @@ def test_a_new_zip_is_read_even_if_no_time_is_left_to_read_others_again(
 ) -> None:
     zips.add(objects())
     zips.index()
-    forget_columns(zips)
+    forget_columns(zips.warehouse)
     zips.add(objects(SECOND), SECOND)
-    done = image_rows.index_images(COLLECTION, zips.warehouse, reread_until=0)
+    done = image_rows.index_images(COLLECTION, zips.warehouse, reread=RereadBudget(-1))
     assert (counts(done), done.outdated) == ((6, 3, 3), 3)
 
 
 def test_a_zip_that_cannot_be_read_again_keeps_its_rows(zips: ZipWarehouse) -> None:
     zips.add(objects())
     zips.index()
-    old = forget_columns(zips, "KVP")
+    forget_columns(zips.warehouse, "KVP")
+    old = zips.rows()
     zips.path().unlink()
     done = zips.index()
     assert (counts(done), done.outdated) == ((3, 0, 3), 3)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pydicom
 import pydicom.data
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -41,6 +42,14 @@ def objects(series: str = FIRST, count: int = 3, modality: str = "CT") -> dict[s
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
+
+
+def forget_columns(warehouse: Warehouse, *names: str, collection: str = COLLECTION) -> pa.Table:
+    """Store `images` as a version without these columns did; return the rows as they were."""
+    path = warehouse.path(IMAGES, collection)
+    rows = pq.read_table(path)
+    pq.write_table(rows.drop_columns(["header_version", *names]), path)
+    return rows
 
 
 class ZipWarehouse:
