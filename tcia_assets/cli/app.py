@@ -35,7 +35,10 @@ class _Group(click.Group):
             return super().invoke(context)
         except RunFailed as error:
             exit_with(error.failures)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # DuckDB raises a RuntimeError if it is interrupted while it works.
+            if isinstance(error, RuntimeError) and "interrupted" not in str(error):
+                raise
             # Another one ends the process at once, and without the traces of threads.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             err.print(f"[bold red]Interrupted:[/] {_KEPT}", soft_wrap=True)

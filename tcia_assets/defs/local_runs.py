@@ -24,7 +24,7 @@ from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.resource import open_local_resource
 from tcia_assets.defs.run_process import process_tag
 from tcia_assets.defs.run_report import RunReport, refresh_report, run_report
-from tcia_assets.errors import RunFailed, UsageError
+from tcia_assets.errors import RunFailed, StorageError, UsageError
 from tcia_assets.images.fetch_run import FetchRun, share_run
 from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
@@ -283,8 +283,9 @@ def _open_instance(root: Path) -> dg.DagsterInstance:
     try:
         root.mkdir(parents=True, exist_ok=True)
         home = Path(chosen) if chosen else _own_home(root)
-    except OSError as error:
-        reason = f"cannot be written to: {error.strerror}"
+    except (OSError, StorageError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        reason = f"cannot be written to: {getattr(cause, 'strerror', None) or error}"
         raise UsageError(f"the data folder (TCIA_DATA_DIR) {str(root)!r} {reason}") from None
     if not os.access(home, os.W_OK):
         raise UsageError(f"the data folder {str(root)!r} is read-only: {home} cannot be written to")
