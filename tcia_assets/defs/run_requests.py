@@ -4,7 +4,6 @@ A Collection is in one run at most, a difference has one run key, and the runs o
 limited. `sensors.py` finds the differences.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,7 +16,7 @@ from tcia_assets.defs.active_runs import RunsByCollection
 from tcia_assets.defs.jobs import images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges
-from tcia_assets.images.run_reasons import RecentReleases, RunReason
+from tcia_assets.images.run_reasons import RecentReleases, RunReason, short_digest
 
 # With shards, this limits sets of runs.
 _MAX_RUNS_PER_TICK = 5
@@ -70,11 +69,6 @@ def image_runs(names: Names, shards: int, run_key: str, **options: Any) -> _Requ
         )
         for shard in range(shards)
     ]
-
-
-def keys_digest(texts: Iterable[str]) -> str:
-    """Return a short digest of texts, for a run key."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class RunPlanner:
         for neighbours in ranges(list(run_keys), self.order):
             for start in range(0, len(neighbours), _MAX_KEYS_PER_RUN):
                 keys = neighbours[start : start + _MAX_KEYS_PER_RUN]
-                digest = keys_digest(f"{key} {run_keys[key]}" for key in keys)
+                digest = short_digest(f"{key} {run_keys[key]}" for key in keys)
                 tags = range_tags(keys[0], keys[-1])
                 yield [dg.RunRequest(f"{job}:{digest}", job_name=job, tags=tags)]
 

@@ -15,7 +15,8 @@ from tcia_assets.defs.jobs import images_job, refresh_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges
 from tcia_assets.defs.resource import TciaResource
-from tcia_assets.defs.run_requests import image_runs, keys_digest
+from tcia_assets.defs.run_requests import image_runs
+from tcia_assets.images.run_reasons import short_digest
 from tcia_assets.metadata.plausibility import last_compared
 
 _METADATA_CRON = "0 2 * * *"
@@ -135,7 +136,7 @@ def compare_tick(
 
 def _request(keys: Sequence[str], names: Names, now: datetime) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=f"{names.of('compare')}:{now.isoformat()}:{keys_digest(keys)}",
+        run_key=f"{names.of('compare')}:{now.isoformat()}:{short_digest(keys)}",
         tags=range_tags(keys[0], keys[-1]),
     )
 

@@ -242,5 +242,9 @@ def _history_states(warehouse: Warehouse) -> dict[str, str]:
 
 def _digest(facts: list[str], state: str | None) -> str:
     # With the state of the history: a Series that changes from 1 to 2 and back differs each time.
-    text = "\n".join([str(state), *facts])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_digest([str(state), *facts])
+
+
+def short_digest(texts: Iterable[str]) -> str:
+    """Return a short digest of texts in their order, for a reason or a run key."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

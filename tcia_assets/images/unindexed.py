@@ -10,11 +10,9 @@ zips are outdated; each run reads some of them again.
 
 from __future__ import annotations
 
-import hashlib
-
 from tcia_assets.catalog import HEADER_VERSION, UNINDEXED_ZIPS
 from tcia_assets.images.journal import has_dead_journal
-from tcia_assets.images.run_reasons import RunReason
+from tcia_assets.images.run_reasons import RunReason, short_digest
 from tcia_assets.images.zip_files import collection_dir, collections_on_disk
 from tcia_assets.store.warehouse import Warehouse
 
@@ -47,7 +45,7 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
         if has_dead_journal(warehouse.root / collection_dir(collection)):
             missing.setdefault(collection, ["journal"])
     return [
-        RunReason(collection, len(lines), "unindexed " + _digest(lines))
+        RunReason(collection, len(lines), "unindexed " + short_digest(lines))
         for collection, lines in sorted(missing.items())
     ]
 
@@ -67,7 +65,3 @@ def find_outdated(warehouse: Warehouse) -> list[RunReason]:
         RunReason(collection, zips, f"outdated {HEADER_VERSION} {zips}")
         for collection, zips in count_outdated(warehouse).items()
     ]
-
-
-def _digest(lines: list[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
