@@ -1,6 +1,6 @@
 """The SHA-256 of each partition's file, to find damage that Parquet's readers do not see.
 
-    <root>/warehouse/.digests/<table>/<percent-encoded key>.sha256
+    <root>/warehouse/.digests/<table>/<percent-encoded key>/part-0.sha256
 
 A digest is written before its partition is published, and the one before is kept until the next
 write: whenever a writer is killed, the file that is there has one of the digests.
@@ -9,18 +9,17 @@ write: whenever a writer is killed, the file that is there has one of the digest
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote
 
 from tcia_assets.spec import Table
 from tcia_assets.store.files import publish_text, sha256_of
-
-_UNPARTITIONED = "table"
+from tcia_assets.store.partitions import subfolder
 
 
 def digest_path(root: Path, table: Table, key: str) -> Path:
     """Return the path of the file with a partition's digests."""
-    name = quote(key, safe="") or _UNPARTITIONED
-    return root / "warehouse" / ".digests" / table.name / f"{name}.sha256"
+    # A folder a partition, as its file has: a file of a long key's name would leave no room for
+    # the name of its draft.
+    return root / "warehouse" / ".digests" / table.name / subfolder(table, key) / "part-0.sha256"
 
 
 def record(digests: Path, partition: Path, draft: Path) -> None:

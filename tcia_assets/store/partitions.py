@@ -62,7 +62,8 @@ def subfolder(table: Table, key: str) -> str:
         raise UsageError(f"{key!r} is not valid text: {error.reason}") from error
     if name.startswith((".", "_")):  # readers leave out folders with such names
         name = f"%{ord(name[0]):02X}{name[1:]}"
-    if len(name) + len(".lock") > _MAX_NAME_BYTES:
+    # Folders of layout 1 are looked for too.
+    if len(_old_prefix(table)) + len(name) + len(".lock") > _MAX_NAME_BYTES:
         raise UsageError(f"the folder of {key!r} would have a name of {len(name)} bytes: too long")
     return name
 

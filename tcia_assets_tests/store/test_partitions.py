@@ -53,6 +53,14 @@ def test_a_key_that_cannot_be_a_folder_is_refused(warehouse: Warehouse, key: str
             act(PATIENTS, key=key)
 
 
+def test_the_longest_key_is_written_and_a_longer_one_refused(warehouse: Warehouse) -> None:
+    longest = "a" * (255 - len("Collection=.lock"))
+    assert warehouse.write(PATIENTS, patients(longest, ["p"]), longest).changed
+    assert warehouse.keys(PATIENTS) == [longest]
+    with pytest.raises(UsageError, match="too long"):
+        warehouse.path(PATIENTS, f"{longest}a")
+
+
 def test_a_key_for_a_table_without_partitions_is_refused(warehouse: Warehouse) -> None:
     with pytest.raises(UsageError, match="collections has no partitions, so none called 'a'"):
         warehouse.write(COLLECTIONS, collections("a"), "a")
