@@ -265,6 +265,14 @@ _SERIES_OF_THE_ARCHIVE = (
     *(STUDY_DESCRIPTION, STUDY_DATE, THIRD_PARTY, AUTHORIZED),
 )
 
+# SQL for the Series that listings have shown, without those that were stored one by one since.
+COMPARED_SERIES = (
+    "(SELECT s.* FROM series AS s JOIN "
+    "(SELECT Collection, max(taken_at) AS taken_at FROM snapshots GROUP BY Collection) AS newest "
+    "ON s.Collection = newest.Collection "
+    "AND coalesce(s.listed_since, s.first_seen_at) <= newest.taken_at)"
+)
+
 _SERIES_CHECKS = (
     Check(
         "series_count_agrees",
@@ -295,8 +303,9 @@ _SERIES_CHECKS = (
         "SELECT Collection, taken_at, listed.newest_release AS listed, stored FROM "
         "(SELECT Collection, max(taken_at) AS taken_at, arg_max({'newest_release': "
         "newest_release}, taken_at) AS listed FROM snapshots GROUP BY Collection) JOIN "
-        "(SELECT Collection, max(DateReleased) AS stored FROM current_series "
-        "GROUP BY Collection) USING (Collection) WHERE listed.newest_release < stored",
+        f"(SELECT Collection, max(DateReleased) AS stored FROM {COMPARED_SERIES} "
+        "WHERE withdrawn_at IS NULL AND moved_to IS NULL GROUP BY Collection) "
+        "USING (Collection) WHERE listed.newest_release < stored",
         is_error=True,
     ),
     Check(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,11 @@ from tcia_assets.metadata.selection_parser import (
     parse_selection,
     selection_from_fields,
 )
+from tcia_assets.metadata.single_series import add_single_series, find_unknown
 from tcia_assets.metadata.unreadable import describe_unreadable
-from tcia_assets.progress import ProgressCallback, ignore_progress
+from tcia_assets.progress import ProgressCallback, ignore_progress, shown_by
 from tcia_assets.settings import Settings
+from tcia_assets.sources import open_source
 from tcia_assets.store.sql import why_no_query
 from tcia_assets.store.warehouse import Warehouse
 
@@ -137,15 +141,20 @@ class Mirror:
         retry: bool = False,
         **criteria: Any,
     ) -> FetchRun:
-        """Plan a fetch without fetching; the arguments are those of `fetch`."""
+        """Plan a fetch without fetching images; the arguments are those of `fetch`.
+
+        The metadata of Series that the selection names, and that the warehouse does not have, is
+        requested and stored.
+        """
         base = self._selection(selection)
         chosen = override_selection(base, {"collections": _names(collections), **criteria})
         self.refreshed_collections(chosen.collections)
         run = FetchRun(chosen, Shard(*shard), retry=retry)
+        run.not_stored = self._add_named_series(chosen)
         for note in run.plan_all(self.warehouse):
             self._note(note)
         if not run.plans and run.shard.count == 1:
-            raise RunFailed([_NONE_LISTED])
+            raise RunFailed([*run.not_stored, _NONE_LISTED])
         if not run.plans:
             self._note(f"no Series to fetch is in shard {run.shard}")
         return run
@@ -161,7 +170,9 @@ class Mirror:
     ) -> pa.Table:
         """Download and verify the images of selected Series, one zip a Series.
 
-        What is complete on disk already is not fetched again.
+        What is complete on disk already is not fetched again. Of Series that are named one by one
+        or in a series list, the metadata is requested if the warehouse does not have it, unless
+        Collections are named too. Their Collections are partial until they are refreshed.
 
         Args:
             collections: Names of Collections whose metadata was refreshed, which replace the
@@ -177,7 +188,8 @@ class Mirror:
             The status of the Collections concerned, as `status` returns it.
 
         Raises:
-            RunFailed: A Series is not complete, or a run failed; what is complete stays.
+            RunFailed: A Series is not complete or not known to the source, or a run failed; what
+                is complete stays.
             UsageError: No Series is selected, the selection cannot be used, or the disk is too
                 small for it.
         """
@@ -189,9 +201,16 @@ class Mirror:
 
     def run_fetch(self, run: FetchRun) -> None:
         """Fetch what was planned, and complete what earlier runs left; raises as `fetch`."""
+        failures = list(run.not_stored)
         unindexed, outdated = count_unindexed(self.warehouse), count_outdated(self.warehouse)
-        if not (run.plans or unindexed or outdated):
-            return
+        if run.plans or unindexed or outdated:
+            failures += self._fetch_planned(run, unindexed, outdated)
+        if failures:
+            raise RunFailed(failures)
+
+    def _fetch_planned(
+        self, run: FetchRun, unindexed: Mapping[str, int], outdated: Mapping[str, int]
+    ) -> list[str]:
         if unindexed:
             self._note(
                 f"{sum(unindexed.values())} zips in {', '.join(unindexed)} were fetched by a run "
@@ -205,9 +224,36 @@ class Mirror:
         check_disk_space(run.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        failures = runs.fetch(run, unindexed | outdated) + run.incomplete_series(self.warehouse)
-        if failures:
+        return runs.fetch(run, {*unindexed, *outdated}) + run.incomplete_series(self.warehouse)
+
+    def _add_named_series(self, selection: Selection) -> list[str]:
+        """Store the metadata of Series that are named and not known; return what was not stored.
+
+        Raises:
+            RunFailed: None of the Series that are named is known now.
+        """
+        named = selection.named_series
+        # Where Collections are named too, a Series that these do not have is not selected.
+        unknown = [] if selection.collections else find_unknown(named, self.warehouse)
+        if not unknown:
+            return []
+        self._note(
+            f"{len(unknown)} listed Series are not in the warehouse: their metadata is requested"
+        )
+        with open_source(self.settings) as source, self._progress_shown("Metadata"):
+            failures = add_single_series(unknown, source, self.warehouse, datetime.now(UTC))
+        still_unknown = len(find_unknown(named, self.warehouse))
+        if failures and still_unknown == len(named) and not selection.shared_lists:
             raise RunFailed(failures)
+        return failures
+
+    @contextmanager
+    def _progress_shown(self, title: str) -> Iterator[None]:
+        if self._show_progress is None:
+            yield
+            return
+        with self._show_progress(title) as listener, shown_by(listener):
+            yield
 
     def export(
         self,
@@ -262,7 +308,8 @@ class Mirror:
             `bytes_on_disk` are of zips, `bytes_to_fetch` of the DICOM files still to fetch, without
             the `sizes_unknown` Series whose size is not known. `changed_at` is the newest change
             event, `compared_at` the last whole comparison with the source. `is_suspect`: the
-            source does not list the Collection any more. `selected` and `bytes_to_fetch` are null
+            source does not list the Collection any more. `is_partial`: only single Series of it
+            are known, because it was never refreshed. `selected` and `bytes_to_fetch` are null
             without a selection.
 
         Raises:

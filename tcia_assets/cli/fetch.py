@@ -10,22 +10,29 @@ import click
 from rich.table import Column
 from rich.table import Table as Grid
 
+from tcia_assets import catalog
 from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import parse_shard, parse_size, selection_options
 from tcia_assets.cli.status import print_status
 from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right_aligned
 from tcia_assets.cli.workspace import open_mirror
-from tcia_assets.errors import RunFailed
+from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.disk_space import check_disk_space, format_bytes
 from tcia_assets.images.fetch_run import FetchRun
 from tcia_assets.images.plan import FetchPlan
+from tcia_assets.metadata.series_lists import is_uid
 from tcia_assets.mirror import Mirror
 
 _limit = partial(click.option, type=click.IntRange(min=1))
 
 
 @click.command()
-@click.argument("collections", nargs=-1, shell_complete=complete_collections)
+@click.argument(
+    "names",
+    metavar="[COLLECTIONS | SERIES]...",
+    nargs=-1,
+    shell_complete=complete_collections,
+)
 @selection_options
 @_limit("--max-series", "max_series_per_run", help="Maximum number of Series.")
 @click.option(
@@ -47,19 +54,25 @@ _limit = partial(click.option, type=click.IntRange(min=1))
 @click.option("--dry-run", is_flag=True, help="Only print what would be fetched.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
 def fetch(
-    collections: tuple[str, ...],
+    names: tuple[str, ...],
     *,
     selection: str | None,
+    series: tuple[str, ...],
     shard: tuple[int, int],
     retry: bool,
     dry_run: bool,
     verbose: bool,
     **criteria: Any,  # each of the other options has the name of a field of a Selection
 ) -> None:
-    """Download and verify the images of Series of COLLECTIONS, one zip a Series.
+    """Download and verify the images of Series, one zip a Series.
 
-    Without other options, all Series of the named Collections; without names, what --selection or
-    TCIA_IMAGE_SELECTION selects. What is on disk already is not fetched again.
+    Without other options, all Series of the named COLLECTIONS; or single SERIES, by their
+    SeriesInstanceUIDs; without names, what --selection or TCIA_IMAGE_SELECTION selects. What is on
+    disk already is not fetched again.
+
+    Collections must have been refreshed. Of Series in --manifest, --series or SERIES that are not
+    known yet, the metadata is requested first, also in a dry run. `status` shows their Collections
+    as partial until they are refreshed.
 
     \b
     Examples:
@@ -67,21 +80,27 @@ def fetch(
       tcia-assets fetch "RIDER Lung CT" --modality CT --where "ImageCount < 300"
       tcia-assets fetch --selection selection.yaml
       tcia-assets fetch --manifest manifest.tcia --deny-license NC
+      tcia-assets fetch 1.3.6.1.4.1.14519.5.2.1.7014.4598.1 1.3.6.1.4.1.14519.5.2.1.7014.4598.2
       tcia-assets fetch LCTSC --allow-license "CC BY" --max-bytes 20GB
     """
     mirror = open_mirror(verbose=verbose)
+    known = mirror.warehouse.keys(catalog.SERIES)
+    uids = [name for name in names if "." in name and is_uid(name) and name not in known]
+    if uids and len(uids) < len(names):
+        raise UsageError("name either Collections or Series; --series narrows Collections")
     run = mirror.plan_fetch(
-        collections,
+        () if uids else names,
         selection=selection,
+        series=(*series, *uids),
         shard=shard,
         retry=retry,
         **criteria,
     )
-    if not run.plans:
-        return
-    if dry_run:
+    if dry_run and run.plans:
         out.print(_plan_table(run.plans))
         check_disk_space(run.plans, mirror.settings.root)
+    if dry_run or not run.plans:
+        exit_with(run.not_stored)
         return
     failures: tuple[str, ...] = ()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,8 @@ def status(collections: tuple[str, ...], form: str) -> None:
     complete on disk, incomplete, missing from the newest listing, and withdrawn; the number of zips
     that an interrupted run has left for the next `fetch` to read (unindexed); the bytes on disk and
     to come; the time of the newest change event, and of the last comparison of the whole
-    Collection with the source. Sends no request.
+    Collection with the source. A Collection is partial if only single Series of it were fetched and
+    it was never refreshed. Sends no request.
 
     \b
     Examples:
@@ -93,6 +95,12 @@ def _footnotes(rows: Sequence[_Row]) -> list[str]:
         lines.append(
             "[yellow]Unindexed:[/] zips that an interrupted run left, and the next fetch reads: "
             + ", ".join(zips)
+        )
+    if partial := [each["Collection"] for each in rows if each["is_partial"]]:
+        names = " ".join(shlex.quote(name) for name in partial)
+        lines.append(
+            "[yellow]Partial:[/] only Series that were fetched one by one are known; for all: "
+            + printable(f"tcia-assets refresh {names}")
         )
     if suspect := [printable(each["Collection"]) for each in rows if each["is_suspect"]]:
         lines.append(

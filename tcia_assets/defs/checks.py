@@ -195,8 +195,8 @@ def _follows_series(table: Table) -> bool:
 
 
 def _parents_exist(table: Table, parent: Parent) -> Check:
-    # A Series that is missing from its Collection needs no Study there.
-    listed = "(SELECT * FROM series WHERE missing_since IS NULL)"
+    # A Series that is missing from its Collection needs no Study there, nor one stored alone.
+    listed = f"(SELECT * FROM {catalog.COMPARED_SERIES} WHERE missing_since IS NULL)"
     child = listed if table is catalog.SERIES else sql.identifier(table.name)
     same = " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on)
     condition = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)

@@ -40,6 +40,7 @@ class FetchRun:
         retry: Also try Series that were given up.
         budget: What the run may still fetch.
         reread: How long it may still read zips again that are unchanged.
+        not_stored: Lines about selected Series whose metadata the source did not return.
 
     Raises:
         UsageError: The selection needs what is known only of fetched images.
@@ -50,6 +51,7 @@ class FetchRun:
     retry: bool = False
     budget: FetchBudget = field(init=False)
     reread: RereadBudget = field(init=False)
+    not_stored: list[str] = field(default_factory=list, init=False)
     _plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -71,8 +73,10 @@ class FetchRun:
         Raises:
             UsageError: No Series is selected, or a part of the selection does not exist.
         """
+        check_shared_lists(self.selection, warehouse.keys(catalog.SHARED_LISTS))
         with warehouse.shared_connection():
-            notes = _notes(self.selection, warehouse)
+            notes = [] if self.not_stored else _list_notes(self.selection, warehouse)
+            notes += _licence_notes(self.selection, warehouse)
             for name in selected_collections(self.selection, warehouse):
                 self.plan(name, warehouse)
             if not self._plans:
@@ -108,18 +112,20 @@ class FetchRun:
         ]
 
 
-def _notes(selection: Selection, warehouse: Warehouse) -> list[str]:
-    check_shared_lists(selection, warehouse.keys(catalog.SHARED_LISTS))
-    notes = []
+def _list_notes(selection: Selection, warehouse: Warehouse) -> list[str]:
     missing = warehouse.query(selection.unknown_series, tables=selection.tables).to_pylist()
-    if missing:
-        uids = ", ".join(row["SeriesInstanceUID"] for row in missing[:_MOST_NAMED])
-        more = ", ..." if len(missing) > _MOST_NAMED else ""
-        notes.append(
-            f"{len(missing)} listed Series are not in the warehouse, or are withdrawn: {uids}{more}"
-        )
+    if not missing:
+        return []
+    uids = ", ".join(row["SeriesInstanceUID"] for row in missing[:_MOST_NAMED])
+    more = ", ..." if len(missing) > _MOST_NAMED else ""
+    return [
+        f"{len(missing)} listed Series are not in the warehouse, or are withdrawn: {uids}{more}"
+    ]
+
+
+def _licence_notes(selection: Selection, warehouse: Warehouse) -> list[str]:
     known = warehouse.query(_LICENSES)["LicenseName"].to_pylist()
-    notes += [
+    notes = [
         f"no known Series has the licence {name!r}"
         for name in unmatched_licenses(selection.licenses, known)
     ]

@@ -19,6 +19,7 @@ from tcia_assets.images.plan import SAME_BYTES
 from tcia_assets.metadata.fingerprints import fingerprints
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.single_series import partial_collections
 from tcia_assets.sources import Source
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
@@ -100,14 +101,14 @@ def find_changed_series(
 
 
 def find_never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> list[RunReason]:
-    """Find Collections without stored Series.
+    """Find Collections that were never compared with a listing; some may be partial.
 
     The digest changes once a day: one attempt a day for each, so that a Collection that always
     fails does not cause a run at each tick.
     """
     today = datetime.now(UTC).date().isoformat()
-    stored = set(warehouse.keys(catalog.SERIES))
-    return [RunReason(name, 0, f"first {today}") for name in collections if name not in stored]
+    compared = set(warehouse.keys(catalog.SERIES)) - partial_collections(warehouse)
+    return [RunReason(name, 0, f"first {today}") for name in collections if name not in compared]
 
 
 def find_images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[RunReason]:
@@ -178,9 +179,13 @@ def last_seen_day(source: Source, warehouse: Warehouse, collections: list[str]) 
 
 
 def newest_release_date(warehouse: Warehouse) -> date | None:
-    """Return the newest stored release date, at most today; None if nothing is stored."""
+    """Return the newest release date in listings, at most today; None if nothing is stored.
+
+    A Series that was stored alone says nothing about others that were released before it.
+    """
     today = datetime.now(UTC).date()
-    found = warehouse.query("SELECT max(DateReleased) AS newest FROM series")["newest"][0].as_py()
+    newest = f"SELECT max(DateReleased) AS newest FROM {catalog.COMPARED_SERIES}"
+    found = warehouse.query(newest)["newest"][0].as_py()
     return None if found is None else min(found, today)
 
 

@@ -15,6 +15,7 @@ from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
 from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.metadata.single_series import partial_collections
 from tcia_assets.store.warehouse import Warehouse
 
 # Columns that count Series, and all columns with a sum over Collections.
@@ -28,6 +29,7 @@ _SCHEMA = pa.schema(
         ("changed_at", _INSTANT),
         ("compared_at", _INSTANT),
         ("is_suspect", pa.bool_()),
+        ("is_partial", pa.bool_()),
     ]
 )
 
@@ -55,6 +57,8 @@ def collection_status(
         compared_at     When all Series were last compared with the source's listing.
         is_suspect      Whether the source's list of Collections lacks this one although it has
                         Series. It stays as it is, and is not compared until it is listed again.
+        is_partial      Whether it was never refreshed: only Series that were fetched one by one are
+                        known.
 
     Args:
         warehouse: The warehouse.
@@ -74,6 +78,7 @@ def collection_status(
     counts = {row["Collection"]: row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
+    partial = partial_collections(warehouse)
     hidden = {} if selection else {"selected": None, "bytes_to_fetch": None}
     status = [
         {
@@ -82,7 +87,8 @@ def collection_status(
             "unindexed": unindexed.get(name, 0),
             "changed_at": changed.get(name),
             "compared_at": compared.get(name),
-            "is_suspect": bool(listed) and name in counts and name not in listed,
+            "is_suspect": bool(listed) and name in counts and name not in listed | partial,
+            "is_partial": name in partial,
         }
         for name in collections
     ]

@@ -16,7 +16,13 @@ from tcia_assets.store.warehouse import Warehouse
 _PATIENT, _STUDY, _SERIES = "PatientID", STUDIES.key[1], SERIES.key[0]
 
 
-def fill_patient_ids(rows: pa.Table, before: pa.Table, key: str, warehouse: Warehouse) -> pa.Table:
+def fill_patient_ids(
+    rows: pa.Table,
+    before: pa.Table,
+    key: str,
+    warehouse: Warehouse,
+    studies: pa.Table | None = None,
+) -> pa.Table:
     """Return the rows of `series` with the PatientIDs that they lack.
 
     They come from the Study in `studies`, else from the headers in `images`, else from the row as
@@ -27,7 +33,10 @@ def fill_patient_ids(rows: pa.Table, before: pa.Table, key: str, warehouse: Ware
         before: The stored rows.
         key: Their Collection.
         warehouse: Where the other tables are.
+        studies: Studies with their PatientID that are not in the warehouse.
     """
+    if studies is not None and _PATIENT in studies.column_names:
+        rows = _filled(rows, _STUDY, studies)
     for name, table in ((_STUDY, STUDIES), (_SERIES, IMAGES), (_SERIES, None)):
         if not rows[_PATIENT].null_count:
             break

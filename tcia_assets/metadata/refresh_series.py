@@ -34,7 +34,7 @@ from tcia_assets.metadata.unreadable_series import (
     unreadable_columns,
     without_unreadable,
 )
-from tcia_assets.sources import ProbeResult, Source
+from tcia_assets.sources import ProbeResult, Source, SourceRows
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
@@ -91,6 +91,40 @@ def refresh_series(
     )
 
 
+def add_series(
+    key: str,
+    reply: SourceRows,
+    studies: pa.Table,
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+) -> None:
+    """Add single Series to a Collection, or replace their rows; others stay as they are.
+
+    No listing is recorded, so nothing follows from what is not in the reply.
+
+    Args:
+        key: The Collection.
+        reply: Rows of these Series, all in this Collection.
+        studies: StudyInstanceUID and PatientID of their Studies, for Series that lack the latter.
+        source: Where the rows come from.
+        warehouse: Where they are stored.
+        at: The time of the request, with a time zone.
+
+    Raises:
+        DataError: The rows break their declaration.
+        StorageError: The file cannot be written, or the partition is locked by another run.
+    """
+    unreadable = unreadable_rows(SERIES, key, reply, at)
+    run = _Refresh(key, source, warehouse, at, unreadable, is_whole=False)
+    listed = conform(listing.LISTED, reply.table)
+    with warehouse.lock(SERIES, key):
+        before = warehouse.read_or_empty(SERIES, key)
+        run.write(before, run.compare(before, listed, studies), ProbeResult())
+    if warehouse.has(IMAGE_ARCHIVES, key):
+        attribution.write_collection(key, warehouse)
+
+
 @dataclass(frozen=True)
 class _Comparison:
     """A listing compared with the stored rows.
@@ -98,7 +132,8 @@ class _Comparison:
     Attributes:
         merged: The rows to be stored, before any probe.
         until_now: Number of Series that were listed until now.
-        record: The row of `snapshots` for the listing; its `changes` are not counted yet.
+        record: The row of `snapshots` for the listing; its `changes` are not counted yet. Empty if
+            there is no whole listing.
         unread: The columns that cannot be read, by Series.
         unread_before: Those that could not be read when the Series was last listed.
         newly: Series that are not changed, although values can be read of them that never could.
@@ -118,7 +153,8 @@ class _Comparison:
 class _Refresh:
     """The refresh of the Collection `key` at a moment.
 
-    `unreadable` has the rows of `unreadable_values` for the new listing.
+    `unreadable` has the rows of `unreadable_values` for the new listing. If that is not whole, it
+    is no evidence about Series that it lacks, and is not recorded.
     """
 
     key: str
@@ -126,8 +162,11 @@ class _Refresh:
     warehouse: Warehouse
     at: datetime
     unreadable: pa.Table
+    is_whole: bool = True
 
-    def compare(self, before: pa.Table, listed: pa.Table) -> _Comparison:
+    def compare(
+        self, before: pa.Table, listed: pa.Table, studies: pa.Table | None = None
+    ) -> _Comparison:
         """Judge a listing and merge it into the stored rows."""
         settings, source = self.source.settings, self.source.name
         policy = listing.WithdrawalPolicy(settings.withdrawal_snapshots, settings.withdrawal_hours)
@@ -144,12 +183,12 @@ class _Refresh:
             listed,
             at=self.at,
             source=source,
-            only_adds=not verdict.plausible,
+            only_adds=not (self.is_whole and verdict.plausible),
             policy=policy,
             fingerprints_kept=kept_fingerprints(before, listed, unread, unread_before),
             not_changed=newly,
         )
-        rows = fill_patient_ids(merged.rows, before, self.key, self.warehouse)
+        rows = fill_patient_ids(merged.rows, before, self.key, self.warehouse, studies)
         merged = replace(merged, rows=rows)
         record = {
             "Collection": self.key,
@@ -163,6 +202,7 @@ class _Refresh:
             "source": source,
         }
         unlisted = frozenset(unread_before) - frozenset(_listed_of(listed, unread_before))
+        record = record if self.is_whole else {}
         return _Comparison(merged, until_now, record, unread, unread_before, newly, unlisted)
 
     def probe(self, merged: listing.MergeResult, probes: RequestBudget) -> ProbeResult:
@@ -179,7 +219,8 @@ class _Refresh:
         self, before: pa.Table, compared: _Comparison, probed: ProbeResult
     ) -> tuple[WriteResult, int]:
         """Write the events, the rows and the record; return the number of events too."""
-        rows, listing_id = compared.merged.rows, compared.merged.listing_id
+        rows = compared.merged.rows
+        listing_id = compared.merged.listing_id if self.is_whole else None
         if probed.gone:
             rows = listing.mark_withdrawn(rows, probed.gone, at=self.at)
         if probed.elsewhere:
@@ -198,7 +239,8 @@ class _Refresh:
         changes = events.num_rows
         del events  # after the first listing of a Collection, as many as rows
         written = self.warehouse.write(SERIES, rows, self.key)
-        plausibility.record_listing(compared.record | {"changes": changes}, self.warehouse)
+        if self.is_whole:
+            plausibility.record_listing(compared.record | {"changes": changes}, self.warehouse)
         return written, changes
 
 

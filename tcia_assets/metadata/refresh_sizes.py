@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import datetime
 
 import pyarrow as pa
@@ -34,6 +35,7 @@ def refresh_sizes(
     budget: RequestBudget,
     *,
     accept_schema: bool = False,
+    only: Collection[str] | None = None,
 ) -> RefreshResult:
     """Request the sizes of a Collection's Series that are not known for their current state.
 
@@ -47,11 +49,14 @@ def refresh_sizes(
         budget: Limits the number of Series.
         accept_schema: Accept a column that lost all its values, or of which many values cannot be
             read.
+        only: The Series to consider; all by default.
     """
     started = time.monotonic()
     with warehouse.update(SERIES_SIZES, key) as partition:
         before = partition.rows
         pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
+        if only is not None:
+            pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
         chosen = _fingerprints_by_uid(pending.slice(0, budget.take(len(pending))))
         reply = source.series_sizes(list(chosen))
         unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)

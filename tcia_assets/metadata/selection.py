@@ -135,9 +135,18 @@ class Selection:
         """
         if not (self.manifests or self.series):
             return {}
+        return {_SELECTED: pa.table({_UID: self.named_series})}
+
+    @property
+    def named_series(self) -> pa.Array:
+        """The UIDs in `manifests` and `series`, each once.
+
+        Raises:
+            UsageError: As `tables`.
+        """
         lists = [read_series_list(path) for path in self.manifests]
         lists.append(pa.array(self.series, pa.string()))
-        return {_SELECTED: pa.table({_UID: pa.chunked_array(lists).unique()})}
+        return pa.chunked_array(lists).unique()
 
     @property
     def unknown_series(self) -> str:

@@ -164,6 +164,19 @@ class Source(AbstractContextManager["Source"], Protocol):
         the work early; it is in the result, with the rows that came before it.
         """
 
+    def rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
+        """Get the rows of single Series or Studies, whose Collections need not be known.
+
+        Args:
+            table: `series` or `studies`.
+            by: "SeriesInstanceUID" or "StudyInstanceUID".
+            uids: The UIDs. One that the source does not have gets a row with nothing else.
+
+        Returns:
+            The rows. A failure ends the work early; it is in the result, with the rows that came
+            before it.
+        """
+
     def changed_since(self, day: date) -> SourceRows | None:
         """Get Series released on or after a day; None if the source offers no such request.
 

@@ -22,10 +22,53 @@ def test_a_series_list_and_a_series_narrow_the_fetch(terminal: Terminal, tmp_pat
     manifest.write_text(f"ListOfSeriesToDownload=\n{in_file}\n9.9.9\n")
     result = terminal("fetch", "--manifest", str(manifest), "--series", named)
 
-    assert result.exit_code == 0, result.output
+    # The others are fetched, although one is not known.
+    assert result.exit_code == 1, result.output
     assert terminal.statuses == {in_file: "complete", named: "complete"}
-    assert "1 listed Series are not in the warehouse, or are withdrawn: 9.9.9" in result.stderr
+    assert "failed: 9.9.9 is not known to the source nbia-v4@" in result.stderr
     assert SMALL in result.stdout
+
+
+def test_named_series_are_fetched_into_an_empty_folder(
+    empty_terminal: Terminal, contours_root: Path
+) -> None:
+    terminal = empty_terminal
+    uid, other, *_ = Terminal(terminal.sandbox, contours_root).uids
+    planned = terminal("fetch", uid, "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert words(line_of(planned, SMALL))[1:3] == ["0", "1"] and not terminal.statuses
+    requested = terminal.sandbox.requests["getSeries"]
+    fetched = terminal("fetch", uid)
+
+    assert fetched.exit_code == 0, fetched.output
+    assert terminal.statuses == {uid: "complete"} and terminal.zip(uid).is_file()
+    assert "Partial: only Series that were fetched one by one are known" in fetched.stdout
+    assert f"tcia-assets refresh {SMALL}" in fetched.stdout
+    assert not terminal.warehouse.keys(catalog.SNAPSHOTS)
+    assert terminal.warehouse.read(catalog.REFERENCES, [SMALL]).num_rows
+    # What is known is not requested again.
+    assert terminal("fetch", uid).exit_code == 0
+    assert terminal.sandbox.requests["getSeries"] == requested
+    more = terminal("fetch", uid, other, "9.9.9")
+    assert more.exit_code == 1 and "failed: 9.9.9 is not known" in more.stderr
+    assert terminal.statuses == dict.fromkeys((uid, other), "complete")
+
+
+def test_series_that_the_source_does_not_know_are_named(empty_terminal: Terminal) -> None:
+    result = empty_terminal("fetch", "9.9.9", "9.9.8")
+
+    assert result.exit_code == 1
+    assert [line.split()[1] for line in result.stderr.splitlines() if "failed" in line] == [
+        "9.9.8",
+        "9.9.9",
+    ]
+    assert "refresh" not in result.stderr
+
+
+def test_collections_and_series_are_not_named_together(terminal: Terminal) -> None:
+    result = terminal("fetch", SMALL, terminal.uids[0])
+    assert result.exit_code == 2
+    assert "name either Collections or Series; --series narrows Collections" in result.stderr
 
 
 def test_a_selection_of_no_series_is_refused_with_similar_names(terminal: Terminal) -> None:

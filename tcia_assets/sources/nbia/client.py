@@ -164,7 +164,8 @@ class Client:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         with self._transport.redacting():
-            read = self._typed(rows, replace(endpoint, columns=(by, *endpoint.columns)), dialect)
+            columns = tuple(dict.fromkeys((by, *endpoint.columns)))
+            read = self._typed(rows, replace(endpoint, columns=columns), dialect)
         return replace(read, promised=_promised(endpoint), cost=total, failure=failure)
 
     def get_hash(self, name: str, **filters: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tcia_assets.catalog import SERIES_SIZES
-from tcia_assets.errors import UnreadableReply
+from tcia_assets.catalog import COLLECTIONS, SERIES_SIZES
+from tcia_assets.errors import TciaError, UnreadableReply
 from tcia_assets.sources import FetchedFile, ProbeResult, SourceRows, Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.probe import probe
@@ -41,6 +43,17 @@ class NbiaSource(Client):
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
         return self.get_rows_for_each(SERIES_SIZES.endpoint, "SeriesInstanceUID", uids)
 
+    def rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
+        found = self.get_rows_for_each(table.endpoint, by, uids)
+        known = _in_a_collection(found.table)
+        if found.failure is None and known.num_rows < found.table.num_rows:
+            # A failed database and an expired token also give an empty reply.
+            try:
+                self.rows(COLLECTIONS)
+            except TciaError as error:
+                return replace(found, table=known, failure=error)
+        return found
+
     def changed_since(self, day: date) -> SourceRows | None:
         if not self.dialect.has(_UPDATES):
             return None
@@ -69,3 +82,10 @@ class NbiaSource(Client):
     def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
         node = {"SeriesInstanceUID": uid, "SOPInstanceUID": sop_instance_uid}
         return self.download("getSingleImage", target, **node)
+
+
+def _in_a_collection(rows: pa.Table) -> pa.Table:
+    """Return the rows that name a Collection: the server has them."""
+    if "Collection" not in rows.column_names:
+        return rows.slice(0, 0)
+    return rows.filter(pc.is_valid(rows["Collection"]))

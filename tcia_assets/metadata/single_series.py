@@ -1,0 +1,148 @@
+"""Add single Series to the warehouse, whose Collections need not be refreshed.
+
+A Collection of which only such Series are stored is *partial*: it has no row of `snapshots`, and no
+Series of it counts as missing. Its first refresh compares it with a listing, as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets.catalog import SERIES, SNAPSHOTS, STUDIES
+from tcia_assets.errors import TciaError, UsageError, quote_first
+from tcia_assets.metadata.budget import RequestBudget
+from tcia_assets.metadata.moves import settle_moves
+from tcia_assets.metadata.partition_keys import is_valid_key
+from tcia_assets.metadata.refresh_series import add_series
+from tcia_assets.metadata.refresh_sizes import refresh_sizes
+from tcia_assets.progress import report
+from tcia_assets.sources import Source, SourceRows
+from tcia_assets.store.warehouse import Warehouse
+
+# Stored after so many, so that a killed run has lost no more.
+_REQUESTED_AT_ONCE = 500
+_UID, _STUDY, _PATIENT = SERIES.key[0], STUDIES.key[1], "PatientID"
+
+
+def partial_collections(warehouse: Warehouse) -> set[str]:
+    """Return the Collections that were never compared with a listing."""
+    return set(warehouse.keys(SERIES)) - set(warehouse.keys(SNAPSHOTS))
+
+
+def find_unknown(uids: pa.Array | pa.ChunkedArray, warehouse: Warehouse) -> list[str]:
+    """Return, sorted, those of these Series that the warehouse does not have, or as withdrawn."""
+    rows = warehouse.query(
+        f"SELECT DISTINCT {_UID} FROM named ANTI JOIN current_series USING ({_UID}) ORDER BY ALL",
+        tables={"named": pa.table({_UID: uids})},
+    )
+    unknown: list[str] = rows[_UID].to_pylist()
+    return unknown
+
+
+def add_single_series(
+    uids: Sequence[str], source: Source, warehouse: Warehouse, at: datetime
+) -> list[str]:
+    """Request the metadata of single Series, and store it.
+
+    What a killed run has stored stays, and the same call goes on from there.
+
+    Args:
+        uids: The Series.
+        source: Where their rows come from.
+        warehouse: Where they are stored.
+        at: The time of the request, with a time zone.
+
+    Returns:
+        Lines about Series that were not stored, and why; the others are.
+    """
+    problems: list[str] = []
+    for start in range(0, len(uids), _REQUESTED_AT_ONCE):
+        requested = uids[start : start + _REQUESTED_AT_ONCE]
+        reply = source.rows_of(SERIES, _UID, requested)
+        problems += _store(reply, source, warehouse, at)
+        report(start + len(requested), len(uids), "")
+        if reply.failure:
+            received = set(reply.table[_UID].to_pylist())
+            left = [uid for uid in uids[start:] if uid not in received]
+            problems.append(f"no metadata of {quote_first(left)}: {reply.failure}")
+            break
+    settle_moves(warehouse, at)
+    warehouse.ensure_views()
+    return problems
+
+
+def _store(reply: SourceRows, source: Source, warehouse: Warehouse, at: datetime) -> list[str]:
+    """Store rows by Collection; return a line for each Series that has none, or cannot be."""
+    rows, names = reply.table, reply.table.column_names
+    found = rows.filter(pc.is_valid(rows["Collection"])) if "Collection" in names else rows[:0]
+    absent = rows[_UID].filter(
+        pc.invert(pc.is_in(rows[_UID], value_set=found[_UID].combine_chunks()))
+    )
+    problems = [f"{uid} is not known to the source {source.name}" for uid in absent.to_pylist()]
+    if not found.num_rows:
+        return problems
+    studies = _studies(found, source)
+    if studies.failure:
+        # Without their PatientIDs, the Series would seem to change later.
+        uids = found[_UID].to_pylist()
+        return [*problems, f"no metadata of {quote_first(uids)}: {studies.failure}"]
+    for collection in sorted(found["Collection"].unique().to_pylist()):
+        try:
+            _add(collection, _of(reply, collection), studies.table, source, warehouse, at)
+        # An error of one Collection is its Series' alone.
+        except TciaError as error:
+            uids = _in(found, collection)[_UID].to_pylist()
+            problems.append(f"{collection}: {quote_first(uids)}: {error}")
+    return problems
+
+
+def _add(
+    collection: str,
+    reply: SourceRows,
+    studies: pa.Table,
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+) -> None:
+    allowed = source.settings.collections
+    if allowed and collection not in allowed:
+        raise UsageError(f"TCIA_COLLECTIONS leaves this Collection out: it is {', '.join(allowed)}")
+    if not is_valid_key(collection):
+        raise UsageError("no partition can have the name of this Collection")
+    add_series(collection, reply, studies, source, warehouse, at)
+    if "FileSize" not in reply.table.column_names or reply.table["FileSize"].null_count:
+        uids = reply.table[_UID].to_pylist()
+        # Stored by now: if this fails, they are fetched without knowing their sizes.
+        refresh_sizes(collection, source, warehouse, at, RequestBudget(len(uids)), only=uids)
+
+
+def _of(reply: SourceRows, collection: str) -> SourceRows:
+    """Return the part of a reply that is about one Collection."""
+    return replace(
+        reply,
+        table=_in(reply.table, collection),
+        unreadable={
+            name: replace(
+                values,
+                rows=_in(values.rows, collection),
+                texts=values.texts.filter(pc.equal(values.rows["Collection"], collection)),
+            )
+            for name, values in reply.unreadable.items()
+        },
+    )
+
+
+def _in(rows: pa.Table, collection: str) -> pa.Table:
+    return rows.filter(pc.equal(rows["Collection"], collection))
+
+
+def _studies(series: pa.Table, source: Source) -> SourceRows:
+    """Request the Studies of Series that are listed without a PatientID, which have it."""
+    if _PATIENT in series.column_names and not series[_PATIENT].null_count:
+        return SourceRows(STUDIES.schema.empty_table())
+    return source.rows_of(STUDIES, _STUDY, series[_STUDY].unique().to_pylist())
