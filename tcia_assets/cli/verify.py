@@ -36,7 +36,7 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
 
     A damaged zip gets the status failed, and the next fetch downloads it again. The tables are
-    compared with the digests that were recorded when they were written.
+    compared with the digests that were recorded when they were written; one that is gone is named.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def _verify_tables(warehouse: Warehouse, collections: Sequence[str]) -> list[str
     verified = warehouse.verify(collections or None)
     if verified.partitions:
         line = f"{verified.partitions:,} partitions of {format_bytes(verified.bytes)} checked"
-        line += f", {len(verified.problems):,} damaged"
+        line += f", {len(verified.problems):,} damaged or lost"
         if verified.without_digest:
             line += f", {verified.without_digest:,} of an earlier version without a digest"
         out.print(f"warehouse: {line}", soft_wrap=True)

@@ -187,6 +187,7 @@ def quarantine_unreadable(warehouse: Warehouse, collection: str) -> str:
         try:
             (warehouse.root / target).parent.mkdir(parents=True, exist_ok=True)
             path.replace(warehouse.root / target)
+            warehouse.forget_digest(IMAGE_ARCHIVES, collection)
         except OSError as error:
             raise StorageError(f"{path} cannot be moved to {target}: {error.strerror}") from error
     return target

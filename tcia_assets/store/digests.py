@@ -2,24 +2,40 @@
 
     <root>/warehouse/.digests/<table>/<percent-encoded key>/part-0.sha256
 
-A digest is written before its partition is published, and the one before is kept until the next
-write: whenever a writer is killed, the file that is there has one of the digests.
+A digest is written before its partition is replaced, and the one before is kept until the next
+write: whenever a writer is killed, the file that is there has one of the digests. Only the first
+digest of a partition is written after its file, so that a digest without a file means a loss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 from tcia_assets.spec import Table
 from tcia_assets.store.files import publish_text, sha256_of
 from tcia_assets.store.partitions import subfolder
+
+_FILE = "part-0.sha256"
 
 
 def digest_path(root: Path, table: Table, key: str) -> Path:
     """Return the path of the file with a partition's digests."""
     # A folder a partition, as its file has: a file of a long key's name would leave no room for
     # the name of its draft.
-    return root / "warehouse" / ".digests" / table.name / subfolder(table, key) / "part-0.sha256"
+    return _table_folder(root, table) / subfolder(table, key) / _FILE
+
+
+def recorded_keys(root: Path, table: Table) -> Iterator[str]:
+    """Yield the keys of the partitions that have a digest; "" for a table without partitions."""
+    pattern = f"*/{_FILE}" if table.partitioned_by else _FILE
+    for path in _table_folder(root, table).glob(pattern):
+        yield unquote(path.parent.name) if table.partitioned_by else ""
+
+
+def _table_folder(root: Path, table: Table) -> Path:
+    return root / "warehouse" / ".digests" / table.name
 
 
 def record(digests: Path, partition: Path, draft: Path) -> None:
@@ -28,7 +44,7 @@ def record(digests: Path, partition: Path, draft: Path) -> None:
     Args:
         digests: As `digest_path` returns it.
         partition: The partition's file, which need not exist.
-        draft: The finished draft.
+        draft: The finished draft; or the partition itself, once it is published.
 
     Raises:
         StorageError: The digests cannot be written.

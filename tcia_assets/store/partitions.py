@@ -170,8 +170,9 @@ def _readable(table: Table, path: Path) -> Iterator[None]:
         raise DataError(problem, table=table.name) from error
 
 
-def remedy(table: Table) -> str:
-    """Return what to do about a damaged partition."""
+def remedy(table: Table, *, is_lost: bool = False) -> str:
+    """Return what to do about a partition that is damaged or lost."""
     if table.name == IMAGE_ARCHIVES.name:
         return "`tcia-assets verify --rebuild` rebuilds it from the zips"
-    return "restore it from a copy, or delete it and refresh its Collection"
+    again = "refresh its Collection" if is_lost else "delete it and refresh its Collection"
+    return f"restore it from a copy, or {again}"

@@ -223,11 +223,16 @@ class Warehouse:
         partitions.rename_old_folder(partitions.table_folder(self.root, table), table, key)
         path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
 
+        is_known = path.is_file() or digest_file.is_file()
+
         def write(draft: Path) -> None:
             partitions.write_parquet(table, rows, draft)
-            digests.record(digest_file, path, draft)
+            if is_known:
+                digests.record(digest_file, path, draft)
 
         changed = publish(path, write)
+        if not is_known:
+            digests.record(digest_file, path, path)
         return WriteResult(path, rows.num_rows, path.stat().st_size, changed)
 
     def verify(self, keys: Sequence[str] | None = None) -> VerifiedTables:
@@ -244,10 +249,24 @@ class Warehouse:
                 known.add(self.path(table, key))
                 if keys is None or key in keys:
                     result.add(*self._verify_partition(table, key))
+            result.problems += self._gone(table, keys)
             if keys is None:
                 foreign = partitions.foreign_files(self.root, table, known)
                 result.problems += [f"{path}: {_FOREIGN}" for path in foreign]
         return result
+
+    def _gone(self, table: Table, keys: Sequence[str] | None) -> Iterator[str]:
+        """Yield a line for each partition that has a digest and no file."""
+        for key in sorted(digests.recorded_keys(self.root, table)):
+            if (keys is None or key in keys) and not self.has(table, key):
+                what = (
+                    f"it is gone although it was written; {partitions.remedy(table, is_lost=True)}"
+                )
+                yield f"{self.path(table, key)}: {what}"
+
+    def forget_digest(self, table: Table, key: str) -> None:
+        """Remove the digest of a partition whose file was moved away on purpose."""
+        digests.digest_path(self.root, table, key).unlink(missing_ok=True)
 
     def _verify_partition(self, table: Table, key: str) -> tuple[int, str, bool]:
         """Return the size, what is wrong ("" if nothing), and whether there is a digest."""

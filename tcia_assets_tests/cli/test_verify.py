@@ -112,8 +112,18 @@ def test_a_damaged_table_and_a_foreign_file_are_named(fetched: Terminal) -> None
     foreign.write_bytes(body)
     result, of_another = fetched("verify"), fetched("verify", SMALL)
 
-    assert intact.exit_code == 0 and ", 0 damaged" in intact.stdout.splitlines()[-1]
+    assert intact.exit_code == 0 and ", 0 damaged or lost" in intact.stdout
     assert "of an earlier version" not in intact.stdout
     assert result.exit_code == of_another.exit_code == 1
     assert f"{path}: it was changed after it was written" in result.stderr
     assert f"{foreign}: it was not written by tcia_assets" in result.stderr
+
+
+def test_a_lost_table_is_named_and_exits_with_1(fetched: Terminal) -> None:
+    path = fetched.warehouse.path(catalog.SERIES, SMALL)
+    path.unlink()
+    result = fetched("verify")
+
+    assert result.exit_code == 1
+    assert f"{path}: it is gone although it was written; restore it from a copy" in result.stderr
+    assert "1 damaged or lost" in result.stdout

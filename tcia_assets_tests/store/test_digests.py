@@ -71,3 +71,37 @@ def test_a_file_that_nobody_wrote_is_named(warehouse: Warehouse) -> None:
     shutil.copy(warehouse.path(PATIENTS, "a"), foreign)
     [problem] = warehouse.verify().problems
     assert problem.startswith(f"{foreign}: it was not written by tcia_assets")
+
+
+def test_a_partition_that_is_gone_is_named(warehouse: Warehouse) -> None:
+    for key in ("a", "b/c"):
+        warehouse.write(PATIENTS, patients(key, ["p1"]), key)
+    warehouse.write(COLLECTIONS, collections("a"))
+    lost = [warehouse.path(PATIENTS, "b/c"), warehouse.path(COLLECTIONS)]
+    shutil.rmtree(lost[0].parent)
+    lost[1].unlink()
+    problems = sorted(warehouse.verify().problems)
+    assert problems == sorted(
+        f"{path}: it is gone although it was written; restore it from a copy, or refresh its "
+        "Collection"
+        for path in lost
+    )
+    assert warehouse.verify(["a"]).problems == []
+    warehouse.write(PATIENTS, patients("b/c", ["p1"]), "b/c")
+    assert len(warehouse.verify().problems) == 1
+
+
+def test_a_kill_during_the_first_write_of_a_partition_is_no_loss(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("publish_draft", "sync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"tcia_assets.store.files.{place}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                warehouse.write(PATIENTS, patients(place, ["p1"]), place)
+    assert warehouse.verify().problems == []
+    warehouse.write(PATIENTS, patients("sync", ["p1"]), "sync")
+    assert warehouse.verify().without_digest == 0
