@@ -224,6 +224,41 @@ MANUFACTURER_VALUES = _values(
 )
 VALUE_TABLES = (MODALITY_VALUES, BODY_PART_VALUES, MANUFACTURER_VALUES)
 
+# Longer descriptions are truncated. Those of TCIA have a few thousand characters.
+MAX_DESCRIPTION = 100_000
+
+COLLECTION_DESCRIPTIONS = Table(
+    "collection_descriptions",
+    "publication of data in a Collection: what it is, and how to cite it (no row where the source "
+    "describes none)",
+    key=("Collection", "doi"),
+    endpoint="getCollectionDescriptions",
+    partitioned_by="Collection",
+    parents=_IN_COLLECTION,
+    updates=(
+        f"{_EACH_REFRESH} A source that describes nothing, or has no descriptions at all, leaves "
+        "what is stored. The runs link to the DOI."
+    ),
+    columns=(
+        COLLECTION,
+        text("doi", 'DOI in lower case; "" if the publication has none.', required=True),
+        text("title", "Title of the publication; NBIA has none."),
+        text(
+            "description",
+            f"Description as plain text, truncated to {MAX_DESCRIPTION:,} characters.",
+        ),
+        replace(LICENSE_NAME, description="Licence of its Series; null if they have several."),
+        text("citation", "How to cite it; from NBIA the address of the publication alone."),
+        text("cancer_types", "Types of cancer (IDC only)."),
+        text("tumor_locations", "Locations of tumours (IDC only)."),
+        text("species", "Species of the subjects (IDC only)."),
+        text("program", "Research program that the Collection belongs to (IDC only)."),
+        text("status", "Whether the Collection is complete (IDC only)."),
+        day("updated_on", "When the description was written."),
+        SOURCE,
+    ),
+)
+
 PATIENTS = Table(
     "patients",
     "patient in a Collection",
@@ -805,8 +840,8 @@ TARGETS = Table(
 )
 
 TABLES = (
-    *(COLLECTIONS, MODALITY_VALUES, BODY_PART_VALUES, MANUFACTURER_VALUES, PATIENTS, STUDIES),
-    *(SERIES, SERIES_CHANGES, SNAPSHOTS, SERIES_SIZES, SHARED_LISTS, UNREADABLE_VALUES),
+    *(COLLECTIONS, *VALUE_TABLES, PATIENTS, STUDIES, SERIES, SERIES_CHANGES, SNAPSHOTS),
+    *(SERIES_SIZES, COLLECTION_DESCRIPTIONS, SHARED_LISTS, UNREADABLE_VALUES),
     *(IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS),
 )
 
@@ -1251,7 +1286,6 @@ _COLUMNS_OF_NO_TABLE = (
     text("PixelSpacingRow", "Distinct row spacings, in mm.", wire_names=("PixelSpacing(mm)-Row",)),
     text("SliceThicknesses", "Distinct thicknesses, in mm.", wire_names=("SliceThickness(mm)",)),
     size("AnnotationSize", "Total bytes of the annotation files.", wire_names=("Annotation Size",)),
-    text("CollectionDescription", "The Collection in words, as HTML.", wire_names=("description",)),
     whole("CollectionDescriptionID", "ID of the description.", wire_names=("id",)),
     whole(
         "CollectionDescriptionTimestamp",

@@ -10,12 +10,15 @@ import click
 from rich.console import Console, Group
 from rich.table import Table as Grid
 
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS
 from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
+from tcia_assets.errors import shorten
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.status import COUNTS, SUMMED, collection_status
+from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.mirror import missing_folder
@@ -23,6 +26,7 @@ from tcia_assets.store.warehouse import Warehouse
 
 # Columns of the table after COUNTS: bytes and instants.
 _MEASURES = ("on disk", "to come", "last change", "compared")
+_LONGEST_DESCRIPTION = 2000
 _Row = dict[str, Any]
 
 
@@ -35,7 +39,10 @@ _Row = dict[str, Any]
     default="table",
     show_default=True,
 )
-def status(collections: tuple[str, ...], form: str) -> None:
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Also show what the source says about each Collection."
+)
+def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
     """Show the status of COLLECTIONS, or of all.
 
     For each Collection: the number of Series that are known, selected by TCIA_IMAGE_SELECTION,
@@ -49,6 +56,7 @@ def status(collections: tuple[str, ...], form: str) -> None:
     Examples:
       tcia-assets status
       tcia-assets status LCTSC "RIDER Lung CT"
+      tcia-assets status LCTSC --verbose
       tcia-assets status --format json
     """
     mirror = open_mirror()
@@ -57,6 +65,9 @@ def status(collections: tuple[str, ...], form: str) -> None:
         write_result(mirror.status(chosen), form, None, len(chosen))
         return
     print_status(mirror.warehouse, chosen, parse_selection(mirror.settings.image_selection))
+    if verbose:
+        for name in chosen:
+            _print_descriptions(name, mirror.warehouse)
 
 
 def print_status(
@@ -68,6 +79,20 @@ def print_status(
         return
     rows = collection_status(warehouse, collections, selection).to_pylist()
     out.print(_tables(rows, out))
+
+
+def _print_descriptions(collection: str, warehouse: Warehouse) -> None:
+    """Print each publication of a Collection: its address, licence and text."""
+    rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, collection).to_pylist()
+    for row in rows or [{}]:
+        facts = [doi_url(row.get("doi") or "") or row.get("citation"), row.get("LicenseName")]
+        head = "; ".join(printable(fact) for fact in facts if fact) or "no description"
+        out.print(f"\n[bold]{printable(collection)}[/]: {head}", soft_wrap=True)
+        if title := row.get("title"):
+            out.print(printable(title), soft_wrap=True)
+        text = shorten(row.get("description") or "", _LONGEST_DESCRIPTION)
+        for line in text.splitlines():
+            out.print(f"  {printable(line)}", soft_wrap=True)
 
 
 def _tables(rows: Sequence[_Row], console: Console) -> Group:

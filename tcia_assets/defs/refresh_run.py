@@ -22,6 +22,7 @@ from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.errors import TciaError
 from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.markdown import is_plain_url
 from tcia_assets.metadata.moves import settle_moves
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
@@ -96,8 +97,14 @@ def refresh_facts(done: RefreshResult) -> dict[str, Any]:
         "seconds": round(done.seconds, 3),
         "unclaimed_wire_fields": ", ".join(done.unclaimed) or "none",
         "unreadable_values": done.unreadable,
-        **done.facts,
+        **{name: _shown(value) for name, value in done.facts.items()},
     }
+
+
+def _shown(fact: object) -> object:
+    """Return a fact as Dagster shows it: an address as a link."""
+    is_link = isinstance(fact, str) and is_plain_url(fact)
+    return dg.MetadataValue.url(str(fact)) if is_link else fact
 
 
 def _refresh_all(
@@ -148,8 +155,9 @@ def _work_off(
 ) -> Iterator[None]:
     """Refresh many partitions at a time; yields after each.
 
-    Series come after Studies, which may have the PatientIDs that they lack. Sizes and values come
-    last: they are requested for the Series that are stored, or compared with them.
+    Series come after Studies, which may have the PatientIDs that they lack. Sizes, values and
+    descriptions come last: they are requested for the Series that are stored, or compared with
+    them, or completed from them.
     """
     for stage in range(_LAST_STAGE + 1):
         with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
@@ -176,7 +184,7 @@ def _work_off(
 
 def _stage(table: Table) -> int:
     """Return when a table is refreshed: after all tables of lower stages."""
-    if table is catalog.SERIES_SIZES or table in catalog.VALUE_TABLES:
+    if table in (catalog.SERIES_SIZES, catalog.COLLECTION_DESCRIPTIONS, *catalog.VALUE_TABLES):
         return _LAST_STAGE
     return 1 if table is catalog.SERIES else 0
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tcia_assets.metadata.licenses import short_license
 from tcia_assets.metadata.markdown import is_plain_url, one_line
+from tcia_assets.sources.doi import doi_of
 
 POLICY = "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/"
 ARCHIVE = "The Cancer Imaging Archive"
@@ -31,12 +32,6 @@ SCHEMA = pa.schema(
     ]
 )
 
-# The rule for a DOI in the Citation File Format's own schema.
-_DOI = re.compile(
-    r"(?:(?:https?://)?(?:dx[.])?doi[.]org/|doi:)?"
-    r"(10[.][0-9]{4,9}(?:[.][0-9]+)?/[A-Za-z0-9:/_;\-.()\[\]\\]+)",
-    re.IGNORECASE,
-)
 _SPDX = re.compile(r"cc-by(-nc)?(-nd|-sa)?-([12][.]0|2[.]5|3[.]0|4[.]0)|cc0-1[.]0")
 
 
@@ -61,16 +56,12 @@ class Citation:
     @property
     def doi(self) -> str:
         """The DOI; "" if there is none."""
-        match = _DOI.fullmatch(self.uri)
-        return match[1] if match else ""
+        return doi_of(self.uri)
 
     @property
     def url(self) -> str:
         """Its address; "" if there is none."""
-        if self.doi:
-            # Escaped, because a DOI may contain brackets and backslashes.
-            return f"https://doi.org/{quote(self.doi, safe=':/_;-.()')}"
-        return self.uri if is_plain_url(self.uri) else ""
+        return doi_url(self.doi) or (self.uri if is_plain_url(self.uri) else "")
 
     @property
     def title(self) -> str:
@@ -130,10 +121,15 @@ class Attribution:
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows:
             if uri := row["DataDescriptionURI"]:
-                doi = _DOI.fullmatch(uri)
                 # DOIs do not distinguish case.
-                groups.setdefault(doi[1].lower() if doi else uri, []).append(row)
+                groups.setdefault(doi_of(uri).lower() or uri, []).append(row)
         return [citation_of(rows) for _, rows in sorted(groups.items())]
+
+
+def doi_url(doi: str) -> str:
+    """Return the address of a DOI; "" for none."""
+    # Escaped, because a DOI may contain brackets and backslashes.
+    return f"https://doi.org/{quote(doi, safe=':/_;-.()')}" if doi else ""
 
 
 def citation_of(rows: list[dict[str, Any]]) -> Citation:

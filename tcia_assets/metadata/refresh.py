@@ -12,6 +12,7 @@ from functools import partial
 from tcia_assets import catalog
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
 from tcia_assets.metadata.collection_list import request_collections
+from tcia_assets.metadata.descriptions import request_descriptions
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
@@ -100,6 +101,8 @@ def _request(
         return listed.reply, {"unnamed": listed.unnamed}
     if table is catalog.SHARED_LISTS:
         return request_list(key, source, warehouse), {}
+    if table is catalog.COLLECTION_DESCRIPTIONS:
+        return request_descriptions(key, source, warehouse)
     if table in catalog.VALUE_TABLES:
         return request_values(table, key, source, warehouse), {}
     return source.rows(table, key), {}

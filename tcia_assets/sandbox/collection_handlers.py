@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from html import escape
+from typing import Any
 
 from tcia_assets.sandbox.api_request import ApiRequest
 from tcia_assets.sandbox.archive import Archive
@@ -14,9 +17,20 @@ from tcia_assets.store import sql
 
 _DESCRIPTIONS = """
     SELECT Collection, min(DataDescriptionURI) AS uri,
-        row_number() OVER (ORDER BY Collection) AS id,
-        epoch_ms(min(MaxSubmissionTimestamp)) AS written
-    FROM archive.series GROUP BY Collection ORDER BY Collection
+        (hash(Collection) % 1000000007)::BIGINT AS id,
+        epoch_ms(min(MaxSubmissionTimestamp)) AS written,
+        count(DISTINCT PatientID) AS patients, count(DISTINCT StudyInstanceUID) AS studies,
+        count(*) AS series, string_agg(DISTINCT Modality, ', ' ORDER BY Modality) AS modalities,
+        string_agg(DISTINCT BodyPartExamined, ', ' ORDER BY BodyPartExamined) AS body_parts
+    FROM archive.series {} GROUP BY Collection ORDER BY Collection
+"""
+# As curators write: entities, blanks that do not break, and links.
+_DESCRIPTION = """\
+<p><strong>{Collection}</strong> has {patients:,}&nbsp;patients, {studies:,}&nbsp;Studies and \
+{series:,}&nbsp;Series of {modalities}. Its metadata are real; its images are synthetic &amp; made \
+by a sandbox archive.</p>
+<ul><li>Body parts: {body_parts}</li>
+<li>Data citation: <a href="{uri}">{Collection}</a></li></ul>
 """
 # NBIA's codes of visibility, as far as the sandbox has such Series; 13 means all.
 _VISIBILITIES = {"1": (VISIBLE,), "0": (HIDDEN,), "13": (VISIBLE, HIDDEN)}
@@ -39,19 +53,21 @@ class CollectionHandlers:
     def descriptions(self, request: ApiRequest) -> list[tuple[Value, ...]]:
         """Return a row for each visible Collection, or only for the requested one."""
         requested = request.values.get("Collection", "")
-        names = self._archive.matching_collections(requested)
+        names = ", ".join(map(sql.literal, self._archive.matching_collections(requested)))
+        if requested and not names:
+            return []
+        where = f"WHERE Collection IN ({names})" if requested else ""
         return [
             (
                 row["Collection"],
-                f"<p>{row['Collection']}, served by a sandbox archive of synthetic images.</p>",
+                _description(row),
                 row["uri"],
                 row["id"],
                 row["written"],
                 "sandbox",
                 1,
             )
-            for row in self._archive.rows(_DESCRIPTIONS)
-            if not requested or row["Collection"] in names
+            for row in self._archive.rows(_DESCRIPTIONS.format(where))
         ]
 
     def series_list(self, request: ApiRequest, _fault: Fault | None) -> Reply:
@@ -78,3 +94,9 @@ class CollectionHandlers:
             f"WHERE Collection IN ({names}) AND state IN ({states}) ORDER BY row_number"
         )
         return [row["uid"] for row in rows]
+
+
+def _description(row: Mapping[str, Any]) -> str:
+    shown = {name: "none" if value is None else value for name, value in row.items()}
+    texts = {name: escape(v) if isinstance(v, str) else v for name, v in shown.items()}
+    return _DESCRIPTION.format_map(texts)

@@ -87,3 +87,25 @@ def test_the_status_of_an_empty_folder_is_an_empty_list(empty_terminal: Terminal
     result = empty_terminal("status", "--format", "json")
 
     assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_verbose_shows_what_the_source_says_about_a_collection(
+    terminal: Terminal, source: Source
+) -> None:
+    none = terminal("status", "--verbose")
+    refresh(
+        catalog.COLLECTION_DESCRIPTIONS,
+        SMALL,
+        source,
+        terminal.warehouse,
+        datetime.now(UTC),
+        ProbeBudget(0),
+    )
+    shown = terminal("status", SMALL, "-v")
+    [row] = terminal.warehouse.read(catalog.COLLECTION_DESCRIPTIONS, [SMALL]).to_pylist()
+
+    assert none.exit_code == shown.exit_code == 0
+    assert f"{SMALL}: no description" in none.stdout
+    assert f"{SMALL}: https://doi.org/{row['doi']}; {row['LicenseName']}" in shown.stdout
+    assert all(f"  {line}" in shown.stdout for line in row["description"].splitlines())
+    assert "doi.org" not in terminal("status").stdout

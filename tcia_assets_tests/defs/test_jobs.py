@@ -9,6 +9,7 @@ from tcia_assets import build_definitions
 
 METADATA = {
     "body_part_values",
+    "collection_descriptions",
     "collections",
     "manufacturer_values",
     "modality_values",

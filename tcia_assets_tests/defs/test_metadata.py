@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
@@ -184,3 +185,12 @@ def test_a_series_that_moves_is_in_one_collection_and_breaks_no_check(dagster: D
         if not e.passed
     }
     assert failed == set()
+
+
+def test_descriptions_link_to_their_doi(dagster: Dagster) -> None:
+    dagster.start_refreshed()
+    assert dagster.run("tcia_refresh", SMALL, tables=["collection_descriptions"]).success
+
+    [event] = dagster.events("collection_descriptions")
+    [row] = dagster.warehouse.read(catalog.COLLECTION_DESCRIPTIONS, [SMALL]).to_pylist()
+    assert event.metadata["doi"] == dg.MetadataValue.url(f"https://doi.org/{row['doi']}")

@@ -9,13 +9,16 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import COLLECTIONS, SERIES_SIZES
-from tcia_assets.errors import TciaError, UnreadableReply
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, COLLECTIONS, SERIES_SIZES
+from tcia_assets.errors import RequestRefused, TciaError, UnreadableReply
 from tcia_assets.sources import FetchedFile, ProbeResult, SourceRows, Target
 from tcia_assets.sources.nbia.client import Client
+from tcia_assets.sources.nbia.descriptions import read_descriptions
 from tcia_assets.sources.nbia.probe import probe
 from tcia_assets.spec import Table
+from tcia_assets.store.conform import empty
 
+_NO_SUCH_ENDPOINT = (404, 405)
 _HASHES, _UPDATES, _OBJECT_UIDS = "getMD5Hierarchy", "getUpdatedSeries", "getSOPInstanceUIDs"
 
 
@@ -37,8 +40,25 @@ class NbiaSource(Client):
         return self.dialect.zip_endpoints
 
     def rows(self, table: Table, key: str = "") -> SourceRows:
+        if table is COLLECTION_DESCRIPTIONS:
+            return self._descriptions(key)
         filters = {table.partitioned_by: key} if table.partitioned_by else {}
         return self.get_rows(table.endpoint, trust_empty=False, **filters)
+
+    def _descriptions(self, collection: str) -> SourceRows:
+        """Return what the server describes of a Collection; no rows where it has no such thing."""
+        if self.dialect.has(COLLECTION_DESCRIPTIONS.endpoint):
+            try:
+                # An empty reply is trusted, because it changes nothing.
+                return read_descriptions(
+                    self.get_rows(
+                        COLLECTION_DESCRIPTIONS.endpoint, trust_empty=True, Collection=collection
+                    )
+                )
+            except RequestRefused as error:
+                if error.status not in _NO_SUCH_ENDPOINT:
+                    raise
+        return SourceRows(empty(COLLECTION_DESCRIPTIONS))
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
         return self.get_rows_for_each(SERIES_SIZES.endpoint, "SeriesInstanceUID", uids)
