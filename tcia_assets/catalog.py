@@ -1230,6 +1230,7 @@ DIALECTS = (
         _V4_ENDPOINTS,
         delegate="nbia-v1",
         delegated_endpoints=("getContentsByName",),
+        is_strict=True,
     ),
     Dialect(
         "nbia-v1",

@@ -264,6 +264,8 @@ class Dialect:
         auth: "none", "bearer" or "api_key".
         delegate: The dialect on the same host that serves the `delegated_endpoints`.
         delegated_endpoints: Names of endpoints that this dialect lacks.
+        is_strict: Whether a parameter that an endpoint does not take is an error; else it is
+            ignored.
     """
 
     name: str
@@ -274,6 +276,7 @@ class Dialect:
     auth: str = "none"
     delegate: str = ""
     delegated_endpoints: tuple[str, ...] = ()
+    is_strict: bool = False
 
     @cached_property
     def by_name(self) -> dict[str, Endpoint]:

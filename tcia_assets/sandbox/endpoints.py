@@ -81,7 +81,7 @@ class ServedEndpoint:
     @property
     def rejects_unknown_parameters(self) -> bool:
         """Whether a parameter that the endpoint does not take is an error; else it is ignored."""
-        return self.is_native_sql and self.endpoint.name != "getCollectionValuesAndCounts"
+        return self.dialect.is_strict and self.endpoint.name != "getCollectionValuesAndCounts"
 
     @property
     def missing_parameter_message(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -70,6 +70,57 @@ class SourceRows:
     seconds: float = 0.0
     failure: TciaError | None = None
     unreadable: Mapping[str, UnreadableValues] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows of one reply, and how their dates are written.
+
+    Attributes:
+        rows: The rows.
+        date_forms: The `strptime` forms of the dates and times in each column that has any; "" is
+            a form that is not known.
+        declared_forms: The form in which the source is declared to write each of these columns.
+    """
+
+    rows: SourceRows
+    date_forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    declared_forms: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a request reached the source, and what its answer began with.
+
+    Attributes:
+        host: Name and port of the host that was requested.
+        address: IP address and port of the other end: the host's, or the proxy's. "" if unknown.
+        proxy: The URL of the proxy that was used, without user and password; "" for none.
+        tls: The version of TLS, such as "TLSv1.3"; "" without TLS.
+        certificate_until: When the host's certificate expires; None without TLS, or if unknown.
+        status: The HTTP status.
+        seconds: Time to the first byte of the answer.
+        server_time: The server's clock; None if it does not tell.
+        limits: Headers of the answer that declare limits, as "name: value".
+    """
+
+    host: str
+    address: str
+    proxy: str
+    tls: str
+    certificate_until: datetime | None
+    status: int
+    seconds: float
+    server_time: datetime | None
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """Whether the source refuses a filter that it does not know, and is declared to."""
+
+    refuses: bool
+    declared: bool
 
 
 @dataclass(frozen=True)
@@ -232,6 +283,20 @@ class Source(AbstractContextManager["Source"], Protocol):
 
     def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
         """Download one DICOM object of a Series."""
+
+    def connect(self) -> Connection:
+        """Send one small request, and describe the connection; any answer will do."""
+
+    def sample(self, table: Table, **filters: str) -> Sample:
+        """Get a few rows as `rows` does, and also how they are written. For small replies.
+
+        Args:
+            table: A table that a source fills.
+            filters: Values by columns: the partition's, or also narrower ones such as PatientID.
+        """
+
+    def strictness(self) -> Strictness:
+        """Find out whether the source refuses a filter that it does not know, or ignores it."""
 
     def waiting_until(self, deadline: float) -> AbstractContextManager[None]:
         """Let no retry wait beyond `deadline`, a time of `time.monotonic()`, in any thread."""

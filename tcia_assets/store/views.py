@@ -63,11 +63,17 @@ class Views:
         self.root = root
         self.database = root / "warehouse.duckdb"
 
-    def connect(self) -> sql.Connection:
-        """Return a read-only connection to the views, rebuilt if they are not current."""
+    def connect(self, *, may_build: bool = True) -> sql.Connection:
+        """Return a read-only connection to the views, rebuilt if they are not current.
+
+        Raises:
+            StorageError: `may_build` is false, and views in memory lack a file to look at.
+        """
         connection = self._open()
         if connection is not None:
             return connection
+        if not may_build:
+            return self._in_memory()
         try:
             self.ensure()
         except TciaError:

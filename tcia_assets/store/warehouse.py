@@ -13,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -100,23 +101,25 @@ class Warehouse:
 
     Args:
         root: The data folder (TCIA_DATA_DIR); it need not exist yet.
+        read_only: Never build the views: if those on disk are not current, views in memory are
+            used, which need a file of each table.
 
     Raises:
         UsageError: DuckDB cannot read below this path.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
         # Resolved, so that the views are the same by whichever path the folder is reached.
         self.root = Path(root).resolve()
         if "\\" in str(self.root):
             raise UsageError(f"DuckDB cannot read below a path with a backslash: {self.root}")
         self._check_layout()
-        self._views = Views(self.root)
+        self._views, self._read_only = Views(self.root), read_only
         self._shared = threading.local()
 
-    def __reduce__(self) -> tuple[type[Warehouse], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[[Path], Warehouse], tuple[Path]]:
         """Pickle the root only: a connection does not survive in another process."""
-        return Warehouse, (self.root,)
+        return partial(Warehouse, read_only=self._read_only), (self.root,)
 
     def _check_layout(self) -> None:
         try:
@@ -378,7 +381,7 @@ class Warehouse:
         A statement may fail if a partition is replaced while DuckDB opens its file, which it opens
         twice. `query` runs such a statement again.
         """
-        return self._views.connect()
+        return self._views.connect(may_build=not self._read_only)
 
     @contextlib.contextmanager
     def shared_connection(self) -> Iterator[None]:

@@ -306,3 +306,19 @@ def test_reading_one_partition_or_no_rows(warehouse: Warehouse) -> None:
     assert warehouse.read_or_empty(PATIENTS, "a", ["PatientID"]).column_names == ["PatientID"]
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     assert warehouse.read_or_empty(PATIENTS, "a").equals(patients("a", ["p"]))
+
+
+def test_a_warehouse_that_is_read_only_writes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    with pytest.raises(StorageError, match="cannot create views"):
+        Warehouse(root, read_only=True).query("FROM patients")
+    assert not root.exists()
+
+    writable = Warehouse(root)
+    writable.write(PATIENTS, patients("a", ["p1"]), "a")
+    writable.ensure_views()
+    writable.database.unlink()
+    before = sorted(root.rglob("*"))
+    assert Warehouse(root, read_only=True).query("FROM patients").num_rows == 1
+    assert pickle.loads(pickle.dumps(Warehouse(root, read_only=True))).has(PATIENTS, "a")
+    assert sorted(root.rglob("*")) == before

@@ -2,6 +2,7 @@
 
     transport.py     one request and its retries, over one pool of connections
     limiter.py       how many requests run at the same time
+    connection.py    what a response shows of its connection
     watchdog.py      deadlines for answers and for reads of a body
     responses.py     what a status, a header or an exception of the HTTP library means
     credentials.py   authentication of requests, and redaction of secrets

@@ -54,6 +54,9 @@ def describe(error: Exception) -> str:
     """Return why there was no response, in a text without headers and query."""
     text = str(error)
     causes = {
+        "the proxy (HTTPS_PROXY) refuses, or cannot be reached": isinstance(
+            error, requests.exceptions.ProxyError
+        ),
         "no connection within the time-out": isinstance(error, requests.ConnectTimeout),
         "no byte within the read time-out": "Read timed out" in text,
         "no secure connection: the host's certificate or its protocol does not fit": isinstance(

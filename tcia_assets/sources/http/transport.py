@@ -25,7 +25,8 @@ from tcia_assets.errors import (
     UnreadableReply,
     shorten,
 )
-from tcia_assets.sources import Cost
+from tcia_assets.sources import Connection, Cost
+from tcia_assets.sources.http.connection import describe_connection
 from tcia_assets.sources.http.credentials import Credentials, PostForm
 from tcia_assets.sources.http.exchange import Exchange
 from tcia_assets.sources.http.limiter import ConcurrencyLimiter
@@ -160,6 +161,25 @@ class Transport:
                     slot.overloaded()
                 raise
             slot.succeeded()
+
+    def connect(self, url: str, parameters: Mapping[str, str]) -> Connection:
+        """Send a GET request once, and describe the connection; any status will do.
+
+        Raises:
+            RemoteError: There is no answer.
+            Stopped: `stop` was called.
+        """
+        started = time.monotonic()
+        with self.redacting(), self._limiter.slot(), self._watchdog.deadline() as deadline:
+            exchange = self._exchange(url, deadline)
+            try:
+                with self._request(exchange, "GET", url, parameters, is_file=False) as response:
+                    proxies = self._adapter.proxy_manager
+                    found = describe_connection(response, deadline.socket, proxies)
+                    exchange.read_excerpt(response)  # a short body whole, to keep the connection
+                    return found
+            except RemoteError as error:
+                raise self._final(error, 1, time.monotonic() - started) from None
 
     def retry(self, attempt: Callable[[], Result]) -> Result:
         """Return the result of `attempt`, called again after pauses while that can help.

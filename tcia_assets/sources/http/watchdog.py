@@ -66,6 +66,11 @@ class Deadline:
         self._at = inf
         self._socket: Any = None
 
+    @property
+    def socket(self) -> Any:
+        """The socket over which the request was sent; None before that."""
+        return self._socket
+
     def start(self, used: Any) -> None:
         """Start the time for an answer; the request was sent over the socket `used`."""
         self._socket = used

@@ -18,6 +18,7 @@ from typing import Self
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME
 from tcia_assets.errors import (
     ForeignRows,
+    RequestRefused,
     TciaError,
     UnknownReply,
     UnreadableReply,
@@ -25,12 +26,21 @@ from tcia_assets.errors import (
     shorten,
 )
 from tcia_assets.settings import Settings
-from tcia_assets.sources import Cost, FetchedFile, SourceRows, Target
+from tcia_assets.sources import (
+    Connection,
+    Cost,
+    FetchedFile,
+    Sample,
+    SourceRows,
+    Strictness,
+    Target,
+)
 from tcia_assets.sources.http import text
 from tcia_assets.sources.http.scratch import Scratch, scratch_errors
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.nbia import wire
 from tcia_assets.sources.nbia.credentials import make_credentials
+from tcia_assets.sources.nbia.date_forms import date_forms, declared_forms
 from tcia_assets.sources.nbia.downloads import FILES, save
 from tcia_assets.sources.nbia.filters import check_rows
 from tcia_assets.sources.nbia.request import Request, RequestBuilder
@@ -50,6 +60,8 @@ _SERIES = "SeriesInstanceUID"
 _HASH = re.compile("[0-9a-f]{32}")
 _NOT_PUBLIC = ("is not in public domain", "has not been granted the access")
 _NO_ROWS = "No data found."
+# A parameter that no server has, and the status with which strict ones refuse it.
+_NO_PARAMETER, _BAD_REQUEST = "TciaAssets", 400
 
 
 class Client:
@@ -168,6 +180,45 @@ class Client:
             read = self._typed(rows, replace(endpoint, columns=columns), dialect)
         return replace(read, promised=_promised(endpoint), cost=total, failure=failure)
 
+    def get_sample(self, name: str, **filters: str) -> Sample:
+        """Get the rows of an endpoint as `get_rows` does, and how they are written.
+
+        For small replies: they are parsed in Python.
+
+        Raises:
+            UnknownReply: There is no row.
+        """
+        request = self._requests.build(name, filters, "rows")
+        endpoint, dialect = request.endpoint, request.dialect
+        started, cost = time.monotonic(), Cost()
+        untyped = self._transport.retry(lambda: self._untyped(request, cost))
+        with self._transport.redacting():
+            rows = self._typed(untyped, endpoint, dialect)
+            check_rows(rows, endpoint, filters, request.url)
+        seconds = time.monotonic() - started
+        rows = replace(rows, promised=_promised(endpoint), cost=cost, seconds=seconds)
+        return Sample(rows, date_forms(untyped), declared_forms(dialect, endpoint))
+
+    def connect(self) -> Connection:
+        """Request the rows that a working server always has, and describe the connection."""
+        request = self._health_request()
+        return self._transport.connect(request.url, request.parameters)
+
+    def strictness(self) -> Strictness:
+        """Send a parameter that no server has."""
+        request = self._health_request()
+        request = replace(request, parameters=request.parameters | {_NO_PARAMETER: "1"})
+        try:
+            self._transport.retry(lambda: self._untyped(request, Cost()))
+        except RequestRefused as error:
+            if error.status != _BAD_REQUEST:
+                raise
+            return Strictness(refuses=True, declared=self.dialect.is_strict)
+        return Strictness(refuses=False, declared=self.dialect.is_strict)
+
+    def _health_request(self) -> Request:
+        return self._requests.build(self.dialect.health_endpoint.name, {}, "rows")
+
     def get_hash(self, name: str, **filters: str) -> str:
         """Get the hash that an endpoint returns: 32 lower-case hex digits.
 
@@ -232,7 +283,7 @@ class Client:
             return wire.empty(request.endpoint)
         # A failed database and an expired token also give an empty reply. So send a request to
         # which no reply is ever empty (it renews a token), and then the same one again.
-        control = self._requests.build(self.dialect.health_endpoint.name, {}, "rows")
+        control = self._health_request()
         if self._read(control, cost) is None:
             raise control.empty_reply()
         return self._read(request, cost) or wire.empty(request.endpoint)

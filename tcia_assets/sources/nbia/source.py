@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, COLLECTIONS, SERIES_SIZES
 from tcia_assets.errors import RequestRefused, TciaError, UnreadableReply
-from tcia_assets.sources import FetchedFile, ProbeResult, SourceRows, Target
+from tcia_assets.sources import FetchedFile, ProbeResult, Sample, SourceRows, Target
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.descriptions import read_descriptions
 from tcia_assets.sources.nbia.probe import probe
@@ -59,6 +59,9 @@ class NbiaSource(Client):
                 if error.status not in _NO_SUCH_ENDPOINT:
                     raise
         return SourceRows(empty(COLLECTION_DESCRIPTIONS))
+
+    def sample(self, table: Table, **filters: str) -> Sample:
+        return self.get_sample(table.endpoint, **filters)
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
         return self.get_rows_for_each(SERIES_SIZES.endpoint, "SeriesInstanceUID", uids)

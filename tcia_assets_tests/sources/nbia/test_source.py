@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets.catalog import COLLECTIONS, SERIES
+from tcia_assets.catalog import COLLECTIONS, DIALECTS, PATIENTS, SERIES
+from tcia_assets.errors import ForeignRows, UnknownReply
+from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import Source, Target, open_source
+from tcia_assets.sources import Source, Strictness, Target, open_source
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
 LEVELS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection")
@@ -46,6 +48,45 @@ def test_changes_are_asked_for_only_where_the_dialect_has_them(
         changed = source.changed_since(date(1990, 1, 1))
     assert (changed is None) == (dialect == "bindaas-v4")
     assert sandbox.requests["getUpdatedSeries"] == (dialect == "nbia-v4")
+
+
+@pytest.mark.parametrize("dialect", [each.name for each in DIALECTS])
+def test_a_sample_has_the_rows_of_its_filters_and_the_declared_forms_of_dates(
+    dialect: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    with opened(sandbox, tmp_path, dialect) as source:
+        patients = source.sample(PATIENTS, Collection=SMALL).rows.table["PatientID"].to_pylist()
+        sample = source.sample(SERIES, Collection=SMALL, PatientID=patients[0])
+    assert 0 < sample.rows.table.num_rows < 10 and sample.rows.cost.requests == 1
+    assert set(sample.rows.table.column_names) <= set(sample.rows.promised)
+    assert sample.date_forms
+    assert sample.date_forms == {n: (sample.declared_forms[n],) for n in sample.date_forms}
+
+
+def test_a_sample_tells_what_is_unclaimed_unreadable_and_foreign(
+    source: Source, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(Fault("renamed_column", "getSeries", column="Modality", value="Kind"))
+    sample = source.sample(SERIES, Collection=SMALL)
+    assert sample.rows.unclaimed == ("Kind",)
+    sandbox.faults.add(Fault("bad_value", "getSeries", column="SeriesDate", value="22/07/2011"))
+    sample = source.sample(SERIES, Collection=SMALL)
+    assert sample.rows.unreadable.keys() == {"SeriesDate"}
+    assert set(sample.date_forms["SeriesDate"]) == {"", "%m-%d-%Y"}
+    sandbox.faults.add(Fault("ignored_filter", "getSeries"))
+    with pytest.raises(ForeignRows):
+        source.sample(SERIES, Collection=SMALL)
+    with pytest.raises(UnknownReply):
+        source.sample(SERIES, Collection="no such Collection")
+
+
+@pytest.mark.parametrize("dialect", [each.name for each in DIALECTS])
+def test_each_dialect_is_as_strict_as_it_is_declared(
+    dialect: str, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    with opened(sandbox, tmp_path, dialect) as source:
+        found = source.strictness()
+    assert found == Strictness(refuses=dialect == "nbia-v4", declared=dialect == "nbia-v4")
 
 
 @pytest.mark.parametrize(
