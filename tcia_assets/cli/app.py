@@ -11,6 +11,7 @@ import click
 from tcia_assets.cli.changes import changes
 from tcia_assets.cli.completion import completion
 from tcia_assets.cli.dataset import dataset
+from tcia_assets.cli.doctor import doctor
 from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
 from tcia_assets.cli.migrate import migrate
@@ -62,6 +63,7 @@ class _Group(click.Group):
         tables,
         dataset,
         migrate,
+        doctor,
         completion,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},

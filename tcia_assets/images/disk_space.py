@@ -11,7 +11,7 @@ from tcia_assets.images.plan import FetchPlan
 
 # Kept free. Few zips are larger than the objects in them; this covers LICENSE, MD5 list and
 # directory.
-_SPARE_BYTES = 1 << 30
+SPARE_BYTES = 1 << 30
 _STEP = 1000
 
 
@@ -39,17 +39,17 @@ def check_disk_space(plans: Sequence[FetchPlan], root: Path) -> None:
     """
     root.mkdir(parents=True, exist_ok=True)
     free, needed = shutil.disk_usage(root).free, sum(plan.bytes_now for plan in plans)
-    if not needed or needed + _SPARE_BYTES <= free:
+    if not needed or needed + SPARE_BYTES <= free:
         return
     names = ", ".join(plan.collection for plan in plans if plan.now)
     series = sum(len(plan.now) for plan in plans)
     unknown = sum(plan.sizes_unknown for plan in plans)
     beside = f" and {unknown} of them of unknown size" if unknown else ""
     advice = "select less, or set max_bytes_per_run"
-    if free < _SPARE_BYTES:
+    if free < SPARE_BYTES:
         advice = "not even these are free, so nothing is fetched: make room"
     raise UsageError(
         f"{names}: {series} Series of {format_bytes(needed)}{beside} do not fit: "
-        f"{format_bytes(free)} are free at {root}, and {format_bytes(_SPARE_BYTES)} are kept free; "
+        f"{format_bytes(free)} are free at {root}, and {format_bytes(SPARE_BYTES)} are kept free; "
         f"{advice}"
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.store.locks import open_locked
+from tcia_assets.store.locks import is_locked, open_locked
 
 
 class Journal:
@@ -61,14 +62,19 @@ class Journal:
 
 def has_dead_journal(folder: Path) -> bool:
     """Return whether a killed run has left a journal in the folder of a Collection's zips."""
+    return False in _journal_locks(folder)
+
+
+def has_living_journal(folder: Path) -> bool:
+    """Return whether a run is fetching into the folder of a Collection's zips."""
+    return True in _journal_locks(folder)
+
+
+def _journal_locks(folder: Path) -> Iterator[bool]:
+    """Yield, for each journal, whether its run holds its lock."""
     for path in folder.glob(".*.journal"):
-        try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return True
-        except (BlockingIOError, FileNotFoundError):
-            continue  # its run lives, or has just removed it
-    return False
+        with suppress(FileNotFoundError):  # its run has just removed it
+            yield is_locked(path)
 
 
 def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], None]) -> None:

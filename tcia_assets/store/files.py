@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tcia_assets.errors import StorageError
-from tcia_assets.store.locks import open_locked
+from tcia_assets.store.locks import is_locked, open_locked
 
 
 def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = True) -> bool:
@@ -78,6 +78,16 @@ def remove_dead_drafts(path: Path) -> None:
         with contextlib.suppress(OSError), draft.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.unlink()
+
+
+def find_dead_drafts(folder: Path) -> list[Path]:
+    """Return the drafts below a folder that killed writers have left, sorted."""
+    found = []
+    for draft in sorted(folder.rglob(".*.draft")):
+        with contextlib.suppress(OSError):
+            if draft.is_file() and not is_locked(draft):
+                found.append(draft)
+    return found
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -70,6 +70,20 @@ def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int
         os.close(descriptor)
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a living process holds the lock of an existing file.
+
+    Raises:
+        FileNotFoundError: There is no such file any more.
+    """
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     """Return whether the open file is the one at the path."""
     try:

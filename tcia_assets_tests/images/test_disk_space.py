@@ -19,7 +19,7 @@ def test_a_disk_without_spare_bytes_is_an_error(
     mirror: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No disk of a test can be filled; what is kept free can be more than any has.
-    monkeypatch.setattr("tcia_assets.images.disk_space._SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr("tcia_assets.images.disk_space.SPARE_BYTES", 1 << 60)
     with pytest.raises(UsageError, match=r"12 Series of [0-9.]+ kB .* make room"):
         check_disk_space([planned(mirror)], mirror.data_dir)
 

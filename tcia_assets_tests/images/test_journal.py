@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tcia_assets.errors import DataError, StorageError
+from tcia_assets.images.journal import Journal, has_dead_journal, has_living_journal
 from tcia_assets.images.manifest import (
     ManifestWriter,
     read_manifest,
@@ -148,3 +149,11 @@ def test_a_fetch_killed_after_nine_of_ten_series_has_nine_rows(mirror: Place) ->
     asked = mirror.asked()
     assert [uid for uid in nine if asked.count(uid) > 1] == []
     assert all(mirror.rows[uid] == nine[uid] for uid in nine)
+
+
+def test_a_journal_is_living_or_dead(tmp_path: Path) -> None:
+    assert (has_living_journal(tmp_path), has_dead_journal(tmp_path)) == (False, False)
+    journal = Journal(tmp_path)
+    assert (has_living_journal(tmp_path), has_dead_journal(tmp_path)) == (True, False)
+    journal.close()
+    assert (has_living_journal(tmp_path), has_dead_journal(tmp_path)) == (False, True)

@@ -17,7 +17,13 @@ from tcia_assets.errors import (
     TciaError,
 )
 from tcia_assets.store import files as files_module
-from tcia_assets.store.files import link_or_copy, publish, publish_draft, publish_text
+from tcia_assets.store.files import (
+    find_dead_drafts,
+    link_or_copy,
+    publish,
+    publish_draft,
+    publish_text,
+)
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.child_processes import (
     running,
@@ -143,3 +149,13 @@ def test_a_text_file_has_its_bytes_and_stays_if_they_are_equal(tmp_path: Path) -
     assert not publish_text(path, "ü\n")
     assert publish_text(path, "u\n")
     assert [each.name for each in path.parent.iterdir()] == ["text"]
+
+
+def test_dead_drafts_are_found_below_a_folder_and_living_ones_are_not(tmp_path: Path) -> None:
+    dead = tmp_path / "a" / ".x.1.draft"
+    dead.parent.mkdir()
+    dead.write_bytes(b"")
+    found: list[list[Path]] = []
+    publish(tmp_path / "a" / "y", lambda _draft: found.append(find_dead_drafts(tmp_path)))
+    assert found == [[dead]]
+    assert find_dead_drafts(tmp_path / "missing") == []

@@ -6,6 +6,7 @@ import os
 import signal
 from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -17,6 +18,7 @@ from tcia_assets.errors import (
 )
 from tcia_assets.metadata.listing import merge
 from tcia_assets.store.conform import empty
+from tcia_assets.store.locks import is_locked, open_locked
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.child_processes import (
     add_series,
@@ -73,3 +75,14 @@ def test_an_error_under_a_lock_passes_through_and_releases_it(warehouse: Warehou
         raise TimeoutError("mine")
     with warehouse.lock(PATIENTS, "a", wait=1):
         pass
+
+
+def test_whether_a_lock_is_held_is_seen_without_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(FileNotFoundError):
+        is_locked(path)
+    descriptor = open_locked(path)
+    assert is_locked(path)
+    os.close(descriptor)
+    assert not is_locked(path)
+    os.close(open_locked(path, wait=False))

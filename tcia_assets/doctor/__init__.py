@@ -1,0 +1,13 @@
+"""Compare the source, the data folder and the installation with what this package relies on.
+
+examine.py            the whole examination, within a time, and its report
+steps.py              one step after another; what an error of a step means
+check.py              what a step returns
+subject.py            what the requests are about: a Collection, patients, a small Series
+source_checks.py      the connection, and the limits of the source
+reply_checks.py       the fields of each endpoint, filters, changes
+image_checks.py       one small Series, fetched into a temporary folder and proven
+folder_checks.py      the data folder; nothing is written there
+installation_checks.py  versions and extras
+redaction.py          leave out secrets and names of users
+"""
