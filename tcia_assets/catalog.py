@@ -1220,6 +1220,9 @@ _BINDAAS_ENDPOINTS = (
 # replies with a time of day behind them. All of DATE_FORMATS are read.
 _BINDAAS_WIRE = ValueFormat("%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", decimals_in_text=True)
 
+# TCIA serves this Collection alone from a host of its own, and no other host has it.
+NLST = "NLST"
+_NLST_SERVICES = "https://nlst.cancerimagingarchive.net/nbia-api/services"
 _SERVICES = "https://services.cancerimagingarchive.net"
 DIALECTS = (
     Dialect(
@@ -1231,6 +1234,7 @@ DIALECTS = (
         delegate="nbia-v1",
         delegated_endpoints=("getContentsByName",),
         is_strict=True,
+        nlst_base_url=f"{_NLST_SERVICES}/v4",
     ),
     Dialect(
         "nbia-v1",
@@ -1238,6 +1242,7 @@ DIALECTS = (
         f"{_SERVICES}/nbia-api/services/v1",
         _V1_WIRE,
         _V1_ENDPOINTS,
+        nlst_base_url=f"{_NLST_SERVICES}/v1",
     ),
     Dialect(
         "nbia-v2",
@@ -1246,6 +1251,7 @@ DIALECTS = (
         _V1_WIRE,
         _V1_ENDPOINTS,
         auth="bearer",
+        nlst_base_url=f"{_NLST_SERVICES}/v2",
     ),
     Dialect(
         "bindaas-v4",

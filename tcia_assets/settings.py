@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from tcia_assets.catalog import DIALECTS, dialect
+from tcia_assets.catalog import DIALECTS, NLST, dialect
 from tcia_assets.errors import TciaError, UnknownName, UsageError, require_known
 from tcia_assets.spec import Dialect
 
@@ -55,9 +55,15 @@ class Settings(BaseModel):
     base_url: str = Field(
         default="",
         description="URL of the API, with its version, such as "
-        "`https://HOST/nbia-api/services/v4`; the version must be that of `TCIA_DIALECT`; NLST has "
-        "a host of its own",
+        "`https://HOST/nbia-api/services/v4`; the version must be that of `TCIA_DIALECT`",
         json_schema_extra={"default_text": "the dialect's public server"},
+    )
+    nlst_base_url: str = Field(
+        default="",
+        description="URL of the API that has the Collection NLST, which TCIA serves from a host of "
+        "its own; the default is used only while `TCIA_BASE_URL` is unset or a public host of "
+        "TCIA; the value of `TCIA_BASE_URL` turns it off",
+        json_schema_extra={"default_text": "NLST's public server"},
     )
     shared_list_url: str = Field(
         default="",
@@ -149,7 +155,7 @@ class Settings(BaseModel):
         require_known("dialect (TCIA_DIALECT)", [name], [d.name for d in DIALECTS])
         return name
 
-    @field_validator("base_url", "shared_list_url")
+    @field_validator("base_url", "nlst_base_url", "shared_list_url")
     @classmethod
     def _check_url(cls, url: str, info: ValidationInfo) -> str:
         name = variable(str(info.field_name))
@@ -192,13 +198,16 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_version(self) -> Self:
-        if self.base_url and not _fits(self.speaks, self.url):
-            fitting = " or ".join(each.name for each in DIALECTS if _fits(each, self.url))
+        for name in ("base_url", "nlst_base_url"):
+            url = str(getattr(self, name)).rstrip("/")
+            if not url or _fits(self.speaks, url):
+                continue
+            fitting = " or ".join(each.name for each in DIALECTS if _fits(each, url))
             own = urlsplit(self.speaks.base_url).path
             raise UsageError(
-                f"TCIA_DIALECT is {self.dialect!r}, whose URLs end in {own}, but TCIA_BASE_URL is "
-                f"{self.url!r}: set {f'TCIA_DIALECT to {fitting}, or ' if fitting else ''}"
-                "TCIA_BASE_URL to a URL of the dialect"
+                f"TCIA_DIALECT is {self.dialect!r}, whose URLs end in {own}, but {variable(name)} "
+                f"is {url!r}: set {f'TCIA_DIALECT to {fitting}, or ' if fitting else ''}"
+                f"{variable(name)} to a URL of the dialect"
             )
         return self
 
@@ -238,6 +247,21 @@ class Settings(BaseModel):
     def url(self) -> str:
         """The URL below which all endpoints of the dialect are, without a slash at its end."""
         return (self.base_url or self.speaks.base_url).rstrip("/")
+
+    def of_collection(self, name: str) -> Settings:
+        """Return the settings for what belongs to a Collection: NLST may have its own server."""
+        url = self._nlst_url if name == NLST else self.url
+        return self if url == self.url else self.replace(base_url=url, nlst_base_url=url)
+
+    @property
+    def _nlst_url(self) -> str:
+        public = {urlsplit(each.base_url).hostname for each in DIALECTS}
+        if self.nlst_base_url:
+            return self.nlst_base_url.rstrip("/")
+        # A sandbox or a stand-in is never left for a public host.
+        if self.speaks.nlst_base_url and urlsplit(self.url).hostname in public:
+            return self.speaks.nlst_base_url
+        return self.url
 
     @property
     def shared_lists_speak(self) -> Dialect:

@@ -266,6 +266,7 @@ class Dialect:
         delegated_endpoints: Names of endpoints that this dialect lacks.
         is_strict: Whether a parameter that an endpoint does not take is an error; else it is
             ignored.
+        nlst_base_url: The public server of the Collection NLST; "" if it has none of its own.
     """
 
     name: str
@@ -277,6 +278,7 @@ class Dialect:
     delegate: str = ""
     delegated_endpoints: tuple[str, ...] = ()
     is_strict: bool = False
+    nlst_base_url: str = ""
 
     @cached_property
     def by_name(self) -> dict[str, Endpoint]:

@@ -73,6 +73,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
     assert {f"TCIA_{name.upper()}" for name in Settings.model_fields} == {
         "TCIA_DIALECT",
         "TCIA_BASE_URL",
+        "TCIA_NLST_BASE_URL",
         "TCIA_SHARED_LIST_URL",
         "TCIA_API_KEY",
         "TCIA_USERNAME",
@@ -142,7 +143,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(
         Settings.from_env({variable: text})
 
 
-@pytest.mark.parametrize("name", ["base_url", "shared_list_url"])
+@pytest.mark.parametrize("name", ["base_url", "nlst_base_url", "shared_list_url"])
 @pytest.mark.parametrize(
     "url",
     [
@@ -254,6 +255,41 @@ def test_the_source_is_dialect_and_host(spoken: object) -> None:
     name = str(getattr(spoken, "name"))  # noqa: B009
     settings = Settings(dialect=name, base_url="http://127.0.0.1:8042/x", **SECRETS)
     assert settings.source == f"{name}@127.0.0.1:8042"
+
+
+_NLST_HOST = "https://nlst.cancerimagingarchive.net/nbia-api/services"
+_SERVICES = "https://services.cancerimagingarchive.net"
+_STAND_IN = "http://127.0.0.1:8042/nbia-api/services/v4"
+_SIMILAR = "https://cancerimagingarchive.net.example/v4"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, f"{_NLST_HOST}/v4"),
+        ({"dialect": "nbia-v1"}, f"{_NLST_HOST}/v1"),
+        ({"base_url": f"{_SERVICES}/nbia-api/services/v4"}, f"{_NLST_HOST}/v4"),
+        # A stand-in is never left for a public host, unless that is set.
+        ({"base_url": _STAND_IN}, _STAND_IN),
+        ({"base_url": _STAND_IN, "nlst_base_url": "http://nlst/v4/"}, "http://nlst/v4"),
+        ({"base_url": _SIMILAR}, _SIMILAR),
+        ({"dialect": "bindaas-v4"}, f"{_SERVICES}/services/v4"),
+        ({"nlst_base_url": Settings().url}, Settings().url),
+    ],
+)
+def test_nlst_has_a_host_of_its_own_at_the_public_servers_or_where_it_is_set(
+    given: dict[str, str], url: str
+) -> None:
+    settings = Settings(**given)
+    own = settings.of_collection("NLST")
+    assert own.url == url
+    assert own.of_collection("NLST") == own
+    assert settings.of_collection("LCTSC") == settings
+
+
+def test_the_url_of_nlst_must_fit_the_dialect_too() -> None:
+    with pytest.raises(UsageError, match="TCIA_NLST_BASE_URL is 'http://h/nbia-api/services/v1'"):
+        Settings(nlst_base_url="http://h/nbia-api/services/v1")
 
 
 def test_below_a_subfolder_only_the_data_moves() -> None:

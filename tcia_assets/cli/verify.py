@@ -68,7 +68,8 @@ def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Setting
     aside = quarantine_unreadable_manifests(collections, warehouse)
     for name in collections:
         with progress_bar(f"Rebuild {name}") as report:
-            rebuilt = rebuild_manifest(name, warehouse, settings.source, report=report)
+            source = settings.of_collection(name).source
+            rebuilt = rebuild_manifest(name, warehouse, source, report=report)
         out.print(printable(_rebuilt_line(rebuilt, aside.get(name, ""))), soft_wrap=True)
         problems += _damage_lines(name, rebuilt.refused)
     return problems

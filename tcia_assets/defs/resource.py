@@ -31,6 +31,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
 
     dialect: str | None = _setting("dialect")
     base_url: str | None = _setting("base_url")
+    nlst_base_url: str | None = _setting("nlst_base_url")
     shared_list_url: str | None = _setting("shared_list_url")
     api_key: str | None = _setting("api_key")
     username: str | None = _setting("username")

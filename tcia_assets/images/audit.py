@@ -96,6 +96,7 @@ def audit_hashes(
     Raises:
         UsageError: The source provides no MD5 hashes.
     """
+    source = source.of(collection)
     require_hashes(source)
     leaves = _leaves(collection, warehouse)
     found = AuditResult(collection)

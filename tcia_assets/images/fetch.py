@@ -83,6 +83,7 @@ def fetch_images(
         ArchiveBroken: The source is down. What was complete is recorded.
         Busy: Another run has worked on the same part for ten minutes.
     """
+    source = source.of(collection)
     with _exclusive(collection, warehouse, run.shard, listener):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:

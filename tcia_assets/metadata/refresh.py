@@ -56,6 +56,8 @@ def refresh(
         UnknownName: The source has no such shared list.
         StorageError: The file cannot be written, or the partition is locked by another run.
     """
+    if table.partitioned_by == "Collection":
+        source = source.of(key)
     if table is catalog.SERIES:
         return refresh_series(
             key, source, warehouse, at, budget.probes, accept_schema=accept_schema

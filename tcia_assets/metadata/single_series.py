@@ -114,6 +114,7 @@ def _add(
         raise UsageError(f"TCIA_COLLECTIONS leaves this Collection out: it is {', '.join(allowed)}")
     if not is_valid_key(collection):
         raise UsageError("no partition can have the name of this Collection")
+    source = source.of(collection)
     add_series(collection, reply, studies, source, warehouse, at)
     if "FileSize" not in reply.table.column_names or reply.table["FileSize"].null_count:
         uids = reply.table[_UID].to_pylist()

@@ -196,6 +196,13 @@ class Source(AbstractContextManager["Source"], Protocol):
     def zip_routes(self) -> tuple[str, ...]:
         """The ways in which the source provides the zip of a Series, strongest proof first."""
 
+    def of(self, collection: str) -> Source:
+        """Return the source to ask about a Collection, and about its Series: this one, or a part.
+
+        Callers that work on one Collection use it for everything but `rows` of a table without
+        Collections and `changed_since`. It is stopped and closed with this one.
+        """
+
     def rows(self, table: Table, key: str = "") -> SourceRows:
         """Get the rows of one partition.
 

@@ -139,6 +139,9 @@ class ModelSource:
     def __init__(self, model: Model) -> None:
         self.settings, self._model = Settings(), model
 
+    def of(self, _collection: str) -> ModelSource:
+        return self
+
     def rows(self, _table: Table, key: str) -> SourceRows:
         listed = [
             (uid, count)

@@ -55,7 +55,7 @@ class Transport:
         pacing: Timeouts and retries.
         make_credentials: Called once, with a function that posts a form to a token server.
         not_public: Texts by which the server refuses what it does not offer.
-        max_bytes_per_second: The most that all requests together receive; None for no limit.
+        rate_limit: The most that is received per second; no limit by default.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Transport:
         pacing: Pacing,
         make_credentials: Callable[[PostForm], Credentials] = lambda _: Credentials(),
         not_public: tuple[str, ...] = (),
-        max_bytes_per_second: int | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> None:
-        self._rate_limit = RateLimit(max_bytes_per_second)
+        self._rate_limit = rate_limit or RateLimit(None)
         self._pacing, self._not_public = pacing, not_public
         self._limiter = ConcurrencyLimiter(max_connections)
         # The first byte of an answer may take the whole read timeout, and then its head is read.

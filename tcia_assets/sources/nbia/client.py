@@ -36,6 +36,7 @@ from tcia_assets.sources import (
     Target,
 )
 from tcia_assets.sources.http import text
+from tcia_assets.sources.http.rate_limit import RateLimit
 from tcia_assets.sources.http.scratch import Scratch, scratch_errors
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.nbia import wire
@@ -74,13 +75,20 @@ class Client:
         settings: Server, dialect and secrets.
         form: The format of rows: "json", or "csv", "xml", "html" for a cross-check.
         pacing: Timeouts and retries.
+        rate_limit: What is received per second, shared with other clients; by default as in the
+            settings.
 
     Raises:
         UnknownName: There is no such format.
     """
 
     def __init__(
-        self, settings: Settings, *, form: str = "json", pacing: Pacing | None = None
+        self,
+        settings: Settings,
+        *,
+        form: str = "json",
+        pacing: Pacing | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         self.settings, self.dialect = settings, settings.speaks
         self._requests = RequestBuilder(settings, form)
@@ -89,7 +97,7 @@ class Client:
             pacing or Pacing(),
             lambda post_form: make_credentials(settings, post_form),
             _NOT_PUBLIC,
-            settings.max_bytes_per_second,
+            rate_limit or RateLimit(settings.max_bytes_per_second),
         )
         # Parsing two large replies at the same time would only double the memory.
         self._parsing = threading.Lock()

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, COLLECTIONS, SERIES_SIZES
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, COLLECTIONS, NLST, SERIES_SIZES
 from tcia_assets.errors import RequestRefused, TciaError, UnreadableReply
-from tcia_assets.sources import FetchedFile, ProbeResult, Sample, SourceRows, Target
+from tcia_assets.settings import Settings
+from tcia_assets.sources import (
+    FetchedFile,
+    ProbeResult,
+    Sample,
+    SourceRows,
+    Target,
+    UnreadableValues,
+)
+from tcia_assets.sources.http.rate_limit import RateLimit
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.descriptions import read_descriptions
 from tcia_assets.sources.nbia.probe import probe
+from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import empty
 
@@ -23,7 +34,45 @@ _HASHES, _UPDATES, _OBJECT_UIDS = "getMD5Hierarchy", "getUpdatedSeries", "getSOP
 
 
 class NbiaSource(Client):
-    """A client that is also a `Source` (see there)."""
+    """A client that is also a `Source` (see there), with one of its own for the host of NLST."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pacing: Pacing | None = None,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
+        rate_limit = rate_limit or RateLimit(settings.max_bytes_per_second)
+        super().__init__(settings, pacing=pacing, rate_limit=rate_limit)
+        own = settings.of_collection(NLST)
+        self._nlst = (
+            NbiaSource(own, pacing=pacing, rate_limit=rate_limit)
+            if own.url != settings.url
+            else None
+        )
+
+    def of(self, collection: str) -> NbiaSource:
+        return self._nlst if self._nlst and collection == NLST else self
+
+    @contextmanager
+    def waiting_until(self, deadline: float) -> Iterator[None]:
+        with super().waiting_until(deadline):
+            if self._nlst is None:
+                yield
+                return
+            with self._nlst.waiting_until(deadline):
+                yield
+
+    def stop(self) -> None:
+        super().stop()
+        if self._nlst:
+            self._nlst.stop()
+
+    def close(self) -> None:
+        super().close()
+        if self._nlst:
+            self._nlst.close()
 
     @property
     def name(self) -> str:
@@ -43,7 +92,11 @@ class NbiaSource(Client):
         if table is COLLECTION_DESCRIPTIONS:
             return self._descriptions(key)
         filters = {table.partitioned_by: key} if table.partitioned_by else {}
-        return self.get_rows(table.endpoint, trust_empty=False, **filters)
+        reply = self.get_rows(table.endpoint, trust_empty=False, **filters)
+        if table is COLLECTIONS and self._nlst:
+            # Its host has no other one. If it fails, that is a failure of NLST alone.
+            return replace(reply, table=_with_nlst(reply.table))
+        return reply
 
     def _descriptions(self, collection: str) -> SourceRows:
         """Return what the server describes of a Collection; no rows where it has no such thing."""
@@ -67,6 +120,17 @@ class NbiaSource(Client):
         return self.get_rows_for_each(SERIES_SIZES.endpoint, "SeriesInstanceUID", uids)
 
     def rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
+        found = self._rows_of(table, by, uids)
+        if self._nlst is None or found.failure:
+            return found
+        known = _in_a_collection(found.table)
+        absent = set(uids).difference(known[by].to_pylist())
+        if not absent:
+            return found
+        more = self._nlst.rows_of(table, by, sorted(absent))
+        return _joined(replace(found, table=known), more)
+
+    def _rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
         found = self.get_rows_for_each(table.endpoint, by, uids)
         known = _in_a_collection(found.table)
         if found.failure is None and known.num_rows < found.table.num_rows:
@@ -112,3 +176,36 @@ def _in_a_collection(rows: pa.Table) -> pa.Table:
     if "Collection" not in rows.column_names:
         return rows.slice(0, 0)
     return rows.filter(pc.is_valid(rows["Collection"]))
+
+
+def _with_nlst(collections: pa.Table) -> pa.Table:
+    """Return the list of Collections with NLST."""
+    if NLST in collections["Collection"].to_pylist():
+        return collections
+    return pa.concat_tables(
+        [collections, pa.table({"Collection": [NLST]})], promote_options="default"
+    )
+
+
+def _joined(first: SourceRows, second: SourceRows) -> SourceRows:
+    """Return the rows of two replies about different Series."""
+    unreadable = dict(first.unreadable)
+    for name, more in second.unreadable.items():
+        values = unreadable.get(name)
+        unreadable[name] = more if values is None else _both(values, more)
+    return replace(
+        second,
+        table=pa.concat_tables([first.table, second.table], promote_options="default"),
+        unclaimed=tuple(dict.fromkeys((*first.unclaimed, *second.unclaimed))),
+        cost=first.cost + second.cost,
+        seconds=first.seconds + second.seconds,
+        unreadable=unreadable,
+    )
+
+
+def _both(first: UnreadableValues, second: UnreadableValues) -> UnreadableValues:
+    return UnreadableValues(
+        pa.concat_tables([first.rows, second.rows], promote_options="default"),
+        pa.chunked_array([*first.texts.chunks, *second.texts.chunks], first.texts.type),
+        first.values + second.values,
+    )

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tcia_assets.catalog import COLLECTIONS, DIALECTS, PATIENTS, SERIES
-from tcia_assets.errors import ForeignRows, UnknownReply
+from tcia_assets.catalog import (
+    COLLECTIONS,
+    DIALECTS,
+    NLST,
+    PATIENTS,
+    SERIES,
+    SERIES_SIZES,
+    STUDIES,
+)
+from tcia_assets.errors import ForeignRows, Stopped, UnknownReply
+from tcia_assets.images.audit import audit_hashes
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.headers import image_rows
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Source, Strictness, Target, open_source
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
 LEVELS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection")
@@ -116,3 +134,80 @@ def test_the_objects_of_a_series_are_listed_and_fetched_singly(
     path = tmp_path / "object.dcm"
     got = source.fetch_object(uid, min(uids), Target(path, on_bytes=received.append))
     assert got.size_bytes == path.stat().st_size == sum(received)
+
+
+# --- NLST's host ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nlst_sandbox() -> Iterator[Sandbox]:
+    """A server of its own that has the Collection NLST, and no other server has it."""
+    with Sandbox() as server:
+        uids = [row["uid"] for row in server.archive.rows(_SERIES_OF, [SMALL])]
+        server.archive.move(uids, to=NLST)
+        yield server
+
+
+_SERIES_OF = (
+    "SELECT SeriesInstanceUID AS uid FROM archive.series WHERE Collection = ? ORDER BY ImageCount"
+)
+
+
+@pytest.fixture
+def both(sandbox: Sandbox, nlst_sandbox: Sandbox, tmp_path: Path) -> Iterator[Source]:
+    """A source whose NLST has a host of its own; the Series there are hidden at the other."""
+    sandbox.archive.withdraw([row["uid"] for row in sandbox.archive.rows(_SERIES_OF, [SMALL])])
+    nlst_sandbox.requests.clear()
+    own = nlst_sandbox.base_url("nbia-v4")
+    settings = settings_for(sandbox, tmp_path).replace(nlst_base_url=own)
+    with open_source(settings, pacing=IMPATIENT) as source:
+        yield source
+
+
+def test_nlst_is_asked_of_its_own_host_for_everything_about_it(
+    both: Source, sandbox: Sandbox, nlst_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    warehouse, budget = Warehouse(tmp_path), ProbeBudget(3)
+    for table in (STUDIES, SERIES, SERIES_SIZES):
+        refresh(table, NLST, both, warehouse, datetime.now(UTC), budget)
+    uid = nlst_sandbox.archive.rows(_SERIES_OF, [NLST])[0]["uid"]
+    result = fetch_images(NLST, FetchRun(Selection(series=(uid,))), both, warehouse)
+    image_rows.index_images(NLST, warehouse)
+    audit = audit_hashes(NLST, both, warehouse)
+
+    name = f"nbia-v4@{urlsplit(nlst_sandbox.base_url('nbia-v4')).netloc}"
+    assert [(row.status, row.source) for row in result.rows] == [("complete", name)]
+    assert set(warehouse.read(SERIES, [NLST])["source"].to_pylist()) == {name}
+    assert warehouse.read(SERIES_SIZES, [NLST]).num_rows == 3
+    assert (audit.equal, audit.differing) == (1, [])
+    assert not sandbox.requests and nlst_sandbox.requests["getImage"] == 1
+
+
+def test_all_other_collections_and_what_has_none_are_not_asked_of_it(
+    both: Source, nlst_sandbox: Sandbox
+) -> None:
+    names = both.rows(COLLECTIONS).table["Collection"].to_pylist()
+    # Listed without a request: a failure of its host is a failure of NLST alone.
+    assert names.count(NLST) == 1 and SMALL not in names
+    assert both.of("RIDER Lung CT").rows(SERIES, "RIDER Lung CT").table.num_rows
+    assert both.changed_since(date(2020, 1, 1)) is not None
+    assert not nlst_sandbox.requests
+
+
+def test_a_series_that_the_others_do_not_have_is_looked_for_there(
+    both: Source, sandbox: Sandbox, nlst_sandbox: Sandbox
+) -> None:
+    theirs = nlst_sandbox.archive.rows(_SERIES_OF, [NLST])[0]["uid"]
+    ours = sandbox.archive.rows(_SERIES_OF, ["RIDER Lung CT"])[0]["uid"]
+    found = both.rows_of(SERIES, "SeriesInstanceUID", [theirs, ours, "9.9.9"]).table
+
+    pairs = zip(
+        found["SeriesInstanceUID"].to_pylist(), found["Collection"].to_pylist(), strict=True
+    )
+    assert dict(pairs) == {theirs: NLST, ours: "RIDER Lung CT", "9.9.9": None}
+
+
+def test_stopping_a_source_stops_that_of_nlst(both: Source) -> None:
+    both.stop()
+    with pytest.raises(Stopped):
+        both.of(NLST).rows(SERIES, NLST)
