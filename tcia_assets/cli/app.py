@@ -15,6 +15,7 @@ from tcia_assets.cli.doctor import doctor
 from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
 from tcia_assets.cli.migrate import migrate
+from tcia_assets.cli.prune import prune
 from tcia_assets.cli.query import query
 from tcia_assets.cli.refresh import refresh
 from tcia_assets.cli.sandbox import sandbox
@@ -64,6 +65,7 @@ class _Group(click.Group):
         dataset,
         migrate,
         doctor,
+        prune,
         completion,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},

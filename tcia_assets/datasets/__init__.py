@@ -19,6 +19,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     sample_table          one row for each image Series: findings, policies, split
     samples               the schema of that table
     build                 a cohort -> a version of its dataset
+    prune                 old versions, and the Series that datasets need
     versions              the versions on disk: published, listed, verified
     version_diff          what differs between two versions
     dataset_info          what is true of a dataset as a whole

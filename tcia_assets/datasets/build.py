@@ -115,7 +115,7 @@ def build(
         Busy: Another build of this dataset takes longer than `wait`.
     """
     writers = _writers(declaration)  # first: a missing extra must not show after hours of work
-    with _lock(declaration.name, warehouse, wait):
+    with hold_dataset(declaration.name, warehouse, wait):
         result = _make_samples(declaration, cohort, warehouse, report, workers)
         check_samples(declaration, result)
         folder = versions.dataset_folder(warehouse.root, declaration.name)
@@ -139,7 +139,7 @@ def make_samples(
 
     Findings whose policy is to fail, and leaks, are in the result: they raise nothing here.
     """
-    with _lock(declaration.name, warehouse, wait):
+    with hold_dataset(declaration.name, warehouse, wait):
         return _make_samples(declaration, cohort, warehouse, report, workers)
 
 
@@ -169,7 +169,12 @@ def _installed(name: str) -> str:
 
 
 @contextmanager
-def _lock(name: str, warehouse: Warehouse, wait: float) -> Iterator[None]:
+def hold_dataset(name: str, warehouse: Warehouse, wait: float = 600.0) -> Iterator[None]:
+    """Hold the lock on a dataset, in order to add or remove a version.
+
+    Raises:
+        Busy: It is still held elsewhere after `wait` seconds.
+    """
     path = warehouse.root / ".locks" / "datasets" / f"{name}.lock"
     with hold_lock(path, f"the dataset {name!r}", wait=wait):
         yield

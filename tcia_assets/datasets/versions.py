@@ -201,7 +201,7 @@ def publish(
         content: What the lock file holds beside version, hash and files.
         files: The files of the draft.
     """
-    _remove_leftovers(folder)
+    remove_leftovers(folder)
     root = root_sha256(files)
     version = root[:_DIGITS]
     listed = {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
@@ -211,7 +211,7 @@ def publish(
     (draft / LOCK).write_text(text, encoding="utf-8", newline="\n")
     target = folder / version
     if not _is_undamaged(target):
-        _remove(target)
+        remove(target)
         publish_draft(draft, target)
     _point_latest_to(folder, version)
     return read(target)
@@ -259,15 +259,20 @@ def _is_undamaged(folder: Path) -> bool:
         return False
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
+    """Remove a version, if it is there; a reader finds it whole or not at all.
+
+    Args:
+        folder: The folder of the version.
+    """
     if folder.exists():
         removed = folder.with_name(_REMOVED)
         folder.rename(removed)
         shutil.rmtree(removed)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed build left."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed build, or a killed removal of a version, left in a dataset's folder."""
     shutil.rmtree(folder / _REMOVED, ignore_errors=True)
     (folder / _NEXT_LATEST).unlink(missing_ok=True)
 

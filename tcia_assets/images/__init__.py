@@ -25,5 +25,6 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     verify          whether zips are as they were when fetched
     audit           whether they are as the source has them now
     rebuild         the manifest, made from zips
+    prune           zips that are not selected, and the quarantine
     headers/        the tables `images`, `references` and `targets`, made from what is in zips
 """

@@ -196,4 +196,4 @@ def _remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
     complete = set(manifest.read_complete(warehouse, collection, [UID])[UID].to_pylist())
     for name, uids in moved.items():
         if complete_uids := complete.intersection(uids):
-            manifest.remove_moved(warehouse, name, complete_uids)
+            manifest.remove_series(warehouse, name, complete_uids)

@@ -158,14 +158,14 @@ def replace_unchanged(
     return written
 
 
-def remove_moved(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
-    """Remove the rows and zips of Series that are complete in another Collection now."""
-    moved = set(uids)
+def remove_series(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
+    """Remove the rows of Series, then their zips; a kill in between leaves zips without a row."""
+    removed = set(uids)
     with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
-        kept = partition.rows.filter(pc.invert(_is_in(partition.rows, moved)))
+        kept = partition.rows.filter(pc.invert(_is_in(partition.rows, removed)))
         if kept.num_rows < partition.rows.num_rows:
             partition.rows = kept
-    for uid in moved:
+    for uid in removed:
         (warehouse.root / zip_path(collection, uid)).unlink(missing_ok=True)
 
 

@@ -1,0 +1,79 @@
+"""Find and remove old versions of datasets, and find the Series that datasets need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from tcia_assets.datasets import versions
+from tcia_assets.datasets.build import cohort_lock_path, hold_dataset
+from tcia_assets.datasets.cohort_lock import read_lock
+from tcia_assets.datasets.versions import Version
+from tcia_assets.store.files import storage_errors
+from tcia_assets.store.warehouse import Warehouse
+
+
+def old_versions(root: Path, keep: int) -> list[Version]:
+    """Return the versions of all datasets but the newest of each, and the one `latest` is.
+
+    Args:
+        root: The data folder.
+        keep: How many of each dataset stay.
+    """
+    found = []
+    for name in versions.dataset_names(root):
+        latest = versions.latest(root, name)
+        older = versions.list_versions(root, name)[:-keep]
+        found += [version for version in older if version.folder.name != latest]
+    return found
+
+
+def series_in_use(warehouse: Warehouse, removed: Collection[Version] = ()) -> dict[str, str]:
+    """Return the Series of all versions and of frozen cohorts, each with the dataset's name.
+
+    Args:
+        warehouse: Where the datasets are.
+        removed: Versions that do not count, because they are removed.
+
+    Raises:
+        CohortMoved: The lock file of a cohort is damaged.
+        DataError: A version is damaged.
+    """
+    used: dict[str, str] = {}
+    gone = {version.folder for version in removed}
+    for folder in sorted((warehouse.root / "datasets").glob("*/")):
+        name = folder.name
+        lock = cohort_lock_path(warehouse, name)
+        if lock.is_file():
+            frozen = read_lock(lock, name).series["SeriesInstanceUID"].to_pylist()
+            used |= dict.fromkeys(frozen, name)
+        for version in versions.list_versions(warehouse.root, name):
+            if version.folder not in gone:
+                used |= dict.fromkeys(_series_of(version), f"{name}/{version.version}")
+    return used
+
+
+def _series_of(version: Version) -> set[str]:
+    samples = version.samples
+    targets = samples["target_series_instance_uids"].to_pylist()
+    images = samples["SeriesInstanceUID"].to_pylist()
+    return {*images, *(uid for uids in targets for uid in uids)}
+
+
+def remove_version(version: Version, warehouse: Warehouse) -> None:
+    """Remove a version; a build of its dataset waits.
+
+    Raises:
+        Busy: A build has worked on the dataset for ten minutes.
+        StorageError: A file cannot be removed; run it again.
+    """
+    with hold_dataset(version.name, warehouse), storage_errors(version.folder):
+        versions.remove_leftovers(version.folder.parent)
+        versions.remove(version.folder)
+
+
+def remove_leftovers(warehouse: Warehouse) -> None:
+    """Complete the removals of versions that were killed."""
+    for name in versions.dataset_names(warehouse.root):
+        with hold_dataset(name, warehouse):
+            versions.remove_leftovers(versions.dataset_folder(warehouse.root, name))

@@ -1,0 +1,221 @@
+"""Find and remove zips that are not selected, and what lies in quarantine.
+
+Of a zip, the row of the manifest goes first, then the file, then what tables made from it have. A
+killed run leaves a zip without a row, or tables with too many rows; the next one finds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS
+from tcia_assets.errors import Busy, StorageError
+from tcia_assets.images import manifest
+from tcia_assets.images.run_limits import RereadBudget
+from tcia_assets.images.zip_files import claim, collection_dir, collections_on_disk, zip_path
+from tcia_assets.metadata import attribution
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.progress import ProgressCallback, ignore_progress
+from tcia_assets.store.warehouse import Warehouse
+
+# Each zip of a batch is claimed while the manifest is written once, and a claim is an open file.
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that may be removed.
+
+    Attributes:
+        path: Its path.
+        collection: Its Collection; "" if it belongs to none.
+        series_instance_uid: Its Series; "" if it belongs to none.
+        bytes: Its size.
+    """
+
+    path: Path
+    collection: str
+    series_instance_uid: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class UnselectedZips:
+    """The zips on disk that a selection does not select.
+
+    Attributes:
+        removable: Those that can be removed: the source still has them.
+        needed: Those that datasets need, with the name of one of these.
+        irreplaceable: Those that the source does not list any more. They are always kept.
+    """
+
+    removable: tuple[StoredFile, ...]
+    needed: tuple[tuple[StoredFile, str], ...]
+    irreplaceable: tuple[StoredFile, ...]
+
+
+# --- Finding --------------------------------------------------------------------------------------
+
+
+def find_unselected(
+    selection: Selection, warehouse: Warehouse, used: Mapping[str, str]
+) -> UnselectedZips:
+    """Find the zips on disk that a selection does not select.
+
+    A zip whose Series is not known, and those of a Collection whose manifest is lost, are left out.
+
+    Args:
+        selection: What stays.
+        warehouse: Where to look.
+        used: Series that datasets need, with the name of one of these.
+
+    Raises:
+        UsageError: The selection cannot be used.
+    """
+    series = _series(selection, warehouse)
+    removable, needed, irreplaceable = [], [], []
+    for collection in warehouse.keys(IMAGE_ARCHIVES):
+        for file in _zips_of(collection, warehouse):
+            state = series.get((collection, file.series_instance_uid))
+            if state is None or state["is_selected"]:
+                continue
+            if not state["is_listed"]:
+                irreplaceable.append(file)
+            elif user := used.get(file.series_instance_uid):
+                needed.append((file, user))
+            else:
+                removable.append(file)
+    return UnselectedZips(tuple(removable), tuple(needed), tuple(irreplaceable))
+
+
+def _series(selection: Selection, warehouse: Warehouse) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what is known of each Series, by Collection and UID; one that moved is not listed."""
+    rows = warehouse.query(
+        f"""
+        SELECT Collection, SeriesInstanceUID, coalesce({selection.predicate}, false) AS is_selected,
+            missing_since IS NULL AND moved_to IS NULL AS is_listed
+        FROM series
+        """,
+        tables=selection.tables,
+    ).to_pylist()
+    return {(row["Collection"], row["SeriesInstanceUID"]): row for row in rows}
+
+
+def _zips_of(collection: str, warehouse: Warehouse) -> Iterator[StoredFile]:
+    for path in sorted((warehouse.root / collection_dir(collection)).glob("*.zip")):
+        yield StoredFile(path, collection, path.stem, path.stat().st_size)
+
+
+def find_quarantined(warehouse: Warehouse) -> list[StoredFile]:
+    """Return the files in quarantine: refused zips with their reasons, and damaged manifests."""
+    folder = warehouse.root / "quarantine"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        StoredFile(path, unquote(path.relative_to(folder).parts[0]), path.stem, path.stat().st_size)
+        for path in files
+    ]
+
+
+# --- Removing -------------------------------------------------------------------------------------
+
+
+def remove_zips(
+    zips: Sequence[StoredFile], warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+) -> int:
+    """Remove zips, their rows in the manifest, and what other tables have of them.
+
+    Run it also without zips: it completes what a killed run left.
+
+    Args:
+        zips: From `find_unselected`.
+        warehouse: Where they are.
+        report: Called with the number of zips done and their total.
+
+    Returns:
+        The number of zips removed. One that another run is working on stays.
+
+    Raises:
+        StorageError: A file cannot be removed or written; run it again.
+    """
+    done = removed = 0
+    by_collection: dict[str, list[StoredFile]] = {}
+    for file in zips:
+        by_collection.setdefault(file.collection, []).append(file)
+    for collection in collections_on_disk(warehouse):
+        mine = by_collection.get(collection, [])
+        for begin in range(0, len(mine), _BATCH):
+            batch = mine[begin : begin + _BATCH]
+            removed += _remove_batch(collection, batch, warehouse)
+            done += len(batch)
+            report(done, len(zips))
+        _follow_manifest(collection, warehouse)
+    return removed
+
+
+def _remove_batch(collection: str, batch: Sequence[StoredFile], warehouse: Warehouse) -> int:
+    with ExitStack() as claims:
+        mine = []
+        for file in batch:
+            with suppress(Busy):
+                claims.enter_context(claim(warehouse.root / zip_path(collection, file.path.stem)))
+                mine.append(file.series_instance_uid)
+        with _removing(warehouse.root / collection_dir(collection)):
+            manifest.remove_series(warehouse, collection, mine)
+    return len(mine)
+
+
+def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
+    """Remove the rows and licences of zips that are not in the manifest any more."""
+    from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - needs an extra
+    from tcia_assets.images.headers.references import index_references  # noqa: PLC0415 - as above
+
+    if _has_rows_without_zip(collection, warehouse):
+        index_images(collection, warehouse, reread=RereadBudget(0))
+        index_references(collection, warehouse)
+    attribution.write_collection(collection, warehouse)
+
+
+def _has_rows_without_zip(collection: str, warehouse: Warehouse) -> bool:
+    key = "SeriesInstanceUID"
+    zips = set(manifest.read_manifest(warehouse, collection, [key])[key].to_pylist())
+    return any(
+        not zips.issuperset(warehouse.read_or_empty(table, collection, [key])[key].to_pylist())
+        for table in (IMAGES, REFERENCES, TARGETS)
+    )
+
+
+def remove_quarantined(
+    files: Sequence[StoredFile], warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+) -> int:
+    """Remove files in quarantine; those that a fetch is working on stay.
+
+    Returns:
+        The number of files removed.
+
+    Raises:
+        StorageError: A file cannot be removed.
+    """
+    removed = 0
+    for done, file in enumerate(files, start=1):
+        with suppress(Busy), _removing(file.path):
+            with claim(warehouse.root / zip_path(file.collection, file.series_instance_uid)):
+                file.path.unlink(missing_ok=True)
+            removed += 1
+            with suppress(OSError):
+                file.path.parent.rmdir()  # not empty before the last one
+        report(done, len(files))
+    return removed
+
+
+@contextmanager
+def _removing(path: Path) -> Iterator[None]:
+    """Raise StorageError for an OSError of the body."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be removed: {error.strerror or error}") from error
