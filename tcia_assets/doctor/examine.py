@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.catalog import SERIES, SHARED_LISTS
-from tcia_assets.doctor.check import DIFFERS, Check
-from tcia_assets.doctor.folder_checks import folder_steps, stored_keys
+from tcia_assets.doctor.check import DIFFERS, Check, differs
+from tcia_assets.doctor.folder_checks import FolderExamination, stored_keys
 from tcia_assets.doctor.image_checks import image_steps
 from tcia_assets.doctor.installation_checks import installation_steps, versions
 from tcia_assets.doctor.redaction import Redaction
 from tcia_assets.doctor.reply_checks import reply_steps
 from tcia_assets.doctor.source_checks import connection_steps, limits_step
-from tcia_assets.doctor.steps import Walk
+from tcia_assets.doctor.steps import Step, Walk
 from tcia_assets.doctor.subject import Subject
+from tcia_assets.errors import StorageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.settings import Settings
+from tcia_assets.settings import Settings, variable
 from tcia_assets.sources import Pacing, open_source
 
 # One attempt each, with little patience: what a request shows is wanted, not its rows.
@@ -47,6 +48,7 @@ class Report:
         source: The value of the column `source`, and the URL of the source.
         taken_at: When it was begun.
         seconds: How long it took.
+        settings: The settings that are not at their default; not their values.
         versions: What is installed.
         sections: The checks, by what they are about.
     """
@@ -55,6 +57,7 @@ class Report:
     url: str
     taken_at: datetime
     seconds: float
+    settings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     sections: Mapping[str, Sequence[Check]] = field(default_factory=dict)
 
@@ -86,6 +89,7 @@ class Report:
             "url": self.url,
             "taken_at": self.taken_at.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
+            "settings": list(self.settings),
             "versions": dict(self.versions),
             "checks": checks,
         }
@@ -108,42 +112,70 @@ def examine(
         seconds: How long it may take; what was not asked by then is unknown.
         pacing: Time-outs of each request.
         report: Called after each check with the number of checks done, and of all.
-
-    Raises:
-        StorageError: There is no room for replies in the temporary folder.
     """
     taken_at, started = datetime.now(UTC), time.monotonic()
-    limited = settings.replace(max_reply_bytes=min(settings.max_reply_bytes, _MOST_REPLY_BYTES))
-    preferred = dict.fromkeys((*settings.collections, *stored_keys(settings, SERIES)))
-    lists = stored_keys(settings, SHARED_LISTS)
+    deadline = started + seconds
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(limited, pacing=pacing))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        subject = Subject(source, list(preferred), Path(folder))
-        connection, limits = connection_steps(subject), limits_step(subject)
-        replies, images = reply_steps(subject, lists), image_steps(subject)
-        local = {"Data folder": folder_steps(settings), "Installation": installation_steps()}
-        remote = {"Source": [*connection, limits], "Replies": replies, "Images": images}
-        plan = remote | local
+        folder, source = FolderExamination(settings), _source_examination(settings, pacing, stack)
+        local = {"Data folder": folder.steps, "Installation": installation_steps()}
+        plan = source.sections | local
         on_step = _counter(sum(map(len, plan.values())), report)
-        deadline = started + seconds
-        here = Walk([s for each in local.values() for s in each], deadline, on_step=on_step)
-        there = Walk(
-            [*connection, *replies, *images, limits], deadline, stop=source.stop, on_step=on_step
-        )
-        found = here.checks() | there.checks()
+        here = [step for steps in local.values() for step in steps]
+        walks = [
+            Walk(here, deadline, stop=folder.stop, on_step=on_step),
+            Walk(source.in_order, deadline, stop=source.stop, on_step=on_step),
+        ]
+        found = {name: check for walk in walks for name, check in walk.checks().items()}
     redact = Redaction(settings, _user(), Path.home())
     return Report(
         source=redact(settings.source),
         url=redact(settings.url),
         taken_at=taken_at,
         seconds=time.monotonic() - started,
+        settings=tuple(variable(name) for name in sorted(_chosen(settings))),
         versions=versions(),
         sections={
             title: [found[step.name].rewritten(redact) for step in steps]
             for title, steps in plan.items()
         },
     )
+
+
+@dataclass(frozen=True)
+class _SourceExamination:
+    """The steps about the source: as they are shown, and in the order in which they are taken."""
+
+    sections: dict[str, list[Step]]
+    in_order: list[Step]
+    stop: Callable[[], object]
+
+
+def _source_examination(settings: Settings, pacing: Pacing, stack: ExitStack) -> _SourceExamination:
+    """Open the source and a temporary folder until the stack ends, and return the steps."""
+    limited = settings.replace(max_reply_bytes=min(settings.max_reply_bytes, _MOST_REPLY_BYTES))
+    try:
+        source = stack.enter_context(open_source(limited, pacing=pacing))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+    except (StorageError, OSError) as error:
+        unusable = differs("connection", f"not asked: {error}", "set TMPDIR to another folder")
+        steps = [Step("connection", lambda: unusable)]
+        return _SourceExamination({"Source": steps}, steps, lambda: None)
+    preferred = dict.fromkeys((*settings.collections, *stored_keys(settings, SERIES)))
+    subject = Subject(source, list(preferred), Path(folder))
+    connection, limits = connection_steps(subject), limits_step(subject)
+    replies = reply_steps(subject, stored_keys(settings, SHARED_LISTS))
+    images = image_steps(subject)
+    sections = {"Source": [*connection, limits], "Replies": replies, "Images": images}
+    return _SourceExamination(sections, [*connection, *replies, *images, limits], source.stop)
+
+
+def _chosen(settings: Settings) -> set[str]:
+    """Return the names of the settings that are not at their default."""
+    return {
+        name
+        for name, declared in Settings.model_fields.items()
+        if getattr(settings, name) != declared.default
+    }
 
 
 def _counter(total: int, report: ProgressCallback) -> Callable[[], None]:

@@ -31,6 +31,9 @@ def judge_fields(table: Table, samples: Sequence[Sample]) -> Check:
     seen = _Seen(table, samples)
     if not seen.count:
         return unknown(table.name, "no rows")
+    if not (seen.present or seen.unclaimed):
+        # A list of values has such a row for Series without one.
+        return unknown(table.name, f"{seen.count} rows without any value")
     summary = f"{seen.count} rows, {seen.present} of {len(seen.promised)} fields"
     if problems := seen.problems():
         return differs(table.name, f"{'; '.join(problems)} ({summary})", seen.advice())

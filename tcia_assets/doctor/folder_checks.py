@@ -29,20 +29,28 @@ from tcia_assets.store.warehouse import Warehouse
 _WRITTEN = ("warehouse", "archives", "quarantine", "datasets", "catalogue", "dagster", ".locks")
 
 
-def folder_steps(settings: Settings) -> list[Step]:
-    """Return the steps about the data folder."""
-    root = settings.root
-    warehouse = Once("a data folder that can be read", lambda: _open(root))
-    return [
-        Step("data folder", lambda: _folder(root, warehouse)),
-        Step("permissions", lambda: _permissions(root)),
-        Step("disk", lambda: _disk(root)),
-        Step("temporary folder", lambda: _temporary(settings)),
-        Step("locks", lambda: _locks(root)),
-        Step("leftovers", lambda: _leftovers(root)),
-        Step("unindexed zips", lambda: _unindexed(warehouse.need())),
-        Step("dagster home", lambda: _dagster_home(root)),
-    ]
+class FolderExamination:
+    """The steps about the data folder of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        root = settings.root
+        self._warehouse = Once("a data folder that can be read", lambda: _open(root))
+        self.steps = [
+            Step("data folder", lambda: _folder(root, self._warehouse.get())),
+            Step("permissions", lambda: _permissions(root)),
+            Step("disk", lambda: _disk(root)),
+            Step("temporary folder", lambda: _temporary(settings)),
+            Step("locks", lambda: _locks(root)),
+            Step("leftovers", lambda: _leftovers(root)),
+            Step("dagster home", lambda: _dagster_home(root)),
+            # At the end: with millions of images it takes long.
+            Step("unindexed zips", lambda: _unindexed(self._warehouse.need())),
+        ]
+
+    def stop(self) -> None:
+        """End a query that is running."""
+        with suppress(TciaError):
+            self._warehouse.get().stop()
 
 
 def stored_keys(settings: Settings, table: Table) -> list[str]:
@@ -64,8 +72,7 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.exists())
 
 
-def _folder(root: Path, opened: Once[Warehouse]) -> Check:
-    warehouse = opened.get()
+def _folder(root: Path, warehouse: Warehouse) -> Check:
     if not root.exists():
         advice = "the first refresh makes it; if there should be data, correct TCIA_DATA_DIR"
         return ok("data folder", f"{root} does not exist yet", advice)

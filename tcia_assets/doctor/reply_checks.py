@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from tcia_assets.catalog import (
+    COLLECTION_DESCRIPTIONS,
     COLLECTIONS,
     PATIENTS,
     SERIES,
@@ -19,12 +20,13 @@ from tcia_assets.doctor.check import OK, Check, differs, join_names, ok, unknown
 from tcia_assets.doctor.field_check import filled_columns, judge_fields
 from tcia_assets.doctor.steps import REPORT, NotAsked, Step
 from tcia_assets.doctor.subject import Subject
-from tcia_assets.errors import ForeignRows, RemoteError, TooLarge, UnknownReply
+from tcia_assets.errors import ForeignRows, RemoteError, TooLarge, UnknownName, UnknownReply
 from tcia_assets.sources import Sample
 from tcia_assets.spec import Table
 
 _NO_SUCH = "no Collection has this name"
-SAMPLED = (*VALUE_TABLES, PATIENTS, STUDIES, SERIES)
+_MAY_BE_EMPTY = (*VALUE_TABLES, COLLECTION_DESCRIPTIONS)
+_FILTERED = (*VALUE_TABLES, PATIENTS, STUDIES, SERIES)
 _HONOURED, _IGNORED, _UNTOLD = "honoured by", "ignored by", "no answer from"
 _RECENT = timedelta(days=2)
 
@@ -38,7 +40,10 @@ def reply_steps(subject: Subject, shared_lists: Sequence[str]) -> list[Step]:
     """
     return [
         Step(COLLECTIONS.name, lambda: _collections(subject)),
-        *(Step(table.name, partial(_fields, table, subject)) for table in SAMPLED),
+        *(
+            Step(table.name, partial(_fields, table, subject))
+            for table in (*_FILTERED, COLLECTION_DESCRIPTIONS)
+        ),
         Step(SERIES_SIZES.name, lambda: _sizes(subject)),
         Step(SHARED_LISTS.name, lambda: _shared_list(subject, shared_lists)),
         Step("changes", lambda: _changes(subject)),
@@ -61,10 +66,12 @@ def _collections(subject: Subject) -> Check:
 def _fields(table: Table, subject: Subject) -> Check:
     try:
         return judge_fields(table, subject.samples(table).get())
+    except UnknownName:
+        return ok(table.name, "not offered by this dialect")
     except UnknownReply:
-        if table not in VALUE_TABLES:
+        if table not in _MAY_BE_EMPTY:
             raise
-        seen = "no rows: its Series have no such value, or the server failed"
+        seen = "no rows: it has no such value, or the server failed"
         return unknown(table.name, f"{subject.collection.need()}: {seen}")
 
 
@@ -116,7 +123,7 @@ def _changes(subject: Subject) -> Check:
 def _filters(subject: Subject) -> Check:
     """Request the rows of a Collection that does not exist, of each table."""
     found: dict[str, list[str]] = {}
-    for table in SAMPLED:
+    for table in _FILTERED:
         found.setdefault(_filter(table, subject), []).append(table.name)
     seen = "; ".join(f"{what} {join_names(names)}" for what, names in sorted(found.items()))
     if _IGNORED in found:

@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.catalog import COLLECTIONS, PATIENTS, SERIES, STUDIES, VALUE_TABLES
+from tcia_assets.catalog import (
+    COLLECTION_DESCRIPTIONS,
+    COLLECTIONS,
+    PATIENTS,
+    SERIES,
+    STUDIES,
+    VALUE_TABLES,
+)
 from tcia_assets.doctor.steps import NotAsked, Once
 from tcia_assets.sources import Connection, Sample, Source, SourceRows
 from tcia_assets.spec import Table
@@ -16,6 +23,7 @@ from tcia_assets.spec import Table
 # A patient has a few Series; a Collection may have tens of thousands.
 _PATIENTS = 3
 _MOST_SIZES = 8
+_OF_A_COLLECTION = (*VALUE_TABLES, PATIENTS, COLLECTION_DESCRIPTIONS)
 _UID = "SeriesInstanceUID"
 
 
@@ -33,7 +41,7 @@ class Subject:
         self.connection = Once[Connection]("a connection to the source", source.connect)
         self.listed = Once[Sample]("the list of Collections", lambda: self.sample(COLLECTIONS))
         self.collection = Once[str]("the name of a Collection", self._choose_collection)
-        whole = {t: partial(self._of_collection, t) for t in (*VALUE_TABLES, PATIENTS)}
+        whole = {t: partial(self._of_collection, t) for t in _OF_A_COLLECTION}
         narrow = {t: partial(self._of_patients, t) for t in (STUDIES, SERIES)}
         self._samples = {
             table.name: Once[list[Sample]](f"rows of {table.name}", find)

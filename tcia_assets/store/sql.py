@@ -210,7 +210,8 @@ def fetch_table(connection: Connection, statement: str, parameters: Any = None) 
     """Run a statement and return all its rows, on each version of DuckDB that we support.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; DuckDB itself raises an error of its own then.
+        KeyboardInterrupt: Ctrl-C was pressed, or the connection was interrupted, for which DuckDB
+            has an error of its own.
     """
     try:
         return _fetch(connection, statement, parameters)

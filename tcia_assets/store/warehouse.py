@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.catalog import TABLES
-from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.errors import Stopped, UnknownName, UsageError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions, sql
 from tcia_assets.store.conform import check, conform, empty
@@ -116,6 +116,8 @@ class Warehouse:
         self._check_layout()
         self._views, self._read_only = Views(self.root), read_only
         self._shared = threading.local()
+        self._in_use: list[sql.Connection] = []
+        self._is_stopped = False
 
     def __reduce__(self) -> tuple[Callable[[Path], Warehouse], tuple[Path]]:
         """Pickle the root only: a connection does not survive in another process."""
@@ -362,18 +364,32 @@ class Warehouse:
         Raises:
             UsageError: DuckDB refuses the statement; the text has DuckDB's reason.
             DataError: A partition's file is damaged.
+            Stopped: `stop` was called.
         """
         tries_left = _MAX_TRIES
         while True:
+            if self._is_stopped:
+                raise Stopped
             began, tries_left = time.time(), tries_left - 1
             with self._connection_with(tables or {}) as connection:
                 try:
                     return sql.fetch_table(connection, statement, parameters)
+                except KeyboardInterrupt:
+                    if self._is_stopped:
+                        raise Stopped from None
+                    raise
                 except sql.SqlError as error:
                     if not tries_left or not self._is_written_since(began):
                         if not isinstance(error, sql.MISTAKES):
                             self._check_readable()
                         raise UsageError(_one_line(error)) from error
+
+    def stop(self) -> None:
+        """End each running `query`, in any thread, with Stopped, and refuse new ones."""
+        self._is_stopped = True
+        for connection in list(self._in_use):
+            with contextlib.suppress(sql.SqlError):  # it has just been closed
+                connection.interrupt()
 
     def connect(self) -> sql.Connection:
         """Open a read-only connection to the views; it never waits for a writer.
@@ -416,11 +432,13 @@ class Warehouse:
             if not hasattr(self._shared, "connection"):
                 self._shared.connection = self._shared.connections.enter_context(self.connect())
             connection = self._shared.connection
+            self._in_use.append(connection)
             try:
                 for name, rows in tables.items():
                     connection.register(name, rows)
                 yield connection
             finally:
+                self._in_use.remove(connection)
                 for name in tables:
                     connection.unregister(name)
 

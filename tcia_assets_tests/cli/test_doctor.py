@@ -41,7 +41,8 @@ def test_the_json_is_for_programs(empty_terminal: Terminal) -> None:
     report = json.loads(result.stdout)
 
     assert (result.exit_code, report["source"][:8]) == (0, "nbia-v4@")
-    assert report.keys() == {"source", "url", "taken_at", "seconds", "versions", "checks"}
+    facts = {"source", "url", "taken_at", "seconds", "settings", "versions", "checks"}
+    assert report.keys() == facts
     for check in report["checks"]:
         assert check.keys() == {"section", "name", "outcome", "seen", "advice"}
         assert check["outcome"] in {"ok", "differs", "unknown"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -144,3 +145,28 @@ def test_progress_is_reported_to_the_end(sandbox: Sandbox, tmp_path: Path) -> No
     )
     assert sorted(reported) == [(n, len(report.checks)) for n in range(1, len(report.checks) + 1)]
     assert PACING.attempts == 1
+
+
+def test_without_a_temporary_folder_only_this_machine_is_looked_at(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    report = examine(settings_for(sandbox, tmp_path / "data"))
+    [check] = report.sections["Source"]
+    assert (check.outcome, "TMPDIR" in check.advice) == (DIFFERS, True)
+    assert report.sections["Data folder"]
+    assert not len(sandbox.requests)
+
+
+def test_the_report_names_the_settings_that_were_chosen_and_not_their_values(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(
+        base_url="http://127.0.0.1:9/nbia-api/services/v4", data_dir=str(tmp_path),
+        image_selection="collections: [Mine]", api_key="k3y",
+    )  # fmt: skip
+    report = examine(settings).to_json()
+    assert report["settings"] == [
+        "TCIA_API_KEY", "TCIA_BASE_URL", "TCIA_DATA_DIR", "TCIA_IMAGE_SELECTION"
+    ]  # fmt: skip
+    assert "k3y" not in json.dumps(report) and "Mine" not in json.dumps(report)

@@ -76,3 +76,10 @@ def test_of_no_rows_nothing_is_known() -> None:
     nothing = SourceRows(pa.table({"Modality": pa.array([], pa.string())}), promised=("Modality",))
     assert judge_fields(MODALITY_VALUES, [Sample(nothing)]).outcome == UNKNOWN
     assert judge_fields(MODALITY_VALUES, []).outcome == UNKNOWN
+
+
+def test_a_row_without_any_value_shows_nothing() -> None:
+    nothing = SourceRows(pa.table({"Modality": [None]}), promised=("Modality",))
+    assert judge_fields(MODALITY_VALUES, [Sample(nothing)]).outcome == UNKNOWN
+    other = SourceRows(nothing.table, ("Kind",), promised=("Modality",))
+    assert judge_fields(MODALITY_VALUES, [Sample(other)]).outcome == DIFFERS

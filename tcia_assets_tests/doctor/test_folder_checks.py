@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, SERIES
 from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check
-from tcia_assets.doctor.folder_checks import folder_steps, stored_keys
+from tcia_assets.doctor.folder_checks import FolderExamination, stored_keys
 from tcia_assets.doctor.steps import look
 from tcia_assets.images.journal import Journal
 from tcia_assets.settings import Settings
@@ -25,11 +25,11 @@ def settings_of(root: Path) -> Settings:
 
 
 def checked(root: Path, name: str) -> Check:
-    return check_of(folder_steps(settings_of(root)), name)
+    return check_of(FolderExamination(settings_of(root)).steps, name)
 
 
 def all_of(root: Path) -> dict[str, str]:
-    checks = [look(step) for step in folder_steps(settings_of(root))]
+    checks = [look(step) for step in FolderExamination(settings_of(root)).steps]
     return {check.name: check.outcome for check in checks}
 
 

@@ -104,6 +104,27 @@ def test_an_empty_reply_shows_a_filter_only_where_others_have_rows(
     assert (found, seen.endswith("no answer from manufacturer_values")) == (UNKNOWN, True)
 
 
+def test_a_collection_without_such_a_value_differs_in_nothing(
+    subject: Subject, sandbox: Sandbox
+) -> None:
+    sandbox.faults.add(
+        Fault("status", "getManufacturerValues", status=200, body="[{}]", content_type="text/plain")
+    )
+    assert outcome(subject, "manufacturer_values")[0] == UNKNOWN
+    assert outcome(subject, "filters")[0] == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("dialect", "seen"), [("nbia-v4", "1 rows, 7 of 7 fields"), ("nbia-v1", "not offered by")]
+)
+def test_descriptions_are_asked_for_where_the_dialect_has_them(
+    dialect: str, seen: str, sandbox: Sandbox, tmp_path: Path, subject_of: MakeSubject
+) -> None:
+    subject = subject_of(settings_for(sandbox, tmp_path, dialect), SMALL)
+    found, told = outcome(subject, "collection_descriptions")
+    assert (found, told.startswith(seen)) == (OK, True)
+
+
 @pytest.mark.parametrize("dialect", [each.name for each in DIALECTS])
 def test_unknown_parameters_are_treated_as_the_dialect_does(
     dialect: str, sandbox: Sandbox, tmp_path: Path, subject_of: MakeSubject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
@@ -21,6 +22,7 @@ from tcia_assets.errors import (
     BadValue,
     Busy,
     DataError,
+    Stopped,
     StorageError,
     TciaError,
     UnknownName,
@@ -322,3 +324,20 @@ def test_a_warehouse_that_is_read_only_writes_nothing(tmp_path: Path) -> None:
     assert Warehouse(root, read_only=True).query("FROM patients").num_rows == 1
     assert pickle.loads(pickle.dumps(Warehouse(root, read_only=True))).has(PATIENTS, "a")
     assert sorted(root.rglob("*")) == before
+
+
+def test_a_query_is_ended_from_another_thread_and_no_other_begins(warehouse: Warehouse) -> None:
+    endless = (
+        "SELECT count(*) FROM range(100000) AS a, range(10000000) AS b WHERE a.range = -b.range"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(warehouse.query, endless)
+        while not warehouse._in_use:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        warehouse.stop()
+        with pytest.raises(Stopped):
+            running.result(30)
+    with pytest.raises(Stopped):
+        warehouse.query("SELECT 1")
+    assert Warehouse(warehouse.root).query("SELECT 1").num_rows == 1
