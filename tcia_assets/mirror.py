@@ -9,6 +9,7 @@ import logging
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,7 @@ class Mirror:
         selection: Selection | Mapping[str, Any] | str | None = None,
         shard: tuple[int, int] = (0, 1),
         retry: bool = False,
+        ignore_quiet_hours: bool = False,
         **criteria: Any,
     ) -> FetchRun:
         """Plan a fetch without fetching images; the arguments are those of `fetch`.
@@ -149,6 +151,8 @@ class Mirror:
         base = self._selection(selection)
         chosen = override_selection(base, {"collections": _names(collections), **criteria})
         self.refreshed_collections(chosen.collections)
+        if ignore_quiet_hours:
+            chosen = replace(chosen, quiet_hours=None)
         run = FetchRun(chosen, Shard(*shard), retry=retry)
         run.not_stored = self._add_named_series(chosen)
         for note in run.plan_all(self.warehouse):
@@ -166,6 +170,7 @@ class Mirror:
         selection: Selection | Mapping[str, Any] | str | None = None,
         shard: tuple[int, int] = (0, 1),
         retry: bool = False,
+        ignore_quiet_hours: bool = False,
         **criteria: Any,
     ) -> pa.Table:
         """Download and verify the images of selected Series, one zip a Series.
@@ -181,6 +186,7 @@ class Mirror:
                 TCIA_IMAGE_SELECTION by default.
             shard: (I, N) fetches part I, counted from 0, of N.
             retry: Whether to try Series that were given up too.
+            ignore_quiet_hours: Whether to fetch in the selection's `quiet_hours` too.
             criteria: Fields of a Selection that narrow it, such as `modalities=["CT"]` or
                 `max_series_per_run=10`.
 
@@ -194,7 +200,12 @@ class Mirror:
                 small for it.
         """
         run = self.plan_fetch(
-            collections, selection=selection, shard=shard, retry=retry, **criteria
+            collections,
+            selection=selection,
+            shard=shard,
+            retry=retry,
+            ignore_quiet_hours=ignore_quiet_hours,
+            **criteria,
         )
         self.run_fetch(run)
         return self._status([each.collection for each in run.plans], run.selection)
@@ -224,7 +235,10 @@ class Mirror:
         check_disk_space(run.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        return runs.fetch(run, {*unindexed, *outdated}) + run.incomplete_series(self.warehouse)
+        failures = runs.fetch(run, {*unindexed, *outdated})
+        if run.not_started and (waiting := run.quiet_note):
+            self._note(waiting)
+        return failures + run.incomplete_series(self.warehouse)
 
     def _add_named_series(self, selection: Selection) -> list[str]:
         """Store the metadata of Series that are named and not known; return what was not stored.

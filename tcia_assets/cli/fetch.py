@@ -50,6 +50,9 @@ _limit = partial(click.option, type=click.IntRange(min=1))
     default="0/1",
     help="Fetch part I of N, to share the work among N machines; I starts at 0.",
 )
+@click.option(
+    "--ignore-quiet-hours", is_flag=True, help="Also fetch in the quiet hours of the selection."
+)
 @click.option("--retry", is_flag=True, help="Also try Series that were given up.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be fetched.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
@@ -60,6 +63,7 @@ def fetch(
     series: tuple[str, ...],
     shard: tuple[int, int],
     retry: bool,
+    ignore_quiet_hours: bool,
     dry_run: bool,
     verbose: bool,
     **criteria: Any,  # each of the other options has the name of a field of a Selection
@@ -94,6 +98,7 @@ def fetch(
         series=(*series, *uids),
         shard=shard,
         retry=retry,
+        ignore_quiet_hours=ignore_quiet_hours,
         **criteria,
     )
     if dry_run and run.plans:

@@ -137,6 +137,8 @@ def _fetcher(
         reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
         result = fetch_images(key, run, tcia.source, tcia.warehouse, reporter)
         reporter.close()
+        if note := run.quiet_note:
+            context.log.warning(note)
         complete = (row.series_instance_uid for row in result.rows if row.is_complete)
         just_fetched[key] = frozenset(complete)
         return [_fetch_facts(result, run.shard, time.monotonic() - started)]

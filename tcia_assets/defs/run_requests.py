@@ -40,7 +40,8 @@ class Differences:
         releases: The recent releases, and the Collections that they change; None if the source
             offers no such request.
         images: Collections with images to fetch.
-        note: What was left out of the source's list of Collections; "" if nothing was.
+        note: What was left out of the source's list of Collections, and what waits for the end of
+            quiet hours; "" if nothing.
     """
 
     collections: list[str]

@@ -68,7 +68,10 @@ def _nightly(names: Names, job: str, cron: str, description: str) -> dg.Schedule
         if job != images_job(names):
             return [dg.RunRequest(run_key, tags=tags)]
         tcia: TciaResource = getattr(context.resources, names.resource)
-        return image_runs(names, tcia.selection.shards if tcia.selection else 1, run_key, tags=tags)
+        selection = tcia.selection
+        if selection and (waiting := selection.quiet_note(context.scheduled_execution_time)):
+            return dg.SkipReason(waiting)
+        return image_runs(names, selection.shards if selection else 1, run_key, tags=tags)
 
     return nightly
 

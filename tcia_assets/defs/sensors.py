@@ -148,12 +148,13 @@ def _compare(tcia: TciaResource) -> Differences:
     images += [each for each in find_unindexed(warehouse) if each.collection not in fetching]
     # What only lacks some columns waits until nothing else is to be done.
     images = images or find_outdated(warehouse)
+    waiting = selection.quiet_note(datetime.now(UTC)) if selection else ""
     return Differences(
         collections,
         find_never_refreshed(collections, warehouse),
         releases and replace(releases, reasons=_mirrored(releases.reasons, collections)),
         _mirrored(images, collections),
-        listed.note,
+        "; ".join(filter(None, [listed.note, waiting])),
     )
 
 

@@ -30,8 +30,8 @@ class FetchResult:
     Attributes:
         plan: The plan that it followed.
         rows: The manifest rows that it added.
-        not_started: Number of planned Series that were not started: the run's minutes were over, or
-            another run is working on them.
+        not_started: Number of planned Series that were not started: the run's minutes were over,
+            quiet hours began, or another run is working on them.
         received_bytes: Bytes of zips received.
         manifest: The complete manifest of the Collection.
     """
@@ -102,6 +102,7 @@ def fetch_images(
             _follow_manifest(collection, warehouse)
     table = manifest.read_manifest(warehouse, collection)
     not_started = len(plan.now) - len(rows)
+    run.not_started += not_started
     return FetchResult(plan, tuple(rows), not_started, workers.progress.received_bytes, table)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from tcia_assets import catalog
@@ -40,6 +41,7 @@ class FetchRun:
         retry: Also try Series that were given up.
         budget: What the run may still fetch.
         reread: How long it may still read zips again that are unchanged.
+        not_started: Number of planned Series that no fetch of the run has started.
         not_stored: Lines about selected Series whose metadata the source did not return.
 
     Raises:
@@ -51,6 +53,7 @@ class FetchRun:
     retry: bool = False
     budget: FetchBudget = field(init=False)
     reread: RereadBudget = field(init=False)
+    not_started: int = field(default=0, init=False)
     not_stored: list[str] = field(default_factory=list, init=False)
     _plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
@@ -81,7 +84,16 @@ class FetchRun:
                 self.plan(name, warehouse)
             if not self._plans:
                 _raise_empty(self.selection, warehouse)
+        if waiting := self.quiet_note:
+            notes.append(waiting)
         return notes
+
+    @property
+    def quiet_note(self) -> str:
+        """A line about what quiet hours leave to later runs; "" if nothing."""
+        note = self.selection.quiet_note(datetime.now(UTC))
+        left = self.not_started + sum(len(plan.later) for plan in self.plans)
+        return f"{note}; {left} Series are left to later runs" if note and left else ""
 
     def plan(self, collection: str, warehouse: Warehouse) -> FetchPlan:
         """Return the plan of a Collection; it is made anew unless the manifest is unchanged."""
@@ -152,7 +164,7 @@ def _raise_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
     criteria = [
         f"{name} {', '.join(value) if isinstance(value, list) else value}"
         for name, value in selection_to_fields(selection).items()
-        if not name.endswith("_per_run")
+        if not name.endswith("_per_run") and name != "quiet_hours"
     ]
     raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")
 

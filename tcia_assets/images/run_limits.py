@@ -9,9 +9,11 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from tcia_assets.errors import UsageError
+from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.metadata.selection import Selection
 
 # A new version may make millions of headers worth reading again, which must not delay what is new.
@@ -76,6 +78,7 @@ class FetchBudget:
         series: Number of Series left.
         bytes: Number of bytes left.
         deadline: Time of `time.monotonic()` after which no Series is started.
+        quiet_hours: Hours in which no Series is started either.
         consecutive_failures: Number of Series, since the last success, that failed because of the
             source.
         taken: Number of Series taken.
@@ -86,13 +89,35 @@ class FetchBudget:
     deadline: float = float("inf")
     consecutive_failures: int = 0
     taken: int = 0
+    quiet_hours: QuietHours | None = None
 
     @classmethod
     def for_selection(cls, selection: Selection) -> FetchBudget:
         """Return the budget of a run that starts now."""
-        minutes = selection.max_minutes_per_run
+        minutes, quiet = selection.max_minutes_per_run, selection.quiet_hours
         deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-        return cls(selection.max_series_per_run, selection.max_bytes_per_run, deadline)
+        series = selection.max_series_per_run
+        budget = cls(series, selection.max_bytes_per_run, deadline, quiet_hours=quiet)
+        return replace(budget, series=0) if budget._is_quiet else budget
+
+    @property
+    def _is_quiet(self) -> bool:
+        return bool(self.quiet_hours and self.quiet_hours.until(datetime.now(UTC)))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no Series is to be started any more."""
+        # By the clock too: what `time.monotonic()` counts stands still while a machine sleeps.
+        return time.monotonic() > self.deadline or self._is_quiet
+
+    @property
+    def longest_wait_until(self) -> float:
+        """The time of `time.monotonic()` at which no request waits for a busy source any more."""
+        if self.quiet_hours is None:
+            return self.deadline
+        now = datetime.now(UTC)
+        seconds = (self.quiet_hours.next_begin(now) - now).total_seconds()
+        return min(self.deadline, time.monotonic() + seconds)
 
     def take(self, sizes: Sequence[int | None]) -> int:
         """Take as many Series, in order, as the budget allows.

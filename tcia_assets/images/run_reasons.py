@@ -112,11 +112,19 @@ def find_never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> li
 
 
 def find_images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[RunReason]:
-    """Find Collections with selected Series that are to be tried now, as `pending_images` does."""
-    pending = pending_images(selection, warehouse, datetime.now(UTC))
+    """Find Collections with selected Series that are to be tried now, as `pending_images` does.
+
+    None in quiet hours. A run that these have ended may have fetched nothing, so the digests differ
+    after them.
+    """
+    now, quiet = datetime.now(UTC), selection.quiet_hours
+    if selection.quiet_note(now):
+        return []
+    pending = pending_images(selection, warehouse, now)
     states = _history_states(warehouse) if pending else {}
+    since = [quiet.last_end(now).isoformat()] if quiet else []
     return [
-        RunReason(collection, count, _digest([digest], states.get(collection)))
+        RunReason(collection, count, _digest([digest, *since], states.get(collection)))
         for collection, count, digest in pending
     ]
 

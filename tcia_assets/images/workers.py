@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -93,7 +92,7 @@ class FetchWorkers:
         """
         # A source may ask for waits of minutes, several times for each Series.
         with (
-            self._source.waiting_until(self._budget.deadline),
+            self._source.waiting_until(self._budget.longest_wait_until),
             ThreadPoolExecutor(self._source.settings.max_connections + CORES) as pool,
         ):
             try:
@@ -131,7 +130,7 @@ class FetchWorkers:
             self._results.put(error)
 
     def _fetch(self, series: PendingSeries) -> SeriesResult | None:
-        if time.monotonic() > self._budget.deadline:
+        if self._budget.is_over:
             return None
         task = SeriesTask(series, self._plan.collection, self._source, self._root, self._add_bytes)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow as pa
 from tcia_assets.catalog import ACQUISITION_COLUMNS, ACQUISITION_VIEW, SERIES
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import UNLICENSED, Licenses
+from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.metadata.series_lists import read_series_list
 from tcia_assets.store import sql
 
@@ -61,6 +63,8 @@ class Selection:
         max_bytes_per_run: Limit of a run.
         max_series_per_run: Limit of a run.
         max_minutes_per_run: Limit of a run.
+        quiet_hours: Hours of each day in which no run fetches images; one that is under way when
+            they begin starts no more Series.
         shards: How many runs the sensor and the schedule start at the same time for a Collection,
             each with limits of its own. A run started by a person is always one.
 
@@ -80,6 +84,7 @@ class Selection:
     max_bytes_per_run: int = 50 * 10**9
     max_series_per_run: int = 10_000
     max_minutes_per_run: int | None = None
+    quiet_hours: QuietHours | None = None
     shards: int = 1
 
     def __post_init__(self) -> None:
@@ -163,6 +168,16 @@ class Selection:
             LEFT JOIN series AS s USING ({_UID})
             GROUP BY {_UID} ORDER BY {_UID}
         """
+
+    def quiet_note(self, now: datetime) -> str:
+        """Return a line about the quiet hours at a moment; "" if there are none then."""
+        until = self.quiet_hours.until(now) if self.quiet_hours else None
+        if until is None:
+            return ""
+        return (
+            f"quiet hours ({self.quiet_hours}): no images are fetched until "
+            f"{until:%Y-%m-%d %H:%M} UTC"
+        )
 
     @property
     def _criteria(self) -> str:

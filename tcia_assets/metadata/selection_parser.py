@@ -11,6 +11,7 @@ import yaml
 
 from tcia_assets.errors import UsageError, require_known, shorten
 from tcia_assets.metadata.licenses import Licenses
+from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.series_lists import is_uid
 
@@ -96,6 +97,8 @@ def override_selection(base: Selection | None, criteria: Mapping[str, Any]) -> S
 def _plain(value: Any) -> Any:
     if isinstance(value, Licenses):
         return {name: list(names) for name, names in vars(value).items() if names}
+    if isinstance(value, QuietHours):
+        return value.to_fields()
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -144,6 +147,8 @@ def _value(name: str, value: Any) -> Any:
         return _licenses(value)
     if name == "series":
         return _uids(value)
+    if name == "quiet_hours":
+        return value if isinstance(value, QuietHours) else QuietHours.from_fields(value)
     is_number = name.startswith("max_") or name == "shards"
     return _number(name, value) if is_number else _names(name, value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -131,6 +132,22 @@ def test_a_fetch_stays_within_its_bytes(terminal: Terminal) -> None:
 
     assert result.exit_code == 0, result.output
     assert len(terminal.statuses) == 1
+
+
+def test_quiet_hours_leave_all_to_later_runs_unless_ignored(terminal: Terminal) -> None:
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    begin, end = (f"{each:%H:%M}" for each in (now - hour, now + hour))
+    uid = terminal.uids[0]
+    quiet = f"{{series: ['{uid}'], quiet_hours: {{from: '{begin}', to: '{end}'}}}}"
+    result = terminal("fetch", "--selection", quiet)
+
+    assert result.exit_code == 0, result.output
+    assert f"quiet hours ({begin} to {end}, UTC): no images are fetched until" in result.stderr
+    assert "1 Series are left to later runs" in result.stderr
+    assert not terminal.sent_image_requests
+    result = terminal("fetch", "--selection", quiet, "--ignore-quiet-hours")
+    assert result.exit_code == 0, result.output
+    assert terminal.statuses == {uid: "complete"} and "quiet hours" not in result.stderr
 
 
 def test_shards_together_fetch_every_series_once(terminal: Terminal) -> None:

@@ -184,7 +184,16 @@ def test_nightly_schedules_request_one_run_or_one_for_each_shard(
             schedules = dagster.definitions().schedules or []
             nightly = [s for s in schedules if s.name.endswith("_nightly")]
             asked = {s.name: s.evaluate_tick(context).run_requests or [] for s in nightly}
+        quiet = dagster.resource(
+            image_selection='{modalities: [CT], quiet_hours: {from: "01:30", to: "03:00"}}'
+        )
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, resources={"tcia": quiet}
+        ) as context:
+            skipped = {s.name: s.evaluate_tick(context).skip_message for s in nightly}
 
+    assert skipped["tcia_refresh_nightly"] is None
+    assert "no images are fetched until 2026-11-24 03:00" in str(skipped["tcia_images_nightly"])
     assert {name: len(requests) for name, requests in asked.items()} == {
         "tcia_refresh_nightly": 1,
         "tcia_images_nightly": 3,

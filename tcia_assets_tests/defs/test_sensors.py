@@ -213,3 +213,16 @@ def test_a_collection_off_the_allow_list_is_left_alone(dagster: Dagster) -> None
     dagster.sandbox.archive.release(held)
 
     assert isinstance(tick(dagster, collections=["VICTRE"]), dg.SkipReason)
+
+
+def test_in_quiet_hours_no_images_are_requested(dagster: Dagster) -> None:
+    caught_up(dagster)
+    now, hour = dt.datetime.now(dt.UTC), dt.timedelta(hours=1)
+    times = [f"{each:%H:%M}" for each in (now - hour, now + hour)]
+    chosen = f"modalities: [RTSTRUCT], quiet_hours: {{from: '{times[0]}', to: '{times[1]}'}}"
+    answer = tick(dagster, image_selection=f"{{{chosen}}}")
+
+    assert isinstance(answer, dg.SkipReason)
+    assert "no images are fetched until" in str(answer.skip_message)
+    requested = tick(dagster, image_selection="{modalities: [RTSTRUCT]}")
+    assert isinstance(requested, dg.SensorResult) and requested.run_requests

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tcia_assets.images.run_reasons import pending_images
+from tcia_assets.images.run_reasons import find_images_to_fetch, pending_images
+from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets_tests.images.many import (
     selected,
 )
@@ -58,3 +59,17 @@ def test_the_digest_changes_with_each_pending_series(mirror: Place) -> None:
     mirror.sandbox.archive.revise([mirror.uids[3]])
     mirror.refresh()
     assert digest() != before
+
+
+def test_images_are_not_to_be_fetched_in_quiet_hours_and_again_after_them(mirror: Place) -> None:
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    during = QuietHours((now - hour).time(), (now + hour).time())
+    before = [QuietHours((now - 3 * hour).time(), (now - ended * hour).time()) for ended in (1, 2)]
+    assert find_images_to_fetch(selected(quiet_hours=during), mirror.warehouse) == []
+    # A run that quiet hours ended may have fetched nothing: it must be requested once more.
+    digests = {
+        reason.digest
+        for quiet in (None, *before)
+        for reason in find_images_to_fetch(selected(quiet_hours=quiet), mirror.warehouse)
+    }
+    assert len(digests) == 3

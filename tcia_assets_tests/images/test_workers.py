@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tcia_assets.errors import ArchiveBroken
 from tcia_assets.images import workers
-from tcia_assets.images.fetch import FetchResult, fetch_images
+from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
 from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.workers import FetchProgress
+from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import open_source
 from tcia_assets_tests.images.many import (
@@ -45,6 +49,49 @@ def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
 
     assert (got.not_started, got.rows, mirror.asked()) == (SERIES, (), [])
     assert got.manifest.num_rows == 0
+
+
+class _QuietSoon(FetchListener):
+    """Lets quiet hours begin soon after the first Series are started."""
+
+    def __init__(self, run: FetchRun) -> None:
+        self._run = run
+
+    def on_plan(self, plan: FetchPlan) -> None:
+        assert len(plan.now) == SERIES
+        begin = datetime.now(UTC) + timedelta(seconds=1.5)
+        end = begin + timedelta(hours=2)
+        quiet = QuietHours(begin.time(), end.time())
+        self._run.budget.quiet_hours = quiet
+        self._run.selection = replace(self._run.selection, quiet_hours=quiet)
+
+
+def test_a_run_under_way_ends_at_the_next_series_when_quiet_hours_begin(mirror: Place) -> None:
+    run = FetchRun(selected())
+    mirror.spoil("hang", *mirror.uids, seconds=0.7)
+    settings = mirror.settings.replace(max_connections=1)
+    with open_source(settings, pacing=mirror.pacing) as source:
+        got = fetch_images(COLLECTION, run, source, mirror.warehouse, _QuietSoon(run))
+
+    assert 0 < len(got.rows) < SERIES
+    # What was begun is complete, and the rest is not a failure.
+    assert all(row.is_complete for row in got.rows)
+    assert run.not_started == got.not_started == SERIES - len(got.rows)
+    assert f"{run.not_started} Series are left to later runs" in run.quiet_note
+    left = planned(mirror)
+    assert len(left.now) == run.not_started
+
+
+def test_in_quiet_hours_nothing_is_planned_for_now(mirror: Place) -> None:
+    now = datetime.now(UTC)
+    quiet = QuietHours((now - timedelta(hours=1)).time(), (now + timedelta(hours=1)).time())
+    run = FetchRun(selected(quiet_hours=quiet))
+    [note] = run.plan_all(mirror.warehouse)
+    [plan] = run.plans
+
+    assert (len(plan.now), len(plan.later)) == (0, SERIES)
+    assert f"no images are fetched until {now + timedelta(hours=1):%Y-%m-%d %H:%M} UTC" in note
+    assert f"{SERIES} Series are left to later runs" in note
 
 
 def test_no_wait_for_a_busy_source_goes_beyond_the_deadline(mirror: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses, short_license
+from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import (
     override_selection,
@@ -211,6 +213,7 @@ def selections(draw: st.DrawFn) -> Selection:
         max_bytes_per_run=draw(LIMITS),
         max_series_per_run=draw(LIMITS),
         max_minutes_per_run=draw(st.none() | LIMITS),
+        quiet_hours=draw(st.none() | st.just(QuietHours(time(8), time(18), "Europe/Berlin"))),
     )
 
 
@@ -227,6 +230,7 @@ def test_the_fields_of_a_selection_are_those_that_were_given(tmp_path: Path) -> 
         "manifests": [written(tmp_path, "m.csv", "SeriesUID\n1.1\n")],
         "licenses": {"deny": ["NC"]},
         "max_minutes_per_run": 1,
+        "quiet_hours": {"from": "08:00", "to": "18:00", "timezone": "Europe/Berlin"},
     }
     assert selection_to_fields(selection_from_fields(fields)) == fields
     assert parse_selection(json.dumps(fields)) == selection_from_fields(fields)
