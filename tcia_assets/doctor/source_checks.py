@@ -36,11 +36,10 @@ def limits_step(subject: Subject) -> Step:
 
 def _connection(subject: Subject) -> Check:
     try:
-        first = subject.connection.get()
+        first, later = subject.connection.get(), subject.source.connect()
     except ArchiveUnreachable as error:
         advice = "check the network, the firewall and HTTPS_PROXY, and try again later"
         return differs("connection", str(error), advice)
-    later = subject.source.connect()
     is_named = first.address not in {"", first.host}
     where = f"{first.host} at {first.address}" if is_named else first.host
     times = f"answers after {first.seconds:.2f} s, then after {later.seconds:.2f} s"

@@ -19,7 +19,6 @@ from tcia_assets.errors import (
     Stopped,
     StorageError,
     TciaError,
-    TooLarge,
     UnknownReply,
     UnreadableReply,
     shorten,
@@ -170,8 +169,6 @@ def judge(name: str, error: TciaError) -> Check:
     if isinstance(error, ArchiveUnreachable):
         # It may only be slow: a refresh waits longer, and tries again.
         return unknown(name, seen, _AGAIN)
-    if isinstance(error, TooLarge):
-        return unknown(name, seen, "nothing: this command reads small replies only")
     return differs(name, seen, _advice(error))
 
 

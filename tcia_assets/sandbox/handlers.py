@@ -70,9 +70,13 @@ class Handlers:
         return self._query_reply(request, query.statements(self._archive), fault)
 
     def _query_reply(
-        self, request: ApiRequest, statements: Iterable[str], fault: Fault | None
+        self,
+        request: ApiRequest,
+        statements: Iterable[str],
+        fault: Fault | None,
+        columns: Columns = (),
     ) -> Reply:
-        columns, as_json = _columns(request), request.format == "json"
+        columns, as_json = columns or _columns(request), request.format == "json"
         if fault and fault.kind in ROWS:
             statements = (rows_with_fault(fault, each) for each in statements)
             columns = columns_with_fault(fault, columns, as_json=as_json)
@@ -89,7 +93,8 @@ class Handlers:
         """Return the reply with rows that were made without a query."""
         columns = _columns(request)
         if fault and fault.kind in ROWS and rows:
-            return self._query_reply(request, [_constant_rows(columns, rows)], fault)
+            named = [replace(c, expression=sql.identifier(c.wire_name)) for c in columns]
+            return self._query_reply(request, [_constant_rows(columns, rows)], fault, tuple(named))
         return _reply(request, columns, _write(request, columns, rows), fault)
 
     def _size(self, request: ApiRequest, fault: Fault | None) -> Reply:

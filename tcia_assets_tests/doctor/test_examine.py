@@ -50,13 +50,14 @@ def test_nothing_differs_in_any_dialect_and_nothing_is_written(
         (answer(PAGE, Content_Type="text/html"), DIFFERS, "Please log in"),
         (answer('{"message":"hello"}'), DIFFERS, "not a list of rows"),
         (answer('[{"name":"x"}]'), DIFFERS, "rows with none of its fields"),
+        (answer("[{}]"), DIFFERS, "no names: 1 rows without any value"),
         (answer("no", 404), DIFFERS, "status 404"),
         (answer("", 500), DIFFERS, "status 500"),
         (answer(""), DIFFERS, "empty reply"),
         (answer(b"\x00\xff\x1b[31m"), DIFFERS, "getCollectionValues"),
         (HANGING, UNKNOWN, "needs a connection to the source"),
     ],
-    ids=["html", "object", "rows", "404", "500", "empty", "binary", "hangs"],
+    ids=["html", "object", "rows", "null row", "404", "500", "empty", "binary", "hangs"],
 )
 def test_a_server_that_answers_like_none_of_them_is_named_and_not_asked_much(
     reply: Answer, collections: str, seen: str, serve: Serve, tmp_path: Path

@@ -16,7 +16,7 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Connection
 from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.doctor.conftest import HASTY, MakeSubject, Serve, check_of, settings_of
-from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, answer
+from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, answer, in_turn
 
 NOW = datetime.now(UTC)
 
@@ -63,6 +63,13 @@ def test_no_answer_differs_and_leaves_the_rest_unknown(
     assert [check.outcome for check in checks] == [DIFFERS, UNKNOWN, UNKNOWN, UNKNOWN]
     assert seen in checks[0].seen and "HTTPS_PROXY" in checks[0].advice
     assert len(server.asked) <= 2  # the HTTP library repeats what was cut before an answer
+
+
+def test_a_source_that_answers_once_and_no_more_differs(
+    serve: Serve, subject_of: MakeSubject
+) -> None:
+    steps = connection_steps(subject_of(settings_of(serve(in_turn(answer("[]"), RESET)))))
+    assert check_of(steps, "connection").outcome == DIFFERS
 
 
 def test_a_host_without_an_address_is_named(subject_of: MakeSubject, sandbox: Sandbox) -> None:

@@ -42,7 +42,7 @@ def raising(error: Exception) -> NoReturn:
         (BadArchive("short", table="image_archives"), DIFFERS, "report it"),
         (StorageError("full"), DIFFERS, "make room"),
         (ArchiveUnreachable("slow"), UNKNOWN, "less busy"),
-        (TooLarge("long"), UNKNOWN, "small replies only"),
+        (TooLarge("long"), DIFFERS, "report it"),
         (NotAsked("not asked"), UNKNOWN, ""),
         (Stopped(), UNKNOWN, "less busy"),
     ],

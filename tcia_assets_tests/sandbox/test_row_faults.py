@@ -34,6 +34,16 @@ def test_a_renamed_column(api: ApiClient, sandbox: Sandbox) -> None:
     assert "DataDescriptionURI" not in row
 
 
+def test_a_renamed_column_of_rows_that_are_made_without_a_query(
+    api: ApiClient, sandbox: Sandbox
+) -> None:
+    name = "getCollectionDescriptions"
+    [right] = api.rows("nbia-v4", name, Collection=COLLECTION)
+    sandbox.faults.add(Fault("renamed_column", name, column="description", value="text"))
+    [wrong] = api.rows("nbia-v4", name, Collection=COLLECTION)
+    assert wrong == {{"description": "text"}.get(key, key): right[key] for key in right}
+
+
 @pytest.mark.parametrize("endpoint", ["getSeries", "getPatient", "getModalityValues"])
 def test_duplicate_rows(api: ApiClient, sandbox: Sandbox, endpoint: str) -> None:
     once = api.rows("nbia-v4", endpoint, Collection=COLLECTION)
