@@ -20,6 +20,7 @@ from tcia_assets.images.workers import FetchProgress, FetchWorkers
 from tcia_assets.images.zip_files import collection_dir, remove_abandoned_drafts
 from tcia_assets.metadata import attribution, moves
 from tcia_assets.sources import Source
+from tcia_assets.store.files import check_case
 from tcia_assets.store.warehouse import Warehouse
 
 
@@ -79,11 +80,14 @@ def fetch_images(
 
     Raises:
         UsageError: The disk cannot hold the plan. Nothing was fetched.
-        StorageError: The file cannot be written. What was complete is recorded.
+        StorageError: The file cannot be written, or the Collection's folder would be that of
+            another one. What was complete is recorded.
         ArchiveBroken: The source is down. What was complete is recorded.
         Busy: Another run has worked on the same part for ten minutes.
     """
     source = source.of(collection)
+    # The archives may be on another file system than the warehouse.
+    check_case(warehouse.root / collection_dir(collection))
     with _exclusive(collection, warehouse, run.shard, listener):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
-from tcia_assets.store.files import link_or_copy, publish_draft
+from tcia_assets.store.files import link_or_copy, make_folder, publish_draft
 from tcia_assets.store.locks import open_locked
 from tcia_assets.store.warehouse import Warehouse
 
@@ -63,9 +63,10 @@ def claim(path: Path) -> Iterator[None]:
 
     Raises:
         Busy: Another run holds the claim.
+        StorageError: The folder cannot be made, or is that of another Collection.
     """
     claim_file = path.with_name(f".{path.name}.claim")
-    claim_file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(claim_file.parent)
     try:
         descriptor = open_locked(claim_file, wait=False)
     except BlockingIOError:

@@ -72,6 +72,39 @@ def publish_draft(draft: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that no other name leads to; it may exist.
+
+    Raises:
+        StorageError: It cannot be made, or the file system takes its name for that of another
+            folder.
+    """
+    with storage_errors(path):
+        is_new = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        if is_new:
+            sync(path.parent)
+    check_case(path)
+
+
+def check_case(path: Path) -> None:
+    """Raise StorageError if the path is that of another name, as where upper case is ignored.
+
+    Two Collections whose names differ in nothing else would have one folder there.
+    """
+    if not path.exists():
+        return
+    folded = path.name.casefold()
+    for other in path.parent.iterdir():
+        is_similar = other.name != path.name and other.name.casefold() == folded
+        if is_similar and other.samefile(path):
+            raise StorageError(
+                f"{path} would be the folder {other}, because this file system ignores upper case; "
+                "nothing was changed: keep the data folder on one that does not, or leave out one "
+                "of them (TCIA_COLLECTIONS)"
+            )
+
+
 def remove_dead_drafts(path: Path) -> None:
     """Remove drafts of the path left by killed writers."""
     for draft in path.parent.glob(f".{path.name}.*.draft"):

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import BadValue, DataError, StorageError, UsageError, shorten
 from tcia_assets.spec import Table
+from tcia_assets.store import files
 from tcia_assets.store.conform import align
 
 PART = "part-0.parquet"
@@ -89,6 +90,13 @@ def file_of(folder: Path, table: Table, key: str) -> Path:
     return old if is_old else path
 
 
+def check_case(folder: Path, table: Table, key: str) -> None:
+    """Raise StorageError if a partition's folder is that of another key, where case is ignored."""
+    if table.partitioned_by:
+        files.check_case(folder / subfolder(table, key))
+        files.check_case(folder / f"{_old_prefix(table)}{quote(key, safe='')}")
+
+
 def rename_old_folder(folder: Path, table: Table, key: str) -> bool:
     """Give a partition's folder of layout 1 the name of today; return whether there was one."""
     path = file_of(folder, table, key)
@@ -114,8 +122,8 @@ def foreign_files(root: Path, table: Table, known: Collection[Path]) -> list[Pat
 
     Views read them too. A name with an underscore is not data.
     """
-    files = table_folder(root, table).rglob("*.parquet")
-    return sorted(path for path in files if path not in known and not path.name.startswith("_"))
+    found = table_folder(root, table).rglob("*.parquet")
+    return sorted(path for path in found if path not in known and not path.name.startswith("_"))
 
 
 def check_partition(table: Table, rows: pa.Table, key: str) -> None:

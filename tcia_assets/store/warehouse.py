@@ -27,7 +27,7 @@ from tcia_assets.errors import Stopped, UnknownName, UsageError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions, sql
 from tcia_assets.store.conform import check, conform, empty
-from tcia_assets.store.files import publish, publish_text, sha256_of
+from tcia_assets.store.files import make_folder, publish, publish_text, sha256_of
 from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.views import Views
 
@@ -225,7 +225,10 @@ class Warehouse:
         self.path(table, key)  # refuses a key that no folder can have
         check(table, rows)
         partitions.check_partition(table, rows, key)
-        partitions.rename_old_folder(partitions.table_folder(self.root, table), table, key)
+        folder = partitions.table_folder(self.root, table)
+        partitions.check_case(folder, table, key)
+        partitions.rename_old_folder(folder, table, key)
+        make_folder(folder / partitions.subfolder(table, key))
         path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
 
         is_known = path.is_file() or digest_file.is_file()
@@ -326,7 +329,9 @@ class Warehouse:
 
         Raises:
             Busy: It is still held elsewhere after `wait` seconds.
+            StorageError: The file system takes the partition for another one.
         """
+        partitions.check_case(partitions.table_folder(self.root, table), table, key)
         folder = self.root / ".locks" / table.name / part
         path = folder / f"{partitions.subfolder(table, key) or 'table'}.lock"
         return hold_lock(path, f"{table.name} of {key!r}" if key else table.name, wait=wait)

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.errors import StorageError
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
-from tcia_assets.images.zip_files import claim
+from tcia_assets.images.zip_files import claim, collection_dir
 from tcia_assets_tests.images.children import FETCH, child, go_on
 from tcia_assets_tests.images.many import (
     SERIES,
@@ -183,3 +184,14 @@ def test_licences_and_citations_beside_the_zips_are_kept_current(mirror: Place) 
     got = mirror.fetch()
     assert "CC BY-NC 3.0" in (mirror.folder / "LICENSES.md").read_text()
     assert got.rows == (), "another licence is no reason to fetch the bytes again"
+
+
+def test_a_collection_whose_folder_is_that_of_another_case_is_not_fetched(mirror: Place) -> None:
+    folder = mirror.warehouse.root / collection_dir(COLLECTION)
+    other = folder.with_name(folder.name.swapcase())
+    other.mkdir(parents=True)
+    # As a file system that ignores case: both names lead to one folder.
+    folder.symlink_to(other.name)
+    with pytest.raises(StorageError, match="this file system ignores upper case"):
+        mirror.fetch(mirror.uids[0])
+    assert not list(other.iterdir()) and not mirror.asked()

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets.catalog import PATIENTS
-from tcia_assets.errors import (
-    TciaError,
-)
+from tcia_assets.errors import StorageError, TciaError
 from tcia_assets.store import files as files_module
 from tcia_assets.store.files import (
+    check_case,
     find_dead_drafts,
     link_or_copy,
+    make_folder,
     publish,
     publish_draft,
     publish_text,
@@ -159,3 +159,23 @@ def test_dead_drafts_are_found_below_a_folder_and_living_ones_are_not(tmp_path: 
     publish(tmp_path / "a" / "y", lambda _draft: found.append(find_dead_drafts(tmp_path)))
     assert found == [[dead]]
     assert find_dead_drafts(tmp_path / "missing") == []
+
+
+def test_a_folder_that_is_reached_by_another_case_of_its_name_is_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / "case")
+    # As a file system that ignores case: both names lead to one folder.
+    (tmp_path / "CASE").symlink_to("case")
+    with pytest.raises(StorageError, match=r"CASE would be the folder .*/case, because"):
+        make_folder(tmp_path / "CASE")
+    # A link of another kind is a folder as any.
+    (tmp_path / "other").symlink_to("case")
+    make_folder(tmp_path / "other")
+
+
+def test_folders_whose_names_differ_in_case_are_two_where_the_file_system_has_two(
+    tmp_path: Path,
+) -> None:
+    for name in ("case", "CASE", "Case"):
+        make_folder(tmp_path / name)
+    if len(list(tmp_path.iterdir())) == 3:
+        check_case(tmp_path / "CASE")

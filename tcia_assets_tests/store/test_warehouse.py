@@ -341,3 +341,30 @@ def test_a_query_is_ended_from_another_thread_and_no_other_begins(warehouse: War
     with pytest.raises(Stopped):
         warehouse.query("SELECT 1")
     assert Warehouse(warehouse.root).query("SELECT 1").num_rows == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "Collection="])
+def test_a_key_whose_folder_is_that_of_another_case_replaces_nothing(
+    warehouse: Warehouse, prefix: str
+) -> None:
+    rows = patients("case", ["p1"])
+    folder = warehouse.write(PATIENTS, rows, "case").path.parent
+    stored = folder.rename(folder.with_name(f"{prefix}case"))
+    # As a file system that ignores case: both names lead to one folder.
+    stored.with_name(f"{prefix}CASE").symlink_to(stored.name)
+
+    with pytest.raises(StorageError, match="this file system ignores upper case"):
+        warehouse.write(PATIENTS, patients("CASE", ["p2"]), "CASE")
+    with (
+        pytest.raises(StorageError, match="this file system ignores upper case"),
+        warehouse.update(PATIENTS, "CASE"),
+    ):
+        pass
+    stored.with_name(f"{prefix}CASE").unlink()
+    assert warehouse.read(PATIENTS).equals(rows) and warehouse.keys(PATIENTS) == ["case"]
+
+
+def test_keys_that_differ_in_case_are_two_partitions(warehouse: Warehouse) -> None:
+    for key in ("case", "CASE"):
+        warehouse.write(PATIENTS, patients(key, [f"{key}1"]), key)
+    assert warehouse.read(PATIENTS)["PatientID"].to_pylist() == ["CASE1", "case1"]
