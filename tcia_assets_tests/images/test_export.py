@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
+import dcm2niix
+import nibabel
 import pydicom
 import pytest
 
@@ -189,3 +192,22 @@ def test_two_exports_do_not_write_into_one_folder(
     monkeypatch.setattr("tcia_assets.images.export._LOCK_SECONDS", 0.1)
     with hold_lock(to / LOCK_NAME, "it", wait=0), pytest.raises(Busy):
         run(mirrored, to)
+
+
+def test_dcm2niix_converts_an_exported_folder(fetched_root: Path, to: Path, tmp_path: Path) -> None:
+    shutil.copytree(fetched_root, tmp_path / "fetched")
+    warehouse = Warehouse(tmp_path / "fetched")
+    [smallest] = warehouse.query(
+        'SELECT SeriesInstanceUID AS uid, "Columns" AS x, "Rows" AS y, count(*) AS z '
+        "FROM images WHERE Modality = 'CT' GROUP BY ALL ORDER BY z LIMIT 1"
+    ).to_pylist()
+    run(warehouse, to, Selection(series=(smallest["uid"],)))
+    converted = tmp_path / "converted"
+    converted.mkdir()
+    # As people call it: with the folder of the export, not that of a Series.
+    command = [dcm2niix.bin, "-d", "9", "-z", "n", "-f", "%j", "-o", str(converted), str(to)]
+    subprocess.run(command, check=True, capture_output=True)
+
+    [volume] = converted.glob("*.nii")
+    assert volume.stem == smallest["uid"]
+    assert nibabel.load(volume).shape == (smallest["x"], smallest["y"], smallest["z"])
