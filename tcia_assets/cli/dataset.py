@@ -23,6 +23,7 @@ from tcia_assets.cli.terminal import (
     right_aligned,
     run_progress_bar,
 )
+from tcia_assets.cli.workspace import import_dagster
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.mirror import open_runs, open_warehouse
@@ -91,6 +92,7 @@ def build(
         raise click.UsageError("--update runs the query again: it excludes --locked and --lock")
     settings = Settings.from_env()
     file = _file(name, datasets_dir or Path(settings.datasets_dir))
+    import_dagster()
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
     from tcia_assets.datasets.declaration import load_declaration  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import parse_shard, parse_size, selection_options
 from tcia_assets.cli.status import print_status
 from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right_aligned
-from tcia_assets.cli.workspace import open_mirror
+from tcia_assets.cli.workspace import import_dagster, open_mirror
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.disk_space import check_disk_space, format_bytes
 from tcia_assets.images.fetch_run import FetchRun
@@ -92,6 +92,8 @@ def fetch(
     uids = [name for name in names if "." in name and is_uid(name) and name not in known]
     if uids and len(uids) < len(names):
         raise UsageError("name either Collections or Series; --series narrows Collections")
+    if not dry_run:
+        import_dagster()
     run = mirror.plan_fetch(
         () if uids else names,
         selection=selection,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tcia_assets.cli.completion import complete_collections
-from tcia_assets.cli.workspace import open_mirror
+from tcia_assets.cli.workspace import import_dagster, open_mirror
 
 
 @click.command()
@@ -55,7 +55,9 @@ def refresh(
     collections = tuple(dict.fromkeys((*collections, *(n for n in accepted if n not in lists))))
     if not (collections or everything or lists):
         raise click.UsageError("name Collections, or use --all, or --shared-list NAME")
-    open_mirror(verbose=verbose).refresh(
+    mirror = open_mirror(verbose=verbose)
+    import_dagster()
+    mirror.refresh(
         None if everything else collections,
         shared_lists=lists,
         max_size_requests=max_size_requests,

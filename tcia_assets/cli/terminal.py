@@ -90,7 +90,9 @@ def fits(grid: Grid, console: Console, *, folding: float = 1.0) -> bool:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error; yields a function that takes `done` and `total`."""
-    with Progress(*_bar_columns(), console=err, transient=True) as progress:
+    # Where nobody looks, rich would write an empty line.
+    hidden = not err.is_terminal
+    with Progress(*_bar_columns(), console=err, transient=True, disable=hidden) as progress:
         task = progress.add_task(printable(title), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +34,27 @@ def test_commands_on_an_empty_warehouse_say_what_to_do(empty_terminal: Terminal)
         assert "the warehouse is empty: run `tcia-assets refresh` first" in result.stderr
         assert f"there is no folder {empty_terminal.root}: is TCIA_DATA_DIR" in result.stderr
         assert not empty_terminal.root.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [("refresh", SMALL), ("fetch", SMALL), ("dataset", "build", "x")]
+)
+def test_a_command_that_needs_dagster_says_so_before_it_is_imported(
+    terminal: Terminal, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "x.yaml").write_text("name: x")
+    shown, written = pty.openpty()
+    environment = os.environ | terminal.environment | {"TCIA_DATASETS_DIR": str(tmp_path)}
+    call = [sys.executable, "-X", "importtime", "-m", "tcia_assets", *command]
+    process = subprocess.Popen(call, env=environment, stdout=written, stderr=written)
+    os.close(written)
+    output = b""
+    while b"Start Dagster" not in output:
+        output += os.read(shown, 1 << 16)
+    process.kill()
+    process.communicate()
+    os.close(shown)
+
+    assert b"| tcia_assets.cli" in output.replace(b"  ", b"")
+    assert b"dagster._core" not in output
