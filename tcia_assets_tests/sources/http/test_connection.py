@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import select
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -35,9 +38,13 @@ class _Plain(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_server(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve rows, with TLS if there is a context; yields the port."""
-    server = HTTPServer(("127.0.0.1", 0), _Plain)
+def http_server(
+    context: ssl.SSLContext | None = None,
+    handler: type[BaseHTTPRequestHandler] = _Plain,
+) -> Iterator[int]:
+    """Serve, with TLS if there is a context; yields the port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -102,22 +109,65 @@ def test_why_there_is_no_answer_is_told(serve: Serve, monkeypatch: pytest.Monkey
         connected("http://archive.invalid")
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="makes a certificate with openssl")
-def test_tls_and_the_end_of_the_certificate_are_those_of_the_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class _Tunnel(BaseHTTPRequestHandler):
+    """A proxy for HTTPS, which connects to one port whatever it is asked for."""
+
+    port = 0
+    asked: ClassVar[list[str]] = []
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        with socket.create_connection(("127.0.0.1", self.port)) as server:
+            ends = {self.connection: server, server: self.connection}
+            while True:
+                for ready in select.select(list(ends), [], [], 5)[0]:
+                    data = ready.recv(1 << 16)
+                    if not data:
+                        return
+                    ends[ready].sendall(data)
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's certificate for localhost, for 20 days, which this process trusts."""
+    if not shutil.which("openssl"):
+        pytest.skip("makes a certificate with openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 20 -subj /CN=l"
     names = ["-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", *new.split(), *names, *files], check=True, capture_output=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    with http_server(context) as port:
+    return context
+
+
+def test_tls_and_the_end_of_the_certificate_are_those_of_the_connection(
+    certified: ssl.SSLContext,
+) -> None:
+    with http_server(certified) as port:
         found = connected(f"https://localhost:{port}")
 
-    assert found.tls.startswith("TLSv1.")
+    assert found.tls.startswith("TLSv1.") and found.proxy == ""
     assert found.certificate_until is not None
     days = (found.certificate_until - datetime.now(UTC)) / timedelta(days=1)
     assert 19 < days < 21
+
+
+def test_https_goes_through_its_proxy_and_shows_the_certificate_of_the_host(
+    certified: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_server(certified) as port, http_server(handler=_Tunnel) as tunnel:
+        _Tunnel.port = port
+        monkeypatch.setenv("HTTPS_PROXY", f"http://jane:s3cr3t@127.0.0.1:{tunnel}")
+        found = connected("https://localhost:443")
+
+    assert (found.proxy, found.host) == (f"http://127.0.0.1:{tunnel}", "localhost:443")
+    assert (found.address, _Tunnel.asked[0]) == (f"127.0.0.1:{tunnel}", "localhost:443")
+    assert found.tls.startswith("TLSv1.") and found.certificate_until is not None
