@@ -42,10 +42,9 @@ def check_cohort(
         LicenseConflict: The declaration refuses the licence that a Series had.
     """
     check_query(declaration, cohort)
-    with warehouse.shared_connection():
-        zips = locked_zips(cohort, warehouse)
-        check_holdout(declaration, cohort)
-        check_licenses(declaration, cohort, warehouse)
+    zips = locked_zips(cohort, warehouse)
+    check_holdout(declaration, cohort)
+    check_licenses(declaration, cohort, warehouse)
     return zips
 
 

@@ -66,11 +66,10 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
             Series has a held-out value.
         LicenseConflict: The declaration refuses the licence of a Series.
     """
-    with warehouse.shared_connection():
-        _check_names(declaration, warehouse)
-        cohort = _query(declaration, warehouse)
-        check_holdout(declaration, cohort)
-        check_licenses(declaration, cohort, warehouse)
+    _check_names(declaration, warehouse)
+    cohort = _query(declaration, warehouse)
+    check_holdout(declaration, cohort)
+    check_licenses(declaration, cohort, warehouse)
     return cohort
 
 

@@ -115,8 +115,7 @@ def tick(
     Raises:
         RemoteError: The source fails.
     """
-    with tcia.warehouse.shared_connection():
-        differences = _compare(tcia)
+    differences = _compare(tcia)
     known = list(instance.get_dynamic_partitions(str(names.collections.name)))
     new = [name for name in differences.collections if name not in set(known)]
     order = known + new

@@ -91,10 +91,9 @@ def fetch_images(
     with _exclusive(collection, warehouse, run.shard, listener):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:
-            with warehouse.shared_connection():
-                # Checked under the lock: a plan made before another run's fetch would repeat it.
-                plan = run.plan(collection, warehouse)
-                earlier = _zips_before_move(collection, warehouse)
+            # Checked under the lock: a plan made before another run's fetch would repeat it.
+            plan = run.plan(collection, warehouse)
+            earlier = _zips_before_move(collection, warehouse)
             listener.on_plan(plan)
             check_disk_space([plan], warehouse.root)
             remove_abandoned_drafts(warehouse.root / collection_dir(collection))
@@ -123,10 +122,9 @@ def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
 
 def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
     """Bring up to date what follows from the manifest: history, moved zips, licence files."""
-    with warehouse.shared_connection():
-        manifest.record_new_zips(collection, warehouse)
-        _remove_zips_left_behind(collection, warehouse)
-        attribution.write_collection(collection, warehouse)
+    manifest.record_new_zips(collection, warehouse)
+    _remove_zips_left_behind(collection, warehouse)
+    attribution.write_collection(collection, warehouse)
 
 
 def _record_rows(

@@ -77,13 +77,12 @@ class FetchRun:
             UsageError: No Series is selected, or a part of the selection does not exist.
         """
         check_shared_lists(self.selection, warehouse.keys(catalog.SHARED_LISTS))
-        with warehouse.shared_connection():
-            notes = [] if self.not_stored else _list_notes(self.selection, warehouse)
-            notes += _licence_notes(self.selection, warehouse)
-            for name in selected_collections(self.selection, warehouse):
-                self.plan(name, warehouse)
-            if not self._plans:
-                _raise_empty(self.selection, warehouse)
+        notes = [] if self.not_stored else _list_notes(self.selection, warehouse)
+        notes += _licence_notes(self.selection, warehouse)
+        for name in selected_collections(self.selection, warehouse):
+            self.plan(name, warehouse)
+        if not self._plans:
+            _raise_empty(self.selection, warehouse)
         if waiting := self.quiet_note:
             notes.append(waiting)
         return notes

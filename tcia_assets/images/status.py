@@ -70,11 +70,10 @@ def collection_status(
     """
     parameters = {"collections": list(collections)}
     predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
-    with warehouse.shared_connection():
-        rows = warehouse.query(_counts_sql(predicate), parameters, tables=tables).to_pylist()
-        changes = warehouse.query(_CHANGED, parameters).to_pylist()
-        unindexed = count_unindexed(warehouse)
-        compared = last_compared(warehouse, datetime.now(UTC))
+    rows = warehouse.query(_counts_sql(predicate), parameters, tables=tables).to_pylist()
+    changes = warehouse.query(_CHANGED, parameters).to_pylist()
+    unindexed = count_unindexed(warehouse)
+    compared = last_compared(warehouse, datetime.now(UTC))
     counts = {row["Collection"]: row for row in rows}
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())

@@ -60,6 +60,8 @@ def connect(
     config: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": True,
+        # A table that does not exist could be a Python variable of the caller.
+        "python_enable_replacements": False,
     }
     if memory_limit:
         config["memory_limit"] = memory_limit

@@ -1,17 +1,20 @@
-"""The DuckDB views over the partitions: their SQL, and the database file that holds them.
+"""The DuckDB views over the partitions: their SQL, and the databases that hold them.
 
     <root>/warehouse.duckdb                                the views; rebuilt at any time
     <root>/warehouse/<table>/_schema.parquet               no rows: a view needs a file to look at
 
-The views hold absolute paths, so they are rebuilt when the root has moved.
+The views hold absolute paths, so they are rebuilt when the root has moved. The file is for whoever
+opens it; the queries of this process go through the same views in memory, since opening a database
+takes longer than most queries.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,8 +55,13 @@ _READ_VIEWS = """
     SELECT view_name, comment FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal
 """
 _MOMENT = "CAST(moment AS TIMESTAMP WITH TIME ZONE)"
-# Without this, a table that does not exist could be a Python variable of the caller.
-_NO_PYTHON = "SET python_enable_replacements = false"
+# Data folders whose views a process keeps in memory; it rarely reads more than one.
+_FOLDERS = 8
+
+# The stamp and the identity of each file of views that this process has found to be current.
+_current: dict[Path, tuple[str, tuple[int, int, int]]] = {}
+# Roots where this process could not rebuild it: each query would try again.
+_unwritable: set[Path] = set()
 
 
 class Views:
@@ -62,6 +70,28 @@ class Views:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.database = root / "warehouse.duckdb"
+
+    def cursor(self, *, with_comments: bool, may_build: bool = True) -> sql.Connection:
+        """Return a cursor for one query that only reads, on this process's views in memory.
+
+        A file of views that another version wrote, or that points elsewhere, is rebuilt.
+
+        Args:
+            with_comments: Whether the query asks for the comments, which take time to create.
+            may_build: Whether files may be written below the root.
+
+        Raises:
+            StorageError: A file that a view needs is missing and cannot or may not be written.
+        """
+        if may_build:
+            self._follow()
+            self._publish_schemas()
+        elif not self._has_schemas():
+            raise StorageError(f"cannot create views over {self.root}: {_SCHEMA} is missing")
+        cursor = _in_memory(self.root, os.getpid(), with_comments).cursor()
+        cursor.execute("USE warehouse")
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        return cursor
 
     def connect(self, *, may_build: bool = True) -> sql.Connection:
         """Return a read-only connection to the views, rebuilt if they are not current.
@@ -73,14 +103,14 @@ class Views:
         if connection is not None:
             return connection
         if not may_build:
-            return self._in_memory()
+            return self.in_memory()
         try:
             self.ensure()
         except TciaError:
             # A root that cannot be written is read through views in memory.
-            return self._in_memory()
+            return self.in_memory()
         # Another version of this package may have replaced them again already.
-        return self._open() or self._in_memory()
+        return self._open() or self.in_memory()
 
     def ensure(self) -> None:
         """Rebuild `warehouse.duckdb` unless it has the views of this root and these declarations.
@@ -88,14 +118,11 @@ class Views:
         Raises:
             StorageError: The file cannot be written.
         """
-        current = self._open()
-        if current is not None:
-            current.close()
+        if self._is_current():
             # A writer may have been killed after another one had built the views.
             remove_dead_drafts(self.database)
             return
-        for table in TABLES:
-            publish(self._schema_file(table), partial(write_parquet, table, empty(table)))
+        self._publish_schemas()
         with storage_errors(self.database), tempfile.TemporaryDirectory() as folder:
             built = Path(folder) / "views.duckdb"
             # The oldest format that we can request, so that an older DuckDB reads it too.
@@ -106,12 +133,41 @@ class Views:
             # Even if the bytes are the same: a process may have the old file open for writing.
             publish(self.database, partial(shutil.copyfile, built), keep_equal=False)
 
+    def _follow(self) -> None:
+        """Rebuild a file of views that there is but not current, if the root can be written."""
+        if not self.database.exists() or self.root in _unwritable or self._is_current():
+            return
+        try:
+            self.ensure()
+        except TciaError:
+            _unwritable.add(self.root)
+
+    def _is_current(self) -> bool:
+        found = _identity(self.database)
+        if found is None or not self._has_schemas():
+            return False
+        if _current.get(self.root) != (self._stamp, found):
+            connection = self._open()
+            if connection is None:
+                return False
+            connection.close()
+            _current[self.root] = (self._stamp, found)
+        return True
+
+    def _has_schemas(self) -> bool:
+        return all(self._schema_file(table).is_file() for table in TABLES)
+
+    def _publish_schemas(self) -> None:
+        for table in TABLES:
+            if not self._schema_file(table).is_file():
+                publish(self._schema_file(table), partial(write_parquet, table, empty(table)))
+
     def _schema_file(self, table: Table) -> Path:
         return table_folder(self.root, table) / _SCHEMA
 
     def _open(self) -> sql.Connection | None:
         """Return a connection to the views on disk; None if they are not current."""
-        if not all(self._schema_file(table).is_file() for table in TABLES):
+        if not self._has_schemas():
             return None
         # Attached to a database in memory: opened directly, DuckDB would return the database that
         # this process has open already, even if stale, and fail if that has other settings.
@@ -131,12 +187,15 @@ class Views:
         connection.close()
         return None
 
-    def _in_memory(self) -> sql.Connection:
-        return self._locked_down(self._execute(*self._statements))
+    def in_memory(self, *, with_comments: bool = True) -> sql.Connection:
+        """Return a connection to the views in a database in memory."""
+        statements = self._statements if with_comments else self._creates
+        return self._locked_down(
+            self._execute("ATTACH ':memory:' AS warehouse", "USE warehouse", *statements)
+        )
 
     def _locked_down(self, connection: sql.Connection) -> sql.Connection:
         """Return a connection that reads below the root only, whatever SQL it is given."""
-        connection.execute(_NO_PYTHON)
         # The views' patterns begin with the escaped path.
         sql.lock_down(connection, dict.fromkeys((str(self.root), _escape_glob(self.root))))
         return connection
@@ -171,14 +230,17 @@ class Views:
         }
 
     @cached_property
+    def _creates(self) -> list[str]:
+        """SQL that creates the views and macros."""
+        views = [f"CREATE VIEW {sql.identifier(n)} AS {t}" for n, (_, t) in self._views.items()]
+        macros = self._macros.items()
+        return views + [f"CREATE MACRO {n}(moment) AS TABLE {t}" for n, (_, t) in macros]
+
+    @cached_property
     def _statements(self) -> list[str]:
         """SQL that creates the views and macros, then their comments."""
-        views = self._views.items()
-        creates = [f"CREATE VIEW {sql.identifier(n)} AS {text}" for n, (_, text) in views]
-        comments = [_comment("VIEW", [n], about) for n, (about, _) in views]
-        for name, (about, text) in self._macros.items():
-            creates.append(f"CREATE MACRO {name}(moment) AS TABLE {text}")
-            comments.append(_comment("MACRO TABLE", [name], about))
+        comments = [_comment("VIEW", [n], about) for n, (about, _) in self._views.items()]
+        comments += [_comment("MACRO TABLE", [n], about) for n, (about, _) in self._macros.items()]
         for table in TABLES:
             comments += [
                 _comment("COLUMN", [table.name, c.name], c.description) for c in table.columns
@@ -187,7 +249,7 @@ class Views:
             _comment("COLUMN", [acquisition.NAME, c.name], c.description)
             for c in ACQUISITION_COLUMNS
         ]
-        return [*creates, *comments]
+        return [*self._creates, *comments]
 
     @cached_property
     def _stamp(self) -> str:
@@ -210,6 +272,21 @@ class Views:
             f"SELECT * FROM read_parquet({sql.literal(files)}, "
             f"schema = MAP {{{columns}}}, hive_partitioning = false)"
         )
+
+
+@lru_cache(maxsize=_FOLDERS)
+def _in_memory(root: Path, _process: int, with_comments: bool) -> sql.Connection:  # noqa: FBT001 - a key
+    # One a process, because a DuckDB database does not survive a fork.
+    return Views(root).in_memory(with_comments=with_comments)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced or written; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _escape_glob(path: Path) -> str:

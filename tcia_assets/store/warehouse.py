@@ -11,7 +11,6 @@ are built in `views.py`, what a table's rows must be in `conform.py`.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -115,7 +114,6 @@ class Warehouse:
             raise UsageError(f"DuckDB cannot read below a path with a backslash: {self.root}")
         self._check_layout()
         self._views, self._read_only = Views(self.root), read_only
-        self._shared = threading.local()
         self._in_use: list[sql.Connection] = []
         self._is_stopped = False
 
@@ -376,9 +374,9 @@ class Warehouse:
             if self._is_stopped:
                 raise Stopped
             began, tries_left = time.time(), tries_left - 1
-            with self._connection_with(tables or {}) as connection:
+            with self._cursor(statement, tables or {}) as cursor:
                 try:
-                    return sql.fetch_table(connection, statement, parameters)
+                    return sql.fetch_table(cursor, statement, parameters)
                 except KeyboardInterrupt:
                     if self._is_stopped:
                         raise Stopped from None
@@ -404,22 +402,6 @@ class Warehouse:
         """
         return self._views.connect(may_build=not self._read_only)
 
-    @contextlib.contextmanager
-    def shared_connection(self) -> Iterator[None]:
-        """Let all calls of `query` in this thread share one connection while the body runs.
-
-        Opening a connection takes 20 ms, longer than most queries. Not for long work: memory that a
-        result took stays with the connection.
-        """
-        if hasattr(self._shared, "connections"):
-            yield
-            return
-        with contextlib.ExitStack() as self._shared.connections:
-            try:
-                yield
-            finally:
-                vars(self._shared).clear()
-
     def ensure_views(self) -> None:
         """Rebuild `warehouse.duckdb` unless it has the views of this root and this version.
 
@@ -431,21 +413,19 @@ class Warehouse:
         self._views.ensure()
 
     @contextlib.contextmanager
-    def _connection_with(self, tables: Mapping[str, pa.Table]) -> Iterator[sql.Connection]:
-        """Provide the thread's connection, with these tables too while the body runs."""
-        with self.shared_connection():
-            if not hasattr(self._shared, "connection"):
-                self._shared.connection = self._shared.connections.enter_context(self.connect())
-            connection = self._shared.connection
-            self._in_use.append(connection)
+    def _cursor(self, statement: str, tables: Mapping[str, pa.Table]) -> Iterator[sql.Connection]:
+        """Provide a cursor for a statement that can use these tables too."""
+        cursor = self._views.cursor(
+            with_comments="comment" in statement.lower(), may_build=not self._read_only
+        )
+        with contextlib.closing(cursor):
+            self._in_use.append(cursor)
             try:
                 for name, rows in tables.items():
-                    connection.register(name, rows)
-                yield connection
+                    cursor.register(name, rows)
+                yield cursor
             finally:
-                self._in_use.remove(connection)
-                for name in tables:
-                    connection.unregister(name)
+                self._in_use.remove(cursor)
 
     def _is_written_since(self, began: float) -> bool:
         """Return whether a partition may have been replaced since; a rename marks its folder."""

@@ -187,8 +187,7 @@ def test_any_script_gives_the_history_of_the_model(
     model = Model({"1.1": (FROM, 1), "1.2": (FROM, 2), "1.3": (TO, 3)})
     with tempfile.TemporaryDirectory() as folder:
         mirror = Mirror(cast(Source, ModelSource(model)), Warehouse(Path(folder)))
-        with mirror.warehouse.shared_connection():
-            check_days(mirror, model, uids, [([], (FROM, TO)), *days, ([], (TO, FROM))])
+        check_days(mirror, model, uids, [([], (FROM, TO)), *days, ([], (TO, FROM))])
 
 
 def check_days(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -140,53 +141,50 @@ def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     assert not shared.write(table, read, key).changed
 
 
-def test_queries_that_share_a_connection_do_not_affect_each_other(
+def test_queries_share_a_database_and_do_not_affect_each_other(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
     connect = sql.connect
     monkeypatch.setattr(sql, "connect", lambda: opened.append(1) or connect())
-    warehouse.ensure_views()
-    opened.clear()
     given, asked = pa.table({"a": [1]}), "SELECT count(*) AS n FROM patients"
-    with warehouse.shared_connection():
-        assert warehouse.query(asked)["n"].to_pylist() == [0]
-        warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
-        with warehouse.shared_connection():
-            assert warehouse.query(asked)["n"].to_pylist() == [1]
-        assert warehouse.query("FROM given", tables={"given": given}).equals(given)
-        for statement in ("FROM given", "SELEC 1", "SELECT 1 / a FROM (SELECT 'x'::INT AS a)"):
-            with pytest.raises(UsageError):
-                warehouse.query(statement)
-        with ThreadPoolExecutor(1) as others:
-            assert others.submit(warehouse.query, asked).result()["n"].to_pylist() == [1]
-        assert len(opened) == 2  # this thread's, and the other's
-        warehouse.write(PATIENTS, patients("a", ["p1", "p2"]), "a")
-        assert warehouse.query(asked)["n"].to_pylist() == [2]
+    assert warehouse.query(asked)["n"].to_pylist() == [0]
+    warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
+    assert Warehouse(warehouse.root).query(asked)["n"].to_pylist() == [1]
+    assert warehouse.query("FROM given", tables={"given": given}).equals(given)
+    for statement in ("FROM given", "SELEC 1", "SELECT 1 / a FROM (SELECT 'x'::INT AS a)"):
+        with pytest.raises(UsageError):
+            warehouse.query(statement)
+    with ThreadPoolExecutor(1) as others:
+        assert others.submit(warehouse.query, asked).result()["n"].to_pylist() == [1]
+    warehouse.write(PATIENTS, patients("a", ["p1", "p2"]), "a")
     assert warehouse.query(asked)["n"].to_pylist() == [2]
-    assert len(opened) == 3
+    assert len(opened) == 1
 
 
-def test_each_query_fails_while_no_connection_can_be_opened(
-    tmp_path: Path,
-) -> None:
+def test_a_query_works_when_what_was_in_its_way_is_gone(tmp_path: Path) -> None:
     (tmp_path / "warehouse").mkdir()
     (tmp_path / "warehouse" / "targets").write_text("where a folder should be")
     warehouse = Warehouse(tmp_path)
-    with warehouse.shared_connection():
-        for _ in range(2):
-            with pytest.raises(StorageError):
-                warehouse.query("FROM series")
-        (tmp_path / "warehouse" / "targets").unlink()
-        assert warehouse.query("FROM series").num_rows == 0
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            warehouse.query("FROM series")
+    (tmp_path / "warehouse" / "targets").unlink()
+    assert warehouse.query("FROM series").num_rows == 0
+
+
+def test_a_folder_that_was_removed_can_be_queried_as_an_empty_one(warehouse: Warehouse) -> None:
+    warehouse.write(PATIENTS, patients("a", ["p"]), "a")
+    assert warehouse.query("FROM patients").num_rows == 1
+    shutil.rmtree(warehouse.root)
+    assert warehouse.query("FROM patients").num_rows == 0
 
 
 def test_a_pickled_warehouse_has_no_connection(warehouse: Warehouse) -> None:
-    with warehouse.shared_connection():
-        warehouse.query("FROM series")
-        copy = pickle.loads(pickle.dumps(warehouse))
-        assert copy.root == warehouse.root
-        assert copy.query("FROM series").num_rows == 0
+    warehouse.query("FROM series")
+    copy = pickle.loads(pickle.dumps(warehouse))
+    assert copy.root == warehouse.root
+    assert copy.query("FROM series").num_rows == 0
 
 
 def test_any_key_can_be_queried_and_stays_text(warehouse: Warehouse) -> None:
