@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypedDict, Unpack
@@ -51,6 +52,7 @@ _SHARED_LISTS = {
     """,
 }
 _NO_LIMIT = 2**62
+_SMALL = 256 << 10  # bytes of a Series
 _REFERRING_MODALITIES = {"SEG", "RTSTRUCT", "RTDOSE"}
 
 
@@ -125,7 +127,10 @@ class Archive:
         if row["Modality"] in _REFERRING_MODALITIES:
             found = self.rows(_REFERENCED, [series.row_number])
             referenced = self._row_of_files(found[0]["row_number"]) if found else None
-        return phantom.objects(row, referenced, series.revision)
+        if series.file_size > _SMALL:
+            return phantom.objects(row, referenced, series.revision)
+        source = tuple(referenced.items()) if referenced else None
+        return iter(_small_objects(tuple(row.items()), source, series.revision))
 
     def _row_of_files(self, row_number: int) -> dict[str, Any]:
         """Return the current row with its original Collection: a move changes no file."""
@@ -268,6 +273,14 @@ class Archive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@lru_cache(maxsize=256)
+def _small_objects(
+    row: tuple[tuple[str, Any], ...], source: tuple[tuple[str, Any], ...] | None, revision: int
+) -> tuple[tuple[str, bytes], ...]:
+    """Return the objects of a small Series, which clients ask for again and again."""
+    return tuple(phantom.objects(dict(row), dict(source) if source else None, revision))
 
 
 def _fold(name: str) -> str:

@@ -28,6 +28,7 @@ from tcia_assets.store import sql
 # Memory limits of DuckDB: to load half a million Series, to release that, and for queries.
 _LOADING_MEMORY, _IDLE_MEMORY, _QUERY_MEMORY = "256MB", "64MB", "256MB"
 _MAX_QUERIES = min(os.cpu_count() or 1, 4)  # at once: each needs memory
+_SMALL_RESULT, _MAX_RESULTS = 32 << 10, 1000
 
 _EVERYTHING = """
     CREATE VIEW archive.everything AS
@@ -57,6 +58,7 @@ class Database:
         self._lock = threading.Lock()
         self._query_slots = threading.BoundedSemaphore(_MAX_QUERIES)
         self._is_closed = False
+        self._results = self._original_results = _Results()
         schema = pq.read_schema(catalogue) if isinstance(catalogue, Path) else catalogue.schema
         self.columns = frozenset((*schema.names, "FileSize"))
         self.source = (schema.metadata or {}).get(b"source", b"").decode()
@@ -65,7 +67,6 @@ class Database:
     def _create(self, catalogue: pa.Table | Path) -> None:
         file = sql.literal(str(Path(self._folder.name) / "archive.duckdb"))
         run = self._connection.execute
-        run("SET python_enable_replacements = false")
         run("SET threads = 1")  # each request runs its query in its own thread
         # Small row groups: the rows of a Collection are adjacent; a query reads only theirs.
         run(f"ATTACH {file} AS archive (ROW_GROUP_SIZE 16384)")
@@ -111,19 +112,26 @@ class Database:
 
         Between two statements no query slot is held, so that a slow client blocks no other.
         """
-        with closing(self._cursor()) as cursor:
-            cursor.execute("BEGIN TRANSACTION")
+        with self._transaction() as (cursor, results):
             for statement in statements:
-                with self._query_slot():
-                    table = sql.fetch_table(cursor, statement)
+                table = results.get(statement)
+                if table is None:
+                    with self._query_slot():
+                        table = sql.fetch_table(cursor, statement)
+                    results.keep(statement, table)
                 yield table
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """Return the rows of a statement, for small results."""
-        with closing(self._cursor()) as cursor, self._query_slot():
-            result = cursor.execute(statement, list(parameters))
-            names = [column[0] for column in result.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        with self._transaction() as (cursor, results):
+            key = (statement, *parameters)
+            table = results.get(key)
+            if table is None:
+                with self._query_slot():
+                    table = sql.fetch_table(cursor, statement, list(parameters))
+                results.keep(key, table)
+            rows: list[dict[str, Any]] = table.to_pylist()
+            return rows
 
     @contextmanager
     def _query_slot(self) -> Iterator[None]:
@@ -146,11 +154,14 @@ class Database:
                 run("ROLLBACK")
                 raise
             run("COMMIT")
+            self._results = _Results()
 
     def reset(self) -> None:
         """Restore the original rows."""
         with self._lock:
-            self._connection.execute("DELETE FROM archive.changed")
+            if self._results is not self._original_results:
+                self._connection.execute("DELETE FROM archive.changed")
+                self._results = self._original_results
 
     def save_changes(self, path: Path) -> None:
         """Write the changed rows to a Parquet file."""
@@ -163,6 +174,7 @@ class Database:
         with self._lock:
             file = f"read_parquet({sql.literal(str(path))})"
             self._connection.execute(f"INSERT INTO archive.changed BY NAME FROM {file}")
+            self._results = _Results()
 
     def close(self) -> None:
         """Reject new queries, wait for running ones, and remove the files."""
@@ -173,6 +185,24 @@ class Database:
             self._connection.close()
         self._folder.cleanup()
 
-    def _cursor(self) -> sql.Connection:
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[sql.Connection, _Results]]:
         with self._lock:
-            return self._connection.cursor()
+            cursor, results = self._connection.cursor(), self._results
+            cursor.execute("BEGIN TRANSACTION")
+        with closing(cursor):
+            yield cursor, results
+
+
+class _Results:
+    """Small results of the rows as they are, since clients ask the same again and again."""
+
+    def __init__(self) -> None:
+        self._tables: dict[object, pa.Table] = {}
+
+    def get(self, key: object) -> pa.Table | None:
+        return self._tables.get(key)
+
+    def keep(self, key: object, table: pa.Table) -> None:
+        if table.nbytes <= _SMALL_RESULT and len(self._tables) < _MAX_RESULTS:
+            self._tables[key] = table
