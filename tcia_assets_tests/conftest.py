@@ -13,6 +13,8 @@ import pytest
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
 from tcia_assets.definitions import build_definitions
+from tcia_assets.defs.jobs import Job, jobs
+from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.images.fetch import fetch_images
@@ -35,6 +37,8 @@ SMALL = "LCTSC"
 BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
 # What is recorded does not depend on it, and a run writes hundreds of lines.
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+# Jobs that run without their checks too: these are most of the events of a run.
+_CHECKED = {"tcia_refresh", "tcia_images", "tcia_update"}
 IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
 
 
@@ -112,6 +116,21 @@ def refreshed_folders(tmp_path_factory: pytest.TempPathFactory) -> RefreshedFold
     return RefreshedFolders(tmp_path_factory.mktemp("refreshed"))
 
 
+def _without_checks() -> list[Job]:
+    """Return the jobs over several tables, without their checks."""
+    # Its step cannot leave out its checks.
+    listed = dg.AssetSelection.checks_for_assets(dg.AssetKey(["tcia", "collections"]))
+    return [
+        dg.define_asset_job(
+            f"{job.name}_without_checks",
+            selection=job.selection.without_checks() | (listed & job.selection),
+            executor_def=dg.in_process_executor,
+        )
+        for job in jobs(Names())
+        if job.name in _CHECKED
+    ]
+
+
 class Dagster:
     """The plugin over the sandbox, on an instance of its own."""
 
@@ -175,7 +194,8 @@ class Dagster:
     def definitions(self, **chosen: object) -> dg.Definitions:
         made = next((defs for key, defs in self._definitions if key == chosen), None)
         if made is None:
-            made = build_definitions(resource=self.resource(**chosen))
+            built = build_definitions(resource=self.resource(**chosen))
+            made = dg.Definitions.merge(built, dg.Definitions(jobs=_without_checks()))
             self._definitions.append((chosen, made))
         return made
 
@@ -190,20 +210,23 @@ class Dagster:
         *keys: str,
         tables: Sequence[str] = (),
         ops: dict[str, object] | None = None,
+        checks: bool = False,
         raise_on_error: bool = True,
         **chosen: object,
     ) -> dg.ExecuteInProcessResult:
         """Run a job for a key, or for all from the first to the last of two.
 
-        With `tables`, run only these assets of the job, as people do in Dagster's UI.
+        With `tables`, run only these assets of the job, as people do in Dagster's UI; without their
+        checks unless a test is about them.
         """
         tags = range_tags(keys[0], keys[-1]) if keys else None
+        skips_checks = job in _CHECKED and tables and not checks
         if ops is None and job in {"tcia_refresh", "tcia_update"}:
             # One request a Series: few are enough where a test is not about them.
             ops = {"tcia_metadata": {"config": {"max_size_requests": 20}}}
         return (
             self.definitions(**chosen)
-            .resolve_job_def(job)
+            .resolve_job_def(f"{job}_without_checks" if skips_checks else job)
             .execute_in_process(
                 instance=self.instance,
                 tags=tags,

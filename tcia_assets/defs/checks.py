@@ -6,7 +6,7 @@ look at all partitions, since Dagster keeps no history of a check by partition.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -48,26 +48,26 @@ def descriptions(table: Table) -> dict[str, str]:
 
 
 def results(
-    table: Table, names: Names, warehouse: Warehouse, instance: dg.DagsterInstance
+    context: dg.AssetExecutionContext, table: Table, names: Names, warehouse: Warehouse
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate the checks of a table; one whose query fails counts as failed."""
+    """Evaluate the checks of a table that the run has selected.
+
+    A check whose query fails counts as failed.
+    """
     key = names.key(table)
-    with warehouse.shared_connection():
-        found = [_evaluate(check, key, warehouse) for check in checks_of(table)]
-    yield from found
-    newest = _newest_events(key, instance)
-    yield _rows_kept(key, newest)
-    yield _refreshed_lately(key, newest)
-
-
-def selected_results(
-    context: dg.AssetExecutionContext, found: Iterable[dg.AssetCheckResult]
-) -> Iterator[dg.AssetCheckResult]:
-    """Leave out results of checks that the run has not selected, which Dagster refuses."""
-    for result in found:
-        key = dg.AssetCheckKey(result.asset_key or dg.AssetKey([]), str(result.check_name))
-        if key in context.selected_asset_check_keys:
+    selected = selected_checks(context, key)
+    yield from [_evaluate(c, key, warehouse) for c in checks_of(table) if c.name in selected]
+    if selected.isdisjoint(_FROM_EVENTS):
+        return
+    newest = _newest_events(key, context.instance)
+    for result in (_rows_kept(key, newest), _refreshed_lately(key, newest)):
+        if result.check_name in selected:
             yield result
+
+
+def selected_checks(context: dg.AssetExecutionContext, key: dg.AssetKey) -> set[str]:
+    """Return the names of an asset's checks in this run; Dagster refuses results of others."""
+    return {check.name for check in context.selected_asset_check_keys if check.asset_key == key}
 
 
 def check_specs(key: dg.AssetKey, descriptions: Mapping[str, str]) -> list[dg.AssetCheckSpec]:

@@ -101,12 +101,9 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
             except Exception as error:  # noqa: BLE001
                 bad.append((f"{', '.join(t.name for t in tables)} of {partition!r}", error))
     warehouse.ensure_views()
-    results = [checks.results(table, names, warehouse, context.instance) for table in selected]
-    if catalog.IMAGE_ARCHIVES in selected:
-        results.append(zip_checks.results(names, tcia, context.partition_keys, just_fetched))
-    found = checks.selected_results(context, chain.from_iterable(results))
-    with warehouse.shared_connection():
-        yield from record_partitions(context, good, bad, found)
+    results = [checks.results(context, table, names, warehouse) for table in selected]
+    results.append(zip_checks.results(context, names, tcia, just_fetched))
+    yield from record_partitions(context, good, bad, chain.from_iterable(results))
 
 
 def _fetch_run(tcia: RunResource, config: ImageConfig) -> FetchRun | None:

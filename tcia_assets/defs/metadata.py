@@ -69,7 +69,7 @@ def _collections(names: Names) -> dg.AssetsDefinition:
         if unnamed := done.facts["unnamed"]:
             context.log.warning(f"left out of the source's list: {unnamed} rows without a name")
         yield dg.MaterializeResult(asset_key=names.key(table), metadata=refresh_facts(done) | facts)
-        yield from checks.results(table, names, tcia.warehouse, context.instance)
+        yield from checks.results(context, table, names, tcia.warehouse)
 
     return collections
 

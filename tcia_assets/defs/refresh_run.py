@@ -73,11 +73,8 @@ def refresh_partitions(
         _settle_moves(context, tcia.warehouse, at, outcome)
     good = [(names.key(done.table), done.key, refresh_facts(done)) for done in outcome.good]
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
-    found = (checks.results(t, names, tcia.warehouse, context.instance) for t in tables)
-    check_results = checks.selected_results(context, chain.from_iterable(found))
-    # To open a connection takes longer than most checks.
-    with tcia.warehouse.shared_connection():
-        yield from record_partitions(context, good, bad, check_results)
+    found = (checks.results(context, table, names, tcia.warehouse) for table in tables)
+    yield from record_partitions(context, good, bad, chain.from_iterable(found))
 
 
 def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:

@@ -5,13 +5,13 @@ time every zip is checked. Zips that the run itself fetched were verified just n
 hashed again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.checks import check_result, check_specs
+from tcia_assets.defs.checks import check_result, check_specs, selected_checks
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
 from tcia_assets.images.audit import audit_hashes
@@ -38,23 +38,26 @@ def specs(names: Names) -> list[dg.AssetCheckSpec]:
 
 
 def results(
+    context: dg.AssetExecutionContext,
     names: Names,
     tcia: RunResource,
-    partitions: Sequence[str],
     just_fetched: Mapping[str, frozenset[str]],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Check a sample of these Collections, once the results are iterated.
+    """Check a sample of the run's Collections, if it has selected that, once this is iterated.
 
     Args:
+        context: The context of the step.
         names: The names of the assets.
         tcia: The source and the warehouse.
-        partitions: The Collections.
         just_fetched: The Series that the run fetched, by Collection; read when the checks begin.
     """
     key = names.key(catalog.IMAGE_ARCHIVES)
-    fetched = {name: just_fetched.get(name, frozenset()) for name in partitions}
-    yield _check_intact(key, tcia, fetched)
-    yield _check_equal(key, tcia, fetched)
+    selected = selected_checks(context, key)
+    fetched = {name: just_fetched.get(name, frozenset()) for name in context.partition_keys}
+    if _INTACT in selected:
+        yield _check_intact(key, tcia, fetched)
+    if _EQUAL in selected:
+        yield _check_equal(key, tcia, fetched)
 
 
 def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
