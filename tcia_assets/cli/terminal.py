@@ -53,10 +53,16 @@ def print_note(text: str) -> None:
 
 
 def exit_with(failures: Iterable[str]) -> None:
-    """Print each failure on a line of its own, and exit with code 1 if there are any."""
+    """Print each failure, and exit with code 1 if there are any.
+
+    Further lines of a failure are indented, so that none looks like another failure.
+    """
     failures = list(failures)
     for failure in failures:
-        err.print(f"[red]failed:[/] {printable(failure)}", soft_wrap=True)
+        first, *more = failure.split("\n")
+        err.print(f"[red]failed:[/] {printable(first)}", soft_wrap=True)
+        for line in more:
+            err.print(f"  {printable(line)}", soft_wrap=True)
     if failures:
         sys.exit(FAILED)
 

@@ -37,3 +37,21 @@ def test_escaped_text_has_no_effect_on_a_terminal(shown: StringIO) -> None:
     terminal.err.print(printable("[bold]a\x1b[31m\r\n\tb"))
 
     assert shown.getvalue() == "[bold]a\\x1b[31m\\r\\n\\tb\n"
+
+
+def test_further_lines_of_a_failure_are_indented(shown: StringIO) -> None:
+    with pytest.raises(SystemExit) as ended:
+        terminal.exit_with(["1 of 8 partitions failed:\nseries of 'a': no\r", "another"])
+
+    assert ended.value.code == 1
+    assert shown.getvalue().splitlines() == [
+        "failed: 1 of 8 partitions failed:",
+        "  series of 'a': no\\r",
+        "failed: another",
+    ]
+
+
+def test_a_bar_that_vanishes_leaves_nothing_where_there_is_no_terminal(shown: StringIO) -> None:
+    with terminal.progress_bar("Verify") as report:
+        report(3, 9)
+    assert shown.getvalue() == ""
