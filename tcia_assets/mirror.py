@@ -31,7 +31,12 @@ from tcia_assets.metadata.selection_parser import (
     parse_selection,
     selection_from_fields,
 )
-from tcia_assets.metadata.single_series import add_single_series, find_unknown
+from tcia_assets.metadata.single_series import (
+    add_single_series,
+    add_sizes,
+    find_unknown,
+    find_unsized,
+)
 from tcia_assets.metadata.unreadable import describe_unreadable
 from tcia_assets.progress import ProgressCallback, ignore_progress, shown_by
 from tcia_assets.settings import Settings
@@ -249,13 +254,17 @@ class Mirror:
         named = selection.named_series
         # Where Collections are named too, a Series that these do not have is not selected.
         unknown = [] if selection.collections else find_unknown(named, self.warehouse)
-        if not unknown:
+        if unknown:
+            self._note(
+                f"{len(unknown)} listed Series are not in the warehouse: their metadata is "
+                "requested"
+            )
+        elif not find_unsized(named, self.warehouse):
             return []
-        self._note(
-            f"{len(unknown)} listed Series are not in the warehouse: their metadata is requested"
-        )
+        at, warehouse = datetime.now(UTC), self.warehouse
         with open_source(self.settings) as source, self._progress_shown("Metadata"):
-            failures = add_single_series(unknown, source, self.warehouse, datetime.now(UTC))
+            failures = add_single_series(unknown, source, warehouse, at)
+            failures += add_sizes(find_unsized(named, warehouse), source, warehouse, at)
         still_unknown = len(find_unknown(named, self.warehouse))
         if failures and still_unknown == len(named) and not selection.shared_lists:
             raise RunFailed(failures)

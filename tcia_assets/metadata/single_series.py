@@ -6,7 +6,7 @@ Series of it counts as missing. Its first refresh compares it with a listing, as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -42,6 +42,39 @@ def find_unknown(uids: pa.Array | pa.ChunkedArray, warehouse: Warehouse) -> list
     )
     unknown: list[str] = rows[_UID].to_pylist()
     return unknown
+
+
+def find_unsized(uids: pa.Array, warehouse: Warehouse) -> dict[str, list[str]]:
+    """Return, by partial Collection, those of these Series whose size was never requested."""
+    partial = sorted(partial_collections(warehouse))
+    if not (len(uids) and partial):
+        return {}
+    rows = warehouse.query(
+        f"""
+        SELECT s.Collection, list(s.{_UID} ORDER BY s.{_UID}) AS uids
+        FROM current_series AS s JOIN named USING ({_UID})
+        ANTI JOIN series_sizes AS z ON z.{_UID} = s.{_UID} AND z.fingerprint = s.fingerprint
+        WHERE s.FileSize IS NULL AND list_contains($partial, s.Collection)
+        GROUP BY s.Collection ORDER BY s.Collection
+        """,
+        {"partial": partial},
+        tables={"named": pa.table({_UID: uids})},
+    )
+    return dict(zip(rows["Collection"].to_pylist(), rows["uids"].to_pylist(), strict=True))
+
+
+def add_sizes(
+    unsized: Mapping[str, Sequence[str]], source: Source, warehouse: Warehouse, at: datetime
+) -> list[str]:
+    """Request the sizes of Series, as `find_unsized` returns them; return a line a failure."""
+    problems = []
+    for collection, uids in unsized.items():
+        own, budget = source.of(collection), RequestBudget(len(uids))
+        try:
+            refresh_sizes(collection, own, warehouse, at, budget, only=uids)
+        except TciaError as error:
+            problems.append(f"{collection}: no sizes of {quote_first(uids)}: {error}")
+    return problems
 
 
 def add_single_series(
@@ -114,12 +147,7 @@ def _add(
         raise UsageError(f"TCIA_COLLECTIONS leaves this Collection out: it is {', '.join(allowed)}")
     if not is_valid_key(collection):
         raise UsageError("no partition can have the name of this Collection")
-    source = source.of(collection)
-    add_series(collection, reply, studies, source, warehouse, at)
-    if "FileSize" not in reply.table.column_names or reply.table["FileSize"].null_count:
-        uids = reply.table[_UID].to_pylist()
-        # Stored by now: if this fails, they are fetched without knowing their sizes.
-        refresh_sizes(collection, source, warehouse, at, RequestBudget(len(uids)), only=uids)
+    add_series(collection, reply, studies, source.of(collection), warehouse, at)
 
 
 def _of(reply: SourceRows, collection: str) -> SourceRows:

@@ -14,7 +14,9 @@ from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.single_series import (
     add_single_series,
+    add_sizes,
     find_unknown,
+    find_unsized,
     partial_collections,
 )
 from tcia_assets.sandbox.faults import Fault
@@ -152,6 +154,11 @@ def test_sizes_and_patients_are_requested_where_the_rows_lack_them(
             )
         ]
         assert add_single_series(uids, source, warehouse, day(1)) == []
+        # A run that is killed here leaves them to the next one.
+        unsized = find_unsized(pa.array(uids), warehouse)
+        assert unsized == {SMALL: sorted(uids)}
+        assert add_sizes(unsized, source, warehouse, day(1)) == []
+        assert find_unsized(pa.array(uids), warehouse) == {}
         sizes = warehouse.read(SERIES_SIZES, [SMALL])
         assert sorted(sizes["SeriesInstanceUID"].to_pylist()) == sorted(uids)
         assert not sizes["TotalSizeInBytes"].null_count
