@@ -16,8 +16,9 @@ from urllib.parse import unquote
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS
 from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
-from tcia_assets.images.run_limits import RereadBudget
-from tcia_assets.images.zip_files import claim, collection_dir, collections_on_disk, zip_path
+from tcia_assets.images.journal import has_living_journal
+from tcia_assets.images.run_limits import RereadBudget, Shard
+from tcia_assets.images.zip_files import claim, collection_dir, zip_path
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.progress import ProgressCallback, ignore_progress
@@ -137,24 +138,43 @@ def remove_zips(
         report: Called with the number of zips done and their total.
 
     Returns:
-        The number of zips removed. One that another run is working on stays.
+        The number of zips removed. Those of a Collection into which a run is fetching stay.
 
     Raises:
+        DataError: The journal of a killed run is damaged.
         StorageError: A file cannot be removed or written; run it again.
     """
     done = removed = 0
     by_collection: dict[str, list[StoredFile]] = {}
     for file in zips:
         by_collection.setdefault(file.collection, []).append(file)
-    for collection in collections_on_disk(warehouse):
+    # Without its manifest, all zips of a Collection would seem to be gone from the tables.
+    for collection in warehouse.keys(IMAGE_ARCHIVES):
         mine = by_collection.get(collection, [])
-        for begin in range(0, len(mine), _BATCH):
-            batch = mine[begin : begin + _BATCH]
-            removed += _remove_batch(collection, batch, warehouse)
-            done += len(batch)
-            report(done, len(zips))
-        _follow_manifest(collection, warehouse)
+        with suppress(Busy), _without_fetch(collection, warehouse):
+            if mine:
+                # Otherwise the next fetch would merge the rows of a killed run, without their zips.
+                manifest.ManifestWriter(warehouse, collection).close()
+            for begin in range(0, len(mine), _BATCH):
+                removed += _remove_batch(collection, mine[begin : begin + _BATCH], warehouse)
+                report(done + min(begin + _BATCH, len(mine)), len(zips))
+            _follow_manifest(collection, warehouse)
+        done += len(mine)
+        report(done, len(zips))
     return removed
+
+
+@contextmanager
+def _without_fetch(collection: str, warehouse: Warehouse) -> Iterator[None]:
+    """Keep fetches of a Collection waiting.
+
+    Raises:
+        Busy: A run is fetching into it.
+    """
+    with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}", wait=0.0):
+        if has_living_journal(warehouse.root / collection_dir(collection)):
+            raise Busy(f"a run is fetching images of {collection!r}")
+        yield
 
 
 def _remove_batch(collection: str, batch: Sequence[StoredFile], warehouse: Warehouse) -> int:

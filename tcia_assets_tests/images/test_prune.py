@@ -19,6 +19,7 @@ from tcia_assets.images.prune import (
     remove_quarantined,
     remove_zips,
 )
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.images.verify import verify_zips
 from tcia_assets.images.zip_files import claim, quarantine_path, zip_path
@@ -122,6 +123,34 @@ def test_a_zip_that_another_run_works_on_stays_with_its_row(warehouse: Warehouse
     with claim(warehouse.root / zip_path(SMALL, uids[3])):
         assert remove_zips(found.removable, warehouse) == 2
     demand_only(warehouse, [*uids[:2], uids[3]])
+
+
+def test_a_collection_into_which_a_run_fetches_is_left_alone(warehouse: Warehouse) -> None:
+    uids, found = on_disk(warehouse), find(warehouse, first_two(warehouse))
+    writer = manifest.ManifestWriter(warehouse, SMALL)
+    assert remove_zips(found.removable, warehouse) == 0
+    writer.close()
+    with warehouse.lock(IMAGE_ARCHIVES, SMALL, part=f"fetch-{Shard()}"):
+        assert remove_zips(found.removable, warehouse) == 0
+    demand_only(warehouse, uids)
+
+
+def test_the_rows_of_a_killed_fetch_do_not_come_back(warehouse: Warehouse) -> None:
+    uids, selection = on_disk(warehouse), first_two(warehouse)
+    row = manifest.read_rows(warehouse, SMALL)[-1]
+    journal = warehouse.root / "archives" / SMALL / ".0123456789abcdef.journal"
+    journal.write_text(f"{row.to_json()}\n")
+    assert row.series_instance_uid in uids[2:]
+    remove_zips(find(warehouse, selection).removable, warehouse)
+    manifest.ManifestWriter(warehouse, SMALL).close()
+    demand_only(warehouse, uids[:2])
+
+
+def test_tables_of_a_lost_manifest_stay(warehouse: Warehouse) -> None:
+    warehouse.path(IMAGE_ARCHIVES, SMALL).unlink()
+    before = uids_of(warehouse)
+    assert remove_zips((), warehouse) == 0
+    assert uids_of(warehouse) == before and before["images"]
 
 
 @pytest.mark.parametrize("place", ["before", "rows", "zip", "tables"])
