@@ -127,3 +127,16 @@ def test_a_lost_table_is_named_and_exits_with_1(fetched: Terminal) -> None:
     assert result.exit_code == 1
     assert f"{path}: it is gone although it was written; restore it from a copy" in result.stderr
     assert "1 damaged or lost" in result.stdout
+
+
+def test_a_lost_table_that_is_made_from_zips_is_made_again_as_it_says(fetched: Terminal) -> None:
+    before = fetched.warehouse.read(catalog.IMAGES)
+    path = fetched.warehouse.path(catalog.IMAGES, SMALL)
+    path.unlink()
+    lost = fetched("verify")
+    assert lost.exit_code == 1 and f"{path}: it is gone" in lost.stderr
+    assert "fetch its Collection: it is made again from the zips" in lost.stderr
+
+    assert fetched(*CONTOURS).exit_code == 0
+    assert fetched.warehouse.read(catalog.IMAGES).equals(before)
+    assert fetched("verify").exit_code == 0
