@@ -39,7 +39,9 @@ dev: $(VENV)/.installed
 sandbox: $(VENV)/.installed
 	$(BIN)/tcia-assets sandbox
 
-test: lint types layers tests duckdb-sample
+test: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j2 lint types layers
+	$(MAKE) --no-print-directory tests duckdb-sample
 
 test-all: test slow-tests duckdb-lines torch-readers sdist
 
@@ -69,9 +71,11 @@ slow-tests: $(VENV)/.dev
 DUCKDB_SAMPLE := $(addprefix tcia_assets_tests/, store sources/nbia/test_wire.py)
 DUCKDB_TESTS := $(addprefix tcia_assets_tests/, store sources/nbia metadata cli)
 
-duckdb-sample: .duckdb-1.4 .duckdb-2.0
-	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest $(ON_BOTH_CORES) -q -m duckdb $(DUCKDB_SAMPLE)
-	PYTHONPATH=.duckdb-2.0 $(BIN)/pytest $(ON_BOTH_CORES) -q -m duckdb $(DUCKDB_SAMPLE)
+duckdb-sample: $(VENV)/.dev
+	$(MAKE) --no-print-directory -j2 duckdb-sample-1.4 duckdb-sample-2.0
+
+duckdb-sample-%: .duckdb-%
+	PYTHONPATH=.duckdb-$* $(BIN)/pytest -q -m duckdb $(DUCKDB_SAMPLE)
 
 duckdb-lines: .duckdb-1.4 .duckdb-2.0
 	PYTHONPATH=.duckdb-1.4 $(BIN)/pytest $(ON_BOTH_CORES) -q -m "not slow" $(DUCKDB_TESTS)

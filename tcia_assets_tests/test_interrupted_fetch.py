@@ -114,6 +114,7 @@ def contents(root: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_collection_that_fails_leaves_nothing_of_the_others_unread(
     two_served: Sandbox,
     refreshed: Path,

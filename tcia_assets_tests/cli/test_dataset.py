@@ -87,6 +87,7 @@ def test_a_dataset_is_built_listed_verified_and_compared(terminal: DatasetTermin
     assert damaged.exit_code == 1 and f"images/{image.name}: its size is 0 bytes" in damaged.output
 
 
+@pytest.mark.slow
 def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
     terminal: DatasetTerminal, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from tcia_assets import catalog
 from tcia_assets.images.manifest import merge_rows, read_rows
@@ -150,6 +151,7 @@ def test_quiet_hours_leave_all_to_later_runs_unless_ignored(terminal: Terminal) 
     assert terminal.statuses == {uid: "complete"} and "quiet hours" not in result.stderr
 
 
+@pytest.mark.slow
 def test_shards_together_fetch_every_series_once(terminal: Terminal) -> None:
     mine = {uid for uid in terminal.uids if Shard(0, 2).contains(uid)}
     assert 0 < len(mine) < len(terminal.uids)
@@ -193,6 +195,7 @@ def test_a_series_that_cannot_be_fetched_is_named_and_exits_with_1(terminal: Ter
     assert sorted(terminal.statuses.values()) == ["complete"] * 4 + ["unavailable"]
 
 
+@pytest.mark.slow
 def test_a_series_given_up_is_tried_only_with_retry(terminal: Terminal) -> None:
     hidden = terminal.uids[0]
     terminal.sandbox.archive.hide([hidden])

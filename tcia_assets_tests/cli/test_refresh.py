@@ -118,6 +118,7 @@ def test_a_value_that_cannot_be_read_is_one_line_and_no_failure(terminal: Termin
     assert note.isprintable()
 
 
+@pytest.mark.slow
 def test_a_column_that_vanished_is_a_failure_until_it_is_accepted(terminal: Terminal) -> None:
     terminal.sandbox.faults.add(
         Fault("renamed_column", "getSeries", times=0, column="SeriesDate", value="SeriesDay")

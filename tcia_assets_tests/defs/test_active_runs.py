@@ -50,6 +50,7 @@ def test_a_run_started_in_the_ui_for_one_asset_counts_as_active(
     assert isinstance(tick(dagster), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_requested_again_with_a_new_key_three_times(
     dagster: Dagster,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
@@ -61,6 +62,7 @@ def test_a_damaged_file_fails_checks_and_not_the_run(dagster: Dagster) -> None:
     assert "delete it and refresh" in str(failed[0].description)
 
 
+@pytest.mark.slow
 def test_a_list_with_an_older_newest_release_fails_a_check(
     dagster: Dagster,
 ) -> None:

@@ -27,6 +27,7 @@ def test_one_change_has_one_run_key_in_all_ticks(dagster: Dagster) -> None:
     assert len({r.run_key for a in answers for r in a.run_requests}) == 1  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_requests_with_a_run_already_do_not_count_towards_the_limit(dagster: Dagster) -> None:
     archive = dagster.sandbox.archive
     held = [uid for name in dagster.listed() for uid in archive.hold(collection=name, count=1)]
@@ -68,6 +69,7 @@ def failed(dagster: Dagster, answer: dg.SensorResult | dg.SkipReason) -> list[st
     return [str(request.partition_key) for request in requests]
 
 
+@pytest.mark.slow
 def test_a_change_that_is_undone_and_made_again_has_a_new_run_key(dagster: Dagster) -> None:
     archive = dagster.sandbox.archive
     [uid] = archive.hold(collection=SMALL, count=1)
@@ -153,6 +155,7 @@ def test_each_shard_is_a_run_and_together_they_fetch_all(dagster: Dagster) -> No
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_with_shards_a_change_is_refreshed_before_its_images_are_fetched(
     dagster: Dagster,
 ) -> None:
