@@ -446,7 +446,7 @@ def measure_call(child: Callable[[dict[str, Any]], Callable[[], None]], argument
 
 def with_fetch(arguments: dict[str, Any]) -> Callable[[], None]:
     from tcia_assets.images.fetch import fetch_images  # noqa: PLC0415
-    from tcia_assets.images.fetch_run import FetchRun  # noqa: PLC0415
+    from tcia_assets.images.fetch_session import FetchSession  # noqa: PLC0415
     from tcia_assets.metadata.selection import Selection  # noqa: PLC0415
     from tcia_assets.sources import open_source  # noqa: PLC0415
     from tcia_assets.store.warehouse import Warehouse  # noqa: PLC0415
@@ -455,8 +455,8 @@ def with_fetch(arguments: dict[str, Any]) -> Callable[[], None]:
         with open_source(our_settings(arguments)) as source:
             name = arguments["collection"]
             selection = Selection(collections=(name,))
-            run, into = FetchRun(selection), Warehouse(Path(arguments["into"]))
-            done = fetch_images(name, run, source, into)
+            session, into = FetchSession(selection), Warehouse(Path(arguments["into"]))
+            done = fetch_images(name, session, source, into)
         if set(done.manifest["status"].to_pylist()) != {"complete"}:
             raise SystemExit(f"not all complete: {done.manifest.to_pylist()[:3]}")
 

@@ -21,7 +21,7 @@ from tcia_assets.errors import RunFailed, UsageError, quote_first, require_known
 from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.export import Export, ExportResult, export_series
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
 from tcia_assets.images.unindexed import count_outdated, count_unindexed
@@ -147,26 +147,40 @@ class Mirror:
         retry: bool = False,
         ignore_quiet_hours: bool = False,
         **criteria: Any,
-    ) -> FetchRun:
-        """Plan a fetch without fetching images; the arguments are those of `fetch`.
+    ) -> FetchSession:
+        """Plan a fetch without fetching images.
 
         The metadata of Series that the selection names, and that the warehouse does not have, is
         requested and stored.
+
+        Args:
+            collections: As in `fetch`.
+            selection: As in `fetch`.
+            shard: As in `fetch`.
+            retry: As in `fetch`.
+            ignore_quiet_hours: As in `fetch`.
+            criteria: As in `fetch`.
+
+        Returns:
+            The plans, one a Collection, for `run_fetch`.
+
+        Raises:
+            RunFailed: The source does not have the Series that are selected.
+            UsageError: No Series is selected, or the selection cannot be used.
         """
         base = self._selection(selection)
         chosen = override_selection(base, {"collections": _names(collections), **criteria})
         self.refreshed_collections(chosen.collections)
         if ignore_quiet_hours:
             chosen = replace(chosen, quiet_hours=None)
-        run = FetchRun(chosen, Shard(*shard), retry=retry)
-        run.not_stored = self._add_named_series(chosen)
-        for note in run.plan_all(self.warehouse):
+        session = FetchSession(chosen, Shard(*shard), retry=retry)
+        for note in session.plan_all(self.warehouse, self._add_named_series(chosen)):
             self._note(note)
-        if not run.plans and run.shard.count == 1:
-            raise RunFailed([*run.not_stored, _NONE_LISTED])
-        if not run.plans:
-            self._note(f"no Series to fetch is in shard {run.shard}")
-        return run
+        if not session.plans and session.shard.count == 1:
+            raise RunFailed([*session.not_stored, _NONE_LISTED])
+        if not session.plans:
+            self._note(f"no Series to fetch is in shard {session.shard}")
+        return session
 
     def fetch(
         self,
@@ -204,7 +218,7 @@ class Mirror:
             UsageError: No Series is selected, the selection cannot be used, or the disk is too
                 small for it.
         """
-        run = self.plan_fetch(
+        session = self.plan_fetch(
             collections,
             selection=selection,
             shard=shard,
@@ -212,20 +226,28 @@ class Mirror:
             ignore_quiet_hours=ignore_quiet_hours,
             **criteria,
         )
-        self.run_fetch(run)
-        return self._status([each.collection for each in run.plans], run.selection)
+        self.run_fetch(session)
+        return self._status([each.collection for each in session.plans], session.selection)
 
-    def run_fetch(self, run: FetchRun) -> None:
-        """Fetch what was planned, and complete what earlier runs left; raises as `fetch`."""
-        failures = list(run.not_stored)
+    def run_fetch(self, session: FetchSession) -> None:
+        """Fetch what was planned, and complete what earlier runs left.
+
+        Args:
+            session: What `plan_fetch` returned.
+
+        Raises:
+            RunFailed: As in `fetch`.
+            UsageError: The disk is too small for the plans.
+        """
+        failures = list(session.not_stored)
         unindexed, outdated = count_unindexed(self.warehouse), count_outdated(self.warehouse)
-        if run.plans or unindexed or outdated:
-            failures += self._fetch_planned(run, unindexed, outdated)
+        if session.plans or unindexed or outdated:
+            failures += self._fetch_planned(session, unindexed, outdated)
         if failures:
             raise RunFailed(failures)
 
     def _fetch_planned(
-        self, run: FetchRun, unindexed: Mapping[str, int], outdated: Mapping[str, int]
+        self, session: FetchSession, unindexed: Mapping[str, int], outdated: Mapping[str, int]
     ) -> list[str]:
         if unindexed:
             self._note(
@@ -237,13 +259,13 @@ class Mirror:
                 f"{sum(outdated.values())} zips in {', '.join(outdated)} were read before images "
                 "had all its columns; each run reads some of them again, for ten minutes at most"
             )
-        check_disk_space(run.plans, self.settings.root)
+        check_disk_space(session.plans, self.settings.root)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
-        failures = runs.fetch(run, {*unindexed, *outdated})
-        if run.not_started and (waiting := run.quiet_note):
+        failures = runs.fetch(session, {*unindexed, *outdated})
+        if session.not_started and (waiting := session.quiet_note):
             self._note(waiting)
-        return failures + run.incomplete_series(self.warehouse)
+        return failures + session.incomplete_series(self.warehouse)
 
     def _add_named_series(self, selection: Selection) -> list[str]:
         """Store the metadata of Series that are named and not known; return what was not stored.
@@ -348,6 +370,9 @@ class Mirror:
             sql: One query of DuckDB's SQL (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE) over tables and
                 views of the warehouse, and files below the data folder.
             parameters: Values for `$name` in the statement.
+
+        Returns:
+            The rows.
 
         Raises:
             UsageError: It is not one query that only reads, DuckDB refuses it, or there is no data

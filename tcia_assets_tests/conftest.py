@@ -18,7 +18,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -284,7 +284,7 @@ def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
         refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SMALL, FetchRun(Selection(collections=(SMALL,))), client, warehouse)
+        fetch_images(SMALL, FetchSession(Selection(collections=(SMALL,))), client, warehouse)
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)
     return root
@@ -305,7 +305,7 @@ def contours_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> 
     """Return a data folder with the contours of the small Collection, fetched and indexed."""
     root = tmp_path_factory.mktemp("contours")
     warehouse = Warehouse(root)
-    contours = FetchRun(Selection(collections=(SMALL,), modalities=("RTSTRUCT",)))
+    contours = FetchSession(Selection(collections=(SMALL,), modalities=("RTSTRUCT",)))
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
         refresh(SERIES, SMALL, source, warehouse, datetime.now(UTC), ProbeBudget(0))

@@ -18,7 +18,7 @@ from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right
 from tcia_assets.cli.workspace import import_dagster, open_mirror
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.disk_space import check_disk_space, format_bytes
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.metadata.series_lists import is_uid
 from tcia_assets.mirror import Mirror
@@ -94,7 +94,7 @@ def fetch(
         raise UsageError("name either Collections or Series; --series narrows Collections")
     if not dry_run:
         import_dagster()
-    run = mirror.plan_fetch(
+    session = mirror.plan_fetch(
         () if uids else names,
         selection=selection,
         series=(*series, *uids),
@@ -103,26 +103,26 @@ def fetch(
         ignore_quiet_hours=ignore_quiet_hours,
         **criteria,
     )
-    if dry_run and run.plans:
-        out.print(_plan_table(run.plans))
-        check_disk_space(run.plans, mirror.settings.root)
-    if dry_run or not run.plans:
-        exit_with(run.not_stored)
+    if dry_run and session.plans:
+        out.print(_plan_table(session.plans))
+        check_disk_space(session.plans, mirror.settings.root)
+    if dry_run or not session.plans:
+        exit_with(session.not_stored)
         return
     failures: tuple[str, ...] = ()
     try:
-        mirror.run_fetch(run)
+        mirror.run_fetch(session)
     except RunFailed as error:
         failures = error.failures
     except KeyboardInterrupt:
-        _print_status(mirror, run)
+        _print_status(mirror, session)
         raise
-    _print_status(mirror, run)
+    _print_status(mirror, session)
     exit_with(failures)
 
 
-def _print_status(mirror: Mirror, run: FetchRun) -> None:
-    print_status(mirror.warehouse, [each.collection for each in run.plans], run.selection)
+def _print_status(mirror: Mirror, session: FetchSession) -> None:
+    print_status(mirror.warehouse, [each.collection for each in session.plans], session.selection)
 
 
 def _plan_table(plans: Sequence[FetchPlan]) -> Grid:

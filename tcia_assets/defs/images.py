@@ -21,7 +21,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupted
-from tcia_assets.images.fetch_run import FetchRun, shared_run
+from tcia_assets.images.fetch_session import FetchSession, current_session
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.manifest_row import STATUSES
 from tcia_assets.images.run_limits import RereadBudget, Shard
@@ -80,10 +80,10 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     tcia = resource_of(context, names)
     warehouse = tcia.warehouse
     just_fetched: dict[str, frozenset[str]] = {}
-    run = _fetch_run(tcia, config)
-    reread = run.reread if run else RereadBudget()
+    session = _session(tcia, config)
+    reread = session.reread if session else RereadBudget()
     tasks: list[_Task] = [
-        (_TABLES[:1], _fetcher(context, names, tcia, run, just_fetched)),
+        (_TABLES[:1], _fetcher(context, names, tcia, session, just_fetched)),
         (_TABLES[1:2], lambda key: [_read_headers(key, warehouse, reread)]),
         (_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
@@ -106,20 +106,23 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     yield from record_partitions(context, good, bad, chain.from_iterable(results))
 
 
-def _fetch_run(tcia: RunResource, config: ImageConfig) -> FetchRun | None:
-    """Return the run that the step fetches; None if nothing is selected."""
+def _session(tcia: RunResource, config: ImageConfig) -> FetchSession | None:
+    """Return what the step fetches; None if nothing is selected.
+
+    A session of the caller replaces the config, which the caller made from the same fields.
+    """
     selection = selection_from_fields(config.selection) if config.selection else tcia.selection
     if selection is None:
         return None
     shard = Shard(config.shard, config.shards)
-    return shared_run() or FetchRun(selection, shard, retry=config.retry)
+    return current_session() or FetchSession(selection, shard, retry=config.retry)
 
 
 def _fetcher(
     context: dg.AssetExecutionContext,
     names: Names,
     tcia: RunResource,
-    run: FetchRun | None,
+    session: FetchSession | None,
     just_fetched: dict[str, frozenset[str]],
 ) -> Callable[[str], Sequence[Facts]]:
     """Return a function that fetches one Collection.
@@ -127,18 +130,18 @@ def _fetcher(
     It adds the Collection's complete Series to `just_fetched`.
     """
     table = catalog.IMAGE_ARCHIVES
-    if run is None:
+    if session is None:
         return lambda key: [_without_selection(table, tcia.warehouse, key)]
 
     def fetch(key: str) -> Sequence[Facts]:
         reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
-        result = fetch_images(key, run, tcia.source, tcia.warehouse, reporter)
+        result = fetch_images(key, session, tcia.source, tcia.warehouse, reporter)
         reporter.close()
-        if note := run.quiet_note:
+        if note := session.quiet_note:
             context.log.warning(note)
         complete = (row.series_instance_uid for row in result.rows if row.is_complete)
         just_fetched[key] = frozenset(complete)
-        return [_fetch_facts(result, run.shard, time.monotonic() - started)]
+        return [_fetch_facts(result, session.shard, time.monotonic() - started)]
 
     return fetch
 

@@ -25,7 +25,7 @@ from tcia_assets.defs.resource import open_local_resource
 from tcia_assets.defs.run_process import process_tag
 from tcia_assets.defs.run_report import RunReport, refresh_report, run_report
 from tcia_assets.errors import RunFailed, StorageError, UsageError
-from tcia_assets.images.fetch_run import FetchRun, share_run
+from tcia_assets.images.fetch_session import FetchSession, use_session
 from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
 from tcia_assets.metadata.selection_parser import selection_to_fields
@@ -170,25 +170,25 @@ class LocalRuns:
                 self._instance.delete_dynamic_partition(partitions, name)
         return report
 
-    def fetch(self, run: FetchRun, unindexed: Iterable[str] = ()) -> list[str]:
-        """Fetch the images that a run has planned, and read the headers of all zips.
+    def fetch(self, session: FetchSession, unindexed: Iterable[str] = ()) -> list[str]:
+        """Fetch the images that a session has planned, and read the headers of all zips.
 
         Args:
-            run: The run; a plan that has become old is replaced.
+            session: The session; a plan that has become old is replaced.
             unindexed: Further Collections, with zips whose headers are not read yet.
 
         Returns:
             What failed, a line each.
         """
         config = {
-            "selection": selection_to_fields(run.selection),
-            "shard": run.shard.index,
-            "shards": run.shard.count,
-            "retry": run.retry,
+            "selection": selection_to_fields(session.selection),
+            "shard": session.shard.index,
+            "shards": session.shard.count,
+            "retry": session.retry,
         }
         job, op = images_job(self._names), self._names.of("image_archives")
-        collections = {plan.collection for plan in run.plans if plan.now}.union(unindexed)
-        with share_run(run):
+        collections = {plan.collection for plan in session.plans if plan.now}.union(unindexed)
+        with use_session(session):
             ops = {op: {"config": config}}
             return self._run_by_ranges(job, "Images", sorted(collections), ops).failures
 

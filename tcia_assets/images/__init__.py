@@ -3,7 +3,7 @@
 Nothing gets its final name before it is verified; an earlier complete zip stays until then.
 
     run_reasons     which Collections need a run
-    fetch_run       a run over several Collections: plan all of them, within one budget
+    fetch_session   a fetch of several Collections: plan all of them, within one budget
     plan            what to fetch of one Collection, and why
     run_limits      shards and budgets
     disk_space      whether a plan fits on the disk

@@ -12,7 +12,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
 from tcia_assets.images import manifest
 from tcia_assets.images.disk_space import check_disk_space
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.plan import SAME_BYTES, FetchPlan
 from tcia_assets.images.run_limits import Shard
@@ -62,7 +62,7 @@ class FetchListener:
 
 def fetch_images(
     collection: str,
-    run: FetchRun,
+    session: FetchSession,
     source: Source,
     warehouse: Warehouse,
     listener: FetchListener = FetchListener(),  # noqa: B008 - without state
@@ -73,7 +73,7 @@ def fetch_images(
 
     Args:
         collection: The Collection.
-        run: The run that this fetch is part of: what is selected, and how much of it is fetched.
+        session: What is selected, and how much of it is fetched; shared by several Collections.
         source: Where it is fetched from.
         warehouse: The warehouse.
         listener: Its methods are called while the fetch runs.
@@ -88,24 +88,24 @@ def fetch_images(
     source = source.of(collection)
     # The archives may be on another file system than the warehouse.
     check_case(warehouse.root / collection_dir(collection))
-    with _exclusive(collection, warehouse, run.shard, listener):
+    with _exclusive(collection, warehouse, session.shard, listener):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:
             # Checked under the lock: a plan made before another run's fetch would repeat it.
-            plan = run.plan(collection, warehouse)
+            plan = session.plan(collection, warehouse)
             earlier = _zips_before_move(collection, warehouse)
             listener.on_plan(plan)
             check_disk_space([plan], warehouse.root)
             remove_abandoned_drafts(warehouse.root / collection_dir(collection))
             known = writer.initial_rows(series.series_instance_uid for series in plan.now)
-            workers = FetchWorkers(plan, source, warehouse.root, known, earlier, run.budget)
+            workers = FetchWorkers(plan, source, warehouse.root, known, earlier, session.budget)
             rows = _record_rows(workers, writer, listener)
         finally:
             writer.close()
             _follow_manifest(collection, warehouse)
     table = manifest.read_manifest(warehouse, collection)
     not_started = len(plan.now) - len(rows)
-    run.not_started += not_started
+    session.count_not_started(not_started)
     return FetchResult(plan, tuple(rows), not_started, workers.progress.received_bytes, table)
 
 

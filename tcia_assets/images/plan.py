@@ -131,7 +131,7 @@ class FetchPlan:
         return self.manifest_version == _manifest_version(self.collection, warehouse)
 
 
-def plan_fetch(
+def plan_collection(
     collection: str,
     selection: Selection,
     warehouse: Warehouse,
@@ -140,7 +140,7 @@ def plan_fetch(
     retry: bool = False,
     budget: FetchBudget | None = None,
 ) -> FetchPlan:
-    """Compare the selection with the manifest and the disk.
+    """Compare the selection with the manifest and the disk, for one Collection.
 
     Args:
         collection: The Collection.

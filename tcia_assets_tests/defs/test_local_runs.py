@@ -13,7 +13,7 @@ import pytest
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.local_runs import LocalRuns
 from tcia_assets.errors import UsageError
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import FetchPlan, PendingSeries
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
@@ -46,10 +46,10 @@ def test_records_that_cannot_be_written_are_one_line(
     with sqlite3.connect(tmp_path / "history" / "runs.db") as database:
         database.execute("DROP TABLE runs")
     database.close()
-    run = FetchRun(Selection(collections=("LCTSC",)))
+    session = FetchSession(Selection(collections=("LCTSC",)))
     pending = PendingSeries("1.2", 1, 1, "f", None, None, 0, "new")
-    run._plans["LCTSC"] = FetchPlan("LCTSC", now=(pending,), later=(), complete=0)
-    [line] = runs.fetch(run)
+    session._plans["LCTSC"] = FetchPlan("LCTSC", now=(pending,), later=(), complete=0)
+    [line] = runs.fetch(session)
 
     assert line == "Dagster's own records cannot be written: NoSuchTableError: runs"
 

@@ -15,7 +15,7 @@ FETCH = """
 import os, signal, sys
 from pathlib import Path
 from tcia_assets.images.fetch import FetchListener, fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
@@ -38,7 +38,7 @@ sys.stdin.readline()
 with open_source(Settings(base_url=url, data_dir=root)) as source:
     shard = Shard(int(index), int(count))
     warehouse = Warehouse(Path(root))
-    fetch_images(collection, FetchRun(selection, shard), source, warehouse, Arrivals())
+    fetch_images(collection, FetchSession(selection, shard), source, warehouse, Arrivals())
 """
 
 # Holds the claim on a zip until it is killed.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tcia_assets import catalog
 from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_fetch
+from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_collection
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.refresh import refresh
@@ -39,7 +39,7 @@ def selected(**chosen: Any) -> Selection:
 
 
 def planned(place: Place, selection: Selection | None = None, **chosen: Any) -> FetchPlan:
-    return plan_fetch(COLLECTION, selection or selected(), place.warehouse, **chosen)
+    return plan_collection(COLLECTION, selection or selected(), place.warehouse, **chosen)
 
 
 def uids_of(wanted: tuple[PendingSeries, ...]) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tcia_assets import catalog
 from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -111,8 +111,10 @@ class Place:
         retry: bool = False,
         **callbacks: Any,
     ) -> FetchResult:
-        run = FetchRun(Selection(collections=(COLLECTION,), series=uids), shard, retry=retry)
-        return fetch_images(COLLECTION, run, source, self.warehouse, calling(**callbacks))
+        session = FetchSession(
+            Selection(collections=(COLLECTION,), series=uids), shard, retry=retry
+        )
+        return fetch_images(COLLECTION, session, source, self.warehouse, calling(**callbacks))
 
     # --- What goes wrong ------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
@@ -45,7 +45,9 @@ def fetch(data_dir: str, base_url: str, index: int = 0, count: int = 1) -> None:
     try:
         with open_source(settings, pacing=QUICK) as source:
             warehouse = Warehouse(Path(data_dir))
-            fetch_images(COLLECTION, FetchRun(selection, Shard(index, count)), source, warehouse)
+            fetch_images(
+                COLLECTION, FetchSession(selection, Shard(index, count)), source, warehouse
+            )
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

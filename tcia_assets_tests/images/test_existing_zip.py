@@ -9,7 +9,7 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.disk import small_disk
 from tcia_assets_tests.images.moves import GOAL, refresh_all
@@ -48,7 +48,9 @@ def test_the_zip_of_a_moved_series_is_not_used_if_the_series_was_revised(place: 
     place.sandbox.archive.move([moved], to=GOAL)
     refresh_all(place)
     with place.source() as source:
-        got = fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
+        got = fetch_images(
+            GOAL, FetchSession(Selection(collections=(GOAL,))), source, place.warehouse
+        )
 
     [row] = got.rows
     assert row.status == "complete"
@@ -69,7 +71,7 @@ def test_a_zip_is_copied_where_it_cannot_be_linked(place: Place) -> None:
             os.link(place.zip(moved), disk / "link")
         with place.source() as source:
             got = fetch_images(
-                GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse
+                GOAL, FetchSession(Selection(collections=(GOAL,))), source, place.warehouse
             )
 
         [row] = got.rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.moves import GOAL, events, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
@@ -17,7 +17,9 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     refresh_all(place)
     asked = place.asked()
     with place.source() as source:
-        got = fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
+        got = fetch_images(
+            GOAL, FetchSession(Selection(collections=(GOAL,))), source, place.warehouse
+        )
 
     [row] = got.rows
     assert (row.series_instance_uid, row.status, row.verified_by) == (
@@ -42,7 +44,7 @@ def test_a_series_revised_after_it_moved_is_fetched_again(place: Place) -> None:
     place.revise(moved)
     refresh_all(place)
     with place.source() as source:
-        fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
+        fetch_images(GOAL, FetchSession(Selection(collections=(GOAL,))), source, place.warehouse)
 
     fetched = [each for each in events(place, moved) if "fetched" in each[1]]
     assert fetched == [(COLLECTION, "fetched"), (GOAL, "refetched")]

@@ -11,7 +11,7 @@ import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES, SERIES, TARGETS
 from tcia_assets.images import manifest, prune
-from tcia_assets.images.plan import plan_fetch
+from tcia_assets.images.plan import plan_collection
 from tcia_assets.images.prune import (
     UnselectedZips,
     find_quarantined,
@@ -61,7 +61,9 @@ def demand_only(warehouse: Warehouse, uids: list[str]) -> None:
     verified = verify_zips(SMALL, warehouse)
     assert (verified.checked, verified.damaged, verified.strays) == (len(uids), (), ())
     assert count_unindexed(warehouse) == {} and warehouse.verify().problems == []
-    plan = plan_fetch(SMALL, Selection(collections=(SMALL,), modalities=("RTSTRUCT",)), warehouse)
+    plan = plan_collection(
+        SMALL, Selection(collections=(SMALL,), modalities=("RTSTRUCT",)), warehouse
+    )
     assert plan.complete == len(uids)
     assert plan.reasons.keys() <= {"new"} and len(plan.now) == 5 - len(uids)
     licences = (warehouse.root / "archives" / SMALL / "LICENSES.md").read_text()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets.errors import UsageError
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import MAX_ATTEMPTS, FetchPlan
 from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
 from tcia_assets_tests.images.many import (
@@ -118,5 +118,5 @@ def test_the_time_to_read_zips_again_is_shared_and_ends_with_the_run() -> None:
         assert until - time.monotonic() < 9.99
     with RereadBudget(seconds=10.0, deadline=5.0).spend() as until:
         assert until == 5.0
-    limited = FetchRun(selected(max_minutes_per_run=1))
+    limited = FetchSession(selected(max_minutes_per_run=1))
     assert limited.reread.deadline == limited.budget.deadline

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from tcia_assets import catalog
 from tcia_assets.images import status
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
-from tcia_assets.images.plan import plan_fetch
+from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.plan import plan_collection
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
@@ -33,7 +33,7 @@ def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
     # The zip is still in the folder of the Collection that it left.
     assert (new.series, new.selected, new.complete, new.bytes_on_disk) == (1, 1, 1, size)
     with place.source() as source:
-        fetch_images(GOAL, FetchRun(Selection(collections=(GOAL,))), source, place.warehouse)
+        fetch_images(GOAL, FetchSession(Selection(collections=(GOAL,))), source, place.warehouse)
     # The zip's headers are now to be read for the Collection that has it.
     old.unindexed, new.unindexed = len(stay), 1
     assert states(place, COLLECTION, GOAL, selection=everything) == [old, new]
@@ -51,7 +51,7 @@ def test_a_zip_in_a_collection_that_never_listed_the_series_does_not_count(place
     [new] = states(place, GOAL, selection=selection)
 
     assert (new.selected, new.complete) == (1, 0)
-    assert len(plan_fetch(GOAL, selection, place.warehouse).now) == 1
+    assert len(plan_collection(GOAL, selection, place.warehouse).now) == 1
 
 
 def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tcia_assets.errors import ArchiveBroken
 from tcia_assets.images import workers
 from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.workers import FetchProgress
 from tcia_assets.metadata.quiet_hours import QuietHours
@@ -42,10 +42,10 @@ def patient(place: Place) -> FetchResult:
 
 
 def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
-    run = FetchRun(selected())
-    run.budget.deadline = 0.0
+    session = FetchSession(selected())
+    session.budget.deadline = 0.0
     with mirror.source() as source:
-        got = fetch_images(COLLECTION, run, source, mirror.warehouse)
+        got = fetch_images(COLLECTION, session, source, mirror.warehouse)
 
     assert (got.not_started, got.rows, mirror.asked()) == (SERIES, (), [])
     assert got.manifest.num_rows == 0
@@ -54,40 +54,40 @@ def test_after_the_deadline_no_series_is_started(mirror: Place) -> None:
 class _QuietSoon(FetchListener):
     """Lets quiet hours begin soon after the first Series are started."""
 
-    def __init__(self, run: FetchRun) -> None:
-        self._run = run
+    def __init__(self, session: FetchSession) -> None:
+        self._session = session
 
     def on_plan(self, plan: FetchPlan) -> None:
         assert len(plan.now) == SERIES
         begin = datetime.now(UTC) + timedelta(seconds=1.5)
         end = begin + timedelta(hours=2)
         quiet = QuietHours(begin.time(), end.time())
-        self._run.budget.quiet_hours = quiet
-        self._run.selection = replace(self._run.selection, quiet_hours=quiet)
+        self._session.budget.quiet_hours = quiet
+        self._session.selection = replace(self._session.selection, quiet_hours=quiet)
 
 
 def test_a_run_under_way_ends_at_the_next_series_when_quiet_hours_begin(mirror: Place) -> None:
-    run = FetchRun(selected())
+    session = FetchSession(selected())
     mirror.spoil("hang", *mirror.uids, seconds=0.7)
     settings = mirror.settings.replace(max_connections=1)
     with open_source(settings, pacing=mirror.pacing) as source:
-        got = fetch_images(COLLECTION, run, source, mirror.warehouse, _QuietSoon(run))
+        got = fetch_images(COLLECTION, session, source, mirror.warehouse, _QuietSoon(session))
 
     assert 0 < len(got.rows) < SERIES
     # What was begun is complete, and the rest is not a failure.
     assert all(row.is_complete for row in got.rows)
-    assert run.not_started == got.not_started == SERIES - len(got.rows)
-    assert f"{run.not_started} Series are left to later runs" in run.quiet_note
+    assert session.not_started == got.not_started == SERIES - len(got.rows)
+    assert f"{session.not_started} Series are left to later runs" in session.quiet_note
     left = planned(mirror)
-    assert len(left.now) == run.not_started
+    assert len(left.now) == session.not_started
 
 
 def test_in_quiet_hours_nothing_is_planned_for_now(mirror: Place) -> None:
     now = datetime.now(UTC)
     quiet = QuietHours((now - timedelta(hours=1)).time(), (now + timedelta(hours=1)).time())
-    run = FetchRun(selected(quiet_hours=quiet))
-    [note] = run.plan_all(mirror.warehouse)
-    [plan] = run.plans
+    session = FetchSession(selected(quiet_hours=quiet))
+    [note] = session.plan_all(mirror.warehouse)
+    [plan] = session.plans
 
     assert (len(plan.now), len(plan.later)) == (0, SERIES)
     assert f"no images are fetched until {now + timedelta(hours=1):%Y-%m-%d %H:%M} UTC" in note
@@ -97,10 +97,10 @@ def test_in_quiet_hours_nothing_is_planned_for_now(mirror: Place) -> None:
 def test_no_wait_for_a_busy_source_goes_beyond_the_deadline(mirror: Place) -> None:
     busy, other, *_ = mirror.uids
     mirror.spoil("status", busy, status=503, retry_after="86400")
-    run = FetchRun(selected(series=(busy, other)))
-    run.budget.deadline = time.monotonic() + 3600
+    session = FetchSession(selected(series=(busy, other)))
+    session.budget.deadline = time.monotonic() + 3600
     with mirror.source(longest_retry_after_s=86400.0) as source:
-        got = fetch_images(COLLECTION, run, source, mirror.warehouse)
+        got = fetch_images(COLLECTION, session, source, mirror.warehouse)
 
     assert {uid: row["status"] for uid, row in mirror.rows.items()} == {
         busy: "failed",
@@ -188,13 +188,13 @@ def test_failures_count_over_all_collections_of_a_run(
     mirror: Place,
 ) -> None:
     mirror.spoil("status", *mirror.uids, status=502)
-    run = FetchRun(selected())
-    run.budget.consecutive_failures = 3
+    session = FetchSession(selected())
+    session.budget.consecutive_failures = 3
     settings = mirror.settings.replace(max_connections=1)
     with open_source(settings, pacing=mirror.pacing) as source, pytest.raises(ArchiveBroken):
-        fetch_images(COLLECTION, run, source, mirror.warehouse)
+        fetch_images(COLLECTION, session, source, mirror.warehouse)
 
-    assert run.budget.consecutive_failures == 4
+    assert session.budget.consecutive_failures == 4
     assert len(set(mirror.asked())) <= 2
 
 

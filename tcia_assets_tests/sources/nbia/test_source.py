@@ -21,7 +21,7 @@ from tcia_assets.catalog import (
 from tcia_assets.errors import ForeignRows, Stopped, UnknownReply
 from tcia_assets.images.audit import audit_hashes
 from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_run import FetchRun
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers import image_rows
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -171,7 +171,7 @@ def test_nlst_is_asked_of_its_own_host_for_everything_about_it(
     for table in (STUDIES, SERIES, SERIES_SIZES):
         refresh(table, NLST, both, warehouse, datetime.now(UTC), budget)
     uid = nlst_sandbox.archive.rows(_SERIES_OF, [NLST])[0]["uid"]
-    result = fetch_images(NLST, FetchRun(Selection(series=(uid,))), both, warehouse)
+    result = fetch_images(NLST, FetchSession(Selection(series=(uid,))), both, warehouse)
     image_rows.index_images(NLST, warehouse)
     audit = audit_hashes(NLST, both, warehouse)
 

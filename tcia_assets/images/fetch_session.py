@@ -1,12 +1,13 @@
-"""One run over several Collections: its plans and budget, and what is incomplete afterwards.
+"""A fetch of several Collections: its plans and budget, and what is incomplete afterwards.
 
-The command line and notebooks plan the whole run before it starts; a Dagster step plans each
-Collection as it comes. The plan of one Collection is in `plan.py`, the fetch in `fetch.py`.
+The command line and notebooks plan all of it before it starts; a Dagster step plans each Collection
+as it comes. One session may take several Dagster runs. The plan of one Collection is in `plan.py`,
+the fetch in `fetch.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UsageError
-from tcia_assets.images.plan import FetchPlan, plan_fetch, selected_collections
+from tcia_assets.images.plan import FetchPlan, plan_collection, selected_collections
 from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
@@ -32,16 +33,16 @@ _GIVEN_UP = "; given up until it changes at the source, or you use --retry"
 
 
 @dataclass
-class FetchRun:
-    """One run over several Collections: what it fetches, how much of it, and its plans.
+class FetchSession:
+    """A fetch of several Collections: what it fetches, how much of it, and its plans.
 
     Attributes:
         selection: What is selected.
         shard: The part of each Collection to fetch.
         retry: Also try Series that were given up.
-        budget: What the run may still fetch.
+        budget: What the session may still fetch.
         reread: How long it may still read zips again that are unchanged.
-        not_started: Number of planned Series that no fetch of the run has started.
+        not_started: Number of planned Series that no fetch of the session has started.
         not_stored: Lines about selected Series whose metadata the source did not return.
 
     Raises:
@@ -67,8 +68,12 @@ class FetchRun:
         """The plans made so far, of Collections in which a Series is selected."""
         return [plan for plan in self._plans.values() if plan.has_selected_series]
 
-    def plan_all(self, warehouse: Warehouse) -> list[str]:
+    def plan_all(self, warehouse: Warehouse, not_stored: Iterable[str] = ()) -> list[str]:
         """Plan every Collection with selected Series, within the budget.
+
+        Args:
+            warehouse: The warehouse.
+            not_stored: Lines about named Series whose metadata the source did not return.
 
         Returns:
             Lines about parts of the selection that have no effect or are uncertain.
@@ -76,6 +81,7 @@ class FetchRun:
         Raises:
             UsageError: No Series is selected, or a part of the selection does not exist.
         """
+        self.not_stored += not_stored
         check_shared_lists(self.selection, warehouse.keys(catalog.SHARED_LISTS))
         notes = [] if self.not_stored else _list_notes(self.selection, warehouse)
         notes += _licence_notes(self.selection, warehouse)
@@ -86,6 +92,10 @@ class FetchRun:
         if waiting := self.quiet_note:
             notes.append(waiting)
         return notes
+
+    def count_not_started(self, series: int) -> None:
+        """Count planned Series that a fetch of this session has not started."""
+        self.not_started += series
 
     @property
     def quiet_note(self) -> str:
@@ -100,7 +110,7 @@ class FetchRun:
         if plan is None or not plan.is_current(warehouse):
             if plan is not None:
                 self.budget.give_back([series.image_bytes for series in plan.now])
-            plan = plan_fetch(
+            plan = plan_collection(
                 collection,
                 self.selection,
                 warehouse,
@@ -168,22 +178,22 @@ def _raise_empty(selection: Selection, warehouse: Warehouse) -> NoReturn:
     raise UsageError(f"no Series is selected: none has {'; '.join(criteria)}")
 
 
-# --- A run given to the steps of this process -----------------------------------------------------
+# --- A session given to the steps of this process -------------------------------------------------
 
 # A Dagster step takes no object from its caller, and one command may need several Dagster runs.
-_shared: list[FetchRun] = []
+_sessions: list[FetchSession] = []
 
 
 @contextmanager
-def share_run(run: FetchRun) -> Iterator[None]:
-    """Make all fetches of this process parts of one run while the block lasts."""
-    _shared.append(run)
+def use_session(session: FetchSession) -> Iterator[None]:
+    """Make all fetches of this process parts of one session while the block lasts."""
+    _sessions.append(session)
     try:
         yield
     finally:
-        _shared.pop()
+        _sessions.pop()
 
 
-def shared_run() -> FetchRun | None:
-    """Return the run of the enclosing `share_run`, if any."""
-    return _shared[-1] if _shared else None
+def current_session() -> FetchSession | None:
+    """Return the session of the enclosing `use_session`, if any."""
+    return _sessions[-1] if _sessions else None
