@@ -108,7 +108,8 @@ class Connection(socketserver.StreamRequestHandler):
         elif body and (endpoint != "getImage" or query.get("IncludeMD5") == "Yes"):
             self._send_zip(body)
         else:
-            about = query.get("SeriesInstanceUID") or query.get("Collection") or "all"
+            names = ("SeriesInstanceUID", "Collection", "collectionName")
+            about = next((query[name] for name in names if query.get(name)), "all")
             key = (endpoint, about)
             known = self.server.answers.get(key)
             problem = f"nothing is prepared for {path} {query}".encode()

@@ -736,6 +736,9 @@ def answers(what: Set, sizes: list[int]) -> dict[str, list[dict[str, Any]]]:
     seen = {"StudyDate": "01-02-2020", "SeriesCount": what.series, "PatientID": "Benchmark"}
     return {
         "getCollectionValues": [collection],
+        "getCollectionDescriptions": [
+            {"collectionName": what.collection, "description": "Benchmark", "id": 1}
+        ],
         "getModalityValues": [{"Modality": "CT"}],
         "getBodyPartValues": [{"BodyPartExamined": "CHEST"}],
         "getManufacturerValues": [{"Manufacturer": "BENCHMARK"}],

@@ -117,6 +117,9 @@ def urls(data: Path) -> list[str]:
         for c in collections
         for name in BY_COLLECTION
     ]
+    requested += [
+        f"{BASE}/getCollectionDescriptions?collectionName={quote(c)}" for c in collections
+    ]
     return requested + [f"{BASE}/getSeriesSize?SeriesInstanceUID={u}&format=json" for u in uids]
 
 
