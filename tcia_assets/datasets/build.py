@@ -154,11 +154,18 @@ def made_with(declaration: Declaration) -> dict[str, str]:
     found |= {name: number for name in ("pillow", *_CODECS) if (number := _installed(name))}
     isal = _installed("isal")
     found |= {"isal": isal} if isal else {"zlib": zlib.ZLIB_RUNTIME_VERSION}
-    if declaration.volume.spacing is not None:
+    if purpose := _needs_simpleitk(declaration):
         if not (number := _installed("SimpleITK")):
-            raise MissingExtra("SimpleITK", "resample", "resampling")
+            raise MissingExtra("SimpleITK", "resample", purpose)
         found["SimpleITK"] = number
     return found
+
+
+def _needs_simpleitk(declaration: Declaration) -> str:
+    if declaration.volume.spacing is not None:
+        return "resampling"
+    target = declaration.target
+    return "interpolating or combining labels" if target and target.choices.needs_simpleitk else ""
 
 
 def _installed(name: str) -> str:

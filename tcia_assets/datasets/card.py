@@ -24,6 +24,7 @@ from tcia_assets.datasets.licenses import License, attribution_table, list_citat
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.samples import DROPPED, KEPT
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
+from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.markdown import markdown, markdown_license, markdown_link
 from tcia_assets.store.files import publish
@@ -199,11 +200,19 @@ def _cells(record: Record, title: str) -> dict[str, str]:
     return {"code": f"`{record['code']}`", "meaning": meaning, **cells}
 
 
+def _about_labels(info: DatasetInfo) -> str:
+    target = info.settings.get("target") or {}
+    readers = (
+        "; one for each reader, along the fourth axis" if target.get("readers") == EACH else ""
+    )
+    return f"their labels on the same grid; 0 is background{readers}"
+
+
 def _files_section(info: DatasetInfo) -> str:
     files: dict[str, str] = {
         "samples.parquet": "a row for each image Series of the cohort, with its state and reasons",
         "images/": "the volumes as NIfTI, named by SeriesInstanceUID",
-        **({"labels/": "their labels on the same grid; 0 is background"} if info.labels else {}),
+        **({"labels/": _about_labels(info)} if info.labels else {}),
         "dataset.lock.json": "the cohort, the settings, and the SHA-256 of each file",
     }
     for name in info.settings["formats"]:

@@ -47,6 +47,7 @@ from tcia_assets.datasets.quality import (
     has_nothing_to_keep,
 )
 from tcia_assets.datasets.split import SplitSettings
+from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
 from tcia_assets.errors import BadDeclaration, UnknownName
 from tcia_assets.metadata.licenses import Licenses
@@ -116,6 +117,9 @@ class Declaration(Section):
         if "nnunet" in self.formats and self.policy(WITHOUT_TARGET) == KEEP:
             reason = "'nnunet' needs labels for each image; valid with it: 'drop', 'fail'"
             raise problem(reason, key=f"qc.{WITHOUT_TARGET}")
+        if "nnunet" in self.formats and self.target is not None and self.target.readers == EACH:
+            reason = "'nnunet' has one label for each voxel; valid with it: all others"
+            raise problem(reason, key="target.readers")
         if "huggingface" in self.formats:
             self._check_split_names()
         return self

@@ -38,7 +38,10 @@ from tcia_assets.datasets.declaration_types import (
     whole_number,
 )
 from tcia_assets.datasets.pairing import WAYS
+from tcia_assets.datasets.volume.label_gaps import BETWEEN, NOTHING
+from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
+from tcia_assets.datasets.volume.label_readers import READERS, UNION
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import CRITERIA, Selection
@@ -163,7 +166,9 @@ class TargetSettings(Section):
     """The labels to learn, each a regular expression for the whole name of a segment or ROI.
 
     `where` is SQL over `current_series` that selects masks; `ways` are the ways by which a mask
-    may be paired with its image (see `pairing.WAYS`).
+    may be paired with its image (see `pairing.WAYS`). `between` is what drawn slices have between
+    them (see `label_gaps.BETWEEN`); `readers` is how drawings of the same structure by several
+    readers are combined (see `label_readers.READERS`).
     """
 
     kind: Annotated[str, choice(MASKS, "kind")] = Field(
@@ -179,6 +184,8 @@ class TargetSettings(Section):
     priority: Annotated[tuple[Text, ...], some("labels"), UNIQUE] = ()
     where: Annotated[str, text("SQL")] = ""
     ways: Annotated[tuple[Annotated[str, choice(WAYS, "way")], ...], some("ways"), UNIQUE] = WAYS
+    between: Annotated[str, choice(BETWEEN, "choice")] = NOTHING
+    readers: Annotated[str, choice(READERS, "choice")] = UNION
 
     @field_validator("where")
     @classmethod
@@ -210,6 +217,11 @@ class TargetSettings(Section):
     def patterns(self) -> LabelPatterns:
         """The labels, as `read_labels` takes them."""
         return LabelPatterns.compile(self.labels, self.priority)
+
+    @property
+    def choices(self) -> LabelChoices:
+        """What `read_labels` does with gaps and with several readers."""
+        return LabelChoices(self.between, self.readers)
 
 
 def _read_spacing(value: Any) -> tuple[float, ...] | None:

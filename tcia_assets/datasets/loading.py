@@ -30,7 +30,8 @@ class Sample:
 
     Attributes:
         voxels: Indexed [z, y, x].
-        labels: On the same grid, 0 for no label; None if the sample has no labels.
+        labels: On the same grid, 0 for no label; None if the sample has no labels. With
+            `readers: each` they are indexed [reader, z, y, x].
         affine: 4 by 4, from (x, y, z, 1) to millimetres in RAS+.
         spacing: In mm along x, y, z.
         row: The sample's row of `samples.parquet`.
@@ -137,7 +138,7 @@ def load_dataset(
 
 
 def read_voxels(path: Path) -> Voxels:
-    """Read the voxels of a NIfTI file, indexed [z, y, x], in its dtype.
+    """Read the voxels of a NIfTI file, indexed [z, y, x] or [reader, z, y, x], in its dtype.
 
     Raises:
         StorageError: The file is missing or cannot be read.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tcia_assets.datasets.sample_store import (
 )
 from tcia_assets.datasets.volume.arrays import Labels, Volume
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
+from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
 from tcia_assets.datasets.volume.nifti import write_nifti
@@ -59,6 +60,7 @@ class SampleJob:
     volume: VolumeSettings
     labels: tuple[tuple[str, str], ...]
     priority: tuple[str, ...]
+    choices: LabelChoices
     made_with: Mapping[str, str]
 
     @cached_property
@@ -72,6 +74,7 @@ class SampleJob:
             "volume": self.volume.model_dump(mode="json"),
             "labels": self.labels,
             "priority": self.priority,
+            "choices": asdict(self.choices),
             "made_with": dict(self.made_with),
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
@@ -109,6 +112,7 @@ class SampleJob:
             volume=declaration.volume,
             labels=() if target is None else tuple(target.labels.items()),
             priority=() if target is None else target.priority,
+            choices=LabelChoices() if target is None else target.choices,
             made_with=made_with,
         )
 
@@ -156,6 +160,8 @@ def _write_files(job: SampleJob, folder: Path) -> dict[str, Any]:
         labels = _read_labels(job, volume)
         row |= _write_image(folder, LABEL, labels)
         row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
+        if labels.readers:
+            row["label_readers"] = [list(uids) for uids in labels.readers]
         findings += [_finding_row(finding) for finding in labels.findings]
         del labels  # before the volume is copied: one large array less
     elif job.labels:
@@ -183,7 +189,7 @@ def _read_labels(job: SampleJob, volume: Volume) -> Labels:
     patterns = LabelPatterns.compile(dict(job.labels), job.priority)
     uids = {uid for mask in job.masks for uid in mask.sop_instance_uids}
     paths = [mask.zip.path for mask in job.masks]
-    labels = read_labels(paths, volume, patterns, sop_instance_uids=uids)
+    labels = read_labels(paths, volume, patterns, sop_instance_uids=uids, choices=job.choices)
     placed: Labels = _to_grid(labels, job.volume)
     return replace(placed, findings=(*labels.findings, *_lost_labels(labels, placed)))
 

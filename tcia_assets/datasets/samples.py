@@ -69,6 +69,7 @@ SAMPLES = pa.schema(
         pa.field("greatest", pa.float64()),
         pa.field("pixel_sha256", pa.string()),
         pa.field("label_voxels", pa.map_(pa.string(), pa.int64())),
+        pa.field("label_readers", pa.list_(pa.list_(pa.string()))),
     ]
 )
 """Sorted by SeriesInstanceUID, which identifies the sample.
@@ -80,6 +81,8 @@ of the files. `shape` and `spacing` (mm) are along x, y, z; `affine` are 16 numb
 RAS+ mm; `axes` is as `regrid.axis_codes` returns it; `least` and `greatest` are voxel values.
 `pixel_sha256` is over shape, dtype and voxels as they were read, before window and grid, so that
 equal images are found under different UIDs. `label_voxels` counts the written voxels of each label.
+With `readers: each`, `label_readers` has the SOPInstanceUIDs of each reader's objects, in the order
+of the fourth axis of the labels; otherwise it is null.
 All columns from `image` on are null where no volume could be made; the six about files are null for
 every dropped sample, because the dataset does not have its files.
 """

@@ -93,7 +93,9 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
     volume = reorient(Volume(voxels, affine, uid, "", modality, row["units"]), "LPS")
     labels = None
     if row["label"]:
-        drawn = Labels(read_voxels(root / row["label"]), affine, info.labels)
+        read = read_voxels(root / row["label"])
+        # Where readers are apart, the first one is shown.
+        drawn = Labels(read.reshape(-1, *voxels.shape)[0], affine, info.labels)
         labels = reorient(drawn, "LPS").voxels
     position = choose_slice(labels, len(volume.voxels))
     values = np.asarray(volume.voxels[position], dtype=np.float32)

@@ -239,7 +239,7 @@ def test_two_builds_of_one_dataset_exclude_each_other(fetched_warehouse: Warehou
     assert build(declared(), cohort_, fetched_warehouse, wait=0.0).made == 5
 
 
-def test_resampling_needs_its_extra(
+def test_what_simpleitk_does_needs_its_extra(
     stocked_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from importlib.metadata import PackageNotFoundError, version
@@ -250,8 +250,13 @@ def test_resampling_needs_its_extra(
         return version(name)
 
     monkeypatch.setattr("tcia_assets.datasets.build.version", without_itk)
-    with pytest.raises(MissingExtra, match=r"tcia_assets\[resample\]"):
-        built(declared(("spacing: native", "spacing: [2, 2, 2]")), stocked_warehouse)
+    for change in (
+        ("spacing: native", "spacing: [2, 2, 2]"),
+        ("  priority:", "  between: interpolate\n  priority:"),
+        ("  priority:", "  readers: staple\n  priority:"),
+    ):
+        with pytest.raises(MissingExtra, match=r"tcia_assets\[resample\]"):
+            built(declared(change), stocked_warehouse)
 
 
 @pytest.fixture

@@ -28,6 +28,10 @@ split:
 TARGET = "target: {kind: SEG, labels: {a: b}}\n"
 
 
+def target_with(key: str) -> str:
+    return TARGET.replace("}}", f"}}, {key}}}")
+
+
 def made(text: str = LEAST) -> Declaration:
     return parse_declaration(text, "lungs")
 
@@ -147,6 +151,19 @@ def declared_as_written() -> dict[str, object]:
         (with_part("formats:\n- nifti\n- hdf5\n"), 8, "formats", "valid: 'nifti', 'nnunet'"),
         (with_part("formats: []\n"), 6, "formats", "with at least one"),
         (with_part("formats: [nnunet]\n"), 6, "formats", "'nnunet' needs a target"),
+        (
+            with_part(target_with("readers: each") + "formats: [nnunet]\n"),
+            6,
+            "target.readers",
+            "'nnunet' has one label for each voxel",
+        ),
+        (
+            with_part(target_with("between: all")),
+            6,
+            "target.between",
+            "valid: 'nothing', 'nearest'",
+        ),
+        (with_part(target_with("readers: best")), 6, "target.readers", "'best' is not a choice"),
         (
             with_part(f"{TARGET}formats: [nnunet]\nqc:\n  without_target: keep\n"),
             9,

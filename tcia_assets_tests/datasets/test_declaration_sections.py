@@ -14,6 +14,7 @@ from tcia_assets.datasets.declaration_sections import (
     TargetSettings,
     VolumeSettings,
 )
+from tcia_assets.datasets.volume.label_grid import LabelChoices
 
 
 def cohort(tmp_path: Path, **keys: Any) -> CohortQuery:
@@ -52,6 +53,13 @@ def test_a_target_keeps_the_order_of_labels() -> None:
 def test_the_masks_of_a_target_are_chosen_by_one_condition_over_tables(where: str) -> None:
     with pytest.raises(ValidationError, match="it must be one SQL condition"):
         TargetSettings(kind="SEG", labels={"a": "y"}, where=where)
+
+
+def test_a_target_says_what_is_between_slices_and_how_readers_are_combined() -> None:
+    target = TargetSettings(kind="SEG", labels={"a": "y"})
+    assert target.choices == LabelChoices("nothing", "union")
+    chosen = TargetSettings(kind="SEG", labels={"a": "y"}, between="nearest", readers="first")
+    assert chosen.choices == LabelChoices("nearest", "first")
 
 
 def test_native_leaves_a_property_as_it_is() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import tcia_assets
@@ -32,6 +33,12 @@ def root(tmp_path: Path) -> Path:
 
 def uids(samples: Any) -> list[str]:
     return [row["SeriesInstanceUID"] for row in samples.rows]
+
+
+def test_a_table_of_an_earlier_version_is_read_without_its_newest_column(root: Path) -> None:
+    table = pq.read_table(root / "samples.parquet")
+    pq.write_table(table.drop_columns(["label_readers"]), root / "samples.parquet")
+    assert tcia_assets.load_dataset(root)[0].row["label_readers"] is None
 
 
 def test_a_sample_is_read_back_as_written(root: Path) -> None:

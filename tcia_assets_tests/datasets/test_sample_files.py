@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcia_assets.errors import (
-    DatasetRefused,
-)
+from tcia_assets.datasets.loading import load_dataset
+from tcia_assets.errors import DatasetRefused
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import (
     NO_TARGET,
@@ -45,12 +44,22 @@ def test_what_is_written_is_what_its_row_says(stocked_warehouse: Warehouse) -> N
         assert (values.min(), values.max()) == (row["least"], row["greatest"])
         assert row["least"] == 0 and row["greatest"] > 100
         assert row["spacing"] == pytest.approx([9, 9, 10])
+        assert row["label_readers"] is None
         assert np.allclose(image.affine, np.reshape(row["affine"], (4, 4)), atol=1e-4)
         assert np.allclose(image.affine, labels.affine)
         tally = Counter(mask.ravel().tolist())
         names = dict(enumerate(declared().target.labels, start=1))
         assert {names[n]: tally[n] for n in names} == dict(row["label_voxels"])
     assert "SimpleITK" in result.version.content["made_with"]
+
+
+def test_labels_of_each_reader_have_a_fourth_axis(stocked_warehouse: Warehouse) -> None:
+    result = built(declared(("  priority:", "  readers: each\n  priority:")), stocked_warehouse)
+    for sample in load_dataset(result.folder):
+        assert sample.labels is not None
+        assert sample.labels.shape == (1, *sample.voxels.shape)
+        ((uid,),) = sample.row["label_readers"]
+        assert uid
 
 
 def test_pixels_are_hashed_as_they_were_read(stocked_warehouse: Warehouse) -> None:

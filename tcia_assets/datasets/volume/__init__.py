@@ -12,7 +12,11 @@ Nothing here depends on tables, cohorts or Dagster.
     suv             the SUV factor of PET
     volume_reader   read_volume
     label_patterns  names of segments and ROIs to labels
-    label_grid      labels, set voxel by voxel
+    drawings        single segments and ROIs as voxels
+    polygons        the pixels inside contours
+    label_gaps      slices between drawn ones
+    label_readers   several drawings of one structure
+    label_grid      drawings to labels
     dicom_seg       SEG
     rtstruct        RTSTRUCT
     label_reader    read_labels

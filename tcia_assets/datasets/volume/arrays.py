@@ -3,7 +3,7 @@
 `voxels` is indexed [z, y, x]; x varies fastest in memory, as in DICOM pixels and NIfTI files.
 `affine` maps the column (x, y, z, 1) to millimetres in RAS+ (right, anterior and superior are
 positive), as in NIfTI; `affine_lps` maps it to the coordinates of DICOM. `voxels.T` and `affine`
-are nibabel's data and affine.
+are nibabel's data and affine. Labels of each reader on their own are indexed [reader, z, y, x].
 """
 
 from __future__ import annotations
@@ -86,13 +86,15 @@ class Labels(_Grid):
     """One label per voxel of a volume, 0 for none; the module documents the axes.
 
     `names` has the name of each requested label, `counts` its number of voxels, and `unmatched` the
-    names of segments and ROIs that match no label.
+    names of segments and ROIs that match no label. Where each reader has labels of their own,
+    `readers` has the SOPInstanceUIDs of each one's objects, and `counts` are over all readers.
     """
 
     names: Mapping[int, str]
     counts: Mapping[int, int] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    readers: tuple[tuple[str, ...], ...] = ()
 
     def on_grid(self, voxels: Voxels, affine: Matrix) -> Self:
         """Return the labels on a new grid, with new counts."""

@@ -47,3 +47,10 @@ def read_text(holder: Dataset, keyword: str) -> str:
     except (TypeError, ValueError):
         return ""
     return "" if value is None else str(value).strip()
+
+
+def read_moment(holder: Dataset, event: str) -> str:
+    """Return date and time of an event such as "Content", which sort as texts; or ""."""
+    return read_text(holder, f"{event}Date") and (
+        read_text(holder, f"{event}Date") + read_text(holder, f"{event}Time")
+    )

@@ -1,4 +1,4 @@
-"""Set labels from DICOM SEG objects: binary, fractional and label maps.
+"""Draw the segments of DICOM SEG objects: binary, fractional and label maps.
 
 A frame may be rotated or flipped against the image, and may be in one of its orthogonal planes. It
 must lie on the image's grid, to a tenth of a voxel at each corner; frames are not resampled.
@@ -16,7 +16,14 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
-from tcia_assets.datasets.volume.attributes import first_item, read_int, read_number, read_text
+from tcia_assets.datasets.volume.attributes import (
+    first_item,
+    read_int,
+    read_moment,
+    read_number,
+    read_text,
+)
+from tcia_assets.datasets.volume.drawings import DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import FunctionalGroups, Plane
 from tcia_assets.datasets.volume.label_grid import LabelGrid
@@ -51,10 +58,10 @@ class _Failures:
 
 
 def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject) -> None:
-    """Set all segments that match a label; of a fractional SEG, from half of its maximum on.
+    """Draw all segments that match a label; of a fractional SEG, from half of its maximum on.
 
     Args:
-        grid: The labels of the volume, which this adds to.
+        grid: Of the volume; this adds drawings to it.
         series_zip: The zip of the object.
         dicom_object: A SEG.
 
@@ -63,13 +70,14 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
         BadArchive: The zip is damaged.
     """
     header = dicom_object.header
-    labels = _match_segments(grid, header)
+    segments = _match_segments(grid, header)
+    pads = {number: DrawingPad(grid.shape) for number in segments}
     is_label_map = read_text(header, "SegmentationType") == "LABELMAP"
     threshold = _threshold(header)
     failures = _Failures()
     reader = _FrameReader(series_zip, dicom_object)
     for index, (plane, segment) in enumerate(_planes(header)):
-        if not is_label_map and segment not in labels:
+        if not is_label_map and segment not in segments:
             continue
         try:
             placement = _place(grid, plane, reader.rows, reader.columns)
@@ -81,11 +89,14 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
             failures.unreadable.append(str(error))
             continue
         if is_label_map:
-            for number, label in labels.items():
-                _set_mask(grid, label, image == number, placement)
+            for number, pad in pads.items():
+                _draw(grid, pad, image == number, placement)
         else:
-            _set_mask(grid, labels[segment], image >= threshold, placement)
-    grid.findings += failures.findings(read_text(header, "SOPInstanceUID"))
+            _draw(grid, pads[segment], image >= threshold, placement)
+    source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "Content"))
+    for number, (label, name) in segments.items():
+        grid.add_drawing(pads[number].finish(label, name, source, number))
+    grid.findings += failures.findings(source.sop_instance_uid)
 
 
 def _threshold(header: Dataset) -> float:
@@ -96,17 +107,17 @@ def _threshold(header: Dataset) -> float:
     return _HALF * highest
 
 
-def _match_segments(grid: LabelGrid, header: Dataset) -> dict[int, int]:
-    """Return labels by segment number; names without a label are added to the grid."""
-    labels = {}
+def _match_segments(grid: LabelGrid, header: Dataset) -> dict[int, tuple[int, str]]:
+    """Return labels and names by segment number; names without a label are added to the grid."""
+    segments = {}
     for segment in header.get("SegmentSequence") or []:
         name, number = segment_name(segment), read_int(segment, "SegmentNumber", 0)
         if label := grid.patterns.label_of(name):
-            labels[number] = label
+            segments[number] = (label, name)
         # Number 0 is the background of a label map.
         elif number != 0:
             grid.unmatched.add(name)
-    return labels
+    return segments
 
 
 def segment_name(segment: Dataset) -> str:
@@ -143,6 +154,11 @@ class _Placement:
     to_row: Voxels
     error: float
 
+    @property
+    def across(self) -> int:
+        """Of x, y and z, the axis across the frame."""
+        return int(np.argmin(np.abs(self.to_column) + np.abs(self.to_row)))
+
 
 def _place(grid: LabelGrid, plane: Plane | None, rows: int, columns: int) -> _Placement:
     if plane is None:
@@ -172,13 +188,14 @@ def _in_nearest_slice(grid: LabelGrid, position: Matrix) -> Matrix:
     return np.array([x, y, z + (height - grid.heights[z]) / grid.step])
 
 
-def _set_mask(grid: LabelGrid, label: int, mask: Voxels, placement: _Placement) -> None:
+def _draw(grid: LabelGrid, pad: DrawingPad, mask: Voxels, placement: _Placement) -> None:
+    pad.add_plane(2 - placement.across, int(placement.first[placement.across]))
     row, column = np.nonzero(mask)
     x, y, z = (
         placement.first[axis] + column * placement.to_column[axis] + row * placement.to_row[axis]
         for axis in range(3)
     )
-    grid.set_label(label, z, y, x)
+    grid.add_voxels(pad, z, y, x)
 
 
 # --- Pixels ---------------------------------------------------------------------------------------

@@ -1,29 +1,60 @@
-"""The grid of a volume, on which labels are set voxel by voxel.
+"""The grid of a volume, on which segments and ROIs are drawn and then become labels.
 
-It resolves overlaps by priority and counts voxels outside the volume. Where a label lies is decided
-by `dicom_seg.py` and `rtstruct.py`.
+It resolves overlaps by priority and counts voxels outside the volume. Where a segment or ROI lies
+is decided by `dicom_seg.py` and `rtstruct.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels, count_labels
+from tcia_assets.datasets.volume.drawings import Drawing, DrawingPad
 from tcia_assets.datasets.volume.findings import Finding, make_finding
+from tcia_assets.datasets.volume.label_gaps import (
+    INTERPOLATE,
+    NOTHING,
+    fill_gaps,
+    find_gaps,
+    gap_findings,
+)
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
+from tcia_assets.datasets.volume.label_readers import (
+    EACH,
+    STAPLE,
+    UNION,
+    LabelMask,
+    combine_drawings,
+)
 from tcia_assets.errors import UsageError
 
 _MAX_BYTE = 0xFF
+# The positions of slices are rounded; a contour half a step between two goes to the lower one.
+_TIE = 1e-3
+
+
+@dataclass(frozen=True)
+class LabelChoices:
+    """A user's choices: a key of `label_gaps.BETWEEN`, and one of `label_readers.READERS`."""
+
+    between: str = NOTHING
+    readers: str = UNION
+
+    @property
+    def needs_simpleitk(self) -> bool:
+        """Whether the extra `resample` is needed."""
+        return self.between == INTERPOLATE or self.readers == STAPLE
 
 
 class LabelGrid:
     """Labels under construction, on the voxels of a volume.
 
     All lengths are LPS millimetres. `normal` is the unit vector across the slices, `heights` are
-    the positions of the slices along it, and `step` is their median distance. Readers of masks add
-    names of segments and ROIs without a label to `unmatched`, and problems to `findings`.
+    the positions of the slices along it, and `step` is their median distance. Names of segments
+    and ROIs without a label are added to `unmatched`, and problems to `findings`.
     """
 
     def __init__(self, volume: Volume, patterns: LabelPatterns) -> None:
@@ -33,8 +64,6 @@ class LabelGrid:
             )
         self.volume, self.patterns = volume, patterns
         self.shape = volume.voxels.shape
-        dtype = np.uint8 if len(patterns.names) <= _MAX_BYTE else np.uint16
-        self.voxels: Voxels = np.zeros(self.shape, dtype)
         self.affine = volume.affine_lps
         self.to_column, self.to_row = (self.affine[:3, axis] for axis in (0, 1))
         normal = np.cross(self.to_column, self.to_row)
@@ -42,9 +71,9 @@ class LabelGrid:
         self.positions = np.array([each.position for each in volume.slices])
         self.heights: Matrix = self.positions @ self.normal
         self.step = self._median_step()
-        self._ranks = np.array([len(patterns.names), *patterns.ranks])
         self.unmatched: set[str] = set()
         self.findings: list[Finding] = []
+        self._drawings: list[Drawing] = []
         self._overlapping = self._outside = self._inside = 0
 
     def _median_step(self) -> float:
@@ -54,8 +83,9 @@ class LabelGrid:
 
     def nearest_slice(self, height: float) -> tuple[int, float]:
         """Return the number of the slice nearest to a height, and its distance in millimetres."""
-        z = int(np.abs(self.heights - height).argmin())
-        return z, float(abs(self.heights[z] - height))
+        distances = np.abs(self.heights - height)
+        z = int(np.argmax(distances <= distances.min() + _TIE * self.step))
+        return z, float(distances[z])
 
     def to_pixels(self, points: Matrix, z: int) -> Matrix:
         """Project LPS points, one per row, to the x and y of a slice, in pixels."""
@@ -66,11 +96,11 @@ class LabelGrid:
         """Count voxels that would have a label if the volume were larger."""
         self._outside += voxels
 
-    def set_label(self, label: int, z: Voxels, y: Voxels, x: Voxels) -> None:
-        """Set the label of voxels, some of which may be outside; the lower rank wins.
+    def add_voxels(self, pad: DrawingPad, z: Voxels, y: Voxels, x: Voxels) -> None:
+        """Add voxels to a drawing; those outside the volume are counted.
 
         Args:
-            label: 1 or higher.
+            pad: Of the drawing.
             z: Indices of the slices.
             y: Indices of the rows, as many.
             x: Indices of the columns, as many.
@@ -80,24 +110,65 @@ class LabelGrid:
         if not inside.all():
             self.count_outside(int(len(z) - inside.sum()))
             z, y, x = z[inside], y[inside], x[inside]
-        old = self.voxels[z, y, x]
-        self._inside += len(old)
-        self._overlapping += int(np.count_nonzero((old != 0) & (old != label)))
-        wins = self._ranks[label] < self._ranks[old]
-        self.voxels[z[wins], y[wins], x[wins]] = label
+        self._inside += len(z)
+        pad.add_voxels(z, y, x)
 
-    def to_labels(self) -> Labels:
-        """Return the labels with all findings."""
+    def add_drawing(self, drawing: Drawing | None) -> None:
+        """Add a finished drawing, unless it has no voxel."""
+        if drawing is not None:
+            self._drawings.append(drawing)
+
+    def to_labels(self, choices: LabelChoices) -> Labels:
+        """Return the labels with all findings.
+
+        Raises:
+            MissingExtra: A choice needs SimpleITK, which is not installed.
+        """
         names = self.patterns.by_number
-        counts = count_labels(self.voxels, names)
+        combined = combine_drawings(self._fill_gaps(choices.between), choices.readers)
+        layers = [self._paint(layer) for layer in combined.layers]
+        voxels = np.stack(layers) if choices.readers == EACH else layers[0]
+        counts = count_labels(voxels, names)
+        findings = [*self.findings, *combined.findings, *self._placement_findings()]
         return Labels(
-            self.voxels,
+            voxels,
             self.volume.affine,
             names,
             counts,
             tuple(sorted(self.unmatched)),
-            (*self.findings, *self._placement_findings(), *self._name_findings(counts)),
+            (*findings, *self._name_findings(counts)),
+            combined.readers,
         )
+
+    def _fill_gaps(self, between: str) -> list[Drawing]:
+        """Return all drawings with their gaps filled, and add the findings about these."""
+        across, down = (float(np.linalg.norm(step)) for step in (self.to_column, self.to_row))
+        _, rows, columns = self.shape
+        positions: tuple[Matrix, ...] = (
+            self.heights,
+            np.asarray(np.arange(rows) * down),
+            np.asarray(np.arange(columns) * across),
+        )
+        spacings = ((across, down), (across, self.step), (down, self.step))
+        found, filled = [], []
+        for drawing in self._drawings:
+            axis = drawing.axis or 0
+            gaps = find_gaps(drawing, positions[axis])
+            found.append((drawing, gaps))
+            filled.append(fill_gaps(drawing, gaps, positions[axis], spacings[axis], between))
+        self.findings += gap_findings(found, between)
+        return filled
+
+    def _paint(self, masks: Iterable[LabelMask]) -> Voxels:
+        """Return the voxels of a layer; the label of the lowest rank is painted last."""
+        dtype = np.uint8 if len(self.patterns.names) <= _MAX_BYTE else np.uint16
+        voxels: Voxels = np.zeros(self.shape, dtype)
+        for each in sorted(masks, key=lambda mask: -self.patterns.ranks[mask.label - 1]):
+            below = voxels[each.box]
+            under = below[each.mask]
+            self._overlapping += int(np.count_nonzero((under != 0) & (under != each.label)))
+            below[each.mask] = each.label
+        return voxels
 
     def _placement_findings(self) -> Iterator[Finding]:
         if self._outside:

@@ -9,9 +9,11 @@ from tcia_assets.datasets.volume import dicom_seg, rtstruct
 from tcia_assets.datasets.volume.arrays import Labels, Volume
 from tcia_assets.datasets.volume.attributes import read_text
 from tcia_assets.datasets.volume.findings import make_finding
-from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_grid import LabelChoices, LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
+
+_DEFAULTS = LabelChoices()
 
 
 def read_labels(
@@ -20,6 +22,7 @@ def read_labels(
     patterns: LabelPatterns,
     *,
     sop_instance_uids: Collection[str] | None = None,
+    choices: LabelChoices = _DEFAULTS,
 ) -> Labels:
     """Read the labels of a volume from all SEG and RTSTRUCT objects of some zips.
 
@@ -32,6 +35,7 @@ def read_labels(
         volume: As `read_volume` returned it.
         patterns: Which names of segments and ROIs are which label.
         sop_instance_uids: Only use these objects; None uses all.
+        choices: What is between drawn slices, and how several readers are combined.
 
     Raises:
         UsageError: The volume was reoriented or resampled.
@@ -46,7 +50,7 @@ def read_labels(
                 uid = read_text(each.header, "SOPInstanceUID")
                 if sop_instance_uids is None or uid in sop_instance_uids:
                     _set_labels(grid, series_zip, each)
-    return grid.to_labels()
+    return grid.to_labels(choices)
 
 
 def _set_labels(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObject) -> None:

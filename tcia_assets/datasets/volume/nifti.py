@@ -19,6 +19,8 @@ from tcia_assets.errors import UsageError
 from tcia_assets.store.files import publish
 
 _LONGEST_SIDE = 0x7FFF
+# Labels of each reader on their own have a fourth.
+_AXES = (3, 4)
 _SCANNER = 1
 _FASTEST = 1
 # The wbits of zlib for a gzip header, which then has no file name and no time.
@@ -60,7 +62,7 @@ def write_nifti(path: Path, image: Volume | Labels) -> int:
 def nifti_header(voxels: Voxels, affine: Matrix) -> nibabel.Nifti1Header:
     """Return the header of a single-file NIfTI-1 image; see `write_nifti`."""
     # nibabel has a form of its own for longer sides, which other readers cannot read.
-    if voxels.ndim != 3 or max(voxels.shape) > _LONGEST_SIDE:  # noqa: PLR2004 - three axes
+    if voxels.ndim not in _AXES or max(voxels.shape) > _LONGEST_SIDE:
         raise UsageError(f"NIfTI-1 cannot hold a volume of shape {voxels.shape}")
     header = nibabel.Nifti1Header(endianness="<")
     try:
@@ -96,7 +98,7 @@ def _pieces(header: nibabel.Nifti1Header, voxels: Voxels) -> Iterator[Any]:
     """Yield the bytes of a file, a slice at a time: x runs fastest."""
     block = header.binaryblock
     yield block + bytes(header.get_data_offset() - len(block))
-    for image in voxels:
+    for image in voxels.reshape(-1, *voxels.shape[-2:]):
         little_endian = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<"))
         yield little_endian.data.cast("B")
 

@@ -88,9 +88,12 @@ def resample(image: Image, spacing: Sequence[float], orientation: str | None = N
     if new_spacing.shape != (3,) or not (np.isfinite(new_spacing) & (new_spacing > 0)).all():
         raise UsageError(f"a spacing is three positive numbers: {spacing!r}")
     turned = image if orientation is None else reorient(image, orientation)
-    affine, size = _new_grid(turned.affine, turned.voxels.shape[::-1], new_spacing)
+    affine, size = _new_grid(turned.affine, turned.voxels.shape[-3:][::-1], new_spacing)
     to_old = np.linalg.inv(turned.affine) @ affine
-    voxels = _resample(turned.voxels, to_old, size, is_linear=isinstance(image, Volume))
+    is_linear = isinstance(image, Volume)
+    boxes = turned.voxels.reshape(-1, *turned.voxels.shape[-3:])
+    resampled = [_resample(box, to_old, size, is_linear=is_linear) for box in boxes]
+    voxels = resampled[0] if turned.voxels.ndim == 3 else np.stack(resampled)  # noqa: PLR2004
     return image.on_grid(voxels, affine)
 
 

@@ -1,45 +1,53 @@
-"""Set labels from the contours of RTSTRUCT objects.
+"""Draw the ROIs of RTSTRUCT objects.
 
-A pixel has a label if its centre is inside. Contours of one ROI in one plane are holes of each
-other (the even-odd rule, which keyhole contours need too). Each contour goes to its nearest slice,
-at most half a step away; contours that are farther away lie outside the volume.
+Contours of one ROI in one plane are holes or islands of each other, or are united: see
+`polygons.py`. Each plane goes to its nearest slice, at most half a step away; planes that are
+farther away lie outside the volume.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from tcia_assets.datasets.volume.arrays import Matrix, Voxels
-from tcia_assets.datasets.volume.attributes import first_item, read_int, read_text
+from tcia_assets.datasets.volume.arrays import Matrix
+from tcia_assets.datasets.volume.attributes import first_item, read_int, read_moment, read_text
+from tcia_assets.datasets.volume.drawings import DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.polygons import pixels_inside
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
-# Fractions of the step between slices: a contour farther from its slice lies between slices, a
-# contour whose points differ more in height is not parallel to the slices.
-BETWEEN = 0.1
-OFF_PLANE = 0.5
-_HALF_STEP = 0.5 + 1e-6
-_SAME_PLANE_MM = 0.01
-_CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+# Fractions of the step between slices.
+SAME_PLANE = 0.05  # contours closer in height are in one plane
+BETWEEN = 0.1  # a contour farther from its slice lies between slices
+OFF_PLANE = 0.5  # a contour whose points differ more in height is not parallel to the slices
+_HALF_STEP = 0.5 + 1e-3  # a contour farther from all slices is outside the volume
+_XOR = "CLOSEDPLANAR_XOR"
+_CLOSED = frozenset({"CLOSED_PLANAR", _XOR})
 _MIN_POINTS = 3
 _LEFT_OUT = ("contours_off_plane", "contours_not_closed", "unreadable_mask")
-# Finer than any contour is meant, coarser than rounding errors.
-_PIXEL_DIGITS = 6
 _CONTOUR_DATA = 0x3006_0050
 
 
 @dataclass
 class _Counts:
-    """How far contours were moved to a slice, and how many were left out, by code of finding."""
+    """What was found about the contours of an object.
+
+    Attributes:
+        moved_mm: How far contours were moved to a slice.
+        overlapping: For each plane with overlapping contours, the pixels in which they overlap.
+        left_out: How many contours were left out, by code of finding.
+    """
 
     moved_mm: list[float] = field(default_factory=list)
+    overlapping: list[int] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
     def findings(self, uid: str) -> Iterator[Finding]:
@@ -47,16 +55,20 @@ class _Counts:
             numbers = {"contours": len(self.moved_mm), "farthest_mm": max(self.moved_mm)}
             detail = f"{len(self.moved_mm)} contours, up to {max(self.moved_mm):.3f} mm"
             yield make_finding("contours_between_slices", detail, [uid], **numbers)
+        if self.overlapping:
+            numbers = {"planes": len(self.overlapping), "pixels": sum(self.overlapping)}
+            detail = f"in {numbers['planes']} planes, over {numbers['pixels']} pixels"
+            yield make_finding("overlapping_contours", detail, [uid], **numbers)
         for code in _LEFT_OUT:
             if count := self.left_out[code]:
                 yield make_finding(code, f"{count} contours", [uid], contours=count)
 
 
 def set_rois(grid: LabelGrid, header: Dataset) -> None:
-    """Set all ROIs that match a label.
+    """Draw all ROIs that match a label.
 
     Args:
-        grid: The labels of the volume, which this adds to.
+        grid: Of the volume; this adds drawings to it.
         header: A whole RTSTRUCT.
     """
     contours = {
@@ -64,13 +76,15 @@ def set_rois(grid: LabelGrid, header: Dataset) -> None:
         for roi in header.get("ROIContourSequence") or []
     }
     counts = _Counts()
+    source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "StructureSet"))
     for roi in header.get("StructureSetROISequence") or []:
-        name = read_text(roi, "ROIName")
+        name, number = read_text(roi, "ROIName"), read_int(roi, "ROINumber", -1)
         if label := grid.patterns.label_of(name):
-            _set_roi(grid, label, contours.get(read_int(roi, "ROINumber", -1), []), counts)
+            pad = _draw_roi(grid, contours.get(number, []), counts)
+            grid.add_drawing(pad.finish(label, name, source, number))
         else:
             grid.unmatched.add(name)
-    grid.findings += counts.findings(read_text(header, "SOPInstanceUID"))
+    grid.findings += counts.findings(source.sop_instance_uid)
 
 
 def frames_of_reference(header: Dataset) -> set[str]:
@@ -81,21 +95,49 @@ def frames_of_reference(header: Dataset) -> set[str]:
     return uids or {read_text(first, "FrameOfReferenceUID")} - {""}
 
 
-def _set_roi(grid: LabelGrid, label: int, contours: list[Dataset], counts: _Counts) -> None:
-    for (z, level), polygons in sorted(_group_by_plane(grid, contours, counts).items()):
-        y, x = pixels_inside(polygons, grid.shape[1:])
-        distance = abs(level * _SAME_PLANE_MM - grid.heights[z])
-        if distance > _HALF_STEP * grid.step + _SAME_PLANE_MM:
-            grid.count_outside(len(x))
-        else:
-            grid.set_label(label, np.full(len(x), z), y, x)
+@dataclass(frozen=True, eq=False)
+class _Contour:
+    points: Matrix
+    height: float
+    is_xor: bool
+
+
+def _draw_roi(grid: LabelGrid, contours: list[Dataset], counts: _Counts) -> DrawingPad:
+    pad = DrawingPad(grid.shape)
+    for plane in _group_by_plane(grid, contours, counts):
+        z, distance = grid.nearest_slice(plane[0].height)
+        polygons = [grid.to_pixels(contour.points, z) for contour in plane]
+        is_xor = any(contour.is_xor for contour in plane)
+        pixels = pixels_inside(polygons, grid.shape[1:], is_xor=is_xor)
+        counts.overlapping += [pixels.overlapping_pixels] if pixels.overlapping_pixels else []
+        if distance > _HALF_STEP * grid.step:
+            grid.count_outside(len(pixels.rows))
+            continue
+        if distance > BETWEEN * grid.step:
+            counts.moved_mm += [distance] * len(plane)
+        pad.add_plane(0, z)
+        grid.add_voxels(pad, np.full(len(pixels.rows), z), pixels.rows, pixels.columns)
+    return pad
 
 
 def _group_by_plane(
     grid: LabelGrid, contours: list[Dataset], counts: _Counts
-) -> dict[tuple[int, int], list[Matrix]]:
-    """Return polygons in pixels by slice and by height, in units of `_SAME_PLANE_MM`."""
-    planes: dict[tuple[int, int], list[Matrix]] = defaultdict(list)
+) -> list[list[_Contour]]:
+    """Return the contours of each plane, from the lowest plane to the highest.
+
+    The heights of contours in one plane differ by rounding errors, also where they are rounded to
+    slices: holes are found only if all contours of a plane come together.
+    """
+    planes: list[list[_Contour]] = []
+    for contour in sorted(_read_contours(grid, contours, counts), key=attrgetter("height")):
+        if planes and contour.height - planes[-1][0].height <= SAME_PLANE * grid.step:
+            planes[-1].append(contour)
+        else:
+            planes.append([contour])
+    return planes
+
+
+def _read_contours(grid: LabelGrid, contours: list[Dataset], counts: _Counts) -> Iterator[_Contour]:
     for contour in contours:
         points = _read_points(contour, counts)
         if points is None:
@@ -104,12 +146,8 @@ def _group_by_plane(
         if np.ptp(heights) > OFF_PLANE * grid.step:
             counts.left_out["contours_off_plane"] += 1
             continue
-        height = float(heights.mean())
-        z, distance = grid.nearest_slice(height)
-        if BETWEEN * grid.step < distance <= _HALF_STEP * grid.step:
-            counts.moved_mm.append(distance)
-        planes[z, round(height / _SAME_PLANE_MM)].append(grid.to_pixels(points, z))
-    return planes
+        is_xor = read_text(contour, "ContourGeometricType") == _XOR
+        yield _Contour(points, float(heights.mean()), is_xor)
 
 
 def _read_points(contour: Dataset, counts: _Counts) -> Matrix | None:
@@ -133,58 +171,3 @@ def _contour_data(contour: Dataset) -> Matrix:
         # pydicom makes an object of each number, which takes most of the time of an RTSTRUCT.
         return np.array(element.value.strip(b" \0").split(b"\\"), dtype=np.float64)
     return np.array([float(each) for each in contour.ContourData], dtype=np.float64)
-
-
-# --- Pixels inside polygons -----------------------------------------------------------------------
-
-
-def pixels_inside(polygons: list[Matrix], shape: tuple[int, ...]) -> tuple[Voxels, Voxels]:
-    """Return row and column of each pixel inside the polygons.
-
-    Pixels outside the image are included too, up to its own size beyond each edge, so that they can
-    be counted.
-
-    Args:
-        polygons: See `fill_even_odd`.
-        shape: Rows and columns of the image.
-    """
-    points = np.concatenate(polygons)
-    size = np.array(shape[::-1])
-    low = np.maximum(np.ceil(points.min(axis=0)), -size).astype(np.int64)
-    high = np.minimum(np.floor(points.max(axis=0)), 2 * size).astype(np.int64)
-    width, height = np.maximum(high - low + 1, 0).tolist()
-    mask = fill_even_odd([polygon - low for polygon in polygons], height, width)
-    y, x = np.nonzero(mask)
-    return y + low[1], x + low[0]
-
-
-def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
-    """Return a mask [row, column] of the pixels whose centre is inside an odd number of polygons.
-
-    Pixel centres are at integer x and y. A centre on a left or upper edge counts as inside.
-
-    Args:
-        polygons: The points of each as x and y, one per row; the last one is joined to the first.
-        rows: Rows of the image.
-        columns: Columns of the image.
-
-    >>> square = np.array([[0.5, 0.5], [2.5, 0.5], [2.5, 2.5], [0.5, 2.5]])
-    >>> fill_even_odd([square], 3, 4).astype(int)
-    array([[0, 0, 0, 0],
-           [0, 1, 1, 0],
-           [0, 1, 1, 0]])
-    """
-    rounded = [np.round(polygon, _PIXEL_DIGITS) for polygon in polygons]
-    x1, y1 = np.concatenate(rounded).T
-    x2, y2 = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in rounded]).T
-    # An edge crosses the rows from its upper end, inclusive, to its lower end, exclusive.
-    first = np.clip(np.ceil(np.minimum(y1, y2)), 0, rows).astype(np.int64)
-    crossed = np.clip(np.ceil(np.maximum(y1, y2)), 0, rows).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(x1)), crossed)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(crossed) - crossed, crossed) + first[edge]
-    slope = (x2[edge] - x1[edge]) / (y2[edge] - y1[edge])
-    crossing = np.round(x1[edge] + (row - y1[edge]) * slope, _PIXEL_DIGITS)
-    column = np.clip(np.ceil(crossing), 0, columns).astype(np.int64)
-    toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
-    inside = np.cumsum(toggles.reshape(rows, columns + 1), axis=1) & 1
-    return inside[:, :columns].astype(bool)

@@ -45,7 +45,11 @@ def expected(mask: Any) -> Any:
 
 
 def seg(
-    sources: list[Any], mask: Any, kind: str = "BINARY", syntax: Any = ExplicitVRLittleEndian
+    sources: list[Any],
+    mask: Any,
+    kind: str = "BINARY",
+    syntax: Any = ExplicitVRLittleEndian,
+    **more: Any,
 ) -> Any:
     described = [
         highdicom.seg.SegmentDescription(
@@ -73,6 +77,7 @@ def seg(
         # It writes no deflated objects, though pydicom does.
         transfer_syntax_uid=ExplicitVRLittleEndian if syntax.is_deflated else syntax,
         max_fractional_value=200,
+        **more,
     )
     made.file_meta.TransferSyntaxUID = syntax
     return made

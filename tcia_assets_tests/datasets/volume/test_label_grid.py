@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.drawings import DrawingPad, Source
+from tcia_assets.datasets.volume.label_grid import LabelChoices, LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
 from tcia_assets.datasets.volume.regrid import reorient
@@ -68,10 +69,12 @@ def test_overlaps_and_voxels_outside_are_counted(tmp_path: Path) -> None:
     volume = read_volume(write_zip(tmp_path / "ct.zip", Series(noise(SHAPE)).objects()))
     grid = LabelGrid(volume, TWO)
     z, y, x = np.array([0, 0, 9]), np.array([1, 1, 1]), np.array([1, 2, 1])
-    grid.set_label(2, z, y, x)
-    grid.set_label(1, z[:1], y[:1], x[:1])
+    for label, size in ((2, 3), (1, 1)):
+        pad = DrawingPad(grid.shape)
+        grid.add_voxels(pad, z[:size], y[:size], x[:size])
+        grid.add_drawing(pad.finish(label, "any", Source("1.2"), label))
     grid.unmatched |= {"Body"}
-    labels = grid.to_labels()
+    labels = grid.to_labels(LabelChoices())
     assert labels.counts == {1: 1, 2: 1} and labels.unmatched == ("Body",)
     assert one_finding(labels, "mask_outside_volume").numbers == {"voxels_outside": 1, "voxels": 4}
     assert one_finding(labels, "overlapping_labels").numbers == {"voxels": 1}

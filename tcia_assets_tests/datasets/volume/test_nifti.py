@@ -139,6 +139,16 @@ def test_labels_can_be_written(tmp_path: Path) -> None:
     assert np.array_equal(nibabel.load(tmp_path / "a.nii.gz").dataobj, labels.voxels.T)
 
 
+def test_labels_of_each_reader_are_written_along_a_fourth_axis(tmp_path: Path) -> None:
+    voxels = noise((2, 3, 4, 5), 0, 3, np.uint8)
+    write_nifti(tmp_path / "a.nii", Labels(voxels, AFFINE, {1: "a", 2: "b"}))
+    image = nibabel.load(tmp_path / "a.nii")
+    assert image.shape == (5, 4, 3, 2)
+    assert np.array_equal(np.asanyarray(image.dataobj).T, voxels)
+    write_nifti(tmp_path / "b.nii", Labels(voxels[:1], AFFINE, {1: "a", 2: "b"}))
+    assert nibabel.load(tmp_path / "b.nii").shape == (5, 4, 3, 1)
+
+
 def test_writing_takes_no_second_volume_of_memory(tmp_path: Path) -> None:
     voxels = noise((64, 128, 128))
     write_nifti(tmp_path / "a.nii.gz", volume(voxels))

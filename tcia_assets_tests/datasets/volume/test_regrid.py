@@ -70,6 +70,20 @@ def test_labels_are_reoriented_like_volumes() -> None:
     assert np.array_equal(turned.voxels, series.values[:, ::-1, ::-1])
 
 
+def test_labels_of_each_reader_go_to_the_same_grid() -> None:
+    series = Series(noise((4, 5, 6), 0, 3, np.uint8))
+    several = np.stack([series.values, series.values[::-1]])
+    each = Labels(several, series.affine, {1: "a", 2: "b"})
+    for place, values in enumerate(several):
+        alone = Labels(values, series.affine, {1: "a", 2: "b"})
+        for turned, one in (
+            (reorient(each, "RAS"), reorient(alone, "RAS")),
+            (resample(each, (1, 1, 1), "RAS"), resample(alone, (1, 1, 1), "RAS")),
+        ):
+            assert np.array_equal(turned.voxels[place], one.voxels)
+            np.testing.assert_allclose(turned.affine, one.affine)
+
+
 @pytest.mark.parametrize("way", ["RAR", "ras", "RA", "", "XYZ"])
 def test_invalid_orientations_are_refused(way: str) -> None:
     with pytest.raises(UsageError, match="orientation"):
