@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .PHONY: help demo dev sandbox test test-all lint types layers tests duckdb-sample slow-tests duckdb-lines \
-	torch-readers sdist format benchmarks scale-out clean
+	torch-readers label-readers sdist format benchmarks scale-out clean
 
 help:
 	@echo "make demo        run the main job: a local archive, its metadata, some images, a dataset"
@@ -13,7 +13,8 @@ help:
 	@echo "make sandbox     serve the local archive alone"
 	@echo "make test        format, lint, types, import layers, tests; minutes"
 	@echo "make test-all    make test, then what is slow by nature: kills, a day with Dagster's daemon,"
-	@echo "                 other duckdb lines, torch readers, the sdist; at most an hour"
+	@echo "                 other duckdb lines, other tools that read labels, torch readers, the sdist;"
+	@echo "                 at most an hour"
 	@echo "make benchmarks  measure the figures in docs/performance.md; half an hour"
 	@echo "make scale-out   two shards on two Celery workers, one of them killed; needs redis-server"
 	@echo "make format      format, fix what can be fixed, write the generated docs"
@@ -43,7 +44,7 @@ test: $(VENV)/.dev
 	$(MAKE) --no-print-directory -j2 lint types layers
 	$(MAKE) --no-print-directory tests duckdb-sample
 
-test-all: test slow-tests duckdb-lines torch-readers sdist
+test-all: test slow-tests duckdb-lines label-readers torch-readers sdist
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -83,6 +84,21 @@ duckdb-lines: .duckdb-1.4 .duckdb-2.0
 
 .duckdb-%: | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ 'duckdb==$*.*'
+
+# Who else makes labels of contours: plastimatch, from Debian, and rt-utils, with an OpenCV that needs
+# no display. They must not change what the other tests run with.
+LABEL_READERS := .label-readers
+
+label-readers: $(LABEL_READERS)/.installed
+	PYTHONPATH=$(LABEL_READERS) LABEL_READERS=1 $(BIN)/pytest -q \
+		tcia_assets_tests/datasets/volume/test_label_agreement.py
+
+$(LABEL_READERS)/.installed: | $(VENV)/.dev
+	command -v plastimatch || { apt-get update -q && \
+		apt-get install -y -q --no-install-recommends plastimatch; }
+	$(BIN)/python -m pip install --quiet --no-deps --target $(LABEL_READERS) \
+		rt-utils opencv-python-headless
+	touch $@
 
 # nnU-Net and MONAI need torch. Debian's is built without GPU libraries, which saves 6 GB. It must not
 # be replaced, so nnU-Net is installed without its dependencies, and these after it.
@@ -135,4 +151,4 @@ scale-out: .venv-celery/.installed
 	.venv-celery/bin/python scripts/scale_out.py
 
 clean:
-	rm -rf $(VENV) .venv-celery .duckdb-* build dist
+	rm -rf $(VENV) .venv-celery .duckdb-* $(LABEL_READERS) build dist
