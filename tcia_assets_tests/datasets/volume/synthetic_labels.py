@@ -9,12 +9,13 @@ from typing import Any
 import highdicom
 import numpy as np
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sr.codedict import codes as sr_codes
-from pydicom.uid import (
-    ExplicitVRLittleEndian,
-)
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian
 
+from tcia_assets.datasets.volume.arrays import Slice, Volume
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
 from tcia_assets.datasets.volume.volume_reader import read_volume
@@ -26,6 +27,7 @@ from tcia_assets_tests.datasets.volume.synthetic import (
     write_zip,
 )
 
+_CONTOUR_DATA = Tag("ContourData")
 # An odd number of pixels, so that frames of one bit each do not end with a byte.
 SHAPE = (6, 33, 35)
 TWO = LabelPatterns.compile({"tumour": "(?i)gtv.*", "lung": "Lung.*"})
@@ -88,6 +90,13 @@ def place_seg(tmp_path: Path, series: Series, made: Any, targets: Any = TWO, **m
     return read_labels([write_zip(tmp_path / "seg.zip", [made])], volume, targets, **more)
 
 
+def volume_of(series: Series) -> Volume:
+    """Return the volume that a Series gives, without writing it."""
+    positions = [series.origin + place * series.step for place in range(len(series.values))]
+    slices = tuple(Slice("1.2", tuple(map(float, position))) for position in positions)
+    return Volume(series.values, series.affine, SERIES, FRAME, "CT", "HU", slices)
+
+
 def rtstruct(rois: dict[str, Sequence[Any]], kind: str = "CLOSED_PLANAR") -> FileDataset:
     """Return an RTSTRUCT.
 
@@ -106,11 +115,19 @@ def rtstruct(rois: dict[str, Sequence[Any]], kind: str = "CLOSED_PLANAR") -> Fil
             contour = Dataset()
             contour.ContourGeometricType = kind
             contour.NumberOfContourPoints = len(points)
-            contour.ContourData = [f"{v:.9g}"[:16] for v in np.asarray(points).ravel()]
+            contour[_CONTOUR_DATA] = _decimals(points)
             drawn.ContourSequence.append(contour)
         made.StructureSetROISequence.append(roi)
         made.ROIContourSequence.append(drawn)
     return made
+
+
+def _decimals(points: Any) -> RawDataElement:
+    # As bytes: pydicom makes an object of each number, which takes most of the time of an RTSTRUCT.
+    text = "\\".join(f"{value:.9g}"[:16] for value in np.asarray(points).ravel())
+    value = (text + " " * (len(text) % 2)).encode()
+    flags = {"is_implicit_VR": False, "is_little_endian": True}
+    return RawDataElement(_CONTOUR_DATA, "DS", len(value), value, 0, **flags)
 
 
 def circle(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume.arrays import Slice, Volume
 from tcia_assets.datasets.volume.label_grid import LabelChoices, LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
@@ -20,16 +19,14 @@ from tcia_assets.sandbox import phantom
 from tcia_assets_tests.datasets.volume.synthetic import (
     AXIAL,
     CORONAL,
-    FRAME,
     OBLIQUE,
-    SERIES,
     Series,
     finding_codes,
     noise,
     one_finding,
     write_zip,
 )
-from tcia_assets_tests.datasets.volume.synthetic_labels import circle, rtstruct
+from tcia_assets_tests.datasets.volume.synthetic_labels import circle, rtstruct, volume_of
 from tcia_assets_tests.examples import examples
 
 SHAPE = (5, 40, 44)
@@ -40,13 +37,6 @@ def placed(tmp_path: Path, series: Series, rois: Any, targets: Any = GTV, **more
     volume = read_volume(write_zip(tmp_path / "ct.zip", series.objects()))
     path = write_zip(tmp_path / "rt.zip", [rtstruct(rois, **more)])
     return read_labels([path], volume, targets)
-
-
-def volume_of(series: Series) -> Volume:
-    """Return the volume that a Series gives, without writing it."""
-    positions = [series.origin + place * series.step for place in range(len(series.values))]
-    slices = tuple(Slice("1.2", tuple(map(float, position))) for position in positions)
-    return Volume(series.values, series.affine, SERIES, FRAME, "CT", "HU", slices)
 
 
 def disc(centre: tuple[float, float], radius: float) -> Any:
