@@ -65,8 +65,10 @@ def find_gaps(drawing: Drawing, positions: Matrix) -> list[Gap]:
     usual = float(np.median(np.diff(drawing.planes)))
     gaps = []
     for before, after in pairwise(drawing.planes):
+        if after - before == 1:
+            continue
         one, other = _plane(drawing, before), _plane(drawing, after)
-        if after - before == 1 or not (one.any() and other.any()):
+        if not (one.any() and other.any()):
             continue
         is_too_long = after - before > _LONGEST * usual
         is_sparse = usual > 1 and not is_too_long

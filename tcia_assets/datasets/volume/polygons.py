@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -62,8 +61,8 @@ def pixels_inside(
     moved = [polygon - low for polygon in polygons]
     mask = fill_even_odd(moved, rows, columns)
     overlapping = 0
-    if not is_xor and _may_overlap(moved):
-        united = _unite([fill_even_odd([each], rows, columns) for each in moved])
+    if not is_xor and (close := _close_pairs(moved)):
+        united = _unite(moved, close, rows, columns)
         overlapping = int(np.count_nonzero(united ^ mask))
         mask = united
     y, x = np.nonzero(mask)
@@ -105,46 +104,94 @@ def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
 # --- Several contours -----------------------------------------------------------------------------
 
 
-def _may_overlap(polygons: list[Matrix]) -> bool:
-    """Return whether the boxes around two polygons have a point in common."""
-    boxes = [(each.min(axis=0), each.max(axis=0)) for each in polygons]
-    return any(
-        bool((low <= other_high).all() and (other_low <= high).all())
-        for (low, high), (other_low, other_high) in combinations(boxes, 2)
-    )
+@dataclass(frozen=True, eq=False)
+class _Filled:
+    """A contour as the pixels of a box around it, which has a margin of one pixel."""
+
+    top: int
+    left: int
+    mask: Voxels
+    pixels: int
+
+    @classmethod
+    def of(cls, polygon: Matrix, rows: int, columns: int) -> _Filled:
+        limit = np.array([columns, rows])
+        low = np.clip(np.ceil(polygon.min(axis=0)) - 1, 0, limit).astype(int)
+        high = np.clip(np.floor(polygon.max(axis=0)) + 2, low, limit).astype(int)
+        width, height = (high - low).tolist()
+        mask = fill_even_odd([polygon - low], height, width)
+        return cls(int(low[1]), int(low[0]), mask, int(np.count_nonzero(mask)))
+
+    def window(self, plane: Voxels) -> Voxels:
+        """Return the part of a plane that is in the box."""
+        height, width = self.mask.shape
+        return plane[self.top : self.top + height, self.left : self.left + width]
 
 
-def _unite(masks: list[Voxels]) -> Voxels:
-    """Unite the masks that overlap; then let those that are nested exclude each other."""
-    filled = [mask for mask in masks if mask.any()]
-    inside = np.zeros(masks[0].shape, bool)
-    for group in _overlapping_groups(filled):
-        inside ^= np.logical_or.reduce(group)
+def _close_pairs(polygons: list[Matrix]) -> list[tuple[int, int]]:
+    """Return the numbers of each two polygons whose boxes have a point in common."""
+    low = np.array([polygon.min(axis=0) for polygon in polygons])
+    high = np.array([polygon.max(axis=0) for polygon in polygons])
+    meet = (low[:, None] <= high).all(axis=2) & (low <= high[:, None]).all(axis=2)
+    return [(one, other) for one, other in np.argwhere(np.triu(meet, 1)).tolist()]
+
+
+def _unite(polygons: list[Matrix], close: list[tuple[int, int]], rows: int, columns: int) -> Voxels:
+    """Unite the contours that overlap; then let those that are nested exclude each other."""
+    contours = [_Filled.of(polygon, rows, columns) for polygon in polygons]
+    inside = np.zeros((rows, columns), bool)
+    for group in _overlapping_groups(contours, close):
+        united = np.zeros_like(inside)
+        for contour in group:
+            contour.window(united)[...] |= contour.mask
+        inside ^= united
     return inside
 
 
-def _overlapping_groups(masks: list[Voxels]) -> Iterator[list[Voxels]]:
-    """Yield the masks that overlap each other, directly or through others."""
-    group_of = list(range(len(masks)))
-    for one, other in combinations(range(len(masks)), 2):
-        if group_of[one] != group_of[other] and _do_overlap(masks[one], masks[other]):
+def _overlapping_groups(
+    contours: list[_Filled], close: list[tuple[int, int]]
+) -> Iterator[list[_Filled]]:
+    """Yield the contours that overlap each other, directly or through others."""
+    group_of = list(range(len(contours)))
+    for one, other in close:
+        if group_of[one] != group_of[other] and _do_overlap(contours[one], contours[other]):
             old, new = group_of[other], group_of[one]
             group_of = [new if group == old else group for group in group_of]
     for group in sorted(set(group_of)):
-        yield [mask for mask, its in zip(masks, group_of, strict=True) if its == group]
+        yield [each for each, its in zip(contours, group_of, strict=True) if its == group]
 
 
-def _do_overlap(one: Voxels, other: Voxels) -> bool:
-    """Return whether two masks overlap: neither apart, nor one a hole in the other."""
-    if not (one & other).any():
+def _do_overlap(one: _Filled, other: _Filled) -> bool:
+    """Return whether two contours overlap: neither apart, nor one a hole in the other."""
+    small, large = sorted((one, other), key=lambda contour: contour.pixels)
+    around = _seen_from(large, small)
+    shared = int(np.count_nonzero(small.mask & around))
+    if not shared:
         return False
-    small, large = sorted((one, other), key=np.count_nonzero)
-    beyond = small & ~large
-    is_loose = np.count_nonzero(beyond) > _BEYOND * np.count_nonzero(small)
-    if is_loose or (beyond & ~_grow(large)).any():
+    beyond = small.mask & ~around
+    is_loose = small.pixels - shared > _BEYOND * small.pixels
+    if is_loose or (beyond & ~_grow(around)).any():
         return True
-    outline = np.count_nonzero(large & _grow(~large))
-    return bool(np.count_nonzero(large ^ small) < _SAME_OUTLINE * outline)
+    different = small.pixels + large.pixels - 2 * shared
+    return different < _SAME_OUTLINE * large.pixels and _is_same_outline(large, different)
+
+
+def _is_same_outline(contour: _Filled, different: int) -> bool:
+    outline = np.count_nonzero(contour.mask & _grow(~contour.mask))
+    return bool(different < _SAME_OUTLINE * outline)
+
+
+def _seen_from(contour: _Filled, other: _Filled) -> Voxels:
+    """Return the pixels of a contour in the box of another one."""
+    seen = np.zeros(other.mask.shape, bool)
+    shift = np.array([contour.top - other.top, contour.left - other.left])
+    start = np.maximum(shift, 0)
+    stop = np.maximum(np.minimum(shift + contour.mask.shape, seen.shape), start)
+    (top, left), (bottom, right) = start.tolist(), stop.tolist()
+    down, across = shift.tolist()
+    part = contour.mask[top - down : bottom - down, left - across : right - across]
+    seen[top:bottom, left:right] = part
+    return seen
 
 
 def _grow(mask: Voxels) -> Voxels:

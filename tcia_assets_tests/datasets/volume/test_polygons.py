@@ -86,6 +86,13 @@ def test_contours_of_the_type_xor_exclude_each_other() -> None:
     assert overlapping == 0
 
 
+def test_contours_beyond_the_image_are_combined_as_far_as_they_are_counted() -> None:
+    found = pixels_inside([circle(-200, 30, 90), circle(-190, 30, 100), circle(20, 20, 5)], SHAPE)
+    assert found.columns.min() >= -SHAPE[1]
+    mask, _ = filled(circle(20.2, 20.3, 5), circle(30, 30, 500), circle(30, 30, 400))
+    assert mask[20, 20]
+
+
 def test_touching_contours_are_not_overlapping() -> None:
     left = np.array([[2.0, 2], [6, 2], [6, 8], [2, 8]])
     right = np.array([[6.0, 2], [9, 2], [9, 8], [6, 8]])
