@@ -12,6 +12,7 @@ from pydicom.tag import Tag
 from tcia_assets.datasets.volume.attributes import (
     first_item,
     read_int,
+    read_moment,
     read_number,
     read_numbers,
     read_text,
@@ -51,3 +52,12 @@ def test_missing_values_have_defaults() -> None:
     assert read_text(Dataset(), "Modality") == ""
     assert read_text(holder("Modality", "CS", b" CT "), "Modality") == "CT"
     assert first_item(Dataset(), "SegmentSequence") is None
+
+
+def test_a_moment_sorts_as_a_text_and_needs_a_date() -> None:
+    dataset = Dataset()
+    dataset.ContentDate, dataset.ContentTime = "20200102", "093000"
+    assert read_moment(dataset, "Content") == "20200102093000"
+    assert read_moment(dataset, "StructureSet") == ""
+    dataset.StructureSetTime = "093000"
+    assert read_moment(dataset, "StructureSet") == ""
