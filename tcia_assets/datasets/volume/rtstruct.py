@@ -104,6 +104,7 @@ class _Contour:
 
 def _draw_roi(grid: LabelGrid, contours: list[Dataset], counts: _Counts) -> DrawingPad:
     pad = DrawingPad(grid.shape)
+    drawn: set[int] = set()
     for plane in _group_by_plane(grid, contours, counts):
         z, distance = grid.nearest_slice(plane[0].height)
         polygons = [grid.to_pixels(contour.points, z) for contour in plane]
@@ -113,8 +114,9 @@ def _draw_roi(grid: LabelGrid, contours: list[Dataset], counts: _Counts) -> Draw
         if distance > _HALF_STEP * grid.step:
             grid.count_outside(len(pixels.rows))
             continue
-        if distance > BETWEEN * grid.step:
+        if distance > BETWEEN * grid.step or z in drawn:
             counts.moved_mm += [distance] * len(plane)
+        drawn.add(z)
         pad.add_plane(0, z)
         grid.add_voxels(pad, np.full(len(pixels.rows), z), pixels.rows, pixels.columns)
     return pad

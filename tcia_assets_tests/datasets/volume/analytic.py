@@ -163,7 +163,7 @@ def _series(dice: Any) -> Series:
     pixel = float(dice.choice(PIXELS))
     spacing = (pixel, pixel * float(dice.choice([1.0, 1.0, 1.2])), float(dice.choice(STEPS)))
     origin = tuple(np.round(dice.uniform(-200, 200, 3), int(dice.integers(1, 4))).tolist())
-    shape = (int(dice.integers(13, 17)), *dice.integers(40, 47, 2).tolist())
+    shape = (int(dice.integers(13, 17)), *dice.integers(34, 41, 2).tolist())
     series = Series(np.zeros(shape, np.int16), orientation, spacing, origin)
     if dice.random() < 0.2:
         series.shear = tuple(_in_plane(dice, series, 0.4))
@@ -207,7 +207,7 @@ def _draw_contours(dice: Any, case: Case) -> None:
     shift = float(dice.choice([0, 0, 0, 0.05, 0.3, 0.5])) * float(dice.choice([-1, 1]))
     kind = "CLOSEDPLANAR_XOR" if dice.random() < 0.2 else "CLOSED_PLANAR"
     is_keyhole = bool(dice.random() < 0.3)
-    points = int(dice.integers(60, 120))
+    points = int(dice.integers(50, 90))
     is_twice = kind == "CLOSED_PLANAR" and dice.random() < 0.1
     for shape in case.shapes:
         contours = [

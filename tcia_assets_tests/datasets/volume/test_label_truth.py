@@ -96,8 +96,8 @@ def test_no_label_is_wrong_in_silence(tmp_path: Path, first: int) -> None:
 
 
 def test_cases_are_of_all_kinds() -> None:
-    cases = [make_case(number) for number in range(60)]
+    cases = [make_case(number) for number in range(40)]
     kinds = Counter(code for case in cases for code in case.uncertain)
     assert kinds.keys() == UNCERTAIN
-    assert sum(not case.uncertain for case in cases) >= 8
+    assert sum(not case.uncertain for case in cases) >= 5
     assert all(np.isfinite(case.points).all() for case in cases[:3])

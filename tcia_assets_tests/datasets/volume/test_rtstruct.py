@@ -187,6 +187,15 @@ def test_contours_closer_than_the_slices_are_united(tmp_path: Path) -> None:
     assert np.array_equal(labels.voxels[2] == 1, disc((20, 20), 5.5))
 
 
+def test_a_second_plane_in_a_slice_is_reported_however_near_it_is(tmp_path: Path) -> None:
+    """A hole at its height is not taken as one."""
+    series = Series(noise(SHAPE))
+    contours = [circle(series, 2, (20, 20), 9.5), circle(series, 2.08, (20, 20), 4.5)]
+    labels = placed(tmp_path, series, {"GTV": contours})
+    assert np.array_equal(labels.voxels[2] == 1, disc((20, 20), 9.5))
+    assert one_finding(labels, "contours_between_slices").numbers["contours"] == 1
+
+
 def test_contours_on_a_tilted_stack_use_the_pixels_of_each_slice(tmp_path: Path) -> None:
     series = Series(noise(SHAPE), shear=(0.0, 0.9, 0.0))
     contours = [circle(series, place, (20.2, 18.3), 6.1) for place in range(5)]
