@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ class SampleJob:
     volume: VolumeSettings
     labels: tuple[tuple[str, str], ...]
     priority: tuple[str, ...]
-    choices: LabelChoices
     made_with: Mapping[str, str]
+    choices: LabelChoices = field(default_factory=LabelChoices)
 
     @cached_property
     def key(self) -> str:

@@ -127,8 +127,8 @@ def _group_by_plane(
 ) -> list[list[_Contour]]:
     """Return the contours of each plane, from the lowest plane to the highest.
 
-    The heights of contours in one plane differ by rounding errors, also where they are rounded to
-    slices: holes are found only if all contours of a plane come together.
+    The heights of contours in one plane differ by rounding errors. They are compared with each
+    other and not rounded: a limit of rounding may fall between an outline and its hole.
     """
     planes: list[list[_Contour]] = []
     for contour in sorted(_read_contours(grid, contours, counts), key=attrgetter("height")):
