@@ -228,11 +228,11 @@ def test_a_licence_that_is_now_refused_is_an_error_with_its_series(
 
 
 def test_two_builds_of_one_dataset_exclude_each_other(fetched_warehouse: Warehouse) -> None:
-    from tcia_assets.datasets.build import _lock
+    from tcia_assets.datasets.build import hold_dataset
 
     cohort_ = frozen(declared(), fetched_warehouse)
     with (
-        _lock("lung_ct", fetched_warehouse, 0.0),
+        hold_dataset("lung_ct", fetched_warehouse, 0.0),
         pytest.raises(Busy, match="the dataset 'lung_ct'"),
     ):
         build(declared(), cohort_, fetched_warehouse, wait=0.0)
