@@ -1,5 +1,15 @@
 """The command line, `tcia-assets`: one module a command or command group.
 
+    app              the group of them, and how an error becomes an exit code
+    refresh, fetch, status, changes, query, tables, export, verify, prune, migrate, dataset, doctor,
+    sandbox          the commands of these names
+    completion       the command, and what completes names in others
+    workspace        the mirror that a command works on
+    options          options that several commands share
+    terminal         consoles, escaping, tables, progress bars
+    query_result     rows as a table, CSV, JSON or Parquet
+    data_dictionary  the declared tables as Markdown
+
 The modules parse arguments, print results and set exit codes. The work itself is shared with
 Dagster's daemon and with notebooks, and is in the other packages.
 

@@ -25,9 +25,9 @@ from tcia_assets.cli.terminal import (
 )
 from tcia_assets.cli.workspace import import_dagster
 from tcia_assets.errors import UnknownName, UsageError
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.mirror import open_runs, open_warehouse
 from tcia_assets.settings import Settings
+from tcia_assets.units import format_bytes
 
 if TYPE_CHECKING:
     from tcia_assets.datasets.versions import Version  # needs numpy, an extra

@@ -11,9 +11,9 @@ from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import selection_options
 from tcia_assets.cli.terminal import exit_with, out, print_note, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.export import ExportResult
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE
+from tcia_assets.units import format_bytes
 
 
 @click.command()

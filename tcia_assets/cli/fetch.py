@@ -17,11 +17,12 @@ from tcia_assets.cli.status import print_status
 from tcia_assets.cli.terminal import exit_with, make_grid, out, printable, right_aligned
 from tcia_assets.cli.workspace import import_dagster, open_mirror
 from tcia_assets.errors import RunFailed, UsageError
-from tcia_assets.images.disk_space import check_disk_space, format_bytes
+from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.metadata.series_lists import is_uid
 from tcia_assets.mirror import Mirror
+from tcia_assets.units import format_bytes
 
 _limit = partial(click.option, type=click.IntRange(min=1))
 

@@ -21,7 +21,6 @@ from tcia_assets.cli.terminal import (
 )
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import UsageError
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.prune import (
     StoredFile,
     UnselectedZips,
@@ -34,6 +33,7 @@ from tcia_assets.metadata.selection import check_shared_lists
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.mirror import missing_folder
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import format_bytes
 
 if TYPE_CHECKING:
     from tcia_assets.datasets.versions import Version  # needs numpy, an extra

@@ -16,13 +16,13 @@ from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import shorten
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.status import COUNTS, SUMMED, collection_status
 from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.mirror import missing_folder
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import format_bytes
 
 # Columns of the table after COUNTS: bytes and instants.
 _MEASURES = ("on disk", "to come", "last change", "compared")

@@ -11,7 +11,6 @@ from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_ba
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import require_known
 from tcia_assets.images.audit import AuditResult, audit_hashes, require_hashes
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.rebuild import (
     RebuildResult,
     quarantine_unreadable_manifests,
@@ -23,6 +22,7 @@ from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import format_bytes
 
 _MOST_NAMED = 3
 

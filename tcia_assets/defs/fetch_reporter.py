@@ -11,6 +11,7 @@ from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.workers import FetchProgress
 from tcia_assets.progress import report
+from tcia_assets.units import format_bytes
 
 _LOG_EVERY_S = 10.0
 # One observation per 500 Series or per minute, and one for each failure up to a limit: Dagster's
@@ -43,7 +44,7 @@ class FetchReporter(FetchListener):
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(plan.reasons.items()))
         self._context.log.info(
             f"{self._collection}: {len(plan.now)} Series ({reasons or 'none'}) of up to "
-            f"{plan.bytes_now / 1e6:.1f} MB and {plan.sizes_unknown} of unknown size to fetch, "
+            f"{format_bytes(plan.bytes_now)} and {plan.sizes_unknown} of unknown size to fetch, "
             f"{plan.complete} complete, {len(plan.later)} left to later runs, "
             f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
         )
@@ -94,9 +95,9 @@ def _note(progress: FetchProgress, seconds: float) -> str:
     >>> _note(FetchProgress(5, 10, 1, 60_000_000, 90_000_000, 50_000_000, 8), 10.0)
     '50.0 MB, 5.0 MB/s, 5 s left, 1 failed'
     """
-    parts = [f"{progress.received_bytes / 1e6:.1f} MB"]
+    parts = [format_bytes(progress.received_bytes)]
     if seconds > 0:
-        parts.append(f"{progress.received_bytes / seconds / 1e6:.1f} MB/s")
+        parts.append(f"{format_bytes(progress.received_bytes / seconds)}/s")
     if progress.bytes_done:
         left = seconds * (progress.bytes_planned / progress.bytes_done - 1)
         parts.append(f"{left:.0f} s left")

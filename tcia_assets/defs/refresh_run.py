@@ -29,6 +29,7 @@ from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import format_bytes
 
 _LOG_EVERY_S = 10.0
 _LAST_STAGE = 2
@@ -122,7 +123,7 @@ def _refresh_all(
     outcome, logged = _Outcome(), time.monotonic()
     refreshed = _work_off(tcia, tasks, at, budget, accept_schema, outcome)
     for done, _ in enumerate(refreshed, start=1):
-        report(done, len(tasks), f"{outcome.received_bytes / 1e6:.0f} MB")
+        report(done, len(tasks), format_bytes(outcome.received_bytes))
         if time.monotonic() - logged > _LOG_EVERY_S:
             logged = time.monotonic()
             context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")

@@ -16,7 +16,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES, TABLES
 from tcia_assets.doctor.check import Check, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import Once, Step
 from tcia_assets.errors import StorageError, TciaError
-from tcia_assets.images.disk_space import SPARE_BYTES, format_bytes
+from tcia_assets.images.disk_space import SPARE_BYTES
 from tcia_assets.images.journal import has_dead_journal, has_living_journal
 from tcia_assets.images.unindexed import count_outdated, count_unindexed
 from tcia_assets.settings import Settings
@@ -25,6 +25,7 @@ from tcia_assets.store.files import find_dead_drafts
 from tcia_assets.store.locks import is_locked
 from tcia_assets.store.partitions import LAYOUT
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import format_bytes
 
 _WRITTEN = ("warehouse", "archives", "quarantine", "datasets", "catalogue", "dagster", ".locks")
 

@@ -12,9 +12,9 @@ from tcia_assets.doctor.steps import REPORT, NotAsked, Once, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import TciaError
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.series_task import proof_hash
 from tcia_assets.sources import FetchedFile, Target
+from tcia_assets.units import format_bytes
 
 _MOST_BYTES = 64 << 20
 

@@ -10,8 +10,8 @@ from tcia_assets.doctor.check import Check, differs, ok, unknown
 from tcia_assets.doctor.steps import NotAsked, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import ArchiveUnreachable
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.sources import Connection
+from tcia_assets.units import format_bytes
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _LEAST_DAYS = timedelta(days=7)

@@ -8,26 +8,11 @@ from pathlib import Path
 
 from tcia_assets.errors import UsageError
 from tcia_assets.images.plan import FetchPlan
+from tcia_assets.units import format_bytes
 
 # Kept free. Few zips are larger than the objects in them; this covers LICENSE, MD5 list and
 # directory.
 SPARE_BYTES = 1 << 30
-_STEP = 1000
-
-
-def format_bytes(count: float | None) -> str:
-    """Return a number of bytes with a decimal unit; "?" for None.
-
-    >>> [format_bytes(n) for n in (0, 999, 27_844_690, None)]
-    ['0 B', '999 B', '27.8 MB', '?']
-    """
-    if count is None:
-        return "?"
-    units = ["B", "kB", "MB", "GB", "TB"]
-    while count >= _STEP and len(units) > 1:
-        count /= _STEP
-        units.pop(0)
-    return f"{count:.0f} {units[0]}" if units[0] == "B" else f"{count:.1f} {units[0]}"
 
 
 def check_disk_space(plans: Sequence[FetchPlan], root: Path) -> None:

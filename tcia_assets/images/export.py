@@ -23,7 +23,6 @@ import pyarrow.csv
 
 from tcia_assets.errors import UsageError
 from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.export_index import LOCK_NAME, ExportedSeries, ExportIndex
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate, file_names
 from tcia_assets.images.headers.series_zips import READ_ERRORS, error_text
@@ -35,6 +34,7 @@ from tcia_assets.store.files import publish, storage_errors
 from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.sql import identifier
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import format_bytes
 
 _PIECE_BYTES = 1 << 20
 _LOCK_SECONDS = 5.0

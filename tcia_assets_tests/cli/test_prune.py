@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tcia_assets.datasets.cohort import PAIRS, SERIES, Cohort, WarehouseSnapshot
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.zip_files import quarantine_path
+from tcia_assets.units import format_bytes
 from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, line_of, words
 from tcia_assets_tests.conftest import SMALL
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.images.disk_space import format_bytes
 from tcia_assets.images.status import COUNTS
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sources import Source
+from tcia_assets.units import format_bytes
 from tcia_assets_tests.cli.terminal import Terminal, line_of, words
 from tcia_assets_tests.conftest import SMALL
 

@@ -1,0 +1,14 @@
+"""Quantities as people read them; examples are in the docstrings."""
+
+from __future__ import annotations
+
+import pytest
+
+from tcia_assets.units import format_bytes
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1_000, "1.0 kB"), (10**15, "1000.0 TB"), (0.4, "0 B")]
+)
+def test_the_unit_is_the_largest_that_is_not_above_the_number(count: float, text: str) -> None:
+    assert format_bytes(count) == text
