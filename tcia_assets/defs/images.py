@@ -7,6 +7,7 @@ run that is re-executed with those reports success although batches are missing.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -55,7 +56,9 @@ def assets(names: Names) -> list[dg.AssetsDefinition]:
 
     # One step: Dagster would not start a step of its own for the headers if the fetch of a single
     # Collection failed, and the zips of all others would not be read.
-    @table_assets(names, first, _TABLES, more_checks=zip_specs, pool=pool, can_subset=True)
+    @table_assets(
+        names, first, catalog.IMAGE_TABLES, more_checks=zip_specs, pool=pool, can_subset=True
+    )
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetch the zips of the selected Series of the run's Collections, and read their headers.
 
@@ -67,8 +70,6 @@ def assets(names: Names) -> list[dg.AssetsDefinition]:
 
 
 # --- A run over partitions ------------------------------------------------------------------------
-
-_TABLES = (catalog.IMAGE_ARCHIVES, catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
 
 # Tables that are made together, and the work for one partition, which returns metadata for each.
 _Task = tuple[Sequence[Table], Callable[[str], Sequence[Facts]]]
@@ -83,11 +84,11 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     session = _session(tcia, config)
     reread = session.reread if session else RereadBudget()
     tasks: list[_Task] = [
-        (_TABLES[:1], _fetcher(context, names, tcia, session, just_fetched)),
-        (_TABLES[1:2], lambda key: [_read_headers(key, warehouse, reread)]),
-        (_TABLES[2:], lambda key: _read_references(key, warehouse)),
+        (catalog.IMAGE_TABLES[:1], _fetcher(context, names, tcia, session, just_fetched)),
+        (catalog.IMAGE_TABLES[1:2], lambda key: [_read_headers(key, warehouse, reread)]),
+        (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
-    selected = [t for t in _TABLES if names.key(t) in context.selected_asset_keys]
+    selected = [t for t in catalog.IMAGE_TABLES if names.key(t) in context.selected_asset_keys]
     good: list[PartitionEvent] = []
     bad: list[tuple[str, Exception]] = []
     for partition in context.partition_keys:
@@ -134,9 +135,9 @@ def _fetcher(
         return lambda key: [_without_selection(table, tcia.warehouse, key)]
 
     def fetch(key: str) -> Sequence[Facts]:
-        reporter, started = FetchReporter(context, names.key(table), key), time.monotonic()
-        result = fetch_images(key, session, tcia.source, tcia.warehouse, reporter)
-        reporter.close()
+        started = time.monotonic()
+        with closing(FetchReporter(context, names.key(table), key)) as reporter:
+            result = fetch_images(key, session, tcia.source, tcia.warehouse, reporter)
         if note := session.quiet_note:
             context.log.warning(note)
         complete = (row.series_instance_uid for row in result.rows if row.is_complete)

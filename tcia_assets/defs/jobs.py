@@ -43,8 +43,7 @@ def shared_lists_job(names: Names) -> str:
 def jobs(names: Names) -> list[Job]:
     """Return the jobs over the tables of the catalog."""
     metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]
-    image_tables = (catalog.IMAGE_ARCHIVES, catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
-    images = [names.key(t) for t in image_tables]
+    images = [names.key(t) for t in catalog.IMAGE_TABLES]
     both, lists = metadata + images, [names.key(catalog.SHARED_LISTS)]
     described = (
         (collections_job, metadata[:1], "Lists the Collections and makes them partitions."),

@@ -32,7 +32,7 @@ from tcia_assets.images.series_task import (
     proof_hash,
 )
 from tcia_assets.images.zip_files import draft_path, single_images_dir
-from tcia_assets.store.files import publish_draft
+from tcia_assets.store.files import publish_draft, publish_text
 
 # Errors, beside a bad zip, after which another route may succeed.
 _TRY_NEXT_ROUTE = (RequestRefused, TooLarge, UnreadableReply, UnknownReply)
@@ -132,8 +132,8 @@ def _quarantine(task: SeriesTask, draft: Path, route: str, error: BadArchive) ->
         "refused_at": datetime.now(UTC).isoformat(),
         "reason": error.problem,
     }
-    _reason_path(task).write_text(json.dumps(reason, indent=2) + "\n", encoding="utf-8")
-    draft.replace(task.quarantine)
+    publish_draft(draft, task.quarantine)
+    publish_text(_reason_path(task), json.dumps(reason, indent=2) + "\n")
 
 
 def _reason_path(task: SeriesTask) -> Path:

@@ -79,18 +79,20 @@ def refresh(
         if table is catalog.SHARED_LISTS:
             written, facts = write_list(key, rows, warehouse, at)
         else:
-            written = warehouse.write(table, rows, key)
+            with warehouse.update(table, key) as partition:
+                partition.rows = rows
+            written = partition.written
     return RefreshResult(
         table,
         key,
         written,
-        rows_before,
-        reply.cost,
-        reply.seconds,
-        reply.unclaimed,
-        facts,
-        unreadable.num_rows,
-        describe(unreadable.to_pylist()),
+        rows_before=rows_before,
+        cost=reply.cost,
+        seconds=reply.seconds,
+        unclaimed=reply.unclaimed,
+        facts=facts,
+        unreadable=unreadable.num_rows,
+        unreadable_example=describe(unreadable.to_pylist()),
     )
 
 

@@ -61,7 +61,8 @@ def refresh_series(
     listed = conform(listing.LISTED, reply.table)
     # The largest Collection is 100 MB a copy; the rows as received are not needed any more.
     reply = replace(reply, table=reply.table.schema.empty_table())
-    # Reading, merging and writing are one step: two runs would each count a missing Series.
+    # Reading, merging and writing are one step: two runs would each count a missing Series. Not
+    # `update`, because the listing is recorded after the rows are written, under the same lock.
     with warehouse.lock(SERIES, key):
         with alone_if_large(listed):
             before = warehouse.read_or_empty(SERIES, key)
@@ -81,13 +82,13 @@ def refresh_series(
         SERIES,
         key,
         written,
-        compared.until_now,
-        reply.cost + probed.cost,
-        reply.seconds,
-        reply.unclaimed,
-        _facts(compared, probed, events),
-        unreadable.num_rows,
-        describe(unreadable.to_pylist()),
+        rows_before=compared.until_now,
+        cost=reply.cost + probed.cost,
+        seconds=reply.seconds,
+        unclaimed=reply.unclaimed,
+        facts=_facts(compared, probed, events),
+        unreadable=unreadable.num_rows,
+        unreadable_example=describe(unreadable.to_pylist()),
     )
 
 

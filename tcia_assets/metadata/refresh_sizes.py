@@ -78,13 +78,13 @@ def refresh_sizes(
         SERIES_SIZES,
         key,
         partition.written,
-        before.num_rows,
-        reply.cost,
-        time.monotonic() - started,
-        reply.unclaimed,
-        facts,
-        unreadable.num_rows,
-        describe(unreadable.to_pylist()),
+        rows_before=before.num_rows,
+        cost=reply.cost,
+        seconds=time.monotonic() - started,
+        unclaimed=reply.unclaimed,
+        facts=facts,
+        unreadable=unreadable.num_rows,
+        unreadable_example=describe(unreadable.to_pylist()),
     )
 
 

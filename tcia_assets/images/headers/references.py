@@ -72,6 +72,7 @@ def index_references(
     with warehouse.update(REFERENCES, collection) as partition:
         plan = _make_plan(collection, warehouse)
         references, targets = _build_tables(plan, collection, warehouse, report)
+        # Not `update`, because the lock of `references` guards both tables.
         # `targets` first: the next run trusts it for each zip that has rows in `references`.
         targets_written = warehouse.write(TARGETS, conform(TARGETS, targets), collection)
         partition.rows = references

@@ -38,7 +38,6 @@ from tcia_assets.version import __version__
 
 Result = TypeVar("Result")
 
-_LONGEST_REPLY = 1 << 30
 # A token has about 1 kB.
 _LONGEST_TOKEN_REPLY = 1 << 16
 _MOST_REDIRECTS = 10
@@ -115,9 +114,9 @@ class Transport:
         parameters: Mapping[str, str],
         cost: Cost,
         *,
+        max_bytes: int,
         empty_text: str = "",
         is_file: bool = False,
-        max_bytes: int = _LONGEST_REPLY,
     ) -> Iterator[Iterator[bytes]]:
         """Send a request, once there is a slot for it, and yield the chunks of its body.
 
@@ -128,10 +127,10 @@ class Transport:
             url: Without a query.
             parameters: The query, or the form of a POST.
             cost: Increased by one request.
+            max_bytes: The most that a body other than a file may have when it is decoded.
             empty_text: A status 500 with this text stands for an empty body.
             is_file: The body is a file: it is not decoded, and is no HTML or JSON. Its size is for
                 the caller to limit.
-            max_bytes: The most that any other body may have when it is decoded.
 
         Raises:
             RemoteError: Any failure of the server or the network, up to the last chunk. What the
