@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_every_module_has_a_test_file_of_its_name() -> None:
         for module in modules()
         if module.with_suffix("").as_posix() not in TESTED_ELSEWHERE
         and not (tests / module.with_name(f"test_{module.name}")).is_file()
+    ]
+    assert missing == []
+
+
+def test_every_module_is_named_in_the_docstring_of_its_package() -> None:
+    package = ROOT / "tcia_assets"
+    texts = {
+        p.parent: ast.get_docstring(ast.parse(p.read_text())) for p in package.rglob("__init__.py")
+    }
+    missing = [
+        module.as_posix()
+        for module in modules()
+        if module.parent.name
+        and not re.search(rf"\b{module.stem}\b", texts[package / module.parent] or "")
     ]
     assert missing == []
 

@@ -1,7 +1,7 @@
 """Find the image Series that a SEG or RTSTRUCT belongs to, from `references` and `images`.
 
 The ways from an object to image Series belong here, and their order. References are read in
-`images.headers.references`; which pairs a dataset takes is decided in `cohort.py`.
+`images.headers.references`; which pairs a dataset takes is decided in `cohort_query.py`.
 """
 
 from __future__ import annotations

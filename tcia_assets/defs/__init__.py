@@ -1,5 +1,35 @@
-"""The Dagster edge, split by stage: the only importer of dagster beside `definitions.py`.
+"""The Dagster edge, split by stage: the only importer of dagster.
 
-No module here has `from __future__ import annotations`: Dagster reads the annotations of an asset's
-parameters when it is declared, and refuses texts.
+    plugin            `build_definitions`: all of the below
+    resource          `TciaResource`
+    io_manager        partitions as inputs of your own assets
+    names             the names of all that follows
+    partitions        partition keys, and runs over a range of them
+
+    metadata          the metadata tables as assets
+    images            the image tables as assets
+    datasets          each declared dataset as three assets
+    dataset_files     where datasets are declared
+    dataset_metadata  their metadata in Dagster's UI
+    asset_specs       the asset of a table
+    checks            asset checks of tables
+    zip_checks        asset checks of zips
+
+    jobs              what is materialized together
+    schedules         what runs every day
+    sensors           what runs when the source has changed
+    sensor_pause      the sensor's pause while the source fails
+    run_requests      differences as run requests
+    active_runs       the Collections of unfinished runs
+
+    refresh_run       one run over metadata tables
+    fetch_reporter    a fetch in Dagster's log
+    run_process       the process of a run
+    events            events of partitions
+    alarms            a failed run as a line
+    local_runs        runs in this process
+    run_report        what people read afterwards
+
+No module that declares assets, sensors or schedules has `from __future__ import annotations`:
+Dagster reads the annotations of their parameters, and refuses texts.
 """

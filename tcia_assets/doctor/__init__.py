@@ -6,6 +6,7 @@ check.py              what a step returns
 subject.py            what the requests are about: a Collection, patients, a small Series
 source_checks.py      the connection, and the limits of the source
 reply_checks.py       the fields of each endpoint, filters, changes
+field_check.py        the fields, values and dates of one reply
 image_checks.py       one small Series, fetched into a temporary folder and proven
 folder_checks.py      the data folder; nothing is written there
 installation_checks.py  versions and extras

@@ -22,9 +22,13 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     md5_hierarchy   hashes of Series and of what is above them
 
     status          the state of the mirror by Collection
+    unindexed       zips whose headers are still to be read
     verify          whether zips are as they were when fetched
     audit           whether they are as the source has them now
     rebuild         the manifest, made from zips
     prune           zips that are not selected, and the quarantine
+    export          plain DICOM files for other tools
+    export_paths    their folders and names
+    export_index    the record of what was exported
     headers/        the tables `images`, `references` and `targets`, made from what is in zips
 """

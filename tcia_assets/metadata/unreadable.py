@@ -1,4 +1,4 @@
-"""Values that the source sent and that cannot be read: how many are borne, and their record.
+"""Values that the source sent and that cannot be read: their table, and when they are too many.
 
 Such a value is null in its table and has a row of `unreadable_values`. Many of them in one column
 mean that the column is read in a wrong way; then the partition is refused.

@@ -3,7 +3,11 @@
 A `Source` returns rows in the columns of our tables, MD5 hashes, and the zips of Series. Its
 interface exposes no host, endpoint or wire format; an implementation uses neither Dagster nor the
 data folder.
-The one implementation is `nbia`: the REST API of the NBIA software, in five dialects.
+
+    nbia/   the one implementation: the REST API of the NBIA software, in five dialects
+    http/   HTTP for implementations
+    pacing  timeouts and retries
+    doi     DOIs in the forms in which sources write them
 """
 
 from __future__ import annotations

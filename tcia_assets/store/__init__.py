@@ -1,0 +1,12 @@
+"""Tables as Parquet partitions on disk, and DuckDB views over them.
+
+warehouse     the one way to read, write and query tables
+partitions    one partition: where its file lies, its bytes, its layout
+digests       the hash of each partition's file
+conform       what a table's rows must be
+views         the SQL of the views, and the databases that hold them
+acquisition   the SQL of the view `series_acquisition`
+sql           DuckDB: connections, quoting, checks of a user's SQL
+files         files and folders that appear whole or not at all
+locks         locks between processes
+"""

@@ -1,7 +1,7 @@
 """Bring rows into exactly the declared form of their table, or raise an error with the position.
 
 Here are the rules about a whole table: its columns, its order, its key, what must not be null. The
-rules about a single value are where it is read, in `sources/nbia/wire.py`.
+rules about a single value are where it is read, in `sources/nbia/values.py`.
 """
 
 from __future__ import annotations

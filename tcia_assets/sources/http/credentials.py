@@ -1,4 +1,4 @@
-"""Credentials of requests: none, as here, or what a source derives from it.
+"""Base class of credentials: sends none. A source's subclass signs requests.
 
 Secrets are added to headers, never to a URL, and are removed from every text that leaves.
 """

@@ -1,7 +1,7 @@
 """Parse CSV, XML and HTML, as TCIA's servers really write them, into rows of text.
 
 None of these formats distinguishes an empty text from a missing one: both are absent from the row.
-JSON needs no help; types are given in `wire.py`.
+JSON needs no help; types are given in `values.py`.
 """
 
 from __future__ import annotations
