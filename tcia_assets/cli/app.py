@@ -41,9 +41,10 @@ class _Group(click.Group):
             # DuckDB raises a RuntimeError if it is interrupted while it works.
             if isinstance(error, RuntimeError) and "interrupted" not in str(error):
                 raise
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            err.print(f"[bold red]Interrupted:[/] {_KEPT}", soft_wrap=True)
             # Another one ends the process at once, and without the traces of threads.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            err.print(f"[bold red]Interrupted:[/] {_KEPT}", soft_wrap=True)
             sys.exit(INTERRUPTED)
         except TciaError as error:
             err.print(f"[bold red]Error:[/] {printable(str(error))}", soft_wrap=True)

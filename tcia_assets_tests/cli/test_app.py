@@ -157,7 +157,8 @@ def test_ctrl_c_ends_a_fetch_with_130_and_shows_what_is_kept(
         time.sleep(0.2)
     stdout, stderr = process.communicate(timeout=60)
 
-    assert process.returncode == 130, stderr
+    # The second one may end the process as a signal does, which a shell reports as 130 too.
+    assert process.returncode in {130, -signal.SIGINT if times > 1 else 130}, stderr
     assert "Interrupted: what was complete is kept" in stderr
     assert "Traceback" not in stderr
     complete = sum(status == "complete" for status in terminal.statuses.values())
