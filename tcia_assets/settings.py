@@ -113,9 +113,9 @@ class Settings(BaseModel):
     overlap_days: int = Field(
         default=30,
         ge=2,
-        description="days before the newest stored release from which the sensor requests "
-        "changes, because releases are back-dated (with `TCIA_COLLECTIONS`: before the earliest "
-        "of their last comparisons, if that is later)",
+        description="how many days before the newest stored release the sensor starts asking, "
+        "because releases are back-dated; with `TCIA_COLLECTIONS`, it starts from the earliest "
+        "last comparison if that is later",
     )
     # Dagster's daemon evaluates sensors at most this often.
     sensor_interval_s: int = Field(
@@ -183,11 +183,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_secrets(self) -> Self:
-        if self.speaks.auth == "bearer" and not (self.username and self.password):
+        if self.api.auth == "bearer" and not (self.username and self.password):
             raise UsageError(
                 f"dialect {self.dialect} needs TCIA_USERNAME and TCIA_PASSWORD; nbia-v4 needs none"
             )
-        if self.speaks.auth == "api_key" and not self.api_key:
+        if self.api.auth == "api_key" and not self.api_key:
             raise UsageError(
                 f"dialect {self.dialect} needs TCIA_API_KEY; bindaas-v4 and nbia-v4 need none"
             )
@@ -200,10 +200,10 @@ class Settings(BaseModel):
     def _check_version(self) -> Self:
         for name in ("base_url", "nlst_base_url"):
             url = str(getattr(self, name)).rstrip("/")
-            if not url or _fits(self.speaks, url):
+            if not url or _fits(self.api, url):
                 continue
             fitting = " or ".join(each.name for each in DIALECTS if _fits(each, url))
-            own = urlsplit(self.speaks.base_url).path
+            own = urlsplit(self.api.base_url).path
             raise UsageError(
                 f"TCIA_DIALECT is {self.dialect!r}, whose URLs end in {own}, but {variable(name)} "
                 f"is {url!r}: set {f'TCIA_DIALECT to {fitting}, or ' if fitting else ''}"
@@ -240,13 +240,13 @@ class Settings(BaseModel):
         return Settings.model_validate(dict(self) | changes)
 
     @property
-    def speaks(self) -> Dialect:
+    def api(self) -> Dialect:
         return dialect(self.dialect)
 
     @property
     def url(self) -> str:
         """The URL below which all endpoints of the dialect are, without a slash at its end."""
-        return (self.base_url or self.speaks.base_url).rstrip("/")
+        return (self.base_url or self.api.base_url).rstrip("/")
 
     def of_collection(self, name: str) -> Settings:
         """Return the settings for what belongs to a Collection: NLST may have its own server."""
@@ -259,20 +259,20 @@ class Settings(BaseModel):
         if self.nlst_base_url:
             return self.nlst_base_url.rstrip("/")
         # A sandbox or a stand-in is never left for a public host.
-        if self.speaks.nlst_base_url and urlsplit(self.url).hostname in public:
-            return self.speaks.nlst_base_url
+        if self.api.nlst_base_url and urlsplit(self.url).hostname in public:
+            return self.api.nlst_base_url
         return self.url
 
     @property
-    def shared_lists_speak(self) -> Dialect:
+    def shared_lists_api(self) -> Dialect:
         """The dialect that has the shared lists: nbia-v1 for nbia-v4, which has none."""
-        return dialect(self.speaks.delegate) if self.speaks.delegate else self.speaks
+        return dialect(self.api.delegate) if self.api.delegate else self.api
 
     @property
     def shared_lists_url(self) -> str:
-        if self.shared_list_url or not self.speaks.delegate:
+        if self.shared_list_url or not self.api.delegate:
             return self.shared_list_url.rstrip("/") or self.url
-        return self.url.rpartition("/")[0] + "/" + self.speaks.delegate.rpartition("-")[2]
+        return self.url.rpartition("/")[0] + "/" + self.api.delegate.rpartition("-")[2]
 
     @property
     def source(self) -> str:

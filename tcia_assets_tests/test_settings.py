@@ -177,7 +177,7 @@ def test_a_dialect_without_its_secret_says_what_it_needs(
 
 @pytest.mark.parametrize("dialect", ["nbia-v4", "nbia-v1", "bindaas-v4"])
 def test_open_dialects_need_no_secret(dialect: str) -> None:
-    assert Settings(dialect=dialect).speaks.name == dialect
+    assert Settings(dialect=dialect).api.name == dialect
 
 
 @pytest.mark.parametrize("key", ["s3cr3t\nHost: x", "s3cr3t\r", "s3cr3té", "s3cr3t\0"])
@@ -218,7 +218,7 @@ def test_an_unknown_variable_is_named_without_its_value() -> None:
 def test_shared_lists_are_asked_of_the_same_host(dialect: str, base: str, lists: str) -> None:
     settings = Settings(dialect=dialect, base_url=base)
     assert settings.shared_lists_url == lists
-    assert settings.shared_lists_speak.has("getContentsByName")
+    assert settings.shared_lists_api.has("getContentsByName")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def _connection(subject: Subject) -> Check:
 
 
 def _has_secret(subject: Subject) -> bool:
-    return subject.source.settings.speaks.auth != "none"
+    return subject.source.settings.api.auth != "none"
 
 
 def judge_tls(found: Connection, *, has_secret: bool) -> Check:

@@ -28,7 +28,7 @@ _verification_slots = threading.BoundedSemaphore(CORES)
 # what deflate may add.
 _OVERHEAD_PER_OBJECT = 1 << 10
 _OVERHEAD_PER_ZIP = 1 << 20
-# Where the archive does not tell the size: an element of DICOM has 4 GiB at most.
+# Where the source does not return the size: an element of DICOM has 4 GiB at most.
 _LONGEST_OBJECT = 1 << 32
 _LONGEST_ZIP = 1 << 38
 

@@ -90,7 +90,7 @@ class Client:
         pacing: Pacing | None = None,
         rate_limit: RateLimit | None = None,
     ) -> None:
-        self.settings, self.dialect = settings, settings.speaks
+        self.settings, self.dialect = settings, settings.api
         self._requests = RequestBuilder(settings, form)
         self._transport = Transport(
             settings.max_connections,

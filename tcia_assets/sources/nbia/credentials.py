@@ -25,7 +25,7 @@ def make_credentials(settings: Settings, post_form: PostForm) -> Credentials:
         settings: Dialect, URL and secrets.
         post_form: Sends a form to a URL and returns the JSON object of the reply.
     """
-    match settings.speaks.auth:
+    match settings.api.auth:
         case "bearer":
             host = settings.url.partition("/services/")[0]
             return Bearer(f"{host}/oauth/token", settings.username, settings.password, post_form)

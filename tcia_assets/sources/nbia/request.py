@@ -63,10 +63,10 @@ class RequestBuilder:
 
     def server_of(self, name: str) -> tuple[Dialect, str]:
         """Return the dialect and the base URL that serve an endpoint."""
-        settings, dialect = self._settings, self._settings.speaks
+        settings, dialect = self._settings, self._settings.api
         is_shared_list = name == SHARED_LISTS.endpoint and settings.shared_list_url
         if name in dialect.delegated_endpoints or is_shared_list:
-            return settings.shared_lists_speak, settings.shared_lists_url
+            return settings.shared_lists_api, settings.shared_lists_url
         return dialect, settings.url
 
 
