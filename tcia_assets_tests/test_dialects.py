@@ -10,7 +10,7 @@ import pytest
 
 from tcia_assets import load_dataset
 from tcia_assets.catalog import DIALECTS
-from tcia_assets.defs.local_runs import DAGSTER_YAML
+from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine

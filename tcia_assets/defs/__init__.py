@@ -28,6 +28,7 @@
     events            events of partitions
     alarms            a failed run as a line
     local_runs        runs in this process
+    dagster_home      where they are recorded
     run_report        what people read afterwards
 
 No module that declares assets, sensors or schedules has `from __future__ import annotations`:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.cli.terminal import out
-from tcia_assets.defs.local_runs import DAGSTER_YAML
+from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.cli.terminal import Terminal
 

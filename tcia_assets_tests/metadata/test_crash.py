@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.defs.local_runs import DAGSTER_YAML
+from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.warehouse import Warehouse
