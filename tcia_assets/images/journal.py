@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.store.locks import is_locked, open_locked
+from tcia_assets.store.locks import is_locked, open_locked, try_lock
 
 
 class Journal:
@@ -90,7 +89,7 @@ def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], N
     for path in sorted(folder.glob(".*.journal")):
         try:
             with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(file)
                 merge(_read(path, file.read().decode(errors="replace")))
                 path.unlink(missing_ok=True)
         except (BlockingIOError, FileNotFoundError):

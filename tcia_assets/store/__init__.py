@@ -3,6 +3,7 @@
 warehouse     the one way to read, write and query tables
 partitions    one partition: where its file lies, its bytes, its layout
 digests       the hash of each partition's file
+table_check   partitions compared with their hashes
 conform       what a table's rows must be
 views         the SQL of the views, and the databases that hold them
 acquisition   the SQL of the view `series_acquisition`

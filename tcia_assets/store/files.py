@@ -7,7 +7,6 @@ where it lies, is the caller's business.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import filecmp
 import hashlib
 import os
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tcia_assets.errors import StorageError
-from tcia_assets.store.locks import is_locked, open_locked
+from tcia_assets.store.locks import is_locked, open_locked, try_lock
 
 
 def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = True) -> bool:
@@ -109,7 +108,7 @@ def remove_dead_drafts(path: Path) -> None:
     """Remove drafts of the path left by killed writers."""
     for draft in path.parent.glob(f".{path.name}.*.draft"):
         with contextlib.suppress(OSError), draft.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(file)
             draft.unlink()
 
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -68,6 +69,15 @@ def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int
             return descriptor
         # Its last holder, or a process that found the lock free, removed it before it was locked.
         os.close(descriptor)
+
+
+def try_lock(file: IO[bytes]) -> None:
+    """Lock an open file until it is closed.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_locked(path: Path) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -26,14 +26,14 @@ from tcia_assets.errors import Stopped, UnknownName, UsageError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions, sql
 from tcia_assets.store.conform import check, conform, empty
-from tcia_assets.store.files import make_folder, publish, publish_text, sha256_of
+from tcia_assets.store.files import make_folder, publish, publish_text
 from tcia_assets.store.locks import hold_lock
+from tcia_assets.store.table_check import VerifiedTables, verify_tables
 from tcia_assets.store.views import Views
 
 # How often `query` runs a statement while partitions are being replaced.
 _MAX_TRIES = 6
 _VERSION = Path("warehouse") / "VERSION"
-_FOREIGN = "it was not written by tcia_assets, but queries would count its rows: move it away"
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,6 @@ class WriteResult:
     rows: int
     bytes_on_disk: int
     changed: bool
-
-
-@dataclass
-class VerifiedTables:
-    """Partitions that were checked: how many, their bytes, those without a digest, the problems."""
-
-    partitions: int = 0
-    bytes: int = 0
-    without_digest: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, size: int, problem: str, has_digest: bool) -> None:  # noqa: FBT001 - a result
-        """Count a partition."""
-        self.partitions += 1
-        self.bytes += size
-        self.without_digest += not has_digest
-        self.problems += [problem] if problem else []
 
 
 class PartitionUpdate:
@@ -104,7 +87,7 @@ class Warehouse:
             used, which need a file of each table.
 
     Raises:
-        UsageError: DuckDB cannot read below this path.
+        UsageError: DuckDB cannot read below this path, or a newer version has written there.
     """
 
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
@@ -133,12 +116,15 @@ class Warehouse:
             )
 
     def migrate(self, *, dry_run: bool = False) -> int:
-        """Rename the folders of an earlier layout; return how many there are.
+        """Rename the folders of an earlier layout.
 
         Nothing is read or written, and a process that reads meanwhile finds either name.
 
         Args:
             dry_run: Only count them.
+
+        Returns:
+            How many there are.
 
         Raises:
             StorageError: A folder cannot be renamed. The others are, and may be.
@@ -190,6 +176,9 @@ class Warehouse:
             keys: The partitions to read; all by default.
             columns: The columns to read; all by default.
 
+        Returns:
+            The rows, in the order of the keys.
+
         Raises:
             UnknownName: One of the named partitions does not exist.
             DataError: A file is damaged.
@@ -216,6 +205,9 @@ class Warehouse:
             rows: All rows of the partition, as `conform` returns them.
             key: The partition's key; "" for an unpartitioned table.
 
+        Returns:
+            Where the partition is, its size, and whether it was changed.
+
         Raises:
             DataError: The rows do not conform, or belong to another partition.
             StorageError: The file cannot be written. The partition is unchanged.
@@ -227,6 +219,8 @@ class Warehouse:
         partitions.check_case(folder, table, key)
         partitions.rename_old_folder(folder, table, key)
         make_folder(folder / partitions.subfolder(table, key))
+        if not (self.root / _VERSION).is_file():
+            publish_text(self.root / _VERSION, f"{partitions.LAYOUT}\n")
         path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
 
         is_known = path.is_file() or digest_file.is_file()
@@ -246,50 +240,15 @@ class Warehouse:
 
         Args:
             keys: The partitions to check; by default all, and the tables without partitions.
-        """
-        result = VerifiedTables()
-        for table in TABLES:
-            known = set()
-            stored = self.keys(table) if table.partitioned_by else [""] * self.has(table)
-            for key in stored:
-                known.add(self.path(table, key))
-                if keys is None or key in keys:
-                    result.add(*self._verify_partition(table, key))
-            result.problems += self._gone(table, keys)
-            if keys is None:
-                foreign = partitions.foreign_files(self.root, table, known)
-                result.problems += [f"{path}: {_FOREIGN}" for path in foreign]
-        return result
 
-    def _gone(self, table: Table, keys: Sequence[str] | None) -> Iterator[str]:
-        """Yield a line for each partition that has a digest and no file."""
-        for key in sorted(digests.recorded_keys(self.root, table)):
-            if (keys is None or key in keys) and not self.has(table, key):
-                what = (
-                    f"it is gone although it was written; {partitions.remedy(table, is_lost=True)}"
-                )
-                yield f"{self.path(table, key)}: {what}"
+        Returns:
+            How many partitions were checked, and a line for each that is damaged, gone or foreign.
+        """
+        return verify_tables(self.root, keys)
 
     def forget_digest(self, table: Table, key: str) -> None:
         """Remove the digest of a partition whose file was moved away on purpose."""
         digests.digest_path(self.root, table, key).unlink(missing_ok=True)
-
-    def _verify_partition(self, table: Table, key: str) -> tuple[int, str, bool]:
-        """Return the size, what is wrong ("" if nothing), and whether there is a digest."""
-        path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
-        for _ in range(_MAX_TRIES):
-            # The digests first: a writer may replace the file now, after it recorded its digest.
-            size, before = path.stat().st_size if path.is_file() else 0, digests.read(digest_file)
-            found = sha256_of(path) if size else ""
-            if not (before and found) or found in before:
-                return size, "", bool(before)
-            if digests.read(digest_file) == before:
-                break
-        return (
-            size,
-            f"{path}: it was changed after it was written; {partitions.remedy(table)}",
-            True,
-        )
 
     @contextlib.contextmanager
     def update(self, table: Table, key: str = "") -> Iterator[PartitionUpdate]:
@@ -364,6 +323,9 @@ class Warehouse:
             parameters: Values for the statement's placeholders, as DuckDB takes them.
             tables: Arrow tables that the statement can use under these names.
 
+        Returns:
+            The rows.
+
         Raises:
             UsageError: DuckDB refuses the statement; the text has DuckDB's reason.
             DataError: A partition's file is damaged.
@@ -408,8 +370,6 @@ class Warehouse:
         Raises:
             StorageError: The file cannot be written.
         """
-        if not (self.root / _VERSION).is_file():
-            publish_text(self.root / _VERSION, f"{partitions.LAYOUT}\n")
         self._views.ensure()
 
     @contextlib.contextmanager

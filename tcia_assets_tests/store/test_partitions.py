@@ -221,7 +221,7 @@ def test_migrate_renames_all_folders_of_the_first_layout(warehouse: Warehouse) -
 
 
 def test_a_folder_of_a_later_layout_is_refused(warehouse: Warehouse) -> None:
-    warehouse.ensure_views()
+    warehouse.write(COLLECTIONS, collections("a"))
     version = warehouse.root / "warehouse" / "VERSION"
     assert version.read_text() == "2\n"
     version.write_text("3\n")

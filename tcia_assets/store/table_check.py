@@ -1,0 +1,77 @@
+"""Check partitions against the digests that were recorded when they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcia_assets.catalog import TABLES
+from tcia_assets.spec import Table
+from tcia_assets.store import digests, partitions
+from tcia_assets.store.files import sha256_of
+
+# How often a partition is read whose digest is replaced meanwhile.
+_MAX_TRIES = 6
+_FOREIGN = "it was not written by tcia_assets, but queries would count its rows: move it away"
+
+
+@dataclass
+class VerifiedTables:
+    """Partitions that were checked: how many, their bytes, those without a digest, the problems."""
+
+    partitions: int = 0
+    bytes: int = 0
+    without_digest: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, size: int, problem: str, has_digest: bool) -> None:  # noqa: FBT001 - a result
+        """Count a partition."""
+        self.partitions += 1
+        self.bytes += size
+        self.without_digest += not has_digest
+        self.problems += [problem] if problem else []
+
+
+def verify_tables(root: Path, keys: Sequence[str] | None) -> VerifiedTables:
+    """Check the partitions with these keys below a data folder; see `Warehouse.verify`."""
+    result = VerifiedTables()
+    for table in TABLES:
+        folder, known = partitions.table_folder(root, table), set()
+        stored = partitions.keys_in(folder, table) if table.partitioned_by else [""]
+        for key in stored:
+            path = partitions.file_of(folder, table, key)
+            if path.is_file():
+                known.add(path)
+                if keys is None or key in keys:
+                    result.add(*_verify_partition(root, table, key))
+        result.problems += _gone(root, table, keys)
+        if keys is None:
+            foreign = partitions.foreign_files(root, table, known)
+            result.problems += [f"{path}: {_FOREIGN}" for path in foreign]
+    return result
+
+
+def _gone(root: Path, table: Table, keys: Sequence[str] | None) -> Iterator[str]:
+    """Yield a line for each partition that has a digest and no file."""
+    for key in sorted(digests.recorded_keys(root, table)):
+        path = partitions.file_of(partitions.table_folder(root, table), table, key)
+        if (keys is None or key in keys) and not path.is_file():
+            what = f"it is gone although it was written; {partitions.remedy(table, is_lost=True)}"
+            yield f"{path}: {what}"
+
+
+def _verify_partition(root: Path, table: Table, key: str) -> tuple[int, str, bool]:
+    """Return the size, what is wrong ("" if nothing), and whether there is a digest."""
+    path = partitions.file_of(partitions.table_folder(root, table), table, key)
+    digest_file = digests.digest_path(root, table, key)
+    for _ in range(_MAX_TRIES):
+        # The digests first: a writer may replace the file now, after it recorded its digest.
+        size, before = path.stat().st_size if path.is_file() else 0, digests.read(digest_file)
+        found = sha256_of(path) if size else ""
+        if not (before and found) or found in before:
+            return size, "", bool(before)
+        if digests.read(digest_file) == before:
+            break
+    problem = f"{path}: it was changed after it was written; {partitions.remedy(table)}"
+    return size, problem, True
