@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tcia_assets.datasets import sample_store, versions
-from tcia_assets.datasets.cohort import IMAGE, Cohort, SeriesZip
+from tcia_assets.datasets.cohort import IMAGE, Cohort, LockedZip
 from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS, Declaration
@@ -231,7 +231,7 @@ def _make_samples(
 
 
 def _jobs(
-    declaration: Declaration, cohort: Cohort, zips: Mapping[str, SeriesZip]
+    declaration: Declaration, cohort: Cohort, zips: Mapping[str, LockedZip]
 ) -> dict[str, SampleJob]:
     """Return the job of each image whose zip is on disk, with those of its masks."""
     pairs = masks_by_image(cohort)

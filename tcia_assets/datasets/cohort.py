@@ -108,7 +108,7 @@ class WarehouseSnapshot:
 
 
 @dataclass(frozen=True)
-class SeriesZip:
+class LockedZip:
     """A zip on disk: its path, the SHA-256 of its bytes, and a hash of the objects in it.
 
     `content` is the MD5 over the objects, or the SHA-256 of the zip where that is not known.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow.compute as pc
 
-from tcia_assets.datasets.cohort import IMAGE, Cohort, SeriesZip
+from tcia_assets.datasets.cohort import IMAGE, Cohort, LockedZip
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.errors import CohortMoved, LicenseConflict, UnknownName
 from tcia_assets.images.md5_hierarchy import content_md5_sql
@@ -33,7 +33,7 @@ _ZIPS = """
 
 def check_cohort(
     declaration: Declaration, cohort: Cohort, warehouse: Warehouse
-) -> dict[str, SeriesZip]:
+) -> dict[str, LockedZip]:
     """Check that a frozen cohort still fits, and return its zips as `locked_zips` does.
 
     Raises:
@@ -92,7 +92,7 @@ def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehous
         raise LicenseConflict(f"the dataset {declaration.name!r}", series)
 
 
-def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, SeriesZip]:
+def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, LockedZip]:
     """Return the zip of each Series that had one when the cohort was frozen, by UID.
 
     Raises:
@@ -112,7 +112,7 @@ def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, SeriesZip]:
         listed = ", ".join(moved[:_MAX_SHOWN]) + more
         raise CohortMoved(f"{cohort.name}: {problem}: {listed}; {advice}")
     return {
-        row["uid"]: SeriesZip(
+        row["uid"]: LockedZip(
             path=warehouse.root / row["path"],
             sha256=row["sha256"],
             content=row["content_md5"] or row["sha256"],

@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 from nibabel.filebasedimages import ImageFileError
 
 from tcia_assets.datasets.samples import KEPT, SAMPLES
+from tcia_assets.datasets.versions import INDEX, LATEST
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 from tcia_assets.errors import StorageError, UnknownName, UsageError
-
-_INDEX, _LATEST = "samples.parquet", "latest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,18 +150,18 @@ def read_voxels(path: Path) -> Voxels:
 
 
 def _root(path: Path) -> Path:
-    for root in (path, path / _LATEST):
-        if (root / _INDEX).is_file():
+    for root in (path, path / LATEST):
+        if (root / INDEX).is_file():
             return root
-    problem = f"it has neither {_INDEX} nor {_LATEST}/{_INDEX}"
+    problem = f"it has neither {INDEX} nor {LATEST}/{INDEX}"
     raise UsageError(f"{path} is not the folder of a dataset: {problem}")
 
 
 def _table(root: Path) -> pa.Table:
     try:
-        return pq.read_table(root / _INDEX, schema=SAMPLES)
+        return pq.read_table(root / INDEX, schema=SAMPLES)
     except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{root / _INDEX} cannot be read: {error}") from error
+        raise StorageError(f"{root / INDEX} cannot be read: {error}") from error
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

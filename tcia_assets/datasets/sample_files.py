@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tcia_assets.datasets.cohort import SeriesZip
+from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.declaration_sections import VolumeSettings
 from tcia_assets.datasets.quality import WITHOUT_TARGET
@@ -45,7 +45,7 @@ _KEY_DIGITS = 32
 class Mask:
     """The zip of a SEG or RTSTRUCT Series, and the objects in it that lie on the image."""
 
-    zip: SeriesZip
+    zip: LockedZip
     sop_instance_uids: tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ class SampleJob:
     """All that decides what is in a sample; `labels` and `priority` are empty without a target."""
 
     series_instance_uid: str
-    zip: SeriesZip
+    zip: LockedZip
     image_count: int | None
     masks: tuple[Mask, ...]
     volume: VolumeSettings
@@ -86,7 +86,7 @@ class SampleJob:
         declaration: Declaration,
         image: Mapping[str, Any],
         pairs: Iterable[Mapping[str, Any]],
-        zips: Mapping[str, SeriesZip],
+        zips: Mapping[str, LockedZip],
         made_with: Mapping[str, str],
     ) -> SampleJob:
         """Return the job of an image of the cohort.
@@ -171,7 +171,7 @@ def _write_files(job: SampleJob, folder: Path) -> dict[str, Any]:
     return row | {"findings": findings}
 
 
-def _check_zip(zip_: SeriesZip) -> None:
+def _check_zip(zip_: LockedZip) -> None:
     try:
         is_same = sha256_of(zip_.path) == zip_.sha256
         problem = "" if is_same else "the zip has changed since it was fetched"

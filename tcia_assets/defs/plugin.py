@@ -44,6 +44,9 @@ def build_definitions(
             folder `datasets` if it exists. Each file NAME.yaml becomes the assets `NAME_cohort`,
             `NAME_samples` and `NAME_dataset`, and the job `<prefix>_dataset_NAME`.
 
+    Returns:
+        The definitions; `dg.Definitions.merge` joins them with your own.
+
     Raises:
         UsageError: The prefix cannot be part of a Dagster name, the interval or cron line is not
             valid, or the folder does not exist.

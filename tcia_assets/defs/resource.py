@@ -72,10 +72,12 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
 
     @property
     def source(self) -> Source:
+        """The source, open while a run lasts."""
         return self._source
 
     @property
     def warehouse(self) -> Warehouse:
+        """The tables in the data folder, while a run lasts."""
         return self._warehouse
 
     @contextmanager

@@ -26,6 +26,7 @@ from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.export_index import LOCK_NAME, ExportedSeries, ExportIndex
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate, file_names
 from tcia_assets.images.headers.series_zips import READ_ERRORS, error_text
+from tcia_assets.images.zip_files import open_zip
 from tcia_assets.metadata.attribution import write_files
 from tcia_assets.metadata.citations import SCHEMA
 from tcia_assets.metadata.selection import Selection
@@ -348,10 +349,7 @@ def _is_object(member: zipfile.ZipInfo) -> bool:
 @contextlib.contextmanager
 def _open(path: Path, archive_bytes: int) -> Iterator[zipfile.ZipFile]:
     with _zip_errors():
-        found = path.stat().st_size
-        if found != archive_bytes:
-            raise ValueError(f"it has {found} bytes where {archive_bytes} were verified")
-        zip_file = zipfile.ZipFile(path)
+        zip_file = open_zip(path, archive_bytes)
     with zip_file:
         yield zip_file
 

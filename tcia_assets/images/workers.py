@@ -58,7 +58,7 @@ class FetchWorkers:
         root: The data root.
         known: The manifest rows of planned Series so far, by UID.
         earlier_collections: Collections that may have the zip of a moved Series, by UID.
-        budget: The run's budget; its deadline and failures are heeded.
+        budget: The run's budget; its deadline and its count of failures end the work.
 
     Attributes:
         progress: What is done so far, without `connections`.

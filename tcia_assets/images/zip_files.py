@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -49,6 +50,18 @@ def collections_on_disk(warehouse: Warehouse) -> list[str]:
 def published_at(path: Path) -> datetime:
     """Return the time (UTC) at which a zip got its name; a hard link to it has the same."""
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def open_zip(path: Path, archive_bytes: int) -> zipfile.ZipFile:
+    """Open a zip that the manifest lists with this size.
+
+    Raises:
+        ValueError: It has another size.
+    """
+    size = path.stat().st_size
+    if size != archive_bytes:
+        raise ValueError(f"it has {size} bytes, but image_archives has {archive_bytes}")
+    return zipfile.ZipFile(path)
 
 
 # --- Claims --------------------------------------------------------------------------------------

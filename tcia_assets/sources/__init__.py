@@ -325,6 +325,9 @@ def open_source(settings: Settings, *, pacing: Pacing | None = None) -> Source:
     Args:
         settings: Which server, in which dialect, with how many connections.
         pacing: Timeouts and retries; the defaults suit the public servers.
+
+    Returns:
+        The source. Nothing is sent before its first method is called.
     """
     # Imported here, so that commands that send no request do not load an HTTP library.
     from tcia_assets.sources.nbia.source import NbiaSource  # noqa: PLC0415

@@ -30,7 +30,7 @@ from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
 from tcia_assets.images.headers.attributes import header_attributes
 from tcia_assets.images.headers.elements import TruncatedHeader
-from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
+from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
@@ -184,7 +184,7 @@ def _clear_uids(rows: pa.Table, problems: dict[int, str]) -> pa.Table:
 # --- Zips ---------------------------------------------------------------------------------------
 
 
-def _read_zip(zip_file: zipfile.ZipFile, series_zip: SeriesZip) -> Iterator[tuple[Table, Row]]:
+def _read_zip(zip_file: zipfile.ZipFile, series_zip: ListedZip) -> Iterator[tuple[Table, Row]]:
     hashes = md5_list.read_from_zip(zip_file)
     for member in zip_file.infolist():
         if member.filename not in NON_IMAGE_MEMBERS:

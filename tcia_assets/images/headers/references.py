@@ -23,7 +23,7 @@ from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.headers import referenced_objects, series_zips
 from tcia_assets.images.headers.elements import import_pydicom
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
-from tcia_assets.images.headers.series_zips import READ_ERRORS, Row, SeriesZip, error_text
+from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
@@ -98,7 +98,7 @@ class _Plan:
     """The zips to read, their members to read by Series and name, and the rows to keep."""
 
     members: dict[str, dict[str, _ObjectColumns]]
-    changed: list[SeriesZip]
+    changed: list[ListedZip]
     kept_series: set[str]
     kept: pa.Table
     waiting: int
@@ -140,7 +140,7 @@ def _build_tables(
     """Return the whole partitions of both tables."""
     tables = (REFERENCES, TARGETS)
 
-    def read_zip(zip_file: zipfile.ZipFile, series_zip: SeriesZip) -> Iterator[tuple[Table, Row]]:
+    def read_zip(zip_file: zipfile.ZipFile, series_zip: ListedZip) -> Iterator[tuple[Table, Row]]:
         return _read_zip(zip_file, plan.members[series_zip.series_instance_uid])
 
     read = series_zips.read_rows(tables, plan.changed, read_zip, report)

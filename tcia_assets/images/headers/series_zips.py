@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import escape_unprintable
+from tcia_assets.images.zip_files import open_zip
 from tcia_assets.progress import ProgressCallback
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import align, empty
@@ -46,7 +47,7 @@ READ_ERRORS = (
 
 
 @dataclass(frozen=True)
-class SeriesZip:
+class ListedZip:
     """A zip as the manifest describes it."""
 
     path: Path
@@ -65,12 +66,12 @@ class SeriesZip:
         }
 
 
-def list_zips(collection: str, warehouse: Warehouse) -> list[SeriesZip]:
+def list_zips(collection: str, warehouse: Warehouse) -> list[ListedZip]:
     """Return the zips on disk of a Collection, including earlier copies of Series that changed."""
     names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
     manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names).to_pylist()
     return [
-        SeriesZip(
+        ListedZip(
             warehouse.root / row["path"],
             row["SeriesInstanceUID"],
             collection,
@@ -92,7 +93,7 @@ def unchanged_rows(
     table: Table,
     collection: str,
     warehouse: Warehouse,
-    zips: Iterable[SeriesZip],
+    zips: Iterable[ListedZip],
     must_reread: Callable[[pa.Table], pa.Array] | None = None,
 ) -> pa.Table:
     """Return the stored rows whose zip has the same SHA-256 as then.
@@ -125,8 +126,8 @@ def unchanged_rows(
 
 def read_rows(
     tables: Sequence[Table],
-    zips: Sequence[SeriesZip],
-    read_zip: Callable[[zipfile.ZipFile, SeriesZip], Iterator[tuple[Table, Row]]],
+    zips: Sequence[ListedZip],
+    read_zip: Callable[[zipfile.ZipFile, ListedZip], Iterator[tuple[Table, Row]]],
     report: ProgressCallback,
     *,
     until: float = math.inf,
@@ -149,7 +150,7 @@ def read_rows(
         if time.monotonic() > until:
             break
         try:
-            with _open(series_zip) as zip_file:
+            with open_zip(series_zip.path, series_zip.archive_bytes) as zip_file:
                 for table, row in read_zip(zip_file, series_zip):
                     batches[table.name].add(row | series_zip.common_columns)
         except READ_ERRORS as error:
@@ -180,13 +181,6 @@ class _Batches:
         rows = pa.Table.from_pylist(self._rows, schema=self._table.schema)
         self._parts.append(align(self._table, rows))
         self._rows = []
-
-
-def _open(series_zip: SeriesZip) -> zipfile.ZipFile:
-    size = series_zip.path.stat().st_size
-    if size != series_zip.archive_bytes:
-        raise ValueError(f"it has {size} bytes, but image_archives has {series_zip.archive_bytes}")
-    return zipfile.ZipFile(series_zip.path)
 
 
 def error_text(error: BaseException) -> str:
