@@ -26,7 +26,7 @@ _STYLES = {OK: "green", DIFFERS: "bold red", UNKNOWN: "yellow"}
     type=click.FloatRange(min=1),
     default=SECONDS,
     show_default=True,
-    help="What was not asked by then is unknown.",
+    help="What was not checked by then is unknown.",
 )
 def doctor(form: str, seconds: float) -> None:
     """Compare the source, the data folder and the installation with what tcia-assets relies on.
@@ -35,8 +35,8 @@ def doctor(form: str, seconds: float) -> None:
     fields and dates that are declared, are filters honoured, is one small Series complete? Looks at
     disk, permissions, locks, leftovers and versions. Writes nothing into TCIA_DATA_DIR.
 
-    Each check is ok, differs, or unknown (not asked, or the answer does not show it). The exit code
-    is 1 if something differs. The JSON has no passwords, keys, or names of users.
+    Each check is ok, differs, or unknown (not checked, or the answer does not show it). The exit
+    code is 1 if something differs. The JSON has no passwords, keys, or names of users.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ class Check:
     Attributes:
         name: What was looked at.
         outcome: OK, DIFFERS or UNKNOWN. A failure of the source is DIFFERS; UNKNOWN is what was not
-            asked, or what an answer does not show.
+            checked, or what an answer does not show.
         seen: What was seen.
         advice: What to do about it; "" for nothing.
     """

@@ -109,7 +109,7 @@ def examine(
 
     Args:
         settings: The source and the data folder.
-        seconds: How long it may take; what was not asked by then is unknown.
+        seconds: How long it may take; what was not checked by then is unknown.
         pacing: Time-outs of each request.
         report: Called after each check with the number of checks done, and of all.
     """
@@ -157,7 +157,7 @@ def _source_examination(settings: Settings, pacing: Pacing, stack: ExitStack) ->
         source = stack.enter_context(open_source(limited, pacing=pacing))
         folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
     except (StorageError, OSError) as error:
-        unusable = differs("connection", f"not asked: {error}", "set TMPDIR to another folder")
+        unusable = differs("connection", f"not checked: {error}", "set TMPDIR to another folder")
         steps = [Step("connection", lambda: unusable)]
         return _SourceExamination({"Source": steps}, steps, lambda: None)
     preferred = dict.fromkeys((*settings.collections, *stored_keys(settings, SERIES)))

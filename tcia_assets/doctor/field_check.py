@@ -113,7 +113,7 @@ class _Seen:
             f"{name} as {spell_form(form)}"
             for name, forms in self.forms.items()
             if name in self.declared
-            # A value in an unknown form is unreadable, which is told already.
+            # A value in an unknown form is unreadable, which is reported already.
             for form in sorted(forms - {self.declared[name], ""})
         ]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tcia_assets.doctor.check import Check, differs, ok
-from tcia_assets.doctor.steps import REPORT, NotAsked, Once, Step
+from tcia_assets.doctor.steps import REPORT, NotChecked, Once, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import TciaError
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
@@ -49,7 +49,7 @@ def _fetch(subject: Subject, route: str) -> _Fetched:
     series = subject.smallest_series()
     size, uid = series["FileSize"], series["SeriesInstanceUID"]
     if size is not None and size > _MOST_BYTES:
-        raise NotAsked(f"not asked: the smallest Series looked at has {format_bytes(size)}")
+        raise NotChecked(f"not checked: the smallest Series looked at has {format_bytes(size)}")
     path = subject.folder / f"{route}.zip"
     try:
         file = subject.source.fetch_zip(route, uid, Target(path, 2 * _MOST_BYTES))
@@ -60,7 +60,7 @@ def _fetch(subject: Subject, route: str) -> _Fetched:
 
 def _first(zips: list[Once[_Fetched]]) -> _Fetched:
     """Return the first zip that was accepted."""
-    error: TciaError = NotAsked("not asked: that needs a zip that is proven")
+    error: TciaError = NotChecked("not checked: that needs a zip that is proven")
     for each in zips:
         try:
             return each.get()

@@ -18,7 +18,7 @@ from tcia_assets.catalog import (
 )
 from tcia_assets.doctor.check import OK, Check, differs, join_names, ok, unknown
 from tcia_assets.doctor.field_check import filled_columns, judge_fields
-from tcia_assets.doctor.steps import REPORT, NotAsked, Step
+from tcia_assets.doctor.steps import REPORT, NotChecked, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import ForeignRows, RemoteError, TooLarge, UnknownName, UnknownReply
 from tcia_assets.sources import Sample
@@ -102,7 +102,7 @@ def _sizes(subject: Subject) -> Check:
 def _shared_list(subject: Subject, names: Sequence[str]) -> Check:
     if not names:
         advice = "`tcia-assets refresh --shared-list NAME` stores one that you know"
-        return unknown(SHARED_LISTS.name, "not asked: no shared list is stored", advice)
+        return unknown(SHARED_LISTS.name, "not checked: no shared list is stored", advice)
     return judge_fields(SHARED_LISTS, [subject.sample(SHARED_LISTS, list_name=names[0])])
 
 
@@ -149,7 +149,7 @@ def _filter(table: Table, subject: Subject) -> str:
         return _HONOURED
     except (ForeignRows, TooLarge):
         return _IGNORED
-    except (RemoteError, NotAsked):
+    except (RemoteError, NotChecked):
         return _UNTOLD
     return _IGNORED if filled_columns(rows) else _HONOURED
 

@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from tcia_assets.doctor.check import Check, differs, ok, unknown
-from tcia_assets.doctor.steps import NotAsked, Step
+from tcia_assets.doctor.steps import NotChecked, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import ArchiveUnreachable
 from tcia_assets.sources import Connection
@@ -77,7 +77,7 @@ def _proxy(subject: Subject) -> Check:
     is_set = f"set in the environment: {', '.join(names)}" if names else "none is set"
     try:
         used = subject.connection.need().proxy
-    except NotAsked:
+    except NotChecked:
         return unknown("proxy", is_set, "if this network needs one, set HTTPS_PROXY")
     return ok("proxy", f"used: {used}; {is_set}" if used else f"none is used; {is_set}")
 

@@ -29,7 +29,7 @@ Found = TypeVar("Found")
 # After the end of the time, for a step to notice that it is over.
 _GRACE_S = 1.0
 _LONGEST_SEEN = 400
-_NO_TIME = "not asked: no time was left"
+_NO_TIME = "not checked: no time was left"
 _AGAIN = "run it again when the source is less busy"
 REPORT = "report it, with the output of `tcia-assets doctor --format json`"
 _NOT_ROWS = (
@@ -51,7 +51,7 @@ _ADVICE: tuple[tuple[type[TciaError], str], ...] = (
 )
 
 
-class NotAsked(TciaError):
+class NotChecked(TciaError):
     """What a step needs is not there; the text says what."""
 
 
@@ -91,16 +91,16 @@ class Once(Generic[Found]):
         """Return the fact for a step that depends on it.
 
         Raises:
-            NotAsked: It could not be found out, which is another step's result.
+            NotChecked: It could not be found out, which is another step's result.
         """
         try:
             return self.get()
         except Stopped:
             raise
-        except NotAsked as error:
+        except NotChecked as error:
             raise error from None
         except TciaError:
-            raise NotAsked(f"not asked: that needs {self._what}") from None
+            raise NotChecked(f"not checked: that needs {self._what}") from None
 
 
 class Walk:
@@ -164,7 +164,7 @@ def judge(name: str, error: TciaError) -> Check:
     if isinstance(error, Stopped):
         return unknown(name, _NO_TIME, _AGAIN)
     seen = shorten(str(error), _LONGEST_SEEN)
-    if isinstance(error, NotAsked):
+    if isinstance(error, NotChecked):
         return unknown(name, seen)
     if isinstance(error, ArchiveUnreachable):
         # It may only be slow: a refresh waits longer, and tries again.

@@ -16,7 +16,7 @@ from tcia_assets.catalog import (
     STUDIES,
     VALUE_TABLES,
 )
-from tcia_assets.doctor.steps import NotAsked, Once
+from tcia_assets.doctor.steps import NotChecked, Once
 from tcia_assets.sources import Connection, Sample, Source, SourceRows
 from tcia_assets.spec import Table
 
@@ -62,19 +62,19 @@ class Subject:
         """Return the Series of the sampled patients, the smallest first as far as sizes are known.
 
         Raises:
-            NotAsked: There is none.
+            NotChecked: There is none.
         """
         rows = [row for each in self.samples(SERIES).need() for row in each.rows.table.to_pylist()]
         identified = [row for row in rows if row.get(_UID)]
         if not identified:
-            raise NotAsked("not asked: that needs a Series")
+            raise NotChecked("not checked: that needs a Series")
         return sorted(identified, key=_listed_size)
 
     def smallest_series(self) -> dict[str, Any]:
         """Return SeriesInstanceUID, ImageCount and FileSize of the smallest of these Series."""
         rows = {row[_UID]: row for row in self.series_rows()}
         if not any(row.get("FileSize") for row in rows.values()):
-            with suppress(NotAsked):
+            with suppress(NotChecked):
                 for size in self.sizes.need().table.to_pylist():
                     rows[size[_UID]]["FileSize"] = size.get("TotalSizeInBytes")
         chosen = min(rows.values(), key=_listed_size)
@@ -85,13 +85,13 @@ class Subject:
         if wanted := [name for name in self.preferred if not names or name in names]:
             return wanted[0]
         if not names:
-            raise NotAsked("not asked: that needs the list of Collections")
+            raise NotChecked("not checked: that needs the list of Collections")
         return names[0]
 
     def collection_names(self) -> list[str]:
         """Return the names that the source lists; none if its list cannot be had."""
         self.connection.need()
-        with suppress(NotAsked):
+        with suppress(NotChecked):
             return values_of(self.listed.need(), "Collection")
         return []
 
@@ -100,7 +100,7 @@ class Subject:
 
     def _of_patients(self, table: Table) -> list[Sample]:
         collection = self.collection.need()
-        with suppress(NotAsked):
+        with suppress(NotChecked):
             if patients := self._patient_ids()[:_PATIENTS]:
                 return [
                     self.sample(table, Collection=collection, PatientID=each) for each in patients

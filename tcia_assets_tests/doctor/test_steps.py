@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check, ok
-from tcia_assets.doctor.steps import NotAsked, Once, Step, Walk, judge, look
+from tcia_assets.doctor.steps import NotChecked, Once, Step, Walk, judge, look
 from tcia_assets.errors import (
     ArchiveBroken,
     ArchiveUnreachable,
@@ -43,7 +43,7 @@ def raising(error: Exception) -> NoReturn:
         (StorageError("full"), DIFFERS, "make room"),
         (ArchiveUnreachable("slow"), UNKNOWN, "less busy"),
         (TooLarge("long"), DIFFERS, "report it"),
-        (NotAsked("not asked"), UNKNOWN, ""),
+        (NotChecked("not checked"), UNKNOWN, ""),
         (Stopped(), UNKNOWN, "less busy"),
     ],
     ids=lambda value: type(value).__name__,
@@ -76,10 +76,10 @@ def test_a_fact_is_found_out_once_and_its_failure_is_told_once() -> None:
     for _ in range(2):
         with pytest.raises(UnknownReply):
             fact.get()
-        with pytest.raises(NotAsked, match="not asked: that needs the list"):
+        with pytest.raises(NotChecked, match="not checked: that needs the list"):
             fact.need()
     outer = Once[str]("a name", fact.need)
-    with pytest.raises(NotAsked, match="needs the list"):
+    with pytest.raises(NotChecked, match="needs the list"):
         outer.need()
     assert len(tries) == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.catalog import PATIENTS, SERIES, STUDIES
-from tcia_assets.doctor.steps import NotAsked
+from tcia_assets.doctor.steps import NotChecked
 from tcia_assets.doctor.subject import Subject, values_of
 from tcia_assets.errors import TciaError
 from tcia_assets.sandbox.faults import Fault
@@ -31,7 +31,7 @@ def test_without_a_list_a_collection_of_the_mirror_will_do(
     sandbox.faults.add(Fault("html", "getCollectionValues", times=0))
     settings = settings_for(sandbox, tmp_path)
     assert subject_of(settings, SMALL).collection.get() == SMALL
-    with pytest.raises(NotAsked, match="the list of Collections"):
+    with pytest.raises(NotChecked, match="the list of Collections"):
         subject_of(settings).collection.get()
 
 
@@ -80,5 +80,5 @@ def test_nothing_is_asked_of_a_source_that_cannot_be_reached(
 ) -> None:
     settings = settings_for(sandbox, tmp_path)
     subject = subject_of(settings.replace(base_url="http://127.0.0.1:9/nbia-api/services/v4"))
-    with pytest.raises(NotAsked, match="a connection to the source"):
+    with pytest.raises(NotChecked, match="a connection to the source"):
         subject.samples(SERIES).need()
