@@ -18,6 +18,8 @@ _MOST_FAILURES_SHOWN = 20
 # An error of a library may repeat a value that the source sent.
 _LONGEST_FOREIGN_ERROR = 2_000
 _OWN_ERRORS = "tcia_assets.errors."
+# Dagster raises the first on Ctrl-C; a second Ctrl-C while it ends the run raises the other.
+_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 INTERRUPTED = "interrupted; complete work is kept, and the next run continues from there"
 
 
@@ -96,7 +98,7 @@ def _reason(error: Any) -> str:
     message = ""
     while error is not None:
         message = str(error.message).strip()
-        if "DagsterExecutionInterruptedError" in message:
+        if any(name in message for name in _INTERRUPTS):
             return INTERRUPTED
         kind, _, text = message.partition(": ")
         if kind.startswith(_OWN_ERRORS):

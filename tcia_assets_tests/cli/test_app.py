@@ -151,7 +151,8 @@ def test_ctrl_c_ends_a_fetch_with_130_and_shows_what_is_kept(
 ) -> None:
     terminal.sandbox.faults.add(Fault("hang", "getImageWithMD5Hash", times=0, seconds=1.0))
     process = start(terminal, *CONTOURS)
-    wait_for(lambda: list((terminal.root / "archives").rglob("*.zip")))
+    journals = terminal.root / "archives" / SMALL
+    wait_for(lambda: any(path.stat().st_size for path in journals.glob(".*.journal")))
     for _ in range(times):
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
@@ -161,8 +162,8 @@ def test_ctrl_c_ends_a_fetch_with_130_and_shows_what_is_kept(
     assert process.returncode in {130, -signal.SIGINT if times > 1 else 130}, stderr
     assert "Interrupted: what was complete is kept" in stderr
     assert "Traceback" not in stderr
-    complete = sum(status == "complete" for status in terminal.statuses.values())
-    assert complete >= 1
-    if times == 1:
+    if times == 1:  # after two its row may be in the journal, for the next fetch
+        complete = sum(status == "complete" for status in terminal.statuses.values())
+        assert complete >= 1
         [line] = [line for line in stdout.splitlines() if line.startswith(SMALL)]
         assert words(line)[3] == str(complete)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dagster as dg
+import pytest
+
 from tcia_assets import catalog
+from tcia_assets.defs.events import INTERRUPTED, failure_reasons
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import BY_COLLECTION, SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import (
@@ -25,6 +29,21 @@ def test_a_run_records_one_event_for_each_partition(
             assert facts["unclaimed_wire_fields"] == "none"
             if table is not catalog.SERIES_SIZES:  # whose questions were bounded
                 assert facts["requests"] >= 1 and facts["received_bytes"] > 0
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_a_step_that_ctrl_c_ended_was_interrupted(kind: type[BaseException]) -> None:
+    @dg.op
+    def interrupted() -> None:
+        raise ValueError from kind()
+
+    @dg.job
+    def interrupted_job() -> None:
+        interrupted()
+
+    result = interrupted_job.execute_in_process(raise_on_error=False)
+
+    assert list(failure_reasons(result.filter_events(lambda e: e.is_step_failure))) == [INTERRUPTED]
 
 
 def test_a_failing_collection_fails_alone_and_the_others_are_recorded(dagster: Dagster) -> None:
