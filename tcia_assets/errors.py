@@ -324,12 +324,14 @@ class MissingExtra(UsageError):
 class RunFailed(TciaError):
     """Runs in this process of which a part failed; what was complete is kept and recorded.
 
-    Carries `failures`, a line each.
+    Carries `failures`, a line or a few each.
     """
 
     def __init__(self, failures: Iterable[str]) -> None:
         self.failures = tuple(failures)
-        super().__init__(_join_first(self.failures, "; ", before_rest="; and"))
+        # A failure may have a line for each of its parts.
+        in_one_line = [each.replace(":\n", ": ").replace("\n", "; ") for each in self.failures]
+        super().__init__(_join_first(in_one_line, "; ", before_rest="; and"))
 
 
 class Stopped(TciaError):

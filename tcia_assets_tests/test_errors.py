@@ -141,6 +141,12 @@ def test_no_message_is_longer_than_a_page() -> None:
     assert len(str(UnknownName("Collection", "n" * 999_999, ["v" * 999_999] * 20))) < 6_000
 
 
+def test_a_failure_of_several_lines_is_one_line_without_escapes() -> None:
+    failed = errors.RunFailed(["1 of 2 failed:\nseries of 'A': x\nand more", "y"])
+    assert str(failed) == "1 of 2 failed: series of 'A': x; and more; y"
+    assert failed.failures[0].startswith("1 of 2 failed:\nseries")
+
+
 def test_an_error_is_rewritten_in_all_its_texts() -> None:
     error = RemoteError("p s3cr3t", url="http://h/s3cr3t", status=500, excerpt="s3cr3t")
     safe = error.rewritten(lambda text: text.replace("s3cr3t", "***"))

@@ -37,6 +37,7 @@ def write_result(result: pa.Table, form: str | None, output: Path | None, rows: 
         UsageError: The file cannot be written, or Parquet was chosen without a file.
     """
     form = form or _form_of(output)
+    result = _intervals_as_text(result)
     if form == "table" and output is None:
         _print(_instants_as_text(result), rows)
         return
@@ -82,6 +83,29 @@ def _write(table: pa.Table, form: str, file: Any) -> None:
             for row in _instants_as_text(table).to_pylist()
         ]
         file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _intervals_as_text(table: pa.Table) -> pa.Table:
+    """Return a table with text for the differences of times, which no format can hold."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_interval(field.type):
+            texts = [None if v is None else _interval_text(*v) for v in table[place].to_pylist()]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _interval_text(months: int, days: int, nanoseconds: int) -> str:
+    """Return an interval nearly as DuckDB writes it.
+
+    >>> _interval_text(14, 1, 5_400_000_000_000), _interval_text(0, 0, -500_000_000)
+    ('14 months 1 day 01:30:00', '-00:00:00.500000')
+    """
+    seconds, fraction = divmod(abs(nanoseconds) // 1000, 1_000_000)
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    clock = f"{'-' if nanoseconds < 0 else ''}{clock}" + (f".{fraction:06}" if fraction else "")
+    counted = [(months, "month"), (days, "day")]
+    parts = [f"{n} {unit}{'' if abs(n) == 1 else 's'}" for n, unit in counted if n]
+    return " ".join([*parts, clock] if nanoseconds or not parts else parts)
 
 
 def _instants_as_text(table: pa.Table) -> pa.Table:

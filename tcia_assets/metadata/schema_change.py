@@ -45,17 +45,24 @@ def check_columns(
         if name in table.column_names
         and name not in table.key
         and name not in reply.unreadable
-        and rows[name].null_count == rows.num_rows
+        and not _count_values(rows[name])
     ]
     if not (names and rows.num_rows):
         return
     stored = read_stored([identity, *names])
     stays = pc.is_in(stored[identity], value_set=rows[identity].combine_chunks())
     remaining = stored.filter(stays)
-    counts = {name: remaining.num_rows - remaining[name].null_count for name in names}
+    counts = {name: _count_values(remaining[name]) for name in names}
     lost = [name for name in names if counts[name]]
     if lost:
         raise _lost(table, key, lost, counts[lost[0]], remaining.num_rows, reply.unclaimed)
+
+
+def _count_values(column: pa.ChunkedArray) -> int:
+    """Count the values; an empty text is none: a source may send it where it has lost a value."""
+    empty = pc.sum(pc.equal(column, "")).as_py() if column.type == pa.string() else 0
+    values: int = len(column) - column.null_count - (empty or 0)
+    return values
 
 
 def cure(table: Table, key: str) -> str:

@@ -219,7 +219,10 @@ def check_fetchable(selection: Selection) -> None:
     where = selection.where
     if not where:
         return
-    tables = sql.table_names(where)
+    try:
+        tables = sql.table_names(where)
+    except sql.SqlError:
+        return  # such as a function that does not exist: the query says so, as of a column
     # A column of a subquery is another matter.
     words = set() if tables else set(_WORD.findall(_TEXT.sub("", where)))
     if ACQUISITION_VIEW in tables or words & _ACQUISITION_ONLY:

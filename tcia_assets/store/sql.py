@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -211,16 +212,32 @@ def _forbidden_parts(tree: Any, *, may_read_files: bool) -> Iterator[str]:
 def fetch_table(connection: Connection, statement: str, parameters: Any = None) -> pa.Table:
     """Run a statement and return all its rows, on each version of DuckDB that we support.
 
+    No two columns of the result have the same name: rows as dictionaries would lose one of them.
+
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed, or the connection was interrupted, for which DuckDB
             has an error of its own.
     """
     try:
-        return _fetch(connection, statement, parameters)
+        table = _fetch(connection, statement, parameters)
+        return table.rename_columns(_distinct(table.column_names))
     except (RuntimeError, duckdb.InterruptException) as error:
         if isinstance(error, duckdb.InterruptException) or "interrupted" in str(error):
             raise KeyboardInterrupt from None
         raise
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return names, with a number where one was before, as DuckDB names them in a subquery.
+
+    >>> _distinct(["a", "b", "a", "a"])
+    ['a', 'b', 'a_1', 'a_2']
+    """
+    chosen: dict[str, None] = {}
+    for name in names:
+        numbered = chain([name], (f"{name}_{number}" for number in count(1)))
+        chosen[next(each for each in numbered if each not in chosen)] = None
+    return list(chosen)
 
 
 def _fetch(connection: Connection, statement: str, parameters: Any) -> pa.Table:

@@ -97,3 +97,22 @@ def test_an_instant_in_nanoseconds_is_shown_as_it_is(form: str, tmp_path: Path) 
         check=False,
     )
     assert "2024-01-02 03:04:05.123456789" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_difference_of_times_is_text(form: str, terminal: Terminal, tmp_path: Path) -> None:
+    statement = "SELECT TIMESTAMP '2026-11-03 01:30:00' - TIMESTAMP '2026-11-01 00:00:00' AS taken"
+    file = tmp_path / "answer.parquet"
+
+    assert "2 days 01:30:00" in terminal("query", statement, "--format", form).stdout
+    assert terminal("query", statement, "--output", str(file)).exit_code == 0
+    assert pq.read_table(file)["taken"].to_pylist() == ["2 days 01:30:00"]
+
+
+def test_each_of_two_columns_of_one_name_has_its_own_values(terminal: Terminal) -> None:
+    statement = "SELECT 'x' AS a, 'y' AS b, 'z' AS a"
+    shown = terminal("query", statement).stdout.splitlines()
+
+    assert (shown[0].split(), shown[2].split()) == (["a", "b", "a_1"], ["x", "y", "z"])
+    rows = json.loads(terminal("query", statement, "--format", "json").stdout)
+    assert rows == [{"a": "x", "b": "y", "a_1": "z"}]

@@ -50,6 +50,13 @@ def test_all_columns_that_are_lost_are_named() -> None:
         check(stored, patients(PatientID=["p1"]))
 
 
+def test_a_column_of_nothing_but_empty_texts_has_lost_its_values() -> None:
+    stored = patients(PatientID=["p1", "p2"], PatientSex=["F", "M"])
+    with pytest.raises(MissingColumn, match="2 of 2 stored rows"):
+        check(stored, patients(PatientID=["p1", "p2"], PatientSex=["", None]))
+    check(patients(PatientID=["p1"], PatientSex=[""]), patients(PatientID=["p1"]))
+
+
 @pytest.mark.parametrize(
     ("stored", "rows"),
     [

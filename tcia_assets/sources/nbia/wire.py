@@ -112,6 +112,8 @@ class _Reply:
             except sql.SqlError as error:
                 if not _is_utf8(self.body):
                     return replace(self, body=_transcode(self.body)).read()
+                if mended := _mended(self.body):
+                    return replace(self, body=mended).read()
                 raise self.unreadable(f"{self.endpoint.name}: not a list of rows") from error
 
     def check_array(self) -> None:
@@ -263,3 +265,30 @@ def _transcode(body: Path) -> Path:
     ):
         shutil.copyfileobj(given, file, _CHUNK)
     return target
+
+
+def _mended(body: Path) -> Path | None:
+    """Write a body anew if it has texts that JSON or Unicode does not allow; None if it has none.
+
+    Some writers do not escape control characters, and one that cuts a text may cut a character of
+    two code units in half. Such a text costs no other row; half a character becomes U+FFFD.
+    """
+    target = body.with_suffix(".mended")
+    if target == body:
+        return None
+    try:
+        rows = json.loads(
+            text.decode(body.read_bytes()), strict=False, object_pairs_hook=_unique_fields
+        )
+    except (ValueError, RecursionError):
+        return None
+    units = json.dumps(rows, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+    target.write_text(units.decode("utf-16-le", "replace"), encoding="utf-8", newline="")
+    return target
+
+
+def _unique_fields(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields

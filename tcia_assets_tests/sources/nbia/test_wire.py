@@ -407,6 +407,21 @@ def test_a_text_arrives_as_it_is(text: str, read: Read) -> None:
     assert read(body).table["SeriesDescription"].to_pylist() == [text]
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("two\nlines\ttab", "two\nlines\ttab"),
+        ("a\0b", "a\0b"),
+        (r"a\ud83d", "a\N{REPLACEMENT CHARACTER}"),
+        (r"\ude00b \ud83d\ude00", "\N{REPLACEMENT CHARACTER}b 😀"),
+    ],
+    ids=["control characters", "null character", "first half", "second half"],
+)
+def test_a_text_that_json_does_not_allow_costs_no_row(written: str, text: str, read: Read) -> None:
+    rows = read(f'[{{{UID},"SeriesDescription":"{written}"}},{{"SeriesInstanceUID":"1.2.4"}}]')
+    assert rows.table["SeriesDescription"].to_pylist() == [text, None]
+
+
 def test_a_number_where_a_text_is_expected_is_its_digits(read: Read) -> None:
     rows = read('[{"PatientId":1215936303},{"PatientId":12345678901234567890123}]', "getPatient")
     assert rows.table["PatientID"].to_pylist() == ["1215936303", "12345678901234567890123"]
