@@ -61,8 +61,9 @@ class ManifestWriter:
         Raises:
             StorageError: The file cannot be written.
         """
-        self._journal.append(row)
+        # First: after an interrupt in between, `close` would remove the journal without its row.
         self._unmerged[row.series_instance_uid] = row
+        self._journal.append(row)
         if time.monotonic() > self._next_merge:
             self._merge()
 
