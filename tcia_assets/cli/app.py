@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from typing import Any
 
 import click
@@ -29,10 +30,23 @@ from tcia_assets.version import __version__
 _KEPT = "what was complete is kept; the same command goes on from there"
 
 
+def _repeat_lost_interrupt(unraisable: Any) -> None:
+    """Send Ctrl-C again if its exception could not leave the code that it interrupted.
+
+    Python drops what is raised in callbacks of weak references, which SQLAlchemy has many of.
+    """
+    if issubclass(unraisable.exc_type, Exception):
+        sys.__unraisablehook__(unraisable)
+        return
+    main = threading.main_thread().ident or 0
+    threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+
 class _Group(click.Group):
     """A group that prints this package's errors on one line and exits with their code."""
 
     def invoke(self, context: click.Context) -> Any:
+        hook, sys.unraisablehook = sys.unraisablehook, _repeat_lost_interrupt
         try:
             return super().invoke(context)
         except RunFailed as error:
@@ -49,6 +63,8 @@ class _Group(click.Group):
         except TciaError as error:
             err.print(f"[bold red]Error:[/] {printable(str(error))}", soft_wrap=True)
             sys.exit(MISUSED if isinstance(error, UsageError) else FAILED)
+        finally:
+            sys.unraisablehook = hook
 
 
 @click.group(

@@ -144,6 +144,30 @@ def test_ctrl_c_while_a_request_waits_ends_with_130(empty_terminal: Terminal) ->
     assert "Traceback" not in stderr
 
 
+def test_ctrl_c_in_a_callback_of_a_weak_reference_is_not_lost() -> None:
+    code = """
+import os, signal, time, weakref
+import click
+from tcia_assets.cli.app import main
+
+@main.command
+def wait():
+    thing = type("Thing", (), {})()
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+    del thing
+    time.sleep(20)
+    print("went on")
+
+main(["wait"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=15
+    )
+
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_a_fetch_with_130_and_shows_what_is_kept(
