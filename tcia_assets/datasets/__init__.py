@@ -4,6 +4,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
 
     declaration           datasets/<name>.yaml as a pydantic model
     declaration_sections  its sections
+    volume_settings       its section about volumes
     declaration_types     their field types
     yaml_lines            YAML with the line of each value
     quality               the codes of findings, and the policies for them
@@ -13,10 +14,12 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     cohort_checks         whether a cohort still fits its declaration and the zips on disk
     cohort_lock           the lock file of a cohort
     split                 which Patient is in which split, and the check that none is in two
-    sample_files          one sample: zips -> NIfTI files
+    cohort_leaks          leaks that the cohort shows before any volume is made
+    sample_files          the samples of a Series: zips -> NIfTI files
+    written_values        their values, in the declared dtype and window
     sample_store          the finished samples on disk
     sample_pool           the processes that make samples
-    sample_table          one row for each image Series: findings, policies, split
+    sample_table          one row for each sample: findings, policies, split
     samples               the schema of that table
     build                 a cohort -> a version of its dataset
     prune                 old versions, and the Series that datasets need

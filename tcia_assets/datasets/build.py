@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,10 @@ from tcia_assets.datasets.sample_table import (
     check_samples,
     masks_by_image,
 )
+from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.versions import INDEX, Version, VersionFile
+from tcia_assets.datasets.volume import decoders
+from tcia_assets.datasets.volume.decoders import installed
 from tcia_assets.errors import DatasetRefused, MissingExtra, StorageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import link_or_copy
@@ -55,7 +57,6 @@ _Writer = Callable[[Path, pa.Table, DatasetInfo], object]
 _STORE, _DRAFT = ".samples", ".draft"
 # Libraries that write tables and pictures, and do not decide what is in a sample.
 _NOT_OF_SAMPLES = frozenset({"pyarrow", "pillow"})
-_CODECS = ("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,13 @@ def made_with(declaration: Declaration) -> dict[str, str]:
     Raises:
         MissingExtra: The declaration needs a library that is not installed.
     """
-    names = ("nibabel", "numpy", "pydicom", "pyarrow")
-    found = {"tcia_assets": __version__} | {name: version(name) for name in names}
-    found |= {name: number for name in ("pillow", *_CODECS) if (number := _installed(name))}
-    isal = _installed("isal")
+    names = ("nibabel", "numpy", "pillow", "pydicom", "pyarrow")
+    found = {"tcia_assets": __version__} | {name: installed(name) for name in names}
+    found |= decoders.made_with()
+    isal = installed("isal")
     found |= {"isal": isal} if isal else {"zlib": zlib.ZLIB_RUNTIME_VERSION}
     if purpose := _needs_simpleitk(declaration):
-        if not (number := _installed("SimpleITK")):
+        if not (number := installed("SimpleITK")):
             raise MissingExtra("SimpleITK", "resample", purpose)
         found["SimpleITK"] = number
     return found
@@ -166,13 +167,6 @@ def _needs_simpleitk(declaration: Declaration) -> str:
         return "resampling"
     target = declaration.target
     return "interpolating or combining labels" if target and target.choices.needs_simpleitk else ""
-
-
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 @contextmanager
@@ -214,17 +208,17 @@ def _make_samples(
         sample_store.remove_drafts(store)
     jobs = _jobs(declaration, cohort, zips)
     reused = {
-        uid: row
+        uid: rows
         for uid, job in jobs.items()
-        if (row := sample_store.read_sample(store, job.key)) is not None
+        if (rows := sample_store.read_samples(store, job.key)) is not None
     }
-    missing = [job for uid, job in jobs.items() if uid not in reused]
 
     def report_made(made: int) -> None:
         report(len(reused) + made, len(jobs))
 
     report_made(0)
-    made = make_all(declaration.name, missing, store, report_made, workers)
+    to_make = [uid for uid in jobs if uid not in reused]
+    made = make_all(declaration.name, [jobs[uid] for uid in to_make], store, report_made, workers)
     samples = build_table(declaration, cohort, reused | made)
     keys = {uid: jobs[uid].key for uid in sorted(reused | made)}
     return SamplesResult(samples, keys, len(made), len(reused))
@@ -235,11 +229,8 @@ def _jobs(
 ) -> dict[str, SampleJob]:
     """Return the job of each image whose zip is on disk, with those of its masks."""
     pairs = masks_by_image(cohort)
-    libraries = {
-        name: number
-        for name, number in made_with(declaration).items()
-        if name not in _NOT_OF_SAMPLES
-    }
+    others = _NOT_OF_SAMPLES - decoders.made_with().keys()
+    libraries = {n: number for n, number in made_with(declaration).items() if n not in others}
     jobs = {}
     for image in cohort.of_role(IMAGE).to_pylist():
         uid = image["SeriesInstanceUID"]
@@ -290,11 +281,12 @@ def _draft(folder: Path) -> Iterator[Path]:
 
 
 def _link_samples(result: SamplesResult, store: Path, draft: Path) -> None:
-    for row in result.kept.select(["SeriesInstanceUID", *FOLDERS]).to_pylist():
-        sample = store / result.keys[row["SeriesInstanceUID"]]
+    for row in result.kept.select(["SeriesInstanceUID", "sample", *FOLDERS]).to_pylist():
+        made = store / result.keys[row["SeriesInstanceUID"]]
         for kind in FOLDERS:
             if row[kind]:
-                link_or_copy(sample_store.sample_path(sample, kind), draft / row[kind])
+                path = sample_store.sample_path(made, kind, sample_name(row))
+                link_or_copy(path, draft / row[kind])
 
 
 def _check_hashes(name: str, result: SamplesResult, files: list[VersionFile], store: Path) -> None:

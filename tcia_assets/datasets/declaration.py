@@ -26,7 +26,6 @@ from tcia_assets.datasets.declaration_sections import (
     CohortQuery,
     LicenseKeys,
     TargetSettings,
-    VolumeSettings,
 )
 from tcia_assets.datasets.declaration_types import (
     GROUP,
@@ -48,6 +47,7 @@ from tcia_assets.datasets.quality import (
 )
 from tcia_assets.datasets.split import SplitSettings
 from tcia_assets.datasets.volume.label_readers import EACH
+from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
 from tcia_assets.errors import BadDeclaration, UnknownName
 from tcia_assets.metadata.licenses import Licenses

@@ -1,13 +1,14 @@
-"""The sections of a declaration: cohort, target, volume and licences, as frozen pydantic models.
+"""The sections of a declaration: cohort, target and licences, as frozen pydantic models.
 
-The split's section is in `split.py`; checks across sections are in `declaration.py`.
+The split's section is in `split.py`, that of volumes in `volume_settings.py`; checks across
+sections are in `declaration.py`.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -29,13 +30,10 @@ from tcia_assets.datasets.declaration_types import (
     check_word,
     choice,
     problem,
-    read_choice,
-    read_numbers,
     read_text,
     shown,
     some,
     text,
-    whole_number,
 )
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.volume.label_gaps import BETWEEN, NOTHING
@@ -48,10 +46,7 @@ from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.store import sql
 
-NATIVE = "native"
 MASKS = ("SEG", "RTSTRUCT")
-DTYPES = (NATIVE, "int16", "uint8", "float32")
-ORIENTATIONS = (NATIVE, "RAS", "LPS", "RPS", "LAS", "LPI", "RAI", "RPI", "LAI")
 
 
 # --- Cohort ---------------------------------------------------------------------------------------
@@ -140,7 +135,7 @@ def _without_prefix(error: UsageError) -> str:
     return str(error).removeprefix("image selection: ")
 
 
-# --- Target, volume, licences ---------------------------------------------------------------------
+# --- Target and licences --------------------------------------------------------------------------
 
 
 def _read_pattern(value: Any) -> str:
@@ -222,58 +217,6 @@ class TargetSettings(Section):
     def choices(self) -> LabelChoices:
         """What `read_labels` does with gaps and with several readers."""
         return LabelChoices(self.between, self.readers)
-
-
-def _read_spacing(value: Any) -> tuple[float, ...] | None:
-    if value == NATIVE:
-        return None
-    wanted = "'native', or three lengths in mm above 0, such as [1, 1, 1.5]"
-    lengths = tuple(map(float, read_numbers(value, 3, wanted)))
-    if min(lengths) <= 0:
-        raise problem(f"[{', '.join(f'{length:g}' for length in lengths)}] is not {wanted}")
-    return lengths
-
-
-def _read_window(value: Any) -> tuple[float, ...]:
-    wanted = "a lower and an upper end, such as [-1000, 400]"
-    low, high = map(float, read_numbers(value, 2, wanted))
-    if low >= high:
-        raise problem(f"[{low:g}, {high:g}] is not {wanted}")
-    return low, high
-
-
-def _choice_or_native(valid: Collection[str], what: str) -> BeforeValidator:
-    def read(value: Any) -> str | None:
-        chosen = read_choice(value, valid, what)
-        return None if chosen == NATIVE else chosen
-
-    return BeforeValidator(read)
-
-
-class VolumeSettings(Section):
-    """How volumes are written; None leaves a property as the Series has it.
-
-    Attributes:
-        spacing: In mm along x, y, z.
-        orientation: The ends to which x, y, z rise, such as RAS.
-        dtype: Of the voxels.
-        window: Lower and upper end, in the units of the Series; mapped to the range of the dtype,
-            or to 0 to 1 for float32.
-        least_slices: A Series with fewer slices has the finding `too_few_slices`.
-    """
-
-    spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None
-    orientation: Annotated[str | None, _choice_or_native(ORIENTATIONS, "orientation")] = None
-    dtype: Annotated[str | None, _choice_or_native(DTYPES, "dtype")] = None
-    window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None
-    least_slices: Annotated[int, whole_number(1, 100_000)] = 3
-
-    @model_validator(mode="after")
-    def _check_dtype(self) -> Self:
-        if self.dtype == "uint8" and self.window is None:
-            advice = "'uint8' needs a window: most values of an image do not fit into it"
-            raise problem(advice, key="dtype")
-        return self
 
 
 class LicenseKeys(Section):

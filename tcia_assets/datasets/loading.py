@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from nibabel.filebasedimages import ImageFileError
 
-from tcia_assets.datasets.samples import KEPT, SAMPLES
+from tcia_assets.datasets.samples import KEPT, SAMPLES, sample_name
 from tcia_assets.datasets.versions import INDEX, LATEST
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 from tcia_assets.errors import StorageError, UnknownName, UsageError
@@ -41,6 +41,11 @@ class Sample:
     affine: Matrix
     spacing: tuple[float, float, float]
     row: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the sample: the UID, with a number where the Series has several volumes."""
+        return sample_name(self.row)
 
     @property
     def series_instance_uid(self) -> str:

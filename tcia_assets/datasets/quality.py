@@ -28,7 +28,8 @@ _DROPPED = frozenset(
     {NOT_FETCHED, WITHOUT_TARGET, "unreadable_object", "mixed_frame_of_reference", "empty_mask"}
     | {"duplicate_position", "missing_slice", "too_few_slices", "count_unlike_image_count"}
     | {"zero_variance", "no_slices", "undecodable_pixels", "unreadable_mask", "frames_off_grid"}
-    | {"other_frame_of_reference", "contours_off_plane"}
+    | {"other_frame_of_reference", "contours_off_plane", "several_volumes", "volume_not_found"}
+    | {"interleaved_slices", "not_hounsfield", "pet_without_suv_factors", "implausible_suv"}
 )
 DEFAULT_POLICIES: Mapping[str, str] = {
     code: DROP if code in _DROPPED else KEEP for code in SAMPLE_CODES

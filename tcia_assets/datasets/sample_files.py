@@ -1,4 +1,4 @@
-"""One sample: from the zips of an image and its masks to NIfTI files and a row about them.
+"""The samples of a Series: from its zip and those of its masks to NIfTI files, and a row for each.
 
 This is the work of one process, with all that it needs. What becomes of the findings is decided in
 `sample_table.py`; the files are kept in `sample_store.py`.
@@ -18,15 +18,15 @@ import numpy as np
 
 from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.declaration import Declaration
-from tcia_assets.datasets.declaration_sections import VolumeSettings
 from tcia_assets.datasets.quality import WITHOUT_TARGET
 from tcia_assets.datasets.sample_store import (
     IMAGE,
     LABEL,
     sample_draft,
     sample_path,
-    store_sample,
+    store_samples,
 )
+from tcia_assets.datasets.samples import name_sample
 from tcia_assets.datasets.volume.arrays import Labels, Volume
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
 from tcia_assets.datasets.volume.label_grid import LabelChoices
@@ -34,8 +34,10 @@ from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
 from tcia_assets.datasets.volume.nifti import write_nifti
 from tcia_assets.datasets.volume.regrid import axis_codes, reorient, resample
-from tcia_assets.datasets.volume.volume_reader import read_volume
-from tcia_assets.errors import BadValue, CohortMoved
+from tcia_assets.datasets.volume.volume_reader import SeriesVolumes, open_volumes
+from tcia_assets.datasets.volume_settings import VolumeSettings
+from tcia_assets.datasets.written_values import convert_values
+from tcia_assets.errors import CohortMoved
 from tcia_assets.store.files import sha256_of
 
 _KEY_DIGITS = 32
@@ -117,20 +119,20 @@ class SampleJob:
         )
 
 
-def make_sample(job: SampleJob, store: Path) -> dict[str, Any]:
-    """Make a sample, keep it in the store, and return its row.
+def make_samples(job: SampleJob, store: Path) -> list[dict[str, Any]]:
+    """Make the samples of a Series, usually one, keep them in the store, and return their rows.
 
-    The row has the columns of `samples.SAMPLES` that depend on the zips alone.
+    Rows have the columns of `samples.SAMPLES` that depend on the zips alone.
 
     Raises:
         CohortMoved: A zip is missing, or is not the one that was fetched.
         BadValue: Voxels do not fit into the declared dtype.
-        BadArchive, MissingExtra, OSError: see `read_volume`.
+        BadArchive, MissingExtra, OSError: see `open_volumes`.
     """
     with sample_draft(store) as draft:
-        row = _write_files(job, draft)
-        store_sample(store, job.key, draft, row)
-    return row
+        rows = _write_files(job, draft)
+        store_samples(store, job.key, draft, rows)
+    return rows
 
 
 def sample_finding(code: str, message: str) -> dict[str, Any]:
@@ -138,27 +140,45 @@ def sample_finding(code: str, message: str) -> dict[str, Any]:
     return {"code": code, "message": message, "numbers": {}, "sop_instance_uids": []}
 
 
-def _write_files(job: SampleJob, folder: Path) -> dict[str, Any]:
+def _write_files(job: SampleJob, folder: Path) -> list[dict[str, Any]]:
     for zip_ in (job.zip, *(mask.zip for mask in job.masks)):
         _check_zip(zip_)
+    opened = open_volumes(
+        job.zip.path,
+        job.volume.choose,
+        image_count=job.image_count,
+        least_slices=job.volume.least_slices,
+        workers=1,
+    )
     try:
-        volume = read_volume(
-            job.zip.path,
-            image_count=job.image_count,
-            least_slices=job.volume.least_slices,
-            workers=1,
-        )
+        with opened as volumes:
+            return [_write_volume(job, volumes, place, folder) for place in volumes.chosen]
     except NoVolume as error:
-        return {"findings": [_finding_row(finding) for finding in error.findings]}
+        return [_no_volume(job, error)]
+
+
+def _write_volume(
+    job: SampleJob, volumes: SeriesVolumes, place: int, folder: Path
+) -> dict[str, Any]:
+    """Write the files of a volume, and return its row."""
+    is_numbered = len(volumes.chosen) > 1
+    sample = name_sample(job.series_instance_uid, place + 1 if is_numbered else 0)
+    try:
+        volume = volumes.read(place)
+    except NoVolume as error:
+        return _no_volume(job, error) | {"sample": sample}
     row: dict[str, Any] = {
+        "sample": sample,
+        "volume": volume.name or None,
         "FrameOfReferenceUID": volume.frame_of_reference_uid or None,
         "pixel_sha256": _pixel_sha256(volume),
         "units": volume.units,
+        "decoder": volume.decoder or None,
     }
     findings = [_finding_row(finding) for finding in volume.findings]
     if job.masks:
         labels = _read_labels(job, volume)
-        row |= _write_image(folder, LABEL, labels)
+        row |= _write_image(sample_path(folder, LABEL, sample), LABEL, labels)
         row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
         if labels.readers:
             row["label_readers"] = [list(uids) for uids in labels.readers]
@@ -166,9 +186,15 @@ def _write_files(job: SampleJob, folder: Path) -> dict[str, Any]:
         del labels  # before the volume is copied: one large array less
     elif job.labels:
         findings.append(sample_finding(WITHOUT_TARGET, "no mask is paired with the Series"))
-    volume = _convert_values(_to_grid(volume, job.volume), job.volume)
-    row |= _describe(volume) | _write_image(folder, IMAGE, volume)
+    volume, constant = convert_values(_to_grid(volume, job.volume), job.volume)
+    findings += [_finding_row(finding) for finding in constant]
+    row |= _describe(volume) | _write_image(sample_path(folder, IMAGE, sample), IMAGE, volume)
     return row | {"findings": findings}
+
+
+def _no_volume(job: SampleJob, error: NoVolume) -> dict[str, Any]:
+    findings = [_finding_row(finding) for finding in error.findings]
+    return {"sample": name_sample(job.series_instance_uid), "findings": findings}
 
 
 def _check_zip(zip_: LockedZip) -> None:
@@ -182,7 +208,7 @@ def _check_zip(zip_: LockedZip) -> None:
         raise CohortMoved(f"{zip_.path}: {problem}; {advice}")
 
 
-# --- Labels, grid and values ----------------------------------------------------------------------
+# --- Labels and grid -----------------------------------------------------------------------------
 
 
 def _read_labels(job: SampleJob, volume: Volume) -> Labels:
@@ -213,38 +239,6 @@ def _to_grid(image: Any, settings: VolumeSettings) -> Any:
     return image
 
 
-def _convert_values(volume: Volume, settings: VolumeSettings) -> Volume:
-    """Return the volume in the declared dtype and window, converted slice by slice."""
-    old = volume.voxels
-    dtype = np.dtype(settings.dtype or old.dtype)
-    if settings.window is None and dtype == old.dtype:
-        return volume
-    if settings.window is None:
-        _check_range(volume, dtype)
-    is_integer = dtype.kind in "iu"
-    lowest, highest = (np.iinfo(dtype).min, np.iinfo(dtype).max) if is_integer else (0, 1)
-    voxels = np.empty(old.shape, dtype)
-    for new, values in zip(voxels, old, strict=True):
-        scaled = values
-        if settings.window is not None:
-            low, high = settings.window
-            share = (np.clip(values, low, high).astype(np.float64) - low) / (high - low)
-            scaled = lowest + share * (highest - lowest)
-        new[...] = np.rint(scaled) if is_integer else scaled
-    return replace(volume, voxels=voxels)
-
-
-def _check_range(volume: Volume, dtype: np.dtype[Any]) -> None:
-    least, greatest = float(volume.voxels.min()), float(volume.voxels.max())
-    if dtype.kind in "iu" and not np.iinfo(dtype).min <= least <= greatest <= np.iinfo(dtype).max:
-        problem = (
-            f"its values from {least:g} to {greatest:g} do not fit into {dtype}: declare a window, "
-            "or the dtype float32"
-        )
-        uid = volume.series_instance_uid
-        raise BadValue(problem, table="samples", column="dtype", value=str(dtype), key=uid)
-
-
 # --- The row --------------------------------------------------------------------------------------
 
 
@@ -269,8 +263,7 @@ def _describe(volume: Volume) -> dict[str, Any]:
     }
 
 
-def _write_image(folder: Path, kind: str, image: Volume | Labels) -> dict[str, Any]:
-    path = sample_path(folder, kind)
+def _write_image(path: Path, kind: str, image: Volume | Labels) -> dict[str, Any]:
     size = write_nifti(path, image)
     return {f"{kind}_bytes": size, f"{kind}_sha256": sha256_of(path)}
 

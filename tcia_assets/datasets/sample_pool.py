@@ -15,10 +15,10 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from tcia_assets.datasets import sample_files
-from tcia_assets.datasets.sample_files import SampleJob, make_sample
+from tcia_assets.datasets.sample_files import SampleJob, make_samples
+from tcia_assets.datasets.sample_store import Row
 from tcia_assets.errors import DatasetRefused, StorageError, TciaError
 
 
@@ -28,8 +28,8 @@ def make_all(
     store: Path,
     report: Callable[[int], None],
     workers: int | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Make the samples of a dataset, and return their rows by SeriesInstanceUID.
+) -> dict[str, list[Row]]:
+    """Make the samples of a dataset, and return the rows of each Series by SeriesInstanceUID.
 
     One failing sample does not stop the others: all that can be made are in the store afterwards.
 
@@ -44,12 +44,12 @@ def make_all(
         DatasetRefused: Samples cannot be made; names them and the reasons.
         StorageError: A process was killed.
     """
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, list[Row]] = {}
     failures: dict[str, str] = {}
     if not jobs:
         return rows
     with start_pool(min(len(jobs), workers or _cores())) as pool:
-        futures = {pool.submit(make_sample, job, store): job.series_instance_uid for job in jobs}
+        futures = {pool.submit(make_samples, job, store): job.series_instance_uid for job in jobs}
         for done, future in enumerate(as_completed(futures), start=1):
             _collect(future, futures[future], rows, failures)
             report(done)
@@ -78,9 +78,9 @@ def start_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _collect(
-    future: Future[dict[str, Any]],
+    future: Future[list[Row]],
     uid: str,
-    rows: dict[str, dict[str, Any]],
+    rows: dict[str, list[Row]],
     failures: dict[str, str],
 ) -> None:
     try:

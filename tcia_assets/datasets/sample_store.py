@@ -2,7 +2,9 @@
 
 The folder of a sample appears whole or not at all. Its files are made in `sample_files.py`.
 
-    <store>/<key>/image.nii.gz, label.nii.gz, sample.json
+    <store>/<key>/<sample>.image.nii.gz, <sample>.label.nii.gz, ..., samples.json
+
+A key is that of a Series, which has several samples where each of its volumes is one.
 
 The key is a hash over all that decides what is in the files: see `SampleJob.key`.
 """
@@ -19,34 +21,37 @@ from typing import Any
 
 from tcia_assets.store.files import publish_draft
 
+Row = dict[str, Any]
+
 IMAGE, LABEL = "image", "label"
-_RECORD = "sample.json"
+_RECORD = "samples.json"
 _DRAFT_PREFIX = ".making-"
 
 
-def sample_path(folder: Path, kind: str) -> Path:
-    """Return the path of the `IMAGE` or the `LABEL` of a sample."""
-    return folder / f"{kind}.nii.gz"
+def sample_path(folder: Path, kind: str, sample: str) -> Path:
+    """Return the path of the `IMAGE` or the `LABEL` of a sample, by its name."""
+    return folder / f"{sample}.{kind}.nii.gz"
 
 
-def read_sample(store: Path, key: str) -> dict[str, Any] | None:
-    """Return the row of a sample; None if the store lacks it, or a file has the wrong size."""
+def read_samples(store: Path, key: str) -> list[Row] | None:
+    """Return the rows of a Series; None if the store lacks it, or a file has the wrong size."""
     folder = store / key
     try:
-        row: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        rows: list[Row] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         is_whole = all(
-            sample_path(folder, kind).stat().st_size == row[f"{kind}_bytes"]
+            sample_path(folder, kind, row["sample"]).stat().st_size == row[f"{kind}_bytes"]
+            for row in rows
             for kind in (IMAGE, LABEL)
             if row.get(f"{kind}_bytes") is not None
         )
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return row if is_whole else None
+    return rows if rows and is_whole else None
 
 
 @contextmanager
 def sample_draft(store: Path) -> Iterator[Path]:
-    """Give an empty folder for the files of a sample, and remove what is left of it."""
+    """Give an empty folder for the files of a Series, and remove what is left of it."""
     store.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=store))
     try:
@@ -55,10 +60,10 @@ def sample_draft(store: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def store_sample(store: Path, key: str, draft: Path, row: dict[str, Any]) -> None:
-    """Publish a draft, with its row, as the sample of that key."""
-    (draft / _RECORD).write_text(json.dumps(row, indent=1), encoding="utf-8")
-    # A folder that is there was refused by `read_sample`.
+def store_samples(store: Path, key: str, draft: Path, rows: list[Row]) -> None:
+    """Publish a draft, with the rows of its samples, under that key."""
+    (draft / _RECORD).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    # A folder that is there was refused by `read_samples`.
     remove_sample(store, key)
     publish_draft(draft, store / key)
 

@@ -20,7 +20,14 @@ from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED
 from tcia_assets.datasets.sample_files import sample_finding
 from tcia_assets.datasets.sample_store import IMAGE as IMAGE_FILE
 from tcia_assets.datasets.sample_store import LABEL as LABEL_FILE
-from tcia_assets.datasets.samples import DROPPED, KEPT, SAMPLES, kept_samples
+from tcia_assets.datasets.samples import (
+    DROPPED,
+    KEPT,
+    SAMPLES,
+    kept_samples,
+    name_sample,
+    sample_name,
+)
 from tcia_assets.datasets.split import Leak, assign_splits, find_leaks
 from tcia_assets.errors import DatasetRefused
 
@@ -74,7 +81,9 @@ def masks_by_image(cohort: Cohort) -> dict[str, list[_Row]]:
     return pairs
 
 
-def build_table(declaration: Declaration, cohort: Cohort, made: Mapping[str, _Row]) -> pa.Table:
+def build_table(
+    declaration: Declaration, cohort: Cohort, made: Mapping[str, list[_Row]]
+) -> pa.Table:
     """Build the table of samples, as `samples.SAMPLES`.
 
     All images are split, kept or dropped, so that no policy moves a Patient.
@@ -82,7 +91,7 @@ def build_table(declaration: Declaration, cohort: Cohort, made: Mapping[str, _Ro
     Args:
         declaration: Of the dataset.
         cohort: Its cohort.
-        made: The rows of `sample_files.make_sample`, by UID; images without one were not fetched.
+        made: The rows of `sample_files.make_samples`, by UID; images without were not fetched.
 
     Raises:
         DataError: A sample has no PatientID.
@@ -92,8 +101,10 @@ def build_table(declaration: Declaration, cohort: Cohort, made: Mapping[str, _Ro
     for image in cohort.of_role(IMAGE).to_pylist():
         uid = image["SeriesInstanceUID"]
         masks = sorted({pair["target_series_instance_uid"] for pair in pairs[uid]})
-        row = made.get(uid) or {"findings": [_not_fetched(image, masks)]}
-        rows.append(_apply_policies(declaration, image | row, masks))
+        not_fetched = {"sample": name_sample(uid), "findings": [_not_fetched(image, masks)]}
+        rows += [
+            _apply_policies(declaration, image | row, masks) for row in made.get(uid, [not_fetched])
+        ]
     split = _add_splits(declaration, rows)
     complete = [{name: row.get(name) for name in SAMPLES.names} for row in split]
     return pa.Table.from_pylist(complete, schema=SAMPLES)
@@ -102,8 +113,8 @@ def build_table(declaration: Declaration, cohort: Cohort, made: Mapping[str, _Ro
 def check_samples(declaration: Declaration, result: SamplesResult) -> None:
     """Raise DatasetRefused if `qc` fails a sample, none is left, or splits share something."""
     failing = [
-        f"{row['SeriesInstanceUID']}: {finding['code']}: {finding['message']}"
-        for row in result.samples.select(["SeriesInstanceUID", "findings"]).to_pylist()
+        f"{sample_name(row)}: {finding['code']}: {finding['message']}"
+        for row in result.samples.select(["SeriesInstanceUID", "sample", "findings"]).to_pylist()
         for finding in row["findings"]
         if finding["policy"] == FAIL
     ]
@@ -147,7 +158,7 @@ def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _R
         if reasons:
             row |= {kind: None, f"{kind}_bytes": None, f"{kind}_sha256": None}
         elif row.get(f"{kind}_sha256"):
-            row[kind] = f"{folder}/{row['SeriesInstanceUID']}.nii.gz"
+            row[kind] = f"{folder}/{sample_name(row)}.nii.gz"
     if row.get("label_voxels") is not None:
         row["label_voxels"] = [*row["label_voxels"].items()]
     return row
@@ -162,7 +173,6 @@ def _add_splits(declaration: Declaration, rows: list[_Row]) -> list[_Row]:
     )
     split = assign_splits(table, declaration.split).select(["patient", "part", "fold"])
     split_rows = {
-        row["SeriesInstanceUID"]: row | added
-        for row, added in zip(known, split.to_pylist(), strict=True)
+        sample_name(row): row | added for row, added in zip(known, split.to_pylist(), strict=True)
     }
-    return [split_rows.get(row["SeriesInstanceUID"], row) for row in rows]
+    return [split_rows.get(sample_name(row), row) for row in rows]

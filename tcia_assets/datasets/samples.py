@@ -43,6 +43,8 @@ FINDING = pa.struct(
 SAMPLES = pa.schema(
     [
         pa.field("SeriesInstanceUID", pa.string(), nullable=False),
+        pa.field("sample", pa.string()),
+        pa.field("volume", pa.string()),
         pa.field("state", pa.string(), nullable=False),
         pa.field("reasons", pa.list_(pa.string()), nullable=False),
         pa.field("findings", pa.list_(FINDING), nullable=False),
@@ -65,6 +67,7 @@ SAMPLES = pa.schema(
         pa.field("axes", pa.string()),
         pa.field("dtype", pa.string()),
         pa.field("units", pa.string()),
+        pa.field("decoder", pa.string()),
         pa.field("least", pa.float64()),
         pa.field("greatest", pa.float64()),
         pa.field("pixel_sha256", pa.string()),
@@ -72,13 +75,15 @@ SAMPLES = pa.schema(
         pa.field("label_readers", pa.list_(pa.list_(pa.string()))),
     ]
 )
-"""Sorted by SeriesInstanceUID, which identifies the sample.
+"""Sorted by SeriesInstanceUID and `sample`, which identifies the sample: see `sample_name`.
 
+`volume` is what distinguishes it from other volumes of its Series, null for the only one.
 `reasons` are the codes for which a sample was dropped. `part` is the split; it and `patient` are
 null only for a dropped Series that the warehouse does not have. `image` and `label` are paths below
-the version's folder (`images/<SeriesInstanceUID>.nii.gz`, `labels/...`), with the size and SHA-256
+the version's folder (`images/<sample>.nii.gz`, `labels/...`), with the size and SHA-256
 of the files. `shape` and `spacing` (mm) are along x, y, z; `affine` are 16 numbers, row by row, to
-RAS+ mm; `axes` is as `regrid.axis_codes` returns it; `least` and `greatest` are voxel values.
+RAS+ mm; `decoder` is the library that decompressed the pixels, null if they were not compressed;
+`axes` is as `regrid.axis_codes` returns it; `least` and `greatest` are voxel values.
 `pixel_sha256` is over shape, dtype and voxels as they were read, before window and grid, so that
 equal images are found under different UIDs. `label_voxels` counts the written voxels of each label.
 With `readers: each`, `label_readers` has the SOPInstanceUIDs of each reader's objects, in the order
@@ -93,9 +98,22 @@ def kept_samples(samples: pa.Table) -> pa.Table:
     return samples.filter(pc.equal(samples["state"], KEPT))
 
 
+def name_sample(series_instance_uid: str, number: int = 0) -> str:
+    """Return the name of a sample: the UID, with the number of its volume where there are several.
+
+    Names sort as UIDs and numbers do.
+    """
+    return f"{series_instance_uid}-{number:04}" if number else series_instance_uid
+
+
+def sample_name(row: Mapping[str, Any]) -> str:
+    """Return the name of a sample; in earlier versions that was always its UID."""
+    return str(row["sample"] or row["SeriesInstanceUID"])
+
+
 def uid_hash(row: Mapping[str, Any]) -> bytes:
-    """Return the hash of a sample's UID.
+    """Return the hash of a sample's name.
 
     Sorting by it shuffles samples in the same order everywhere.
     """
-    return hashlib.sha256(row["SeriesInstanceUID"].encode()).digest()
+    return hashlib.sha256(sample_name(row).encode()).digest()

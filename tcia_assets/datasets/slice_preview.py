@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.loading import read_voxels
+from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.volume.arrays import Labels, Volume, Voxels
 from tcia_assets.datasets.volume.regrid import reorient
 from tcia_assets.errors import MissingExtra
@@ -87,7 +88,7 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
         StorageError: A file is missing or cannot be read.
     """
     affine = np.array(row["affine"]).reshape(4, 4)
-    uid, modality = row["SeriesInstanceUID"], row["Modality"] or ""
+    uid, modality = sample_name(row), row["Modality"] or ""
     voxels = read_voxels(root / row["image"])
     # In LPS, x rises to the patient's left and y to the back: columns and rows of the picture.
     volume = reorient(Volume(voxels, affine, uid, "", modality, row["units"]), "LPS")

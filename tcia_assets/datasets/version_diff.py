@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcia_assets.datasets.cohort import change_line
+from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.versions import Version
 
 # The columns of a sample that are compared; findings and sizes of files are not.
@@ -38,9 +39,9 @@ class VersionDiff:
     Each change is (old, new); None where there was, or is, no value.
 
     Attributes:
-        added: UIDs of Series.
-        removed: UIDs of Series.
-        changed: For each changed Series its columns that differ.
+        added: Samples, by name.
+        removed: Samples, by name.
+        changed: For each changed sample its columns that differ.
         settings: By full key, such as `split.salt`.
         made_with: Versions of libraries, by name.
         files: Hashes, by path.
@@ -89,8 +90,8 @@ def diff_versions(before: Version, after: Version) -> VersionDiff:
 
 
 def _rows(version: Version) -> dict[str, dict[str, Any]]:
-    rows = version.samples.select(["SeriesInstanceUID", *_COMPARED]).to_pylist()
-    return {row.pop("SeriesInstanceUID"): row for row in rows}
+    rows = version.samples.select(["SeriesInstanceUID", "sample", *_COMPARED]).to_pylist()
+    return {sample_name(row): {name: row[name] for name in _COMPARED} for row in rows}
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -156,6 +156,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "SeriesInstanceUID": member.uid,
+        "sample": member.uid,
         "state": "kept" if member.is_kept else "dropped",
         "reasons": [] if member.is_kept else ["missing_slice"],
         "findings": _findings(member),

@@ -8,11 +8,14 @@ import os
 import random
 import shutil
 import signal
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tcia_assets import load_dataset
 from tcia_assets.datasets import cohort_lock, versions
 from tcia_assets.datasets.build import build, cohort_lock_path
 from tcia_assets.datasets.samples import SAMPLES
@@ -34,8 +37,10 @@ from tcia_assets_tests.datasets.example_builds import (
     declared,
     frozen,
     images,
+    qc,
     rows,
 )
+from tcia_assets_tests.datasets.volume.synthetic_volumes import volume, zipped
 from tcia_assets_tests.datasets.warehouse_edits import (
     refetch,
     replace_zip,
@@ -161,6 +166,38 @@ def test_all_formats_together_give_the_same_bytes(fetched_warehouse: Warehouse) 
     assert contents(again.folder) == kept
 
 
+def test_each_volume_of_a_series_is_in_each_format(
+    stocked_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    uid = images(stocked_warehouse)[0]
+    two = zipped(tmp_path, *(volume(n, EchoTime=str(5 + n)) for n in (0, 1)))
+    replace_zip(stocked_warehouse, uid, two.read_bytes())
+    formats = "formats: [nifti, monai, webdataset, huggingface, croissant, retriever]"
+    result = built(
+        declared(
+            NO_TARGET,
+            ("collections: [LCTSC]\n  modalities: [CT]", f"series: [{uid}]"),
+            ("  dtype: int16\n", "  dtype: int16\n  choose: all\n"),
+            qc("count_unlike_image_count", "keep"),
+            ("formats: [nifti]", formats),
+        ),
+        stocked_warehouse,
+        update=True,
+    )
+    names = [f"{uid}-0001", f"{uid}-0002"]
+    assert result.samples["sample"].to_pylist() == names
+    assert result.samples["image"].to_pylist() == [f"images/{name}.nii.gz" for name in names]
+    loaded = load_dataset(result.folder)
+    assert [np.ptp(sample.voxels) > 0 for sample in loaded] == [True, True]
+    assert loaded[0].name == names[0] and loaded[0].series_instance_uid == uid
+    datalist = json.loads((result.folder / "monai" / "datalist.json").read_text())
+    assert [item["volume"] for item in datalist["training"]] == ["EchoTime 5", "EchoTime 6"]
+    with tarfile.open(next((result.folder / "webdataset").glob("train-*.tar"))) as shard:
+        members = [name for name in shard.getnames() if name.endswith(".json")]
+    assert sorted(members) == [f"{name.replace('.', '_')}.json" for name in names]
+    assert versions.verify(result.version).problems == ()
+
+
 def test_a_format_that_cannot_be_written_leaves_no_draft(fetched_warehouse: Warehouse) -> None:
     few = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 0.001, test: 0.999}")
     with pytest.raises(UsageError, match="no sample of train is kept"):
@@ -249,7 +286,7 @@ def test_what_simpleitk_does_needs_its_extra(
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr("tcia_assets.datasets.build.version", without_itk)
+    monkeypatch.setattr("tcia_assets.datasets.volume.decoders.version", without_itk)
     for change in (
         ("spacing: native", "spacing: [2, 2, 2]"),
         ("  priority:", "  between: interpolate\n  priority:"),

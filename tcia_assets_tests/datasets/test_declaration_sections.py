@@ -12,7 +12,6 @@ from tcia_assets.datasets.declaration_sections import (
     CohortQuery,
     LicenseKeys,
     TargetSettings,
-    VolumeSettings,
 )
 from tcia_assets.datasets.volume.label_grid import LabelChoices
 
@@ -60,11 +59,6 @@ def test_a_target_says_what_is_between_slices_and_how_readers_are_combined() -> 
     assert target.choices == LabelChoices("nothing", "union")
     chosen = TargetSettings(kind="SEG", labels={"a": "y"}, between="nearest", readers="first")
     assert chosen.choices == LabelChoices("nearest", "first")
-
-
-def test_native_leaves_a_property_as_it_is() -> None:
-    native = {"spacing": "native", "orientation": "native", "dtype": "native"}
-    assert VolumeSettings.model_validate(native) == VolumeSettings()
 
 
 def test_licences_are_denied_or_allowed() -> None:

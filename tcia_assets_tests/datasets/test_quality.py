@@ -23,5 +23,10 @@ def test_each_code_has_a_meaning_and_a_default_policy() -> None:
 
 def test_a_sample_without_a_volume_cannot_be_kept() -> None:
     impossible = {code for code in SAMPLE_CODES if has_nothing_to_keep(code)}
-    assert impossible == {NOT_FETCHED, "no_slices", "undecodable_pixels"}
+    assert impossible == {
+        NOT_FETCHED,
+        "no_slices",
+        "undecodable_pixels",
+        "volume_not_found",
+    }
     assert {DEFAULT_POLICIES[code] for code in impossible} == {DROP}

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.loading import load_dataset
-from tcia_assets.errors import DatasetRefused
+from tcia_assets.datasets.sample_files import SampleJob, make_samples
+from tcia_assets.datasets.sample_store import IMAGE, read_samples, sample_path
+from tcia_assets.datasets.volume.label_grid import LabelChoices
+from tcia_assets.datasets.volume_settings import VolumeSettings
+from tcia_assets.errors import (
+    DatasetRefused,
+)
+from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import (
     NO_TARGET,
@@ -18,6 +28,7 @@ from tcia_assets_tests.datasets.example_builds import (
     images,
     rows,
 )
+from tcia_assets_tests.datasets.volume.synthetic_volumes import values_of, volume, zipped
 from tcia_assets_tests.datasets.warehouse_edits import (
     replace_zip,
     zip_of,
@@ -68,6 +79,69 @@ def test_pixels_are_hashed_as_they_were_read(stocked_warehouse: Warehouse) -> No
     for uid in plain:
         assert plain[uid]["pixel_sha256"] == other[uid]["pixel_sha256"]
         assert plain[uid]["image_sha256"] != other[uid]["image_sha256"]
+
+
+# --- One Series -----------------------------------------------------------------------------------
+
+
+def job(path: Path, **settings: Any) -> SampleJob:
+    """Return the job of a zip without masks."""
+    sha256 = sha256_of(path)
+    return SampleJob(
+        series_instance_uid="1.2",
+        zip=LockedZip(path, sha256, sha256),
+        image_count=None,
+        masks=(),
+        volume=VolumeSettings.model_validate(settings),
+        choices=LabelChoices(),
+        labels=(),
+        priority=(),
+        made_with={},
+    )
+
+
+def codes(row: dict[str, Any]) -> list[str]:
+    """Return the codes of the findings of a row."""
+    return [finding["code"] for finding in row["findings"]]
+
+
+def two_volumes(folder: Path) -> Path:
+    """Write a Series of two echoes."""
+    return zipped(folder, *(volume(n, EchoTime=str(5 + n)) for n in (0, 1)))
+
+
+def test_each_volume_of_a_series_can_be_a_sample(tmp_path: Path) -> None:
+    import nibabel
+
+    made = job(two_volumes(tmp_path), choose="all")
+    rows_ = make_samples(made, tmp_path / "store")
+    assert [(row["sample"], row["volume"]) for row in rows_] == [
+        ("1.2-0001", "EchoTime 5"),
+        ("1.2-0002", "EchoTime 6"),
+    ]
+    for number, row in enumerate(rows_):
+        path = sample_path(tmp_path / "store" / made.key, IMAGE, row["sample"])
+        assert np.array_equal(np.asanyarray(nibabel.load(path).dataobj).T, values_of(number))
+        assert codes(row) == []
+    assert read_samples(tmp_path / "store", made.key) == rows_
+
+
+def test_a_series_of_several_volumes_has_a_finding_without_a_choice(tmp_path: Path) -> None:
+    path = two_volumes(tmp_path)
+    (row,) = make_samples(job(path), tmp_path / "store")
+    assert (row["sample"], codes(row)) == ("1.2", ["several_volumes"])
+    (row,) = make_samples(job(path, choose={"echo": "2"}), tmp_path / "store")
+    assert (row["sample"], row["volume"]) == ("1.2", "EchoTime 6")
+    assert codes(row) == ["other_volumes"]
+    (row,) = make_samples(job(path, choose={"echo": "3"}), tmp_path / "store")
+    assert (row["sample"], codes(row)) == ("1.2", ["volume_not_found"])
+
+
+def test_the_choice_and_the_decoder_are_part_of_the_key(tmp_path: Path) -> None:
+    path = two_volumes(tmp_path)
+    other = replace(job(path), made_with={"decoders": "pillow (JPEG2000)"})
+    keys = {job(path).key, job(path, choose="first").key, job(path, choose={"b": "0"}).key}
+    assert len({*keys, other.key}) == 4
 
 
 def test_a_window_is_the_range_of_the_dtype(stocked_warehouse: Warehouse) -> None:

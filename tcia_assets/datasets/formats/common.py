@@ -40,7 +40,9 @@ class KeptSamples:
     @classmethod
     def of(cls, samples: pa.Table) -> KeptSamples:
         """Return those of a table of samples that are kept."""
-        kept = kept_samples(samples).sort_by("SeriesInstanceUID")
+        kept = kept_samples(samples).sort_by(
+            [("SeriesInstanceUID", "ascending"), ("sample", "ascending")]
+        )
         return cls(kept, tuple(kept.to_pylist()))
 
     def in_split(self, split: str) -> list[Row]:

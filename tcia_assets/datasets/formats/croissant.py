@@ -20,7 +20,9 @@ from tcia_assets.store.files import sha256_of
 
 _TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float"}
 _ABOUT = {
-    "SeriesInstanceUID": "The DICOM Series from which the sample was made; it identifies it.",
+    "SeriesInstanceUID": "The DICOM Series from which the sample was made.",
+    "sample": "The name of the sample: its Series, with a number if that has several volumes.",
+    "volume": "What distinguishes it from other volumes of its Series.",
     "state": f"`{KEPT}` if the sample is in the dataset; otherwise `reasons` gives the reasons.",
     "patient": "The Patient; none is in two splits.",
     "part": "The split.",
@@ -118,7 +120,7 @@ def _samples() -> dict[str, Any]:
         "RecordSet",
         "samples",
         description="The rows of samples.parquet, without its nested columns.",
-        key={"@id": "samples/SeriesInstanceUID"},
+        key={"@id": "samples/sample"},
         field=[_field(field) for field in SAMPLES if field.type in _TYPES],
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Role, split_role, write_json
 
-_COLUMNS = ("part", "patient", "SeriesInstanceUID", "Modality", "Collection")
+_COLUMNS = ("part", "patient", "SeriesInstanceUID", "volume", "Modality", "Collection")
 
 
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Role, Row, split_role, write_json
+from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.split import hash_position
 from tcia_assets.datasets.volume.arrays import is_sheared
 from tcia_assets.errors import UsageError
@@ -39,9 +40,9 @@ def number(name: str) -> int:
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """Write cases, `dataset.json`, and `splits_final.json` for copying to `nnUNet_preprocessed`.
 
-    A case is named by its SeriesInstanceUID. `imagesTr` holds the first split and, without folds,
-    the split for validation (see `common.split_role`); `imagesTs` holds all others, with `labelsTs`
-    where there are labels. `parts` in `dataset.json` lists the cases of each split.
+    A case is named as its sample (see `samples.name_sample`). `imagesTr` holds the first split and,
+    without folds, the split for validation (see `common.split_role`); `imagesTs` holds all others,
+    with `labelsTs` where there are labels. `parts` in `dataset.json` lists the cases of each split.
 
     `splits_final.json` holds the folds; without folds, one split into training and validation; if
     there is no split for validation, five folds, or as many as there are Patients. A fold with an
@@ -53,10 +54,10 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """
     folder = root / "nnunet" / f"Dataset{number(info.name):03}_{info.name}"
     splits = _splits(kept, info)
-    training = {row["SeriesInstanceUID"]: row for row in kept.rows if _is_training(row, info)}
+    training = {sample_name(row): row for row in kept.rows if _is_training(row, info)}
     _check_labels(training.values(), info)
     for row in kept.rows:
-        _link(root, folder, row, "Tr" if row["SeriesInstanceUID"] in training else "Ts")
+        _link(root, folder, row, "Tr" if sample_name(row) in training else "Ts")
     write_json(folder / "dataset.json", _dataset_json(kept, info, len(training)))
     if splits:
         write_json(folder / "splits_final.json", splits)
@@ -72,7 +73,7 @@ def _check_labels(training: Iterable[Row], info: DatasetInfo) -> None:
     if not rows:
         problem = f"no sample of {info.splits[0]} is kept, so that there is nothing to train with"
         raise UsageError(f"nnunet: {problem}")
-    unlabelled = [row["SeriesInstanceUID"] for row in rows if not row["label"]]
+    unlabelled = [sample_name(row) for row in rows if not row["label"]]
     if unlabelled:
         left = len(unlabelled) - _MAX_SHOWN
         more = f" and {left} more" if left > 0 else ""
@@ -83,7 +84,7 @@ def _check_labels(training: Iterable[Row], info: DatasetInfo) -> None:
 
 
 def _link(root: Path, folder: Path, row: Row, end: str) -> None:
-    uid = row["SeriesInstanceUID"]
+    uid = sample_name(row)
     link_or_copy(root / row["image"], folder / f"images{end}" / f"{uid}_0000{_ENDING}")
     if row["label"]:
         link_or_copy(root / row["label"], folder / f"labels{end}" / f"{uid}{_ENDING}")
@@ -142,4 +143,4 @@ def _folds(rows: list[Row], fold_of: dict[str, int]) -> list[_Split]:
 
 
 def _uids(rows: Iterable[Row]) -> list[str]:
-    return [row["SeriesInstanceUID"] for row in rows]
+    return [sample_name(row) for row in rows]

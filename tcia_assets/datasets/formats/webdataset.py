@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
-from tcia_assets.datasets.samples import uid_hash
+from tcia_assets.datasets.samples import sample_name, uid_hash
 
 _SHARD_BYTES = 1 << 30
 
@@ -23,9 +23,9 @@ def write(
 ) -> None:
     """Write each sample as `<key>.image.nii.gz`, `<key>.label.nii.gz` if any, and `<key>.json`.
 
-    The key is the UID with `_` in place of each dot, because WebDataset splits names at the first
-    dot; the JSON holds the UID and the other columns. Samples are in the order of the hashes of
-    their UIDs, so that each shard is a mixture.
+    The key is the name of the sample with `_` in place of each dot, because WebDataset splits names
+    at the first dot; the JSON holds the UID and the other columns. Samples are in the order of the
+    hashes of their names, so that each shard is a mixture.
     """
     folder = root / "webdataset"
     folder.mkdir(parents=True)
@@ -38,7 +38,7 @@ def write(
 def _write_shard(path: Path, root: Path, rows: list[Row]) -> None:
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as shard:
         for row in rows:
-            key = row["SeriesInstanceUID"].replace(".", "_")
+            key = sample_name(row).replace(".", "_")
             _add_file(shard, f"{key}.image.nii.gz", root / row["image"])
             if row["label"]:
                 _add_file(shard, f"{key}.label.nii.gz", root / row["label"])

@@ -6,11 +6,16 @@ Nothing here depends on tables, cohorts or Dagster.
     arrays          Volume and Labels, and the axis convention
     series_zip      the DICOM objects of a series zip
     attributes      values of DICOM attributes
+    traits          attributes that distinguish the volumes of a Series
     frames          position, size and pixel format of each image
     slice_geometry  images to ordered slices and an affine
+    volume_groups   the images of a Series to those of its volumes
+    volume_choice   which of them are used
+    decoders        which library decompresses pixels
     pixels          stored values, decoded and rescaled
     suv             the SUV factor of PET
-    volume_reader   read_volume
+    intensities     values with a unit
+    volume_reader   read_volume, open_volumes
     label_patterns  names of segments and ROIs to labels
     drawings        single segments and ROIs as voxels
     polygons        the pixels inside contours

@@ -61,7 +61,9 @@ class Volume(_Grid):
     """The voxels of one Series; the module documents the axes.
 
     `units` is "HU", "SUVbw", or "stored": the rescaled values in whatever unit they have. `slices`
-    are in the order of `voxels`; a resampled or reoriented volume has none.
+    are in the order of `voxels`; a resampled or reoriented volume has none. `number` and `name`
+    distinguish it from the other volumes of its Series; they are 0 and "" for the only one.
+    `decoder` is the library that decompressed the pixels, "" for pixels that were not compressed.
     """
 
     series_instance_uid: str
@@ -70,6 +72,9 @@ class Volume(_Grid):
     units: str
     slices: tuple[Slice, ...] = ()
     findings: tuple[Finding, ...] = ()
+    number: int = 0
+    name: str = ""
+    decoder: str = ""
 
     @property
     def affine_lps(self) -> Matrix:

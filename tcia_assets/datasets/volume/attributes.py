@@ -49,6 +49,17 @@ def read_text(holder: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip()
 
 
+def read_texts(holder: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return all values as texts without surrounding blanks; none for an empty attribute."""
+    try:
+        value = holder.get(keyword)
+    except (TypeError, ValueError):
+        return ()
+    if value is None or value == "":
+        return ()
+    return tuple(str(each).strip() for each in ([value] if isinstance(value, str) else value))
+
+
 def read_moment(holder: Dataset, event: str) -> str:
     """Return date and time of an event such as "Content", which sort as texts; or ""."""
     return read_text(holder, f"{event}Date") and (

@@ -23,11 +23,11 @@ from tcia_assets.datasets.volume.attributes import (
     read_number,
     read_text,
 )
+from tcia_assets.datasets.volume.decoders import decoder_of
 from tcia_assets.datasets.volume.drawings import DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import FunctionalGroups, Plane
 from tcia_assets.datasets.volume.label_grid import LabelGrid
-from tcia_assets.datasets.volume.pixels import require_decoder
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 
 SOP_CLASSES = frozenset(
@@ -242,11 +242,13 @@ class _FrameReader:
         return bits.reshape(self.rows, self.columns)
 
     def _decode(self, index: int) -> Voxels:
+        decoder = decoder_of(self._dicom_object)
         try:
-            image: Voxels = pixel_array(self._dataset, raw=True, index=index)
+            image: Voxels = pixel_array(
+                self._dataset, raw=True, index=index, decoding_plugin=decoder
+            )
         except Exception as error:
             # Decoders raise nearly any exception on damaged pixels.
-            require_decoder(self._dicom_object)
             raise _Unreadable(str(error)[:_MAX_REASON_LENGTH]) from error
         if image.shape != (self.rows, self.columns):
             raise _Unreadable(f"a frame decodes to {image.shape}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tcia_assets.errors import DataError
 
+ZERO_VARIANCE = "zero_variance"
 FINDING_CODES: Mapping[str, str] = {
     # Objects that are left out of a volume.
     "unreadable_object": "an object with an unreadable header is left out",
@@ -22,16 +23,25 @@ FINDING_CODES: Mapping[str, str] = {
     "mixed_spacing": "slices with a different pixel spacing are left out",
     "mixed_frame_of_reference": "slices of a different frame of reference are left out",
     "duplicate_position": "further slices at the same position are left out",
+    "several_volumes": "the Series has several volumes, and `volume.choose` does not name one",
+    "other_volumes": "further volumes of the Series are left out, as `volume.choose` says",
+    "volume_not_found": "the Series has no volume that `volume.choose` names",
     # Positions of the slices.
     "missing_slice": "a step between slices is more than 1.5 times the median",
     "uneven_spacing": "slices lie off the even grid of the affine",
     "gantry_tilt": "slices are shifted against each other: the affine has a shear",
+    "overlapping_slices": "slices are thicker than the step between them",
+    "interleaved_slices": "slices overlap and are not numbered in their order: probably several "
+    "acquisitions, which no attribute distinguishes",
     "too_few_slices": "fewer slices than required",
     "count_unlike_image_count": "the number of objects differs from ImageCount",
     # Values of the voxels.
     "mixed_rescale": "slope and intercept differ between slices; each was applied",
+    "not_hounsfield": "voxels of a CT are not in Hounsfield units",
     "pet_without_suv_factors": "voxels are not SUV: the header lacks what SUV needs",
-    "zero_variance": "all voxels have the same value",
+    "implausible_suv": "SUV that no scan has: a weight or a dose in the header is wrong",
+    "monochrome1": "low values are meant to be shown white (MONOCHROME1); voxels are as stored",
+    ZERO_VARIANCE: "all voxels have the same value",
     "no_slices": "no slice is left",
     "undecodable_pixels": "pixels of a slice cannot be read",
     # Labels.
@@ -54,7 +64,7 @@ FINDING_CODES: Mapping[str, str] = {
 }
 """Each code with its meaning."""
 
-IMPOSSIBLE = frozenset({"no_slices", "undecodable_pixels"})
+IMPOSSIBLE = frozenset({"no_slices", "undecodable_pixels", "volume_not_found"})
 """Codes with which no volume is returned under any `qc` policy."""
 
 

@@ -24,6 +24,7 @@ from tcia_assets.datasets.volume.attributes import (
     read_text,
 )
 from tcia_assets.datasets.volume.series_zip import DicomObject
+from tcia_assets.datasets.volume.traits import Traits, read_traits
 
 # Cosines are written with six digits; larger errors are not rounding.
 _COSINE_TOLERANCE = 1e-2
@@ -73,8 +74,17 @@ class Frame:
     bits_stored: int
     high_bit: int
     thickness: float
+    declared_step: float
+    """SpacingBetweenSlices in mm; 0.0 if it is missing."""
     order: tuple[int, ...]
     """Of several frames at one position, the one with the lowest order is used."""
+    traits: Traits
+    """What distinguishes the volumes of a Series; see `traits.TRAITS`."""
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """InstanceNumber, or 0 without one, and the number in the object."""
+        return self.order[-2], self.order[-1]
 
 
 def read_frames(dicom_object: DicomObject) -> Iterator[Frame]:
@@ -144,14 +154,14 @@ def _frame(dicom_object: DicomObject, index: int, groups: FunctionalGroups) -> F
         dtype=_dtype(allocated, is_signed=read_int(header, "PixelRepresentation", 0) == 1),
         bits_stored=stored,
         high_bit=read_int(header, "HighBit", stored - 1),
-        thickness=read_number(measures, "SpacingBetweenSlices")
-        or read_number(measures, "SliceThickness")
-        or 0.0,
+        thickness=read_number(measures, "SliceThickness") or 0.0,
+        declared_step=abs(read_number(measures, "SpacingBetweenSlices") or 0.0),
         order=(*(read_int(header, keyword, 0) for keyword in _ORDER), index),
+        traits=read_traits(groups),
     )
 
 
-# Where a Series has several times, acquisitions or echoes, its first is used at every position.
+# Of frames at one position that nothing else distinguishes, the first is used.
 _ORDER = ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers", "InstanceNumber")
 
 

@@ -14,15 +14,13 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
 
 from tcia_assets.datasets.volume.arrays import Voxels
+from tcia_assets.datasets.volume.decoders import decoder_of
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
-from tcia_assets.errors import MissingExtra
 
 _INT16 = np.iinfo(np.int16)
 _MAX_REASON_LENGTH = 200
@@ -179,27 +177,16 @@ def _decode(
     series_zip: SeriesZip, dicom_object: DicomObject, frames: list[Frame]
 ) -> Iterator[Voxels]:
     dataset = series_zip.read_dataset(dicom_object)
+    decoder = decoder_of(dicom_object)
     for frame in frames:
         try:
-            image = pixel_array(dataset, raw=True, index=frame.index)
+            image = pixel_array(dataset, raw=True, index=frame.index, decoding_plugin=decoder)
         except Exception as error:
             # Decoders raise nearly any exception on damaged pixels.
-            require_decoder(dicom_object)
             raise _undecodable(frame, str(error)[:_MAX_REASON_LENGTH]) from error
         if image.shape != (frame.rows, frame.columns) or image.dtype.kind not in "iu":
             raise _undecodable(frame, f"they decode to {image.dtype} of shape {image.shape}")
         yield image
-
-
-def require_decoder(dicom_object: DicomObject) -> None:
-    """Raise MissingExtra if no decoder for the object's transfer syntax is installed."""
-    syntax = UID(dicom_object.header.file_meta.get("TransferSyntaxUID", ""))
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        return
-    if not decoder.is_available:
-        raise MissingExtra("pylibjpeg", "codecs", f"decoding pixels as {syntax.name}") from None
 
 
 def _undecodable(frame: Frame, reason: str) -> UndecodablePixels:

@@ -8,7 +8,7 @@ grid or are shifted against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -27,6 +27,8 @@ SPACING_MM = 1e-4
 GAP = 1.5
 UNEVEN = 0.1
 TILT_DEGREES = 0.1
+# Slices that are thicker than this many steps overlap.
+OVERLAP = 1.5
 
 
 @dataclass(frozen=True)
@@ -37,29 +39,38 @@ class SliceStack:
     affine_lps: Matrix
 
 
-def stack_frames(
-    frames: Sequence[Frame], *, least_slices: int
-) -> tuple[SliceStack | None, list[Finding]]:
-    """Stack the largest group of frames that form one volume.
+def select_frames(frames: Iterable[Frame]) -> tuple[list[Frame], list[Finding]]:
+    """Return the largest group of frames with one orientation, size, spacing and reference.
 
     Args:
         frames: All frames of a Series, in any order.
-        least_slices: Fewer slices give a finding.
 
     Returns:
-        The stack, or None if no frame has a position, and findings.
+        The frames, none if no frame has a position, and a finding for each kind of the others.
     """
-    placed = [frame for frame in frames if frame.plane is not None]
     findings: list[Finding] = []
-    if without_plane := [frame for frame in frames if frame.plane is None]:
+    placed: list[Frame] = []
+    without_plane: list[Frame] = []
+    for frame in frames:
+        (without_plane if frame.plane is None else placed).append(frame)
+    if without_plane:
         findings.append(_left_out("without_geometry", without_plane))
     for code, is_equal in _CRITERIA:
         placed, others = _largest_group(placed, is_equal)
         if others:
             findings.append(_left_out(code, others))
-    if not placed:
-        return None, [*findings, make_finding("no_slices", slices=0)]
-    ordered, heights, duplicates = _sort_by_height(placed)
+    return placed, findings
+
+
+def stack_frames(frames: Sequence[Frame], *, least_slices: int) -> tuple[SliceStack, list[Finding]]:
+    """Stack the frames of one volume.
+
+    Args:
+        frames: Some of those that `select_frames` returned, in any order; at least one.
+        least_slices: Fewer slices give a finding.
+    """
+    findings: list[Finding] = []
+    ordered, heights, duplicates = _sort_by_height(frames)
     if duplicates:
         findings.append(_left_out("duplicate_position", duplicates, positions=len(ordered)))
     if len(ordered) < least_slices:
@@ -67,6 +78,14 @@ def stack_frames(
     affine = _affine_of(ordered)
     findings += _check_steps(ordered, heights, affine)
     return SliceStack(tuple(ordered), affine), findings
+
+
+def heights_of(frames: Sequence[Frame]) -> dict[int, float]:
+    """Return the height along the normal of each frame by its `id`, in mm.
+
+    Frames at one place have the same height.
+    """
+    return {id(frame): height for height, level in _levels(frames) for frame in level}
 
 
 def normal_of(plane: Plane) -> Matrix:
@@ -135,22 +154,29 @@ def _left_out(code: str, frames: list[Frame], **numbers: float) -> Finding:
 # --- Order ----------------------------------------------------------------------------------------
 
 
-def _sort_by_height(frames: list[Frame]) -> tuple[list[Frame], Matrix, list[Frame]]:
-    """Return one frame per height along the normal, these heights in mm, and duplicates."""
+def _levels(frames: Sequence[Frame]) -> list[tuple[float, list[Frame]]]:
+    """Return the frames at each height along the normal, in order."""
     normal = normal_of(plane_of(frames[0]))
     heights = {id(frame): float(np.dot(normal, plane_of(frame).position)) for frame in frames}
-    levels: list[list[Frame]] = []
+    levels: list[tuple[float, list[Frame]]] = []
     for frame in sorted(frames, key=lambda frame: heights[id(frame)]):
-        if levels and heights[id(frame)] - heights[id(levels[-1][0])] <= POSITION_MM:
-            levels[-1].append(frame)
+        if levels and heights[id(frame)] - levels[-1][0] <= POSITION_MM:
+            levels[-1][1].append(frame)
         else:
-            levels.append([frame])
+            levels.append((heights[id(frame)], [frame]))
+    return levels
+
+
+def _sort_by_height(frames: Sequence[Frame]) -> tuple[list[Frame], Matrix, list[Frame]]:
+    """Return one frame per height along the normal, these heights in mm, and duplicates."""
+    normal = normal_of(plane_of(frames[0]))
     ordered, duplicates = [], []
-    for level in levels:
+    for _, level in _levels(frames):
         first, *others = sorted(level, key=lambda frame: (frame.order, frame.sop_instance_uid))
         ordered.append(first)
         duplicates += others
-    return ordered, np.array([heights[id(frame)] for frame in ordered]), duplicates
+    heights = [float(np.dot(normal, plane_of(frame).position)) for frame in ordered]
+    return ordered, np.array(heights), duplicates
 
 
 def _affine_of(ordered: Sequence[Frame]) -> Matrix:
@@ -162,7 +188,7 @@ def _affine_of(ordered: Sequence[Frame]) -> Matrix:
     if len(ordered) > 1:
         affine[:3, 2] = np.subtract(last.position, first.position) / (len(ordered) - 1)
     else:
-        affine[:3, 2] = normal_of(first) * (ordered[0].thickness or 1.0)
+        affine[:3, 2] = normal_of(first) * (ordered[0].declared_step or ordered[0].thickness or 1.0)
     return affine
 
 
@@ -175,6 +201,7 @@ def _check_steps(ordered: Sequence[Frame], heights: Matrix, affine: Matrix) -> I
         yield from _find_gaps(steps)
         yield from _find_uneven(ordered, steps, affine)
         yield from _find_tilt(heights, affine)
+        yield from _find_overlap(ordered, heights)
 
 
 def _find_gaps(steps: Matrix) -> Iterator[Finding]:
@@ -224,3 +251,24 @@ def _find_tilt(heights: Matrix, affine: Matrix) -> Iterator[Finding]:
     if degrees > TILT_DEGREES:
         numbers = {"degrees": degrees, "shift_mm_per_slice": shift}
         yield make_finding("gantry_tilt", f"{degrees:.2f} degrees", **numbers)
+
+
+def _find_overlap(ordered: Sequence[Frame], heights: Matrix) -> Iterator[Finding]:
+    """Report slices that are closer than they are thick, unless that distance is declared.
+
+    They may be of two acquisitions, half a step apart. Numbers that do not follow the positions
+    make it likely.
+    """
+    step = float(heights[-1] - heights[0]) / (len(heights) - 1)
+    thickness = float(np.median([frame.thickness or frame.declared_step for frame in ordered]))
+    declared = float(np.median([frame.declared_step for frame in ordered]))
+    if thickness < OVERLAP * step or abs(declared - step) <= UNEVEN * step:
+        return
+    numbers = [frame.number for frame in ordered]
+    is_in_order = len(set(numbers)) == len(numbers) and sorted(numbers) in (numbers, numbers[::-1])
+    yield make_finding(
+        "overlapping_slices" if is_in_order else "interleaved_slices",
+        f"they are {thickness:.3f} mm thick, in steps of {step:.3f} mm",
+        thickness_mm=thickness,
+        step_mm=step,
+    )

@@ -21,7 +21,12 @@ from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from tcia_assets.datasets.volume.attributes import first_item, read_number, read_text
+from tcia_assets.datasets.volume.attributes import (
+    first_item,
+    read_number,
+    read_text,
+    read_texts,
+)
 
 _PHILIPS, _GE = "Philips PET Private Group", "GEMS_PETD_01"
 _GRAMS = 1000.0
@@ -46,7 +51,7 @@ def suv_factor(headers: Sequence[Dataset]) -> float:
         NoSuvFactor: An attribute is missing, invalid or of an unsupported kind.
     """
     header = headers[0]
-    if not {"ATTN", "DECY"} <= _read_texts(header, "CorrectedImage"):
+    if not {"ATTN", "DECY"} <= set(read_texts(header, "CorrectedImage")):
         raise NoSuvFactor("CorrectedImage lacks ATTN or DECY")
     units = read_text(header, "Units")
     if units == "BQML":
@@ -149,14 +154,7 @@ def _parse_time(date: str, clock: str) -> datetime | None:
         return None
 
 
-# --- Several values, and private attributes -------------------------------------------------------
-
-
-def _read_texts(header: Dataset, keyword: str) -> set[str]:
-    value = header.get(keyword)
-    if value is None or isinstance(value, str):
-        return {str(value or "").strip()}
-    return {str(each).strip() for each in value}
+# --- Private attributes ---------------------------------------------------------------------------
 
 
 def _private_text(header: Dataset, group: int, creator: str, element: int) -> str:

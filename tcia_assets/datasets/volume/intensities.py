@@ -1,0 +1,97 @@
+"""Stored pixels to values with a unit: Hounsfield units, SUV, or what slope and intercept give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tcia_assets.datasets.volume.arrays import Voxels
+from tcia_assets.datasets.volume.attributes import read_text
+from tcia_assets.datasets.volume.findings import ZERO_VARIANCE, Finding, make_finding
+from tcia_assets.datasets.volume.frames import Frame
+from tcia_assets.datasets.volume.pixels import StoredPixels, rescale
+from tcia_assets.datasets.volume.suv import NoSuvFactor, suv_factor
+
+HOUNSFIELD, SUV, STORED = "HU", "SUVbw", "stored"
+
+# The highest SUV of a scan is far from both: a dose in MBq, or a weight in grams, is not.
+_LEAST_SUV, _GREATEST_SUV = 0.1, 1000.0
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """Voxels [z, y, x], their unit, and findings about both."""
+
+    voxels: Voxels
+    units: str
+    findings: tuple[Finding, ...]
+
+
+def apply(frames: Sequence[Frame], pixels: StoredPixels) -> Intensities:
+    """Rescale the pixels of a stack; they may be overwritten."""
+    modality = read_text(frames[0].dicom_object.header, "Modality")
+    factor, units, findings = _scale(frames, modality)
+    slopes = [frame.slope * factor for frame in frames]
+    intercepts = [frame.intercept * factor for frame in frames]
+    if units == SUV:
+        findings += _suv_findings(pixels, np.array(slopes), np.array(intercepts))
+    voxels = rescale(pixels, slopes, intercepts)
+    findings += [*_inversion_findings(frames), *_variance_findings(pixels, voxels)]
+    return Intensities(voxels, units, tuple(findings))
+
+
+def _scale(frames: Sequence[Frame], modality: str) -> tuple[float, str, list[Finding]]:
+    """Return a factor for rescaled values, their unit after it, and findings."""
+    if modality == "PT":
+        try:
+            return suv_factor([frame.dicom_object.header for frame in frames]), SUV, []
+        except NoSuvFactor as error:
+            units = read_text(frames[0].dicom_object.header, "Units") or "unknown"
+            detail = f"{error}; the unit is {units}"
+            return 1.0, STORED, [make_finding("pet_without_suv_factors", detail)]
+    # PET scanners scale each slice separately; in other modalities that is unusual.
+    scales = {(frame.slope, frame.intercept) for frame in frames}
+    findings = [make_finding("mixed_rescale", scales=len(scales))] if len(scales) > 1 else []
+    if modality != "CT":
+        return 1.0, STORED, findings
+    if reasons := sorted({_why_not_hounsfield(frame) for frame in frames} - {""}):
+        return 1.0, STORED, [*findings, make_finding("not_hounsfield", ", ".join(reasons))]
+    return 1.0, HOUNSFIELD, findings
+
+
+def _why_not_hounsfield(frame: Frame) -> str:
+    """Return why the values of a CT slice are not Hounsfield units; "" if they are."""
+    if frame.dicom_object.header.get("ModalityLUTSequence"):
+        return "the header has a ModalityLUTSequence"
+    if frame.rescale_type is None:
+        return "RescaleSlope is missing"
+    is_hounsfield = frame.rescale_type.upper() in {"", HOUNSFIELD}
+    return "" if is_hounsfield else f"RescaleType is {frame.rescale_type!r}"
+
+
+def _suv_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxels) -> list[Finding]:
+    ends = np.array([pixels.lowest * slopes, pixels.highest * slopes]) + intercepts
+    greatest = float(ends.max())
+    if _LEAST_SUV <= greatest <= _GREATEST_SUV or not pixels.highest.any():
+        return []
+    return [make_finding("implausible_suv", f"the highest is {greatest:.6g}", greatest=greatest)]
+
+
+def _inversion_findings(frames: Sequence[Frame]) -> Iterator[Finding]:
+    objects = {frame.sop_instance_uid: frame.dicom_object.header for frame in frames}
+    inverted = [
+        uid
+        for uid, header in objects.items()
+        if read_text(header, "PhotometricInterpretation") == "MONOCHROME1"
+    ]
+    if inverted:
+        yield make_finding("monochrome1", "", inverted, objects=len(inverted))
+
+
+def _variance_findings(pixels: StoredPixels, voxels: Voxels) -> Iterator[Finding]:
+    """Yield a finding if each slice has one value, and all slices the same."""
+    firsts = voxels[:, 0, 0]
+    if (pixels.lowest == pixels.highest).all() and (firsts == firsts[0]).all():
+        yield make_finding(ZERO_VARIANCE, f"{firsts[0]}", value=float(firsts[0]))

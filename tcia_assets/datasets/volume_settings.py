@@ -1,0 +1,115 @@
+"""The section `volume` of a declaration: how volumes are chosen and written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, field_serializer, model_validator
+
+from tcia_assets.datasets.declaration_types import (
+    Section,
+    problem,
+    read_choice,
+    read_number,
+    read_numbers,
+    read_text,
+    shown,
+    whole_number,
+)
+from tcia_assets.datasets.volume.volume_choice import CRITERIA, PICKS, VolumeChoice
+from tcia_assets.errors import UnknownName
+
+NATIVE = "native"
+DTYPES = (NATIVE, "int16", "uint8", "float32")
+ORIENTATIONS = (NATIVE, "RAS", "LPS", "RPS", "LAS", "LPI", "RAI", "RPI", "LAI")
+
+
+def _read_spacing(value: Any) -> tuple[float, ...] | None:
+    if value == NATIVE:
+        return None
+    wanted = "'native', or three lengths in mm above 0, such as [1, 1, 1.5]"
+    lengths = tuple(map(float, read_numbers(value, 3, wanted)))
+    if min(lengths) <= 0:
+        raise problem(f"[{', '.join(f'{length:g}' for length in lengths)}] is not {wanted}")
+    return lengths
+
+
+def _read_window(value: Any) -> tuple[float, ...]:
+    wanted = "a lower and an upper end, such as [-1000, 400]"
+    low, high = map(float, read_numbers(value, 2, wanted))
+    if low >= high:
+        raise problem(f"[{low:g}, {high:g}] is not {wanted}")
+    return low, high
+
+
+def _choice_or_native(valid: Collection[str], what: str) -> BeforeValidator:
+    def read(value: Any) -> str | None:
+        chosen = read_choice(value, valid, what)
+        return None if chosen == NATIVE else chosen
+
+    return BeforeValidator(read)
+
+
+def _read_choice_of_volumes(value: Any) -> VolumeChoice | None:
+    """Read `first`, or values such as {b: 0}, with `pick` for several volumes that have them."""
+    if isinstance(value, VolumeChoice):
+        return value
+    if not isinstance(value, dict):
+        wanted = f"choice of volumes; or write a group with {', '.join(CRITERIA)}"
+        return VolumeChoice(pick=read_choice(value, PICKS, wanted))
+    if not value:
+        raise problem(f"it needs one of {', '.join(CRITERIA)}")
+    known = (*CRITERIA, "pick")
+    for name in value:
+        if name not in known:
+            raise problem(str(UnknownName("key", name, known)), key=name)
+    pick = read_choice(value["pick"], PICKS, "pick") if "pick" in value else ""
+    criteria = tuple((key, _read_criterion(key, value[key])) for key in CRITERIA if key in value)
+    return VolumeChoice(criteria, pick)
+
+
+def _read_criterion(key: str, value: Any) -> str:
+    if key in ("time", "echo"):
+        wanted = "a number from 1, in the order of time or of echoes"
+        number = read_number(value, wanted)
+        if number < 1 or number.denominator != 1:
+            raise problem(f"{shown(value)} is not {wanted}", key=key)
+    elif key in ("b", "acquisition"):
+        number = read_number(value, "a number")
+    else:
+        return read_text(value, "a value of StackID or ImageType")
+    return f"{float(number):.12g}"
+
+
+class VolumeSettings(Section):
+    """How volumes are written; None leaves a property as the Series has it.
+
+    Attributes:
+        spacing: In mm along x, y, z.
+        orientation: The ends to which x, y, z rise, such as RAS.
+        dtype: Of the voxels.
+        window: Lower and upper end, in the units of the Series; mapped to the range of the dtype,
+            or to 0 to 1 for float32.
+        least_slices: A Series with fewer slices has the finding `too_few_slices`.
+        choose: Which volumes of a Series that has several; without it, such a Series has the
+            finding `several_volumes`.
+    """
+
+    spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None
+    orientation: Annotated[str | None, _choice_or_native(ORIENTATIONS, "orientation")] = None
+    dtype: Annotated[str | None, _choice_or_native(DTYPES, "dtype")] = None
+    window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None
+    least_slices: Annotated[int, whole_number(1, 100_000)] = 3
+    choose: Annotated[VolumeChoice | None, BeforeValidator(_read_choice_of_volumes)] = None
+
+    @field_serializer("choose")
+    def _choice_as_declared(self, choice: VolumeChoice | None) -> str | dict[str, str] | None:
+        return None if choice is None else choice.content
+
+    @model_validator(mode="after")
+    def _check_dtype(self) -> Self:
+        if self.dtype == "uint8" and self.window is None:
+            advice = "'uint8' needs a window: most values of an image do not fit into it"
+            raise problem(advice, key="dtype")
+        return self

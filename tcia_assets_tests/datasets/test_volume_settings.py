@@ -1,0 +1,58 @@
+"""The section `volume` of a declaration, as a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tcia_assets.datasets.volume.volume_choice import VolumeChoice
+from tcia_assets.datasets.volume_settings import VolumeSettings
+
+
+def test_native_leaves_a_property_as_it_is() -> None:
+    native = {"spacing": "native", "orientation": "native", "dtype": "native"}
+    assert VolumeSettings.model_validate(native) == VolumeSettings()
+
+
+@pytest.mark.parametrize(
+    ("written", "choice", "content"),
+    [
+        ("first", VolumeChoice(pick="first"), "first"),
+        ("all", VolumeChoice(pick="all"), "all"),
+        ({"b": "0"}, VolumeChoice((("b", "0"),)), {"b": "0"}),
+        ({"b": "1000.0"}, VolumeChoice((("b", "1000"),)), {"b": "1000"}),
+        (
+            {"type": "W", "time": "2", "pick": "last"},
+            VolumeChoice((("time", "2"), ("type", "W")), "last"),
+            {"time": "2", "type": "W", "pick": "last"},
+        ),
+    ],
+)
+def test_a_choice_of_volumes_is_read_and_shown_as_it_was_declared(
+    written: Any, choice: VolumeChoice, content: Any
+) -> None:
+    settings = VolumeSettings.model_validate({"choose": written})
+    assert settings.choose == choice
+    assert settings.model_dump(mode="json")["choose"] == content
+    assert VolumeSettings().model_dump(mode="json")["choose"] is None
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("biggest", "'first', 'last', 'largest', 'all'"),
+        ({"bvalue": "0"}, "no key 'bvalue'"),
+        ({"b": "low"}, "'low' is not a number"),
+        ({"time": "0"}, "'0' is not a number from 1"),
+        ({"echo": "1.5"}, "'1.5' is not a number from 1"),
+        ({"pick": "biggest"}, "is not a pick"),
+        ({}, "it needs one of b, time, echo, acquisition, stack, type"),
+        (None, "nothing is not a choice of volumes"),
+    ],
+)
+def test_an_invalid_choice_names_what_is_valid(written: Any, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        VolumeSettings.model_validate({"choose": written})
+    assert said in str(caught.value)

@@ -1,0 +1,117 @@
+"""Values have the unit that the volume states, or a finding says that they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP, KEEP
+from tcia_assets.datasets.volume.volume_reader import read_volume
+from tcia_assets_tests.datasets.volume.synthetic import (
+    Series,
+    finding_codes,
+    noise,
+    one_finding,
+    write_zip,
+)
+from tcia_assets_tests.datasets.volume.test_suv import pet, tracer
+
+
+def read(tmp_path: Path, objects: list[Any]) -> Any:
+    return read_volume(write_zip(tmp_path / "a.zip", objects))
+
+
+def changed(change: Any, series: Series | None = None, *, only: int | None = None) -> list[Any]:
+    """Return the objects of a Series, each of them or only one changed."""
+    objects = (series or Series()).objects()
+    for place, each in enumerate(objects):
+        if only in (None, place):
+            change(each)
+    return objects
+
+
+def lut(dataset: Any) -> None:
+    item = Dataset()
+    item.LUTDescriptor, item.ModalityLUTType = [4, 0, 16], "US"
+    item.add_new("LUTData", "US", [0, 1, 2, 3])
+    dataset.ModalityLUTSequence = [item]
+    del dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType
+
+
+def without_slope(dataset: Any) -> None:
+    del dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType
+
+
+NOT_HOUNSFIELD = {
+    "ModalityLUTSequence": lut,
+    "RescaleType is 'US'": lambda each: setattr(each, "RescaleType", "US"),
+    "RescaleType is 'Z_EFF'": lambda each: setattr(each, "RescaleType", "Z_EFF"),
+    "RescaleSlope is missing": without_slope,
+}
+
+
+@pytest.mark.parametrize("reason", NOT_HOUNSFIELD)
+@pytest.mark.parametrize("only", [None, 3])
+def test_a_ct_in_another_unit_is_a_finding(tmp_path: Path, reason: str, only: int | None) -> None:
+    volume = read(tmp_path, changed(NOT_HOUNSFIELD[reason], only=only))
+    assert volume.units == "stored"
+    assert finding_codes(volume) == ["not_hounsfield"]
+    assert reason in one_finding(volume, "not_hounsfield").message
+
+
+@pytest.mark.parametrize("rescale_type", ["HU", "hu", None])
+def test_a_ct_without_a_rescale_type_is_in_hounsfield_units(
+    tmp_path: Path, rescale_type: str | None
+) -> None:
+    volume = read(tmp_path, changed(lambda each: setattr(each, "RescaleType", rescale_type)))
+    assert (volume.units, finding_codes(volume)) == ("HU", [])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        # In MBq; in g; an image in Bq/ml that is labelled as SUV.
+        {"RadiopharmaceuticalInformationSequence": tracer(RadionuclideTotalDose="400")},
+        {"PatientWeight": "80000"},
+        {"Units": "GML"},
+        {"PatientWeight": "0.08"},
+    ],
+)
+def test_an_suv_that_no_scan_has_is_a_finding(tmp_path: Path, more: dict[str, Any]) -> None:
+    volume = read(tmp_path, pet(**more).objects())
+    assert volume.units == "SUVbw"
+    assert finding_codes(volume) == ["implausible_suv"]
+    greatest = one_finding(volume, "implausible_suv").numbers["greatest"]
+    assert greatest == pytest.approx(float(volume.voxels.max()))
+
+
+def test_a_mouse_has_a_plausible_suv(tmp_path: Path) -> None:
+    mouse = tracer(RadionuclideTotalDose="5e6")
+    more = {"PatientWeight": "0.025", "RadiopharmaceuticalInformationSequence": mouse}
+    series = pet(**more)
+    series.slopes = [100.0] * 4
+    assert finding_codes(read(tmp_path, series.objects())) == []
+
+
+def test_inverted_greyscale_is_noted_and_voxels_stay_as_stored(tmp_path: Path) -> None:
+    series = Series(noise((4, 5, 6), 0, 4000, np.uint16), modality="MR")
+    invert = lambda each: setattr(each, "PhotometricInterpretation", "MONOCHROME1")  # noqa: E731
+    volume = read(tmp_path, changed(invert, series))
+    assert np.array_equal(volume.voxels, series.values)
+    assert finding_codes(volume) == ["monochrome1"]
+    assert len(one_finding(volume, "monochrome1").sop_instance_uids) == 4
+
+
+def test_a_palette_is_no_greyscale(tmp_path: Path) -> None:
+    palette = lambda each: setattr(each, "PhotometricInterpretation", "PALETTE COLOR")  # noqa: E731
+    assert finding_codes(read(tmp_path, changed(palette, only=5))) == ["not_greyscale"]
+
+
+def test_values_without_their_unit_are_dropped_unless_the_dataset_keeps_them() -> None:
+    wrong = ("not_hounsfield", "pet_without_suv_factors", "implausible_suv", "zero_variance")
+    assert {DEFAULT_POLICIES[code] for code in wrong} == {DROP}
+    assert DEFAULT_POLICIES["monochrome1"] == KEEP
