@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ from tcia_assets.settings import Settings
 from tcia_assets.units import format_bytes
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tcia_assets.datasets.versions import Version  # needs numpy, an extra
 
 _MOST_LINES = 200
@@ -118,6 +121,16 @@ def build(
         soft_wrap=True,
     )
     out.print(printable(str(built.folder)), soft_wrap=True)
+    if reasons := _dropped_reasons(built.samples):
+        problem = f"{states['dropped']:,} samples were dropped: {reasons}"
+        print_note(f"{problem}; see the column `reasons` of samples.parquet")
+
+
+def _dropped_reasons(samples: pa.Table) -> str:
+    """Return how many samples were dropped for each reason, the most frequent first."""
+    counts = Counter(chain.from_iterable(samples["reasons"].to_pylist()))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {code}" for code, count in ordered)
 
 
 def _file(name: str, folder: Path) -> Path:

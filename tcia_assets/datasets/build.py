@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from tcia_assets.datasets import sample_store, versions
 from tcia_assets.datasets.cohort import IMAGE, Cohort, LockedZip
 from tcia_assets.datasets.cohort_checks import check_cohort
+from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.sample_files import SampleJob
@@ -40,6 +41,7 @@ from tcia_assets.datasets.sample_table import (
     build_table,
     check_samples,
     masks_by_image,
+    refuse_leaks,
 )
 from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.versions import INDEX, Version, VersionFile
@@ -138,7 +140,8 @@ def make_samples(
 ) -> SamplesResult:
     """Make the samples that `build` would put into a version; see `build`.
 
-    Findings whose policy is to fail, and leaks, are in the result: they raise nothing here.
+    Findings whose policy is to fail, and equal pixels in two splits, are in the result: they raise
+    nothing here.
     """
     with hold_dataset(declaration.name, warehouse, wait):
         return _make_samples(declaration, cohort, warehouse, report, workers)
@@ -218,6 +221,7 @@ def _make_samples(
 
     report_made(0)
     to_make = [uid for uid in jobs if uid not in reused]
+    refuse_leaks(declaration, find_cohort_leaks(declaration, cohort, warehouse, reused, to_make))
     made = make_all(declaration.name, [jobs[uid] for uid in to_make], store, report_made, workers)
     samples = build_table(declaration, cohort, reused | made)
     keys = {uid: jobs[uid].key for uid in sorted(reused | made)}

@@ -151,9 +151,7 @@ class Cohort:
         Where `content_md5` is known, the hash of the zip is left out too: the same Series,
         downloaded by somebody else, give the same cohort.
         """
-        series = [without_zip(row) for row in self.series.to_pylist()]
-        content = {"series": series, "pairs": self.pairs.to_pylist()}
-        return hashlib.sha256(_json(content).encode()).hexdigest()
+        return hash_cohort(self.series.to_pylist(), self.pairs.to_pylist())
 
     @property
     def text(self) -> str:
@@ -169,6 +167,12 @@ class Cohort:
         """The Series without a zip on disk."""
         absent = pc.is_null(self.series["archive_sha256"])
         return tuple(self.series.filter(absent)["SeriesInstanceUID"].to_pylist())
+
+
+def hash_cohort(series: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
+    """Return the hash of a cohort; see `Cohort.sha256`."""
+    content = {"series": [without_zip(row) for row in series], "pairs": pairs}
+    return hashlib.sha256(_json(content).encode()).hexdigest()
 
 
 def without_zip(row: dict[str, Any]) -> dict[str, Any]:

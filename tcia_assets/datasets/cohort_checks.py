@@ -12,6 +12,17 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
 _MAX_SHOWN = 10
+_ADVICE = {
+    "changed": (
+        "What changed was revised by its source, which no longer offers the frozen objects: build "
+        "with --update to take the revision, or put back the earlier zips from a backup and run "
+        "`tcia-assets verify`; versions that were built before stay complete"
+    ),
+    "missing": (
+        "What is missing can be fetched again (`tcia-assets fetch`), unless it was withdrawn or "
+        "revised: then build with --update, which leaves it out or takes the revision"
+    ),
+}
 
 CONTENTS = f"""
     WITH contents AS (
@@ -108,9 +119,10 @@ def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, LockedZip]:
     if moved:
         more = f" and {len(moved) - _MAX_SHOWN} more" if len(moved) > _MAX_SHOWN else ""
         problem = f"the zips of {len(moved)} Series have changed since its cohort was frozen"
-        advice = "fetch them, or update the cohort (--update)"
         listed = ", ".join(moved[:_MAX_SHOWN]) + more
-        raise CohortMoved(f"{cohort.name}: {problem}: {listed}; {advice}")
+        kinds = {"missing" if row["is_absent"] else "changed" for row in rows if not row["is_same"]}
+        advice = ". ".join(_ADVICE[kind] for kind in sorted(kinds))
+        raise CohortMoved(f"{cohort.name}: {problem}: {listed}. {advice}")
     return {
         row["uid"]: LockedZip(
             path=warehouse.root / row["path"],

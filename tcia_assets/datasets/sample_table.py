@@ -7,7 +7,7 @@ The policies for findings (`qc`) are applied here, and a dataset may be refused.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -125,9 +125,15 @@ def check_samples(declaration: Declaration, result: SamplesResult) -> None:
     if not result.kept.num_rows:
         counts = _dropped_counts(result)
         raise refuse("no sample is left", counts, "see `qc` for what is dropped")
-    if leaks := result.leaks(declaration):
+    refuse_leaks(declaration, result.leaks(declaration))
+
+
+def refuse_leaks(declaration: Declaration, leaks: Sequence[Leak]) -> None:
+    """Raise DatasetRefused if there are leaks; names the Patients and Series of each."""
+    if leaks:
+        problem = f"{len(leaks)} values are in several splits"
         advice = "name the person under `split.same_patient`, or leave one of the Series out"
-        raise refuse(f"{len(leaks)} values are in several splits", map(str, leaks), advice)
+        raise DatasetRefused(declaration.name, problem, map(str, leaks), advice)
 
 
 def _dropped_counts(result: SamplesResult) -> Iterable[str]:

@@ -54,6 +54,7 @@ LEAK_COLUMNS = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID
 """Columns of samples in which no value may be in two splits; absent columns are not checked."""
 
 _MAX_FOLDS = 100
+_MAX_NAMED = 3
 _HASH_SPACE = 1 << 64
 
 # The Patient of each sample, and the columns by which it is split.
@@ -160,15 +161,28 @@ class SplitSettings(Section):
 
 @dataclass(frozen=True)
 class Leak:
-    """A value of a column that is in several splits."""
+    """A value of a column that is in several splits.
+
+    `series` has the split, the Patient and the UID of each Series with that value, sorted.
+    """
 
     column: str
     value: str
     splits: tuple[str, ...]
     samples: int
+    series: tuple[tuple[str, str, str], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.column} {self.value!r}: {self.samples} samples in {', '.join(self.splits)}"
+        text = f"{self.column} {self.value!r}: {self.samples} samples in {', '.join(self.splits)}"
+        named = [self._first_of(split) for split in self.splits]
+        return f"{text}: {'; '.join(filter(None, named))}" if any(named) else text
+
+    def _first_of(self, split: str) -> str:
+        """Name the first Series of a split."""
+        found = [(patient, uid) for part, patient, uid in self.series if part == split]
+        shown = [f"Patient {patient}, Series {uid}" for patient, uid in found[:_MAX_NAMED]]
+        more = [f"{len(found) - _MAX_NAMED} more"] if len(found) > _MAX_NAMED else []
+        return f"{split} has {', '.join([*shown, *more])}" if found else ""
 
 
 # --- Splitting ------------------------------------------------------------------------------------
@@ -217,11 +231,25 @@ def find_leaks(samples: pa.Table, columns: Sequence[str] = LEAK_COLUMNS) -> list
         values = samples.select([name, "part"]).filter(pc.is_valid(samples[name]))
         seen = values.group_by(name).aggregate([("part", "distinct"), ("part", "count")])
         leaks += [
-            Leak(name, row[name], tuple(sorted(row["part_distinct"])), row["part_count"])
+            Leak(
+                name,
+                row[name],
+                tuple(sorted(row["part_distinct"])),
+                row["part_count"],
+                _series_with(samples, name, row[name]),
+            )
             for row in seen.sort_by(name).to_pylist()
             if len(row["part_distinct"]) > 1
         ]
     return leaks
+
+
+def _series_with(samples: pa.Table, name: str, value: str) -> tuple[tuple[str, str, str], ...]:
+    columns = ("part", "PatientID", "SeriesInstanceUID")
+    if not set(columns) <= set(samples.schema.names):
+        return ()
+    rows = samples.filter(pc.equal(samples[name], value)).select(columns).to_pylist()
+    return tuple(sorted({(row[columns[0]], row[columns[1]], row[columns[2]]) for row in rows}))
 
 
 def _patients(samples: pa.Table, settings: SplitSettings) -> list[str]:

@@ -28,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tcia_assets.datasets.cohort import hash_cohort
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
@@ -338,9 +339,13 @@ def _file_problem(folder: Path, file: VersionFile) -> str:
 def _content_problems(version: Version) -> list[str]:
     # Versions that were built earlier have no hash of their lock file.
     own = version.content.get(_OWN_HASH)
-    if own is None or own == _content_sha256(version.content):
-        return []
-    return [f"{LOCK}: it was changed after the dataset was built"]
+    if own is not None and own != _content_sha256(version.content):
+        return [f"{LOCK}: it was changed after the dataset was built"]
+    # The card has this hash too, so that it cannot be edited alone.
+    cohort = version.content.get("cohort") or {}
+    if cohort and hash_cohort(cohort["series"], cohort["pairs"]) != cohort["sha256"]:
+        return [f"{LOCK}: its cohort was changed: its Series do not match its sha256"]
+    return []
 
 
 def _name_problems(version: Version) -> Iterator[str]:

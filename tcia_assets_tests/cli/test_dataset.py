@@ -102,6 +102,17 @@ def test_a_lock_file_that_is_kept_elsewhere_builds_the_same(
     assert (place / "cohort.lock.json").read_bytes() == Path(kept).read_bytes()
 
 
+def test_the_last_line_says_why_samples_were_dropped(terminal: DatasetTerminal) -> None:
+    text = EXAMPLE.read_text()
+    only = "  kind: RTSTRUCT\n", "  kind: RTSTRUCT\n  where: PatientID = 'LCTSC-Test-S1-201'\n"
+    (terminal.folder / "lung_ct.yaml").write_text(text.replace(*only))
+    built = terminal("build", "lung_ct")
+    assert built.exit_code == 0, built.output
+    assert "1 samples, 4 dropped" in built.output
+    last = built.output.splitlines()[-1]
+    assert last.startswith("Note: 4 samples were dropped: 4 without_target; ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -103,6 +103,10 @@ def test_a_locked_cohort_needs_the_same_query_and_the_same_zips(
         load_cohort(declared(), fetched_warehouse, lock)
     assert f"{first} (changed)" in str(caught.value)
     assert f"{second} (missing)" in str(caught.value)
+    assert "build with --update to take the revision, or put back the earlier zips" in str(
+        caught.value
+    )
+    assert "can be fetched again (`tcia-assets fetch`), unless" in str(caught.value)
 
 
 def test_a_series_that_is_fetched_again_is_unchanged(

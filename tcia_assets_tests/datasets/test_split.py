@@ -188,6 +188,23 @@ def test_find_leaks_returns_each_value_in_two_splits() -> None:
     assert str(leak) == "FrameOfReferenceUID '1.9': 2 samples in test, train"
 
 
+def test_a_leak_names_patients_and_series_of_each_split() -> None:
+    numbers = range(6)
+    table = samples(
+        [f"P{n}" for n in numbers],
+        part=["train"] * 5 + ["test"],
+        StudyInstanceUID=["1.1"] * 6,
+        SeriesInstanceUID=[f"1.5.{n}" for n in numbers],
+    )
+    (leak,) = find_leaks(table)
+    assert leak.series[0] == ("test", "P5", "1.5.5") and len(leak.series) == 6
+    assert str(leak) == (
+        "StudyInstanceUID '1.1': 6 samples in test, train: test has Patient P5, Series 1.5.5; "
+        "train has Patient P0, Series 1.5.0, Patient P1, Series 1.5.1, Patient P2, Series 1.5.2, "
+        "2 more"
+    )
+
+
 def test_invalid_settings_and_samples_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"add up to 0\.9, not 1"):
         SplitSettings(fractions={"train": Fraction("0.7"), "test": Fraction("0.2")})

@@ -70,7 +70,17 @@ def test_an_edited_licence_in_the_lock_file_is_found(version: versions.Version) 
     of_an_earlier_release = versions.verify(versions.read(version.folder)).problems
 
     assert changed == ("dataset.lock.json: it was changed after the dataset was built",)
-    assert of_an_earlier_release == ()
+    assert of_an_earlier_release == (
+        "dataset.lock.json: its cohort was changed: its Series do not match its sha256",
+    )
+
+
+def test_a_lock_file_of_an_earlier_release_has_no_problem(version: versions.Version) -> None:
+    path = version.folder / "dataset.lock.json"
+    content = json.loads(path.read_text())
+    del content["lock_sha256"]
+    path.write_text(json.dumps(content))
+    assert versions.verify(versions.read(version.folder)).problems == ()
 
 
 def test_the_root_hash_is_that_of_sha256sum(version: versions.Version) -> None:
