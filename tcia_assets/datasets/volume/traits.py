@@ -109,7 +109,8 @@ def _image_type(groups: Groups) -> Value:
 
 
 def _kernel(groups: Groups) -> Value:
-    return read_texts(groups.holder("CTReconstructionSequence"), "ConvolutionKernel") or None
+    holders = _holders(groups, ("CTReconstructionSequence",))
+    return next(filter(None, (read_texts(each, "ConvolutionKernel") for each in holders)), None)
 
 
 def _acquired_at(groups: Groups) -> Value:
@@ -144,12 +145,13 @@ def _b_value(groups: Groups) -> Value:
 
 
 def _direction(groups: Groups) -> Value:
-    item = groups.holder(_DIFFUSION)
-    nested = first_item(item, "DiffusionGradientDirectionSequence")
-    found = read_numbers(
-        item if nested is None else nested, "DiffusionGradientOrientation", _DIRECTION_LENGTH
-    )
-    numbers = found or _private_numbers(groups.header, 0x0019, "SIEMENS MR HEADER", 0x0E)
+    numbers: tuple[float, ...] = ()
+    for item in _holders(groups, (_DIFFUSION,)):
+        nested = first_item(item, "DiffusionGradientDirectionSequence")
+        holder = item if nested is None else nested
+        found = read_numbers(holder, "DiffusionGradientOrientation", _DIRECTION_LENGTH)
+        numbers = numbers or found or ()
+    numbers = numbers or _private_numbers(groups.header, 0x0019, "SIEMENS MR HEADER", 0x0E)
     is_direction = len(numbers) == _DIRECTION_LENGTH and any(numbers)
     return tuple(round(number, 3) for number in numbers) if is_direction else None
 

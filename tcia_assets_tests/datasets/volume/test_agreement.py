@@ -49,8 +49,8 @@ def by_dcm2niix(folder: Path) -> Any:
     out.mkdir()
     command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "out", "-o", str(out), str(folder)]
     subprocess.run(command, check=True, capture_output=True)
-    # It also writes a tilted volume without its tilt, by interpolation.
-    (only,) = [path for path in out.glob("*.nii") if "Tilt" not in path.name]
+    # It also writes a tilted volume without its tilt, and an uneven one with even steps.
+    (only,) = [path for path in out.glob("*.nii") if not {"Tilt", "Eq"} & {*path.stem.split("_")}]
     return nibabel.load(only)
 
 
