@@ -100,14 +100,15 @@ $(LABEL_READERS)/.installed: | $(VENV)/.dev
 		rt-utils opencv-python-headless
 	touch $@
 
-# nnU-Net and MONAI need torch. Debian's is built without GPU libraries, which saves 6 GB. It must not
-# be replaced, so nnU-Net is installed without its dependencies, and these after it.
+# nnU-Net, MONAI and TorchIO need torch. Debian's is built without GPU libraries, which saves 6 GB. It must
+# not be replaced, so nnU-Net is installed without its dependencies, and these after it.
 TORCH := .venv-torch
-TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/, test_training.py formats/test_nnunet.py formats/test_monai.py)
+TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/, test_training.py formats/test_nnunet.py formats/test_monai.py \
+	volume/test_torch_readers.py)
 
 torch-readers: $(TORCH)/.installed
 	TORCH_READERS=1 $(TORCH)/bin/python -m pytest -q -p no:cacheprovider $(TORCH_TESTS) \
-		-k 'pytorch or monai or verifier_of_nnunet'
+		-k 'pytorch or monai or torchio or verifier_of_nnunet'
 
 $(TORCH)/.installed: pyproject.toml
 	/usr/bin/python3 -c 'import ensurepip, torch, venv' || { apt-get update -q && \
@@ -116,7 +117,7 @@ $(TORCH)/.installed: pyproject.toml
 	$(TORCH)/bin/python -c 'import torch; print(f"torch=={torch.__version__.split("+")[0]}")' \
 		> $(TORCH)/held
 	$(TORCH)/bin/python -m pip install --quiet --constraint $(TORCH)/held --editable '.[sandbox]' \
-		pytest hypothesis psutil monai SimpleITK scikit-learn scikit-image pandas tqdm tifffile blosc2 \
+		pytest hypothesis psutil monai torchio SimpleITK scikit-learn scikit-image pandas tqdm tifffile blosc2 \
 		connected-components-3d
 	$(TORCH)/bin/python -m pip install --quiet --no-deps nnunetv2 acvl-utils batchgenerators \
 		batchgeneratorsv2 dynamic-network-architectures

@@ -106,8 +106,15 @@ class FunctionalGroups:
     shared: Dataset
     own: Dataset
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the object has no functional groups, as classic objects."""
+        return not (self.shared or self.own)
+
     def holder(self, sequence: str) -> Dataset:
         """Return the item of a functional group, or the object itself if there is none."""
+        if self.is_empty:
+            return self.header
         return first_item(self.own, sequence) or first_item(self.shared, sequence) or self.header
 
     def plane(self, *, is_alone: bool) -> Plane | None:

@@ -28,6 +28,10 @@ class Groups(Protocol):
     def header(self) -> Dataset:
         """The object itself."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the object has no functional groups, as classic objects."""
+
     def holder(self, sequence: str) -> Dataset:
         """Return the item of a functional group, or the object itself if there is none."""
 
@@ -93,7 +97,8 @@ def _number(places: Mapping[str, tuple[str, ...]], digits: int = 3) -> Callable[
 
 
 def _holders(groups: Groups, sequences: tuple[str, ...] = ()) -> Iterator[Dataset]:
-    yield from (groups.holder(sequence) for sequence in (*sequences, *_CONVERTED))
+    if not groups.is_empty:
+        yield from (groups.holder(sequence) for sequence in (*sequences, *_CONVERTED))
     yield groups.header
 
 
@@ -102,7 +107,7 @@ def _stack(groups: Groups) -> Value:
 
 
 def _image_type(groups: Groups) -> Value:
-    for sequence in _FRAME_TYPES:
+    for sequence in () if groups.is_empty else _FRAME_TYPES:
         if found := read_texts(groups.holder(sequence), "FrameType"):
             return found
     return read_texts(groups.header, "ImageType") or None
