@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, field_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
 from tcia_assets.datasets.declaration_types import (
     Section,
@@ -14,7 +15,7 @@ from tcia_assets.datasets.declaration_types import (
     read_number,
     read_numbers,
     read_text,
-    shown,
+    unlike,
     whole_number,
 )
 from tcia_assets.datasets.volume.volume_choice import CRITERIA, PICKS, VolumeChoice
@@ -23,6 +24,10 @@ from tcia_assets.errors import UnknownName
 NATIVE = "native"
 DTYPES = (NATIVE, "int16", "uint8", "float32")
 ORIENTATIONS = (NATIVE, "RAS", "LPS", "RPS", "LAS", "LPI", "RAI", "RPI", "LAI")
+
+# Criteria of a volume: texts with their attributes, and values of attributes; others are counts.
+_TEXTS = {"stack": "StackID", "type": "ImageType"}
+_VALUES = frozenset({"b", "acquisition"})
 
 
 def _read_spacing(value: Any) -> tuple[float, ...] | None:
@@ -70,15 +75,16 @@ def _read_choice_of_volumes(value: Any) -> VolumeChoice | None:
 
 
 def _read_criterion(key: str, value: Any) -> str:
-    if key in ("time", "echo"):
-        wanted = "a number from 1, in the order of time or of echoes"
+    """Return the value of a key; an error has the line of that key."""
+    try:
+        if key in _TEXTS:
+            return read_text(value, f"a value of {_TEXTS[key]}")
+        wanted = "a number" if key in _VALUES else "a number from 1, in the order of time or echoes"
         number = read_number(value, wanted)
-        if number < 1 or number.denominator != 1:
-            raise problem(f"{shown(value)} is not {wanted}", key=key)
-    elif key in ("b", "acquisition"):
-        number = read_number(value, "a number")
-    else:
-        return read_text(value, "a value of StackID or ImageType")
+        if key not in _VALUES and (number < 1 or number.denominator != 1):
+            raise unlike(value, wanted)
+    except PydanticCustomError as error:
+        raise problem((error.context or {})["problem"], key=key) from None
     return f"{float(number):.12g}"
 
 

@@ -85,7 +85,8 @@ split:
   holdout: {part: external, column: Site, values: [NO, 007]}
   patients: Collection/PatientID
   same_patient: {one: [A/1, B/2]}
-volume: {spacing: [1, 1, 2.5], orientation: LPS, dtype: uint8, window: [-1000, 400]}
+volume:
+  {spacing: [1, 1, 2.5], orientation: LPS, dtype: uint8, window: [-1000, 400], choose: {b: 0}}
 licenses: {deny: NC}
 formats: [nifti, nnunet]
 qc: {missing_slice: fail, zero_variance: keep}
@@ -132,6 +133,7 @@ def declared_as_written() -> dict[str, object]:
             "orientation": "LPS",
             "dtype": "uint8",
             "window": [-1000, 400],
+            "choose": {"b": "0.0"},
         },
         "licenses": {"deny": ["NC"]},
         "formats": ["nifti", "nnunet"],
@@ -205,6 +207,15 @@ def declared_as_written() -> dict[str, object]:
             "volume.window",
             "a lower and an upper",
         ),
+        (
+            with_part("volume:\n  choose: biggest\n"),
+            7,
+            "volume.choose",
+            "'largest', 'all'; did you",
+        ),
+        (with_part("volume:\n  choose:\n    c: 0\n"), 8, "volume.choose.c", "no key 'c'"),
+        (with_part("volume:\n  choose:\n    time: 0\n"), 8, "volume.choose.time", "from 1"),
+        (with_part("volume:\n  choose:\n    b: x\n"), 8, "volume.choose.b", "not a number"),
         (with_part("volume:\n  least_slices: 2.5\n"), 7, "volume.least_slices", "whole number"),
         (with_part("target: {kind: SEG}\n"), 6, "target", "the key 'labels' is missing"),
         (

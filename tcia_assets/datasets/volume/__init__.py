@@ -9,6 +9,7 @@ Nothing here depends on tables, cohorts or Dagster.
     traits          attributes that distinguish the volumes of a Series
     frames          position, size and pixel format of each image
     slice_geometry  images to ordered slices and an affine
+    slice_steps     findings about the steps between slices
     volume_groups   the images of a Series to those of its volumes
     volume_choice   which of them are used
     decoders        which library decompresses pixels

@@ -31,8 +31,8 @@ FINDING_CODES: Mapping[str, str] = {
     "uneven_spacing": "slices lie off the even grid of the affine",
     "gantry_tilt": "slices are shifted against each other: the affine has a shear",
     "overlapping_slices": "slices are thicker than the step between them",
-    "interleaved_slices": "slices overlap and are not numbered in their order: probably several "
-    "acquisitions, which no attribute distinguishes",
+    "interleaved_slices": "slices lie between each other, by their numbers or in uneven steps: "
+    "probably several acquisitions, which no attribute distinguishes",
     "too_few_slices": "fewer slices than required",
     "count_unlike_image_count": "the number of objects differs from ImageCount",
     # Values of the voxels.

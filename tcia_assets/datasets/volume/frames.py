@@ -82,9 +82,27 @@ class Frame:
     """What distinguishes the volumes of a Series; see `traits.TRAITS`."""
 
     @property
+    def is_mr(self) -> bool:
+        """Whether the Modality is MR."""
+        return read_text(self.dicom_object.header, "Modality") == "MR"
+
+    @property
     def number(self) -> tuple[int, int]:
         """InstanceNumber, or 0 without one, and the number in the object."""
         return self.order[-2], self.order[-1]
+
+
+def normal_of(plane: Plane) -> Matrix:
+    """Return the unit vector along which slices are sorted."""
+    normal = np.cross(plane.along_rows, plane.along_columns)
+    return np.asarray(normal / np.linalg.norm(normal))
+
+
+def plane_of(frame: Frame) -> Plane:
+    """Return the plane of a frame in a stack, which always has one."""
+    if frame.plane is None:
+        raise ValueError(f"{frame.sop_instance_uid} has no plane")
+    return frame.plane
 
 
 def read_frames(dicom_object: DicomObject) -> Iterator[Frame]:

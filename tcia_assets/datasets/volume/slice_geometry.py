@@ -2,13 +2,13 @@
 
 Slices are sorted along the normal (the cross product of the two directions of
 ImageOrientationPatient), so the x, y and z of a volume are always a right-handed system. The affine
-divides the way from the first slice to the last evenly; findings report how far slices lie off that
-grid or are shifted against each other.
+divides the way from the first slice to the last evenly; findings (`slice_steps.py`) report how far
+slices lie off that grid or are shifted against each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -17,18 +17,13 @@ import numpy as np
 from tcia_assets.datasets.volume.arrays import Matrix
 from tcia_assets.datasets.volume.attributes import Numbers
 from tcia_assets.datasets.volume.findings import Finding, make_finding
-from tcia_assets.datasets.volume.frames import Frame, Plane
+from tcia_assets.datasets.volume.frames import Frame, Plane, normal_of, plane_of
+from tcia_assets.datasets.volume.slice_steps import check_steps
 
 # Largest differences that count as equal.
 COSINES = 1e-3
 POSITION_MM = 1e-3
 SPACING_MM = 1e-4
-# Fractions of the median step: larger steps mean a missing slice, larger errors an uneven one.
-GAP = 1.5
-UNEVEN = 0.1
-TILT_DEGREES = 0.1
-# Slices that are thicker than this many steps overlap.
-OVERLAP = 1.5
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def stack_frames(frames: Sequence[Frame], *, least_slices: int) -> tuple[SliceSt
     if len(ordered) < least_slices:
         findings.append(make_finding("too_few_slices", slices=len(ordered), least=least_slices))
     affine = _affine_of(ordered)
-    findings += _check_steps(ordered, heights, affine)
+    findings += check_steps(ordered, heights, affine)
     return SliceStack(tuple(ordered), affine), findings
 
 
@@ -86,19 +81,6 @@ def heights_of(frames: Sequence[Frame]) -> dict[int, float]:
     Frames at one place have the same height.
     """
     return {id(frame): height for height, level in _levels(frames) for frame in level}
-
-
-def normal_of(plane: Plane) -> Matrix:
-    """Return the unit vector along which slices are sorted."""
-    normal = np.cross(plane.along_rows, plane.along_columns)
-    return np.asarray(normal / np.linalg.norm(normal))
-
-
-def plane_of(frame: Frame) -> Plane:
-    """Return the plane of a frame in a stack, which always has one."""
-    if frame.plane is None:
-        raise ValueError(f"{frame.sop_instance_uid} has no plane")
-    return frame.plane
 
 
 # --- Groups ---------------------------------------------------------------------------------------
@@ -190,85 +172,3 @@ def _affine_of(ordered: Sequence[Frame]) -> Matrix:
     else:
         affine[:3, 2] = normal_of(first) * (ordered[0].declared_step or ordered[0].thickness or 1.0)
     return affine
-
-
-# --- Findings about the steps ---------------------------------------------------------------------
-
-
-def _check_steps(ordered: Sequence[Frame], heights: Matrix, affine: Matrix) -> Iterator[Finding]:
-    if len(ordered) > 1:
-        steps = np.diff(heights)
-        yield from _find_gaps(steps)
-        yield from _find_uneven(ordered, steps, affine)
-        yield from _find_tilt(heights, affine)
-        yield from _find_overlap(ordered, heights)
-
-
-def _find_gaps(steps: Matrix) -> Iterator[Finding]:
-    median = float(np.median(steps))
-    gaps = steps[steps > GAP * median]
-    if len(gaps):
-        largest = float(gaps.max())
-        yield make_finding(
-            "missing_slice",
-            f"{len(gaps)} gaps up to {largest:.3f} mm; the median is {median:.3f} mm",
-            gaps=len(gaps),
-            missing=int(np.sum(np.rint(gaps / median) - 1)),
-            largest_step_mm=largest,
-            median_step_mm=median,
-        )
-
-
-def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> Iterator[Finding]:
-    """Report slices off an even grid, in which some may be missing, or off a straight line."""
-    median = float(np.median(steps))
-    numbers = np.concatenate([[0.0], np.cumsum(np.maximum(np.rint(steps / median), 1))])
-    positions = np.array([plane_of(frame).position for frame in ordered])
-    even = positions[0] + np.outer(numbers / numbers[-1], positions[-1] - positions[0])
-    normal = normal_of(plane_of(ordered[0]))
-    errors = positions - even
-    off_grid = float(np.abs(errors @ normal).max())
-    across = errors - np.outer(errors @ normal, normal)
-    off_line = float(np.linalg.norm(across, axis=1).max())
-    pixel = float(np.linalg.norm(affine[:3, :2], axis=0).min())
-    if off_grid > UNEVEN * median or off_line > UNEVEN * pixel:
-        yield make_finding(
-            "uneven_spacing",
-            f"up to {off_grid:.3f} mm along the normal, {off_line:.3f} mm across it",
-            off_grid_mm=off_grid,
-            off_line_mm=off_line,
-            smallest_step_mm=float(steps.min()),
-            largest_step_mm=float(steps.max()),
-            median_step_mm=median,
-        )
-
-
-def _find_tilt(heights: Matrix, affine: Matrix) -> Iterator[Finding]:
-    step = affine[:3, 2]
-    rise = (heights[-1] - heights[0]) / (len(heights) - 1)
-    shift = float(np.sqrt(max(float(step @ step) - rise * rise, 0.0)))
-    degrees = float(np.degrees(np.arctan2(shift, rise)))
-    if degrees > TILT_DEGREES:
-        numbers = {"degrees": degrees, "shift_mm_per_slice": shift}
-        yield make_finding("gantry_tilt", f"{degrees:.2f} degrees", **numbers)
-
-
-def _find_overlap(ordered: Sequence[Frame], heights: Matrix) -> Iterator[Finding]:
-    """Report slices that are closer than they are thick, unless that distance is declared.
-
-    They may be of two acquisitions, half a step apart. Numbers that do not follow the positions
-    make it likely.
-    """
-    step = float(heights[-1] - heights[0]) / (len(heights) - 1)
-    thickness = float(np.median([frame.thickness or frame.declared_step for frame in ordered]))
-    declared = float(np.median([frame.declared_step for frame in ordered]))
-    if thickness < OVERLAP * step or abs(declared - step) <= UNEVEN * step:
-        return
-    numbers = [frame.number for frame in ordered]
-    is_in_order = len(set(numbers)) == len(numbers) and sorted(numbers) in (numbers, numbers[::-1])
-    yield make_finding(
-        "overlapping_slices" if is_in_order else "interleaved_slices",
-        f"they are {thickness:.3f} mm thick, in steps of {step:.3f} mm",
-        thickness_mm=thickness,
-        step_mm=step,
-    )

@@ -3,7 +3,7 @@
 Frames at one place belong to several volumes. An attribute that differs between them divides all
 frames: by its values, or, if it changes along the slices too (such as the time of each slice), by
 their order at each place. Volumes whose slices lie between each other's are divided in the same
-way. What no attribute distinguishes stays together; `slice_geometry.py` has findings about it.
+way. What no attribute distinguishes stays together; `slice_steps.py` has findings about it.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def divide(group: VolumeGroup) -> list[VolumeGroup]:
 
 
 def _divide_by_stack(group: VolumeGroup) -> list[VolumeGroup]:
-    """Divide by StackID, whatever the orientation is; not if some frames have none."""
+    """Divide by StackID, whatever the orientation is; not if it is missing or numbers frames."""
     values = _by_value(group.frames, STACK)
-    return [group] if None in values else _parts(group, STACK, values)
+    are_stacks = None not in values and any(len(frames) > 1 for frames in values.values())
+    return _parts(group, STACK, values) if are_stacks else [group]
 
 
 def _divide(group: VolumeGroup, trait: Trait, heights: _Places) -> list[VolumeGroup]:
@@ -109,12 +110,14 @@ def _are_volumes(group: VolumeGroup, trait: Trait, values: _Values, heights: _Pl
 def _are_interleaved(group: VolumeGroup, places: Sequence[set[float]]) -> bool:
     """Return whether parts are volumes whose slices lie between each other's.
 
-    One volume may be acquired in such parts too: then its slices are as far apart as they are
-    declared to be.
+    One volume of an MR may be acquired in such parts too: then its slices are as far apart as they
+    are declared to be.
     """
     if not all(_do_overlap(one, other) for one, other in combinations(places, 2)):
         return False
     declared = group.frames[0].declared_step or group.frames[0].thickness
+    if not group.frames[0].is_mr:
+        return True
     whole, own = _step(set().union(*places)), min(map(_step, places))
     return not declared or abs(own - declared) <= abs(whole - declared)
 

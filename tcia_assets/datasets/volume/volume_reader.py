@@ -12,10 +12,10 @@ from tcia_assets.datasets.volume.arrays import Slice, Volume, swap_lps_ras
 from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.decoders import decoders_of
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
-from tcia_assets.datasets.volume.frames import Frame, read_frames
+from tcia_assets.datasets.volume.frames import Frame, plane_of, read_frames
 from tcia_assets.datasets.volume.pixels import StoredPixels, UndecodablePixels, read_pixels
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
-from tcia_assets.datasets.volume.slice_geometry import SliceStack, plane_of, stack_frames
+from tcia_assets.datasets.volume.slice_geometry import SliceStack, stack_frames
 from tcia_assets.datasets.volume.volume_choice import ALL, LARGEST, VolumeChoice
 from tcia_assets.datasets.volume.volume_groups import VolumeGroup, find_volumes
 

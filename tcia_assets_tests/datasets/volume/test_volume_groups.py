@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tcia_assets.datasets.volume.volume_reader import open_volumes, read_volume
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP
+from tcia_assets.datasets.volume.volume_reader import open_volumes
 from tcia_assets_tests.datasets.volume.synthetic import (
     OBLIQUE,
     Series,
     content,
     finding_codes,
-    one_finding,
     write_zip,
 )
 from tcia_assets_tests.datasets.volume.synthetic_volumes import (
@@ -26,6 +29,7 @@ from tcia_assets_tests.datasets.volume.synthetic_volumes import (
     volume,
     zipped,
 )
+from tcia_assets_tests.examples import examples
 
 TYPE = ["ORIGINAL", "PRIMARY"]
 DISTINCT: dict[str, list[dict[str, Any]]] = {
@@ -139,25 +143,6 @@ def test_two_acquisitions_half_a_step_apart_are_two_volumes(tmp_path: Path) -> N
     assert finding_codes(found[0]) == ["several_volumes"]
 
 
-def test_what_no_attribute_distinguishes_is_a_finding(tmp_path: Path) -> None:
-    below, above = (volume(n, origin=(0.0, 0.0, -120.0 + 1.25 * n)) for n in (0, 1))
-    found = read_volume(zipped(tmp_path, below, above))
-    assert finding_codes(found) == ["interleaved_slices"]
-    numbers = one_finding(found, "interleaved_slices").numbers
-    assert numbers["step_mm"] == pytest.approx(1.25) and numbers["thickness_mm"] == 2.5
-
-
-def test_overlapping_slices_in_order_are_a_finding_unless_they_are_declared(tmp_path: Path) -> None:
-    series = Series(values_of(0), modality="MR", spacing=(0.7, 0.8, 1.0))
-    for declared, codes in ((None, ["overlapping_slices"]), (1.0, [])):
-        objects = series.objects()
-        for each_ in objects:
-            each_.SliceThickness = 2.0
-            if declared:
-                each_.SpacingBetweenSlices = declared
-        assert finding_codes(read_volume(write_zip(tmp_path / "a.zip", objects))) == codes
-
-
 # --- What is one volume ---------------------------------------------------------------------------
 
 
@@ -212,3 +197,101 @@ def test_stacks_may_have_different_orientations(tmp_path: Path) -> None:
         (3, "StackID 2"),
     ]
     assert all("mixed_orientation" not in finding_codes(each_) for each_ in found)
+
+
+@pytest.mark.parametrize("names", [["1"] * 3 + [None] * 3, list("123456")])
+def test_a_stack_id_that_is_missing_or_numbers_the_frames_divides_nothing(
+    tmp_path: Path, names: list[str | None]
+) -> None:
+    made = enhanced({"FrameContentSequence": {"StackID": "1"}})
+    for own, name in zip(made.PerFrameFunctionalGroupsSequence, names, strict=True):
+        own.FrameContentSequence[0].StackID = name
+    assert len(all_volumes(write_zip(tmp_path / "a.zip", [content(made)]))) == 1
+
+
+# --- Any Series -----------------------------------------------------------------------------------
+
+PLAIN = {
+    "TemporalPositionIdentifier": [1, 2, 3],
+    "DiffusionBValue": [0.0, 500.0, 1000.0],
+    "EchoTime": ["5", "10", "15"],
+    "ImageType": [[*TYPE, name] for name in "WFM"],
+    "AcquisitionNumber": [1, 2, 3],
+    "TriggerTime": ["0", "30", "60"],
+}
+OF_EACH_SLICE = ("TriggerTime", "AcquisitionNumber")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A Series of some volumes: how many, how far apart, and what distinguishes them."""
+
+    volumes: int
+    offset: float
+    by_value: frozenset[str]
+    by_slice: frozenset[str]
+    numbers: str
+    modality: str
+    thickness: float
+    missing: tuple[int | None, ...]
+
+    def objects(self) -> list[list[Any]]:
+        """Return the objects of each volume."""
+        return [self._volume(n) for n in range(self.volumes)]
+
+    def _volume(self, n: int) -> list[Any]:
+        attributes: dict[str, Any] = {name: PLAIN[name][n] for name in self.by_value}
+        for name in self.by_slice:
+            attributes[name] = each(*(str(10 * place + n) for place in range(SHAPE[0])))
+        made = volume(
+            n,
+            origin=(0.0, 0.0, -120.0 + self.offset * n),
+            modality=self.modality,
+            SliceThickness=self.thickness,
+            **attributes,
+        )
+        for place, each_ in enumerate(made):
+            numbers = {"consecutive": each_.InstanceNumber, "restart": place + 1, "none": 0}
+            each_.InstanceNumber = numbers[self.numbers]
+        return [each_ for place, each_ in enumerate(made) if place != self.missing[n]]
+
+    @property
+    def is_distinct(self) -> bool:
+        """Whether attributes or numbers show that there are several volumes."""
+        return bool(self.by_value - self.by_slice) or self.numbers != "none" or not self.offset
+
+    @property
+    def is_like_one(self) -> bool:
+        """Whether the headers are those of one volume of thin slices."""
+        return not self.is_distinct and self.thickness < STEP
+
+
+STEP = 2.5
+mixtures = st.builds(
+    Mixture,
+    volumes=st.integers(1, 3),
+    offset=st.sampled_from([0.0, 0.0, 0.625, 0.8, 1.25]),
+    by_value=st.frozensets(st.sampled_from(sorted(PLAIN)), max_size=2),
+    by_slice=st.frozensets(st.sampled_from(["TriggerTime", "AcquisitionNumber"]), max_size=1),
+    numbers=st.sampled_from(["consecutive", "restart", "none"]),
+    modality=st.sampled_from(["CT", "MR"]),
+    thickness=st.sampled_from([1.0, STEP, 2 * STEP]),
+    missing=st.tuples(*[st.none() | st.integers(0, 5)] * 3),
+)
+
+
+@given(made=mixtures)
+@settings(
+    max_examples=examples(200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_no_volume_is_a_mixture_in_silence(tmp_path: Path, made: Mixture) -> None:
+    for found in all_volumes(zipped(tmp_path, *made.objects())):
+        numbers = {int(number) for number in np.unique(found.voxels // 1000)}
+        if len(numbers) == 1 or made.is_like_one:
+            continue
+        codes = {*finding_codes(found)} - {"several_volumes"}
+        assert codes
+        if made.is_distinct:
+            assert DROP in {DEFAULT_POLICIES[code] for code in codes}
