@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +29,17 @@ class Intensities:
     findings: tuple[Finding, ...]
 
 
-def apply(frames: Sequence[Frame], pixels: StoredPixels) -> Intensities:
-    """Rescale the pixels of a stack; they may be overwritten."""
+def apply(frames: Sequence[Frame], pixels: StoredPixels, series: Iterable[Frame]) -> Intensities:
+    """Rescale the pixels of a stack.
+
+    Args:
+        frames: The slices.
+        pixels: Theirs; they may be overwritten.
+        series: The slices of all volumes of the Series: a PET is corrected for decay to the start
+            of the whole scan.
+    """
     modality = read_text(frames[0].dicom_object.header, "Modality")
-    factor, units, findings = _scale(frames, modality)
+    factor, units, findings = _scale(frames, modality, series)
     slopes = [frame.slope * factor for frame in frames]
     intercepts = [frame.intercept * factor for frame in frames]
     if units == SUV:
@@ -42,11 +49,14 @@ def apply(frames: Sequence[Frame], pixels: StoredPixels) -> Intensities:
     return Intensities(voxels, units, tuple(findings))
 
 
-def _scale(frames: Sequence[Frame], modality: str) -> tuple[float, str, list[Finding]]:
+def _scale(
+    frames: Sequence[Frame], modality: str, series: Iterable[Frame]
+) -> tuple[float, str, list[Finding]]:
     """Return a factor for rescaled values, their unit after it, and findings."""
     if modality == "PT":
         try:
-            return suv_factor([frame.dicom_object.header for frame in frames]), SUV, []
+            headers = [frame.dicom_object.header for frame in (frames[0], *series)]
+            return suv_factor(headers), SUV, []
         except NoSuvFactor as error:
             units = read_text(frames[0].dicom_object.header, "Units") or "unknown"
             detail = f"{error}; the unit is {units}"

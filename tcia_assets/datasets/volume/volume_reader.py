@@ -54,7 +54,8 @@ class SeriesVolumes:
             pixels = read_pixels(self.series_zip, stack.frames)
         except UndecodablePixels as error:
             raise NoVolume(self.series_instance_uid, (*findings, error.finding)) from error
-        volume = _to_volume(stack, pixels, findings)
+        series = [frame for each in self.groups for frame in each.frames]
+        volume = _to_volume(stack, pixels, series, findings)
         is_only = len(self.groups) == 1
         return replace(volume, number=0 if is_only else place + 1, name=group.name)
 
@@ -209,9 +210,11 @@ def _names(groups: Sequence[VolumeGroup]) -> str:
 # --- The volume -----------------------------------------------------------------------------------
 
 
-def _to_volume(stack: SliceStack, pixels: StoredPixels, findings: tuple[Finding, ...]) -> Volume:
+def _to_volume(
+    stack: SliceStack, pixels: StoredPixels, series: list[Frame], findings: tuple[Finding, ...]
+) -> Volume:
     header = stack.frames[0].dicom_object.header
-    real = intensities.apply(stack.frames, pixels)
+    real = intensities.apply(stack.frames, pixels, series)
     return Volume(
         voxels=real.voxels,
         affine=swap_lps_ras(stack.affine_lps),

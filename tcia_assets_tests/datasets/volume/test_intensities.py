@@ -10,8 +10,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP, KEEP
-from tcia_assets.datasets.volume.volume_reader import read_volume
+from tcia_assets.datasets.volume.volume_reader import open_volumes, read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
+    SERIES,
     Series,
     finding_codes,
     noise,
@@ -95,6 +96,24 @@ def test_a_mouse_has_a_plausible_suv(tmp_path: Path) -> None:
     series = pet(**more)
     series.slopes = [100.0] * 4
     assert finding_codes(read(tmp_path, series.objects())) == []
+
+
+def test_each_time_of_a_dynamic_pet_is_corrected_to_the_start_of_the_scan(tmp_path: Path) -> None:
+    # The Series was derived later, so the scan began with its first acquisition.
+    times = ["120000", "121000"]
+    series = [pet(SeriesTime="180000", AcquisitionTime=time) for time in times]
+    objects = [each for n, made in enumerate(series) for each in renumbered(made.objects(), n)]
+    with open_volumes(write_zip(tmp_path / "a.zip", objects)) as volumes:
+        first, second = (volumes.read(place) for place in range(2))
+    assert first.units == second.units == "SUVbw"
+    assert np.array_equal(first.voxels, second.voxels)
+
+
+def renumbered(objects: list[Any], volume: int) -> list[Any]:
+    for place, each in enumerate(objects):
+        uid = f"{SERIES}.{100 * volume + place + 1}"
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = uid
+    return objects
 
 
 def test_inverted_greyscale_is_noted_and_voxels_stay_as_stored(tmp_path: Path) -> None:
