@@ -150,3 +150,12 @@ main(["dataset", "build", "datasets/lung_ct.yaml"])
     )
     assert done.returncode == 2, done.stderr
     assert f"tcia_assets[{extra}]" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_version_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    build(tmp_path)
+    path = tmp_path / "samples.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["sample", "volume", "decoder"]), path)
+    loaded = tcia_assets.load_dataset(tmp_path)
+    assert [sample.name for sample in loaded] == [member.uid for member in KEPT]
