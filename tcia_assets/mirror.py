@@ -327,10 +327,13 @@ class Mirror:
             What was written; its `failures` name Series whose zip cannot be read.
 
         Raises:
-            UsageError: No Series is selected, or an argument cannot be used.
+            UsageError: No Series is selected, an argument cannot be used, or the data folder does
+                not exist.
             StorageError: A file cannot be written; Series that were complete stay.
             Busy: Another export is writing into the folder.
         """
+        if missing := missing_folder(self.warehouse):
+            raise UsageError(f"there is nothing to export{missing}")  # and the folder is not made
         base = None if selection is None else self._selection(selection)
         narrowed = {"collections": _names(collections), **criteria}
         if base is None and not any(narrowed.get(name) for name in CRITERIA):

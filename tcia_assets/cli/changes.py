@@ -14,12 +14,12 @@ from tcia_assets.cli.options import parse_moment
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
-from tcia_assets.errors import escape_unprintable
+from tcia_assets.errors import escape_unprintable, shorten
 from tcia_assets.metadata import history
 from tcia_assets.metadata.events import IMAGE_EVENTS, LIFE_EVENTS
 from tcia_assets.mirror import missing_folder
 
-_LONGEST_VALUE = 40
+_LONGEST_VALUE = 80
 
 
 @click.command()
@@ -102,10 +102,8 @@ def _details(row: dict[str, Any]) -> Iterator[str]:
     if row["event"] == "moved":
         yield f"to {after['moved_to']}"
     for name in row["changed_columns"] or ():
-        old, new = _value(before.get(name)), _value(after.get(name))
-        is_short = max(len(old), len(new)) <= _LONGEST_VALUE
-        yield f"{name}: {old} -> {new}" if is_short else f"{name}: changed, too long to show"
+        yield f"{name}: {_value(before.get(name))} -> {_value(after.get(name))}"
 
 
 def _value(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+    return "nothing" if value is None else shorten(str(value), _LONGEST_VALUE)

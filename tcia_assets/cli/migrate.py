@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from tcia_assets.cli.workspace import open_mirror
+from tcia_assets.errors import UsageError
+from tcia_assets.mirror import missing_folder
 
 
 @click.command()
@@ -20,6 +22,9 @@ def migrate(*, dry_run: bool) -> None:
       tcia-assets migrate --dry-run
       tcia-assets migrate
     """
-    renamed = open_mirror().warehouse.migrate(dry_run=dry_run)
+    warehouse = open_mirror().warehouse
+    if missing := missing_folder(warehouse):
+        raise UsageError(f"there is nothing to migrate{missing}")
+    renamed = warehouse.migrate(dry_run=dry_run)
     folders = "folder" if renamed == 1 else "folders"
     click.echo(f"{renamed:,} {folders} {'to rename' if dry_run else 'renamed'}")

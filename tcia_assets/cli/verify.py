@@ -9,7 +9,7 @@ import click
 from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
-from tcia_assets.errors import require_known
+from tcia_assets.errors import UsageError, require_known
 from tcia_assets.images.audit import AuditResult, audit_hashes, require_hashes
 from tcia_assets.images.rebuild import (
     RebuildResult,
@@ -19,6 +19,7 @@ from tcia_assets.images.rebuild import (
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
 from tcia_assets.images.zip_files import collections_on_disk
+from tcia_assets.mirror import missing_folder
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
@@ -47,6 +48,8 @@ def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bo
     """
     mirror = open_mirror()
     settings, warehouse = mirror.settings, mirror.warehouse
+    if missing := missing_folder(warehouse):  # "0 damaged" would hide a mistake in its name
+        raise UsageError(f"there is nothing to verify{missing}")
     if audit:
         with open_source(settings) as source:
             require_hashes(source)  # before hours of hashing zips

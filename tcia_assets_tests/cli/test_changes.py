@@ -36,6 +36,23 @@ def test_changes_are_printed_newest_last_with_old_and_new_values(terminal: Termi
     assert "    ImageCount: 1 -> 3" in lines[lines.index(events[-1]) :]
 
 
+def test_long_values_are_shown_and_very_long_ones_without_their_middle(terminal: Terminal) -> None:
+    series = terminal.warehouse.read(catalog.SERIES_CHANGES, [SMALL]).slice(0, 1)
+    old, new = "Creative Commons Attribution 3.0 Unported License", "x" * 500
+    columns = {
+        "changed_columns": pa.array([["LicenseName"]], pa.list_(pa.string())),
+        "before": pa.array([json.dumps({"LicenseName": old})]),
+        "after": pa.array([json.dumps({"LicenseName": new})]),
+    }
+    for name, values in columns.items():
+        place = series.schema.get_field_index(name)
+        series = series.set_column(place, series.schema.field(name), values)
+    terminal.warehouse.write(catalog.SERIES_CHANGES, series, SMALL)
+
+    assert f"    LicenseName: {old} -> xxx" in (shown := terminal("changes").stdout)
+    assert "[... 420 characters ...]" in shown
+
+
 def test_changes_of_one_event_in_other_formats(terminal: Terminal) -> None:
     uid, *_ = terminal.uids
     terminal.sandbox.archive.hold([uid])

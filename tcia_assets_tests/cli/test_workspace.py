@@ -36,6 +36,17 @@ def test_commands_on_an_empty_warehouse_say_what_to_do(empty_terminal: Terminal)
         assert not empty_terminal.root.exists()
 
 
+@pytest.mark.parametrize("command", [("verify",), ("migrate",), ("export", "--to", "x")])
+def test_work_on_a_data_folder_that_is_not_there_is_a_mistake(
+    empty_terminal: Terminal, command: tuple[str, ...]
+) -> None:
+    result = empty_terminal(*command)
+
+    assert result.exit_code == 2
+    assert f"there is no folder {empty_terminal.root}: is TCIA_DATA_DIR" in result.stderr
+    assert not empty_terminal.root.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("refresh", SMALL), ("fetch", SMALL), ("dataset", "build", "x")]
