@@ -33,7 +33,8 @@ def request_values(table: Table, key: str, source: Source, warehouse: Warehouse)
 
     Raises:
         ForeignRows: A value occurs in none of the Collection's Series.
-        UnknownReply: The source returned no row, although Series have a value or are not known.
+        UnknownReply: The source returned no row, although Series are not known, or no value,
+            although Series have one.
     """
     column = table.key[1]
     stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], column])[column]
@@ -45,7 +46,14 @@ def request_values(table: Table, key: str, source: Source, warehouse: Warehouse)
             raise
         return SourceRows(empty(table))
     if len(stored) and column in reply.table.column_names:
-        _check_known(table, key, reply.table[column], known, len(stored))
+        values = reply.table[column]
+        if known and values.null_count == len(values):
+            # Stored, it would say that no Series has a value.
+            raise UnknownReply(
+                f"{table.endpoint} for Collection={key!r}: no row has a value, although stored "
+                "Series have one"
+            )
+        _check_known(table, key, values, known, len(stored))
     return reply
 
 

@@ -19,6 +19,7 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 
+JSON = "application/json"
 ALL_TABLES = pytest.mark.parametrize("table", VALUE_TABLES, ids=lambda table: table.name)
 
 
@@ -81,6 +82,19 @@ def test_no_reply_is_a_failure_where_series_have_a_value(mirror: SandboxMirror) 
         refresh_values(mirror, BODY_PART_VALUES)
 
     assert mirror.warehouse.read(BODY_PART_VALUES, [SMALL]).num_rows == len(stored) > 0
+
+
+def test_a_reply_of_nulls_is_a_failure_where_series_have_a_value(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    stored = refresh_values(mirror, MODALITY_VALUES)
+    nulls = '[{"Modality":null}]'
+    mirror.sandbox.faults.add(
+        Fault("status", "getModalityValues", status=200, body=nulls, content_type=JSON)
+    )
+    with pytest.raises(UnknownReply, match="no row has a value"):
+        refresh_values(mirror, MODALITY_VALUES)
+
+    assert mirror.warehouse.read(MODALITY_VALUES, [SMALL]).num_rows == len(stored) == 2
 
 
 def test_no_reply_is_a_failure_where_no_series_are_stored(mirror: SandboxMirror) -> None:
