@@ -1,4 +1,4 @@
-"""Process-wide progress reporting: from long work to a progress bar, if there is one.
+"""Process-wide reporting of progress and notes: from long work to a terminal, or to a log.
 
 Work that runs inside a Dagster step cannot be given an object from outside the run, so listeners
 register here.
@@ -6,13 +6,18 @@ register here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Listener = Callable[[int, int, str], None]
 ProgressCallback = Callable[[int, int], None]
+NoteListener = Callable[[str], None]
+
+_LOG = logging.getLogger(__name__)
 
 _listeners: list[Listener] = []
+_note_listeners: list[NoteListener] = []
 
 
 def ignore_progress(_done: int, _total: int) -> None:
@@ -33,3 +38,19 @@ def shown_by(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+def note(text: str) -> None:
+    """Report a line of text, such as why work stands still; without a listener it is logged."""
+    for listener in list(_note_listeners) or [_LOG.warning]:
+        listener(text)
+
+
+@contextmanager
+def notes_to(listener: NoteListener) -> Iterator[None]:
+    """Call `listener(text)`, from any thread, for all notes while the context lasts."""
+    _note_listeners.append(listener)
+    try:
+        yield
+    finally:
+        _note_listeners.remove(listener)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.progress import ignore_progress, report, shown_by
+from tcia_assets.progress import ignore_progress, note, notes_to, report, shown_by
 
 
 def test_each_listener_gets_all_progress_while_it_listens() -> None:
@@ -33,3 +33,15 @@ def test_a_listener_is_removed_when_the_work_fails() -> None:
 
 def test_progress_can_be_ignored() -> None:
     ignore_progress(1, 2)
+
+
+def test_a_note_goes_to_each_listener_and_is_logged_only_where_there_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[str] = []
+    with notes_to(seen.append):
+        note("heard")
+    note("logged")
+
+    assert seen == ["heard"]
+    assert caplog.messages == ["logged"]

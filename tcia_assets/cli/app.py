@@ -22,9 +22,18 @@ from tcia_assets.cli.refresh import refresh
 from tcia_assets.cli.sandbox import sandbox
 from tcia_assets.cli.status import status
 from tcia_assets.cli.tables import tables
-from tcia_assets.cli.terminal import FAILED, INTERRUPTED, MISUSED, err, exit_with, printable
+from tcia_assets.cli.terminal import (
+    FAILED,
+    INTERRUPTED,
+    MISUSED,
+    err,
+    exit_with,
+    print_note,
+    printable,
+)
 from tcia_assets.cli.verify import verify
 from tcia_assets.errors import RunFailed, TciaError, UsageError
+from tcia_assets.progress import notes_to
 from tcia_assets.version import __version__
 
 _KEPT = "what was complete is kept; the same command goes on from there"
@@ -48,7 +57,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         hook, sys.unraisablehook = sys.unraisablehook, _repeat_lost_interrupt
         try:
-            return super().invoke(context)
+            with notes_to(print_note):
+                return super().invoke(context)
         except RunFailed as error:
             exit_with(error.failures)
         except (KeyboardInterrupt, RuntimeError) as error:

@@ -176,6 +176,10 @@ def _work_off(
                 for future in as_completed(futures):
                     _collect(future, futures[future], outcome)
                     yield
+            except BaseException as error:
+                if not isinstance(error, Exception | GeneratorExit):
+                    tcia.source.stop()  # interrupted: a request may wait for minutes
+                raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,7 +1,7 @@
 """The TciaResource: settings as fields, and the source and warehouse of a run."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 from tcia_assets.defs.names import Names
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
+from tcia_assets.progress import notes_to
 from tcia_assets.settings import Settings, default_text
 from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
@@ -84,8 +85,10 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     def yield_for_execution(
         self, context: dg.InitResourceContext
     ) -> Generator["TciaResource", None, None]:
-        """Open the source and the warehouse, and close the source's connections afterwards."""
-        del context
+        """Open the source and the warehouse, and close the source's connections afterwards.
+
+        Meanwhile notes, as of a long wait for the source, are in Dagster's log too.
+        """
         pacing = Pacing(
             attempts=self.attempts,
             attempts_when_in_doubt=min(3, self.attempts),
@@ -94,7 +97,8 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         )
         settings = self.settings
         self._warehouse = Warehouse(settings.root)
-        with open_source(settings, pacing=pacing) as self._source:
+        log = notes_to(context.log.warning) if context.log else nullcontext()
+        with log, open_source(settings, pacing=pacing) as self._source:
             yield self
 
 

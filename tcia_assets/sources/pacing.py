@@ -20,6 +20,7 @@ class Pacing:
         first_wait_s: Wait after the first failure; it doubles each time.
         longest_wait_s: Upper limit of that wait.
         longest_retry_after_s: Upper limit of a wait that the server requests.
+        longest_silent_wait_s: A longer wait is noted, so that it does not look like a hang.
         connect_timeout_s: Time for a connection to be made.
         read_timeout_s: Longest time without a single byte.
         slowest_read_s: Time for one read of the body: 16 KiB on a slow connection. A large read, on
@@ -31,16 +32,21 @@ class Pacing:
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
     longest_retry_after_s: float = 300.0
+    longest_silent_wait_s: float = 10.0
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 120.0
     slowest_read_s: float = 60.0
 
+    def most_attempts(self, error: RemoteError) -> int:
+        """Return how many attempts a request that fails like this is given."""
+        if not error.retryable:
+            return 1
+        in_doubt = isinstance(error, UnreadableReply | UnknownReply) or error.status == _CATCH_ALL
+        return self.attempts_when_in_doubt if in_doubt else self.attempts
+
     def may_retry(self, error: RemoteError, attempt: int) -> bool:
         """Return whether to try again after attempt number `attempt` (1, 2, ...) failed."""
-        in_doubt = isinstance(error, UnreadableReply | UnknownReply) or error.status == _CATCH_ALL
-        return error.retryable and attempt < (
-            self.attempts_when_in_doubt if in_doubt else self.attempts
-        )
+        return attempt < self.most_attempts(error)
 
     def wait_s(self, error: RemoteError, attempt: int, chance: float) -> float:
         """Return the seconds until the next attempt.

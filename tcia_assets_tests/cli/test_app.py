@@ -144,6 +144,28 @@ def test_ctrl_c_while_a_request_waits_ends_with_130(empty_terminal: Terminal) ->
     assert "Traceback" not in stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "endpoint"),
+    [
+        pytest.param(("fetch", "1.2.840.1"), "getSeries", id="fetch"),
+        pytest.param(("refresh", SMALL), "getPatient", id="refresh", marks=pytest.mark.slow),
+    ],
+)
+def test_a_long_wait_for_the_source_is_shown_while_it_lasts_and_ended_by_ctrl_c(
+    empty_terminal: Terminal, command: tuple[str, ...], endpoint: str
+) -> None:
+    fault = Fault("status", endpoint, times=0, status=429, retry_after="999999999")
+    empty_terminal.sandbox.faults.add(fault)
+    process = start(empty_terminal, *command)
+    assert process.stderr is not None
+    shown = next(line for line in process.stderr if "waiting" in line)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+
+    assert "(status 429); waiting 300 s before attempt 2 of 5" in shown
+    assert process.returncode == 130, stderr
+
+
 def test_ctrl_c_in_a_callback_of_a_weak_reference_is_not_lost() -> None:
     code = """
 import os, signal, time, weakref

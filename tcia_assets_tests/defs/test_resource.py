@@ -10,6 +10,7 @@ import pytest
 from tcia_assets import TciaResource
 from tcia_assets.defs.resource import open_local_resource
 from tcia_assets.errors import UsageError
+from tcia_assets.progress import note
 from tcia_assets.settings import Settings
 
 
@@ -64,3 +65,19 @@ def test_secrets_are_not_in_the_configuration_of_a_local_run(tmp_path: Path) -> 
 
     assert seen == ["secret-text"]
     assert run is not None and "secret-text" not in repr(run)
+
+
+def test_notes_are_in_the_log_of_a_run_of_dagster(tmp_path: Path) -> None:
+    @dg.op(required_resource_keys={"tcia"})
+    def wait() -> None:
+        note("waiting 300 s")
+
+    @dg.job(resource_defs={"tcia": TciaResource(data_dir=str(tmp_path))})
+    def waiting() -> None:
+        wait()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = waiting.execute_in_process(instance=instance).run_id
+        logged = [each.user_message for each in instance.all_logs(run)]
+
+    assert "waiting 300 s" in logged

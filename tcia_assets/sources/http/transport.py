@@ -25,6 +25,7 @@ from tcia_assets.errors import (
     UnreadableReply,
     shorten,
 )
+from tcia_assets.progress import note
 from tcia_assets.sources import Connection, Cost
 from tcia_assets.sources.http.connection import describe_connection
 from tcia_assets.sources.http.credentials import Credentials, PostForm
@@ -206,9 +207,19 @@ class Transport:
                     may_retry = False
                 if not may_retry:
                     raise self._final(error, number, now - started) from None
+                if wait_s > self._pacing.longest_silent_wait_s:
+                    self._note_wait(error, number, wait_s)
                 if self._stopped.wait(wait_s):
                     raise Stopped from None
                 number += 1
+
+    def _note_wait(self, error: RemoteError, attempt: int, wait_s: float) -> None:
+        status = "" if error.status is None else f" (status {error.status})"
+        text = (
+            f"{urlsplit(error.url).netloc}: {error.problem}{status}; waiting {wait_s:.0f} s before "
+            f"attempt {attempt + 1} of {self._pacing.most_attempts(error)}"
+        )
+        note(self._credentials.redact(text))
 
     @contextmanager
     def redacting(self) -> Iterator[None]:

@@ -181,6 +181,9 @@ class Client:
                     total += cost
             except TciaError as error:
                 failure = error
+            except KeyboardInterrupt:
+                self.stop()  # the pool waits for its requests, which may wait for minutes
+                raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
         with self._transport.redacting():

@@ -16,6 +16,7 @@ from tcia_assets.errors import (
     UnknownReply,
     UnreadableReply,
 )
+from tcia_assets.progress import notes_to
 from tcia_assets.sources import Pacing
 from tcia_assets_tests.sources.conftest import FAST, HASTY, Serve, talking
 from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, answer, chunked, in_turn
@@ -85,6 +86,19 @@ def test_retry_after_as_a_date_is_honoured(serve: Serve) -> None:
     with talking(server.url, pacing=pacing) as client:
         client.get_rows("getCollectionValues")
     assert 90 < pacing.waits[0] <= 100
+
+
+def test_a_long_wait_is_noted_with_its_cause_its_length_and_the_attempt(serve: Serve) -> None:
+    notes: list[str] = []
+    server = serve([answer("", 429, Retry_After="999999999"), RESET, GOOD])
+    pacing = replace(FAST, longest_silent_wait_s=0.005)
+    with notes_to(notes.append), talking(server.url, pacing=pacing) as client:
+        client.get_rows("getCollectionValues")
+    [noted] = notes  # none of the short wait after the second failure
+    assert noted == (
+        f"127.0.0.1:{server.port}: the source is busy or down (status 429); "
+        "waiting 0 s before attempt 2 of 5"
+    )
 
 
 # --- Connections ----------------------------------------------------------------------------------
