@@ -42,8 +42,8 @@ def _connection(subject: Subject) -> Check:
         return differs("connection", str(error), advice)
     is_named = first.address not in {"", first.host}
     where = f"{first.host} at {first.address}" if is_named else first.host
-    times = f"answers after {first.seconds:.2f} s, then after {later.seconds:.2f} s"
-    return ok("connection", f"{where} {times} (status {first.status})")
+    times = f"after {first.seconds:.2f} s, then after {later.seconds:.2f} s"
+    return ok("connection", f"{where} answers with status {first.status} {times}")
 
 
 def _has_secret(subject: Subject) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import DecodeError, HTTPError
 
 from tcia_assets.errors import ArchiveBroken, Stopped, TooLarge, UnreadableReply
 from tcia_assets.sources.http import responses, text
@@ -96,7 +96,7 @@ class Exchange:
         try:
             with self._waiting("cut"):
                 body = self._deadline.read(response, _EXCERPT_BYTES, self._slowest_read_s)
-        except ArchiveBroken:
+        except (ArchiveBroken, UnreadableReply):
             return ""
         return text.excerpt(body)
 
@@ -106,6 +106,9 @@ class Exchange:
         self._check(late)
         try:
             yield
+        except DecodeError:  # it arrived, so fewer connections would not help
+            problem = f"{prefix}the body is not encoded as its Content-Encoding announces"
+            raise UnreadableReply(problem, url=self._url) from None
         except _NO_ANSWER as error:
             self._check(late)
             raise ArchiveBroken(prefix + responses.describe(error), url=self._url) from None
