@@ -51,7 +51,8 @@ def write_result(result: pa.Table, form: str | None, output: Path | None, rows: 
         with draft.open("wb") as file:
             _write(result, "csv" if form == "table" else form, file)
         draft.replace(output)
-    except (OSError, ValueError) as error:  # ValueError: a path such as "/" has no name
+    # ValueError: a path such as "/" has no name. ArrowException: no Parquet has such a type.
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--output {str(output)!r} cannot be written: {reason}") from None
 
@@ -82,7 +83,8 @@ def _write(table: pa.Table, form: str, file: Any) -> None:
             {k: _jsonable(v) for k, v in row.items()}
             for row in _instants_as_text(table).to_pylist()
         ]
-        file.write(json.dumps(rows, ensure_ascii=False, indent=1).encode() + b"\n")
+        text = json.dumps(rows, ensure_ascii=False, indent=1, default=str)
+        file.write(text.encode() + b"\n")
 
 
 def _intervals_as_text(table: pa.Table) -> pa.Table:
@@ -109,11 +111,34 @@ def _interval_text(months: int, days: int, nanoseconds: int) -> str:
 
 
 def _instants_as_text(table: pa.Table) -> pa.Table:
-    """Return a table with text for the dates and times that Python has no type for."""
+    """Return a table with text for dates and times that Python has no type for.
+
+    Within lists and structs all are text: JSON and the terminal have no other form for them.
+    """
     for place, field in enumerate(table.schema):
-        if _is_beyond_python(table[place]):
+        if pa.types.is_nested(field.type):
+            table = table.set_column(place, field.name, table[place].cast(_textual(field.type)))
+        elif _is_beyond_python(table[place]):
             table = table.set_column(place, field.name, table[place].cast(pa.string()))
     return table
+
+
+def _textual(kind: pa.DataType) -> pa.DataType:
+    """Return a type with texts in place of dates and times.
+
+    >>> print(_textual(pa.struct({"at": pa.date32(), "days": pa.list_(pa.date32())})))
+    struct<at: string, days: list<item: string>>
+    """
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _textual(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_textual(kind.key_type), _textual(kind.item_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_textual(kind.value_type), kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(_textual(kind.value_type))
+    is_instant = pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind)
+    return pa.string() if is_instant else kind
 
 
 def _is_beyond_python(column: pa.ChunkedArray) -> bool:
@@ -130,13 +155,14 @@ def _is_beyond_python(column: pa.ChunkedArray) -> bool:
 def _lists_as_text(table: pa.Table) -> pa.Table:
     for place, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
+            values = table[place].cast(_textual(field.type)).to_pylist()
+            texts = [None if v is None else json.dumps(v, default=str) for v in values]
             table = table.set_column(place, field.name, pa.array(texts, pa.string()))
     return table
 
 
 def _jsonable(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str | list):
+    if value is None or isinstance(value, bool | int | float | str | list | dict):
         return value
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 

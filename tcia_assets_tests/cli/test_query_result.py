@@ -67,6 +67,44 @@ def test_a_date_that_python_cannot_hold_is_shown(terminal: Terminal, form: str) 
     assert "0000-01-01" in shown.stdout
 
 
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "['0000-01-01'::DATE, NULL]",
+        "{'a': '0000-01-01'::DATE, 'b': 'infinity'::TIMESTAMP, 'c': 1.5}",
+        "MAP {'a': '0000-01-01'::DATE}",
+        "[[{'a': '0000-01-01'::DATE}]]",
+        "['0000-01-01'::DATE]::DATE[1]",
+        "{'a': ['0000-01-01'::TIMESTAMP], 'b': '2020-01-02'::TIMESTAMP_NS}",
+    ],
+)
+def test_such_a_date_within_a_list_or_a_struct_is_shown(
+    terminal: Terminal, value: str, form: str
+) -> None:
+    shown = terminal("query", f"SELECT {value} AS x UNION ALL SELECT NULL", "--format", form)
+
+    assert shown.exit_code == 0, shown.output
+    assert "0000-01-01" in shown.stdout
+
+
+def test_a_struct_is_an_object_in_json_and_text_in_csv(terminal: Terminal) -> None:
+    statement = "SELECT {'day': DATE '2020-01-02', 'at': [TIME '03:04:05']} AS x"
+    rows = json.loads(terminal("query", statement, "--format", "json").stdout)
+    lines = terminal("query", statement, "--format", "csv").stdout.splitlines()
+
+    assert rows == [{"x": {"day": "2020-01-02", "at": ["03:04:05.000000"]}}]
+    assert lines[1].replace('""', '"') == f'"{json.dumps(rows[0]["x"])}"'
+
+
+def test_a_type_that_parquet_cannot_hold_is_one_line(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "answer.parquet"
+    result = terminal("query", "SELECT [INTERVAL 1 DAY] AS x", "--output", str(file))
+
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "month_day_nano_interval" in result.stderr and not file.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "begin"), [("a.parquet", b"PAR1"), ("a.JSON", b"["), ("a.csv", b'"n"'), ("a", b'"n"')]
 )
