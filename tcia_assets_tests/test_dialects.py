@@ -17,9 +17,6 @@ from tcia_assets_tests.cli.terminal import CommandLine
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.repository import ROOT
 
-# The one that differs most from the others; the public one is what most other tests use.
-FAST = "bindaas-v4"
-
 
 @pytest.fixture
 def dagster_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -30,13 +27,8 @@ def dagster_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("dagster_home")
-@pytest.mark.parametrize(
-    "dialect",
-    [
-        pytest.param(each.name, marks=() if each.name == FAST else pytest.mark.slow)
-        for each in DIALECTS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", [each.name for each in DIALECTS])
 def test_a_collection_becomes_a_dataset(sandbox: Sandbox, tmp_path: Path, dialect: str) -> None:
     account = sandbox.authenticator
     run = CommandLine(

@@ -18,6 +18,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 
 
+@pytest.mark.slow
 def test_a_series_list_and_a_series_narrow_the_fetch(terminal: Terminal, tmp_path: Path) -> None:
     in_file, named, *_ = terminal.uids
     manifest = tmp_path / "some.tcia"
@@ -111,6 +112,7 @@ def set_licenses(terminal: Terminal, names: dict[str, str | None]) -> None:
     terminal.warehouse.write(catalog.SERIES, table, SMALL)
 
 
+@pytest.mark.slow
 def test_only_an_allowed_licence_is_fetched(terminal: Terminal) -> None:
     mine, untold, *_ = terminal.uids
     set_licenses(terminal, {mine: "MIT Licence", untold: None})
@@ -127,6 +129,7 @@ def test_a_misspelt_licence_is_refused(terminal: Terminal) -> None:
     assert "'Qwertz 12'" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_fetch_stays_within_its_bytes(terminal: Terminal) -> None:
     # A run has one Series at least, however large.
     result = terminal(*CONTOURS, "--max-bytes", "0.001 kB")
@@ -135,6 +138,7 @@ def test_a_fetch_stays_within_its_bytes(terminal: Terminal) -> None:
     assert len(terminal.statuses) == 1
 
 
+@pytest.mark.slow
 def test_quiet_hours_leave_all_to_later_runs_unless_ignored(terminal: Terminal) -> None:
     now, hour = datetime.now(UTC), timedelta(hours=1)
     begin, end = (f"{each:%H:%M}" for each in (now - hour, now + hour))
@@ -232,6 +236,7 @@ def test_a_dry_run_prints_the_plan_and_fetches_nothing(
     assert not terminal.sent_image_requests and terminal.statuses == {}
 
 
+@pytest.mark.slow
 def test_a_fetch_reads_the_zips_that_an_interrupted_one_left(fetched: Terminal) -> None:
     tables = (catalog.IMAGES, catalog.REFERENCES, catalog.TARGETS)
     before = {table: fetched.warehouse.read(table, [SMALL]) for table in tables}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 
 from tcia_assets.datasets.cohort import PAIRS, SERIES, Cohort, WarehouseSnapshot
 from tcia_assets.images.zip_files import quarantine_path
@@ -44,6 +45,7 @@ def test_without_options_all_is_listed_and_nothing_removed(fetched: Terminal) ->
     assert set(fetched.statuses) == set(uids) and all(fetched.zip(uid).exists() for uid in uids)
 
 
+@pytest.mark.slow
 def test_after_removing_zips_all_commands_agree(fetched: Terminal) -> None:
     uids = fetched.uids
     result = fetched("prune", "--unselected", "--selection", f"series: [{uids[0]}]", "--yes")

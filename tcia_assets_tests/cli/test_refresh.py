@@ -32,6 +32,7 @@ def test_an_unreachable_source_is_named_with_its_host(empty_terminal: Terminal) 
     assert "nothing was changed" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_collection_whose_name_cannot_be_a_partition_key_is_named(terminal: Terminal) -> None:
     terminal.sandbox.archive.move([terminal.uids[0]], to="a, b")
     result = terminal("refresh", SMALL)
@@ -40,6 +41,7 @@ def test_a_collection_whose_name_cannot_be_a_partition_key_is_named(terminal: Te
     assert "left out, because their names cannot be partition keys: ['a, b']" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_collection_without_a_name_is_left_out_with_a_note(terminal: Terminal) -> None:
     # The list is requested for the partitions, and again to be stored.
     terminal.sandbox.faults.add(Fault("null_row", "getCollectionValues", times=0))
@@ -84,6 +86,7 @@ def test_an_implausible_listing_is_named_and_ends_with_1(terminal: Terminal) -> 
     assert terminal.warehouse.row_count(catalog.SERIES, SMALL) == 10
 
 
+@pytest.mark.slow
 def test_a_failed_check_that_may_be_right_is_a_note(terminal: Terminal) -> None:
     [uid] = terminal.sandbox.archive.hide(collection=SMALL, count=1)
     result = terminal("refresh", SMALL, "--max-size-requests", "0")

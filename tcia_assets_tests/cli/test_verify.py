@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tcia_assets import catalog
 from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, line_of, words
 from tcia_assets_tests.conftest import SMALL
@@ -129,6 +131,7 @@ def test_a_lost_table_is_named_and_exits_with_1(fetched: Terminal) -> None:
     assert "1 damaged or lost" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_lost_table_that_is_made_from_zips_is_made_again_as_it_says(fetched: Terminal) -> None:
     before = fetched.warehouse.read(catalog.IMAGES)
     path = fetched.warehouse.path(catalog.IMAGES, SMALL)

@@ -79,6 +79,7 @@ def test_a_list_with_an_older_newest_release_fails_a_check(
     assert failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"])) == set()
 
 
+@pytest.mark.slow
 def test_a_stale_server_with_all_series_fails_a_check_until_it_is_current(
     dagster: Dagster,
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_stale_server_with_all_series_fails_a_check_until_it_is_current(
     assert failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"])) == set()
 
 
+@pytest.mark.slow
 def test_a_tenth_of_the_collections_gone_fails_a_check_until_they_return(
     dagster: Dagster,
 ) -> None:

@@ -106,6 +106,7 @@ def test_what_fails_a_dataset_is_seen_on_its_samples(fetched: Dagster, folder: P
     assert f"{uid}: target_missing: a label has no voxels" in said(result)
 
 
+@pytest.mark.slow
 def test_what_the_archive_changed_since_is_seen_on_the_cohort(
     fetched: Dagster, folder: Path
 ) -> None:

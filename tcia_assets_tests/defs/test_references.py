@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
 
 from tcia_assets import catalog
 from tcia_assets.datasets.pairing import find_pairs
 from tcia_assets_tests.conftest import SMALL, Dagster
 
 
+@pytest.mark.slow
 def test_a_run_that_fetches_images_reads_whom_they_refer_to(dagster: Dagster) -> None:
     dagster.collections()
     dagster.run("tcia_refresh", SMALL, SMALL)

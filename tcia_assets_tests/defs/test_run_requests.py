@@ -41,6 +41,7 @@ def test_requests_with_a_run_already_do_not_count_towards_the_limit(dagster: Dag
     assert "8 differ, but a run for them is active or was already requested" in str(tick(dagster))
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_requested_again_after_an_hour_three_times(
     dagster: Dagster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_change_that_is_undone_and_made_again_has_a_new_run_key(dagster: Dagst
     assert len(found) == len(set(found)) == 4
 
 
+@pytest.mark.slow
 def test_images_selected_again_have_a_new_run_key(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
     archive = dagster.sandbox.archive

@@ -207,6 +207,7 @@ def test_what_is_new_in_others_is_no_difference_to_an_allow_list(dagster: Dagste
     assert "no difference" in said
 
 
+@pytest.mark.slow
 def test_a_collection_off_the_allow_list_is_left_alone(dagster: Dagster) -> None:
     held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
     caught_up(dagster)

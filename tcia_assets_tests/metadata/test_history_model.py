@@ -178,7 +178,7 @@ def rows_of(known: list[dict[str, Any]], uids: list[str]) -> dict[tuple[str, str
     }
 
 
-@settings(max_examples=examples(4), deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(DAYS)
 def test_any_script_gives_the_history_of_the_model(
     days: list[tuple[list[tuple[str, int]], tuple[str, ...]]],

@@ -350,6 +350,7 @@ def test_series_of_the_full_catalogue_are_unique_and_sorted(whole: pa.Table) -> 
     assert pc.sort_indices(whole, keys).equals(pa.array(range(whole.num_rows), pa.uint64()))
 
 
+@pytest.mark.slow
 @needs_index
 def test_required_columns_of_the_full_catalogue_are_never_null(whole: pa.Table) -> None:
     assert {name: whole[name].null_count for name in ALWAYS_THERE if whole[name].null_count} == {}

@@ -122,6 +122,7 @@ def test_no_request_waits_for_ever(
     assert caught.value.status is None
 
 
+@pytest.mark.slow
 def test_many_threads_get_each_its_own_answer(serve: Serve) -> None:
     def handler(asked: Asked) -> Answer:
         name = dict(asked.query)["Collection"]
