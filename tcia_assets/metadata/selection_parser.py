@@ -120,8 +120,24 @@ def _load(text: str) -> Any:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise UsageError(f"image selection: nested more than {_MAX_DEPTH} levels deep")
-    # As text: YAML's own types would turn a Collection 0123 into 83, a body part NO into false.
-    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - text only
+    return yaml.load(text, Loader=_TextLoader)  # noqa: S506 - text only
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Loads values as text, and refuses a key that appears twice: one value would be lost.
+
+    YAML's own types would turn a Collection 0123 into 83, and a body part NO into false.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as in yaml
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, str(key.value)
+            if isinstance(key, yaml.ScalarNode) and name in lines:
+                problem = f"{shorten(name)!r} appears twice, first in line {lines[name]}"
+                raise UsageError(f"image selection, line {line}: {problem}")
+            lines[name] = line
+        return super().construct_mapping(node, deep)
 
 
 def _read(path: Path) -> str:

@@ -94,6 +94,12 @@ def test_names_that_yaml_would_take_for_something_else_stay_as_written(name: str
         ("{collections: &a [LCTSC], modalities: *a}", r"the alias \*a is not allowed"),
         ("{collections: " + "[" * 100_000, "nested more than 10 levels deep"),
         ("a: &a [x, x]\n" + "b: &b [*a, *a]\n" * 30, "the alias .* is not allowed"),
+        (
+            "collections: [LCTSC]\nmodalities: [CT]\ncollections: [4D-Lung]",
+            "image selection, line 3: 'collections' appears twice, first in line 1",
+        ),
+        ('{"licenses": {"deny": ["a"],\n"deny": ["b"]}}', "line 2: 'deny' appears twice"),
+        ("{[a]: b}", "neither YAML nor JSON"),
         ("/dev/zero.yaml", "cannot be read"),
         ("LCTSC", "'LCTSC' is neither a file nor fields such as"),
         ("[LCTSC]", "neither a file nor fields"),
