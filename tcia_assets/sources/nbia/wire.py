@@ -30,6 +30,7 @@ from tcia_assets.store import sql
 
 _FOREIGN_FIELDS = "rows with none of its fields"
 _CHUNK = 1 << 20
+_EDGE = 1 << 12
 LARGE = 1 << 24
 _SMALL = 1 << 19
 _MOST_UNCLAIMED = 100
@@ -118,13 +119,10 @@ class _Reply:
 
     def check_array(self) -> None:
         """Raise unless the body begins and ends as one: DuckDB accepts one cut after a comma."""
-        with self.body.open("rb") as file:
-            start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-            file.seek(max(0, self.body.stat().st_size - 64))
-            end = file.read().rstrip()
-        if not start.startswith(b"["):
+        first, last = _outermost(self.body)
+        if first != b"[":
             raise self.unreadable("not a list of rows")
-        if not end.endswith(b"]"):
+        if last != b"]":
             raise self.unreadable("the list of rows is cut off")
 
     def rows(self, connection: sql.Connection) -> SourceRows:
@@ -244,6 +242,21 @@ def _claimed(fields: set[str], endpoint: Endpoint) -> list[str]:
 
 
 # --- Bytes ----------------------------------------------------------------------------------------
+
+
+def _outermost(body: Path) -> tuple[bytes, bytes]:
+    """Return the first and the last byte of a body that are no white space; b"" if all are."""
+    with body.open("rb") as file:
+        start = file.read(_EDGE).removeprefix(b"\xef\xbb\xbf").lstrip()
+        while not start and (chunk := file.read(_EDGE)):
+            start = chunk.lstrip()
+        at, end = body.stat().st_size, b""
+        while at and not end:
+            size = min(at, _EDGE)
+            at -= size
+            file.seek(at)
+            end = file.read(size).rstrip()
+    return start[:1], end[-1:]
 
 
 def _is_utf8(body: Path) -> bool:

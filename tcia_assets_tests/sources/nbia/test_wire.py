@@ -192,6 +192,12 @@ def test_a_null_stands_between_the_values_of_one_column(form: str, read: Read) -
     assert rows.table["Manufacturer"].to_pylist() == [None, "ABD", '"GE", Inc.', None]
 
 
+@pytest.mark.parametrize("blanks", [0, 1, 70, 5000])
+def test_white_space_of_any_length_around_the_rows_is_accepted(blanks: int, read: Read) -> None:
+    rows = read("\ufeff" + "\r\n \t" * blanks + f"[{{{UID}}}]" + " \n" * blanks)
+    assert rows.table.num_rows == 1
+
+
 # --- Bodies that are no rows ----------------------------------------------------------------------
 
 WHOLE = f'[{{{UID},"Modality":"CT","ImageCount":3}},{{"SeriesInstanceUID":"1.2.4"}}]'
@@ -243,6 +249,8 @@ def test_the_other_formats_cut_anywhere_are_no_rows_or_those_before_the_cut(
         ('[{"Modality":"a]', "not a list of rows"),
         ("null", "not a list of rows"),
         ("   ", "not a list of rows"),
+        (" " * 5000, "not a list of rows"),
+        (f"[{{{UID}}}" + " " * 5000, "cut off"),
         ("[", "cut off"),
         ('"[]"', "not a list of rows"),
     ],
