@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets import catalog
+from tcia_assets.defs.run_report import refresh_report
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL, Dagster
@@ -51,6 +52,18 @@ def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
         if not e.passed
     }
     assert failed == {("modality_values", "values_occur")}
+
+
+def test_a_listed_series_without_its_study_means_that_studies_are_missing(dagster: Dagster) -> None:
+    dagster.start_refreshed()
+    stored = dagster.warehouse.read(catalog.STUDIES, [SMALL])
+    dagster.warehouse.write(catalog.STUDIES, conform(catalog.STUDIES, stored.slice(0, 1)), SMALL)
+    result = dagster.run("tcia_refresh", SMALL, tables=["series"])
+
+    [failure] = refresh_report(result).failures
+    assert failure.startswith(
+        "check studies_exist of series: Each row has a parent row in studies."
+    )
 
 
 def test_a_damaged_file_fails_checks_and_not_the_run(dagster: Dagster) -> None:
