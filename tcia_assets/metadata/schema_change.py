@@ -29,7 +29,7 @@ def check_columns(
     """Raise MissingColumn if a column has lost the values of rows that are still there.
 
     Values of rows that the source does not send any more are not lost, nor are those of columns
-    that its dialect does not have.
+    that its dialect does not have, nor a single one that cannot be read.
 
     Args:
         table: The table.
@@ -44,7 +44,7 @@ def check_columns(
         for name in dict.fromkeys(reply.promised)
         if name in table.column_names
         and name not in table.key
-        and name not in reply.unreadable
+        and _count_unreadable(reply, name) != 1
         and not _count_values(rows[name])
     ]
     if not (names and rows.num_rows):
@@ -55,7 +55,12 @@ def check_columns(
     counts = {name: _count_values(remaining[name]) for name in names}
     lost = [name for name in names if counts[name]]
     if lost:
-        raise _lost(table, key, lost, counts[lost[0]], remaining.num_rows, reply.unclaimed)
+        found = f"{counts[lost[0]]} of {remaining.num_rows} stored rows"
+        raise _lost(table, key, lost, found, reply)
+
+
+def _count_unreadable(reply: SourceRows, name: str) -> int:
+    return len(reply.unreadable[name].texts) if name in reply.unreadable else 0
 
 
 def _count_values(column: pa.ChunkedArray) -> int:
@@ -80,10 +85,13 @@ def _lost(
     table: Table,
     key: str,
     lost: Sequence[str],
-    count: int,
-    remaining: int,
-    unclaimed: Sequence[str],
+    found: str,
+    reply: SourceRows,
 ) -> MissingColumn:
+    unclaimed, sent = reply.unclaimed, "no row has a value"
+    if count := _count_unreadable(reply, lost[0]):
+        text = reply.unreadable[lost[0]].texts[0].as_py()
+        sent = f"none of {count} values can be read, such as {shorten(text, _LONGEST_SHOWN)!r}"
     also = f" (and none in {', '.join(lost[1:])})" if lost[1:] else ""
     renamed = ""
     if unclaimed:
@@ -92,8 +100,7 @@ def _lost(
         more = f" or {left} more" if left > 0 else ""
         renamed = f"; was it renamed to one of {named}{more}? No column claims these"
     return MissingColumn(
-        f"no row has a value{also}, and {count} of {remaining} stored rows that are still there "
-        f"have one{renamed}. {cure(table, key)}",
+        f"{sent}{also}, and {found} that are still there have one{renamed}. {cure(table, key)}",
         table=table.name,
         column=lost[0],
     )

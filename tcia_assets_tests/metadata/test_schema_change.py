@@ -10,8 +10,9 @@ from tcia_assets.errors import MissingColumn
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.schema_change import check_columns, cure
+from tcia_assets.metadata.unreadable import MAX_VALUES
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sources import SourceRows
+from tcia_assets.sources import SourceRows, UnreadableValues
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL
@@ -55,6 +56,28 @@ def test_a_column_of_nothing_but_empty_texts_has_lost_its_values() -> None:
     with pytest.raises(MissingColumn, match="2 of 2 stored rows"):
         check(stored, patients(PatientID=["p1", "p2"], PatientSex=["", None]))
     check(patients(PatientID=["p1"], PatientSex=[""]), patients(PatientID=["p1"]))
+
+
+def check_unreadable(count: int, stored_value: str | None) -> None:
+    ids = [f"p{n}" for n in range(count)]
+    stored = patients(PatientID=ids, PatientSex=[stored_value] * count)
+    rows, texts = patients(PatientID=ids), pa.chunked_array([["N/A"] * count])
+    odd = {"PatientSex": UnreadableValues(rows, texts, count)}
+    reply = SourceRows(rows, promised=("PatientID", "PatientSex"), unreadable=odd)
+    check_columns(PATIENTS, "A", stored.select, rows, reply)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_column_of_which_nothing_can_be_read_has_lost_its_values(count: int) -> None:
+    with pytest.raises(MissingColumn, match=f"none of {count} values can be read, such as 'N/A'"):
+        check_unreadable(count, "F")
+
+
+@pytest.mark.parametrize(("count", "before"), [(1, "F"), (2, None)], ids=["one", "none before"])
+def test_one_odd_value_and_values_that_never_were_readable_do_not_block(
+    count: int, before: str | None
+) -> None:
+    check_unreadable(count, before)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +147,24 @@ def test_a_renamed_column_of_any_table_keeps_what_was_stored_until_it_is_accepte
     run(accept=True)
     assert set(mirror.warehouse.read(table, [SMALL])[column].to_pylist()) == {None}
     run()
+
+
+def test_a_small_collection_keeps_its_dates_when_none_can_be_read(mirror: SandboxMirror) -> None:
+    def run(*, accept: bool = False) -> None:
+        source, warehouse = mirror.source, mirror.warehouse
+        refresh(STUDIES, SMALL, source, warehouse, day(1), ProbeBudget(0), accept_schema=accept)
+
+    run()
+    before = mirror.warehouse.read(STUDIES, [SMALL])["StudyDate"].to_pylist()
+    assert 1 < len(before) <= MAX_VALUES
+    fault = Fault("bad_value", "getPatientStudy", times=0, column="StudyDate", value="N/A", rows=9)
+    mirror.sandbox.faults.add(fault)
+    with pytest.raises(MissingColumn, match=r"studies\.StudyDate: none of .* such as 'N/A'"):
+        run()
+    assert mirror.warehouse.read(STUDIES, [SMALL])["StudyDate"].to_pylist() == before
+    run(accept=True)
+    run()
+    assert set(mirror.warehouse.read(STUDIES, [SMALL])["StudyDate"].to_pylist()) == {None}
 
 
 def test_a_sparse_column_whose_only_series_is_gone_does_not_block_a_new_field(
