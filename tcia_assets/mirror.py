@@ -43,6 +43,7 @@ from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.sql import why_no_query
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import are, counted
 
 if TYPE_CHECKING:
     from tcia_assets.defs.local_runs import LocalRuns, ShowProgress
@@ -251,13 +252,14 @@ class Mirror:
     ) -> list[str]:
         if unindexed:
             self._note(
-                f"{sum(unindexed.values())} zips in {', '.join(unindexed)} were fetched by a run "
-                "that did not end; their headers are read now"
+                f"{counted(sum(unindexed.values()), 'zip')} in {', '.join(unindexed)} fetched by a "
+                "run that did not end: the headers are read now"
             )
         if outdated:
             self._note(
-                f"{sum(outdated.values())} zips in {', '.join(outdated)} were read before images "
-                "had all its columns; each run reads some of them again, for ten minutes at most"
+                f"{counted(sum(outdated.values()), 'zip')} in {', '.join(outdated)} read before "
+                "images had all its columns: each run reads some of them again, for ten minutes "
+                "at most"
             )
         check_disk_space(session.plans, self.settings.root)
         runs = self._open_runs()
@@ -278,8 +280,8 @@ class Mirror:
         unknown = [] if selection.collections else find_unknown(named, self.warehouse)
         if unknown:
             self._note(
-                f"{len(unknown)} listed Series are not in the warehouse: their metadata is "
-                "requested"
+                f"{len(unknown)} listed Series {are(len(unknown))} not in the warehouse: the "
+                "metadata is requested"
             )
         elif not find_unsized(named, self.warehouse):
             return []

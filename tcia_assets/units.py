@@ -5,6 +5,20 @@ from __future__ import annotations
 _STEP = 1000
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is one.
+
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def are(count: int) -> str:
+    """Return "is" for one, else "are"."""
+    return "is" if count == 1 else "are"
+
+
 def format_bytes(count: float | None) -> str:
     """Return a number of bytes with a decimal unit; "?" for None.
 

@@ -72,7 +72,7 @@ def test_a_plan_fetches_nothing_and_notes_what_may_be_a_mistake(
         request = mirror.plan_fetch(SMALL, series=["9.9.9", rows["uid"][0].as_py()])
 
     assert [(plan.collection, len(plan.now)) for plan in request.plans] == [(SMALL, 1)]
-    assert "1 listed Series are not in the warehouse" in caplog.text
+    assert "1 listed Series is not in the warehouse" in caplog.text
     assert not sandbox.requests["getImage"]
 
 

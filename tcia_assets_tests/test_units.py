@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.units import format_bytes
+from tcia_assets.units import are, counted, format_bytes
 
 
 @pytest.mark.parametrize(
@@ -12,3 +12,8 @@ from tcia_assets.units import format_bytes
 )
 def test_the_unit_is_the_largest_that_is_not_above_the_number(count: float, text: str) -> None:
     assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 rows are"), (1, "1 row is"), (2, "2 rows are")])
+def test_one_is_no_plural(count: int, text: str) -> None:
+    assert f"{counted(count, 'row')} {are(count)}" == text

@@ -28,7 +28,7 @@ from tcia_assets.cli.workspace import import_dagster
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.mirror import open_runs, open_warehouse
 from tcia_assets.settings import Settings
-from tcia_assets.units import format_bytes
+from tcia_assets.units import counted, format_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,13 +116,14 @@ def build(
     built = versions.find(settings.root, declared.name)
     states = Counter(built.samples["state"].to_pylist())
     out.print(
-        f"{declared.name} {built.version}: {states['kept']:,} samples, {states['dropped']:,} "
-        f"dropped, {len(built.files):,} files of {format_bytes(built.bytes)}",
+        f"{declared.name} {built.version}: {counted(states['kept'], 'sample')}, "
+        f"{states['dropped']:,} dropped, {counted(len(built.files), 'file')} of "
+        f"{format_bytes(built.bytes)}",
         soft_wrap=True,
     )
     out.print(printable(str(built.folder)), soft_wrap=True)
     if reasons := _dropped_reasons(built.samples):
-        problem = f"{states['dropped']:,} samples were dropped: {reasons}"
+        problem = f"{counted(states['dropped'], 'sample')} dropped: {reasons}"
         print_note(f"{problem}; see the column `reasons` of samples.parquet")
 
 
@@ -234,8 +235,8 @@ def verify(name: str, version: str) -> None:
     with progress_bar(f"Verify {found.name}") as report:
         verified = versions.verify(found, report)
     out.print(
-        f"{found.name} {found.version}: {verified.files:,} files of {format_bytes(verified.bytes)} "
-        f"checked, {len(verified.problems):,} problems",
+        f"{found.name} {found.version}: {counted(verified.files, 'file')} of "
+        f"{format_bytes(verified.bytes)} checked, {counted(len(verified.problems), 'problem')}",
         soft_wrap=True,
     )
     exit_with([f"{found.folder}: {problem}" for problem in verified.problems])

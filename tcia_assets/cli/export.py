@@ -13,7 +13,7 @@ from tcia_assets.cli.terminal import exit_with, out, print_note, printable, prog
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.images.export import ExportResult
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE
-from tcia_assets.units import format_bytes
+from tcia_assets.units import are, counted, format_bytes
 
 
 @click.command()
@@ -47,16 +47,17 @@ def export(
         )
     out.print(printable(_summary(result, to)), soft_wrap=True)
     if result.not_on_disk:
+        count = result.not_on_disk
         print_note(
-            f"{result.not_on_disk:,} selected Series are not complete on disk: "
-            "`tcia-assets fetch` downloads them"
+            f"{count:,} selected Series {are(count)} not complete on disk: run `tcia-assets fetch` "
+            "first"
         )
     exit_with(result.failures)
 
 
 def _summary(result: ExportResult, to: Path) -> str:
     line = (
-        f"{result.exported:,} Series exported to {to}: {result.files:,} files of "
+        f"{result.exported:,} Series exported to {to}: {counted(result.files, 'file')} of "
         f"{format_bytes(result.bytes)}"
     )
     return line + (f"; {result.kept:,} were there already" if result.kept else "")

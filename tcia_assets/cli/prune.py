@@ -33,7 +33,7 @@ from tcia_assets.metadata.selection import check_shared_lists
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.mirror import missing_folder
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets.units import format_bytes
+from tcia_assets.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from tcia_assets.datasets.versions import Version  # needs numpy, an extra
@@ -237,9 +237,9 @@ def _remove(found: _Found, warehouse: Warehouse) -> None:
         if found.zips is not None:
             removed += remove_zips(found.removed_zips, warehouse, report=advance)
         busy = len(found.quarantined) + len(found.removed_zips) - removed
-    out.print(f"{files + removed:,} files removed", soft_wrap=True)
+    out.print(f"{counted(files + removed, 'file')} removed", soft_wrap=True)
     if busy:
-        print_note(f"{busy:,} files stay, because another run is working on them")
+        print_note(f"{counted(busy, 'file')} kept, because another run is working there")
 
 
 def _complete_removals(warehouse: Warehouse) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 
 from tcia_assets.cli.terminal import fits, make_grid, out, printable
 from tcia_assets.errors import UsageError
+from tcia_assets.units import counted
 
 # A table that is wider than the terminal by more than this is hard to read when it is folded.
 _MOST_FOLDING = 1.5
@@ -193,8 +194,7 @@ def _records(table: pa.Table, limit: int) -> Group:
 
 def _caption(table: pa.Table, limit: int) -> str:
     hidden = max(0, table.num_rows - limit)
-    noun = "row" if table.num_rows == 1 else "rows"
-    return f"{table.num_rows} {noun}" + (f", {hidden} not shown (--rows)" if hidden else "")
+    return counted(table.num_rows, "row") + (f", {hidden} not shown (--rows)" if hidden else "")
 
 
 def _cell(value: Any) -> str:

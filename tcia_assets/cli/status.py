@@ -22,7 +22,7 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.mirror import missing_folder
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets.units import format_bytes
+from tcia_assets.units import counted, format_bytes
 
 # Columns of the table after COUNTS: bytes and instants.
 _MEASURES = ("on disk", "to come", "last change", "compared")
@@ -140,7 +140,7 @@ def _grid_of(
 ) -> Grid:
     """Return a table with one line per Collection; the last of `lines` is the total."""
     grid = make_grid(show_footer=len(names) > 1)
-    footer = f"{len(names)} Collections"
+    footer = counted(len(names), "Collection")
     grid.add_column("Collection", footer=footer, overflow="fold", min_width=len(footer))
     for name in columns:
         grid.add_column(name, footer=lines[-1][name], justify="right", no_wrap=True)

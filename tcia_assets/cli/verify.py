@@ -23,7 +23,7 @@ from tcia_assets.mirror import missing_folder
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets.units import format_bytes
+from tcia_assets.units import counted, format_bytes
 
 _MOST_NAMED = 3
 
@@ -93,7 +93,9 @@ def _verify_tables(warehouse: Warehouse, collections: Sequence[str]) -> list[str
     """Compare the files of tables with their digests; returns a line for each that is damaged."""
     verified = warehouse.verify(collections or None)
     if verified.partitions:
-        line = f"{verified.partitions:,} partitions of {format_bytes(verified.bytes)} checked"
+        line = (
+            f"{counted(verified.partitions, 'partition')} of {format_bytes(verified.bytes)} checked"
+        )
         line += f", {len(verified.problems):,} damaged or lost"
         if verified.without_digest:
             line += f", {verified.without_digest:,} of an earlier version without a digest"
@@ -116,7 +118,7 @@ def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings)
 
 
 def _verified_line(found: VerifyResult) -> str:
-    checked = f"{found.checked:,} zips of {format_bytes(found.checked_bytes)} checked"
+    checked = f"{counted(found.checked, 'zip')} of {format_bytes(found.checked_bytes)} checked"
     line = f"{found.collection}: {checked}, {len(found.damaged):,} damaged"
     if found.strays:
         named = ", ".join(found.strays[:_MOST_NAMED])
@@ -126,8 +128,8 @@ def _verified_line(found: VerifyResult) -> str:
 
 def _rebuilt_line(made: RebuildResult, quarantined: str) -> str:
     line = (
-        f"{made.collection}: {made.made:,} rows added from zips, {made.kept:,} were correct, "
-        f"{len(made.refused):,} zips refused"
+        f"{made.collection}: {counted(made.made, 'row')} added from zips, {made.kept:,} kept, "
+        f"{counted(len(made.refused), 'zip')} refused"
     )
     return line + (f"; the damaged manifest was moved to {quarantined}" if quarantined else "")
 

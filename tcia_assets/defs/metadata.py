@@ -14,6 +14,7 @@ from tcia_assets.defs.resource import resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.partition_keys import allowed_collections
+from tcia_assets.units import counted
 
 
 class MetadataConfig(dg.Config):
@@ -67,7 +68,9 @@ def _collections(names: Names) -> dg.AssetsDefinition:
             "gone": sorted(set(stored) - set(listed)),
         }
         if unnamed := done.facts["unnamed"]:
-            context.log.warning(f"left out of the source's list: {unnamed} rows without a name")
+            context.log.warning(
+                f"left out of the source's list: {counted(int(unnamed), 'row')} without a name"
+            )
         yield dg.MaterializeResult(asset_key=names.key(table), metadata=refresh_facts(done) | facts)
         yield from checks.results(context, table, names, tcia.warehouse)
 

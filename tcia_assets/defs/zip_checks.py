@@ -16,6 +16,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
 from tcia_assets.images.audit import audit_hashes
 from tcia_assets.images.verify import verify_zips
+from tcia_assets.units import counted
 
 _ZIPS_PER_COLLECTION = 20
 _HASHES_PER_COLLECTION = 5
@@ -67,9 +68,9 @@ def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.
     ]
     damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
     checked, skipped = sum(each.checked for each in found), sum(map(len, fetched.values()))
-    description = f"{checked} zips were hashed"
+    description = f"{counted(checked, 'zip')} hashed"
     if skipped:
-        description += f"; {skipped} more were verified by this run when it fetched them"
+        description += f"; {skipped:,} more verified by this run when fetched"
     facts = {"checked": checked, "just_proven": skipped}
     return _result(key, _INTACT, damaged, description=description, **facts)
 

@@ -9,6 +9,7 @@ from tcia_assets.doctor.steps import REPORT
 from tcia_assets.errors import shorten
 from tcia_assets.sources import Sample, SourceRows
 from tcia_assets.spec import Table
+from tcia_assets.units import counted
 
 # Without it nothing proves that a zip is whole.
 _RELIED_ON = "ImageCount"
@@ -33,8 +34,8 @@ def judge_fields(table: Table, samples: Sequence[Sample]) -> Check:
         return unknown(table.name, "no rows")
     if not (seen.present or seen.unclaimed):
         # A list of values has such a row for Series without one.
-        return unknown(table.name, f"{seen.count} rows without any value")
-    summary = f"{seen.count} rows, {seen.present} of {len(seen.promised)} fields"
+        return unknown(table.name, f"{counted(seen.count, 'row')} without any value")
+    summary = f"{counted(seen.count, 'row')}, {seen.present} of {len(seen.promised)} fields"
     if problems := seen.problems():
         return differs(table.name, f"{'; '.join(problems)} ({summary})", seen.advice())
     if seen.forms:

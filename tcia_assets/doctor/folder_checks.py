@@ -25,7 +25,7 @@ from tcia_assets.store.files import find_dead_drafts
 from tcia_assets.store.locks import is_locked
 from tcia_assets.store.partitions import LAYOUT
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets.units import format_bytes
+from tcia_assets.units import counted, format_bytes
 
 _WRITTEN = ("warehouse", "archives", "quarantine", "datasets", "catalogue", "dagster", ".locks")
 
@@ -139,11 +139,11 @@ def _leftovers(root: Path) -> Check:
     if journals := [f.name for f in folders if has_dead_journal(f)]:
         found.append(f"journals of killed runs in {join_names(journals)}")
     if parts := sum(len(list(f.glob(".*.zip.*"))) for f in folders):
-        found.append(f"{parts} unfinished zips")
+        found.append(counted(parts, "unfinished zip"))
     if drafts := len(find_dead_drafts(root / "warehouse")):
-        found.append(f"{drafts} unfinished files of tables")
+        found.append(f"{counted(drafts, 'unfinished file')} of tables")
     refused = len(list((root / "quarantine").glob("*/*.zip")))
-    kept = f"{refused} refused zips in quarantine" if refused else ""
+    kept = f"{counted(refused, 'refused zip')} in quarantine" if refused else ""
     if found:
         advice = "the next `tcia-assets fetch` and `refresh` complete or remove them"
         return differs("leftovers", "; ".join([*found, kept] if kept else found), advice)

@@ -14,7 +14,7 @@ from tcia_assets.errors import TciaError
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.series_task import proof_hash
 from tcia_assets.sources import FetchedFile, Target
-from tcia_assets.units import format_bytes
+from tcia_assets.units import are, counted, format_bytes
 
 _MOST_BYTES = 64 << 20
 
@@ -73,9 +73,8 @@ def _zip_look(route: str, fetched: Once[_Fetched]) -> Callable[[], Check]:
     def look() -> Check:
         found = fetched.get()
         proof, file = found.proof, found.file
-        seen = (
-            f"{proof.image_count} objects, {format_bytes(file.size_bytes)} in {file.seconds:.1f} s"
-        )
+        objects = counted(proof.image_count, "object")
+        seen = f"{objects}, {format_bytes(file.size_bytes)} in {file.seconds:.1f} s"
         return ok(f"zip by {route}", f"{seen}, proven by {proof.verified_by} (Series {found.uid})")
 
     return look
@@ -101,9 +100,9 @@ def _single_objects(subject: Subject, verified: Once[_Fetched]) -> Check:
     if uids is None:
         return ok("single objects", "not offered: a zip that lacks objects cannot be completed")
     if uids != members.keys():
-        problem = (
-            f"the source lists {len(uids)} objects, which are not the {len(members)} in the zip"
-        )
+        listed = counted(len(uids), "object")
+        in_zip = f"{are(len(uids))} not the {len(members)} in the zip"
+        problem = f"the source lists {listed}, which {in_zip}"
         return differs("single objects", problem, f"incomplete zips cannot be completed; {REPORT}")
     path = subject.folder / "object.dcm"
     chosen = min(members)

@@ -138,13 +138,11 @@ def export_series(
         raise UsageError("no Series is selected: the warehouse has none such, or none is fetched")
     on_disk = [row for row in selected if row["path"]]
     result = ExportResult(not_on_disk=len(selected) - len(on_disk))
+    if not (export.to / LOCK_NAME).exists():
+        _plan(export, on_disk)  # a folder that is refused is left without a lock's file
     with hold_lock(export.to / LOCK_NAME, f"the export in {export.to}", wait=_LOCK_SECONDS):
-        index = ExportIndex(export.to)
-        _check_form(index, export)
-        writer = _Writer(export, index)
-        rows = [row for row in on_disk if not writer.has(row)]
+        index, writer, rows = _plan(export, on_disk)
         result.kept = len(on_disk) - len(rows)
-        _check_space(rows, export.to)
         # Before the first file, so that none is there without its licence after a killed export.
         coming = {row["SeriesInstanceUID"]: row["image_bytes"] or 0 for row in rows}
         _write_records(index, coming, export.to, warehouse)
@@ -153,6 +151,20 @@ def export_series(
         finally:
             _write_records(index, {}, export.to, warehouse)
     return result
+
+
+def _plan(export: Export, on_disk: list[_Row]) -> tuple[ExportIndex, _Writer, list[_Row]]:
+    """Return what writes into the folder, and the Series that it does not have.
+
+    Raises:
+        UsageError: The folder cannot be used, or the disk is too small.
+    """
+    index = ExportIndex(export.to)
+    _check_form(index, export)
+    writer = _Writer(export, index)
+    rows = [row for row in on_disk if not writer.has(row)]
+    _check_space(rows, export.to)
+    return index, writer, rows
 
 
 def _check_place(to: Path, root: Path) -> None:
@@ -191,7 +203,8 @@ def _query_selected(selection: Selection, export: Export, warehouse: Warehouse) 
 
 
 def _check_space(rows: Sequence[_Row], to: Path) -> None:
-    free, needed = shutil.disk_usage(to).free, sum(row["image_bytes"] or 0 for row in rows)
+    disk = next(folder for folder in (to.absolute(), *to.absolute().parents) if folder.exists())
+    free, needed = shutil.disk_usage(disk).free, sum(row["image_bytes"] or 0 for row in rows)
     if needed > free:
         raise UsageError(
             f"{len(rows)} Series of {format_bytes(needed)} do not fit: {format_bytes(free)} are "
@@ -254,7 +267,7 @@ class _Writer:
 
     def __init__(self, export: Export, index: ExportIndex) -> None:
         self._export, self._index = export, index
-        self._flat_files = _flat_files(export.to) if export.flat else {}
+        self._flat_files = _flat_files(export.to) if export.flat and export.to.is_dir() else {}
 
     def has(self, row: Mapping[str, Any]) -> bool:
         """Return whether all files of the Series are there, from the zip as it is now."""

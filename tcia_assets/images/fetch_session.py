@@ -21,6 +21,7 @@ from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import are
 
 _MOST_NAMED = 3
 _LICENSES = "SELECT DISTINCT LicenseName FROM current_series WHERE LicenseName NOTNULL"
@@ -102,7 +103,7 @@ class FetchSession:
         """A line about what quiet hours leave to later runs; "" if nothing."""
         note = self.selection.quiet_note(datetime.now(UTC))
         left = self.not_started + sum(len(plan.later) for plan in self.plans)
-        return f"{note}; {left} Series are left to later runs" if note and left else ""
+        return f"{note}; {left} Series {are(left)} left to later runs" if note and left else ""
 
     def plan(self, collection: str, warehouse: Warehouse) -> FetchPlan:
         """Return the plan of a Collection; it is made anew unless the manifest is unchanged."""
@@ -139,9 +140,8 @@ def _list_notes(selection: Selection, warehouse: Warehouse) -> list[str]:
         return []
     uids = ", ".join(row["SeriesInstanceUID"] for row in missing[:_MOST_NAMED])
     more = ", ..." if len(missing) > _MOST_NAMED else ""
-    return [
-        f"{len(missing)} listed Series are not in the warehouse, or are withdrawn: {uids}{more}"
-    ]
+    count, verb = len(missing), are(len(missing))
+    return [f"{count} listed Series {verb} not in the warehouse, or {verb} withdrawn: {uids}{more}"]
 
 
 def _licence_notes(selection: Selection, warehouse: Warehouse) -> list[str]:

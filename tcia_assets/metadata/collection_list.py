@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from tcia_assets.catalog import COLLECTIONS
 from tcia_assets.errors import UnknownReply
 from tcia_assets.sources import Source, SourceRows
+from tcia_assets.units import counted
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class CollectionList:
         """What was left out, for people; "" if nothing was."""
         if not self.unnamed:
             return ""
-        rows = "row" if self.unnamed == 1 else "rows"
-        return f"left out: {self.unnamed} {rows} without a name in the source's list of Collections"
+        rows = counted(self.unnamed, "row")
+        return f"left out: {rows} without a name in the source's list of Collections"
 
 
 def request_collections(source: Source) -> CollectionList:

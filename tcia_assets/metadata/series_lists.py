@@ -37,12 +37,12 @@ def read_series_list(file: str) -> pa.Array:
         UsageError: The file cannot be read; names the file, and the line if one is wrong.
     """
     path = Path(file)
-    if path.suffix.lower() not in {".tcia", *_DELIMITERS}:
-        raise UsageError(f"the series list {file!r} must be a file *.tcia, *.csv or *.tsv")
     try:
         stat = path.stat()
         if not path.is_file():
             raise UsageError(f"the series list {file!r} cannot be read: it is not a regular file")
+        if path.suffix.lower() not in {".tcia", *_DELIMITERS}:
+            raise UsageError(f"the series list {file!r} must be a file *.tcia, *.csv or *.tsv")
         if stat.st_size > _MAX_BYTES:
             raise UsageError(f"the series list {file!r} is longer than {_MAX_BYTES} bytes")
         return _read(path, stat.st_mtime_ns, stat.st_size)

@@ -108,9 +108,9 @@ def test_the_last_line_says_why_samples_were_dropped(terminal: DatasetTerminal) 
     (terminal.folder / "lung_ct.yaml").write_text(text.replace(*only))
     built = terminal("build", "lung_ct")
     assert built.exit_code == 0, built.output
-    assert "1 samples, 4 dropped" in built.output
+    assert "1 sample, 4 dropped" in built.output
     last = built.output.splitlines()[-1]
-    assert last.startswith("Note: 4 samples were dropped: 4 without_target; ")
+    assert last.startswith("Note: 4 samples dropped: 4 without_target; ")
 
 
 @pytest.mark.parametrize(

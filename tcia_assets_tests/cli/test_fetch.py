@@ -148,7 +148,7 @@ def test_quiet_hours_leave_all_to_later_runs_unless_ignored(terminal: Terminal) 
 
     assert result.exit_code == 0, result.output
     assert f"quiet hours ({begin} to {end}, UTC): no images are fetched until" in result.stderr
-    assert "1 Series are left to later runs" in result.stderr
+    assert "1 Series is left to later runs" in result.stderr
     assert not terminal.sent_image_requests
     result = terminal("fetch", "--selection", quiet, "--ignore-quiet-hours")
     assert result.exit_code == 0, result.output
@@ -247,9 +247,7 @@ def test_a_fetch_reads_the_zips_that_an_interrupted_one_left(fetched: Terminal) 
     result = fetched(*CONTOURS)
 
     assert result.exit_code == 0, result.output
-    assert (
-        f"{len(fetched.uids)} zips in {SMALL} were fetched by a run that did not" in result.stderr
-    )
+    assert f"{len(fetched.uids)} zips in {SMALL} fetched by a run that did not" in result.stderr
     for table, rows in before.items():
         assert fetched.warehouse.read(table, [SMALL]).equals(rows), table.name
     assert not fetched.sent_image_requests
@@ -261,6 +259,6 @@ def test_a_fetch_with_nothing_to_fetch_fills_columns_that_are_new(fetched: Termi
     result = fetched(*CONTOURS)
 
     assert result.exit_code == 0, result.output
-    assert f"5 zips in {SMALL} were read before images had all its columns" in result.stderr
+    assert f"5 zips in {SMALL} read before images had all its columns" in result.stderr
     assert fetched.warehouse.read(catalog.IMAGES, [SMALL]).equals(whole)
     assert not fetched.sent_image_requests

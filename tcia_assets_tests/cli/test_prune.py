@@ -55,7 +55,7 @@ def test_after_removing_zips_all_commands_agree(fetched: Terminal) -> None:
     assert list(fetched.statuses) == uids[:1]
     assert words(line_of(fetched("status"), SMALL))[1:8] == ["10", "-", "1", "0", "0", "0", "0"]
     verified = fetched("verify", "--deep")
-    assert verified.exit_code == 0 and f"{SMALL}: 1 zips of" in verified.stdout
+    assert verified.exit_code == 0 and f"{SMALL}: 1 zip of" in verified.stdout
     assert "not in the manifest" not in verified.stdout
     assert fetched(*CONTOURS).exit_code == 0
     assert set(fetched.statuses.values()) == {"complete"} and set(fetched.statuses) == set(uids)
@@ -66,7 +66,7 @@ def test_only_what_is_named_is_removed(fetched: Terminal) -> None:
     fetched.environment["TCIA_IMAGE_SELECTION"] = "where: 'false'"
     result = fetched("prune", "--quarantine", "--yes")
 
-    assert result.exit_code == 0 and "1 files removed" in result.stdout
+    assert result.exit_code == 0 and "1 file removed" in result.stdout
     assert not (fetched.root / "quarantine" / SMALL).exists()
     assert len(fetched.statuses) == 5
     assert "there is nothing to remove" in fetched("prune", "--quarantine").stdout

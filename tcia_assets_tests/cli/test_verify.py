@@ -40,7 +40,7 @@ def test_rebuild_restores_a_lost_manifest(fetched: Terminal) -> None:
     result = fetched("verify", "--rebuild")
 
     assert result.exit_code == 0, result.output
-    assert f"{SMALL}: 5 rows added from zips, 0 were correct, 0 zips refused" in result.stdout
+    assert f"{SMALL}: 5 rows added from zips, 0 kept, 0 zips refused" in result.stdout
     assert "5 zips of" in result.stdout
     assert fetched.statuses == before
 
@@ -69,7 +69,7 @@ def test_rebuild_names_refused_zips(fetched: Terminal) -> None:
     result = fetched("verify", "--rebuild")
 
     assert result.exit_code == 1
-    assert "4 rows added from zips, 0 were correct, 1 zips refused" in result.stdout
+    assert "4 rows added from zips, 0 kept, 1 zip refused" in result.stdout
     assert f"{SMALL}: {bad}: " in result.stderr
 
 

@@ -33,7 +33,7 @@ def test_zips_fetched_by_the_run_are_not_hashed_again(with_zips: Dagster) -> Non
     intact, equal = found["archives_intact"], found["hashes_equal"]
     assert (intact.metadata["checked"].value, intact.metadata["just_proven"].value) == (4, 1)
     assert intact.description and intact.description.startswith(
-        "4 zips were hashed; 1 more were verified by this run"
+        "4 zips hashed; 1 more verified by this run"
     )
     # It is compared with the archive all the same.
     assert equal.passed and equal.metadata["equal"].value == len(others) + 1

@@ -50,7 +50,7 @@ def test_nothing_differs_in_any_dialect_and_nothing_is_written(
         (answer(PAGE, Content_Type="text/html"), DIFFERS, "Please log in"),
         (answer('{"message":"hello"}'), DIFFERS, "not a list of rows"),
         (answer('[{"name":"x"}]'), DIFFERS, "rows with none of its fields"),
-        (answer("[{}]"), DIFFERS, "no names: 1 rows without any value"),
+        (answer("[{}]"), DIFFERS, "no names: 1 row without any value"),
         (answer("no", 404), DIFFERS, "status 404"),
         (answer("", 500), DIFFERS, "status 500"),
         (answer(""), DIFFERS, "empty reply"),

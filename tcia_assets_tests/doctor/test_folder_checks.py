@@ -95,7 +95,7 @@ def test_what_killed_runs_left_differs(root: Path) -> None:
     check = checked(root, "leftovers")
     assert (check.outcome, check.seen) == (
         DIFFERS,
-        "1 unfinished zips; 1 unfinished files of tables",
+        "1 unfinished zip; 1 unfinished file of tables",
     )
     (folder / ".ab.journal").write_text("")
     assert checked(root, "leftovers").seen.startswith(f"journals of killed runs in {SMALL}; ")
@@ -116,7 +116,7 @@ def test_refused_zips_are_told_and_are_no_difference(root: Path) -> None:
     refused.parent.mkdir(parents=True)
     refused.write_bytes(b"PK")
     assert checked(root, "leftovers") == Check(
-        "leftovers", OK, "1 refused zips in quarantine", "a file beside each has the reason"
+        "leftovers", OK, "1 refused zip in quarantine", "a file beside each has the reason"
     )
 
 

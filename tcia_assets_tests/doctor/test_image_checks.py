@@ -39,7 +39,7 @@ def test_a_series_is_proven_as_far_as_the_dialect_allows(
     assert [check.name for check in checks[:-2]] == [
         f"zip by {route}" for route in subject.source.zip_routes
     ]
-    assert "1 objects, " in checks[0].seen and f"proven by {proof} " in checks[0].seen
+    assert "1 object, " in checks[0].seen and f"proven by {proof} " in checks[0].seen
     assert checks[-2].seen.startswith(hashes)
     assert checks[-1].seen == "1 listed, and one fetched, as in the zip"
     assert list(tmp_path.iterdir()) == []
@@ -83,7 +83,7 @@ def test_a_list_of_other_objects_differs(subject: Subject, sandbox: Sandbox) -> 
         Fault("status", "getSOPInstanceUIDs", status=200, body=rows, content_type="text/plain")
     )
     checks = [look(step) for step in image_steps(subject)]
-    assert (checks[-1].outcome, "which are not the 1 in the zip" in checks[-1].seen) == (
+    assert (checks[-1].outcome, "which is not the 1 in the zip" in checks[-1].seen) == (
         DIFFERS,
         True,
     )

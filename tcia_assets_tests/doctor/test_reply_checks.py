@@ -115,7 +115,7 @@ def test_a_collection_without_such_a_value_differs_in_nothing(
 
 
 @pytest.mark.parametrize(
-    ("dialect", "seen"), [("nbia-v4", "1 rows, 7 of 7 fields"), ("nbia-v1", "not offered by")]
+    ("dialect", "seen"), [("nbia-v4", "1 row, 7 of 7 fields"), ("nbia-v1", "not offered by")]
 )
 def test_descriptions_are_asked_for_where_the_dialect_has_them(
     dialect: str, seen: str, sandbox: Sandbox, tmp_path: Path, subject_of: MakeSubject

@@ -181,6 +181,9 @@ def test_folders_of_others_are_refused(mirrored: Warehouse, to: Path, tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
         run(mirrored, tmp_path / "file")
+    with pytest.raises(UsageError, match="has other files"):
+        run(mirrored, tmp_path)
+    assert not (tmp_path / LOCK_NAME).exists()
     run(mirrored, to)
     with pytest.raises(UsageError, match="was exported without --flat"):
         run(mirrored, to, flat=True)

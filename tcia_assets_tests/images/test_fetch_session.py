@@ -108,7 +108,7 @@ def test_listed_series_that_are_not_in_the_warehouse_are_noted(mirror: Place) ->
     known = mirror.uids[0]
     notes = FetchSession(Selection(series=(known, "1.2.3"))).plan_all(mirror.warehouse)
 
-    assert notes == ["1 listed Series are not in the warehouse, or are withdrawn: 1.2.3"]
+    assert notes == ["1 listed Series is not in the warehouse, or is withdrawn: 1.2.3"]
 
 
 def test_series_that_did_not_arrive_are_named_with_status_and_reason(mirror: Place) -> None:

@@ -73,7 +73,7 @@ def test_the_error_for_a_bad_series_list_names_file_and_line(
 
 
 @pytest.mark.parametrize(
-    "path", ["missing.tcia", "folder.csv", "endless.tcia", "nul\0.csv", "\ud800.csv"]
+    "path", ["missing.tcia", "missing", "folder.csv", "endless.tcia", "nul\0.csv", "\ud800.csv"]
 )
 def test_the_error_for_a_missing_series_list_names_it(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder.csv").mkdir()

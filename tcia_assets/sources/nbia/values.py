@@ -222,5 +222,5 @@ def _identifying(endpoint: Endpoint) -> set[str]:
 def _bad_value(endpoint: Endpoint, name: str, unreadable: UnreadableValues) -> BadValue:
     wrong = unreadable.texts[0].as_py()
     problem = f"{shorten(wrong, _LONGEST_SHOWN)!r} is not {COLUMNS_BY_WIRE_NAME[name].kind.rule}"
-    key = unreadable.rows[0][0].as_py() or "(no key)"
+    key = unreadable.rows[0][0].as_py() or "without a key"
     return BadValue(problem, table=endpoint.name, column=name, value=wrong, key=key)

@@ -342,7 +342,7 @@ def test_a_value_that_identifies_its_row_is_an_error_and_never_null(
 
 
 def test_a_bad_value_in_a_row_without_key_says_so(read: Read) -> None:
-    with pytest.raises(BadValue, match=r"\(no key\)"):
+    with pytest.raises(BadValue, match=r"\(row without a key\)"):
         read('[{"SeriesInstanceUID":null,"Collection":["x"]}]')
 
 
