@@ -69,7 +69,7 @@ class Frame:
     slope: float
     intercept: float
     rescale_type: str | None
-    """RescaleType; "" if it is missing, None if there is no rescaling."""
+    """RescaleType; "" if it is missing, None if there is no RescaleSlope, or one of 0."""
     dtype: np.dtype[Any] | None
     bits_stored: int
     high_bit: int
@@ -175,7 +175,7 @@ def _frame(dicom_object: DicomObject, index: int, groups: FunctionalGroups) -> F
         # Some writers store 0 for "no slope"; it would make all voxels equal.
         slope=slope or 1.0,
         intercept=read_number(rescale, "RescaleIntercept") or 0.0,
-        rescale_type=None if slope is None else read_text(rescale, "RescaleType"),
+        rescale_type=read_text(rescale, "RescaleType") if slope else None,
         dtype=_dtype(allocated, is_signed=read_int(header, "PixelRepresentation", 0) == 1),
         bits_stored=stored,
         high_bit=read_int(header, "HighBit", stored - 1),

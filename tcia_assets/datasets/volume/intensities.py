@@ -55,8 +55,7 @@ def _scale(
     """Return a factor for rescaled values, their unit after it, and findings."""
     if modality == "PT":
         try:
-            headers = [frame.dicom_object.header for frame in (frames[0], *series)]
-            return suv_factor(headers), SUV, []
+            return _suv_factor(frames, series), SUV, []
         except NoSuvFactor as error:
             units = read_text(frames[0].dicom_object.header, "Units") or "unknown"
             detail = f"{error}; the unit is {units}"
@@ -71,12 +70,18 @@ def _scale(
     return 1.0, HOUNSFIELD, findings
 
 
+def _suv_factor(frames: Sequence[Frame], series: Iterable[Frame]) -> float:
+    if any(frame.rescale_type is None for frame in frames):
+        raise NoSuvFactor("RescaleSlope of a slice is missing or 0")
+    return suv_factor([frame.dicom_object.header for frame in (frames[0], *series)])
+
+
 def _why_not_hounsfield(frame: Frame) -> str:
     """Return why the values of a CT slice are not Hounsfield units; "" if they are."""
     if frame.dicom_object.header.get("ModalityLUTSequence"):
         return "the header has a ModalityLUTSequence"
     if frame.rescale_type is None:
-        return "RescaleSlope is missing"
+        return "RescaleSlope is missing or 0"
     is_hounsfield = frame.rescale_type.upper() in {"", HOUNSFIELD}
     return "" if is_hounsfield else f"RescaleType is {frame.rescale_type!r}"
 

@@ -23,7 +23,8 @@ from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 _PIXEL_DIGITS = 6
 # Two contours are one that was drawn twice if they are closer than this, in pixels on average.
 _SAME_OUTLINE = 0.25
-# The largest part of a hole that may lie, by one pixel, beyond the outline around it.
+# The largest part of a hole that may lie, by one pixel, beyond the outline around it; as a part of
+# the wall that the hole leaves, too. A contour that was drawn twice leaves as much on both sides.
 _BEYOND = 0.1
 
 
@@ -169,7 +170,8 @@ def _do_overlap(one: _Filled, other: _Filled) -> bool:
     if not shared:
         return False
     beyond = small.mask & ~around
-    is_loose = small.pixels - shared > _BEYOND * small.pixels
+    wall = large.pixels - shared
+    is_loose = small.pixels - shared > _BEYOND * min(small.pixels, wall)
     if is_loose or (beyond & ~_grow(around)).any():
         return True
     different = small.pixels + large.pixels - 2 * shared

@@ -7,7 +7,7 @@ farther away lie outside the volume.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -71,10 +71,10 @@ def set_rois(grid: LabelGrid, header: Dataset) -> None:
         grid: Of the volume; this adds drawings to it.
         header: A whole RTSTRUCT.
     """
-    contours = {
-        read_int(roi, "ReferencedROINumber", -1): roi.get("ContourSequence") or []
-        for roi in header.get("ROIContourSequence") or []
-    }
+    contours: dict[int, list[Dataset]] = defaultdict(list)
+    for item in header.get("ROIContourSequence") or []:
+        # Some writers divide the contours of an ROI between several items.
+        contours[read_int(item, "ReferencedROINumber", -1)] += item.get("ContourSequence") or []
     counts = _Counts()
     source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "StructureSet"))
     for roi in header.get("StructureSetROISequence") or []:

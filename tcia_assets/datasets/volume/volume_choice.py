@@ -68,6 +68,10 @@ class VolumeChoice:
             return self.pick
         return dict(self.criteria) | ({"pick": self.pick} if self.pick else {})
 
+    def __str__(self) -> str:
+        named = [f"{key}: {value}" for key, value in self.criteria]
+        return ", ".join([*named, self.pick] if self.pick else named)
+
     def select(self, groups: Sequence[VolumeGroup]) -> tuple[VolumeGroup, ...]:
         """Return the chosen volumes: none, one, or several if the choice leaves them open."""
         found = [

@@ -51,7 +51,7 @@ NOT_HOUNSFIELD = {
     "ModalityLUTSequence": lut,
     "RescaleType is 'US'": lambda each: setattr(each, "RescaleType", "US"),
     "RescaleType is 'Z_EFF'": lambda each: setattr(each, "RescaleType", "Z_EFF"),
-    "RescaleSlope is missing": without_slope,
+    "RescaleSlope is missing or 0": without_slope,
 }
 
 
@@ -88,6 +88,19 @@ def test_an_suv_that_no_scan_has_is_a_finding(tmp_path: Path, more: dict[str, An
     assert finding_codes(volume) == ["implausible_suv"]
     greatest = one_finding(volume, "implausible_suv").numbers["greatest"]
     assert greatest == pytest.approx(float(volume.voxels.max()))
+
+
+@pytest.mark.parametrize("slope", [None, "0"])
+def test_a_pet_slice_without_a_slope_has_no_suv(tmp_path: Path, slope: str | None) -> None:
+    objects = changed(lambda each: setattr(each, "RescaleSlope", slope), pet(), only=1)
+    volume = read(tmp_path, objects)
+    assert volume.units == "stored"
+    assert "RescaleSlope" in one_finding(volume, "pet_without_suv_factors").message
+
+
+def test_a_ct_with_a_slope_of_0_is_not_in_hounsfield_units(tmp_path: Path) -> None:
+    volume = read(tmp_path, changed(lambda each: setattr(each, "RescaleSlope", "0")))
+    assert (volume.units, finding_codes(volume)) == ("stored", ["not_hounsfield"])
 
 
 def test_a_mouse_has_a_plausible_suv(tmp_path: Path) -> None:

@@ -50,6 +50,16 @@ def test_a_contour_that_was_drawn_twice_counts_once(shift: float) -> None:
     assert overlapping > 500
 
 
+@pytest.mark.parametrize("radius", [8.3, 15.3])
+@pytest.mark.parametrize("shift", [0.3, 0.5, 1.0])
+def test_a_contour_that_was_drawn_again_beside_itself_is_no_hole(
+    shift: float, radius: float
+) -> None:
+    mask, overlapping = filled(circle(30.2, 30.4, radius), circle(30.2 + shift, 30.4, radius))
+    assert differing(mask, disc(30.2, 30.4, radius) | disc(30.2 + shift, 30.4, radius)) <= 2
+    assert overlapping > 100
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_holes_are_excluded_and_islands_in_them_included(order: tuple[int, ...]) -> None:
     circles = ((30.2, 30.4, 20.3), (28.2, 31.4, 12.2), (27.1, 30.2, 4.1))

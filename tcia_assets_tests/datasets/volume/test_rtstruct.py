@@ -112,6 +112,17 @@ def test_holes_are_excluded_at_all_heights_spacings_and_orientations(
     assert finding_codes(labels) == []
 
 
+def test_contours_of_an_roi_may_be_in_several_items(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = rtstruct({name: [circle(series, z, (20, 20), 9)] for z, name in enumerate(("GTV", "x"))})
+    made.ROIContourSequence[1].ReferencedROINumber = 1
+    del made.StructureSetROISequence[1]
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    labels = grid.to_labels(LabelChoices())
+    assert [bool(plane.any()) for plane in labels.voxels] == [True, True, False, False, False]
+
+
 def test_overlapping_contours_are_united_and_reported(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     discs = ((15.2, 20.4), 8.1), ((22.2, 20.4), 8.1)

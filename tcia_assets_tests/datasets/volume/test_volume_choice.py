@@ -69,6 +69,7 @@ def test_a_volume_that_is_not_there_is_said(diffusion: Path, criteria: tuple[str
     with pytest.raises(NoVolume, match=r"no volume that `volume\.choose` names") as caught:
         read_volume(diffusion, VolumeChoice((criteria,)))
     assert finding_codes(caught.value) == ["volume_not_found"]
+    assert f"names: {criteria[0]}: {criteria[1]}; it has " in str(caught.value)
 
 
 @pytest.mark.parametrize(
