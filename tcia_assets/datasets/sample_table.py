@@ -172,7 +172,7 @@ def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _R
 
 def _add_splits(declaration: Declaration, rows: list[_Row]) -> list[_Row]:
     """Return the rows with patient, part and fold; a dropped row without PatientID has none."""
-    known = [row for row in rows if row["PatientID"] or row["state"] == KEPT]
+    known = [row for row in rows if (row["PatientID"] or "").strip() or row["state"] == KEPT]
     columns = declaration.split.columns
     table = pa.table(
         {name: pa.array([row[name] for row in known], pa.string()) for name in columns}

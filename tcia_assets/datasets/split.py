@@ -52,6 +52,8 @@ SPLIT_COLUMNS = (
 """Columns of the cohort that `stratify` and `holdout` may name."""
 LEAK_COLUMNS = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "pixel_sha256")
 """Columns of samples in which no value may be in two splits; absent columns are not checked."""
+# IDs that differ only in case or by blanks are taken as one person's that were written differently.
+_WRITTEN_BY_HAND = ("patient", "PatientID")
 
 _MAX_FOLDS = 100
 _MAX_NAMED = 3
@@ -228,27 +230,40 @@ def find_leaks(samples: pa.Table, columns: Sequence[str] = LEAK_COLUMNS) -> list
     """
     leaks = []
     for name in (n for n in columns if n in samples.schema.names):
-        values = samples.select([name, "part"]).filter(pc.is_valid(samples[name]))
-        seen = values.group_by(name).aggregate([("part", "distinct"), ("part", "count")])
+        keys = _comparable(samples, name)
+        values = samples.select([name, "part"]).append_column("key", keys)
+        seen = values.filter(pc.is_valid(keys)).group_by("key")
+        found = seen.aggregate([(name, "distinct"), ("part", "distinct"), ("part", "count")])
         leaks += [
             Leak(
                 name,
-                row[name],
+                min(row[f"{name}_distinct"]),
                 tuple(sorted(row["part_distinct"])),
                 row["part_count"],
-                _series_with(samples, name, row[name]),
+                _series_with(samples, keys, row["key"]),
             )
-            for row in seen.sort_by(name).to_pylist()
+            for row in found.sort_by("key").to_pylist()
             if len(row["part_distinct"]) > 1
         ]
     return leaks
 
 
-def _series_with(samples: pa.Table, name: str, value: str) -> tuple[tuple[str, str, str], ...]:
+def _comparable(samples: pa.Table, name: str) -> pa.ChunkedArray:
+    column = samples[name]
+    if name not in _WRITTEN_BY_HAND:
+        return column
+    return pa.chunked_array(
+        [[each and each.strip().lower() for each in column.to_pylist()]], pa.string()
+    )
+
+
+def _series_with(
+    samples: pa.Table, keys: pa.ChunkedArray, key: str
+) -> tuple[tuple[str, str, str], ...]:
     columns = ("part", "PatientID", "SeriesInstanceUID")
     if not set(columns) <= set(samples.schema.names):
         return ()
-    rows = samples.filter(pc.equal(samples[name], value)).select(columns).to_pylist()
+    rows = samples.filter(pc.equal(keys, key)).select(columns).to_pylist()
     return tuple(sorted({(row[columns[0]], row[columns[1]], row[columns[2]]) for row in rows}))
 
 
@@ -257,7 +272,8 @@ def _patients(samples: pa.Table, settings: SplitSettings) -> list[str]:
     names = {uid: name for name, uids in sorted(settings.same_patient.items()) for uid in uids}
     patients = []
     for row in samples.select(["Collection", "PatientID"]).to_pylist():
-        patient_id = row["PatientID"]
+        # Blanks around an ID have no meaning in DICOM.
+        patient_id = (row["PatientID"] or "").strip()
         if not patient_id:
             problem = f"a sample of {row['Collection']} has no PatientID: its Patient is unknown"
             raise DataError(problem, table="samples", column="PatientID")

@@ -29,7 +29,12 @@ from tcia_assets.datasets.split import (
 from tcia_assets.errors import DataError, UnknownName
 
 THREE = {"train": Fraction("0.7"), "val": Fraction("0.15"), "test": Fraction("0.15")}
-patients = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=40, unique=True)
+patients = st.lists(
+    st.text(min_size=1, max_size=8).filter(str.strip),
+    min_size=1,
+    max_size=40,
+    unique_by=lambda text: text.strip().lower(),
+)
 salts = st.text(min_size=1, max_size=8).filter(str.strip)
 
 
@@ -203,6 +208,20 @@ def test_a_leak_names_patients_and_series_of_each_split() -> None:
         "train has Patient P0, Series 1.5.0, Patient P1, Series 1.5.1, Patient P2, Series 1.5.2, "
         "2 more"
     )
+
+
+def test_blanks_around_a_patient_id_have_no_meaning() -> None:
+    ids = [f"P{n}" for n in range(20)]
+    table = samples([*ids, *(f" {each} " for each in ids)])
+    found = assign_splits(table, SplitSettings(fractions=THREE))
+    assert found["patient"].to_pylist() == ids * 2 and find_leaks(found) == []
+    with pytest.raises(DataError, match="its Patient is unknown"):
+        assign_splits(samples(["  "]), SplitSettings(fractions=THREE))
+
+
+def test_patient_ids_that_differ_only_in_case_are_a_leak() -> None:
+    table = samples(["p1 ", "P1", "P2"], part=["train", "test", "train"])
+    assert find_leaks(table) == [Leak("PatientID", "P1", ("test", "train"), 2)]
 
 
 def test_invalid_settings_and_samples_are_refused() -> None:
