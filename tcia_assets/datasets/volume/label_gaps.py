@@ -62,9 +62,10 @@ def find_gaps(drawing: Drawing, positions: Matrix) -> list[Gap]:
     """
     if drawing.axis is None or len(drawing.planes) < 2:  # noqa: PLR2004 - two planes make a step
         return []
-    usual = float(np.median(np.diff(drawing.planes)))
+    planes = _drawn_planes(drawing)
+    usual = float(np.median(np.diff(planes)))
     gaps = []
-    for before, after in pairwise(drawing.planes):
+    for before, after in pairwise(planes):
         if after - before == 1:
             continue
         one, other = _plane(drawing, before), _plane(drawing, after)
@@ -135,6 +136,16 @@ def _finding(code: str, uid: str, pairs: Sequence[tuple[Drawing, Gap]]) -> Findi
     detail = f"{slices} slices in {len(pairs)} gaps, up to {longest:.3f} mm from slice to slice"
     numbers = {"slices": slices, "gaps": len(pairs), "longest_step_mm": longest}
     return make_finding(code, f"{detail}, of {names}", [uid], **numbers)
+
+
+def _drawn_planes(drawing: Drawing) -> Sequence[int]:
+    """Return the planes between which gaps may be: all, or those with voxels if most are apart.
+
+    Writers of a SEG may add an empty frame for each slice that was left out.
+    """
+    filled = [position for position in drawing.planes if _plane(drawing, position).any()]
+    is_sparse = len(filled) > 1 and np.median(np.diff(filled)) > 1
+    return filled if is_sparse else drawing.planes
 
 
 def _plane(drawing: Drawing, position: int) -> Voxels:

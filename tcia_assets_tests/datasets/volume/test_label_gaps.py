@@ -131,3 +131,12 @@ def test_a_frame_that_was_stored_empty_is_no_gap(tmp_path: Path) -> None:
     made = seg(SERIES.objects(), np.stack([mask, np.zeros_like(mask)], -1))
     labels = place_seg(tmp_path, SERIES, made, GTV)
     assert one_finding(labels, "label_gaps").numbers["slices"] == 1
+
+
+def test_empty_frames_of_slices_that_were_left_out_hide_no_gap(tmp_path: Path) -> None:
+    drawn = np.zeros((*SHAPE, 2), np.uint8)
+    drawn[4:17:3, ..., 0] = ball()[4:17:3]
+    drawn[0, 0, 0, 1] = 1
+    made = seg(SERIES.objects(), drawn, omit_empty_frames=False)
+    labels = place_seg(tmp_path, SERIES, made, GTV)
+    assert one_finding(labels, "label_gaps").numbers["slices"] == 8
