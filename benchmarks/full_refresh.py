@@ -2,7 +2,8 @@
 
 Serves the whole catalogue from the sandbox (extra `full`), refreshes all of it once into an empty
 data folder, then downloads the same replies with one curl process, one after the other. Prints wall
-time and peak memory of each, their ratio, and what a second refresh costs.
+time, processor time and peak memory of each, their ratio, and what a second refresh costs: from the
+command line, and as a run of Dagster's own, in a process like those that its daemon starts.
 
     .venv/bin/python benchmarks/full_refresh.py [--rounds 3]
 """
@@ -21,9 +22,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 from urllib.request import urlopen
 
+import dagster as dg
 import duckdb
 
 BIN = Path(sys.executable).parent
@@ -39,6 +42,12 @@ BY_COLLECTION = (
 )
 
 
+class Cost(NamedTuple):
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
@@ -52,20 +61,25 @@ def main() -> None:
 
 
 def measure(work: Path, rounds: int) -> None:
-    ours, again, curls = [], [], []
+    measured: dict[str, list[Cost]] = {}
+    calls = {
+        "refresh": refresh,
+        "refresh again": refresh,
+        "again, a run": run_of_dagster,
+        "curl": curl,
+    }
     for number in range(rounds):
-        data = work / f"data-{number}"
-        ours.append(refresh(data))
-        again.append(refresh(data))
-        curls.append(curl(work, urls(data)))
+        for name, call in calls.items():
+            measured.setdefault(name, []).append(call(work / f"data-{number}"))
     found = json.loads(ask(work / "data-0"))
-    floor = statistics.median(seconds for seconds, _ in curls)
-    for name, runs in (("refresh", ours), ("refresh again", again), ("curl", curls)):
-        seconds = statistics.median(s for s, _ in runs)
-        peak = max(mb for _, mb in runs)
+    floor = statistics.median(cost.seconds for cost in measured["curl"])
+    for name, costs in measured.items():
+        seconds = statistics.median(cost.seconds for cost in costs)
+        cpu = statistics.median(cost.cpu_s for cost in costs)
+        peak = max(cost.peak_mb for cost in costs)
         print(
-            f"{name:14} {seconds:7.1f} s  {peak:6.0f} MB peak  {seconds / floor:5.2f} x curl"
-            f"  (aim for refresh: {1.3 * floor + 15:.1f} s, 700 MB)"
+            f"{name:14} {seconds:7.1f} s  {cpu:6.1f} CPU-s  {peak:6.0f} MB peak  "
+            f"{seconds / floor:5.2f} x curl"
         )
     print(f"{found['collections']} Collections, {found['series']} Series")
 
@@ -95,15 +109,31 @@ def wait_until_up(process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the sandbox did not come up")
 
 
-def refresh(data: Path) -> tuple[float, float]:
+def refresh(data: Path) -> Cost:
+    return timed([str(BIN / "tcia-assets"), "refresh", "--all"], environment(data))
+
+
+def run_of_dagster(data: Path) -> Cost:
+    """Refresh all Collections by Dagster's own command, with the partitions that there are."""
+    with dg.DagsterInstance.from_config(str(data / "dagster")) as instance:
+        keys = instance.get_dynamic_partitions("tcia_collections")
+    tags = {
+        "dagster/asset_partition_range_start": keys[0],
+        "dagster/asset_partition_range_end": keys[-1],
+    }
+    command = [str(BIN / "dagster"), "job", "execute", "-m", "tcia_assets.definitions"]
+    command += ["-j", "tcia_refresh", "--tags", json.dumps(tags)]
+    return timed(command, environment(data) | {"DAGSTER_HOME": str(data / "dagster")})
+
+
+def environment(data: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TCIA_", "DAGSTER_"))}
-    environment = kept | {"TCIA_BASE_URL": BASE, "TCIA_DATA_DIR": str(data)}
-    return timed([str(BIN / "tcia-assets"), "refresh", "--all"], environment)
+    return kept | {"TCIA_BASE_URL": BASE, "TCIA_DATA_DIR": str(data)}
 
 
-def curl(work: Path, requested: list[str]) -> tuple[float, float]:
-    config = work / "curl.txt"
-    config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in requested))
+def curl(data: Path) -> Cost:
+    config = data / "curl.txt"
+    config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in urls(data)))
     return timed(["curl", "--silent", "--fail", "--config", str(config)], dict(os.environ))
 
 
@@ -136,15 +166,16 @@ def ask(data: Path) -> str:
     )[0]
 
 
-def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds and peak MB of one process."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+def timed(command: list[str], environment: dict[str, str]) -> Cost:
+    """Return what one process costs."""
+    began, quiet = time.monotonic(), subprocess.DEVNULL
+    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command[0]} ended with {os.waitstatus_to_exitcode(status)}")
     process.returncode = 0
-    return time.monotonic() - began, usage.ru_maxrss / 1000
+    cpu = usage.ru_utime + usage.ru_stime
+    return Cost(time.monotonic() - began, cpu, usage.ru_maxrss / 1000)
 
 
 if __name__ == "__main__":

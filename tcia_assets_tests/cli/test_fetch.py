@@ -176,6 +176,7 @@ def test_an_empty_shard_exits_with_0(terminal: Terminal) -> None:
     assert not terminal.sent_image_requests
 
 
+@pytest.mark.slow
 def test_a_series_missing_from_the_newest_list_fails_the_fetch(
     terminal: Terminal,
 ) -> None:
@@ -254,6 +255,7 @@ def test_a_fetch_reads_the_zips_that_an_interrupted_one_left(fetched: Terminal) 
     assert words(line_of(fetched("status"), SMALL))[7] == "0"
 
 
+@pytest.mark.slow
 def test_a_fetch_with_nothing_to_fetch_fills_columns_that_are_new(fetched: Terminal) -> None:
     whole = forget_columns(fetched.warehouse, "SoftwareVersions", collection=SMALL)
     result = fetched(*CONTOURS)

@@ -76,6 +76,7 @@ def test_a_relative_dagster_home_is_one_line(
     assert "DAGSTER_HOME is 'home'" in result.stderr and result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_implausible_listing_is_named_and_ends_with_1(terminal: Terminal) -> None:
     terminal.sandbox.archive.hide(collection=SMALL, count=6)
     result = terminal("refresh", SMALL, "--max-size-requests", "0")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from tcia_assets import catalog
 from tcia_assets.images.manifest import merge_rows, read_rows
@@ -37,6 +38,7 @@ def test_the_selected_series_are_kept_as_served_with_their_proof(with_series: Da
     assert zips(with_series) == sorted(with_series.data_dir / row["path"] for row in rows)
 
 
+@pytest.mark.slow
 def test_the_collections_of_a_run_share_its_budget(with_series: Dagster, source: Source) -> None:
     names = sorted([SMALL, OTHER])
     with_series.instance.add_dynamic_partitions("tcia_collections", [OTHER])
@@ -143,6 +145,7 @@ def test_the_materialization_tells_what_was_fetched_and_what_is_left(with_series
     assert result.success
 
 
+@pytest.mark.slow
 def test_shards_are_runs_that_together_fetch_all_and_nothing_twice(with_series: Dagster) -> None:
     for shard in (0, 1):
         assert with_series.run(
@@ -167,6 +170,7 @@ def test_a_shard_that_cannot_be_fails_the_run_with_the_reason(with_series: Dagst
     assert not with_series.sandbox.requests["getImage"]
 
 
+@pytest.mark.slow
 def test_what_was_given_up_is_tried_again_only_when_told_to(with_series: Dagster) -> None:
     [hidden, *_] = with_series.uids(SMALL, "RTSTRUCT")
     with_series.sandbox.archive.hide([hidden])

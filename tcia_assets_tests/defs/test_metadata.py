@@ -55,6 +55,7 @@ def test_what_is_stored_is_what_the_archive_holds(dagster: Dagster) -> None:
     assert counted == [dict.fromkeys(("series", "counted", "sized"), rows[0]["n"])]
 
 
+@pytest.mark.slow
 def test_the_life_of_a_series_is_kept_over_snapshots(dagster: Dagster) -> None:
     patience: dict[str, object] = {}
 

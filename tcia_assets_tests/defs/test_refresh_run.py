@@ -42,6 +42,7 @@ def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) ->
     assert sizes["ObjectCount"].to_pylist() == [7]
 
 
+@pytest.mark.slow
 def test_sizes_beyond_the_budget_are_left_to_the_next_run(dagster: Dagster) -> None:
     tables = ["series", "series_sizes"]
     dagster.collections()
@@ -183,6 +184,7 @@ def test_when_moves_cannot_be_settled_the_refreshed_partitions_are_recorded(
     assert str(dagster.events("series")[-1].partition) == SMALL
 
 
+@pytest.mark.slow
 def test_counts_of_series_are_numbers_that_dagster_plots(dagster: Dagster) -> None:
     keys = dagster.collections()
     assert dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"]).success

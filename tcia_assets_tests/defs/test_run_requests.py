@@ -141,6 +141,7 @@ def test_at_most_five_collections_wait_for_their_images(dagster: Dagster) -> Non
     assert asked == [5, 0, 2]
 
 
+@pytest.mark.slow
 def test_each_shard_is_a_run_and_together_they_fetch_all(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT], shards: 2}}"}
     caught_up(dagster, **chosen)

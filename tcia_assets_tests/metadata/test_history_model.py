@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +179,7 @@ def rows_of(known: list[dict[str, Any]], uids: list[str]) -> dict[tuple[str, str
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(10), deadline=None)
 @given(DAYS)
 def test_any_script_gives_the_history_of_the_model(

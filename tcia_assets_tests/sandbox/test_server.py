@@ -87,6 +87,7 @@ def test_it_serves_until_a_signal_and_leaves_no_files(how: signal.Signals, tmp_p
                 process.kill()
 
 
+@pytest.mark.slow
 def test_it_stops_while_requests_are_running(tmp_path: Path) -> None:
     program = """
 import threading, time, requests

@@ -39,6 +39,7 @@ def test_deflated_content_is_copied() -> None:
     assert archive.getinfo("zeros").compress_size == len(deflated)
 
 
+@pytest.mark.slow
 def test_more_entries_than_a_plain_zip_can_hold_are_counted_in_zip64() -> None:
     with opened(*(Entry(f"{number}", ()) for number in range(1 << 16))) as archive:
         assert len(archive.namelist()) == 1 << 16
