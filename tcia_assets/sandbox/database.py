@@ -114,24 +114,24 @@ class Database:
         """
         with self._transaction() as (cursor, results):
             for statement in statements:
-                table = results.get(statement)
-                if table is None:
-                    with self._query_slot():
-                        table = sql.fetch_table(cursor, statement)
-                    results.keep(statement, table)
-                yield table
+                yield self._result(cursor, results, statement)
 
     def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """Return the rows of a statement, for small results."""
         with self._transaction() as (cursor, results):
-            key = (statement, *parameters)
-            table = results.get(key)
-            if table is None:
-                with self._query_slot():
-                    table = sql.fetch_table(cursor, statement, list(parameters))
-                results.keep(key, table)
-            rows: list[dict[str, Any]] = table.to_pylist()
+            rows: list[dict[str, Any]]
+            rows = self._result(cursor, results, statement, *parameters).to_pylist()
             return rows
+
+    def _result(
+        self, cursor: sql.Connection, results: _Results, statement: str, *parameters: object
+    ) -> pa.Table:
+        table = results.get((statement, *parameters))
+        if table is None:
+            with self._query_slot():
+                table = sql.fetch_table(cursor, statement, list(parameters))
+            results.keep((statement, *parameters), table)
+        return table
 
     @contextmanager
     def _query_slot(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,20 +10,13 @@ import pytest
 
 from tcia_assets.defs.dagster_home import open_instance
 from tcia_assets.errors import UsageError
-from tcia_assets_tests.store.disks import read_only
+from tcia_assets_tests import disks
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting is not permitted")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with disks.small_disk(tmp_path / "disk", "8m") as disk:
+        yield disk
 
 
 def test_a_home_that_a_killed_command_has_half_made_is_made_anew(tmp_path: Path) -> None:
@@ -61,7 +53,7 @@ def test_a_data_folder_may_have_characters_of_urls(tmp_path: Path, name: str) ->
 
 def test_a_read_only_data_folder_is_named(small_disk: Path) -> None:
     open_instance(small_disk / "data")
-    with read_only(small_disk), pytest.raises(UsageError, match=r"data' is read-only"):
+    with disks.read_only(small_disk), pytest.raises(UsageError, match=r"data' is read-only"):
         open_instance(small_disk / "data")
-    with read_only(small_disk), pytest.raises(UsageError, match=r"Read-only file system"):
+    with disks.read_only(small_disk), pytest.raises(UsageError, match=r"Read-only file system"):
         open_instance(small_disk / "new")

@@ -16,8 +16,8 @@ from tcia_assets.images.journal import Journal
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.disks import read_only, small_disk
 from tcia_assets_tests.doctor.conftest import check_of
-from tcia_assets_tests.images.disk import read_only, small_disk
 
 
 def settings_of(root: Path) -> Settings:

@@ -27,7 +27,7 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.images.disk import read_only, resize, small_disk
+from tcia_assets_tests.disks import read_only, resize, small_disk
 from tcia_assets_tests.images.outcomes import OUTCOMES
 from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
 

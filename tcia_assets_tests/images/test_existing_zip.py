@@ -11,7 +11,7 @@ from tcia_assets import catalog
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.metadata.selection import Selection
-from tcia_assets_tests.images.disk import small_disk
+from tcia_assets_tests.disks import small_disk
 from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place, images_in
 

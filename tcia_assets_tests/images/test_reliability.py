@@ -25,7 +25,7 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 from tcia_assets.sources import open_source
-from tcia_assets_tests.images.disk import filled, read_only, small_disk
+from tcia_assets_tests.disks import filled, read_only, small_disk
 from tcia_assets_tests.images.many import place_at
 from tcia_assets_tests.images.outcomes import OUTCOMES
 from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in

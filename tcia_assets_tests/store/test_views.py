@@ -22,13 +22,13 @@ from tcia_assets.store import sql
 from tcia_assets.store.conform import empty
 from tcia_assets.store.views import Views
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.disks import read_only
 from tcia_assets_tests.store.child_processes import (
     hold_database,
     rebuild_for_ever,
     running,
     write_for_ever,
 )
-from tcia_assets_tests.store.disks import read_only
 from tcia_assets_tests.store.tables import (
     is_whole,
     patients,

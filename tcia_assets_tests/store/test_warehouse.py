@@ -33,13 +33,13 @@ from tcia_assets.spec import Table
 from tcia_assets.store import sql
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.disks import read_only
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.store.child_processes import (
     ask_until,
     running,
     write_rounds,
 )
-from tcia_assets_tests.store.disks import read_only
 from tcia_assets_tests.store.tables import (
     AWKWARD_KEYS,
     collections,
