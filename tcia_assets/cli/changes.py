@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tcia_assets.cli.completion import complete_collections
-from tcia_assets.cli.options import parse_moment
+from tcia_assets.cli.options import format_option, parse_moment
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import err, format_minute, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
@@ -38,13 +38,7 @@ _LONGEST_VALUE = 80
     type=click.Choice([*LIFE_EVENTS, *IMAGE_EVENTS]),
     help="Show only this event; may be repeated.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-)
+@format_option("table", "csv", "json")
 @click.option(
     "--rows",
     type=click.IntRange(min=1),

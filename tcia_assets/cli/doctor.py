@@ -9,6 +9,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.table import Column
 
+from tcia_assets.cli.options import format_option
 from tcia_assets.cli.terminal import FAILED, make_grid, out, printable, progress_bar
 from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check
 from tcia_assets.doctor.examine import SECONDS, Report, examine
@@ -18,9 +19,7 @@ _STYLES = {OK: "green", DIFFERS: "bold red", UNKNOWN: "yellow"}
 
 
 @click.command()
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
+@format_option("table", "json")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=1),

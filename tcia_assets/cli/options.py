@@ -12,6 +12,7 @@ import click
 
 from tcia_assets.cli.completion import complete_shared_lists
 
+_Command = Callable[..., None]
 _repeatable = partial(click.option, multiple=True)
 _SELECTION = (
     click.option("--selection", help="YAML or JSON, inline or a file; see the README."),
@@ -31,7 +32,15 @@ _SELECTION = (
 )
 
 
-def selection_options(command: Callable[..., None]) -> Callable[..., None]:
+def format_option(
+    default: str, *others: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option `--format`, which a command takes as `form`."""
+    formats = click.Choice([default, *others])
+    return click.option("--format", "form", type=formats, default=default, show_default=True)
+
+
+def selection_options(command: _Command) -> _Command:
     """Give a command the options that select Series.
 
     It takes them as keyword arguments: `selection`, and fields of a Selection.

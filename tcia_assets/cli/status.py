@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS
 from tcia_assets.cli.completion import complete_collections
+from tcia_assets.cli.options import format_option
 from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
@@ -32,13 +33,7 @@ _Row = dict[str, Any]
 
 @click.command()
 @click.argument("collections", nargs=-1, shell_complete=complete_collections)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-)
+@format_option("table", "csv", "json")
 @click.option(
     "--verbose", "-v", is_flag=True, help="Also show what the source says about each Collection."
 )
