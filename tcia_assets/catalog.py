@@ -22,6 +22,8 @@ from tcia_assets.spec import (
     Column,
     Dialect,
     Endpoint,
+    IndexFile,
+    IndexRows,
     Kind,
     Parameter,
     Parent,
@@ -134,6 +136,13 @@ DATE_RELEASED = day(
     wire_names=("Date Released",),
 )
 THIRD_PARTY = text("ThirdPartyAnalysis", "YES if a third party derived the Series by an analysis.")
+CRDC_SERIES_UUID = text(
+    "crdc_series_uuid",
+    "ID of the version of the Series in the Imaging Data Commons; a revision has a new one.",
+)
+TRANSFER_SYNTAX_UID = uid(
+    "TransferSyntaxUID", "Transfer syntax: the encoding of the object.", "(0002,0010)"
+)
 TOTAL_SIZE = size("TotalSizeInBytes", "Total bytes of the Series, by a request for it alone.")
 OBJECT_COUNT = count("ObjectCount", "Number of objects of the Series, by a request for it alone.")
 
@@ -300,6 +309,13 @@ _SERIES_OF_THE_ARCHIVE = (
     *(STUDY_DESCRIPTION, STUDY_DATE, THIRD_PARTY, AUTHORIZED),
 )
 
+_SERIES_OF_THE_IDC = (
+    CRDC_SERIES_UUID,
+    text("aws_bucket", "Bucket that has its objects (IDC only)."),
+    text("analysis_result_id", "ID of the analysis that derived the Series (IDC only)."),
+    *(SOP_CLASS_UID, TRANSFER_SYNTAX_UID),
+)
+
 # SQL for the Series that listings have shown, without those that were stored one by one since.
 COMPARED_SERIES = (
     "(SELECT s.* FROM series AS s JOIN "
@@ -392,6 +408,7 @@ SERIES = Table(
     checks=_SERIES_CHECKS,
     columns=(
         *_SERIES_OF_THE_ARCHIVE,
+        *_SERIES_OF_THE_IDC,
         SOURCE,
         FINGERPRINT,
         instant("first_seen_at", "When the Series was first seen.", required=True),
@@ -417,7 +434,7 @@ FINGERPRINT_COLUMNS = _names(
     "Collection, PatientID, StudyInstanceUID, Modality, SeriesDate, SeriesDescription, "
     "BodyPartExamined, SeriesNumber, ProtocolName, Manufacturer, ManufacturerModelName, "
     "SoftwareVersions, ImageCount, FileSize, MaxSubmissionTimestamp, DateReleased, LicenseName, "
-    "LicenseURI, DataDescriptionURI, ThirdPartyAnalysis"
+    "LicenseURI, DataDescriptionURI, ThirdPartyAnalysis, crdc_series_uuid"
 )
 
 # Columns of `series` that `series_changes` can restore to an earlier moment: all except the key,
@@ -596,6 +613,7 @@ IMAGE_ARCHIVES = Table(
         text("sha256", "SHA-256 of the zip."),
         text("verified_by", "Proof that the zip is complete, best first: md5, count+size, count."),
         text("fingerprint", "Fingerprint of the Series at the latest download."),
+        CRDC_SERIES_UUID,
         text("license_name", "Licence of the Series at the download."),
         DESCRIPTION_URI,
         SOURCE,
@@ -726,7 +744,7 @@ IMAGES = Table(
     ),
     columns=(
         *(SOP_UID, SERIES_UID, STUDY_UID, PATIENT_ID, COLLECTION, SOP_CLASS_UID, MODALITY),
-        uid("TransferSyntaxUID", "Transfer syntax: the encoding of the object.", "(0002,0010)"),
+        TRANSFER_SYNTAX_UID,
         whole("InstanceNumber", "Number of the object within its Series.", "(0020,0013)"),
         count("Rows", "Number of pixel rows.", "(0028,0010)"),
         count("Columns", "Number of pixel columns.", "(0028,0011)"),
@@ -1331,4 +1349,108 @@ COLUMNS_BY_WIRE_NAME |= {
     name: COLUMNS_BY_WIRE_NAME[name.replace(" ", "")]
     for name in _names(_V1_METADATA)
     if name not in COLUMNS_BY_WIRE_NAME
+}
+
+
+# --- The index of the Imaging Data Commons ------------------------------------------------------
+
+# Facts about it: docs/sources.md. One release is a complete list of everything.
+IDC_INDEX = IndexFile(
+    "idc_index",
+    _names(
+        "collection_id, analysis_result_id, PatientID, SeriesInstanceUID, StudyInstanceUID, "
+        "source_DOI, PatientAge, PatientSex, StudyDate, StudyDescription, BodyPartExamined, "
+        "Modality, SOPClassUID, TransferSyntaxUID, Manufacturer, ManufacturerModelName, "
+        "SeriesDate, SeriesDescription, SeriesNumber, instanceCount, license_short_name, "
+        "aws_bucket, crdc_series_uuid, series_size_MB"
+    ),
+)
+IDC_PRIOR_VERSIONS = IndexFile(
+    "prior_versions_index",
+    _names("SeriesInstanceUID, collection_id, crdc_series_uuid, min_idc_version, max_idc_version"),
+)
+IDC_COLLECTIONS = IndexFile(
+    "collections_index",
+    _names(
+        "collection_name, collection_id, cancer_types, tumor_locations, species, sources, "
+        "program_id, status, updated, description"
+    ),
+)
+IDC_ANALYSES = IndexFile(
+    "analysis_results_index",
+    _names(
+        "analysis_result_id, analysis_result_title, source_DOI, updated, license_short_name, "
+        "description, citation"
+    ),
+)
+IDC_FILES = (IDC_INDEX, IDC_PRIOR_VERSIONS, IDC_COLLECTIONS, IDC_ANALYSES)
+
+# DOIs of what TCIA itself published; those of others' analyses are different.
+TCIA_DOI = "10.7937/"
+
+# By the short name, because a row of the index has one that belongs to another licence's address.
+_IDC_LICENSE_URI = """
+    CASE WHEN license_short_name SIMILAR TO 'CC (BY|BY-NC|BY-SA|BY-ND|BY-NC-SA|BY-NC-ND) [0-9.]+'
+    THEN 'https://creativecommons.org/licenses/' || lower(split_part(license_short_name, ' ', 2))
+        || '/' || split_part(license_short_name, ' ', 3) || '/' END
+"""
+
+_IDC_SAME = _names(
+    "SeriesInstanceUID, StudyInstanceUID, PatientID, Modality, SeriesDescription, "
+    "BodyPartExamined, PatientSex, PatientAge, Manufacturer, ManufacturerModelName, SeriesDate, "
+    "SeriesNumber, StudyDate, StudyDescription, aws_bucket, analysis_result_id, SOPClassUID, "
+    "TransferSyntaxUID, crdc_series_uuid"
+)
+IDC_SERIES = IndexRows(
+    SERIES,
+    {
+        **{name: f"i.{name}" for name in _IDC_SAME},
+        # TCIA's spelling; that of the index is in lower case.
+        "Collection": "coalesce(c.collection_name, i.collection_id)",
+        "ImageCount": "i.instanceCount",
+        "FileSize": "round(i.series_size_MB * 1e6)",
+        "LicenseName": "i.license_short_name",
+        "LicenseURI": _IDC_LICENSE_URI,
+        "DataDescriptionURI": "'https://doi.org/' || i.source_DOI",
+        "ThirdPartyAnalysis": "CASE WHEN i.analysis_result_id IS NULL THEN 'NO' ELSE 'YES' END",
+    },
+    f"{IDC_INDEX.name} AS i LEFT JOIN {IDC_COLLECTIONS.name} AS c USING (collection_id)",
+)
+
+
+def _idc_rows(made: Table, columns: str, **aggregates: str) -> IndexRows:
+    """Declare rows that are made from those of `series`; columns of the key stand for themselves.
+
+    Of others the smallest value is taken, so that it is the same each time.
+    """
+    values = {name: name if name in made.key else f"min({name})" for name in _names(columns)}
+    return IndexRows(made, values | aggregates, SERIES.name, is_grouped=True)
+
+
+# What is made from the rows of `series`, by table.
+IDC_ROWS = {
+    rows.table: rows
+    for rows in (
+        _idc_rows(COLLECTIONS, "Collection"),
+        _idc_rows(MODALITY_VALUES, "Collection, Modality"),
+        _idc_rows(BODY_PART_VALUES, "Collection, BodyPartExamined"),
+        _idc_rows(MANUFACTURER_VALUES, "Collection, Manufacturer"),
+        _idc_rows(PATIENTS, "Collection, PatientID, PatientSex"),
+        _idc_rows(
+            STUDIES,
+            "Collection, StudyInstanceUID, PatientID, StudyDate, StudyDescription, PatientAge, "
+            "PatientSex",
+            SeriesCount="count(*)",
+        ),
+        IndexRows(
+            SERIES_SIZES,
+            {
+                "SeriesInstanceUID": "SeriesInstanceUID",
+                "Collection": "Collection",
+                "TotalSizeInBytes": "FileSize",
+                "ObjectCount": "ImageCount",
+            },
+            SERIES.name,
+        ),
+    )
 }

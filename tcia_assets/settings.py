@@ -28,6 +28,8 @@ from tcia_assets.errors import TciaError, UnknownName, UsageError, require_known
 from tcia_assets.spec import Dialect
 
 _CRON_FIELDS = 5
+# Settings with few values: what each is, and its values.
+_CHOICES = {"source": ("source", ("nbia", "idc")), "idc_scope": ("scope", ("tcia", "all"))}
 
 
 def _secret(needed_by: str) -> Any:
@@ -47,6 +49,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    source: str = Field(
+        default="nbia",
+        description="where metadata come from: `nbia`, TCIA's own server, or `idc`, the Imaging "
+        "Data Commons",
+    )
     dialect: str = Field(
         default="nbia-v4",
         description="API of the server: `nbia-v4`, `nbia-v1`, `nbia-v2` (bearer token), "
@@ -64,6 +71,26 @@ class Settings(BaseModel):
         "its own; the default is used only while `TCIA_BASE_URL` is unset or a public host of "
         "TCIA; the value of `TCIA_BASE_URL` turns it off",
         json_schema_extra={"default_text": "NLST's public server"},
+    )
+    idc_index: str = Field(
+        default="",
+        description="index release of the Imaging Data Commons: a folder with its Parquet files, "
+        "or a URL below which they are",
+        json_schema_extra={
+            "default_text": "the installed package `idc-index-data`, else the newest release's URL"
+        },
+    )
+    idc_base_url: str = Field(
+        default="https://{bucket}.s3.amazonaws.com",
+        description="URL of the Imaging Data Commons' buckets; `{bucket}` is the bucket's name",
+    )
+    idc_connections: int = Field(
+        default=32, ge=1, description="requests at the same time to these buckets, at most"
+    )
+    idc_scope: str = Field(
+        default="tcia",
+        description="Series to take from the Imaging Data Commons: `tcia`, those that TCIA "
+        "published, or `all`, also what others derived from them",
     )
     shared_list_url: str = Field(
         default="",
@@ -155,6 +182,23 @@ class Settings(BaseModel):
         require_known("dialect (TCIA_DIALECT)", [name], [d.name for d in DIALECTS])
         return name
 
+    @field_validator("source", "idc_scope")
+    @classmethod
+    def _check_choice(cls, name: str, info: ValidationInfo) -> str:
+        field = str(info.field_name)
+        require_known(f"{_CHOICES[field][0]} ({variable(field)})", [name], _CHOICES[field][1])
+        return name
+
+    @field_validator("idc_base_url")
+    @classmethod
+    def _check_bucket_url(cls, url: str) -> str:
+        if not _is_base(url.replace("{bucket}", "b")) or "{bucket}" not in url:
+            raise UsageError(
+                f"TCIA_IDC_BASE_URL is {url!r}; it must look like "
+                "https://{bucket}.s3.amazonaws.com or http://HOST:PORT/{bucket}"
+            )
+        return url
+
     @field_validator("base_url", "nlst_base_url", "shared_list_url")
     @classmethod
     def _check_url(cls, url: str, info: ValidationInfo) -> str:
@@ -183,6 +227,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_secrets(self) -> Self:
+        if self.source != "nbia":
+            return self
         if self.api.auth == "bearer" and not (self.username and self.password):
             raise UsageError(
                 f"dialect {self.dialect} needs TCIA_USERNAME and TCIA_PASSWORD; nbia-v4 needs none"
@@ -275,8 +321,8 @@ class Settings(BaseModel):
         return self.url.rpartition("/")[0] + "/" + self.api.delegate.rpartition("-")[2]
 
     @property
-    def source(self) -> str:
-        """Dialect and host of the server, as in the column `source`."""
+    def source_name(self) -> str:
+        """Dialect and host of the NBIA server, as in the column `source`."""
         return f"{self.dialect}@{urlsplit(self.url).netloc}"
 
     def below(self, subfolder: str) -> Settings:

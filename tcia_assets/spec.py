@@ -8,6 +8,7 @@ are in `catalog.py`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -162,6 +163,43 @@ class Table:
         """
         require_known(f"column of {self.name}", [name], self.column_names)
         return next(c for c in self.columns if c.name == name)
+
+
+# --- Rows from an index -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IndexFile:
+    """A Parquet file of an index release: its name, and the columns that it must have."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class IndexRows:
+    """How the rows of a table are made from an index release.
+
+    Args:
+        table: The table.
+        columns: Expressions of SQL by column, over the rows of `origin`.
+        origin: What they are selected from, as SQL behind FROM.
+        is_grouped: Whether several rows of `origin` make one, so that each column but those of the
+            key is an aggregate.
+    """
+
+    table: Table
+    columns: Mapping[str, str]
+    origin: str
+    is_grouped: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The query for all rows."""
+        named = ", ".join(f'{value} AS "{name}"' for name, value in self.columns.items())
+        keys = [self.columns[name] for name in self.table.key if name in self.columns]
+        grouped = f" GROUP BY {', '.join(keys)}" if self.is_grouped else ""
+        return f"SELECT {named} FROM {self.origin}{grouped}"
 
 
 # --- The API of a source ------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def test_a_key_that_cannot_travel_in_a_header_is_refused_and_not_repeated(key: s
 @pytest.mark.parametrize("name", SECRETS)
 def test_secrets_show_in_no_text_of_the_settings(name: str) -> None:
     settings = Settings(**SECRETS)
-    for text in (repr(settings), str(settings), f"{settings}", settings.source, settings.url):
+    for text in (repr(settings), str(settings), f"{settings}", settings.source_name, settings.url):
         assert SECRETS[name] not in text
 
 
@@ -254,7 +254,7 @@ def test_a_url_may_have_the_path_of_its_dialect_or_no_version(spoken: Dialect, p
 def test_the_source_is_dialect_and_host(spoken: object) -> None:
     name = str(getattr(spoken, "name"))  # noqa: B009
     settings = Settings(dialect=name, base_url="http://127.0.0.1:8042/x", **SECRETS)
-    assert settings.source == f"{name}@127.0.0.1:8042"
+    assert settings.source_name == f"{name}@127.0.0.1:8042"
 
 
 _NLST_HOST = "https://nlst.cancerimagingarchive.net/nbia-api/services"

@@ -43,7 +43,7 @@ def doctor(form: str, seconds: float) -> None:
       tcia-assets doctor --format json > doctor.json      (for a bug report)
     """
     settings = Settings.from_env()
-    with progress_bar(f"Ask {settings.source}") as report:
+    with progress_bar(f"Ask {settings.source_name}") as report:
         found = examine(settings, seconds=seconds, report=report)
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))

@@ -128,7 +128,7 @@ def examine(
         found = {name: check for walk in walks for name, check in walk.checks().items()}
     redact = Redaction(settings, _user(), Path.home())
     return Report(
-        source=redact(settings.source),
+        source=redact(settings.source_name),
         url=redact(settings.url),
         taken_at=taken_at,
         seconds=time.monotonic() - started,

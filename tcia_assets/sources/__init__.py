@@ -4,10 +4,12 @@ A `Source` returns rows in the columns of our tables, MD5 hashes, and the zips o
 interface exposes no host, endpoint or wire format; an implementation uses neither Dagster nor the
 data folder.
 
-    nbia/   the one implementation: the REST API of the NBIA software, in five dialects
-    http/   HTTP for implementations
-    pacing  timeouts and retries
-    doi     DOIs in the forms in which sources write them
+    nbia/      the REST API of the NBIA software, in five dialects
+    idc/       the Imaging Data Commons: an index release, and public buckets
+    http/      HTTP for implementations
+    pacing     timeouts and retries
+    doi        DOIs in the forms in which sources write them
+    html_text  plain text from the HTML that curators write
 """
 
 from __future__ import annotations
@@ -189,6 +191,14 @@ class Source(AbstractContextManager["Source"], Protocol):
         """The value of the column `source`: software, version and host, as `nbia-v4@HOST`."""
 
     @property
+    def release(self) -> str:
+        """The version of the release that all rows are from; "" for a server, which has none.
+
+        A release is a complete list of everything: what it lacks is gone, and nothing changes while
+        it stays the same.
+        """
+
+    @property
     def connections(self) -> int:
         """The number of requests that may run at the same time now."""
 
@@ -330,6 +340,10 @@ def open_source(settings: Settings, *, pacing: Pacing | None = None) -> Source:
         The source. Nothing is sent before its first method is called.
     """
     # Imported here, so that commands that send no request do not load an HTTP library.
+    if settings.source == "idc":
+        from tcia_assets.sources.idc.source import IdcSource  # noqa: PLC0415
+
+        return IdcSource(settings, pacing=pacing)
     from tcia_assets.sources.nbia.source import NbiaSource  # noqa: PLC0415
 
     return NbiaSource(settings, pacing=pacing)

@@ -41,7 +41,7 @@ def test_a_refused_zip_is_in_quarantine_until_the_series_is_complete(
     assert zipfile.is_zipfile(refused)
     assert said["SeriesInstanceUID"] == uid
     assert said["endpoint"] in {"getImage", "getImageWithMD5Hash"}
-    assert said["source"] == mirror.settings.source
+    assert said["source"] == mirror.settings.source_name
     assert "1 images, but the source lists 2" in said["reason"]
     assert "1 images, but the source lists 2" in mirror.rows[uid]["error"]
     mirror.sandbox.faults.clear()

@@ -24,7 +24,7 @@ WHEN = ("fetched_at", "attempts")
 
 
 def rebuilt(place: Place, **chosen: Any) -> RebuildResult:
-    return rebuild_manifest(COLLECTION, place.warehouse, place.settings.source, **chosen)
+    return rebuild_manifest(COLLECTION, place.warehouse, place.settings.source_name, **chosen)
 
 
 def facts(place: Place) -> dict[str, dict[str, Any]]:

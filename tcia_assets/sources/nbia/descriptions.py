@@ -12,7 +12,7 @@ import pyarrow as pa
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, DESCRIPTION_URI, MAX_DESCRIPTION
 from tcia_assets.sources import SourceRows
 from tcia_assets.sources.doi import doi_of
-from tcia_assets.sources.nbia.html_text import plain_text
+from tcia_assets.sources.html_text import plain_text
 
 _WRITTEN = "CollectionDescriptionTimestamp"
 # Our column that is made from each column of the endpoint.

@@ -76,7 +76,11 @@ class NbiaSource(Client):
 
     @property
     def name(self) -> str:
-        return self.settings.source
+        return self.settings.source_name
+
+    @property
+    def release(self) -> str:
+        return ""
 
     @property
     def hash_levels(self) -> tuple[str, ...]:

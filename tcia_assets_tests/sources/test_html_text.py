@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tcia_assets.sources.nbia.html_text import plain_text
+from tcia_assets.sources.html_text import plain_text
 
 
 @pytest.mark.parametrize(

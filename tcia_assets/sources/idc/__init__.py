@@ -1,0 +1,6 @@
+"""The source for the Imaging Data Commons (IDC): an index release, and public buckets.
+
+source.py      what the seam promises
+index.py       an index release: its rows in our columns
+release.py     where the index release is, and its newest version
+"""

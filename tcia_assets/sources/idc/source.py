@@ -1,0 +1,165 @@
+"""The Imaging Data Commons as a source: rows from an index release, images from public buckets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Self
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from tcia_assets.catalog import SERIES, SERIES_SIZES
+from tcia_assets.errors import Stopped, UnknownReply
+from tcia_assets.settings import Settings
+from tcia_assets.sources import (
+    Connection,
+    FetchedFile,
+    ProbeResult,
+    Sample,
+    SourceRows,
+    Strictness,
+    Target,
+)
+from tcia_assets.sources.http.scratch import Scratch
+from tcia_assets.sources.idc.index import Index
+from tcia_assets.sources.idc.release import index_folder
+from tcia_assets.sources.pacing import Pacing
+from tcia_assets.spec import Table
+
+_UID = SERIES.key[0]
+
+
+class IdcSource:
+    """The Imaging Data Commons as a `Source` (see there).
+
+    The index release is opened by the first method that needs it, and stays the same until `close`.
+
+    Args:
+        settings: Which index release, which buckets, with how many connections.
+        pacing: Timeouts and retries.
+    """
+
+    def __init__(self, settings: Settings, *, pacing: Pacing | None = None) -> None:
+        self.settings, self._pacing = settings, pacing or Pacing()
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._scratch: Scratch | None = None
+        self._opened: Index | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def index(self) -> Index:
+        """The index release, opened."""
+        if self._stopped.is_set():
+            raise Stopped
+        with self._lock:
+            if self._opened is None:
+                folder = index_folder(self.settings)
+                self._scratch = self._scratch or Scratch()
+                is_whole = self.settings.idc_scope == "all"
+                self._opened = Index(folder, self._scratch.path, is_whole=is_whole)
+            return self._opened
+
+    @property
+    def name(self) -> str:
+        host = urlsplit(self.settings.idc_base_url.replace("{bucket}.", "")).netloc
+        return f"idc-v{self.index.version}@{host}"
+
+    @property
+    def release(self) -> str:
+        return self.index.release
+
+    @property
+    def connections(self) -> int:
+        return self.settings.idc_connections
+
+    @property
+    def hash_levels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def zip_routes(self) -> tuple[str, ...]:
+        return ()
+
+    def of(self, _collection: str) -> IdcSource:
+        return self
+
+    def rows(self, table: Table, key: str = "") -> SourceRows:
+        found = self.index.rows(table, key)
+        if not found.table.num_rows:
+            raise UnknownReply(
+                f"index release {self.index.release} has no {table.name} of {key or 'anything'!r}"
+            )
+        return found
+
+    def series_sizes(self, uids: Sequence[str]) -> SourceRows:
+        return self._rows_of(SERIES_SIZES, _UID, uids)
+
+    def rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
+        return self._rows_of(table, by, uids)
+
+    def _rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
+        """Return the rows of these, and a row with nothing else for each that there is not."""
+        found = self.index.rows_of(table, by, uids)
+        known = set(found.table[by].to_pylist())
+        absent = pa.table({by: pa.array([uid for uid in uids if uid not in known], pa.string())})
+        rows = pa.concat_tables([found.table, absent], promote_options="default")
+        return SourceRows(rows, promised=found.promised, unreadable=found.unreadable)
+
+    def changed_since(self, day: date) -> None:
+        del day
+
+    def probe(
+        self, collection: str, missing: pa.Table, listed: pa.Table, limit: int
+    ) -> ProbeResult:
+        del listed, limit  # a look into the index costs nothing
+        uids = missing[_UID].to_pylist()
+        rows = self.index.rows_of(SERIES, _UID, uids).table
+        homes = dict(zip(rows[_UID].to_pylist(), rows["Collection"].to_pylist(), strict=True))
+        return ProbeResult(
+            gone=[uid for uid in uids if uid not in homes],
+            elsewhere={uid: home for uid, home in homes.items() if home != collection},
+            probed=len(uids),
+        )
+
+    def md5_hash(self, **node: str) -> str:
+        raise UnknownReply(f"the Imaging Data Commons has no hash of {node}")
+
+    def fetch_zip(self, route: str, uid: str, target: Target) -> FetchedFile:
+        raise NotImplementedError
+
+    def object_uids(self, uid: str) -> None:
+        del uid
+
+    def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
+        raise NotImplementedError
+
+    def connect(self) -> Connection:
+        raise NotImplementedError
+
+    def sample(self, table: Table, **filters: str) -> Sample:
+        raise NotImplementedError
+
+    def strictness(self) -> Strictness:
+        raise NotImplementedError
+
+    @contextmanager
+    def waiting_until(self, deadline: float) -> Iterator[None]:
+        del deadline
+        yield
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def close(self) -> None:
+        if self._opened:
+            self._opened.close()
+        if self._scratch:
+            self._scratch.close()
