@@ -34,6 +34,7 @@ class ManifestRow:
     sha256: str | None
     verified_by: str | None
     fingerprint: str | None
+    crdc_series_uuid: str | None
     license_name: str | None
     data_description_uri: str | None
     source: str

@@ -38,6 +38,7 @@ SAME_BYTES = """(
     a.fingerprint = s.fingerprint OR (
         a.image_count = s.ImageCount
         AND coalesce(a.image_bytes = s.FileSize, true)
+        AND coalesce(a.crdc_series_uuid = s.crdc_series_uuid, true)
         AND coalesce(s.MaxSubmissionTimestamp::DATE < a.fetched_at::DATE, true)
     )
 )"""
@@ -58,6 +59,7 @@ class PendingSeries:
         reason: "new", "changed" (its bytes at the source, certainly or possibly), "lost" (its zip
             on disk) or "again" (it failed before).
         submitted_on: The day of its last submission; None if unknown.
+        crdc_series_uuid: Its version in the Imaging Data Commons; None if unknown.
     """
 
     series_instance_uid: str
@@ -69,6 +71,7 @@ class PendingSeries:
     attempts: int
     reason: str
     submitted_on: date | None = None
+    crdc_series_uuid: str | None = None
 
     @property
     def expected(self) -> Expectation:
@@ -206,7 +209,7 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
         SELECT s.SeriesInstanceUID AS {_UID}, s.ImageCount AS image_count,
                coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes, s.fingerprint,
                s.MaxSubmissionTimestamp::DATE AS submitted_on, s.LicenseName AS license_name,
-               s.DataDescriptionURI AS description_uri,
+               s.DataDescriptionURI AS description_uri, s.crdc_series_uuid,
                s.chosen, s.denied, s.unlicensed, s.missing_since IS NOT NULL AS is_missing,
                a.path, a.archive_bytes, {IS_GIVEN_UP} AS is_given_up,
                coalesce(a.fingerprint = s.fingerprint, false) AS is_same,

@@ -83,6 +83,7 @@ def _blank_row(task: SeriesTask) -> ManifestRow:
             "SeriesInstanceUID": task.uid,
             "Collection": task.collection,
             "fingerprint": pending.fingerprint,
+            "crdc_series_uuid": pending.crdc_series_uuid,
             "license_name": pending.license_name,
             "DataDescriptionURI": pending.description_uri,
             "source": task.source.name,

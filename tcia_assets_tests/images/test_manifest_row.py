@@ -23,6 +23,7 @@ COMPLETE = ManifestRow(
     sha256="0" * 64,
     verified_by="md5",
     fingerprint="f",
+    crdc_series_uuid=None,
     license_name="CC BY 4.0",
     data_description_uri="https://doi.org/1",
     source="nbia-v4@localhost",
