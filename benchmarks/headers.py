@@ -29,6 +29,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tcia_assets.catalog import IMAGES
+from tcia_assets.formats.identity import identify
 from tcia_assets.images.headers import dicom, referenced_objects
 from tcia_assets.sandbox import phantom
 
@@ -117,7 +118,7 @@ def compare_headers() -> None:
     readers: dict[str, Callable[[bytes], object]] = {
         "a row of images, tcia_assets": lambda head: dicom.read_header(head, size),
         "a row of images, pydicom": lambda head: pydicom_values(head, names),
-        "both UIDs, tcia_assets": dicom.identify,
+        "both UIDs, tcia_assets": identify,
         "both UIDs, pydicom": lambda head: pydicom_values(head, uids),
     }
     for what, read in readers.items():

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.errors import BadArchive, RemoteError, UnknownReply, UsageError
+from tcia_assets.formats import md5_list
 from tcia_assets.images import manifest
-from tcia_assets.images.acceptance import md5_list
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5, content_md5_sql
 from tcia_assets.images.verify import accept_again, daily_sample

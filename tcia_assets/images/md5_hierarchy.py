@@ -6,18 +6,9 @@ hashes of objects are the MD5s of their files (NBIA, GeneralSeriesDAOImpl.java).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from tcia_assets.formats.md5_list import combined_md5
 
-
-def combined_md5(children: Iterable[str]) -> str:
-    """Return the hash of a node from the hashes of its children, in any order and case.
-
-    >>> combined_md5(["0cc175b9c0f1b6a831c399e269772661"])
-    'd7afde3e7059cd0a0fe09eec4b0008cd'
-    """
-    joined = "".join(sorted(child.lower() for child in children))
-    return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
+__all__ = ["combined_md5", "content_md5_sql"]
 
 
 def content_md5_sql(condition: str) -> str:

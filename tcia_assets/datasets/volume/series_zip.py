@@ -20,10 +20,10 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.errors import BadArchive
+from tcia_assets.formats.elements import is_dicom
 from tcia_assets.images.acceptance.directory import STORED, Entry, MalformedZip, Zip, open_zip
 from tcia_assets.images.acceptance.inflate import FASTEST, RAW_DEFLATE, Buffer
 from tcia_assets.images.acceptance.rules import MAX_MEMBERS, NON_IMAGE_MEMBERS
-from tcia_assets.images.headers.elements import is_dicom
 
 _HEAD_BYTES = 1 << 13
 # If a header is longer, the next attempt reads this many times as much.

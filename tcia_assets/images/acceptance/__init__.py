@@ -9,7 +9,6 @@ count and byte sum from `getSeries`. Limits are checked before anything is infla
 
     directory   the zip format, strictly: what a zip claims, and that it hides nothing
     inflate     decompress a member in bounded memory: its MD5 and its first bytes
-    md5_list    md5hashes.csv
     rules       accept and inspect a zip
     completion  pack a whole zip from an incomplete one and single images
 """

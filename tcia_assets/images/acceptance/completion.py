@@ -1,26 +1,22 @@
 """Write a whole zip from an incomplete one and the images that it lacks.
 
-Writing the zip belongs here. Where the images come from is in `images.download`. The result
-must pass `accept` like any other zip.
+How a zip is written is in `formats/series_zip.py`, where the images come from in `images.download`.
+The result must pass `accept` like any other zip.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance import md5_list
+from tcia_assets.formats.series_zip import LICENSE, write_series_zip
 from tcia_assets.images.acceptance.directory import MalformedZip, Zip, check_member_name, open_zip
 from tcia_assets.images.acceptance.inflate import inflate
-from tcia_assets.images.acceptance.rules import LICENSE, MAX_MEMBERS, NON_IMAGE_MEMBERS, Member
-
-_PIECE_BYTES = 1 << 20
+from tcia_assets.images.acceptance.rules import MAX_MEMBERS, NON_IMAGE_MEMBERS, Member
 
 
 def pack(source: Path, keep: Sequence[Member], extra: Mapping[str, Path], target: Path) -> None:
@@ -71,29 +67,18 @@ def _check_license(zip_file: Zip) -> None:
 
 def _write(source: Path, kept: Mapping[str, str], extra: Mapping[str, Path], target: Path) -> None:
     """Write the members; `kept` are the MD5s of kept images by name."""
-    md5s: dict[str, str] = {}
-    with ZipFile(source) as old, ZipFile(target, "w") as new:
+    with ZipFile(source) as old, write_series_zip(target) as new:
         for member in old.infolist():
-            name = member.filename
-            if name == LICENSE or name in kept:
+            name, size, method = member.filename, member.file_size, member.compress_type
+            if name == LICENSE:
                 with old.open(member) as content:
-                    _add(new, name, content, member.file_size, method=member.compress_type)
-            if name in kept:
-                md5s[name] = kept[name]
+                    new.add(name, content, size, method=method)
+            elif name in kept:
+                with old.open(member) as content:
+                    new.add_image(name, content, size, kept[name], method=method)
         for name, path in sorted(extra.items()):
             with path.open("rb") as content:
-                _add(new, name, content, path.stat().st_size)
-                content.seek(0)
                 md5 = hashlib.file_digest(content, partial(hashlib.md5, usedforsecurity=False))
-            md5s[name] = md5.hexdigest()
-        new.writestr(ZipInfo(md5_list.FILE_NAME), md5_list.format_list(md5s.items()), ZIP_DEFLATED)
-
-
-def _add(
-    new: ZipFile, name: str, content: IO[bytes], size: int, *, method: int = ZIP_DEFLATED
-) -> None:
-    # The time of a new ZipInfo is fixed, so that the same images give the same zip.
-    member = ZipInfo(name)
-    member.compress_type, member.file_size = method, size
-    with new.open(member, "w") as file:
-        shutil.copyfileobj(content, file, _PIECE_BYTES)
+                content.seek(0)
+                size = path.stat().st_size
+                new.add_image(name, content, size, md5.hexdigest(), method=ZIP_DEFLATED)

@@ -1,7 +1,7 @@
 """Decide whether a zip is accepted as a Series. Reads one file and changes nothing.
 
 The comparison of a zip with what the source lists of its Series belongs here. The zip format is in
-`directory.py`, DICOM headers in `images.headers.dicom`.
+`directory.py`, the UIDs of a DICOM file in `formats/identity.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_assets.errors import BadArchive
-from tcia_assets.images.acceptance import md5_list
+from tcia_assets.formats import md5_list
+from tcia_assets.formats.identity import Identity, identify
+from tcia_assets.formats.series_zip import LICENSE
 from tcia_assets.images.acceptance.directory import Entry, MalformedZip, Zip, open_zip
 from tcia_assets.images.acceptance.inflate import Buffer, Inflated, Inflater, inflate
-from tcia_assets.images.headers import dicom
 
-LICENSE = "LICENSE"
 NON_IMAGE_MEMBERS = frozenset({LICENSE, md5_list.FILE_NAME})
 # More than any Series has. If the source lists an image count, that is the limit.
 MAX_MEMBERS = 100_000
@@ -302,17 +302,17 @@ class _Examination:
             return f"{entry.name!r} belongs to Series {identity.series_instance_uid}"
         return Member(entry.name, identity.sop_instance_uid, entry.size_bytes, inflated.md5)
 
-    def _identify(self, head: tuple[Buffer, ...]) -> dicom.Identity:
+    def _identify(self, head: tuple[Buffer, ...]) -> Identity:
         """Read the UIDs from the first bytes, and from more if these end too early."""
         first_bytes = bytes(head[0][:_FIRST_HEAD_BYTES]) if head else b""
         try:
-            identity = dicom.identify(first_bytes)
+            identity = identify(first_bytes)
         except ValueError:
-            return dicom.identify(b"".join(head))
+            return identify(b"".join(head))
         # The bytes may end inside the UID.
         if identity.series_instance_uid == self._expected.series_instance_uid:
             return identity
-        return dicom.identify(b"".join(head))
+        return identify(b"".join(head))
 
     def _inflate(self, entry: Entry, **limits: int) -> Inflated:
         compressed = self._zip.compressed(entry)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tcia_assets.catalog import HEADER_COLUMNS
-from tcia_assets.images.headers.elements import import_pydicom
+from tcia_assets.formats.elements import import_pydicom
 from tcia_assets.spec import Column
 
 # The last group of which images of every Modality need an attribute. What follows is read of PT and

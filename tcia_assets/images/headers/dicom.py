@@ -1,4 +1,4 @@
-"""Read the header of a DICOM object: its identity, and the columns of `images`.
+"""Read the header of a DICOM object: the columns of `images`.
 
 Which elements are read belongs here. How they are encoded is in `elements.py`, how their values are
 converted in `values.py`, where objects come from in `image_rows.py`, and what their sequences hold
@@ -8,60 +8,24 @@ in `referenced_objects.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from tcia_assets.catalog import HEADER_COLUMNS
-from tcia_assets.images.headers.attributes import HeaderAttributes, header_attributes
-from tcia_assets.images.headers.elements import (
+from tcia_assets.formats.elements import (
     CHARACTER_SET,
-    MAX_UID_LENGTH,
     Element,
     FoundElements,
     TruncatedHeader,
-    decode_ascii,
     find_elements,
     find_in_first_item,
-    is_uid,
 )
+from tcia_assets.images.headers.attributes import HeaderAttributes, header_attributes
 from tcia_assets.images.headers.values import age_in_years, read_value
 
-_IDENTITY_TAGS = (0x0008_0018, 0x0020_000E)
 _MODALITY = 0x0008_0060
 # Of these the whole header up to the group of nuclear medicine is read.
 _NUCLEAR = frozenset({b"PT", b"NM"})
 _NO_VALUES: dict[str, Any] = dict.fromkeys(column.name for column in HEADER_COLUMNS)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which object a file holds, and of which Series."""
-
-    sop_instance_uid: str
-    series_instance_uid: str
-
-
-def identify(head: bytes) -> Identity:
-    """Return the identity of a DICOM object.
-
-    Args:
-        head: The first bytes of the file, or all. Nothing after SeriesInstanceUID is read.
-
-    Raises:
-        TruncatedHeader: The bytes end before both UIDs.
-        ValueError: The bytes are not a DICOM file, or it has no identity.
-    """
-    found = find_elements(head, _IDENTITY_TAGS)
-    uids = [decode_ascii(found.by_tag[t].raw) if t in found.by_tag else "" for t in _IDENTITY_TAGS]
-    if not all(uids):
-        missing = "a DICOM file without SOPInstanceUID or SeriesInstanceUID"
-        if found.is_complete:
-            raise ValueError(missing)
-        raise TruncatedHeader(f"{missing}: it may be truncated")
-    for uid in uids:
-        if not is_uid(uid):
-            raise ValueError(f"a DICOM file with {uid[:MAX_UID_LENGTH]!r} instead of a UID")
-    return Identity(*uids)
 
 
 def read_header(head: bytes, size: int) -> dict[str, Any]:

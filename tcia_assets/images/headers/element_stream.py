@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import IO
 
-from tcia_assets.images.headers.elements import (
+from tcia_assets.formats.elements import (
     Encoding,
     TruncatedHeader,
     detect_encoding,

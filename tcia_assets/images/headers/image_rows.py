@@ -25,11 +25,11 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import HEADER_VERSION, IMAGES
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.acceptance import md5_list
+from tcia_assets.formats import md5_list
+from tcia_assets.formats.elements import TruncatedHeader
 from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
 from tcia_assets.images.headers.attributes import header_attributes
-from tcia_assets.images.headers.elements import TruncatedHeader
 from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.progress import ProgressCallback, ignore_progress

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.headers.element_stream import ElementStream
-from tcia_assets.images.headers.elements import (
+from tcia_assets.formats.elements import (
     CHARACTER_SET,
     DELIMITERS,
     MAX_UID_LENGTH,
@@ -32,6 +31,7 @@ from tcia_assets.images.headers.elements import (
     is_uid,
     item_encoding,
 )
+from tcia_assets.images.headers.element_stream import ElementStream
 
 # Longer values are skipped.
 _MAX_VALUE_BYTES = 4096

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, REFERENCES, TARGETS
 from tcia_assets.errors import escape_unprintable
+from tcia_assets.formats.elements import import_pydicom
 from tcia_assets.images.headers import referenced_objects, series_zips
-from tcia_assets.images.headers.elements import import_pydicom
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
 from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress

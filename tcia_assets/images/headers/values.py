@@ -10,14 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.headers.attributes import Attribute, header_attributes
-from tcia_assets.images.headers.elements import (
+from tcia_assets.formats.elements import (
     MAX_UID_LENGTH,
     Element,
     decode_ascii,
     decode_text,
     is_uid,
 )
+from tcia_assets.images.headers.attributes import Attribute, header_attributes
 
 # Four times what DICOM allows for a text of one value.
 _MAX_TEXT_LENGTH = 256

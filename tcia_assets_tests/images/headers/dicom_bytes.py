@@ -9,7 +9,7 @@ from pathlib import Path
 import pydicom
 import pydicom.data
 
-from tcia_assets.images.headers.elements import is_dicom
+from tcia_assets.formats.elements import is_dicom
 from tcia_assets.sandbox import phantom
 
 SOP, SERIES = "1.2.3.4", "1.2.3"

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import HEADER_COLUMNS
+from tcia_assets.formats.elements import TruncatedHeader
+from tcia_assets.formats.identity import Identity, identify
 from tcia_assets.images.headers import dicom
-from tcia_assets.images.headers.elements import TruncatedHeader
 from tcia_assets.images.headers.values import age_in_years
 from tcia_assets.spec import Column
 from tcia_assets_tests.examples import examples
@@ -95,7 +96,7 @@ def test_all_values_of_the_sandbox_objects_are_read(kind: str) -> None:
     values = {name: value for name, value in found.items() if value is not None}
     assert values.pop("patient_age_years", None) == age_in_years(expected.get("PatientAge"))
     assert values == expected
-    assert dicom.identify(content) == dicom.Identity(
+    assert identify(content) == Identity(
         expected["SOPInstanceUID"], SERIES_COLUMNS["SeriesInstanceUID"]
     )
 
@@ -229,10 +230,10 @@ def test_an_object_without_uid_has_a_row_with_an_error() -> None:
     assert (found["SOPInstanceUID"], found["SeriesInstanceUID"]) == (None, SERIES)
     assert "SOPInstanceUID" in found["error"]
     with pytest.raises(ValueError, match="without SOPInstanceUID") as caught:
-        dicom.identify(wrap(SERIES_ELEMENT + LAST_ELEMENT))
+        identify(wrap(SERIES_ELEMENT + LAST_ELEMENT))
     assert not isinstance(caught.value, TruncatedHeader)
     with pytest.raises(ValueError, match="'abc' instead of a UID"):
-        dicom.identify(wrap(element(0x00080018, "UI", b"abc") + SERIES_ELEMENT))
+        identify(wrap(element(0x00080018, "UI", b"abc") + SERIES_ELEMENT))
 
 
 def test_an_object_that_ends_within_its_header_has_an_error() -> None:
@@ -260,7 +261,7 @@ def test_a_head_gives_the_same_as_the_whole_or_is_too_short(data: st.DataObject)
     except ValueError:
         assert cut < 132
     try:
-        assert dicom.identify(head) == dicom.identify(content)
+        assert identify(head) == identify(content)
     except TruncatedHeader:
         assert cut < len(content)
     except ValueError:
@@ -273,14 +274,6 @@ def test_damaged_bytes_raise_only_value_errors(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(list(sandbox_objects().values())))[:4000])
     for place in data.draw(st.lists(st.integers(132, 1500), min_size=1, max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
-    for read in (lambda c: dicom.read_header(c, 12288), row, dicom.identify):
+    for read in (lambda c: dicom.read_header(c, 12288), row, identify):
         with contextlib.suppress(ValueError):
-            assert isinstance(read(bytes(content)), dict | dicom.Identity)
-
-
-def test_the_identity_is_read_from_the_bytes_before_its_end() -> None:
-    content = dicom_file(element(0x00280010, "US", b"\0\2"))
-    head = content[: content.index(SERIES_ELEMENT) + len(SERIES_ELEMENT)]
-    assert dicom.identify(head) == dicom.Identity(SOP, SERIES)
-    with pytest.raises(TruncatedHeader):
-        dicom.identify(head[:-1])
+            assert isinstance(read(bytes(content)), dict | Identity)

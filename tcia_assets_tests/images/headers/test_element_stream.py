@@ -6,8 +6,8 @@ import io
 
 import pytest
 
+from tcia_assets.formats.elements import TruncatedHeader
 from tcia_assets.images.headers.element_stream import ElementStream
-from tcia_assets.images.headers.elements import TruncatedHeader
 from tcia_assets_tests.images.headers.dicom_bytes import (
     LAST_ELEMENT,
     SERIES,

@@ -19,8 +19,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from tcia_assets.formats.elements import TruncatedHeader, is_uid
 from tcia_assets.images.headers import referenced_objects
-from tcia_assets.images.headers.elements import TruncatedHeader, is_uid
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.headers.dicom_bytes import (
     dicom_file,

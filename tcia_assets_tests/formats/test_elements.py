@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tcia_assets.formats.identity import identify
 from tcia_assets.images.headers import dicom
 from tcia_assets_tests.images.headers.dicom_bytes import (
     BIG,
@@ -70,7 +71,7 @@ def test_sequences_are_skipped_at_any_depth() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"DICM", bytes(200), b"<html>" * 100])
 def test_a_file_that_is_not_dicom_is_refused(content: bytes) -> None:
-    for read in (read_row, dicom.identify):
+    for read in (read_row, identify):
         with pytest.raises(ValueError, match="not a DICOM file"):
             read(content)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tcia_assets.images.acceptance import md5_list
+from tcia_assets.formats import md5_list
 from tcia_assets.images.acceptance.rules import accept
 from tcia_assets.sandbox.zip_stream import Entry
 from tcia_assets_tests.images.acceptance.sample_zips import (

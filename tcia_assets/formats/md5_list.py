@@ -1,11 +1,13 @@
 """Read and write `md5hashes.csv`, in which NBIA lists the MD5 of each image at the end of a zip.
 
-Only the format belongs here. What the hashes prove is in `rules.py`.
+Only the format belongs here, and the hash of a Series that is made of them. What they prove is in
+`images/acceptance/rules.py`.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 import zipfile
@@ -72,3 +74,13 @@ def _parse_row(row: list[str]) -> tuple[str, str]:
 def format_list(hashes: Iterable[tuple[str, str]]) -> bytes:
     """Return the list of these pairs of name and MD5, in the format that NBIA writes."""
     return "".join(f"{name},{md5}\n" for name, md5 in [_HEADER, *hashes]).encode()
+
+
+def combined_md5(children: Iterable[str]) -> str:
+    """Return the MD5 of NBIA over MD5s, in any order and case: that of a Series over its objects.
+
+    >>> combined_md5(["0cc175b9c0f1b6a831c399e269772661"])
+    'd7afde3e7059cd0a0fe09eec4b0008cd'
+    """
+    joined = "".join(sorted(child.lower() for child in children))
+    return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
