@@ -20,6 +20,7 @@ collection_handlers  replies about whole Collections
 image_handlers       replies with images
 series_zip           the zip of a Series; zip_stream: its bytes
 phantom/             the DICOM objects in it
+idc/                 the Imaging Data Commons: index releases and buckets
 reply                replies and refusals
 reply_formats        JSON, CSV, XML and HTML; markup_encoder: their texts
 transport            a reply onto the connection

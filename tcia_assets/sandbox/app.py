@@ -21,6 +21,8 @@ from tcia_assets.sandbox.control_api import PREFIX, ControlApi
 from tcia_assets.sandbox.endpoints import SERVED, ServedEndpoint
 from tcia_assets.sandbox.faults import Fault, Faults
 from tcia_assets.sandbox.handlers import Handlers
+from tcia_assets.sandbox.idc.releases import Releases
+from tcia_assets.sandbox.idc.service import DIALECT, IdcService, is_for_idc
 from tcia_assets.sandbox.reply import Reply, json_reply, server_error, text_reply
 from tcia_assets.sandbox.request_log import RequestLog
 from tcia_assets.sandbox.transport import plain_response, response
@@ -50,11 +52,13 @@ class App:
         authenticator: Authenticator,
         faults: Faults,
         request_log: RequestLog,
+        releases: Releases,
     ) -> None:
         self._authenticator, self._faults = authenticator, faults
         self._request_log = request_log
         self._handlers = Handlers(archive, authenticator)
-        self._control = ControlApi(archive, authenticator, faults, request_log)
+        self._idc = IdcService(releases)
+        self._control = ControlApi(archive, authenticator, faults, request_log, releases)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -72,6 +76,8 @@ class App:
             await plain_response(text_reply("up"))(scope, receive, send)
         elif path in ROUTES:
             await self._serve_endpoint(request, body, send)
+        elif is_for_idc(path):
+            await self._serve_idc(request, send)
         else:
             await self._serve_other(request, _first_values(request, body), send)
 
@@ -86,6 +92,20 @@ class App:
             )
             await _send_reply(
                 request, send, fault, lambda: self._reply(request, served, api_request, fault)
+            )
+
+    async def _serve_idc(self, request: Request, send: Send) -> None:
+        sent = _first_values(request, b"")
+        asked = await run_in_threadpool(
+            self._idc.read, request.scope["path"], sent, dict(request.headers)
+        )
+        shown = {"bucket": asked.request.bucket, "key": asked.request.key} | sent
+        with self._request_log.record(DIALECT, asked.endpoint, shown):
+            fault = self._faults.take(
+                DIALECT, asked.endpoint, {**asked.values}, returns=asked.returns
+            )
+            await _send_reply(
+                request, send, fault, lambda: self._idc.handle(request.method, asked, fault)
             )
 
     async def _serve_other(self, request: Request, sent: Mapping[str, str], send: Send) -> None:

@@ -123,14 +123,18 @@ class Archive:
     def objects(self, series: SeriesFacts) -> Iterator[tuple[str, bytes]]:
         """Yield the SOPInstanceUID and the file of each DICOM object of a Series."""
         row = self._row_of_files(series.row_number)
-        referenced = None
-        if row["Modality"] in _REFERRING_MODALITIES:
-            found = self.rows(_REFERENCED, [series.row_number])
-            referenced = self._row_of_files(found[0]["row_number"]) if found else None
+        referenced = self.referenced(series.row_number, row["Modality"])
         if series.file_size > _SMALL:
             return phantom.objects(row, referenced, series.revision)
         source = tuple(referenced.items()) if referenced else None
         return iter(_small_objects(tuple(row.items()), source, series.revision))
+
+    def referenced(self, row_number: int, modality: str | None) -> dict[str, Any] | None:
+        """Return the row of the image Series to which a Series refers, if it does."""
+        if modality not in _REFERRING_MODALITIES:
+            return None
+        found = self.rows(_REFERENCED, [row_number])
+        return self._row_of_files(found[0]["row_number"]) if found else None
 
     def _row_of_files(self, row_number: int) -> dict[str, Any]:
         """Return the current row with its original Collection: a move changes no file."""

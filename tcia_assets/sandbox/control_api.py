@@ -6,6 +6,10 @@ POST hold, release, hide, show, withdraw, move, revise      {"uids": [...]} or {
                 "count": n}; release takes "day", move "to", revise "image_count"
 POST share      {"name": "...", "uids": [...]}
 POST faults     a fault, or a list of them; POST faults/clear
+POST idc/publish          the next release of the Imaging Data Commons; takes "release", "revised",
+                          "without"
+POST idc/redact           {"uids": [...]}: their objects are gone
+POST idc/page_size        {"objects": n} on a page of a listing
 POST tokens/expire, requests/clear, reset
 """
 
@@ -20,6 +24,7 @@ from tcia_assets.errors import UsageError
 from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.authentication import Authenticator
 from tcia_assets.sandbox.faults import Fault, Faults
+from tcia_assets.sandbox.idc.releases import Releases
 from tcia_assets.sandbox.reply import Reply, json_reply
 from tcia_assets.sandbox.request_log import RequestLog
 from tcia_assets.store import sql
@@ -36,8 +41,9 @@ class ControlApi:
         authenticator: Authenticator,
         faults: Faults,
         request_log: RequestLog,
+        releases: Releases,
     ) -> None:
-        self._archive, self._faults = archive, faults
+        self._archive, self._faults, self._releases = archive, faults, releases
         changes = ("hold", "release", "hide", "show", "withdraw", "move", "revise")
         self._reads: dict[str, Callable[[], object]] = {
             "state": self._state,
@@ -50,6 +56,9 @@ class ControlApi:
             "faults/clear": lambda _: faults.clear(),
             "tokens/expire": lambda _: authenticator.expire(),
             "requests/clear": lambda _: request_log.clear(),
+            "idc/publish": lambda sent: {"release": releases.publish(**sent)},
+            "idc/redact": lambda sent: {"uids": releases.redact(**sent)},
+            "idc/page_size": self._set_page_size,
             "reset": lambda _: self._reset(request_log),
         }
 
@@ -79,8 +88,13 @@ class ControlApi:
         self._faults.add(*map(Fault.from_json, sent if isinstance(sent, list) else [sent]))
         return {"due": len(self._faults)}
 
+    def _set_page_size(self, sent: dict[str, Any]) -> object:
+        self._releases.page_size = int(sent["objects"])
+        return {"objects": self._releases.page_size}
+
     def _reset(self, request_log: RequestLog) -> None:
         self._archive.reset()
+        self._releases.reset()
         self._faults.clear()
         request_log.clear()
 
@@ -95,4 +109,5 @@ class ControlApi:
             "collections": collections,
             "shared_lists": {name: len(uids) for name, uids in self._archive.lists.items()},
             "faults": list(self._faults.pending()),
+            "idc_releases": list(self._releases.releases),
         }

@@ -1,7 +1,7 @@
 """Faults that the sandbox produces on request.
 
 This module declares the faults and which requests each applies to. Their effects are in
-`transport.py` (connection), `row_faults.py` and `series_zip.py`.
+`transport.py` (connection), `row_faults.py`, `series_zip.py` and `idc/`.
 """
 
 from __future__ import annotations
@@ -51,15 +51,77 @@ ARCHIVES = {
     "zip_many": "a million entries",
     "zip_nested": "an entry that is a zip",
 }
-KINDS = CONNECTION | ROWS | ARCHIVES
+# Errors of S3, in XML, to any request for a bucket.
+BUCKETS = {
+    "slow_down": "503 SlowDown with, if given, Retry-After: `retry_after`",
+    "internal_error": "500 InternalError",
+    "access_denied": "403 AccessDenied",
+    "no_such_key": "404 NoSuchKey",
+    "no_such_bucket": "404 NoSuchBucket",
+    "permanent_redirect": "301 PermanentRedirect without a Location, as for another region",
+}
+LISTINGS = {
+    "list_short": "a page lacks its last `images` objects",
+    "list_one_page": "a page says that it is the last",
+    "list_empty": "no object",
+    "list_duplicate": "the first object of a page is listed twice",
+    "list_endless": "each page has the objects of the first, and says that there are more",
+    "list_no_token": "there are more, but no token for them",
+    "list_extra": "an object more, which does not exist",
+    "list_wrong_size": "the first object of a page is listed with a byte more",
+    "list_foreign_key": "the first key of a page is ../../outside.dcm",
+    "list_folder": "a key that is a folder, of 0 bytes, before the others",
+    "list_entities": "entities that would be expanded to 10 GB",
+}
+OBJECTS = {
+    "object_short": "lacks its last byte; the length that is sent agrees",
+    "object_long": "has a byte more; the length that is sent agrees",
+    "object_flipped": "one byte is changed",
+    "object_other": "another object of the Series, with the ETag of that",
+    "object_gzip": "compressed, with Content-Encoding: gzip",
+    "length_wrong": "100 bytes fewer than its Content-Length",
+    "range_ignored": "200 with the whole object for a range",
+    "range_shifted": "the range that begins a byte later",
+}
+# The same in listings and objects, so `endpoint` is best left out, and `times` 0.
+STORED = {
+    "etag_wrong": "an ETag that is the MD5 of nothing",
+    "etag_unquoted": "an ETag without quotes",
+    "etag_in_parts": "an ETag of an upload in several parts",
+    "etag_missing": "no ETag",
+    "other_series": "headers name another Series; ETags agree",
+    "same_object": "each object has the bytes of the first; ETags agree",
+    "not_dicom": "zeros; ETags agree",
+}
+INDEX_FILES = {
+    "index_wrong_sha": "the .sha256 of other bytes",
+    "index_renamed_column": "`column` is named `value`",
+    "index_truncated": "the first half of the file, with a .sha256 of that",
+}
+KINDS = CONNECTION | ROWS | ARCHIVES | BUCKETS | LISTINGS | OBJECTS | STORED | INDEX_FILES
+# What a request returns to which a kind applies; a kind of `CONNECTION` applies to any.
+_APPLIES = {
+    kind: returns
+    for kinds, returns in (
+        (ROWS, {"rows"}),
+        (ARCHIVES, {"zip"}),
+        (BUCKETS | STORED, {"listing", "object"}),
+        (LISTINGS, {"listing"}),
+        (OBJECTS, {"object"}),
+        (INDEX_FILES, {"file"}),
+    )
+    for kind in kinds
+}
 
 
 @dataclass(frozen=True)
 class Fault:
     """A fault for the next `times` requests that match (0: for all of them).
 
-    A request matches if it has the same `endpoint` (our name of it), `dialect`, `series` (a UID)
-    and `collection`; "" matches any. The other fields are settings of the kind; see `KINDS`.
+    A request matches if it has the same `endpoint` (our name of it), `dialect`, `series` (a UID),
+    `collection` and `sop_instance` (a UID); "" matches any. The other fields are settings of the
+    kind; see `KINDS`. The buckets of the Imaging Data Commons are the dialect `idc` with the
+    endpoints `list`, `object`, `index` and `clinical`.
     """
 
     kind: str
@@ -68,6 +130,7 @@ class Fault:
     dialect: str = ""
     series: str = ""
     collection: str = ""
+    sop_instance: str = ""
     status: int = 503
     retry_after: str = ""
     body: str = "<html><body><h1>Service Temporarily Unavailable</h1></body></html>"
@@ -101,15 +164,14 @@ class Fault:
 
     def matches(self, dialect: str, endpoint: str, values: dict[str, str], *, returns: str) -> bool:
         """Return whether the fault applies to a request; `returns` as of `Endpoint`."""
-        if self.kind in ARCHIVES and returns != "zip":
-            return False
-        if self.kind in ROWS and returns != "rows":
+        if returns not in _APPLIES.get(self.kind, {returns}):
             return False
         wanted = [
             (self.dialect, dialect),
             (self.endpoint, endpoint),
             (self.series, values.get("SeriesInstanceUID")),
             (self.collection, values.get("Collection")),
+            (self.sop_instance, values.get("SOPInstanceUID")),
         ]
         return all(own in {"", sent} for own, sent in wanted)
 

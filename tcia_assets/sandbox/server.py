@@ -29,6 +29,8 @@ try:
     from tcia_assets.sandbox.archive import Archive
     from tcia_assets.sandbox.authentication import Authenticator
     from tcia_assets.sandbox.faults import Faults
+    from tcia_assets.sandbox.idc.releases import Releases
+    from tcia_assets.sandbox.idc.service import INDEX_BUCKET, INDEX_FOLDER
     from tcia_assets.sandbox.request_log import RequestLog
 except ModuleNotFoundError as error:
     if error.name is None or error.name.startswith("tcia_assets"):
@@ -59,6 +61,7 @@ class Sandbox:
 
     Attributes:
         archive: The Series, and methods to change them.
+        idc: The releases of the Imaging Data Commons, and methods to make the next ones.
         faults: The pending faults.
         requests: The requests received.
         authenticator: The account and its tokens.
@@ -88,7 +91,8 @@ class Sandbox:
             raise
         self.authenticator = authenticator or Authenticator()
         self.faults, self.requests = Faults(), RequestLog()
-        app = App(self.archive, self.authenticator, self.faults, self.requests)
+        self.idc = Releases(self.archive)
+        app = App(self.archive, self.authenticator, self.faults, self.requests, self.idc)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -117,9 +121,20 @@ class Sandbox:
         """Return the base URL of a dialect, as `TCIA_BASE_URL` takes it."""
         return f"{self.url}{urlsplit(dialect(dialect_name).base_url).path}"
 
+    @property
+    def idc_base_url(self) -> str:
+        """The URL of the buckets, as `TCIA_IDC_BASE_URL` takes it."""
+        return f"{self.url}/{{bucket}}"
+
+    @property
+    def idc_index_url(self) -> str:
+        """The URL of the current index release, as `TCIA_IDC_INDEX` takes it."""
+        return f"{self.url}/{INDEX_BUCKET}/current/{INDEX_FOLDER}"
+
     def reset(self) -> None:
         """Restore the state at the start: the catalogue, no faults, an empty request log."""
         self.archive.reset()
+        self.idc.reset()
         self.faults.clear()
         self.requests.clear()
 
@@ -161,6 +176,7 @@ class Sandbox:
     def close(self) -> None:
         """Close the socket and the archive."""
         self._socket.close()
+        self.idc.close()
         self.archive.close()
 
 
@@ -207,6 +223,10 @@ def description(sandbox: Sandbox) -> list[str]:
         "To use it instead of the real archive:",
         "export TCIA_DIALECT=nbia-v4",
         f"export TCIA_BASE_URL={sandbox.base_url('nbia-v4')}",
+        "Or as the Imaging Data Commons:",
+        "export TCIA_SOURCE=idc",
+        f"export TCIA_IDC_BASE_URL={sandbox.idc_base_url}",
+        f"export TCIA_IDC_INDEX={sandbox.idc_index_url}",
     ]
 
 

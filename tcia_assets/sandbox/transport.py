@@ -52,7 +52,7 @@ async def response(
     if reply.content_type:
         headers["content-type"] = reply.content_type
     if is_complete and reply.status != _NO_CONTENT:
-        headers["content-length"] = str(sum(map(len, body)))
+        headers.setdefault("content-length", str(sum(map(len, body))))
     if is_complete and not (fault and fault.kind in _WHILE_SENDING):
         return Response(b"".join(body), reply.status, headers)
     return StreamingResponse(_send(body, fault, send), reply.status, headers)

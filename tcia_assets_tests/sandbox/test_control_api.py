@@ -57,6 +57,17 @@ def test_another_process_sees_state_and_requests(
     assert len(sandbox.requests) == 0
 
 
+def test_another_process_can_publish_releases(sandbox: Sandbox, control: Any) -> None:
+    assert control("idc/publish", {"without": UIDS[:1]}) == {"release": "26.0.0"}
+    control("idc/redact", {"uids": UIDS[1:2]})
+    assert sandbox.idc.find(sandbox.idc.uuid_of(UIDS[1])) is None
+    assert control("idc/page_size", {"objects": 7}) == {"objects": 7}
+    assert sandbox.idc.page_size == 7
+    assert "after 26.0.0" in control("idc/publish", {"release": "2.0"}, 400)["error"]
+    control("reset")
+    assert sandbox.idc.release == "25.0.5"
+
+
 def test_another_process_can_request_faults(api: ApiClient, sandbox: Sandbox, control: Any) -> None:
     fault = {"kind": "status", "status": 502}
     assert control("faults", [fault, {"kind": "empty"}]) == {"due": 2}

@@ -25,10 +25,18 @@ from collections.abc import Iterator
 
 from tcia_assets.sandbox.phantom.element_values import count
 from tcia_assets.sandbox.phantom.header import Row, Submission, common_header, sop_instance_uids
-from tcia_assets.sandbox.phantom.modalities import modality_of
+from tcia_assets.sandbox.phantom.modalities import MODALITIES, modality_of
 from tcia_assets.sandbox.phantom.part10 import ContentTooLarge, Template
 
-__all__ = ["ContentTooLarge", "object_bytes", "objects", "sop_class_uid", "sop_instance_uids"]
+__all__ = [
+    "MODALITIES",
+    "ContentTooLarge",
+    "SeriesFiles",
+    "object_bytes",
+    "objects",
+    "sop_class_uid",
+    "sop_instance_uids",
+]
 
 
 def object_bytes(modality: str | None) -> int:
@@ -49,10 +57,8 @@ def sop_class_uid(modality: str | None) -> str:
     return modality_of(modality).sop_class
 
 
-def objects(
-    series: Row, source: Row | None = None, revision: int = 0
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the SOPInstanceUID and the file of each object of a Series.
+class SeriesFiles:
+    """The DICOM objects of a Series, by their number from 0; each is made when it is asked for.
 
     Args:
         series: A row of the catalogue; null values are left out of the header, or empty.
@@ -61,16 +67,38 @@ def objects(
         revision: A different number gives different pixels under the same UIDs, like a
             re-submission.
 
-    Raises:
-        ContentTooLarge: An object does not fit into its `object_bytes`.
+    Attributes:
+        uids: The SOPInstanceUID of each.
     """
-    kind = modality_of(series.get("Modality"))
-    header = common_header(series, kind.sop_class, revision)
-    recipe = kind.recipe(header, Submission(series, source, revision))
-    template = Template(recipe.header, kind.object_bytes)
-    uids = sop_instance_uids(str(series["SeriesInstanceUID"]), count(series.get("ImageCount")))
-    for index, uid in enumerate(uids):
-        own = recipe.instance(index)
-        own.SOPInstanceUID = uid
+
+    def __init__(self, series: Row, source: Row | None = None, revision: int = 0) -> None:
+        kind = modality_of(series.get("Modality"))
+        header = common_header(series, kind.sop_class, revision)
+        self._recipe = kind.recipe(header, Submission(series, source, revision))
+        self._template = Template(self._recipe.header, kind.object_bytes)
+        self.uids = sop_instance_uids(
+            str(series["SeriesInstanceUID"]), count(series.get("ImageCount"))
+        )
+
+    def file(self, index: int) -> bytes:
+        """Return the file of an object.
+
+        Raises:
+            ContentTooLarge: It does not fit into its `object_bytes`.
+        """
+        own = self._recipe.instance(index)
+        own.SOPInstanceUID = self.uids[index]
         own.InstanceNumber = index + 1
-        yield uid, template.file(own)
+        return self._template.file(own)
+
+
+def objects(
+    series: Row, source: Row | None = None, revision: int = 0
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the SOPInstanceUID and the file of each object of a Series.
+
+    Args and errors are those of `SeriesFiles`.
+    """
+    files = SeriesFiles(series, source, revision)
+    for index, uid in enumerate(files.uids):
+        yield uid, files.file(index)

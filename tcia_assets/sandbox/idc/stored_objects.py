@@ -1,0 +1,153 @@
+"""The objects of a version of a Series as the buckets have them: keys, sizes, MD5s and bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tcia_assets.sandbox import phantom
+from tcia_assets.sandbox.idc.releases import Releases, StoredSeries
+
+_KEPT_SERIES = 32
+_KEPT_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object: its key in its bucket, and its number in its Series."""
+
+    key: str
+    index: int
+
+
+class StoredObjects:
+    """The objects of a Series, sorted by key; safe to use from many threads.
+
+    Args:
+        series: The version of the Series.
+        bodies: Bytes of objects that were made before.
+
+    Attributes:
+        series: The same.
+    """
+
+    def __init__(self, series: StoredSeries, bodies: Bodies) -> None:
+        self.series, self._bodies = series, bodies
+        self._files = phantom.SeriesFiles(series.row, series.source, series.revision)
+        namespace = uuid.UUID(series.crdc_series_uuid)
+        folder = series.crdc_series_uuid
+        self._all = sorted(
+            (
+                StoredObject(f"{folder}/{uuid.uuid5(namespace, uid)}.dcm", index)
+                for index, uid in enumerate(self._files.uids)
+            ),
+            key=lambda each: each.key,
+        )
+        self._by_key = {each.key: each for each in self._all}
+        self._md5s: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def after(self, key: str = "") -> Iterator[StoredObject]:
+        """Yield the objects behind a key."""
+        start = bisect_right(self._all, key, key=lambda each: each.key)
+        return (self._all[at] for at in range(start, len(self._all)))
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return the object of a key, or None."""
+        return self._by_key.get(key)
+
+    def uid(self, stored: StoredObject) -> str:
+        """Return its SOPInstanceUID."""
+        return self._files.uids[stored.index]
+
+    @property
+    def size(self) -> int:
+        """The bytes of each."""
+        return phantom.object_bytes(self.series.row["Modality"])
+
+    def body(self, stored: StoredObject) -> bytes:
+        """Return its file."""
+        return self._bodies.get(stored.key, lambda: self._files.file(stored.index))
+
+    def md5(self, stored: StoredObject) -> str:
+        """Return its MD5."""
+        if stored.index not in self._md5s:
+            body = self.body(stored)
+            self._md5s[stored.index] = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return self._md5s[stored.index]
+
+    def etag(self, stored: StoredObject) -> str:
+        """Return its ETag without quotes: the MD5, or one of an upload in parts."""
+        md5 = self.md5(stored)
+        if not self.series.is_in_parts:
+            return md5
+        return hashlib.md5(bytes.fromhex(md5), usedforsecurity=False).hexdigest() + "-1"
+
+
+class Bodies:
+    """The bytes of the objects that were made last; clients list objects, then get them."""
+
+    def __init__(self, limit: int = _KEPT_BYTES) -> None:
+        self._limit, self._held = limit, 0
+        self._lock = threading.Lock()
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """Return the bytes of a key, made now if they are not held."""
+        with self._lock:
+            if key in self._bodies:
+                self._bodies.move_to_end(key)
+                return self._bodies[key]
+        body = make()
+        with self._lock:
+            if key not in self._bodies:
+                self._bodies[key] = body
+                self._held += len(body)
+            while self._held > self._limit:
+                _, dropped = self._bodies.popitem(last=False)
+                self._held -= len(dropped)
+        return body
+
+
+class Store:
+    """All objects of the buckets."""
+
+    def __init__(self, releases: Releases) -> None:
+        self.releases, self._bodies = releases, Bodies()
+        self._state = releases.state
+        self._lock = threading.Lock()
+        self._opened: OrderedDict[str, StoredObjects] = OrderedDict()
+
+    def series(self, crdc_series_uuid: str) -> StoredObjects | None:
+        """Return the objects of a version of a Series; None if there is none, or no more."""
+        with self._lock:
+            if self._state != self.releases.state:
+                self._opened.clear()  # after a reset a uuid may be that of other content
+                self._bodies, self._state = Bodies(), self.releases.state
+            opened = self._opened.pop(crdc_series_uuid, None)
+            if opened is None:
+                series = self.releases.find(crdc_series_uuid)
+                opened = StoredObjects(series, self._bodies) if series else None
+            if opened is not None:
+                self._opened[crdc_series_uuid] = opened
+            while len(self._opened) > _KEPT_SERIES:
+                self._opened.popitem(last=False)
+            return opened
+
+    def objects(
+        self, bucket: str, prefix: str, after: str = ""
+    ) -> Iterator[tuple[StoredObjects, StoredObject]]:
+        """Yield the objects of a bucket with this prefix and behind a key, sorted by key."""
+        folder, _, _ = prefix.partition("/")
+        for crdc_series_uuid in self.releases.uuids(bucket, folder, after.partition("/")[0]):
+            series = self.series(crdc_series_uuid)
+            if series is not None:
+                found = (each for each in series.after(after) if each.key.startswith(prefix))
+                yield from ((series, each) for each in found)
