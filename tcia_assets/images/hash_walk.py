@@ -124,9 +124,7 @@ class HashWalk:
 
     @property
     def _may_request(self) -> bool:
-        return not self.failure and (
-            self.max_requests is None or self.requests < self.max_requests
-        )
+        return not self.failure and (self.max_requests is None or self.requests < self.max_requests)
 
     def _request(self, **node: str) -> tuple[str, str] | None:
         """Return the source's hash, "" if it has none, and why; None if the source fails."""

@@ -154,15 +154,23 @@ class Target:
 
     Attributes:
         path: The file to write. If the download raises an error, its content is of no use; an
-            OSError is about this file, never about the network.
+            OSError is about this file or `parts`, never about the network.
         max_bytes: A longer file raises TooLarge.
         on_bytes: Called with the size of each chunk that is written and, if an attempt fails, with
             everything that it wrote as one negative number. It must send no request.
+        parts: A folder for what a source receives in parts. It is made if necessary, and stays: the
+            next attempt uses what it proves to be right. The caller removes it.
+        image_count: Number of objects that the zip must have; None if unknown.
+        image_bytes: Bytes of these objects; None if unknown. A source that sees before the
+            download that it has others raises UnknownReply.
     """
 
     path: Path
     max_bytes: int | None = None
     on_bytes: Callable[[int], None] = lambda _: None
+    parts: Path | None = None
+    image_count: int | None = None
+    image_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""The bytes per second that all requests of a client together receive, at most."""
+"""The bytes per second that all requests of a process together receive, at most."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 
 
 class RateLimit:
@@ -32,3 +33,9 @@ class RateLimit:
             # Time in which nothing was received is not made up for.
             self._due_at = max(self._due_at, now) + size / self._rate
             return self._due_at - now
+
+
+@cache
+def of_process(bytes_per_second: int | None) -> RateLimit:
+    """Return the limit of this process, which all of its sources share."""
+    return RateLimit(bytes_per_second)

@@ -56,6 +56,7 @@ class Transport:
         make_credentials: Called once, with a function that posts a form to a token server.
         not_public: Texts by which the server refuses what it does not offer.
         rate_limit: The most that is received per second; no limit by default.
+        address: The setting that has the server's URL.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Transport:
         make_credentials: Callable[[PostForm], Credentials] = lambda _: Credentials(),
         not_public: tuple[str, ...] = (),
         rate_limit: RateLimit | None = None,
+        address: str = "TCIA_BASE_URL",
     ) -> None:
+        self._address = address
         self._rate_limit = rate_limit or RateLimit(None)
         self._pacing, self._not_public = pacing, not_public
         self._limiter = ConcurrencyLimiter(max_connections)
@@ -118,6 +121,7 @@ class Transport:
         max_bytes: int,
         empty_text: str = "",
         is_file: bool = False,
+        kind: str = "",
     ) -> Iterator[Iterator[bytes]]:
         """Send a request, once there is a slot for it, and yield the chunks of its body.
 
@@ -132,6 +136,7 @@ class Transport:
             empty_text: A status 500 with this text stands for an empty body.
             is_file: The body is a file: it is not decoded, and is no HTML or JSON. Its size is for
                 the caller to limit.
+            kind: Requests of one kind take about as long; by default all to one URL.
 
         Raises:
             RemoteError: Any failure of the server or the network, up to the last chunk. What the
@@ -145,7 +150,7 @@ class Transport:
                 with self._request(exchange, method, url, parameters, is_file=is_file) as response:
                     # A refusal may be fast, so it is not counted as a response time.
                     if response.status_code in OK:
-                        slot.responded(url, response.elapsed.total_seconds())
+                        slot.responded(kind or url, response.elapsed.total_seconds())
                         yield (
                             exchange.file_chunks(response)
                             if is_file
@@ -280,7 +285,7 @@ class Transport:
             host = shorten(urlsplit(url).netloc.rpartition("@")[2])
             raise UnreadableReply(
                 f"a redirect to another host, {host!r}, is not followed; if that is the source's "
-                "new address, set TCIA_BASE_URL to it",
+                f"new address, set {self._address} to it",
                 url=response.url.partition("?")[0],
                 status=response.status_code,
             )

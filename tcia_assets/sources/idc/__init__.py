@@ -3,4 +3,7 @@
 source.py      what the seam promises
 index.py       an index release: its rows in our columns
 release.py     where the index release is, and its newest version
+bucket.py      the objects of a Series in a bucket: list, download
+listing.py     a page of a bucket's listing
+packing.py     the zip of a Series, from its objects
 """

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from tcia_assets.catalog import SERIES, SERIES_SIZES
 from tcia_assets.errors import Stopped, UnknownReply
+from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.settings import Settings
 from tcia_assets.sources import (
     Connection,
+    Cost,
     FetchedFile,
     ProbeResult,
     Sample,
@@ -23,13 +26,22 @@ from tcia_assets.sources import (
     Strictness,
     Target,
 )
+from tcia_assets.sources.http.rate_limit import of_process
 from tcia_assets.sources.http.scratch import Scratch
+from tcia_assets.sources.http.transport import Transport
+from tcia_assets.sources.idc.bucket import NOT_PUBLIC, SeriesFolder
 from tcia_assets.sources.idc.index import Index
+from tcia_assets.sources.idc.packing import fetch_series, list_series
 from tcia_assets.sources.idc.release import index_folder
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Table
 
 _UID = SERIES.key[0]
+# What is needed to fetch a Series.
+_PLACE = (
+    "SeriesInstanceUID, Collection, ImageCount, FileSize, LicenseName, LicenseURI, "
+    "DataDescriptionURI, aws_bucket, crdc_series_uuid"
+)
 
 
 class IdcSource:
@@ -43,10 +55,19 @@ class IdcSource:
     """
 
     def __init__(self, settings: Settings, *, pacing: Pacing | None = None) -> None:
-        self.settings, self._pacing = settings, pacing or Pacing()
+        self.settings = settings
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self._scratch: Scratch | None = None
         self._opened: Index | None = None
+        self._transport = Transport(
+            settings.idc_connections,
+            pacing or Pacing(),
+            not_public=NOT_PUBLIC,
+            rate_limit=of_process(settings.max_bytes_per_second),
+            address="TCIA_IDC_BASE_URL",
+        )
+        # Its threads start with the first object.
+        self._pool = ThreadPoolExecutor(settings.idc_connections, "tcia-idc")
 
     def __enter__(self) -> Self:
         return self
@@ -78,15 +99,15 @@ class IdcSource:
 
     @property
     def connections(self) -> int:
-        return self.settings.idc_connections
+        return self._transport.connections
 
     @property
     def hash_levels(self) -> tuple[str, ...]:
-        return ()
+        return (_UID,)
 
     @property
     def zip_routes(self) -> tuple[str, ...]:
-        return ()
+        return ("objects",)
 
     def of(self, _collection: str) -> IdcSource:
         return self
@@ -130,10 +151,29 @@ class IdcSource:
         )
 
     def md5_hash(self, **node: str) -> str:
-        raise UnknownReply(f"the Imaging Data Commons has no hash of {node}")
+        series = self._series(node[_UID])
+        objects = list_series(self._folder(series), series, Cost())
+        if not all(each.md5 for each in objects):
+            raise UnknownReply("the bucket does not list the MD5 of each object of this Series")
+        return combined_md5(each.md5 for each in objects)
 
     def fetch_zip(self, route: str, uid: str, target: Target) -> FetchedFile:
-        raise NotImplementedError
+        del route
+        series = self._series(uid)
+        return fetch_series(self._folder(series), series, self._pool, target)
+
+    def _series(self, uid: str) -> dict[str, Any]:
+        """Return the row of a Series in the index."""
+        found: list[dict[str, Any]] = self.index.query(
+            f"SELECT {_PLACE} FROM series WHERE {_UID} = $uid", {"uid": uid}
+        ).to_pylist()
+        if not found:
+            raise UnknownReply(f"index release {self.index.release} does not have this Series")
+        return found[0]
+
+    def _folder(self, series: dict[str, Any]) -> SeriesFolder:
+        bucket, uuid = series["aws_bucket"] or "", series["crdc_series_uuid"] or ""
+        return SeriesFolder(self._transport, self.settings.idc_base_url, bucket, uuid)
 
     def object_uids(self, uid: str) -> None:
         del uid
@@ -152,13 +192,16 @@ class IdcSource:
 
     @contextmanager
     def waiting_until(self, deadline: float) -> Iterator[None]:
-        del deadline
-        yield
+        with self._transport.waiting_until(deadline):
+            yield
 
     def stop(self) -> None:
         self._stopped.set()
+        self._transport.stop()
 
     def close(self) -> None:
+        self._pool.shutdown()
+        self._transport.close()
         if self._opened:
             self._opened.close()
         if self._scratch:

@@ -36,7 +36,7 @@ from tcia_assets.sources import (
     Target,
 )
 from tcia_assets.sources.http import text
-from tcia_assets.sources.http.rate_limit import RateLimit
+from tcia_assets.sources.http.rate_limit import RateLimit, of_process
 from tcia_assets.sources.http.scratch import Scratch, scratch_errors
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.nbia import wire
@@ -75,8 +75,7 @@ class Client:
         settings: Server, dialect and secrets.
         form: The format of rows: "json", or "csv", "xml", "html" for a cross-check.
         pacing: Timeouts and retries.
-        rate_limit: What is received per second, shared with other clients; by default as in the
-            settings.
+        rate_limit: What is received per second; by default that of the process.
 
     Raises:
         UnknownName: There is no such format.
@@ -97,7 +96,7 @@ class Client:
             pacing or Pacing(),
             lambda post_form: make_credentials(settings, post_form),
             _NOT_PUBLIC,
-            rate_limit or RateLimit(settings.max_bytes_per_second),
+            rate_limit or of_process(settings.max_bytes_per_second),
         )
         # Parsing two large replies at the same time would only double the memory.
         self._parsing = threading.Lock()

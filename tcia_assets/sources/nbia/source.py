@@ -21,7 +21,6 @@ from tcia_assets.sources import (
     Target,
     UnreadableValues,
 )
-from tcia_assets.sources.http.rate_limit import RateLimit
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.descriptions import read_descriptions
 from tcia_assets.sources.nbia.probe import probe
@@ -41,16 +40,10 @@ class NbiaSource(Client):
         settings: Settings,
         *,
         pacing: Pacing | None = None,
-        rate_limit: RateLimit | None = None,
     ) -> None:
-        rate_limit = rate_limit or RateLimit(settings.max_bytes_per_second)
-        super().__init__(settings, pacing=pacing, rate_limit=rate_limit)
+        super().__init__(settings, pacing=pacing)
         own = settings.of_collection(NLST)
-        self._nlst = (
-            NbiaSource(own, pacing=pacing, rate_limit=rate_limit)
-            if own.url != settings.url
-            else None
-        )
+        self._nlst = NbiaSource(own, pacing=pacing) if own.url != settings.url else None
 
     def of(self, collection: str) -> NbiaSource:
         return self._nlst if self._nlst and collection == NLST else self

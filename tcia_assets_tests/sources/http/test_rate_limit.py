@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tcia_assets.sources import Target
-from tcia_assets.sources.http.rate_limit import RateLimit
+from tcia_assets.sources.http.rate_limit import RateLimit, of_process
 from tcia_assets_tests.sources.conftest import Serve, talking
 from tcia_assets_tests.sources.scripted import answer
 
@@ -54,3 +54,7 @@ def test_all_requests_together_keep_the_rate(serve: Serve, tmp_path: Path) -> No
             list(threads.map(download, range(4)))
 
     assert time.monotonic() - began >= 0.39
+
+
+def test_the_sources_of_a_process_share_one_limit() -> None:
+    assert of_process(1000) is of_process(1000)
