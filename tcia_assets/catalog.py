@@ -1376,13 +1376,7 @@ IDC_COLLECTIONS = IndexFile(
         "program_id, status, updated, description"
     ),
 )
-IDC_ANALYSES = IndexFile(
-    "analysis_results_index",
-    _names(
-        "analysis_result_id, analysis_result_title, source_DOI, updated, license_short_name, "
-        "description, citation"
-    ),
-)
+IDC_ANALYSES = IndexFile("analysis_results_index", _names("source_DOI, updated, description"))
 IDC_FILES = (IDC_INDEX, IDC_PRIOR_VERSIONS, IDC_COLLECTIONS, IDC_ANALYSES)
 
 # DOIs of what TCIA itself published; those of others' analyses are different.
@@ -1415,7 +1409,38 @@ IDC_SERIES = IndexRows(
         "ThirdPartyAnalysis": "CASE WHEN i.analysis_result_id IS NULL THEN 'NO' ELSE 'YES' END",
     },
     f"{IDC_INDEX.name} AS i LEFT JOIN {IDC_COLLECTIONS.name} AS c USING (collection_id)",
+    doi="i.source_DOI",
 )
+
+
+# One row a DOI of a Collection; of an analysis over several Collections, one in each.
+IDC_DESCRIPTIONS = IndexRows(
+    COLLECTION_DESCRIPTIONS,
+    {
+        "Collection": "c.collection_name",
+        "doi": "coalesce(lower(source.source_doi), '')",
+        "title": "source.source_title",
+        # The text of an analysis, where it has one of its own.
+        "description": "coalesce(a.description, c.description)",
+        "LicenseName": "source.license.license_short_name",
+        "citation": "source.citation",
+        "cancer_types": "c.cancer_types",
+        "tumor_locations": "c.tumor_locations",
+        "species": "c.species",
+        "program": "c.program_id",
+        "status": "c.status",
+        "updated_on": "coalesce(a.updated, c.updated)",
+    },
+    f"{IDC_COLLECTIONS.name} AS c, unnest(c.sources) AS each(source) "
+    f"LEFT JOIN {IDC_ANALYSES.name} AS a ON lower(a.source_DOI) = lower(source.source_doi)",
+    doi="source.source_doi",
+)
+
+# Rows that are read from the files of a release; all others are made from those of `series`.
+IDC_READ = {rows.table: rows for rows in (IDC_SERIES, IDC_DESCRIPTIONS)}
+
+# Columns that may have HTML.
+IDC_HTML = {COLLECTION_DESCRIPTIONS: ("title", "description", "citation")}
 
 
 def _idc_rows(made: Table, columns: str, **aggregates: str) -> IndexRows:
@@ -1428,7 +1453,7 @@ def _idc_rows(made: Table, columns: str, **aggregates: str) -> IndexRows:
 
 
 # What is made from the rows of `series`, by table.
-IDC_ROWS = {
+IDC_MADE = {
     rows.table: rows
     for rows in (
         _idc_rows(COLLECTIONS, "Collection"),

@@ -184,6 +184,7 @@ class IndexRows:
         table: The table.
         columns: Expressions of SQL by column, over the rows of `origin`.
         origin: What they are selected from, as SQL behind FROM.
+        doi: An expression for the DOI of a row of `origin`; "" if it has none.
         is_grouped: Whether several rows of `origin` make one, so that each column but those of the
             key is an aggregate.
     """
@@ -191,15 +192,14 @@ class IndexRows:
     table: Table
     columns: Mapping[str, str]
     origin: str
+    doi: str = ""
     is_grouped: bool = False
 
     @property
-    def sql(self) -> str:
-        """The query for all rows."""
-        named = ", ".join(f'{value} AS "{name}"' for name, value in self.columns.items())
+    def grouping(self) -> str:
+        """The GROUP BY of the query for all rows; "" without one."""
         keys = [self.columns[name] for name in self.table.key if name in self.columns]
-        grouped = f" GROUP BY {', '.join(keys)}" if self.is_grouped else ""
-        return f"SELECT {named} FROM {self.origin}{grouped}"
+        return f" GROUP BY {', '.join(keys)}" if self.is_grouped else ""
 
 
 # --- The API of a source ------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 """An index release, opened: its rows in our columns, by SQL that the catalog declares.
 
-The files are read once, into a database on disk: a query of one partition then takes milliseconds,
-and memory does not grow with the release.
+The rows of a few Collections are read from the Parquet files alone, which takes a fraction of a
+second each; from the fifth on, the Series of all Collections are read once, into a database on
+disk. A query then takes milliseconds, and memory does not grow with the release.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import (
+    COLLECTIONS,
+    IDC_COLLECTIONS,
     IDC_FILES,
+    IDC_HTML,
     IDC_INDEX,
+    IDC_MADE,
     IDC_PRIOR_VERSIONS,
-    IDC_ROWS,
-    IDC_SERIES,
+    IDC_READ,
+    MAX_DESCRIPTION,
     SERIES,
     TCIA_DOI,
 )
-from tcia_assets.errors import BadValue, UsageError, quote_first
+from tcia_assets.errors import BadValue, UsageError
 from tcia_assets.sources import SourceRows, UnreadableValues
-from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, IndexFile, Table
+from tcia_assets.sources.html_text import plain_text
+from tcia_assets.sources.idc.release import check_columns, release_of, unusable
+from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, IndexRows, Table
 from tcia_assets.store import sql
 
-# What each file says of its release, in its own metadata.
-_VERSION = "idc_index_data_version"
-_UNREADABLE = "unreadable "
 _MEMORY = "256MB"
 # Our types in SQL, and which of their values are meant.
 _SQL = {
@@ -39,11 +44,18 @@ _SQL = {
     "count": ("BIGINT", ">= 0"),
     "size": ("BIGINT", ">= 0"),
 }
+# Columns beside ours: the text of a value that cannot be read; the first key without a good value.
+_UNREADABLE, _REFUSED = "unreadable ", "refused key"
 _KEYS = ("Collection", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+# All Series of the scope; those of them that are in the database.
+_ALL, _LOADED = "all_series", SERIES.name
+# How many questions are answered from the files before all Series are read into the database.
+_MOST_FROM_FILES = 4
+_AGGREGATE = re.compile(r"min\((\w+)\)")
 
 
 class Index:
-    """The Series of an index release.
+    """The Series of an index release. Safe to share among threads.
 
     Args:
         folder: The folder with its Parquet files.
@@ -54,21 +66,27 @@ class Index:
         release: The version of the release, such as "25.0.5".
 
     Raises:
-        UsageError: The files are not an index that this package can read; the text names the file,
-            the column and the release.
+        UsageError: The files are not an index that this package can read; the text names the
+            release, and the file or the column.
     """
 
     def __init__(self, folder: Path, scratch: Path, *, is_whole: bool) -> None:
-        self.release = release_of(folder)
+        self.folder, self.release = folder, release_of(folder)
         for file in IDC_FILES:
-            _check_columns(folder, file, self.release)
-        self._lock = threading.Lock()
+            check_columns(folder, file, self.release)
+        self._lock, self._loading = threading.Lock(), threading.Lock()
+        self._names: frozenset[str] | None = None
+        self._loaded: set[str] = set()
+        self._from_files, self._is_loaded = 0, False
         self._database = sql.connect(scratch / "index.duckdb", memory_limit=_MEMORY)
         try:
-            self._load(folder, is_whole=is_whole)
-        except sql.SqlError as error:
+            # The file has one row group, which only one thread can read; more of them would take
+            # twice the processor time for nothing.
+            self.query("SET GLOBAL threads = 1")
+            self._make_views(is_whole=is_whole)
+        except BaseException:
             self.close()
-            raise _unreadable(folder, str(error).splitlines()[0]) from error
+            raise
 
     @property
     def version(self) -> str:
@@ -76,132 +94,234 @@ class Index:
         return self.release.partition(".")[0]
 
     def rows(self, table: Table, key: str = "") -> SourceRows:
-        """Return the rows of a partition; "" for a table without partitions."""
-        parameters = {"key": key} if table.partitioned_by else None
-        where = f' WHERE "{table.partitioned_by}" = $key' if table.partitioned_by else ""
-        return self._read(table, where, parameters)
+        """Return the rows of a partition; "" for a table without partitions.
+
+        Raises:
+            UsageError: The IDC has no such table.
+            BadValue: A row has no key.
+        """
+        rows = _declaration(table)
+        if not table.partitioned_by:
+            return self._read(rows, _ALL)
+        relation = table.name
+        if _is_of_series(rows):
+            self._load_collection(key)
+            relation = _LOADED
+        return self._read(rows, relation, f'"{table.partitioned_by}" = $key', {"key": key})
 
     def rows_of(self, table: Table, by: str, values: Iterable[str]) -> SourceRows:
         """Return the rows with these values in a column, whatever their partition."""
-        return self._read(
-            table, f' WHERE "{by}" IN (SELECT unnest($values))', {"values": [*values]}
-        )
+        condition, wanted = f'"{by}" IN (SELECT unnest($values))', list(dict.fromkeys(values))
+        rows = _declaration(table)
+        if not self._is_loaded:
+            # Mostly they are of a Collection that was asked for.
+            found = self._read(rows, _LOADED, condition, {"values": wanted})
+            if found.table.num_rows >= len(wanted):
+                return found
+            with self._loading:
+                self._load_all_if_due()
+        return self._read(rows, _ALL, condition, {"values": wanted})
 
     def query(self, statement: str, parameters: Any = None) -> pa.Table:
-        """Return the result of a query over `series` and the files of the release."""
+        """Return the result of a query over `all_series` and the files of the release.
+
+        Raises:
+            UsageError: A file cannot be read.
+        """
         with self._lock:
             cursor = self._database.cursor()
         with cursor:
-            return sql.fetch_table(cursor, statement, parameters)
+            try:
+                return sql.fetch_table(cursor, statement, parameters)
+            except sql.SqlError as error:
+                raise unusable(self.folder, self.release, _first_line(error)) from error
 
     def close(self) -> None:
         self._database.close()
 
-    def _load(self, folder: Path, *, is_whole: bool) -> None:
+    # --- From the files into the database ---------------------------------------------------------
+
+    def _make_views(self, *, is_whole: bool) -> None:
         for file in IDC_FILES:
-            path = sql.literal(str(folder / f"{file.name}.parquet"))
-            self._database.execute(f"CREATE VIEW {file.name} AS FROM read_parquet({path})")
-        scope = "true" if is_whole else f"starts_with(i.source_DOI, {sql.literal(TCIA_DOI)})"
-        columns = ", ".join(
-            part for name, value in IDC_SERIES.columns.items() for part in _typed(name, value)
-        )
-        self._database.execute(
-            # In the order of the release, which is by Collection: sorting again takes seconds.
-            f"CREATE TABLE series AS SELECT {columns} FROM {IDC_SERIES.origin} WHERE {scope}"
-        )
-        self._check_keys()
+            path = sql.literal(str(self.folder / f"{file.name}.parquet"))
+            self.query(f"CREATE VIEW {file.name} AS FROM read_parquet({path})")
+        for rows in IDC_READ.values():
+            self._check_expressions(rows)
+            values = _typed(rows)
+            if rows.table is SERIES:
+                values |= {"collection_id": "i.collection_id", _REFUSED: _refused_key(rows)}
+            scope = "true" if is_whole else f"starts_with({rows.doi}, {sql.literal(TCIA_DOI)})"
+            # The others are small.
+            name = f"VIEW {_ALL}" if rows.table is SERIES else f"TABLE {rows.table.name}"
+            self.query(f"CREATE {name} AS {_select(values, rows.origin)} WHERE {scope}")
+        self.query(f"CREATE TABLE {_LOADED} AS FROM {_ALL} LIMIT 0")
 
-    def _check_keys(self) -> None:
-        """Raise BadValue if a value is missing or odd without which a row is not identified."""
-        is_uid = f"length({{0}}) <= {MAX_UID_LENGTH} AND regexp_full_match({{0}}, '{UID_PATTERN}')"
-        for name in _KEYS:
-            good = is_uid.format(name) if name.endswith("UID") else f"{name} <> ''"
-            odd = self.query(
-                f"SELECT {name} AS value, Collection, SeriesInstanceUID AS uid FROM series "
-                f"WHERE NOT coalesce({good}, false) LIMIT 1"
-            ).to_pylist()
-            for row in odd:
-                raise BadValue(
-                    f"{row['value']!r} is not {SERIES.column(name).kind.rule} "
-                    f"(index release {self.release})",
-                    table=IDC_INDEX.name,
-                    column=name,
-                    key=row["uid"] or "without a key",
+    def _check_expressions(self, rows: IndexRows) -> None:
+        """Raise UsageError if a column cannot be made from what the files have."""
+        for name, value in rows.columns.items():
+            try:
+                self.query(f"DESCRIBE {_select({name: value}, rows.origin)}")
+            except UsageError as error:
+                problem = _first_line(error.__cause__ or error)
+                raise unusable(
+                    self.folder,
+                    self.release,
+                    f"{rows.table.name}.{name} cannot be made from {value}: {problem}",
+                ) from error
+
+    def _load_collection(self, key: str) -> None:
+        """Have the Series of a Collection in the database."""
+        with self._loading:
+            if self._is_loaded or key in self._loaded or key not in self._collections():
+                return
+            self._load_all_if_due()
+            if not self._is_loaded:
+                # By the name that it has in the file, so that all others are skipped.
+                self.query(
+                    f"INSERT INTO {_LOADED} FROM {_ALL} WHERE Collection = $key AND collection_id "
+                    f"IN (SELECT collection_id FROM {IDC_COLLECTIONS.name} "
+                    "WHERE collection_name = $key UNION ALL SELECT $key)",
+                    {"key": key},
                 )
+                self._loaded.add(key)
 
-    def _read(self, table: Table, where: str, parameters: Any) -> SourceRows:
-        names = list(columns_of(table))
-        # In the table are also the texts of values that cannot be read.
-        origin = SERIES.name if table is SERIES else f"({IDC_ROWS[table].sql})"
-        found = self.query(f"SELECT * FROM {origin}{where}", parameters)
+    def _collections(self) -> frozenset[str]:
+        if self._names is None:
+            names = self._read(IDC_MADE[COLLECTIONS], _ALL).table["Collection"]
+            self._names = frozenset(names.to_pylist())
+        return self._names
+
+    def _load_all_if_due(self) -> None:
+        self._from_files += 1
+        if self._is_loaded or self._from_files <= _MOST_FROM_FILES:
+            return
+        # In the order of the release, which is by Collection: sorting again takes seconds.
+        self.query(
+            f"INSERT INTO {_LOADED} FROM {_ALL} WHERE Collection NOT IN (SELECT unnest($loaded))",
+            {"loaded": sorted(self._loaded)},
+        )
+        self.query(f"CREATE OR REPLACE VIEW {_ALL} AS FROM {_LOADED}")
+        self._is_loaded = True
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    def _read(
+        self, rows: IndexRows, relation: str, condition: str = "true", parameters: Any = None
+    ) -> SourceRows:
+        names = list(rows.columns)
+        values = {name: f'"{name}"' for name in names}
+        values = (dict(rows.columns) if rows.table in IDC_MADE else values) | _texts(rows)
+        if rows.table is SERIES:
+            values[_REFUSED] = f'"{_REFUSED}"'
+        statement = f"{_select(values, relation)} WHERE {condition}{rows.grouping}"
+        found = _without_html(rows.table, self.query(statement, parameters))
+        if rows.table is SERIES:
+            self._check_keys(found)
         return SourceRows(
             found.select(names), promised=tuple(names), unreadable=_split(found, names)
+        )
+
+    def _check_keys(self, rows: pa.Table) -> None:
+        """Raise BadValue if a value is missing or odd without which a row is not identified."""
+        if rows[_REFUSED].null_count == rows.num_rows:
+            return
+        row = rows.filter(pc.is_valid(rows[_REFUSED])).slice(0, 1).to_pylist()[0]
+        name = row[_REFUSED]
+        raise BadValue(
+            f"{row[name]!r} is not {SERIES.column(name).kind.rule} (index release {self.release})",
+            table=IDC_INDEX.name,
+            column=name,
+            value=row[name],
+            key=row["SeriesInstanceUID"] or "without a key",
         )
 
 
 def columns_of(table: Table) -> tuple[str, ...]:
     """Return the columns of a table that an index release has."""
-    return tuple((IDC_SERIES if table is SERIES else IDC_ROWS[table]).columns)
+    return tuple(_declaration(table).columns)
 
 
-def release_of(folder: Path) -> str:
-    """Return the version of the index release in a folder, such as "25.0.5".
-
-    Raises:
-        UsageError: There is none, or its file cannot be read.
-    """
-    path = folder / f"{IDC_INDEX.name}.parquet"
-    if not path.is_file():
-        raise _unreadable(folder, f"it has no file {path.name}")
-    statement = (
-        "SELECT value::VARCHAR AS v FROM parquet_kv_metadata($path) WHERE key::VARCHAR = $key"
+def gone_in(index: Index, uids: Iterable[str]) -> dict[str, str]:
+    """Return, for Series that earlier releases had, the version in which each was gone."""
+    rows = index.query(
+        f"SELECT SeriesInstanceUID AS uid, max(max_idc_version) + 1 AS gone "
+        f"FROM {IDC_PRIOR_VERSIONS.name} WHERE SeriesInstanceUID IN (SELECT unnest($uids)) "
+        "GROUP BY ALL",
+        {"uids": [*uids]},
     )
-    try:
-        with sql.scratch() as connection:
-            found = sql.fetch_table(connection, statement, {"path": str(path), "key": _VERSION})
-    except sql.SqlError as error:
-        raise _unreadable(folder, str(error).splitlines()[0]) from error
-    if not found.num_rows:
-        raise _unreadable(folder, f"{path.name} does not say which release it is of ({_VERSION})")
-    # As git describes it: the tag, commits since then, and the newest of these.
-    return str(found["v"][0].as_py()).partition("-")[0]
+    return {row["uid"]: str(row["gone"]) for row in rows.to_pylist()}
 
 
-def _check_columns(folder: Path, file: IndexFile, release: str) -> None:
-    path = folder / f"{file.name}.parquet"
-    if not path.is_file():
-        raise _unreadable(folder, f"release {release} has no file {path.name}")
-    try:
-        with sql.scratch() as connection:
-            described = sql.fetch_table(
-                connection, f"DESCRIBE FROM read_parquet({sql.literal(str(path))})"
-            )
-    except sql.SqlError as error:
-        raise _unreadable(folder, str(error).splitlines()[0]) from error
-    missing = sorted(set(file.columns) - set(described["column_name"].to_pylist()))
-    if missing:
-        raise _unreadable(
-            folder, f"{path.name} of release {release} has no column {quote_first(missing)}"
-        )
-
-
-def _unreadable(folder: Path, problem: str) -> UsageError:
-    return UsageError(
-        f"the index of the Imaging Data Commons in {folder} cannot be used: {problem}; set "
-        "TCIA_IDC_INDEX to another folder or URL, or install another version of idc-index-data"
+def _declaration(table: Table) -> IndexRows:
+    for declared in (IDC_READ, IDC_MADE):
+        if table in declared:
+            return declared[table]
+    raise UsageError(
+        f"the Imaging Data Commons has no {table.name.replace('_', ' ')}: set TCIA_SOURCE to nbia "
+        "for these"
     )
 
 
-def _typed(name: str, value: str) -> list[str]:
-    """Return the column's typed value, and its text where it is not of the column's kind."""
-    kind = SERIES.column(name).kind.name
-    if kind not in _SQL:
-        return [f'({value})::VARCHAR AS "{name}"']
-    type_name, meant = _SQL[kind]
-    cast = f"try_cast({value} AS {type_name})"
-    typed = f"CASE WHEN {cast} {meant} THEN {cast} END"
-    odd = f"CASE WHEN ({typed}) IS NULL THEN nullif(({value})::VARCHAR, '') END"
-    return [f'{typed} AS "{name}"', f'{odd} AS "{_UNREADABLE}{name}"']
+def _is_of_series(rows: IndexRows) -> bool:
+    return rows.table is SERIES or rows.table in IDC_MADE
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0]
+
+
+# --- SQL ------------------------------------------------------------------------------------------
+
+
+def _select(values: Mapping[str, str], origin: str) -> str:
+    named = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
+    return f"SELECT {named} FROM {origin}"
+
+
+def _typed(rows: IndexRows) -> dict[str, str]:
+    """Return each column's typed value, and its text where it is not of the column's kind."""
+    values = {}
+    for name, value in rows.columns.items():
+        kind = rows.table.column(name).kind.name
+        if kind not in _SQL:
+            values[name] = f"({value})::VARCHAR"
+            continue
+        type_name, meant = _SQL[kind]
+        cast = f"try_cast({value} AS {type_name})"
+        values[name] = f"CASE WHEN {cast} {meant} THEN {cast} END"
+        text = f"nullif(({value})::VARCHAR, '')"
+        values[_UNREADABLE + name] = f"CASE WHEN ({values[name]}) IS NULL THEN {text} END"
+    return values
+
+
+def _texts(rows: IndexRows) -> dict[str, str]:
+    """Return the columns with the texts of values that cannot be read, as they are selected."""
+    if rows.table in IDC_READ:
+        return {name: f'"{name}"' for name in _typed(rows) if name.startswith(_UNREADABLE)}
+    texts, readable = {}, _typed(IDC_READ[SERIES])
+    for name, value in rows.columns.items():
+        aggregate = _AGGREGATE.fullmatch(value)
+        text = _UNREADABLE + (aggregate[1] if aggregate else value)
+        if text in readable:
+            of_all = f'CASE WHEN {value} IS NULL THEN min("{text}") END'
+            texts[_UNREADABLE + name] = of_all if aggregate else f'"{text}"'
+    return texts
+
+
+def _refused_key(rows: IndexRows) -> str:
+    """Return SQL for the name of the first key without a good value; null if all are good."""
+    cases = []
+    for name in _KEYS:
+        value = f"({rows.columns[name]})::VARCHAR"
+        good = f"{value} <> ''"
+        if name.endswith("UID"):
+            pattern = sql.literal(UID_PATTERN)
+            good = f"length({value}) <= {MAX_UID_LENGTH} AND regexp_full_match({value}, {pattern})"
+        cases.append(f"WHEN NOT coalesce({good}, false) THEN {sql.literal(name)}")
+    return f"CASE {' '.join(cases)} END"
+
+
+# --- Values ---------------------------------------------------------------------------------------
 
 
 def _split(found: pa.Table, names: list[str]) -> dict[str, UnreadableValues]:
@@ -219,12 +339,10 @@ def _split(found: pa.Table, names: list[str]) -> dict[str, UnreadableValues]:
     return unreadable
 
 
-def gone_in(index: Index, uids: Iterable[str]) -> dict[str, str]:
-    """Return, for Series that earlier releases had, the version in which each was gone."""
-    rows = index.query(
-        f"SELECT SeriesInstanceUID AS uid, max(max_idc_version) + 1 AS gone "
-        f"FROM {IDC_PRIOR_VERSIONS.name} WHERE SeriesInstanceUID IN (SELECT unnest($uids)) "
-        "GROUP BY ALL",
-        {"uids": [*uids]},
-    )
-    return {row["uid"]: str(row["gone"]) for row in rows.to_pylist()}
+def _without_html(table: Table, rows: pa.Table) -> pa.Table:
+    """Return the rows with plain text in the columns that may have HTML."""
+    for name in IDC_HTML.get(table, ()):
+        texts = [plain_text(html or "", MAX_DESCRIPTION) or None for html in rows[name].to_pylist()]
+        at = rows.column_names.index(name)
+        rows = rows.set_column(at, name, pa.array(texts, pa.string()))
+    return rows

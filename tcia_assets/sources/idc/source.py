@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from tcia_assets.catalog import SERIES, SERIES_SIZES
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES, SERIES_SIZES
 from tcia_assets.errors import Stopped, UnknownReply
 from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.settings import Settings
@@ -114,7 +114,7 @@ class IdcSource:
 
     def rows(self, table: Table, key: str = "") -> SourceRows:
         found = self.index.rows(table, key)
-        if not found.table.num_rows:
+        if not found.table.num_rows and table is not COLLECTION_DESCRIPTIONS:
             raise UnknownReply(
                 f"index release {self.index.release} has no {table.name} of {key or 'anything'!r}"
             )
