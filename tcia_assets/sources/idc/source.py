@@ -164,12 +164,10 @@ class IdcSource:
 
     def _series(self, uid: str) -> dict[str, Any]:
         """Return the row of a Series in the index."""
-        found: list[dict[str, Any]] = self.index.query(
-            f"SELECT {_PLACE} FROM series WHERE {_UID} = $uid", {"uid": uid}
-        ).to_pylist()
-        if not found:
+        found = self.index.find(uid, _PLACE)
+        if found is None:
             raise UnknownReply(f"index release {self.index.release} does not have this Series")
-        return found[0]
+        return found
 
     def _folder(self, series: dict[str, Any]) -> SeriesFolder:
         bucket, uuid = series["aws_bucket"] or "", series["crdc_series_uuid"] or ""

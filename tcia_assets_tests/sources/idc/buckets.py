@@ -11,20 +11,16 @@ from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from tcia_assets.catalog import IDC_FILES, IDC_INDEX
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing
 from tcia_assets.sources.idc.source import IdcSource
 from tcia_assets_tests.images.headers.dicom_bytes import EXPLICIT, element, wrap
 from tcia_assets_tests.sources.conftest import FAST
+from tcia_assets_tests.sources.idc.index_files import write_index
 from tcia_assets_tests.sources.scripted import Answer, Asked, Scripted, answer
 
 BUCKET, RELEASE, COLLECTION = "idc-open-data", "25.0.5", "LCTSC"
 SERIES = "1.3.6.1.4.1.14519.5.2.1.7014.4598.1"
-_NUMBERS = {"instanceCount": pa.int64(), "series_size_MB": pa.float64()}
 
 
 def uuid(number: int) -> str:
@@ -101,23 +97,6 @@ def error(status: int, code: str, **headers: str) -> Answer:
     return answer(text, status, Content_Type="application/xml", **headers)
 
 
-def write_index(folder: Path, *series: dict[str, Any]) -> Path:
-    """Write an index release of these rows of `idc_index`; the other files have none."""
-    folder.mkdir(exist_ok=True)
-    for file in IDC_FILES:
-        rows = list(series) if file is IDC_INDEX else []
-        columns = {
-            name: pa.array([row.get(name) for row in rows], _NUMBERS.get(name, pa.string()))
-            for name in file.columns
-        }
-        table = pa.table(columns)
-        pq.write_table(
-            table.replace_schema_metadata({"idc_index_data_version": RELEASE}),
-            folder / f"{file.name}.parquet",
-        )
-    return folder
-
-
 def index_row(objects: Mapping[str, bytes], series: str = SERIES, **chosen: Any) -> dict[str, Any]:
     """The row of a Series whose objects are these."""
     folder = next(iter(objects)).partition("/")[0]
@@ -140,7 +119,7 @@ def serving(
     buckets: Buckets, folder: Path, *rows: dict[str, Any], pacing: Pacing = FAST, **chosen: Any
 ) -> Iterator[tuple[Scripted, IdcSource]]:
     """A server of these buckets, and a source that uses it."""
-    index = write_index(folder / "index", *(rows or [index_row(buckets.objects)]))
+    index = write_index(folder / "index", rows or [index_row(buckets.objects)], collections=[])
     with Scripted(buckets) as server:
         settings = Settings(
             source="idc",

@@ -125,7 +125,9 @@ def write_index(
     contents = {
         "idc_index": [series(n) for n in range(6)] if rows is None else list(rows),
         "prior_versions_index": list(prior),
-        "collections_index": list(collections or [collection("RIDER Lung CT")]),
+        "collections_index": (
+            [collection("RIDER Lung CT")] if collections is None else list(collections)
+        ),
         "analysis_results_index": list(analyses),
     }
     folder.mkdir(parents=True, exist_ok=True)

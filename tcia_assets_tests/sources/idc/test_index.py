@@ -254,6 +254,11 @@ def test_series_are_found_whatever_is_loaded(opened: Open) -> None:
         assert found("1.2.0", "1.2.26", "9.9") == ["C-0", "C-8"]
         assert len(rows(index, SERIES, name)) == 3
         assert found("1.2.0") == ["C-0"]
+        assert index.find("1.2.26", "Collection, aws_bucket AS b") == {
+            "Collection": "C-8",
+            "b": "idc-open-data",
+        }
+        assert index.find("9.9", "Collection") is None
     assert index.query("SELECT count(*) AS n FROM all_series")["n"].to_pylist() == [27]
     assert index.rows(SERIES, "C-10").table.num_rows == 0
 
