@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import hypothesis
@@ -23,6 +24,7 @@ from tcia_assets.images.headers import image_rows, references
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.sandbox.idc.index_files import write_index
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
@@ -79,6 +81,26 @@ def settings_for(sandbox: Sandbox, data_dir: Path, dialect: str = "nbia-v4") -> 
     return Settings(
         dialect=dialect, base_url=sandbox.base_url(dialect), data_dir=str(data_dir), **secrets
     )
+
+
+def idc_settings_for(
+    sandbox: Sandbox, data_dir: Path, index: Path | str = "", **chosen: Any
+) -> Settings:
+    """The settings for the sandbox as the Imaging Data Commons; by default its index is by URL."""
+    fields = {
+        "source": "idc",
+        "idc_index": str(index or sandbox.idc_index_url),
+        "idc_base_url": sandbox.idc_base_url,
+        "data_dir": str(data_dir),
+    }
+    return Settings(**(fields | chosen))
+
+
+@pytest.fixture(scope="session")
+def idc_index(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the first index release of the sandbox, which a reset restores."""
+    served.reset()
+    return write_index(served.idc, tmp_path_factory.mktemp("idc_index"))
 
 
 @pytest.fixture
