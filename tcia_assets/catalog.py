@@ -601,6 +601,13 @@ IMAGE_ARCHIVES = Table(
             "SELECT Collection, SeriesInstanceUID, status, error FROM image_archives "
             "WHERE status <> 'complete'",
         ),
+        Check(
+            "sources_equal",
+            "No Series that `tcia-assets verify --against` compared differs between two sources.",
+            "SELECT Collection, SeriesInstanceUID, left_source, right_source, compared_at, reason "
+            "FROM source_equality WHERE state = 'differs'",
+            is_error=True,
+        ),
     ),
     columns=(
         SERIES_UID,
@@ -857,6 +864,37 @@ TARGETS = Table(
     ),
 )
 
+SOURCE_EQUALITY = Table(
+    "source_equality",
+    "comparison of the images of a Series in two places: the mirror, NBIA, the IDC",
+    key=("SeriesInstanceUID", "left_source", "right_source"),
+    partitioned_by="Collection",
+    parents=(Parent("series", ("SeriesInstanceUID",)),),
+    updates=(
+        "Written by `tcia-assets verify --against`, so it has no runs and events of its own. Only "
+        "hashes are compared; no image is downloaded for it."
+    ),
+    columns=(
+        SERIES_UID,
+        COLLECTION,
+        text("left_source", "What is compared: mirror, nbia or idc.", required=True),
+        text("right_source", "What it is compared with: nbia or idc.", required=True),
+        text(
+            "state",
+            "equal; differs; lag, if the IDC does not have this version yet; absent, if one of "
+            "them has no or fewer objects for a known reason; unknown, if there is no hash.",
+            required=True,
+        ),
+        text("left_hash", "MD5 over the sorted MD5s of the objects on the left."),
+        text("right_hash", "The same of those on the right."),
+        count("left_objects", "Number of objects on the left; null if not told."),
+        count("right_objects", "Number of objects on the right; null if not told."),
+        count("idc_version", "Version of the IDC that was compared."),
+        instant("compared_at", "When they were compared.", required=True),
+        text("reason", "Why the state is not equal, as far as it is known."),
+    ),
+)
+
 # The tables that the fetch of a Collection makes.
 IMAGE_TABLES = (IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS)
 
@@ -864,6 +902,7 @@ TABLES = (
     *(COLLECTIONS, *VALUE_TABLES, PATIENTS, STUDIES, SERIES, SERIES_CHANGES, SNAPSHOTS),
     *(SERIES_SIZES, COLLECTION_DESCRIPTIONS, SHARED_LISTS, UNREADABLE_VALUES),
     *IMAGE_TABLES,
+    SOURCE_EQUALITY,
 )
 
 
@@ -1377,6 +1416,8 @@ IDC_COLLECTIONS = IndexFile(
     ),
 )
 IDC_ANALYSES = IndexFile("analysis_results_index", _names("source_DOI, updated, description"))
+# When each release was made; older packages lack it.
+IDC_VERSIONS = IndexFile("version_metadata_index", _names("idc_version, version_timestamp"))
 IDC_FILES = (IDC_INDEX, IDC_PRIOR_VERSIONS, IDC_COLLECTIONS, IDC_ANALYSES)
 
 # DOIs of what TCIA itself published; those of others' analyses are different.

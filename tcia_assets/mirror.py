@@ -32,9 +32,11 @@ from tcia_assets.metadata.selection_parser import (
     selection_from_fields,
 )
 from tcia_assets.metadata.single_series import (
+    VERSION,
     add_single_series,
     add_sizes,
     find_unknown,
+    find_unknown_versions,
     find_unsized,
 )
 from tcia_assets.metadata.unreadable import describe_unreadable
@@ -275,24 +277,39 @@ class Mirror:
         Raises:
             RunFailed: None of the Series that are named is known now.
         """
-        named = selection.named_series
-        # Where Collections are named too, a Series that these do not have is not selected.
-        unknown = [] if selection.collections else find_unknown(named, self.warehouse)
-        if unknown:
+        named, versions = selection.named_series, selection.named_versions
+        unknown, unknown_versions = self._unknown(selection)
+        if count := len(unknown) + len(unknown_versions):
             self._note(
-                f"{len(unknown)} listed Series {are(len(unknown))} not in the warehouse: the "
-                "metadata is requested"
+                f"{count} listed Series {are(count)} not in the warehouse: the metadata is "
+                "requested"
             )
         elif not find_unsized(named, self.warehouse):
             return []
+        if unknown_versions and self.settings.source != "idc":
+            raise UsageError(
+                f"{counted(len(unknown_versions), 'version')} of Series in a manifest of the "
+                f"Imaging Data Commons, such as {unknown_versions[0]}, are not in the warehouse; "
+                "set TCIA_SOURCE=idc, by which they can be looked up"
+            )
         at, warehouse = datetime.now(UTC), self.warehouse
         with open_source(self.settings) as source, self._progress_shown("Metadata"):
             failures = add_single_series(unknown, source, warehouse, at)
+            failures += add_single_series(unknown_versions, source, warehouse, at, by=VERSION)
             failures += add_sizes(find_unsized(named, warehouse), source, warehouse, at)
-        still_unknown = len(find_unknown(named, self.warehouse))
-        if failures and still_unknown == len(named) and not selection.shared_lists:
+        still_unknown = sum(map(len, self._unknown(selection)))
+        if failures and still_unknown == len(named) + len(versions) and not selection.shared_lists:
             raise RunFailed(failures)
         return failures
+
+    def _unknown(self, selection: Selection) -> tuple[list[str], list[str]]:
+        """Return UIDs, and versions of the IDC, that are named and not in the warehouse."""
+        if selection.collections:  # a Series that these do not have is not selected
+            return [], []
+        return (
+            find_unknown(selection.named_series, self.warehouse),
+            find_unknown_versions(selection.named_versions, self.warehouse),
+        )
 
     @contextmanager
     def _progress_shown(self, title: str) -> Iterator[None]:

@@ -579,6 +579,11 @@ def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
             "Collection",
         ),
         ("targets", ("SeriesInstanceUID", "entry_name", "target_place"), "Collection"),
+        (
+            "source_equality",
+            ("SeriesInstanceUID", "left_source", "right_source"),
+            "Collection",
+        ),
     }
 
 
@@ -607,4 +612,5 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "images": "dc1e25bc53b8",
         "references": "e96c68674a26",
         "targets": "36c7967a09ad",
+        "source_equality": "a51a2cc7addd",
     }

@@ -19,7 +19,9 @@ _SELECTION = (
     _repeatable("--modality", "modalities", help="Only this Modality; may be repeated."),
     _repeatable("--body-part", "body_parts", help="Only this BodyPartExamined; may be repeated."),
     click.option("--where", help="A SQL condition over current_series."),
-    _repeatable("--manifest", "manifests", help="Only Series in this .tcia, CSV or TSV file."),
+    _repeatable(
+        "--manifest", "manifests", help="Only Series in this .tcia, CSV, TSV or .s5cmd file."
+    ),
     _repeatable("--series", help="Only this SeriesInstanceUID; may be repeated."),
     _repeatable(
         "--shared-list",

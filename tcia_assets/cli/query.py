@@ -15,7 +15,7 @@ from tcia_assets.cli.workspace import open_mirror
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
+    type=click.Choice(["table", "csv", "json", "parquet", "s5cmd"]),
     help="Format of the result.  [default: a table; with --output by its suffix, else csv]",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead.")
@@ -37,6 +37,7 @@ def query(statement: str, form: str | None, output: Path | None, rows: int) -> N
       tcia-assets query "SELECT * FROM current_series LIMIT 5"
       tcia-assets query "FROM patients" --format csv > patients.csv
       tcia-assets query "FROM series" --output series.parquet
+      tcia-assets query "FROM current_series WHERE Modality = 'CT'" --output ct.s5cmd
     """
     result = open_mirror().query(statement)
     write_result(result, form, output, rows)

@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 
 from tcia_assets.cli.terminal import fits, make_grid, out, printable
 from tcia_assets.errors import UsageError
+from tcia_assets.metadata.s5cmd_manifest import format_manifest
 from tcia_assets.units import counted
 
 # A table that is wider than the terminal by more than this is hard to read when it is folded.
@@ -29,8 +30,8 @@ def write_result(result: pa.Table, form: str | None, output: Path | None, rows: 
 
     Args:
         result: The rows to write.
-        form: "table", "csv", "json" or "parquet"; None is by the suffix of `output`, and a table
-            without that. A file gets CSV in place of "table".
+        form: "table", "csv", "json", "parquet" or "s5cmd"; None is by the suffix of `output`, and a
+            table without that. A file gets CSV in place of "table".
         output: The file, which appears whole or not at all; standard output if None.
         rows: How many rows the terminal shows at most.
 
@@ -60,7 +61,7 @@ def write_result(result: pa.Table, form: str | None, output: Path | None, rows: 
 
 def _form_of(output: Path | None) -> str:
     suffix = "" if output is None else output.suffix.lower().removeprefix(".")
-    return suffix if suffix in {"csv", "json", "parquet"} else "table"
+    return suffix if suffix in {"csv", "json", "parquet", "s5cmd"} else "table"
 
 
 def _print(table: pa.Table, limit: int) -> None:
@@ -77,6 +78,8 @@ def _print(table: pa.Table, limit: int) -> None:
 def _write(table: pa.Table, form: str, file: Any) -> None:
     if form == "parquet":
         pq.write_table(table, file)
+    elif form == "s5cmd":
+        file.write(format_manifest(table).encode())
     elif form == "csv":
         pyarrow.csv.write_csv(_lists_as_text(table), file)
     else:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import click
 
+from tcia_assets.catalog import SERIES
 from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import UsageError, require_known
-from tcia_assets.images.audit import AuditResult, audit_hashes, require_hashes
+from tcia_assets.images.audit import require_hashes
+from tcia_assets.images.equality import (
+    IDC,
+    MIRROR,
+    NBIA,
+    Equality,
+    compare_mirror,
+    compare_sources,
+)
 from tcia_assets.images.rebuild import (
     RebuildResult,
     quarantine_unreadable_manifests,
@@ -21,47 +32,80 @@ from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
 from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets.mirror import missing_folder
 from tcia_assets.settings import Settings
-from tcia_assets.sources import open_source
+from tcia_assets.sources import Source, open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
 
 _MOST_NAMED = 3
+_PLACES = {MIRROR: "zips", NBIA: NBIA}
+# How the states of `source_equality` are called in a sentence about a number of Series.
+_STATES = {
+    "equal": "Series equal",
+    "differs": "differ",
+    "lag": "not yet there",
+    "absent": "absent or incomplete there",
+    "unknown": "without a hash",
+}
 
 
 @click.command()
 @click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option("--deep", is_flag=True, help="Also inflate each zip and check it as when fetched.")
-@click.option("--audit", is_flag=True, help="Also compare with the hashes of the source (nbia-v4).")
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Choice([NBIA, IDC]),
+    help="Also compare with the hashes of NBIA (nbia-v4) or the Imaging Data Commons; with both, "
+    "also these with each other, whether or not the images are on disk.",
+)
+@click.option("--audit", is_flag=True, help="The same as --against nbia.")
 @click.option("--rebuild", is_flag=True, help="First add zips that the manifest lacks.")
-def verify(collections: tuple[str, ...], *, deep: bool, audit: bool, rebuild: bool) -> None:
+def verify(
+    collections: tuple[str, ...],
+    *,
+    deep: bool,
+    against: tuple[str, ...],
+    audit: bool,
+    rebuild: bool,
+) -> None:
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
 
     A damaged zip gets the status failed, and the next fetch downloads it again. The tables are
     compared with the digests that were recorded when they were written; one that is gone is named.
 
+    With --against, what differs between the zips and a source, or between two sources, is in the
+    table source_equality, and the exit code is 1. No image is downloaded for it.
+
     \b
     Examples:
       tcia-assets verify
       tcia-assets verify LCTSC --deep
-      tcia-assets verify --audit
+      tcia-assets verify --against idc
+      tcia-assets verify LCTSC --against nbia --against idc
       tcia-assets verify --rebuild          (the manifest was lost)
     """
     mirror = open_mirror()
     settings, warehouse = mirror.settings, mirror.warehouse
     if missing := missing_folder(warehouse):  # "0 damaged" would hide a mistake in its name
         raise UsageError(f"there is nothing to verify{missing}")
-    if audit:
-        with open_source(settings) as source:
+    places = [place for place in (NBIA, IDC) if place in against or (audit and place == NBIA)]
+    with ExitStack() as stack:
+        sources = {
+            place: stack.enter_context(open_source(settings.replace(source=place)))
+            for place in places
+        }
+        for source in sources.values():
             require_hashes(source)  # before hours of hashing zips
-    on_disk = collections_on_disk(warehouse)
-    if not on_disk:
-        err.print(f"there are no images in {settings.root}", soft_wrap=True)
-    require_known("Collection with images", collections, on_disk)
-    chosen = list(collections) or on_disk
-    problems = _rebuild(chosen, warehouse, settings) if rebuild else []
-    problems += _verify(chosen, warehouse, deep=deep)
-    problems += _verify_tables(warehouse, collections)
-    problems += _audit(chosen, warehouse, settings) if audit else []
+        on_disk = collections_on_disk(warehouse)
+        known = warehouse.keys(SERIES) if len(sources) > 1 else on_disk
+        if not on_disk:
+            err.print(f"there are no images in {settings.root}", soft_wrap=True)
+        require_known("Collection with images", collections, known)
+        chosen = [name for name in collections or on_disk if name in on_disk]
+        problems = _rebuild(chosen, warehouse, settings) if rebuild else []
+        problems += _verify(chosen, warehouse, deep=deep)
+        problems += _verify_tables(warehouse, collections)
+        problems += _compare(collections or known, on_disk, sources, warehouse)
     exit_with(problems)
 
 
@@ -103,18 +147,40 @@ def _verify_tables(warehouse: Warehouse, collections: Sequence[str]) -> list[str
     return verified.problems
 
 
-def _audit(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
-    """Compare with the source's hashes; return a line for each Series that differs."""
+def _compare(
+    collections: Sequence[str],
+    on_disk: Sequence[str],
+    sources: Mapping[str, Source],
+    warehouse: Warehouse,
+) -> list[str]:
+    """Compare zips and sources; return a line for each Series that differs."""
+    problems = []
+    for name in collections:
+        mirrored = sources if name in on_disk else {}
+        for found in _comparisons(name, mirrored, sources, warehouse):
+            out.print(printable(_compared_line(found)), soft_wrap=True)
+            problems += _differing_lines(found)
+    return problems
+
+
+def _comparisons(
+    name: str,
+    mirrored: Mapping[str, Source],
+    sources: Mapping[str, Source],
+    warehouse: Warehouse,
+) -> Iterator[Equality]:
+    """Compare the zips of a Collection with `mirrored`, and two sources with each other."""
     from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - lazy
 
-    problems = []
-    with open_source(settings) as source:
-        for name in collections:
-            index_images(name, warehouse, reread=RereadBudget(0))  # for its MD5s only
-            audited = audit_hashes(name, source, warehouse)
-            out.print(printable(_audited_line(audited)), soft_wrap=True)
-            problems += _differing_lines(audited)
-    return problems
+    now = datetime.now(UTC)
+    if mirrored:
+        index_images(name, warehouse, reread=RereadBudget(0))  # for its MD5s only
+    for place, source in mirrored.items():
+        with progress_bar(f"Compare {name} with {place}") as report:
+            yield compare_mirror(name, source, warehouse, now, report=report)
+    if len(sources) > 1:
+        with progress_bar(f"Compare {name} in {NBIA} and {IDC}") as report:
+            yield compare_sources(name, sources[NBIA], sources[IDC], warehouse, now, report=report)
 
 
 def _verified_line(found: VerifyResult) -> str:
@@ -134,13 +200,14 @@ def _rebuilt_line(made: RebuildResult, quarantined: str) -> str:
     return line + (f"; the damaged manifest was moved to {quarantined}" if quarantined else "")
 
 
-def _audited_line(found: AuditResult) -> str:
-    requests = f"{found.requests} request" + "s" * (found.requests != 1)
-    line = (
-        f"{found.collection}: {found.equal:,} Series equal to the source's, "
-        f"{len(found.differing):,} differ ({requests})"
+def _compared_line(found: Equality) -> str:
+    states = ", ".join(
+        f"{found.count(state):,} {words}"
+        for state, words in _STATES.items()
+        if found.count(state) or state in {"equal", "differs"}
     )
-    line += f", {found.not_requested:,} not requested" if found.not_requested else ""
+    line = f"{found.collection}: {_PLACES[found.left]} against {found.right}: {states} "
+    line += f"({counted(found.requests, 'request')})"
     return line + (f", {found.not_compared:,} not compared" if found.not_compared else "")
 
 
@@ -148,11 +215,11 @@ def _damage_lines(collection: str, damaged: Iterable[DamagedZip]) -> list[str]:
     return [f"{collection}: {each.series_instance_uid}: {each.problem}" for each in damaged]
 
 
-def _differing_lines(found: AuditResult) -> list[str]:
-    unknown = "the source does not have this Series any more"
-    other = "its hash at the source differs: the source's content has changed"
+def _differing_lines(found: Equality) -> list[str]:
+    pair = f"{_PLACES[found.left]} and {found.right}"
     lines = [
-        f"{found.collection}: {uid}: {unknown if uid in found.unknown else other}"
-        for uid in found.differing
+        f"{found.collection}: {row['SeriesInstanceUID']}: {pair} differ: {row['reason']}"
+        for row in found.rows
+        if row["state"] == "differs"
     ]
     return [*lines, f"{found.collection}: {found.failure}"] if found.failure else lines

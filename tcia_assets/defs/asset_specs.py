@@ -27,6 +27,7 @@ _MADE_FROM = {
     catalog.IMAGES: catalog.IMAGE_ARCHIVES,
     catalog.REFERENCES: catalog.IMAGES,
     catalog.TARGETS: catalog.IMAGES,
+    catalog.SOURCE_EQUALITY: catalog.IMAGES,
 }
 
 

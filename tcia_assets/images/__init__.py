@@ -25,6 +25,8 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     unindexed       zips whose headers are still to be read
     verify          whether zips are as they were when fetched
     audit           whether they are as the source has them now
+    hash_walk       the requests by which that is found out
+    equality        the table `source_equality`: what was compared, and how it differs
     rebuild         the manifest, made from zips
     prune           zips that are not selected, and the quarantine
     export          plain DICOM files for other tools

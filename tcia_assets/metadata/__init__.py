@@ -27,6 +27,7 @@ unreadable_series  Series of which values cannot be read
 selection          which Series' images are wanted
 selection_parser   a selection as YAML, JSON or fields
 series_lists       files that name Series
+s5cmd_manifest     such files of the Imaging Data Commons
 quiet_hours        hours without fetches
 
 licenses           names of licences

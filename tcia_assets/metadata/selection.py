@@ -17,7 +17,7 @@ from tcia_assets.catalog import ACQUISITION_COLUMNS, ACQUISITION_VIEW, SERIES
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import UNLICENSED, Licenses
 from tcia_assets.metadata.quiet_hours import QuietHours
-from tcia_assets.metadata.series_lists import read_series_list
+from tcia_assets.metadata.series_lists import is_idc, read_series_list, read_version_list
 from tcia_assets.store import sql
 
 CRITERIA = (
@@ -35,6 +35,8 @@ _LIMITS_PER_RUN = ("max_bytes_per_run", "max_series_per_run", "max_minutes_per_r
 _UID = "SeriesInstanceUID"
 # The name in the SQL of the table with the Series of `manifests` and `series`.
 _SELECTED = "selected_series"
+# The same of the table with the versions that manifests of the IDC name.
+_VERSIONS, _VERSION = "selected_versions", "crdc_series_uuid"
 _WORD, _TEXT = re.compile(r"\w+"), re.compile(r"'[^']*'")
 _ACQUISITION_ONLY = {column.name for column in ACQUISITION_COLUMNS}.difference(SERIES.column_names)
 _NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
@@ -53,9 +55,9 @@ class Selection:
         modalities: Values of Modality.
         body_parts: Values of BodyPartExamined.
         where: One SQL condition over the view `current_series`.
-        manifests: Paths of series lists: files of the NBIA Data Retriever, or CSV or TSV with a
-            column SeriesInstanceUID. A Series must be in one of these, in `series`, or on one of
-            the `shared_lists`, if any are given.
+        manifests: Paths of series lists: files of the NBIA Data Retriever, CSV or TSV with a
+            column SeriesInstanceUID, or manifests of the IDC (.s5cmd). A Series must be in one of
+            these, in `series`, or on one of the `shared_lists`, if any are given.
         series: SeriesInstanceUIDs.
         shared_lists: Names of shared lists that are in the warehouse.
         licenses: Licences that are refused or accepted.
@@ -140,7 +142,10 @@ class Selection:
         """
         if not (self.manifests or self.series):
             return {}
-        return {_SELECTED: pa.table({_UID: self.named_series})}
+        return {
+            _SELECTED: pa.table({_UID: self.named_series}),
+            _VERSIONS: pa.table({_VERSION: self.named_versions}),
+        }
 
     @property
     def named_series(self) -> pa.Array:
@@ -149,9 +154,19 @@ class Selection:
         Raises:
             UsageError: As `tables`.
         """
-        lists = [read_series_list(path) for path in self.manifests]
+        lists = [read_series_list(path) for path in self.manifests if not is_idc(path)]
         lists.append(pa.array(self.series, pa.string()))
         return pa.chunked_array(lists).unique()
+
+    @property
+    def named_versions(self) -> pa.Array:
+        """The crdc_series_uuids in manifests of the Imaging Data Commons, each once.
+
+        Raises:
+            UsageError: As `tables`.
+        """
+        lists = [read_version_list(path) for path in self.manifests if is_idc(path)]
+        return pa.chunked_array(lists, pa.string()).unique()
 
     @property
     def unknown_series(self) -> str:
@@ -196,7 +211,12 @@ class Selection:
     @property
     def _listed(self) -> str:
         """A query for the Series on any list; "" if no lists are given."""
-        named = f"SELECT {_UID} FROM {_SELECTED}" if self.manifests or self.series else ""
+        named = ""
+        if self.manifests or self.series:
+            named = (
+                f"SELECT {_UID} FROM {_SELECTED} UNION ALL SELECT {_UID} FROM series "
+                f"WHERE {_VERSION} IN (SELECT {_VERSION} FROM {_VERSIONS})"
+            )
         is_chosen = _one_of("list_name", self.shared_lists)
         shared = f"SELECT {_UID} FROM shared_lists WHERE {is_chosen}" if is_chosen else ""
         return " UNION ALL ".join(query for query in (named, shared) if query)

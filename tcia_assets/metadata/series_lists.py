@@ -1,16 +1,21 @@
-"""Read series lists: files of the NBIA Data Retriever (.tcia), CSV or TSV that name Series."""
+"""Read series lists: files that name Series.
+
+They are files of the NBIA Data Retriever (.tcia), CSV or TSV with SeriesInstanceUIDs, or manifests
+of the Imaging Data Commons (.s5cmd) with versions of Series.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 
 from tcia_assets.errors import UsageError
+from tcia_assets.metadata import s5cmd_manifest
 from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN
 
 _LIST_BEGINS = "ListOfSeriesToDownload="
@@ -26,6 +31,20 @@ def is_uid(text: str) -> bool:
     return len(text) <= MAX_UID_LENGTH and bool(re.fullmatch(UID_PATTERN, text))
 
 
+def is_idc(file: str) -> bool:
+    """Return whether a series list is a manifest of the Imaging Data Commons."""
+    return Path(file).suffix.lower() == s5cmd_manifest.SUFFIX
+
+
+def read_version_list(file: str) -> pa.Array:
+    """Read the crdc_series_uuids of a manifest of the Imaging Data Commons.
+
+    Raises:
+        UsageError: The file cannot be read; names the file, and the line if one is wrong.
+    """
+    return _read_file(file, _read_versions)
+
+
 def read_series_list(file: str) -> pa.Array:
     """Read the SeriesInstanceUIDs of a series list.
 
@@ -36,25 +55,35 @@ def read_series_list(file: str) -> pa.Array:
     Raises:
         UsageError: The file cannot be read; names the file, and the line if one is wrong.
     """
+    return _read_file(file, _read)
+
+
+def _read_file(file: str, read: Callable[[Path, int, int], pa.Array]) -> pa.Array:
     path = Path(file)
     try:
         stat = path.stat()
         if not path.is_file():
             raise UsageError(f"the series list {file!r} cannot be read: it is not a regular file")
-        if path.suffix.lower() not in {".tcia", *_DELIMITERS}:
-            raise UsageError(f"the series list {file!r} must be a file *.tcia, *.csv or *.tsv")
         if stat.st_size > _MAX_BYTES:
             raise UsageError(f"the series list {file!r} is longer than {_MAX_BYTES} bytes")
-        return _read(path, stat.st_mtime_ns, stat.st_size)
+        return read(path, stat.st_mtime_ns, stat.st_size)
     except UnicodeDecodeError as error:
         raise UsageError(f"the series list {file!r} is not in UTF-8: {error}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"the series list {file!r} cannot be read: {error}") from None
 
 
+@lru_cache(maxsize=32)
+def _read_versions(path: Path, _modified: int, _size: int) -> pa.Array:
+    return s5cmd_manifest.read_versions(path)
+
+
 # A plan is made for each Collection; a list of 100,000 Series must not be read each time.
 @lru_cache(maxsize=32)
 def _read(path: Path, _modified: int, _size: int) -> pa.Array:
+    if path.suffix.lower() not in {".tcia", *_DELIMITERS}:
+        suffixes = f"*.tcia, *.csv, *.tsv or *{s5cmd_manifest.SUFFIX}"
+        raise UsageError(f"the series list {str(path)!r} must be a file {suffixes}")
     with path.open(encoding="utf-8-sig", newline="") as file:
         delimiter = _DELIMITERS.get(path.suffix.lower())
         cells = _uid_column(path, file, delimiter) if delimiter else _lines(path, file)

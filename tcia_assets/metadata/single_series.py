@@ -26,6 +26,7 @@ from tcia_assets.store.warehouse import Warehouse
 
 # Stored after so many, so that a killed run has lost no more.
 _REQUESTED_AT_ONCE = 500
+VERSION = "crdc_series_uuid"
 _UID, _STUDY, _PATIENT = SERIES.key[0], STUDIES.key[1], "PatientID"
 
 
@@ -41,6 +42,18 @@ def find_unknown(uids: pa.Array | pa.ChunkedArray, warehouse: Warehouse) -> list
         tables={"named": pa.table({_UID: uids})},
     )
     unknown: list[str] = rows[_UID].to_pylist()
+    return unknown
+
+
+def find_unknown_versions(uuids: pa.Array, warehouse: Warehouse) -> list[str]:
+    """Return, sorted, those of these crdc_series_uuids that no Series in the warehouse has."""
+    if not len(uuids):
+        return []
+    rows = warehouse.query(
+        f"SELECT {VERSION} FROM named ANTI JOIN current_series USING ({VERSION}) ORDER BY ALL",
+        tables={"named": pa.table({VERSION: uuids})},
+    )
+    unknown: list[str] = rows[VERSION].to_pylist()
     return unknown
 
 
@@ -78,30 +91,36 @@ def add_sizes(
 
 
 def add_single_series(
-    uids: Sequence[str], source: Source, warehouse: Warehouse, at: datetime
+    names: Sequence[str],
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+    *,
+    by: str = _UID,
 ) -> list[str]:
     """Request the metadata of single Series, and store it.
 
     What a killed run has stored stays, and the same call goes on from there.
 
     Args:
-        uids: The Series.
+        names: The Series, by the values that they have in the column `by`.
         source: Where their rows come from.
         warehouse: Where they are stored.
         at: The time of the request, with a time zone.
+        by: SeriesInstanceUID or, from the Imaging Data Commons, crdc_series_uuid.
 
     Returns:
         Lines about Series that were not stored, and why; the others are.
     """
     problems: list[str] = []
-    for start in range(0, len(uids), _REQUESTED_AT_ONCE):
-        requested = uids[start : start + _REQUESTED_AT_ONCE]
-        reply = source.rows_of(SERIES, _UID, requested)
-        problems += _store(reply, source, warehouse, at)
-        report(start + len(requested), len(uids), "")
+    for start in range(0, len(names), _REQUESTED_AT_ONCE):
+        requested = names[start : start + _REQUESTED_AT_ONCE]
+        reply = source.rows_of(SERIES, by, requested)
+        problems += _store(reply, by, source, warehouse, at)
+        report(start + len(requested), len(names), "")
         if reply.failure:
-            received = set(reply.table[_UID].to_pylist())
-            left = [uid for uid in uids[start:] if uid not in received]
+            received = set(reply.table[by].to_pylist())
+            left = [name for name in names[start:] if name not in received]
             problems.append(f"no metadata of {quote_first(left)}: {reply.failure}")
             break
     settle_moves(warehouse, at)
@@ -109,14 +128,14 @@ def add_single_series(
     return problems
 
 
-def _store(reply: SourceRows, source: Source, warehouse: Warehouse, at: datetime) -> list[str]:
+def _store(
+    reply: SourceRows, by: str, source: Source, warehouse: Warehouse, at: datetime
+) -> list[str]:
     """Store rows by Collection; return a line for each Series that has none, or cannot be."""
     rows, names = reply.table, reply.table.column_names
     found = rows.filter(pc.is_valid(rows["Collection"])) if "Collection" in names else rows[:0]
-    absent = rows[_UID].filter(
-        pc.invert(pc.is_in(rows[_UID], value_set=found[_UID].combine_chunks()))
-    )
-    problems = [f"{uid} is not known to the source {source.name}" for uid in absent.to_pylist()]
+    absent = rows[by].filter(pc.invert(pc.is_in(rows[by], value_set=found[by].combine_chunks())))
+    problems = [f"{each} is not known to the source {source.name}" for each in absent.to_pylist()]
     if not found.num_rows:
         return problems
     studies = _studies(found, source)

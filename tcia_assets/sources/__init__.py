@@ -207,6 +207,16 @@ class Source(AbstractContextManager["Source"], Protocol):
         """
 
     @property
+    def released_on(self) -> date | None:
+        """The day of that release; None for a server, or if it is not known."""
+
+    def gone_in(self, uids: Sequence[str]) -> Mapping[str, str]:
+        """Return, for Series that only earlier releases had, the version that lacked each first.
+
+        Empty for a server.
+        """
+
+    @property
     def connections(self) -> int:
         """The number of requests that may run at the same time now."""
 

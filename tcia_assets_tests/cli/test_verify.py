@@ -76,14 +76,14 @@ def test_rebuild_names_refused_zips(fetched: Terminal) -> None:
 def test_audit_compares_hashes_with_the_source(fetched: Terminal) -> None:
     equal = fetched("verify", "--audit")
     assert equal.exit_code == 0, equal.output
-    assert f"{SMALL}: 5 Series equal to the source's, 0 differ (" in equal.stdout
+    assert f"{SMALL}: zips against nbia: 5 Series equal, 0 differ (" in equal.stdout
     changed = fetched.uids[0]
     fetched.sandbox.archive.revise([changed])
     differs = fetched("verify", "--audit")
 
     assert differs.exit_code == 1
-    assert "4 Series equal to the source's, 1 differ" in differs.stdout
-    assert f"{SMALL}: {changed}: its hash at the source differs" in differs.stderr
+    assert "4 Series equal, 1 differ" in differs.stdout
+    assert f"{SMALL}: {changed}: zips and nbia differ" in differs.stderr
 
 
 def test_audit_of_a_dialect_without_hashes_exits_with_2(fetched: Terminal) -> None:

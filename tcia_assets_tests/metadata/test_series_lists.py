@@ -61,7 +61,7 @@ def test_a_series_list_that_changed_is_read_again(tmp_path: Path) -> None:
         ("m.csv", "1.1\n1.2\n", "no column has the heading"),
         ("m.csv", "Series UID,SeriesInstanceUID\n1,1\n", "more than one column has the heading"),
         ("m.csv", 'SeriesUID\n"1.1\n', "m.csv', line 2: unexpected end of data"),
-        ("m.xlsx", "PK", r"m.xlsx' must be a file \*.tcia, \*.csv or \*.tsv"),
+        ("m.xlsx", "PK", r"m.xlsx' must be a file \*.tcia, \*.csv, \*.tsv or \*.s5cmd"),
         ("m", "1.1", "must be a file"),
     ],
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tcia_assets.catalog import (
     IDC_MADE,
     IDC_PRIOR_VERSIONS,
     IDC_READ,
+    IDC_VERSIONS,
     MAX_DESCRIPTION,
     SERIES,
     TCIA_DOI,
@@ -149,6 +151,30 @@ class Index:
             except sql.SqlError as error:
                 raise unusable(self.folder, self.release, _first_line(error)) from error
 
+    def gone_in(self, uids: Iterable[str]) -> dict[str, str]:
+        """Return, for Series that only earlier releases had, the version that lacked each first."""
+        rows = self.query(
+            "SELECT SeriesInstanceUID AS uid, max(max_idc_version) + 1 AS gone "
+            f"FROM {IDC_PRIOR_VERSIONS.name} WHERE SeriesInstanceUID IN (SELECT unnest($uids)) "
+            f"AND SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM {IDC_INDEX.name}) "
+            "GROUP BY ALL",
+            {"uids": [*uids]},
+        )
+        return {row["uid"]: str(row["gone"]) for row in rows.to_pylist()}
+
+    @property
+    def released_on(self) -> date | None:
+        """The day of the release; None if it does not say."""
+        path = self.folder / f"{IDC_VERSIONS.name}.parquet"
+        if not path.is_file():
+            return None
+        rows = self.query(
+            "SELECT try_cast(version_timestamp AS DATE) AS day FROM read_parquet($path) "
+            "WHERE idc_version = try_cast($version AS BIGINT)",
+            {"path": str(path), "version": self.version},
+        ).to_pylist()
+        return rows[0]["day"] if rows else None
+
     def close(self) -> None:
         self._database.close()
 
@@ -252,17 +278,6 @@ class Index:
 def columns_of(table: Table) -> tuple[str, ...]:
     """Return the columns of a table that an index release has."""
     return tuple(_declaration(table).columns)
-
-
-def gone_in(index: Index, uids: Iterable[str]) -> dict[str, str]:
-    """Return, for Series that earlier releases had, the version in which each was gone."""
-    rows = index.query(
-        f"SELECT SeriesInstanceUID AS uid, max(max_idc_version) + 1 AS gone "
-        f"FROM {IDC_PRIOR_VERSIONS.name} WHERE SeriesInstanceUID IN (SELECT unnest($uids)) "
-        "GROUP BY ALL",
-        {"uids": [*uids]},
-    )
-    return {row["uid"]: str(row["gone"]) for row in rows.to_pylist()}
 
 
 def _declaration(table: Table) -> IndexRows:

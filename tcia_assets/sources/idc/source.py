@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES, SERIES_SIZES
-from tcia_assets.errors import Stopped, UnknownReply
+from tcia_assets.errors import Stopped, UnknownReply, UnreadableReply
 from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.settings import Settings
 from tcia_assets.sources import (
@@ -38,6 +38,7 @@ from tcia_assets.spec import Table
 
 _UID = SERIES.key[0]
 # What is needed to fetch a Series.
+
 _PLACE = (
     "SeriesInstanceUID, Collection, ImageCount, FileSize, LicenseName, LicenseURI, "
     "DataDescriptionURI, aws_bucket, crdc_series_uuid"
@@ -98,6 +99,13 @@ class IdcSource:
         return self.index.release
 
     @property
+    def released_on(self) -> date | None:
+        return self.index.released_on
+
+    def gone_in(self, uids: Sequence[str]) -> dict[str, str]:
+        return self.index.gone_in(uids)
+
+    @property
     def connections(self) -> int:
         return self._transport.connections
 
@@ -154,7 +162,7 @@ class IdcSource:
         series = self._series(node[_UID])
         objects = list_series(self._folder(series), series, Cost())
         if not all(each.md5 for each in objects):
-            raise UnknownReply("the bucket does not list the MD5 of each object of this Series")
+            raise UnreadableReply("the bucket does not list the MD5 of each object of this Series")
         return combined_md5(each.md5 for each in objects)
 
     def fetch_zip(self, route: str, uid: str, target: Target) -> FetchedFile:

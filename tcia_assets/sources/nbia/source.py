@@ -76,6 +76,14 @@ class NbiaSource(Client):
         return ""
 
     @property
+    def released_on(self) -> None:
+        return None
+
+    def gone_in(self, uids: Sequence[str]) -> dict[str, str]:
+        del uids
+        return {}
+
+    @property
     def hash_levels(self) -> tuple[str, ...]:
         if not self.dialect.has(_HASHES):
             return ()
