@@ -210,6 +210,18 @@ class Settings(BaseModel):
             raise UsageError(f"{name} is {url!r}; it must look like {example}")
         return url
 
+    @field_validator("idc_index")
+    @classmethod
+    def _check_index_url(cls, place: str) -> str:
+        if not place.startswith(("http://", "https://")):
+            return place
+        if "@" in place or "?" in place or not _is_base(place):
+            raise UsageError(
+                "TCIA_IDC_INDEX must be a folder, or look like https://HOST/PATH, without a user, "
+                "a password and a query"
+            )
+        return place
+
     @field_validator("data_dir")
     @classmethod
     def _check_data_dir(cls, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Refresh `series_sizes`: one request a Series, so only for those that are new or changed."""
+"""Refresh `series_sizes` for Series that are new or changed: of a server, each is a request."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refresh_sizes(
         source: Where the sizes come from.
         warehouse: Where they are stored.
         at: The time of the refresh.
-        budget: Limits the number of Series.
+        budget: Limits the number of Series, where each is a request.
         accept_schema: Accept a column that lost all its values, or of which many values cannot be
             read.
         only: The Series to consider; all by default.
@@ -57,7 +57,9 @@ def refresh_sizes(
         pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
         if only is not None:
             pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
-        chosen = _fingerprints_by_uid(pending.slice(0, budget.take(len(pending))))
+        # A release has all of them at hand.
+        limit = len(pending) if source.release else budget.take(len(pending))
+        chosen = _fingerprints_by_uid(pending.slice(0, limit))
         reply = source.series_sizes(list(chosen))
         unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)
         sizes = _sizes(reply.table, chosen, key, at)

@@ -65,6 +65,7 @@ class Index:
         folder: The folder with its Parquet files.
         scratch: A folder for the database that is made from them.
         is_whole: Whether Series that others derived from TCIA's are included.
+        place: Where the release is, for errors; the folder by default.
 
     Attributes:
         release: The version of the release, such as "25.0.5".
@@ -74,10 +75,11 @@ class Index:
             release, and the file or the column.
     """
 
-    def __init__(self, folder: Path, scratch: Path, *, is_whole: bool) -> None:
-        self.folder, self.release = folder, release_of(folder)
+    def __init__(self, folder: Path, scratch: Path, *, is_whole: bool, place: str = "") -> None:
+        self._folder, self._place = folder, place or folder
+        self.release = release_of(folder)
         for file in IDC_FILES:
-            check_columns(folder, file, self.release)
+            check_columns(folder / f"{file.name}.parquet", file, self._place, self.release)
         self._lock, self._loading = threading.Lock(), threading.Lock()
         self._names: frozenset[str] | None = None
         self._loaded: set[str] = set()
@@ -149,7 +151,7 @@ class Index:
             try:
                 return sql.fetch_table(cursor, statement, parameters)
             except sql.SqlError as error:
-                raise unusable(self.folder, self.release, _first_line(error)) from error
+                raise unusable(self._place, self.release, _first_line(error)) from error
 
     def gone_in(self, uids: Iterable[str]) -> dict[str, str]:
         """Return, for Series that only earlier releases had, the version that lacked each first."""
@@ -165,7 +167,7 @@ class Index:
     @property
     def released_on(self) -> date | None:
         """The day of the release; None if it does not say."""
-        path = self.folder / f"{IDC_VERSIONS.name}.parquet"
+        path = self._folder / f"{IDC_VERSIONS.name}.parquet"
         if not path.is_file():
             return None
         rows = self.query(
@@ -182,7 +184,7 @@ class Index:
 
     def _make_views(self, *, is_whole: bool) -> None:
         for file in IDC_FILES:
-            path = sql.literal(str(self.folder / f"{file.name}.parquet"))
+            path = sql.literal(str(self._folder / f"{file.name}.parquet"))
             self.query(f"CREATE VIEW {file.name} AS FROM read_parquet({path})")
         for rows in IDC_READ.values():
             self._check_expressions(rows)
@@ -203,7 +205,7 @@ class Index:
             except UsageError as error:
                 problem = _first_line(error.__cause__ or error)
                 raise unusable(
-                    self.folder,
+                    self._place,
                     self.release,
                     f"{rows.table.name}.{name} cannot be made from {value}: {problem}",
                 ) from error

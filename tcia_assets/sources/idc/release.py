@@ -1,7 +1,8 @@
-"""Where an index release is: the installed package, a folder, or a URL."""
+"""Where an index release is, its version, and whether its files can be used."""
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,33 +12,35 @@ from tcia_assets.settings import Settings
 from tcia_assets.spec import IndexFile
 from tcia_assets.store import sql
 
-_PACKAGE = "idc_index_data"
-# What each file says of its release, in its own metadata.
-_VERSION = "idc_index_data_version"
-_WAYS = (
+# The newest release.
+PUBLIC_URL = "https://storage.googleapis.com/idc-index-data-artifacts/current/release_artifacts"
+WAYS = (
     "install it (pip install 'tcia_assets[idc]'), or set TCIA_IDC_INDEX to a folder with its "
     "Parquet files, or to a URL below which they are"
 )
+_PACKAGE = "idc_index_data"
+# What each file says of its release, in its own metadata.
+_VERSION = "idc_index_data_version"
+_NUMBERS = re.compile(r"[0-9]{1,9}([.][0-9]{1,9}){0,3}", re.ASCII)
 
 
-def index_folder(settings: Settings) -> Path:
-    """Return the folder that has the index release of the settings.
+def index_place(settings: Settings) -> Path | str:
+    """Return where the index release of the settings is: a folder, or a URL.
 
     Raises:
-        UsageError: There is none; the text has the ways to have one.
+        UsageError: The setting names no folder; the text has the ways to have an index.
     """
-    if settings.idc_index:
-        folder = Path(settings.idc_index)
-        if not folder.is_dir():
-            raise UsageError(
-                f"TCIA_IDC_INDEX is {settings.idc_index!r}, which is no folder; {_WAYS}"
-            )
-        return folder
-    # Not imported: it would read its files.
-    found = find_spec(_PACKAGE)
-    if found is None or found.origin is None:
-        raise UsageError(f"there is no index of the Imaging Data Commons: {_WAYS}")
-    return Path(found.origin).parent
+    place = settings.idc_index
+    if not place:
+        # Not imported: it would read its files.
+        found = find_spec(_PACKAGE)
+        return Path(found.origin).parent if found and found.origin else PUBLIC_URL
+    if place.startswith(("http://", "https://")):
+        return place.rstrip("/")
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"TCIA_IDC_INDEX is {place!r}, which is no folder; {WAYS}")
+    return folder
 
 
 def release_of(folder: Path) -> str:
@@ -46,9 +49,21 @@ def release_of(folder: Path) -> str:
     Raises:
         UsageError: There is none, or its file cannot be read.
     """
-    path = folder / f"{IDC_INDEX.name}.parquet"
+    return release_in(folder / f"{IDC_INDEX.name}.parquet", folder)
+
+
+def release_in(path: Path, place: Path | str) -> str:
+    """Return the version of the release that a file is of.
+
+    Args:
+        path: The file.
+        place: Where the release is, for the error.
+
+    Raises:
+        UsageError: The file is missing, cannot be read, or names no release.
+    """
     if not path.is_file():
-        raise unusable(folder, "", f"it has no file {path.name}")
+        raise unusable(place, "", f"it has no file {path.name}")
     statement = (
         "SELECT value::VARCHAR AS v FROM parquet_kv_metadata($path) WHERE key::VARCHAR = $key"
     )
@@ -56,34 +71,34 @@ def release_of(folder: Path) -> str:
         with sql.scratch() as connection:
             found = sql.fetch_table(connection, statement, {"path": str(path), "key": _VERSION})
     except sql.SqlError as error:
-        raise unusable(folder, "", str(error).splitlines()[0]) from error
-    if not found.num_rows:
-        raise unusable(folder, "", f"{path.name} does not say which release it is of ({_VERSION})")
+        raise unusable(place, "", str(error).splitlines()[0]) from error
     # As git describes it: the tag, commits since then, and the newest of these.
-    return str(found["v"][0].as_py()).partition("-")[0]
+    version = str(found["v"][0].as_py()).partition("-")[0] if found.num_rows else ""
+    if not _NUMBERS.fullmatch(version):
+        raise unusable(place, "", f"{path.name} does not say which release it is of ({_VERSION})")
+    return version
 
 
-def check_columns(folder: Path, file: IndexFile, release: str) -> None:
+def check_columns(path: Path, file: IndexFile, place: Path | str, release: str) -> None:
     """Raise UsageError unless a file of a release is there, and has the columns that are needed."""
-    path = folder / f"{file.name}.parquet"
     if not path.is_file():
-        raise unusable(folder, release, f"it has no file {path.name}")
+        raise unusable(place, release, f"it has no file {path.name}")
     try:
         with sql.scratch() as connection:
             described = sql.fetch_table(
                 connection, f"DESCRIBE FROM read_parquet({sql.literal(str(path))})"
             )
     except sql.SqlError as error:
-        raise unusable(folder, release, str(error).splitlines()[0]) from error
+        raise unusable(place, release, str(error).splitlines()[0]) from error
     missing = sorted(set(file.columns) - set(described["column_name"].to_pylist()))
     if missing:
-        raise unusable(folder, release, f"{path.name} has no column {quote_first(missing)}")
+        raise unusable(place, release, f"{path.name} has no column {quote_first(missing)}")
 
 
-def unusable(folder: Path, release: str, problem: str) -> UsageError:
+def unusable(place: Path | str, release: str, problem: str) -> UsageError:
     """Return the error for an index that cannot be used, with the ways to have another one."""
     which = f"release {release} of the index" if release else "the index"
     return UsageError(
-        f"{which} of the Imaging Data Commons in {folder} cannot be used: {problem}. To use "
-        f"another release, {_WAYS}"
+        f"{which} of the Imaging Data Commons in {place} cannot be used: {problem}. To use "
+        f"another release, {WAYS}"
     )

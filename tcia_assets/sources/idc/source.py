@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES, SERIES_SIZES
 from tcia_assets.errors import Stopped, UnknownReply, UnreadableReply
@@ -32,11 +35,15 @@ from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.idc.bucket import NOT_PUBLIC, SeriesFolder
 from tcia_assets.sources.idc.index import Index
 from tcia_assets.sources.idc.packing import fetch_series, list_series
-from tcia_assets.sources.idc.release import index_folder
+from tcia_assets.sources.idc.release import index_place, release_of
+from tcia_assets.sources.idc.remote_index import RemoteIndex
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Table
 
 _UID = SERIES.key[0]
+# The bucket that has most Series, to try a connection.
+_BUCKET = "idc-open-data"
+_MOST_SAMPLED = 100
 # What is needed to fetch a Series.
 
 _PLACE = (
@@ -67,6 +74,12 @@ class IdcSource:
             rate_limit=of_process(settings.max_bytes_per_second),
             address="TCIA_IDC_BASE_URL",
         )
+        self._index_transport = Transport(
+            1,
+            pacing or Pacing(),
+            rate_limit=of_process(settings.max_bytes_per_second),
+            address="TCIA_IDC_INDEX",
+        )
         # Its threads start with the first object.
         self._pool = ThreadPoolExecutor(settings.idc_connections, "tcia-idc")
 
@@ -83,7 +96,8 @@ class IdcSource:
             raise Stopped
         with self._lock:
             if self._opened is None:
-                folder = index_folder(self.settings)
+                place = index_place(self.settings)
+                folder = place if isinstance(place, Path) else self._remote(place).folder()
                 self._scratch = self._scratch or Scratch()
                 is_whole = self.settings.idc_scope == "all"
                 self._opened = Index(folder, self._scratch.path, is_whole=is_whole)
@@ -96,7 +110,16 @@ class IdcSource:
 
     @property
     def release(self) -> str:
-        return self.index.release
+        if self._opened is None:
+            # The index need not be opened for it, and one behind a URL not be downloaded.
+            place = index_place(self.settings)
+            if isinstance(place, Path):
+                return release_of(place)
+            return self._remote(place).newest()
+        return self._opened.release
+
+    def _remote(self, url: str) -> RemoteIndex:
+        return RemoteIndex(url, self.settings.root / "idc-index", self._index_transport)
 
     @property
     def released_on(self) -> date | None:
@@ -188,26 +211,37 @@ class IdcSource:
         raise NotImplementedError
 
     def connect(self) -> Connection:
-        raise NotImplementedError
+        url = self.settings.idc_base_url.replace("{bucket}", _BUCKET)
+        return self._transport.connect(url, {"list-type": "2", "max-keys": "1"})
 
     def sample(self, table: Table, **filters: str) -> Sample:
-        raise NotImplementedError
+        found = self.rows(table, filters.pop(table.partitioned_by, ""))
+        rows = found.table
+        for name, value in filters.items():
+            rows = rows.filter(pc.equal(rows[name], value))
+        return Sample(replace(found, table=rows.slice(0, _MOST_SAMPLED)))
 
     def strictness(self) -> Strictness:
-        raise NotImplementedError
+        # A query with a column that the index does not have is an error.
+        return Strictness(refuses=True, declared=True)
 
     @contextmanager
     def waiting_until(self, deadline: float) -> Iterator[None]:
-        with self._transport.waiting_until(deadline):
+        with (
+            self._transport.waiting_until(deadline),
+            self._index_transport.waiting_until(deadline),
+        ):
             yield
 
     def stop(self) -> None:
         self._stopped.set()
         self._transport.stop()
+        self._index_transport.stop()
 
     def close(self) -> None:
         self._pool.shutdown()
         self._transport.close()
+        self._index_transport.close()
         if self._opened:
             self._opened.close()
         if self._scratch:

@@ -24,7 +24,7 @@ from tcia_assets.catalog import (
     STUDIES,
 )
 from tcia_assets.errors import BadValue, UsageError
-from tcia_assets.sources.idc.index import Index, gone_in
+from tcia_assets.sources.idc.index import Index
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.sources.idc.index_files import (
@@ -268,7 +268,7 @@ def test_a_series_that_is_gone_names_the_version(opened: Open) -> None:
         {"SeriesInstanceUID": "1.2.9", "min_idc_version": 1, "max_idc_version": version}
         for version in (3, 12)
     ]
-    assert gone_in(opened(prior=prior), ["1.2.9", "1.2.0"]) == {"1.2.9": "13"}
+    assert opened(prior=prior).gone_in(["1.2.9", "1.2.0"]) == {"1.2.9": "13"}
 
 
 @pytest.mark.parametrize(
