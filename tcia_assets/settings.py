@@ -333,6 +333,14 @@ class Settings(BaseModel):
         return self.url.rpartition("/")[0] + "/" + self.api.delegate.rpartition("-")[2]
 
     @property
+    def asked(self) -> tuple[str, str]:
+        """What is asked, as its name and host, and its URL: of the source of the metadata."""
+        if self.source == "idc":
+            host = urlsplit(self.idc_base_url.replace("{bucket}.", "")).netloc
+            return f"idc@{host}", self.idc_base_url
+        return self.source_name, self.url
+
+    @property
     def source_name(self) -> str:
         """Dialect and host of the NBIA server, as in the column `source`."""
         return f"{self.dialect}@{urlsplit(self.url).netloc}"

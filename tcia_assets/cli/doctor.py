@@ -32,7 +32,8 @@ def doctor(form: str, seconds: float) -> None:
 
     Sends a few dozen small requests to the source: is it reached, does each endpoint send the
     fields and dates that are declared, are filters honoured, is one small Series complete? Looks at
-    disk, permissions, locks, leftovers and versions. Writes nothing into TCIA_DATA_DIR.
+    disk, permissions, locks, leftovers and versions. Writes nothing into TCIA_DATA_DIR, but for the
+    copy of an index of the Imaging Data Commons that is behind a URL.
 
     Each check is ok, differs, or unknown (not checked, or the answer does not show it). The exit
     code is 1 if something differs. The JSON has no passwords, keys, or names of users.
@@ -43,7 +44,7 @@ def doctor(form: str, seconds: float) -> None:
       tcia-assets doctor --format json > doctor.json      (for a bug report)
     """
     settings = Settings.from_env()
-    with progress_bar(f"Ask {settings.source_name}") as report:
+    with progress_bar(f"Ask {settings.asked[0]}") as report:
         found = examine(settings, seconds=seconds, report=report)
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))

@@ -127,9 +127,10 @@ def examine(
         ]
         found = {name: check for walk in walks for name, check in walk.checks().items()}
     redact = Redaction(settings, _user(), Path.home())
+    name, url = settings.asked
     return Report(
-        source=redact(settings.source_name),
-        url=redact(settings.url),
+        source=redact(name),
+        url=redact(url),
         taken_at=taken_at,
         seconds=time.monotonic() - started,
         settings=tuple(variable(name) for name in sorted(_chosen(settings))),

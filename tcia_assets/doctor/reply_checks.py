@@ -20,7 +20,14 @@ from tcia_assets.doctor.check import OK, Check, differs, join_names, ok, unknown
 from tcia_assets.doctor.field_check import filled_columns, judge_fields
 from tcia_assets.doctor.steps import REPORT, NotChecked, Step
 from tcia_assets.doctor.subject import Subject
-from tcia_assets.errors import ForeignRows, RemoteError, TooLarge, UnknownName, UnknownReply
+from tcia_assets.errors import (
+    ForeignRows,
+    RemoteError,
+    TooLarge,
+    UnknownName,
+    UnknownReply,
+    UsageError,
+)
 from tcia_assets.sources import Sample
 from tcia_assets.spec import Table
 
@@ -38,7 +45,9 @@ def reply_steps(subject: Subject, shared_lists: Sequence[str]) -> list[Step]:
         subject: What they are about.
         shared_lists: Names of shared lists that the mirror has.
     """
+    index = [Step("index", lambda: _index(subject))]
     return [
+        *(index if subject.source.settings.source == "idc" else []),
         Step(COLLECTIONS.name, lambda: _collections(subject)),
         *(
             Step(table.name, partial(_fields, table, subject))
@@ -50,6 +59,14 @@ def reply_steps(subject: Subject, shared_lists: Sequence[str]) -> list[Step]:
         Step("filters", lambda: _filters(subject)),
         Step("strictness", lambda: _strictness(subject)),
     ]
+
+
+def _index(subject: Subject) -> Check:
+    """Look for the newest index release, and open the one that is to be had."""
+    newest = subject.source.release
+    used = subject.source.name.partition("@")[0]
+    place = subject.source.settings.idc_index or "where TCIA_IDC_INDEX is not set"
+    return ok("index", f"release {newest} at {place}; rows are from {used}")
 
 
 def _collections(subject: Subject) -> Check:
@@ -103,7 +120,10 @@ def _shared_list(subject: Subject, names: Sequence[str]) -> Check:
     if not names:
         advice = "`tcia-assets refresh --shared-list NAME` stores one that you know"
         return unknown(SHARED_LISTS.name, "not checked: no shared list is stored", advice)
-    return judge_fields(SHARED_LISTS, [subject.sample(SHARED_LISTS, list_name=names[0])])
+    try:
+        return judge_fields(SHARED_LISTS, [subject.sample(SHARED_LISTS, list_name=names[0])])
+    except UsageError as error:  # this source has none
+        return ok(SHARED_LISTS.name, f"not offered: {error}")
 
 
 def _changes(subject: Subject) -> Check:
@@ -111,6 +131,8 @@ def _changes(subject: Subject) -> Check:
     subject.connection.need()
     today = datetime.now(UTC).date()
     future = subject.source.changed_since(today + timedelta(days=2))
+    if future is None and subject.source.release:
+        return ok("changes", "found by comparing the version of the index release")
     if future is None:
         return ok("changes", "not offered: new Series are found by comparing Collections")
     if future.table.num_rows:

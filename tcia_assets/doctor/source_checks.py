@@ -10,6 +10,7 @@ from tcia_assets.doctor.check import Check, differs, ok, unknown
 from tcia_assets.doctor.steps import NotChecked, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import ArchiveUnreachable
+from tcia_assets.settings import variable
 from tcia_assets.sources import Connection
 from tcia_assets.units import format_bytes
 
@@ -47,7 +48,8 @@ def _connection(subject: Subject) -> Check:
 
 
 def _has_secret(subject: Subject) -> bool:
-    return subject.source.settings.api.auth != "none"
+    settings = subject.source.settings
+    return settings.source == "nbia" and settings.api.auth != "none"
 
 
 def judge_tls(found: Connection, *, has_secret: bool) -> Check:
@@ -95,12 +97,13 @@ def judge_clock(found: Connection) -> Check:
 
 def _limits(subject: Subject) -> Check:
     declared, settings = subject.connection.need().limits, subject.source.settings
-    most, now = settings.max_connections, subject.source.connections
+    field = "idc_connections" if settings.source == "idc" else "max_connections"
+    most, now, name = getattr(settings, field), subject.source.connections, variable(field)
     rate = settings.max_bytes_per_second
-    own = f"TCIA_MAX_CONNECTIONS is {most}" + (f", {format_bytes(rate)} a second" if rate else "")
+    own = f"{name} is {most}" + (f", {format_bytes(rate)} a second" if rate else "")
     seen = f"{own}; the source declares {'; '.join(declared) if declared else 'none'}"
     if now < most:
-        advice = f"set TCIA_MAX_CONNECTIONS to {now}, or run it again when the source is less busy"
+        advice = f"set {name} to {now}, or run it again when the source is less busy"
         problem = f"slowed down to {now} requests at once, after a refusal or no answer; {seen}"
         return differs("limits", problem, advice)
     return ok("limits", seen)

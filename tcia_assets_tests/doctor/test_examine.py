@@ -171,3 +171,34 @@ def test_the_report_names_the_settings_that_were_chosen_and_not_their_values(
         "TCIA_API_KEY", "TCIA_BASE_URL", "TCIA_DATA_DIR", "TCIA_IMAGE_SELECTION"
     ]  # fmt: skip
     assert "k3y" not in json.dumps(report) and "Mine" not in json.dumps(report)
+
+
+def test_nothing_differs_at_the_imaging_data_commons(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = Settings(
+        source="idc",
+        idc_index=sandbox.idc_index_url,
+        idc_base_url=sandbox.idc_base_url,
+        data_dir=str(tmp_path / "data"),
+    )
+    report = examine(settings)
+
+    assert [check for check in report.checks if check.outcome == DIFFERS] == []
+    assert [check.name for check in report.checks if check.outcome == UNKNOWN] == ["shared_lists"]
+    checks = by_name(report)
+    assert checks["index"].seen.startswith("release 25.")
+    assert "TCIA_IDC_CONNECTIONS is 32" in checks["limits"].seen
+    assert report.source.startswith("idc@127.0.0.1")
+
+
+def test_an_index_that_cannot_be_had_is_named(serve: Serve, tmp_path: Path) -> None:
+    server = serve(answer("<Error/>", 404, Content_Type="application/xml"))
+    settings = Settings(
+        source="idc",
+        idc_index=f"{server.url}/index",
+        idc_base_url=f"{server.url}/{{bucket}}",
+        data_dir=str(tmp_path / "data"),
+    )
+    checks = by_name(examine(settings, pacing=HASTY))
+    assert checks["connection"].outcome == OK
+    for name in ("index", "collections"):
+        assert (checks[name].outcome, "status 404" in checks[name].seen) == (DIFFERS, True)
