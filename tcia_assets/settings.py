@@ -54,6 +54,12 @@ class Settings(BaseModel):
         description="where metadata come from: `nbia`, TCIA's own server, or `idc`, the Imaging "
         "Data Commons",
     )
+    image_sources: tuple[str, ...] = Field(
+        default=(),
+        description="sources of images, separated by commas: each Series is fetched from the "
+        "first one, and from the next one where that fails",
+        json_schema_extra={"default_text": "the value of `TCIA_SOURCE`"},
+    )
     dialect: str = Field(
         default="nbia-v4",
         description="API of the server: `nbia-v4`, `nbia-v1`, `nbia-v2` (bearer token), "
@@ -189,6 +195,14 @@ class Settings(BaseModel):
         require_known(f"{_CHOICES[field][0]} ({variable(field)})", [name], _CHOICES[field][1])
         return name
 
+    @field_validator("image_sources")
+    @classmethod
+    def _check_image_sources(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        require_known("source (TCIA_IMAGE_SOURCES)", names, _CHOICES["source"][1])
+        if len(set(names)) < len(names):
+            raise UsageError(f"TCIA_IMAGE_SOURCES is {','.join(names)!r}; name each source once")
+        return names
+
     @field_validator("idc_base_url")
     @classmethod
     def _check_bucket_url(cls, url: str) -> str:
@@ -239,7 +253,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check_secrets(self) -> Self:
-        if self.source != "nbia":
+        if "nbia" not in {self.source, *self.image_source_names}:
             return self
         if self.api.auth == "bearer" and not (self.username and self.password):
             raise UsageError(
@@ -288,8 +302,9 @@ class Settings(BaseModel):
             for name, text in environment.items()
             if name in known and text.strip()
         }
-        if isinstance(text := values.get("collections"), str):
-            values["collections"] = tuple(n.strip() for n in text.split(",") if n.strip())
+        for name in ("collections", "image_sources"):
+            if isinstance(text := values.get(name), str):
+                values[name] = tuple(n.strip() for n in text.split(",") if n.strip())
         values |= {name: value for name, value in chosen.items() if value is not None}
         return cls.model_validate(values)
 
@@ -339,6 +354,22 @@ class Settings(BaseModel):
             host = urlsplit(self.idc_base_url.replace("{bucket}.", "")).netloc
             return f"idc@{host}", self.idc_base_url
         return self.source_name, self.url
+
+    @property
+    def image_source_names(self) -> tuple[str, ...]:
+        """The sources of images, in the order in which they are tried."""
+        return self.image_sources or (self.source,)
+
+    @property
+    def image_connections(self) -> int:
+        """Requests to one source of images at the same time, at most."""
+        most = {"nbia": self.max_connections, "idc": self.idc_connections}
+        return max(most[name] for name in self.image_source_names)
+
+    @property
+    def packs_zips(self) -> bool:
+        """Whether a source of images sends single objects, which are packed here."""
+        return "idc" in self.image_source_names
 
     @property
     def source_name(self) -> str:

@@ -137,7 +137,8 @@ def _fetcher(
     def fetch(key: str) -> Sequence[Facts]:
         started = time.monotonic()
         with closing(FetchReporter(context, names.key(table), key)) as reporter:
-            result = fetch_images(key, session, tcia.source, tcia.warehouse, reporter)
+            first, *fallbacks = tcia.sources_of_images
+            result = fetch_images(key, session, first, tcia.warehouse, reporter, fallbacks)
         if note := session.quiet_note:
             context.log.warning(note)
         complete = (row.series_instance_uid for row in result.rows if row.is_complete)

@@ -13,7 +13,7 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.progress import notes_to
 from tcia_assets.settings import Settings, default_text
-from tcia_assets.sources import Pacing, Source, open_source
+from tcia_assets.sources import Pacing, Source, open_image_sources, open_source
 from tcia_assets.store.warehouse import Warehouse
 
 
@@ -30,6 +30,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     resource is built. Give secrets as `dg.EnvVar("TCIA_API_KEY")`: plain texts show in the UI.
     """
 
+    image_sources: list[str] | None = _setting("image_sources")
     dialect: str | None = _setting("dialect")
     base_url: str | None = _setting("base_url")
     nlst_base_url: str | None = _setting("nlst_base_url")
@@ -57,6 +58,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     )
 
     _source: Source = PrivateAttr()
+    _image_sources: tuple[Source, ...] = PrivateAttr()
     _warehouse: Warehouse = PrivateAttr()
 
     @property
@@ -75,6 +77,11 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     def source(self) -> Source:
         """The source, open while a run lasts."""
         return self._source
+
+    @property
+    def sources_of_images(self) -> tuple[Source, ...]:
+        """The sources of images in their order, open while a run lasts."""
+        return self._image_sources
 
     @property
     def warehouse(self) -> Warehouse:
@@ -98,7 +105,11 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         settings = self.settings
         self._warehouse = Warehouse(settings.root)
         log = notes_to(context.log.warning) if context.log else nullcontext()
-        with log, open_source(settings, pacing=pacing) as self._source:
+        with (
+            log,
+            open_source(settings, pacing=pacing) as self._source,
+            open_image_sources(self._source, pacing=pacing) as self._image_sources,
+        ):
             yield self
 
 
@@ -112,6 +123,7 @@ class LocalResource:
 
     settings: Settings
     source: Source
+    sources_of_images: tuple[Source, ...]
     warehouse: Warehouse
 
     @property
@@ -127,8 +139,8 @@ RunResource = TciaResource | LocalResource
 @contextmanager
 def open_local_resource(settings: Settings) -> Generator[LocalResource, None, None]:
     """Open the source and the warehouse for a run in this process."""
-    with open_source(settings) as source:
-        yield LocalResource(settings, source, Warehouse(settings.root))
+    with open_source(settings) as source, open_image_sources(source) as image_sources:
+        yield LocalResource(settings, source, image_sources, Warehouse(settings.root))
 
 
 def resource_of(context: dg.AssetExecutionContext, names: Names) -> RunResource:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from heapq import nlargest
 from pathlib import Path
 
 from tcia_assets.errors import UsageError
 from tcia_assets.images.plan import FetchPlan
+from tcia_assets.images.series_task import series_at_once
+from tcia_assets.images.zip_files import collection_dir, parts_bytes
+from tcia_assets.settings import Settings
 from tcia_assets.units import format_bytes
 
 # Kept free. Few zips are larger than the objects in them; this covers LICENSE, MD5 list and
@@ -15,15 +19,20 @@ from tcia_assets.units import format_bytes
 SPARE_BYTES = 1 << 30
 
 
-def check_disk_space(plans: Sequence[FetchPlan], root: Path) -> None:
+def check_disk_space(
+    plans: Sequence[FetchPlan], root: Path, settings: Settings | None = None
+) -> None:
     """Raise UsageError, with the sizes, if the disk cannot hold what is planned.
 
     Args:
         plans: The plans of one run.
         root: The data root; it is created.
+        settings: The settings of the fetch: where images come from decides how much is needed.
     """
     root.mkdir(parents=True, exist_ok=True)
     free, needed = shutil.disk_usage(root).free, sum(plan.bytes_now for plan in plans)
+    if settings is not None and settings.packs_zips:
+        needed = max(0, needed + _packing_bytes(plans, settings) - _parts_bytes(plans, root))
     if not needed or needed + SPARE_BYTES <= free:
         return
     names = ", ".join(plan.collection for plan in plans if plan.now)
@@ -38,3 +47,14 @@ def check_disk_space(plans: Sequence[FetchPlan], root: Path) -> None:
         f"{format_bytes(free)} are free at {root}, and {format_bytes(SPARE_BYTES)} are kept free; "
         f"{advice}"
     )
+
+
+def _packing_bytes(plans: Sequence[FetchPlan], settings: Settings) -> int:
+    """Return the bytes of the largest Series: objects are there twice until a zip is whole."""
+    sizes = [series.image_bytes or 0 for plan in plans for series in plan.now]
+    return sum(nlargest(series_at_once(settings), sizes))
+
+
+def _parts_bytes(plans: Sequence[FetchPlan], root: Path) -> int:
+    """Return the bytes that earlier runs have received of Series that are not complete."""
+    return sum(parts_bytes(root / collection_dir(plan.collection)) for plan in plans)

@@ -1,4 +1,4 @@
-"""Download the zip of a Series by the source's routes, and quarantine what is refused.
+"""Download the zip of a Series by the routes of its sources, and quarantine what is refused.
 
 A refused zip that lacks objects is completed with these, downloaded one by one.
 """
@@ -6,6 +6,7 @@ A refused zip that lacks objects is completed with these, downloaded one by one.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import (
+    ArchiveBroken,
     BadArchive,
     DataError,
     NotPublic,
@@ -32,7 +34,13 @@ from tcia_assets.images.series_task import (
     compare_with_source,
     inspect_zip,
 )
-from tcia_assets.images.zip_files import draft_path, second_draft_path, single_images_dir
+from tcia_assets.images.zip_files import (
+    draft_path,
+    parts_path,
+    second_draft_path,
+    single_images_dir,
+)
+from tcia_assets.sources import Source
 from tcia_assets.store.files import publish_draft, publish_text
 
 # Errors, beside a bad zip, after which another route may succeed.
@@ -60,26 +68,55 @@ class _RefusedZip:
 def download_zip(task: SeriesTask) -> VerifiedZip:
     """Download the zip of a Series, verify it and give it its final path.
 
-    Each route of the source is tried until one returns an accepted zip. If all zips are refused,
-    the best one is completed with single images where the source offers them.
+    Each route of a source is tried until one returns an accepted zip. If all zips are refused,
+    the best one is completed with single images where the source offers them. Where one source
+    fails, the next one is tried.
 
     Raises:
         BadArchive: Every zip was refused; the best one is in quarantine.
         NotPublic: The source does not offer the images.
         RemoteError: The source failed.
     """
-    draft = draft_path(task.path)
+    draft, errors = draft_path(task.path), []
     try:
-        try:
-            verified = _try_routes(task, draft)
-        except BadArchive as refusal:
-            verified = _complete_zip(task, draft, refusal)
-        publish_draft(draft, task.path)
-        task.quarantine.unlink(missing_ok=True)
-        _reason_path(task).unlink(missing_ok=True)
-        return verified
+        for each in task.by_source():
+            try:
+                verified = _download_from(each, draft)
+            except (BadArchive, RemoteError) as error:
+                errors.append((each.source, error))
+                continue
+            publish_draft(draft, task.path)
+            task.quarantine.unlink(missing_ok=True)
+            _reason_path(task).unlink(missing_ok=True)
+            shutil.rmtree(parts_path(task.path), ignore_errors=True)
+            return verified
+        raise _join_errors(errors)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _join_errors(errors: Sequence[tuple[Source, BadArchive | RemoteError]]) -> TciaError:
+    """Return the error of a Series that no source provides, with the reason of each.
+
+    If one of them was only down, that error: it means nothing for the Series.
+    """
+    down = (error for _, error in errors if isinstance(error, ArchiveBroken))
+    chosen = next(down, errors[0][1])
+    if len(errors) == 1:
+        return chosen
+    problem = "; ".join(f"{source.name}: {error.problem}" for source, error in errors)
+    if isinstance(chosen, BadArchive):
+        return BadArchive(problem, table=chosen.table, key=chosen.key)
+    return type(chosen)(problem, url=chosen.url, status=chosen.status, excerpt=chosen.excerpt)
+
+
+def _download_from(task: SeriesTask, draft: Path) -> VerifiedZip:
+    """Write `draft`: the zip of a Series from the task's first source."""
+    try:
+        verified = _try_routes(task, draft)
+    except BadArchive as refusal:
+        verified = _complete_zip(task, draft, refusal)
+    return replace(verified, source=task.source.name)
 
 
 def _try_routes(task: SeriesTask, draft: Path) -> VerifiedZip:
@@ -103,7 +140,7 @@ def _try_routes(task: SeriesTask, draft: Path) -> VerifiedZip:
 
 
 def _download(task: SeriesTask, route: str, draft: Path) -> VerifiedZip:
-    file = task.source.fetch_zip(route, task.uid, task.target(draft))
+    file = task.source.fetch_zip(route, task.uid, task.zip_target(draft))
     proof = compare_with_source(task, accept_zip(draft, task.pending.expected))
     return VerifiedZip(proof, file.size_bytes, file.sha256)
 

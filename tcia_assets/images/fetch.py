@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -66,6 +66,7 @@ def fetch_images(
     source: Source,
     warehouse: Warehouse,
     listener: FetchListener = FetchListener(),  # noqa: B008 - without state
+    fallbacks: Sequence[Source] = (),
 ) -> FetchResult:
     """Fetch the selected Series of a Collection that are not on disk.
 
@@ -77,6 +78,7 @@ def fetch_images(
         source: Where it is fetched from.
         warehouse: The warehouse.
         listener: Its methods are called while the fetch runs.
+        fallbacks: Further sources, each for Series that those before it fail to provide.
 
     Raises:
         UsageError: The disk cannot hold the plan. Nothing was fetched.
@@ -85,7 +87,7 @@ def fetch_images(
         ArchiveBroken: The source is down. What was complete is recorded.
         Busy: Another run has worked on the same part for ten minutes.
     """
-    source = source.of(collection)
+    sources = [each.of(collection) for each in (source, *fallbacks)]
     # The archives may be on another file system than the warehouse.
     check_case(warehouse.root / collection_dir(collection))
     with _exclusive(collection, warehouse, session.shard, listener):
@@ -95,10 +97,10 @@ def fetch_images(
             plan = session.plan(collection, warehouse)
             earlier = _zips_before_move(collection, warehouse)
             listener.on_plan(plan)
-            check_disk_space([plan], warehouse.root)
+            check_disk_space([plan], warehouse.root, source.settings)
             remove_abandoned_drafts(warehouse.root / collection_dir(collection))
             known = writer.initial_rows(series.series_instance_uid for series in plan.now)
-            workers = FetchWorkers(plan, source, warehouse.root, known, earlier, session.budget)
+            workers = FetchWorkers(plan, sources, warehouse.root, known, earlier, session.budget)
             rows = _record_rows(workers, writer, listener)
         finally:
             writer.close()

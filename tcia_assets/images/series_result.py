@@ -29,7 +29,9 @@ from tcia_assets.images.series_task import (
 from tcia_assets.images.zip_files import claim, publish_copy, published_at, zip_path
 from tcia_assets.store.files import sha256_of
 
-_ABOUT_THE_ZIP = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by")
+_ABOUT_THE_ZIP = (
+    *("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by", "source"),
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def fetch_series(
                 row = replace(row, **{name: getattr(known, name) for name in _ABOUT_THE_ZIP})
             verified = (
                 (_adopt_unlisted(task, sha256) if sha256 and not is_known else None)
+                or (_keep(task, known) if known is not None and is_known else None)
                 or _take_from_earlier_collection(task, earlier)
                 or download_zip(task)
             )
@@ -78,6 +81,7 @@ def fetch_series(
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     except TciaError as error:
+        row = replace(row, source=row.source or task.by_source()[-1].source.name)
         return SeriesResult(_failed(row, task.pending.attempts + 1, error), error)
     return SeriesResult(verified.describe_in(row, datetime.now(UTC)))
 
@@ -92,7 +96,7 @@ def _blank_row(task: SeriesTask) -> ManifestRow:
             "crdc_series_uuid": pending.crdc_series_uuid,
             "license_name": pending.license_name,
             "DataDescriptionURI": pending.description_uri,
-            "source": task.source.name,
+            "source": "",
             "attempts": 0,
         }
     )
@@ -122,9 +126,28 @@ def _adopt_unlisted(task: SeriesTask, sha256: str) -> VerifiedZip | None:
     the same size.
     """
     proof = _proof_or_none(task, task.path)
+    if proof is None:
+        return None
+    for each in task.by_source():
+        if each.source_hash() == proof_hash(proof):
+            proof = replace(proof, verified_by="md5")
+            return VerifiedZip.at(task.path, proof, sha256, each.source.name)
+    return None
+
+
+def _keep(task: SeriesTask, known: ManifestRow) -> VerifiedZip | None:
+    """Keep the zip if another kind of source sent it, and the one in use has the same objects."""
+    if _kind(known.source) == _kind(task.source.name):
+        return None
+    proof = _proof_or_none(task, task.path)
     if proof is None or task.source_hash() != proof_hash(proof):
         return None
-    return VerifiedZip.at(task.path, replace(proof, verified_by="md5"), sha256)
+    proof = replace(proof, verified_by="md5")
+    return VerifiedZip.at(task.path, proof, known.sha256 or "", known.source)
+
+
+def _kind(source: str) -> str:
+    return source.partition("-")[0]
 
 
 def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> VerifiedZip | None:
@@ -148,7 +171,8 @@ def _proof_or_none(task: SeriesTask, path: Path) -> Proof | None:
 
 def _is_current(task: SeriesTask, proof: Proof, path: Path) -> bool:
     """Compare with the source's hash or, if there is none, with the day of the last submission."""
-    if source_hash := task.source_hash():
-        return source_hash == proof_hash(proof)
+    for each in task.by_source():
+        if source_hash := each.source_hash():
+            return source_hash == proof_hash(proof)
     submitted = task.pending.submitted_on
     return submitted is None or submitted < published_at(path).date()

@@ -14,7 +14,8 @@ from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, 
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5
 from tcia_assets.images.plan import PendingSeries
-from tcia_assets.images.zip_files import quarantine_path, zip_path
+from tcia_assets.images.zip_files import parts_path, quarantine_path, zip_path
+from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, Target
 from tcia_assets.store.files import sha256_of
 
@@ -35,16 +36,20 @@ _LONGEST_ZIP = 1 << 38
 
 @dataclass(frozen=True)
 class VerifiedZip:
-    """A zip that was accepted, with its size and SHA-256."""
+    """A zip that was accepted, with its size and SHA-256.
+
+    `source` is the name of the source that sent it; "" if that is not known here.
+    """
 
     proof: Proof
     archive_bytes: int
     sha256: str
+    source: str = ""
 
     @classmethod
-    def at(cls, path: Path, proof: Proof, sha256: str = "") -> VerifiedZip:
+    def at(cls, path: Path, proof: Proof, sha256: str = "", source: str = "") -> VerifiedZip:
         """Describe the accepted zip at a path; its SHA-256 is computed unless it is given."""
-        return cls(proof, path.stat().st_size, sha256 or sha256_of(path))
+        return cls(proof, path.stat().st_size, sha256 or sha256_of(path), source)
 
     def describe_in(self, row: ManifestRow, fetched_at: datetime) -> ManifestRow:
         """Return the manifest row of the Series, complete with this zip at its final path."""
@@ -57,6 +62,7 @@ class VerifiedZip:
             image_bytes=self.proof.image_bytes,
             sha256=self.sha256,
             verified_by=self.proof.verified_by,
+            source=self.source or row.source,
             fetched_at=fetched_at,
         )
 
@@ -71,6 +77,7 @@ class SeriesTask:
         source: Where it is fetched from.
         root: The data root.
         on_bytes: Called with the size of each chunk received; see `Target`.
+        fallbacks: Further sources, each for the case that those before it fail.
     """
 
     pending: PendingSeries
@@ -78,6 +85,7 @@ class SeriesTask:
     source: Source
     root: Path
     on_bytes: Callable[[int], None]
+    fallbacks: tuple[Source, ...] = ()
 
     @property
     def uid(self) -> str:
@@ -104,9 +112,22 @@ class SeriesTask:
             size = min(count * _LONGEST_OBJECT, _LONGEST_ZIP)
         return size + count * _OVERHEAD_PER_OBJECT + _OVERHEAD_PER_ZIP
 
+    def by_source(self) -> list[SeriesTask]:
+        """Return this task for each of its sources alone, in the order in which they are tried."""
+        return [replace(self, source=s, fallbacks=()) for s in (self.source, *self.fallbacks)]
+
     def target(self, path: Path) -> Target:
-        """Return the target of a download of this Series to a path."""
+        """Return the target of a download of one object of this Series to a path."""
         return Target(path, self.max_bytes, self.on_bytes)
+
+    def zip_target(self, path: Path) -> Target:
+        """Return the target of a download of the whole Series to a path."""
+        return replace(
+            self.target(path),
+            parts=parts_path(self.path),
+            image_count=self.pending.image_count,
+            image_bytes=self.pending.image_bytes,
+        )
 
     def source_hash(self) -> str:
         """Return the source's MD5 over the Series; "" if it provides none.
@@ -119,6 +140,15 @@ class SeriesTask:
             return self.source.md5_hash(SeriesInstanceUID=self.uid)
         except RemoteError:
             return ""
+
+
+def series_at_once(settings: Settings) -> int:
+    """Return how many Series are fetched at the same time, at most.
+
+    As many as connections, and one more for each core: these verify zips meanwhile, so that no
+    connection is idle.
+    """
+    return settings.image_connections + CORES
 
 
 def compare_with_source(task: SeriesTask, proof: Proof) -> Proof:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,7 +15,7 @@ from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan, PendingSeries
 from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.series_result import SeriesResult, fetch_series
-from tcia_assets.images.series_task import CORES, SeriesTask
+from tcia_assets.images.series_task import SeriesTask, series_at_once
 from tcia_assets.sources import Source
 
 _REPORT_EVERY_S = 0.5
@@ -49,12 +50,9 @@ class FetchProgress:
 class FetchWorkers:
     """Threads that fetch the Series of a plan.
 
-    There are as many as connections, and one more for each core: these verify zips meanwhile, so
-    that no connection is idle.
-
     Args:
         plan: What to fetch.
-        source: Where it is fetched from.
+        sources: Where it is fetched from: each for the case that those before it fail.
         root: The data root.
         known: The manifest rows of planned Series so far, by UID.
         earlier_collections: Collections that may have the zip of a moved Series, by UID.
@@ -67,17 +65,17 @@ class FetchWorkers:
     def __init__(
         self,
         plan: FetchPlan,
-        source: Source,
+        sources: Sequence[Source],
         root: Path,
         known: Mapping[str, ManifestRow],
         earlier_collections: Mapping[str, Sequence[str]],
         budget: FetchBudget,
     ) -> None:
-        self._plan, self._source, self._root = plan, source, root
+        self._plan, self._sources, self._root = plan, sources, root
         self._known, self._earlier, self._budget = known, earlier_collections, budget
         self._sizes = {s.series_instance_uid: s.image_bytes or 0 for s in plan.now}
         self._results: SimpleQueue[SeriesResult | BaseException | None] = SimpleQueue()
-        self._max_failures = max(_MIN_FAILURES, 2 * source.settings.max_connections)
+        self._max_failures = max(_MIN_FAILURES, 2 * sources[0].settings.image_connections)
         self.progress = FetchProgress(planned=len(plan.now), bytes_planned=plan.bytes_now)
         self._lock = Lock()  # for the count of received bytes, which all threads add to
 
@@ -91,10 +89,11 @@ class FetchWorkers:
             StorageError: The file cannot be written.
         """
         # A source may ask for waits of minutes, several times for each Series.
-        with (
-            self._source.waiting_until(self._budget.longest_wait_until),
-            ThreadPoolExecutor(self._source.settings.max_connections + CORES) as pool,
-        ):
+        with ExitStack() as stack:
+            for source in self._sources:
+                stack.enter_context(source.waiting_until(self._budget.longest_wait_until))
+            threads = series_at_once(self._sources[0].settings)
+            pool = stack.enter_context(ThreadPoolExecutor(threads))
             try:
                 for series in self._plan.now:
                     pool.submit(self._work, series)
@@ -113,7 +112,8 @@ class FetchWorkers:
     def stop_after(self, error: BaseException) -> None:
         """Stop running requests after an interrupt; after other errors let them finish."""
         if not isinstance(error, Exception | GeneratorExit):
-            self._source.stop()
+            for source in self._sources:
+                source.stop()
 
     def unread_rows(self) -> Iterator[ManifestRow]:
         """Yield the rows of Series that were done when `run` ended early."""
@@ -132,7 +132,10 @@ class FetchWorkers:
     def _fetch(self, series: PendingSeries) -> SeriesResult | None:
         if self._budget.is_over:
             return None
-        task = SeriesTask(series, self._plan.collection, self._source, self._root, self._add_bytes)
+        first, *others = self._sources
+        task = SeriesTask(
+            series, self._plan.collection, first, self._root, self._add_bytes, tuple(others)
+        )
         try:
             return fetch_series(task, self._known.get(task.uid), self._earlier.get(task.uid, ()))
         except Busy:
@@ -173,4 +176,4 @@ class FetchWorkers:
             )
 
     def _snapshot(self) -> FetchProgress:
-        return replace(self.progress, connections=self._source.connections)
+        return replace(self.progress, connections=sum(s.connections for s in self._sources))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from tcia_assets.errors import Busy
 from tcia_assets.store.files import link_or_copy, make_folder, publish_draft
 from tcia_assets.store.locks import open_locked
 from tcia_assets.store.warehouse import Warehouse
+
+_PARTS = ".parts"
+_PARTS_KEPT_S = 7 * 24 * 3600.0
 
 
 def collection_dir(collection: str) -> str:
@@ -102,6 +106,20 @@ def second_draft_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.second")
 
 
+def parts_path(path: Path) -> Path:
+    """Return the folder with the parts of a zip that a source sends in parts.
+
+    It survives the end of a run: the next one continues with what is in it.
+    """
+    return path.with_name(f".{path.name}{_PARTS}")
+
+
+def parts_bytes(folder: Path) -> int:
+    """Return the bytes of all parts in a Collection's folder."""
+    files = (file for parts in folder.glob(f".*{_PARTS}") for file in parts.iterdir())
+    return sum(file.stat().st_size for file in files)
+
+
 def publish_copy(source: Path, path: Path) -> None:
     """Give a zip the bytes of another file, whole or not at all."""
     draft = draft_path(path)
@@ -131,7 +149,10 @@ def _single_images_path(path: Path) -> Path:
 
 
 def remove_abandoned_drafts(folder: Path) -> None:
-    """Remove what killed runs left in a Collection's folder: drafts, single images and claims."""
+    """Remove what killed runs left in a Collection's folder: drafts, single images and claims.
+
+    And parts to which nothing was added for a week.
+    """
     for leftover in folder.glob(".*.zip.*"):
         path = leftover.with_name(leftover.stem.removeprefix("."))
         try:
@@ -139,5 +160,8 @@ def remove_abandoned_drafts(folder: Path) -> None:
                 draft_path(path).unlink(missing_ok=True)
                 second_draft_path(path).unlink(missing_ok=True)
                 shutil.rmtree(_single_images_path(path), ignore_errors=True)
+                parts = parts_path(path)
+                if parts.is_dir() and time.time() - parts.stat().st_mtime > _PARTS_KEPT_S:
+                    shutil.rmtree(parts, ignore_errors=True)
         except Busy:
             continue  # a living run holds the claim

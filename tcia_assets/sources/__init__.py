@@ -14,8 +14,8 @@ data folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -361,8 +361,32 @@ def open_source(settings: Settings, *, pacing: Pacing | None = None) -> Source:
     Returns:
         The source. Nothing is sent before its first method is called.
     """
+    return _open(settings.source, settings, pacing)
+
+
+@contextmanager
+def open_image_sources(
+    source: Source, *, pacing: Pacing | None = None
+) -> Iterator[tuple[Source, ...]]:
+    """Open the sources of images that a source's settings name, in their order.
+
+    Args:
+        source: An open source, which is one of them if it is named; it stays open.
+        pacing: As in `open_source`.
+    """
+    settings = source.settings
+    with ExitStack() as stack:
+        yield tuple(
+            source
+            if name == settings.source
+            else stack.enter_context(_open(name, settings, pacing))
+            for name in settings.image_source_names
+        )
+
+
+def _open(name: str, settings: Settings, pacing: Pacing | None) -> Source:
     # Imported here, so that commands that send no request do not load an HTTP library.
-    if settings.source == "idc":
+    if name == "idc":
         from tcia_assets.sources.idc.source import IdcSource  # noqa: PLC0415
 
         return IdcSource(settings, pacing=pacing)

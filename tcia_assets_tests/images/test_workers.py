@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tcia_assets.errors import ArchiveBroken
-from tcia_assets.images import workers
+from tcia_assets.images import series_task, workers
 from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import FetchPlan
@@ -31,7 +31,7 @@ from tcia_assets_tests.images.place import COLLECTION, Place
 def two_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run by one connection ends with the third failure in a row."""
     monkeypatch.setattr(workers, "_MIN_FAILURES", 2)
-    monkeypatch.setattr(workers, "CORES", 0)
+    monkeypatch.setattr(series_task, "CORES", 0)
 
 
 def patient(place: Place) -> FetchResult:

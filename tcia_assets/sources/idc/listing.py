@@ -53,7 +53,8 @@ def read_page(body: bytes, prefix: str, url: str) -> Page:
     """
     root = _parse(body, url)
     try:
-        objects = tuple(_object(each, prefix) for each in root.iterfind("{*}Contents"))
+        contents = root.iterfind("{*}Contents")
+        objects = tuple(_object(c, prefix) for c in contents if not _is_folder(c, prefix))
         token = _token(root)
     except ValueError as error:
         raise UnreadableReply(
@@ -86,6 +87,11 @@ def _object(contents: ET.Element, prefix: str) -> StoredObject:
     # Most servers quote it. One of an upload in parts has a "-" and is no MD5.
     md5 = _text(contents, "ETag").strip('"').lower()
     return StoredObject(name, int(size), md5 if _MD5.fullmatch(md5) else "")
+
+
+def _is_folder(contents: ET.Element, prefix: str) -> bool:
+    """Return whether this stands for the folder itself: some tools make such objects."""
+    return _text(contents, "Key") == prefix and _text(contents, "Size") == "0"
 
 
 def _token(root: ET.Element) -> str:

@@ -45,7 +45,6 @@ _UID = SERIES.key[0]
 _BUCKET = "idc-open-data"
 _MOST_SAMPLED = 100
 # What is needed to fetch a Series.
-
 _PLACE = (
     "SeriesInstanceUID, Collection, ImageCount, FileSize, LicenseName, LicenseURI, "
     "DataDescriptionURI, aws_bucket, crdc_series_uuid"
@@ -140,6 +139,11 @@ class IdcSource:
     def zip_routes(self) -> tuple[str, ...]:
         return ("objects",)
 
+    @property
+    def md5_routes(self) -> tuple[str, ...]:
+        # To fetch a Series again would prove no more than the first time.
+        return ()
+
     def of(self, _collection: str) -> IdcSource:
         return self
 
@@ -205,10 +209,11 @@ class IdcSource:
         return SeriesFolder(self._transport, self.settings.idc_base_url, bucket, uuid)
 
     def object_uids(self, uid: str) -> None:
-        del uid
+        del uid  # only the objects themselves have their UIDs
 
     def fetch_object(self, uid: str, sop_instance_uid: str, target: Target) -> FetchedFile:
-        raise NotImplementedError
+        del uid, target
+        raise UnknownReply(f"the IDC cannot be asked for object {sop_instance_uid} alone")
 
     def connect(self) -> Connection:
         url = self.settings.idc_base_url.replace("{bucket}", _BUCKET)

@@ -16,10 +16,10 @@ from tcia_assets.sources import Pacing
 from tcia_assets.sources.idc.source import IdcSource
 from tcia_assets_tests.images.headers.dicom_bytes import EXPLICIT, element, wrap
 from tcia_assets_tests.sources.conftest import FAST
-from tcia_assets_tests.sources.idc.index_files import write_index
+from tcia_assets_tests.sources.idc import index_files
 from tcia_assets_tests.sources.scripted import Answer, Asked, Scripted, answer
 
-BUCKET, RELEASE, COLLECTION = "idc-open-data", "25.0.5", "LCTSC"
+BUCKET = "idc-open-data"
 SERIES = "1.3.6.1.4.1.14519.5.2.1.7014.4598.1"
 
 
@@ -99,19 +99,16 @@ def error(status: int, code: str, **headers: str) -> Answer:
 
 def index_row(objects: Mapping[str, bytes], series: str = SERIES, **chosen: Any) -> dict[str, Any]:
     """The row of a Series whose objects are these."""
-    folder = next(iter(objects)).partition("/")[0]
-    return {
-        "collection_id": COLLECTION,
-        "PatientID": "LCTSC-1",
-        "SeriesInstanceUID": series,
-        "StudyInstanceUID": f"{series}.9",
-        "source_DOI": "10.7937/K9/TCIA.2017.3r3fvz08",
-        "license_short_name": "CC BY 3.0",
-        "instanceCount": len(objects),
-        "series_size_MB": sum(map(len, objects.values())) / 1e6,
-        "aws_bucket": BUCKET,
-        "crdc_series_uuid": folder,
-    } | chosen
+    return index_files.series(
+        0,
+        **{
+            "SeriesInstanceUID": series,
+            "instanceCount": len(objects),
+            "series_size_MB": sum(map(len, objects.values())) / 1e6,
+            "crdc_series_uuid": next(iter(objects)).partition("/")[0],
+        }
+        | chosen,
+    )
 
 
 @contextmanager
@@ -119,7 +116,7 @@ def serving(
     buckets: Buckets, folder: Path, *rows: dict[str, Any], pacing: Pacing = FAST, **chosen: Any
 ) -> Iterator[tuple[Scripted, IdcSource]]:
     """A server of these buckets, and a source that uses it."""
-    index = write_index(folder / "index", rows or [index_row(buckets.objects)], collections=[])
+    index = index_files.write_index(folder / "index", rows or [index_row(buckets.objects)])
     with Scripted(buckets) as server:
         settings = Settings(
             source="idc",

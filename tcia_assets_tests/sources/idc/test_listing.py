@@ -37,3 +37,9 @@ def test_the_md5_is_the_etag_if_it_can_be(etag: str, md5: str, namespace: str) -
 def test_what_is_no_text_is_refused(body: bytes) -> None:
     with pytest.raises(UnreadableReply, match="not the listing of a bucket"):
         read_page(body, "a/", "http://x")
+
+
+def test_the_folder_itself_is_no_object() -> None:
+    folder = b"<Contents><Key>a/</Key><Size>0</Size></Contents></ListBucketResult>"
+    body = page(MD5).replace(b"</ListBucketResult>", folder)
+    assert [each.name for each in read_page(body, "a/", "http://x").objects] == ["1.dcm"]

@@ -32,6 +32,7 @@ from tcia_assets_tests.sources.idc.buckets import (
     serving,
     uuid,
 )
+from tcia_assets_tests.sources.idc.index_files import DOI
 from tcia_assets_tests.sources.scripted import RESET, Answer, answer
 
 KEYS = sorted(series_objects())
@@ -52,7 +53,7 @@ def test_objects_are_packed_in_the_order_of_their_uids(tmp_path: Path) -> None:
         names = [f"{SERIES}.{n}.dcm" for n in (1, 2, 3)]
         assert file.namelist() == ["LICENSE", *names, "md5hashes.csv"]
         assert "CC BY 3.0" in file.read("LICENSE").decode()
-        assert "https://doi.org/10.7937/K9/TCIA.2017.3r3fvz08" in file.read("LICENSE").decode()
+        assert f"https://doi.org/{DOI}" in file.read("LICENSE").decode()
         assert [file.read(name) for name in names] == [buckets.objects[k] for k in reversed(KEYS)]
     size = sum(map(len, buckets.objects.values()))
     proof = accept(path, Expectation(SERIES, 3, size))
@@ -91,7 +92,7 @@ def test_an_etag_that_is_no_md5_proves_nothing(tmp_path: Path) -> None:
     buckets = Buckets(etags={KEYS[1]: "0" * 32 + "-2"})
     with serving(buckets, tmp_path) as (_, source):
         path = fetch(source, tmp_path)
-        with pytest.raises(UnknownReply, match="does not list the MD5"):
+        with pytest.raises(UnreadableReply, match="does not list the MD5"):
             source.md5_hash(SeriesInstanceUID=SERIES)
     with zipfile.ZipFile(path) as file:
         rows = list(csv.DictReader(io.StringIO(file.read("md5hashes.csv").decode())))
