@@ -167,6 +167,14 @@ _EACH_REFRESH = (
     "Queried by each refresh of a Collection. Plots: the rows, bytes and requests of each refresh."
 )
 
+# SQL for the first word of `source`, and for the Series that the source in use has listed: what
+# only another one has listed is in none of its lists.
+_FAMILY = "split_part(source, '-', 1)"
+_SERIES_OF_THE_SOURCE = (
+    f"(SELECT * FROM current_series WHERE coalesce({_FAMILY} = "
+    "(SELECT split_part(arg_max(source, taken_at), '-', 1) FROM snapshots), true))"
+)
+
 COLLECTIONS = Table(
     "collections",
     "Collection in TCIA's list",
@@ -181,7 +189,7 @@ COLLECTIONS = Table(
         Check(
             "collections_still_listed",
             "Each Collection that has Series is still in the source's list.",
-            "SELECT DISTINCT Collection FROM current_series "
+            f"SELECT DISTINCT Collection FROM {_SERIES_OF_THE_SOURCE} "
             "WHERE Collection NOT IN (SELECT Collection FROM collections)",
         ),
         Check(
@@ -189,7 +197,7 @@ COLLECTIONS = Table(
             "At least nine tenths of the Collections that have Series are in the source's list.",
             "SELECT * FROM (SELECT count(*) AS stored, "
             "count(*) FILTER (Collection NOT IN (SELECT Collection FROM collections)) AS gone "
-            "FROM (SELECT DISTINCT Collection FROM current_series)) "
+            f"FROM (SELECT DISTINCT Collection FROM {_SERIES_OF_THE_SOURCE})) "
             # If there are few Collections, a single one is more than a tenth.
             f"WHERE gone > greatest(1, stored * {MAX_PLAUSIBLE_LOSS})",
             is_error=True,
@@ -330,8 +338,9 @@ _SERIES_CHECKS = (
         "SeriesCount of each Study is the number of its listed Series.",
         "SELECT Collection, StudyInstanceUID, SeriesCount, listed FROM studies JOIN "
         "(SELECT Collection, StudyInstanceUID, count(*) AS listed FROM series "
-        "WHERE missing_since IS NULL GROUP BY ALL) USING (Collection, StudyInstanceUID) "
-        "WHERE SeriesCount <> listed",
+        # No source counts the Series of a Study that another one has listed.
+        f"WHERE missing_since IS NULL GROUP BY ALL HAVING count(DISTINCT {_FAMILY}) = 1) "
+        "USING (Collection, StudyInstanceUID) WHERE SeriesCount <> listed",
     ),
     Check(
         "none_missing",
@@ -384,9 +393,9 @@ _SERIES_CHECKS = (
     ),
     Check(
         "licences_known",
-        "Each Series from NBIA has a licence.",
+        "Each Series has a licence, unless it is from Bindaas, which has none.",
         "SELECT Collection, count(*) AS series FROM current_series WHERE LicenseName IS NULL "
-        "AND source LIKE 'nbia-%' GROUP BY Collection",
+        f"AND {_FAMILY} <> 'bindaas' GROUP BY Collection",
     ),
 )
 
@@ -422,6 +431,10 @@ SERIES = Table(
         instant(
             "withdrawn_at",
             "When it was withdrawn: missing from enough listings and from a request for it alone.",
+        ),
+        text(
+            "withdrawn_in_release",
+            "Version of the Imaging Data Commons that it was withdrawn in (IDC only).",
         ),
         text("moved_to", "Collection to which the Series moved; its current row is there."),
         count("changes", "Number of its change events in this Collection; see series_changes."),
@@ -500,6 +513,7 @@ SNAPSHOTS = Table(
         count("changes", "Number of change events that the listing revealed.", required=True),
         day("newest_release", "Newest DateReleased in the listing; null if it has none."),
         SOURCE,
+        text("release", "Release that the listing is from (IDC only)."),
     ),
 )
 
@@ -1422,6 +1436,7 @@ IDC_FILES = (IDC_INDEX, IDC_PRIOR_VERSIONS, IDC_COLLECTIONS, IDC_ANALYSES)
 
 # DOIs of what TCIA itself published; those of others' analyses are different.
 TCIA_DOI = "10.7937/"
+IDC_DOI_URL = "https://doi.org/"
 
 # By the short name, because a row of the index has one that belongs to another licence's address.
 _IDC_LICENSE_URI = """
@@ -1446,7 +1461,7 @@ IDC_SERIES = IndexRows(
         "FileSize": "round(i.series_size_MB * 1e6)",
         "LicenseName": "i.license_short_name",
         "LicenseURI": _IDC_LICENSE_URI,
-        "DataDescriptionURI": "'https://doi.org/' || i.source_DOI",
+        "DataDescriptionURI": f"'{IDC_DOI_URL}' || i.source_DOI",
         "ThirdPartyAnalysis": "CASE WHEN i.analysis_result_id IS NULL THEN 'NO' ELSE 'YES' END",
     },
     f"{IDC_INDEX.name} AS i LEFT JOIN {IDC_COLLECTIONS.name} AS c USING (collection_id)",

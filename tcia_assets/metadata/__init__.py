@@ -15,6 +15,7 @@ partition_keys     which names can be partition keys
 
 listing            merge a listing into the stored rows
 plausibility       whether a listing can be true
+other_sources      what another source has said before
 moves              Series in several Collections
 patient_ids        Series without a PatientID
 fingerprints       one hash over a Series' values

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
 from tcia_assets.metadata.listing import LISTED, replace_column
+from tcia_assets.sources.names import systems_of
 from tcia_assets.store import sql
 from tcia_assets.store.conform import align, empty, is_same
 
@@ -21,6 +22,8 @@ IMAGE_EVENTS = ("fetched", "refetched")
 _KEY = SERIES.key[0]
 # The columns that an event can name in `changed_columns`: the source's own, and the source.
 _NAMED = (*(name for name in RESTORED_COLUMNS if name in LISTED.column_names), "source")
+# Where the objects are is no property of the Series.
+_NO_CHANGE = ("aws_bucket",)
 _OF_ADDED = ("Collection", _KEY, "first_seen_at", "fingerprint")
 
 
@@ -31,7 +34,7 @@ def diff_events(
 
     Each Series has at most one event. If several apply, it is the first of withdrawn, moved,
     reappeared, missing, changed. A higher count of missed listings is no event, nor is a different
-    host or port of the source.
+    host, port or release of the source, nor a different bucket.
 
     Args:
         before: The stored rows; none before the first listing.
@@ -62,16 +65,13 @@ def _differs(before: pa.Table, after: pa.Table, place: pa.Array) -> pa.ChunkedAr
     """Return for each row whether a restored column differs; column by column, to save memory."""
     differs = pa.chunked_array([pa.repeat(pa.scalar(value=False), len(after))])
     for name in RESTORED_COLUMNS:
+        if name in _NO_CHANGE:
+            continue
         old, new = before[name].take(place), after[name]
         if name == "source":
-            old, new = _without_host(old), _without_host(new)
+            old, new = systems_of(old), systems_of(new)
         differs = pc.or_(differs, pc.invert(is_same(old, new)))
     return differs
-
-
-def _without_host(sources: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the dialects: the same archive may answer under a different host or port."""
-    return pc.replace_substring_regex(sources, "@.*", "")
 
 
 def _added(rows: pa.Table, at: datetime, listing_id: str | None) -> pa.Table:

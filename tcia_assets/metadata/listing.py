@@ -6,8 +6,8 @@ Pure functions over Arrow tables: requests and writes are in `refresh_series.py`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -17,10 +17,21 @@ import pyarrow.compute as pc
 from tcia_assets.catalog import SERIES, instant
 from tcia_assets.errors import UnknownReply, UsageError
 from tcia_assets.metadata.fingerprints import fingerprints
+from tcia_assets.metadata.other_sources import (
+    IDENTITY,
+    Rebased,
+    is_of_other_family,
+    is_same_content,
+    is_same_version,
+    kept_values,
+    rebased_rows,
+)
 from tcia_assets.store.conform import align, conform
 
 _KEY = SERIES.key[0]
 _ROWS_AT_ONCE = 1 << 12
+# Returns for each row of `series` whether a listing should have it.
+Expects = Callable[[pa.Table], pa.ChunkedArray]
 # The columns that this package maintains; they are behind those that a source returns.
 _OURS = SERIES.column_names[SERIES.column_names.index("source") :]
 # The table `series` as a source lists it: without the columns that this package maintains.
@@ -33,6 +44,11 @@ class WithdrawalPolicy:
 
     listings: int = 3
     hours: int = 20
+
+    @classmethod
+    def of_release(cls) -> WithdrawalPolicy:
+        """Return the policy for a source with releases: each is a complete list, so one will do."""
+        return cls(listings=1, hours=0)
 
     @property
     def gap(self) -> timedelta:
@@ -58,11 +74,14 @@ class MergeResult:
         missing: Not listed, in this listing or for longer.
         moved: Not listed, and moved to a different Collection.
         withdrawn: Not listed, and withdrawn.
+        elsewhere: Not listed, and not expected in this listing: another source has listed them.
+        rebased: Series with a new fingerprint that are not changed; see `Rebased`.
     """
 
     rows: pa.Table
     listing_id: str = ""
     due: tuple[str, ...] = ()
+    rebased: Rebased = field(default_factory=Rebased)
     new: int = 0
     changed: int = 0
     reappeared: int = 0
@@ -70,6 +89,11 @@ class MergeResult:
     missing: int = 0
     moved: int = 0
     withdrawn: int = 0
+    elsewhere: int = 0
+
+
+def _expect_all(rows: pa.Table) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.repeat(pa.scalar(value=True), len(rows))])
 
 
 def merge(
@@ -82,10 +106,14 @@ def merge(
     policy: WithdrawalPolicy = WithdrawalPolicy(),
     fingerprints_kept: Mapping[str, str] = MappingProxyType({}),
     not_changed: Collection[str] = (),
+    promised: Collection[str] = (),
+    expects: Expects = _expect_all,
 ) -> MergeResult:
     """Merge a listing into the stored partition; no row is ever removed.
 
-    A listing alone withdraws nothing: it only makes Series due.
+    A listing alone withdraws nothing: it only makes Series due. Of a Series that another source has
+    listed before, the values stay that this one does not have, and a mere difference between two
+    sources is no change (see `other_sources.py`).
 
     Args:
         before: The stored rows of `series`; none before the first listing.
@@ -96,6 +124,9 @@ def merge(
         policy: When an absent Series is due.
         fingerprints_kept: Fingerprints by UID, in place of those of the listed values.
         not_changed: UIDs of Series that are not changed although their fingerprints differ.
+        promised: The columns that the source has; by default all of them.
+        expects: Returns for each stored row whether this listing should have it, as
+            `Source.expects`. The absence of others means nothing.
 
     Raises:
         UnknownReply: Nothing is listed although Series are known, which is taken for an error.
@@ -110,19 +141,50 @@ def merge(
     now = pa.scalar(at, instant.arrow_type)
     # First the absent ones: finding them takes as much memory as the rows that are made then.
     unlisted = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_array(listed[_KEY]))))
+    is_expected = expects(unlisted)
+    others, unlisted = unlisted.filter(pc.invert(is_expected)), unlisted.filter(is_expected)
     hashes = _fingerprints(listed, fingerprints_kept)
-    present, counts = _present(known, listed, hashes, now, source, not_changed)
+    left_out = [c for c in LISTED.column_names if promised and c not in promised]
+    present, rebased, counts = _present(known, listed, hashes, now, source, not_changed, left_out)
     absent = unlisted if only_adds else _absent(unlisted, now, policy)
-    rows = conform(SERIES, _with_listed_since(pa.concat_tables([present, absent])))
+    rows = conform(SERIES, _with_listed_since(pa.concat_tables([present, absent, others])))
     due = () if only_adds else tuple(absent.filter(_is_due(absent, policy))[_KEY].to_pylist())
-    return MergeResult(rows, _listing_id(present, at), due, **counts, **_absent_counts(absent))
+    counts |= _absent_counts(pa.concat_tables([absent, others]))
+    counts["elsewhere"] = rows.num_rows - sum(counts.values())
+    return MergeResult(rows, _listing_id(present, at), due, rebased, **counts)
 
 
-def mark_withdrawn(rows: pa.Table, uids: Collection[str], *, at: datetime) -> pa.Table:
-    """Return the rows of `series` with these Series withdrawn."""
+def find_absent(before: pa.Table, listed: pa.Table) -> pa.Table:
+    """Return the rows of Series that were listed until now and that the listing lacks."""
+    until_now = before.filter(pc.is_null(before["missing_since"]))
+    return until_now.filter(pc.invert(pc.is_in(until_now[_KEY], value_set=_array(listed[_KEY]))))
+
+
+def mark_withdrawn(
+    rows: pa.Table,
+    uids: Collection[str],
+    *,
+    at: datetime,
+    releases: Mapping[str, str] = MappingProxyType({}),
+) -> pa.Table:
+    """Return the rows of `series` with these Series withdrawn.
+
+    Args:
+        rows: The rows.
+        uids: The Series.
+        at: When they were found to be.
+        releases: The release that first lacked each, for a source with releases.
+    """
     now = pa.scalar(at, instant.arrow_type)
     is_withdrawn = pc.is_in(rows[_KEY], value_set=pa.array(uids, pa.string()))
-    return replace_column(rows, "withdrawn_at", pc.if_else(is_withdrawn, now, rows["withdrawn_at"]))
+    withdrawn_at = pc.if_else(is_withdrawn, now, rows["withdrawn_at"])
+    rows = replace_column(rows, "withdrawn_at", withdrawn_at)
+    if not releases:
+        return rows
+    place = _array(pc.index_in(rows[_KEY], value_set=pa.array(releases.keys(), pa.string())))
+    names = pa.array(releases.values(), pa.string()).take(place)
+    found = pc.coalesce(names, _array(rows["withdrawn_in_release"]))
+    return replace_column(rows, "withdrawn_in_release", pa.chunked_array([found]))
 
 
 def mark_moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
@@ -150,12 +212,24 @@ def _present(
     now: pa.Scalar,
     source: str,
     not_changed: Collection[str],
-) -> tuple[pa.Table, dict[str, int]]:
-    """Return the rows of the listed Series, and how many are new, changed, back or unchanged."""
+    left_out: Collection[str],
+) -> tuple[pa.Table, Rebased, dict[str, int]]:
+    """Return the rows of the listed Series, and how many are new, changed, back or unchanged.
+
+    Values of columns that the source leaves out stay as they were stored.
+    """
     place = _array(pc.index_in(listed[_KEY], value_set=_array(known[_KEY])))
     old = known.select(_OURS).take(place)
     is_new = pc.is_null(place)
     is_same = pc.fill_null(pc.equal(hashes, old["fingerprint"]), fill_value=False)
+    is_rebased = is_of_other_family(old["source"], source)
+    if left_out or pc.any(is_rebased).as_py():
+        compared = known.select(IDENTITY).take(place)
+        is_rebased = pc.and_(is_rebased, is_same_version(compared, listed))
+        is_kept = is_same_content(compared, listed)
+        listed = kept_values(listed, known, place, left_out, is_kept)
+    rebased = rebased_rows(listed, hashes, old["fingerprint"], is_rebased)
+    is_same = pc.or_(is_same, is_rebased)
     if not_changed:
         exempt = pc.is_in(listed[_KEY], value_set=pa.array(list(not_changed), pa.string()))
         is_same = pc.or_(is_same, exempt)
@@ -176,7 +250,7 @@ def _present(
     }
     counts["changed"] = len(listed) - sum(counts.values())
     rows = align(SERIES, _with_columns(listed, ours), source=source, missing_snapshots=0)
-    return rows, counts
+    return rows, rebased, counts
 
 
 def _fingerprints(listed: pa.Table, kept: Mapping[str, str]) -> pa.ChunkedArray | pa.Array:

@@ -13,6 +13,7 @@ from tcia_assets import catalog
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
 from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.descriptions import request_descriptions
+from tcia_assets.metadata.other_sources import is_first_of_family, with_stored
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
@@ -70,9 +71,12 @@ def refresh(
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
         )
-        if not accept_schema:
+        # Another source may lack a column that the one before had.
+        if not (accept_schema or is_first_of_family(table, key, source, warehouse)):
             stored = partial(warehouse.read_or_empty, table, key)
             check_columns(table, key, stored, rows, reply)
+        if table in (catalog.PATIENTS, catalog.STUDIES):
+            rows = with_stored(table, key, rows, reply.promised, source, warehouse)
         rows_before = warehouse.row_count(table, key)
         # Before the nulls that it explains: a killed run leaves none without a record.
         record_unreadable(table, key, unreadable, warehouse)

@@ -1,12 +1,13 @@
 """Refresh `series`: merge a new listing of a Collection, with its events and its verdict.
 
-What is written, and in this order: the change events, the rows that count them, the record of the
-listing. A run killed in between is repaired by the next one.
+What is written, and in this order: new fingerprints of Series that only another source describes
+differently, the change events, the rows that count them, the record of the listing. A run killed in
+between is repaired by the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
 from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.events import diff_events
+from tcia_assets.metadata.other_sources import as_listed_now, of_family, rebase_fingerprints
 from tcia_assets.metadata.patient_ids import fill_patient_ids
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.schema_change import check_columns
@@ -57,7 +59,7 @@ def refresh_series(
     """
     reply = source.rows(SERIES, key)
     unreadable = unreadable_rows(SERIES, key, reply, at, accept=accept_schema)
-    run = _Refresh(key, source, warehouse, at, unreadable)
+    run = _Refresh(key, source, warehouse, at, unreadable, reply.promised)
     listed = conform(listing.LISTED, reply.table)
     # The largest Collection is 100 MB a copy; the rows as received are not needed any more.
     reply = replace(reply, table=reply.table.schema.empty_table())
@@ -67,7 +69,7 @@ def refresh_series(
         with alone_if_large(listed):
             before = warehouse.read_or_empty(SERIES, key)
             if not accept_schema:
-                check_columns(SERIES, key, before.select, listed, reply)
+                check_columns(SERIES, key, of_family(before, source.name).select, listed, reply)
             compared = run.compare(before, listed)
         del listed
         probed = run.probe(compared.merged, probes)
@@ -117,7 +119,7 @@ def add_series(
         StorageError: The file cannot be written, or the partition is locked by another run.
     """
     unreadable = unreadable_rows(SERIES, key, reply, at)
-    run = _Refresh(key, source, warehouse, at, unreadable, is_whole=False)
+    run = _Refresh(key, source, warehouse, at, unreadable, reply.promised, is_whole=False)
     listed = conform(listing.LISTED, reply.table)
     with warehouse.lock(SERIES, key):
         before = warehouse.read_or_empty(SERIES, key)
@@ -154,8 +156,9 @@ class _Comparison:
 class _Refresh:
     """The refresh of the Collection `key` at a moment.
 
-    `unreadable` has the rows of `unreadable_values` for the new listing. If that is not whole, it
-    is no evidence about Series that it lacks, and is not recorded.
+    `unreadable` has the rows of `unreadable_values` for the new listing, `promised` the columns
+    that the source has. If the listing is not whole, it is no evidence about Series that it lacks,
+    and is not recorded.
     """
 
     key: str
@@ -163,6 +166,7 @@ class _Refresh:
     warehouse: Warehouse
     at: datetime
     unreadable: pa.Table
+    promised: Sequence[str]
     is_whole: bool = True
 
     def compare(
@@ -171,23 +175,28 @@ class _Refresh:
         """Judge a listing and merge it into the stored rows."""
         settings, source = self.source.settings, self.source.name
         policy = listing.WithdrawalPolicy(settings.withdrawal_snapshots, settings.withdrawal_hours)
-        until_now, lost = listing.count_lost(before, listed)
+        expected = before.filter(self.source.expects(before))
+        until_now, lost = listing.count_lost(expected, listed)
         earlier = plausibility.past_listings(self.warehouse, self.key, self.at)
-        verdict = plausibility.judge(len(listed), until_now, lost, earlier, self.at, policy)
+        unexplained = lost - self._count_explained(expected, listed)
+        verdict = plausibility.judge(len(listed), until_now, unexplained, earlier, self.at, policy)
         unread = unreadable_columns(self.unreadable)
         unread_before = unreadable_columns(
             self.warehouse.read_or_empty(UNREADABLE_VALUES, self.key)
         )
-        newly = newly_readable(before, listed, unread, unread_before) if unread_before else ()
+        own = of_family(before, source)
+        newly = newly_readable(own, listed, unread, unread_before) if unread_before else ()
         merged = listing.merge(
             before,
             listed,
             at=self.at,
             source=source,
             only_adds=not (self.is_whole and verdict.plausible),
-            policy=policy,
-            fingerprints_kept=kept_fingerprints(before, listed, unread, unread_before),
+            policy=listing.WithdrawalPolicy.of_release() if self.source.release else policy,
+            fingerprints_kept=kept_fingerprints(own, listed, unread, unread_before),
             not_changed=newly,
+            promised=self.promised,
+            expects=self.source.expects,
         )
         rows = fill_patient_ids(merged.rows, before, self.key, self.warehouse, studies)
         merged = replace(merged, rows=rows)
@@ -201,14 +210,29 @@ class _Refresh:
             "reason": verdict.reason or None,
             "newest_release": pc.max(listed["DateReleased"]).as_py(),
             "source": source,
+            "release": self.source.release or None,
         }
         unlisted = frozenset(unread_before) - frozenset(_listed_of(listed, unread_before))
         record = record if self.is_whole else {}
         return _Comparison(merged, until_now, record, unread, unread_before, newly, unlisted)
 
+    def _count_explained(self, expected: pa.Table, listed: pa.Table) -> int:
+        """Return of how many Series that a release lacks it says what became of them.
+
+        However many these are, a release that lacks them is plausible.
+        """
+        if not self.source.release:
+            return 0
+        absent = listing.find_absent(expected, listed)
+        if not absent.num_rows:
+            return 0
+        found = self.source.probe(self.key, absent, listed, absent.num_rows)
+        return len(found.gone) + len(found.elsewhere)
+
     def probe(self, merged: listing.MergeResult, probes: RequestBudget) -> ProbeResult:
-        """Probe the Series that are due, within the budget."""
-        limit = probes.take(len(merged.due))
+        """Probe the Series that are due, within the budget; a release sends no requests."""
+        due = len(merged.due)
+        limit = due if self.source.release else probes.take(due)
         if not limit:
             return ProbeResult()
         rows = merged.rows.select(["SeriesInstanceUID", "StudyInstanceUID", "missing_since"])
@@ -223,12 +247,14 @@ class _Refresh:
         rows = compared.merged.rows
         listing_id = compared.merged.listing_id if self.is_whole else None
         if probed.gone:
-            rows = listing.mark_withdrawn(rows, probed.gone, at=self.at)
+            releases = self.source.gone_in(probed.gone)
+            rows = listing.mark_withdrawn(rows, probed.gone, at=self.at, releases=releases)
         if probed.elsewhere:
             rows = listing.mark_moved(rows, probed.elsewhere)
         comparable = without_unreadable(
             before, rows, compared.unread, compared.unread_before, compared.newly
         )
+        comparable = as_listed_now(comparable, rows, compared.merged.rebased)
         rows, events = diff_events(comparable, rows, at=self.at, listing_id=listing_id)
         del comparable
         unlisted = {row_key_of(SERIES, {_UID: uid}) for uid in compared.unlisted}
@@ -236,6 +262,7 @@ class _Refresh:
         record_unreadable(
             SERIES, self.key, self.unreadable, self.warehouse, lambda each: each not in unlisted
         )
+        rebase_fingerprints(compared.merged.rebased, self.key, self.warehouse)
         history.write_events(self.key, before, events, self.warehouse)
         changes = events.num_rows
         del events  # after the first listing of a Collection, as many as rows
@@ -266,6 +293,7 @@ def _facts(compared: _Comparison, probed: ProbeResult, events: int) -> dict[str,
         "reappeared": merged.reappeared,
         "withdrawn": merged.withdrawn + len(probed.gone),
         "moved": merged.moved + len(probed.elsewhere),
+        "elsewhere": merged.elsewhere,
         "events": events,
         "plausible": record["plausible"],
         "implausible_because": record["reason"] or "nothing",

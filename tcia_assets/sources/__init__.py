@@ -9,6 +9,7 @@ data folder.
     http/      HTTP for implementations
     pacing     timeouts and retries
     doi        DOIs in the forms in which sources write them
+    names      the values of the column `source`
     html_text  plain text from the HTML that curators write
 """
 
@@ -203,7 +204,8 @@ class Source(AbstractContextManager["Source"], Protocol):
         """The version of the release that all rows are from; "" for a server, which has none.
 
         A release is a complete list of everything: what it lacks is gone, and nothing changes while
-        it stays the same.
+        it stays the same. If the settings choose another scope, that is a part of the version, as
+        in "25.0.5+all". It costs one small request at most.
         """
 
     @property
@@ -249,6 +251,13 @@ class Source(AbstractContextManager["Source"], Protocol):
         Raises:
             UnknownReply: The source returned no row where some were expected.
             ForeignRows: The source returned rows of other partitions.
+        """
+
+    def expects(self, rows: pa.Table) -> pa.ChunkedArray:
+        """Return for each stored row of `series` whether a listing of this source should have it.
+
+        If a listing lacks such a Series, it is missing. It says nothing about others: those that
+        only a source of another family has listed, or a newer release, or a wider scope.
         """
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:

@@ -135,13 +135,20 @@ class ModelSource:
     With those, a listing that lacks all Series of the model is plausible.
     """
 
-    name = "model"
+    name, release = "model", ""
 
     def __init__(self, model: Model) -> None:
         self.settings, self._model = Settings(), model
 
     def of(self, _collection: str) -> ModelSource:
         return self
+
+    def expects(self, rows: pa.Table) -> pa.ChunkedArray:
+        return pa.chunked_array([[True] * len(rows)], pa.bool_())
+
+    def gone_in(self, uids: list[str]) -> dict[str, str]:
+        del uids
+        return {}
 
     def rows(self, _table: Table, key: str) -> SourceRows:
         listed = [

@@ -53,6 +53,7 @@ def test_a_source_lists_all_columns_except_those_that_are_maintained_here() -> N
         "missing_snapshots",
         "missing_counted_at",
         "withdrawn_at",
+        "withdrawn_in_release",
         "moved_to",
         "changes",
     }

@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES, SERIES_SIZES
+from tcia_assets.catalog import (
+    COLLECTION_DESCRIPTIONS,
+    DESCRIPTION_URI,
+    IDC_DOI_URL,
+    SERIES,
+    SERIES_SIZES,
+    TCIA_DOI,
+)
 from tcia_assets.errors import Stopped, UnknownReply, UnreadableReply
 from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.settings import Settings
@@ -37,6 +44,7 @@ from tcia_assets.sources.idc.index import Index
 from tcia_assets.sources.idc.packing import fetch_series, list_series
 from tcia_assets.sources.idc.release import index_place, release_of
 from tcia_assets.sources.idc.remote_index import RemoteIndex
+from tcia_assets.sources.names import releases_of
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Table
 
@@ -113,9 +121,23 @@ class IdcSource:
             # The index need not be opened for it, and one behind a URL not be downloaded.
             place = index_place(self.settings)
             if isinstance(place, Path):
-                return release_of(place)
-            return self._remote(place).newest()
-        return self._opened.release
+                return self._with_scope(release_of(place))
+            return self._with_scope(self._remote(place).newest())
+        return self._with_scope(self._opened.release)
+
+    def _with_scope(self, release: str) -> str:
+        # With another scope, other Series are listed.
+        return f"{release}+all" if self.settings.idc_scope == "all" else release
+
+    def expects(self, rows: pa.Table) -> pa.ChunkedArray:
+        releases = releases_of(rows["source"])
+        # What a newer release has added is in none of the older ones.
+        is_known = pc.less_equal(releases, int(self.index.version))
+        is_known = pc.fill_null(is_known, fill_value=False)
+        if self.settings.idc_scope == "all":
+            return is_known
+        of_tcia = pc.starts_with(rows[DESCRIPTION_URI.name], f"{IDC_DOI_URL}{TCIA_DOI}")
+        return pc.and_(is_known, pc.fill_null(of_tcia, fill_value=False))
 
     def _remote(self, url: str) -> RemoteIndex:
         return RemoteIndex(url, self.settings.root / "idc-index", self._index_transport)
@@ -180,7 +202,8 @@ class IdcSource:
         rows = self.index.rows_of(SERIES, _UID, uids).table
         homes = dict(zip(rows[_UID].to_pylist(), rows["Collection"].to_pylist(), strict=True))
         return ProbeResult(
-            gone=[uid for uid in uids if uid not in homes],
+            # What no earlier release had either may be a mistake in this one.
+            gone=[*self.gone_in([uid for uid in uids if uid not in homes])],
             elsewhere={uid: home for uid, home in homes.items() if home != collection},
             probed=len(uids),
         )

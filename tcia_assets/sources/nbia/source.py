@@ -21,6 +21,7 @@ from tcia_assets.sources import (
     Target,
     UnreadableValues,
 )
+from tcia_assets.sources.names import is_of_family
 from tcia_assets.sources.nbia.client import Client
 from tcia_assets.sources.nbia.descriptions import read_descriptions
 from tcia_assets.sources.nbia.probe import probe
@@ -82,6 +83,9 @@ class NbiaSource(Client):
     def gone_in(self, uids: Sequence[str]) -> dict[str, str]:
         del uids
         return {}
+
+    def expects(self, rows: pa.Table) -> pa.ChunkedArray:
+        return is_of_family(rows["source"], self.name)
 
     @property
     def hash_levels(self) -> tuple[str, ...]:
