@@ -34,7 +34,7 @@ def image_steps(subject: Subject) -> list[Step]:
     }
     verified = Once[_Fetched]("a zip that is proven", lambda: _first(list(zips.values())))
     return [
-        *(Step(f"zip by {route}", _zip_look(route, once)) for route, once in zips.items()),
+        *(Step(f"zip by {route}", _zip_look(subject, route, once)) for route, once in zips.items()),
         Step("hashes", lambda: _hashes(subject, verified)),
         Step("single objects", lambda: _single_objects(subject, verified)),
     ]
@@ -69,13 +69,19 @@ def _first(zips: list[Once[_Fetched]]) -> _Fetched:
     raise error
 
 
-def _zip_look(route: str, fetched: Once[_Fetched]) -> Callable[[], Check]:
+def _zip_look(subject: Subject, route: str, fetched: Once[_Fetched]) -> Callable[[], Check]:
     def look() -> Check:
         found = fetched.get()
         proof, file = found.proof, found.file
         objects = counted(proof.image_count, "object")
         seen = f"{objects}, {format_bytes(file.size_bytes)} in {file.seconds:.1f} s"
-        return ok(f"zip by {route}", f"{seen}, proven by {proof.verified_by} (Series {found.uid})")
+        seen = f"{seen}, proven by {proof.verified_by} (Series {found.uid})"
+        if proof.verified_by != "md5" and route in subject.source.md5_routes:
+            advice = f"such a zip needs the hash of its Series, or another route; {REPORT}"
+            return differs(
+                f"zip by {route}", f"no MD5 list, though it should end with one; {seen}", advice
+            )
+        return ok(f"zip by {route}", seen)
 
     return look
 

@@ -6,6 +6,7 @@ A refused zip that lacks objects is completed with these, downloaded one by one.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +24,15 @@ from tcia_assets.errors import (
     UnreadableReply,
 )
 from tcia_assets.images.acceptance.completion import pack
-from tcia_assets.images.acceptance.rules import Member, Proof
+from tcia_assets.images.acceptance.rules import Member
 from tcia_assets.images.series_task import (
     SeriesTask,
     VerifiedZip,
     accept_zip,
+    compare_with_source,
     inspect_zip,
-    proof_hash,
 )
-from tcia_assets.images.zip_files import draft_path, single_images_dir
+from tcia_assets.images.zip_files import draft_path, second_draft_path, single_images_dir
 from tcia_assets.store.files import publish_draft, publish_text
 
 # Errors, beside a bad zip, after which another route may succeed.
@@ -86,22 +87,50 @@ def _try_routes(task: SeriesTask, draft: Path) -> VerifiedZip:
     problems: list[TciaError] = []
     routes = task.source.zip_routes
     # A single route is tried twice.
-    for route in routes if len(routes) > 1 else routes * 2:
+    routes = routes if len(routes) > 1 else routes * 2
+    for number, route in enumerate(routes, start=1):
         try:
-            return _download(task, route, draft)
+            verified = _download(task, route, draft)
         except BadArchive as error:
             best = _keep_better(task, best, draft, route, error)
         except _TRY_NEXT_ROUTE as error:
             if isinstance(error, NotPublic):
                 raise
             problems.append(error)
+        else:
+            return _find_stronger(task, draft, verified, routes[number:])
     raise best.error if best else problems[-1]
 
 
 def _download(task: SeriesTask, route: str, draft: Path) -> VerifiedZip:
     file = task.source.fetch_zip(route, task.uid, task.target(draft))
-    proof = accept_zip(draft, task.pending.expected)
+    proof = compare_with_source(task, accept_zip(draft, task.pending.expected))
     return VerifiedZip(proof, file.size_bytes, file.sha256)
+
+
+def _find_stronger(
+    task: SeriesTask, draft: Path, verified: VerifiedZip, routes: Sequence[str]
+) -> VerifiedZip:
+    """Write `draft`: an accepted zip that MD5s prove, if a further route provides one.
+
+    NBIA writes the MD5 list last, so a zip of an MD5 route without it was not finished. It is kept
+    as it is if nothing better is found, because it has what the source lists.
+    """
+    if verified.proof.verified_by == "md5":
+        return verified
+    second = second_draft_path(task.path)
+    try:
+        for route in (route for route in routes if route in task.source.md5_routes):
+            try:
+                found = _download(task, route, second)
+            except (BadArchive, RemoteError):
+                continue
+            if found.proof.verified_by == "md5":
+                second.replace(draft)
+                return found
+    finally:
+        second.unlink(missing_ok=True)
+    return verified
 
 
 def _keep_better(
@@ -158,12 +187,14 @@ def _complete_zip(task: SeriesTask, draft: Path, refusal: BadArchive) -> Verifie
                 task.source.fetch_object(task.uid, uid, task.target(path))
             pack(task.quarantine, good, {f"{uid}.dcm": path for uid, path in paths.items()}, draft)
         proof = accept_zip(draft, replace(task.pending.expected, sop_instance_uids=uids))
+        # Its MD5 list is ours.
+        proof = compare_with_source(task, replace(proof, verified_by=_strength_without_md5s(task)))
     except (RemoteError, DataError) as error:
         if error.problem == refusal.problem:  # single images cannot make the zip good
             raise refusal from None
         problem = f"{refusal.problem}; nor could single images complete it: {error.problem}"
         raise BadArchive(problem, table=IMAGE_ARCHIVES.name, key=task.uid) from error
-    return VerifiedZip.at(draft, replace(proof, verified_by=_strength(task, proof)))
+    return VerifiedZip.at(draft, proof)
 
 
 def _find_missing(
@@ -189,11 +220,5 @@ def _max_single_images(image_count: int) -> int:
     return min(max(_ALWAYS_ALLOWED, share), _MAX_SINGLE_IMAGES)
 
 
-def _strength(task: SeriesTask, proof: Proof) -> str:
-    """Return what verifies a completed zip; its MD5 list is ours, so it needs the source's hash.
-
-    NBIA's hash of a Series for which it lacks an MD5 is never right: it contains the text "null".
-    """
-    if task.source_hash() == proof_hash(proof):
-        return "md5"
+def _strength_without_md5s(task: SeriesTask) -> str:
     return "count" if task.pending.image_bytes is None else "count+size"

@@ -19,7 +19,13 @@ from tcia_assets.errors import (
 from tcia_assets.images.acceptance.rules import Proof
 from tcia_assets.images.download import download_zip
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.series_task import SeriesTask, VerifiedZip, accept_zip, proof_hash
+from tcia_assets.images.series_task import (
+    SeriesTask,
+    VerifiedZip,
+    accept_zip,
+    compare_with_source,
+    proof_hash,
+)
 from tcia_assets.images.zip_files import claim, publish_copy, published_at, zip_path
 from tcia_assets.store.files import sha256_of
 
@@ -117,7 +123,7 @@ def _adopt_unlisted(task: SeriesTask, sha256: str) -> VerifiedZip | None:
     proof = _proof_or_none(task, task.path)
     if proof is None or task.source_hash() != proof_hash(proof):
         return None
-    return VerifiedZip.at(task.path, proof, sha256)
+    return VerifiedZip.at(task.path, replace(proof, verified_by="md5"), sha256)
 
 
 def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> VerifiedZip | None:
@@ -126,7 +132,7 @@ def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> Ve
         proof = _proof_or_none(task, path) if path.is_file() else None
         if proof is None or not _is_current(task, proof, path):
             continue
-        taken = VerifiedZip.at(path, proof)
+        taken = VerifiedZip.at(path, compare_with_source(task, proof))
         publish_copy(path, task.path)
         return taken
     return None

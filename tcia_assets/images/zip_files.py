@@ -97,6 +97,11 @@ def draft_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.draft")
 
 
+def second_draft_path(path: Path) -> Path:
+    """Return the path of another download of a zip, while the first one is at `draft_path`."""
+    return path.with_name(f".{path.name}.second")
+
+
 def publish_copy(source: Path, path: Path) -> None:
     """Give a zip the bytes of another file, whole or not at all."""
     draft = draft_path(path)
@@ -132,6 +137,7 @@ def remove_abandoned_drafts(folder: Path) -> None:
         try:
             with claim(path):
                 draft_path(path).unlink(missing_ok=True)
+                second_draft_path(path).unlink(missing_ok=True)
                 shutil.rmtree(_single_images_path(path), ignore_errors=True)
         except Busy:
             continue  # a living run holds the claim

@@ -37,6 +37,7 @@ ROWS = {
 ARCHIVES = {
     "zip_short": "a valid zip without the last `images` objects and without MD5s",
     "zip_last_cut": "a valid zip whose last object is cut short, with the right CRC; no MD5s",
+    "zip_no_md5s": "a valid zip with all objects, but without md5hashes.csv",
     "zip_empty": "the 22 bytes of a zip without entries",
     "zip_license_only": "a valid zip with an empty LICENSE and nothing else",
     "zip_flipped_byte": "one byte of a compressed object is changed",

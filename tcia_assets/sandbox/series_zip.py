@@ -21,6 +21,7 @@ _SMALL_PIECE = 100  # the first piece of deflated data may have a few bytes only
 _SYMLINK_MODE = 0o120777
 _GIBIBYTE = 1 << 30
 _MANY = 1_000_000
+_WITHOUT_MD5S = {"zip_short", "zip_last_cut", "zip_no_md5s"}
 
 Objects = Iterable[tuple[str, bytes]]
 
@@ -63,7 +64,7 @@ class SeriesZip:
         images = _ImageEntries(self, fault)
         yield from images.entries(objects)
         yield from _hostile_entries(fault.kind)
-        if self.with_md5 and fault.kind not in {"zip_short", "zip_last_cut"}:
+        if self.with_md5 and fault.kind not in _WITHOUT_MD5S:
             yield Entry("md5hashes.csv", [images.hashes().encode()])
 
     def name(self, number: int) -> str:

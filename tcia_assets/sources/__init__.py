@@ -200,6 +200,10 @@ class Source(AbstractContextManager["Source"], Protocol):
     def zip_routes(self) -> tuple[str, ...]:
         """The ways in which the source provides the zip of a Series, strongest proof first."""
 
+    @property
+    def md5_routes(self) -> tuple[str, ...]:
+        """Those of `zip_routes` whose zips are to list the MD5s of their objects."""
+
     def of(self, collection: str) -> Source:
         """Return the source to ask about a Collection, and about its Series: this one, or a part.
 

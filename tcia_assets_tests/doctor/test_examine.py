@@ -116,6 +116,13 @@ def test_faults_of_several_endpoints_are_told_apart(sandbox: Sandbox, tmp_path: 
     ]  # fmt: skip
 
 
+def test_a_zip_that_lacks_its_md5_list_differs(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.faults.add(Fault("zip_no_md5s", "getImageWithMD5Hash", times=0))
+    [check] = examine(settings_for(sandbox, tmp_path)).differing
+    assert check.name == "zip by getImageWithMD5Hash"
+    assert check.seen.startswith("no MD5 list, though it should end with one; ")
+
+
 def test_collections_and_lists_of_the_mirror_are_looked_at_first(
     series_root: Path, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 
-from tcia_assets_tests.images.place import Place
+import pytest
+
+from tcia_assets.sandbox.faults import Fault
+from tcia_assets_tests.images.place import Place, md5
 from tcia_assets_tests.images.refused_zips import (
     ROUTES,
     SHORT_BY_ROUTE,
@@ -98,3 +102,74 @@ def test_a_refused_zip_of_an_earlier_run_is_not_completed(
 
     assert place.sandbox.requests["getSingleImage"] == 4
     place.demand_complete()
+
+
+# --- Zips that have all images, but not their MD5 list --------------------------------------------
+
+
+def asked_for(place: Place, uid: str) -> list[str]:
+    return [
+        seen.endpoint
+        for seen in place.sandbox.requests.last
+        if seen.endpoint in {*ROUTES, "getMD5Hierarchy"}
+        and seen.parameters.get("SeriesInstanceUID") == uid
+    ]
+
+
+def test_the_hash_of_the_source_proves_a_zip_without_md5_list(place: Place) -> None:
+    """One small request, and no second download."""
+    uid = place.uids[0]
+    place.spoil("zip_no_md5s", uid)
+    place.fetch(uid)
+
+    assert (place.rows[uid]["status"], place.rows[uid]["verified_by"]) == ("complete", "md5")
+    assert asked_for(place, uid) == ["getImage", "getMD5Hierarchy"]
+    place.sandbox.requests.clear()
+    place.fetch(uid)
+    assert asked_for(place, uid) == []
+    assert place.leftovers() == []
+
+
+def without_hashes(place: Place) -> None:
+    place.sandbox.faults.add(Fault("status", "getMD5Hierarchy", times=0, status=404))
+
+
+def test_without_a_hash_another_route_with_md5_list_is_tried(place: Place) -> None:
+    uid = place.uids[0]
+    without_hashes(place)
+    place.spoil("zip_no_md5s", uid, endpoint="getImage")
+    place.fetch()
+
+    assert asked_for(place, uid) == ["getImage", "getMD5Hierarchy", "getImageWithMD5Hash"]
+    assert place.rows[uid]["verified_by"] == "md5"
+    place.demand_complete()
+
+
+@pytest.mark.parametrize("other", ["zip_no_md5s", "zip_short", "zip_trailing_bytes", "status"])
+def test_without_any_md5_count_and_size_prove_the_first_zip(place: Place, other: str) -> None:
+    uid = place.uids[0]
+    without_hashes(place)
+    place.spoil("zip_no_md5s", uid, endpoint="getImage")
+    place.spoil(other, uid, endpoint="getImageWithMD5Hash")
+    place.fetch(uid)
+
+    row = place.rows[uid]
+    assert (row["status"], row["verified_by"]) == ("complete", "count+size")
+    with zipfile.ZipFile(place.zip(uid)) as kept:
+        assert sorted(md5(kept.read(n)) for n in kept.namelist() if n.endswith(".dcm")) == (
+            place.true_md5s(uid)
+        )
+        assert "LICENSE" in kept.namelist()  # of the first route
+    assert hashlib.sha256(place.zip(uid).read_bytes()).hexdigest() == row["sha256"]
+    assert (place.leftovers(), place.quarantined(uid)) == ([], (False, False))
+
+
+def test_a_route_that_lists_no_md5s_is_not_tried_for_a_better_proof(place: Place) -> None:
+    old = Place(place.sandbox, place.data_dir / "v1", dialect="nbia-v1")
+    old.refresh()
+    uid = old.uids[0]
+    old.spoil("zip_no_md5s", uid)
+    old.fetch(uid)
+
+    assert old.rows[uid]["verified_by"] == "count+size"
+    assert asked_for(old, uid) == ["getImageWithMD5Hash"]

@@ -60,7 +60,8 @@ def test_a_zip_that_is_lost_or_cut_short_is_fetched_again(mirror: Place) -> None
 
 def test_drafts_of_killed_runs_are_removed(mirror: Place) -> None:
     mirror.folder.mkdir(parents=True)
-    (mirror.folder / ".1.2.3.zip.draft").write_bytes(b"half of it")
+    for name in (".1.2.3.zip.draft", ".1.2.3.zip.second"):
+        (mirror.folder / name).write_bytes(b"half of it")
     mirror.fetch()
 
     mirror.demand_complete()

@@ -34,6 +34,11 @@ def test_a_short_zip_is_valid_and_has_no_md5s(api: ApiClient, sandbox: Sandbox) 
     assert archive.namelist() == ["LICENSE", *(f"{n:08}.dcm" for n in range(1, COUNT - 1))]
 
 
+def test_a_whole_zip_without_its_md5s(api: ApiClient, sandbox: Sandbox) -> None:
+    archive = zipped(faulty(api, sandbox, "zip_no_md5s"))
+    assert archive.namelist() == ["LICENSE", *(f"{n:08}.dcm" for n in range(1, COUNT + 1))]
+
+
 def test_the_last_object_is_cut_short_with_a_right_crc(api: ApiClient, sandbox: Sandbox) -> None:
     archive = zipped(faulty(api, sandbox, "zip_last_cut"))
     assert archive.testzip() is None

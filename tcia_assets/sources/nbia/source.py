@@ -88,6 +88,11 @@ class NbiaSource(Client):
     def zip_routes(self) -> tuple[str, ...]:
         return self.dialect.zip_endpoints
 
+    @property
+    def md5_routes(self) -> tuple[str, ...]:
+        proofs = {route: self.dialect.endpoint(route).zip_proof for route in self.zip_routes}
+        return tuple(route for route, proof in proofs.items() if proof == "md5")
+
     def rows(self, table: Table, key: str = "") -> SourceRows:
         if table is COLLECTION_DESCRIPTIONS:
             return self._descriptions(key)
