@@ -30,6 +30,7 @@ In addition to these tables, DuckDB has:
 - the view `series_acquisition`: one row for each Series in `images`, with how it was acquired. For
   each attribute X of `images` that does not identify or place an object, X is the value that all
   objects of the Series share, null where they differ, and `X_count` the number of different values.
+  What an enhanced object has only for its frames is null; datasets read it from there.
   Numbers and dates also have `X_min` and `X_max`. Only Series that were fetched are there, so what
   to fetch cannot be selected with it; the cohort of a dataset can;
 - the macro `series_as_of(moment)`: `series` as it was known at a moment, without the columns that
