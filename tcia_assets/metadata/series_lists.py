@@ -49,7 +49,8 @@ def read_series_list(file: str) -> pa.Array:
     except UnicodeDecodeError as error:
         raise UsageError(f"the series list {file!r} is not in UTF-8: {error}") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"the series list {file!r} cannot be read: {error}") from None
+        problem = getattr(error, "strerror", None) or error
+        raise UsageError(f"the series list {file!r} cannot be read: {problem}") from None
 
 
 # A plan is made for each Collection; a list of 100,000 Series must not be read each time.
