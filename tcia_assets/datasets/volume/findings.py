@@ -22,6 +22,8 @@ FINDING_CODES: Mapping[str, str] = {
     "mixed_size": "slices with different Rows or Columns are left out",
     "mixed_spacing": "slices with a different pixel spacing are left out",
     "mixed_frame_of_reference": "slices of a different frame of reference are left out",
+    "incomplete_volume": "slices that probably belong to the volume are left out: they are turned "
+    "by a small angle, or are many",
     "duplicate_position": "further slices at the same position are left out",
     "several_volumes": "the Series has several volumes, and `volume.choose` does not name one",
     "other_volumes": "further volumes of the Series are left out, as `volume.choose` says",
@@ -29,6 +31,8 @@ FINDING_CODES: Mapping[str, str] = {
     # Positions of the slices.
     "missing_slice": "a step between slices is more than 1.5 times the median",
     "uneven_spacing": "slices lie off the even grid of the affine",
+    "misplaced_slices": "slices lie more than half a voxel off the grid of the affine, or closer than "
+    "half a step",
     "gantry_tilt": "slices are shifted against each other: the affine has a shear",
     "overlapping_slices": "slices are thicker than the step between them",
     "interleaved_slices": "slices lie between each other, by their numbers or in uneven steps: "
