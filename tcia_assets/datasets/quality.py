@@ -30,7 +30,7 @@ _DROPPED = frozenset(
     | {"zero_variance", "no_slices", "undecodable_pixels", "unreadable_mask", "frames_off_grid"}
     | {"other_frame_of_reference", "contours_off_plane", "several_volumes", "volume_not_found"}
     | {"interleaved_slices", "not_hounsfield", "pet_without_suv_factors", "implausible_suv"}
-    | {"incomplete_volume", "misplaced_slices"}
+    | {"incomplete_volume", "misplaced_slices", "ambiguous_numbers"}
 )
 DEFAULT_POLICIES: Mapping[str, str] = {
     code: DROP if code in _DROPPED else KEEP for code in SAMPLE_CODES

@@ -33,6 +33,7 @@ from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 SOP_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}  # and label maps
 )
+_LABEL_MAP = "LABELMAP"
 # In voxels, at the worst corner of a frame.
 TOLERANCE = 0.1
 _HALF = 0.5
@@ -72,7 +73,7 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
     header = dicom_object.header
     segments = _match_segments(grid, header)
     pads = {number: DrawingPad(grid.shape) for number in segments}
-    is_label_map = read_text(header, "SegmentationType") == "LABELMAP"
+    is_label_map = read_text(header, "SegmentationType") == _LABEL_MAP
     threshold = _threshold(header)
     failures = _Failures()
     reader = _FrameReader(series_zip, dicom_object)
@@ -108,16 +109,15 @@ def _threshold(header: Dataset) -> float:
 
 
 def _match_segments(grid: LabelGrid, header: Dataset) -> dict[int, tuple[int, str]]:
-    """Return labels and names by segment number; names without a label are added to the grid."""
-    segments = {}
-    for segment in header.get("SegmentSequence") or []:
-        name, number = segment_name(segment), read_int(segment, "SegmentNumber", 0)
-        if label := grid.patterns.label_of(name):
-            segments[number] = (label, name)
-        # Number 0 is the background of a label map.
-        elif number != 0:
-            grid.unmatched.add(name)
-    return segments
+    """Return labels and names by segment number."""
+    segments = [
+        (read_int(segment, "SegmentNumber", 0), segment_name(segment))
+        for segment in header.get("SegmentSequence") or []
+    ]
+    if read_text(header, "SegmentationType") == _LABEL_MAP:
+        # Number 0 is the background.
+        segments = [(number, name) for number, name in segments if number]
+    return grid.match_names(segments, read_text(header, "SOPInstanceUID"))
 
 
 def segment_name(segment: Dataset) -> str:

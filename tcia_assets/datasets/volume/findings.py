@@ -31,8 +31,8 @@ FINDING_CODES: Mapping[str, str] = {
     # Positions of the slices.
     "missing_slice": "a step between slices is more than 1.5 times the median",
     "uneven_spacing": "slices lie off the even grid of the affine",
-    "misplaced_slices": "slices lie more than half a voxel off the grid of the affine, or closer than "
-    "half a step",
+    "misplaced_slices": "slices lie more than half a voxel off the grid of the affine, or closer "
+    "than half a step",
     "gantry_tilt": "slices are shifted against each other: the affine has a shear",
     "overlapping_slices": "slices are thicker than the step between them",
     "interleaved_slices": "slices lie between each other, by their numbers or in uneven steps: "
@@ -52,6 +52,8 @@ FINDING_CODES: Mapping[str, str] = {
     "not_a_mask": "an object that is neither SEG nor RTSTRUCT is left out",
     "unreadable_mask": "unreadable parts of a SEG or RTSTRUCT are left out",
     "other_frame_of_reference": "labels are in a different frame of reference",
+    "ambiguous_numbers": "segments or ROIs of one object share a number: what belongs to which is "
+    "not known, and they are left out",
     "frames_off_grid": "SEG frames that are off the image's grid are left out",
     "contours_between_slices": "contours between slices went to the nearest slice",
     "overlapping_contours": "contours of one ROI that overlap in a plane were united",

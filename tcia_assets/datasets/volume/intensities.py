@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from tcia_assets.datasets.volume.arrays import Voxels
 from tcia_assets.datasets.volume.attributes import read_text
@@ -73,7 +74,12 @@ def _scale(
 def _suv_factor(frames: Sequence[Frame], series: Iterable[Frame]) -> float:
     if any(frame.rescale_type is None for frame in frames):
         raise NoSuvFactor("RescaleSlope of a slice is missing or 0")
-    return suv_factor([frame.dicom_object.header for frame in (frames[0], *series)])
+    return suv_factor(_headers(frames), _headers(series))
+
+
+def _headers(frames: Iterable[Frame]) -> list[Dataset]:
+    """Return the header of each object once."""
+    return list({id(frame.dicom_object): frame.dicom_object.header for frame in frames}.values())
 
 
 def _why_not_hounsfield(frame: Frame) -> str:

@@ -77,13 +77,13 @@ def set_rois(grid: LabelGrid, header: Dataset) -> None:
         contours[read_int(item, "ReferencedROINumber", -1)] += item.get("ContourSequence") or []
     counts = _Counts()
     source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "StructureSet"))
-    for roi in header.get("StructureSetROISequence") or []:
-        name, number = read_text(roi, "ROIName"), read_int(roi, "ROINumber", -1)
-        if label := grid.patterns.label_of(name):
-            pad = _draw_roi(grid, contours.get(number, []), counts)
-            grid.add_drawing(pad.finish(label, name, source, number))
-        else:
-            grid.unmatched.add(name)
+    rois = [
+        (read_int(roi, "ROINumber", -1), read_text(roi, "ROIName"))
+        for roi in header.get("StructureSetROISequence") or []
+    ]
+    for number, (label, name) in grid.match_names(rois, source.sop_instance_uid).items():
+        pad = _draw_roi(grid, contours.get(number, []), counts)
+        grid.add_drawing(pad.finish(label, name, source, number))
     grid.findings += counts.findings(source.sop_instance_uid)
 
 

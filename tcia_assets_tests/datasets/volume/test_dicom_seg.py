@@ -166,6 +166,22 @@ def test_frames_follow_the_positions_of_uneven_slices(tmp_path: Path) -> None:
     assert np.array_equal(labels.voxels, expected(masks()))
 
 
+def test_segments_of_one_number_are_left_out(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), masks())
+    made.SegmentSequence[1].SegmentNumber = 1
+    labels = place_seg(tmp_path, series, made)
+    assert finding_codes(labels) == ["ambiguous_numbers", "empty_mask"]
+
+
+def test_the_background_of_a_label_map_has_no_label(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), expected(masks()).astype(np.uint8), "LABELMAP")
+    assert 0 in [each.SegmentNumber for each in made.SegmentSequence]
+    labels = place_seg(tmp_path, series, made, LabelPatterns.compile({"any": ".*"}))
+    assert np.array_equal(labels.voxels, expected(masks()) > 0)
+
+
 def test_unmatched_names_and_missing_labels_are_reported(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     made = seg(series.objects(), masks())

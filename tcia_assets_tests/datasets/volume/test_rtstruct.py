@@ -123,6 +123,17 @@ def test_contours_of_an_roi_may_be_in_several_items(tmp_path: Path) -> None:
     assert [bool(plane.any()) for plane in labels.voxels] == [True, True, False, False, False]
 
 
+def test_rois_of_one_number_are_left_out(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    rois = {name: [circle(series, 1, (x, 20), 4)] for name, x in (("GTV", 9), ("GTV 2", 30))}
+    made = rtstruct(rois)
+    for roi, drawn in zip(made.StructureSetROISequence, made.ROIContourSequence, strict=True):
+        roi.ROINumber = drawn.ReferencedROINumber = 1
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    assert finding_codes(grid.to_labels(LabelChoices())) == ["ambiguous_numbers", "empty_mask"]
+
+
 def test_overlapping_contours_are_united_and_reported(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     discs = ((15.2, 20.4), 8.1), ((22.2, 20.4), 8.1)
