@@ -19,6 +19,7 @@ import numpy as np
 from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.quality import WITHOUT_TARGET
+from tcia_assets.datasets.sample_code import code_digest
 from tcia_assets.datasets.sample_store import (
     IMAGE,
     LABEL,
@@ -64,6 +65,7 @@ class SampleJob:
     priority: tuple[str, ...]
     made_with: Mapping[str, str]
     choices: LabelChoices = field(default_factory=LabelChoices)
+    code: str = field(default_factory=code_digest)
 
     @cached_property
     def key(self) -> str:
@@ -78,6 +80,7 @@ class SampleJob:
             "priority": self.priority,
             "choices": asdict(self.choices),
             "made_with": dict(self.made_with),
+            "code": self.code,
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         return digest.hexdigest()[:_KEY_DIGITS]

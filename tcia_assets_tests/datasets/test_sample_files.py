@@ -137,11 +137,12 @@ def test_a_series_of_several_volumes_has_a_finding_without_a_choice(tmp_path: Pa
     assert (row["sample"], codes(row)) == ("1.2", ["volume_not_found"])
 
 
-def test_the_choice_and_the_decoder_are_part_of_the_key(tmp_path: Path) -> None:
+def test_the_choice_the_decoder_and_the_code_are_part_of_the_key(tmp_path: Path) -> None:
     path = two_volumes(tmp_path)
     other = replace(job(path), made_with={"decoders": "pillow (JPEG2000)"})
+    newer = replace(job(path), code="that of another commit")
     keys = {job(path).key, job(path, choose="first").key, job(path, choose={"b": "0"}).key}
-    assert len({*keys, other.key}) == 4
+    assert len({*keys, other.key, newer.key}) == 5
 
 
 def test_a_window_is_the_range_of_the_dtype(stocked_warehouse: Warehouse) -> None:
