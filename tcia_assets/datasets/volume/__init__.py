@@ -14,6 +14,7 @@ Nothing here depends on tables, cohorts or Dagster.
     volume_choice   which of them are used
     decoders        which library decompresses pixels
     pixels          stored values, decoded and rescaled
+    padding         pixels outside the field of view
     suv             the SUV factor of PET
     intensities     values with a unit
     volume_reader   read_volume, open_volumes

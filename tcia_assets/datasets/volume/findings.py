@@ -42,6 +42,9 @@ FINDING_CODES: Mapping[str, str] = {
     # Values of the voxels.
     "mixed_rescale": "slope and intercept differ between slices; each was applied",
     "not_hounsfield": "voxels of a CT are not in Hounsfield units",
+    "implausible_hounsfield": "values that no CT has, as of signed pixels declared unsigned",
+    "pixel_padding": "padding below the values of air was set to that of air, -1024 HU",
+    "padding_like_tissue": "padding along the edges has values of tissue, and is as stored",
     "pet_without_suv_factors": "voxels are not SUV: the header lacks what SUV needs",
     "implausible_suv": "SUV that no scan has: a weight or a dose in the header is wrong",
     "monochrome1": "low values are meant to be shown white (MONOCHROME1); voxels are as stored",

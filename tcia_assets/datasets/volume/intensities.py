@@ -12,6 +12,7 @@ from tcia_assets.datasets.volume.arrays import Voxels
 from tcia_assets.datasets.volume.attributes import read_text
 from tcia_assets.datasets.volume.findings import ZERO_VARIANCE, Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame
+from tcia_assets.datasets.volume.padding import take_out
 from tcia_assets.datasets.volume.pixels import StoredPixels, rescale
 from tcia_assets.datasets.volume.suv import NoSuvFactor, suv_factor
 
@@ -19,6 +20,9 @@ HOUNSFIELD, SUV, STORED = "HU", "SUVbw", "stored"
 
 # The highest SUV of a scan is far from both: a dose in MBq, or a weight in grams, is not.
 _LEAST_SUV, _GREATEST_SUV = 0.1, 1000.0
+# Padding that is not declared is above the first, metal in an extended CT scale below the second.
+_LEAST_HU, _GREATEST_HU = -8192.0, 32767.0
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,15 @@ def apply(frames: Sequence[Frame], pixels: StoredPixels, series: Iterable[Frame]
     """
     modality = read_text(frames[0].dicom_object.header, "Modality")
     factor, units, findings = _scale(frames, modality, series)
-    slopes = [frame.slope * factor for frame in frames]
-    intercepts = [frame.intercept * factor for frame in frames]
-    if units == SUV:
-        findings += _suv_findings(pixels, np.array(slopes), np.array(intercepts))
+    slopes = np.array([frame.slope * factor for frame in frames])
+    intercepts = np.array([frame.intercept * factor for frame in frames])
+    is_hounsfield = units == HOUNSFIELD
+    padding = take_out(frames, pixels, slopes, intercepts, is_hounsfield=is_hounsfield)
+    findings += padding.findings
+    if units in _PLAUSIBLE:
+        findings += _PLAUSIBLE[units](pixels, slopes, intercepts)
     voxels = rescale(pixels, slopes, intercepts)
+    padding.fill(voxels)
     findings += [*_inversion_findings(frames), *_variance_findings(pixels, voxels)]
     return Intensities(voxels, units, tuple(findings))
 
@@ -92,12 +100,29 @@ def _why_not_hounsfield(frame: Frame) -> str:
     return "" if is_hounsfield else f"RescaleType is {frame.rescale_type!r}"
 
 
+def _hounsfield_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxels) -> list[Finding]:
+    ends = np.array([pixels.lowest * slopes, pixels.highest * slopes]) + intercepts
+    outside = 0
+    for z in np.flatnonzero((ends < _LEAST_HU).any(axis=0) | (ends > _GREATEST_HU).any(axis=0)):
+        values = pixels.voxels[z] * slopes[z] + intercepts[z]
+        outside += int(np.count_nonzero((values < _LEAST_HU) | (values > _GREATEST_HU)))
+    if outside <= _FEW:
+        return []
+    least, greatest = float(ends.min()), float(ends.max())
+    detail = f"{outside} voxels; they are from {least:g} to {greatest:g}"
+    numbers = {"voxels": outside, "least": least, "greatest": greatest}
+    return [make_finding("implausible_hounsfield", detail, **numbers)]
+
+
 def _suv_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxels) -> list[Finding]:
     ends = np.array([pixels.lowest * slopes, pixels.highest * slopes]) + intercepts
     greatest = float(ends.max())
     if _LEAST_SUV <= greatest <= _GREATEST_SUV or not pixels.highest.any():
         return []
     return [make_finding("implausible_suv", f"the highest is {greatest:.6g}", greatest=greatest)]
+
+
+_PLAUSIBLE = {HOUNSFIELD: _hounsfield_findings, SUV: _suv_findings}
 
 
 def _inversion_findings(frames: Sequence[Frame]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ slices lie off that grid or are shifted against each other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -137,14 +138,9 @@ def _largest_group(frames: list[Frame], is_equal: _IsEqual) -> tuple[list[Frame]
 
 def _find_incomplete(kept: list[Frame], others: list[Frame]) -> Iterator[Finding]:
     """Report that slices of the volume itself are probably among those that are left out."""
-    planes = [normal_of(plane_of(frame)) for frame in (*kept[:1], *others)]
-    angles = [np.degrees(np.arccos(min(abs(planes[0] @ plane), 1.0))) for plane in planes[1:]]
-    orientations = [_CRITERIA[0][1](kept[0], frame) for frame in others]
-    turned = [
-        float(angle)
-        for angle, is_same in zip(angles, orientations, strict=True)
-        if not is_same and angle < _SMALL_ANGLE
-    ]
+    is_same_way = _CRITERIA[0][1]
+    angles = [_angle(kept[0], frame) for frame in others if not is_same_way(kept[0], frame)]
+    turned = [angle for angle in angles if angle < _SMALL_ANGLE]
     count = len(kept) + len(others)
     if turned or len(others) > _MANY * count:
         detail = f"{len(others)} of {count}"
@@ -153,6 +149,12 @@ def _find_incomplete(kept: list[Frame], others: list[Frame]) -> Iterator[Finding
         uids = {frame.sop_instance_uid for frame in others}
         numbers = {"slices": count, "left_out": len(others), "turned": len(turned)}
         yield make_finding("incomplete_volume", detail, uids, **numbers)
+
+
+def _angle(one: Frame, other: Frame) -> float:
+    """Return the angle between two planes, in degrees."""
+    cosine = float(abs(normal_of(plane_of(one)) @ normal_of(plane_of(other))))
+    return math.degrees(math.acos(min(cosine, 1.0)))
 
 
 def _left_out(code: str, frames: list[Frame], **numbers: float) -> Finding:
