@@ -25,6 +25,7 @@ Nothing here depends on tables, cohorts or Dagster.
     label_readers   several drawings of one structure
     label_grid      drawings to labels
     dicom_seg       SEG
+    seg_pixels      the pixels of its frames
     rtstruct        RTSTRUCT
     label_reader    read_labels
     regrid          axes in other directions, and a different spacing

@@ -62,6 +62,8 @@ FINDING_CODES: Mapping[str, str] = {
     "overlapping_contours": "contours of one ROI that overlap in a plane were united",
     "label_gaps": "slices between drawn ones have no label",
     "label_gaps_filled": "slices between drawn ones have labels made from these",
+    "thick_frames": "a structure in a single SEG frame has a label in one slice, though the frame "
+    "covers several",
     "several_readers": "several readers, or the same one again, drew one label at one place",
     "contours_off_plane": "contours that are not parallel to the slices are left out",
     "contours_not_closed": "points and open lines, which enclose nothing, are left out",

@@ -183,14 +183,15 @@ class LabelGrid:
             np.asarray(np.arange(columns) * across),
         )
         spacings = ((across, down), (across, self.step), (down, self.step))
-        found, filled = [], []
+        found, drawings = [], []
         for drawing in self._drawings:
             axis = drawing.axis or 0
             gaps = find_gaps(drawing, positions[axis])
-            found.append((drawing, gaps))
-            filled.append(fill_gaps(drawing, gaps, positions[axis], spacings[axis], between))
-        self.findings += gap_findings(found, between)
-        return filled
+            whole, filled = fill_gaps(drawing, gaps, positions[axis], spacings[axis], between)
+            found.append((drawing, gaps, filled))
+            drawings.append(whole)
+        self.findings += gap_findings(found)
+        return drawings
 
     def _paint(self, masks: Iterable[LabelMask]) -> Voxels:
         """Return the voxels of a layer; the label of the lowest rank is painted last."""

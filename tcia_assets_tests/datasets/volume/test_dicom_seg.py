@@ -166,6 +166,29 @@ def test_frames_follow_the_positions_of_uneven_slices(tmp_path: Path) -> None:
     assert np.array_equal(labels.voxels, expected(masks()))
 
 
+@pytest.mark.parametrize(("frames", "codes"), [([2], ["thick_frames"]), ([2, 3], ["label_gaps"])])
+def test_one_thick_frame_on_thin_slices_is_reported(
+    tmp_path: Path, frames: list[int], codes: list[str]
+) -> None:
+    thin = Series(noise((12, 33, 35)), spacing=(0.7, 0.8, 1.0))
+    thick = Series(noise((4, 33, 35)), spacing=(0.7, 0.8, 3.0))
+    mask = np.zeros((4, 33, 35, 2), np.uint8)
+    mask[frames, 4:9, 3:9, 0] = 1
+    made = seg(thick.objects(), mask)
+    labels = place_seg(tmp_path, thin, made, LabelPatterns.compile({"tumour": "GTV.*"}))
+    assert [code for code in finding_codes(labels) if code != "unmatched_names"] == codes
+    if frames == [2]:
+        assert one_finding(labels, "thick_frames").numbers["thickness_mm"] == 3.0
+
+
+def test_one_frame_as_thick_as_a_slice_is_no_finding(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    mask = np.zeros((*SHAPE, 2), np.uint8)
+    mask[2, 4:9, 3:9, 0] = 1
+    labels = place_seg(tmp_path, series, seg(series.objects(), mask))
+    assert finding_codes(labels) == ["target_missing"]
+
+
 def test_segments_of_one_number_are_left_out(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     made = seg(series.objects(), masks())
