@@ -60,6 +60,8 @@ FINDING_CODES: Mapping[str, str] = {
     "frames_off_grid": "SEG frames that are off the image's grid are left out",
     "contours_between_slices": "contours between slices went to the nearest slice",
     "overlapping_contours": "contours of one ROI that overlap in a plane were united",
+    "thin_walls": "between nested contours of one ROI is a wall of about a pixel: the inner one, "
+    "taken as a hole, may be the outer one drawn again",
     "label_gaps": "slices between drawn ones have no label",
     "label_gaps_filled": "slices between drawn ones have labels made from these",
     "thick_frames": "a structure in a single SEG frame has a label in one slice, though the frame "

@@ -5,6 +5,7 @@ that surround a hole and touch themselves. Several contours in a plane are combi
 
 - apart: each adds its pixels;
 - one inside another: the inner one is a hole, a third one inside it an island, and so on;
+  If the wall between them is about a pixel thin, `thin_walled_pixels` counts the inner one;
 - overlapping, or the same contour twice: they are united, which `overlapping_pixels` counts.
 
 Contours of the type CLOSEDPLANAR_XOR exclude each other wherever they overlap, as DICOM says.
@@ -23,6 +24,8 @@ from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 _PIXEL_DIGITS = 6
 # Two contours are one that was drawn twice if they are closer than this, in pixels on average.
 _SAME_OUTLINE = 0.25
+# The mean wall between nested contours, in pixels of the outline around it, that may be none.
+_THIN_WALL = 1.25
 # The largest part of a hole that may lie, by one pixel, beyond the outline around it; as a part of
 # the wall that the hole leaves, too. A contour that was drawn twice leaves as much on both sides.
 _BEYOND = 0.1
@@ -32,12 +35,14 @@ _BEYOND = 0.1
 class PlanePixels:
     """Row and column of each pixel inside the contours of a plane.
 
-    `overlapping_pixels` are those that would be different if all contours excluded each other.
+    `overlapping_pixels` are those that would be different if all contours excluded each other, and
+    `thin_walled_pixels` those in a contour with a thin wall between it and the one around it.
     """
 
     rows: Voxels
     columns: Voxels
     overlapping_pixels: int = 0
+    thin_walled_pixels: int = 0
 
 
 def pixels_inside(
@@ -61,13 +66,15 @@ def pixels_inside(
     columns, rows = np.maximum(high - low + 1, 0).tolist()
     moved = [polygon - low for polygon in polygons]
     mask = fill_even_odd(moved, rows, columns)
-    overlapping = 0
+    overlapping = thin_walled = 0
     if not is_xor and (close := _close_pairs(moved)):
-        united = _unite(moved, close, rows, columns)
+        contours = [_Filled.of(polygon, rows, columns) for polygon in moved]
+        united = _unite(contours, close, rows, columns)
+        thin_walled = sum(_thin_walled(contours[one], contours[other]) for one, other in close)
         overlapping = int(np.count_nonzero(united ^ mask))
         mask = united
     y, x = np.nonzero(mask)
-    return PlanePixels(y + low[1], x + low[0], overlapping)
+    return PlanePixels(y + low[1], x + low[0], overlapping, thin_walled)
 
 
 def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
@@ -137,9 +144,10 @@ def _close_pairs(polygons: list[Matrix]) -> list[tuple[int, int]]:
     return [(one, other) for one, other in np.argwhere(np.triu(meet, 1)).tolist()]
 
 
-def _unite(polygons: list[Matrix], close: list[tuple[int, int]], rows: int, columns: int) -> Voxels:
+def _unite(
+    contours: list[_Filled], close: list[tuple[int, int]], rows: int, columns: int
+) -> Voxels:
     """Unite the contours that overlap; then let those that are nested exclude each other."""
-    contours = [_Filled.of(polygon, rows, columns) for polygon in polygons]
     inside = np.zeros((rows, columns), bool)
     for group in _overlapping_groups(contours, close):
         united = np.zeros_like(inside)
@@ -179,8 +187,21 @@ def _do_overlap(one: _Filled, other: _Filled) -> bool:
 
 
 def _is_same_outline(contour: _Filled, different: int) -> bool:
-    outline = np.count_nonzero(contour.mask & _grow(~contour.mask))
-    return bool(different < _SAME_OUTLINE * outline)
+    return different < _SAME_OUTLINE * _outline(contour)
+
+
+def _thin_walled(one: _Filled, other: _Filled) -> int:
+    """Return the pixels of the inner one of two contours, if the wall between them is thin."""
+    small, large = sorted((one, other), key=lambda contour: contour.pixels)
+    if not (small.mask & _seen_from(large, small)).any() or _do_overlap(one, other):
+        return 0
+    wall = large.pixels - small.pixels
+    return small.pixels if wall < _THIN_WALL * _outline(large) else 0
+
+
+def _outline(contour: _Filled) -> int:
+    """Return how many pixels of a contour are at its edge."""
+    return int(np.count_nonzero(contour.mask & _grow(~contour.mask)))
 
 
 def _seen_from(contour: _Filled, other: _Filled) -> Voxels:

@@ -42,23 +42,27 @@ class _Counts:
 
     Attributes:
         moved_mm: How far contours were moved to a slice.
-        overlapping: For each plane with overlapping contours, the pixels in which they overlap.
+        pixels: For each code of finding, the pixels concerned in each plane that has some.
         left_out: How many contours were left out, by code of finding.
     """
 
     moved_mm: list[float] = field(default_factory=list)
-    overlapping: list[int] = field(default_factory=list)
+    pixels: dict[str, list[int]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+
+    def add_pixels(self, code: str, pixels: int) -> None:
+        if pixels:
+            self.pixels.setdefault(code, []).append(pixels)
 
     def findings(self, uid: str) -> Iterator[Finding]:
         if self.moved_mm:
             numbers = {"contours": len(self.moved_mm), "farthest_mm": max(self.moved_mm)}
             detail = f"{len(self.moved_mm)} contours, up to {max(self.moved_mm):.3f} mm"
             yield make_finding("contours_between_slices", detail, [uid], **numbers)
-        if self.overlapping:
-            numbers = {"planes": len(self.overlapping), "pixels": sum(self.overlapping)}
+        for code, by_plane in self.pixels.items():
+            numbers = {"planes": len(by_plane), "pixels": sum(by_plane)}
             detail = f"in {numbers['planes']} planes, over {numbers['pixels']} pixels"
-            yield make_finding("overlapping_contours", detail, [uid], **numbers)
+            yield make_finding(code, detail, [uid], **numbers)
         for code in _LEFT_OUT:
             if count := self.left_out[code]:
                 yield make_finding(code, f"{count} contours", [uid], contours=count)
@@ -110,7 +114,8 @@ def _draw_roi(grid: LabelGrid, contours: list[Dataset], counts: _Counts) -> Draw
         polygons = [grid.to_pixels(contour.points, z) for contour in plane]
         is_xor = any(contour.is_xor for contour in plane)
         pixels = pixels_inside(polygons, grid.shape[1:], is_xor=is_xor)
-        counts.overlapping += [pixels.overlapping_pixels] if pixels.overlapping_pixels else []
+        counts.add_pixels("overlapping_contours", pixels.overlapping_pixels)
+        counts.add_pixels("thin_walls", pixels.thin_walled_pixels)
         if distance > _HALF_STEP * grid.step:
             grid.count_outside(len(pixels.rows))
             continue

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP
 from tcia_assets.datasets.volume.label_grid import LabelChoices, LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
@@ -150,6 +151,16 @@ def test_the_same_contour_twice_counts_once(tmp_path: Path) -> None:
     labels = placed(tmp_path, series, {"GTV": contours})
     assert labels.counts[1] == 2 * disc((20.2, 20.4), 8.1).sum()
     assert one_finding(labels, "overlapping_contours").numbers["planes"] == 2
+
+
+def test_walls_of_about_a_pixel_are_reported_and_dropped(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    contours = [circle(series, z, (20.2, 20.4), r) for z in (1, 2) for r in (12.1, 11.2)]
+    labels = placed(tmp_path, series, {"GTV": contours})
+    assert finding_codes(labels) == ["thin_walls"]
+    numbers = one_finding(labels, "thin_walls").numbers
+    assert numbers == {"planes": 2, "pixels": 2 * disc((20.2, 20.4), 11.2).sum()}
+    assert DEFAULT_POLICIES["thin_walls"] == DROP
 
 
 def test_contours_of_the_type_xor_exclude_each_other(tmp_path: Path) -> None:
