@@ -127,6 +127,9 @@ def fill_gaps(
     return drawing.with_mask(mask), filled
 
 
+_ByObject = defaultdict[str, list[tuple[Drawing, Gap]]]
+
+
 def gap_findings(
     found: Sequence[tuple[Drawing, Sequence[Gap], Sequence[Gap]]],
 ) -> Iterator[Finding]:
@@ -135,7 +138,8 @@ def gap_findings(
     Args:
         found: Each drawing, its gaps, and those of them that were filled.
     """
-    left, filled = defaultdict(list), defaultdict(list)
+    left: _ByObject = defaultdict(list)
+    filled: _ByObject = defaultdict(list)
     for drawing, gaps, its_filled in found:
         for gap in gaps:
             by_object = filled if gap in its_filled else left
