@@ -31,7 +31,7 @@ _DROPPED = frozenset(
     | {"other_frame_of_reference", "contours_off_plane", "several_volumes", "volume_not_found"}
     | {"interleaved_slices", "not_hounsfield", "pet_without_suv_factors", "implausible_suv"}
     | {"incomplete_volume", "misplaced_slices", "ambiguous_numbers"}
-    | {"implausible_hounsfield", "padding_like_tissue", "thin_walls"}
+    | {"implausible_hounsfield", "padding_like_tissue", "thin_walls", "labels_not_of_volume"}
 )
 DEFAULT_POLICIES: Mapping[str, str] = {
     code: DROP if code in _DROPPED else KEEP for code in SAMPLE_CODES

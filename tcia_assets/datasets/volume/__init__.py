@@ -24,6 +24,7 @@ Nothing here depends on tables, cohorts or Dagster.
     label_gaps      slices between drawn ones
     label_readers   several drawings of one structure
     label_grid      drawings to labels
+    label_references  which volume of a Series labels belong to
     dicom_seg       SEG
     seg_pixels      the pixels of its frames
     rtstruct        RTSTRUCT

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -24,6 +25,11 @@ from tcia_assets.datasets.volume.drawings import Drawing, DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import FunctionalGroups, Plane
 from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_references import (
+    References,
+    references_of_frame,
+    select_own,
+)
 from tcia_assets.datasets.volume.seg_pixels import SegPixels, UnreadableFrame
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 
@@ -76,32 +82,37 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
     failures = _Failures()
     reader = SegPixels(series_zip, dicom_object)
     frames = _Frames()
-    for index, (plane, thickness, segment) in enumerate(_planes(header)):
-        if not is_label_map and segment not in segments:
-            continue
+    uid = read_text(header, "SOPInstanceUID")
+    planes = list(_planes(header))
+    without_plane = read_int(header, "NumberOfFrames", len(planes)) - len(planes)
+    failures.unreadable += ["which have no functional groups"] * without_plane
+    matched = [each for each in planes if is_label_map or each.segment in segments]
+    own, findings = select_own(grid.volume, matched, lambda each: each.references, uid)
+    grid.findings += findings
+    for each in own:
         try:
-            placement = _place(grid, plane, reader.rows, reader.columns)
+            placement = _place(grid, each.plane, reader.rows, reader.columns)
             if placement.error > TOLERANCE:
                 failures.off_grid.append(placement.error)
                 continue
-            image = reader.read(index)
+            image = reader.read(each.index)
         except UnreadableFrame as error:
             failures.unreadable.append(str(error))
             continue
-        frames.add(placement, thickness)
+        frames.add(placement, each.thickness)
         if is_label_map:
             for number, pad in pads.items():
                 _draw(grid, pad, image == number, placement)
         else:
-            _draw(grid, pads[segment], image >= threshold, placement)
-    source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "Content"))
+            _draw(grid, pads[each.segment], image >= threshold, placement)
+    source = Source(uid, read_moment(header, "Content"))
     drawings = [
         pads[number].finish(label, name, source, number)
         for number, (label, name) in segments.items()
     ]
     for drawing in drawings:
         grid.add_drawing(drawing)
-    grid.findings += failures.findings(source.sop_instance_uid)
+    grid.findings += failures.findings(uid)
     grid.findings += frames.findings(grid, [drawing for drawing in drawings if drawing is not None])
 
 
@@ -135,18 +146,35 @@ def segment_name(segment: Dataset) -> str:
     )
 
 
-def _planes(header: Dataset) -> Iterator[tuple[Plane | None, float, int]]:
-    """Yield the plane, the thickness in mm (or 0.0) and the segment number of each frame."""
+class _FramePlane(NamedTuple):
+    """A frame: its number in the pixels, and its thickness in mm, 0.0 if it is unknown."""
+
+    index: int
+    plane: Plane | None
+    thickness: float
+    segment: int
+    groups: FunctionalGroups
+
+    @property
+    def references(self) -> References:
+        return references_of_frame(self.groups)
+
+
+def _planes(header: Dataset) -> Iterator[_FramePlane]:
     shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
-    for own in header.get("PerFrameFunctionalGroupsSequence") or []:
+    for index, own in enumerate(header.get("PerFrameFunctionalGroupsSequence") or []):
         groups = FunctionalGroups(header, shared, own)
         segment = groups.holder("SegmentIdentificationSequence")
         measures = groups.holder("PixelMeasuresSequence")
         # Frames may overlap: then the distance of their centres is what each one stands for.
         step = read_number(measures, "SpacingBetweenSlices")
-        thickness = abs(step or read_number(measures, "SliceThickness") or 0.0)
-        number = read_int(segment, "ReferencedSegmentNumber", 0)
-        yield groups.plane(is_alone=False), thickness, number
+        yield _FramePlane(
+            index,
+            groups.plane(is_alone=False),
+            abs(step or read_number(measures, "SliceThickness") or 0.0),
+            read_int(segment, "ReferencedSegmentNumber", 0),
+            groups,
+        )
 
 
 # --- Placement ------------------------------------------------------------------------------------

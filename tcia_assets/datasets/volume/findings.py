@@ -57,6 +57,11 @@ FINDING_CODES: Mapping[str, str] = {
     "other_frame_of_reference": "labels are in a different frame of reference",
     "ambiguous_numbers": "segments or ROIs of one object share a number: what belongs to which is "
     "not known, and they are left out",
+    "labels_of_other_volumes": "frames or contours of other volumes of the Series are left out",
+    "labels_not_of_volume": "the Series has several volumes, and labels refer to images of "
+    "others only",
+    "volume_of_labels_unknown": "the Series has several volumes, and labels do not show to which "
+    "they belong",
     "frames_off_grid": "SEG frames that are off the image's grid are left out",
     "contours_between_slices": "contours between slices went to the nearest slice",
     "overlapping_contours": "contours of one ROI that overlap in a plane were united",

@@ -50,8 +50,11 @@ def apply(frames: Sequence[Frame], pixels: StoredPixels, series: Iterable[Frame]
     is_hounsfield = units == HOUNSFIELD
     padding = take_out(frames, pixels, slopes, intercepts, is_hounsfield=is_hounsfield)
     findings += padding.findings
-    if units in _PLAUSIBLE:
-        findings += _PLAUSIBLE[units](pixels, slopes, intercepts)
+    if is_hounsfield:
+        findings += _hounsfield_findings(pixels, slopes, intercepts)
+        findings += _offset_findings(frames)
+    elif units == SUV:
+        findings += _suv_findings(pixels, slopes, intercepts)
     voxels = rescale(pixels, slopes, intercepts)
     padding.fill(voxels)
     findings += [*_inversion_findings(frames), *_variance_findings(pixels, voxels)]
@@ -114,15 +117,25 @@ def _hounsfield_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxel
     return [make_finding("implausible_hounsfield", detail, **numbers)]
 
 
+def _offset_findings(frames: Sequence[Frame]) -> Iterator[Finding]:
+    """Report that no voxel can be below 0 HU, as air and fat are: the intercept was lost."""
+    if all(
+        frame.dtype is not None
+        and frame.dtype.kind == "u"
+        and frame.slope > 0
+        and frame.intercept >= 0
+        for frame in frames
+    ):
+        detail = "unsigned pixels without a negative RescaleIntercept are never below 0 HU"
+        yield make_finding("implausible_hounsfield", detail, least=0.0)
+
+
 def _suv_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxels) -> list[Finding]:
     ends = np.array([pixels.lowest * slopes, pixels.highest * slopes]) + intercepts
     greatest = float(ends.max())
     if _LEAST_SUV <= greatest <= _GREATEST_SUV or not pixels.highest.any():
         return []
     return [make_finding("implausible_suv", f"the highest is {greatest:.6g}", greatest=greatest)]
-
-
-_PLAUSIBLE = {HOUNSFIELD: _hounsfield_findings, SUV: _suv_findings}
 
 
 def _inversion_findings(frames: Sequence[Frame]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ Contours of the type CLOSEDPLANAR_XOR exclude each other wherever they overlap, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ _PIXEL_DIGITS = 6
 _SAME_OUTLINE = 0.25
 # The mean wall between nested contours, in pixels of the outline around it, that may be none.
 _THIN_WALL = 1.25
+# Contours that enclose more than their pixels, by this factor, enclose some of them twice.
+_CLOSE_AREA = 2
 # The largest part of a hole that may lie, by one pixel, beyond the outline around it; as a part of
 # the wall that the hole leaves, too. A contour that was drawn twice leaves as much on both sides.
 _BEYOND = 0.1
@@ -73,6 +75,8 @@ def pixels_inside(
         thin_walled = sum(_thin_walled(contours[one], contours[other]) for one, other in close)
         overlapping = int(np.count_nonzero(united ^ mask))
         mask = united
+    if not is_xor and sum(map(_area, moved)) > _CLOSE_AREA * np.count_nonzero(mask):
+        thin_walled += sum(_thin_walled_by_itself(polygon, rows, columns) for polygon in moved)
     y, x = np.nonzero(mask)
     return PlanePixels(y + low[1], x + low[0], overlapping, thin_walled)
 
@@ -93,6 +97,15 @@ def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
            [0, 1, 1, 0],
            [0, 1, 1, 0]])
     """
+    return _turns(polygons, rows, columns) % 2 == 1
+
+
+def _turns(polygons: list[Matrix], rows: int, columns: int, *, is_signed: bool = False) -> Voxels:
+    """Return how often edges cross each row left of a pixel, [row, column].
+
+    With signs, edges that go up count against those that go down, which is how often the polygons
+    run around the pixel.
+    """
     rounded = [np.round(polygon, _PIXEL_DIGITS) for polygon in polygons]
     x1, y1 = np.concatenate(rounded).T
     x2, y2 = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in rounded]).T
@@ -104,9 +117,10 @@ def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
     slope = (x2[edge] - x1[edge]) / (y2[edge] - y1[edge])
     crossing = np.round(x1[edge] + (row - y1[edge]) * slope, _PIXEL_DIGITS)
     column = np.clip(np.ceil(crossing), 0, columns).astype(np.int64)
-    toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
-    inside = np.cumsum(toggles.reshape(rows, columns + 1), axis=1) & 1
-    return inside[:, :columns].astype(bool)
+    weights = np.sign(y2 - y1)[edge] if is_signed else None
+    size = rows * (columns + 1)
+    counts = np.bincount(row * (columns + 1) + column, weights, minlength=size)
+    return np.asarray(np.cumsum(counts.reshape(rows, columns + 1), axis=1)[:, :columns])
 
 
 # --- Several contours -----------------------------------------------------------------------------
@@ -197,6 +211,22 @@ def _thin_walled(one: _Filled, other: _Filled) -> int:
         return 0
     wall = large.pixels - small.pixels
     return small.pixels if wall < _THIN_WALL * _outline(large) else 0
+
+
+def _thin_walled_by_itself(polygon: Matrix, rows: int, columns: int) -> int:
+    """Return the pixels in the hole of a contour that runs around twice, if its wall is thin."""
+    filled = _Filled.of(polygon, rows, columns)
+    moved = polygon - np.array([filled.left, filled.top])
+    around = _turns([moved], *filled.mask.shape, is_signed=True) != 0
+    hole = int(np.count_nonzero(around & ~filled.mask))
+    whole = replace(filled, mask=around, pixels=filled.pixels + hole)
+    return hole if filled.pixels < _THIN_WALL * _outline(whole) else 0
+
+
+def _area(polygon: Matrix) -> float:
+    """Return the area of a polygon in pixels; what it runs around twice counts twice."""
+    x, y = polygon.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _outline(contour: _Filled) -> int:

@@ -21,6 +21,7 @@ from tcia_assets.datasets.volume.attributes import first_item, read_int, read_mo
 from tcia_assets.datasets.volume.drawings import DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_references import references_of_contour, select_own
 from tcia_assets.datasets.volume.polygons import pixels_inside
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -85,8 +86,14 @@ def set_rois(grid: LabelGrid, header: Dataset) -> None:
         (read_int(roi, "ROINumber", -1), read_text(roi, "ROIName"))
         for roi in header.get("StructureSetROISequence") or []
     ]
-    for number, (label, name) in grid.match_names(rois, source.sop_instance_uid).items():
-        pad = _draw_roi(grid, contours.get(number, []), counts)
+    matched = grid.match_names(rois, source.sop_instance_uid)
+    drawn = [(number, contour) for number in matched for contour in contours[number]]
+    own, findings = select_own(
+        grid.volume, drawn, lambda each: references_of_contour(each[1]), source.sop_instance_uid
+    )
+    grid.findings += findings
+    for number, (label, name) in matched.items():
+        pad = _draw_roi(grid, [contour for n, contour in own if n == number], counts)
         grid.add_drawing(pad.finish(label, name, source, number))
     grid.findings += counts.findings(source.sop_instance_uid)
 
@@ -166,7 +173,9 @@ def _read_points(contour: Dataset, counts: _Counts) -> Matrix | None:
         points = _contour_data(contour).reshape(-1, 3)
     except (KeyError, TypeError, ValueError):
         points = np.empty((0, 3))
-    if len(points) < _MIN_POINTS or not np.isfinite(points).all():
+    # Explicit VR cannot hold more than 64 KiB: some writers cut contours off.
+    declared = read_int(contour, "NumberOfContourPoints", 0)
+    if len(points) < max(_MIN_POINTS, declared) or not np.isfinite(points).all():
         counts.left_out["unreadable_mask"] += 1
         return None
     return points

@@ -189,6 +189,14 @@ def test_one_frame_as_thick_as_a_slice_is_no_finding(tmp_path: Path) -> None:
     assert finding_codes(labels) == ["target_missing"]
 
 
+def test_frames_without_functional_groups_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), masks())
+    del made.PerFrameFunctionalGroupsSequence[-1]
+    labels = place_seg(tmp_path, series, made)
+    assert one_finding(labels, "unreadable_mask").numbers == {"frames": 1}
+
+
 def test_segments_of_one_number_are_left_out(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     made = seg(series.objects(), masks())

@@ -113,6 +113,13 @@ def test_signed_values_that_are_declared_unsigned_are_implausible(tmp_path: Path
     assert DEFAULT_POLICIES["implausible_hounsfield"] == DROP
 
 
+def test_a_ct_that_has_no_negative_values_lost_its_intercept(tmp_path: Path) -> None:
+    series = Series(noise((4, 8, 8), 0, 3000, np.uint16))
+    assert finding_codes(read(tmp_path, series.objects())) == ["implausible_hounsfield"]
+    series.intercepts = [-1024.0] * 4
+    assert finding_codes(read(tmp_path, series.objects())) == []
+
+
 def test_the_sign_of_each_slice_is_its_own(tmp_path: Path) -> None:
     signed, unsigned = Series(), Series(noise((6, 9, 11), 0, 4000, np.uint16))
     unsigned.intercepts = [-1024.0] * 6

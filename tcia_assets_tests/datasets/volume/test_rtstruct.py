@@ -153,6 +153,25 @@ def test_the_same_contour_twice_counts_once(tmp_path: Path) -> None:
     assert one_finding(labels, "overlapping_contours").numbers["planes"] == 2
 
 
+def test_a_contour_with_fewer_points_than_declared_is_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = rtstruct({"GTV": [circle(series, z, (20.2, 20.4), 12.1) for z in (1, 2)]})
+    made.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 1000
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    labels = grid.to_labels(LabelChoices())
+    assert one_finding(labels, "unreadable_mask").numbers == {"contours": 1}
+
+
+def test_a_contour_that_runs_around_twice_is_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    contours = [np.tile(circle(series, z, (20.2, 20.4), 12.1), (2, 1)) for z in (1, 2)]
+    labels = placed(tmp_path, series, {"GTV": contours})
+    assert finding_codes(labels) == ["thin_walls", "empty_mask"]
+    area = disc((20.2, 20.4), 12.1).sum()
+    assert abs(one_finding(labels, "thin_walls").numbers["pixels"] - 2 * area) <= 4
+
+
 def test_walls_of_about_a_pixel_are_reported_and_dropped(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     contours = [circle(series, z, (20.2, 20.4), r) for z in (1, 2) for r in (12.1, 11.2)]
