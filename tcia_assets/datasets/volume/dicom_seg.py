@@ -95,7 +95,7 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
             if placement.error > TOLERANCE:
                 failures.off_grid.append(placement.error)
                 continue
-            image = reader.read(each.index)
+            image = reader.read(each.number)
         except UnreadableFrame as error:
             failures.unreadable.append(str(error))
             continue
@@ -149,7 +149,7 @@ def segment_name(segment: Dataset) -> str:
 class _FramePlane(NamedTuple):
     """A frame: its number in the pixels, and its thickness in mm, 0.0 if it is unknown."""
 
-    index: int
+    number: int
     plane: Plane | None
     thickness: float
     segment: int
@@ -162,14 +162,14 @@ class _FramePlane(NamedTuple):
 
 def _planes(header: Dataset) -> Iterator[_FramePlane]:
     shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
-    for index, own in enumerate(header.get("PerFrameFunctionalGroupsSequence") or []):
+    for number, own in enumerate(header.get("PerFrameFunctionalGroupsSequence") or []):
         groups = FunctionalGroups(header, shared, own)
         segment = groups.holder("SegmentIdentificationSequence")
         measures = groups.holder("PixelMeasuresSequence")
         # Frames may overlap: then the distance of their centres is what each one stands for.
         step = read_number(measures, "SpacingBetweenSlices")
         yield _FramePlane(
-            index,
+            number,
             groups.plane(is_alone=False),
             abs(step or read_number(measures, "SliceThickness") or 0.0),
             read_int(segment, "ReferencedSegmentNumber", 0),

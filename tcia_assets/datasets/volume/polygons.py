@@ -97,7 +97,7 @@ def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
            [0, 1, 1, 0],
            [0, 1, 1, 0]])
     """
-    return _turns(polygons, rows, columns) % 2 == 1
+    return np.asarray(_turns(polygons, rows, columns) % 2 == 1)
 
 
 def _turns(polygons: list[Matrix], rows: int, columns: int, *, is_signed: bool = False) -> Voxels:
