@@ -149,7 +149,7 @@ def _read(path: Path) -> str:
             raise UsageError(f"the image selection {str(path)!r} is longer than {_MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problem = getattr(error, "strerror", None) or error
+        problem = str(getattr(error, "strerror", None) or error)
         raise UsageError(f"the image selection {str(path)!r} cannot be read: {problem}") from None
 
 
