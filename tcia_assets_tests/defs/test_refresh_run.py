@@ -68,13 +68,16 @@ SLOW = pytest.mark.slow
             "'twelve'",
             marks=SLOW,
         ),
-        (
+        pytest.param(
             Fault("renamed_column", "getSeries", times=0, column="SeriesInstanceUID", value="Uid"),
             "SeriesInstanceUID",
+            marks=SLOW,  # `test_metadata` renames another
         ),
         (Fault("ignored_filter", "getSeries", times=0), "rows do not match"),
         pytest.param(Fault("status", "getSeries", times=0, status=502), "status 502", marks=SLOW),
-        (Fault("status", "getSeries", times=0, status=400, body="Nope"), "Nope"),
+        pytest.param(
+            Fault("status", "getSeries", times=0, status=400, body="Nope"), "Nope", marks=SLOW
+        ),
         pytest.param(
             Fault("reset", "getSeries", times=0, after_bytes=300),
             "no response from",
