@@ -47,6 +47,7 @@ FINDING_CODES: Mapping[str, str] = {
     "padding_like_tissue": "padding along the edges has values of tissue, and is as stored",
     "pet_without_suv_factors": "voxels are not SUV: the header lacks what SUV needs",
     "implausible_suv": "SUV that no scan has: a weight or a dose in the header is wrong",
+    "values_beyond_dtype": "values that are wrong anyway do not fit into the declared dtype",
     "monochrome1": "low values are meant to be shown white (MONOCHROME1); voxels are as stored",
     ZERO_VARIANCE: "all voxels have the same value",
     "no_slices": "no slice is left",
@@ -82,7 +83,14 @@ FINDING_CODES: Mapping[str, str] = {
 }
 """Each code with its meaning."""
 
-IMPOSSIBLE = frozenset({"no_slices", "undecodable_pixels", "volume_not_found"})
+WRONG_VALUES = frozenset(
+    {"implausible_hounsfield", "implausible_suv", "not_hounsfield", "pet_without_suv_factors"}
+)
+"""Codes of values that are not in the unit of their Modality."""
+
+IMPOSSIBLE = frozenset(
+    {"no_slices", "undecodable_pixels", "values_beyond_dtype", "volume_not_found"}
+)
 """Codes with which no volume is returned under any `qc` policy."""
 
 
