@@ -154,7 +154,7 @@ class FunctionalGroups:
         along_rows, along_columns = cosines[:3], cosines[3:]
         if not _are_orthonormal(along_rows, along_columns):
             return None
-        return Plane(position, along_rows, along_columns, spacing[::-1])
+        return Plane(position, _unit(along_rows), _unit(along_columns), spacing[::-1])
 
 
 def _frame(dicom_object: DicomObject, index: int, groups: FunctionalGroups) -> Frame:
@@ -194,6 +194,12 @@ def _dtype(allocated: int, *, is_signed: bool) -> np.dtype[Any] | None:
     if allocated not in {8, 16, 32}:
         return None
     return np.dtype(f"<{'i' if is_signed else 'u'}{allocated // 8}")
+
+
+def _unit(direction: Numbers) -> Numbers:
+    """Return a direction with length 1, which rounded cosines do not quite have."""
+    length = math.hypot(*direction)
+    return tuple(each / length for each in direction)
 
 
 def _are_orthonormal(first: Numbers, second: Numbers) -> bool:
