@@ -30,7 +30,7 @@ _DROPPED = frozenset(
     | {"zero_variance", "unreadable_mask", "frames_off_grid", "other_frame_of_reference"}
     | {"contours_off_plane", "several_volumes", "interleaved_slices", "incomplete_volume"}
     | {"misplaced_slices", "ambiguous_numbers", "padding_like_tissue", "thin_walls"}
-    | {"labels_not_of_volume"}
+    | {"labels_not_of_volume", "foreign_objects"}
     | IMPOSSIBLE
     | WRONG_VALUES
 )

@@ -18,6 +18,7 @@ FINDING_CODES: Mapping[str, str] = {
     "secondary_capture": "a secondary capture is left out",
     "not_greyscale": "a colour image is left out",
     "without_geometry": "images without position, orientation or spacing are left out",
+    "foreign_objects": "objects of a different Series or Modality are left out",
     "mixed_orientation": "slices with a different orientation are left out",
     "mixed_size": "slices with different Rows or Columns are left out",
     "mixed_spacing": "slices with a different pixel spacing are left out",

@@ -87,6 +87,12 @@ class Frame:
         return read_text(self.dicom_object.header, "Modality") == "MR"
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """The Series and the Modality, of which a volume has one each."""
+        header = self.dicom_object.header
+        return read_text(header, "SeriesInstanceUID"), read_text(header, "Modality")
+
+    @property
     def number(self) -> tuple[int, int]:
         """InstanceNumber, or 0 without one, and the number in the object."""
         return self.order[-2], self.order[-1]

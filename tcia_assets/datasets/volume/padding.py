@@ -66,20 +66,26 @@ def take_out(
     masks: dict[int, Voxels] = {}
     taken = on_edges = edges = 0
     least = float((np.minimum(pixels.lowest * slopes, pixels.highest * slopes) + intercepts).min())
-    for z, frame in enumerate(frames):
+    ranges = [_range(frame) for frame in frames]
+    real = [
+        max(end * slope + intercept for end in ends) if ends else None
+        for ends, slope, intercept in zip(ranges, slopes, intercepts, strict=True)
+    ]
+    below_air = [each for each in real if each is not None and each < AIR]
+    for z, ends in enumerate(ranges):
         image = pixels.voxels[z]
         edges += 2 * sum(image.shape)
-        ends = _range(frame)
-        if ends is None:
+        # Slices may lack what others declare.
+        greatest = real[z] if real[z] is not None else max(below_air, default=None)
+        if greatest is None:
             continue
-        greatest = max(end * slopes[z] + intercepts[z] for end in ends)
         if is_hounsfield and greatest < AIR:
             mask = image * slopes[z] < (greatest + AIR) / 2 - intercepts[z]
             if mask.any():
                 masks[z] = np.packbits(mask)
                 taken += int(np.count_nonzero(mask))
                 _overwrite(pixels, z, mask)
-        elif greatest > (_NO_TISSUE if is_hounsfield else least):
+        elif ends is not None and greatest > (_NO_TISSUE if is_hounsfield else least):
             on_edges += sum(
                 int(np.count_nonzero((edge >= ends[0]) & (edge <= ends[1])))
                 for edge in (image[0], image[-1], image[:, 0], image[:, -1])

@@ -57,6 +57,9 @@ def select_frames(frames: Iterable[Frame]) -> tuple[list[Frame], list[Finding]]:
     if without_plane:
         findings.append(_left_out("without_geometry", without_plane))
     left_out: list[Frame] = []
+    placed, foreign = _largest_group(placed, _same("kind"))
+    if foreign:
+        findings.append(_left_out("foreign_objects", foreign))
     for code, is_equal in _CRITERIA:
         placed, others = _largest_group(placed, is_equal)
         if others:

@@ -73,6 +73,14 @@ def test_padding_that_lossy_compression_changed_becomes_air(tmp_path: Path) -> N
     assert np.array_equal(volume.voxels, np.where(OUTSIDE, -1024, values))
 
 
+def test_padding_that_only_some_slices_declare_becomes_air_in_all(tmp_path: Path) -> None:
+    values = noise(SHAPE, -1000, 1500)
+    objects = Series(padded(values, -2000)).objects()
+    declared(objects[1], -2000, None)
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert np.array_equal(volume.voxels, np.where(OUTSIDE, -1024, values))
+
+
 def test_a_slice_of_nothing_but_padding_is_air(tmp_path: Path) -> None:
     values = noise(SHAPE, -1000, 1500)
     values[0] = -2000

@@ -98,6 +98,19 @@ def test_a_single_slice_has_its_declared_thickness(tmp_path: Path) -> None:
     assert volume.spacing == pytest.approx((0.7, 0.8, 2.5))
 
 
+@pytest.mark.parametrize(("keyword", "value"), [("SeriesInstanceUID", "1.2.8"), ("Modality", "PT")])
+def test_objects_of_another_series_or_modality_are_left_out(
+    tmp_path: Path, keyword: str, value: str
+) -> None:
+    series = Series()
+    objects = series.objects()
+    setattr(objects[-1], keyword, value)
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert np.array_equal(volume.voxels, series.values[:-1])
+    assert finding_codes(volume) == ["foreign_objects"]
+    assert DEFAULT_POLICIES["foreign_objects"] == DROP
+
+
 def turned(degrees: float) -> Any:
     """Return the axial directions after a rotation about x."""
     angle = np.radians(degrees)
