@@ -86,6 +86,11 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
     planes = list(_planes(header))
     without_plane = read_int(header, "NumberOfFrames", len(planes)) - len(planes)
     failures.unreadable += ["which have no functional groups"] * without_plane
+    declared = {read_int(item, "SegmentNumber", 0) for item in header.get("SegmentSequence") or []}
+    if not is_label_map:
+        # Numbers that are shifted against each other would give each segment the frames of another.
+        unknown = [each for each in planes if each.segment not in declared]
+        failures.unreadable += ["of a segment that is not declared"] * len(unknown)
     matched = [each for each in planes if is_label_map or each.segment in segments]
     own, findings = select_own(grid.volume, matched, lambda each: each.references, uid)
     grid.findings += findings

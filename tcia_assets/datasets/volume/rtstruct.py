@@ -86,6 +86,9 @@ def set_rois(grid: LabelGrid, header: Dataset) -> None:
         (read_int(roi, "ROINumber", -1), read_text(roi, "ROIName"))
         for roi in header.get("StructureSetROISequence") or []
     ]
+    # Numbers that are shifted against each other would give each ROI the contours of another.
+    unknown = contours.keys() - {number for number, _ in rois}
+    counts.left_out["unreadable_mask"] += sum(len(contours[number]) for number in unknown)
     matched = grid.match_names(rois, source.sop_instance_uid)
     drawn = [(number, contour) for number in matched for contour in contours[number]]
     own, findings = select_own(

@@ -197,12 +197,21 @@ def test_frames_without_functional_groups_are_reported(tmp_path: Path) -> None:
     assert one_finding(labels, "unreadable_mask").numbers == {"frames": 1}
 
 
+def test_frames_of_a_segment_that_is_not_declared_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), masks())
+    for segment in made.SegmentSequence:
+        segment.SegmentNumber += 1
+    labels = place_seg(tmp_path, series, made)
+    assert one_finding(labels, "unreadable_mask").numbers == {"frames": 3}
+
+
 def test_segments_of_one_number_are_left_out(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     made = seg(series.objects(), masks())
     made.SegmentSequence[1].SegmentNumber = 1
     labels = place_seg(tmp_path, series, made)
-    assert finding_codes(labels) == ["ambiguous_numbers", "empty_mask"]
+    assert finding_codes(labels) == ["ambiguous_numbers", "unreadable_mask", "empty_mask"]
 
 
 def test_the_background_of_a_label_map_has_no_label(tmp_path: Path) -> None:

@@ -124,6 +124,17 @@ def test_contours_of_an_roi_may_be_in_several_items(tmp_path: Path) -> None:
     assert [bool(plane.any()) for plane in labels.voxels] == [True, True, False, False, False]
 
 
+def test_contours_of_an_roi_that_is_not_declared_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = rtstruct({name: [circle(series, 1, (20, 20), 4)] for name in ("GTV", "Body")})
+    for roi in made.StructureSetROISequence:
+        roi.ROINumber += 1
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    labels = grid.to_labels(LabelChoices())
+    assert one_finding(labels, "unreadable_mask").numbers == {"contours": 1}
+
+
 def test_rois_of_one_number_are_left_out(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     rois = {name: [circle(series, 1, (x, 20), 4)] for name, x in (("GTV", 9), ("GTV 2", 30))}
