@@ -33,6 +33,9 @@ from tcia_assets.units import format_bytes
 
 _LOG_EVERY_S = 10.0
 _LAST_STAGE = 2
+# For a source on this disk, where no partition waits for the network: more of them would take more
+# memory, and no less time.
+_LOCAL_WORKERS = 2
 _Task = tuple[Table, str]
 
 
@@ -157,8 +160,11 @@ def _work_off(
     descriptions come last: they are requested for the Series that are stored, or compared with
     them, or completed from them.
     """
+    is_local = tcia.settings.source == "idc"
     for stage in range(_LAST_STAGE + 1):
-        with ThreadPoolExecutor(tcia.settings.max_connections) as pool:
+        with ThreadPoolExecutor(
+            _LOCAL_WORKERS if is_local else tcia.settings.max_connections
+        ) as pool:
             futures: dict[Future[RefreshResult], _Task] = {
                 pool.submit(
                     refresh,

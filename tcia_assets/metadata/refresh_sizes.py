@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +18,6 @@ from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.unreadable import (
     describe,
     record_unreadable,
-    row_key_of,
     unreadable_rows,
 )
 from tcia_assets.sources import Source
@@ -59,14 +60,13 @@ def refresh_sizes(
             pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
         # A release has all of them at hand.
         limit = len(pending) if source.release else budget.take(len(pending))
-        chosen = _fingerprints_by_uid(pending.slice(0, limit))
-        reply = source.series_sizes(list(chosen))
+        chosen = pending.slice(0, limit)
+        reply = source.series_sizes(chosen[_UID].to_pylist())
         unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)
         sizes = _sizes(reply.table, chosen, key, at)
         if not accept_schema:
             check_columns(SERIES_SIZES, key, before.select, _with_size(sizes), reply)
-        received = {row_key_of(SERIES_SIZES, {_UID: uid}) for uid in sizes[_UID].to_pylist()}
-        record_unreadable(SERIES_SIZES, key, unreadable, warehouse, received.__contains__)
+        record_unreadable(SERIES_SIZES, key, unreadable, warehouse, partial(_is_received, sizes))
         rows = _replace(before, sizes)
         partition.rows = rows
     if reply.failure:
@@ -106,16 +106,17 @@ def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:
     return pending.append_column("has_size", has_size).sort_by(order).select([_UID, "fingerprint"])
 
 
-def _fingerprints_by_uid(pending: pa.Table) -> dict[str, str]:
-    uids, fingerprints = (column.to_pylist() for column in pending.columns)
-    return dict(zip(uids, fingerprints, strict=True))
-
-
-def _sizes(replies: pa.Table, chosen: dict[str, str], key: str, at: datetime) -> pa.Table:
+def _sizes(replies: pa.Table, chosen: pa.Table, key: str, at: datetime) -> pa.Table:
     """Return the replies as rows of `series_sizes`, each with the fingerprint it is valid for."""
-    fingerprints = [chosen[uid] for uid in replies[_UID].to_pylist()]
-    rows = replies.append_column("fingerprint", pa.array(fingerprints, pa.string()))
+    place = pc.index_in(replies[_UID], value_set=chosen[_UID].combine_chunks())
+    rows = replies.append_column("fingerprint", chosen["fingerprint"].take(place))
     return align(SERIES_SIZES, rows, Collection=key, fetched_at=at)
+
+
+def _is_received(sizes: pa.Table, row_key: str) -> bool:
+    """Return whether the row of a key of `unreadable_values` was received; there are few keys."""
+    place: int = pc.index(sizes[_UID], json.loads(row_key)[_UID]).as_py()
+    return place >= 0
 
 
 def _with_size(sizes: pa.Table) -> pa.Table:

@@ -38,7 +38,7 @@ from tcia_assets.sources.idc.release import check_columns, release_of, unusable
 from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, IndexRows, Table
 from tcia_assets.store import sql
 
-_MEMORY = "256MB"
+_MEMORY = "96MB"
 # Our types in SQL, and which of their values are meant.
 _SQL = {
     "day": ("DATE", "BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"),
@@ -119,6 +119,8 @@ class Index:
         """Return the rows with these values in a column, whatever their partition."""
         condition, wanted = f'"{by}" IN (SELECT unnest($values))', list(dict.fromkeys(values))
         rows = _declaration(table)
+        if not wanted:
+            return self._read(rows, _LOADED, "false")
         if not self._is_loaded:
             # Mostly they are of a Collection that was asked for.
             found = self._read(rows, _LOADED, condition, {"values": wanted})

@@ -186,8 +186,9 @@ class IdcSource:
     def _rows_of(self, table: Table, by: str, uids: Sequence[str]) -> SourceRows:
         """Return the rows of these, and a row with nothing else for each that there is not."""
         found = self.index.rows_of(table, by, uids)
-        known = set(found.table[by].to_pylist())
-        absent = pa.table({by: pa.array([uid for uid in uids if uid not in known], pa.string())})
+        wanted = pa.array(uids, pa.string())
+        is_absent = pc.invert(pc.is_in(wanted, value_set=found.table[by].combine_chunks()))
+        absent = pa.table({by: wanted.filter(is_absent)})
         rows = pa.concat_tables([found.table, absent], promote_options="default")
         return SourceRows(rows, promised=found.promised, unreadable=found.unreadable)
 
