@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_DISABLE_TELEMETRY := yes
+# Tests start Python often, and pytest rewrites their asserts: compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+# Folders of tests lie in memory where there are 4 GB: each test writes many small files, and a disk
+# takes longer to sync them than the tests take.
+export PYTEST_DEBUG_TEMPROOT := $(shell [ "$$(df -k --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && [ -w /dev/shm ] && echo /dev/shm)
 
 .PHONY: help demo dev sandbox test test-all lint types layers tests duckdb-sample slow-tests duckdb-lines \
 	torch-readers label-readers sdist format benchmarks scale-out clean

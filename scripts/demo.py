@@ -1,9 +1,10 @@
 """`make demo`: from an empty folder to a mirror that Dagster keeps current.
 
-It has six parts: start the sandbox, refresh all metadata, fetch the images of one Collection, build
-a dataset for training, query the warehouse with SQL, and simulate a day. On that day Series are
-released, there is an outage, and one Series is revised, one moved and one withdrawn, while
-Dagster's daemon runs. Only the archive is a sandbox, on this machine; everything else is real.
+It has seven parts: start the sandbox, refresh all metadata, fetch the images of one Collection,
+build a dataset for training, query the warehouse with SQL, simulate a day, and mirror the same
+Collection from the Imaging Data Commons. On the day Series are released, there is an outage, and
+one Series is revised, one moved and one withdrawn, while Dagster's daemon runs. Only the archives
+are a sandbox, on this machine; everything else is real.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tcia_assets import load_dataset
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "demo"
 BIN = Path(sys.executable).parent
+IDC_DATA = DATA / "idc"
 # What the archive of the demo serves, and where; `make dev` serves the same again.
 STATE = DATA / "archive.parquet"
 PORT = DATA / "archive.port"
@@ -41,6 +43,12 @@ SAMPLES = """
            list(DISTINCT reason) FILTER (reason IS NOT NULL) AS reasons
     FROM read_parquet('{file}') LEFT JOIN unnest(reasons) AS r(reason) ON true
     GROUP BY part, state ORDER BY part, state
+"""
+COMPARED = """
+    SELECT count(nbia.md5), count(idc.md5), count(*) FILTER (nbia.md5 NOTNULL AND idc.md5 NOTNULL),
+           count(*) FILTER (nbia.md5 = idc.md5)
+    FROM read_parquet($nbia) AS nbia FULL JOIN read_parquet($idc) AS idc
+        USING (SeriesInstanceUID, SOPInstanceUID)
 """
 MOVES = ("Vestibular-Schwannoma-SEG", "Vestibular-Schwannoma-MC-RC")
 WITHDRAWS = "VICTRE"
@@ -77,6 +85,8 @@ def environment(url: str) -> dict[str, str]:
         "TCIA_IMAGE_SELECTION": f"{{collections: [{COLLECTION}]}}",
         # A day takes a minute here: three listings count, without hours between them.
         "TCIA_WITHDRAWAL_HOURS": "0",
+        "TCIA_IDC_BASE_URL": f"{url}/{{bucket}}",
+        "TCIA_IDC_INDEX": f"{url}/idc-index-data-artifacts/current/release_artifacts",
     }
 
 
@@ -106,6 +116,7 @@ def main() -> None:
         print("\n   What happened, from the change history:", flush=True)
         tcia_assets(url, "changes", "--since", f"{began:%Y-%m-%dT%H:%M:%S}")
         tcia_assets(url, "status")
+        mirror_from_idc(url)
     print(f"\nDone in {time.monotonic() - started:.0f} s. Where to look next:")
     print("   make dev                                the Dagster UI on this data and archive")
     print(f"   duckdb {DATA / 'warehouse.duckdb'}      or any DuckDB client, read-only")
@@ -168,6 +179,40 @@ def simulate_day(url: str, held: list[str]) -> None:
     print_result("the sensor fetched the revised images again")
 
 
+def mirror_from_idc(url: str) -> None:
+    """Mirror the Collection from the buckets of the IDC, and prove that it is the same."""
+    release = post(f"{url}/_sandbox/idc/publish", {})["release"]
+    command = f"TCIA_SOURCE=idc TCIA_DATA_DIR={IDC_DATA.relative_to(ROOT)} tcia-assets"
+    heading(f"7. {COLLECTION} from the Imaging Data Commons", f"{command} refresh {COLLECTION}")
+    print(f"   Its release {release} has what the archive has now.", flush=True)
+    idc = {"TCIA_SOURCE": "idc", "TCIA_DATA_DIR": str(IDC_DATA)}
+    tcia_assets(url, "refresh", COLLECTION, **idc)
+    print(f"   $ {command} fetch {COLLECTION}", flush=True)
+    tcia_assets(url, "fetch", COLLECTION, **idc)
+    print("\n   Is it the same? NBIA's hashes and those of the buckets, without an image byte:")
+    verify = ("verify", COLLECTION, "--against", "nbia", "--against", "idc")
+    print(f"   $ tcia-assets {' '.join(verify)}", flush=True)
+    tcia_assets(url, *verify)
+    counts = compare_mirrors()
+    print(
+        f"   Objects on disk in both mirrors: {counts['both']}, with equal MD5: {counts['equal']}."
+    )
+    if set(counts.values()) != {counts["both"]}:
+        raise SystemExit(f"the mirrors of {COLLECTION} differ: {counts}")
+
+
+def compare_mirrors() -> dict[str, int]:
+    """Return how many objects of the Collection are in each mirror, in both, and equal."""
+    tables = {"nbia": DATA, "idc": IDC_DATA}
+    files = {
+        name: str(folder / "warehouse" / "images" / COLLECTION / "*.parquet")
+        for name, folder in tables.items()
+    }
+    with duckdb.connect() as connection:
+        row = connection.execute(COMPARED, files).fetchone() or ()
+    return dict(zip(("nbia", "idc", "both", "equal"), row, strict=True))
+
+
 def print_event(hour: str, what: str) -> None:
     print(f"\n   \033[1m{hour}\033[0m: {what}.", flush=True)
 
@@ -180,10 +225,11 @@ def heading(title: str, how: str) -> None:
     print(f"\n\033[1m{title}\033[0m\n   $ {how}", flush=True)
 
 
-def tcia_assets(url: str, *arguments: str, quiet: bool = False) -> None:
+def tcia_assets(url: str, *arguments: str, quiet: bool = False, **settings: str) -> None:
     output = subprocess.DEVNULL if quiet else None
     command = [BIN / "tcia-assets", *arguments]
-    subprocess.run(command, env=environment(url), cwd=ROOT, check=True, stdout=output)
+    chosen = environment(url) | settings
+    subprocess.run(command, env=chosen, cwd=ROOT, check=True, stdout=output)
 
 
 @contextmanager

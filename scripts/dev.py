@@ -1,4 +1,4 @@
-"""`make dev`: Dagster's UI and daemon on the demo's data, and the archive as the demo left it.
+"""`make dev`: Dagster's UI and daemon on the demo's data, and the archives as the demo left them.
 
 PORT chooses the port of the UI, ARCHIVE_PORT that of the archive; by default it is the demo's.
 """
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from demo import BIN, DATA, PORT, ROOT, dagster_environment, sandbox
+from demo import BIN, DATA, IDC_DATA, PORT, ROOT, dagster_environment, environment, sandbox
 
 
 def main() -> None:
@@ -19,7 +19,10 @@ def main() -> None:
     archive_port = int(os.environ.get("ARCHIVE_PORT") or PORT.read_text(encoding="utf-8"))
     print(f"Dagster's UI is at http://127.0.0.1:{port}; stop it with Ctrl-C.", flush=True)
     with sandbox(archive_port) as url:
-        print(f"The archive of the demo is at {url}.", flush=True)
+        print(f"The archive of the demo is at {url}. For the Imaging Data Commons beside it:")
+        for name in ("TCIA_IDC_BASE_URL", "TCIA_IDC_INDEX"):
+            print(f"export {name}={environment(url)[name]}")
+        print(f"export TCIA_SOURCE=idc TCIA_DATA_DIR={IDC_DATA.relative_to(ROOT)}", flush=True)
         command = [BIN / "dagster", "dev", "-w", ROOT / "workspace.yaml", "-p", port]
         try:
             subprocess.run(command, env=dagster_environment(url), cwd=ROOT, check=False)

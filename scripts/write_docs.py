@@ -1,4 +1,4 @@
-"""Write what the docs take from declarations: README's tables and settings, the data dictionary.
+"""Write what the docs take from declarations: tables, settings, codes of findings, columns.
 
 `make format` runs it; a test checks that the files are up to date.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tcia_assets.cli.data_dictionary import data_dictionary, table_list
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, SAMPLE_CODES
 from tcia_assets.settings import Settings, default_text, variable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,7 @@ In addition to these tables, DuckDB has:
 - the view `series_acquisition`: one row for each Series in `images`, with how it was acquired. For
   each attribute X of `images` that does not identify or place an object, X is the value that all
   objects of the Series share, null where they differ, and `X_count` the number of different values.
+  What an enhanced object has only for its frames is null; datasets read it from there.
   Numbers and dates also have `X_min` and `X_max`. Only Series that were fetched are there, so what
   to fetch cannot be selected with it; the cohort of a dataset can;
 - the macro `series_as_of(moment)`: `series` as it was known at a moment, without the columns that
@@ -49,16 +51,28 @@ def setting_list() -> str:
     return "\n".join(lines) + "\n"
 
 
+def finding_list() -> str:
+    """Return the codes of findings, with their default policies, as a Markdown table."""
+    lines = ["| code | by default | meaning |", "|---|---|---|"]
+    for code, meaning in SAMPLE_CODES.items():
+        lines.append(f"| `{code}` | {DEFAULT_POLICIES[code]} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def fill(text: str, name: str, table: str) -> str:
+    """Return a text with a table in the place that is marked for it."""
+    begin, end = BEGIN.format(name), END.format(name)
+    head, _, rest = text.partition(begin)
+    return head + begin + table + end + rest.partition(end)[2]
+
+
 def documents() -> dict[Path, str]:
     """Return what each file should contain."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, table in {"settings": setting_list(), "tables": table_list()}.items():
-        begin, end = BEGIN.format(name), END.format(name)
-        head, _, rest = text.partition(begin)
-        text = head + begin + table + end + rest.partition(end)[2]
+    readme, datasets = ROOT / "README.md", ROOT / "docs" / "datasets.md"
+    text = fill(readme.read_text(encoding="utf-8"), "settings", setting_list())
     return {
-        readme: text,
+        readme: fill(text, "tables", table_list()),
+        datasets: fill(datasets.read_text(encoding="utf-8"), "findings", finding_list()),
         ROOT / "docs" / "data-dictionary.md": DICTIONARY + data_dictionary(),
     }
 

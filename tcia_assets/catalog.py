@@ -593,6 +593,10 @@ UNREADABLE_VALUES = Table(
             f"The value as it was sent, truncated to {MAX_UNREADABLE_TEXT} characters.",
         ),
         instant("first_seen_at", "When it was first seen.", required=True),
+        text(
+            "last_value_text",
+            "The value before it, the last that could be read, as text; null if there was none.",
+        ),
     ),
 )
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -413,7 +413,8 @@ def _usage_error(error: ValidationError) -> TciaError:
         return UnknownName("setting", name, map(variable, Settings.model_fields))
     if first["type"] == "greater_than_equal":
         return UsageError(f"{name} is {value}; it must be {first['ctx']['ge']} or more")
-    if Settings.model_fields[field].annotation is int:
+    kind = Settings.model_fields[field].annotation
+    if int in {kind, *get_args(kind)}:
         return UsageError(f"{name} is {value!r}; it must be a whole number")
     # The value may be a secret: it is not repeated.
     return UsageError(f"{name} is a {type(value).__name__}; it must be a text")

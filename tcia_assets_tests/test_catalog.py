@@ -607,7 +607,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "snapshots": "0b5ecff34c8d",
         "series_sizes": "55fbbe7c3d91",
         "shared_lists": "ca708593427a",
-        "unreadable_values": "a076ce8fe0f3",
+        "unreadable_values": "800bbd2f1a6b",
         "image_archives": "349593b33740",
         "images": "dc1e25bc53b8",
         "references": "e96c68674a26",

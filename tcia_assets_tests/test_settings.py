@@ -126,6 +126,7 @@ def test_the_environment_of_the_process_is_read_when_asked_and_not_before(
         ("TCIA_MAX_CONNECTIONS", "0", "TCIA_MAX_CONNECTIONS is 0; it must be 1 or more"),
         ("TCIA_MAX_CONNECTIONS", "-1", "TCIA_MAX_CONNECTIONS is -1; it must be 1 or more"),
         ("TCIA_MAX_CONNECTIONS", "many", "TCIA_MAX_CONNECTIONS is 'many'; .* a whole number"),
+        ("TCIA_MAX_BYTES_PER_SECOND", "5MB", "BYTES_PER_SECOND is '5MB'; .* a whole number"),
         ("TCIA_WITHDRAWAL_SNAPSHOTS", "1", "TCIA_WITHDRAWAL_SNAPSHOTS is 1; it must be 2 or more"),
         ("TCIA_WITHDRAWAL_HOURS", "a day", "TCIA_WITHDRAWAL_HOURS is 'a day'; .* a whole number"),
         ("TCIA_OVERLAP_DAYS", "1", "TCIA_OVERLAP_DAYS is 1; it must be 2 or more"),

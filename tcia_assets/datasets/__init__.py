@@ -16,6 +16,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     split                 which Patient is in which split, and the check that none is in two
     cohort_leaks          leaks that the cohort shows before any volume is made
     sample_files          the samples of a Series: zips -> NIfTI files
+    sample_code           the code that decides what is in them, as a digest
     written_values        their values, in the declared dtype and window
     sample_store          the finished samples on disk
     sample_pool           the processes that make samples

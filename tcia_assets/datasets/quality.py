@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tcia_assets.datasets.volume.findings import FINDING_CODES, IMPOSSIBLE
+from tcia_assets.datasets.volume.findings import FINDING_CODES, IMPOSSIBLE, WRONG_VALUES
 
 NOT_FETCHED, WITHOUT_TARGET = "not_fetched", "without_target"
 SAMPLE_CODES: Mapping[str, str] = {
@@ -27,9 +27,12 @@ POLICIES = {
 _DROPPED = frozenset(
     {NOT_FETCHED, WITHOUT_TARGET, "unreadable_object", "mixed_frame_of_reference", "empty_mask"}
     | {"duplicate_position", "missing_slice", "too_few_slices", "count_unlike_image_count"}
-    | {"zero_variance", "no_slices", "undecodable_pixels", "unreadable_mask", "frames_off_grid"}
-    | {"other_frame_of_reference", "contours_off_plane", "several_volumes", "volume_not_found"}
-    | {"interleaved_slices", "not_hounsfield", "pet_without_suv_factors", "implausible_suv"}
+    | {"zero_variance", "unreadable_mask", "frames_off_grid", "other_frame_of_reference"}
+    | {"contours_off_plane", "several_volumes", "interleaved_slices", "incomplete_volume"}
+    | {"misplaced_slices", "ambiguous_numbers", "padding_like_tissue", "thin_walls"}
+    | {"labels_not_of_volume", "foreign_objects"}
+    | IMPOSSIBLE
+    | WRONG_VALUES
 )
 DEFAULT_POLICIES: Mapping[str, str] = {
     code: DROP if code in _DROPPED else KEEP for code in SAMPLE_CODES

@@ -19,6 +19,7 @@ import numpy as np
 from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.quality import WITHOUT_TARGET
+from tcia_assets.datasets.sample_code import code_digest
 from tcia_assets.datasets.sample_store import (
     IMAGE,
     LABEL,
@@ -28,7 +29,12 @@ from tcia_assets.datasets.sample_store import (
 )
 from tcia_assets.datasets.samples import name_sample
 from tcia_assets.datasets.volume.arrays import Labels, Volume
-from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
+from tcia_assets.datasets.volume.findings import (
+    WRONG_VALUES,
+    Finding,
+    NoVolume,
+    make_finding,
+)
 from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
@@ -36,8 +42,8 @@ from tcia_assets.datasets.volume.nifti import write_nifti
 from tcia_assets.datasets.volume.regrid import axis_codes, reorient, resample
 from tcia_assets.datasets.volume.volume_reader import SeriesVolumes, open_volumes
 from tcia_assets.datasets.volume_settings import VolumeSettings
-from tcia_assets.datasets.written_values import convert_values
-from tcia_assets.errors import CohortMoved
+from tcia_assets.datasets.written_values import check_range, convert_values
+from tcia_assets.errors import BadValue, CohortMoved
 from tcia_assets.store.files import sha256_of
 
 _KEY_DIGITS = 32
@@ -64,6 +70,7 @@ class SampleJob:
     priority: tuple[str, ...]
     made_with: Mapping[str, str]
     choices: LabelChoices = field(default_factory=LabelChoices)
+    code: str = field(default_factory=code_digest)
 
     @cached_property
     def key(self) -> str:
@@ -78,6 +85,7 @@ class SampleJob:
             "priority": self.priority,
             "choices": asdict(self.choices),
             "made_with": dict(self.made_with),
+            "code": self.code,
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         return digest.hexdigest()[:_KEY_DIGITS]
@@ -165,6 +173,7 @@ def _write_volume(
     sample = name_sample(job.series_instance_uid, place + 1 if is_numbered else 0)
     try:
         volume = volumes.read(place)
+        _check_values(job, volume)
     except NoVolume as error:
         return _no_volume(job, error) | {"sample": sample}
     row: dict[str, Any] = {
@@ -190,6 +199,21 @@ def _write_volume(
     findings += [_finding_row(finding) for finding in constant]
     row |= _describe(volume) | _write_image(sample_path(folder, IMAGE, sample), IMAGE, volume)
     return row | {"findings": findings}
+
+
+def _check_values(job: SampleJob, volume: Volume) -> None:
+    """Raise NoVolume if values that are wrong do not fit into the dtype: no build stops for them.
+
+    Raises:
+        BadValue: Values that are right do not fit.
+    """
+    try:
+        check_range(volume, job.volume)
+    except BadValue as error:
+        if not any(finding.code in WRONG_VALUES for finding in volume.findings):
+            raise
+        finding = make_finding("values_beyond_dtype", str(job.volume.dtype))
+        raise NoVolume(job.series_instance_uid, (*volume.findings, finding)) from error
 
 
 def _no_volume(job: SampleJob, error: NoVolume) -> dict[str, Any]:

@@ -30,14 +30,19 @@ def convert_values(volume: Volume, settings: VolumeSettings) -> tuple[Volume, li
     return converted, [make_finding(ZERO_VARIANCE, f"{least:g}, {where}", value=float(least))]
 
 
+def check_range(volume: Volume, settings: VolumeSettings) -> None:
+    """Raise BadValue if voxels do not fit into the declared dtype."""
+    if settings.window is None:
+        _check_range(volume, np.dtype(settings.dtype or volume.voxels.dtype))
+
+
 def _convert(volume: Volume, settings: VolumeSettings) -> Volume:
     """Convert slice by slice."""
     old = volume.voxels
     dtype = np.dtype(settings.dtype or old.dtype)
     if settings.window is None and dtype == old.dtype:
         return volume
-    if settings.window is None:
-        _check_range(volume, dtype)
+    check_range(volume, settings)
     is_integer = dtype.kind in "iu"
     lowest, highest = (np.iinfo(dtype).min, np.iinfo(dtype).max) if is_integer else (0, 1)
     voxels = np.empty(old.shape, dtype)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
@@ -132,6 +133,11 @@ def _try_routes(task: SeriesTask, draft: Path) -> VerifiedZip:
             best = _keep_better(task, best, draft, route, error)
         except _TRY_NEXT_ROUTE as error:
             if isinstance(error, NotPublic):
+                raise
+            problems.append(error)
+        except ArchiveBroken as error:
+            # With another status the archive itself is down, and the other routes with it.
+            if error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             problems.append(error)
         else:

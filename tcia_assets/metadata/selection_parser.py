@@ -149,7 +149,8 @@ def _read(path: Path) -> str:
             raise UsageError(f"the image selection {str(path)!r} is longer than {_MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the image selection {str(path)!r} cannot be read: {error}") from None
+        problem = str(getattr(error, "strerror", None) or error)
+        raise UsageError(f"the image selection {str(path)!r} cannot be read: {problem}") from None
 
 
 def _check_names(what: str, given: dict[str, Any], kind: type[Selection | Licenses]) -> None:

@@ -70,7 +70,8 @@ def _read_file(file: str, read: Callable[[Path, int, int], pa.Array]) -> pa.Arra
     except UnicodeDecodeError as error:
         raise UsageError(f"the series list {file!r} is not in UTF-8: {error}") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"the series list {file!r} cannot be read: {error}") from None
+        problem = getattr(error, "strerror", None) or error
+        raise UsageError(f"the series list {file!r} cannot be read: {problem}") from None
 
 
 @lru_cache(maxsize=32)

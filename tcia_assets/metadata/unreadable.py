@@ -61,6 +61,7 @@ def unreadable_rows(
                 "row_key": row_key,
                 "value_text": text[:MAX_UNREADABLE_TEXT],
                 "first_seen_at": at,
+                "last_value_text": None,
             }
     return pa.Table.from_pylist(list(found.values()), schema=UNREADABLE_VALUES.schema)
 
@@ -96,7 +97,8 @@ def record_unreadable(
 ) -> None:
     """Make these the only rows of `unreadable_values` for what was received of a partition.
 
-    A value that was there before keeps its `first_seen_at`.
+    A value that was there before keeps its `first_seen_at`. To be called before the partition is
+    written: what it still stores is the last value that could be read.
 
     Args:
         table: The table.
@@ -109,10 +111,30 @@ def record_unreadable(
     by_collection: dict[str, list[dict[str, Any]]] = {
         name: [] for name in _collections_of(table, key, warehouse)
     }
+    stored = _stored_values(table, key, rows, warehouse)
     for row in rows.to_pylist():
+        row["last_value_text"] = stored.get((row["column_name"], row["row_key"]))
         by_collection.setdefault(row["Collection"], []).append(row)
     for name, new in by_collection.items():
         _replace(table, key, name, new, warehouse, is_received)
+
+
+def _stored_values(
+    table: Table, key: str, rows: pa.Table, warehouse: Warehouse
+) -> dict[tuple[str, str], str]:
+    """Return the stored values of these columns and rows as text, by column and `row_key`."""
+    if not rows.num_rows:
+        return {}
+    stored, wanted = warehouse.read_or_empty(table, key), set(rows["row_key"].to_pylist())
+    keys = [row_key_of(table, row) for row in stored.select(table.key).to_pylist()]
+    return {
+        (name, row_key): text
+        for name in set(rows["column_name"].to_pylist())
+        if not pa.types.is_nested(stored.schema.field(name).type)
+        # Arrow knows dates that Python has not: earlier versions stored the year 0.
+        for row_key, text in zip(keys, stored[name].cast(pa.string()).to_pylist(), strict=True)
+        if row_key in wanted and text is not None
+    }
 
 
 def _collections_of(table: Table, key: str, warehouse: Warehouse) -> Sequence[str]:
@@ -141,6 +163,8 @@ def _replace(
         for row in new:
             known = old.get((row["column_name"], row["row_key"]), row)
             row["first_seen_at"] = known["first_seen_at"]
+            # In the stored rows it is null since then.
+            row["last_value_text"] = row["last_value_text"] or known["last_value_text"]
         if {_identity(row) for row in old.values()} != {_identity(row) for row in new}:
             replaced = {id(row) for row in old.values()}
             kept = [row for row in before if id(row) not in replaced]

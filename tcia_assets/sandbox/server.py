@@ -57,7 +57,8 @@ class Sandbox:
         authenticator: The account and the API key that nbia-v2 and bindaas-v3 require.
         host: A loopback address.
         port: The TCP port; 0 chooses a free one.
-        state: A file that keeps changes of the Series over restarts.
+        state: A file that keeps changes of the Series over restarts; one beside it keeps the
+            releases of the Imaging Data Commons.
 
     Attributes:
         archive: The Series, and methods to change them.
@@ -91,7 +92,8 @@ class Sandbox:
             raise
         self.authenticator = authenticator or Authenticator()
         self.faults, self.requests = Faults(), RequestLog()
-        self.idc = Releases(self.archive)
+        kept = state.with_name(f"{state.stem}_idc.parquet") if state else None
+        self.idc = Releases(self.archive, file=kept)
         app = App(self.archive, self.authenticator, self.faults, self.requests, self.idc)
         self._server = uvicorn.Server(
             uvicorn.Config(

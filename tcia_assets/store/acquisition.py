@@ -11,7 +11,7 @@ from tcia_assets.store.sql import identifier
 NAME = ACQUISITION_VIEW
 ABOUT = (
     "Series that images describes, with the value of each attribute that all its objects share; "
-    "null where they differ"
+    "null where they differ, and for enhanced objects what only their frames have"
 )
 
 # Kinds whose least and greatest value say more than that values differ.

@@ -28,6 +28,9 @@ from tcia_assets.store import files
 from tcia_assets.store.conform import align
 
 PART = "part-0.parquet"
+# A file without rows, which the views need. The underscore hides it from pyarrow's datasets, the
+# suffix shows it to the views.
+SCHEMA_FILE = "_schema.parquet"
 LAYOUT = 2
 
 # DuckDB opens a file once more for each row group that it reads. With one row group for nearly
@@ -121,10 +124,19 @@ def _old_prefix(table: Table) -> str:
 def foreign_files(root: Path, table: Table, known: Collection[Path]) -> list[Path]:
     """Return the Parquet files in a table's folder that are none of its partitions, sorted.
 
-    Views read them too. A name with an underscore is not data.
+    Views read them too.
     """
-    found = table_folder(root, table).rglob("*.parquet")
-    return sorted(path for path in found if path not in known and not path.name.startswith("_"))
+    folder = table_folder(root, table)
+    ours = {*known, folder / SCHEMA_FILE}
+    return sorted(path for path in folder.rglob("*.parquet") if path not in ours)
+
+
+def is_schema_file(path: Path) -> bool:
+    """Return whether a file is a Parquet file without rows, as `SCHEMA_FILE` is."""
+    try:
+        return bool(pq.read_metadata(path).num_rows == 0)
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def check_partition(table: Table, rows: pa.Table, key: str) -> None:

@@ -32,10 +32,12 @@ from tcia_assets.spec import Column, Table
 from tcia_assets.store import acquisition, sql
 from tcia_assets.store.conform import empty
 from tcia_assets.store.files import publish, remove_dead_drafts, storage_errors
-from tcia_assets.store.partitions import table_folder, write_parquet
-
-# The underscore hides it from pyarrow's datasets, the suffix shows it to the views.
-_SCHEMA = "_schema.parquet"
+from tcia_assets.store.partitions import (
+    SCHEMA_FILE,
+    is_schema_file,
+    table_folder,
+    write_parquet,
+)
 
 _SQL_TYPES = {
     pa.string(): "VARCHAR",
@@ -62,6 +64,8 @@ _FOLDERS = 8
 _current: dict[Path, tuple[str, tuple[int, int, int]]] = {}
 # Roots where this process could not rebuild it: each query would try again.
 _unwritable: set[Path] = set()
+# Roots whose files without rows this process has read; afterwards it only looks whether they exist.
+_sound: set[Path] = set()
 
 
 class Views:
@@ -87,7 +91,10 @@ class Views:
             self._follow()
             self._publish_schemas()
         elif not self._has_schemas():
-            raise StorageError(f"cannot create views over {self.root}: {_SCHEMA} is missing")
+            raise StorageError(
+                f"cannot create views over {self.root}: {SCHEMA_FILE} is missing or damaged; "
+                "`tcia-assets refresh` makes it anew"
+            )
         cursor = _in_memory(self.root, os.getpid(), with_comments).cursor()
         cursor.execute("USE warehouse")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
@@ -155,15 +162,22 @@ class Views:
         return True
 
     def _has_schemas(self) -> bool:
-        return all(self._schema_file(table).is_file() for table in TABLES)
+        is_there = Path.is_file if self.root in _sound else is_schema_file
+        found = all(is_there(self._schema_file(table)) for table in TABLES)
+        if found:
+            _sound.add(self.root)
+        return found
 
     def _publish_schemas(self) -> None:
+        if self._has_schemas():
+            return
         for table in TABLES:
-            if not self._schema_file(table).is_file():
-                publish(self._schema_file(table), partial(write_parquet, table, empty(table)))
+            path = self._schema_file(table)
+            if not is_schema_file(path):
+                publish(path, partial(write_parquet, table, empty(table)))
 
     def _schema_file(self, table: Table) -> Path:
-        return table_folder(self.root, table) / _SCHEMA
+        return table_folder(self.root, table) / SCHEMA_FILE
 
     def _open(self) -> sql.Connection | None:
         """Return a connection to the views on disk; None if they are not current."""

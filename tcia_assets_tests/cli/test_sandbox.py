@@ -14,7 +14,15 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.repository import ROOT
 
 
-@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "pydicom", "numpy"])
+@pytest.mark.parametrize(
+    "missing",
+    # One of the server and one of the images; the others are imported beside them.
+    [
+        "uvicorn",
+        "pydicom",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("starlette", "numpy")),
+    ],
+)
 def test_without_the_extra_the_sandbox_names_it(missing: str) -> None:
     # In a process of its own: here the modules are imported already.
     program = f"""

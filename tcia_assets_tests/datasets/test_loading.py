@@ -129,7 +129,10 @@ def test_the_package_needs_no_numpy_until_a_dataset_is_loaded() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("missing", "extra"), [("numpy", "datasets"), ("pydicom", "datasets")])
+@pytest.mark.parametrize(
+    ("missing", "extra"),
+    [("numpy", "datasets"), pytest.param("pydicom", "datasets", marks=pytest.mark.slow)],
+)
 def test_without_the_extra_an_error_names_it(missing: str, extra: str) -> None:
     code = f"""
 import sys

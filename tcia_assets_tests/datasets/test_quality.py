@@ -27,6 +27,7 @@ def test_a_sample_without_a_volume_cannot_be_kept() -> None:
         NOT_FETCHED,
         "no_slices",
         "undecodable_pixels",
+        "values_beyond_dtype",
         "volume_not_found",
     }
     assert {DEFAULT_POLICIES[code] for code in impossible} == {DROP}

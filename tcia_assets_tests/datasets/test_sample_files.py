@@ -16,23 +16,16 @@ from tcia_assets.datasets.sample_files import SampleJob, make_samples
 from tcia_assets.datasets.sample_store import IMAGE, read_samples, sample_path
 from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume_settings import VolumeSettings
-from tcia_assets.errors import (
-    DatasetRefused,
-)
+from tcia_assets.errors import BadValue
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import (
     NO_TARGET,
     built,
     declared,
-    images,
     rows,
 )
 from tcia_assets_tests.datasets.volume.synthetic_volumes import values_of, volume, zipped
-from tcia_assets_tests.datasets.warehouse_edits import (
-    replace_zip,
-    zip_of,
-)
 
 
 def test_what_is_written_is_what_its_row_says(stocked_warehouse: Warehouse) -> None:
@@ -137,11 +130,12 @@ def test_a_series_of_several_volumes_has_a_finding_without_a_choice(tmp_path: Pa
     assert (row["sample"], codes(row)) == ("1.2", ["volume_not_found"])
 
 
-def test_the_choice_and_the_decoder_are_part_of_the_key(tmp_path: Path) -> None:
+def test_the_choice_the_decoder_and_the_code_are_part_of_the_key(tmp_path: Path) -> None:
     path = two_volumes(tmp_path)
     other = replace(job(path), made_with={"decoders": "pillow (JPEG2000)"})
+    newer = replace(job(path), code="that of another commit")
     keys = {job(path).key, job(path, choose="first").key, job(path, choose={"b": "0"}).key}
-    assert len({*keys, other.key}) == 4
+    assert len({*keys, other.key, newer.key}) == 5
 
 
 def test_a_window_is_the_range_of_the_dtype(stocked_warehouse: Warehouse) -> None:
@@ -150,30 +144,14 @@ def test_a_window_is_the_range_of_the_dtype(stocked_warehouse: Warehouse) -> Non
         assert (row["least"], row["greatest"]) == (0.0, 1.0)
 
 
-def test_values_that_do_not_fit_into_the_dtype_are_refused(stocked_warehouse: Warehouse) -> None:
-    text = "  spacing: native\n"
-    # Hounsfield units of a slope of 100 are beyond int16.
-    uid = images(stocked_warehouse)[0]
-    replace_zip(stocked_warehouse, uid, _steeper(zip_of(stocked_warehouse, uid)))
-    with pytest.raises(DatasetRefused, match="do not fit into int16: declare a window"):
-        built(declared(NO_TARGET, (text, text)), stocked_warehouse)
+def test_values_that_do_not_fit_into_the_dtype_are_refused(tmp_path: Path) -> None:
+    objects = volume(0, RescaleSlope="100", RescaleIntercept="0")
+    with pytest.raises(BadValue, match="do not fit into int16: declare a window"):
+        make_samples(job(zipped(tmp_path, objects), dtype="int16"), tmp_path / "store")
 
 
-def _steeper(path: Path) -> bytes:
-    import io
-    import zipfile
-
-    import pydicom
-
-    made = io.BytesIO()
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
-        for entry in old.infolist():
-            content = old.read(entry)
-            if entry.filename.endswith(".dcm"):
-                read = pydicom.dcmread(io.BytesIO(content))
-                read.RescaleSlope = "100"
-                written = io.BytesIO()
-                read.save_as(written)
-                content = written.getvalue()
-            new.writestr(entry, content)
-    return made.getvalue()
+def test_wrong_values_that_do_not_fit_into_the_dtype_are_dropped(tmp_path: Path) -> None:
+    objects = volume(0, modality="CT", RescaleSlope="100")
+    (row,) = make_samples(job(zipped(tmp_path, objects), dtype="int16"), tmp_path / "store")
+    assert codes(row) == ["implausible_hounsfield", "values_beyond_dtype"]
+    assert "image_bytes" not in row

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from tcia_assets.errors import (
     UsageError,
 )
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.datasets.conftest import LEFT_OUT, STORE
 from tcia_assets_tests.datasets.example_builds import (
     NO_TARGET,
     built,
@@ -20,9 +23,22 @@ from tcia_assets_tests.datasets.example_builds import (
 )
 
 
+@pytest.fixture(scope="session")
+def _built_once(
+    fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
+) -> versions.Version:
+    root = tmp_path_factory.mktemp("built")
+    shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
+    shutil.copytree(made_samples, root / STORE)
+    return built(declared(NO_TARGET), Warehouse(root)).version
+
+
 @pytest.fixture
-def version(stocked_warehouse: Warehouse) -> versions.Version:
-    return built(declared(NO_TARGET), stocked_warehouse).version
+def version(_built_once: versions.Version, tmp_path: Path) -> versions.Version:
+    """Return a version of the example in a data folder that has nothing else."""
+    dataset = tmp_path / "datasets" / "lung_ct"
+    shutil.copytree(_built_once.folder.parent, dataset, symlinks=True)
+    return versions.read(dataset / _built_once.version)
 
 
 def test_a_flipped_byte_is_found(version: versions.Version) -> None:
@@ -98,18 +114,17 @@ def test_the_root_hash_is_that_of_sha256sum(version: versions.Version) -> None:
 
 
 def test_versions_are_found_by_name_and_first_digits(
-    stocked_warehouse: Warehouse, version: versions.Version
+    tmp_path: Path, version: versions.Version
 ) -> None:
-    root = stocked_warehouse.root
     for wanted in (
         "lung_ct",
         f"lung_ct/{version.version[:4]}",
         str(version.folder.parent / "latest"),
     ):
-        assert versions.find(root, wanted).folder == version.folder
+        assert versions.find(tmp_path, wanted).folder == version.folder
     with pytest.raises(UnknownName, match="no built dataset 'lung'"):
-        versions.find(root, "lung")
+        versions.find(tmp_path, "lung")
     with pytest.raises(UnknownName, match="no version 'x'"):
-        versions.find(root, "lung_ct/x")
+        versions.find(tmp_path, "lung_ct/x")
     with pytest.raises(UsageError, match="is not a version of a dataset"):
-        versions.read(root)
+        versions.read(tmp_path)

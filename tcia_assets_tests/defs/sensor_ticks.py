@@ -10,11 +10,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from tcia_assets.catalog import SERIES
 from tcia_assets.defs import sensors
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.run_process import PROCESS_TAG
 from tcia_assets.defs.sensor_pause import Pause
-from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.sources import open_source
+from tcia_assets_tests.conftest import IMPATIENT, SMALL, Dagster, settings_for
 
 INTERVAL = dt.timedelta(minutes=5)
 NOON = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -69,6 +73,16 @@ def first_and_last(request: dg.RunRequest) -> tuple[str, str]:
         tags["dagster/asset_partition_range_start"],
         tags["dagster/asset_partition_range_end"],
     )
+
+
+def start_in(dagster: Dagster, dialect: str) -> None:
+    """Start with the Series of all Collections as they are told in this dialect, without a run."""
+    assert isinstance(tick(dagster, dialect=dialect), dg.SensorResult)
+    settings = settings_for(dagster.sandbox, dagster.data_dir, dialect)
+    with open_source(settings, pacing=IMPATIENT) as source:
+        now, budget = dt.datetime.now(dt.UTC), ProbeBudget(0)
+        for key in dagster.listed():
+            refresh(SERIES, key, source, dagster.warehouse, now, budget)
 
 
 def caught_up(dagster: Dagster, tables: Sequence[str] = ("series",), **chosen: object) -> None:

@@ -17,6 +17,7 @@ from tcia_assets_tests.defs.sensor_ticks import (
     NOON,
     caught_up,
     launch,
+    start_in,
     tick,
     tick_at,
 )
@@ -154,7 +155,7 @@ def test_rows_older_than_asked_for_are_an_error_and_not_news(dagster: Dagster) -
 def test_a_tick_asks_from_so_many_days_before_the_newest_release_in_the_dialects_own_form(
     dagster: Dagster, dialect: str, days: int
 ) -> None:
-    launch(dagster, tick(dagster, dialect=dialect), tables=["series"], dialect=dialect)
+    start_in(dagster, dialect)
     newest = max(filter(None, dagster.warehouse.read(catalog.SERIES)["DateReleased"].to_pylist()))
     since = newest - dt.timedelta(days=days)
     dagster.sandbox.requests.clear()
@@ -169,7 +170,7 @@ def test_a_tick_asks_from_so_many_days_before_the_newest_release_in_the_dialects
 
 @pytest.mark.parametrize("dialect", ["nbia-v1", "bindaas-v4"])
 def test_dialects_that_tell_less_are_watched_all_the_same(dagster: Dagster, dialect: str) -> None:
-    launch(dagster, tick(dagster, dialect=dialect), tables=["series"], dialect=dialect)
+    start_in(dagster, dialect)
 
     assert isinstance(tick(dagster, dialect=dialect), dg.SkipReason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,22 +31,57 @@ twelve_served = _served(series=SERIES, images=2)
 wide_served = _served(series=60, images=2)
 
 
+# The views hold the absolute paths of the folder that they were made for.
+_VIEWS = shutil.ignore_patterns("warehouse.duckdb")
+PlaceOf = Callable[[Sandbox], Place]
+
+
+@pytest.fixture(scope="session")
+def _refreshed_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sandbox], Path]:
+    """Return what returns a data folder with the metadata of a sandbox, made when first used."""
+
+    @cache
+    def refreshed(sandbox: Sandbox) -> Path:
+        data_dir = tmp_path_factory.mktemp("refreshed")
+        # A query writes the files that all later ones need.
+        place_at(sandbox, data_dir).warehouse.query("SELECT count(*) FROM series")
+        return data_dir
+
+    return refreshed
+
+
 @pytest.fixture
-def place(small_served: Sandbox, tmp_path: Path) -> Place:
+def _place_of(_refreshed_once: Callable[[Sandbox], Path], tmp_path: Path) -> PlaceOf:
+    """Return what returns a place with the metadata of a sandbox, and no zips."""
+
+    def made(sandbox: Sandbox) -> Place:
+        return _copied(_refreshed_once(sandbox), sandbox, tmp_path)
+
+    return made
+
+
+def _copied(folder: Path, sandbox: Sandbox, data_dir: Path) -> Place:
+    shutil.copytree(folder, data_dir, ignore=_VIEWS, dirs_exist_ok=True)
+    sandbox.reset()
+    return Place(sandbox, data_dir)
+
+
+@pytest.fixture
+def place(small_served: Sandbox, _place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of three Series of four images, and no zips."""
-    return place_at(small_served, tmp_path)
+    return _place_of(small_served)
 
 
 @pytest.fixture
-def wide(wide_served: Sandbox, tmp_path: Path) -> Place:
+def wide(wide_served: Sandbox, _place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of sixty Series of two images, and no zips."""
-    return place_at(wide_served, tmp_path)
+    return _place_of(wide_served)
 
 
 @pytest.fixture
-def mirror(twelve_served: Sandbox, tmp_path: Path) -> Place:
+def mirror(twelve_served: Sandbox, _place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of twelve Series of two images, and no zips."""
-    return place_at(twelve_served, tmp_path)
+    return _place_of(twelve_served)
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +96,4 @@ def _fetched_once(twelve_served: Sandbox, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def fetched(twelve_served: Sandbox, _fetched_once: Path, tmp_path: Path) -> Place:
     """Return a data folder with the zips of the twelve Series and their headers."""
-    data_dir = tmp_path / "data"
-    shutil.copytree(_fetched_once, data_dir)
-    twelve_served.reset()
-    there = Place(twelve_served, data_dir)
-    there.warehouse.ensure_views()
-    return there
+    return _copied(_fetched_once, twelve_served, tmp_path / "data")

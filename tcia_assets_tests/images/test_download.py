@@ -104,6 +104,16 @@ def test_a_refused_zip_of_an_earlier_run_is_not_completed(
     place.demand_complete()
 
 
+def test_a_route_that_fails_for_a_series_leaves_the_other_one(place: Place) -> None:
+    """NBIA answers 500 where it fails on one Series, as on a licence that it lacks."""
+    uid = place.uids[0]
+    place.spoil("status", uid, endpoint="getImage", status=500)
+    place.fetch()
+
+    assert place.sandbox.requests["getImageWithMD5Hash"] == 1
+    place.demand_complete()
+
+
 # --- Zips that have all images, but not their MD5 list --------------------------------------------
 
 

@@ -29,7 +29,7 @@ SERIES = pa.table(
 
 
 def selected(selection: Selection) -> str:
-    with sql.connect() as connection:
+    with sql.scratch() as connection:
         connection.register("current_series", SERIES)
         statement = f"SELECT uid FROM current_series WHERE {selection.predicate} ORDER BY uid"
         return "".join(uid for (uid,) in connection.execute(statement).fetchall())
@@ -168,7 +168,7 @@ LICENSED = pa.table(
 
 
 def licensed(predicate: str) -> str:
-    with sql.connect() as connection:
+    with sql.scratch() as connection:
         connection.register("current_series", LICENSED)
         statement = f"SELECT SeriesInstanceUID FROM current_series WHERE {predicate} ORDER BY 1"
         return "".join(uid for (uid,) in connection.execute(statement).fetchall())

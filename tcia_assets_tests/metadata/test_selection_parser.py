@@ -103,7 +103,7 @@ def test_names_that_yaml_would_take_for_something_else_stay_as_written(name: str
         ("/dev/zero.yaml", "cannot be read"),
         ("LCTSC", "'LCTSC' is neither a file nor fields such as"),
         ("[LCTSC]", "neither a file nor fields"),
-        ("missing.yaml", r"'missing.yaml' cannot be read"),
+        ("missing.yaml", r"'missing.yaml' cannot be read: No such file or directory$"),
         ("{where: 3}", "where is '3'; it must be one SQL condition"),
         ("{where: 'true', max_minutes_per_run: 0}", "max_minutes_per_run is 0; .* 1 or more"),
         ("{where: 'true', max_series_per_run: 0}", "max_series_per_run is 0; .* 1 or more"),

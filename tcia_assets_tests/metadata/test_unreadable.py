@@ -86,6 +86,7 @@ def test_a_row_has_the_key_and_the_beginning_of_the_value() -> None:
         "row_key": '{"SeriesInstanceUID": "1.0"}',
         "value_text": "é" * 200,
         "first_seen_at": day(1),
+        "last_value_text": None,
     }
     assert row_key_of(PATIENTS, {"PatientID": "é", "Collection": "A", "x": 1}) == (
         '{"Collection": "A", "PatientID": "é"}'
@@ -125,6 +126,8 @@ def test_one_odd_value_is_null_and_a_row_until_it_can_be_read(
         [row] = stored(mirror.warehouse)
         assert (row["table_name"], row["column_name"]) == (table.name, column)
         assert (row["value_text"], row["first_seen_at"]) == ("abc", day(2))
+        last = next(r[column] for r in before if json.loads(row["row_key"]).items() <= r.items())
+        assert row["last_value_text"] == str(last)
         key = json.loads(row["row_key"])
         assert tuple(key) == table.key
         now = mirror.warehouse.read(table, [SMALL]).to_pylist()
@@ -135,6 +138,14 @@ def test_one_odd_value_is_null_and_a_row_until_it_can_be_read(
     assert refreshed(mirror, table, 4).unreadable == 0
     assert mirror.warehouse.read(table, [SMALL]).to_pylist() == before
     assert stored(mirror.warehouse) == []
+
+
+def test_a_value_that_was_never_read_has_no_last_one(mirror: SandboxMirror) -> None:
+    mirror.sandbox.faults.add(bad("getPatientStudy", "StudyDate"))
+    refreshed(mirror, STUDIES, 1)
+    refreshed(mirror, STUDIES, 2)
+    [row] = stored(mirror.warehouse)
+    assert row["last_value_text"] is None
 
 
 def test_a_refused_partition_leaves_all_as_it_was(mirror: SandboxMirror) -> None:

@@ -53,5 +53,6 @@ HOSTILE += ["<?", "<!", "&#", "<script>", "<a/>", "</", '<a href=">', "<a =", "<
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_markup_takes_no_time(piece: str) -> None:
     began = time.process_time()
-    plain_text(piece * (1 << 18), 1000)
-    assert time.process_time() - began < 5
+    # What took time by the square of the length would take seconds.
+    plain_text(piece * (1 << 16), 1000)
+    assert time.process_time() - began < 1

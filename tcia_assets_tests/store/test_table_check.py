@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from tcia_assets.catalog import COLLECTIONS, PATIENTS
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.tables import collections, patients
@@ -34,10 +36,11 @@ def test_a_partition_of_an_earlier_version_has_no_digest(warehouse: Warehouse) -
     assert warehouse.verify().without_digest == 0
 
 
-def test_a_file_that_nobody_wrote_is_named(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("name", ["copy.parquet", "_copy.parquet", "_schema.parquet"])
+def test_a_file_that_nobody_wrote_is_named(warehouse: Warehouse, name: str) -> None:
     warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
     warehouse.ensure_views()
-    foreign = warehouse.path(PATIENTS, "a").with_name("copy.parquet")
+    foreign = warehouse.path(PATIENTS, "a").with_name(name)
     shutil.copy(warehouse.path(PATIENTS, "a"), foreign)
     [problem] = warehouse.verify().problems
     assert problem.startswith(f"{foreign}: it was not written by tcia_assets")

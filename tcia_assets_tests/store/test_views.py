@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
@@ -44,6 +45,26 @@ def test_views_exist_before_the_first_file(warehouse: Warehouse) -> None:
         assert asked.schema.names == list(table.column_names)
         assert asked.schema.types == table.schema.types
     assert warehouse.query("FROM current_series").schema.names == list(SERIES.column_names)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PAR1 and PAR1"])
+def test_a_damaged_file_without_rows_is_made_anew(
+    warehouse: Warehouse, tmp_path: Path, content: bytes
+) -> None:
+    """It stopped each query. A process that finds it sound does not read it again."""
+    warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
+    warehouse.ensure_views()
+    copy = Warehouse(tmp_path / "copy")
+    shutil.copytree(warehouse.root, copy.root)
+    damaged = copy.root / "warehouse" / "patients" / "_schema.parquet"
+    damaged.write_bytes(content)
+    assert copy.query("FROM patients").num_rows == 1
+    with closing(copy.connect()) as connection:
+        assert sql.fetch_table(connection, "FROM patients").num_rows == 1
+    assert (
+        damaged.read_bytes()
+        == (warehouse.root / "warehouse" / "patients" / "_schema.parquet").read_bytes()
+    )
 
 
 def test_views_see_the_first_file_without_a_rebuild(warehouse: Warehouse) -> None:

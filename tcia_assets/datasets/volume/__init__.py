@@ -14,6 +14,7 @@ Nothing here depends on tables, cohorts or Dagster.
     volume_choice   which of them are used
     decoders        which library decompresses pixels
     pixels          stored values, decoded and rescaled
+    padding         pixels outside the field of view
     suv             the SUV factor of PET
     intensities     values with a unit
     volume_reader   read_volume, open_volumes
@@ -23,7 +24,9 @@ Nothing here depends on tables, cohorts or Dagster.
     label_gaps      slices between drawn ones
     label_readers   several drawings of one structure
     label_grid      drawings to labels
+    label_references  which volume of a Series labels belong to
     dicom_seg       SEG
+    seg_pixels      the pixels of its frames
     rtstruct        RTSTRUCT
     label_reader    read_labels
     regrid          axes in other directions, and a different spacing

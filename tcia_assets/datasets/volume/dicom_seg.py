@@ -6,14 +6,12 @@ must lie on the image's grid, to a tenth of a voxel at each corner; frames are n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 from tcia_assets.datasets.volume.attributes import (
@@ -23,20 +21,27 @@ from tcia_assets.datasets.volume.attributes import (
     read_number,
     read_text,
 )
-from tcia_assets.datasets.volume.decoders import decoder_of
-from tcia_assets.datasets.volume.drawings import DrawingPad, Source
+from tcia_assets.datasets.volume.drawings import Drawing, DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import FunctionalGroups, Plane
 from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_references import (
+    References,
+    references_of_frame,
+    select_own,
+)
+from tcia_assets.datasets.volume.seg_pixels import SegPixels, UnreadableFrame
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 
 SOP_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}  # and label maps
 )
+_LABEL_MAP = "LABELMAP"
 # In voxels, at the worst corner of a frame.
 TOLERANCE = 0.1
+# A frame that is thicker than so many slices covers more than one.
+THICK = 1.5
 _HALF = 0.5
-_MAX_REASON_LENGTH = 200
 
 
 @dataclass
@@ -72,31 +77,48 @@ def set_segments(grid: LabelGrid, series_zip: SeriesZip, dicom_object: DicomObje
     header = dicom_object.header
     segments = _match_segments(grid, header)
     pads = {number: DrawingPad(grid.shape) for number in segments}
-    is_label_map = read_text(header, "SegmentationType") == "LABELMAP"
+    is_label_map = read_text(header, "SegmentationType") == _LABEL_MAP
     threshold = _threshold(header)
     failures = _Failures()
-    reader = _FrameReader(series_zip, dicom_object)
-    for index, (plane, segment) in enumerate(_planes(header)):
-        if not is_label_map and segment not in segments:
-            continue
+    reader = SegPixels(series_zip, dicom_object)
+    frames = _Frames()
+    uid = read_text(header, "SOPInstanceUID")
+    planes = list(_planes(header))
+    without_plane = read_int(header, "NumberOfFrames", len(planes)) - len(planes)
+    failures.unreadable += ["which have no functional groups"] * without_plane
+    declared = {read_int(item, "SegmentNumber", 0) for item in header.get("SegmentSequence") or []}
+    if not is_label_map:
+        # Numbers that are shifted against each other would give each segment the frames of another.
+        unknown = [each for each in planes if each.segment not in declared]
+        failures.unreadable += ["of a segment that is not declared"] * len(unknown)
+    matched = [each for each in planes if is_label_map or each.segment in segments]
+    own, findings = select_own(grid.volume, matched, lambda each: each.references, uid)
+    grid.findings += findings
+    for each in own:
         try:
-            placement = _place(grid, plane, reader.rows, reader.columns)
+            placement = _place(grid, each.plane, reader.rows, reader.columns)
             if placement.error > TOLERANCE:
                 failures.off_grid.append(placement.error)
                 continue
-            image = reader.read(index)
-        except _Unreadable as error:
+            image = reader.read(each.number)
+        except UnreadableFrame as error:
             failures.unreadable.append(str(error))
             continue
+        frames.add(placement, each.thickness)
         if is_label_map:
             for number, pad in pads.items():
                 _draw(grid, pad, image == number, placement)
         else:
-            _draw(grid, pads[segment], image >= threshold, placement)
-    source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "Content"))
-    for number, (label, name) in segments.items():
-        grid.add_drawing(pads[number].finish(label, name, source, number))
-    grid.findings += failures.findings(source.sop_instance_uid)
+            _draw(grid, pads[each.segment], image >= threshold, placement)
+    source = Source(uid, read_moment(header, "Content"))
+    drawings = [
+        pads[number].finish(label, name, source, number)
+        for number, (label, name) in segments.items()
+    ]
+    for drawing in drawings:
+        grid.add_drawing(drawing)
+    grid.findings += failures.findings(uid)
+    grid.findings += frames.findings(grid, [drawing for drawing in drawings if drawing is not None])
 
 
 def _threshold(header: Dataset) -> float:
@@ -108,16 +130,15 @@ def _threshold(header: Dataset) -> float:
 
 
 def _match_segments(grid: LabelGrid, header: Dataset) -> dict[int, tuple[int, str]]:
-    """Return labels and names by segment number; names without a label are added to the grid."""
-    segments = {}
-    for segment in header.get("SegmentSequence") or []:
-        name, number = segment_name(segment), read_int(segment, "SegmentNumber", 0)
-        if label := grid.patterns.label_of(name):
-            segments[number] = (label, name)
-        # Number 0 is the background of a label map.
-        elif number != 0:
-            grid.unmatched.add(name)
-    return segments
+    """Return labels and names by segment number."""
+    segments = [
+        (read_int(segment, "SegmentNumber", 0), segment_name(segment))
+        for segment in header.get("SegmentSequence") or []
+    ]
+    if read_text(header, "SegmentationType") == _LABEL_MAP:
+        # Number 0 is the background.
+        segments = [(number, name) for number, name in segments if number]
+    return grid.match_names(segments, read_text(header, "SOPInstanceUID"))
 
 
 def segment_name(segment: Dataset) -> str:
@@ -130,13 +151,35 @@ def segment_name(segment: Dataset) -> str:
     )
 
 
-def _planes(header: Dataset) -> Iterator[tuple[Plane | None, int]]:
-    """Yield the plane and the segment number of each frame."""
+class _FramePlane(NamedTuple):
+    """A frame: its number in the pixels, and its thickness in mm, 0.0 if it is unknown."""
+
+    number: int
+    plane: Plane | None
+    thickness: float
+    segment: int
+    groups: FunctionalGroups
+
+    @property
+    def references(self) -> References:
+        return references_of_frame(self.groups)
+
+
+def _planes(header: Dataset) -> Iterator[_FramePlane]:
     shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
-    for own in header.get("PerFrameFunctionalGroupsSequence") or []:
+    for number, own in enumerate(header.get("PerFrameFunctionalGroupsSequence") or []):
         groups = FunctionalGroups(header, shared, own)
         segment = groups.holder("SegmentIdentificationSequence")
-        yield groups.plane(is_alone=False), read_int(segment, "ReferencedSegmentNumber", 0)
+        measures = groups.holder("PixelMeasuresSequence")
+        # Frames may overlap: then the distance of their centres is what each one stands for.
+        step = read_number(measures, "SpacingBetweenSlices")
+        yield _FramePlane(
+            number,
+            groups.plane(is_alone=False),
+            abs(step or read_number(measures, "SliceThickness") or 0.0),
+            read_int(segment, "ReferencedSegmentNumber", 0),
+            groups,
+        )
 
 
 # --- Placement ------------------------------------------------------------------------------------
@@ -160,9 +203,44 @@ class _Placement:
         return int(np.argmin(np.abs(self.to_column) + np.abs(self.to_row)))
 
 
+@dataclass
+class _Frames:
+    """The planes of the frames of an object, as axis and position, and their thickness in mm."""
+
+    planes: set[tuple[int, int]] = field(default_factory=set)
+    thickness: float = 0.0
+
+    def add(self, placement: _Placement, thickness: float) -> None:
+        across = placement.across
+        self.planes.add((2 - across, int(placement.first[across])))
+        self.thickness = max(self.thickness, thickness)
+
+    def findings(self, grid: LabelGrid, drawings: Sequence[Drawing]) -> Iterator[Finding]:
+        """Yield a finding if drawings are in one plane only, and frames cover several slices.
+
+        Of several planes, `label_gaps.py` finds what is between them.
+        """
+        steps = (grid.step, *(float(np.linalg.norm(way)) for way in (grid.to_row, grid.to_column)))
+        if any((axis, position + 1) in self.planes for axis, position in self.planes):
+            return
+        thick = [
+            each
+            for each in drawings
+            if each.axis is not None
+            and each.box[each.axis].stop - each.box[each.axis].start == 1
+            and self.thickness > THICK * steps[each.axis]
+        ]
+        if thick:
+            names = ", ".join(sorted(repr(drawing.name) for drawing in thick))
+            detail = f"{self.thickness:.3f} mm, of {names}"
+            uids = [drawing.source.sop_instance_uid for drawing in thick]
+            numbers = {"structures": len(thick), "thickness_mm": self.thickness}
+            yield make_finding("thick_frames", detail, uids, **numbers)
+
+
 def _place(grid: LabelGrid, plane: Plane | None, rows: int, columns: int) -> _Placement:
     if plane is None:
-        raise _Unreadable("frames have no position")
+        raise UnreadableFrame("frames have no position")
     linear = np.linalg.inv(grid.affine[:3, :3])
     steps = linear @ np.stack([plane.to_column, plane.to_row], axis=1)
     whole_steps = np.rint(steps)
@@ -196,60 +274,3 @@ def _draw(grid: LabelGrid, pad: DrawingPad, mask: Voxels, placement: _Placement)
         for axis in range(3)
     )
     grid.add_voxels(pad, z, y, x)
-
-
-# --- Pixels ---------------------------------------------------------------------------------------
-
-
-class _Unreadable(Exception):
-    pass
-
-
-class _FrameReader:
-    """The pixels of an object, one frame at a time."""
-
-    def __init__(self, series_zip: SeriesZip, dicom_object: DicomObject) -> None:
-        self._series_zip, self._dicom_object = series_zip, dicom_object
-        header = dicom_object.header
-        self.rows, self.columns = read_int(header, "Rows", 0), read_int(header, "Columns", 0)
-        syntax = UID(header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
-        is_native = syntax.is_transfer_syntax and not syntax.is_encapsulated
-        is_one_bit = read_int(header, "BitsAllocated", 0) == 1
-        self._is_bit_packed = is_one_bit and is_native and syntax.is_little_endian
-
-    @cached_property
-    def _dataset(self) -> Dataset:
-        return self._series_zip.read_dataset(self._dicom_object)
-
-    def read(self, index: int) -> Voxels:
-        """Return a frame, [row, column].
-
-        Raises:
-            _Unreadable: The pixels are cut off or cannot be decoded.
-            MissingExtra: They need a decoder that is not installed.
-        """
-        return self._unpack_bits(index) if self._is_bit_packed else self._decode(index)
-
-    def _unpack_bits(self, index: int) -> Voxels:
-        # pydicom (3.0) fails if a frame does not start at a byte: frames follow without padding.
-        pixels = self._dataset.get("PixelData") or b""
-        count = self.rows * self.columns
-        first, end = index * count, (index + 1) * count
-        if not count or end > 8 * len(pixels):
-            raise _Unreadable("there are fewer pixels than frames")
-        packed = np.frombuffer(pixels, np.uint8)[first // 8 : -(-end // 8)]
-        bits = np.unpackbits(packed, bitorder="little")[first % 8 : first % 8 + count]
-        return bits.reshape(self.rows, self.columns)
-
-    def _decode(self, index: int) -> Voxels:
-        decoder = decoder_of(self._dicom_object)
-        try:
-            image: Voxels = pixel_array(
-                self._dataset, raw=True, index=index, decoding_plugin=decoder
-            )
-        except Exception as error:
-            # Decoders raise nearly any exception on damaged pixels.
-            raise _Unreadable(str(error)[:_MAX_REASON_LENGTH]) from error
-        if image.shape != (self.rows, self.columns):
-            raise _Unreadable(f"a frame decodes to {image.shape}")
-        return image

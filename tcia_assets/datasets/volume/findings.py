@@ -18,10 +18,13 @@ FINDING_CODES: Mapping[str, str] = {
     "secondary_capture": "a secondary capture is left out",
     "not_greyscale": "a colour image is left out",
     "without_geometry": "images without position, orientation or spacing are left out",
+    "foreign_objects": "objects of a different Series or Modality are left out",
     "mixed_orientation": "slices with a different orientation are left out",
     "mixed_size": "slices with different Rows or Columns are left out",
     "mixed_spacing": "slices with a different pixel spacing are left out",
     "mixed_frame_of_reference": "slices of a different frame of reference are left out",
+    "incomplete_volume": "slices that probably belong to the volume are left out: they are turned "
+    "by a small angle, or are many",
     "duplicate_position": "further slices at the same position are left out",
     "several_volumes": "the Series has several volumes, and `volume.choose` does not name one",
     "other_volumes": "further volumes of the Series are left out, as `volume.choose` says",
@@ -29,6 +32,8 @@ FINDING_CODES: Mapping[str, str] = {
     # Positions of the slices.
     "missing_slice": "a step between slices is more than 1.5 times the median",
     "uneven_spacing": "slices lie off the even grid of the affine",
+    "misplaced_slices": "slices lie more than half a voxel off the grid of the affine, or closer "
+    "than half a step",
     "gantry_tilt": "slices are shifted against each other: the affine has a shear",
     "overlapping_slices": "slices are thicker than the step between them",
     "interleaved_slices": "slices lie between each other, by their numbers or in uneven steps: "
@@ -38,8 +43,12 @@ FINDING_CODES: Mapping[str, str] = {
     # Values of the voxels.
     "mixed_rescale": "slope and intercept differ between slices; each was applied",
     "not_hounsfield": "voxels of a CT are not in Hounsfield units",
+    "implausible_hounsfield": "values that no CT has, as of signed pixels declared unsigned",
+    "pixel_padding": "padding below the values of air was set to that of air, -1024 HU",
+    "padding_like_tissue": "padding along the edges has values of tissue, and is as stored",
     "pet_without_suv_factors": "voxels are not SUV: the header lacks what SUV needs",
     "implausible_suv": "SUV that no scan has: a weight or a dose in the header is wrong",
+    "values_beyond_dtype": "values that are wrong anyway do not fit into the declared dtype",
     "monochrome1": "low values are meant to be shown white (MONOCHROME1); voxels are as stored",
     ZERO_VARIANCE: "all voxels have the same value",
     "no_slices": "no slice is left",
@@ -48,11 +57,22 @@ FINDING_CODES: Mapping[str, str] = {
     "not_a_mask": "an object that is neither SEG nor RTSTRUCT is left out",
     "unreadable_mask": "unreadable parts of a SEG or RTSTRUCT are left out",
     "other_frame_of_reference": "labels are in a different frame of reference",
+    "ambiguous_numbers": "segments or ROIs of one object share a number: what belongs to which is "
+    "not known, and they are left out",
+    "labels_of_other_volumes": "frames or contours of other volumes of the Series are left out",
+    "labels_not_of_volume": "the Series has several volumes, and labels refer to images of "
+    "others only",
+    "volume_of_labels_unknown": "the Series has several volumes, and labels do not show to which "
+    "they belong",
     "frames_off_grid": "SEG frames that are off the image's grid are left out",
     "contours_between_slices": "contours between slices went to the nearest slice",
     "overlapping_contours": "contours of one ROI that overlap in a plane were united",
+    "thin_walls": "between nested contours of one ROI is a wall of about a pixel: the inner one, "
+    "taken as a hole, may be the outer one drawn again",
     "label_gaps": "slices between drawn ones have no label",
     "label_gaps_filled": "slices between drawn ones have labels made from these",
+    "thick_frames": "a structure in a single SEG frame has a label in one slice, though the frame "
+    "covers several",
     "several_readers": "several readers, or the same one again, drew one label at one place",
     "contours_off_plane": "contours that are not parallel to the slices are left out",
     "contours_not_closed": "points and open lines, which enclose nothing, are left out",
@@ -64,7 +84,14 @@ FINDING_CODES: Mapping[str, str] = {
 }
 """Each code with its meaning."""
 
-IMPOSSIBLE = frozenset({"no_slices", "undecodable_pixels", "volume_not_found"})
+WRONG_VALUES = frozenset(
+    {"implausible_hounsfield", "implausible_suv", "not_hounsfield", "pet_without_suv_factors"}
+)
+"""Codes of values that are not in the unit of their Modality."""
+
+IMPOSSIBLE = frozenset(
+    {"no_slices", "undecodable_pixels", "values_beyond_dtype", "volume_not_found"}
+)
 """Codes with which no volume is returned under any `qc` policy."""
 
 

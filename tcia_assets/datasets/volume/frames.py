@@ -87,6 +87,12 @@ class Frame:
         return read_text(self.dicom_object.header, "Modality") == "MR"
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """The Series and the Modality, of which a volume has one each."""
+        header = self.dicom_object.header
+        return read_text(header, "SeriesInstanceUID"), read_text(header, "Modality")
+
+    @property
     def number(self) -> tuple[int, int]:
         """InstanceNumber, or 0 without one, and the number in the object."""
         return self.order[-2], self.order[-1]
@@ -154,7 +160,7 @@ class FunctionalGroups:
         along_rows, along_columns = cosines[:3], cosines[3:]
         if not _are_orthonormal(along_rows, along_columns):
             return None
-        return Plane(position, along_rows, along_columns, spacing[::-1])
+        return Plane(position, _unit(along_rows), _unit(along_columns), spacing[::-1])
 
 
 def _frame(dicom_object: DicomObject, index: int, groups: FunctionalGroups) -> Frame:
@@ -194,6 +200,12 @@ def _dtype(allocated: int, *, is_signed: bool) -> np.dtype[Any] | None:
     if allocated not in {8, 16, 32}:
         return None
     return np.dtype(f"<{'i' if is_signed else 'u'}{allocated // 8}")
+
+
+def _unit(direction: Numbers) -> Numbers:
+    """Return a direction with length 1, which rounded cosines do not quite have."""
+    length = math.hypot(*direction)
+    return tuple(each / length for each in direction)
 
 
 def _are_orthonormal(first: Numbers, second: Numbers) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from tcia_assets.datasets.volume.arrays import Voxels
 from tcia_assets.datasets.volume.attributes import read_text
 from tcia_assets.datasets.volume.findings import ZERO_VARIANCE, Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame
+from tcia_assets.datasets.volume.padding import take_out
 from tcia_assets.datasets.volume.pixels import StoredPixels, rescale
 from tcia_assets.datasets.volume.suv import NoSuvFactor, suv_factor
 
@@ -18,6 +20,9 @@ HOUNSFIELD, SUV, STORED = "HU", "SUVbw", "stored"
 
 # The highest SUV of a scan is far from both: a dose in MBq, or a weight in grams, is not.
 _LEAST_SUV, _GREATEST_SUV = 0.1, 1000.0
+# Padding that is not declared is above the first, metal in an extended CT scale below the second.
+_LEAST_HU, _GREATEST_HU = -8192.0, 32767.0
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,18 @@ def apply(frames: Sequence[Frame], pixels: StoredPixels, series: Iterable[Frame]
     """
     modality = read_text(frames[0].dicom_object.header, "Modality")
     factor, units, findings = _scale(frames, modality, series)
-    slopes = [frame.slope * factor for frame in frames]
-    intercepts = [frame.intercept * factor for frame in frames]
-    if units == SUV:
-        findings += _suv_findings(pixels, np.array(slopes), np.array(intercepts))
+    slopes = np.array([frame.slope * factor for frame in frames])
+    intercepts = np.array([frame.intercept * factor for frame in frames])
+    is_hounsfield = units == HOUNSFIELD
+    padding = take_out(frames, pixels, slopes, intercepts, is_hounsfield=is_hounsfield)
+    findings += padding.findings
+    if is_hounsfield:
+        findings += _hounsfield_findings(pixels, slopes, intercepts)
+        findings += _offset_findings(frames)
+    elif units == SUV:
+        findings += _suv_findings(pixels, slopes, intercepts)
     voxels = rescale(pixels, slopes, intercepts)
+    padding.fill(voxels)
     findings += [*_inversion_findings(frames), *_variance_findings(pixels, voxels)]
     return Intensities(voxels, units, tuple(findings))
 
@@ -73,7 +85,12 @@ def _scale(
 def _suv_factor(frames: Sequence[Frame], series: Iterable[Frame]) -> float:
     if any(frame.rescale_type is None for frame in frames):
         raise NoSuvFactor("RescaleSlope of a slice is missing or 0")
-    return suv_factor([frame.dicom_object.header for frame in (frames[0], *series)])
+    return suv_factor(_headers(frames), _headers(series))
+
+
+def _headers(frames: Iterable[Frame]) -> list[Dataset]:
+    """Return the header of each object once."""
+    return list({id(frame.dicom_object): frame.dicom_object.header for frame in frames}.values())
 
 
 def _why_not_hounsfield(frame: Frame) -> str:
@@ -84,6 +101,33 @@ def _why_not_hounsfield(frame: Frame) -> str:
         return "RescaleSlope is missing or 0"
     is_hounsfield = frame.rescale_type.upper() in {"", HOUNSFIELD}
     return "" if is_hounsfield else f"RescaleType is {frame.rescale_type!r}"
+
+
+def _hounsfield_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxels) -> list[Finding]:
+    ends = np.array([pixels.lowest * slopes, pixels.highest * slopes]) + intercepts
+    outside = 0
+    for z in np.flatnonzero((ends < _LEAST_HU).any(axis=0) | (ends > _GREATEST_HU).any(axis=0)):
+        values = pixels.voxels[z] * slopes[z] + intercepts[z]
+        outside += int(np.count_nonzero((values < _LEAST_HU) | (values > _GREATEST_HU)))
+    if outside <= _FEW:
+        return []
+    least, greatest = float(ends.min()), float(ends.max())
+    detail = f"{outside} voxels; they are from {least:g} to {greatest:g}"
+    numbers = {"voxels": outside, "least": least, "greatest": greatest}
+    return [make_finding("implausible_hounsfield", detail, **numbers)]
+
+
+def _offset_findings(frames: Sequence[Frame]) -> Iterator[Finding]:
+    """Report that no voxel can be below 0 HU, as air and fat are: the intercept was lost."""
+    if all(
+        frame.dtype is not None
+        and frame.dtype.kind == "u"
+        and frame.slope > 0
+        and frame.intercept >= 0
+        for frame in frames
+    ):
+        detail = "unsigned pixels without a negative RescaleIntercept are never below 0 HU"
+        yield make_finding("implausible_hounsfield", detail, least=0.0)
 
 
 def _suv_findings(pixels: StoredPixels, slopes: Voxels, intercepts: Voxels) -> list[Finding]:

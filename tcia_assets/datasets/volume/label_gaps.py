@@ -6,11 +6,13 @@ between the two slices around the gap, by their signed distance maps (Raya and U
 
 Slices without a drawing are a gap if the slices around them have a pixel in common, or if the
 drawing usually leaves slices out. A step of more than twice the usual one may be between two
-structures: it is reported, but not filled.
+structures: it is reported, but not filled. Nor are gaps between shapes that hardly meet, of which
+interpolation would leave next to nothing in between.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,6 +35,9 @@ BETWEEN: Mapping[str, str] = {
 
 # In the drawing's usual steps.
 _LONGEST = 2.0
+# An interpolated shape with less than this part of the smaller of its two neighbours is no shape
+# between them.
+_LEAST_SHAPE = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,10 @@ def fill_gaps(
     positions: Matrix,
     spacing: tuple[float, float],
     between: str,
-) -> Drawing:
-    """Return a drawing whose gaps are filled, except for those that are too long.
+) -> tuple[Drawing, list[Gap]]:
+    """Return a drawing whose gaps are filled, and the gaps that were filled.
+
+    Gaps that are too long, or between shapes that hardly meet, are not filled.
 
     Args:
         drawing: With an axis.
@@ -98,35 +105,48 @@ def fill_gaps(
     Raises:
         MissingExtra: SimpleITK is not installed, and shapes are interpolated.
     """
-    filled = [] if between == NOTHING else [gap for gap in gaps if not gap.is_too_long]
-    if drawing.axis is None or not filled:
-        return drawing
+    to_fill = [] if between == NOTHING else [gap for gap in gaps if not gap.is_too_long]
+    if drawing.axis is None or not to_fill:
+        return drawing, []
     mask = drawing.mask.copy()
     planes = np.moveaxis(mask, drawing.axis, 0)
     first = drawing.box[drawing.axis].start
-    for gap in filled:
+    filled = []
+    for gap in to_fill:
         one, other = planes[gap.before - first], planes[gap.after - first]
         blend = (
             _blend_shapes(one, other, spacing) if between == INTERPOLATE else _nearer(one, other)
         )
-        for position in range(gap.before + 1, gap.after):
-            share = (positions[position] - positions[gap.before]) / gap.step_mm
-            planes[position - first] |= blend(float(share))
-    return drawing.with_mask(mask)
+        inside = range(gap.before + 1, gap.after)
+        shares = [(positions[place] - positions[gap.before]) / gap.step_mm for place in inside]
+        shapes = [blend(float(share)) for share in shares]
+        least = _LEAST_SHAPE * min(np.count_nonzero(one), np.count_nonzero(other))
+        if all(np.count_nonzero(shape) >= least for shape in shapes):
+            planes[inside.start - first : inside.stop - first] |= np.array(shapes)
+            filled.append(gap)
+    return drawing.with_mask(mask), filled
 
 
-def gap_findings(found: Sequence[tuple[Drawing, Sequence[Gap]]], between: str) -> Iterator[Finding]:
-    """Yield the findings about the gaps of all drawings, one for each object and code."""
-    by_object: dict[str, list[tuple[Drawing, Gap]]] = {}
-    for drawing, gaps in found:
+_ByObject = defaultdict[str, list[tuple[Drawing, Gap]]]
+
+
+def gap_findings(
+    found: Sequence[tuple[Drawing, Sequence[Gap], Sequence[Gap]]],
+) -> Iterator[Finding]:
+    """Yield the findings about the gaps of all drawings, one for each object and code.
+
+    Args:
+        found: Each drawing, its gaps, and those of them that were filled.
+    """
+    left: _ByObject = defaultdict(list)
+    filled: _ByObject = defaultdict(list)
+    for drawing, gaps, its_filled in found:
         for gap in gaps:
-            by_object.setdefault(drawing.source.sop_instance_uid, []).append((drawing, gap))
-    for uid, pairs in by_object.items():
-        filled = [pair for pair in pairs if between != NOTHING and not pair[1].is_too_long]
-        left = [pair for pair in pairs if pair not in filled]
-        for code, some in (("label_gaps", left), ("label_gaps_filled", filled)):
-            if some:
-                yield _finding(code, uid, some)
+            by_object = filled if gap in its_filled else left
+            by_object[drawing.source.sop_instance_uid].append((drawing, gap))
+    for code, by_object in (("label_gaps", left), ("label_gaps_filled", filled)):
+        for uid, pairs in by_object.items():
+            yield _finding(code, uid, pairs)
 
 
 def _finding(code: str, uid: str, pairs: Sequence[tuple[Drawing, Gap]]) -> Finding:

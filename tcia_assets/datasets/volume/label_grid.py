@@ -113,6 +113,39 @@ class LabelGrid:
         self._inside += len(z)
         pad.add_voxels(z, y, x)
 
+    def match_names(
+        self, names: Iterable[tuple[int, str]], sop_instance_uid: str
+    ) -> dict[int, tuple[int, str]]:
+        """Return the label and the name of each segment or ROI that has a label, by its number.
+
+        Names without a label are added to `unmatched`. A number that stands for several names, of
+        which one has a label, is left out with a finding.
+
+        Args:
+            names: The number and the name of each segment or ROI of an object.
+            sop_instance_uid: Of the object.
+        """
+        by_number: dict[int, list[str]] = {}
+        for number, name in names:
+            by_number.setdefault(number, []).append(name)
+        matched, ambiguous = {}, []
+        for number, its in by_number.items():
+            labels = [self.patterns.label_of(name) for name in its]
+            self.unmatched.update(
+                name for name, label in zip(its, labels, strict=True) if not label
+            )
+            if len(its) > 1 and any(labels):
+                ambiguous.append(f"{number} of {', '.join(map(repr, its))}")
+            elif label := labels[0]:
+                matched[number] = (label, its[0])
+        if ambiguous:
+            detail = "; ".join(ambiguous)
+            finding = make_finding(
+                "ambiguous_numbers", detail, [sop_instance_uid], numbers=len(ambiguous)
+            )
+            self.findings.append(finding)
+        return matched
+
     def add_drawing(self, drawing: Drawing | None) -> None:
         """Add a finished drawing, unless it has no voxel."""
         if drawing is not None:
@@ -150,14 +183,15 @@ class LabelGrid:
             np.asarray(np.arange(columns) * across),
         )
         spacings = ((across, down), (across, self.step), (down, self.step))
-        found, filled = [], []
+        found, drawings = [], []
         for drawing in self._drawings:
             axis = drawing.axis or 0
             gaps = find_gaps(drawing, positions[axis])
-            found.append((drawing, gaps))
-            filled.append(fill_gaps(drawing, gaps, positions[axis], spacings[axis], between))
-        self.findings += gap_findings(found, between)
-        return filled
+            whole, filled = fill_gaps(drawing, gaps, positions[axis], spacings[axis], between)
+            found.append((drawing, gaps, filled))
+            drawings.append(whole)
+        self.findings += gap_findings(found)
+        return drawings
 
     def _paint(self, masks: Iterable[LabelMask]) -> Voxels:
         """Return the voxels of a layer; the label of the lowest rank is painted last."""

@@ -126,14 +126,27 @@ def _dtype_of(frame: Frame) -> np.dtype[Any]:
     return frame.dtype
 
 
+def stored_value(number: int, frame: Frame) -> int:
+    """Return a number that a header has in the wrong sign or size as the pixels have it."""
+    dtype = _dtype_of(frame)
+    bits = 8 * dtype.itemsize
+    image = np.array([number % (1 << bits)], np.dtype(f"<u{dtype.itemsize}")).view(dtype)
+    return int(_valid_pixels(image, frame)[0])
+
+
 def _store(pixels: StoredPixels, z: int, image: Voxels, frame: Frame) -> None:
-    lowest, highest = int(image.min()), int(image.max())
+    valid = _valid_pixels(image, frame)
+    pixels.voxels[z] = valid
+    pixels.lowest[z], pixels.highest[z] = int(valid.min()), int(valid.max())
+
+
+def _valid_pixels(image: Voxels, frame: Frame) -> Voxels:
+    """Return the pixels without bits that are not stored, if they have any."""
     least, greatest = _valid_range(frame)
-    if lowest < least or highest > greatest or frame.high_bit != frame.bits_stored - 1:
-        image = _remove_unused_bits(image, frame)
-        lowest, highest = int(image.min()), int(image.max())
-    pixels.voxels[z] = image
-    pixels.lowest[z], pixels.highest[z] = lowest, highest
+    is_shifted = frame.high_bit != frame.bits_stored - 1
+    if is_shifted or int(image.min()) < least or int(image.max()) > greatest:
+        return _remove_unused_bits(image, frame)
+    return image
 
 
 def _valid_range(frame: Frame) -> tuple[int, int]:

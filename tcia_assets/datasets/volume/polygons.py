@@ -5,6 +5,7 @@ that surround a hole and touch themselves. Several contours in a plane are combi
 
 - apart: each adds its pixels;
 - one inside another: the inner one is a hole, a third one inside it an island, and so on;
+  If the wall between them is about a pixel thin, `thin_walled_pixels` counts the inner one;
 - overlapping, or the same contour twice: they are united, which `overlapping_pixels` counts.
 
 Contours of the type CLOSEDPLANAR_XOR exclude each other wherever they overlap, as DICOM says.
@@ -13,7 +14,7 @@ Contours of the type CLOSEDPLANAR_XOR exclude each other wherever they overlap, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +24,10 @@ from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 _PIXEL_DIGITS = 6
 # Two contours are one that was drawn twice if they are closer than this, in pixels on average.
 _SAME_OUTLINE = 0.25
+# The mean wall between nested contours, in pixels of the outline around it, that may be none.
+_THIN_WALL = 1.25
+# Contours that enclose more than their pixels, by this factor, enclose some of them twice.
+_CLOSE_AREA = 2
 # The largest part of a hole that may lie, by one pixel, beyond the outline around it; as a part of
 # the wall that the hole leaves, too. A contour that was drawn twice leaves as much on both sides.
 _BEYOND = 0.1
@@ -32,12 +37,14 @@ _BEYOND = 0.1
 class PlanePixels:
     """Row and column of each pixel inside the contours of a plane.
 
-    `overlapping_pixels` are those that would be different if all contours excluded each other.
+    `overlapping_pixels` are those that would be different if all contours excluded each other, and
+    `thin_walled_pixels` those in a contour with a thin wall between it and the one around it.
     """
 
     rows: Voxels
     columns: Voxels
     overlapping_pixels: int = 0
+    thin_walled_pixels: int = 0
 
 
 def pixels_inside(
@@ -61,13 +68,17 @@ def pixels_inside(
     columns, rows = np.maximum(high - low + 1, 0).tolist()
     moved = [polygon - low for polygon in polygons]
     mask = fill_even_odd(moved, rows, columns)
-    overlapping = 0
+    overlapping = thin_walled = 0
     if not is_xor and (close := _close_pairs(moved)):
-        united = _unite(moved, close, rows, columns)
+        contours = [_Filled.of(polygon, rows, columns) for polygon in moved]
+        united = _unite(contours, close, rows, columns)
+        thin_walled = sum(_thin_walled(contours[one], contours[other]) for one, other in close)
         overlapping = int(np.count_nonzero(united ^ mask))
         mask = united
+    if not is_xor and sum(map(_area, moved)) > _CLOSE_AREA * np.count_nonzero(mask):
+        thin_walled += sum(_thin_walled_by_itself(polygon, rows, columns) for polygon in moved)
     y, x = np.nonzero(mask)
-    return PlanePixels(y + low[1], x + low[0], overlapping)
+    return PlanePixels(y + low[1], x + low[0], overlapping, thin_walled)
 
 
 def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
@@ -86,6 +97,15 @@ def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
            [0, 1, 1, 0],
            [0, 1, 1, 0]])
     """
+    return np.asarray(_turns(polygons, rows, columns) % 2 == 1)
+
+
+def _turns(polygons: list[Matrix], rows: int, columns: int, *, is_signed: bool = False) -> Voxels:
+    """Return how often edges cross each row left of a pixel, [row, column].
+
+    With signs, edges that go up count against those that go down, which is how often the polygons
+    run around the pixel.
+    """
     rounded = [np.round(polygon, _PIXEL_DIGITS) for polygon in polygons]
     x1, y1 = np.concatenate(rounded).T
     x2, y2 = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in rounded]).T
@@ -97,9 +117,10 @@ def fill_even_odd(polygons: list[Matrix], rows: int, columns: int) -> Voxels:
     slope = (x2[edge] - x1[edge]) / (y2[edge] - y1[edge])
     crossing = np.round(x1[edge] + (row - y1[edge]) * slope, _PIXEL_DIGITS)
     column = np.clip(np.ceil(crossing), 0, columns).astype(np.int64)
-    toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
-    inside = np.cumsum(toggles.reshape(rows, columns + 1), axis=1) & 1
-    return inside[:, :columns].astype(bool)
+    weights = np.sign(y2 - y1)[edge] if is_signed else None
+    size = rows * (columns + 1)
+    counts = np.bincount(row * (columns + 1) + column, weights, minlength=size)
+    return np.asarray(np.cumsum(counts.reshape(rows, columns + 1), axis=1)[:, :columns])
 
 
 # --- Several contours -----------------------------------------------------------------------------
@@ -137,9 +158,10 @@ def _close_pairs(polygons: list[Matrix]) -> list[tuple[int, int]]:
     return [(one, other) for one, other in np.argwhere(np.triu(meet, 1)).tolist()]
 
 
-def _unite(polygons: list[Matrix], close: list[tuple[int, int]], rows: int, columns: int) -> Voxels:
+def _unite(
+    contours: list[_Filled], close: list[tuple[int, int]], rows: int, columns: int
+) -> Voxels:
     """Unite the contours that overlap; then let those that are nested exclude each other."""
-    contours = [_Filled.of(polygon, rows, columns) for polygon in polygons]
     inside = np.zeros((rows, columns), bool)
     for group in _overlapping_groups(contours, close):
         united = np.zeros_like(inside)
@@ -179,8 +201,37 @@ def _do_overlap(one: _Filled, other: _Filled) -> bool:
 
 
 def _is_same_outline(contour: _Filled, different: int) -> bool:
-    outline = np.count_nonzero(contour.mask & _grow(~contour.mask))
-    return bool(different < _SAME_OUTLINE * outline)
+    return different < _SAME_OUTLINE * _outline(contour)
+
+
+def _thin_walled(one: _Filled, other: _Filled) -> int:
+    """Return the pixels of the inner one of two contours, if the wall between them is thin."""
+    small, large = sorted((one, other), key=lambda contour: contour.pixels)
+    if not (small.mask & _seen_from(large, small)).any() or _do_overlap(one, other):
+        return 0
+    wall = large.pixels - small.pixels
+    return small.pixels if wall < _THIN_WALL * _outline(large) else 0
+
+
+def _thin_walled_by_itself(polygon: Matrix, rows: int, columns: int) -> int:
+    """Return the pixels in the hole of a contour that runs around twice, if its wall is thin."""
+    filled = _Filled.of(polygon, rows, columns)
+    moved = polygon - np.array([filled.left, filled.top])
+    around = _turns([moved], *filled.mask.shape, is_signed=True) != 0
+    hole = int(np.count_nonzero(around & ~filled.mask))
+    whole = replace(filled, mask=around, pixels=filled.pixels + hole)
+    return hole if filled.pixels < _THIN_WALL * _outline(whole) else 0
+
+
+def _area(polygon: Matrix) -> float:
+    """Return the area of a polygon in pixels; what it runs around twice counts twice."""
+    x, y = polygon.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _outline(contour: _Filled) -> int:
+    """Return how many pixels of a contour are at its edge."""
+    return int(np.count_nonzero(contour.mask & _grow(~contour.mask)))
 
 
 def _seen_from(contour: _Filled, other: _Filled) -> Voxels:

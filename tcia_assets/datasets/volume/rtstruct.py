@@ -21,6 +21,7 @@ from tcia_assets.datasets.volume.attributes import first_item, read_int, read_mo
 from tcia_assets.datasets.volume.drawings import DrawingPad, Source
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.label_grid import LabelGrid
+from tcia_assets.datasets.volume.label_references import references_of_contour, select_own
 from tcia_assets.datasets.volume.polygons import pixels_inside
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -42,23 +43,27 @@ class _Counts:
 
     Attributes:
         moved_mm: How far contours were moved to a slice.
-        overlapping: For each plane with overlapping contours, the pixels in which they overlap.
+        pixels: For each code of finding, the pixels concerned in each plane that has some.
         left_out: How many contours were left out, by code of finding.
     """
 
     moved_mm: list[float] = field(default_factory=list)
-    overlapping: list[int] = field(default_factory=list)
+    pixels: dict[str, list[int]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+
+    def add_pixels(self, code: str, pixels: int) -> None:
+        if pixels:
+            self.pixels.setdefault(code, []).append(pixels)
 
     def findings(self, uid: str) -> Iterator[Finding]:
         if self.moved_mm:
             numbers = {"contours": len(self.moved_mm), "farthest_mm": max(self.moved_mm)}
             detail = f"{len(self.moved_mm)} contours, up to {max(self.moved_mm):.3f} mm"
             yield make_finding("contours_between_slices", detail, [uid], **numbers)
-        if self.overlapping:
-            numbers = {"planes": len(self.overlapping), "pixels": sum(self.overlapping)}
+        for code, by_plane in self.pixels.items():
+            numbers = {"planes": len(by_plane), "pixels": sum(by_plane)}
             detail = f"in {numbers['planes']} planes, over {numbers['pixels']} pixels"
-            yield make_finding("overlapping_contours", detail, [uid], **numbers)
+            yield make_finding(code, detail, [uid], **numbers)
         for code in _LEFT_OUT:
             if count := self.left_out[code]:
                 yield make_finding(code, f"{count} contours", [uid], contours=count)
@@ -77,13 +82,22 @@ def set_rois(grid: LabelGrid, header: Dataset) -> None:
         contours[read_int(item, "ReferencedROINumber", -1)] += item.get("ContourSequence") or []
     counts = _Counts()
     source = Source(read_text(header, "SOPInstanceUID"), read_moment(header, "StructureSet"))
-    for roi in header.get("StructureSetROISequence") or []:
-        name, number = read_text(roi, "ROIName"), read_int(roi, "ROINumber", -1)
-        if label := grid.patterns.label_of(name):
-            pad = _draw_roi(grid, contours.get(number, []), counts)
-            grid.add_drawing(pad.finish(label, name, source, number))
-        else:
-            grid.unmatched.add(name)
+    rois = [
+        (read_int(roi, "ROINumber", -1), read_text(roi, "ROIName"))
+        for roi in header.get("StructureSetROISequence") or []
+    ]
+    # Numbers that are shifted against each other would give each ROI the contours of another.
+    unknown = contours.keys() - {number for number, _ in rois}
+    counts.left_out["unreadable_mask"] += sum(len(contours[number]) for number in unknown)
+    matched = grid.match_names(rois, source.sop_instance_uid)
+    drawn = [(number, contour) for number in matched for contour in contours[number]]
+    own, findings = select_own(
+        grid.volume, drawn, lambda each: references_of_contour(each[1]), source.sop_instance_uid
+    )
+    grid.findings += findings
+    for number, (label, name) in matched.items():
+        pad = _draw_roi(grid, [contour for n, contour in own if n == number], counts)
+        grid.add_drawing(pad.finish(label, name, source, number))
     grid.findings += counts.findings(source.sop_instance_uid)
 
 
@@ -110,7 +124,8 @@ def _draw_roi(grid: LabelGrid, contours: list[Dataset], counts: _Counts) -> Draw
         polygons = [grid.to_pixels(contour.points, z) for contour in plane]
         is_xor = any(contour.is_xor for contour in plane)
         pixels = pixels_inside(polygons, grid.shape[1:], is_xor=is_xor)
-        counts.overlapping += [pixels.overlapping_pixels] if pixels.overlapping_pixels else []
+        counts.add_pixels("overlapping_contours", pixels.overlapping_pixels)
+        counts.add_pixels("thin_walls", pixels.thin_walled_pixels)
         if distance > _HALF_STEP * grid.step:
             grid.count_outside(len(pixels.rows))
             continue
@@ -161,7 +176,9 @@ def _read_points(contour: Dataset, counts: _Counts) -> Matrix | None:
         points = _contour_data(contour).reshape(-1, 3)
     except (KeyError, TypeError, ValueError):
         points = np.empty((0, 3))
-    if len(points) < _MIN_POINTS or not np.isfinite(points).all():
+    # Explicit VR cannot hold more than 64 KiB: some writers cut contours off.
+    declared = read_int(contour, "NumberOfContourPoints", 0)
+    if len(points) < max(_MIN_POINTS, declared) or not np.isfinite(points).all():
         counts.left_out["unreadable_mask"] += 1
         return None
     return points

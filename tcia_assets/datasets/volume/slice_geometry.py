@@ -8,7 +8,8 @@ slices lie off that grid or are shifted against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -24,6 +25,11 @@ from tcia_assets.datasets.volume.slice_steps import check_steps
 COSINES = 1e-3
 POSITION_MM = 1e-3
 SPACING_MM = 1e-4
+
+# Of slices that are left out, those turned by less belong to the volume, and so do as many as this
+# part of all. A localizer is neither.
+_SMALL_ANGLE = 30.0
+_MANY = 0.25
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,16 @@ def select_frames(frames: Iterable[Frame]) -> tuple[list[Frame], list[Finding]]:
         (without_plane if frame.plane is None else placed).append(frame)
     if without_plane:
         findings.append(_left_out("without_geometry", without_plane))
+    left_out: list[Frame] = []
+    placed, foreign = _largest_group(placed, _same("kind"))
+    if foreign:
+        findings.append(_left_out("foreign_objects", foreign))
     for code, is_equal in _CRITERIA:
         placed, others = _largest_group(placed, is_equal)
         if others:
             findings.append(_left_out(code, others))
-    return placed, findings
+            left_out += others
+    return placed, [*findings, *_find_incomplete(placed, left_out)]
 
 
 def stack_frames(frames: Sequence[Frame], *, least_slices: int) -> tuple[SliceStack, list[Finding]]:
@@ -126,6 +137,27 @@ def _largest_group(frames: list[Frame], is_equal: _IsEqual) -> tuple[list[Frame]
         return [], []
     largest = max(groups, key=len)
     return largest, [frame for group in groups if group is not largest for frame in group]
+
+
+def _find_incomplete(kept: list[Frame], others: list[Frame]) -> Iterator[Finding]:
+    """Report that slices of the volume itself are probably among those that are left out."""
+    is_same_way = _CRITERIA[0][1]
+    angles = [_angle(kept[0], frame) for frame in others if not is_same_way(kept[0], frame)]
+    turned = [angle for angle in angles if angle < _SMALL_ANGLE]
+    count = len(kept) + len(others)
+    if turned or len(others) > _MANY * count:
+        detail = f"{len(others)} of {count}"
+        if turned:
+            detail += f", {len(turned)} of them turned by up to {max(turned):.2f} degrees"
+        uids = {frame.sop_instance_uid for frame in others}
+        numbers = {"slices": count, "left_out": len(others), "turned": len(turned)}
+        yield make_finding("incomplete_volume", detail, uids, **numbers)
+
+
+def _angle(one: Frame, other: Frame) -> float:
+    """Return the angle between two planes, in degrees."""
+    cosine = float(abs(normal_of(plane_of(one)) @ normal_of(plane_of(other))))
+    return math.degrees(math.acos(min(cosine, 1.0)))
 
 
 def _left_out(code: str, frames: list[Frame], **numbers: float) -> Finding:

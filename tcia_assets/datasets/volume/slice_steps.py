@@ -18,6 +18,8 @@ UNEVEN = 0.1
 TILT_DEGREES = 0.1
 # Slices that are thicker than this many steps overlap.
 OVERLAP = 1.5
+# In voxels, and in steps: slices that are farther from their places are in the wrong voxels.
+MISPLACED = 0.5
 # Slices in the order of their numbers go through a range in passes of at least so many, on average.
 LEAST_PASS = 4
 
@@ -54,7 +56,11 @@ def _find_gaps(steps: Matrix) -> Iterator[Finding]:
 
 
 def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> Iterator[Finding]:
-    """Report slices off an even grid, in which some may be missing, or off a straight line."""
+    """Report slices off an even grid, in which some may be missing, or off a straight line.
+
+    Those that are misplaced by more than half a voxel at any corner are a finding of their own: no
+    affine puts their voxels at their places.
+    """
     median = float(np.median(steps))
     numbers = np.concatenate([[0.0], np.cumsum(np.maximum(np.rint(steps / median), 1))])
     positions = np.array([plane_of(frame).position for frame in ordered])
@@ -75,6 +81,32 @@ def _find_uneven(ordered: Sequence[Frame], steps: Matrix, affine: Matrix) -> Ite
             largest_step_mm=float(steps.max()),
             median_step_mm=median,
         )
+    turned = _corner_errors(ordered, affine)
+    voxels = np.array([pixel, pixel, median])
+    farthest = max(off_grid / median, off_line / pixel, float((turned / voxels).max()))
+    smallest = float(steps.min()) / median
+    if farthest > MISPLACED or smallest < MISPLACED:
+        yield make_finding(
+            "misplaced_slices",
+            f"up to {farthest:.2f} voxels; the smallest step is {smallest:.2f} of the median",
+            farthest_voxels=farthest,
+            smallest_step=smallest,
+        )
+
+
+def _corner_errors(ordered: Sequence[Frame], affine: Matrix) -> Matrix:
+    """Return how far the last pixel of each slice is off because the slice is turned, in mm.
+
+    Along the rows, the columns and the normal of the first slice, one slice per row.
+    """
+    first = ordered[0]
+    last = np.array([first.columns - 1, first.rows - 1])
+    planes = [plane_of(frame) for frame in ordered]
+    steps = np.array([np.stack([plane.to_column, plane.to_row]) for plane in planes])
+    axes = np.stack([*affine[:3, :2].T, normal_of(planes[0])])
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    ways = np.abs((steps - steps[0]) @ axes.T)
+    return np.asarray(np.einsum("i,nij->nj", last, ways))
 
 
 def _find_tilt(heights: Matrix, affine: Matrix) -> Iterator[Finding]:

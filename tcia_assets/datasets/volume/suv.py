@@ -16,7 +16,8 @@ acquisition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
@@ -28,11 +29,31 @@ from tcia_assets.datasets.volume.attributes import (
     read_texts,
 )
 
+Attributes = tuple[tuple[str, object], ...]
+
+# The attributes of a slice on which the factor depends, and those in the item about the tracer.
+_OF_SERIES = (
+    "Units",
+    "SUVType",
+    "DecayCorrection",
+    "PatientWeight",
+    "SeriesDate",
+    "SeriesTime",
+)
+_TRACER = "RadiopharmaceuticalInformationSequence"
+_OF_TRACER = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartDateTime",
+    "RadiopharmaceuticalStartTime",
+)
 _PHILIPS, _GE = "Philips PET Private Group", "GEMS_PETD_01"
 _GRAMS = 1000.0
 # After ten half-lives there is too little activity for a scan, so the times must be wrong.
 _MAX_HALF_LIVES = 10.0
 _DAY = timedelta(days=1)
+# Between factors of one volume.
+_ROUNDING = 1e-6
 # Hours; with minutes; with seconds.
 _TIME_LENGTHS = (2, 4, 6)
 
@@ -41,21 +62,59 @@ class NoSuvFactor(Exception):
     """The headers do not allow SUV; the message has the reason."""
 
 
-def suv_factor(headers: Sequence[Dataset]) -> float:
-    """Return the factor by which the rescaled values of a Series are multiplied.
+def suv_factor(headers: Iterable[Dataset], series: Iterable[Dataset]) -> float:
+    """Return the factor by which the rescaled values of a volume are multiplied.
 
     Args:
-        headers: Those of all slices; attributes of the Series are read from the first.
+        headers: Those of the slices of the volume, which must all give the same factor.
+        series: Those of all slices of the Series.
 
     Raises:
-        NoSuvFactor: An attribute is missing, invalid or of an unsupported kind.
+        NoSuvFactor: An attribute is missing, invalid or of an unsupported kind, or slices differ.
     """
-    header = headers[0]
+    acquired = _earliest_acquisition(series)
+    different = {tuple(_read_all(header).items()): header for header in headers}
+    factors: dict[Attributes, float] = {}
+    for attributes, header in different.items():
+        try:
+            factors[attributes] = _factor(header, acquired)
+        except NoSuvFactor as error:
+            raise NoSuvFactor(f"{error}{_differences(different)}") from None
+    if max(factors.values()) > min(factors.values()) * (1 + _ROUNDING):
+        raise NoSuvFactor(f"slices have different factors{_differences(factors)}")
+    return min(factors.values())
+
+
+def _read_all(header: Dataset) -> dict[str, object]:
+    """Return all attributes on which the factor depends, by name."""
+    tracer = first_item(header, _TRACER)
+    return {
+        **{keyword: read_text(header, keyword) for keyword in _OF_SERIES},
+        "CorrectedImage": read_texts(header, "CorrectedImage"),
+        _TRACER: tracer is not None,
+        **{keyword: read_text(tracer or Dataset(), keyword) for keyword in _OF_TRACER},
+        "SUV scale factor": _private_text(header, 0x7053, _PHILIPS, 0x00),
+        "activity concentration factor": _private_text(header, 0x7053, _PHILIPS, 0x09),
+        "GE's time of the scan": _private_text(header, 0x0009, _GE, 0x0D),
+    }
+
+
+def _differences(attributes: Collection[Attributes]) -> str:
+    """Return the names of attributes that differ between slices, as the end of a message."""
+    values: dict[str, set[object]] = defaultdict(set)
+    for each in attributes:
+        for name, value in each:
+            values[name].add(value)
+    names = [name for name, found in values.items() if len(found) > 1]
+    return f"; slices differ in {', '.join(names)}" if names else ""
+
+
+def _factor(header: Dataset, acquired: datetime | None) -> float:
     if not {"ATTN", "DECY"} <= set(read_texts(header, "CorrectedImage")):
         raise NoSuvFactor("CorrectedImage lacks ATTN or DECY")
     units = read_text(header, "Units")
     if units == "BQML":
-        return _factor_by_weight(headers)
+        return _factor_by_weight(header, acquired)
     if units == "GML":
         kind = read_text(header, "SUVType")
         if kind not in {"", "BW"}:
@@ -65,22 +124,21 @@ def suv_factor(headers: Sequence[Dataset]) -> float:
         if (factor := _private_number(header, 0x7053, _PHILIPS, 0x00)) is not None:
             return factor
         if (activity := _private_number(header, 0x7053, _PHILIPS, 0x09)) is not None:
-            return activity * _factor_by_weight(headers)
+            return activity * _factor_by_weight(header, acquired)
         raise NoSuvFactor("the image is in counts, without the factors of Philips")
     raise NoSuvFactor(f"Units is {units!r}")
 
 
-def _factor_by_weight(headers: Sequence[Dataset]) -> float:
-    header = headers[0]
-    tracer = first_item(header, "RadiopharmaceuticalInformationSequence")
+def _factor_by_weight(header: Dataset, acquired: datetime | None) -> float:
+    tracer = first_item(header, _TRACER)
     if tracer is None:
-        raise NoSuvFactor("RadiopharmaceuticalInformationSequence is missing")
+        raise NoSuvFactor(f"{_TRACER} is missing")
     weight = _read_positive(header, "PatientWeight")
     dose = _read_positive(tracer, "RadionuclideTotalDose")
     correction = read_text(header, "DecayCorrection")
     if correction == "START":
         half_life = _read_positive(tracer, "RadionuclideHalfLife")
-        delay = _delay_of_scan(_start_of_scan(headers), tracer, half_life)
+        delay = _delay_of_scan(_start_of_scan(header, acquired), tracer, half_life)
         dose *= 2 ** (-delay.total_seconds() / half_life)
     elif correction != "ADMIN":
         raise NoSuvFactor(f"DecayCorrection is {correction!r}, neither START nor ADMIN")
@@ -97,10 +155,8 @@ def _read_positive(holder: Dataset, keyword: str) -> float:
 # --- Times ----------------------------------------------------------------------------------------
 
 
-def _start_of_scan(headers: Sequence[Dataset]) -> datetime:
-    header = headers[0]
+def _start_of_scan(header: Dataset, acquired: datetime | None) -> datetime:
     series = _parse_time(read_text(header, "SeriesDate"), read_text(header, "SeriesTime"))
-    acquired = _earliest_acquisition(headers)
     if series is not None and (acquired is None or series <= acquired):
         return series
     private = _private_text(header, 0x0009, _GE, 0x0D)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.idc.stored_objects import StoredObject, StoredObjects
+from tcia_assets.sandbox.idc.stored_objects import StoredFiles, StoredObject, StoredObjects
+
+Objects = StoredObjects | StoredFiles
 
 _ENTITIES = """<!DOCTYPE lies [
 <!ENTITY a "lies lies lies lies lies lies lies lies lies lies">
@@ -28,7 +30,7 @@ class Item:
     key: str
     size: int
     etag: str
-    series: StoredObjects
+    series: Objects
     stored: StoredObject
 
 
@@ -97,9 +99,7 @@ def page_with_fault(fault: Fault, page: Page, first: list[Item], prefix: str) ->
     return changed[kind]() if kind in changed else page
 
 
-def object_with_fault(
-    fault: Fault | None, series: StoredObjects, stored: StoredObject
-) -> SentObject:
+def object_with_fault(fault: Fault | None, series: Objects, stored: StoredObject) -> SentObject:
     """Return what is sent for an object, changed by the fault."""
     body, kind = series.body(stored), fault.kind if fault else ""
     sent = SentObject(body, f'"{series.etag(stored)}"')
@@ -126,7 +126,7 @@ def _item_with_fault(fault: Fault, item: Item) -> Item:
     return replace(item, size=len(sent.body), etag=sent.etag)
 
 
-def _object_with_content(fault: Fault, series: StoredObjects, stored: StoredObject) -> SentObject:
+def _object_with_content(fault: Fault, series: Objects, stored: StoredObject) -> SentObject:
     """Return an object as a fault makes it that is the same in listings and replies."""
     body, etag = series.body(stored), series.etag(stored)
     if fault.kind in CONTENTS:
@@ -141,28 +141,28 @@ def _object_with_content(fault: Fault, series: StoredObjects, stored: StoredObje
     return SentObject(body, etags.get(fault.kind, f'"{etag}"'))
 
 
-def _other_object(series: StoredObjects, stored: StoredObject) -> SentObject:
+def _other_object(series: Objects, stored: StoredObject) -> SentObject:
     """Return the next object of the Series."""
     other = next(series.after(stored.key), None) or next(series.after())
     return SentObject(series.body(other), f'"{series.etag(other)}"')
 
 
-def _of_other_series(series: StoredObjects, stored: StoredObject) -> bytes:
-    uid = series.series.uid.encode()
+def _of_other_series(series: Objects, stored: StoredObject) -> bytes:
+    uid = series.values(stored).get("SeriesInstanceUID", "PAR1").encode()
     digit = b"1" if uid.endswith(b"2") else b"2"
     return series.body(stored).replace(uid, uid[:-1] + digit)
 
 
-def _with_same_uid(series: StoredObjects, _stored: StoredObject) -> bytes:
+def _with_same_uid(series: Objects, _stored: StoredObject) -> bytes:
     return series.body(next(series.after()))
 
 
-def _not_dicom(series: StoredObjects, stored: StoredObject) -> bytes:
+def _not_dicom(series: Objects, stored: StoredObject) -> bytes:
     return bytes(len(series.body(stored)))
 
 
 # Bytes of an object that its MD5 and the listing agree with, so that only a header gives it away.
-CONTENTS: dict[str, Callable[[StoredObjects, StoredObject], bytes]] = {
+CONTENTS: dict[str, Callable[[Objects, StoredObject], bytes]] = {
     "other_series": _of_other_series,
     "same_object": _with_same_uid,
     "not_dicom": _not_dicom,

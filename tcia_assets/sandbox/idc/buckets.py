@@ -15,10 +15,15 @@ from itertools import islice
 from xml.sax.saxutils import escape
 
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.idc import bucket_faults
+from tcia_assets.sandbox.idc import bucket_faults, clinical
 from tcia_assets.sandbox.idc.bucket_faults import Item
 from tcia_assets.sandbox.idc.first_release import BUCKETS
-from tcia_assets.sandbox.idc.stored_objects import Store, StoredObject, StoredObjects
+from tcia_assets.sandbox.idc.stored_objects import (
+    Store,
+    StoredFiles,
+    StoredObject,
+    StoredObjects,
+)
 from tcia_assets.sandbox.reply import Reply, RequestRefused
 
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -86,19 +91,14 @@ class Buckets:
         """
         if fault and fault.kind in _CODES:
             raise refusal(_CODES[fault.kind], request, fault.retry_after)
-        if request.bucket not in BUCKETS:
+        if request.bucket not in (*BUCKETS, clinical.BUCKET):
             raise refusal("NoSuchBucket", request)
         return self._object(request, fault) if request.key else self._listing(request, fault)
 
     def values(self, request: BucketRequest) -> dict[str, str]:
         """Return what a request is about, for faults: the Series, its Collection, the object."""
-        series = self._store.series(request.folder)
-        if series is None:
-            return {}
-        row = series.series.row
-        values = {"SeriesInstanceUID": series.series.uid, "Collection": row["Collection"]}
-        stored = series.find(request.key)
-        return values | ({"SOPInstanceUID": series.uid(stored)} if stored else {})
+        folder = self._store.folder(request.folder)
+        return folder.values(folder.find(request.key)) if folder else {}
 
     # --- Listings -------------------------------------------------------------------------------
 
@@ -122,9 +122,9 @@ class Buckets:
     # --- Objects --------------------------------------------------------------------------------
 
     def _object(self, request: BucketRequest, fault: Fault | None) -> Reply:
-        series = self._store.series(request.folder)
+        series = self._store.folder(request.folder)
         stored = series.find(request.key) if series else None
-        if series is None or stored is None or series.series.bucket != request.bucket:
+        if series is None or stored is None or series.bucket != request.bucket:
             raise refusal("NoSuchKey", request)
         sent = bucket_faults.object_with_fault(fault, series, stored)
         headers = [
@@ -133,6 +133,7 @@ class Buckets:
             ("accept-ranges", "bytes"),
             *sent.headers,
         ]
+        kind = "application/dicom" if request.key.endswith(".dcm") else "binary/octet-stream"
         status, body = 200, sent.body
         wanted = request.headers.get("range")
         if wanted and not (fault and fault.kind == "range_ignored"):
@@ -140,7 +141,7 @@ class Buckets:
             headers.append(("content-range", f"bytes {start}-{stop - 1}/{len(body)}"))
             shift = 1 if fault and fault.kind == "range_shifted" else 0
             status, body = 206, (body + bytes(shift))[start + shift : stop + shift]
-        return Reply([body], status, "application/dicom", tuple(headers))
+        return Reply([body], status, kind, tuple(headers))
 
 
 def refusal(code: str, request: BucketRequest, retry_after: str = "") -> RequestRefused:
@@ -155,8 +156,8 @@ def refusal(code: str, request: BucketRequest, retry_after: str = "") -> Request
     return RequestRefused(Reply([text.encode()], status, "application/xml", headers))
 
 
-def _item(series: StoredObjects, stored: StoredObject) -> Item:
-    return Item(stored.key, series.size, f'"{series.etag(stored)}"', series, stored)
+def _item(series: StoredObjects | StoredFiles, stored: StoredObject) -> Item:
+    return Item(stored.key, series.size(stored), f'"{series.etag(stored)}"', series, stored)
 
 
 def _listing_text(

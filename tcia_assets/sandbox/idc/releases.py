@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.idc import first_release
-from tcia_assets.store import sql
+from tcia_assets.store import files, sql
 
+_RELEASES = "releases"  # in the metadata of the file that keeps them
 _MEMORY = "256MB"
 _PAGE_SIZE = 1000
 # The columns of the archive that are kept as they were at the time of a release.
@@ -57,6 +59,7 @@ class Releases:
 
     Args:
         archive: The archive that the IDC copies.
+        file: Keeps the releases; those that it has are there at the start.
 
     Attributes:
         archive: The same.
@@ -64,8 +67,8 @@ class Releases:
         state: A number that is different after each change, for what is made from the versions.
     """
 
-    def __init__(self, archive: Archive) -> None:
-        self.archive, self.state = archive, 0
+    def __init__(self, archive: Archive, *, file: Path | None = None) -> None:
+        self.archive, self.state, self._file = archive, 0, file
         self.page_size = _PAGE_SIZE
         self._is_changed = False
         self._folder = tempfile.TemporaryDirectory(prefix="tcia-sandbox-idc-")
@@ -166,6 +169,13 @@ class Releases:
     def _changed(self) -> None:
         self.state += 1
         self._is_changed = True
+        if self._file:
+            files.publish(self._file, self._save)
+
+    def _save(self, draft: Path) -> None:
+        table = self.query("FROM versions")
+        releases = {_RELEASES: ",".join(self.releases)}
+        pq.write_table(table.replace_schema_metadata(releases), draft)
 
     def _write_changes(
         self, connection: sql.Connection, old: int, revised: list[str], without: list[str]
@@ -224,8 +234,10 @@ class Releases:
             self.page_size = _PAGE_SIZE
             if self._is_changed:
                 self._close()
-                self._changed()
+                self.state += 1
                 self._is_changed = False
+                if self._file:
+                    self._file.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -247,6 +259,8 @@ class Releases:
             if self._connection is None:
                 self._connection = self._first()
                 self._releases = [first_release.FIRST_RELEASE]
+                if self._file and self._file.is_file():
+                    self._load(self._connection, self._file)
             yield self._connection
 
     def _first(self) -> sql.Connection:
@@ -256,3 +270,11 @@ class Releases:
         (original,) = self.archive.tables([_OF_ARCHIVE.format(rows="catalogue")])
         first_release.create(connection, original)
         return connection
+
+    def _load(self, connection: sql.Connection, file: Path) -> None:
+        connection.execute("DELETE FROM versions")
+        connection.execute(
+            f"INSERT INTO versions BY NAME FROM read_parquet({sql.literal(str(file))})"
+        )
+        self._releases = pq.read_metadata(file).metadata[_RELEASES.encode()].decode().split(",")
+        self._is_changed = True

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tcia_assets.errors import UnknownName
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.sandbox.idc import index_files
+from tcia_assets.sandbox.idc import clinical, index_files
 from tcia_assets.sandbox.idc.buckets import BucketRequest, Buckets, refusal
 from tcia_assets.sandbox.idc.releases import Releases
 from tcia_assets.sandbox.idc.stored_objects import Store
@@ -35,7 +35,7 @@ class IdcRequest:
 
     Args:
         request: What is asked for.
-        endpoint: "list", "object" or "index".
+        endpoint: "list", "object", "index" or "clinical".
         returns: As of `Endpoint`: "listing", "object" or "file".
         values: The Series, its Collection and the object.
     """
@@ -65,6 +65,8 @@ class IdcService:
             return IdcRequest(request, "index", "file", {})
         values = self._buckets.values(request)
         endpoint, returns = ("object", "object") if key else ("list", "listing")
+        if bucket == clinical.BUCKET:
+            endpoint = "clinical"
         return IdcRequest(request, endpoint, returns, values)
 
     def handle(self, method: str, sent: IdcRequest, fault: Fault | None) -> Reply:

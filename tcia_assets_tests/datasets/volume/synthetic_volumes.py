@@ -18,7 +18,7 @@ PER_VOLUME = 100
 
 def values_of(number: int, slices: int = SHAPE[0]) -> Any:
     """Return the values of the n-th volume, from 0."""
-    return noise((slices, *SHAPE[1:]), 0, 900, np.uint16) + np.uint16(1000 * number)
+    return noise((slices, *SHAPE[1:]), 0, 900) + np.int16(1000 * number)
 
 
 def volume(number: int, slices: int = SHAPE[0], **attributes: Any) -> list[Any]:

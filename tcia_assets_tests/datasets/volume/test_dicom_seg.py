@@ -166,6 +166,62 @@ def test_frames_follow_the_positions_of_uneven_slices(tmp_path: Path) -> None:
     assert np.array_equal(labels.voxels, expected(masks()))
 
 
+@pytest.mark.parametrize(("frames", "codes"), [([2], ["thick_frames"]), ([2, 3], ["label_gaps"])])
+def test_one_thick_frame_on_thin_slices_is_reported(
+    tmp_path: Path, frames: list[int], codes: list[str]
+) -> None:
+    thin = Series(noise((12, 33, 35)), spacing=(0.7, 0.8, 1.0))
+    thick = Series(noise((4, 33, 35)), spacing=(0.7, 0.8, 3.0))
+    mask = np.zeros((4, 33, 35, 2), np.uint8)
+    mask[frames, 4:9, 3:9, 0] = 1
+    made = seg(thick.objects(), mask)
+    labels = place_seg(tmp_path, thin, made, LabelPatterns.compile({"tumour": "GTV.*"}))
+    assert [code for code in finding_codes(labels) if code != "unmatched_names"] == codes
+    if frames == [2]:
+        assert one_finding(labels, "thick_frames").numbers["thickness_mm"] == 3.0
+
+
+def test_one_frame_as_thick_as_a_slice_is_no_finding(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    mask = np.zeros((*SHAPE, 2), np.uint8)
+    mask[2, 4:9, 3:9, 0] = 1
+    labels = place_seg(tmp_path, series, seg(series.objects(), mask))
+    assert finding_codes(labels) == ["target_missing"]
+
+
+def test_frames_without_functional_groups_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), masks())
+    del made.PerFrameFunctionalGroupsSequence[-1]
+    labels = place_seg(tmp_path, series, made)
+    assert one_finding(labels, "unreadable_mask").numbers == {"frames": 1}
+
+
+def test_frames_of_a_segment_that_is_not_declared_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), masks())
+    for segment in made.SegmentSequence:
+        segment.SegmentNumber += 1
+    labels = place_seg(tmp_path, series, made)
+    assert one_finding(labels, "unreadable_mask").numbers == {"frames": 3}
+
+
+def test_segments_of_one_number_are_left_out(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), masks())
+    made.SegmentSequence[1].SegmentNumber = 1
+    labels = place_seg(tmp_path, series, made)
+    assert finding_codes(labels) == ["ambiguous_numbers", "unreadable_mask", "empty_mask"]
+
+
+def test_the_background_of_a_label_map_has_no_label(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = seg(series.objects(), expected(masks()).astype(np.uint8), "LABELMAP")
+    assert 0 in [each.SegmentNumber for each in made.SegmentSequence]
+    labels = place_seg(tmp_path, series, made, LabelPatterns.compile({"any": ".*"}))
+    assert np.array_equal(labels.voxels, expected(masks()) > 0)
+
+
 def test_unmatched_names_and_missing_labels_are_reported(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     made = seg(series.objects(), masks())

@@ -13,5 +13,10 @@ def test_undeclared_codes_are_refused() -> None:
 
 
 def test_codes_without_a_volume_are_declared() -> None:
-    assert sorted(IMPOSSIBLE) == ["no_slices", "undecodable_pixels", "volume_not_found"]
+    assert sorted(IMPOSSIBLE) == [
+        "no_slices",
+        "undecodable_pixels",
+        "values_beyond_dtype",
+        "volume_not_found",
+    ]
     assert FINDING_CODES.keys() >= IMPOSSIBLE

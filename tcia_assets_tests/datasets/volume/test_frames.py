@@ -58,3 +58,13 @@ def test_an_enhanced_object_is_the_volume_of_its_frames(
     assert np.array_equal(volume.voxels, expected)
     np.testing.assert_allclose(volume.affine, series.affine, atol=1e-5)
     assert finding_codes(volume) == ["mixed_rescale"]
+
+
+def test_cosines_that_were_rounded_keep_the_spacing(tmp_path: Path) -> None:
+    series = Series(orientation=OBLIQUE)
+    objects = series.objects()
+    for each in objects:
+        each.ImageOrientationPatient = list(np.round(np.multiply(OBLIQUE, 0.995), 3))
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert volume.spacing == pytest.approx(series.spacing, rel=1e-6)
+    assert finding_codes(volume) == []

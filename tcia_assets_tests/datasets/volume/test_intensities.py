@@ -103,6 +103,44 @@ def test_a_ct_with_a_slope_of_0_is_not_in_hounsfield_units(tmp_path: Path) -> No
     assert (volume.units, finding_codes(volume)) == ("stored", ["not_hounsfield"])
 
 
+def test_signed_values_that_are_declared_unsigned_are_implausible(tmp_path: Path) -> None:
+    series = Series(noise((4, 8, 8), -1000, 100))
+    unsign = lambda each: setattr(each, "PixelRepresentation", 0)  # noqa: E731
+    volume = read(tmp_path, changed(unsign, series, only=1))
+    assert finding_codes(volume) == ["implausible_hounsfield"]
+    numbers = one_finding(volume, "implausible_hounsfield").numbers
+    assert numbers["greatest"] > 65000 and numbers["voxels"] > 50
+    assert DEFAULT_POLICIES["implausible_hounsfield"] == DROP
+
+
+def test_a_ct_that_has_no_negative_values_lost_its_intercept(tmp_path: Path) -> None:
+    series = Series(noise((4, 8, 8), 0, 3000, np.uint16))
+    assert finding_codes(read(tmp_path, series.objects())) == ["implausible_hounsfield"]
+    series.intercepts = [-1024.0] * 4
+    assert finding_codes(read(tmp_path, series.objects())) == []
+
+
+def test_the_sign_of_each_slice_is_its_own(tmp_path: Path) -> None:
+    signed, unsigned = Series(), Series(noise((6, 9, 11), 0, 4000, np.uint16))
+    unsigned.intercepts = [-1024.0] * 6
+    objects = [(signed, unsigned)[place % 2].object(place) for place in range(6)]
+    volume = read(tmp_path, objects)
+    assert finding_codes(volume) == ["mixed_rescale"]
+    for place in range(6):
+        assert np.array_equal(volume.voxels[place], (signed, unsigned)[place % 2].real[place])
+
+
+@pytest.mark.parametrize(("value", "voxels"), [(30_710, 200), (-3024, 200), (-20_000, 5)])
+def test_metal_old_padding_and_a_few_odd_voxels_are_plausible(
+    tmp_path: Path, value: int, voxels: int
+) -> None:
+    values = noise((4, 12, 12))
+    values.reshape(-1)[:voxels] = value
+    volume = read(tmp_path, Series(values).objects())
+    assert finding_codes(volume) == []
+    assert np.array_equal(volume.voxels, values)
+
+
 def test_a_mouse_has_a_plausible_suv(tmp_path: Path) -> None:
     mouse = tracer(RadionuclideTotalDose="5e6")
     more = {"PatientWeight": "0.025", "RadiopharmaceuticalInformationSequence": mouse}

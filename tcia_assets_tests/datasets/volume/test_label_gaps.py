@@ -81,6 +81,18 @@ def test_a_step_of_more_than_twice_the_usual_one_is_reported_and_not_filled(
         assert slices_of(labels) == [4, 5, 6, 7, 12, 13, 14]
 
 
+@pytest.mark.parametrize("shift", [14.0, 11.0])
+def test_shapes_that_hardly_meet_are_not_interpolated(tmp_path: Path, shift: float) -> None:
+    contours = [circle(SERIES, z, (12 + shift * (z == 10), 20), 6) for z in (4, 7, 10)]
+    volume = read_volume(write_zip(tmp_path / "ct.zip", SERIES.objects()))
+    drawn = write_zip(tmp_path / "rt.zip", [rtstruct({"GTV": contours})])
+    labels = read_labels([drawn], volume, GTV, choices=LabelChoices(between="interpolate"))
+    assert finding_codes(labels) == ["label_gaps", "label_gaps_filled"]
+    assert slices_of(labels) == [4, 5, 6, 7, 10]
+    for code in finding_codes(labels):
+        assert one_finding(labels, code).numbers["slices"] == 2
+
+
 def test_one_forgotten_slice_is_filled(tmp_path: Path) -> None:
     labels = contoured(tmp_path, [4, 5, 7, 8], "interpolate", radius=6.0)
     assert np.array_equal(labels.voxels[6], labels.voxels[5])

@@ -65,6 +65,17 @@ def test_the_nearest_slice_has_its_distance_in_millimetres(tmp_path: Path) -> No
     assert grid.to_pixels(point[None], 3)[0] == pytest.approx([4, 2], abs=1e-4)
 
 
+def test_a_number_of_several_names_is_ambiguous_if_one_has_a_label(tmp_path: Path) -> None:
+    volume = read_volume(write_zip(tmp_path / "ct.zip", Series(noise(SHAPE)).objects()))
+    grid = LabelGrid(volume, TWO)
+    names = [(1, "GTV-1"), (2, "GTV-2"), (2, "Body"), (3, "x"), (3, "y"), (4, "Lung_L")]
+    assert grid.match_names(names, "1.2.7") == {1: (1, "GTV-1"), 4: (2, "Lung_L")}
+    assert grid.unmatched == {"Body", "x", "y"}
+    (finding,) = grid.findings
+    assert (finding.code, finding.sop_instance_uids) == ("ambiguous_numbers", ("1.2.7",))
+    assert "2 of 'GTV-2', 'Body'" in finding.message
+
+
 def test_overlaps_and_voxels_outside_are_counted(tmp_path: Path) -> None:
     volume = read_volume(write_zip(tmp_path / "ct.zip", Series(noise(SHAPE)).objects()))
     grid = LabelGrid(volume, TWO)

@@ -40,7 +40,8 @@ def test_rescaling_is_exact_in_the_smallest_dtype(
     tmp_path: Path, values: Any, slopes: Any, intercepts: Any, dtype: Any
 ) -> None:
     bits = 8 * values.itemsize
-    series = Series(values, slopes=slopes, intercepts=intercepts, bits=bits)
+    # Not a CT, in which such values would be implausible.
+    series = Series(values, modality="MR", slopes=slopes, intercepts=intercepts, bits=bits)
     volume = read(tmp_path, series)
     assert volume.voxels.dtype == dtype
     assert np.array_equal(volume.voxels, series.real.astype(np.float32))

@@ -60,6 +60,23 @@ def test_a_contour_that_was_drawn_again_beside_itself_is_no_hole(
     assert overlapping > 100
 
 
+@pytest.mark.parametrize("radius", [8.3, 15.3, 24.1])
+@pytest.mark.parametrize(("wall", "is_thin"), [(0.5, True), (0.7, True), (1.0, True), (2.5, False)])
+def test_a_wall_of_about_a_pixel_is_counted(radius: float, wall: float, *, is_thin: bool) -> None:
+    polygons = [circle(30.2, 30.4, radius), circle(30.2, 30.4, radius - wall)]
+    for pair in (polygons, polygons[::-1]):
+        found = pixels_inside(pair, SHAPE)
+        hole = disc(30.2, 30.4, radius - wall).sum()
+        assert abs(found.thin_walled_pixels - hole * is_thin) <= 2
+        assert found.overlapping_pixels == 0
+    assert pixels_inside(polygons, SHAPE, is_xor=True).thin_walled_pixels == 0
+
+
+def test_a_hole_beside_a_contour_around_it_has_no_thin_wall() -> None:
+    found = pixels_inside([circle(30.2, 30.4, 20), circle(42.3, 30.4, 7.5)], SHAPE)
+    assert (found.overlapping_pixels, found.thin_walled_pixels) == (0, 0)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_holes_are_excluded_and_islands_in_them_included(order: tuple[int, ...]) -> None:
     circles = ((30.2, 30.4, 20.3), (28.2, 31.4, 12.2), (27.1, 30.2, 4.1))

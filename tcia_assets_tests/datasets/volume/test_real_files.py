@@ -51,14 +51,17 @@ def test_a_real_image_has_the_voxels_and_the_plane_that_others_read(
     volume = read_volume(write_zip(tmp_path / "a.zip", [path.read_bytes()]), least_slices=1)
     dataset = pydicom.dcmread(path)
     by_pydicom = apply_rescale(dataset.pixel_array, dataset)
-    np.testing.assert_allclose(volume.voxels[0], by_pydicom, rtol=1e-6)
     image = SimpleITK.ReadImage(str(path))
-    np.testing.assert_allclose(volume.voxels, SimpleITK.GetArrayFromImage(image), rtol=1e-6)
+    # From -3024 HU, and what lossy compression made of it, to air.
+    is_padded = name.startswith("693_")
+    for other in (by_pydicom[None], SimpleITK.GetArrayFromImage(image)):
+        expected = np.where(other < -2024, -1024, other) if is_padded else other
+        np.testing.assert_allclose(volume.voxels, expected, rtol=1e-6)
     # A single slice has no distance to the next one: others invent it differently.
     own, theirs = volume.affine_lps[:, [0, 1, 3]], lps_affine(image)[:, [0, 1, 3]]
     if name != "J2K_pixelrep_mismatch.dcm":  # its cosines are not normalised
         np.testing.assert_allclose(own, theirs, atol=1e-4)
-    assert finding_codes(volume) == []
+    assert finding_codes(volume) == (["pixel_padding"] if is_padded else [])
 
 
 def zipped(folder: Path, name: str) -> Path:

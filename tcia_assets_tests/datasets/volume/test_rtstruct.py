@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP
 from tcia_assets.datasets.volume.label_grid import LabelChoices, LabelGrid
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
@@ -123,6 +124,28 @@ def test_contours_of_an_roi_may_be_in_several_items(tmp_path: Path) -> None:
     assert [bool(plane.any()) for plane in labels.voxels] == [True, True, False, False, False]
 
 
+def test_contours_of_an_roi_that_is_not_declared_are_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = rtstruct({name: [circle(series, 1, (20, 20), 4)] for name in ("GTV", "Body")})
+    for roi in made.StructureSetROISequence:
+        roi.ROINumber += 1
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    labels = grid.to_labels(LabelChoices())
+    assert one_finding(labels, "unreadable_mask").numbers == {"contours": 1}
+
+
+def test_rois_of_one_number_are_left_out(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    rois = {name: [circle(series, 1, (x, 20), 4)] for name, x in (("GTV", 9), ("GTV 2", 30))}
+    made = rtstruct(rois)
+    for roi, drawn in zip(made.StructureSetROISequence, made.ROIContourSequence, strict=True):
+        roi.ROINumber = drawn.ReferencedROINumber = 1
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    assert finding_codes(grid.to_labels(LabelChoices())) == ["ambiguous_numbers", "empty_mask"]
+
+
 def test_overlapping_contours_are_united_and_reported(tmp_path: Path) -> None:
     series = Series(noise(SHAPE))
     discs = ((15.2, 20.4), 8.1), ((22.2, 20.4), 8.1)
@@ -139,6 +162,35 @@ def test_the_same_contour_twice_counts_once(tmp_path: Path) -> None:
     labels = placed(tmp_path, series, {"GTV": contours})
     assert labels.counts[1] == 2 * disc((20.2, 20.4), 8.1).sum()
     assert one_finding(labels, "overlapping_contours").numbers["planes"] == 2
+
+
+def test_a_contour_with_fewer_points_than_declared_is_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    made = rtstruct({"GTV": [circle(series, z, (20.2, 20.4), 12.1) for z in (1, 2)]})
+    made.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 1000
+    grid = LabelGrid(volume_of(series), GTV)
+    set_rois(grid, made)
+    labels = grid.to_labels(LabelChoices())
+    assert one_finding(labels, "unreadable_mask").numbers == {"contours": 1}
+
+
+def test_a_contour_that_runs_around_twice_is_reported(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    contours = [np.tile(circle(series, z, (20.2, 20.4), 12.1), (2, 1)) for z in (1, 2)]
+    labels = placed(tmp_path, series, {"GTV": contours})
+    assert finding_codes(labels) == ["thin_walls", "empty_mask"]
+    area = disc((20.2, 20.4), 12.1).sum()
+    assert abs(one_finding(labels, "thin_walls").numbers["pixels"] - 2 * area) <= 4
+
+
+def test_walls_of_about_a_pixel_are_reported_and_dropped(tmp_path: Path) -> None:
+    series = Series(noise(SHAPE))
+    contours = [circle(series, z, (20.2, 20.4), r) for z in (1, 2) for r in (12.1, 11.2)]
+    labels = placed(tmp_path, series, {"GTV": contours})
+    assert finding_codes(labels) == ["thin_walls"]
+    numbers = one_finding(labels, "thin_walls").numbers
+    assert numbers == {"planes": 2, "pixels": 2 * disc((20.2, 20.4), 11.2).sum()}
+    assert DEFAULT_POLICIES["thin_walls"] == DROP
 
 
 def test_contours_of_the_type_xor_exclude_each_other(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP
 from tcia_assets.datasets.volume.volume_reader import read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     CORONAL,
@@ -95,3 +96,47 @@ def test_a_single_slice_has_its_declared_thickness(tmp_path: Path) -> None:
     volume = read(tmp_path, Series(noise((1, 4, 4))))
     assert finding_codes(volume) == ["too_few_slices"]
     assert volume.spacing == pytest.approx((0.7, 0.8, 2.5))
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("SeriesInstanceUID", "1.2.8"), ("Modality", "PT")])
+def test_objects_of_another_series_or_modality_are_left_out(
+    tmp_path: Path, keyword: str, value: str
+) -> None:
+    series = Series()
+    objects = series.objects()
+    setattr(objects[-1], keyword, value)
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert np.array_equal(volume.voxels, series.values[:-1])
+    assert finding_codes(volume) == ["foreign_objects"]
+    assert DEFAULT_POLICIES["foreign_objects"] == DROP
+
+
+def turned(degrees: float) -> Any:
+    """Return the axial directions after a rotation about x."""
+    angle = np.radians(degrees)
+    return (1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(np.sin(angle)))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"ImageOrientationPatient": list(turned(0.8))}, "mixed_orientation"),
+        ({"ImageOrientationPatient": list(CORONAL)}, "mixed_orientation"),
+        ({"PixelSpacing": [0.9, 0.8]}, "mixed_spacing"),
+    ],
+)
+def test_a_series_of_which_a_large_part_is_left_out_is_dropped(
+    tmp_path: Path, change: dict[str, Any], code: str
+) -> None:
+    series = Series(noise((12, 6, 6)))
+    for few, is_dropped in ((2, False), (5, True)):
+        objects = series.objects()
+        for each in objects[:few]:
+            for keyword, value in change.items():
+                setattr(each, keyword, value)
+        found = read_volume(write_zip(tmp_path / "a.zip", objects))
+        is_turned = change == {"ImageOrientationPatient": list(turned(0.8))}
+        codes = [code, *(["incomplete_volume"] if is_dropped or is_turned else [])]
+        assert finding_codes(found) == codes
+    assert one_finding(found, "incomplete_volume").numbers["left_out"] == 5
+    assert DEFAULT_POLICIES["incomplete_volume"] == DROP

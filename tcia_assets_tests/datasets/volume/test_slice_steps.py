@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP
 from tcia_assets.datasets.volume.volume_reader import open_volumes, read_volume
 from tcia_assets_tests.datasets.volume.synthetic import (
     Series,
     finding_codes,
+    noise,
     one_finding,
     write_zip,
 )
 from tcia_assets_tests.datasets.volume.synthetic_volumes import each, values_of, volume, zipped
+
+GAP = "missing_slice"
 
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])
@@ -68,3 +74,65 @@ def test_overlapping_slices_in_order_are_a_finding_unless_they_are_declared(tmp_
             if declared:
                 each_.SpacingBetweenSlices = declared
         assert finding_codes(read_volume(write_zip(tmp_path / "a.zip", objects))) == codes
+
+
+def read_at(tmp_path: Path, heights: list[float], **attributes: str) -> Any:
+    """Read CT slices at some heights, 2.5 mm thick."""
+    objects = volume(0, len(heights), modality="CT", **attributes)
+    for made, height in zip(objects, heights, strict=True):
+        made.ImagePositionPatient = [0.0, 0.0, height]
+    return read_volume(write_zip(tmp_path / "a.zip", objects))
+
+
+def test_acquisitions_that_overlap_by_less_than_half_are_dropped(tmp_path: Path) -> None:
+    one = [2.5 * n for n in range(12)]
+    other = [2.5 * n + 21.25 for n in range(12)]
+    found = read_at(tmp_path, one + other)
+    assert finding_codes(found) == ["uneven_spacing", "misplaced_slices"]
+    assert DEFAULT_POLICIES["misplaced_slices"] == DROP
+    numbers = one_finding(found, "misplaced_slices").numbers
+    assert numbers["farthest_voxels"] > 0.5 and numbers["smallest_step"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("error", "codes"), [(0.4, []), (0.6, ["misplaced_slices"])])
+def test_a_slice_more_than_half_a_step_off_its_place_is_dropped(
+    tmp_path: Path, error: float, codes: list[str]
+) -> None:
+    heights = [2.5 * n for n in range(12)]
+    heights[7] += 2.5 * error
+    codes_found = [code for code in finding_codes(read_at(tmp_path, heights)) if code != GAP]
+    assert codes_found == ["uneven_spacing", *codes]
+
+
+def test_two_slices_nearly_at_one_place_are_dropped(tmp_path: Path) -> None:
+    heights = [2.5 * n for n in range(8)]
+    found = read_at(tmp_path, [*heights, heights[4] + 0.01])
+    assert "misplaced_slices" in finding_codes(found)
+
+
+def test_steps_that_change_along_the_way_are_dropped(tmp_path: Path) -> None:
+    heights = np.cumsum([1.0] * 20 + [1.2] * 20).tolist()
+    assert "misplaced_slices" in finding_codes(read_at(tmp_path, heights))
+
+
+@pytest.mark.parametrize(("pixels", "is_dropped"), [(0.3, False), (0.7, True)])
+def test_a_slice_that_is_moved_within_its_plane_is_dropped_beyond_half_a_pixel(
+    tmp_path: Path, pixels: float, *, is_dropped: bool
+) -> None:
+    series = Series(noise((9, 4, 4)))
+    objects = series.objects()
+    objects[4].ImagePositionPatient[0] += pixels * series.spacing[0]
+    found = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert ("misplaced_slices" in finding_codes(found)) == is_dropped
+
+
+def test_slices_that_turn_within_the_tolerance_are_dropped_if_their_corners_are_off(
+    tmp_path: Path,
+) -> None:
+    for size, is_dropped in ((100, False), (1000, True)):
+        series = Series(np.zeros((6, 2, size), np.uint8), bits=8)
+        objects = series.objects()
+        turn = 9e-4
+        objects[5].ImageOrientationPatient = [np.cos(turn), np.sin(turn), 0, -np.sin(turn), 1, 0]
+        found = read_volume(write_zip(tmp_path / "a.zip", objects))
+        assert ("misplaced_slices" in finding_codes(found)) == is_dropped

@@ -141,6 +141,43 @@ def test_values_stay_and_the_reason_is_reported_without_a_factor(
     np.testing.assert_allclose(volume.voxels, series.real, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("reason", "more"),
+    [
+        ("Units", {"Units": "GML"}),
+        ("PatientWeight", {"PatientWeight": None}),
+        ("PatientWeight", {"PatientWeight": "70"}),
+        ("DecayCorrection", {"DecayCorrection": "ADMIN"}),
+        ("CorrectedImage", {"CorrectedImage": ["ATTN"]}),
+        ("RadionuclideTotalDose", {"RadiopharmaceuticalInformationSequence": tracer(
+            RadionuclideTotalDose="3e8"
+        )}),
+        ("RadiopharmaceuticalInformationSequence",
+            {"RadiopharmaceuticalInformationSequence": None}),
+        ("RadiopharmaceuticalStartTime", {"RadiopharmaceuticalInformationSequence": tracer(
+            RadiopharmaceuticalStartTime="113000"
+        )}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 2])
+def test_slices_that_give_different_factors_have_no_suv(
+    tmp_path: Path, reason: str, more: dict[str, Any], place: int
+) -> None:
+    objects = pet().objects()
+    objects[place] = pet(**more).object(place)
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert (volume.units, finding_codes(volume)) == ("stored", ["pet_without_suv_factors"])
+    assert reason in one_finding(volume, "pet_without_suv_factors").message
+
+
+def test_slices_may_write_the_same_factor_in_different_ways(tmp_path: Path) -> None:
+    objects = pet().objects()
+    objects[1].PatientWeight = "80.00"
+    objects[2].CorrectedImage = ["DECY", "ATTN", "SCAT"]
+    volume = read_volume(write_zip(tmp_path / "a.zip", objects))
+    assert (volume.units, finding_codes(volume)) == ("SUVbw", [])
+
+
 def test_suv_of_the_sandbox_is_one_in_the_body_and_eight_in_the_lesion(tmp_path: Path) -> None:
     row: dict[str, Any] = {
         "SeriesInstanceUID": "1.2.3",

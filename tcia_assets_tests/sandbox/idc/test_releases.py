@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.sandbox.idc.releases import Releases
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.sandbox.one_collection import UIDS
 
@@ -98,3 +102,17 @@ def test_what_cannot_be_done_is_refused(sandbox: Sandbox) -> None:
         sandbox.idc.publish("25.1.0")
     with pytest.raises(UnknownName):
         sandbox.idc.redact(["1.2.3"])
+
+
+def test_releases_outlive_a_restart(sandbox: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "idc.parquet"
+    with closing(Releases(sandbox.archive, file=file)) as releases:
+        assert not file.exists()
+        releases.publish(revised=UIDS[:1])
+        uuid = releases.uuid_of(UIDS[0])
+    with closing(Releases(sandbox.archive, file=file)) as releases:
+        assert releases.releases == ("25.0.5", "26.0.0")
+        assert releases.uuid_of(UIDS[0]) == uuid
+        releases.reset()
+        assert releases.releases == ("25.0.5",)
+        assert not file.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import shutil
@@ -54,41 +55,40 @@ def in_order(table: pa.Table) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda d: d.name)
-@pytest.mark.parametrize("form", FORMATS)
 def test_every_endpoint_gives_the_same_rows_in_every_format(
-    spoken: Any, form: str, sandbox: Sandbox, tmp_path: Any
+    spoken: Any, sandbox: Sandbox, tmp_path: Any
 ) -> None:
     settings = settings_for(sandbox, tmp_path, spoken.name)
-    with (
-        Client(settings, pacing=FAST) as plain,
-        Client(settings, form=form, pacing=FAST) as other,
-    ):
-        series = plain.get_rows("getSeries", Collection=SMALL).table
-        uid = series["SeriesInstanceUID"][0].as_py()
+    with contextlib.ExitStack() as stack:
+        clients = {
+            form: stack.enter_context(Client(settings, form=form, pacing=FAST)) for form in FORMATS
+        }
+        series = clients["json"].get_rows("getSeries", Collection=SMALL).table
         chosen: dict[str, Any] = {
             "Collection": SMALL,
             "Modality": "CT",
             "since": LONG_AGO,
-            "SeriesInstanceUID": uid,
+            "SeriesInstanceUID": series["SeriesInstanceUID"][0].as_py(),
         }
         for endpoint in spoken.endpoints:
+            if not endpoint.columns or not endpoint.formats:
+                continue
+            names = {p.name for p in endpoint.parameters if p.required or p.name == "Collection"}
+            asked = {name: chosen[name] for name in names}
+            if endpoint.name == "getDeniedSeries":
+                asked["SeriesInstanceUID"] = "1.2.3"
             # Some names are none in XML: no reader takes the server's for well-formed.
             is_xml = not any(set(" (") & set(name) for name in endpoint.columns)
-            if endpoint.columns and endpoint.formats and (is_xml or form != "xml"):
-                names = {p.name for p in endpoint.parameters if p.required}
-                if any(p.name == "Collection" for p in endpoint.parameters):
-                    names.add("Collection")
-                asked = {name: chosen[name] for name in names}
-                if endpoint.name == "getDeniedSeries":
-                    asked["SeriesInstanceUID"] = "1.2.3"
-                one, two = (
-                    plain.get_rows(endpoint.name, **asked),
-                    other.get_rows(endpoint.name, **asked),
-                )
-                assert in_order(one.table) == in_order(two.table), endpoint.name
-                assert one.unclaimed == two.unclaimed == ()
-                assert (one.cost.requests, two.cost.requests) == (1, 1)
-                assert one.cost.size_bytes > 0
+            replies = {
+                form: client.get_rows(endpoint.name, **asked)
+                for form, client in clients.items()
+                if is_xml or form != "xml"
+            }
+            expected = in_order(replies["json"].table)
+            for form, reply in replies.items():
+                assert in_order(reply.table) == expected, (endpoint.name, form)
+                assert reply.unclaimed == ()
+                assert reply.cost.requests == 1 and reply.cost.size_bytes > 0
 
 
 def test_a_reply_says_what_it_cost(client: Client, sandbox: Sandbox) -> None:
@@ -323,7 +323,7 @@ def test_a_body_of_a_redirect_is_not_read(serve: Serve) -> None:
 
 
 def test_a_foreign_value_is_cut_in_every_error(serve: Serve) -> None:
-    long = "x" * 5_000_000
+    long = "x" * 1_000_000
     row = {"SeriesInstanceUID": "1.2", "Collection": long, "TotalSizeInBytes": 1, long: 1}
     server = serve(answer(json.dumps([row])))
     failures = []
