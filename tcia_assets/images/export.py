@@ -27,8 +27,7 @@ from tcia_assets.images.export_index import LOCK_NAME, ExportedSeries, ExportInd
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate, file_names
 from tcia_assets.images.headers.series_zips import READ_ERRORS, error_text
 from tcia_assets.images.zip_files import open_zip
-from tcia_assets.metadata.attribution import write_files
-from tcia_assets.metadata.citations import SCHEMA
+from tcia_assets.metadata.attribution import with_descriptions, write_files
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import publish, storage_errors
@@ -252,7 +251,7 @@ def _write_records(
     sizes = {**coming} | {each.series_instance_uid: each.bytes for each in done}
     uids = {"series_instance_uid": list(sizes), "bytes": pa.array(sizes.values(), pa.int64())}
     attribution = warehouse.query(_ATTRIBUTION, tables={"exported": pa.table(uids)})
-    write_files(to, "Exported Series", attribution.cast(SCHEMA), form="as DICOM")
+    write_files(to, "Exported Series", with_descriptions(attribution, warehouse), form="as DICOM")
 
 
 # --- The files of a Series ------------------------------------------------------------------------

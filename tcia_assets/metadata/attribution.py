@@ -12,11 +12,13 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, IMAGE_ARCHIVES
 from tcia_assets.errors import StorageError
 from tcia_assets.metadata.citation_files import citation_cff, citations_bib
 from tcia_assets.metadata.citations import SCHEMA, Attribution
 from tcia_assets.metadata.license_file import licenses_md
+from tcia_assets.metadata.markdown import is_plain_url
+from tcia_assets.sources.doi import doi_of
 from tcia_assets.store.files import publish_text
 from tcia_assets.store.warehouse import Warehouse
 
@@ -36,8 +38,8 @@ def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
 
     Returns:
         A table with `SCHEMA`: one row per Collection, LicenseName, LicenseURI and
-        DataDescriptionURI (null if the source states none), with the number of Series and the
-        bytes of their zips.
+        DataDescriptionURI (null if the source states none), with the number of Series, the bytes
+        of their zips, and title and citation of the publication where the source has them.
     """
     rows = warehouse.query(
         """
@@ -58,7 +60,33 @@ def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
         """,
         {"collection": collection},
     )
-    return rows.cast(SCHEMA)
+    return with_descriptions(rows, warehouse)
+
+
+def with_descriptions(rows: pa.Table, warehouse: Warehouse) -> pa.Table:
+    """Return a table of attribution with `SCHEMA`: with titles and citations, where there are any.
+
+    Args:
+        rows: The columns of `SCHEMA` but `title` and `citation`.
+        warehouse: Where the descriptions are stored.
+    """
+    names = ["Collection", "doi", "title", "citation"]
+    stored = [
+        row
+        for key in set(rows["Collection"].to_pylist())
+        for row in warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key, names).to_pylist()
+    ]
+    known = {(row["Collection"], row["doi"]): row for row in stored}
+    dois = [doi_of(uri or "").lower() for uri in rows["DataDescriptionURI"].to_pylist()]
+    found = [known.get(each, {}) for each in zip(rows["Collection"].to_pylist(), dois, strict=True)]
+    # NBIA has the address alone, which is there already.
+    citations = [each.get("citation") for each in found]
+    citations = [None if text is None or is_plain_url(text) else text for text in citations]
+    return (
+        rows.append_column("title", pa.array([each.get("title") for each in found], pa.string()))
+        .append_column("citation", pa.array(citations, pa.string()))
+        .cast(SCHEMA)
+    )
 
 
 def write_collection(collection: str, warehouse: Warehouse) -> bool:

@@ -65,7 +65,7 @@ def _reference(citation: Citation) -> dict[str, Any]:
         "title": citation.title,
         "authors": [_publisher()],
         "publisher": _publisher(),
-        "notes": f"{citation.notes} {_AUTHORS}",
+        "notes": f"{citation.notes} {_how_to_cite(citation)}",
     }
     if citation.doi:
         reference["doi"] = citation.doi
@@ -76,6 +76,10 @@ def _reference(citation: Citation) -> dict[str, Any]:
     if citation.spdx:
         reference["license"] = citation.spdx
     return reference
+
+
+def _how_to_cite(citation: Citation) -> str:
+    return f"Cite as: {citation.text}" if citation.text else _AUTHORS
 
 
 # Braces count in BibTeX even after a backslash.
@@ -91,7 +95,9 @@ _TEX = {
 
 def citations_bib(attribution: Attribution) -> str:
     """Return the text of CITATIONS.bib: one entry a citation, with unique keys."""
-    head = [f"% The archive's data usage policy: {POLICY}", f"% {_AUTHORS}"]
+    head = [f"% The archive's data usage policy: {POLICY}"]
+    if not all(citation.text for citation in attribution.citations):
+        head.append(f"% {_AUTHORS}")
     head += [
         f"% It states no {what} for {count_of_series(number)}."
         for what, number, _ in attribution.gaps()
@@ -115,6 +121,8 @@ def _key(citation: Citation, taken: set[str]) -> str:
 
 def _entry(key: str, citation: Citation) -> str:
     note = citation.notes if citation.url else f"{citation.uri}. {citation.notes}"
+    if citation.text:
+        note += f" {_how_to_cite(citation)}"
     fields = {
         "title": f"{{{_tex(citation.title)}}}",
         "author": f"{{{ARCHIVE}}}",

@@ -29,6 +29,9 @@ SCHEMA = pa.schema(
         pa.field("DataDescriptionURI", pa.string()),
         pa.field("series", pa.int64(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
+        # Of the publication, where the source has them.
+        pa.field("title", pa.string()),
+        pa.field("citation", pa.string()),
     ]
 )
 
@@ -45,6 +48,8 @@ class Citation:
         licenses: Their licences by name, or by address if they have no name.
         series: Number of Series.
         unlicensed: Number of these for which no licence is stated.
+        published_title: The title of the publication; "" if the source has none.
+        text: How to cite it, in the words of its publisher; "" if the source has none.
     """
 
     uri: str
@@ -52,6 +57,8 @@ class Citation:
     licenses: tuple[str, ...]
     series: int
     unlicensed: int
+    published_title: str = ""
+    text: str = ""
 
     @property
     def doi(self) -> str:
@@ -65,8 +72,8 @@ class Citation:
 
     @property
     def title(self) -> str:
-        """The names of the Collections; the source has no titles."""
-        return f"{', '.join(self.collections)} ({ARCHIVE})"
+        """The title of the publication, else the names of the Collections."""
+        return self.published_title or f"{', '.join(self.collections)} ({ARCHIVE})"
 
     @property
     def notes(self) -> str:
@@ -140,7 +147,13 @@ def citation_of(rows: list[dict[str, Any]]) -> Citation:
         licenses=tuple(sorted({license_of(row) for row in rows} - {""})),
         series=sum(row["series"] for row in rows),
         unlicensed=sum(row["series"] for row in rows if not license_of(row)),
+        published_title=_first(rows, "title"),
+        text=_first(rows, "citation"),
     )
+
+
+def _first(rows: list[dict[str, Any]], name: str) -> str:
+    return min((row[name] for row in rows if row.get(name)), default="")
 
 
 def license_of(row: dict[str, Any]) -> str:

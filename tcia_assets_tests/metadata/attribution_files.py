@@ -25,7 +25,9 @@ DOI = "10.7937/K9/TCIA.2017.3r3fvz08"
 
 
 def table(*rows: tuple[Any, ...]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
+    return pa.Table.from_pylist(
+        [dict(zip(SCHEMA.names, row, strict=False)) for row in rows], SCHEMA
+    )
 
 
 FULL = table(

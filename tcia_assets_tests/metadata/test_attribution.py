@@ -10,10 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 
-from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, IMAGE_ARCHIVES, SERIES
 from tcia_assets.errors import StorageError
-from tcia_assets.metadata.attribution import attribution_table, write_collection, write_files
+from tcia_assets.metadata.attribution import (
+    attribution_table,
+    render_files,
+    write_collection,
+    write_files,
+)
 from tcia_assets.metadata.citations import SCHEMA
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
@@ -150,3 +156,30 @@ def test_concurrent_runs_leave_complete_files(warehouse: Warehouse) -> None:
         with warehouse.lock(IMAGE_ARCHIVES, "4711"):
             assert not pool.submit(write_collection, "4711", warehouse).result(timeout=60)
     assert [path.name for path in (warehouse.root / "archives" / "4711").glob(".*")] == []
+
+
+def test_titles_and_citations_are_those_that_the_source_has(warehouse: Warehouse) -> None:
+    said = {
+        "doi": DOI.lower(),
+        "title": "Data & more",
+        "citation": "Doe, J. (2017). Data [Data set].",
+    }
+    described = pa.Table.from_pylist([{"Collection": "4711", **said}])
+    address = said | {"title": None, "citation": f"https://doi.org/{DOI}"}
+    of_nbia = pa.Table.from_pylist([{"Collection": "CT Lymph Nodes", **address}])
+    for key, rows in (("4711", described), ("CT Lymph Nodes", of_nbia)):
+        warehouse.write(
+            COLLECTION_DESCRIPTIONS, conform(COLLECTION_DESCRIPTIONS, rows, source="x"), key
+        )
+
+    [row] = attribution_table(warehouse, "4711").to_pylist()
+    assert (row["title"], row["citation"]) == (said["title"], said["citation"])
+    rows = attribution_table(warehouse, "CT Lymph Nodes").to_pylist()
+    assert {(each["title"], each["citation"]) for each in rows} == {(None, None)}
+
+    files = render_files("4711", attribution_table(warehouse, "4711"))
+    [reference] = yaml.safe_load(files["CITATION.cff"])["references"]
+    assert reference["title"] == "Data & more"
+    assert reference["notes"].endswith(f"Cite as: {said['citation']}")
+    assert r"Data \& more" in files["CITATIONS.bib"]
+    assert "lists no authors" not in files["CITATIONS.bib"]
