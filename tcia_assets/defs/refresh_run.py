@@ -83,7 +83,9 @@ def refresh_partitions(
 
 def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:
     """Refresh a table without partitions."""
-    done = refresh(table, "", tcia.source, tcia.warehouse, datetime.now(UTC), ProbeBudget(0))
+    done = refresh(
+        table, "", tcia.source_of_metadata, tcia.warehouse, datetime.now(UTC), ProbeBudget(0)
+    )
     tcia.warehouse.ensure_views()
     return done
 
@@ -169,7 +171,7 @@ def _work_off(
                 pool.submit(
                     refresh,
                     *task,
-                    tcia.source,
+                    tcia.source_of_metadata,
                     tcia.warehouse,
                     at,
                     budget,
@@ -184,7 +186,7 @@ def _work_off(
                     yield
             except BaseException as error:
                 if not isinstance(error, Exception | GeneratorExit):
-                    tcia.source.stop()  # interrupted: a request may wait for minutes
+                    tcia.source_of_metadata.stop()  # interrupted: a request may wait for minutes
                 raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)

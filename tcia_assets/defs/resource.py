@@ -30,7 +30,12 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     resource is built. Give secrets as `dg.EnvVar("TCIA_API_KEY")`: plain texts show in the UI.
     """
 
+    source: str | None = _setting("source")
     image_sources: list[str] | None = _setting("image_sources")
+    idc_index: str | None = _setting("idc_index")
+    idc_base_url: str | None = _setting("idc_base_url")
+    idc_connections: int | None = _setting("idc_connections")
+    idc_scope: str | None = _setting("idc_scope")
     dialect: str | None = _setting("dialect")
     base_url: str | None = _setting("base_url")
     nlst_base_url: str | None = _setting("nlst_base_url")
@@ -74,8 +79,8 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
         return parse_selection(self.settings.image_selection)
 
     @property
-    def source(self) -> Source:
-        """The source, open while a run lasts."""
+    def source_of_metadata(self) -> Source:
+        """The source of metadata, open while a run lasts."""
         return self._source
 
     @property
@@ -122,7 +127,7 @@ class LocalResource:
     """
 
     settings: Settings
-    source: Source
+    source_of_metadata: Source
     sources_of_images: tuple[Source, ...]
     warehouse: Warehouse
 

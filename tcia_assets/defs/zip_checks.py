@@ -76,12 +76,14 @@ def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.
 
 
 def _check_equal(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
-    if not tcia.source.hash_levels:
-        return _result(key, _EQUAL, [], note=f"{tcia.source.name} provides no MD5 hashes")
+    if not tcia.source_of_metadata.hash_levels:
+        return _result(
+            key, _EQUAL, [], note=f"{tcia.source_of_metadata.name} provides no MD5 hashes"
+        )
     found = [
         audit_hashes(
             name,
-            tcia.source,
+            tcia.source_of_metadata,
             tcia.warehouse,
             sample=_HASHES_PER_COLLECTION,
             max_requests=_HASHES_PER_COLLECTION,

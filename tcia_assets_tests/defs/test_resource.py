@@ -26,6 +26,11 @@ def test_a_field_replaces_its_variable_and_others_are_read(
     assert TciaResource(subfolder="second").settings.root == tmp_path / "set" / "second"
 
 
+def test_every_setting_is_a_field_but_those_that_definitions_are_made_from() -> None:
+    missing = Settings.model_fields.keys() - TciaResource.model_fields.keys()
+    assert missing == {"sensor_interval_s", "compare_cron", "datasets_dir"}
+
+
 def test_an_invalid_field_is_named_when_the_settings_are_read() -> None:
     with pytest.raises(UsageError, match="TCIA_MAX_CONNECTIONS"):
         _ = TciaResource(max_connections=0).settings
@@ -44,7 +49,7 @@ def test_a_local_resource_uses_its_settings_and_not_the_environment(
     with open_local_resource(Settings(data_dir=str(tmp_path))) as resource:
         assert resource.selection is None
         assert resource.warehouse.root == tmp_path.resolve()
-        assert resource.source.settings is resource.settings
+        assert resource.source_of_metadata.settings is resource.settings
 
 
 def test_secrets_are_not_in_the_configuration_of_a_local_run(tmp_path: Path) -> None:
