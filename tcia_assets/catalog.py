@@ -432,6 +432,7 @@ SERIES_CHANGES = Table(
     "change event of a Series in a Collection",
     key=("Collection", "SeriesInstanceUID", "event_id"),
     partitioned_by="Collection",
+    made_from="series",
     updates=(
         "Written together with `series`, so it has no runs and events of its own. "
         "`tcia-assets changes` prints it. The SQL macro series_as_of(moment) returns the Series "
@@ -463,6 +464,7 @@ SNAPSHOTS = Table(
     "complete listing of a Collection that was compared with the stored Series",
     key=("Collection", "taken_at"),
     partitioned_by="Collection",
+    made_from="series",
     updates=(
         "Written together with `series`, as the last step, so it has no runs and events of its "
         "own. It shows when each Collection was last compared, and what was implausible."
@@ -492,6 +494,7 @@ SERIES_SIZES = Table(
     key=("SeriesInstanceUID",),
     endpoint="getSeriesSize",
     partitioned_by="Collection",
+    made_from="series",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(
         "Needs one request for each Series, so only new and changed Series are queried, up to a "
@@ -547,6 +550,7 @@ UNREADABLE_VALUES = Table(
     "value that the source sent and that cannot be read, so that it is null in its table",
     key=("Collection", "table_name", "column_name", "row_key"),
     partitioned_by="Collection",
+    made_from="series",
     updates=(
         "Written together with the tables that it is about, so it has no runs and events of its "
         "own. A row is removed when its value can be read, or is not sent any more."
@@ -574,6 +578,7 @@ IMAGE_ARCHIVES = Table(
     "Series selected for download, with its zip on disk and the proof that it is complete",
     key=("SeriesInstanceUID",),
     partitioned_by="Collection",
+    made_from="series",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(
         "Filled by the sensor `{prefix}_new_series` with the images of TCIA_IMAGE_SELECTION. A zip "
@@ -719,6 +724,7 @@ IMAGES = Table(
     "DICOM object in a complete zip",
     key=("SOPInstanceUID",),
     partitioned_by="Collection",
+    made_from="image_archives",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
         Check(
@@ -785,6 +791,7 @@ REFERENCES = Table(
         "referenced_sop_instance_uid, referenced_frame_of_reference_uid"
     ),
     partitioned_by="Collection",
+    made_from="images",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
         Check(
@@ -820,6 +827,7 @@ TARGETS = Table(
     "segment of a SEG or ROI of an RTSTRUCT",
     key=("SeriesInstanceUID", "entry_name", "target_place"),
     partitioned_by="Collection",
+    made_from="images",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
         Check(
