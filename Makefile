@@ -5,9 +5,6 @@ BIN := $(VENV)/bin
 export DAGSTER_DISABLE_TELEMETRY := yes
 # Tests start Python often, and pytest rewrites their asserts: compiled once.
 unexport PYTHONDONTWRITEBYTECODE
-# Folders of tests lie in memory where there are 4 GB: each test writes many small files, and a disk
-# takes longer to sync them than the tests take.
-export PYTEST_DEBUG_TEMPROOT := $(shell [ "$$(df -k --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && [ -w /dev/shm ] && echo /dev/shm)
 
 .PHONY: help demo dev sandbox test test-all lint types layers tests duckdb-sample slow-tests duckdb-lines \
 	torch-readers label-readers sdist format benchmarks scale-out clean
@@ -64,9 +61,14 @@ layers: $(VENV)/.dev
 # Of two cores; a third worker works while others wait. One that has run out of tests takes over
 # from the others.
 ON_BOTH_CORES := -n 3 --dist worksteal
+# Folders of tests lie in memory where there are 4 GB: each test writes many small files, and a disk
+# takes longer to sync them than the tests take.
+IN_MEMORY := [ "$$(df -k --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && \
+	PYTEST_DEBUG_TEMPROOT=$$(mktemp -d /dev/shm/tests.XXXXXX) && export PYTEST_DEBUG_TEMPROOT && \
+	trap 'rm -rf "$$PYTEST_DEBUG_TEMPROOT"' EXIT;
 
 tests: $(VENV)/.dev
-	$(BIN)/pytest $(ON_BOTH_CORES) -m "not slow and not network"
+	$(IN_MEMORY) $(BIN)/pytest $(ON_BOTH_CORES) -m "not slow and not network"
 
 # Hypothesis marks its tests itself; here they try five times as many examples.
 slow-tests: $(VENV)/.dev

@@ -462,6 +462,7 @@ SERIES_CHANGES = Table(
     "change event of a Series in a Collection",
     key=("Collection", "SeriesInstanceUID", "event_id"),
     partitioned_by="Collection",
+    made_from="series",
     updates=(
         "Written together with `series`, so it has no runs and events of its own. "
         "`tcia-assets changes` prints it. The SQL macro series_as_of(moment) returns the Series "
@@ -493,6 +494,7 @@ SNAPSHOTS = Table(
     "complete listing of a Collection that was compared with the stored Series",
     key=("Collection", "taken_at"),
     partitioned_by="Collection",
+    made_from="series",
     updates=(
         "Written together with `series`, as the last step, so it has no runs and events of its "
         "own. It shows when each Collection was last compared, and what was implausible."
@@ -523,6 +525,7 @@ SERIES_SIZES = Table(
     key=("SeriesInstanceUID",),
     endpoint="getSeriesSize",
     partitioned_by="Collection",
+    made_from="series",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(
         "Needs one request for each Series, so only new and changed Series are queried, up to a "
@@ -578,6 +581,7 @@ UNREADABLE_VALUES = Table(
     "value that the source sent and that cannot be read, so that it is null in its table",
     key=("Collection", "table_name", "column_name", "row_key"),
     partitioned_by="Collection",
+    made_from="series",
     updates=(
         "Written together with the tables that it is about, so it has no runs and events of its "
         "own. A row is removed when its value can be read, or is not sent any more."
@@ -605,6 +609,7 @@ IMAGE_ARCHIVES = Table(
     "Series selected for download, with its zip on disk and the proof that it is complete",
     key=("SeriesInstanceUID",),
     partitioned_by="Collection",
+    made_from="series",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(
         "Filled by the sensor `{prefix}_new_series` with the images of TCIA_IMAGE_SELECTION. A zip "
@@ -758,6 +763,7 @@ IMAGES = Table(
     "DICOM object in a complete zip",
     key=("SOPInstanceUID",),
     partitioned_by="Collection",
+    made_from="image_archives",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
         Check(
@@ -824,6 +830,7 @@ REFERENCES = Table(
         "referenced_sop_instance_uid, referenced_frame_of_reference_uid"
     ),
     partitioned_by="Collection",
+    made_from="images",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
         Check(
@@ -859,6 +866,7 @@ TARGETS = Table(
     "segment of a SEG or ROI of an RTSTRUCT",
     key=("SeriesInstanceUID", "entry_name", "target_place"),
     partitioned_by="Collection",
+    made_from="images",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
         Check(
@@ -887,6 +895,7 @@ SOURCE_EQUALITY = Table(
     "comparison of the images of a Series in two places: the mirror, NBIA, the IDC",
     key=("SeriesInstanceUID", "left_source", "right_source"),
     partitioned_by="Collection",
+    made_from="images",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(
         "Written by `tcia-assets verify --against`, so it has no runs and events of its own. Only "

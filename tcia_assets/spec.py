@@ -116,6 +116,7 @@ class Table:
         endpoint: The endpoint that returns its rows, "" for a table that this package derives.
         partitioned_by: The column whose value is the partition key, "" without partitions.
         parents: The tables in which each row must have a parent row.
+        made_from: The table from which it is made, "" if it is requested for its own sake.
         updates: How its asset is kept current and what its plots show, for Dagster's UI.
         checks: Checks in addition to those of key and parents.
     """
@@ -127,6 +128,7 @@ class Table:
     endpoint: str = ""
     partitioned_by: str = ""
     parents: tuple[Parent, ...] = ()
+    made_from: str = ""
     updates: str = ""
     checks: tuple[Check, ...] = ()
 

@@ -11,8 +11,8 @@ from rich.table import Column
 
 from tcia_assets.cli.options import format_option
 from tcia_assets.cli.terminal import FAILED, make_grid, out, printable, progress_bar
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check
 from tcia_assets.doctor.examine import SECONDS, Report, examine
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult
 from tcia_assets.settings import Settings
 
 _STYLES = {OK: "green", DIFFERS: "bold red", UNKNOWN: "yellow"}
@@ -70,7 +70,7 @@ def _table(report: Report) -> Group:
     return Group(*parts[:-1])
 
 
-def _cell(check: Check) -> str:
+def _cell(check: StepResult) -> str:
     seen = printable(check.seen)
     return f"{seen}\n[dim]->[/] {printable(check.advice)}" if check.advice else seen
 

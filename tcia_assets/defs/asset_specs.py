@@ -17,18 +17,6 @@ BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collecti
 _FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
 )
-# The table from which a table is made; all other tables are requested from the source.
-_MADE_FROM = {
-    catalog.SERIES_SIZES: catalog.SERIES,
-    catalog.SERIES_CHANGES: catalog.SERIES,
-    catalog.SNAPSHOTS: catalog.SERIES,
-    catalog.UNREADABLE_VALUES: catalog.SERIES,
-    catalog.IMAGE_ARCHIVES: catalog.SERIES,
-    catalog.IMAGES: catalog.IMAGE_ARCHIVES,
-    catalog.REFERENCES: catalog.IMAGES,
-    catalog.TARGETS: catalog.IMAGES,
-    catalog.SOURCE_EQUALITY: catalog.IMAGES,
-}
 
 
 def table_assets(
@@ -61,11 +49,11 @@ def table_assets(
 def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
     """Return the spec of a table's asset."""
     updates = table.updates.format(prefix=names.name)
-    source = _MADE_FROM.get(table, catalog.COLLECTIONS if table in BY_COLLECTION else None)
+    source = table.made_from or ("collections" if table in BY_COLLECTION else "")
     is_nightly = table in (catalog.COLLECTIONS, *BY_COLLECTION)
     return dg.AssetSpec(
         names.key(table),
-        deps=[names.key(source)] if source else [],
+        deps=[names.key(catalog.table(source))] if source else [],
         description=f"One row per {table.grain}.\n\n{updates}".strip(),
         group_name=names.group,
         owners=list(names.owners),

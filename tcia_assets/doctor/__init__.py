@@ -2,7 +2,7 @@
 
 examine.py            the whole examination, within a time, and its report
 steps.py              one step after another; what an error of a step means
-check.py              what a step returns
+step_result.py        what a step returns
 subject.py            what the requests are about: a Collection, patients, a small Series
 source_checks.py      the connection, and the limits of the source
 reply_checks.py       the fields of each endpoint, filters, changes

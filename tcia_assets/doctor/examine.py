@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.catalog import SERIES, SHARED_LISTS
-from tcia_assets.doctor.check import DIFFERS, Check, differs
 from tcia_assets.doctor.folder_checks import FolderExamination, stored_keys
 from tcia_assets.doctor.image_checks import image_steps
 from tcia_assets.doctor.installation_checks import installation_steps, versions
 from tcia_assets.doctor.redaction import Redaction
 from tcia_assets.doctor.reply_checks import reply_steps
 from tcia_assets.doctor.source_checks import connection_steps, limits_step
+from tcia_assets.doctor.step_result import DIFFERS, StepResult, differs
 from tcia_assets.doctor.steps import Step, Walk
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import StorageError
@@ -59,15 +59,15 @@ class Report:
     seconds: float
     settings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    sections: Mapping[str, Sequence[Check]] = field(default_factory=dict)
+    sections: Mapping[str, Sequence[StepResult]] = field(default_factory=dict)
 
     @property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[StepResult]:
         """All checks, in order."""
         return [check for checks in self.sections.values() for check in checks]
 
     @property
-    def differing(self) -> list[Check]:
+    def differing(self) -> list[StepResult]:
         """The checks of what is not as this package believes."""
         return [check for check in self.checks if check.outcome == DIFFERS]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tcia_assets.doctor.check import Check, differs, join_names, ok, unknown
+from tcia_assets.doctor.step_result import StepResult, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import REPORT
 from tcia_assets.errors import shorten
 from tcia_assets.sources import Sample, SourceRows
@@ -27,7 +27,7 @@ _WORDS = {
 }
 
 
-def judge_fields(table: Table, samples: Sequence[Sample]) -> Check:
+def judge_fields(table: Table, samples: Sequence[Sample]) -> StepResult:
     """Return the check of replies, named after the table; unknown if they have no rows."""
     seen = _Seen(table, samples)
     if not seen.count:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, TABLES
-from tcia_assets.doctor.check import Check, differs, join_names, ok, unknown
+from tcia_assets.doctor.step_result import StepResult, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import Once, Step
 from tcia_assets.errors import StorageError, TciaError
 from tcia_assets.images.disk_space import SPARE_BYTES
@@ -73,7 +73,7 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.exists())
 
 
-def _folder(root: Path, warehouse: Warehouse) -> Check:
+def _folder(root: Path, warehouse: Warehouse) -> StepResult:
     if not root.exists():
         advice = "the first refresh makes it; if there should be data, correct TCIA_DATA_DIR"
         return ok("data folder", f"{root} does not exist yet", advice)
@@ -87,7 +87,7 @@ def _folder(root: Path, warehouse: Warehouse) -> Check:
     return ok("data folder", seen)
 
 
-def _permissions(root: Path) -> Check:
+def _permissions(root: Path) -> StepResult:
     folders = [root, *(root / name for name in _WRITTEN)]
     folders += [child for name in ("warehouse", "archives") for child in (root / name).glob("*/")]
     places = [place for place in folders if place.is_dir()] or [_existing(root)]
@@ -99,7 +99,7 @@ def _permissions(root: Path) -> Check:
     return ok("permissions", f"{len(places)} folders can be written to")
 
 
-def _disk(root: Path) -> Check:
+def _disk(root: Path) -> StepResult:
     free = shutil.disk_usage(_existing(root)).free
     seen = f"{format_bytes(free)} free"
     if free < SPARE_BYTES:
@@ -108,7 +108,7 @@ def _disk(root: Path) -> Check:
     return ok("disk", seen)
 
 
-def _temporary(settings: Settings) -> Check:
+def _temporary(settings: Settings) -> StepResult:
     folder = tempfile.gettempdir()
     free, most = shutil.disk_usage(folder).free, settings.max_reply_bytes
     seen = f"{format_bytes(free)} free in {folder}"
@@ -118,7 +118,7 @@ def _temporary(settings: Settings) -> Check:
     return ok("temporary folder", seen)
 
 
-def _locks(root: Path) -> Check:
+def _locks(root: Path) -> StepResult:
     held = [name for name, is_held in _lock_files(root) if is_held]
     if held:
         advice = "another run is working; what it holds is free when it ends, however it ends"
@@ -133,7 +133,7 @@ def _lock_files(root: Path) -> Iterator[tuple[str, bool]]:
             yield path.relative_to(folder).with_suffix("").as_posix(), is_locked(path)
 
 
-def _leftovers(root: Path) -> Check:
+def _leftovers(root: Path) -> StepResult:
     found = []
     folders = [f for f in sorted((root / "archives").glob("*/")) if not has_living_journal(f)]
     if journals := [f.name for f in folders if has_dead_journal(f)]:
@@ -150,7 +150,7 @@ def _leftovers(root: Path) -> Check:
     return ok("leftovers", kept or "none", "a file beside each has the reason" if kept else "")
 
 
-def _unindexed(warehouse: Warehouse) -> Check:
+def _unindexed(warehouse: Warehouse) -> StepResult:
     name = "unindexed zips"
     if not (warehouse.keys(IMAGE_ARCHIVES) or (warehouse.root / "archives").exists()):
         return ok(name, "no images are stored")
@@ -169,7 +169,7 @@ def _unindexed(warehouse: Warehouse) -> Check:
     return ok(name, "none")
 
 
-def _dagster_home(root: Path) -> Check:
+def _dagster_home(root: Path) -> StepResult:
     name, chosen = "dagster home", os.environ.get("DAGSTER_HOME")
     home = Path(chosen) if chosen else root / "dagster"
     if chosen and not (home.is_absolute() and home.is_dir()):

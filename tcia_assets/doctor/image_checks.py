@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tcia_assets.doctor.check import Check, differs, ok
+from tcia_assets.doctor.step_result import StepResult, differs, ok
 from tcia_assets.doctor.steps import REPORT, NotChecked, Once, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import TciaError
@@ -69,8 +69,8 @@ def _first(zips: list[Once[_Fetched]]) -> _Fetched:
     raise error
 
 
-def _zip_look(subject: Subject, route: str, fetched: Once[_Fetched]) -> Callable[[], Check]:
-    def look() -> Check:
+def _zip_look(subject: Subject, route: str, fetched: Once[_Fetched]) -> Callable[[], StepResult]:
+    def look() -> StepResult:
         found = fetched.get()
         proof, file = found.proof, found.file
         objects = counted(proof.image_count, "object")
@@ -86,7 +86,7 @@ def _zip_look(subject: Subject, route: str, fetched: Once[_Fetched]) -> Callable
     return look
 
 
-def _hashes(subject: Subject, verified: Once[_Fetched]) -> Check:
+def _hashes(subject: Subject, verified: Once[_Fetched]) -> StepResult:
     proof = verified.need().proof
     lists = "zips list MD5s" if proof.verified_by == "md5" else "zips list no MD5s"
     if not subject.source.hash_levels:
@@ -99,7 +99,7 @@ def _hashes(subject: Subject, verified: Once[_Fetched]) -> Check:
     return ok("hashes", f"{lists}; the hash of the Series is equal; offered by {levels}")
 
 
-def _single_objects(subject: Subject, verified: Once[_Fetched]) -> Check:
+def _single_objects(subject: Subject, verified: Once[_Fetched]) -> StepResult:
     fetched = verified.need()
     members = {member.sop_instance_uid: member for member in fetched.proof.members}
     uids = subject.source.object_uids(fetched.uid)

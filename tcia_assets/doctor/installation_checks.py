@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from importlib import metadata
 
-from tcia_assets.doctor.check import Check, differs, join_names, ok, unknown
+from tcia_assets.doctor.step_result import StepResult, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import Step
 from tcia_assets.version import __version__
 
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
     return found | {"system": f"{platform.system()} {platform.machine()}"}
 
 
-def _versions() -> Check:
+def _versions() -> StepResult:
     missing = [name for name in _requirements().get("", ()) if not _version(name)]
     seen = ", ".join(f"{name} {version}" for name, version in versions().items())
     if missing:
@@ -39,7 +39,7 @@ def _versions() -> Check:
     return ok("versions", seen)
 
 
-def _extras() -> Check:
+def _extras() -> StepResult:
     extras = {name: parts for name, parts in _requirements().items() if name}
     if not extras:
         return unknown("extras", f"{_PACKAGE} is not installed as a package")

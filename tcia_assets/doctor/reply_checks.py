@@ -16,8 +16,8 @@ from tcia_assets.catalog import (
     STUDIES,
     VALUE_TABLES,
 )
-from tcia_assets.doctor.check import OK, Check, differs, join_names, ok, unknown
 from tcia_assets.doctor.field_check import filled_columns, judge_fields
+from tcia_assets.doctor.step_result import OK, StepResult, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import REPORT, NotChecked, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import (
@@ -61,7 +61,7 @@ def reply_steps(subject: Subject, shared_lists: Sequence[str]) -> list[Step]:
     ]
 
 
-def _index(subject: Subject) -> Check:
+def _index(subject: Subject) -> StepResult:
     """Look for the newest index release, and open the one that is to be had."""
     newest = subject.source.release
     used = subject.source.name.partition("@")[0]
@@ -69,7 +69,7 @@ def _index(subject: Subject) -> Check:
     return ok("index", f"release {newest} at {place}; rows are from {used}")
 
 
-def _collections(subject: Subject) -> Check:
+def _collections(subject: Subject) -> StepResult:
     name = COLLECTIONS.name
     found = judge_fields(COLLECTIONS, [subject.listed.get()])
     if not subject.collection_names():
@@ -84,7 +84,7 @@ def _collections(subject: Subject) -> Check:
     return found
 
 
-def _fields(table: Table, subject: Subject) -> Check:
+def _fields(table: Table, subject: Subject) -> StepResult:
     try:
         return judge_fields(table, subject.samples(table).get())
     except UnknownName:
@@ -96,7 +96,7 @@ def _fields(table: Table, subject: Subject) -> Check:
         return unknown(table.name, f"{subject.collection.need()}: {seen}")
 
 
-def _sizes(subject: Subject) -> Check:
+def _sizes(subject: Subject) -> StepResult:
     sizes = subject.sizes.get()
     found = judge_fields(SERIES_SIZES, [Sample(sizes)])
     if found.outcome != OK:
@@ -116,7 +116,7 @@ def _sizes(subject: Subject) -> Check:
     return found
 
 
-def _shared_list(subject: Subject, names: Sequence[str]) -> Check:
+def _shared_list(subject: Subject, names: Sequence[str]) -> StepResult:
     if not names:
         advice = "`tcia-assets refresh --shared-list NAME` stores one that you know"
         return unknown(SHARED_LISTS.name, "not checked: no shared list is stored", advice)
@@ -126,7 +126,7 @@ def _shared_list(subject: Subject, names: Sequence[str]) -> Check:
         return ok(SHARED_LISTS.name, f"not offered: {error}")
 
 
-def _changes(subject: Subject) -> Check:
+def _changes(subject: Subject) -> StepResult:
     """Request what was released after tomorrow, which is nothing, and in the last days."""
     subject.connection.need()
     today = datetime.now(UTC).date()
@@ -146,10 +146,10 @@ def _changes(subject: Subject) -> Check:
         seen = "none since a day that is still to come, and none in the last two days"
         return ok("changes", seen)
     found = judge_fields(SERIES, [Sample(recent)])
-    return Check("changes", found.outcome, f"in the last two days: {found.seen}", found.advice)
+    return StepResult("changes", found.outcome, f"in the last two days: {found.seen}", found.advice)
 
 
-def _filters(subject: Subject) -> Check:
+def _filters(subject: Subject) -> StepResult:
     """Request the rows of a Collection that does not exist, of each table."""
     found: dict[str, list[str]] = {}
     for table in _FILTERED:
@@ -176,7 +176,7 @@ def _filter(table: Table, subject: Subject) -> str:
     return _IGNORED if filled_columns(rows) else _HONOURED
 
 
-def _strictness(subject: Subject) -> Check:
+def _strictness(subject: Subject) -> StepResult:
     subject.listed.need()
     found = subject.source.strictness()
     seen = "refused" if found.refuses else "ignored"

@@ -6,7 +6,7 @@ import ipaddress
 import os
 from datetime import UTC, datetime, timedelta
 
-from tcia_assets.doctor.check import Check, differs, ok, unknown
+from tcia_assets.doctor.step_result import StepResult, differs, ok, unknown
 from tcia_assets.doctor.steps import NotChecked, Step
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.errors import ArchiveUnreachable
@@ -35,7 +35,7 @@ def limits_step(subject: Subject) -> Step:
     return Step("limits", lambda: _limits(subject))
 
 
-def _connection(subject: Subject) -> Check:
+def _connection(subject: Subject) -> StepResult:
     try:
         first, later = subject.connection.get(), subject.source.connect()
     except ArchiveUnreachable as error:
@@ -52,7 +52,7 @@ def _has_secret(subject: Subject) -> bool:
     return settings.source == "nbia" and settings.api.auth != "none"
 
 
-def judge_tls(found: Connection, *, has_secret: bool) -> Check:
+def judge_tls(found: Connection, *, has_secret: bool) -> StepResult:
     """Return the check of TLS; `has_secret` is whether an account or a key is sent."""
     if not found.tls:
         if has_secret and not _is_loopback(found.address):
@@ -74,7 +74,7 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _proxy(subject: Subject) -> Check:
+def _proxy(subject: Subject) -> StepResult:
     names = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
     is_set = f"set in the environment: {', '.join(names)}" if names else "none is set"
     try:
@@ -84,7 +84,7 @@ def _proxy(subject: Subject) -> Check:
     return ok("proxy", f"used: {used}; {is_set}" if used else f"none is used; {is_set}")
 
 
-def judge_clock(found: Connection) -> Check:
+def judge_clock(found: Connection) -> StepResult:
     """Return the check of the difference between two clocks."""
     if found.server_time is None:
         return unknown("clock", "the source does not tell its time")
@@ -95,7 +95,7 @@ def judge_clock(found: Connection) -> Check:
     return ok("clock", seen)
 
 
-def _limits(subject: Subject) -> Check:
+def _limits(subject: Subject) -> StepResult:
     declared, settings = subject.connection.need().limits, subject.source.settings
     field = "idc_connections" if settings.source == "idc" else "max_connections"
     most, now, name = getattr(settings, field), subject.source.connections, variable(field)

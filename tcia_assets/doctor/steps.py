@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tcia_assets.doctor.check import Check, differs, unknown
+from tcia_assets.doctor.step_result import StepResult, differs, unknown
 from tcia_assets.errors import (
     ArchiveBroken,
     ArchiveUnreachable,
@@ -60,7 +60,7 @@ class Step:
     """A named step; `look` returns its check, or raises a TciaError."""
 
     name: str
-    look: Callable[[], Check]
+    look: Callable[[], StepResult]
 
 
 class Once(Generic[Found]):
@@ -124,7 +124,7 @@ class Walk:
         on_step: Callable[[], object] = lambda: None,
     ) -> None:
         self._steps, self._deadline, self._stop, self._on_step = steps, deadline, stop, on_step
-        self._made: dict[str, Check] = {}
+        self._made: dict[str, StepResult] = {}
         self._thread = threading.Thread(target=self._run, name="tcia-doctor", daemon=True)
         self._thread.start()
 
@@ -135,7 +135,7 @@ class Walk:
             self._made[step.name] = look(step)
             self._on_step()
 
-    def checks(self) -> dict[str, Check]:
+    def checks(self) -> dict[str, StepResult]:
         """Wait for the end, and return the check of each step by its name."""
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         if self._thread.is_alive():
@@ -148,7 +148,7 @@ class Walk:
         }
 
 
-def look(step: Step) -> Check:
+def look(step: Step) -> StepResult:
     """Return the check of a step, also if it raises."""
     try:
         return step.look()
@@ -159,7 +159,7 @@ def look(step: Step) -> Check:
         return differs(step.name, f"this program failed: {problem}", REPORT)
 
 
-def judge(name: str, error: TciaError) -> Check:
+def judge(name: str, error: TciaError) -> StepResult:
     """Return the check that an error of a step stands for."""
     if isinstance(error, Stopped):
         return unknown(name, _NO_TIME, _AGAIN)

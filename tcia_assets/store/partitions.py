@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
 from tcia_assets.errors import BadValue, DataError, StorageError, UsageError, shorten
 from tcia_assets.spec import Table
 from tcia_assets.store import files
@@ -41,7 +41,6 @@ _ROWS_PER_GROUP = 1 << 20
 _MAX_NAME_BYTES = 255
 
 _INVALID_KEYS = {"", ".", ".."}
-_FROM_ZIPS = {table.name for table in (IMAGES, REFERENCES, TARGETS)}
 
 
 def table_folder(root: Path, table: Table) -> Path:
@@ -196,6 +195,6 @@ def remedy(table: Table, *, is_lost: bool = False) -> str:
     if table.name == IMAGE_ARCHIVES.name:
         return "`tcia-assets verify --rebuild` rebuilds it from the zips"
     delete = "" if is_lost else "delete it and "
-    if table.name in _FROM_ZIPS:
+    if table.made_from in (IMAGE_ARCHIVES.name, IMAGES.name):
         return f"{delete}fetch its Collection: it is made again from the zips"
     return f"restore it from a copy, or {delete}refresh its Collection"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets.doctor.check import Check
+from tcia_assets.doctor.step_result import StepResult
 from tcia_assets.doctor.steps import Step, look
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.sandbox.server import Sandbox
@@ -26,7 +26,7 @@ HASTY = Pacing(
 OPEN = Pacing(attempts=1, attempts_when_in_doubt=1)
 
 
-def check_of(steps: Sequence[Step], name: str) -> Check:
+def check_of(steps: Sequence[Step], name: str) -> StepResult:
     """Take the step of that name alone."""
     [step] = [each for each in steps if each.name == name]
     return look(step)

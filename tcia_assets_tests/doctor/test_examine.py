@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.catalog import DIALECTS
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check
 from tcia_assets.doctor.examine import PACING, Report, examine
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
@@ -24,7 +24,7 @@ from tcia_assets_tests.sources.scripted import HANGING, Answer, answer
 PAGE = "<html><body>Please log in</body></html>"
 
 
-def by_name(report: Report) -> dict[str, Check]:
+def by_name(report: Report) -> dict[str, StepResult]:
     return {check.name: check for check in report.checks}
 
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import MODALITY_VALUES, SERIES, STUDIES
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check
 from tcia_assets.doctor.field_check import judge_fields
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Sample, Source, SourceRows
@@ -15,7 +15,7 @@ from tcia_assets.spec import Table
 from tcia_assets_tests.conftest import SMALL
 
 
-def judged(source: Source, table: Table) -> Check:
+def judged(source: Source, table: Table) -> StepResult:
     return judge_fields(table, [source.sample(table, Collection=SMALL)])
 
 

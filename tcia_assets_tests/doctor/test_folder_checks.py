@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, SERIES
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check
 from tcia_assets.doctor.folder_checks import FolderExamination, stored_keys
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult
 from tcia_assets.doctor.steps import look
 from tcia_assets.images.journal import Journal
 from tcia_assets.settings import Settings
@@ -24,7 +24,7 @@ def settings_of(root: Path) -> Settings:
     return Settings(data_dir=str(root))
 
 
-def checked(root: Path, name: str) -> Check:
+def checked(root: Path, name: str) -> StepResult:
     return check_of(FolderExamination(settings_of(root)).steps, name)
 
 
@@ -115,7 +115,7 @@ def test_refused_zips_are_told_and_are_no_difference(root: Path) -> None:
     refused = root / "quarantine" / SMALL / "1.2.zip"
     refused.parent.mkdir(parents=True)
     refused.write_bytes(b"PK")
-    assert checked(root, "leftovers") == Check(
+    assert checked(root, "leftovers") == StepResult(
         "leftovers", OK, "1 refused zip in quarantine", "a file beside each has the reason"
     )
 
@@ -144,7 +144,7 @@ def test_a_dagster_home_that_is_no_folder_differs(
     monkeypatch.setenv("DAGSTER_HOME", home)
     assert checked(tmp_path, "dagster home").outcome == outcome
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    assert checked(tmp_path, "dagster home") == Check("dagster home", OK, str(tmp_path))
+    assert checked(tmp_path, "dagster home") == StepResult("dagster home", OK, str(tmp_path))
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import platform
 
 import duckdb
 
-from tcia_assets.doctor.check import OK, UNKNOWN
 from tcia_assets.doctor.installation_checks import installation_steps, versions
+from tcia_assets.doctor.step_result import OK, UNKNOWN
 from tcia_assets.version import __version__
 from tcia_assets_tests.doctor.conftest import check_of
 

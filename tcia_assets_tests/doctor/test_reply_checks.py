@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.catalog import DIALECTS
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN
 from tcia_assets.doctor.reply_checks import reply_steps
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN
 from tcia_assets.doctor.source_checks import connection_steps, judge_clock, judge_tls, limits_step
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN
 from tcia_assets.doctor.steps import look
 from tcia_assets.doctor.subject import Subject
 from tcia_assets.sandbox.faults import Fault

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check, ok
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult, ok
 from tcia_assets.doctor.steps import NotChecked, Once, Step, Walk, judge, look
 from tcia_assets.errors import (
     ArchiveBroken,
@@ -99,7 +99,7 @@ def test_steps_are_taken_in_order_and_counted() -> None:
 def test_what_was_not_asked_in_time_is_unknown_and_the_running_step_is_stopped() -> None:
     stopped = threading.Event()
 
-    def wait() -> Check:
+    def wait() -> StepResult:
         stopped.wait(30)
         raise Stopped
 
@@ -113,7 +113,7 @@ def test_what_was_not_asked_in_time_is_unknown_and_the_running_step_is_stopped()
 def test_a_step_that_nothing_can_stop_is_left_behind() -> None:
     never, started = threading.Event(), time.monotonic()
 
-    def stuck() -> Check:
+    def stuck() -> StepResult:
         never.wait(60)
         return ok("a", "")
 

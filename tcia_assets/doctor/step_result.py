@@ -1,4 +1,4 @@
-"""A check: one thing that was looked at, whether it is as this package believes, and what to do."""
+"""What a step of an examination saw, whether it is as this package believes, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, DIFFERS, UNKNOWN = "ok", "differs", "unknown"
 
 
 @dataclass(frozen=True)
-class Check:
+class StepResult:
     """The result of one step.
 
     Attributes:
@@ -25,24 +25,24 @@ class Check:
     seen: str
     advice: str = ""
 
-    def rewritten(self, rewrite: Callable[[str], str]) -> Check:
-        """Return this check with its texts rewritten."""
+    def rewritten(self, rewrite: Callable[[str], str]) -> StepResult:
+        """Return this result with its texts rewritten."""
         return replace(self, seen=rewrite(self.seen), advice=rewrite(self.advice))
 
 
-def ok(name: str, seen: str, advice: str = "") -> Check:
-    """Return the check of something that is as it should be."""
-    return Check(name, OK, seen, advice)
+def ok(name: str, seen: str, advice: str = "") -> StepResult:
+    """Return the result for something that is as it should be."""
+    return StepResult(name, OK, seen, advice)
 
 
-def differs(name: str, seen: str, advice: str) -> Check:
-    """Return the check of something that is not as this package believes."""
-    return Check(name, DIFFERS, seen, advice)
+def differs(name: str, seen: str, advice: str) -> StepResult:
+    """Return the result for something that is not as this package believes."""
+    return StepResult(name, DIFFERS, seen, advice)
 
 
-def unknown(name: str, seen: str, advice: str = "") -> Check:
-    """Return the check of something that nothing is known about."""
-    return Check(name, UNKNOWN, seen, advice)
+def unknown(name: str, seen: str, advice: str = "") -> StepResult:
+    """Return the result for something that nothing is known about."""
+    return StepResult(name, UNKNOWN, seen, advice)
 
 
 def join_names(names: list[str] | tuple[str, ...], most: int = 6) -> str:

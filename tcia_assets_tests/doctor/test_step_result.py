@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tcia_assets.doctor.check import DIFFERS, OK, UNKNOWN, Check, differs, ok, unknown
+from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult, differs, ok, unknown
 
 
 def test_a_check_has_one_of_three_outcomes() -> None:
@@ -10,4 +10,4 @@ def test_a_check_has_one_of_three_outcomes() -> None:
 
 def test_all_texts_that_may_hold_a_secret_are_rewritten() -> None:
     check = differs("a", "secret", "no secret").rewritten(lambda t: t.replace("secret", "***"))
-    assert check == Check("a", DIFFERS, "***", "no ***")
+    assert check == StepResult("a", DIFFERS, "***", "no ***")
