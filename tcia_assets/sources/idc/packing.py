@@ -25,7 +25,7 @@ from tcia_assets.store.files import sha256_of
 
 # The objects of a Series that wait for a thread, at most. Enough for all threads, and so few that
 # a Series of 100,000 takes little memory and does not delay others.
-_MOST_PENDING = 64
+_MOST_PENDING = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ def _compare(series: Mapping[str, Any], target: Target) -> None:
 class _Fetch:
     def __init__(self, folder: SeriesFolder, parts_dir: Path, uid: str, target: Target) -> None:
         self._folder, self._dir, self._uid, self._target = folder, parts_dir, uid, target
+        self._failure: BaseException | None = None
         self.requests = 0
 
     def run(self, objects: list[StoredObject], pool: Executor) -> list[_Part]:
@@ -142,6 +143,15 @@ class _Fetch:
             )
 
     def _get(self, each: StoredObject) -> tuple[_Part, int]:
+        if self._failure is not None:  # that of an object that was begun, and is waited for, before
+            raise self._failure
+        try:
+            return self._received(each)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _received(self, each: StoredObject) -> tuple[_Part, int]:
         path, cost = self._dir / each.name, Cost()
         if not _is_there(path, each):
             self._folder.download(each, path, cost, self._target.on_bytes)
