@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks
@@ -132,6 +133,8 @@ def _refresh_all(
         if time.monotonic() - logged > _LOG_EVERY_S:
             logged = time.monotonic()
             context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")
+    # Recording and checking them takes longer than anything that would use this again.
+    pa.default_memory_pool().release_unused()
     for each in outcome.good:
         if each.unreadable:
             context.log.warning(f"{each.table.name} of {each.key!r}: {each.unreadable_example}")

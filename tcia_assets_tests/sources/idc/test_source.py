@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, COLLECTIONS, SERIES, SERIES_SIZES
+from tcia_assets.catalog import (
+    COLLECTION_DESCRIPTIONS,
+    COLLECTIONS,
+    PATIENTS,
+    SERIES,
+    SERIES_SIZES,
+    STUDIES,
+    VALUE_TABLES,
+)
+from tcia_assets.defs.checks import checks_of
 from tcia_assets.errors import Stopped, UnknownReply
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, open_source
 from tcia_assets.sources.idc.source import IdcSource
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.sources.idc.index_files import RELEASE, collection, series, write_index
 
 NAME, UID = "RIDER Lung CT", "SeriesInstanceUID"
@@ -84,3 +96,22 @@ def test_a_stopped_source_answers_nothing(source: Source) -> None:
     source.stop()
     with pytest.raises(Stopped):
         source.rows(COLLECTIONS)
+
+
+def test_all_tables_of_a_collection_are_refreshed_without_a_budget_for_sizes(
+    source: Source, tmp_path: Path
+) -> None:
+    warehouse, at = Warehouse(tmp_path / "data"), datetime(2026, 1, 2, tzinfo=UTC)
+    tables = [COLLECTIONS, PATIENTS, STUDIES, SERIES, SERIES_SIZES, *VALUE_TABLES]
+    for table in (*tables, COLLECTION_DESCRIPTIONS):
+        key = NAME if table.partitioned_by else ""
+        done = refresh(table, key, source, warehouse, at, ProbeBudget(0))
+        assert (table.name, done.unreadable, done.unclaimed) == (table.name, 0, ())
+        assert done.written.rows == warehouse.read(table, [NAME] if key else None).num_rows > 0
+
+    sizes = warehouse.read(SERIES_SIZES, [NAME])
+    assert sizes["TotalSizeInBytes"].to_pylist() == [5_250_000] * 4
+    for table in tables:
+        for check in checks_of(table):
+            found = warehouse.query(check.sql).to_pylist()
+            assert (check.name, found) == (check.name, [])
