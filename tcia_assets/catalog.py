@@ -922,6 +922,28 @@ SOURCE_EQUALITY = Table(
     ),
 )
 
+CLINICAL_TABLES = Table(
+    "clinical_tables",
+    "clinical table of a Collection in the Imaging Data Commons; its rows are in a view of its own",
+    key=("Collection", "table_name"),
+    partitioned_by="Collection",
+    updates=(
+        "Written by `tcia-assets clinical`, so it has no runs and events of its own. The rows of "
+        "each table are in `warehouse/clinical/<table_name>/` and in the view "
+        "`clinical_<table_name>`, with Collection and PatientID as the first columns."
+    ),
+    columns=(
+        COLLECTION,
+        text("table_name", "Name of the table in the Imaging Data Commons.", required=True),
+        text("title", "What it is about."),
+        texts("columns", "Names of its columns in the view."),
+        texts("labels", "What each of these columns means, in the same order."),
+        count("rows", "Number of its rows.", required=True),
+        SOURCE,
+        FETCHED_AT,
+    ),
+)
+
 # The tables that the fetch of a Collection makes.
 IMAGE_TABLES = (IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS)
 
@@ -930,6 +952,7 @@ TABLES = (
     *(SERIES_SIZES, COLLECTION_DESCRIPTIONS, SHARED_LISTS, UNREADABLE_VALUES),
     *IMAGE_TABLES,
     SOURCE_EQUALITY,
+    CLINICAL_TABLES,
 )
 
 

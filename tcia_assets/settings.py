@@ -98,6 +98,12 @@ class Settings(BaseModel):
         description="Series to take from the Imaging Data Commons: `tcia`, those that TCIA "
         "published, or `all`, also what others derived from them",
     )
+    idc_clinical: tuple[str, ...] = Field(
+        default=(),
+        description="Collections whose clinical tables `tcia-assets clinical` stores, separated by "
+        "commas",
+        json_schema_extra={"default_text": "none"},
+    )
     shared_list_url: str = Field(
         default="",
         description="URL of the API that has the shared lists; nbia-v4 has none, so nbia-v1 on the "
@@ -302,7 +308,7 @@ class Settings(BaseModel):
             for name, text in environment.items()
             if name in known and text.strip()
         }
-        for name in ("collections", "image_sources"):
+        for name in ("collections", "idc_clinical", "image_sources"):
             if isinstance(text := values.get(name), str):
                 values[name] = tuple(n.strip() for n in text.split(",") if n.strip())
         values |= {name: value for name, value in chosen.items() if value is not None}

@@ -584,6 +584,7 @@ def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
             ("SeriesInstanceUID", "left_source", "right_source"),
             "Collection",
         ),
+        ("clinical_tables", ("Collection", "table_name"), "Collection"),
     }
 
 
@@ -613,4 +614,5 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "references": "e96c68674a26",
         "targets": "36c7967a09ad",
         "source_equality": "a51a2cc7addd",
+        "clinical_tables": "ec400707f376",
     }

@@ -75,6 +75,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_IMAGE_SOURCES",
         "TCIA_IDC_INDEX",
         "TCIA_IDC_BASE_URL",
+        "TCIA_IDC_CLINICAL",
         "TCIA_IDC_CONNECTIONS",
         "TCIA_IDC_SCOPE",
         "TCIA_DIALECT",

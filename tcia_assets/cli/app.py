@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tcia_assets.cli.changes import changes
+from tcia_assets.cli.clinical import clinical
 from tcia_assets.cli.completion import completion
 from tcia_assets.cli.dataset import dataset
 from tcia_assets.cli.doctor import doctor
@@ -85,6 +86,7 @@ class _Group(click.Group):
         fetch,
         export,
         verify,
+        clinical,
         query,
         status,
         changes,

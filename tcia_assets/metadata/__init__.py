@@ -10,6 +10,7 @@ budget             requests and memory that the partitions of a run share
 collection_list    the Collections of a source
 descriptions       what a source describes of a Collection
 shared_list        a shared list
+clinical           the clinical tables of a Collection
 value_lists        the values that occur in a Collection
 partition_keys     which names can be partition keys
 

@@ -175,6 +175,15 @@ class Target:
 
 
 @dataclass(frozen=True)
+class ClinicalTable:
+    """A table about the patients of a Collection; `columns` are their labels by name."""
+
+    name: str
+    title: str
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class FetchedFile:
     """A file that was received completely; `sha256` is of its bytes as they are on disk."""
 
@@ -324,6 +333,20 @@ class Source(AbstractContextManager["Source"], Protocol):
         Raises:
             NotPublic: The source does not offer the images of this Series.
             TooLarge: The zip is longer than `max_bytes`.
+        """
+
+    def clinical_tables(self, collection: str) -> list[ClinicalTable]:
+        """List the clinical tables of a Collection.
+
+        Raises:
+            UnknownReply: The source has no clinical tables at all.
+        """
+
+    def clinical_rows(self, name: str) -> pa.Table:
+        """Get the rows of a clinical table, with its own columns.
+
+        Raises:
+            UnknownReply: The source does not have it.
         """
 
     def object_uids(self, uid: str) -> frozenset[str] | None:

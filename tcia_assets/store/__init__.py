@@ -5,6 +5,7 @@ partitions    one partition: where its file lies, its bytes, its layout
 digests       the hash of each partition's file
 table_check   partitions compared with their hashes
 conform       what a table's rows must be
+clinical      clinical tables, with columns of their own
 views         the SQL of the views, and the databases that hold them
 acquisition   the SQL of the view `series_acquisition`
 sql           DuckDB: connections, quoting, checks of a user's SQL

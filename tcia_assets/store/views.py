@@ -30,6 +30,7 @@ from tcia_assets.catalog import (
 from tcia_assets.errors import StorageError, TciaError
 from tcia_assets.spec import Column, Table
 from tcia_assets.store import acquisition, sql
+from tcia_assets.store.clinical import clinical_views
 from tcia_assets.store.conform import empty
 from tcia_assets.store.files import publish, remove_dead_drafts, storage_errors
 from tcia_assets.store.partitions import (
@@ -51,6 +52,7 @@ _SQL_TYPES = {
 }
 
 _CURRENT = "Series that are not withdrawn, each in the Collection that it belongs to"
+_CLINICAL = "Clinical table; its columns are described in clinical_tables"
 _AS_OF = "series as it was known at a moment, without the columns that only count"
 _SINCE = "series_changes seen after a moment, the oldest first"
 _READ_VIEWS = """
@@ -73,6 +75,7 @@ class Views:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._clinical = clinical_views(root)
         self.database = root / "warehouse.duckdb"
 
     def cursor(self, *, with_comments: bool, may_build: bool = True) -> sql.Connection:
@@ -87,6 +90,7 @@ class Views:
         Raises:
             StorageError: A file that a view needs is missing and cannot or may not be written.
         """
+        self._look_for_clinical()
         if may_build:
             self._follow()
             self._publish_schemas()
@@ -95,7 +99,8 @@ class Views:
                 f"cannot create views over {self.root}: {SCHEMA_FILE} is missing or damaged; "
                 "`tcia-assets refresh` makes it anew"
             )
-        cursor = _in_memory(self.root, os.getpid(), with_comments).cursor()
+        known = tuple(self._clinical)
+        cursor = _in_memory(self.root, os.getpid(), with_comments, known).cursor()
         cursor.execute("USE warehouse")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         return cursor
@@ -106,6 +111,7 @@ class Views:
         Raises:
             StorageError: `may_build` is false, and views in memory lack a file to look at.
         """
+        self._look_for_clinical()
         connection = self._open()
         if connection is not None:
             return connection
@@ -125,6 +131,7 @@ class Views:
         Raises:
             StorageError: The file cannot be written.
         """
+        self._look_for_clinical()
         if self._is_current():
             # A writer may have been killed after another one had built the views.
             remove_dead_drafts(self.database)
@@ -139,6 +146,14 @@ class Views:
             self._execute(*build).close()
             # Even if the bytes are the same: a process may have the old file open for writing.
             publish(self.database, partial(shutil.copyfile, built), keep_equal=False)
+
+    def _look_for_clinical(self) -> None:
+        """Forget the statements if there are other clinical tables than before."""
+        found = clinical_views(self.root)
+        if found != self._clinical:
+            self._clinical = found
+            for name in ("_views", "_creates", "_statements", "_stamp"):
+                self.__dict__.pop(name, None)
 
     def _follow(self) -> None:
         """Rebuild a file of views that there is but not current, if the root can be written."""
@@ -233,6 +248,11 @@ class Views:
         current = f"{self._select(SERIES)} WHERE withdrawn_at IS NULL AND moved_to IS NULL"
         views["current_series"] = (_CURRENT, current)
         views[acquisition.NAME] = (acquisition.ABOUT, acquisition.select(self._select(IMAGES)))
+        for name, path in self._clinical.items():
+            # Its columns are its own, so they are read from the file.
+            file = sql.literal(_escape_glob(path))
+            select = f"SELECT * FROM read_parquet({file}, hive_partitioning = false)"
+            views[name] = (_CLINICAL, select)
         return views
 
     @cached_property
@@ -289,7 +309,12 @@ class Views:
 
 
 @lru_cache(maxsize=_FOLDERS)
-def _in_memory(root: Path, _process: int, with_comments: bool) -> sql.Connection:  # noqa: FBT001 - a key
+def _in_memory(
+    root: Path,
+    _process: int,
+    with_comments: bool,  # noqa: FBT001 - a key
+    _clinical: tuple[str, ...],
+) -> sql.Connection:
     # One a process, because a DuckDB database does not survive a fork.
     return Views(root).in_memory(with_comments=with_comments)
 

@@ -12,6 +12,7 @@ from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import load_declaration, parse_declaration
 from tcia_assets.datasets.split import assign_splits, find_leaks
 from tcia_assets.errors import BadDeclaration
+from tcia_assets.store.clinical import write_clinical
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.datasets.example_cohorts import EXAMPLE, declared, images
@@ -59,6 +60,19 @@ def test_the_same_warehouse_gives_the_same_bytes(fetched_warehouse: Warehouse) -
         query_cohort(declared(), fetched_warehouse).text
         == query_cohort(declared(), fetched_warehouse).text
     )
+
+
+def test_a_cohort_may_be_chosen_by_a_clinical_table(fetched_warehouse: Warehouse) -> None:
+    patient = "LCTSC-Test-S1-201"
+    stages = pa.table({"Collection": [SMALL], "PatientID": [patient], "stage": ["2"]})
+    write_clinical(fetched_warehouse.root, "lctsc_clinical", stages)
+    sql = (
+        "sql: SELECT s.SeriesInstanceUID FROM current_series AS s JOIN clinical_lctsc_clinical "
+        "AS c USING (Collection, PatientID) WHERE s.Modality = 'CT' AND c.stage = '2'"
+    )
+    text = EXAMPLE.read_text().replace("collections: [LCTSC]\n  modalities: [CT]", sql)
+    found = query_cohort(parse_declaration(text, "lung_ct"), fetched_warehouse)
+    assert set(found.series["PatientID"].to_pylist()) == {patient}
 
 
 def test_sql_and_criteria_give_the_same_cohort(fetched_warehouse: Warehouse) -> None:

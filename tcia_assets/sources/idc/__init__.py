@@ -5,6 +5,7 @@ index.py         an index release: its rows in our columns
 release.py       where the index release is, and its version
 remote_index.py  index releases behind a URL, and the copies of them
 bucket.py        the objects of a Series in a bucket: list, download
+clinical.py      clinical tables of Collections, from an export
 listing.py       a page of a bucket's listing
 packing.py       the zip of a Series, from its objects
 """

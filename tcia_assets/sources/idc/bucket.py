@@ -17,26 +17,29 @@ _NOT_FOUND = 404
 # What S3 answers for what it does not show to the public.
 NOT_PUBLIC = ("<Code>AccessDenied</Code>", "<Code>AllAccessDisabled</Code>")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}", re.ASCII)
-_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}", re.ASCII)
 
 
 class SeriesFolder:
-    """The objects of one Series: the folder with its uuid in a bucket.
+    """The objects of one Series, or of one table: a folder in a bucket.
 
     Args:
         transport: What sends the requests.
         base_url: The URL of a bucket, with `{bucket}` for its name.
         bucket: The name of the bucket.
         uuid: The name of the folder.
+        below: Where the folder is in the bucket, with a slash at its end.
 
     Raises:
         UnknownReply: There is no such name.
     """
 
-    def __init__(self, transport: Transport, base_url: str, bucket: str, uuid: str) -> None:
+    def __init__(
+        self, transport: Transport, base_url: str, bucket: str, uuid: str, below: str = ""
+    ) -> None:
         if not _BUCKET.fullmatch(bucket) or not _FOLDER.fullmatch(uuid):
             raise UnknownReply(f"the index has no place of this Series: {bucket!r}, {uuid!r}")
-        self._transport, self._prefix = transport, f"{uuid}/"
+        self._transport, self._prefix = transport, f"{below}{uuid}/"
         self._url = base_url.replace("{bucket}", bucket).rstrip("/")
 
     def objects(self, most: int, cost: Cost) -> list[StoredObject]:

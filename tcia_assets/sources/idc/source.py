@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from tcia_assets.catalog import (
     COLLECTION_DESCRIPTIONS,
     DESCRIPTION_URI,
+    IDC_COLLECTIONS,
     IDC_DOI_URL,
     SERIES,
     SERIES_SIZES,
@@ -27,6 +28,7 @@ from tcia_assets.errors import Stopped, UnknownReply, UnreadableReply
 from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.settings import Settings
 from tcia_assets.sources import (
+    ClinicalTable,
     Connection,
     Cost,
     FetchedFile,
@@ -40,6 +42,7 @@ from tcia_assets.sources.http.rate_limit import of_process
 from tcia_assets.sources.http.scratch import Scratch
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.idc.bucket import NOT_PUBLIC, SeriesFolder
+from tcia_assets.sources.idc.clinical import ClinicalExport
 from tcia_assets.sources.idc.index import Index
 from tcia_assets.sources.idc.packing import fetch_series, list_series
 from tcia_assets.sources.idc.release import index_place, release_of
@@ -231,6 +234,20 @@ class IdcSource:
     def _folder(self, series: dict[str, Any]) -> SeriesFolder:
         bucket, uuid = series["aws_bucket"] or "", series["crdc_series_uuid"] or ""
         return SeriesFolder(self._transport, self.settings.idc_base_url, bucket, uuid)
+
+    def clinical_tables(self, collection: str) -> list[ClinicalTable]:
+        named = self.index.query(
+            f"SELECT collection_id AS id FROM {IDC_COLLECTIONS.name} WHERE collection_name = $name",
+            {"name": collection},
+        )["id"].to_pylist()
+        return [table for name in named for table in self._clinical.tables(name)]
+
+    def clinical_rows(self, name: str) -> pa.Table:
+        return self._clinical.rows(name)
+
+    @property
+    def _clinical(self) -> ClinicalExport:
+        return ClinicalExport(self._transport, self.settings.idc_base_url, self.index.version)
 
     def object_uids(self, uid: str) -> None:
         del uid  # only the objects themselves have their UIDs

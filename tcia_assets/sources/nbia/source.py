@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, COLLECTIONS, NLST, SERIES_SIZES
-from tcia_assets.errors import RequestRefused, TciaError, UnreadableReply
+from tcia_assets.errors import RequestRefused, TciaError, UnknownReply, UnreadableReply
 from tcia_assets.settings import Settings
 from tcia_assets.sources import (
+    ClinicalTable,
     FetchedFile,
     ProbeResult,
     Sample,
@@ -170,6 +171,14 @@ class NbiaSource(Client):
 
     def fetch_zip(self, route: str, uid: str, target: Target) -> FetchedFile:
         return self.download(route, target, SeriesInstanceUID=uid)
+
+    def clinical_tables(self, collection: str) -> list[ClinicalTable]:
+        raise UnknownReply(
+            f"NBIA has no clinical tables; TCIA_SOURCE=idc has those of {collection}"
+        )
+
+    def clinical_rows(self, name: str) -> pa.Table:
+        raise UnknownReply(f"NBIA has no clinical tables, so none called {name!r}")
 
     def object_uids(self, uid: str) -> frozenset[str]:
         uids = self.get_rows(_OBJECT_UIDS, SeriesInstanceUID=uid).table["SOPInstanceUID"]
