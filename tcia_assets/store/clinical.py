@@ -44,5 +44,14 @@ def clinical_views(root: Path) -> dict[str, Path]:
     return {_PREFIX + path.parent.name: path for path in files if _NAME.fullmatch(path.parent.name)}
 
 
+def is_readable(path: Path) -> bool:
+    """Return whether a file is there and begins and ends as Parquet does."""
+    try:
+        pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return True
+
+
 def _folder(root: Path) -> Path:
     return root / "warehouse" / "clinical"

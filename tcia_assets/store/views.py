@@ -30,7 +30,7 @@ from tcia_assets.catalog import (
 from tcia_assets.errors import StorageError, TciaError
 from tcia_assets.spec import Column, Table
 from tcia_assets.store import acquisition, sql
-from tcia_assets.store.clinical import clinical_views
+from tcia_assets.store.clinical import clinical_views, is_readable
 from tcia_assets.store.conform import empty
 from tcia_assets.store.files import publish, remove_dead_drafts, storage_errors
 from tcia_assets.store.partitions import (
@@ -249,7 +249,9 @@ class Views:
         views["current_series"] = (_CURRENT, current)
         views[acquisition.NAME] = (acquisition.ABOUT, acquisition.select(self._select(IMAGES)))
         for name, path in self._clinical.items():
-            # Its columns are its own, so they are read from the file.
+            # Its columns are its own, so they are read from the file; a damaged one has no view.
+            if not is_readable(path):
+                continue
             file = sql.literal(_escape_glob(path))
             select = f"SELECT * FROM read_parquet({file}, hive_partitioning = false)"
             views[name] = (_CLINICAL, select)

@@ -41,6 +41,16 @@ def test_a_table_that_is_removed_has_no_view(tmp_path: Path) -> None:
     assert Warehouse(tmp_path).query("FROM clinical_tables").num_rows == 0
 
 
+def test_a_damaged_file_costs_its_own_view_only(tmp_path: Path) -> None:
+    write_clinical(tmp_path, "good", ROWS)
+    write_clinical(tmp_path, "bad", ROWS)
+    clinical_views(tmp_path)["clinical_bad"].write_bytes(b"PAR1")
+    warehouse = Warehouse(tmp_path)
+    assert warehouse.query("FROM clinical_good").equals(ROWS)
+    with pytest.raises(UsageError, match="clinical_bad"):
+        warehouse.query("FROM clinical_bad")
+
+
 @pytest.mark.parametrize("name", ["", "../x", "A", "_x", "x" * 101])
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
