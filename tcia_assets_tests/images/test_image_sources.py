@@ -63,6 +63,19 @@ def test_images_of_the_buckets_are_those_of_nbia(place: TwoSources) -> None:
     assert place.asked_of(*ZIPS) == []
 
 
+def test_metadata_and_images_come_from_the_idc_alone(place: TwoSources) -> None:
+    place.kind, place.image_sources = "idc", ()
+    shutil.rmtree(place.data_dir / "warehouse")
+    place.refresh()
+    place.fetch()
+    place.demand_complete()
+    for row in place.rows.values():
+        assert row["verified_by"] == "md5"
+        assert row["source"].startswith("idc-v25@")
+        assert row["crdc_series_uuid"]
+    assert set(place.sandbox.requests.counts) == {"list", "object"}
+
+
 def test_a_second_fetch_asks_for_nothing(place: TwoSources) -> None:
     place.fetch()
     place.sandbox.requests.clear()
