@@ -15,8 +15,8 @@ from tcia_assets.store import sql
 # The newest release.
 PUBLIC_URL = "https://storage.googleapis.com/idc-index-data-artifacts/current/release_artifacts"
 WAYS = (
-    "install it (pip install 'tcia_assets[idc]'), or set TCIA_IDC_INDEX to a folder with its "
-    "Parquet files, or to a URL below which they are"
+    "install it as a package (pip install 'tcia_assets[idc]'), or set TCIA_IDC_INDEX to a folder "
+    "with its Parquet files, or to a URL below which they are"
 )
 _PACKAGE = "idc_index_data"
 # What each file says of its release, in its own metadata.

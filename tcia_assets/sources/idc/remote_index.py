@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tcia_assets.catalog import IDC_ANALYSES, IDC_FILES, IDC_VERSIONS
 from tcia_assets.errors import (
+    ArchiveUnreachable,
     RemoteError,
     RequestRefused,
     StorageError,
@@ -260,5 +261,11 @@ def _with_ways(error: TciaError) -> TciaError:
     """Return an error of the network with the ways to have an index without it."""
     if not isinstance(error, RemoteError):
         return error
-    problem = f"{error.problem}; the index of the Imaging Data Commons can be had otherwise: {WAYS}"
+    proxy = "check the network, or set HTTPS_PROXY if it needs a proxy; "
+    if not isinstance(error, ArchiveUnreachable):
+        proxy = ""
+    problem = (
+        f"{error.problem}; {proxy}the index of the Imaging Data Commons can be had otherwise: "
+        f"{WAYS}"
+    )
     return type(error)(problem, url=error.url, status=error.status, excerpt=error.excerpt)

@@ -204,7 +204,7 @@ def test_without_a_copy_the_error_has_the_ways_to_have_an_index(
 def test_an_unreachable_host_is_named(tmp_path: Path) -> None:
     transport = Transport(1, FAST, address="TCIA_IDC_INDEX")
     remote = RemoteIndex("http://127.0.0.1:9/current", tmp_path / "cache", transport)
-    with pytest.raises(ArchiveUnreachable, match=r"127\.0\.0\.1:9.*pip install"):
+    with pytest.raises(ArchiveUnreachable, match=r"127\.0\.0\.1:9.*HTTPS_PROXY.*pip install"):
         remote.folder()
     transport.close()
 
