@@ -10,6 +10,7 @@ Which errors are retried is in `sources/pacing.py`; how Dagster shows them, in `
     │  │  └─ ArchiveUnreachable no connection, or no response, after all retries
     │  ├─ UnreadableReply       not what was requested: HTML, cut JSON, an error instead of rows
     │  ├─ TooLarge              more bytes than possible for what was requested
+    │  ├─ SourceGone            no answer for TCIA_SOURCE_GONE_DAYS; says how to go on
     │  ├─ ForeignRows           rows that do not satisfy the filter that was sent
     │  └─ UnknownReply          an empty reply where something was expected
     ├─ DataError                rows that break their declaration: table, column, value, key
@@ -173,6 +174,10 @@ class UnreadableReply(RemoteError):
 
 class TooLarge(RemoteError):
     """A body that is longer than what was requested can be; it was not read to its end."""
+
+
+class SourceGone(RemoteError):
+    """The source has not answered for so long that it counts as gone; nothing was changed."""
 
 
 class ForeignRows(RemoteError):

@@ -148,6 +148,12 @@ class Settings(BaseModel):
     withdrawal_hours: int = Field(
         default=20, ge=0, description="hours between two of these listings, at least"
     )
+    source_gone_days: int = Field(
+        default=14,
+        ge=1,
+        description="days without any answer after which the source counts as gone: nothing is "
+        "changed, and one alarm says so",
+    )
     # Release dates are days, in an unknown time zone: with less than two days, some would be lost.
     overlap_days: int = Field(
         default=30,
@@ -381,6 +387,13 @@ class Settings(BaseModel):
     def source_name(self) -> str:
         """Dialect and host of the NBIA server, as in the column `source`."""
         return f"{self.dialect}@{urlsplit(self.url).netloc}"
+
+    @property
+    def address(self) -> str:
+        """Who answers metadata, without a request: software and host."""
+        if self.source == "nbia":
+            return self.source_name
+        return f"{self.source}@{urlsplit(self.idc_index).netloc or 'index'}"
 
     def below(self, subfolder: str) -> Settings:
         """Return these settings with a subfolder of `data_dir`; "" changes nothing."""

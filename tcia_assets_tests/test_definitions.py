@@ -35,7 +35,8 @@ def test_the_names_that_others_rely_on_stay() -> None:
         "tcia_refresh_shared_lists",
         "tcia_update",
     ]
-    assert [s.name for s in definitions.sensors or []] == ["tcia_new_series", "tcia_run_failed"]
+    sensors = [s.name for s in definitions.sensors or []]
+    assert sensors == ["tcia_new_series", "tcia_run_failed", "tcia_source_gone"]
     assert sorted(definitions.resources or {}) == ["tcia", "tcia_io"]
     graph = definitions.resolve_asset_graph()
     partitions = {

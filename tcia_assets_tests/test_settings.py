@@ -93,6 +93,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_IMAGE_SELECTION",
         "TCIA_WITHDRAWAL_SNAPSHOTS",
         "TCIA_WITHDRAWAL_HOURS",
+        "TCIA_SOURCE_GONE_DAYS",
         "TCIA_OVERLAP_DAYS",
         "TCIA_COMPARE_HOURS",
         "TCIA_COMPARE_CRON",

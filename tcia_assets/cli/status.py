@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from tcia_assets.images.status import COUNTS, SUMMED, collection_status
 from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
+from tcia_assets.metadata.source_outage import find_outage
 from tcia_assets.mirror import missing_folder
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
@@ -45,7 +47,7 @@ def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
     that an interrupted run has left for the next `fetch` to read (unindexed); the bytes on disk and
     to come; the time of the newest change event, and of the last comparison of the whole
     Collection with the source. A Collection is partial if only single Series of it were fetched and
-    it was never refreshed. Sends no request.
+    it was never refreshed. If the source does not answer, it is said since when. Sends no request.
 
     \b
     Examples:
@@ -60,6 +62,9 @@ def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
         write_result(mirror.status(chosen), form, None, len(chosen))
         return
     print_status(mirror.warehouse, chosen, parse_selection(mirror.settings.image_selection))
+    if outage := find_outage(mirror.warehouse, mirror.settings, datetime.now(UTC)):
+        head = "Frozen" if outage.is_gone else "No answer"
+        out.print(f"[red]{head}:[/] {printable(str(outage))}", soft_wrap=True)
     if verbose:
         for name in chosen:
             _print_descriptions(name, mirror.warehouse)

@@ -18,6 +18,8 @@
     jobs              what is materialized together
     schedules         what runs every day
     sensors           what runs when the source has changed
+    tick_source       the source of a sensor's or schedule's tick
+    source_gone       the check and the alarm of a source that is gone
     sensor_pause      the sensor's pause while the source fails
     run_requests      differences as run requests
     active_runs       the Collections of unfinished runs
@@ -26,7 +28,7 @@
     fetch_reporter    a fetch in Dagster's log
     run_process       the process of a run
     events            events of partitions
-    alarms            a failed run as a line
+    alarms            what failed as a line
     local_runs        runs in this process
     dagster_home      where they are recorded
     run_report        what people read afterwards

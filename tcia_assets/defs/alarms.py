@@ -1,4 +1,4 @@
-"""A failed run as one line of text.
+"""A failed run, or a source that is gone, as one line of text.
 
 A sensor writes that line to the log. To send it to people, write a sensor of your own around
 `failure_line`: see docs/alarms.md.
@@ -12,13 +12,17 @@ from tcia_assets.defs.events import failure_reasons
 from tcia_assets.defs.jobs import Job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import PARTITION, RANGE_END, RANGE_START
+from tcia_assets.defs.source_gone import gone_alarm
 from tcia_assets.errors import escape_unprintable
 
 _MAX_LENGTH = 600
 
 
 def alarms(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
-    """Return the sensor that logs failed runs of these jobs, which is off until switched on."""
+    """Return the sensors that log what failed, which are off until switched on.
+
+    One is about failed runs of these jobs, the other about a source that counts as gone.
+    """
 
     @dg.run_failure_sensor(
         name=names.of("run_failed"),
@@ -32,7 +36,7 @@ def alarms(names: Names, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
     def run_failed(context: dg.RunFailureSensorContext) -> None:
         context.log.error(failure_line(context))
 
-    return [run_failed]
+    return [run_failed, gone_alarm(names)]
 
 
 def failure_line(context: dg.RunFailureSensorContext) -> str:

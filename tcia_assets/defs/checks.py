@@ -23,10 +23,15 @@ _STALE_AFTER_S = 50 * 3600
 _MAX_EVENTS = 1000
 VALUES_READABLE = "values_readable"
 ROWS_KEPT = "rows_kept"
+SOURCE_ANSWERS = "source_answers"
 _FROM_EVENTS = {
     ROWS_KEPT: "No partition lists a tenth less than before.",
     "refreshed_lately": "No partition is older than two days and two hours.",
 }
+_SOURCE_ANSWERS = (
+    "The source has answered within TCIA_SOURCE_GONE_DAYS. The sensor evaluates it while there is "
+    "no answer, and each refresh."
+)
 
 
 def checks_of(table: Table) -> list[Check]:
@@ -44,7 +49,9 @@ def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
 
 def descriptions(table: Table) -> dict[str, str]:
     """Return what each check of a table's asset says, by its name."""
-    return {check.name: check.description for check in checks_of(table)} | _FROM_EVENTS
+    declared = {check.name: check.description for check in checks_of(table)}
+    answers = {SOURCE_ANSWERS: _SOURCE_ANSWERS} if table is catalog.COLLECTIONS else {}
+    return declared | _FROM_EVENTS | answers
 
 
 def results(
@@ -57,6 +64,8 @@ def results(
     key = names.key(table)
     selected = selected_checks(context, key)
     yield from [_evaluate(c, key, warehouse) for c in checks_of(table) if c.name in selected]
+    if SOURCE_ANSWERS in selected:
+        yield check_result(key, SOURCE_ANSWERS, passed=True, is_error=True)
     if selected.isdisjoint(_FROM_EVENTS):
         return
     newest = _newest_events(key, context.instance)

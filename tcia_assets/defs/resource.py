@@ -52,6 +52,7 @@ class TciaResource(dg.ConfigurableResource["TciaResource"]):
     image_selection: str | None = _setting("image_selection")
     withdrawal_snapshots: int | None = _setting("withdrawal_snapshots")
     withdrawal_hours: int | None = _setting("withdrawal_hours")
+    source_gone_days: int | None = _setting("source_gone_days")
     overlap_days: int | None = _setting("overlap_days")
     compare_hours: int | None = _setting("compare_hours")
     attempts: int = Field(default=5, description="attempts per request")

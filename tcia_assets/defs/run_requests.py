@@ -5,7 +5,7 @@ limited. `sensors.py` finds the differences.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
@@ -40,6 +40,8 @@ class Differences:
         releases: The recent releases, and the Collections that they change; None if the source
             offers no such request.
         images: Collections with images to fetch.
+        release: The release of the source; "" for a server.
+        other_releases: Collections that were compared with another release, or source.
         note: What was left out of the source's list of Collections, and what waits for the end of
             quiet hours; "" if nothing.
     """
@@ -49,6 +51,8 @@ class Differences:
     releases: RecentReleases | None
     images: list[RunReason]
     note: str = ""
+    release: str = ""
+    other_releases: list[RunReason] = field(default_factory=list)
 
     @property
     def changed(self) -> list[RunReason]:
@@ -103,13 +107,17 @@ class RunPlanner:
             taken.add(reason.collection)
             return True
 
+        # A release is compared in seconds: one run for all. A server is asked for each Collection.
+        most = len(self.order) if found.release else _MAX_KEYS_PER_RUN
+        others = list(filter(is_free, found.other_releases))
+        yield from self._never_requested(self._runs_of_many(others, most))
         yield from self._never_requested(map(self._change_run, filter(is_free, found.changed)))
         images = self._never_requested(map(self._image_runs, filter(is_free, found.images)))
         # Fetching takes long. A Collection that waits for its images is not refreshed meanwhile,
         # and new releases would wait behind a hundred such runs in Dagster's queue.
         yield from islice(images, max(0, _MAX_RUNS_PER_TICK - len(self.runs.fetching)))
         first = [each for each in found.first if each.collection not in taken]
-        yield from self._never_requested(self._first_runs(first))
+        yield from self._never_requested(self._runs_of_many(first))
 
     def _change_run(self, reason: RunReason) -> _Requests:
         # With shards, one run refreshes first; the next tick finds the images to fetch.
@@ -121,13 +129,15 @@ class RunPlanner:
         key = f"{images_job(self.names)}:{reason.collection}:{self._run_key(reason)}"
         return image_runs(self.names, self.shards, key, partition_key=reason.collection)
 
-    def _first_runs(self, reasons: list[RunReason]) -> Iterator[_Requests]:
+    def _runs_of_many(
+        self, reasons: list[RunReason], most: int = _MAX_KEYS_PER_RUN
+    ) -> Iterator[_Requests]:
         """Yield few runs for many Collections: all of TCIA takes three runs, not 141."""
         job = refresh_job(self.names)
         run_keys = {each.collection: self._run_key(each) for each in reasons}
         for neighbours in ranges(list(run_keys), self.order):
-            for start in range(0, len(neighbours), _MAX_KEYS_PER_RUN):
-                keys = neighbours[start : start + _MAX_KEYS_PER_RUN]
+            for start in range(0, len(neighbours), most):
+                keys = neighbours[start : start + most]
                 digest = short_digest(f"{key} {run_keys[key]}" for key in keys)
                 tags = range_tags(keys[0], keys[-1])
                 yield [dg.RunRequest(f"{job}:{digest}", job_name=job, tags=tags)]

@@ -16,8 +16,11 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags, ranges
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.defs.run_requests import image_runs
-from tcia_assets.images.run_reasons import short_digest
+from tcia_assets.defs.tick_source import open_for_tick
+from tcia_assets.errors import RemoteError
+from tcia_assets.images.run_reasons import find_other_releases, short_digest
 from tcia_assets.metadata.plausibility import last_compared
+from tcia_assets.metadata.source_outage import find_outage
 
 _METADATA_CRON = "0 2 * * *"
 _IMAGES_CRON = "0 4 * * *"
@@ -65,9 +68,13 @@ def _nightly(names: Names, job: str, cron: str, description: str) -> dg.Schedule
             return dg.SkipReason(f"other runs are working on {', '.join(busy[:_MOST_NAMED])}")
         run_key = f"{job}:{context.scheduled_execution_time.date()}"
         tags = range_tags(keys[0], keys[-1])
-        if job != images_job(names):
-            return [dg.RunRequest(run_key, tags=tags)]
         tcia: TciaResource = getattr(context.resources, names.resource)
+        if job != images_job(names):
+            now = context.scheduled_execution_time
+            outage = find_outage(tcia.warehouse, tcia.settings, now)
+            if outage and outage.is_gone:
+                return dg.SkipReason(str(outage))
+            return [dg.RunRequest(run_key, tags=tags)]
         selection = tcia.selection
         if selection and (waiting := selection.quiet_note(context.scheduled_execution_time)):
             return dg.SkipReason(waiting)
@@ -113,11 +120,26 @@ def compare_tick(
     order = list(instance.get_dynamic_partitions(str(names.collections.name)))
     if not order:
         return _no_collections(names)
+    if (outage := find_outage(tcia.warehouse, tcia.settings, now)) and outage.is_gone:
+        return dg.SkipReason(str(outage))
     listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
     busy = find_runs(instance, names, order).running
     # A Collection removed from the source's list cannot be compared, and would always come first.
     known = [key for key in order if key in listed]
     free = [key for key in known if key not in busy]
+    try:
+        with open_for_tick(tcia.settings) as source:
+            release = source.release
+    except RemoteError as error:
+        return dg.SkipReason(str(error))
+    if release:
+        # Nothing in it changes, so what was compared with it is not compared again.
+        others = find_other_releases(release, free, tcia.warehouse)
+        compared_keys = set(tcia.warehouse.keys(catalog.SNAPSHOTS))
+        wanted = {each.collection for each in others}
+        free = [key for key in free if key in wanted or key not in compared_keys]
+        if not free:
+            return dg.SkipReason(f"all Collections were compared with release {release}")
     compared = last_compared(tcia.warehouse, now)
     within = timedelta(hours=tcia.settings.compare_hours)
     # Those that fail each time come last, so that they do not keep others waiting.

@@ -26,6 +26,7 @@ class Pause(BaseModel):
         since: When the first of them was.
         until: When the pause ends.
         why: The text of the last error.
+        is_reported: Whether the source counts as gone, and its check has failed.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -34,6 +35,7 @@ class Pause(BaseModel):
     since: AwareDatetime
     until: AwareDatetime
     why: str
+    is_reported: bool = False
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> Pause | None:
@@ -59,7 +61,10 @@ class Pause(BaseModel):
         length = min(max(length, timedelta(seconds=requested or 0)), max(LONGEST, interval))
         until = now + length - min(_SLACK, length / 10)
         since = before.since if before else now
-        return cls(failures=failures, since=since, until=until, why=str(error))
+        is_reported = before.is_reported if before else False
+        return cls(
+            failures=failures, since=since, until=until, why=str(error), is_reported=is_reported
+        )
 
     @property
     def cursor(self) -> str:

@@ -5,9 +5,7 @@ Dagster instance, loses nothing. How differences become runs is in `run_requests
 sensor pauses while the source is failing, in `sensor_pause.py`.
 """
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,29 +13,30 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs.active_runs import find_runs
-from tcia_assets.defs.jobs import Job, images_job, refresh_job, update_job
+from tcia_assets.defs.jobs import Job, collections_job, images_job, refresh_job, update_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import batches
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.defs.run_requests import Differences, RunPlanner
 from tcia_assets.defs.sensor_pause import Pause
-from tcia_assets.errors import ArchiveUnreachable, RemoteError, Stopped
+from tcia_assets.defs.source_gone import gone_events
+from tcia_assets.defs.tick_source import open_for_tick
+from tcia_assets.errors import RemoteError
 from tcia_assets.images.run_reasons import (
     RunReason,
     find_changed_series,
     find_images_to_fetch,
     find_never_refreshed,
+    find_other_releases,
+    short_digest,
 )
 from tcia_assets.images.unindexed import find_outdated, find_unindexed
 from tcia_assets.metadata.collection_list import request_collections
 from tcia_assets.metadata.partition_keys import allowed_collections
-from tcia_assets.sources import Pacing, Source, open_source
+from tcia_assets.metadata.source_outage import counts_as_silence, record_answer, record_failure
+from tcia_assets.sources import Source
+from tcia_assets.store.warehouse import Warehouse
 
-# Dagster kills a tick after 60 s. A tick sends two requests, and the next one comes soon.
-_TICK_PACING = Pacing(
-    attempts=1, attempts_when_in_doubt=1, connect_timeout_s=5.0, read_timeout_s=15.0
-)
-_MAX_REQUESTS_S = 45.0
 # Dagster takes an empty cursor for none, and keeps the one before.
 _NO_PAUSE = "{}"
 _MOST_NAMED = 5
@@ -51,7 +50,7 @@ def sensors(names: Names, jobs: Sequence[Job], interval_s: int) -> list[dg.Senso
         jobs: The jobs of which it requests runs, and others.
         interval_s: Seconds between ticks.
     """
-    requested_jobs = {refresh_job(names), update_job(names), images_job(names)}
+    requested_jobs = {job(names) for job in (collections_job, refresh_job, update_job, images_job)}
 
     @dg.sensor(
         name=names.of("new_series"),
@@ -59,9 +58,11 @@ def sensors(names: Names, jobs: Sequence[Job], interval_s: int) -> list[dg.Senso
             "Requests the list of Collections, and the Series released since a month before the "
             "newest stored release; compares them, and the image selection, with the warehouse; "
             "adds new partitions, and requests runs that refresh what differs and fetch its "
-            "images. A tick that requests no run reports what it compared. While "
-            "the source is failing, ticks pause, at most for an hour: the cursor holds that pause "
-            "and nothing else."
+            "images. Of a source with releases it requests the version alone, and one run if that "
+            "is another one. A tick that requests no run reports what it compared. While the "
+            "source is failing, ticks pause, at most for an hour: the cursor holds that pause and "
+            "nothing else. After TCIA_SOURCE_GONE_DAYS without an answer, the check "
+            "`source_answers` of the list of Collections fails."
         ),
         jobs=[job for job in jobs if job.name in requested_jobs],
         minimum_interval_seconds=interval_s,
@@ -95,12 +96,24 @@ def tick_or_pause(
     try:
         answer = tick(instance, tcia, names)
     except RemoteError as error:
-        if not error.retryable:
+        if not counts_as_silence(error):
             raise
-        return _skip(Pause.after_failure(error, pause, now, interval))
+        return _skip_failing(tcia, names, Pause.after_failure(error, pause, now, interval), now)
+    record_answer(tcia.warehouse, tcia.settings)
     if isinstance(answer, dg.SkipReason):
-        return dg.SensorResult(skip_reason=answer, cursor=_NO_PAUSE)
-    return answer._replace(cursor=_NO_PAUSE)
+        answer = dg.SensorResult(skip_reason=answer)
+    events = gone_events(names, None) if pause and pause.is_reported else []
+    return answer._replace(cursor=_NO_PAUSE, asset_events=events)
+
+
+def _skip_failing(tcia: TciaResource, names: Names, pause: Pause, now: datetime) -> dg.SensorResult:
+    """Skip the tick; if the source counts as gone, its check fails, once."""
+    outage = record_failure(tcia.warehouse, tcia.settings, pause.why, now)
+    if not outage.is_gone:
+        return _skip(pause)
+    events = [] if pause.is_reported else gone_events(names, outage)
+    pause = pause.model_copy(update={"is_reported": True, "why": str(outage)})
+    return _skip(pause)._replace(asset_events=events)
 
 
 def _skip(pause: Pause) -> dg.SensorResult:
@@ -116,6 +129,8 @@ def tick(
         RemoteError: The source fails.
     """
     differences = _compare(tcia)
+    if differences.release and not differences.collections:
+        return _list_collections(names, differences.release)
     known = list(instance.get_dynamic_partitions(str(names.collections.name)))
     new = [name for name in differences.collections if name not in set(known)]
     order = known + new
@@ -132,15 +147,23 @@ def tick(
     )
 
 
+def _list_collections(names: Names, release: str) -> dg.SensorResult:
+    """Return a run that lists the Collections of a release: reading it takes longer than a tick."""
+    job, today = collections_job(names), datetime.now(UTC).date().isoformat()
+    key = f"{job}:{short_digest([release, today])}"
+    return dg.SensorResult(run_requests=[dg.RunRequest(key, job_name=job)])
+
+
 def _compare(tcia: TciaResource) -> Differences:
     """Compare the source and the image selection with the warehouse."""
     warehouse, selection = tcia.warehouse, tcia.selection
-    with open_source(tcia.settings, pacing=_TICK_PACING) as source, _time_limit(source):
-        listed = request_collections(source)
+    with open_for_tick(tcia.settings) as source:
+        listed, note = _listed(source, warehouse)
         stored = warehouse.keys(catalog.SERIES)
-        allowed = allowed_collections(listed.names, tcia.settings.collections, stored)
+        allowed = allowed_collections(listed, tcia.settings.collections, stored)
         collections = sorted(allowed)
         releases = find_changed_series(source, warehouse, collections)
+        release = source.release
     images = find_images_to_fetch(selection, warehouse) if selection else []
     fetching = {reason.collection for reason in images}
     # A run of a Collection with images to fetch reads the zips that are left there too.
@@ -153,8 +176,22 @@ def _compare(tcia: TciaResource) -> Differences:
         find_never_refreshed(collections, warehouse),
         releases and replace(releases, reasons=_mirrored(releases.reasons, collections)),
         _mirrored(images, collections),
-        "; ".join(filter(None, [listed.note, waiting])),
+        "; ".join(filter(None, [note, waiting])),
+        release,
+        find_other_releases(release, collections, warehouse),
     )
+
+
+def _listed(source: Source, warehouse: Warehouse) -> tuple[list[str], str]:
+    """Return the source's list of Collections, and a note about it.
+
+    Of a release it is the stored one: a run that compares the release stores its list.
+    """
+    if source.release:
+        stored: list[str] = warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist()
+        return stored, ""
+    listed = request_collections(source)
+    return listed.names, listed.note
 
 
 def _mirrored(reasons: list[RunReason], collections: list[str]) -> list[RunReason]:
@@ -163,22 +200,9 @@ def _mirrored(reasons: list[RunReason], collections: list[str]) -> list[RunReaso
     return [each for each in reasons if each.collection in mirrored]
 
 
-@contextmanager
-def _time_limit(source: Source) -> Iterator[None]:
-    """Stop a source that sends slowly, before Dagster kills the tick."""
-    timer = threading.Timer(_MAX_REQUESTS_S, source.stop)
-    timer.start()
-    try:
-        yield
-    except Stopped:
-        problem = f"{source.name} had not answered in full after {_MAX_REQUESTS_S:.0f} s"
-        raise ArchiveUnreachable(problem) from None
-    finally:
-        timer.cancel()
-
-
 def _summary(found: Differences) -> str:
-    waiting = sorted({each.collection for each in [*found.first, *found.changed, *found.images]})
+    reasons = [*found.other_releases, *found.first, *found.changed, *found.images]
+    waiting = sorted({each.collection for each in reasons})
     named = ", ".join(waiting[:_MOST_NAMED]) + (", ..." if len(waiting) > _MOST_NAMED else "")
     state = (
         f"{len(waiting)} differ, but a run for them is active or was already requested: {named}"
@@ -187,6 +211,7 @@ def _summary(found: Differences) -> str:
     )
     recent = found.releases
     releases = f"{recent.released} Series released after {recent.since}" if recent else ""
+    releases = f"release {found.release}" if found.release else releases
     compared = " and ".join(filter(None, [f"{len(found.collections)} Collections", releases]))
     note = f" ({found.note})" if found.note else ""
     return f"compared {compared}: {state}{note}"

@@ -111,6 +111,26 @@ def find_never_refreshed(collections: Iterable[str], warehouse: Warehouse) -> li
     return [RunReason(name, 0, f"first {today}") for name in collections if name not in compared]
 
 
+def find_other_releases(
+    release: str, collections: Iterable[str], warehouse: Warehouse
+) -> list[RunReason]:
+    """Find Collections whose newest listing is not from this release; "" for a server.
+
+    So a change from one source to another is found too. The digest differs after each comparison.
+    """
+    rows = warehouse.query(
+        "SELECT Collection, max(taken_at)::VARCHAR AS taken_at, "
+        "coalesce(arg_max({'of': release}, taken_at)['of'], '') AS release "
+        f"FROM {catalog.SNAPSHOTS.name} GROUP BY Collection"
+    ).to_pylist()
+    wanted = set(collections)
+    return [
+        RunReason(row["Collection"], 0, short_digest([release, row["release"], row["taken_at"]]))
+        for row in rows
+        if row["Collection"] in wanted and row["release"] != release
+    ]
+
+
 def find_images_to_fetch(selection: Selection, warehouse: Warehouse) -> list[RunReason]:
     """Find Collections with selected Series that are to be tried now, as `pending_images` does.
 

@@ -56,7 +56,8 @@ def collection_status(
         changed_at      Time of the newest change event.
         compared_at     When all Series were last compared with the source's listing.
         is_suspect      Whether the source's list of Collections lacks this one although it has
-                        Series. It stays as it is, and is not compared until it is listed again.
+                        Series that this source has listed. It stays as it is, and is not compared
+                        until it is listed again.
         is_partial      Whether it was never refreshed: only Series that were fetched one by one are
                         known.
 
@@ -78,6 +79,8 @@ def collection_status(
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
     partial = partial_collections(warehouse)
+    # What only another source has listed is in no list of the one in use.
+    others = set(warehouse.query(_OF_OTHER_SOURCES)["Collection"].to_pylist())
     hidden = {} if selection else {"selected": None, "bytes_to_fetch": None}
     status = [
         {
@@ -86,13 +89,23 @@ def collection_status(
             "unindexed": unindexed.get(name, 0),
             "changed_at": changed.get(name),
             "compared_at": compared.get(name),
-            "is_suspect": bool(listed) and name in counts and name not in listed | partial,
+            "is_suspect": bool(listed) and name in counts and name not in listed | partial | others,
             "is_partial": name in partial,
         }
         for name in collections
     ]
     return pa.Table.from_pylist(status, schema=_SCHEMA)
 
+
+# Collections that were last compared with a source of another family than the newest comparison.
+_OF_OTHER_SOURCES = """
+    WITH newest AS (
+        SELECT Collection, split_part(arg_max(source, taken_at), '-', 1) AS family,
+            max(taken_at) AS taken_at
+        FROM snapshots GROUP BY Collection
+    )
+    SELECT Collection FROM newest WHERE family <> (SELECT arg_max(family, taken_at) FROM newest)
+"""
 
 _CHANGED = """
     SELECT Collection, max(seen_at) AS at FROM series_changes

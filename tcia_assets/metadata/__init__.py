@@ -15,6 +15,7 @@ value_lists        the values that occur in a Collection
 partition_keys     which names can be partition keys
 
 listing            merge a listing into the stored rows
+source_outage      since when a source does not answer
 plausibility       whether a listing can be true
 other_sources      what another source has said before
 moves              Series in several Collections

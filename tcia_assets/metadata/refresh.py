@@ -10,8 +10,9 @@ from datetime import datetime
 from functools import partial
 
 from tcia_assets import catalog
+from tcia_assets.errors import RemoteError, SourceGone
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
-from tcia_assets.metadata.collection_list import request_collections
+from tcia_assets.metadata.collection_list import CollectionList, request_collections
 from tcia_assets.metadata.descriptions import request_descriptions
 from tcia_assets.metadata.other_sources import is_first_of_family, with_stored
 from tcia_assets.metadata.refresh_result import RefreshResult
@@ -19,6 +20,11 @@ from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.shared_list import request_list, write_list
+from tcia_assets.metadata.source_outage import (
+    counts_as_silence,
+    record_answer,
+    record_failure,
+)
 from tcia_assets.metadata.unreadable import describe, record_unreadable, unreadable_rows
 from tcia_assets.metadata.value_lists import request_values
 from tcia_assets.sources import Source, SourceRows
@@ -65,7 +71,7 @@ def refresh(
         )
     if table is catalog.SERIES_SIZES:
         return refresh_sizes(key, source, warehouse, at, budget.sizes, accept_schema=accept_schema)
-    reply, facts = _request(table, key, source, warehouse)
+    reply, facts = _request(table, key, source, warehouse, at)
     unreadable = unreadable_rows(table, key, reply, at, accept=accept_schema)
     with alone_if_large(reply.table):
         rows = conform(
@@ -101,11 +107,11 @@ def refresh(
 
 
 def _request(
-    table: Table, key: str, source: Source, warehouse: Warehouse
+    table: Table, key: str, source: Source, warehouse: Warehouse, at: datetime
 ) -> tuple[SourceRows, dict[str, int | bool | str]]:
     """Return the rows of a partition, and further counts of its refresh."""
     if table is catalog.COLLECTIONS:
-        listed = request_collections(source)
+        listed = _request_collections(source, warehouse, at)
         return listed.reply, {"unnamed": listed.unnamed}
     if table is catalog.SHARED_LISTS:
         return request_list(key, source, warehouse), {}
@@ -114,3 +120,21 @@ def _request(
     if table in catalog.VALUE_TABLES:
         return request_values(table, key, source, warehouse), {}
     return source.rows(table, key), {}
+
+
+def _request_collections(source: Source, warehouse: Warehouse, at: datetime) -> CollectionList:
+    """Request the list of Collections, and remember whether there was an answer.
+
+    Raises:
+        SourceGone: There is none, and has been none for long.
+    """
+    try:
+        listed = request_collections(source)
+    except RemoteError as error:
+        if counts_as_silence(error):
+            outage = record_failure(warehouse, source.settings, str(error), at)
+            if outage.is_gone:
+                raise SourceGone(str(outage)) from error
+        raise
+    record_answer(warehouse, source.settings)
+    return listed

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tcia_assets import catalog
 from tcia_assets.images.status import COUNTS
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.source_outage import record_failure
+from tcia_assets.settings import Settings
 from tcia_assets.sources import Source
 from tcia_assets.units import format_bytes
 from tcia_assets_tests.cli.terminal import Terminal, line_of, words
@@ -109,3 +113,24 @@ def test_verbose_shows_what_the_source_says_about_a_collection(
     assert f"{SMALL}: https://doi.org/{row['doi']}; {row['LicenseName']}" in shown.stdout
     assert all(f"  {line}" in shown.stdout for line in row["description"].splitlines())
     assert "doi.org" not in terminal("status").stdout
+
+
+def test_a_source_that_does_not_answer_is_named(fetched: Terminal) -> None:
+    settings = Settings.from_env(fetched.environment)
+    now = datetime.now(UTC)
+    record_failure(fetched.warehouse, settings, "reset", now + timedelta(minutes=1))
+    path = fetched.warehouse.root / "source_outage.json"
+    assert "No answer" in fetched("status").stdout
+    # All that is stored is older.
+    rows = fetched.warehouse.read(catalog.SNAPSHOTS)
+    days = timedelta(days=20)
+    early = pc.subtract(rows["taken_at"], pa.scalar(days))
+    old = rows.set_column(1, rows.schema.field(1), early)
+    fetched.warehouse.write(catalog.SNAPSHOTS, old, SMALL)
+    record = json.loads(path.read_text()) | {"since": (now - days + timedelta(hours=1)).isoformat()}
+    path.write_text(json.dumps(record))
+    shown = " ".join(fetched("status").stdout.split())
+    assert "Frozen" in shown
+    assert "TCIA_SOURCE=idc" in shown
+    assert "No answer" not in shown
+    assert fetched("status").exit_code == 0

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.defs import sensors
+from tcia_assets.defs import tick_source
 from tcia_assets.errors import ForeignRows
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
@@ -176,7 +176,7 @@ def test_dialects_that_tell_less_are_watched_all_the_same(dagster: Dagster, dial
 
 
 def test_a_hanging_archive_ends_the_tick_well_before_dagster_does() -> None:
-    longest = sensors._TICK_PACING
+    longest = tick_source._PACING
     a_question = longest.attempts * (longest.connect_timeout_s + longest.read_timeout_s)
     assert 2 * a_question < 60
 

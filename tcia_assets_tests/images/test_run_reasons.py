@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tcia_assets.images.run_reasons import find_images_to_fetch, pending_images
+from tcia_assets.images.run_reasons import (
+    find_images_to_fetch,
+    find_other_releases,
+    pending_images,
+)
 from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets_tests.images.many import (
     selected,
@@ -73,3 +77,15 @@ def test_images_are_not_to_be_fetched_in_quiet_hours_and_again_after_them(mirror
         for reason in find_images_to_fetch(selected(quiet_hours=quiet), mirror.warehouse)
     }
     assert len(digests) == 3
+
+
+def test_a_collection_that_was_compared_with_another_release_is_found(mirror: Place) -> None:
+    listed, others = [COLLECTION, "unknown"], "25.0.5"
+    assert find_other_releases("", listed, mirror.warehouse) == []
+    [first] = find_other_releases(others, listed, mirror.warehouse)
+    assert (first.collection, first.series) == (COLLECTION, 0)
+    assert find_other_releases(others, listed, mirror.warehouse) == [first]
+    assert find_other_releases(others, ["unknown"], mirror.warehouse) == []
+    # After another comparison it is another reason, so that a run can be requested again.
+    mirror.refresh()
+    assert find_other_releases(others, listed, mirror.warehouse) != [first]
