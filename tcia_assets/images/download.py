@@ -71,21 +71,29 @@ def download_zip(task: SeriesTask) -> VerifiedZip:
 
     Each route of a source is tried until one returns an accepted zip. If all zips are refused,
     the best one is completed with single images where the source offers them. Where one source
-    fails, the next one is tried.
+    fails, the next one is tried; one that is down is left out for some minutes.
 
     Raises:
         BadArchive: Every zip was refused; the best one is in quarantine.
         NotPublic: The source does not offer the images.
         RemoteError: The source failed.
     """
-    draft, errors = draft_path(task.path), []
+    draft = draft_path(task.path)
+    errors: list[tuple[Source, BadArchive | RemoteError]] = []
+    *others, last = task.by_source()
     try:
-        for each in task.by_source():
+        for each in (*others, last):
+            outage = None if each is last else task.outages.error_of(each.source)
+            if outage is not None:
+                errors.append((each.source, outage))
+                continue
             try:
                 verified = _download_from(each, draft)
             except (BadArchive, RemoteError) as error:
+                task.outages.note(each.source, error)
                 errors.append((each.source, error))
                 continue
+            task.outages.note(each.source, None)
             publish_draft(draft, task.path)
             task.quarantine.unlink(missing_ok=True)
             _reason_path(task).unlink(missing_ok=True)

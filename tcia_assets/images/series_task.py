@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tcia_assets.errors import RemoteError
 from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, accept, inspect
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import combined_md5
+from tcia_assets.images.outages import Outages
 from tcia_assets.images.plan import PendingSeries
 from tcia_assets.images.zip_files import parts_path, quarantine_path, zip_path
 from tcia_assets.settings import Settings
@@ -78,6 +79,7 @@ class SeriesTask:
         root: The data root.
         on_bytes: Called with the size of each chunk received; see `Target`.
         fallbacks: Further sources, each for the case that those before it fail.
+        outages: Which of these are down; shared by all Series of a fetch.
     """
 
     pending: PendingSeries
@@ -86,6 +88,7 @@ class SeriesTask:
     root: Path
     on_bytes: Callable[[int], None]
     fallbacks: tuple[Source, ...] = ()
+    outages: Outages = field(default_factory=Outages)
 
     @property
     def uid(self) -> str:

@@ -12,6 +12,7 @@ from threading import Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
 from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.outages import Outages
 from tcia_assets.images.plan import FetchPlan, PendingSeries
 from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.series_result import SeriesResult, fetch_series
@@ -77,6 +78,7 @@ class FetchWorkers:
         self._results: SimpleQueue[SeriesResult | BaseException | None] = SimpleQueue()
         self._max_failures = max(_MIN_FAILURES, 2 * sources[0].settings.image_connections)
         self.progress = FetchProgress(planned=len(plan.now), bytes_planned=plan.bytes_now)
+        self._outages = Outages()
         self._lock = Lock()  # for the count of received bytes, which all threads add to
 
     def run(self, on_progress: Callable[[FetchProgress], None]) -> Generator[ManifestRow]:
@@ -134,7 +136,13 @@ class FetchWorkers:
             return None
         first, *others = self._sources
         task = SeriesTask(
-            series, self._plan.collection, first, self._root, self._add_bytes, tuple(others)
+            series,
+            self._plan.collection,
+            first,
+            self._root,
+            self._add_bytes,
+            tuple(others),
+            self._outages,
         )
         try:
             return fetch_series(task, self._known.get(task.uid), self._earlier.get(task.uid, ()))

@@ -24,6 +24,7 @@ class TwoSources(Place):
     kind: str = "nbia"
     image_sources: tuple[str, ...] = ()
     idc_connections: int = 8
+    max_connections: int = 8
 
     @property
     def settings(self) -> Settings:
@@ -33,6 +34,7 @@ class TwoSources(Place):
             idc_index=str(self.data_dir / "index"),
             idc_base_url=self.sandbox.idc_base_url,
             idc_connections=self.idc_connections,
+            max_connections=self.max_connections,
         )
 
     def write_index(self) -> None:
