@@ -27,6 +27,7 @@ from tcia_assets.errors import (
 )
 from tcia_assets.progress import note, report
 from tcia_assets.sources import Cost
+from tcia_assets.sources.http.scratch import scratch_errors
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.idc.index import Index
 from tcia_assets.sources.idc.release import WAYS, release_in, unusable
@@ -67,14 +68,12 @@ class RemoteIndex:
             RemoteError: It cannot be downloaded.
             UsageError: It names no release.
         """
-        with storage_errors(self._cache):
-            self._cache.mkdir(parents=True, exist_ok=True)
-            draft = self._cache / f".{secrets.token_hex(8)}.{_SMALLEST.name}.parquet"
-        try:
-            self._download(_SMALLEST, draft)
-            return release_in(draft, self._url)
-        finally:
-            draft.unlink(missing_ok=True)
+        with scratch_errors():
+            scratch = tempfile.TemporaryDirectory(prefix="tcia-index-")
+        with scratch as folder:
+            path = Path(folder) / f"{_SMALLEST.name}.parquet"
+            self._download(_SMALLEST, path)
+            return release_in(path, self._url)
 
     def folder(self) -> Path:
         """Return a folder with the newest release that can be had, downloaded if need be.

@@ -82,9 +82,12 @@ def left(folder: Path) -> list[str]:
     return sorted(p.name for p in (folder / "cache").iterdir() if p.name not in copies(folder))
 
 
-def test_the_version_costs_one_small_file(remote: RemoteIndex, server: Scripted) -> None:
+def test_the_version_costs_one_small_file(
+    remote: RemoteIndex, server: Scripted, tmp_path: Path
+) -> None:
     assert remote.newest() == "24.1.0"
     assert [asked.path for asked in server.asked] == ["/current/analysis_results_index.parquet"]
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_release_is_copied_once(remote: RemoteIndex, server: Scripted, tmp_path: Path) -> None:
