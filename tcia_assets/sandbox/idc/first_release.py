@@ -47,11 +47,13 @@ VERSION_COLUMNS = f"""
     *, NULL::BIGINT AS source_row, NULL::VARCHAR AS analysis_result_id, 0 AS generation,
     ({_BUCKET}) AS aws_bucket, false AS is_deleted, NULL::BIGINT AS last_version
 """
+_UUID = "md5(SeriesInstanceUID || ' ' || {generation})::UUID::VARCHAR"
 _MADE_UID = "'2.25.' || md5_number_lower('made from ' || SeriesInstanceUID)"
 _DERIVED = f"""
     INSERT INTO versions BY NAME
     SELECT * REPLACE (
-        NULL AS row_number, row_number AS source_row, 'SEG' AS Modality, 1 AS ImageCount,
+        NULL AS row_number, NULL AS crdc_series_uuid, row_number AS source_row,
+        'SEG' AS Modality, 1 AS ImageCount,
         $bytes AS FileSize, 0 AS revision, {_MADE_UID} AS SeriesInstanceUID,
         $id AS analysis_result_id, 'YES' AS ThirdPartyAnalysis, 100 AS SeriesNumber,
         'https://doi.org/' || $doi AS DataDescriptionURI,
@@ -63,7 +65,9 @@ _DERIVED = f"""
 """
 _WITHDRAWN = f"""
     INSERT INTO versions BY NAME
-    SELECT * REPLACE (NULL AS row_number, {_MADE_UID} AS SeriesInstanceUID)
+    SELECT * REPLACE (
+        NULL AS row_number, NULL AS crdc_series_uuid, {_MADE_UID} AS SeriesInstanceUID
+    )
     FROM versions WHERE Collection = 'RIDER Lung CT' AND Modality = 'CT'
     ORDER BY SeriesInstanceUID LIMIT 1
 """
@@ -87,7 +91,7 @@ def create(connection: sql.Connection, original: pa.Table) -> None:
         f"CREATE TABLE versions AS SELECT {VERSION_COLUMNS}, "
         f"{since.format(day='DateReleased')} AS first_version, "
         f"{since.format(day='MaxSubmissionTimestamp::DATE')} AS revised_version, "
-        "NULL::VARCHAR AS crdc_series_uuid FROM original"
+        f"{_UUID.format(generation=0)} AS crdc_series_uuid FROM original"
     )
     connection.unregister("original")
     _add_differences(connection)
@@ -97,8 +101,7 @@ def create(connection: sql.Connection, original: pa.Table) -> None:
 def name_versions(connection: sql.Connection) -> None:
     """Give each version its uuid, the same in each run."""
     connection.execute(
-        "UPDATE versions SET crdc_series_uuid = "
-        "md5(SeriesInstanceUID || ' ' || generation)::UUID::VARCHAR "
+        f"UPDATE versions SET crdc_series_uuid = {_UUID.format(generation='generation')} "
         "WHERE crdc_series_uuid IS NULL"
     )
 
@@ -126,7 +129,7 @@ def _add_differences(connection: sql.Connection) -> None:
         {"last": last},
     )
     connection.execute(
-        "INSERT INTO versions BY NAME SELECT * REPLACE (1 AS generation, "
+        "INSERT INTO versions BY NAME SELECT * REPLACE (1 AS generation, NULL AS crdc_series_uuid, "
         "$last + 1 AS revised_version) FROM versions "
         "WHERE Collection = 'RIDER PHANTOM PET-CT' ORDER BY SeriesInstanceUID LIMIT 3",
         {"last": last},

@@ -23,7 +23,7 @@ from tcia_assets.sandbox.idc import first_release
 from tcia_assets.store import files, sql
 
 _RELEASES = "releases"  # in the metadata of the file that keeps them
-_MEMORY = "256MB"
+_MEMORY = "1GB"  # to sort half a million rows
 _PAGE_SIZE = 1000
 # The columns of the archive that are kept as they were at the time of a release.
 _OF_ARCHIVE = """
