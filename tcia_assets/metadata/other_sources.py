@@ -170,7 +170,12 @@ def _set(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
 
 def of_family(rows: pa.Table, source: str) -> pa.Table:
     """Return the stored rows of `series` that are from a source of this one's family."""
-    return rows.filter(pc.invert(is_of_other_family(rows["source"], source)))
+    return filtered(rows, is_of_family(rows["source"], source))
+
+
+def filtered(rows: pa.Table, is_meant: pa.ChunkedArray) -> pa.Table:
+    """Return these rows: if they are all, the table itself, as the largest is 100 MB a copy."""
+    return rows if pc.all(is_meant, min_count=0).as_py() else rows.filter(is_meant)
 
 
 def is_first_of_family(table: Table, key: str, source: Source, warehouse: Warehouse) -> bool:

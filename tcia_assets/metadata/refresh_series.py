@@ -19,7 +19,12 @@ from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
 from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.events import diff_events
-from tcia_assets.metadata.other_sources import as_listed_now, of_family, rebase_fingerprints
+from tcia_assets.metadata.other_sources import (
+    as_listed_now,
+    filtered,
+    of_family,
+    rebase_fingerprints,
+)
 from tcia_assets.metadata.patient_ids import fill_patient_ids
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.schema_change import check_columns
@@ -175,7 +180,7 @@ class _Refresh:
         """Judge a listing and merge it into the stored rows."""
         settings, source = self.source.settings, self.source.name
         policy = listing.WithdrawalPolicy(settings.withdrawal_snapshots, settings.withdrawal_hours)
-        expected = before.filter(self.source.expects(before))
+        expected = filtered(before, self.source.expects(before))
         until_now, lost = listing.count_lost(expected, listed)
         earlier = plausibility.past_listings(self.warehouse, self.key, self.at)
         unexplained = lost - self._count_explained(expected, listed)
