@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import (
+    COLLECTIONS,
     IMAGE_ARCHIVES,
     PATIENTS,
     SERIES,
@@ -19,6 +20,7 @@ from tcia_assets.catalog import (
     SNAPSHOTS,
     STUDIES,
 )
+from tcia_assets.defs.checks import checks_of
 from tcia_assets.images.plan import plan_collection
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -65,7 +67,10 @@ class Moving:
 
     def _refresh(self, source: Source, number: int, tables: Sequence[Table]) -> RefreshResult:
         at, budget = day(number), ProbeBudget(0, 100)
-        done = [refresh(t, SMALL, source, self.warehouse, at, budget) for t in tables]
+        done = [
+            refresh(t, SMALL if t.partitioned_by else "", source, self.warehouse, at, budget)
+            for t in tables
+        ]
         return done[-1]
 
     def rows(self, table: Table = SERIES) -> dict[str, _Row]:
@@ -275,6 +280,18 @@ def test_a_release_withdraws_what_earlier_ones_had_at_once(moving: Moving) -> No
     assert moving.rows()[gone]["withdrawn_in_release"] is None
 
 
+def test_a_series_that_a_release_has_in_another_collection_has_moved_there(
+    moving: Moving,
+) -> None:
+    uid = moving.uids[0]
+    moving.from_idc(2, moving.listed(), "24.0.1")
+    listed = moving.changed(uid, Collection="4D-Lung", collection_id="4d_lung")
+    there = moving.from_idc(3, listed)
+    assert (there.facts["moved"], there.facts["missing"], there.facts["withdrawn"]) == (1, 0, 0)
+    assert moving.events() == [(uid, "moved")]
+    assert moving.rows()[uid]["moved_to"] == "4D-Lung"
+
+
 def test_however_many_series_a_release_withdraws_it_is_plausible(moving: Moving) -> None:
     moving.from_idc(2, moving.listed(), "24.0.1")
     gone = moving.uids[:6]
@@ -398,3 +415,12 @@ def test_a_kill_during_a_switch_is_completed_by_the_next_refresh(
     assert {row["crdc_series_uuid"] for row in moving.rows(IMAGE_ARCHIVES).values()} == {
         f"first-{uid}" for uid in moving.uids
     }
+
+
+def test_no_check_of_the_tables_complains_of_a_switch(moving: Moving) -> None:
+    only_nbia = moving.uids[0]
+    refresh(COLLECTIONS, "", moving.mirror.source, moving.warehouse, day(1), ProbeBudget(0))
+    moving.from_idc(2, moving.listed(only_nbia), tables=(COLLECTIONS, *ALL))
+    for table in (COLLECTIONS, PATIENTS, STUDIES, SERIES):
+        for check in checks_of(table):
+            assert moving.warehouse.query(check.sql).num_rows == 0, (table.name, check.name)
