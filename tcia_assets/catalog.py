@@ -884,6 +884,12 @@ TARGETS = Table(
         text("target_type", "RTROIInterpretedType, or the segment's type as scheme:code."),
         text("target_type_meaning", "Meaning of the type's code, as written."),
         text("target_category", "Category of the segment as scheme:code."),
+        text(
+            "algorithm_type",
+            "SegmentAlgorithmType of the segment, or ROIGenerationAlgorithm of the ROI: AUTOMATIC, "
+            "SEMIAUTOMATIC or MANUAL, as written.",
+        ),
+        text("algorithm_name", "SegmentAlgorithmName of the segment."),
         count("contour_count", "Number of contours of the ROI; null for a segment."),
         uid("referenced_frame_of_reference_uid", "UID of the ROI's frame of reference."),
         ARCHIVE_SHA256,

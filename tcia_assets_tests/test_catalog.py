@@ -612,7 +612,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "image_archives": "349593b33740",
         "images": "dc1e25bc53b8",
         "references": "e96c68674a26",
-        "targets": "36c7967a09ad",
+        "targets": "c3d5675c4a67",
         "source_equality": "a51a2cc7addd",
         "clinical_tables": "ec400707f376",
     }

@@ -20,13 +20,21 @@ from tcia_assets.datasets import contact_sheet
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet
+from tcia_assets.datasets.label_makers import LabelMaker, label_makers
 from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.samples import DROPPED, KEPT
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.metadata import attribution
-from tcia_assets.metadata.markdown import markdown, markdown_license, markdown_link
+from tcia_assets.metadata.citations import doi_url
+from tcia_assets.metadata.markdown import (
+    is_plain_url,
+    markdown,
+    markdown_license,
+    markdown_link,
+)
+from tcia_assets.sources.doi import doi_of
 from tcia_assets.store.files import publish
 
 _DEFAULT_FORMAT = "nifti"
@@ -73,6 +81,7 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
         f"# {markdown(info.title)}\n",
         _opening(numbers, info, kept),
         picture if has_sheet else "",
+        _makers_section(label_makers(samples, info)),
         _license_section(licenses, info),
         _citation_section(samples, info),
         *_number_sections(numbers),
@@ -123,6 +132,46 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+# --- Labels by others -----------------------------------------------------------------------------
+
+
+def _makers_section(makers: list[LabelMaker]) -> str:
+    if not makers:
+        return ""
+    derived = [maker for maker in makers if maker.analysis]
+    count = f"{sum(m.series for m in derived):,} of {sum(m.series for m in makers):,}"
+    by_model = [maker.is_model for maker in derived]
+    how = "by models" if all(by_model) else "some by models" if any(by_model) else ""
+    made = f"by others{f', {how}' if how else ''}"
+    advice = " Look at some of them before you rely on them." if any(by_model) else ""
+    table = [
+        {
+            "Made by": markdown(maker.analysis) or "the Collection itself",
+            "Publication": _publication(maker),
+            "Manufacturer and model": markdown(_joined(maker.maker, maker.model)),
+            "Algorithm": markdown(maker.algorithms),
+            "Description": markdown(maker.shown_descriptions),
+            "Licence": markdown_license(maker.license_name, maker.license_uri),
+            "Series": f"{maker.series:,}",
+        }
+        for maker in makers
+    ]
+    return (
+        f"## Who made the labels\n\n**{count} Series of masks were made from the images {made}.**"
+        f"{advice} They have licences and citations of their own.\n\n{_table(table)}"
+    )
+
+
+def _publication(maker: LabelMaker) -> str:
+    doi = doi_of(maker.uri)
+    url = doi_url(doi) or (maker.uri if is_plain_url(maker.uri) else "")
+    return markdown_link(_joined(maker.title, doi or maker.uri), url)
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(filter(None, texts))
+
+
 # --- Licences and citations -----------------------------------------------------------------------
 
 
@@ -170,6 +219,7 @@ def _conditions(license_: License) -> list[str]:
 def _citation_section(samples: pa.Table, info: DatasetInfo) -> str:
     lines = [
         f"- {markdown(source.title)}: {markdown_link(source.doi or source.uri, source.url)}"
+        + (f". {markdown(source.text)}" if source.text else "")
         for source in list_citations(samples, info)
     ]
     if not lines:

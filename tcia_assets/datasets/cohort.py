@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.datasets.split import SPLIT_COLUMNS
+from tcia_assets.metadata.publications import PUBLICATIONS
 from tcia_assets.store.warehouse import Warehouse
 
 IMAGE, TARGET = "image", "target"
@@ -42,6 +43,12 @@ _TEXT_COLUMNS = (
     "LicenseURI",
     "DataDescriptionURI",
 )
+OF_ANALYSES = ("analysis_result_id", "SeriesDescription", "algorithms")
+"""Columns that only masks of an analysis have: which one, what it says that the mask is, and the
+types and names of the algorithms of its segments, such as `AUTOMATIC (TotalSegmentator)`.
+
+Lock files leave them out where they are null: those of earlier cohorts do not have them.
+"""
 SERIES = pa.schema(
     [
         pa.field("SeriesInstanceUID", pa.string(), nullable=False),
@@ -49,6 +56,7 @@ SERIES = pa.schema(
         pa.field("state", pa.string(), nullable=False),
         *(pa.field(name, pa.string()) for name in _TEXT_COLUMNS),
         pa.field("ImageCount", pa.int64()),
+        *(pa.field(name, pa.string()) for name in OF_ANALYSES),
     ]
 )
 """One row for each Series of a cohort, sorted by role and UID.
@@ -123,7 +131,8 @@ class LockedZip:
 class Cohort:
     """The Series of a dataset and their pairs, as the schemas `SERIES` and `PAIRS`.
 
-    `query` is the part of the declaration that selects the cohort: `Declaration.cohort_settings`.
+    `publications` are those that the Series have to cite, as `PUBLICATIONS`. `query` is the part of
+    the declaration that selects the cohort: `Declaration.cohort_settings`.
     """
 
     name: str
@@ -131,6 +140,7 @@ class Cohort:
     snapshot: WarehouseSnapshot
     series: pa.Table
     pairs: pa.Table
+    publications: pa.Table = field(default_factory=PUBLICATIONS.empty_table)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -140,18 +150,29 @@ class Cohort:
             "name": self.name,
             "question": self.query,  # The key's name in lock file format 1.
             "snapshot": vars(self.snapshot),
-            "series": self.series.to_pylist(),
-            "pairs": self.pairs.to_pylist(),
+            **self._hashed,
         }
 
     @property
+    def _hashed(self) -> dict[str, Any]:
+        """The part of the content that has a hash."""
+        rows = [
+            {name: value for name, value in row.items() if name not in OF_ANALYSES or value}
+            for row in self.series.to_pylist()
+        ]
+        content = {"series": rows, "pairs": self.pairs.to_pylist()}
+        if self.publications.num_rows:  # Cohorts of NBIA, and earlier ones, have none.
+            content["publications"] = self.publications.to_pylist()
+        return content
+
+    @property
     def sha256(self) -> str:
-        """The hash over Series and pairs, but not over the query or the snapshot.
+        """The hash over Series, pairs and publications, but not over the query or the snapshot.
 
         Where `content_md5` is known, the hash of the zip is left out too: the same Series,
         downloaded by somebody else, give the same cohort.
         """
-        return hash_cohort(self.series.to_pylist(), self.pairs.to_pylist())
+        return hash_cohort(self._hashed)
 
     @property
     def text(self) -> str:
@@ -169,10 +190,13 @@ class Cohort:
         return tuple(self.series.filter(absent)["SeriesInstanceUID"].to_pylist())
 
 
-def hash_cohort(series: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
-    """Return the hash of a cohort; see `Cohort.sha256`."""
-    content = {"series": [without_zip(row) for row in series], "pairs": pairs}
-    return hashlib.sha256(_json(content).encode()).hexdigest()
+def hash_cohort(content: Mapping[str, Any]) -> str:
+    """Return the hash of a cohort from the content of its lock file; see `Cohort.sha256`."""
+    hashed = {name: content[name] for name in ("series", "pairs")}
+    if "publications" in content:
+        hashed["publications"] = content["publications"]
+    hashed["series"] = [without_zip(row) for row in hashed["series"]]
+    return hashlib.sha256(_json(hashed).encode()).hexdigest()
 
 
 def without_zip(row: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +215,7 @@ class CohortDiff:
         changed: For each changed Series its columns that differ, each as (old, new).
         pairs_added: Lines with the UIDs of a pair.
         pairs_removed: Lines with the UIDs of a pair.
+        publications: The DOIs whose title or citation differs.
     """
 
     added: tuple[str, ...] = ()
@@ -198,6 +223,7 @@ class CohortDiff:
     changed: Mapping[str, Mapping[str, tuple[Any, Any]]] = field(default_factory=dict)
     pairs_added: tuple[str, ...] = ()
     pairs_removed: tuple[str, ...] = ()
+    publications: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -214,6 +240,7 @@ class CohortDiff:
         ):
             yield from (f"{sign} {kind} {name}" for name in names)
         yield from (change_line(uid, columns) for uid, columns in self.changed.items())
+        yield from (f"~ publication {doi}: title or citation" for doi in self.publications)
 
 
 def change_line(uid: str, columns: Mapping[str, tuple[Any, Any]]) -> str:
@@ -233,7 +260,13 @@ def diff_cohorts(before: Cohort, after: Cohort) -> CohortDiff:
         changed={uid: columns for uid, columns in changed.items() if columns},
         pairs_added=tuple(sorted(new_pairs - old_pairs)),
         pairs_removed=tuple(sorted(old_pairs - new_pairs)),
+        publications=_changed_publications(before, after),
     )
+
+
+def _changed_publications(before: Cohort, after: Cohort) -> tuple[str, ...]:
+    old, new = ({row["doi"]: row for row in c.publications.to_pylist()} for c in (before, after))
+    return tuple(sorted(doi for doi in old.keys() | new.keys() if old.get(doi) != new.get(doi)))
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.datasets.cohort import IMAGE, Cohort, LockedZip
+from tcia_assets.datasets.cohort import IMAGE, OF_ANALYSES, Cohort, LockedZip
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.volume.label_readers import UNION
 from tcia_assets.errors import CohortMoved, LicenseConflict, UnknownName
 from tcia_assets.images.md5_hierarchy import content_md5_sql
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
 _MAX_SHOWN = 10
@@ -82,6 +85,42 @@ def check_holdout(declaration: Declaration, cohort: Cohort) -> None:
         if value not in valid:
             problem = str(UnknownName(holdout.column, value, valid))
             raise declaration.error_at("split.holdout.values", problem)
+
+
+def check_makers(declaration: Declaration, series: pa.Table, pairs: pa.Table) -> None:
+    """Raise BadDeclaration if images have masks of several makers, and none was chosen.
+
+    Their labels would be united without a word: those of the Collection itself, say, with those of
+    a model. With `target.where` or another `target.readers` than `union`, that is a choice.
+
+    Args:
+        declaration: Of the dataset.
+        series: The Series of its cohort, as `cohort.SERIES`.
+        pairs: Its pairs, as `cohort.PAIRS`.
+    """
+    target = declaration.target
+    if target is None or target.where or target.readers != UNION:
+        return
+    makers = dict(
+        zip(*(series[n].to_pylist() for n in ("SeriesInstanceUID", OF_ANALYSES[0])), strict=True)
+    )
+    by_image: dict[str, set[str | None]] = {}
+    for pair in pairs.to_pylist():
+        maker = makers[pair["target_series_instance_uid"]]
+        by_image.setdefault(pair["image_series_instance_uid"], set()).add(maker)
+    mixed = [found for found in by_image.values() if len(found) > 1]
+    if mixed:
+        found = set().union(*mixed)
+        names = [f"the analysis {name!r}" for name in sorted(filter(None, found))]
+        names = (["the Collection itself"] if None in found else []) + names
+        example = sql.literal(max(filter(None, found)))
+        reason = (
+            f"{len(mixed)} images have masks of several makers ({', '.join(names)}), and their "
+            f"labels would be united: choose by 'where', such as analysis_result_id = {example} "
+            "or analysis_result_id IS NULL, or combine them by 'readers'; 'where: \"true\"' "
+            "unites them"
+        )
+        raise declaration.error_at("target", reason)
 
 
 def check_licenses(declaration: Declaration, cohort: Cohort, warehouse: Warehouse) -> None:

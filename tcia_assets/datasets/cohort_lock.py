@@ -25,6 +25,7 @@ from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.errors import CohortMoved
+from tcia_assets.metadata.publications import PUBLICATIONS
 from tcia_assets.store.files import publish_text
 from tcia_assets.store.warehouse import Warehouse
 
@@ -107,4 +108,5 @@ def _cohort(content: dict[str, Any]) -> Cohort:
         snapshot=WarehouseSnapshot(**content["snapshot"]),
         series=pa.Table.from_pylist(content["series"], schema=SERIES),
         pairs=pa.Table.from_pylist(content["pairs"], schema=PAIRS),
+        publications=pa.Table.from_pylist(content.get("publications", []), schema=PUBLICATIONS),
     )

@@ -16,6 +16,7 @@ from tcia_assets.datasets.cohort import (
     FETCHED,
     IMAGE,
     NOT_FETCHED,
+    OF_ANALYSES,
     PAIRS,
     SERIES,
     TARGET,
@@ -24,11 +25,17 @@ from tcia_assets.datasets.cohort import (
     Cohort,
     WarehouseSnapshot,
 )
-from tcia_assets.datasets.cohort_checks import CONTENTS, check_holdout, check_licenses
+from tcia_assets.datasets.cohort_checks import (
+    CONTENTS,
+    check_holdout,
+    check_licenses,
+    check_makers,
+)
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.pairing import PAIRED, find_pairs
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import unmatched_licenses
+from tcia_assets.metadata.publications import read_publications
 from tcia_assets.metadata.selection import check_shared_lists
 from tcia_assets.store.sql import identifier
 from tcia_assets.store.warehouse import Warehouse
@@ -40,6 +47,17 @@ _NAMED_VALUES: Mapping[str, tuple[str, Collection[str]]] = {
     "body_parts": ("BodyPartExamined", ()),
 }
 
+# How the segments of each Series were made.
+_MADE = """, made AS (
+    SELECT SeriesInstanceUID,
+           left(string_agg(DISTINCT algorithm, ', ' ORDER BY algorithm), 500) AS algorithms
+    FROM (
+        SELECT SeriesInstanceUID, nullif(concat_ws(' ', algorithm_type,
+            '(' || nullif(algorithm_name, '') || ')'), '') AS algorithm
+        FROM targets WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM chosen)
+    ) GROUP BY ALL
+)
+"""
 _ROWS = f"""
     SELECT c.SeriesInstanceUID, c.role,
            CASE WHEN s.SeriesInstanceUID IS NULL THEN '{UNKNOWN}'
@@ -49,11 +67,17 @@ _ROWS = f"""
     FROM chosen AS c LEFT JOIN series AS s USING (SeriesInstanceUID)
     LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
     LEFT JOIN contents AS i USING (SeriesInstanceUID)
+    LEFT JOIN made AS m USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
 """
-_ZIP_COLUMNS = {
+_OTHER_COLUMNS = {
     "archive_sha256": "CASE WHEN a.path IS NOT NULL THEN a.sha256 END AS archive_sha256",
     "content_md5": "CASE WHEN a.path IS NOT NULL THEN i.content_md5 END AS content_md5",
+    **{
+        name: f"CASE WHEN c.role = '{TARGET}' AND s.analysis_result_id NOTNULL "
+        f"THEN {'m' if name == 'algorithms' else 's'}.{name} END AS {name}"
+        for name in OF_ANALYSES
+    },
 }
 
 
@@ -63,7 +87,8 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     Raises:
         BadDeclaration: The declaration names a Collection, a licence or the like that the warehouse
             does not have; its SQL fails, or returns no Series, or Series that are not images; no
-            Series has a held-out value.
+            Series has a held-out value; images have masks of several makers, and it does not say
+            which it takes.
         LicenseConflict: The declaration refuses the licence of a Series.
     """
     _check_names(declaration, warehouse)
@@ -80,15 +105,17 @@ def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     roles = [IMAGE] * len(images) + [TARGET] * len(targets)
     uids = pa.concat_arrays([images, targets])
     chosen = pa.table({"SeriesInstanceUID": uids, "role": pa.array(roles, pa.string())})
-    columns = ", ".join(_ZIP_COLUMNS.get(name, f"s.{name}") for name in SERIES.names[3:])
-    statement = CONTENTS.format(series="chosen") + _ROWS.format(columns=columns)
+    columns = ", ".join(_OTHER_COLUMNS.get(name, f"s.{name}") for name in SERIES.names[3:])
+    statement = CONTENTS.format(series="chosen") + _MADE + _ROWS.format(columns=columns)
     rows = warehouse.query(statement, tables={"chosen": chosen})
+    check_makers(declaration, rows, pairs)
     return Cohort(
         name=declaration.name,
         query=declaration.cohort_settings,
         snapshot=WarehouseSnapshot.of(warehouse),
         series=rows.cast(SERIES).combine_chunks(),
         pairs=pairs,
+        publications=read_publications(warehouse, rows["DataDescriptionURI"].to_pylist()),
     )
 
 

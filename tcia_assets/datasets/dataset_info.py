@@ -11,6 +11,7 @@ import pyarrow as pa
 from tcia_assets.datasets.cohort import SERIES, TARGET, Cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.metadata.citations import POLICY
+from tcia_assets.metadata.publications import PUBLICATIONS
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DatasetInfo:
         made_with: The versions of the libraries that made the dataset.
         policy: The address of TCIA's data usage policy.
         masks: The SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
+        publications: What images and masks have to cite, as `publications.PUBLICATIONS`.
     """
 
     name: str
@@ -40,6 +42,9 @@ class DatasetInfo:
     made_with: Mapping[str, str]
     policy: str = POLICY
     masks: pa.Table = field(default_factory=SERIES.empty_table, compare=False, repr=False)
+    publications: pa.Table = field(
+        default_factory=PUBLICATIONS.empty_table, compare=False, repr=False
+    )
 
     @classmethod
     def of(
@@ -57,4 +62,5 @@ class DatasetInfo:
             cohort_sha256=cohort.sha256,
             made_with=made_with,
             masks=cohort.of_role(TARGET),
+            publications=cohort.publications,
         )

@@ -13,13 +13,21 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.samples import kept_samples
 from tcia_assets.metadata.citations import SCHEMA, Attribution, Citation
 from tcia_assets.metadata.licenses import short_license
+from tcia_assets.metadata.publications import add_publications
 
-_COLUMNS = ("Collection", "LicenseName", "LicenseURI", "DataDescriptionURI")
+_COLUMNS = (
+    "Collection",
+    "LicenseName",
+    "LicenseURI",
+    "DataDescriptionURI",
+    "analysis_result_id",
+)
 # Each weight is more than the sum of the lesser ones, so that every combination has its own sum.
 _WEIGHTS = {"nc": 4, "nd": 2, "sa": 1}
 _MISSING, _UNRECOGNIZED, _CC0 = 300, 200, -1
@@ -94,11 +102,23 @@ def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
         {**dict(zip(_COLUMNS, key, strict=True)), "series": number, "bytes": sizes[key]}
         for key, number in sorted(series.items(), key=lambda item: [str(v) for v in item[0]])
     ]
-    return pa.Table.from_pylist(rows, SCHEMA)
+    table = pa.Table.from_pylist(rows, SCHEMA).drop_columns(["title", "citation"])
+    return add_publications(table, info.publications)
+
+
+def used_masks(samples: pa.Table, info: DatasetInfo) -> pa.Table:
+    """Return the masks of the kept samples, as `cohort.SERIES`."""
+    used = {
+        uid
+        for uids in kept_samples(samples)["target_series_instance_uids"].to_pylist()
+        for uid in uids
+    }
+    wanted = pa.array(sorted(used), pa.string())
+    return info.masks.filter(pc.is_in(info.masks["SeriesInstanceUID"], value_set=wanted))
 
 
 def _key(row: dict[str, str | None]) -> _Key:
-    collection, *others = ((row[name] or "").strip() or None for name in _COLUMNS)
+    collection, *others = ((row.get(name) or "").strip() or None for name in _COLUMNS)
     return (collection or "", *others)
 
 

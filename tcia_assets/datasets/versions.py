@@ -343,7 +343,7 @@ def _content_problems(version: Version) -> list[str]:
         return [f"{LOCK}: it was changed after the dataset was built"]
     # The card has this hash too, so that it cannot be edited alone.
     cohort = version.content.get("cohort") or {}
-    if cohort and hash_cohort(cohort["series"], cohort["pairs"]) != cohort["sha256"]:
+    if cohort and hash_cohort(cohort) != cohort["sha256"]:
         return [f"{LOCK}: its cohort was changed: its Series do not match its sha256"]
     return []
 

@@ -59,7 +59,7 @@ _SERIES_ROWS = """
 _ATTRIBUTION = """
     SELECT s.Collection, nullif(trim(s.LicenseName), '') AS LicenseName,
         nullif(trim(s.LicenseURI), '') AS LicenseURI,
-        nullif(trim(s.DataDescriptionURI), '') AS DataDescriptionURI,
+        nullif(trim(s.DataDescriptionURI), '') AS DataDescriptionURI, s.analysis_result_id,
         count(*)::BIGINT AS series, sum(e.bytes)::BIGINT AS bytes
     FROM exported AS e
     JOIN (SELECT * FROM series WHERE moved_to IS NULL) AS s
@@ -251,7 +251,8 @@ def _write_records(
     sizes = {**coming} | {each.series_instance_uid: each.bytes for each in done}
     uids = {"series_instance_uid": list(sizes), "bytes": pa.array(sizes.values(), pa.int64())}
     attribution = warehouse.query(_ATTRIBUTION, tables={"exported": pa.table(uids)})
-    write_files(to, "Exported Series", with_descriptions(attribution, warehouse), form="as DICOM")
+    complete = with_descriptions(attribution, warehouse)
+    write_files(to, "Exported Series", complete, form="as DICOM")
 
 
 # --- The files of a Series ------------------------------------------------------------------------

@@ -37,6 +37,7 @@ licenses           names of licences
 attribution        the files beside images: licences and what to cite
 license_file       LICENSES.md
 citations          what to cite
+publications       titles and citations by DOI
 citation_files     CITATION.cff and CITATIONS.bib
 markdown           text from a source in Markdown
 """

@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import StorageError
 from tcia_assets.metadata.citation_files import citation_cff, citations_bib
 from tcia_assets.metadata.citations import SCHEMA, Attribution
 from tcia_assets.metadata.license_file import licenses_md
-from tcia_assets.metadata.markdown import is_plain_url
-from tcia_assets.sources.doi import doi_of
+from tcia_assets.metadata.publications import add_publications, read_publications
 from tcia_assets.store.files import publish_text
 from tcia_assets.store.warehouse import Warehouse
 
@@ -37,13 +36,13 @@ def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
         collection: The Collection; all by default.
 
     Returns:
-        A table with `SCHEMA`: one row per Collection, LicenseName, LicenseURI and
-        DataDescriptionURI (null if the source states none), with the number of Series, the bytes
-        of their zips, and title and citation of the publication where the source has them.
+        A table with `SCHEMA`: one row per Collection, LicenseName, LicenseURI,
+        DataDescriptionURI (null if the source states none) and analysis, with the number of Series
+        and the bytes of their zips.
     """
     rows = warehouse.query(
         """
-        SELECT Collection, LicenseName, LicenseURI, DataDescriptionURI,
+        SELECT Collection, LicenseName, LicenseURI, DataDescriptionURI, analysis_result_id,
                count(*)::BIGINT AS series, coalesce(sum(archive_bytes), 0)::BIGINT AS bytes
         FROM (
             SELECT Collection, a.archive_bytes,
@@ -52,7 +51,8 @@ def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
                        AS LicenseName,
                    nullif(trim(s.LicenseURI), '') AS LicenseURI,
                    nullif(trim(if(s.first_seen_at IS NULL, a.DataDescriptionURI,
-                                  s.DataDescriptionURI)), '') AS DataDescriptionURI
+                                  s.DataDescriptionURI)), '') AS DataDescriptionURI,
+                   s.analysis_result_id
             FROM image_archives AS a LEFT JOIN series AS s USING (Collection, SeriesInstanceUID)
             WHERE a.path NOTNULL AND ($collection = '' OR Collection = $collection)
         )
@@ -64,29 +64,15 @@ def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
 
 
 def with_descriptions(rows: pa.Table, warehouse: Warehouse) -> pa.Table:
-    """Return a table of attribution with `SCHEMA`: with titles and citations, where there are any.
+    """Return rows of attribution as `SCHEMA`, with the title and citation of each publication.
 
     Args:
-        rows: The columns of `SCHEMA` but `title` and `citation`.
-        warehouse: Where the descriptions are stored.
+        rows: Has the columns of `SCHEMA`, except these two.
+        warehouse: Where the publications are described.
     """
-    names = ["Collection", "doi", "title", "citation"]
-    stored = [
-        row
-        for key in set(rows["Collection"].to_pylist())
-        for row in warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key, names).to_pylist()
-    ]
-    known = {(row["Collection"], row["doi"]): row for row in stored}
-    dois = [doi_of(uri or "").lower() for uri in rows["DataDescriptionURI"].to_pylist()]
-    found = [known.get(each, {}) for each in zip(rows["Collection"].to_pylist(), dois, strict=True)]
-    # NBIA has the address alone, which is there already.
-    citations = [each.get("citation") for each in found]
-    citations = [None if text is None or is_plain_url(text) else text for text in citations]
-    return (
-        rows.append_column("title", pa.array([each.get("title") for each in found], pa.string()))
-        .append_column("citation", pa.array(citations, pa.string()))
-        .cast(SCHEMA)
-    )
+    uris = rows["DataDescriptionURI"].to_pylist()
+    complete = add_publications(rows, read_publications(warehouse, uris))
+    return complete.select(SCHEMA.names).cast(SCHEMA)
 
 
 def write_collection(collection: str, warehouse: Warehouse) -> bool:

@@ -25,7 +25,7 @@ def citation_cff(attribution: Attribution) -> str:
     """Return the text of CITATION.cff, in version 1.2.0 of the Citation File Format."""
     citations = attribution.citations
     gaps = [f"no {what} stated for {count_of_series(n)}" for what, n, _ in attribution.gaps()]
-    total = f"{count_of_series(attribution.total())} from {ARCHIVE}"
+    total = f"{count_of_series(attribution.total())} {attribution.origin}"
     content: dict[str, Any] = {
         "cff-version": "1.2.0",
         "type": "dataset",
@@ -33,7 +33,7 @@ def citation_cff(attribution: Attribution) -> str:
         "message": "Please cite each dataset under `references`, by its DOI if it has one, and "
         f"comply with the archive's data usage policy: {POLICY}",
         "abstract": "; ".join([total, *gaps]) + ".",
-        "authors": [_publisher()],
+        "authors": [_archive()],
         "url": ARCHIVE_URL,
     }
     if spdx := spdx_of(tuple({license_of(row) for row in attribution.rows})):
@@ -45,8 +45,12 @@ def citation_cff(attribution: Attribution) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _publisher() -> dict[str, str]:
+def _archive() -> dict[str, str]:
     return {"name": ARCHIVE, "website": ARCHIVE_URL}
+
+
+def _entity(name: str) -> dict[str, str]:
+    return _archive() if name == ARCHIVE else {"name": name}
 
 
 def _identifier(citation: Citation) -> dict[str, str]:
@@ -55,7 +59,7 @@ def _identifier(citation: Citation) -> dict[str, str]:
     return {
         "type": kind,
         "value": value,
-        "description": f"Data of {', '.join(citation.collections)}",
+        "description": f"Data of {citation.about}",
     }
 
 
@@ -63,10 +67,11 @@ def _reference(citation: Citation) -> dict[str, Any]:
     reference: dict[str, Any] = {
         "type": "data",
         "title": citation.title,
-        "authors": [_publisher()],
-        "publisher": _publisher(),
-        "notes": f"{citation.notes} {_how_to_cite(citation)}",
+        "authors": [_entity(_author(citation))],
     }
+    if citation.publisher:
+        reference["publisher"] = _entity(citation.publisher)
+    reference["notes"] = f"{citation.notes} {_how_to_cite(citation) or _AUTHORS}"
     if citation.doi:
         reference["doi"] = citation.doi
     if citation.url:
@@ -78,8 +83,13 @@ def _reference(citation: Citation) -> dict[str, Any]:
     return reference
 
 
+def _author(citation: Citation) -> str:
+    # The file format demands an author.
+    return citation.authors or citation.publisher or citation.title
+
+
 def _how_to_cite(citation: Citation) -> str:
-    return f"Cite as: {citation.text}" if citation.text else _AUTHORS
+    return f"Cite as: {citation.text}" if citation.text else ""
 
 
 # Braces count in BibTeX even after a backslash.
@@ -96,7 +106,7 @@ _TEX = {
 def citations_bib(attribution: Attribution) -> str:
     """Return the text of CITATIONS.bib: one entry a citation, with unique keys."""
     head = [f"% The archive's data usage policy: {POLICY}"]
-    if not all(citation.text for citation in attribution.citations):
+    if not all(citation.authors for citation in attribution.citations):
         head.append(f"% {_AUTHORS}")
     head += [
         f"% It states no {what} for {count_of_series(number)}."
@@ -121,14 +131,13 @@ def _key(citation: Citation, taken: set[str]) -> str:
 
 def _entry(key: str, citation: Citation) -> str:
     note = citation.notes if citation.url else f"{citation.uri}. {citation.notes}"
-    if citation.text:
-        note += f" {_how_to_cite(citation)}"
     fields = {
         "title": f"{{{_tex(citation.title)}}}",
-        "author": f"{{{ARCHIVE}}}",
-        "publisher": ARCHIVE,
-        "note": _tex(note),
+        "author": f"{{{_tex(_author(citation))}}}",
     }
+    if citation.publisher:
+        fields["publisher"] = citation.publisher
+    fields["note"] = _tex(" ".join(filter(None, [note, _how_to_cite(citation)])))
     if citation.doi and "\\" not in citation.doi:
         fields["doi"] = citation.doi
     if citation.url:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from tcia_assets.catalog import TCIA_DOI
 from tcia_assets.metadata.licenses import short_license
 from tcia_assets.metadata.markdown import is_plain_url, one_line
 from tcia_assets.sources.doi import doi_of
@@ -29,12 +30,21 @@ SCHEMA = pa.schema(
         pa.field("DataDescriptionURI", pa.string()),
         pa.field("series", pa.int64(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
-        # Of the publication, where the source has them.
         pa.field("title", pa.string()),
         pa.field("citation", pa.string()),
+        pa.field("analysis_result_id", pa.string()),
     ]
 )
+"""Licences and DOIs, with the number of Series and bytes.
 
+`analysis_result_id` is null for the Collection's own data; `title` and `citation` are those of the
+publication, null where the source has none.
+"""
+
+# Who distributes the data with a DOI that starts so.
+_PUBLISHERS = {TCIA_DOI: ARCHIVE, "10.5281/zenodo.": "Zenodo"}
+# A citation in APA style: authors, then the year.
+_AUTHORS = re.compile(r"(.{1,1000}?) *[(](?:19|20)[0-9]{2}[a-z]?[^()]{0,20}[)]")
 _SPDX = re.compile(r"cc-by(-nc)?(-nd|-sa)?-([12][.]0|2[.]5|3[.]0|4[.]0)|cc0-1[.]0")
 
 
@@ -50,6 +60,7 @@ class Citation:
         unlicensed: Number of these for which no licence is stated.
         published_title: The title of the publication; "" if the source has none.
         text: How to cite it, in the words of its publisher; "" if the source has none.
+        analyses: The analyses that made them, by analysis_result_id; sorted.
     """
 
     uri: str
@@ -59,6 +70,7 @@ class Citation:
     unlicensed: int
     published_title: str = ""
     text: str = ""
+    analyses: tuple[str, ...] = ()
 
     @property
     def doi(self) -> str:
@@ -72,15 +84,35 @@ class Citation:
 
     @property
     def title(self) -> str:
-        """The title of the publication, else the names of the Collections."""
-        return self.published_title or f"{', '.join(self.collections)} ({ARCHIVE})"
+        """The title of the publication; without one, the names of the Collections."""
+        return self.published_title or f"{self.about} ({self.publisher or self.doi})"
+
+    @property
+    def about(self) -> str:
+        """The names of the analyses that made the data, or else of the Collections."""
+        return ", ".join(self.analyses or self.collections)
+
+    @property
+    def publisher(self) -> str:
+        """Who distributes the data: the archive, or, of analyses by others, whom the DOI shows."""
+        doi = self.doi.lower()
+        known = (name for start, name in _PUBLISHERS.items() if doi.startswith(start))
+        return next(known, "" if self.doi and self.analyses else ARCHIVE)
+
+    @property
+    def authors(self) -> str:
+        """The authors as the citation names them; "" if it names none."""
+        match = _AUTHORS.match(self.text)
+        # A dot after a word ends the list; one after a letter belongs to initials.
+        return re.sub("(?<=[a-z]{2})(?<!et al)[.]$", "", match[1]) if match else ""
 
     @property
     def notes(self) -> str:
         """How many Series under which licences."""
         gap = f"not stated for {count_of_series(self.unlicensed)}"
         licenses = [*self.licenses, *([gap] if self.unlicensed else [])]
-        return f"{count_of_series(self.series)}; licence: {'; '.join(licenses)}."
+        made_by = f" made by the analysis {', '.join(self.analyses)}" if self.analyses else ""
+        return f"{count_of_series(self.series)}{made_by}; licence: {'; '.join(licenses)}."
 
     @property
     def spdx(self) -> str:
@@ -112,6 +144,12 @@ class Attribution:
     def total(self, unit: str = "series") -> int:
         """Return the number of Series or bytes."""
         return sum(row[unit] for row in self.rows)
+
+    @property
+    def origin(self) -> str:
+        """Where the data are from: the archive, or also analyses by others."""
+        is_derived = any(row["analysis_result_id"] for row in self.rows)
+        return f"from {ARCHIVE}{' and from analyses of its images' if is_derived else ''}"
 
     def gaps(self) -> Iterator[tuple[str, int, str]]:
         """Yield what the source does not state, for how many Series, and what to do about it."""
@@ -147,6 +185,7 @@ def citation_of(rows: list[dict[str, Any]]) -> Citation:
         licenses=tuple(sorted({license_of(row) for row in rows} - {""})),
         series=sum(row["series"] for row in rows),
         unlicensed=sum(row["series"] for row in rows if not license_of(row)),
+        analyses=tuple(sorted({row["analysis_result_id"] or "" for row in rows} - {""})),
         published_title=_first(rows, "title"),
         text=_first(rows, "citation"),
     )

@@ -9,6 +9,7 @@ from tcia_assets.metadata.citations import (
     ARCHIVE_URL,
     POLICY,
     Attribution,
+    Citation,
     citation_of,
     count_of_series,
 )
@@ -17,13 +18,13 @@ from tcia_assets.metadata.markdown import NOT_STATED, markdown, markdown_license
 _TEMPLATE = """\
 # Licences: {title}
 
-{total} from [{archive}]({archive_url}).
+{total} from [{archive}]({archive_url}){others}.
 
 | Collection | Licence | Data to be cited | Series | Bytes |
 | --- | --- | --- | ---: | ---: |
 {rows}
 
-{gaps}## Data usage policy
+{analyses}{gaps}## Data usage policy
 
 TCIA's [data usage policy]({policy}) requires:
 
@@ -36,6 +37,12 @@ TCIA's [data usage policy]({policy}) requires:
 - The licence of each dataset applies too; one with NonCommercial (NC) in its name forbids
   commercial use.
 """
+
+
+_ABOUT_ANALYSES = (
+    "Others made these Series from the images, by models or by hand. They have licences, DOIs and "
+    "citations of their own."
+)
 
 
 def licenses_md(attribution: Attribution) -> str:
@@ -51,9 +58,27 @@ def licenses_md(attribution: Attribution) -> str:
         archive=ARCHIVE,
         archive_url=ARCHIVE_URL,
         rows="\n".join(map(_row, attribution.rows)),
+        others=attribution.origin.removeprefix(f"from {ARCHIVE}"),
+        analyses=_analyses(attribution),
         gaps="".join(gaps),
         policy=POLICY,
     )
+
+
+def _analyses(attribution: Attribution) -> str:
+    """Return the section about Series that were made by analyses of others' images."""
+    derived = [citation for citation in attribution.citations if citation.analyses]
+    if not derived:
+        return ""
+    listed = "\n".join(map(_analysis, derived))
+    return f"## Made by analyses of these images\n\n{_ABOUT_ANALYSES}\n\n{listed}\n\n"
+
+
+def _analysis(citation: Citation) -> str:
+    names = ", ".join(map(markdown, citation.analyses))
+    title = citation.published_title or citation.doi or citation.uri
+    line = f"- {names}: {markdown_link(title, citation.url)}. {markdown(citation.notes)}"
+    return f"{line} Cite as: {markdown(citation.text)}" if citation.text else line
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ DOI = "10.7937/K9/TCIA.2017.3r3fvz08"
 
 
 def table(*rows: tuple[Any, ...]) -> pa.Table:
+    """Rows with the columns of `SCHEMA`; those that are left out at the end are null."""
     return pa.Table.from_pylist(
         [dict(zip(SCHEMA.names, row, strict=False)) for row in rows], SCHEMA
     )
@@ -63,7 +64,10 @@ def entries(text: str) -> dict[str, dict[str, str]]:
         entry.key: {
             field.key: field.value
             if field.key in {"doi", "url"}
-            else shown(re.sub(r"^\{(.* \(The .*|The .*)\}$", r"\1", field.value))
+            # Names in braces are not taken apart.
+            else shown(re.sub(r"^\{(.*)\}$", r"\1", field.value))
+            if field.key in {"title", "author"}
+            else shown(field.value)
             for field in entry.fields
         }
         for entry in library.entries

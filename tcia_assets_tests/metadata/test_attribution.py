@@ -167,15 +167,14 @@ def test_titles_and_citations_are_those_that_the_source_has(warehouse: Warehouse
     described = pa.Table.from_pylist([{"Collection": "4711", **said}])
     address = said | {"title": None, "citation": f"https://doi.org/{DOI}"}
     of_nbia = pa.Table.from_pylist([{"Collection": "CT Lymph Nodes", **address}])
-    for key, rows in (("4711", described), ("CT Lymph Nodes", of_nbia)):
-        warehouse.write(
-            COLLECTION_DESCRIPTIONS, conform(COLLECTION_DESCRIPTIONS, rows, source="x"), key
-        )
-
-    [row] = attribution_table(warehouse, "4711").to_pylist()
-    assert (row["title"], row["citation"]) == (said["title"], said["citation"])
+    table = COLLECTION_DESCRIPTIONS
+    warehouse.write(table, conform(table, of_nbia, source="x"), "CT Lymph Nodes")
     rows = attribution_table(warehouse, "CT Lymph Nodes").to_pylist()
     assert {(each["title"], each["citation"]) for each in rows} == {(None, None)}
+
+    warehouse.write(table, conform(table, described, source="x"), "4711")
+    [row] = attribution_table(warehouse, "4711").to_pylist()
+    assert (row["title"], row["citation"]) == (said["title"], said["citation"])
 
     files = render_files("4711", attribution_table(warehouse, "4711"))
     [reference] = yaml.safe_load(files["CITATION.cff"])["references"]

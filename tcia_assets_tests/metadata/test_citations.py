@@ -53,3 +53,38 @@ def test_a_text_that_is_not_a_doi_stays_as_it_is(told: str, kind: str, value: st
     if kind == "other":
         assert entry["note"].startswith(f"{value}. 1 Series")
     assert cells(made["LICENSES.md"])[0][2] == value
+
+
+@pytest.mark.parametrize(
+    ("citation", "authors"),
+    [
+        ("Doe, J., & Roe, B. R. (2026). Lungs [Data set]. Zenodo.", "Doe, J., & Roe, B. R."),
+        ("Ann Doe, & Bob Roe. (2023). Lungs. Zenodo.", "Ann Doe, & Bob Roe"),
+        ("Doe J, et al. (2023, May). Lungs.", "Doe J, et al."),
+        ("Lungs, by many people, 2023", ""),
+        ("https://doi.org/10.5281/zenodo.1", ""),
+    ],
+)
+def test_the_authors_are_those_of_the_citation(citation: str, authors: str) -> None:
+    uri = "https://doi.org/10.5281/zenodo.1"
+    rows = table(("LCTSC", BY3, BY3_URI, uri, 2, 10, "Lungs", citation, "model_x"))
+    made = render_files("t", rows)
+    [reference] = card(made["CITATION.cff"])["references"]
+    assert reference["authors"] == [{"name": authors or "Zenodo"}]
+    assert (reference["title"], reference["publisher"]) == ("Lungs", {"name": "Zenodo"})
+    assert "2 Series made by the analysis model_x" in reference["notes"]
+    [entry] = entries(made["CITATIONS.bib"]).values()
+    assert entry["publisher"] == "Zenodo"
+
+
+def test_an_analysis_without_a_title_is_not_taken_for_the_archives_own() -> None:
+    rows = table(("LCTSC", BY3, BY3_URI, "https://doi.org/10.9999/x", 2, 10, None, None, "model_x"))
+    made = render_files("t", rows)
+    [reference] = card(made["CITATION.cff"])["references"]
+    assert reference["title"] == "model_x (10.9999/x)"
+    assert "publisher" not in reference
+    own = table(
+        ("LCTSC", BY3, BY3_URI, "https://doi.org/10.7937/x", 2, 10, None, None, "readers_x")
+    )
+    [reference] = card(render_files("t", own)["CITATION.cff"])["references"]
+    assert reference["publisher"]["name"] == "The Cancer Imaging Archive"

@@ -43,6 +43,18 @@ def test_each_licence_and_doi_is_listed_with_its_series() -> None:
     ]
 
 
+def test_what_analyses_made_is_listed_with_its_citation() -> None:
+    uri = "https://doi.org/10.5281/zenodo.1"
+    text = render_files(
+        "t", table(("LCTSC", BY3, BY3_URI, uri, 2, 10, "T", "Doe (2026)", "model_x"))
+    )
+    text = text["LICENSES.md"]
+    assert "(https://www.cancerimagingarchive.net) and from analyses of its images." in text
+    assert "2 Series made by the analysis model\\_x" in text
+    assert "Cite as: Doe (2026)" in text
+    assert "analyses" not in render_files("t", FULL)["LICENSES.md"]
+
+
 @settings(deadline=None)
 @given(
     HOSTILE.map(lambda text: "https://doi.org/10.7937/" + text)

@@ -50,6 +50,8 @@ _CONTOURS, _ROI_OBSERVATIONS = 0x3006_0040, 0x3006_0080
 _CATEGORY, _TYPE = 0x0062_0003, 0x0062_000F
 _SEGMENT_NUMBER, _SEGMENT_LABEL = 0x0062_0004, 0x0062_0005
 _ROI_NUMBER, _ROI_NAME, _ROI_FRAME_UID = 0x3006_0022, 0x3006_0026, 0x3006_0024
+_SEGMENT_ALGORITHM_TYPE, _SEGMENT_ALGORITHM_NAME = 0x0062_0008, 0x0062_0009
+_ROI_ALGORITHM = 0x3006_0036
 _REFERENCED_ROI, _INTERPRETED_TYPE = 0x3006_0084, 0x3006_00A4
 _CODE, _SCHEME, _MEANING = 0x0008_0100, 0x0008_0102, 0x0008_0104
 _LONG_CODE, _URN_CODE = 0x0008_0119, 0x0008_0120
@@ -57,6 +59,7 @@ _LONG_CODE, _URN_CODE = 0x0008_0119, 0x0008_0120
 _KEPT_VALUES = (
     frozenset({_SERIES_UID, _REFERENCED_SOP_UID, _SEGMENT_NUMBER, _SEGMENT_LABEL})
     | frozenset({_ROI_NUMBER, _ROI_NAME, _REFERENCED_ROI, _INTERPRETED_TYPE})
+    | frozenset({_SEGMENT_ALGORITHM_TYPE, _SEGMENT_ALGORITHM_NAME, _ROI_ALGORITHM})
     | frozenset({_CODE, _SCHEME, _MEANING, _LONG_CODE, _URN_CODE})
     | _FRAME_UIDS
 )
@@ -76,6 +79,8 @@ class Target:
     type: str = ""
     type_meaning: str = ""
     category: str = ""
+    algorithm_type: str = ""
+    algorithm_name: str = ""
     contours: int | None = None
     frame_of_reference_uid: str = ""
 
@@ -232,12 +237,23 @@ class _Walk:
         type_code, meaning = item.codes.get(_TYPE, ("", ""))
         category, _ = item.codes.get(_CATEGORY, ("", ""))
         number, name = self._binary_number(item, _SEGMENT_NUMBER), self._text(item, _SEGMENT_LABEL)
-        return Target(number, name, type_code, meaning, category)
+        return Target(
+            number,
+            name,
+            type_code,
+            meaning,
+            category,
+            algorithm_type=self._text(item, _SEGMENT_ALGORITHM_TYPE),
+            algorithm_name=self._text(item, _SEGMENT_ALGORITHM_NAME),
+        )
 
     def _roi(self, item: _Item) -> Target:
         number, name = self._number(item, _ROI_NUMBER), self._text(item, _ROI_NAME)
         frame = self._uid(item, _ROI_FRAME_UID)
-        return Target(number, name, contours=0, frame_of_reference_uid=frame)
+        algorithm = self._text(item, _ROI_ALGORITHM)
+        return Target(
+            number, name, contours=0, frame_of_reference_uid=frame, algorithm_type=algorithm
+        )
 
     def _add_roi_details(self, tag: int, item: _Item) -> None:
         number = self._number(item, _REFERENCED_ROI)

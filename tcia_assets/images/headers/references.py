@@ -197,6 +197,8 @@ def _target_row(place: int, target: Target) -> Row:
         "target_type": target.type or None,
         "target_type_meaning": target.type_meaning or None,
         "target_category": target.category or None,
+        "algorithm_type": target.algorithm_type or None,
+        "algorithm_name": target.algorithm_name or None,
         "contour_count": target.contours,
         "referenced_frame_of_reference_uid": target.frame_of_reference_uid or None,
     }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tcia_assets.sandbox import phantom
+from tcia_assets.sandbox.series_rows import LICENSES
 from tcia_assets.store import sql
 
 FIRST_RELEASE = "25.0.5"
@@ -34,6 +35,7 @@ ANALYSIS = {
     "analysis_result_id": "sandbox_model_segmentations",
     "analysis_result_title": "Segmentations of CT by the sandbox's model",
     "source_DOI": "10.5281/zenodo.1000001",
+    "license": "CC BY 4.0",  # not that of the images
 }
 # The objects of these have ETags that are no MD5, as of uploads in several parts.
 IN_PARTS = frozenset({"MG"})
@@ -57,6 +59,7 @@ _DERIVED = f"""
         $bytes AS FileSize, 0 AS revision, {_MADE_UID} AS SeriesInstanceUID,
         $id AS analysis_result_id, 'YES' AS ThirdPartyAnalysis, 100 AS SeriesNumber,
         'https://doi.org/' || $doi AS DataDescriptionURI,
+        $license AS LicenseName, $license_uri AS LicenseURI,
         'SandboxModel(v1.0) Segmentation' AS SeriesDescription,
         'tcia_assets' AS Manufacturer, 'sandbox model' AS ManufacturerModelName,
         first_version AS revised_version
@@ -108,7 +111,10 @@ def name_versions(connection: sql.Connection) -> None:
 
 def _add_differences(connection: sql.Connection) -> None:
     last = len(VERSION_DATES) - 1
+    license_name, license_uri = LICENSES[ANALYSIS["license"]]
     derived = {
+        "license": license_name,
+        "license_uri": license_uri,
         "bytes": phantom.object_bytes("SEG"),
         "id": ANALYSIS["analysis_result_id"],
         "doi": ANALYSIS["source_DOI"],

@@ -92,6 +92,13 @@ def test_targets_have_types_and_contours() -> None:
     assert (body.category, body.contours) == ("SCT:123037004", None)
 
 
+def test_targets_name_the_algorithm_that_made_them() -> None:
+    body, _ = read(mask_object("RTSTRUCT")).targets
+    assert (body.algorithm_type, body.algorithm_name) == ("AUTOMATIC", "")
+    body, _ = read(mask_object("SEG")).targets
+    assert (body.algorithm_type, body.algorithm_name) == ("AUTOMATIC", "tcia_assets sandbox")
+
+
 def test_a_study_or_procedure_step_is_not_an_object() -> None:
     named = element(0x00081155, "UI", b"1.9.9")
     steps = [sequence(tag, item_of(named)) for tag in (0x00081110, 0x00081111, 0x00081120)]

@@ -1,0 +1,59 @@
+"""Titles and citations of publications of data, by DOI, from `collection_descriptions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from tcia_assets.metadata.markdown import is_plain_url
+from tcia_assets.sources.doi import doi_of
+from tcia_assets.store.warehouse import Warehouse
+
+PUBLICATIONS = pa.schema(
+    [
+        pa.field("doi", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("citation", pa.string()),
+    ]
+)
+"""One row for each DOI, in lower case, that the source has a title or a citation for; sorted."""
+
+# An analysis over several Collections is described in each of them.
+_DESCRIBED = """
+    SELECT doi, min(title) AS title, min(citation) AS citation FROM collection_descriptions
+    WHERE doi IN (SELECT doi FROM wanted) GROUP BY doi ORDER BY doi
+"""
+
+
+def read_publications(warehouse: Warehouse, uris: Iterable[str | None]) -> pa.Table:
+    """Return the publications that have these DataDescriptionURIs, as `PUBLICATIONS`.
+
+    There are none in a mirror of NBIA alone: it has no titles, and as citations only the addresses.
+    """
+    wanted = {"wanted": pa.table({"doi": pa.array(sorted(_dois(uris)), pa.string())})}
+    rows = warehouse.query(_DESCRIBED, tables=wanted).to_pylist()
+    for row in rows:
+        if is_plain_url(row["citation"] or ""):
+            row["citation"] = None
+    return pa.Table.from_pylist([r for r in rows if r["title"] or r["citation"]], PUBLICATIONS)
+
+
+def add_publications(table: pa.Table, publications: pa.Table) -> pa.Table:
+    """Return a table with the columns `title` and `citation`, by its DataDescriptionURI.
+
+    Args:
+        table: Has the column `DataDescriptionURI`.
+        publications: As `PUBLICATIONS`; where a DOI is missing, both are null.
+    """
+    known = {row["doi"]: row for row in publications.to_pylist()}
+    uris = table["DataDescriptionURI"].to_pylist()
+    rows = [known.get(doi_of((uri or "").strip()).lower(), {}) for uri in uris]
+    for name in ("title", "citation"):
+        values = pa.array([row.get(name) for row in rows], pa.string())
+        table = table.append_column(name, values)
+    return table
+
+
+def _dois(uris: Iterable[str | None]) -> set[str]:
+    return {doi_of((uri or "").strip()).lower() for uri in uris} - {""}
