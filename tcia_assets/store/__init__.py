@@ -6,7 +6,8 @@ digests       the hash of each partition's file
 table_check   partitions compared with their hashes
 conform       what a table's rows must be
 clinical      clinical tables, with columns of their own
-views         the SQL of the views, and the databases that hold them
+views         the databases that hold the views
+view_sql      the SQL of the views, of their macros and comments
 acquisition   the SQL of the view `series_acquisition`
 sql           DuckDB: connections, quoting, checks of a user's SQL
 files         files and folders that appear whole or not at all

@@ -19,10 +19,11 @@ import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
 SqlError = duckdb.Error
+UnknownNameError = duckdb.CatalogException
 # Errors of a statement, as opposed to errors of a file.
 MISTAKES = (
     duckdb.BinderException,
-    duckdb.CatalogException,
+    UnknownNameError,
     duckdb.ConversionException,
     duckdb.ParserException,
 )

@@ -331,12 +331,12 @@ class Warehouse:
             DataError: A partition's file is damaged.
             Stopped: `stop` was called.
         """
-        tries_left = _MAX_TRIES
+        tries_left, needs_all = _MAX_TRIES, False
         while True:
             if self._is_stopped:
                 raise Stopped
             began, tries_left = time.time(), tries_left - 1
-            with self._cursor(statement, tables or {}) as cursor:
+            with self._cursor(statement, tables or {}, needs_all=needs_all) as cursor:
                 try:
                     return sql.fetch_table(cursor, statement, parameters)
                 except KeyboardInterrupt:
@@ -344,6 +344,10 @@ class Warehouse:
                         raise Stopped from None
                     raise
                 except sql.SqlError as error:
+                    if isinstance(error, sql.UnknownNameError) and not needs_all:
+                        # DuckDB's error names what there is that has a similar name.
+                        needs_all = True
+                        continue
                     if not tries_left or not self._is_written_since(began):
                         if not isinstance(error, sql.MISTAKES):
                             self._check_readable()
@@ -373,11 +377,11 @@ class Warehouse:
         self._views.ensure()
 
     @contextlib.contextmanager
-    def _cursor(self, statement: str, tables: Mapping[str, pa.Table]) -> Iterator[sql.Connection]:
+    def _cursor(
+        self, statement: str, tables: Mapping[str, pa.Table], *, needs_all: bool
+    ) -> Iterator[sql.Connection]:
         """Provide a cursor for a statement that can use these tables too."""
-        cursor = self._views.cursor(
-            with_comments="comment" in statement.lower(), may_build=not self._read_only
-        )
+        cursor = self._views.cursor(statement, needs_all=needs_all, may_build=not self._read_only)
         with contextlib.closing(cursor):
             self._in_use.append(cursor)
             try:

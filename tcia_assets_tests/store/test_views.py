@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
@@ -84,6 +86,44 @@ def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse
     assert warehouse.query("SELECT count(*) AS n FROM series")["n"].to_pylist() == [3]
     uids = warehouse.query("SELECT SeriesInstanceUID AS uid FROM current_series")["uid"]
     assert uids.to_pylist() == ["1"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT table_name AS name FROM information_schema.tables",
+        "SELECT name FROM (SHOW TABLES)",
+        "SELECT name FROM (DESC)",
+        "/* all */ SELECT name FROM (DESCRIBE)",
+        "PRAGMA show_tables",
+        "SELECT view_name FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal",
+        "SELECT viewname FROM pg_catalog.pg_views",
+        "SELECT name FROM sqlite_master",
+        "SELECT DISTINCT table_name FROM duckdb_columns() WHERE database_name = 'warehouse'",
+    ],
+)
+def test_a_query_for_what_there_is_finds_all_views(warehouse: Warehouse, statement: str) -> None:
+    """A process creates each view when a query first names it."""
+    warehouse.query("FROM patients")
+    found = set(warehouse.query(statement).column(0).to_pylist())
+    assert found >= {table.name for table in catalog.TABLES} | {"current_series"}
+
+
+def test_a_query_finds_a_view_however_it_names_it(warehouse: Warehouse) -> None:
+    warehouse.query("FROM patients")
+    for statement in ('FROM"STUDIES"', "FROM warehouse.main.series", "FROM Series_As_Of(now())"):
+        assert warehouse.query(statement).num_rows == 0
+    assert warehouse.query("FROM query_table('current_' || 'series')").num_rows == 0
+    with pytest.raises(UsageError, match='Did you mean "image_archives'):
+        warehouse.query("FROM image_archive")
+
+
+def test_threads_that_name_the_same_view_first_all_find_it(warehouse: Warehouse) -> None:
+    warehouse.query("FROM patients")
+    for name in ("series", "studies", "images"):
+        with ThreadPoolExecutor(8) as pool:
+            asked = list(pool.map(warehouse.query, [f"FROM {name}"] * 8))
+        assert [rows.num_rows for rows in asked] == [0] * 8
 
 
 def test_views_have_comments(warehouse: Warehouse) -> None:
@@ -247,6 +287,7 @@ def test_a_process_that_opened_the_views_for_writing_blocks_nobody(
     warehouse: Warehouse, processes: ForkServerContext
 ) -> None:
     warehouse.ensure_views()
+    os.utime(warehouse.database, (0, 0))  # as if another process had written it
     before = warehouse.database.stat().st_ino
     held = processes.Event()
     with running(processes.Process(target=hold_database, args=(warehouse.database, held))):
