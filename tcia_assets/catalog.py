@@ -1480,12 +1480,40 @@ IDC_FILES = (IDC_INDEX, IDC_PRIOR_VERSIONS, IDC_COLLECTIONS, IDC_ANALYSES)
 TCIA_DOI = "10.7937/"
 IDC_DOI_URL = "https://doi.org/"
 
+# TCIA's name and URI of each licence, by its short name. CC BY 3.0 is from captured rows, with
+# http; the others have Creative Commons' own title and URL.
+LICENSES = {
+    "CC BY 3.0": (
+        "Creative Commons Attribution 3.0 Unported License",
+        "http://creativecommons.org/licenses/by/3.0/",
+    ),
+    "CC BY 4.0": (
+        "Creative Commons Attribution 4.0 International License",
+        "https://creativecommons.org/licenses/by/4.0/",
+    ),
+    "CC BY-NC 3.0": (
+        "Creative Commons Attribution-NonCommercial 3.0 Unported License",
+        "http://creativecommons.org/licenses/by-nc/3.0/",
+    ),
+    "CC BY-NC 4.0": (
+        "Creative Commons Attribution-NonCommercial 4.0 International License",
+        "https://creativecommons.org/licenses/by-nc/4.0/",
+    ),
+}
+
 # By the short name, because a row of the index has one that belongs to another licence's address.
-_IDC_LICENSE_URI = """
+_CC_URI = """
     CASE WHEN license_short_name SIMILAR TO 'CC (BY|BY-NC|BY-SA|BY-ND|BY-NC-SA|BY-NC-ND) [0-9.]+'
     THEN 'https://creativecommons.org/licenses/' || lower(split_part(license_short_name, ' ', 2))
         || '/' || split_part(license_short_name, ' ', 3) || '/' END
 """
+
+
+def _as_of_tcia(short_name: str, place: int, other: str) -> str:
+    """Return SQL for what TCIA writes of a licence, `other` if it has none of that short name."""
+    cases = (f"WHEN '{short}' THEN '{texts[place]}'" for short, texts in LICENSES.items())
+    return f"CASE {short_name} {' '.join(cases)} ELSE {other} END"
+
 
 _IDC_SAME = _names(
     "SeriesInstanceUID, StudyInstanceUID, PatientID, Modality, SeriesDescription, "
@@ -1501,8 +1529,8 @@ IDC_SERIES = IndexRows(
         "Collection": "coalesce(c.collection_name, i.collection_id)",
         "ImageCount": "i.instanceCount",
         "FileSize": "round(i.series_size_MB * 1e6)",
-        "LicenseName": "i.license_short_name",
-        "LicenseURI": _IDC_LICENSE_URI,
+        "LicenseName": _as_of_tcia("i.license_short_name", 0, "i.license_short_name"),
+        "LicenseURI": _as_of_tcia("i.license_short_name", 1, _CC_URI),
         "DataDescriptionURI": f"'{IDC_DOI_URL}' || i.source_DOI",
         "ThirdPartyAnalysis": "CASE WHEN i.analysis_result_id IS NULL THEN 'NO' ELSE 'YES' END",
     },
@@ -1520,7 +1548,9 @@ IDC_DESCRIPTIONS = IndexRows(
         "title": "source.source_title",
         # The text of an analysis, where it has one of its own.
         "description": "coalesce(a.description, c.description)",
-        "LicenseName": "source.license.license_short_name",
+        "LicenseName": _as_of_tcia(
+            "source.license.license_short_name", 0, "source.license.license_short_name"
+        ),
         "citation": "source.citation",
         "cancer_types": "c.cancer_types",
         "tumor_locations": "c.tumor_locations",

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.datasets.split import SPLIT_COLUMNS
 from tcia_assets.metadata.publications import PUBLICATIONS
+from tcia_assets.sources.doi import doi_of
 from tcia_assets.store.warehouse import Warehouse
 
 IMAGE, TARGET = "image", "target"
@@ -27,6 +28,8 @@ STATES = {
     WITHDRAWN: "the source no longer lists it",
     UNKNOWN: "it is in no Collection of the warehouse",
 }
+
+_DOI = "DataDescriptionURI"
 
 FORMAT = 1
 """The version of the lock file's format."""
@@ -272,7 +275,13 @@ def _changed_publications(before: Cohort, after: Cohort) -> tuple[str, ...]:
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     if old["content_md5"] == new["content_md5"]:
         old, new = without_zip(old), without_zip(new)
-    return {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+    changes = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+    if old["content_md5"] is not None and old["content_md5"] == new["content_md5"]:
+        # The same objects: the sources write the same facts in several ways.
+        changes.pop("fingerprint", None)
+        if doi_of(old[_DOI] or "").lower() == doi_of(new[_DOI] or "").lower():
+            changes.pop(_DOI, None)
+    return changes
 
 
 def _by_uid(cohort: Cohort) -> dict[str, dict[str, Any]]:

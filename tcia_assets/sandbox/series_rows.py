@@ -32,32 +32,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tcia_assets.catalog import LICENSES
 from tcia_assets.errors import MissingExtra, UsageError
 from tcia_assets.store import sql
 
 SMALL_CATALOGUE = Path(__file__).parents[2] / "data" / "sandbox" / "catalogue.parquet"
 _IN_WHEEL = Path(__file__).with_name("catalogue.parquet")  # put there by pyproject.toml
-
-# The archive's name and URI of each licence. CC BY 3.0 is from captured rows, with http; the others
-# have Creative Commons' own title and URL.
-LICENSES = {
-    "CC BY 3.0": (
-        "Creative Commons Attribution 3.0 Unported License",
-        "http://creativecommons.org/licenses/by/3.0/",
-    ),
-    "CC BY 4.0": (
-        "Creative Commons Attribution 4.0 International License",
-        "https://creativecommons.org/licenses/by/4.0/",
-    ),
-    "CC BY-NC 3.0": (
-        "Creative Commons Attribution-NonCommercial 3.0 Unported License",
-        "http://creativecommons.org/licenses/by-nc/3.0/",
-    ),
-    "CC BY-NC 4.0": (
-        "Creative Commons Attribution-NonCommercial 4.0 International License",
-        "https://creativecommons.org/licenses/by-nc/4.0/",
-    ),
-}
 
 
 class Column(NamedTuple):

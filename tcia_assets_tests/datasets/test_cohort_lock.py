@@ -52,6 +52,21 @@ def test_a_change_outside_the_cohort_leaves_the_lock_file_alone(
     assert lock.read_bytes() == kept
 
 
+def test_the_same_objects_as_another_source_describes_them_are_no_change(
+    fetched_warehouse: Warehouse, lock: Path
+) -> None:
+    freeze_cohort(declared(), fetched_warehouse, lock)
+    row = fetched_warehouse.query(
+        "SELECT SeriesInstanceUID AS uid, DataDescriptionURI AS doi FROM series "
+        "WHERE Modality = 'CT'"
+    ).to_pylist()[0]
+    set_column(fetched_warehouse, "fingerprint", "another", row["uid"])
+    set_column(fetched_warehouse, "DataDescriptionURI", row["doi"].lower(), row["uid"])
+    _, changes = freeze_cohort(declared(), fetched_warehouse, lock)
+
+    assert not changes
+
+
 def test_an_edited_lock_file_is_refused(fetched_warehouse: Warehouse, lock: Path) -> None:
     freeze_cohort(declared(), fetched_warehouse, lock)
     content = json.loads(lock.read_text())

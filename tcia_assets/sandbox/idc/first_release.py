@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from tcia_assets.catalog import LICENSES
 from tcia_assets.sandbox import phantom
-from tcia_assets.sandbox.series_rows import LICENSES
 from tcia_assets.store import sql
 
 FIRST_RELEASE = "25.0.5"

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydicom.uid import UID
 
+from tcia_assets.catalog import LICENSES
 from tcia_assets.errors import UnknownName
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.archive import Archive
 from tcia_assets.sandbox.idc.first_release import ANALYSIS, VERSION_DATES
 from tcia_assets.sandbox.idc.index_schemas import SCHEMAS
 from tcia_assets.sandbox.idc.releases import Releases
-from tcia_assets.sandbox.series_rows import LICENSES
 from tcia_assets.store import sql
 
 _VERSION = "idc_index_data_version"

@@ -16,6 +16,7 @@ from tcia_assets.catalog import (
     BODY_PART_VALUES,
     COLLECTION_DESCRIPTIONS,
     COLLECTIONS,
+    LICENSES,
     MODALITY_VALUES,
     PATIENTS,
     SERIES,
@@ -78,8 +79,8 @@ def test_a_series_is_typed_and_named_as_at_the_first_source(opened: Open) -> Non
         "SeriesNumber": 7,
         "ImageCount": 10,
         "FileSize": 5_250_000,
-        "LicenseName": "CC BY 3.0",
-        "LicenseURI": "https://creativecommons.org/licenses/by/3.0/",
+        "LicenseName": "Creative Commons Attribution 3.0 Unported License",
+        "LicenseURI": "http://creativecommons.org/licenses/by/3.0/",
         "DataDescriptionURI": f"https://doi.org/{DOI}",
         "ThirdPartyAnalysis": "NO",
         "crdc_series_uuid": "uuid-7",
@@ -182,21 +183,26 @@ def test_what_others_derived_is_in_the_scope_of_all_only(opened: Open) -> None:
     assert len(rows(index, COLLECTION_DESCRIPTIONS)) == 3
 
 
+NLM = "National Library of Medicine Terms and Conditions; May 21, 2019"
+
+
 @pytest.mark.parametrize(
-    ("name", "address"),
+    ("name", "as_of_tcia"),
     [
-        ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
-        ("CC BY-NC 3.0", "https://creativecommons.org/licenses/by-nc/3.0/"),
-        ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
-        ("National Library of Medicine Terms and Conditions; May 21, 2019", None),
-        (None, None),
+        *LICENSES.items(),
+        (
+            "CC BY-NC-SA 4.0",
+            ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
+        ),
+        (NLM, (NLM, None)),
+        (None, (None, None)),
     ],
 )
-def test_the_short_name_decides_the_licence(
-    opened: Open, name: str | None, address: str | None
+def test_the_short_name_decides_the_licence_which_is_written_as_by_tcia(
+    opened: Open, name: str | None, as_of_tcia: tuple[str | None, str | None]
 ) -> None:
     [row] = rows(opened([series(0, license_short_name=name)]), SERIES)
-    assert (row["LicenseName"], row["LicenseURI"]) == (name, address)
+    assert (row["LicenseName"], row["LicenseURI"]) == as_of_tcia
 
 
 def test_a_description_is_plain_text(opened: Open) -> None:
@@ -205,7 +211,7 @@ def test_a_description_is_plain_text(opened: Open) -> None:
         "doi": DOI.lower(),
         "title": f"Data of {DOI}",
         "description": "Scans of lungs & more",
-        "LicenseName": "CC BY 3.0",
+        "LicenseName": "Creative Commons Attribution 3.0 Unported License",
         "citation": "Doe, J., & Roe, R. Data. https://doi.org/10.7937/A",
         "cancer_types": "Lung Cancer",
         "tumor_locations": "Lung",
