@@ -115,10 +115,10 @@ def check_makers(declaration: Declaration, series: pa.Table, pairs: pa.Table) ->
         names = (["the Collection itself"] if None in found else []) + names
         example = sql.literal(max(filter(None, found)))
         reason = (
-            f"{len(mixed)} images have masks of several makers ({', '.join(names)}), and their "
-            f"labels would be united: choose by 'where', such as analysis_result_id = {example} "
-            "or analysis_result_id IS NULL, or combine them by 'readers'; 'where: \"true\"' "
-            "unites them"
+            f"{len(mixed)} of {len(by_image)} images have masks of several makers "
+            f"({', '.join(names)}), whose labels would be united: choose by 'where', such as "
+            f"analysis_result_id = {example} or analysis_result_id IS NULL, or combine them by "
+            "'readers'; 'where: \"true\"' unites them"
         )
         raise declaration.error_at("target", reason)
 

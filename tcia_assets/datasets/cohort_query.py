@@ -70,6 +70,10 @@ _ROWS = f"""
     LEFT JOIN made AS m USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
 """
+_ADVICE_ON_ANALYSES = (
+    "what analyses by others made is listed with TCIA_SOURCE=idc and TCIA_IDC_SCOPE=all; has the "
+    "Collection been refreshed so?"
+)
 _OTHER_COLUMNS = {
     "archive_sha256": "CASE WHEN a.path IS NOT NULL THEN a.sha256 END AS archive_sha256",
     "content_md5": "CASE WHEN a.path IS NOT NULL THEN i.content_md5 END AS content_md5",
@@ -87,8 +91,8 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     Raises:
         BadDeclaration: The declaration names a Collection, a licence or the like that the warehouse
             does not have; its SQL fails, or returns no Series, or Series that are not images; no
-            Series has a held-out value; images have masks of several makers, and it does not say
-            which it takes.
+            Series has a held-out value; its target asks for an analysis that has no masks; images
+            have masks of several makers, and it does not say which it takes.
         LicenseConflict: The declaration refuses the licence of a Series.
     """
     _check_names(declaration, warehouse)
@@ -184,6 +188,10 @@ def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Arra
         WHERE Modality = '{target.kind}' AND {condition} ORDER BY uid
     """
     masks = _run(declaration, "target.where", warehouse, statement, {})
+    # Most often the mirror has no Series of any analysis.
+    if not masks.num_rows and OF_ANALYSES[0] in target.where:
+        problem = f"the condition selects no {target.kind} Series of the warehouse"
+        raise declaration.error_at("target.where", f"{problem}; {_ADVICE_ON_ANALYSES}")
     pairs = find_pairs(warehouse, masks["uid"].to_pylist())
     is_wanted = pc.and_(
         pc.and_(pc.equal(pairs["state"], PAIRED), pc.equal(pairs["Modality"], target.kind)),

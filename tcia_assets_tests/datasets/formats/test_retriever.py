@@ -24,9 +24,8 @@ def test_the_series_list_can_be_selected_from(
     formats.write("retriever", tmp_path, samples, example_info())
     path = tmp_path / "retriever" / f"lung_ct.{ending}"
     chosen = selection.Selection(manifests=(str(path),))
-    (listed,) = chosen.tables.values()
     expected = sorted([*(member.uid for member in KEPT), MASK])
-    assert listed["SeriesInstanceUID"].to_pylist() == expected
+    assert chosen.named_series.to_pylist() == expected
 
 
 def test_each_split_has_a_list(tmp_path: Path, samples: pa.Table) -> None:
