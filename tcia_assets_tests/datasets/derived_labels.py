@@ -15,6 +15,7 @@ from tcia_assets.catalog import (
     SERIES,
     TARGETS,
 )
+from tcia_assets.datasets.build import BuildResult, build
 from tcia_assets.datasets.declaration import Declaration, parse_declaration
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
@@ -28,6 +29,7 @@ from tcia_assets.sources import open_source
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL
+from tcia_assets_tests.datasets.example_builds import frozen
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLE = ROOT / "datasets" / "lung_ct_by_model.yaml"
@@ -53,6 +55,11 @@ def mirror(settings: Settings) -> Warehouse:
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)
     return warehouse
+
+
+def built(declaration: Declaration, warehouse: Warehouse) -> BuildResult:
+    """Build a declaration; one process is enough for five small volumes."""
+    return build(declaration, frozen(declaration, warehouse), warehouse, workers=1)
 
 
 def add_mask_of(warehouse: Warehouse, uid: str, analysis: str | None) -> None:

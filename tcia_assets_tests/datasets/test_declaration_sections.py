@@ -38,8 +38,7 @@ def test_listed_series_stay_visible_if_the_warehouse_lacks_them(tmp_path: Path) 
     (tmp_path / "list.csv").write_text("SeriesInstanceUID\n1.2.3\n")
     query = cohort(tmp_path, manifests=["list.csv"])
     assert " UNION " in query.statement
-    (table,) = query.tables.values()
-    assert table["SeriesInstanceUID"].to_pylist() == ["1.2.3"]
+    assert query.tables["selected_series"]["SeriesInstanceUID"].to_pylist() == ["1.2.3"]
 
 
 def test_a_target_keeps_the_order_of_labels() -> None:

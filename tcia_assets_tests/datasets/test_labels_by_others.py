@@ -18,8 +18,8 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import idc_settings_for, settings_for
 from tcia_assets_tests.datasets import derived_labels, example_builds
-from tcia_assets_tests.datasets.derived_labels import ANALYSIS, WHERE, add_mask_of, declared
-from tcia_assets_tests.datasets.example_builds import built, rows
+from tcia_assets_tests.datasets.derived_labels import ANALYSIS, WHERE, add_mask_of, built, declared
+from tcia_assets_tests.datasets.example_builds import rows
 
 LEFT_OUT = shutil.ignore_patterns("*.duckdb")
 
