@@ -42,7 +42,6 @@ def place(small_served: Sandbox, index_root: Path, tmp_path: Path) -> Iterator[T
     small_served.reset()
     shutil.copytree(index_root, tmp_path, dirs_exist_ok=True)
     there = TwoSources(small_served, tmp_path, image_sources=("idc",))
-    there.warehouse.ensure_views()
     yield there
     small_served.reset()
 

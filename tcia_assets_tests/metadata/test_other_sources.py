@@ -120,7 +120,6 @@ class Moving:
 
     def to_fetch(self) -> dict[str, str]:
         """The Series that would be fetched, each with the reason."""
-        self.warehouse.ensure_views()
         selection = Selection(where="true")
         plan = plan_collection(SMALL, selection, self.warehouse)
         return {each.series_instance_uid: each.reason for each in plan.now}
@@ -138,6 +137,7 @@ def first_day(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
     with mirror.source:
         for table in ALL:
             refresh(table, SMALL, mirror.source, mirror.warehouse, day(1), ProbeBudget(0))
+    mirror.warehouse.query("FROM series")  # it writes the files that all later ones need
     return mirror.warehouse.root
 
 

@@ -189,14 +189,17 @@ class Index:
             path = sql.literal(str(self._folder / f"{file.name}.parquet"))
             self.query(f"CREATE VIEW {file.name} AS FROM read_parquet({path})")
         for rows in IDC_READ.values():
-            self._check_expressions(rows)
             values = _typed(rows)
             if rows.table is SERIES:
                 values |= {"collection_id": "i.collection_id", _REFUSED: _refused_key(rows)}
             scope = "true" if is_whole else f"starts_with({rows.doi}, {sql.literal(TCIA_DOI)})"
             # The others are small.
             name = f"VIEW {_ALL}" if rows.table is SERIES else f"TABLE {rows.table.name}"
-            self.query(f"CREATE {name} AS {_select(values, rows.origin)} WHERE {scope}")
+            try:
+                self.query(f"CREATE {name} AS {_select(values, rows.origin)} WHERE {scope}")
+            except UsageError:
+                self._check_expressions(rows)  # it names the column
+                raise
         self.query(f"CREATE TABLE {_LOADED} AS FROM {_ALL} LIMIT 0")
 
     def _check_expressions(self, rows: IndexRows) -> None:
