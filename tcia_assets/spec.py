@@ -138,10 +138,14 @@ class Table:
         metadata = {"table": self.name, "grain": self.grain, "key": ",".join(self.key)}
         return pa.schema([c.arrow_field for c in self.columns], metadata=metadata)
 
-    @property
+    @cached_property
     def column_names(self) -> tuple[str, ...]:
         """The names of all columns, in order."""
-        return tuple(c.name for c in self.columns)
+        return tuple(self._by_name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
 
     @property
     def version(self) -> str:
@@ -163,8 +167,9 @@ class Table:
         Raises:
             UnknownName: The table has no such column.
         """
-        require_known(f"column of {self.name}", [name], self.column_names)
-        return next(c for c in self.columns if c.name == name)
+        if name not in self._by_name:
+            require_known(f"column of {self.name}", [name], self.column_names)
+        return self._by_name[name]
 
 
 # --- Rows from an index -------------------------------------------------------------------------

@@ -13,10 +13,10 @@ import hypothesis
 import pytest
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
-from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.jobs import Job, jobs
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
+from tcia_assets.defs.plugin import build_definitions
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession

@@ -167,7 +167,8 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
         DataError: The file is damaged.
     """
     with _readable(table, path), pq.ParquetFile(path) as file:
-        present = [name for name in table.column_names if name in file.schema_arrow.names]
+        names = set(file.schema_arrow.names)  # each look at it makes the schema anew
+        present = [name for name in table.column_names if name in names]
         return align(table, file.read(present))
 
 

@@ -85,15 +85,31 @@ def mirror(twelve_served: Sandbox, _place_of: PlaceOf) -> Place:
 
 
 @pytest.fixture(scope="session")
-def _fetched_once(twelve_served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data_dir = tmp_path_factory.mktemp("fetched")
-    there = place_at(twelve_served, data_dir)
-    there.fetch()
-    index_images(COLLECTION, there.warehouse)
-    return data_dir
+def _fetched_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sandbox], Path]:
+    """Return what returns a data folder with the zips of a sandbox, fetched when first used."""
+
+    @cache
+    def fetched(sandbox: Sandbox) -> Path:
+        data_dir = tmp_path_factory.mktemp("fetched")
+        there = place_at(sandbox, data_dir)
+        there.fetch()
+        index_images(COLLECTION, there.warehouse)
+        return data_dir
+
+    return fetched
 
 
 @pytest.fixture
-def fetched(twelve_served: Sandbox, _fetched_once: Path, tmp_path: Path) -> Place:
+def fetched(
+    twelve_served: Sandbox, _fetched_once: Callable[[Sandbox], Path], tmp_path: Path
+) -> Place:
     """Return a data folder with the zips of the twelve Series and their headers."""
-    return _copied(_fetched_once, twelve_served, tmp_path / "data")
+    return _copied(_fetched_once(twelve_served), twelve_served, tmp_path / "data")
+
+
+@pytest.fixture
+def fetched_three(
+    small_served: Sandbox, _fetched_once: Callable[[Sandbox], Path], tmp_path: Path
+) -> Place:
+    """Return a data folder with the zips of the three Series and their headers."""
+    return _copied(_fetched_once(small_served), small_served, tmp_path / "data")

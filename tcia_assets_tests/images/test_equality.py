@@ -15,10 +15,15 @@ from tcia_assets.images.equality import Equality, compare_mirror, compare_source
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.idc.index_files import write_index
 from tcia_assets.sources import Source, open_source
-from tcia_assets_tests.images.many import SERIES
 from tcia_assets_tests.images.place import COLLECTION, QUICK, Place
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+SERIES, OBJECTS = 3, 4
+
+
+@pytest.fixture
+def fetched(fetched_three: Place) -> Place:
+    return fetched_three
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_zips_fetched_from_nbia_are_what_the_idc_has(fetched: Place, index: Path
     for row in rows:
         assert (row["left_source"], row["right_source"]) == ("mirror", "idc")
         assert row["left_hash"] == row["right_hash"] != ""
-        assert row["left_objects"] == row["right_objects"] == 2
+        assert row["left_objects"] == row["right_objects"] == OBJECTS
         assert (row["idc_version"], row["compared_at"], row["reason"]) == (25, NOW, None)
 
 

@@ -203,7 +203,7 @@ def test_a_zip_that_a_killed_run_left_is_taken_over_from_any_source(place: TwoSo
 
 STORED = {**faults.BUCKETS, **faults.LISTINGS, **faults.OBJECTS, **faults.STORED}
 KINDS = STORED.keys() - {"range_ignored", "range_shifted"} | {"status", "reset", "cut", "html"}
-QUICK_KINDS = {"access_denied", "list_duplicate", "object_flipped", "etag_in_parts"}
+QUICK_KINDS = {"object_flipped", "etag_in_parts"}
 HARMLESS = {"list_folder", "etag_unquoted", "list_one_page"}
 # What cannot be proven by MD5 then.
 WEAKER = {"etag_in_parts", "etag_missing"}

@@ -52,7 +52,7 @@ def test_objects_are_packed_in_the_order_of_their_uids(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         names = [f"{SERIES}.{n}.dcm" for n in (1, 2, 3)]
         assert file.namelist() == ["LICENSE", *names, "md5hashes.csv"]
-        assert "CC BY 3.0" in file.read("LICENSE").decode()
+        assert "Attribution 3.0 Unported License" in file.read("LICENSE").decode()
         assert f"https://doi.org/{DOI}" in file.read("LICENSE").decode()
         assert [file.read(name) for name in names] == [buckets.objects[k] for k in reversed(KEYS)]
     size = sum(map(len, buckets.objects.values()))
