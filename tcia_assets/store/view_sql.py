@@ -32,6 +32,7 @@ _SQL_TYPES = {
     pa.list_(pa.float64()): "DOUBLE[]",
     pa.list_(pa.string()): "VARCHAR[]",
 }
+_SCHEMA_TYPE = "MAP(VARCHAR, STRUCT(name VARCHAR, type VARCHAR, default_value VARCHAR))"
 
 _CURRENT = "Series that are not withdrawn, each in the Collection that it belongs to"
 _CLINICAL = "Clinical table; its columns are described in clinical_tables"
@@ -117,14 +118,17 @@ class ViewSql:
         # it opens each file once when a statement is prepared and again when it runs, and fails
         # when the file was replaced in between.
         columns = ", ".join(
-            f"{sql.literal(c.name)}: {{name: {sql.literal(c.name)}, "
-            f"type: {sql.literal(_SQL_TYPES[c.kind.arrow_type])}, default_value: NULL}}"
+            f'{c.name}={{name: {c.name}, type: "{_SQL_TYPES[c.kind.arrow_type]}", '
+            "default_value: NULL}"
             for c in table.columns
         )
+        # A text, because DuckDB takes longer over hundreds of expressions: it binds them for each
+        # query, and copies them for each comment.
+        schema = f"CAST({sql.literal(f'{{{columns}}}')} AS {_SCHEMA_TYPE})"
         files = f"{escape_glob(table_folder(self._root, table))}/**/*.parquet"
         return (
             f"SELECT * FROM read_parquet({sql.literal(files)}, "
-            f"schema = MAP {{{columns}}}, hive_partitioning = false)"
+            f"schema = {schema}, hive_partitioning = false)"
         )
 
 

@@ -34,6 +34,7 @@ def index_root(small_served: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
     there = TwoSources(small_served, tmp_path_factory.mktemp("two_sources"))
     there.refresh()
     there.write_index()
+    there.warehouse.query("FROM series")  # it writes the files that all later ones need
     return there.data_dir
 
 
