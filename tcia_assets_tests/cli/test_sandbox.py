@@ -51,8 +51,11 @@ main(["sandbox", "--port", "0"])
 
 def test_the_last_lines_of_the_sandbox_are_what_to_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sandbox, "run", Sandbox.close)
-    *_, dialect, url = CliRunner().invoke(main, ["sandbox", "--port", "0"]).stdout.splitlines()
+    lines = CliRunner().invoke(main, ["sandbox", "--port", "0"]).stdout.splitlines()
+    exports = dict(line.split(" ", 1)[1].split("=", 1) for line in lines if "export " in line)
 
-    assert dialect == "export TCIA_DIALECT=nbia-v4"
-    assert url.startswith("export TCIA_BASE_URL=http://127.0.0.1:")
-    assert url.endswith("/nbia-api/services/v4")
+    assert all(line.startswith("export ") for line in lines[-3:])
+    assert exports["TCIA_DIALECT"] == "nbia-v4" and exports["TCIA_SOURCE"] == "idc"
+    assert exports["TCIA_BASE_URL"].endswith("/nbia-api/services/v4")
+    assert exports["TCIA_IDC_BASE_URL"].endswith("/{bucket}")
+    assert exports["TCIA_IDC_INDEX"].startswith("http://127.0.0.1:")
