@@ -2,6 +2,7 @@
 
     plugin            `build_definitions`: all of the below
     resource          `TciaResource`
+    setting_fields    its settings, which the component has too
     io_manager        partitions as inputs of your own assets
     names             the names of all that follows
     partitions        partition keys, and runs over a range of them

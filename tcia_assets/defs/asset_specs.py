@@ -24,6 +24,7 @@ def table_assets(
     op: str,
     tables: Sequence[Table],
     more_checks: Sequence[dg.AssetCheckSpec] = (),
+    stage: str = "metadata",
     **options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Return the decorator of a step that makes the assets of tables, and evaluates their checks.
@@ -33,6 +34,7 @@ def table_assets(
         op: The name of the step, without the prefix.
         tables: The tables.
         more_checks: Checks of the assets in addition to those of the tables.
+        stage: The stage whose pool the step is in.
         **options: Further arguments of `dg.multi_asset`.
     """
     table_checks = [spec for table in tables for spec in checks.specs(table, names)]
@@ -42,6 +44,7 @@ def table_assets(
         check_specs=[*table_checks, *more_checks],
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={names.resource},
+        **names.step_options(stage),
         **options,
     )
 

@@ -225,6 +225,7 @@ def _files_verified(file: DatasetFile) -> dg.AssetChecksDefinition:
         asset=file.key("dataset"),
         description="Each file of the latest version has the SHA-256 of its lock file; no others.",
         required_resource_keys={file.names.resource},
+        **file.names.step_options("datasets"),
     )
     def files_verified(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         declaration = file.load()
@@ -269,6 +270,7 @@ def _asset(
         specs=[spec],
         check_specs=check_specs(spec.key, checks),
         required_resource_keys={file.names.resource},
+        **file.names.step_options("datasets"),
     )
 
 

@@ -52,12 +52,12 @@ class ImageConfig(dg.Config):
 def assets(names: Names) -> list[dg.AssetsDefinition]:
     """Return the assets of the image tables, which one step makes."""
     zip_specs = zip_checks.specs(names)
-    first, pool = catalog.IMAGE_ARCHIVES.name, names.of("images")
+    first = catalog.IMAGE_ARCHIVES.name
 
     # One step: Dagster would not start a step of its own for the headers if the fetch of a single
     # Collection failed, and the zips of all others would not be read.
     @table_assets(
-        names, first, catalog.IMAGE_TABLES, more_checks=zip_specs, pool=pool, can_subset=True
+        names, first, catalog.IMAGE_TABLES, more_checks=zip_specs, stage="images", can_subset=True
     )
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetch the zips of the selected Series of the run's Collections, and read their headers.

@@ -1,11 +1,12 @@
-"""Names of assets, resources, partitions, jobs and sensors, all with one prefix.
+"""Names of assets, resources, partitions, pools, jobs and sensors, all with one prefix.
 
 With another prefix a second set fits into the same code location.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
@@ -25,6 +26,8 @@ class Names:
         prefix: The asset key prefix.
         group: The asset group.
         owners: The owners of all assets.
+        op_tags: Tags of all steps.
+        pools: The pool of the steps of a stage: "metadata", "images" or "datasets".
         collections: The partitions of tables that are partitioned by Collection.
         shared_lists: The partitions of `shared_lists`.
 
@@ -35,6 +38,8 @@ class Names:
     prefix: tuple[str, ...] = ("tcia",)
     group: str = "tcia"
     owners: tuple[str, ...] = ()
+    op_tags: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    pools: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     collections: dg.DynamicPartitionsDefinition = field(init=False, compare=False)
     shared_lists: dg.DynamicPartitionsDefinition = field(init=False, compare=False)
 
@@ -50,11 +55,16 @@ class Names:
 
     @classmethod
     def chosen(
-        cls, key_prefix: str | Sequence[str], group_name: str | None, owners: Sequence[str]
+        cls,
+        key_prefix: str | Sequence[str],
+        group_name: str | None,
+        owners: Sequence[str],
+        op_tags: Mapping[str, Any] | None = None,
+        **pools: str | None,
     ) -> "Names":
         """Return the names for these arguments of `build_definitions`."""
         prefix = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
-        return cls(prefix, group_name or "_".join(prefix), tuple(owners))
+        return cls(prefix, group_name or "_".join(prefix), tuple(owners), op_tags or {}, pools)
 
     @property
     def name(self) -> str:
@@ -70,6 +80,14 @@ class Names:
     def io(self) -> str:
         """The key of the IO manager; not `io_manager`, which is the user's own."""
         return self.of("io")
+
+    def step_options(self, stage: str) -> dict[str, Any]:
+        """Return the tags and the pool of the steps of a stage, as Dagster's decorators take them.
+
+        Runs that fetch images share a pool by default: they share the source's limits too.
+        """
+        pool = self.pools.get(stage) or (self.of("images") if stage == "images" else None)
+        return {"op_tags": dict(self.op_tags), "pool": pool}
 
     def of(self, noun: str) -> str:
         """Return the name of a job, sensor, op or the like."""

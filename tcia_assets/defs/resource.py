@@ -3,65 +3,31 @@
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.setting_fields import SettingFields, setting
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.progress import notes_to
-from tcia_assets.settings import Settings, default_text
+from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_image_sources, open_source
 from tcia_assets.store.warehouse import Warehouse
 
 
-def _setting(name: str) -> Any:
-    """Declare a field for a setting; None leaves it to the environment."""
-    about = Settings.model_fields[name].description
-    return Field(default=None, description=f"{about}; default: {default_text(name)}")
-
-
-class TciaResource(dg.ConfigurableResource["TciaResource"]):
+class TciaResource(SettingFields, dg.ConfigurableResource["TciaResource"]):
     """Settings of the mirror, with its source and its warehouse.
 
     A field that is not given is read from the variable TCIA_<FIELD> of the environment when the
     resource is built. Give secrets as `dg.EnvVar("TCIA_API_KEY")`: plain texts show in the UI.
     """
 
-    source: str | None = _setting("source")
-    image_sources: list[str] | None = _setting("image_sources")
-    idc_index: str | None = _setting("idc_index")
-    idc_base_url: str | None = _setting("idc_base_url")
-    idc_connections: int | None = _setting("idc_connections")
-    idc_scope: str | None = _setting("idc_scope")
-    dialect: str | None = _setting("dialect")
-    base_url: str | None = _setting("base_url")
-    nlst_base_url: str | None = _setting("nlst_base_url")
-    shared_list_url: str | None = _setting("shared_list_url")
-    api_key: str | None = _setting("api_key")
-    username: str | None = _setting("username")
-    password: str | None = _setting("password")
-    data_dir: str | None = _setting("data_dir")
-    subfolder: str = Field(default="", description="folder below data_dir, for a second source")
-    max_connections: int | None = _setting("max_connections")
-    max_reply_bytes: int | None = _setting("max_reply_bytes")
-    max_bytes_per_second: int | None = _setting("max_bytes_per_second")
-    collections: list[str] | None = _setting("collections")
-    image_selection: str | None = _setting("image_selection")
-    withdrawal_snapshots: int | None = _setting("withdrawal_snapshots")
-    withdrawal_hours: int | None = _setting("withdrawal_hours")
-    source_gone_days: int | None = _setting("source_gone_days")
-    overlap_days: int | None = _setting("overlap_days")
-    compare_hours: int | None = _setting("compare_hours")
-    attempts: int = Field(default=5, description="attempts per request")
-    first_wait_s: float = Field(
-        default=0.5, description="seconds to wait after the first failure; doubles each time"
-    )
-    read_timeout_s: float = Field(
-        default=120.0, description="longest time, in seconds, without a byte from the server"
-    )
+    api_key: str | None = setting("api_key")
+    username: str | None = setting("username")
+    password: str | None = setting("password")
+    image_selection: str | None = setting("image_selection")
 
     _source: Source = PrivateAttr()
     _image_sources: tuple[Source, ...] = PrivateAttr()

@@ -1,0 +1,1 @@
+"""A Dagster project with a mirror of TCIA as a component."""
