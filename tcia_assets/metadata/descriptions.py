@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -9,11 +10,15 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, DESCRIPTION_URI, LICENSE_NAME, SERIES
 from tcia_assets.metadata.citations import doi_url
+from tcia_assets.metadata.other_sources import kept_values
 from tcia_assets.sources import Source, SourceRows
 from tcia_assets.sources.doi import doi_of
+from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse
 
 _LICENSE = LICENSE_NAME.name
+# What each refresh makes anew.
+_MADE = (*COLLECTION_DESCRIPTIONS.key, _LICENSE, "source")
 
 
 def request_descriptions(
@@ -22,6 +27,8 @@ def request_descriptions(
     """Request the descriptions of a Collection.
 
     Where the source describes nothing, or has no descriptions, the rows are those that are stored.
+    Otherwise two things stay that are stored: what only other sources know of a publication, and
+    the publications that the source does not describe, but stored Series name.
 
     Args:
         key: The Collection.
@@ -33,9 +40,10 @@ def request_descriptions(
     """
     reply = source.rows(COLLECTION_DESCRIPTIONS, key)
     received = reply.table.num_rows
-    rows = _completed(reply.table, key, source.name, warehouse) if received else None
-    if rows is None:
-        rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key)
+    rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key)
+    if received:
+        new = _completed(reply.table, key, source.name, warehouse)
+        rows = _with_stored(new, rows, reply.promised, _dois_of_series(key, warehouse))
     dois = [doi for doi in rows["doi"].to_pylist() if doi]
     # Names of metadata in Dagster: the first is the one that most Collections have.
     links = {f"doi_{n}" if n > 1 else "doi": doi_url(doi) for n, doi in enumerate(dois, start=1)}
@@ -58,12 +66,51 @@ def _completed(rows: pa.Table, key: str, source: str, warehouse: Warehouse) -> p
     return rows
 
 
+def _with_stored(
+    new: pa.Table, stored: pa.Table, promised: Sequence[str], named: set[str]
+) -> pa.Table:
+    """Return the new rows with what is stored of the same publications, and of others.
+
+    Args:
+        new: The rows of the source.
+        stored: The rows that are stored.
+        promised: The columns that the source has.
+        named: The DOIs of the Series that are stored.
+    """
+    new = pa.concat_tables([empty(COLLECTION_DESCRIPTIONS), new], promote_options="default")
+    place = pc.index_in(new["doi"], value_set=stored["doi"].combine_chunks()).combine_chunks()
+    kept = [n for n in COLLECTION_DESCRIPTIONS.column_names if n not in {*promised, *_MADE}]
+    new = kept_values(new, stored, place, kept if promised else ())
+    new = _with_citations(new, stored["citation"].take(place))
+    is_new = pc.is_in(stored["doi"], value_set=new["doi"].combine_chunks())
+    is_named = pc.is_in(stored["doi"], value_set=pa.array(named - {""}, pa.string()))
+    others = stored.filter(pc.and_not(is_named, is_new))
+    return pa.concat_tables([new, others], promote_options="default")
+
+
+def _with_citations(rows: pa.Table, stored: pa.ChunkedArray) -> pa.Table:
+    """Return the rows with a stored citation where the new one is no more than the address."""
+    pairs = zip(rows["citation"].to_pylist(), stored.to_pylist(), strict=True)
+    texts = [old or new if doi_of((new or "").strip()) else new for new, old in pairs]
+    place = rows.schema.get_field_index("citation")
+    return rows.set_column(place, rows.schema.field("citation"), pa.array(texts, pa.string()))
+
+
+def _dois_of_series(key: str, warehouse: Warehouse) -> set[str]:
+    """Return the DOIs of the stored Series of a Collection, in lower case."""
+    stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], DESCRIPTION_URI.name])
+    return {_doi(uri) for uri in pc.unique(stored[DESCRIPTION_URI.name]).to_pylist()}
+
+
+def _doi(uri: str | None) -> str:
+    return doi_of((uri or "").strip()).lower()
+
+
 def _licenses(key: str, warehouse: Warehouse) -> dict[str, str | None]:
     """Return, by DOI, the licence that all stored Series with it have; None if they differ."""
     stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], DESCRIPTION_URI.name, _LICENSE])
     pairs = stored.filter(pc.is_valid(stored[_LICENSE])).group_by([DESCRIPTION_URI.name, _LICENSE])
     found: dict[str, set[str]] = {}
     for row in pairs.aggregate([]).to_pylist():
-        doi = doi_of((row[DESCRIPTION_URI.name] or "").strip()).lower()
-        found.setdefault(doi, set()).add(row[_LICENSE])
+        found.setdefault(_doi(row[DESCRIPTION_URI.name]), set()).add(row[_LICENSE])
     return {doi: min(names) if len(names) == 1 else None for doi, names in found.items()}

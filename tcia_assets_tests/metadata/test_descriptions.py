@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES
@@ -15,8 +16,9 @@ from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
+from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
+from tcia_assets_tests.conftest import IMPATIENT, SMALL, idc_settings_for, settings_for
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 
 ENDPOINT = COLLECTION_DESCRIPTIONS.endpoint
@@ -43,6 +45,40 @@ def test_a_description_has_the_licence_of_its_series_and_links_to_its_doi(
     assert {row["LicenseName"]} == {each["LicenseName"] for each in series}
     assert row["source"] == mirror.source.name and row["title"] is None
     assert done.facts == {"received": 1, "doi": f"https://doi.org/{row['doi']}"}
+
+
+def test_after_a_switch_what_only_the_other_source_knows_of_publications_stays(
+    mirror: SandboxMirror,
+) -> None:
+    settings = idc_settings_for(mirror.sandbox, mirror.warehouse.root, idc_scope="all")
+    with open_source(settings) as idc:
+        for table in (SERIES, COLLECTION_DESCRIPTIONS):
+            refresh(table, SMALL, idc, mirror.warehouse, day(1), ProbeBudget(0))
+    own, derived = sorted(stored(mirror), key=lambda row: str(row["doi"]), reverse=True)
+    mirror.refresh(day(2), SMALL)
+    describe(mirror)
+    rows = {row["doi"]: row for row in stored(mirror)}
+
+    assert rows.pop(derived["doi"]) == derived  # its Series stay
+    [row] = rows.values()
+    same = ("doi", "title", "citation", "cancer_types", "tumor_locations", "program", "status")
+    assert [row[name] for name in same] == [own[name] for name in same] and own["title"]
+    assert row["source"] == mirror.source.name and row["description"] != own["description"]
+    assert not describe(mirror).written.changed
+
+
+def test_a_publication_that_no_series_names_any_more_goes(mirror: SandboxMirror) -> None:
+    mirror.refresh(day(1), SMALL)
+    describe(mirror)
+    before = stored(mirror)
+    with mirror.warehouse.update(COLLECTION_DESCRIPTIONS, SMALL) as partition:
+        partition.rows = conform(
+            COLLECTION_DESCRIPTIONS,
+            pa.Table.from_pylist([*before, before[0] | {"doi": "10.1/old"}], partition.rows.schema),
+        )
+    describe(mirror)
+
+    assert stored(mirror) == before
 
 
 def test_before_the_series_are_stored_the_licence_is_unknown(mirror: SandboxMirror) -> None:
