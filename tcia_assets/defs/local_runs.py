@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -21,7 +22,7 @@ from tcia_assets.defs.run_process import process_tag
 from tcia_assets.defs.run_report import RunReport, refresh_report, run_report
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_session import FetchSession, use_session
-from tcia_assets.metadata.collection_list import request_collections
+from tcia_assets.metadata.collection_list import list_collections
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
 from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.progress import Listener, shown_by
@@ -84,9 +85,10 @@ class LocalRuns:
 
         The list is not stored here: the refresh that follows does that, without a run of its own.
         """
+        warehouse = Warehouse(self._settings.root)
         with open_source(self._settings) as source:
-            found = request_collections(source)
-        listed, stored = found.names, Warehouse(self._settings.root).keys(catalog.SERIES)
+            found = list_collections(source, warehouse, datetime.now(UTC))
+        listed, stored = found.names, warehouse.keys(catalog.SERIES)
         collections = allowed_collections(listed, self._settings.collections, stored)
         self.add_collections(collections)
         unusable = sorted(set(listed) - set(allowed_collections(listed, ())))

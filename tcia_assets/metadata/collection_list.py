@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTIONS
-from tcia_assets.errors import UnknownReply
+from tcia_assets.errors import RemoteError, SourceGone, UnknownReply
+from tcia_assets.metadata.source_outage import counts_as_silence, record_answer, record_failure
 from tcia_assets.sources import Source, SourceRows
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted
 
 
@@ -49,3 +52,27 @@ def request_collections(source: Source) -> CollectionList:
     if not named.num_rows:
         raise UnknownReply("no row of the source's list of Collections has a name")
     return CollectionList(replace(reply, table=named), reply.table.num_rows - named.num_rows)
+
+
+def list_collections(source: Source, warehouse: Warehouse, at: datetime) -> CollectionList:
+    """Request the list of Collections, and remember whether there was an answer.
+
+    Args:
+        source: The source.
+        warehouse: The warehouse that it fills.
+        at: Now.
+
+    Raises:
+        RemoteError: As `request_collections`.
+        SourceGone: There is no answer, and has been none for long.
+    """
+    try:
+        listed = request_collections(source)
+    except RemoteError as error:
+        if counts_as_silence(error):
+            outage = record_failure(warehouse, source.settings, str(error), at)
+            if outage.is_gone:
+                raise SourceGone(str(outage)) from error
+        raise
+    record_answer(warehouse, source.settings)
+    return listed

@@ -10,9 +10,8 @@ from datetime import datetime
 from functools import partial
 
 from tcia_assets import catalog
-from tcia_assets.errors import RemoteError, SourceGone
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
-from tcia_assets.metadata.collection_list import CollectionList, request_collections
+from tcia_assets.metadata.collection_list import list_collections
 from tcia_assets.metadata.descriptions import request_descriptions
 from tcia_assets.metadata.other_sources import is_first_of_family, with_stored
 from tcia_assets.metadata.refresh_result import RefreshResult
@@ -20,11 +19,6 @@ from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.shared_list import request_list, write_list
-from tcia_assets.metadata.source_outage import (
-    counts_as_silence,
-    record_answer,
-    record_failure,
-)
 from tcia_assets.metadata.unreadable import describe, record_unreadable, unreadable_rows
 from tcia_assets.metadata.value_lists import request_values
 from tcia_assets.sources import Source, SourceRows
@@ -111,7 +105,7 @@ def _request(
 ) -> tuple[SourceRows, dict[str, int | bool | str]]:
     """Return the rows of a partition, and further counts of its refresh."""
     if table is catalog.COLLECTIONS:
-        listed = _request_collections(source, warehouse, at)
+        listed = list_collections(source, warehouse, at)
         return listed.reply, {"unnamed": listed.unnamed}
     if table is catalog.SHARED_LISTS:
         return request_list(key, source, warehouse), {}
@@ -120,21 +114,3 @@ def _request(
     if table in catalog.VALUE_TABLES:
         return request_values(table, key, source, warehouse), {}
     return source.rows(table, key), {}
-
-
-def _request_collections(source: Source, warehouse: Warehouse, at: datetime) -> CollectionList:
-    """Request the list of Collections, and remember whether there was an answer.
-
-    Raises:
-        SourceGone: There is none, and has been none for long.
-    """
-    try:
-        listed = request_collections(source)
-    except RemoteError as error:
-        if counts_as_silence(error):
-            outage = record_failure(warehouse, source.settings, str(error), at)
-            if outage.is_gone:
-                raise SourceGone(str(outage)) from error
-        raise
-    record_answer(warehouse, source.settings)
-    return listed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +31,26 @@ def test_an_unreachable_source_is_named_with_its_host(empty_terminal: Terminal) 
     assert result.exit_code == 1
     assert "no response from 127.0.0.1:9" in result.stderr
     assert "nothing was changed" in result.stderr
+
+
+def test_a_source_that_does_not_answer_is_remembered_until_it_does(
+    empty_terminal: Terminal,
+) -> None:
+    faults = empty_terminal.sandbox.faults
+    faults.add(Fault("status", "getCollectionValues", times=0, status=410))
+    assert empty_terminal("refresh", SMALL).exit_code == 1
+    assert "has not answered since" in empty_terminal("status").stdout
+
+    record = Path(empty_terminal.environment["TCIA_DATA_DIR"]) / "source_outage.json"
+    since = {"since": "2026-01-01T00:00:00+00:00"}
+    record.write_text(json.dumps(json.loads(record.read_text()) | since))
+    gone = empty_terminal("refresh", SMALL)
+    assert gone.exit_code == 1 and "set TCIA_SOURCE=idc" in gone.stderr
+    assert "Frozen" in empty_terminal("status").stdout
+
+    faults.clear()
+    assert empty_terminal("refresh", "LCTCS").exit_code == 2  # it has answered
+    assert "Frozen" not in empty_terminal("status").stdout
 
 
 @pytest.mark.slow
