@@ -1459,10 +1459,12 @@ IDC_INDEX = IndexFile(
         "SeriesDate, SeriesDescription, SeriesNumber, instanceCount, license_short_name, "
         "aws_bucket, crdc_series_uuid, series_size_MB"
     ),
+    numbers=_names("instanceCount, series_size_MB"),
 )
 IDC_PRIOR_VERSIONS = IndexFile(
     "prior_versions_index",
     _names("SeriesInstanceUID, collection_id, crdc_series_uuid, min_idc_version, max_idc_version"),
+    numbers=_names("min_idc_version, max_idc_version"),
 )
 IDC_COLLECTIONS = IndexFile(
     "collections_index",
@@ -1470,6 +1472,7 @@ IDC_COLLECTIONS = IndexFile(
         "collection_name, collection_id, cancer_types, tumor_locations, species, sources, "
         "program_id, status, updated, description"
     ),
+    lists=("sources",),
 )
 IDC_ANALYSES = IndexFile("analysis_results_index", _names("source_DOI, updated, description"))
 # When each release was made; older packages lack it.

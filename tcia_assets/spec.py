@@ -177,10 +177,19 @@ class Table:
 
 @dataclass(frozen=True)
 class IndexFile:
-    """A Parquet file of an index release: its name, and the columns that it must have."""
+    """A Parquet file of an index release.
+
+    Args:
+        name: Its name.
+        columns: The columns that it must have: texts, days or instants, but for the following.
+        numbers: Those that are numbers.
+        lists: Those that are lists.
+    """
 
     name: str
     columns: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

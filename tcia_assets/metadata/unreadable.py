@@ -76,8 +76,8 @@ def _too_many(table: Table, key: str, name: str, values: UnreadableValues) -> Ba
     row = values.rows.slice(0, 1).to_pylist()[0] | {table.partitioned_by: key}
     return BadValue(
         f"{len(values.texts)} of {values.values} values cannot be read: each should be "
-        f"{table.column(name).kind.rule}, and one is {shorten(text, _LONGEST_SHOWN)!r}; does "
-        f"TCIA_DIALECT match the server? {cure(table, key)}",
+        f"{table.column(name).kind.rule}, and one is {shorten(text, _LONGEST_SHOWN)!r}; do "
+        f"the settings (TCIA_DIALECT, TCIA_IDC_INDEX) match the source? {cure(table, key)}",
         table=table.name,
         column=name,
         value=text,

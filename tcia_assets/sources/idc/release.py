@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tcia_assets.catalog import IDC_INDEX
-from tcia_assets.errors import UsageError, quote_first
+from tcia_assets.errors import UsageError, quote_first, shorten
 from tcia_assets.settings import Settings
 from tcia_assets.spec import IndexFile
 from tcia_assets.store import sql
@@ -21,6 +21,10 @@ WAYS = (
 _PACKAGE = "idc_index_data"
 # What each file says of its release, in its own metadata.
 _VERSION = "idc_index_data_version"
+# Types of columns, as DuckDB names them. What is not plain would be stored as a text of its parts.
+_LIST = re.compile(r".*\[\]", re.DOTALL)
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+_PLAIN = re.compile(r"VARCHAR|.?NULL.?|ENUM.*|DATE|TIMESTAMP[A-Z_ ]*|" + _NUMBER.pattern, re.DOTALL)
 _NUMBERS = re.compile(r"[0-9]{1,9}([.][0-9]{1,9}){0,3}", re.ASCII)
 
 
@@ -80,7 +84,7 @@ def release_in(path: Path, place: Path | str) -> str:
 
 
 def check_columns(path: Path, file: IndexFile, place: Path | str, release: str) -> None:
-    """Raise UsageError unless a file of a release is there, and has the columns that are needed."""
+    """Raise UsageError unless a file of a release is there, with the columns that are needed."""
     if not path.is_file():
         raise unusable(place, release, f"it has no file {path.name}")
     try:
@@ -90,9 +94,21 @@ def check_columns(path: Path, file: IndexFile, place: Path | str, release: str) 
             )
     except sql.SqlError as error:
         raise unusable(place, release, str(error).splitlines()[0]) from error
-    missing = sorted(set(file.columns) - set(described["column_name"].to_pylist()))
+    names, kinds = (described[name].to_pylist() for name in ("column_name", "column_type"))
+    types = dict(zip(names, kinds, strict=True))
+    missing = sorted(set(file.columns) - set(types))
     if missing:
         raise unusable(place, release, f"{path.name} has no column {quote_first(missing)}")
+    for name in file.columns:
+        if not _expected_type(file, name).fullmatch(types[name]):
+            problem = f"{path.name} has the column {name!r} with the type {shorten(types[name])}"
+            raise unusable(place, release, problem)
+
+
+def _expected_type(file: IndexFile, name: str) -> re.Pattern[str]:
+    if name in file.lists:
+        return _LIST
+    return _NUMBER if name in file.numbers else _PLAIN
 
 
 def unusable(place: Path | str, release: str, problem: str) -> UsageError:

@@ -290,14 +290,14 @@ def test_a_file_without_a_column_is_refused(opened: Open, column: str, file: str
         opened(without=(column,))
 
 
-def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+def test_a_list_of_other_things_is_named(tmp_path: Path) -> None:
     folder = write_index(tmp_path / "index")
-    path = folder / "idc_index.parquet"
+    path = folder / "collections_index.parquet"
     table = pq.read_table(path)
-    at = table.column_names.index("series_size_MB")
-    texts = pa.array(["5.25"] * table.num_rows)
-    pq.write_table(table.set_column(at, "series_size_MB", texts), path)
-    with pytest.raises(UsageError, match=f"release {RELEASE} .*series.FileSize cannot be made"):
+    at = table.column_names.index("sources")
+    texts = pa.array([["10.7937/a"]] * table.num_rows)
+    pq.write_table(table.set_column(at, "sources", texts), path)
+    with pytest.raises(UsageError, match=f"release {RELEASE} .*cannot be made from"):
         Index(folder, tmp_path, is_whole=False)
 
 
