@@ -12,7 +12,7 @@ from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, DESCRIPTION_URI, LICENS
 from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.other_sources import kept_values
 from tcia_assets.sources import Source, SourceRows
-from tcia_assets.sources.doi import doi_of
+from tcia_assets.sources.doi import doi_key
 from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse
 
@@ -91,7 +91,7 @@ def _with_stored(
 def _with_citations(rows: pa.Table, stored: pa.ChunkedArray) -> pa.Table:
     """Return the rows with a stored citation where the new one is no more than the address."""
     pairs = zip(rows["citation"].to_pylist(), stored.to_pylist(), strict=True)
-    texts = [old or new if doi_of((new or "").strip()) else new for new, old in pairs]
+    texts = [old or new if doi_key(new) else new for new, old in pairs]
     place = rows.schema.get_field_index("citation")
     return rows.set_column(place, rows.schema.field("citation"), pa.array(texts, pa.string()))
 
@@ -99,11 +99,7 @@ def _with_citations(rows: pa.Table, stored: pa.ChunkedArray) -> pa.Table:
 def _dois_of_series(key: str, warehouse: Warehouse) -> set[str]:
     """Return the DOIs of the stored Series of a Collection, in lower case."""
     stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], DESCRIPTION_URI.name])
-    return {_doi(uri) for uri in pc.unique(stored[DESCRIPTION_URI.name]).to_pylist()}
-
-
-def _doi(uri: str | None) -> str:
-    return doi_of((uri or "").strip()).lower()
+    return {doi_key(uri) for uri in pc.unique(stored[DESCRIPTION_URI.name]).to_pylist()}
 
 
 def _licenses(key: str, warehouse: Warehouse) -> dict[str, str | None]:
@@ -112,5 +108,5 @@ def _licenses(key: str, warehouse: Warehouse) -> dict[str, str | None]:
     pairs = stored.filter(pc.is_valid(stored[_LICENSE])).group_by([DESCRIPTION_URI.name, _LICENSE])
     found: dict[str, set[str]] = {}
     for row in pairs.aggregate([]).to_pylist():
-        found.setdefault(_doi(row[DESCRIPTION_URI.name]), set()).add(row[_LICENSE])
+        found.setdefault(doi_key(row[DESCRIPTION_URI.name]), set()).add(row[_LICENSE])
     return {doi: min(names) if len(names) == 1 else None for doi, names in found.items()}

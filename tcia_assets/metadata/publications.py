@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from tcia_assets.metadata.markdown import is_plain_url
-from tcia_assets.sources.doi import doi_of
+from tcia_assets.sources.doi import doi_key
 from tcia_assets.store.warehouse import Warehouse
 
 PUBLICATIONS = pa.schema(
@@ -48,7 +48,7 @@ def add_publications(table: pa.Table, publications: pa.Table) -> pa.Table:
     """
     known = {row["doi"]: row for row in publications.to_pylist()}
     uris = table["DataDescriptionURI"].to_pylist()
-    rows = [known.get(doi_of((uri or "").strip()).lower(), {}) for uri in uris]
+    rows = [known.get(doi_key(uri), {}) for uri in uris]
     for name in ("title", "citation"):
         values = pa.array([row.get(name) for row in rows], pa.string())
         table = table.append_column(name, values)
@@ -56,4 +56,4 @@ def add_publications(table: pa.Table, publications: pa.Table) -> pa.Table:
 
 
 def _dois(uris: Iterable[str | None]) -> set[str]:
-    return {doi_of((uri or "").strip()).lower() for uri in uris} - {""}
+    return {doi_key(uri) for uri in uris} - {""}

@@ -72,7 +72,7 @@ def format_manifest(rows: pa.Table, folder: str = ".") -> str:
     """
     if missing := [name for name in NEEDED if name not in rows.column_names]:
         raise UsageError(
-            f"a manifest for s5cmd needs the column {' and '.join(missing)}, as in "
+            f"a manifest for s5cmd needs also {' and '.join(missing)}, as in "
             f'"SELECT {", ".join(NEEDED)} FROM current_series"'
         )
     known = rows.filter(pc.and_(*(pc.is_valid(rows[name]) for name in NEEDED)))

@@ -20,3 +20,12 @@ def doi_of(text: str) -> str:
     """
     match = _DOI.fullmatch(text)
     return match[1] if match else ""
+
+
+def doi_key(uri: str | None) -> str:
+    """Return the DOI of an address in lower case, by which DOIs are compared; "" if there is none.
+
+    >>> doi_key(" https://doi.org/10.7937/K9/TCIA.2017.3R3FVZ08")
+    '10.7937/k9/tcia.2017.3r3fvz08'
+    """
+    return doi_of((uri or "").strip()).lower()

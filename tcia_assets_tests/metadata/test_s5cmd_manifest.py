@@ -53,7 +53,7 @@ def test_what_is_written_is_read_again_each_series_once(tmp_path: Path) -> None:
 
 
 def test_rows_without_the_columns_or_without_a_version_make_no_manifest() -> None:
-    with pytest.raises(UsageError, match="needs the column crdc_series_uuid"):
+    with pytest.raises(UsageError, match="needs also crdc_series_uuid"):
         format_manifest(pa.table({"aws_bucket": ["b"]}))
     nothing = pa.array([None], pa.string())
     with pytest.raises(UsageError, match="TCIA_SOURCE=idc"):

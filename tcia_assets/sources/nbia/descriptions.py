@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, DESCRIPTION_URI, MAX_DESCRIPTION
 from tcia_assets.sources import SourceRows
-from tcia_assets.sources.doi import doi_of
+from tcia_assets.sources.doi import doi_key
 from tcia_assets.sources.html_text import plain_text
 
 _WRITTEN = "CollectionDescriptionTimestamp"
@@ -55,7 +55,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     address = row.get(DESCRIPTION_URI.name)
     return {
         "Collection": row.get("Collection"),
-        "doi": doi_of((address or "").strip()).lower(),
+        "doi": doi_key(address),
         "description": plain_text(row.get("description") or "", MAX_DESCRIPTION) or None,
         "citation": address,
         "updated_on": _day(row.get(_WRITTEN)),
