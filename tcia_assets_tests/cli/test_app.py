@@ -172,6 +172,9 @@ import os, signal, time, weakref
 import click
 from tcia_assets.cli.app import main
 
+# A process that is started in the background may ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 @main.command
 def wait():
     thing = type("Thing", (), {})()
