@@ -19,9 +19,13 @@ PUBLICATIONS = pa.schema(
 )
 """One row for each DOI, in lower case, that the source has a title or a citation for; sorted."""
 
-# An analysis over several Collections is described in each of them.
+# An analysis over several Collections is described in each of them, in some perhaps by NBIA, whose
+# citations are addresses.
 _DESCRIBED = """
-    SELECT doi, min(title) AS title, min(citation) AS citation FROM collection_descriptions
+    SELECT doi, min(title) AS title,
+        coalesce(min(citation) FILTER (citation NOT LIKE 'http%://%' OR citation LIKE '% %'),
+                 min(citation)) AS citation
+    FROM collection_descriptions
     WHERE doi IN (SELECT doi FROM wanted) GROUP BY doi ORDER BY doi
 """
 

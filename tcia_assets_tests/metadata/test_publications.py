@@ -29,6 +29,15 @@ def test_an_analysis_of_several_collections_is_one_publication(warehouse: Wareho
     assert found.to_pylist() == [row]
 
 
+def test_a_citation_is_not_lost_to_an_address_that_sorts_before_it(warehouse: Warehouse) -> None:
+    citation = "van Doe, J. (2026). Lungs. https://doi.org/10.5281/zenodo.1"
+    describe(warehouse, "A", {"doi": "10.5281/zenodo.1", "citation": WRITTEN})
+    describe(warehouse, "B", {"doi": "10.5281/zenodo.1", "title": TITLE, "citation": citation})
+    (found,) = read_publications(warehouse, [WRITTEN]).to_pylist()
+
+    assert found["citation"] == citation
+
+
 def test_a_description_without_a_title_and_an_empty_table_are_no_publications(
     warehouse: Warehouse,
 ) -> None:

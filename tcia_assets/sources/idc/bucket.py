@@ -14,6 +14,8 @@ from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.idc.listing import MAX_PAGE_BYTES, Page, StoredObject, read_page
 
 _NOT_FOUND = 404
+# How S3 refuses a listing where there is no such bucket, or not there.
+_ELSEWHERE = (_NOT_FOUND, 301)
 # What S3 answers for what it does not show to the public.
 NOT_PUBLIC = ("<Code>AccessDenied</Code>", "<Code>AllAccessDisabled</Code>")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}", re.ASCII)
@@ -56,7 +58,7 @@ class SeriesFolder:
         tokens: set[str] = set()
         token = ""
         while True:
-            page = self._transport.retry(self._page_getter(token, cost))
+            page = self._page(token, cost)
             for each in page.objects:
                 if each.name in found:
                     self._refuse(f"it has the key {each.name!r} twice")
@@ -103,6 +105,20 @@ class SeriesFolder:
             raise NotPublic(problem, url=url, status=error.status, excerpt=error.excerpt) from None
         cost.size_bytes += each.size_bytes
         return md5
+
+    def _page(self, token: str, cost: Cost) -> Page:
+        try:
+            return self._transport.retry(self._page_getter(token, cost))
+        except RequestRefused as error:
+            if isinstance(error, NotPublic) or error.status not in _ELSEWHERE:
+                raise
+            problem = (
+                f"there is no bucket at {self._url}, or it is in another region; check "
+                "TCIA_IDC_BASE_URL, or refresh from a newer index release"
+            )
+            raise RequestRefused(
+                problem, url=error.url, status=error.status, excerpt=error.excerpt
+            ) from None
 
     def _page_getter(self, token: str, cost: Cost) -> Callable[[], Page]:
         parameters = {"list-type": "2", "prefix": self._prefix}

@@ -121,3 +121,12 @@ def test_each_series_that_fails_has_its_row_and_reason_and_is_fetched_later(
         [(name, content)] = sandbox.archive.objects(found)
         with zipfile.ZipFile(warehouse.root / rows[uid]["path"]) as file:
             assert file.read(f"{name}.dcm") == content
+
+
+@pytest.mark.parametrize("kind", ["no_such_bucket", "permanent_redirect"])
+def test_a_bucket_that_is_not_there_says_what_to_check(
+    idc: IdcSource, sandbox: Sandbox, tmp_path: Path, kind: str
+) -> None:
+    sandbox.faults.add(Fault(kind, endpoint="list", times=0))
+    with pytest.raises(RemoteError, match=r"there is no bucket at http:.*TCIA_IDC_BASE_URL"):
+        fetch(idc, tmp_path / "a.zip")
