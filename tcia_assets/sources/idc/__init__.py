@@ -2,6 +2,7 @@
 
 source.py        what the seam promises
 index.py         an index release: its rows in our columns
+index_values.py  its values: their types, and those that cannot be read
 release.py       where the index release is, and its version
 remote_index.py  index releases behind a URL, and the copies of them
 bucket.py        the objects of a Series in a bucket: list, download

@@ -7,9 +7,8 @@ takes milliseconds, and memory does not grow with the release.
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,41 +20,36 @@ from tcia_assets.catalog import (
     COLLECTIONS,
     IDC_COLLECTIONS,
     IDC_FILES,
-    IDC_HTML,
     IDC_INDEX,
     IDC_MADE,
     IDC_PRIOR_VERSIONS,
     IDC_READ,
     IDC_VERSIONS,
-    MAX_DESCRIPTION,
     SERIES,
     TCIA_DOI,
 )
 from tcia_assets.errors import BadValue, UsageError
-from tcia_assets.sources import SourceRows, UnreadableValues
-from tcia_assets.sources.html_text import plain_text
+from tcia_assets.sources import SourceRows
+from tcia_assets.sources.idc.index_values import (
+    REFUSED,
+    refused_key,
+    select,
+    split_unreadable,
+    texts_of_unreadable,
+    typed,
+    without_html,
+)
 from tcia_assets.sources.idc.release import check_columns, release_of, unusable
-from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, IndexRows, Table
+from tcia_assets.spec import IndexRows, Table
 from tcia_assets.store import sql
 
 _MEMORY = "96MB"
-# Our types in SQL, and which of their values are meant.
-_SQL = {
-    "day": ("DATE", "BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"),
-    "whole": ("BIGINT", "IS NOT NULL"),
-    "count": ("BIGINT", ">= 0"),
-    "size": ("BIGINT", ">= 0"),
-}
-# Columns beside ours: the text of a value that cannot be read; the first key without a good value.
-_UNREADABLE, _REFUSED = "unreadable ", "refused key"
-_KEYS = ("Collection", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 # All Series of the scope; those of them that are in the database.
 _ALL, _LOADED = "all_series", SERIES.name
 # What is read from the files before all Series are read into the database, in units of one look for
 # a Series by its UID: together they take as long as that.
 _FROM_FILES = 20
 _ONE_SERIES, _ONE_COLLECTION, _MANY_SERIES = 1, 2, 10
-_AGGREGATE = re.compile(r"min\((\w+)\)")
 
 
 class Index:
@@ -189,14 +183,14 @@ class Index:
             path = sql.literal(str(self._folder / f"{file.name}.parquet"))
             self.query(f"CREATE VIEW {file.name} AS FROM read_parquet({path})")
         for rows in IDC_READ.values():
-            values = _typed(rows)
+            values = typed(rows)
             if rows.table is SERIES:
-                values |= {"collection_id": "i.collection_id", _REFUSED: _refused_key(rows)}
+                values |= {"collection_id": "i.collection_id", REFUSED: refused_key(rows)}
             scope = "true" if is_whole else f"starts_with({rows.doi}, {sql.literal(TCIA_DOI)})"
             # The others are small.
             name = f"VIEW {_ALL}" if rows.table is SERIES else f"TABLE {rows.table.name}"
             try:
-                self.query(f"CREATE {name} AS {_select(values, rows.origin)} WHERE {scope}")
+                self.query(f"CREATE {name} AS {select(values, rows.origin)} WHERE {scope}")
             except UsageError:
                 self._check_expressions(rows)  # it names the column
                 raise
@@ -206,7 +200,7 @@ class Index:
         """Raise UsageError if a column cannot be made from what the files have."""
         for name, value in rows.columns.items():
             try:
-                self.query(f"DESCRIBE {_select({name: value}, rows.origin)}")
+                self.query(f"DESCRIBE {select({name: value}, rows.origin)}")
             except UsageError as error:
                 problem = _first_line(error.__cause__ or error)
                 raise unusable(
@@ -256,23 +250,25 @@ class Index:
     ) -> SourceRows:
         names = list(rows.columns)
         values = {name: f'"{name}"' for name in names}
-        values = (dict(rows.columns) if rows.table in IDC_MADE else values) | _texts(rows)
+        values = (dict(rows.columns) if rows.table in IDC_MADE else values) | texts_of_unreadable(
+            rows
+        )
         if rows.table is SERIES:
-            values[_REFUSED] = f'"{_REFUSED}"'
-        statement = f"{_select(values, relation)} WHERE {condition}{rows.grouping}"
-        found = _without_html(rows.table, self.query(statement, parameters))
+            values[REFUSED] = f'"{REFUSED}"'
+        statement = f"{select(values, relation)} WHERE {condition}{rows.grouping}"
+        found = without_html(rows.table, self.query(statement, parameters))
         if rows.table is SERIES:
             self._check_keys(found)
         return SourceRows(
-            found.select(names), promised=tuple(names), unreadable=_split(found, names)
+            found.select(names), promised=tuple(names), unreadable=split_unreadable(found, names)
         )
 
     def _check_keys(self, rows: pa.Table) -> None:
         """Raise BadValue if a value is missing or odd without which a row is not identified."""
-        if rows[_REFUSED].null_count == rows.num_rows:
+        if rows[REFUSED].null_count == rows.num_rows:
             return
-        row = rows.filter(pc.is_valid(rows[_REFUSED])).slice(0, 1).to_pylist()[0]
-        name = row[_REFUSED]
+        row = rows.filter(pc.is_valid(rows[REFUSED])).slice(0, 1).to_pylist()[0]
+        name = row[REFUSED]
         raise BadValue(
             f"{row[name]!r} is not {SERIES.column(name).kind.rule} (index release {self.release})",
             table=IDC_INDEX.name,
@@ -303,81 +299,3 @@ def _is_of_series(rows: IndexRows) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0]
-
-
-# --- SQL ------------------------------------------------------------------------------------------
-
-
-def _select(values: Mapping[str, str], origin: str) -> str:
-    named = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
-    return f"SELECT {named} FROM {origin}"
-
-
-def _typed(rows: IndexRows) -> dict[str, str]:
-    """Return each column's typed value, and its text where it is not of the column's kind."""
-    values = {}
-    for name, value in rows.columns.items():
-        kind = rows.table.column(name).kind.name
-        if kind not in _SQL:
-            values[name] = f"({value})::VARCHAR"
-            continue
-        type_name, meant = _SQL[kind]
-        cast = f"try_cast({value} AS {type_name})"
-        values[name] = f"CASE WHEN {cast} {meant} THEN {cast} END"
-        text = f"nullif(({value})::VARCHAR, '')"
-        values[_UNREADABLE + name] = f"CASE WHEN ({values[name]}) IS NULL THEN {text} END"
-    return values
-
-
-def _texts(rows: IndexRows) -> dict[str, str]:
-    """Return the columns with the texts of values that cannot be read, as they are selected."""
-    if rows.table in IDC_READ:
-        return {name: f'"{name}"' for name in _typed(rows) if name.startswith(_UNREADABLE)}
-    texts, readable = {}, _typed(IDC_READ[SERIES])
-    for name, value in rows.columns.items():
-        aggregate = _AGGREGATE.fullmatch(value)
-        text = _UNREADABLE + (aggregate[1] if aggregate else value)
-        if text in readable:
-            of_all = f'CASE WHEN {value} IS NULL THEN min("{text}") END'
-            texts[_UNREADABLE + name] = of_all if aggregate else f'"{text}"'
-    return texts
-
-
-def _refused_key(rows: IndexRows) -> str:
-    """Return SQL for the name of the first key without a good value; null if all are good."""
-    cases = []
-    for name in _KEYS:
-        value = f"({rows.columns[name]})::VARCHAR"
-        good = f"{value} <> ''"
-        if name.endswith("UID"):
-            pattern = sql.literal(UID_PATTERN)
-            good = f"length({value}) <= {MAX_UID_LENGTH} AND regexp_full_match({value}, {pattern})"
-        cases.append(f"WHEN NOT coalesce({good}, false) THEN {sql.literal(name)}")
-    return f"CASE {' '.join(cases)} END"
-
-
-# --- Values ---------------------------------------------------------------------------------------
-
-
-def _split(found: pa.Table, names: list[str]) -> dict[str, UnreadableValues]:
-    """Return what is null in the rows because it is not of its column's kind, by column."""
-    unreadable = {}
-    for name in names:
-        if _UNREADABLE + name not in found.column_names:
-            continue
-        texts = found[_UNREADABLE + name]
-        if texts.null_count < len(texts):
-            mask = pc.is_valid(texts)
-            values = len(texts) - texts.null_count + len(texts) - found[name].null_count
-            rows = found.select(names).filter(mask)
-            unreadable[name] = UnreadableValues(rows, texts.filter(mask), values)
-    return unreadable
-
-
-def _without_html(table: Table, rows: pa.Table) -> pa.Table:
-    """Return the rows with plain text in the columns that may have HTML."""
-    for name in IDC_HTML.get(table, ()):
-        texts = [plain_text(html or "", MAX_DESCRIPTION) or None for html in rows[name].to_pylist()]
-        at = rows.column_names.index(name)
-        rows = rows.set_column(at, name, pa.array(texts, pa.string()))
-    return rows
