@@ -49,6 +49,8 @@ _COMPARED = {
 def fetch(data_dir: str, base_url: str, uids: list[str]) -> None:
     """Do what `tcia-assets fetch` does for these Series, or for all, in a child process."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The server of child processes has the environment of the test that started it.
+    os.environ.pop("DAGSTER_HOME", None)
     try:
         Mirror(data_dir, base_url=base_url).fetch([] if uids else COLLECTIONS, series=uids)
     except (RunFailed, KeyboardInterrupt):
