@@ -77,7 +77,7 @@ slow-tests: $(VENV)/.dev
 # idc-index keeps duckdb below 2; without it users get the newest. The oldest and the newest line that
 # we support must read and write too: a sample in `make test`, all that touches duckdb in `make test-all`.
 DUCKDB_SAMPLE := $(addprefix tcia_assets_tests/, store sources/nbia/test_wire.py)
-DUCKDB_TESTS := $(addprefix tcia_assets_tests/, store sources/nbia metadata cli)
+DUCKDB_TESTS := $(addprefix tcia_assets_tests/, store sources metadata cli)
 
 duckdb-sample: $(VENV)/.dev
 	$(MAKE) --no-print-directory -j2 duckdb-sample-1.4 duckdb-sample-2.0
