@@ -74,7 +74,8 @@ def verify(
     compared with the digests that were recorded when they were written; one that is gone is named.
 
     With --against, what differs between the zips and a source, or between two sources, is in the
-    table source_equality, and the exit code is 1. No image is downloaded for it.
+    table source_equality. The exit code is 1 if something differs or a source cannot be asked; what
+    a source does not have yet, or any more, is reported only. No image is downloaded for it.
 
     \b
     Examples:

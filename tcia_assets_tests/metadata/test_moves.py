@@ -11,7 +11,9 @@ from tcia_assets_tests.metadata.mirror import FROM, TO, SandboxMirror, day
 
 
 @pytest.mark.parametrize("order", [(FROM, TO), (TO, FROM)], ids=["old first", "new first"])
-@pytest.mark.parametrize("apart", [0, 1], ids=["one run", "two runs"])
+@pytest.mark.parametrize(
+    "apart", [0, pytest.param(1, marks=pytest.mark.slow)], ids=["one run", "two runs"]
+)
 def test_a_move_is_the_same_whichever_collection_is_refreshed_first(
     mirror: SandboxMirror, order: tuple[str, str], apart: int
 ) -> None:

@@ -15,6 +15,7 @@ from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import DAY_1, FROM, TO, SandboxMirror, day
 
 
+@pytest.mark.slow
 def test_thirty_scripted_days_give_the_scripted_history(mirror: SandboxMirror) -> None:
     late, revised, gone, back, mover, relabelled = uids = mirror.uids(FROM, 6)
     archive = mirror.archive
