@@ -363,9 +363,13 @@ class Settings(BaseModel):
     def asked(self) -> tuple[str, str]:
         """What is asked, as its name and host, and its URL: of the source of the metadata."""
         if self.source == "idc":
-            host = urlsplit(self.idc_base_url.replace("{bucket}.", "")).netloc
-            return f"idc@{host}", self.idc_base_url
+            return f"idc@{self.idc_host}", self.idc_base_url
         return self.source_name, self.url
+
+    @property
+    def idc_host(self) -> str:
+        """The host of the Imaging Data Commons' buckets."""
+        return urlsplit(self.idc_base_url.replace("{bucket}.", "")).netloc
 
     @property
     def image_source_names(self) -> tuple[str, ...]:

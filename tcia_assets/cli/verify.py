@@ -22,6 +22,7 @@ from tcia_assets.images.equality import (
     compare_mirror,
     compare_sources,
 )
+from tcia_assets.images.hash_walk import Answers
 from tcia_assets.images.rebuild import (
     RebuildResult,
     quarantine_unreadable_manifests,
@@ -174,14 +175,26 @@ def _comparisons(
     from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - lazy
 
     now = datetime.now(UTC)
+    # No Series is listed twice.
+    answers: dict[str, Answers] = {place: {} for place in sources}
     if mirrored:
         index_images(name, warehouse, reread=RereadBudget(0))  # for its MD5s only
     for place, source in mirrored.items():
         with progress_bar(f"Compare {name} with {place}") as report:
-            yield compare_mirror(name, source, warehouse, now, report=report)
+            yield compare_mirror(
+                name, source, warehouse, now, report=report, answers=answers[place]
+            )
     if len(sources) > 1:
         with progress_bar(f"Compare {name} in {NBIA} and {IDC}") as report:
-            yield compare_sources(name, sources[NBIA], sources[IDC], warehouse, now, report=report)
+            yield compare_sources(
+                name,
+                sources[NBIA],
+                sources[IDC],
+                warehouse,
+                now,
+                report=report,
+                answers=answers[IDC],
+            )
 
 
 def _verified_line(found: VerifyResult) -> str:

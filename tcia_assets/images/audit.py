@@ -9,9 +9,9 @@ from pathlib import Path
 from tcia_assets.errors import BadArchive, UsageError
 from tcia_assets.formats import md5_list
 from tcia_assets.images import manifest
-from tcia_assets.images.hash_walk import HashWalk, Leaf
+from tcia_assets.images.hash_walk import Answers, HashWalk, Leaf
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.md5_hierarchy import combined_md5, content_md5_sql
+from tcia_assets.images.md5_hierarchy import content_md5_sql
 from tcia_assets.images.verify import accept_again, daily_sample
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources import Source
@@ -86,6 +86,7 @@ def audit_hashes(
     sample: int | None = None,
     just_fetched: frozenset[str] = frozenset(),
     report: ProgressCallback = ignore_progress,
+    answers: Answers | None = None,
 ) -> AuditResult:
     """Compare hashes made from the `images` table with the source's, from the top down.
 
@@ -102,6 +103,7 @@ def audit_hashes(
         just_fetched: UIDs of Series that the caller has just verified; with `sample`, the zips of
             other Series are hashed first to see whether they changed.
         report: Called with the number of Series that are compared, and that of all.
+        answers: As in `HashWalk`.
 
     Raises:
         UsageError: The source provides no MD5 hashes.
@@ -109,7 +111,7 @@ def audit_hashes(
     source = source.of(collection)
     require_hashes(source)
     leaves = _leaves(collection, warehouse)
-    walk = HashWalk(source, max_requests, report)
+    walk = HashWalk(source, max_requests, report, {} if answers is None else answers)
     complete = {
         row.series_instance_uid: row
         for row in manifest.read_rows(warehouse, collection)
@@ -151,7 +153,7 @@ def _leaf_on_disk(row: ManifestRow, root: Path, just_fetched: frozenset[str]) ->
         ]
     except (BadArchive, OSError):
         return {"SeriesInstanceUID": uid, "hash": _NO_HASH}
-    return {"SeriesInstanceUID": uid, "hash": combined_md5(md5s)}
+    return {"SeriesInstanceUID": uid, "hash": md5_list.combined_md5(md5s)}
 
 
 def _listed_md5s(row: ManifestRow, path: Path, *, is_fresh: bool) -> list[str]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tcia_assets.catalog import NLST, SERIES, SOURCE_EQUALITY
 from tcia_assets.images.audit import MAX_REQUESTS, audit_hashes
-from tcia_assets.images.hash_walk import ComparedSeries, HashWalk, Leaf
+from tcia_assets.images.hash_walk import Answers, ComparedSeries, HashWalk, Leaf
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources import Source
 from tcia_assets.store.conform import conform
@@ -61,6 +61,7 @@ def compare_mirror(
     at: datetime,
     *,
     report: ProgressCallback = ignore_progress,
+    answers: Answers | None = None,
 ) -> Equality:
     """Compare the zips of a Collection with what a source has, and record it.
 
@@ -70,13 +71,19 @@ def compare_mirror(
         warehouse: The warehouse.
         at: The time of the comparison, with a time zone.
         report: Called with the number of Series that are compared, and that of all.
+        answers: What the source has answered for single Series; completed.
 
     Raises:
         UsageError: The source provides no MD5 hashes.
         StorageError: The table cannot be written.
     """
     found = audit_hashes(
-        collection, source, warehouse, max_requests=_max_requests(source), report=report
+        collection,
+        source,
+        warehouse,
+        max_requests=_max_requests(source),
+        report=report,
+        answers=answers,
     )
     place = IDC if source.release else NBIA
     facts = _Facts.of(collection, source, found.walk.compared, warehouse)
@@ -94,13 +101,15 @@ def compare_sources(
     at: datetime,
     *,
     report: ProgressCallback = ignore_progress,
+    answers: Answers | None = None,
 ) -> Equality:
     """Compare what NBIA has of a Collection with what the IDC has, and record it.
 
-    Takes what `compare_mirror` takes. The IDC's objects are listed Series by Series; their hashes
-    are compared with NBIA's from the top down, so that one request verifies a Collection.
+    Takes what `compare_mirror` takes, with the IDC's answers. The IDC's objects are listed Series
+    by Series; their hashes are compared with NBIA's from the top down, so that one request verifies
+    a Collection.
     """
-    listing = HashWalk(idc, report=report)
+    listing = HashWalk(idc, report=report, answers={} if answers is None else answers)
     stored = _listed(collection, warehouse)
     # Compared with nothing, so that each Series is listed.
     listing.compare_series([leaf | {"hash": ""} for leaf in stored])

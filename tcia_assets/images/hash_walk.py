@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from tcia_assets.errors import RemoteError, UnknownReply, UnreadableReply
-from tcia_assets.images.md5_hierarchy import combined_md5
+from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources import Source
 
@@ -24,6 +24,8 @@ _LEVELS = (
 _Level = tuple[str, tuple[str, ...]]
 # A Series as a leaf of the hierarchy: its keys, and its hash; None if there is nothing to compare.
 Leaf = dict[str, Any]
+# What a source has answered for single Series, by UID: the hash, "" for none, and why it is none.
+Answers = dict[str, tuple[str, str]]
 _UID = "SeriesInstanceUID"
 
 
@@ -57,6 +59,7 @@ class HashWalk:
         source: The source to compare with.
         max_requests: The most requests to send; None for any number.
         report: Called with the number of Series that are compared, and that of all.
+        answers: What the source has answered already; completed by the walk, for the next one.
 
     Attributes:
         compared: What was compared.
@@ -68,6 +71,7 @@ class HashWalk:
     source: Source
     max_requests: int | None = None
     report: ProgressCallback = ignore_progress
+    answers: Answers = field(default_factory=dict)
     compared: list[ComparedSeries] = field(default_factory=list)
     not_requested: int = 0
     requests: int = 0
@@ -120,7 +124,12 @@ class HashWalk:
         self.report(len(self.compared) + self.not_requested, self._total)
 
     def _ask(self, leaf: Leaf) -> tuple[str, str] | None:
-        return self._request(SeriesInstanceUID=leaf[_UID]) if self._may_request else None
+        uid = leaf[_UID]
+        if uid not in self.answers and self._may_request:
+            found = self._request(SeriesInstanceUID=uid)
+            if found is not None:
+                self.answers[uid] = found
+        return self.answers.get(uid)
 
     @property
     def _may_request(self) -> bool:

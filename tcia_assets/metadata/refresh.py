@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 
+import pyarrow as pa
+
 from tcia_assets import catalog
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
 from tcia_assets.metadata.collection_list import list_collections
@@ -71,9 +73,8 @@ def refresh(
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
         )
-        # Another source may lack a column that the one before had.
-        if not (accept_schema or is_first_of_family(table, key, source, warehouse)):
-            stored = partial(warehouse.read_or_empty, table, key)
+        if not accept_schema:
+            stored = partial(_read_comparable, table, key, source, warehouse)
             check_columns(table, key, stored, rows, reply)
         if table in (catalog.PATIENTS, catalog.STUDIES):
             rows = with_stored(table, key, rows, reply.promised, source, warehouse)
@@ -98,6 +99,16 @@ def refresh(
         unreadable=unreadable.num_rows,
         unreadable_example=describe(unreadable.to_pylist()),
     )
+
+
+def _read_comparable(
+    table: Table, key: str, source: Source, warehouse: Warehouse, columns: list[str]
+) -> pa.Table:
+    """Return these columns of the stored rows that a source must still have values of."""
+    stored = warehouse.read_or_empty(table, key, columns)
+    # Another source may lack a column that the one before had.
+    is_first = is_first_of_family(table, key, source, warehouse)
+    return stored.slice(0, 0) if is_first else stored
 
 
 def _request(

@@ -28,6 +28,18 @@ def test_a_series_without_a_hash_is_skipped_and_one_that_is_gone_has_none(fetche
     assert (walk.requests, walk.not_requested) == (2, 0)
 
 
+def test_what_a_source_has_answered_is_not_requested_again(fetched: Place) -> None:
+    leaves = [leaf(uid, "f" * 32) for uid in (*fetched.uids[:2], UNKNOWN)]
+    with fetched.source() as source:
+        first = HashWalk(source)
+        first.compare_series(leaves)
+        again = HashWalk(source, answers=first.answers)
+        again.compare_series(leaves)
+
+    assert again.compared == first.compared
+    assert (first.requests, again.requests) == (3, 0)
+
+
 def test_requests_end_at_their_limit_and_what_is_left_is_counted(fetched: Place) -> None:
     seen: list[tuple[int, int]] = []
     with fetched.source() as source:

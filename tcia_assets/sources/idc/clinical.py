@@ -5,8 +5,10 @@ Two of its tables tell which others there are, and what their columns mean.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,17 +48,29 @@ class ClinicalExport:
             UnknownReply: This version has no export.
             UnreadableReply: It cannot be read.
         """
-        columns: dict[str, dict[str, str]] = {}
-        for row in self.rows(_COLUMNS).to_pylist():
-            of_table = columns.setdefault(_short(row["table_name"]), {})
-            of_table[row["column"]] = row["column_label"] or ""
         found = [
-            ClinicalTable(name, row["table_description"] or "", columns.get(name, {}))
-            for row in self.rows(_TABLES).to_pylist()
+            ClinicalTable(name, row["table_description"] or "", self._labels.get(name, {}))
+            for row in self._described
             if row["collection_id"] == collection_id
             for name in [_short(row["table_name"])]
         ]
         return sorted(found, key=lambda table: table.name)
+
+    # The same for all Collections, so downloaded once.
+
+    @cached_property
+    def _described(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.rows(_TABLES).to_pylist()
+        return rows
+
+    @cached_property
+    def _labels(self) -> dict[str, dict[str, str]]:
+        """The label of each column, by table and column."""
+        labels: dict[str, dict[str, str]] = {}
+        for row in self.rows(_COLUMNS).to_pylist():
+            of_table = labels.setdefault(_short(row["table_name"]), {})
+            of_table[row["column"]] = row["column_label"] or ""
+        return labels
 
     def rows(self, name: str) -> pa.Table:
         """Return the rows of a table.

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -115,8 +115,7 @@ class IdcSource:
 
     @property
     def name(self) -> str:
-        host = urlsplit(self.settings.idc_base_url.replace("{bucket}.", "")).netloc
-        return f"idc-v{self.index.version}@{host}"
+        return f"idc-v{self.index.version}@{self.settings.idc_host}"
 
     @property
     def release(self) -> str:
@@ -245,7 +244,7 @@ class IdcSource:
     def clinical_rows(self, name: str) -> pa.Table:
         return self._clinical.rows(name)
 
-    @property
+    @cached_property
     def _clinical(self) -> ClinicalExport:
         return ClinicalExport(self._transport, self.settings.idc_base_url, self.index.version)
 
