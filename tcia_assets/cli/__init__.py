@@ -2,7 +2,8 @@
 
     app              the group of them, and how an error becomes an exit code
     refresh, fetch, status, changes, query, tables, export, verify, prune, migrate, dataset, doctor,
-    clinical, sandbox          the commands of these names
+    clinical, sandbox
+                     the commands of these names
     completion       the command, and what completes names in others
     workspace        the mirror that a command works on
     options          options that several commands share

@@ -80,10 +80,10 @@ def download_zip(task: SeriesTask) -> VerifiedZip:
     """
     draft = draft_path(task.path)
     errors: list[tuple[Source, BadArchive | RemoteError]] = []
-    *others, last = task.by_source()
+    tasks = task.by_source()
     try:
-        for each in (*others, last):
-            outage = None if each is last else task.outages.error_of(each.source)
+        for each in tasks:
+            outage = None if each is tasks[-1] else task.outages.error_of(each.source)
             if outage is not None:
                 errors.append((each.source, outage))
                 continue

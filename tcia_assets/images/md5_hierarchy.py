@@ -1,14 +1,11 @@
-"""The MD5 hierarchy of NBIA: objects, Series, Studies, Patients, Collection.
+"""The MD5 hierarchy of NBIA in SQL: objects, Series, Studies, Patients, Collection.
 
 The hash of a node is the MD5 of its children's hashes in hexadecimal, sorted and concatenated; the
-hashes of objects are the MD5s of their files (NBIA, GeneralSeriesDAOImpl.java).
+hashes of objects are the MD5s of their files (NBIA, GeneralSeriesDAOImpl.java). In Python it is
+`formats.md5_list.combined_md5`.
 """
 
 from __future__ import annotations
-
-from tcia_assets.formats.md5_list import combined_md5
-
-__all__ = ["combined_md5", "content_md5_sql"]
 
 
 def content_md5_sql(condition: str) -> str:

@@ -27,10 +27,17 @@ from tcia_assets.images.series_task import (
     proof_hash,
 )
 from tcia_assets.images.zip_files import claim, publish_copy, published_at, zip_path
+from tcia_assets.sources.names import family_of
 from tcia_assets.store.files import sha256_of
 
 _ABOUT_THE_ZIP = (
-    *("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verified_by", "source"),
+    "path",
+    "archive_bytes",
+    "image_count",
+    "image_bytes",
+    "sha256",
+    "verified_by",
+    "source",
 )
 
 
@@ -137,17 +144,13 @@ def _adopt_unlisted(task: SeriesTask, sha256: str) -> VerifiedZip | None:
 
 def _keep(task: SeriesTask, known: ManifestRow) -> VerifiedZip | None:
     """Keep the zip if another kind of source sent it, and the one in use has the same objects."""
-    if _kind(known.source) == _kind(task.source.name):
+    if family_of(known.source) == family_of(task.source.name):
         return None
     proof = _proof_or_none(task, task.path)
     if proof is None or task.source_hash() != proof_hash(proof):
         return None
     proof = replace(proof, verified_by="md5")
     return VerifiedZip.at(task.path, proof, known.sha256 or "", known.source)
-
-
-def _kind(source: str) -> str:
-    return source.partition("-")[0]
 
 
 def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> VerifiedZip | None:

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tcia_assets.errors import RemoteError
+from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, accept, inspect
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.md5_hierarchy import combined_md5
 from tcia_assets.images.outages import Outages
 from tcia_assets.images.plan import PendingSeries
 from tcia_assets.images.zip_files import parts_path, quarantine_path, zip_path

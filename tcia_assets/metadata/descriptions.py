@@ -13,10 +13,10 @@ from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.other_sources import kept_values
 from tcia_assets.sources import Source, SourceRows
 from tcia_assets.sources.doi import doi_key
-from tcia_assets.store.conform import empty
+from tcia_assets.store.conform import empty, replace_column
 from tcia_assets.store.warehouse import Warehouse
 
-_LICENSE = LICENSE_NAME.name
+_LICENSE, _URI = LICENSE_NAME.name, DESCRIPTION_URI.name
 # What each refresh makes anew.
 _MADE = (*COLLECTION_DESCRIPTIONS.key, _LICENSE, "source")
 
@@ -42,17 +42,19 @@ def request_descriptions(
     received = reply.table.num_rows
     rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key)
     if received:
-        new = _completed(reply.table, key, source.name, warehouse)
-        rows = _with_stored(new, rows, reply.promised, _dois_of_series(key, warehouse))
+        series = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], _URI, _LICENSE])
+        new = _completed(reply.table, key, source.name, series)
+        named = {doi_key(uri) for uri in pc.unique(series[_URI]).to_pylist()}
+        rows = _with_stored(new, rows, reply.promised, named)
     dois = [doi for doi in rows["doi"].to_pylist() if doi]
     # Names of metadata in Dagster: the first is the one that most Collections have.
     links = {f"doi_{n}" if n > 1 else "doi": doi_url(doi) for n, doi in enumerate(dois, start=1)}
     return replace(reply, table=rows), {"received": received, **links}
 
 
-def _completed(rows: pa.Table, key: str, source: str, warehouse: Warehouse) -> pa.Table:
+def _completed(rows: pa.Table, key: str, source: str, series: pa.Table) -> pa.Table:
     """Return the rows under the Collection's name as it is stored, with licence and source."""
-    licenses = _licenses(key, warehouse)
+    licenses = _licenses(series)
     made: dict[str, list[str | None]] = {
         "Collection": [key] * rows.num_rows,
         "source": [source] * rows.num_rows,
@@ -92,21 +94,13 @@ def _with_citations(rows: pa.Table, stored: pa.ChunkedArray) -> pa.Table:
     """Return the rows with a stored citation where the new one is no more than the address."""
     pairs = zip(rows["citation"].to_pylist(), stored.to_pylist(), strict=True)
     texts = [old or new if doi_key(new) else new for new, old in pairs]
-    place = rows.schema.get_field_index("citation")
-    return rows.set_column(place, rows.schema.field("citation"), pa.array(texts, pa.string()))
+    return replace_column(rows, "citation", pa.array(texts, pa.string()))
 
 
-def _dois_of_series(key: str, warehouse: Warehouse) -> set[str]:
-    """Return the DOIs of the stored Series of a Collection, in lower case."""
-    stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], DESCRIPTION_URI.name])
-    return {doi_key(uri) for uri in pc.unique(stored[DESCRIPTION_URI.name]).to_pylist()}
-
-
-def _licenses(key: str, warehouse: Warehouse) -> dict[str, str | None]:
+def _licenses(series: pa.Table) -> dict[str, str | None]:
     """Return, by DOI, the licence that all stored Series with it have; None if they differ."""
-    stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], DESCRIPTION_URI.name, _LICENSE])
-    pairs = stored.filter(pc.is_valid(stored[_LICENSE])).group_by([DESCRIPTION_URI.name, _LICENSE])
+    pairs = series.filter(pc.is_valid(series[_LICENSE])).group_by([_URI, _LICENSE])
     found: dict[str, set[str]] = {}
     for row in pairs.aggregate([]).to_pylist():
-        found.setdefault(doi_key(row[DESCRIPTION_URI.name]), set()).add(row[_LICENSE])
+        found.setdefault(doi_key(row[_URI]), set()).add(row[_LICENSE])
     return {doi: min(names) if len(names) == 1 else None for doi, names in found.items()}

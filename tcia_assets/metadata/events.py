@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
-from tcia_assets.metadata.listing import LISTED, replace_column
+from tcia_assets.metadata.listing import LISTED
 from tcia_assets.sources.names import systems_of
 from tcia_assets.store import sql
-from tcia_assets.store.conform import align, empty, is_same
+from tcia_assets.store.conform import align, empty, is_same, replace_column
 
 LIFE_EVENTS = ("added", "changed", "missing", "reappeared", "withdrawn", "moved")
 IMAGE_EVENTS = ("fetched", "refetched")

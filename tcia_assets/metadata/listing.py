@@ -26,7 +26,7 @@ from tcia_assets.metadata.other_sources import (
     kept_values,
     rebased_rows,
 )
-from tcia_assets.store.conform import align, conform
+from tcia_assets.store.conform import align, conform, replace_column
 
 _KEY = SERIES.key[0]
 _ROWS_AT_ONCE = 1 << 12
@@ -316,11 +316,6 @@ def _with_listed_since(rows: pa.Table) -> pa.Table:
     # Rows that were stored before this column existed.
     listed_since = pc.coalesce(rows["listed_since"], rows["first_seen_at"])
     return replace_column(rows, "listed_since", listed_since)
-
-
-def replace_column(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
-    """Return the rows with other values in a column of the same type."""
-    return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
 
 
 def _array(values: pa.ChunkedArray | pa.Array) -> pa.Array:

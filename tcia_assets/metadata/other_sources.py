@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, SERIES_SIZES, SNAPSHOTS
+from tcia_assets.catalog import DESCRIPTION_URI, IMAGE_ARCHIVES, SERIES, SERIES_SIZES, SNAPSHOTS
 from tcia_assets.sources import Source
 from tcia_assets.sources.names import family_of, is_of_family
 from tcia_assets.spec import Table
+from tcia_assets.store.conform import replace_column
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = SERIES.key[0]
 _VERSION_ID = "crdc_series_uuid"
+# What says whether, and by whom, a Series is expected to be listed.
+_TELLING = ("missing_since", "moved_to", "source", DESCRIPTION_URI.name)
 # What says, in all sources that have it, which version of a Series a row describes.
 IDENTITY = ("ImageCount", "FileSize", "MaxSubmissionTimestamp", _VERSION_ID)
 _DAY_US = 86_400_000_000
@@ -99,8 +102,7 @@ def kept_values(
         if is_kept is not None:
             old = pc.if_else(is_kept, old, pa.scalar(None, old.type))
         values = pc.coalesce(listed[name], old)
-        index = listed.schema.get_field_index(name)
-        listed = listed.set_column(index, listed.schema.field(name), values)
+        listed = replace_column(listed, name, values)
     return listed
 
 
@@ -144,7 +146,7 @@ def as_listed_now(before: pa.Table, after: pa.Table, rebased: Rebased) -> pa.Tab
     is_rebased = pc.is_in(before[_UID], value_set=rebased.rows[_UID].combine_chunks())
     new = after.select(names).take(place.combine_chunks())
     for name in names:
-        before = _set(before, name, pc.if_else(is_rebased, new[name], before[name]))
+        before = replace_column(before, name, pc.if_else(is_rebased, new[name], before[name]))
     return before
 
 
@@ -152,17 +154,15 @@ def _with_new_fingerprints(stored: pa.Table, rebased: pa.Table) -> pa.Table:
     place = pc.index_in(stored[_UID], value_set=rebased[_UID].combine_chunks())
     pairs = rebased.take(place.combine_chunks())
     is_meant = pc.fill_null(pc.equal(stored["fingerprint"], pairs["old"]), fill_value=False)
-    stored = _set(stored, "fingerprint", pc.if_else(is_meant, pairs["new"], stored["fingerprint"]))
+    stored = replace_column(
+        stored, "fingerprint", pc.if_else(is_meant, pairs["new"], stored["fingerprint"])
+    )
     if _VERSION_ID not in stored.column_names:
         return stored
     is_unknown = pc.and_(is_meant, pc.is_null(stored[_VERSION_ID]))
-    return _set(
+    return replace_column(
         stored, _VERSION_ID, pc.if_else(is_unknown, pairs[_VERSION_ID], stored[_VERSION_ID])
     )
-
-
-def _set(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
-    return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
 
 
 # --- Tables of which each source lists its own rows -----------------------------------------------
@@ -228,7 +228,7 @@ def with_stored(
     )
     if not absent.num_rows:
         return rows
-    series = warehouse.read_or_empty(SERIES, key)
+    series = warehouse.read_or_empty(SERIES, key, [identity, *_TELLING])
     is_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
     of_others = series.filter(pc.and_(is_here, pc.invert(source.expects(series))))
     stays = pc.is_in(absent[identity], value_set=of_others[identity].combine_chunks())

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGES, SERIES, STUDIES
-from tcia_assets.metadata.listing import replace_column
+from tcia_assets.store.conform import replace_column
 from tcia_assets.store.warehouse import Warehouse
 
 _PATIENT, _STUDY, _SERIES = "PatientID", STUDIES.key[1], SERIES.key[0]

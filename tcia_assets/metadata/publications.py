@@ -23,8 +23,7 @@ PUBLICATIONS = pa.schema(
 # citations are addresses.
 _DESCRIBED = """
     SELECT doi, min(title) AS title,
-        coalesce(min(citation) FILTER (citation NOT LIKE 'http%://%' OR citation LIKE '% %'),
-                 min(citation)) AS citation
+        list(DISTINCT citation ORDER BY citation) FILTER (citation <> '') AS citations
     FROM collection_descriptions
     WHERE doi IN (SELECT doi FROM wanted) GROUP BY doi ORDER BY doi
 """
@@ -38,8 +37,8 @@ def read_publications(warehouse: Warehouse, uris: Iterable[str | None]) -> pa.Ta
     wanted = {"wanted": pa.table({"doi": pa.array(sorted(_dois(uris)), pa.string())})}
     rows = warehouse.query(_DESCRIBED, tables=wanted).to_pylist()
     for row in rows:
-        if is_plain_url(row["citation"] or ""):
-            row["citation"] = None
+        citations = (each for each in row.pop("citations") or () if not is_plain_url(each))
+        row["citation"] = next(citations, None)
     return pa.Table.from_pylist([r for r in rows if r["title"] or r["citation"]], PUBLICATIONS)
 
 

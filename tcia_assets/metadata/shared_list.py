@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import COLLECTIONS, SHARED_LISTS, instant
 from tcia_assets.errors import UnknownName, UnknownReply
-from tcia_assets.metadata.listing import replace_column
 from tcia_assets.sources import Source, SourceRows
+from tcia_assets.store.conform import replace_column
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _UID = SHARED_LISTS.key[1]

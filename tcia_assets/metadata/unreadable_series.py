@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.metadata.fingerprints import fingerprints
+from tcia_assets.store.conform import replace_column
 
 _UID = SERIES.key[0]
 # By SeriesInstanceUID, the columns whose values cannot be read.
@@ -157,4 +158,4 @@ def _take_over(before: pa.Table, after: pa.Table, name: str, uids: Collection[st
     is_taken = pc.and_(wanted, pc.is_valid(place))
     new = after[name].combine_chunks().take(place)
     values = pc.if_else(is_taken, new, before[name].combine_chunks())
-    return before.set_column(before.schema.get_field_index(name), before.schema.field(name), values)
+    return replace_column(before, name, values)

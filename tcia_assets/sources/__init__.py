@@ -174,6 +174,28 @@ class Target:
     image_bytes: int | None = None
 
 
+@contextmanager
+def counting(on_bytes: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Report bytes as `Target.on_bytes` is to be called: all are taken back if the body fails.
+
+    Yields:
+        What is to be called with the size of each chunk that is written.
+    """
+    written = 0
+
+    def count(size: int) -> None:
+        nonlocal written
+        written += size
+        on_bytes(size)
+
+    try:
+        yield count
+    except BaseException:
+        if written:
+            on_bytes(-written)
+        raise
+
+
 @dataclass(frozen=True)
 class ClinicalTable:
     """A table about the patients of a Collection; `columns` are their labels by name."""
@@ -267,6 +289,10 @@ class Source(AbstractContextManager["Source"], Protocol):
 
         If a listing lacks such a Series, it is missing. It says nothing about others: those that
         only a source of another family has listed, or a newer release, or a wider scope.
+
+        Args:
+            rows: Rows of `series` with any of its columns, `source` and DataDescriptionURI among
+                them.
         """
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:

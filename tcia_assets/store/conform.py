@@ -59,6 +59,11 @@ def align(table: Table, rows: pa.Table, **constants: object) -> pa.Table:
     return pa.Table.from_arrays([values(c) for c in table.columns], schema=table.schema)
 
 
+def replace_column(rows: pa.Table, name: str, values: pa.ChunkedArray | pa.Array) -> pa.Table:
+    """Return the rows with other values in a column of the same type."""
+    return rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+
+
 def empty(table: Table) -> pa.Table:
     """Return the table without rows."""
     return table.schema.empty_table()

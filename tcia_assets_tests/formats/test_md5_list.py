@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tcia_assets.formats import md5_list
 from tcia_assets.images.acceptance.rules import accept
@@ -73,3 +75,15 @@ def test_an_invalid_list_is_refused(write_zip: WriteZip, text: bytes, problem: s
 def test_a_written_list_is_parsed_as_it_was() -> None:
     hashes = {name: md5(content) for name, content in IMAGES.items()}
     assert md5_list.parse(md5_list.format_list(hashes.items())) == hashes
+
+
+@given(st.lists(st.binary(max_size=8), min_size=1, max_size=8))
+def test_the_hash_of_a_node_is_independent_of_order_and_case(parts: list[bytes]) -> None:
+    hashes = [md5(part) for part in parts]
+
+    assert (
+        md5_list.combined_md5(hashes)
+        == md5_list.combined_md5(reversed(hashes))
+        == md5_list.combined_md5(h.upper() for h in hashes)
+    )
+    assert md5_list.combined_md5(hashes) == md5("".join(sorted(hashes)).encode())

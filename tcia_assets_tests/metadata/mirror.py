@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES
 from tcia_assets.metadata import moves
@@ -13,12 +17,35 @@ from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Source, open_source
+from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
 DAY_1 = datetime(2026, 1, 1, 3, tzinfo=UTC)
 # So large that a listing with a few Series less is plausible.
 FROM, TO = "RIDER PHANTOM PET-CT", "Vestibular-Schwannoma-MC-RC"
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@contextmanager
+def killed_before_writing(
+    table: Table, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """End the body, as a kill would, where it is about to write a table."""
+    write = warehouse.write
+
+    def killed(written: Table, *more: Any) -> Any:
+        if written is table:
+            raise Killed
+        return write(written, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(warehouse, "write", killed)
+        with pytest.raises(Killed):
+            yield
 
 
 def day(number: int) -> datetime:

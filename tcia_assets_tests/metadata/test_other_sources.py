@@ -31,7 +31,7 @@ from tcia_assets.sources import Source
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.metadata.mirror import SandboxMirror, day
+from tcia_assets_tests.metadata.mirror import SandboxMirror, day, killed_before_writing
 from tcia_assets_tests.metadata.releases import of_idc, opened, write_release
 
 _Row = dict[str, Any]
@@ -382,26 +382,13 @@ def test_the_history_before_a_switch_shows_the_same_series(moving: Moving) -> No
                 assert now[name] == then[name]
 
 
-class Killed(BaseException):
-    """The process ended here."""
-
-
 @pytest.mark.parametrize("table", [IMAGE_ARCHIVES, SERIES, SNAPSHOTS], ids=lambda t: t.name)
 def test_a_kill_during_a_switch_is_completed_by_the_next_refresh(
     moving: Moving, monkeypatch: pytest.MonkeyPatch, table: Table
 ) -> None:
     moving.put_zips()
-    write = moving.warehouse.write
-
-    def killed(written: Table, *more: Any) -> Any:
-        if written is table:
-            raise Killed
-        return write(written, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(moving.warehouse, "write", killed)
-        with pytest.raises(Killed):
-            moving.from_idc(2, moving.listed())
+    with killed_before_writing(table, moving.warehouse, monkeypatch):
+        moving.from_idc(2, moving.listed())
     assert moving.to_fetch() == {}
     moving.from_idc(3, moving.listed())
     assert moving.events() == []

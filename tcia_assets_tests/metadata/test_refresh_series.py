@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tcia_assets.catalog import SERIES, SERIES_CHANGES, SNAPSHOTS
 from tcia_assets.spec import Table
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.metadata.mirror import DAY_1, FROM, TO, SandboxMirror, day
+from tcia_assets_tests.metadata.mirror import (
+    DAY_1,
+    FROM,
+    TO,
+    SandboxMirror,
+    day,
+    killed_before_writing,
+)
 
 
 @pytest.mark.slow
@@ -89,10 +95,6 @@ def test_without_changes_only_the_record_of_the_listing_is_written(
     assert taken["changes"].to_pylist() == [10, 0]
 
 
-class Killed(BaseException):
-    """The process ended here."""
-
-
 @pytest.mark.parametrize("table", [SERIES_CHANGES, SERIES, SNAPSHOTS], ids=lambda t: t.name)
 @pytest.mark.parametrize("what_then", ["the same", "another change", "as before"])
 def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
@@ -101,17 +103,8 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
     gone, other = mirror.uids(SMALL, 2)
     mirror.refresh(day(1), SMALL)
     mirror.archive.hide([gone])
-    write = mirror.warehouse.write
-
-    def killed(written: Table, *more: Any) -> Any:
-        if written is table:
-            raise Killed
-        return write(written, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mirror.warehouse, "write", killed)
-        with pytest.raises(Killed):
-            mirror.refresh(day(2), SMALL)
+    with killed_before_writing(table, mirror.warehouse, monkeypatch):
+        mirror.refresh(day(2), SMALL)
     known = mirror.known()
     # Events that no row counts change neither the past nor the present.
     assert mirror.known_at(day(2)) == known
@@ -138,17 +131,8 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
 def test_a_first_refresh_that_was_killed_starts_again(
     mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = mirror.warehouse.write
-
-    def killed(written: Table, *more: Any) -> Any:
-        if written is SERIES:
-            raise Killed
-        return write(written, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mirror.warehouse, "write", killed)
-        with pytest.raises(Killed):
-            mirror.refresh(day(1), SMALL)
+    with killed_before_writing(SERIES, mirror.warehouse, monkeypatch):
+        mirror.refresh(day(1), SMALL)
     assert mirror.known_at(day(9)) == []
     mirror.refresh(day(2), SMALL)
     assert {at for *_, at in mirror.events()} == {day(2)}

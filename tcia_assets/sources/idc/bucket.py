@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tcia_assets.errors import NotPublic, RequestRefused, UnknownReply, UnreadableReply
-from tcia_assets.sources import Cost
+from tcia_assets.sources import Cost, counting
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.idc.listing import MAX_PAGE_BYTES, Page, StoredObject, read_page
 
@@ -147,19 +147,15 @@ def _save(
     on_bytes: Callable[[int], None],
 ) -> str:
     digest, written = hashlib.md5(usedforsecurity=False), 0
-    try:
+    with counting(on_bytes) as count:
         with path.open("wb") as file:
             for chunk in chunks:
                 digest.update(chunk)
                 written += file.write(chunk)
-                on_bytes(len(chunk))
+                count(len(chunk))
                 if written > each.size_bytes:
                     break
         _compare(each, written, digest.hexdigest(), url)
-    except BaseException:
-        if written:
-            on_bytes(-written)
-        raise
     return digest.hexdigest()
 
 

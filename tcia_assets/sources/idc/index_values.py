@@ -17,6 +17,7 @@ from tcia_assets.sources import UnreadableValues
 from tcia_assets.sources.html_text import plain_text
 from tcia_assets.spec import MAX_UID_LENGTH, UID_PATTERN, IndexRows, Table
 from tcia_assets.store import sql
+from tcia_assets.store.conform import replace_column
 
 REFUSED = "refused key"
 _UNREADABLE = "unreadable "
@@ -99,6 +100,5 @@ def without_html(table: Table, rows: pa.Table) -> pa.Table:
     """Return the rows with plain text in the columns that may have HTML."""
     for name in IDC_HTML.get(table, ()):
         texts = [plain_text(html or "", MAX_DESCRIPTION) or None for html in rows[name].to_pylist()]
-        at = rows.column_names.index(name)
-        rows = rows.set_column(at, name, pa.array(texts, pa.string()))
+        rows = replace_column(rows, name, pa.array(texts, pa.string()))
     return rows

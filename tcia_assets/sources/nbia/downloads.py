@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from tcia_assets.errors import TooLarge, UnknownReply, UnreadableReply
-from tcia_assets.sources import Target
+from tcia_assets.sources import Target, counting
 from tcia_assets.sources.http import text
 from tcia_assets.sources.nbia.request import Request
 
@@ -29,20 +29,15 @@ def save(chunks: Iterator[bytes], request: Request, target: Target) -> str:
         TooLarge: There are more than `max_bytes`.
     """
     digest, written = hashlib.sha256(), 0
-    try:
-        first = next(chunks, b"")
-        _check_signature(first, request)
-        with target.path.open("wb") as file:
-            for chunk in chain([first], chunks):
-                digest.update(chunk)
-                written += file.write(chunk)
-                target.on_bytes(len(chunk))
-                del chunk  # as its sender does: chunks are large
-                _check_size(written, target.max_bytes, request)
-    except BaseException:
-        if written:
-            target.on_bytes(-written)
-        raise
+    first = next(chunks, b"")
+    _check_signature(first, request)
+    with counting(target.on_bytes) as count, target.path.open("wb") as file:
+        for chunk in chain([first], chunks):
+            digest.update(chunk)
+            written += file.write(chunk)
+            count(len(chunk))
+            del chunk  # as its sender does: chunks are large
+            _check_size(written, target.max_bytes, request)
     return digest.hexdigest()
 
 
