@@ -172,6 +172,16 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
         return align(table, file.read(present))
 
 
+def is_current(table: Table, path: Path) -> bool:
+    """Return whether a file has the columns of the table, no more and no others.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    with _readable(table, path):
+        return bool(pq.read_schema(path).equals(table.schema))
+
+
 def count_rows(table: Table, path: Path) -> int:
     """Return the number of rows in a file; 0 if it does not exist."""
     with _readable(table, path):

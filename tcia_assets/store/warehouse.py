@@ -139,6 +139,32 @@ class Warehouse:
                     found += partitions.rename_old_folder(folder, table, key)
         return found
 
+    def outdated(self) -> list[tuple[Table, str]]:
+        """Return table and key of each partition that was written when its table had other columns.
+
+        They are read as they are, with nulls for columns that they lack. But other readers of
+        Parquet take the columns of a table's first file for those of all.
+
+        Raises:
+            DataError: A file is damaged.
+        """
+        return [
+            (table, key)
+            for table in TABLES
+            for key in (self.keys(table) if table.partitioned_by else [""] * self.has(table))
+            if not partitions.is_current(table, self.path(table, key))
+        ]
+
+    def rewrite(self, table: Table, key: str) -> None:
+        """Write a partition with the columns that its table has now; its values stay.
+
+        Raises:
+            Busy: Another run has held its lock for ten minutes.
+            DataError, StorageError: It cannot be read or written, and is unchanged.
+        """
+        with self.update(table, key) as partition:
+            partition.rows = partition.rows
+
     @property
     def database(self) -> Path:
         """The DuckDB file with the views."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow.parquet as pq
+
 from tcia_assets import catalog
 from tcia_assets_tests.cli.terminal import Terminal
 from tcia_assets_tests.conftest import SMALL
@@ -14,4 +16,21 @@ def test_a_dry_run_counts_and_a_run_renames(terminal: Terminal) -> None:
     assert old.is_dir()
     assert terminal("migrate").stdout == "1 folder renamed\n"
     assert new.is_dir() and not old.exists()
+    assert terminal("migrate").stdout == "0 folders renamed\n"
+
+
+def test_partitions_with_the_columns_of_an_earlier_version_are_rewritten(
+    terminal: Terminal,
+) -> None:
+    path = terminal.warehouse.path(catalog.SERIES, SMALL)
+    rows = terminal.warehouse.read(catalog.SERIES, [SMALL])
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["crdc_series_uuid"]), path)
+
+    said = "0 folders to rename\n1 partition with other columns to rewrite\n"
+    assert terminal("migrate", "--dry-run").stdout == said
+    assert "crdc_series_uuid" not in pq.read_schema(path).names
+    said = "0 folders renamed\n1 partition with other columns rewritten\n"
+    assert terminal("migrate").stdout == said
+    assert pq.read_schema(path).equals(catalog.SERIES.schema)
+    assert terminal.warehouse.read(catalog.SERIES, [SMALL]).equals(rows)
     assert terminal("migrate").stdout == "0 folders renamed\n"
