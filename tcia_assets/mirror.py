@@ -362,6 +362,31 @@ class Mirror:
         export = Export(Path(to), FolderTemplate(template), flat=flat)
         return export_series(chosen, export, self.warehouse, report=report)
 
+    def store_clinical(self, collections: str | Iterable[str] = ()) -> pa.Table:
+        """Store the clinical tables of Collections, from the Imaging Data Commons.
+
+        Each is a view, `clinical_<name>`, with Collection and PatientID as its first columns.
+
+        Args:
+            collections: Names of Collections whose metadata was refreshed; TCIA_IDC_CLINICAL by
+                default.
+
+        Returns:
+            Their rows of `clinical_tables`, one a table.
+
+        Raises:
+            RunFailed: A Collection failed; what was stored of it before is kept.
+            UsageError: No Collection is named.
+            UnknownName: The warehouse has no such Collection.
+        """
+        chosen = _names(collections) or list(self.settings.idc_clinical)
+        if not chosen:
+            raise UsageError("name Collections, or set TCIA_IDC_CLINICAL")
+        self.refreshed_collections(chosen)
+        if failures := self._open_runs().store_clinical(chosen):
+            raise RunFailed(failures)
+        return self.warehouse.read(catalog.CLINICAL_TABLES, chosen)
+
     def status(self, collections: str | Iterable[str] | None = None) -> pa.Table:
         """Return the state of Collections; sends no request.
 

@@ -100,8 +100,8 @@ class Settings(BaseModel):
     )
     idc_clinical: tuple[str, ...] = Field(
         default=(),
-        description="Collections whose clinical tables `tcia-assets clinical` stores, separated by "
-        "commas",
+        description="Collections whose clinical tables `tcia-assets clinical` and the weekly "
+        "schedule store, separated by commas",
         json_schema_extra={"default_text": "none"},
     )
     shared_list_url: str = Field(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import click
 
-from tcia_assets.catalog import SERIES
+from tcia_assets.catalog import CLINICAL_TABLES
 from tcia_assets.cli.completion import complete_collections
-from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
-from tcia_assets.cli.workspace import open_mirror
-from tcia_assets.errors import RemoteError, UsageError, require_known
-from tcia_assets.metadata.clinical import store_clinical
-from tcia_assets.sources import open_source
+from tcia_assets.cli.terminal import err, exit_with, out, printable
+from tcia_assets.cli.workspace import import_dagster, open_mirror
+from tcia_assets.errors import RunFailed
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted
 
 _QUERY = 'tcia-assets query "FROM clinical_tables"'
@@ -34,25 +34,24 @@ def clinical(collections: tuple[str, ...]) -> None:
       tcia-assets query "SELECT stage, count(*) FROM current_series
         JOIN clinical_lctsc_clinical USING (Collection, PatientID) GROUP BY ALL"
     """
-    mirror = open_mirror()
-    settings, warehouse = mirror.settings, mirror.warehouse
-    chosen = collections or settings.idc_clinical
-    if not chosen:
-        raise UsageError("name Collections, or set TCIA_IDC_CLINICAL")
-    require_known("Collection in the warehouse", chosen, warehouse.keys(SERIES))
-    problems = []
-    with open_source(settings.replace(source="idc")) as source:
-        for name in chosen:
-            try:
-                with progress_bar(f"Clinical tables of {name}") as report:
-                    stored = store_clinical(name, source, warehouse, datetime.now(UTC), report)
-            except RemoteError as error:
-                problems.append(f"{name}: {error}")
-                continue
-            rows = sum(stored["rows"].to_pylist())
-            line = f"{name}: {counted(stored.num_rows, 'table')} with {counted(rows, 'row')}"
-            out.print(printable(line), soft_wrap=True)
-    warehouse.ensure_views()
-    if not problems:
-        err.print(f"what there is: {printable(_QUERY)}", soft_wrap=True)
-    exit_with(problems)
+    mirror, began = open_mirror(), datetime.now(UTC)
+    import_dagster()
+    failures: tuple[str, ...] = ()
+    try:
+        mirror.store_clinical(collections)
+    except RunFailed as error:
+        failures = error.failures
+    for line in _stored_since(began, mirror.warehouse):
+        out.print(printable(line), soft_wrap=True)
+    exit_with(failures)
+    err.print(f"what there is: {printable(_QUERY)}", soft_wrap=True)
+
+
+def _stored_since(moment: datetime, warehouse: Warehouse) -> Iterator[str]:
+    """Yield a line for each Collection whose clinical tables were stored since a moment."""
+    for name in warehouse.keys(CLINICAL_TABLES):
+        tables = warehouse.read(CLINICAL_TABLES, [name])
+        if tables.num_rows and min(tables["fetched_at"].to_pylist()) < moment:
+            continue
+        rows = sum(tables["rows"].to_pylist())
+        yield f"{name}: {counted(tables.num_rows, 'table')} with {counted(rows, 'row')}"

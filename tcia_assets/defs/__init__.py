@@ -8,6 +8,7 @@
     partitions        partition keys, and runs over a range of them
 
     metadata          the metadata tables as assets
+    clinical          the clinical tables as an asset
     images            the image tables as assets
     datasets          each declared dataset as three assets
     dataset_files     where datasets are declared

@@ -40,17 +40,24 @@ def shared_lists_job(names: Names) -> str:
     return names.of("refresh_shared_lists")
 
 
+def clinical_job(names: Names) -> str:
+    """Return the name of the job for clinical tables."""
+    return names.of("clinical")
+
+
 def jobs(names: Names) -> list[Job]:
     """Return the jobs over the tables of the catalog."""
     metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]
     images = [names.key(t) for t in catalog.IMAGE_TABLES]
     both, lists = metadata + images, [names.key(catalog.SHARED_LISTS)]
+    clinical = [names.key(catalog.CLINICAL_TABLES)]
     described = (
         (collections_job, metadata[:1], "Lists the Collections and makes them partitions."),
         (refresh_job, metadata, "Refreshes all metadata of Collections."),
         (images_job, images, "Fetches the selected images of Collections and reads their headers."),
         (update_job, both, "Refreshes metadata of Collections, then fetches their images."),
         (shared_lists_job, lists, "Refreshes shared lists and their Series."),
+        (clinical_job, clinical, "Stores the clinical tables of Collections."),
     )
     return [asset_job(name(names), keys, description) for name, keys, description in described]
 

@@ -14,7 +14,7 @@ from tcia_assets import catalog
 from tcia_assets.defs.dagster_home import open_instance
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
 from tcia_assets.defs.events import INTERRUPTED
-from tcia_assets.defs.jobs import images_job, refresh_job, shared_lists_job
+from tcia_assets.defs.jobs import clinical_job, images_job, refresh_job, shared_lists_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions, range_tags, ranges
 from tcia_assets.defs.resource import open_local_resource
@@ -118,6 +118,12 @@ class LocalRuns:
         job, op = refresh_job(self._names), self._names.of("metadata")
         ops = {op: {"config": config}}
         return self._run_by_ranges(job, "Metadata", collections, ops, refresh_report)
+
+    def store_clinical(self, collections: Sequence[str]) -> list[str]:
+        """Store the clinical tables of these Collections; returns a line for each failure."""
+        self.add_collections(collections)
+        title = "Clinical tables"
+        return self._run_by_ranges(clinical_job(self._names), title, collections, {}).failures
 
     def refresh_shared_lists(
         self, lists: Sequence[str], accept_schema: Sequence[str] = ()

@@ -7,7 +7,16 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets import settings
-from tcia_assets.defs import alarms, images, io_manager, jobs, metadata, schedules, sensors
+from tcia_assets.defs import (
+    alarms,
+    clinical,
+    images,
+    io_manager,
+    jobs,
+    metadata,
+    schedules,
+    sensors,
+)
 from tcia_assets.defs import datasets as dataset_defs
 from tcia_assets.defs.dataset_files import dataset_files, datasets_folder
 from tcia_assets.defs.names import Names
@@ -79,12 +88,20 @@ def build_definitions(
     interval_s = settings.read_alone("sensor_interval_s", sensor_interval_s)
     return dg.Definitions(
         assets=_shown(
-            [*metadata.assets(names), *images.assets(names), *dataset_defs.assets(files)],
+            [
+                *metadata.assets(names),
+                clinical.asset(names),
+                *images.assets(names),
+                *dataset_defs.assets(files),
+            ],
             get_asset_spec,
         ),
         asset_checks=dataset_defs.checks(files),
         jobs=[*table_jobs, *dataset_jobs],
-        schedules=schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),
+        schedules=[
+            *schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),
+            clinical.schedule(names),
+        ],
         sensors=[
             *sensors.sensors(names, table_jobs, interval_s),
             *alarms.alarms(names, [*table_jobs, *dataset_jobs]),

@@ -25,6 +25,7 @@ class SettingFields(BaseModel):
     idc_base_url: str | None = setting("idc_base_url")
     idc_connections: int | None = setting("idc_connections")
     idc_scope: str | None = setting("idc_scope")
+    idc_clinical: list[str] | None = setting("idc_clinical")
     dialect: str | None = setting("dialect")
     base_url: str | None = setting("base_url")
     nlst_base_url: str | None = setting("nlst_base_url")

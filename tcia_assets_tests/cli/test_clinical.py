@@ -40,5 +40,5 @@ def test_the_setting_names_collections_too(idc: Terminal, monkeypatch: pytest.Mo
 def test_a_failure_is_named_and_the_exit_code_is_1(idc: Terminal, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault("access_denied", endpoint="clinical", times=0))
     failed, misspelt = idc("clinical", SMALL), idc("clinical", "LCTC")
-    assert (failed.exit_code, "LCTSC: " in failed.stderr) == (1, True)
-    assert (misspelt.exit_code, "no Collection in the warehouse" in misspelt.stderr) == (2, True)
+    assert (failed.exit_code, "clinical tables of 'LCTSC'" in failed.stderr) == (1, True)
+    assert (misspelt.exit_code, "no refreshed Collection" in misspelt.stderr) == (2, True)

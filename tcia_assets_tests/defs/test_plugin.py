@@ -52,6 +52,7 @@ def test_each_stage_has_a_pool_of_its_own_if_one_is_named(tmp_path: Path) -> Non
     assert {name: op.pool for name, op in chosen.items()} == {
         "tcia_collections": "archive",
         "tcia_metadata": "archive",
+        "tcia_clinical_tables": "archive",
         "tcia_shared_lists": "archive",
         "tcia_image_archives": "bytes",
         "tcia_lung_cohort": "cpu",

@@ -28,8 +28,7 @@ def test_a_field_replaces_its_variable_and_others_are_read(
 
 def test_every_setting_is_a_field_but_those_that_no_run_reads() -> None:
     missing = Settings.model_fields.keys() - TciaResource.model_fields.keys()
-    made_from = {"sensor_interval_s", "compare_cron", "datasets_dir"}
-    assert missing == made_from | {"idc_clinical"}  # `tcia-assets clinical` reads it
+    assert missing == {"sensor_interval_s", "compare_cron", "datasets_dir"}
 
 
 def test_an_invalid_field_is_named_when_the_settings_are_read() -> None:
