@@ -6,12 +6,13 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 # Tests start Python often, and pytest rewrites their asserts: compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev sandbox test test-all lint types layers tests slow-tests duckdb-lines \
+.PHONY: help demo dev docs sandbox test test-all lint types layers tests slow-tests duckdb-lines \
 	torch-readers label-readers sdist format benchmarks scale-out clean
 
 help:
 	@echo "make demo        run the main job: a local archive, its metadata, some images, a dataset"
 	@echo "make dev         open Dagster's UI on the demo's data"
+	@echo "make docs        build the documentation as a site, build/site/index.html"
 	@echo "make sandbox     serve the local archive alone"
 	@echo "make test        format, lint, types, import layers, tests; minutes"
 	@echo "make test-all    make test, then what is slow by nature: kills, a day with Dagster's daemon,"
@@ -30,7 +31,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --group dev --group docs
 	touch $@
 
 demo: $(VENV)/.installed
@@ -38,6 +39,11 @@ demo: $(VENV)/.installed
 
 dev: $(VENV)/.installed
 	$(BIN)/python scripts/dev.py
+
+# As a test does, but where it can be looked at.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
 
 sandbox: $(VENV)/.installed
 	$(BIN)/tcia-assets sandbox
