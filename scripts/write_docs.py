@@ -1,17 +1,22 @@
-"""Write what the docs take from declarations: tables, settings, codes of findings, columns.
+"""Write what the docs take from declarations: commands, settings, keys of files, tables, columns.
 
 `make format` runs it; a test checks that the files are up to date.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from docs_cli import cli_reference, command_list
+from docs_dagster import dagster_reference
+from docs_keys import declaration_keys, finding_list, selection_keys
+
 from tcia_assets.cli.data_dictionary import data_dictionary, table_list
-from tcia_assets.datasets.quality import DEFAULT_POLICIES, SAMPLE_CODES
 from tcia_assets.settings import Settings, default_text, variable
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 BEGIN = "<!-- {}: begin (written by make format) -->\n"
 END = "<!-- {}: end -->\n"
 DICTIONARY = """\
@@ -40,6 +45,8 @@ In addition to these tables, DuckDB has:
 
 A moment without a time zone is in the time zone of the session, so write `...T00:00Z` for UTC.
 
+## All tables
+
 """
 
 
@@ -51,30 +58,40 @@ def setting_list() -> str:
     return "\n".join(lines) + "\n"
 
 
-def finding_list() -> str:
-    """Return the codes of findings, with their default policies, as a Markdown table."""
-    lines = ["| code | by default | meaning |", "|---|---|---|"]
-    for code, meaning in SAMPLE_CODES.items():
-        lines.append(f"| `{code}` | {DEFAULT_POLICIES[code]} | {meaning} |")
-    return "\n".join(lines) + "\n"
-
-
 def fill(text: str, name: str, table: str) -> str:
     """Return a text with a table in the place that is marked for it."""
     begin, end = BEGIN.format(name), END.format(name)
-    head, _, rest = text.partition(begin)
+    head, found, rest = text.partition(begin)
+    if not found:
+        raise ValueError(f"there is no line {begin!r}")
     return head + begin + table + end + rest.partition(end)[2]
+
+
+# What stands between marks, by page.
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"commands": command_list},
+    "docs/reference/settings.md": {"settings": setting_list},
+    "docs/reference/selection.md": {"selection": selection_keys},
+    "docs/reference/dataset-file.md": {"keys": declaration_keys, "findings": finding_list},
+    "docs/reference/dagster.md": {"dagster": dagster_reference},
+}
 
 
 def documents() -> dict[Path, str]:
     """Return what each file should contain."""
-    readme, datasets = ROOT / "README.md", ROOT / "docs" / "datasets.md"
-    text = fill(readme.read_text(encoding="utf-8"), "settings", setting_list())
-    return {
-        readme: fill(text, "tables", table_list()),
-        datasets: fill(datasets.read_text(encoding="utf-8"), "findings", finding_list()),
-        ROOT / "docs" / "data-dictionary.md": DICTIONARY + data_dictionary(),
+    found = {
+        DOCS / "data-dictionary.md": DICTIONARY
+        + table_list()
+        + "\n## Columns\n\n"
+        + data_dictionary(),
+        DOCS / "reference" / "cli.md": cli_reference(),
     }
+    for name, parts in PARTS.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for mark, write in parts.items():
+            text = fill(text, mark, write())
+        found[ROOT / name] = text
+    return found
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The settings: each declared once, with its default, its meaning and its limits.
 
-The variables `TCIA_<FIELD>`, the fields of `TciaResource` and the table in the README follow from
-this declaration.
+The variables `TCIA_<FIELD>`, the fields of `TciaResource` and the table in
+docs/reference/settings.md follow from this declaration.
 """
 
 from __future__ import annotations

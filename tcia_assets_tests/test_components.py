@@ -245,15 +245,15 @@ def test_the_example_loads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_components_in_the_docs_load(project: DefsFolderSandbox) -> None:
-    for page in ("README.md", "docs/component.md"):
-        text = (ROOT / page).read_text(encoding="utf-8")
-        blocks = re.findall(r"```yaml\n(type: .*?)```", text, flags=re.DOTALL)
-        assert blocks, page
-        for block in blocks:
-            path = project.scaffold_component(TciaMirrorComponent, "mirror")
-            (path / "defs.yaml").write_text(block, encoding="utf-8")
-            with project.load_component_and_build_defs(path) as (_, definitions):
-                dg.Definitions.validate_loadable(definitions)
+    page = "docs/component.md"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(type: .*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        path = project.scaffold_component(TciaMirrorComponent, "mirror")
+        (path / "defs.yaml").write_text(block, encoding="utf-8")
+        with project.load_component_and_build_defs(path) as (_, definitions):
+            dg.Definitions.validate_loadable(definitions)
     [program] = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     module = ModuleType("mirrors")
     exec(compile(program, page, "exec"), module.__dict__)

@@ -1,4 +1,4 @@
-"""The declared tables as Markdown, for the README and `docs/data-dictionary.md`."""
+"""The declared tables as Markdown, for `docs/data-dictionary.md`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from tcia_assets.cli.completion import complete_shared_lists
 _Command = Callable[..., None]
 _repeatable = partial(click.option, multiple=True)
 _SELECTION = (
-    click.option("--selection", help="YAML or JSON, inline or a file; see the README."),
+    click.option(
+        "--selection", help="YAML or JSON, inline or a file; see docs/reference/selection.md."
+    ),
     _repeatable("--modality", "modalities", help="Only this Modality; may be repeated."),
     _repeatable("--body-part", "body_parts", help="Only this BodyPartExamined; may be repeated."),
     click.option("--where", help="A SQL condition over current_series."),

@@ -77,7 +77,18 @@ def _check_codes(value: Any) -> Any:
 
 
 class Declaration(Section):
-    """A dataset as its file declares it."""
+    """A dataset as its file declares it.
+
+    Attributes:
+        title: The title of the dataset.
+        cohort: Which image Series.
+        split: How Patients are divided into splits.
+        target: The labels; `none` for images alone.
+        volume: How volumes are chosen and written.
+        license_keys: The licences to refuse, or the only ones to accept.
+        formats: The formats in which the dataset is written.
+        qc: For codes of findings, what becomes of a sample with that finding.
+    """
 
     title: Text
     cohort: CohortQuery

@@ -53,7 +53,12 @@ MASKS = ("SEG", "RTSTRUCT")
 
 
 class CohortQuery(Section):
-    """Which image Series: a statement of SQL, or the criteria of an image selection."""
+    """Which image Series: a statement of SQL, or the criteria of an image selection.
+
+    Attributes:
+        sql: One SELECT over the views, which returns a column `SeriesInstanceUID`; instead of all
+            other keys, which are those of an image selection.
+    """
 
     sql: Annotated[str, text("a statement of SQL")] = ""
     collections: Names = ()
@@ -158,12 +163,17 @@ def _check_label(name: str) -> str:
 
 
 class TargetSettings(Section):
-    """The labels to learn, each a regular expression for the whole name of a segment or ROI.
+    """The labels to learn, and the masks they are read from; `none` for images without labels.
 
-    `where` is SQL over `current_series` that selects masks; `ways` are the ways by which a mask
-    may be paired with its image (see `pairing.WAYS`). `between` is what drawn slices have between
-    them (see `label_gaps.BETWEEN`); `readers` is how drawings of the same structure by several
-    readers are combined (see `label_readers.READERS`).
+    Attributes:
+        kind: Modality of the masks.
+        labels: For each label a regular expression for the whole name of a segment or ROI. Labels
+            are numbered from 1 in their order.
+        priority: Labels, the strongest first, for voxels that belong to several.
+        where: SQL over `current_series` that selects masks.
+        ways: The ways by which a mask may be paired with its image.
+        between: What is in slices between drawn ones.
+        readers: How drawings of the same structure by several readers are combined.
     """
 
     kind: Annotated[str, choice(MASKS, "kind")] = Field(
@@ -220,7 +230,13 @@ class TargetSettings(Section):
 
 
 class LicenseKeys(Section):
-    """The licences to refuse, or the only ones to accept."""
+    """The licences to refuse, or the only ones to accept; a refused one refuses the cohort.
+
+    Attributes:
+        deny: Licences that are refused, by long or short name; `NC`, `ND` and `SA` are all with
+            that restriction.
+        allow: Licences that are accepted; all others are refused.
+    """
 
     deny: Names = ()
     allow: Names = ()

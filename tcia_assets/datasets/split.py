@@ -96,7 +96,13 @@ _HOLDOUT_KEYS = "it needs part, column, values"
 
 
 class Holdout(Section):
-    """A split of its own for Patients with one of these values in a column of any sample."""
+    """A split of its own for Patients with one of these values in a column of any sample.
+
+    Attributes:
+        part: Name of the split.
+        column: The column.
+        values: Values of that column; one that no image of the cohort has is an error.
+    """
 
     part: Annotated[Text, word("split")] = Field(description=_HOLDOUT_KEYS)
     column: _Column = Field(description=_HOLDOUT_KEYS)

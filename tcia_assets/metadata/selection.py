@@ -60,11 +60,11 @@ class Selection:
             these, in `series`, or on one of the `shared_lists`, if any are given.
         series: SeriesInstanceUIDs.
         shared_lists: Names of shared lists that are in the warehouse.
-        licenses: Licences that are refused or accepted.
+        licenses: Licences that are refused, or the only ones that are accepted.
         max_series_bytes: Leave out larger Series, and those whose size is not known.
-        max_bytes_per_run: Limit of a run.
-        max_series_per_run: Limit of a run.
-        max_minutes_per_run: Limit of a run.
+        max_bytes_per_run: Bytes that a run fetches, at most; the rest is left to the next run.
+        max_series_per_run: Series that a run fetches, at most.
+        max_minutes_per_run: Minutes after which a run starts no more Series.
         quiet_hours: Hours of each day in which no run fetches images; one that is under way when
             they begin starts no more Series.
         shards: How many runs the sensor and the schedule start at the same time for a Collection,
