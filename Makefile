@@ -150,6 +150,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/volumes.py
 	$(BIN)/python benchmarks/datasets.py
 	$(BIN)/python benchmarks/ticks.py
+	$(BIN)/python benchmarks/years.py
 
 sdist: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet build

@@ -16,20 +16,18 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 from urllib.request import urlopen
 
 import dagster as dg
 import duckdb
+from processes import BIN, Cost, timed, timed_job
 
-BIN = Path(sys.executable).parent
 PORT = 8043
 BASE = f"http://127.0.0.1:{PORT}/nbia-api/services/v4"
 BY_COLLECTION = (
@@ -40,12 +38,6 @@ BY_COLLECTION = (
     "getPatientStudy",
     "getSeries",
 )
-
-
-class Cost(NamedTuple):
-    seconds: float
-    cpu_s: float
-    peak_mb: float
 
 
 def main() -> None:
@@ -121,13 +113,7 @@ def run_of_dagster(data: Path, variables: dict[str, str]) -> Cost:
     """Refresh all Collections by Dagster's own command, with the partitions that there are."""
     with dg.DagsterInstance.from_config(str(data / "dagster")) as instance:
         keys = instance.get_dynamic_partitions("tcia_collections")
-    tags = {
-        "dagster/asset_partition_range_start": keys[0],
-        "dagster/asset_partition_range_end": keys[-1],
-    }
-    command = [str(BIN / "dagster"), "job", "execute", "-m", "tcia_assets.definitions"]
-    command += ["-j", "tcia_refresh", "--tags", json.dumps(tags)]
-    return timed(command, variables | {"DAGSTER_HOME": str(data / "dagster")})
+    return timed_job("tcia_refresh", (keys[0], keys[-1]), data / "dagster", variables)
 
 
 def environment(data: Path) -> dict[str, str]:
@@ -168,18 +154,6 @@ def ask(data: Path) -> str:
         "SELECT to_json({collections: count(DISTINCT Collection), series: count(*)})::VARCHAR "
         "FROM series",
     )[0]
-
-
-def timed(command: list[str], environment: dict[str, str]) -> Cost:
-    """Return what one process costs."""
-    began, quiet = time.monotonic(), subprocess.DEVNULL
-    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command[0]} ended with {os.waitstatus_to_exitcode(status)}")
-    process.returncode = 0
-    cpu = usage.ru_utime + usage.ru_stime
-    return Cost(time.monotonic() - began, cpu, usage.ru_maxrss / 1000)
 
 
 if __name__ == "__main__":

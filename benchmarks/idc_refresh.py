@@ -17,7 +17,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from full_refresh import BIN, Cost, ask, run_of_dagster, timed
+from full_refresh import ask, run_of_dagster
+from processes import BIN, Cost, timed
 
 
 def main() -> None:

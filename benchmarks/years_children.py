@@ -1,0 +1,48 @@
+"""Kinds of work that no command does alone; years.py runs each in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import dagster as dg
+from years import LARGEST
+
+from tcia_assets import TciaResource, build_definitions
+from tcia_assets.catalog import IMAGES, SERIES
+from tcia_assets.defs import checks, sensors
+from tcia_assets.defs.names import Names
+from tcia_assets.images.verify import verify_zips
+from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
+
+
+def _warehouse() -> Warehouse:
+    return Warehouse(Settings.from_env().root)
+
+
+def keys_unique() -> None:
+    check = next(each for each in checks.checks_of(IMAGES) if each.name == "keys_unique")
+    if _warehouse().query(check.sql).num_rows:
+        raise SystemExit("the mirror has repeated keys")
+
+
+def verify_sample() -> None:
+    if verify_zips(LARGEST, _warehouse(), sample=20).damaged:
+        raise SystemExit("the mirror has damaged zips")
+
+
+def tick() -> None:
+    build_definitions()  # a code location has built them too
+    context = dg.build_init_resource_context()
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        TciaResource().yield_for_execution(context) as tcia,
+    ):
+        instance.add_dynamic_partitions("tcia_collections", tcia.warehouse.keys(SERIES))
+        outcome = sensors.tick(instance, tcia, Names())
+    if not isinstance(outcome, dg.SkipReason):
+        raise SystemExit(f"the tick found {outcome}")
+
+
+if __name__ == "__main__":
+    {"keys_unique": keys_unique, "verify_sample": verify_sample, "tick": tick}[sys.argv[1]]()
