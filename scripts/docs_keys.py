@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import griffe
 from pydantic import BaseModel
 
+from tcia_assets.datasets.class_settings import KEYS, ClassSettings
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.declaration_sections import (
     MASKS,
@@ -62,6 +63,7 @@ def declaration_keys() -> str:
         "`split`": key_table(SplitSettings),
         "`split.holdout`": key_table(Holdout),
         "`target`": key_table(TargetSettings),
+        "`classes`": key_table(ClassSettings),
         "`volume`": key_table(VolumeSettings),
         "`licenses`": key_table(LicenseKeys),
     }
@@ -69,6 +71,7 @@ def declaration_keys() -> str:
         "`formats`": FORMATS,
         "`split.patients`": PATIENTS,
         "`split.stratify`, `split.holdout.column`": SPLIT_COLUMNS,
+        "`classes.key`": KEYS,
         "`target.kind`": MASKS,
         "`target.ways`": WAYS,
         "`target.between`": BETWEEN,

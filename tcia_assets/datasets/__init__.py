@@ -4,12 +4,16 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
 
     declaration           datasets/<name>.yaml as a pydantic model
     declaration_sections  its sections
+    class_settings        its section about classes
     volume_settings       its section about volumes
     declaration_types     their field types
     yaml_lines            YAML with the line of each value
     quality               the codes of findings, and the policies for them
     pairing               which masks lie on which images
     cohort                the Series of a dataset, as a value
+    declared_sql          SQL that a declaration holds
+    class_query           the values that classes are made of, joined with images
+    classes               the classes of a dataset, and which an image has
     cohort_query          the cohort of a declaration, queried from the warehouse
     cohort_checks         whether a cohort still fits its declaration and the zips on disk
     cohort_lock           the lock file of a cohort

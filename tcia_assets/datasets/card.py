@@ -84,6 +84,7 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
         _makers_section(label_makers(samples, info)),
         _license_section(licenses, info),
         _citation_section(samples, info),
+        _class_section(info),
         *_number_sections(numbers),
         _files_section(info),
         _rebuild_section(info),
@@ -99,7 +100,9 @@ def _front_matter(numbers: Summary, licenses: list[License], info: DatasetInfo, 
     if "other" in names:
         matter |= {"license_name": "several-see-licenses-md", "license_link": "LICENSES.md"}
     matter["pretty_name"] = " ".join(info.title.split())
-    matter["task_categories"] = ["image-segmentation" if info.labels else "other"]
+    tasks = ["image-segmentation"] * bool(info.labels)
+    tasks += ["image-classification"] * bool(info.classes)
+    matter["task_categories"] = tasks or ["other"]
     matter["size_categories"] = [next((n for most, n in _SIZES if kept < most), "n>1M")]
     modalities = [str(record[VALUE]).lower() for record in numbers["modalities"]]
     matter["tags"] = ["medical", "cancer", "tcia", *(m for m in modalities if m != NOT_GIVEN)]
@@ -170,6 +173,26 @@ def _publication(maker: LabelMaker) -> str:
 
 def _joined(*texts: str) -> str:
     return ", ".join(filter(None, texts))
+
+
+# --- Classes --------------------------------------------------------------------------------------
+
+
+def _class_section(info: DatasetInfo) -> str:
+    joined, settings = info.class_join, info.settings.get("classes")
+    if joined is None or not settings:
+        return ""
+    if settings["csv"] or settings["sql"]:
+        origin = "a CSV file" if settings["csv"] else "a query"
+    else:
+        origin = f"`{settings['table'] or 'current_series'}`"
+    unused = joined.keys - joined.matched
+    return (
+        f"## Classes\n\n{_and(info.classes.values())}, numbered from 0, from the column "
+        f"{markdown(settings['column'])} of {origin}, joined by {joined.key}: {joined.keys:,} "
+        f"values of it are there, {unused:,} of them of no image here. No {joined.key} has two "
+        "classes.\n"
+    )
 
 
 # --- Licences and citations -----------------------------------------------------------------------

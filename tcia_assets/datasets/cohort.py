@@ -52,6 +52,11 @@ types and names of the algorithms of its segments, such as `AUTOMATIC (TotalSegm
 
 Lock files leave them out where they are null: those of earlier cohorts do not have them.
 """
+CLASS_VALUE = "class_value"
+"""Column that only images of a dataset with classes have: the value that the class is made of.
+
+Lock files leave it out where it is null, as those above.
+"""
 SERIES = pa.schema(
     [
         pa.field("SeriesInstanceUID", pa.string(), nullable=False),
@@ -59,7 +64,7 @@ SERIES = pa.schema(
         pa.field("state", pa.string(), nullable=False),
         *(pa.field(name, pa.string()) for name in _TEXT_COLUMNS),
         pa.field("ImageCount", pa.int64()),
-        *(pa.field(name, pa.string()) for name in OF_ANALYSES),
+        *(pa.field(name, pa.string()) for name in (*OF_ANALYSES, CLASS_VALUE)),
     ]
 )
 """One row for each Series of a cohort, sorted by role and UID.
@@ -130,11 +135,27 @@ class LockedZip:
     content: str
 
 
+@dataclass(frozen=True)
+class ClassJoin:
+    """How values of classes were joined with images.
+
+    Attributes:
+        key: The column by which.
+        keys: The number of keys that have a value, or are listed without one.
+        matched: The number of these that are the key of an image.
+    """
+
+    key: str
+    keys: int
+    matched: int
+
+
 @dataclass(frozen=True, eq=False)
 class Cohort:
     """The Series of a dataset and their pairs, as the schemas `SERIES` and `PAIRS`.
 
-    `publications` are those that the Series have to cite, as `PUBLICATIONS`. `query` is the part of
+    `publications` are those that the Series have to cite, as `PUBLICATIONS`; `class_join` is how
+    the values of classes were joined, None for a dataset without. `query` is the part of
     the declaration that selects the cohort: `Declaration.cohort_settings`.
     """
 
@@ -144,6 +165,7 @@ class Cohort:
     series: pa.Table
     pairs: pa.Table
     publications: pa.Table = field(default_factory=PUBLICATIONS.empty_table)
+    class_join: ClassJoin | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -153,6 +175,7 @@ class Cohort:
             "name": self.name,
             "question": self.query,  # The key's name in lock file format 1.
             "snapshot": vars(self.snapshot),
+            **({"class_join": vars(self.class_join)} if self.class_join else {}),
             **self._hashed,
         }
 
@@ -160,7 +183,11 @@ class Cohort:
     def _hashed(self) -> dict[str, Any]:
         """The part of the content that has a hash."""
         rows = [
-            {name: value for name, value in row.items() if name not in OF_ANALYSES or value}
+            {
+                name: value
+                for name, value in row.items()
+                if value or name not in (*OF_ANALYSES, CLASS_VALUE)
+            }
             for row in self.series.to_pylist()
         ]
         content = {"series": rows, "pairs": self.pairs.to_pylist()}

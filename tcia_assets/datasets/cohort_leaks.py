@@ -11,9 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.datasets.cohort import Cohort
+from tcia_assets.datasets.classes import Classes
+from tcia_assets.datasets.cohort import CLASS_VALUE, IMAGE, Cohort
 from tcia_assets.datasets.declaration import Declaration
-from tcia_assets.datasets.quality import DROP, WITHOUT_TARGET
+from tcia_assets.datasets.quality import DROP, WITHOUT_CLASS, WITHOUT_TARGET
 from tcia_assets.datasets.sample_table import build_table, masks_by_image
 from tcia_assets.datasets.samples import KEPT
 from tcia_assets.datasets.split import Leak, find_leaks
@@ -47,7 +48,9 @@ def find_cohort_leaks(
     Raises:
         DataError: A sample has no PatientID.
     """
-    coming = set(to_make) - _without_target(declaration, cohort)
+    coming = (
+        set(to_make) - _without_target(declaration, cohort) - _without_class(declaration, cohort)
+    )
     frames = _frames_of_reference(cohort, warehouse) if coming else {}
     rows = []
     for row in build_table(declaration, cohort, made).to_pylist():
@@ -68,6 +71,18 @@ def _without_target(declaration: Declaration, cohort: Cohort) -> set[str]:
         return set()
     with_masks = masks_by_image(cohort).keys()
     return set(cohort.series["SeriesInstanceUID"].to_pylist()) - with_masks
+
+
+def _without_class(declaration: Declaration, cohort: Cohort) -> set[str]:
+    """Return the images that are dropped because they have no class."""
+    if declaration.classes is None or declaration.policy(WITHOUT_CLASS) != DROP:
+        return set()
+    classes = Classes.of(declaration, cohort)
+    return {
+        row["SeriesInstanceUID"]
+        for row in cohort.of_role(IMAGE).select(["SeriesInstanceUID", CLASS_VALUE]).to_pylist()
+        if classes.columns(row[CLASS_VALUE])["class_name"] is None
+    }
 
 
 def _frames_of_reference(cohort: Cohort, warehouse: Warehouse) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tcia_assets.datasets.cohort import (
     FORMAT,
     PAIRS,
     SERIES,
+    ClassJoin,
     Cohort,
     CohortDiff,
     WarehouseSnapshot,
@@ -109,4 +110,5 @@ def _cohort(content: dict[str, Any]) -> Cohort:
         series=pa.Table.from_pylist(content["series"], schema=SERIES),
         pairs=pa.Table.from_pylist(content["pairs"], schema=PAIRS),
         publications=pa.Table.from_pylist(content.get("publications", []), schema=PUBLICATIONS),
+        class_join=ClassJoin(**content["class_join"]) if "class_join" in content else None,
     )

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES, SHARED_LISTS
+from tcia_assets.datasets.class_query import query_classes
 from tcia_assets.datasets.cohort import (
+    CLASS_VALUE,
     FETCHED,
     IMAGE,
     NOT_FETCHED,
@@ -22,6 +24,7 @@ from tcia_assets.datasets.cohort import (
     TARGET,
     UNKNOWN,
     WITHDRAWN,
+    ClassJoin,
     Cohort,
     WarehouseSnapshot,
 )
@@ -32,11 +35,13 @@ from tcia_assets.datasets.cohort_checks import (
     check_makers,
 )
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.declared_sql import run_declared
 from tcia_assets.datasets.pairing import PAIRED, find_pairs
-from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.errors import UnknownName
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.publications import read_publications
 from tcia_assets.metadata.selection import check_shared_lists
+from tcia_assets.store.conform import replace_column
 from tcia_assets.store.sql import identifier
 from tcia_assets.store.warehouse import Warehouse
 
@@ -82,6 +87,7 @@ _OTHER_COLUMNS = {
         f"THEN {'m' if name == 'algorithms' else 's'}.{name} END AS {name}"
         for name in OF_ANALYSES
     },
+    CLASS_VALUE: f"NULL::VARCHAR AS {CLASS_VALUE}",
 }
 
 
@@ -92,7 +98,8 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         BadDeclaration: The declaration names a Collection, a licence or the like that the warehouse
             does not have; its SQL fails, or returns no Series, or Series that are not images; no
             Series has a held-out value; its target asks for an analysis that has no masks; images
-            have masks of several makers, and it does not say which it takes.
+            have masks of several makers, and it does not say which it takes; its classes cannot
+            be joined.
         LicenseConflict: The declaration refuses the licence of a Series.
     """
     _check_names(declaration, warehouse)
@@ -113,6 +120,7 @@ def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     statement = CONTENTS.format(series="chosen") + _MADE + _ROWS.format(columns=columns)
     rows = warehouse.query(statement, tables={"chosen": chosen})
     check_makers(declaration, rows, pairs)
+    rows, class_join = _with_classes(declaration, warehouse, rows)
     return Cohort(
         name=declaration.name,
         query=declaration.cohort_settings,
@@ -120,7 +128,20 @@ def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         series=rows.cast(SERIES).combine_chunks(),
         pairs=pairs,
         publications=read_publications(warehouse, rows["DataDescriptionURI"].to_pylist()),
+        class_join=class_join,
     )
+
+
+def _with_classes(
+    declaration: Declaration, warehouse: Warehouse, rows: pa.Table
+) -> tuple[pa.Table, ClassJoin | None]:
+    """Return the Series with the values of their classes, and how these were joined."""
+    if declaration.classes is None:
+        return rows, None
+    images = rows.filter(pc.equal(rows["role"], IMAGE))
+    values, class_join = query_classes(declaration, declaration.classes, warehouse, images)
+    column = [values.get(uid) for uid in rows["SeriesInstanceUID"].to_pylist()]
+    return replace_column(rows, CLASS_VALUE, pa.array(column, pa.string())), class_join
 
 
 def _check_names(declaration: Declaration, warehouse: Warehouse) -> None:
@@ -161,7 +182,7 @@ def _query_images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
         WHERE q.SeriesInstanceUID IS NOT NULL ORDER BY uid
     """
     key = "cohort.sql" if query.sql else "cohort.where" if query.where else "cohort"
-    rows = _run(declaration, key, warehouse, statement, query.tables)
+    rows = run_declared(declaration, key, warehouse, statement, query.tables)
     if not rows.num_rows:
         problem = "the query selects no Series; has the Collection been refreshed?"
         raise declaration.error_at(key, problem)
@@ -187,7 +208,7 @@ def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Arra
         SELECT SeriesInstanceUID AS uid FROM current_series
         WHERE Modality = '{target.kind}' AND {condition} ORDER BY uid
     """
-    masks = _run(declaration, "target.where", warehouse, statement, {})
+    masks = run_declared(declaration, "target.where", warehouse, statement, {})
     # Most often the mirror has no Series of any analysis.
     if not masks.num_rows and OF_ANALYSES[0] in target.where:
         problem = f"the condition selects no {target.kind} Series of the warehouse"
@@ -205,17 +226,3 @@ def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Arra
     pairs = pairs.rename_columns([renamed.get(name, name) for name in pairs.column_names])
     order = [(name, "ascending") for name in PAIRS.names[:3]]
     return pairs.select(PAIRS.names).cast(PAIRS).sort_by(order).combine_chunks()
-
-
-def _run(
-    declaration: Declaration,
-    key: str,
-    warehouse: Warehouse,
-    statement: str,
-    tables: Mapping[str, pa.Table],
-) -> pa.Table:
-    """Run a statement that holds SQL of the declaration; an error has the line of its key."""
-    try:
-        return warehouse.query(statement, tables=tables)
-    except UsageError as error:
-        raise declaration.error_at(key, f"the query fails: {error}") from None

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.datasets.cohort import SERIES, TARGET, Cohort
+from tcia_assets.datasets.classes import Classes
+from tcia_assets.datasets.cohort import SERIES, TARGET, ClassJoin, Cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.metadata.citations import POLICY
 from tcia_assets.metadata.publications import PUBLICATIONS
@@ -30,6 +31,8 @@ class DatasetInfo:
         policy: The address of TCIA's data usage policy.
         masks: The SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
         publications: What images and masks have to cite, as `publications.PUBLICATIONS`.
+        classes: The names of classes by number, from 0; empty without classes.
+        class_join: How their values were joined with images.
     """
 
     name: str
@@ -45,6 +48,8 @@ class DatasetInfo:
     publications: pa.Table = field(
         default_factory=PUBLICATIONS.empty_table, compare=False, repr=False
     )
+    classes: Mapping[int, str] = field(default_factory=dict)
+    class_join: ClassJoin | None = None
 
     @classmethod
     def of(
@@ -63,4 +68,6 @@ class DatasetInfo:
             made_with=made_with,
             masks=cohort.of_role(TARGET),
             publications=cohort.publications,
+            classes=Classes.of(declaration, cohort).by_number,
+            class_join=cohort.class_join,
         )

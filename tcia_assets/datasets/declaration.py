@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from tcia_assets.datasets.class_settings import ClassSettings
 from tcia_assets.datasets.declaration_sections import (
     CohortQuery,
     LicenseKeys,
@@ -45,7 +46,7 @@ from tcia_assets.datasets.quality import (
     WITHOUT_TARGET,
     has_nothing_to_keep,
 )
-from tcia_assets.datasets.split import SplitSettings
+from tcia_assets.datasets.split import CLASS, SplitSettings
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
@@ -62,11 +63,16 @@ FORMATS = {
     "retriever": "series lists for TCIA's Data Retriever: CSV and .tcia",
 }
 
+_CLASS_KINDS = ("class", "classes", "classification")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def _read_target(value: Any) -> Any:
-    return None if value == "none" else check_group(value)
+    if value == "none":
+        return None
+    if isinstance(value, dict) and value.get("kind") in _CLASS_KINDS:
+        raise problem("classes are no masks: write them as 'classes: {column: ...}'", key="kind")
+    return check_group(value)
 
 
 def _check_codes(value: Any) -> Any:
@@ -84,6 +90,7 @@ class Declaration(Section):
         cohort: Which image Series.
         split: How Patients are divided into splits.
         target: The labels; `none` for images alone.
+        classes: What to classify, instead of labels or beside them.
         volume: How volumes are chosen and written.
         license_keys: The licences to refuse, or the only ones to accept.
         formats: The formats in which the dataset is written.
@@ -94,6 +101,7 @@ class Declaration(Section):
     cohort: CohortQuery
     split: SplitSettings
     target: Annotated[TargetSettings | None, BeforeValidator(_read_target)] = None
+    classes: Annotated[ClassSettings | None, GROUP] = None
     volume: VolumeSettings = VolumeSettings()
     license_keys: Annotated[LicenseKeys | None, GROUP] = Field(None, alias="licenses")
     formats: Annotated[
@@ -133,6 +141,12 @@ class Declaration(Section):
             raise problem(reason, key="target.readers")
         if "huggingface" in self.formats:
             self._check_split_names()
+        return self
+
+    @model_validator(mode="after")
+    def _check_stratify(self) -> Self:
+        if CLASS in self.split.stratify and self.classes is None:
+            raise problem(f"{CLASS!r} needs a section 'classes'", key="split.stratify")
         return self
 
     def _check_split_names(self) -> None:
@@ -175,10 +189,13 @@ class Declaration(Section):
 
     @property
     def cohort_settings(self) -> dict[str, Any]:
-        """The settings on which the cohort depends: its query and, of the target, which masks."""
+        """The settings on which the cohort depends: its query, which masks, which values."""
         chosen = {"kind", "where", "ways"}
         masks = self.target and self.target.model_dump(mode="json", include=chosen)
-        return {"cohort": self.cohort.content, "target": masks}
+        settings = {"cohort": self.cohort.content, "target": masks}
+        if self.classes is not None:  # lock files of earlier versions do not have it
+            settings["classes"] = self.classes.model_dump(mode="json", exclude={"names"})
+        return settings
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -6,8 +6,6 @@ sections are in `declaration.py`.
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -30,8 +28,7 @@ from tcia_assets.datasets.declaration_types import (
     check_word,
     choice,
     problem,
-    read_text,
-    shown,
+    read_pattern,
     some,
     text,
 )
@@ -143,19 +140,6 @@ def _without_prefix(error: UsageError) -> str:
 # --- Target and licences --------------------------------------------------------------------------
 
 
-def _read_pattern(value: Any) -> str:
-    wanted = "a regular expression"
-    pattern = read_text(value, wanted)
-    try:
-        with warnings.catch_warnings():
-            # A later Python would read such a pattern in another way, and give other labels.
-            warnings.simplefilter("error", FutureWarning)
-            re.compile(pattern)
-    except (re.error, FutureWarning) as error:
-        raise problem(f"{shown(pattern)} is not {wanted}: {error}") from None
-    return pattern
-
-
 def _check_label(name: str) -> str:
     if name.casefold() == "background":
         raise problem("'background' is the name of the voxels without a label")
@@ -182,7 +166,7 @@ class TargetSettings(Section):
     labels: Annotated[
         dict[
             Annotated[str, BeforeValidator(_check_label)],
-            Annotated[str, BeforeValidator(_read_pattern)],
+            Annotated[str, BeforeValidator(read_pattern)],
         ],
         GROUP,
     ] = Field(description="without a target, write 'target: none'")

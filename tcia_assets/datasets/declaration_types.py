@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Collection
 from fractions import Fraction
 from typing import Annotated, Any
@@ -85,6 +86,20 @@ def read_text(value: Any, wanted: str = "a text") -> str:
     if not isinstance(value, str) or not value.strip():
         raise unlike(value, wanted)
     return value.strip()
+
+
+def read_pattern(value: Any) -> str:
+    """Return a regular expression."""
+    wanted = "a regular expression"
+    pattern = read_text(value, wanted)
+    try:
+        with warnings.catch_warnings():
+            # A later Python would read such a pattern in another way, and give other labels.
+            warnings.simplefilter("error", FutureWarning)
+            re.compile(pattern)
+    except (re.error, FutureWarning) as error:
+        raise problem(f"{shown(pattern)} is not {wanted}: {error}") from None
+    return pattern
 
 
 def read_choice(value: Any, valid: Collection[str], what: str) -> str:

@@ -48,6 +48,18 @@ class Sample:
         return sample_name(self.row)
 
     @property
+    def class_name(self) -> str | None:
+        """The class of the sample; None if it has none."""
+        name: str | None = self.row["class_name"]
+        return name
+
+    @property
+    def class_index(self) -> int | None:
+        """The number of the class, from 0; None if the sample has none."""
+        number: int | None = self.row["class_index"]
+        return number
+
+    @property
     def series_instance_uid(self) -> str:
         """The UID of the image Series."""
         return str(self.row["SeriesInstanceUID"])
@@ -72,6 +84,12 @@ class Samples(Sequence[Sample]):
             if row["label_voxels"] is not None:
                 return dict(enumerate(row["label_voxels"], start=1))
         return {}
+
+    @property
+    def classes(self) -> Mapping[int, str]:
+        """The names of the classes that occur, by number, from 0; empty without classes."""
+        found = {(row["class_index"], row["class_name"]) for row in self.rows}
+        return dict(sorted(each for each in found if each[0] is not None))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from tcia_assets.datasets.volume.findings import FINDING_CODES, IMPOSSIBLE, WRONG_VALUES
 
-NOT_FETCHED, WITHOUT_TARGET = "not_fetched", "without_target"
+NOT_FETCHED, WITHOUT_TARGET, WITHOUT_CLASS = "not_fetched", "without_target", "without_class"
 SAMPLE_CODES: Mapping[str, str] = {
     NOT_FETCHED: "the images of the Series are not on disk",
     WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
+    WITHOUT_CLASS: "no class is known for the Series",
     **FINDING_CODES,
 }
 """Each code with its meaning: those of a sample, and those of `volume.findings`."""
@@ -25,7 +26,14 @@ POLICIES = {
 }
 
 _DROPPED = frozenset(
-    {NOT_FETCHED, WITHOUT_TARGET, "unreadable_object", "mixed_frame_of_reference", "empty_mask"}
+    {
+        NOT_FETCHED,
+        WITHOUT_TARGET,
+        WITHOUT_CLASS,
+        "unreadable_object",
+        "mixed_frame_of_reference",
+        "empty_mask",
+    }
     | {"duplicate_position", "missing_slice", "too_few_slices", "count_unlike_image_count"}
     | {"zero_variance", "unreadable_mask", "frames_off_grid", "other_frame_of_reference"}
     | {"contours_off_plane", "several_volumes", "interleaved_slices", "incomplete_volume"}

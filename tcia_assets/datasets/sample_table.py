@@ -14,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from tcia_assets.datasets.classes import Classes
 from tcia_assets.datasets.cohort import IMAGE, STATES, Cohort
 from tcia_assets.datasets.declaration import Declaration
-from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED
+from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED, WITHOUT_CLASS
 from tcia_assets.datasets.sample_files import sample_finding
 from tcia_assets.datasets.sample_store import IMAGE as IMAGE_FILE
 from tcia_assets.datasets.sample_store import LABEL as LABEL_FILE
@@ -96,10 +97,10 @@ def build_table(
     Raises:
         DataError: A sample has no PatientID.
     """
-    pairs = masks_by_image(cohort)
+    pairs, classes = masks_by_image(cohort), Classes.of(declaration, cohort)
     rows = []
-    for image in cohort.of_role(IMAGE).to_pylist():
-        uid = image["SeriesInstanceUID"]
+    for chosen in cohort.of_role(IMAGE).to_pylist():
+        image, uid = chosen | classes.columns(chosen["class_value"]), chosen["SeriesInstanceUID"]
         masks = sorted({pair["target_series_instance_uid"] for pair in pairs[uid]})
         not_fetched = {"sample": name_sample(uid), "findings": [_not_fetched(image, masks)]}
         rows += [
@@ -147,11 +148,19 @@ def _not_fetched(image: _Row, masks: list[str]) -> _Row:
     return sample_finding(NOT_FETCHED, problem)
 
 
+def _without_class(value: str | None) -> _Row:
+    problem = "it has no value" if value is None else f"the value {value!r} is of no class"
+    return sample_finding(WITHOUT_CLASS, problem)
+
+
 def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _Row:
     """Return the row of a sample with its state, its reasons and the paths of its files."""
+    found = list(row["findings"])
+    if declaration.classes and row["class_name"] is None:
+        found.append(_without_class(row["class_value"]))
     findings = [
         {**each, "policy": declaration.policy(each["code"]), "numbers": [*each["numbers"].items()]}
-        for each in row["findings"]
+        for each in found
     ]
     reasons = sorted({each["code"] for each in findings if each["policy"] in (DROP, FAIL)})
     row = row | {

@@ -55,6 +55,9 @@ SAMPLES = pa.schema(
         pa.field("ImageCount", pa.int64()),
         pa.field("FrameOfReferenceUID", pa.string()),
         pa.field("target_series_instance_uids", pa.list_(pa.string()), nullable=False),
+        pa.field("class_value", pa.string()),
+        pa.field("class_name", pa.string()),
+        pa.field("class_index", pa.int64()),
         pa.field("image", pa.string()),
         pa.field("image_bytes", pa.int64()),
         pa.field("image_sha256", pa.string()),
@@ -79,10 +82,11 @@ SAMPLES = pa.schema(
 
 `volume` is what distinguishes it from other volumes of its Series, null for the only one.
 `reasons` are the codes for which a sample was dropped. `part` is the split; it and `patient` are
-null only for a dropped Series that the warehouse does not have. `image` and `label` are paths below
-the version's folder (`images/<sample>.nii.gz`, `labels/...`), with the size and SHA-256
-of the files. `shape` and `spacing` (mm) are along x, y, z; `affine` are 16 numbers, row by row, to
-RAS+ mm; `decoder` is the library that decompressed the pixels, null if they were not compressed;
+null only for a dropped Series that the warehouse does not have. `class_value` is what
+`class_name` is made of, `class_index` its number, from 0; null without a class. `image` and `label`
+are paths below the version's folder (`images/<sample>.nii.gz`, `labels/...`), with the size and
+SHA-256 of the files. `shape` and `spacing` (mm) are along x, y, z; `affine` are 16 numbers, row by
+row, to RAS+ mm; `decoder` is the library that decompressed the pixels, null without compression;
 `axes` is as `regrid.axis_codes` returns it; `least` and `greatest` are voxel values.
 `pixel_sha256` is over shape, dtype and voxels as they were read, before window and grid, so that
 equal images are found under different UIDs. `label_voxels` counts the written voxels of each label.

@@ -50,6 +50,8 @@ SPLIT_COLUMNS = (
     "ThirdPartyAnalysis",
 )
 """Columns of the cohort that `stratify` and `holdout` may name."""
+CLASS = "class_name"
+"""The class of a sample, which `stratify` may name too."""
 LEAK_COLUMNS = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "pixel_sha256")
 """Columns of samples in which no value may be in two splits; absent columns are not checked."""
 # IDs that differ only in case or by blanks are taken as one person's that were written differently.
@@ -62,6 +64,7 @@ _HASH_SPACE = 1 << 64
 # The Patient of each sample, and the columns by which it is split.
 _Samples = list[tuple[str, dict[str, Any]]]
 _Column = Annotated[str, choice(SPLIT_COLUMNS, "column")]
+_Stratum = Annotated[str, choice((*SPLIT_COLUMNS, CLASS), "column")]
 
 
 # --- Settings -------------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ class SplitSettings(Section):
     Attributes:
         fractions: The splits by name, with their shares of the Patients, which add up to 1.
         salt: A different salt splits the same Patients differently.
-        stratify: Columns by which the splits are kept even.
+        stratify: Columns by which the splits are kept even; `class_name` is the class.
         folds: The Patients of the first split are divided into this many folds, by a different
             hash.
         holdout: Patients that are a split of their own.
@@ -136,7 +139,7 @@ class SplitSettings(Section):
         AfterValidator(_check_total),
     ] = Field(description="such as {train: 0.8, test: 0.2}")
     salt: Text = ""
-    stratify: Annotated[tuple[_Column, ...], some("columns"), UNIQUE] = ()
+    stratify: Annotated[tuple[_Stratum, ...], some("columns"), UNIQUE] = ()
     folds: Annotated[int, whole_number(2, _MAX_FOLDS)] = 0
     holdout: Annotated[Holdout | None, GROUP] = None
     patients: Annotated[str, choice(PATIENTS, "way to tell patients apart")] = ACROSS

@@ -20,6 +20,7 @@ Summary = dict[str, list[Record]]
 TITLES: Mapping[str, str] = {
     "parts": "Splits",
     "labels": "Labels",
+    "classes": "Classes",
     "modalities": "Modality",
     "manufacturers": "Manufacturer",
     "collections": "Collection",
@@ -60,6 +61,7 @@ def summarize(samples: pa.Table, splits: Sequence[str] = ()) -> Summary:
     return {
         "parts": list(_splits(rows, ordered)),
         "labels": _labels(kept),
+        "classes": _classes(kept, ordered),
         **{name: _counts(kept, _value_of(column), ordered) for name, column in _COUNTED.items()},
         "ages": _counts(kept, _age_group, ordered, [name for _, name in _AGES]),
         "geometry": list(_geometry(kept)),
@@ -89,6 +91,15 @@ def _labels(kept: list[_Row]) -> list[Record]:
             samples[name] += count > 0
             voxels[name] += count
     return [{"label": n, "samples with it": samples[n], "voxels": voxels[n]} for n in voxels]
+
+
+def _classes(kept: list[_Row], splits: list[str]) -> list[Record]:
+    """Count the samples of each split by class, in the order of the numbers of the classes."""
+    names = {row["class_index"]: row["class_name"] for row in kept if row["class_name"]}
+    if not names:
+        return []
+    order = [names[number] for number in sorted(names)]
+    return _counts(kept, _value_of("class_name"), splits, order)
 
 
 def _counts(

@@ -17,6 +17,7 @@ from tcia_assets.datasets.versions import Version
 _COMPARED = (
     "state",
     "reasons",
+    "class_name",
     "part",
     "fold",
     "content_md5",

@@ -7,6 +7,7 @@ import pytest
 
 from tcia_assets.catalog import IMAGES
 from tcia_assets.datasets.build import build, make_samples
+from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.errors import DatasetRefused
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
@@ -66,3 +67,14 @@ def test_what_is_dropped_leaks_nothing(stocked_warehouse: Warehouse) -> None:
     only = "collections: [LCTSC]\n  modalities: [CT]", f"series: [{uids[0]}]"
     kept = built(declared(NO_TARGET, only), stocked_warehouse, update=True)
     assert rows(kept)[uids[0]]["state"] == "kept"
+
+
+def test_an_image_without_a_class_leaks_nothing(fetched_warehouse: Warehouse) -> None:
+    uids = images(fetched_warehouse)
+    set_column(fetched_warehouse, "StudyInstanceUID", "1.2.77", *uids)
+    section = (
+        "target: none\nclasses: {column: c, sql: \"SELECT '%s' AS SeriesInstanceUID, 'x' AS c\"}"
+    )
+    declaration = declared((NO_TARGET[0], section % uids[0]))
+    cohort = frozen(declaration, fetched_warehouse, update=True)
+    assert find_cohort_leaks(declaration, cohort, fetched_warehouse, {}, uids) == []

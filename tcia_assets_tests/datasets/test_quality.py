@@ -9,6 +9,7 @@ from tcia_assets.datasets.quality import (
     NOT_FETCHED,
     POLICIES,
     SAMPLE_CODES,
+    WITHOUT_CLASS,
     WITHOUT_TARGET,
     has_nothing_to_keep,
 )
@@ -16,7 +17,11 @@ from tcia_assets.datasets.volume.findings import FINDING_CODES
 
 
 def test_each_code_has_a_meaning_and_a_default_policy() -> None:
-    assert SAMPLE_CODES.keys() == FINDING_CODES.keys() | {NOT_FETCHED, WITHOUT_TARGET}
+    assert SAMPLE_CODES.keys() == FINDING_CODES.keys() | {
+        NOT_FETCHED,
+        WITHOUT_TARGET,
+        WITHOUT_CLASS,
+    }
     assert DEFAULT_POLICIES.keys() == SAMPLE_CODES.keys()
     assert set(DEFAULT_POLICIES.values()) == {DROP, KEEP} < set(POLICIES)
 

@@ -18,7 +18,8 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """Write the lists `training`, `validation` and `test` (see `common.split_role`).
 
     An empty list is left out, because MONAI cannot read one. Each item has `image`, `label` and
-    `fold` where the sample has them, and `part`, `patient` and the UID.
+    `fold` where the sample has them, and `part`, `patient` and the UID. The number of its class is
+    `class`, or `label` where there are no masks, as MONAI's classifiers take it.
     """
     lists: dict[str, list[dict[str, Any]]] = {role: [] for role in Role}
     for row in kept.rows:
@@ -32,6 +33,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
         "tensorImageSize": "3D",
         "modality": {"0": " and ".join(kept.modalities)},
         **({"labels": names} if info.labels else {}),
+        **({"classes": {str(n): each for n, each in info.classes.items()}} if info.classes else {}),
         "numTraining": len(lists[Role.TRAINING]),
         "numTest": len(lists[Role.TEST]),
     }
@@ -43,6 +45,8 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
     item: dict[str, Any] = {"image": f"../{row['image']}"}
     if row["label"]:
         item["label"] = f"../{row['label']}"
+    if row["class_index"] is not None:
+        item["class" if row["label"] else "label"] = row["class_index"]
     if row["fold"] is not None:
         item["fold"] = row["fold"]
     return item | {name: row[name] for name in _COLUMNS if row[name] is not None}

@@ -23,6 +23,8 @@ def write(
 ) -> None:
     """Write each sample as `<key>.image.nii.gz`, `<key>.label.nii.gz` if any, and `<key>.json`.
 
+    `<key>.cls` is the number of its class, if it has one.
+
     The key is the name of the sample with `_` in place of each dot, because WebDataset splits names
     at the first dot; the JSON holds the UID and the other columns. Samples are in the order of the
     hashes of their names, so that each shard is a mixture.
@@ -42,13 +44,20 @@ def _write_shard(path: Path, root: Path, rows: list[Row]) -> None:
             _add_file(shard, f"{key}.image.nii.gz", root / row["image"])
             if row["label"]:
                 _add_file(shard, f"{key}.label.nii.gz", root / row["label"])
-            content = json.dumps(row_metadata(row), indent=1).encode()
-            shard.addfile(_member(f"{key}.json", len(content)), io.BytesIO(content))
+            if row["class_index"] is not None:
+                _add_text(shard, f"{key}.cls", str(row["class_index"]))
+            content = json.dumps(row_metadata(row), indent=1)
+            _add_text(shard, f"{key}.json", content)
 
 
 def _add_file(shard: tarfile.TarFile, name: str, path: Path) -> None:
     with path.open("rb") as file:
         shard.addfile(_member(name, path.stat().st_size), file)
+
+
+def _add_text(shard: tarfile.TarFile, name: str, text: str) -> None:
+    content = text.encode()
+    shard.addfile(_member(name, len(content)), io.BytesIO(content))
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
