@@ -19,12 +19,14 @@ from dagster.components.testing import DefsFolderSandbox, create_defs_folder_san
 from tcia_assets import build_definitions
 from tcia_assets.catalog import TABLES
 from tcia_assets.components import TciaMirrorComponent
+from tcia_assets.defs.mirror import MIRROR
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import TciaError
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets_tests.repository import ROOT
 
+ASSETS = (MIRROR, *(table.name for table in TABLES))
 EXAMPLE = ROOT / "examples" / "dg_project"
 TYPE = "tcia_assets.components.TciaMirrorComponent"
 Load = Callable[..., dg.Definitions]
@@ -114,7 +116,7 @@ def test_attributes_become_the_definitions(load: Load, tmp_path: Path) -> None:
     )
 
     dg.Definitions.validate_loadable(definitions)
-    assert keys(definitions) == sorted(f"imaging/tcia/{table.name}" for table in TABLES)
+    assert keys(definitions) == sorted(f"imaging/tcia/{name}" for name in ASSETS)
     graph = definitions.resolve_asset_graph()
     assert graph.get(dg.AssetKey(["imaging", "tcia", "series"])).owners == ["team:imaging"]
     settings = resource(definitions, "imaging_tcia").settings
@@ -205,7 +207,7 @@ def test_a_subclass_changes_what_is_shown_of_assets(load: Load) -> None:
     graph = load(Recoloured).resolve_asset_graph()
 
     assert graph.get(dg.AssetKey(["tcia", "series"])).tags["seen"] == "series"
-    assert len(graph.get_all_asset_keys()) == len(TABLES)
+    assert len(graph.get_all_asset_keys()) == len(ASSETS)
 
 
 def test_two_mirrors_are_two_components_of_one_project(project: DefsFolderSandbox) -> None:
@@ -216,7 +218,7 @@ def test_two_mirrors_are_two_components_of_one_project(project: DefsFolderSandbo
             defs_yaml_contents={"type": TYPE, "attributes": {"key_prefix": prefix}},
         )
     with project.build_all_defs() as definitions:
-        assert len(keys(definitions)) == 2 * len(TABLES)
+        assert len(keys(definitions)) == 2 * len(ASSETS)
 
 
 @pytest.mark.parametrize("kind", ["yaml", "python"])
@@ -239,7 +241,7 @@ def test_the_example_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     definitions = dg.load_from_defs_folder(path_within_project=EXAMPLE)
 
     dg.Definitions.validate_loadable(definitions)
-    assert keys(definitions) == sorted(f"tcia/{table.name}" for table in TABLES)
+    assert keys(definitions) == sorted(f"tcia/{name}" for name in ASSETS)
     node = definitions.resolve_asset_graph().get(dg.AssetKey(["tcia", "image_archives"]))
     assert node.tags["storage"] == "large"
 

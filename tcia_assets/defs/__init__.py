@@ -11,6 +11,7 @@
     clinical          the clinical tables as an asset
     images            the image tables as assets
     datasets          each declared dataset as three assets
+    mirror            all of it as one asset: a summary of each run
     dataset_files     where datasets are declared
     dataset_metadata  their metadata in Dagster's UI
     asset_specs       the asset of a table

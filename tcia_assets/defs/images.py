@@ -8,13 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs import checks, zip_checks
+from tcia_assets.defs import checks, mirror, zip_checks
 from tcia_assets.defs.asset_specs import table_assets
 from tcia_assets.defs.events import PartitionEvent, Results, record_partitions, written_facts
 from tcia_assets.defs.fetch_reporter import FetchReporter
@@ -78,7 +79,7 @@ _Task = tuple[Sequence[Table], Callable[[str], Sequence[Facts]]]
 def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -> Results:
     """Make the selected tables of each partition; each fails alone and has an event of its own."""
     tag_with_process(context)
-    tcia = resource_of(context, names)
+    tcia, started = resource_of(context, names), datetime.now(UTC)
     warehouse = tcia.warehouse
     just_fetched: dict[str, frozenset[str]] = {}
     session = _session(tcia, config)
@@ -102,9 +103,23 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
             except Exception as error:  # noqa: BLE001
                 bad.append((f"{', '.join(t.name for t in tables)} of {partition!r}", error))
     warehouse.ensure_views()
+    if catalog.IMAGE_ARCHIVES in selected:
+        context.log_event(mirror.event(names, tcia, started, _run_facts(good, bad)))
     results = [checks.results(context, table, names, warehouse) for table in selected]
     results.append(zip_checks.results(context, names, tcia, just_fetched))
     yield from record_partitions(context, good, bad, chain.from_iterable(results))
+
+
+def _run_facts(
+    good: Sequence[PartitionEvent], bad: Sequence[tuple[str, Exception]]
+) -> dict[str, int]:
+    """Return what a run did, for the asset `mirror`."""
+    fetched = [facts for _, _, facts in good if "received_bytes" in facts]
+    return {
+        "fetched": sum(facts["fetched"] for facts in fetched),
+        "received_bytes": sum(facts["received_bytes"] for facts in fetched),
+        "failed_partitions": len(bad),
+    }
 
 
 def _session(tcia: RunResource, config: ImageConfig) -> FetchSession | None:

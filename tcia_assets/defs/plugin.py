@@ -14,6 +14,7 @@ from tcia_assets.defs import (
     io_manager,
     jobs,
     metadata,
+    mirror,
     schedules,
     sensors,
 )
@@ -92,6 +93,7 @@ def build_definitions(
                 *metadata.assets(names),
                 clinical.asset(names),
                 *images.assets(names),
+                mirror.asset(names),
                 *dataset_defs.assets(files),
             ],
             get_asset_spec,

@@ -16,7 +16,7 @@ import dagster as dg
 import pyarrow as pa
 
 from tcia_assets import catalog
-from tcia_assets.defs import checks
+from tcia_assets.defs import checks, mirror
 from tcia_assets.defs.events import Results, record_partitions, written_facts
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
@@ -76,10 +76,23 @@ def refresh_partitions(
     tcia.warehouse.ensure_views()
     if catalog.SERIES in tables:
         _settle_moves(context, tcia.warehouse, at, outcome)
+    if catalog.SHARED_LISTS not in tables:
+        context.log_event(mirror.event(names, tcia, at, _run_facts(outcome)))
     good = [(names.key(done.table), done.key, refresh_facts(done)) for done in outcome.good]
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
     found = (checks.results(context, table, names, tcia.warehouse) for table in tables)
     yield from record_partitions(context, good, bad, chain.from_iterable(found))
+
+
+def _run_facts(outcome: _Outcome) -> dict[str, int]:
+    """Return what a run did, for the asset `mirror`."""
+    listings = [done.facts for done in outcome.good if done.table is catalog.SERIES]
+    return {
+        **{name: sum(int(facts[name]) for facts in listings) for name in ("new", "changed")},
+        "requests": sum(done.cost.requests for done in outcome.good),
+        "received_bytes": outcome.received_bytes,
+        "failed_partitions": len(outcome.bad),
+    }
 
 
 def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:

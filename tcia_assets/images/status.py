@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.catalog import COLLECTIONS
+from tcia_assets.catalog import COLLECTIONS, SERIES
 from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
 from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.metadata.plausibility import last_compared
@@ -69,10 +70,8 @@ def collection_status(
     Raises:
         UsageError: The selection's SQL, series lists or shared lists cannot be used.
     """
-    parameters = {"collections": list(collections)}
-    predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
-    rows = warehouse.query(_counts_sql(predicate), parameters, tables=tables).to_pylist()
-    changes = warehouse.query(_CHANGED, parameters).to_pylist()
+    rows = _count(warehouse, collections, selection)
+    changes = warehouse.query(_CHANGED, {"collections": list(collections)}).to_pylist()
     unindexed = count_unindexed(warehouse)
     compared = last_compared(warehouse, datetime.now(UTC))
     counts = {row["Collection"]: row for row in rows}
@@ -95,6 +94,52 @@ def collection_status(
         for name in collections
     ]
     return pa.Table.from_pylist(status, schema=_SCHEMA)
+
+
+def mirror_totals(warehouse: Warehouse, selection: Selection | None = None) -> dict[str, int]:
+    """Return sums over all Collections, from one query.
+
+    Args:
+        warehouse: The warehouse.
+        selection: What counts as selected.
+
+    Returns:
+        Numbers of Series: `known`, `missing`, `withdrawn`, `complete`, `failed` (tried and not
+        complete); with a selection also `selected` and `to_come`. `bytes_on_disk` are of zips.
+
+    Raises:
+        UsageError: The selection's SQL, series lists or shared lists cannot be used.
+    """
+    rows = _count(warehouse, warehouse.keys(SERIES), selection)
+    return {
+        name: sum(row[column] for row in rows)
+        for name, column in _TOTALS.items()
+        if selection or name not in _OF_SELECTION
+    }
+
+
+_TOTALS = {
+    "known": "series",
+    "missing": "missing",
+    "withdrawn": "withdrawn",
+    "selected": "selected",
+    "complete": "complete",
+    "to_come": "to_come",
+    "failed": "incomplete",
+    "bytes_on_disk": "bytes_on_disk",
+}
+_OF_SELECTION = {"selected", "to_come"}
+
+
+def _count(
+    warehouse: Warehouse, collections: Sequence[str], selection: Selection | None
+) -> list[dict[str, Any]]:
+    predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
+    parameters = {"collections": list(collections)}
+    rows: list[dict[str, Any]] = warehouse.query(
+        _counts_sql(predicate), parameters, tables=tables
+    ).to_pylist()
+    return rows
 
 
 # Collections that were last compared with a source of another family than the newest comparison.
@@ -160,6 +205,7 @@ def _counts_sql(predicate: str) -> str:
         count(*) FILTER (withdrawn_at IS NOT NULL) AS withdrawn,
         coalesce(sum(archive_bytes), 0)::BIGINT AS bytes_on_disk,
         coalesce(sum(image_bytes) FILTER (is_to_come), 0)::BIGINT AS bytes_to_fetch,
-        count(*) FILTER (is_to_come AND image_bytes IS NULL) AS sizes_unknown
+        count(*) FILTER (is_to_come AND image_bytes IS NULL) AS sizes_unknown,
+        count(*) FILTER (is_to_come) AS to_come
     FROM sized GROUP BY Collection
     """
