@@ -263,7 +263,7 @@ class Mirror:
                 "images had all its columns: each run reads some of them again, for ten minutes "
                 "at most"
             )
-        check_disk_space(session.plans, self.settings.root, self.settings)
+        check_disk_space(session.plans, self.warehouse, self.settings)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
         failures = runs.fetch(session, {*unindexed, *outdated})

@@ -106,7 +106,7 @@ def fetch(
     )
     if dry_run and session.plans:
         out.print(_plan_table(session.plans))
-        check_disk_space(session.plans, mirror.settings.root, mirror.settings)
+        check_disk_space(session.plans, mirror.warehouse, mirror.settings)
     if dry_run or not session.plans:
         exit_with(session.not_stored)
         return

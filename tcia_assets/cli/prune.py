@@ -22,7 +22,8 @@ from tcia_assets.cli.terminal import (
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import UsageError
 from tcia_assets.images.prune import (
-    StoredFile,
+    QuarantinedFile,
+    RemovableZip,
     UnselectedZips,
     find_quarantined,
     find_unselected,
@@ -47,9 +48,9 @@ class _Found:
     """What could be removed; `zips` is None without a selection, `removed_zips` is part of it."""
 
     versions: Sequence[Version]
-    quarantined: Sequence[StoredFile]
+    quarantined: Sequence[QuarantinedFile]
     zips: UnselectedZips | None
-    removed_zips: Sequence[StoredFile]
+    removed_zips: Sequence[RemovableZip]
 
 
 @click.command()
@@ -128,7 +129,7 @@ def _find(
     include_needed: bool,
 ) -> _Found:
     old = _old_versions(warehouse, keep) if keep else []
-    zips, removed = None, list[StoredFile]()
+    zips, removed = None, list[RemovableZip]()
     chosen = parse_selection(selection) if selection else None
     if chosen is not None:
         check_shared_lists(chosen, warehouse.keys(SHARED_LISTS))
@@ -196,7 +197,7 @@ def _lines(found: _Found) -> Iterable[tuple[str, str, int, int]]:
             yield what, name, len(sizes), sum(sizes)
 
 
-def _print_kept(zips: UnselectedZips, removed: Sequence[StoredFile]) -> None:
+def _print_kept(zips: UnselectedZips, removed: Sequence[RemovableZip]) -> None:
     if zips.irreplaceable:
         size = sum(file.bytes for file in zips.irreplaceable)
         print_note(

@@ -35,6 +35,7 @@ from tcia_assets.metadata.markdown import (
     markdown_link,
 )
 from tcia_assets.sources.doi import doi_of
+from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.files import publish
 
 _DEFAULT_FORMAT = "nifti"
@@ -63,7 +64,7 @@ def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
         StorageError: A file cannot be written, or a file that a sample names cannot be read.
     """
     table = attribution_table(samples, info)
-    attribution.write_files(root, info.title, table, form="as NIfTI")
+    attribution.write_files(FolderArchives(root), "", info.title, table, form="as NIfTI")
     has_sheet = contact_sheet.write_contact_sheet(root, samples, info)
     text = readme(samples, info, has_sheet=has_sheet)
     content = text.encode("utf-8", "replace")

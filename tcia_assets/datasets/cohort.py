@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.datasets.split import SPLIT_COLUMNS
+from tcia_assets.errors import CohortMoved
 from tcia_assets.metadata.publications import PUBLICATIONS
 from tcia_assets.sources.doi import doi_of
+from tcia_assets.store.archives import Archives
+from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
 IMAGE, TARGET = "image", "target"
@@ -125,14 +129,36 @@ class WarehouseSnapshot:
 
 @dataclass(frozen=True)
 class LockedZip:
-    """A zip on disk: its path, the SHA-256 of its bytes, and a hash of the objects in it.
+    """The zip of a Series: where it is, the SHA-256 of its bytes, and a hash of the objects in it.
 
     `content` is the MD5 over the objects, or the SHA-256 of the zip where that is not known.
     """
 
-    path: Path
+    archives: Archives
+    name: str
     sha256: str
     content: str
+
+    @contextmanager
+    def open(self) -> Iterator[Path]:
+        """Provide the path of a file with its bytes.
+
+        Raises:
+            CohortMoved: It is gone, or has other bytes.
+        """
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(self.archives.local(self.name, self.sha256))
+                differs = sha256_of(path) != self.sha256
+                problem = "has changed since it was fetched" if differs else ""
+            except FileNotFoundError:
+                problem = "is missing"
+            if problem:
+                advice = "run tcia-assets verify, then fetch it again"
+                raise CohortMoved(
+                    f"{self.archives.address(self.name)}: the zip {problem}; {advice}"
+                )
+            yield path
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.volume.label_readers import UNION
 from tcia_assets.errors import CohortMoved, LicenseConflict, UnknownName
 from tcia_assets.images.md5_hierarchy import content_md5_sql
+from tcia_assets.images.zip_files import name_at
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
@@ -164,7 +165,8 @@ def locked_zips(cohort: Cohort, warehouse: Warehouse) -> dict[str, LockedZip]:
         raise CohortMoved(f"{cohort.name}: {problem}: {listed}. {advice}")
     return {
         row["uid"]: LockedZip(
-            path=warehouse.root / row["path"],
+            archives=warehouse.archives,
+            name=name_at(row["path"]),
             sha256=row["sha256"],
             content=row["content_md5"] or row["sha256"],
         )

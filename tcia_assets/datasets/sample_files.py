@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +44,7 @@ from tcia_assets.datasets.volume.regrid import axis_codes, reorient, resample
 from tcia_assets.datasets.volume.volume_reader import SeriesVolumes, open_volumes
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.datasets.written_values import check_range, convert_values
-from tcia_assets.errors import BadValue, CohortMoved
+from tcia_assets.errors import BadValue
 from tcia_assets.store.files import sha256_of
 
 _KEY_DIGITS = 32
@@ -149,24 +150,29 @@ def sample_finding(code: str, message: str) -> dict[str, Any]:
 
 
 def _write_files(job: SampleJob, folder: Path) -> list[dict[str, Any]]:
-    for zip_ in (job.zip, *(mask.zip for mask in job.masks)):
-        _check_zip(zip_)
-    opened = open_volumes(
-        job.zip.path,
-        job.volume.choose,
-        image_count=job.image_count,
-        least_slices=job.volume.least_slices,
-        workers=1,
-    )
-    try:
-        with opened as volumes:
-            return [_write_volume(job, volumes, place, folder) for place in volumes.chosen]
-    except NoVolume as error:
-        return [_no_volume(job, error)]
+    with ExitStack() as stack:
+        image, *masks = [
+            stack.enter_context(zip_.open())
+            for zip_ in (job.zip, *(mask.zip for mask in job.masks))
+        ]
+        opened = open_volumes(
+            image,
+            job.volume.choose,
+            image_count=job.image_count,
+            least_slices=job.volume.least_slices,
+            workers=1,
+        )
+        try:
+            with opened as volumes:
+                return [
+                    _write_volume(job, masks, volumes, place, folder) for place in volumes.chosen
+                ]
+        except NoVolume as error:
+            return [_no_volume(job, error)]
 
 
 def _write_volume(
-    job: SampleJob, volumes: SeriesVolumes, place: int, folder: Path
+    job: SampleJob, masks: Sequence[Path], volumes: SeriesVolumes, place: int, folder: Path
 ) -> dict[str, Any]:
     """Write the files of a volume, and return its row."""
     is_numbered = len(volumes.chosen) > 1
@@ -186,7 +192,7 @@ def _write_volume(
     }
     findings = [_finding_row(finding) for finding in volume.findings]
     if job.masks:
-        labels = _read_labels(job, volume)
+        labels = _read_labels(job, masks, volume)
         row |= _write_image(sample_path(folder, LABEL, sample), LABEL, labels)
         row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
         if labels.readers:
@@ -221,25 +227,13 @@ def _no_volume(job: SampleJob, error: NoVolume) -> dict[str, Any]:
     return {"sample": name_sample(job.series_instance_uid), "findings": findings}
 
 
-def _check_zip(zip_: LockedZip) -> None:
-    try:
-        is_same = sha256_of(zip_.path) == zip_.sha256
-        problem = "" if is_same else "the zip has changed since it was fetched"
-    except FileNotFoundError:
-        problem = "the zip is missing"
-    if problem:
-        advice = "run tcia-assets verify, then fetch it again"
-        raise CohortMoved(f"{zip_.path}: {problem}; {advice}")
-
-
 # --- Labels and grid -----------------------------------------------------------------------------
 
 
-def _read_labels(job: SampleJob, volume: Volume) -> Labels:
+def _read_labels(job: SampleJob, masks: Sequence[Path], volume: Volume) -> Labels:
     patterns = LabelPatterns.compile(dict(job.labels), job.priority)
     uids = {uid for mask in job.masks for uid in mask.sop_instance_uids}
-    paths = [mask.zip.path for mask in job.masks]
-    labels = read_labels(paths, volume, patterns, sop_instance_uids=uids, choices=job.choices)
+    labels = read_labels(masks, volume, patterns, sop_instance_uids=uids, choices=job.choices)
     placed: Labels = _to_grid(labels, job.volume)
     return replace(placed, findings=(*labels.findings, *_lost_labels(labels, placed)))
 

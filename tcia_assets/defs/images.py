@@ -27,7 +27,7 @@ from tcia_assets.images.fetch_session import FetchSession, current_session
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.manifest_row import STATUSES
 from tcia_assets.images.run_limits import RereadBudget, Shard
-from tcia_assets.images.zip_files import collection_dir
+from tcia_assets.images.zip_files import work_folder
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
@@ -165,7 +165,7 @@ def _fetcher(
 
 def _without_selection(table: Table, warehouse: Warehouse, key: str) -> Facts:
     """Write an empty manifest if there is none, since a materialized partition can be loaded."""
-    if (warehouse.root / collection_dir(key)).is_dir():
+    if work_folder(key, warehouse).is_dir():
         finish_interrupted(key, warehouse)
     elif not warehouse.has(table, key):
         warehouse.write(table, empty(table), key)

@@ -13,8 +13,10 @@ from tcia_assets.images.hash_walk import Answers, HashWalk, Leaf
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.md5_hierarchy import content_md5_sql
 from tcia_assets.images.verify import accept_again, daily_sample
+from tcia_assets.images.zip_files import name_at
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources import Source
+from tcia_assets.store.archives import Archives
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
@@ -123,7 +125,7 @@ def audit_hashes(
     else:
         comparable = [u for leaf in leaves if (u := leaf["SeriesInstanceUID"]) in complete]
         chosen = daily_sample([complete[uid] for uid in comparable], sample)
-        walk.compare_series([_leaf_on_disk(r, warehouse.root, just_fetched) for r in chosen])
+        walk.compare_series([_stored_leaf(r, warehouse.archives, just_fetched) for r in chosen])
     return AuditResult(collection, walk, len(complete.keys() - comparable))
 
 
@@ -144,13 +146,14 @@ def _leaves(collection: str, warehouse: Warehouse) -> list[Leaf]:
     return leaves
 
 
-def _leaf_on_disk(row: ManifestRow, root: Path, just_fetched: frozenset[str]) -> Leaf:
+def _stored_leaf(row: ManifestRow, archives: Archives, just_fetched: frozenset[str]) -> Leaf:
     """Return a Series with the hash of its zip."""
-    path, uid = root / str(row.path), row.series_instance_uid
+    uid = row.series_instance_uid
     try:
-        md5s = _listed_md5s(row, path, is_fresh=uid in just_fetched) or [
-            member.md5 for member in accept_again(row, path).members
-        ]
+        with archives.local(name_at(row.path or ""), row.sha256 or "") as path:
+            md5s = _listed_md5s(row, path, is_fresh=uid in just_fetched) or [
+                member.md5 for member in accept_again(row, path).members
+            ]
     except (BadArchive, OSError):
         return {"SeriesInstanceUID": uid, "hash": _NO_HASH}
     return {"SeriesInstanceUID": uid, "hash": md5_list.combined_md5(md5s)}

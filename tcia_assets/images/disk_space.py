@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from heapq import nlargest
-from pathlib import Path
 
 from tcia_assets.errors import UsageError
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.series_task import series_at_once
-from tcia_assets.images.zip_files import collection_dir, parts_bytes
+from tcia_assets.images.zip_files import parts_bytes, work_folder
 from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import format_bytes
 
 # Kept free. Few zips are larger than the objects in them; this covers LICENSE, MD5 list and
@@ -20,19 +20,20 @@ SPARE_BYTES = 1 << 30
 
 
 def check_disk_space(
-    plans: Sequence[FetchPlan], root: Path, settings: Settings | None = None
+    plans: Sequence[FetchPlan], warehouse: Warehouse, settings: Settings | None = None
 ) -> None:
     """Raise UsageError, with the sizes, if the disk cannot hold what is planned.
 
     Args:
         plans: The plans of one run.
-        root: The data root; it is created.
+        warehouse: Where the zips go; the folder for them is created.
         settings: The settings of the fetch: where images come from decides how much is needed.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(root).free, sum(plan.bytes_now for plan in plans)
+    folder = warehouse.archives.work_folder("")
+    folder.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(folder).free, sum(plan.bytes_now for plan in plans)
     if settings is not None and settings.packs_zips:
-        needed = max(0, needed + _packing_bytes(plans, settings) - _parts_bytes(plans, root))
+        needed = max(0, needed + _packing_bytes(plans, settings) - _parts_bytes(plans, warehouse))
     if not needed or needed + SPARE_BYTES <= free:
         return
     names = ", ".join(plan.collection for plan in plans if plan.now)
@@ -44,8 +45,8 @@ def check_disk_space(
         advice = "not even these are free, so nothing is fetched: make room"
     raise UsageError(
         f"{names}: {series} Series of {format_bytes(needed)}{beside} do not fit: "
-        f"{format_bytes(free)} are free at {root}, and {format_bytes(SPARE_BYTES)} are kept free; "
-        f"{advice}"
+        f"{format_bytes(free)} are free at {folder}, and {format_bytes(SPARE_BYTES)} are kept "
+        f"free; {advice}"
     )
 
 
@@ -55,6 +56,6 @@ def _packing_bytes(plans: Sequence[FetchPlan], settings: Settings) -> int:
     return sum(nlargest(series_at_once(settings), sizes))
 
 
-def _parts_bytes(plans: Sequence[FetchPlan], root: Path) -> int:
+def _parts_bytes(plans: Sequence[FetchPlan], warehouse: Warehouse) -> int:
     """Return the bytes that earlier runs have received of Series that are not complete."""
-    return sum(parts_bytes(root / collection_dir(plan.collection)) for plan in plans)
+    return sum(parts_bytes(work_folder(plan.collection, warehouse)) for plan in plans)

@@ -42,7 +42,7 @@ from tcia_assets.images.zip_files import (
     single_images_dir,
 )
 from tcia_assets.sources import Source
-from tcia_assets.store.files import publish_draft, publish_text
+from tcia_assets.store.files import move_file, publish_text
 
 # Errors, beside a bad zip, after which another route may succeed.
 _TRY_NEXT_ROUTE = (RequestRefused, TooLarge, UnreadableReply, UnknownReply)
@@ -94,7 +94,7 @@ def download_zip(task: SeriesTask) -> VerifiedZip:
                 errors.append((each.source, error))
                 continue
             task.outages.note(each.source, None)
-            publish_draft(draft, task.path)
+            task.archives.put(draft, task.name, verified.sha256)
             task.quarantine.unlink(missing_ok=True)
             _reason_path(task).unlink(missing_ok=True)
             shutil.rmtree(parts_path(task.path), ignore_errors=True)
@@ -204,7 +204,6 @@ def _count_good_images(task: SeriesTask, draft: Path) -> int:
 
 def _quarantine(task: SeriesTask, draft: Path, route: str, error: BadArchive) -> None:
     """Move a refused zip to quarantine, with a file that has the reason."""
-    task.quarantine.parent.mkdir(parents=True, exist_ok=True)
     reason = {
         "SeriesInstanceUID": task.uid,
         "endpoint": route,
@@ -212,7 +211,7 @@ def _quarantine(task: SeriesTask, draft: Path, route: str, error: BadArchive) ->
         "refused_at": datetime.now(UTC).isoformat(),
         "reason": error.problem,
     }
-    publish_draft(draft, task.quarantine)
+    move_file(draft, task.quarantine)
     publish_text(_reason_path(task), json.dumps(reason, indent=2) + "\n")
 
 

@@ -26,10 +26,12 @@ from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.export_index import LOCK_NAME, ExportedSeries, ExportIndex
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate, file_names
 from tcia_assets.images.headers.series_zips import READ_ERRORS, error_text
-from tcia_assets.images.zip_files import open_zip
+from tcia_assets.images.zip_files import name_at, open_zip
 from tcia_assets.metadata.attribution import with_descriptions, write_files
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.progress import ProgressCallback, ignore_progress
+from tcia_assets.store.archives import Archives
+from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.files import publish, storage_errors
 from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.sql import identifier
@@ -146,7 +148,7 @@ def export_series(
         coming = {row["SeriesInstanceUID"]: row["image_bytes"] or 0 for row in rows}
         _write_records(index, coming, export.to, warehouse)
         try:
-            _write_all(rows, writer, warehouse.root, result, report)
+            _write_all(rows, writer, warehouse.archives, result, report)
         finally:
             _write_records(index, {}, export.to, warehouse)
     return result
@@ -214,13 +216,13 @@ def _check_space(rows: Sequence[_Row], to: Path) -> None:
 def _write_all(
     rows: Sequence[_Row],
     writer: _Writer,
-    root: Path,
+    archives: Archives,
     result: ExportResult,
     report: ProgressCallback,
 ) -> None:
     for done, row in enumerate(rows, start=1):
         try:
-            written = writer.write(row, root / row["path"])
+            written = writer.write(row, archives)
         except _UnreadableZip as error:
             result.failures.append(f"{row['Collection']}: {row['SeriesInstanceUID']}: {error}")
         else:
@@ -252,7 +254,7 @@ def _write_records(
     uids = {"series_instance_uid": list(sizes), "bytes": pa.array(sizes.values(), pa.int64())}
     attribution = warehouse.query(_ATTRIBUTION, tables={"exported": pa.table(uids)})
     complete = with_descriptions(attribution, warehouse)
-    write_files(to, "Exported Series", complete, form="as DICOM")
+    write_files(FolderArchives(to), "", "Exported Series", complete, form="as DICOM")
 
 
 # --- The files of a Series ------------------------------------------------------------------------
@@ -277,7 +279,7 @@ class _Writer:
         sizes = [size for _, size in self._files_of(known)]
         return (len(sizes), sum(sizes)) == (known.files, known.bytes)
 
-    def write(self, row: Mapping[str, Any], path: Path) -> ExportedSeries:
+    def write(self, row: Mapping[str, Any], archives: Archives) -> ExportedSeries:
         """Write the files of a Series.
 
         Raises:
@@ -290,7 +292,7 @@ class _Writer:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
             try:
-                files, size = _extract(path, row["archive_bytes"], draft)
+                files, size = _extract(row, archives, draft)
                 folder = "" if self._export.flat else self._publish_folder(row, draft)
                 if self._export.flat:
                     self._publish_files(uid, draft)
@@ -341,10 +343,10 @@ def _files_in(folder: Path) -> Iterator[tuple[Path, int]]:
                 yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
 
 
-def _extract(path: Path, archive_bytes: int, folder: Path) -> tuple[int, int]:
+def _extract(row: Mapping[str, Any], archives: Archives, folder: Path) -> tuple[int, int]:
     """Write the objects in a zip into a folder; returns their number and bytes."""
     files = size = 0
-    with _open(path, archive_bytes) as zip_file:
+    with _open(row, archives) as zip_file:
         members = [m.filename for m in zip_file.infolist() if _is_object(m)]
         for member, name in file_names(members):
             with (folder / name).open("xb") as file:
@@ -360,10 +362,11 @@ def _is_object(member: zipfile.ZipInfo) -> bool:
 
 
 @contextlib.contextmanager
-def _open(path: Path, archive_bytes: int) -> Iterator[zipfile.ZipFile]:
-    with _zip_errors():
-        zip_file = open_zip(path, archive_bytes)
-    with zip_file:
+def _open(row: Mapping[str, Any], archives: Archives) -> Iterator[zipfile.ZipFile]:
+    with contextlib.ExitStack() as stack:
+        with _zip_errors():
+            opened = open_zip(archives, name_at(row["path"]), row["sha256"], row["archive_bytes"])
+            zip_file = stack.enter_context(opened)
         yield zip_file
 
 

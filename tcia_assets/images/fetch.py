@@ -17,7 +17,7 @@ from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.plan import SAME_BYTES, FetchPlan
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
-from tcia_assets.images.zip_files import collection_dir, remove_abandoned_drafts
+from tcia_assets.images.zip_files import remove_abandoned_drafts, work_folder
 from tcia_assets.metadata import attribution, moves
 from tcia_assets.sources import Source
 from tcia_assets.store.files import check_case
@@ -89,7 +89,7 @@ def fetch_images(
     """
     sources = [each.of(collection) for each in (source, *fallbacks)]
     # The archives may be on another file system than the warehouse.
-    check_case(warehouse.root / collection_dir(collection))
+    check_case(work_folder(collection, warehouse))
     with _exclusive(collection, warehouse, session.shard, listener):
         writer = manifest.ManifestWriter(warehouse, collection)
         try:
@@ -97,10 +97,10 @@ def fetch_images(
             plan = session.plan(collection, warehouse)
             earlier = _zips_before_move(collection, warehouse)
             listener.on_plan(plan)
-            check_disk_space([plan], warehouse.root, source.settings)
-            remove_abandoned_drafts(warehouse.root / collection_dir(collection))
+            check_disk_space([plan], warehouse, source.settings)
+            remove_abandoned_drafts(work_folder(collection, warehouse))
             known = writer.initial_rows(series.series_instance_uid for series in plan.now)
-            workers = FetchWorkers(plan, sources, warehouse.root, known, earlier, session.budget)
+            workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget)
             rows = _record_rows(workers, writer, listener)
         finally:
             writer.close()

@@ -18,7 +18,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
-from tcia_assets.images.zip_files import collection_dir, quarantine_path, zip_path
+from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
 from tcia_assets.metadata import history, moves
 from tcia_assets.store.warehouse import Warehouse
 
@@ -39,7 +39,7 @@ class ManifestWriter:
 
     def __init__(self, warehouse: Warehouse, collection: str) -> None:
         self._warehouse, self._collection = warehouse, collection
-        folder = warehouse.root / collection_dir(collection)
+        folder = work_folder(collection, warehouse)
         take_over_dead_journals(folder, lambda rows: merge_rows(warehouse, collection, rows))
         self._stored = read_manifest(warehouse, collection)
         self._journal = Journal(folder)
@@ -167,7 +167,7 @@ def remove_series(warehouse: Warehouse, collection: str, uids: Iterable[str]) ->
         if kept.num_rows < partition.rows.num_rows:
             partition.rows = kept
     for uid in removed:
-        (warehouse.root / zip_path(collection, uid)).unlink(missing_ok=True)
+        warehouse.archives.delete(zip_name(collection, uid))
 
 
 def quarantine_unreadable(warehouse: Warehouse, collection: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.acceptance.rules import Expectation
 from tcia_assets.images.run_limits import FetchBudget, Shard
+from tcia_assets.images.zip_files import name_at
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.store.archives import Archives
 from tcia_assets.store.warehouse import Warehouse
 
 _Record = dict[str, Any]
@@ -157,7 +158,7 @@ def plan_collection(
     version = _manifest_version(collection, warehouse)
     records = [r for r in _selected(collection, selection, warehouse) if shard.contains(r[_UID])]
     chosen = [record for record in records if record["chosen"]]
-    on_disk = {r[_UID] for r in chosen if r["complete"] and _is_on_disk(warehouse.root, r)}
+    on_disk = {r[_UID] for r in chosen if r["complete"] and _is_on_disk(warehouse.archives, r)}
     # A Series that is missing from the newest listing cannot be fetched; its zip stays.
     needed = [r for r in chosen if r[_UID] not in on_disk and not r["is_missing"]]
     given_up = [_pending(r) for r in needed if r["is_given_up"] and not retry]
@@ -238,9 +239,12 @@ def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> li
     return records
 
 
-def _is_on_disk(root: Path, record: _Record) -> bool:
-    path = root / str(record["path"])
-    return path.is_file() and path.stat().st_size == record["archive_bytes"]
+def _is_on_disk(archives: Archives, record: _Record) -> bool:
+    try:
+        stored = archives.head(name_at(record["path"]))
+    except FileNotFoundError:
+        return False
+    return bool(stored.size_bytes == record["archive_bytes"])
 
 
 def _pending(record: _Record) -> PendingSeries:

@@ -18,7 +18,7 @@ from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
 from tcia_assets.images.journal import has_living_journal
 from tcia_assets.images.run_limits import RereadBudget, Shard
-from tcia_assets.images.zip_files import claim, collection_dir, zip_path
+from tcia_assets.images.zip_files import claim, series_of, stored_zips, work_folder
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.progress import ProgressCallback, ignore_progress
@@ -29,8 +29,17 @@ _BATCH = 100
 
 
 @dataclass(frozen=True)
-class StoredFile:
-    """A file that may be removed.
+class RemovableZip:
+    """A zip in the store that may be removed."""
+
+    collection: str
+    series_instance_uid: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class QuarantinedFile:
+    """A file in quarantine.
 
     Attributes:
         path: Its path.
@@ -55,9 +64,9 @@ class UnselectedZips:
         irreplaceable: Those that the source does not list any more. They are always kept.
     """
 
-    removable: tuple[StoredFile, ...]
-    needed: tuple[tuple[StoredFile, str], ...]
-    irreplaceable: tuple[StoredFile, ...]
+    removable: tuple[RemovableZip, ...]
+    needed: tuple[tuple[RemovableZip, str], ...]
+    irreplaceable: tuple[RemovableZip, ...]
 
 
 # --- Finding --------------------------------------------------------------------------------------
@@ -107,17 +116,19 @@ def _series(selection: Selection, warehouse: Warehouse) -> dict[tuple[str, str],
     return {(row["Collection"], row["SeriesInstanceUID"]): row for row in rows}
 
 
-def _zips_of(collection: str, warehouse: Warehouse) -> Iterator[StoredFile]:
-    for path in sorted((warehouse.root / collection_dir(collection)).glob("*.zip")):
-        yield StoredFile(path, collection, path.stem, path.stat().st_size)
+def _zips_of(collection: str, warehouse: Warehouse) -> Iterator[RemovableZip]:
+    for stored in stored_zips(collection, warehouse):
+        yield RemovableZip(collection, series_of(stored), stored.size_bytes)
 
 
-def find_quarantined(warehouse: Warehouse) -> list[StoredFile]:
+def find_quarantined(warehouse: Warehouse) -> list[QuarantinedFile]:
     """Return the files in quarantine: refused zips with their reasons, and damaged manifests."""
     folder = warehouse.root / "quarantine"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
-        StoredFile(path, unquote(path.relative_to(folder).parts[0]), path.stem, path.stat().st_size)
+        QuarantinedFile(
+            path, unquote(path.relative_to(folder).parts[0]), path.stem, path.stat().st_size
+        )
         for path in files
     ]
 
@@ -126,7 +137,10 @@ def find_quarantined(warehouse: Warehouse) -> list[StoredFile]:
 
 
 def remove_zips(
-    zips: Sequence[StoredFile], warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+    zips: Sequence[RemovableZip],
+    warehouse: Warehouse,
+    *,
+    report: ProgressCallback = ignore_progress,
 ) -> int:
     """Remove zips, their rows in the manifest, and what other tables have of them.
 
@@ -145,7 +159,7 @@ def remove_zips(
         StorageError: A file cannot be removed or written; run it again.
     """
     done = removed = 0
-    by_collection: dict[str, list[StoredFile]] = {}
+    by_collection: dict[str, list[RemovableZip]] = {}
     for file in zips:
         by_collection.setdefault(file.collection, []).append(file)
     # Without its manifest, all zips of a Collection would seem to be gone from the tables.
@@ -172,19 +186,20 @@ def _without_fetch(collection: str, warehouse: Warehouse) -> Iterator[None]:
         Busy: A run is fetching into it.
     """
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}", wait=0.0):
-        if has_living_journal(warehouse.root / collection_dir(collection)):
+        if has_living_journal(work_folder(collection, warehouse)):
             raise Busy(f"a run is fetching images of {collection!r}")
         yield
 
 
-def _remove_batch(collection: str, batch: Sequence[StoredFile], warehouse: Warehouse) -> int:
+def _remove_batch(collection: str, batch: Sequence[RemovableZip], warehouse: Warehouse) -> int:
+    folder = work_folder(collection, warehouse)
     with ExitStack() as claims:
         mine = []
         for file in batch:
             with suppress(Busy):
-                claims.enter_context(claim(warehouse.root / zip_path(collection, file.path.stem)))
+                claims.enter_context(claim(folder / f"{file.series_instance_uid}.zip"))
                 mine.append(file.series_instance_uid)
-        with _removing(warehouse.root / collection_dir(collection)):
+        with _removing(folder):
             manifest.remove_series(warehouse, collection, mine)
     return len(mine)
 
@@ -210,7 +225,10 @@ def _has_rows_without_zip(collection: str, warehouse: Warehouse) -> bool:
 
 
 def remove_quarantined(
-    files: Sequence[StoredFile], warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+    files: Sequence[QuarantinedFile],
+    warehouse: Warehouse,
+    *,
+    report: ProgressCallback = ignore_progress,
 ) -> int:
     """Remove files in quarantine; those that a fetch is working on stay.
 
@@ -223,7 +241,8 @@ def remove_quarantined(
     removed = 0
     for done, file in enumerate(files, start=1):
         with suppress(Busy), _removing(file.path):
-            with claim(warehouse.root / zip_path(file.collection, file.series_instance_uid)):
+            folder = work_folder(file.collection, warehouse)
+            with claim(folder / f"{file.series_instance_uid}.zip"):
                 file.path.unlink(missing_ok=True)
             removed += 1
             with suppress(OSError):

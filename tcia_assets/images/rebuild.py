@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.series_task import VerifiedZip
 from tcia_assets.images.verify import DamagedZip, check_each, unreadable_message
-from tcia_assets.images.zip_files import collection_dir, published_at
+from tcia_assets.images.zip_files import series_of, stored_zips
 from tcia_assets.metadata import attribution
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.files import sha256_of
+from tcia_assets.store.archives import Archives, StoredFile
 from tcia_assets.store.warehouse import Warehouse
 
 # Rows are written this often, so that a killed rebuild keeps most of them.
@@ -90,54 +91,58 @@ def rebuild_manifest(
 def _rebuild(
     collection: str, warehouse: Warehouse, source: str, report: ProgressCallback
 ) -> RebuildResult:
-    paths = sorted((warehouse.root / collection_dir(collection)).glob("*.zip"))
+    zips = stored_zips(collection, warehouse)
     rows = {row.series_instance_uid: row for row in manifest.read_rows(warehouse, collection)}
     series = _series(collection, warehouse)
 
-    def read(path: Path) -> ManifestRow | DamagedZip:
-        return _read_zip(path, collection, rows.get(path.stem), series.get(path.stem, {}), source)
+    def read(zip_: StoredFile) -> ManifestRow | DamagedZip:
+        uid = series_of(zip_)
+        record = {"SeriesInstanceUID": uid, "Collection": collection, "source": source}
+        record = series.get(uid, {}) | record
+        return _read_zip(zip_, warehouse.archives, rows.get(uid), record)
 
     made = 0
     refused: list[DamagedZip] = []
     changes: list[tuple[ManifestRow | None, ManifestRow]] = []
     written_at = time.monotonic()
-    with closing(check_each(read, paths)) as found:
-        for done, (path, result) in enumerate(found, start=1):
+    with closing(check_each(read, zips)) as found:
+        for done, (zip_, result) in enumerate(found, start=1):
             if isinstance(result, DamagedZip):
                 refused.append(result)
-            elif result is not rows.get(path.stem):
-                changes.append((rows.get(path.stem), result))
+            elif result is not (row := rows.get(series_of(zip_))):
+                changes.append((row, result))
             if time.monotonic() - written_at > _WRITE_EVERY_S:
                 made += len(manifest.replace_unchanged(warehouse, collection, changes))
                 changes.clear()
                 written_at = time.monotonic()
-            report(done, len(paths))
+            report(done, len(zips))
     made += len(manifest.replace_unchanged(warehouse, collection, changes))
     if not warehouse.has(IMAGE_ARCHIVES, collection):
         manifest.merge_rows(warehouse, collection, ())
     # A row that another run has written meanwhile counts as kept.
-    return RebuildResult(collection, len(paths) - made - len(refused), made, tuple(refused))
+    return RebuildResult(collection, len(zips) - made - len(refused), made, tuple(refused))
 
 
 def _read_zip(
-    path: Path, collection: str, row: ManifestRow | None, series: Mapping[str, Any], source: str
+    zip_: StoredFile, archives: Archives, row: ManifestRow | None, record: Mapping[str, Any]
 ) -> ManifestRow | DamagedZip:
     """Return the row of a zip: `row` itself if it is right, else a new one or the problem."""
     try:
-        if not path.is_file():
-            return DamagedZip(path.stem, "it is not a file")
-        if row is not None and _is_right(row, path):
+        sha256 = archives.sha256(zip_.name)
+        if row is not None and _is_right(row, zip_, sha256):
             return row
-        return _make_row(path, collection, series, source)
+        with archives.local(zip_.name, sha256) as path:
+            return _make_row(path, sha256, archives.head(zip_.name).published_at, record)
     except BadArchive as error:
-        return DamagedZip(path.stem, error.problem)
+        return DamagedZip(series_of(zip_), error.problem)
+    except (FileNotFoundError, IsADirectoryError):
+        return DamagedZip(series_of(zip_), "it is not a file")
     except OSError as error:
-        return DamagedZip(path.stem, unreadable_message(error))
+        return DamagedZip(series_of(zip_), unreadable_message(error))
 
 
-def _is_right(row: ManifestRow, path: Path) -> bool:
-    is_same_size = row.archive_bytes == path.stat().st_size
-    return row.is_complete and is_same_size and row.sha256 == sha256_of(path)
+def _is_right(row: ManifestRow, zip_: StoredFile, sha256: str) -> bool:
+    return row.is_complete and (row.archive_bytes, row.sha256) == (zip_.size_bytes, sha256)
 
 
 def _series(collection: str, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
@@ -153,14 +158,15 @@ def _series(collection: str, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     return {row["SeriesInstanceUID"]: row for row in rows.to_pylist()}
 
 
-def _make_row(path: Path, collection: str, series: Mapping[str, Any], source: str) -> ManifestRow:
-    uid = path.stem
+def _make_row(
+    path: Path, sha256: str, published_at: datetime, series: Mapping[str, Any]
+) -> ManifestRow:
+    uid = series["SeriesInstanceUID"]
     expected = Expectation(uid, series.get("ImageCount"), series.get("image_bytes"))
     proof = accept(path, expected)
     # Another version may have as many images of the same size: only the dates can distinguish them.
     submitted = series.get("submitted_on")
-    is_current = submitted is None or submitted < published_at(path).date()
-    record = {"SeriesInstanceUID": uid, "Collection": collection, "source": source, "attempts": 0}
+    is_current = submitted is None or submitted < published_at.date()
     fingerprint = {} if is_current else {"fingerprint": None}
-    row = ManifestRow.from_record({**series, **record, **fingerprint})
-    return VerifiedZip.at(path, proof).describe_in(row, published_at(path))
+    row = ManifestRow.from_record({**series, "attempts": 0, **fingerprint})
+    return VerifiedZip.at(path, proof, sha256).describe_in(row, published_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +27,8 @@ from tcia_assets.images.series_task import (
     compare_with_source,
     proof_hash,
 )
-from tcia_assets.images.zip_files import claim, publish_copy, published_at, zip_path
+from tcia_assets.images.zip_files import claim, publish_copy, zip_name
 from tcia_assets.sources.names import family_of
-from tcia_assets.store.files import sha256_of
 
 _ABOUT_THE_ZIP = (
     "path",
@@ -68,11 +68,10 @@ def fetch_series(
         StorageError: The file cannot be written.
         Stopped: The source was stopped; that means nothing for the Series.
     """
-    path, row = task.path, _blank_row(task)
-    earlier = [task.root / zip_path(name, task.uid) for name in earlier_collections]
+    row = _blank_row(task)
     try:
-        with claim(path):
-            sha256 = sha256_of(path) if path.is_file() else ""
+        with claim(task.path):
+            sha256 = _stored_sha256(task)
             is_known = known is not None and known.sha256 == sha256
             if known is not None and is_known:
                 # The earlier verified zip stays, and the row keeps its description.
@@ -80,13 +79,14 @@ def fetch_series(
             verified = (
                 (_adopt_unlisted(task, sha256) if sha256 and not is_known else None)
                 or (_keep(task, known) if known is not None and is_known else None)
-                or _take_from_earlier_collection(task, earlier)
+                or _take_from_earlier_collection(task, earlier_collections)
                 or download_zip(task)
             )
     except (Busy, StorageError, Stopped):
         raise
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+        problem = f"{task.path} cannot be written: {error.strerror or error}"
+        raise StorageError(problem) from error
     except TciaError as error:
         row = replace(row, source=row.source or task.by_source()[-1].source.name)
         return SeriesResult(_failed(row, task.pending.attempts + 1, error), error)
@@ -126,19 +126,28 @@ def _status(error: TciaError) -> str:
 # --- Zips on disk ---------------------------------------------------------------------------------
 
 
+def _stored_sha256(task: SeriesTask) -> str:
+    """Return the SHA-256 of the zip that the store has of a Series; "" if it has none."""
+    try:
+        return task.archives.sha256(task.name)
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+
+
 def _adopt_unlisted(task: SeriesTask, sha256: str) -> VerifiedZip | None:
-    """Accept the zip at the final path that has no row: a run was killed in between.
+    """Accept the zip in the store that has no row: a run was killed in between.
 
     Only the source's hash can show which version it is: another version may have as many images of
     the same size.
     """
-    proof = _proof_or_none(task, task.path)
-    if proof is None:
-        return None
-    for each in task.by_source():
-        if each.source_hash() == proof_hash(proof):
-            proof = replace(proof, verified_by="md5")
-            return VerifiedZip.at(task.path, proof, sha256, each.source.name)
+    with task.archives.local(task.name, sha256) as path:
+        proof = _proof_or_none(task, path)
+        if proof is None:
+            return None
+        for each in task.by_source():
+            if each.source_hash() == proof_hash(proof):
+                proof = replace(proof, verified_by="md5")
+                return VerifiedZip.at(path, proof, sha256, each.source.name)
     return None
 
 
@@ -146,22 +155,29 @@ def _keep(task: SeriesTask, known: ManifestRow) -> VerifiedZip | None:
     """Keep the zip if another kind of source sent it, and the one in use has the same objects."""
     if family_of(known.source) == family_of(task.source.name):
         return None
-    proof = _proof_or_none(task, task.path)
-    if proof is None or task.source_hash() != proof_hash(proof):
-        return None
-    proof = replace(proof, verified_by="md5")
-    return VerifiedZip.at(task.path, proof, known.sha256 or "", known.source)
+    sha256 = known.sha256 or ""
+    with task.archives.local(task.name, sha256) as path:
+        proof = _proof_or_none(task, path)
+        if proof is None or task.source_hash() != proof_hash(proof):
+            return None
+        return VerifiedZip.at(path, replace(proof, verified_by="md5"), sha256, known.source)
 
 
-def _take_from_earlier_collection(task: SeriesTask, paths: Sequence[Path]) -> VerifiedZip | None:
+def _take_from_earlier_collection(
+    task: SeriesTask, collections: Sequence[str]
+) -> VerifiedZip | None:
     """Use the zip from a Collection that the Series has left, if it is good and current."""
-    for path in paths:
-        proof = _proof_or_none(task, path) if path.is_file() else None
-        if proof is None or not _is_current(task, proof, path):
-            continue
-        taken = VerifiedZip.at(path, compare_with_source(task, proof))
-        publish_copy(path, task.path)
-        return taken
+    for collection in collections:
+        name = zip_name(collection, task.uid)
+        with suppress(FileNotFoundError):
+            stored, sha256 = task.archives.head(name), task.archives.sha256(name)
+            with task.archives.local(name, sha256) as path:
+                proof = _proof_or_none(task, path)
+                if proof is None or not _is_current(task, proof, stored.published_at):
+                    continue
+                taken = VerifiedZip.at(path, compare_with_source(task, proof), sha256)
+                publish_copy(task.archives, path, task.path, task.name, sha256)
+                return taken
     return None
 
 
@@ -172,10 +188,10 @@ def _proof_or_none(task: SeriesTask, path: Path) -> Proof | None:
         return None
 
 
-def _is_current(task: SeriesTask, proof: Proof, path: Path) -> bool:
+def _is_current(task: SeriesTask, proof: Proof, published_at: datetime) -> bool:
     """Compare with the source's hash or, if there is none, with the day of the last submission."""
     for each in task.by_source():
         if source_hash := each.source_hash():
             return source_hash == proof_hash(proof)
     submitted = task.pending.submitted_on
-    return submitted is None or submitted < published_at(path).date()
+    return submitted is None or submitted < published_at.date()

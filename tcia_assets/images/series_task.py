@@ -15,9 +15,16 @@ from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, 
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.outages import Outages
 from tcia_assets.images.plan import PendingSeries
-from tcia_assets.images.zip_files import parts_path, quarantine_path, zip_path
+from tcia_assets.images.zip_files import (
+    collection_folder,
+    parts_path,
+    quarantine_path,
+    zip_name,
+    zip_path,
+)
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, Target
+from tcia_assets.store.archives import Archives
 from tcia_assets.store.files import sha256_of
 
 CORES = os.cpu_count() or 1
@@ -49,11 +56,11 @@ class VerifiedZip:
 
     @classmethod
     def at(cls, path: Path, proof: Proof, sha256: str = "", source: str = "") -> VerifiedZip:
-        """Describe the accepted zip at a path; its SHA-256 is computed unless it is given."""
+        """Describe an accepted file; its SHA-256 is computed unless it is given."""
         return cls(proof, path.stat().st_size, sha256 or sha256_of(path), source)
 
     def describe_in(self, row: ManifestRow, fetched_at: datetime) -> ManifestRow:
-        """Return the manifest row of the Series, complete with this zip at its final path."""
+        """Return the manifest row of the Series, complete with this zip in the store."""
         return replace(
             row,
             status="complete",
@@ -77,6 +84,7 @@ class SeriesTask:
         collection: Its Collection.
         source: Where it is fetched from.
         root: The data root.
+        archives: The store of zips.
         on_bytes: Called with the size of each chunk received; see `Target`.
         fallbacks: Further sources, each for the case that those before it fail.
         outages: Which of these are down; shared by all Series of a fetch.
@@ -86,6 +94,7 @@ class SeriesTask:
     collection: str
     source: Source
     root: Path
+    archives: Archives
     on_bytes: Callable[[int], None]
     fallbacks: tuple[Source, ...] = ()
     outages: Outages = field(default_factory=Outages)
@@ -96,9 +105,15 @@ class SeriesTask:
         return self.pending.series_instance_uid
 
     @property
+    def name(self) -> str:
+        """The name of the zip in the store."""
+        return zip_name(self.collection, self.uid)
+
+    @property
     def path(self) -> Path:
-        """The final path of the zip."""
-        return self.root / zip_path(self.collection, self.uid)
+        """The zip in the work folder: drafts and the claim lie beside it."""
+        folder = self.archives.work_folder(collection_folder(self.collection))
+        return folder / f"{self.uid}.zip"
 
     @property
     def quarantine(self) -> Path:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from tcia_assets.catalog import HEADER_VERSION, UNINDEXED_ZIPS
 from tcia_assets.images.journal import has_dead_journal
 from tcia_assets.images.run_reasons import RunReason, short_digest
-from tcia_assets.images.zip_files import collection_dir, collections_on_disk
+from tcia_assets.images.zip_files import collections_on_disk, work_folder
 from tcia_assets.store.warehouse import Warehouse
 
 _OUTDATED = """
@@ -42,7 +42,7 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
         text = f"{row['SeriesInstanceUID']} {row['not_in']}"
         missing.setdefault(row["Collection"], []).append(text)
     for collection in collections_on_disk(warehouse):
-        if has_dead_journal(warehouse.root / collection_dir(collection)):
+        if has_dead_journal(work_folder(collection, warehouse)):
             missing.setdefault(collection, ["journal"])
     return [
         RunReason(collection, len(lines), "unindexed " + short_digest(lines))

@@ -15,9 +15,9 @@ from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.zip_files import collection_dir, zip_path
+from tcia_assets.images.zip_files import name_at, stored_zips
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.files import sha256_of
+from tcia_assets.store.archives import Archives
 from tcia_assets.store.warehouse import Warehouse
 
 T = TypeVar("T")
@@ -80,7 +80,11 @@ def verify_zips(
     chosen = older if sample is None else daily_sample(older, sample)
     problems: dict[str, str] = {}
     changes: list[tuple[ManifestRow | None, ManifestRow]] = []
-    with closing(check_each(lambda row: _problem(row, warehouse.root, deep=deep), chosen)) as found:
+
+    def check(row: ManifestRow) -> str:
+        return _problem(row, warehouse.archives, deep=deep)
+
+    with closing(check_each(check, chosen)) as found:
         for done, (row, problem) in enumerate(found, start=1):
             if problem:
                 problems[row.series_instance_uid] = problem
@@ -98,9 +102,9 @@ def verify_zips(
 
 
 def _strays(collection: str, warehouse: Warehouse, rows: Sequence[ManifestRow]) -> tuple[str, ...]:
-    listed = {row.path for row in rows}
-    zips = sorted((warehouse.root / collection_dir(collection)).glob("*.zip"))
-    return tuple(path.name for path in zips if zip_path(collection, path.stem) not in listed)
+    listed = {name_at(row.path) for row in rows if row.path}
+    strays = [zip_.name for zip_ in stored_zips(collection, warehouse) if zip_.name not in listed]
+    return tuple(name.rpartition("/")[2] for name in strays)
 
 
 def check_each(check: Callable[[T], R], items: Sequence[T]) -> Generator[tuple[T, R]]:
@@ -140,26 +144,28 @@ def unreadable_message(error: OSError) -> str:
     return f"its zip cannot be read: {error.strerror or error}"
 
 
-def _problem(row: ManifestRow, root: Path, *, deep: bool) -> str:
+def _problem(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
     """Return what is wrong with a zip; "" if nothing is."""
     try:
-        return _difference(row, root / str(row.path), deep=deep)
+        return _difference(row, archives, deep=deep)
+    except FileNotFoundError:
+        return f"its zip is gone: {row.path}"
     except BadArchive as error:
         return error.problem
     except OSError as error:
         return unreadable_message(error)
 
 
-def _difference(row: ManifestRow, path: Path, *, deep: bool) -> str:
-    if not path.is_file():
-        return f"its zip is gone: {row.path}"
-    size = path.stat().st_size
+def _difference(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
+    name = name_at(row.path or "")
+    size = archives.head(name).size_bytes
     if size != row.archive_bytes:
         return f"its zip has {size} bytes where {row.archive_bytes} were verified"
-    if sha256_of(path) != row.sha256:
+    if archives.sha256(name) != row.sha256:
         return "its zip has changed since it was verified: its SHA-256 differs"
     if deep:
-        accept_again(row, path)
+        with archives.local(name, row.sha256) as path:
+            accept_again(row, path)
     return ""
 
 

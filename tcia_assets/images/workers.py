@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
 
@@ -18,6 +17,7 @@ from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.series_result import SeriesResult, fetch_series
 from tcia_assets.images.series_task import SeriesTask, series_at_once
 from tcia_assets.sources import Source
+from tcia_assets.store.warehouse import Warehouse
 
 _REPORT_EVERY_S = 0.5
 # After this many consecutive Series that failed because of the source, it counts as down. With many
@@ -54,7 +54,7 @@ class FetchWorkers:
     Args:
         plan: What to fetch.
         sources: Where it is fetched from: each for the case that those before it fail.
-        root: The data root.
+        warehouse: Where the zips go.
         known: The manifest rows of planned Series so far, by UID.
         earlier_collections: Collections that may have the zip of a moved Series, by UID.
         budget: The run's budget; its deadline and its count of failures end the work.
@@ -67,12 +67,12 @@ class FetchWorkers:
         self,
         plan: FetchPlan,
         sources: Sequence[Source],
-        root: Path,
+        warehouse: Warehouse,
         known: Mapping[str, ManifestRow],
         earlier_collections: Mapping[str, Sequence[str]],
         budget: FetchBudget,
     ) -> None:
-        self._plan, self._sources, self._root = plan, sources, root
+        self._plan, self._sources, self._warehouse = plan, sources, warehouse
         self._known, self._earlier, self._budget = known, earlier_collections, budget
         self._sizes = {s.series_instance_uid: s.image_bytes or 0 for s in plan.now}
         self._results: SimpleQueue[SeriesResult | BaseException | None] = SimpleQueue()
@@ -139,7 +139,8 @@ class FetchWorkers:
             series,
             self._plan.collection,
             first,
-            self._root,
+            self._warehouse.root,
+            self._warehouse.archives,
             self._add_bytes,
             tuple(others),
             self._outages,

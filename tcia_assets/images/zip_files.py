@@ -1,6 +1,8 @@
-"""The files of series zips: their paths, and the claim with which one run works on them.
+"""The files of series zips: their names, and the claim with which one run works on them.
 
-Paths given as text are relative to the data root.
+A zip has a name in the store of zips (`store/archives/`) and a path in the manifest, which begins
+with `archives/` wherever the store is. Drafts, claims and parts lie in a folder of this machine,
+under names that begin with that of the zip.
 """
 
 from __future__ import annotations
@@ -11,61 +13,89 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
-from tcia_assets.store.files import link_or_copy, make_folder, publish_draft
+from tcia_assets.store.archives import Archives, StoredFile
+from tcia_assets.store.files import link_or_copy, make_folder
 from tcia_assets.store.locks import open_locked
 from tcia_assets.store.warehouse import Warehouse
 
+_PREFIX = "archives/"
+_SUFFIX = ".zip"
 _PARTS = ".parts"
 _PARTS_KEPT_S = 7 * 24 * 3600.0
 
 
-def collection_dir(collection: str) -> str:
-    """Return the folder with the zips of a Collection.
+def collection_folder(collection: str) -> str:
+    """Return the folder with the zips of a Collection, in the store of zips.
 
-    >>> collection_dir("RIDER Lung CT")
-    'archives/RIDER%20Lung%20CT'
+    >>> collection_folder("RIDER Lung CT")
+    'RIDER%20Lung%20CT'
     """
-    return f"archives/{quote(collection, safe='')}"
+    return quote(collection, safe="")
+
+
+def work_folder(collection: str, warehouse: Warehouse) -> Path:
+    """Return the folder of this machine with the drafts, claims and journals of a Collection."""
+    return warehouse.archives.work_folder(collection_folder(collection))
+
+
+def zip_name(collection: str, series_instance_uid: str) -> str:
+    """Return the name of the zip of a Series in the store of zips."""
+    return f"{collection_folder(collection)}/{series_instance_uid}{_SUFFIX}"
 
 
 def zip_path(collection: str, series_instance_uid: str) -> str:
-    """Return the path of the zip of a Series."""
-    return f"{collection_dir(collection)}/{series_instance_uid}.zip"
+    """Return the path of the zip of a Series, as in the manifest."""
+    return _PREFIX + zip_name(collection, series_instance_uid)
+
+
+def name_at(path: str) -> str:
+    """Return the name of the zip with this path in the manifest."""
+    return path.removeprefix(_PREFIX)
+
+
+def stored_zips(collection: str, warehouse: Warehouse) -> list[StoredFile]:
+    """Return the zips in the store, sorted by name, whether or not the manifest lists them."""
+    files = warehouse.archives.list(collection_folder(collection))
+    return [file for file in files if file.name.endswith(_SUFFIX)]
+
+
+def series_of(file: StoredFile) -> str:
+    """Return the SeriesInstanceUID of a stored zip."""
+    return file.name.rpartition("/")[2].removesuffix(_SUFFIX)
 
 
 def quarantine_path(collection: str, series_instance_uid: str) -> str:
-    """Return the path of a refused zip; a `.json` beside it has the reason."""
+    """Return the path of a refused zip below the data root; a `.json` beside it has the reason."""
     return f"quarantine/{quote(collection, safe='')}/{series_instance_uid}.zip"
 
 
 def collections_on_disk(warehouse: Warehouse) -> list[str]:
     """Return, sorted, the Collections with a manifest, or with zips whose manifest is lost."""
-    folders = (warehouse.root / "archives").glob("*/")
-    with_zips = {unquote(f.name) for f in folders if any(f.glob("*.zip"))}
+    names = map(unquote, warehouse.archives.folders())
+    with_zips = {name for name in names if stored_zips(name, warehouse)}
     return sorted(with_zips | set(warehouse.keys(IMAGE_ARCHIVES)))
 
 
-def published_at(path: Path) -> datetime:
-    """Return the time (UTC) at which a zip got its name; a hard link to it has the same."""
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-
-
-def open_zip(path: Path, archive_bytes: int) -> zipfile.ZipFile:
-    """Open a zip that the manifest lists with this size.
+@contextmanager
+def open_zip(
+    archives: Archives, name: str, sha256: str, archive_bytes: int
+) -> Iterator[zipfile.ZipFile]:
+    """Open a zip that the manifest lists with this SHA-256 and size.
 
     Raises:
         ValueError: It has another size.
     """
-    size = path.stat().st_size
-    if size != archive_bytes:
-        raise ValueError(f"it has {size} bytes, but image_archives has {archive_bytes}")
-    return zipfile.ZipFile(path)
+    with archives.local(name, sha256) as path:
+        size = path.stat().st_size
+        if size != archive_bytes:
+            raise ValueError(f"it has {size} bytes, but image_archives has {archive_bytes}")
+        with zipfile.ZipFile(path) as opened:
+            yield opened
 
 
 # --- Claims --------------------------------------------------------------------------------------
@@ -76,7 +106,7 @@ def claim(path: Path) -> Iterator[None]:
     """Hold the claim on a zip; the system releases it when the process ends, however it ends.
 
     Args:
-        path: The final path of the zip; its folder is created.
+        path: The zip in the work folder, which is created.
 
     Raises:
         Busy: Another run holds the claim.
@@ -115,18 +145,26 @@ def parts_path(path: Path) -> Path:
 
 
 def parts_bytes(folder: Path) -> int:
-    """Return the bytes of all parts in a Collection's folder."""
+    """Return the bytes of all parts in a work folder."""
     files = (file for parts in folder.glob(f".*{_PARTS}") for file in parts.iterdir())
     return sum(file.stat().st_size for file in files)
 
 
-def publish_copy(source: Path, path: Path) -> None:
-    """Give a zip the bytes of another file, whole or not at all."""
+def publish_copy(archives: Archives, source: Path, path: Path, name: str, sha256: str) -> None:
+    """Give a zip the bytes of another file, whole or not at all.
+
+    Args:
+        archives: The store.
+        source: The other file, which stays.
+        path: The zip in the work folder.
+        name: The zip in the store.
+        sha256: Of these bytes.
+    """
     draft = draft_path(path)
     draft.unlink(missing_ok=True)
     try:
         link_or_copy(source, draft)
-        publish_draft(draft, path)
+        archives.put(draft, name, sha256)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -149,7 +187,7 @@ def _single_images_path(path: Path) -> Path:
 
 
 def remove_abandoned_drafts(folder: Path) -> None:
-    """Remove what killed runs left in a Collection's folder: drafts, single images and claims.
+    """Remove what killed runs left in a work folder: drafts, single images and claims.
 
     And parts to which nothing was added for a week.
     """

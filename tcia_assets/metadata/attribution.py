@@ -7,18 +7,16 @@ be fetched is decided in `selection.py`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow as pa
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.errors import StorageError
 from tcia_assets.metadata.citation_files import citation_cff, citations_bib
 from tcia_assets.metadata.citations import SCHEMA, Attribution
 from tcia_assets.metadata.license_file import licenses_md
 from tcia_assets.metadata.publications import add_publications, read_publications
-from tcia_assets.store.files import publish_text
+from tcia_assets.store.archives import Archives
 from tcia_assets.store.warehouse import Warehouse
 
 _RENDERERS = {
@@ -88,17 +86,20 @@ def write_collection(collection: str, warehouse: Warehouse) -> bool:
             version.
         Busy: Another run has been writing them for ten minutes.
     """
-    folder = warehouse.root / "archives" / quote(collection, safe="")
-    title = f"Images of the Collection {collection}"
+    folder, title = quote(collection, safe=""), f"Images of the Collection {collection}"
     with warehouse.lock(IMAGE_ARCHIVES, collection, part="attribution"):
-        return write_files(folder, title, attribution_table(warehouse, collection))
+        table = attribution_table(warehouse, collection)
+        return write_files(warehouse.archives, folder, title, table)
 
 
-def write_files(folder: Path, title: str, table: pa.Table, *, form: str = "as zips") -> bool:
+def write_files(
+    archives: Archives, folder: str, title: str, table: pa.Table, *, form: str = "as zips"
+) -> bool:
     """Write the three files into a folder; if the table has no rows, remove them.
 
     Args:
-        folder: Where.
+        archives: Where the folder is.
+        folder: Its name; "" for the place itself.
         title: What the data are.
         table: A table with `SCHEMA`.
         form: The form of the data that its bytes are counted of.
@@ -110,11 +111,12 @@ def write_files(folder: Path, title: str, table: pa.Table, *, form: str = "as zi
         StorageError: A file cannot be written. Each file is complete, in its old or its new
             version.
     """
+    prefix = f"{folder}/" if folder else ""
     if not table.num_rows:
-        changed = [_remove(folder / name) for name in _RENDERERS]
+        texts = dict.fromkeys(_RENDERERS, "")
     else:
         texts = render_files(title, table, form=form)
-        changed = [publish_text(folder / name, text) for name, text in texts.items()]
+    changed = [archives.put_text(prefix + name, text) for name, text in texts.items()]
     return any(changed)
 
 
@@ -122,14 +124,3 @@ def render_files(title: str, table: pa.Table, *, form: str = "as zips") -> dict[
     """Return the texts of the three files by name; equal tables, in any order, give equal texts."""
     attribution = Attribution.of(title, table, form)
     return {name: render(attribution) for name, render in _RENDERERS.items()}
-
-
-def _remove(path: Path) -> bool:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(f"{path} cannot be removed: {reason}") from error
-    return True

@@ -10,6 +10,7 @@ views         the databases that hold the views
 view_sql      the SQL of the views, of their macros and comments
 acquisition   the SQL of the view `series_acquisition`
 sql           DuckDB: connections, quoting, checks of a user's SQL
+archives/     where the zips of Series are
 files         files and folders that appear whole or not at all
 locks         locks between processes
 """

@@ -71,6 +71,20 @@ def publish_draft(draft: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def move_file(source: Path, path: Path) -> None:
+    """Move a finished file, also to another disk; it appears there whole or not at all.
+
+    Args:
+        source: The file.
+        path: The final path; its folder is created, and a file there is replaced.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    link_or_copy(source, draft)
+    publish_draft(draft, path)
+    source.unlink()
+
+
 def make_folder(path: Path) -> None:
     """Make a folder that no other name leads to; it may exist.
 

@@ -25,6 +25,8 @@ from tcia_assets.catalog import TABLES
 from tcia_assets.errors import Stopped, UnknownName, UsageError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions, sql
+from tcia_assets.store.archives import Archives
+from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.conform import check, conform, empty
 from tcia_assets.store.files import make_folder, publish, publish_text
 from tcia_assets.store.locks import hold_lock
@@ -83,6 +85,7 @@ class Warehouse:
 
     Args:
         root: The data folder (TCIA_DATA_DIR); it need not exist yet.
+        archives: Where the zips of Series are; by default the folder `archives` in the data folder.
         read_only: Never build the views: if those on disk are not current, views in memory are
             used, which need a file of each table.
 
@@ -90,9 +93,12 @@ class Warehouse:
         UsageError: DuckDB cannot read below this path, or a newer version has written there.
     """
 
-    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
+    def __init__(
+        self, root: Path | str, *, archives: Archives | None = None, read_only: bool = False
+    ) -> None:
         # Resolved, so that the views are the same by whichever path the folder is reached.
         self.root = Path(root).resolve()
+        self.archives = archives or FolderArchives(self.root / "archives")
         if "\\" in str(self.root):
             raise UsageError(f"DuckDB cannot read below a path with a backslash: {self.root}")
         self._check_layout()
@@ -101,8 +107,9 @@ class Warehouse:
         self._is_stopped = False
 
     def __reduce__(self) -> tuple[Callable[[Path], Warehouse], tuple[Path]]:
-        """Pickle the root only: a connection does not survive in another process."""
-        return partial(Warehouse, read_only=self._read_only), (self.root,)
+        """Pickle the places only: a connection does not survive in another process."""
+        made = partial(Warehouse, archives=self.archives, read_only=self._read_only)
+        return made, (self.root,)
 
     def _check_layout(self) -> None:
         try:

@@ -17,6 +17,7 @@ from tcia_assets.datasets.sample_store import IMAGE, read_samples, sample_path
 from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.errors import BadValue
+from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import (
@@ -82,7 +83,7 @@ def job(path: Path, **settings: Any) -> SampleJob:
     sha256 = sha256_of(path)
     return SampleJob(
         series_instance_uid="1.2",
-        zip=LockedZip(path, sha256, sha256),
+        zip=LockedZip(FolderArchives(path.parent), path.name, sha256, sha256),
         image_count=None,
         masks=(),
         volume=VolumeSettings.model_validate(settings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from tcia_assets.catalog import IMAGES, REFERENCES, TARGETS, UNINDEXED_ZIPS
-from tcia_assets.images.zip_files import collection_dir
+from tcia_assets.images.zip_files import collection_folder
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.sensor_ticks import launch, tick
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
@@ -23,7 +23,7 @@ def lose_headers(dagster: Dagster, collection: str) -> None:
 def test_a_collection_that_fails_takes_no_other_ones_headers_along(dagster: Dagster) -> None:
     keys = dagster.start_refreshed()
     after = keys[keys.index(SMALL) + 1]
-    blocked = dagster.data_dir / collection_dir(after)
+    blocked = dagster.data_dir / "archives" / collection_folder(after)
     blocked.parent.mkdir()
     blocked.write_text("a file where the folder of its zips should be")
     result = dagster.run("tcia_images", SMALL, after, ops=CONTOURS, raise_on_error=False)

@@ -21,7 +21,7 @@ def test_a_disk_without_spare_bytes_is_an_error(
     # No disk of a test can be filled; what is kept free can be more than any has.
     monkeypatch.setattr("tcia_assets.images.disk_space.SPARE_BYTES", 1 << 60)
     with pytest.raises(UsageError, match=r"12 Series of [0-9.]+ kB .* make room"):
-        check_disk_space([planned(mirror)], mirror.data_dir)
+        check_disk_space([planned(mirror)], mirror.warehouse)
 
 
 def test_a_plan_that_the_disk_cannot_hold_is_refused_before_the_first_byte(mirror: Place) -> None:
@@ -43,5 +43,5 @@ def test_series_for_later_runs_do_not_count(mirror: Place) -> None:
     )
     plan = planned(mirror, selected(max_bytes_per_run=10**9))
 
-    check_disk_space([plan], mirror.data_dir)
+    check_disk_space([plan], mirror.warehouse)
     assert uids_of(plan.later) == [huge]

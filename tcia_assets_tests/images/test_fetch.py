@@ -11,7 +11,7 @@ from tcia_assets.errors import StorageError
 from tcia_assets.images.manifest_row import ManifestRow, from_table
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
-from tcia_assets.images.zip_files import claim, collection_dir
+from tcia_assets.images.zip_files import claim, work_folder
 from tcia_assets_tests.images.children import FETCH, child, go_on
 from tcia_assets_tests.images.many import (
     SERIES,
@@ -188,7 +188,7 @@ def test_licences_and_citations_beside_the_zips_are_kept_current(mirror: Place) 
 
 
 def test_a_collection_whose_folder_is_that_of_another_case_is_not_fetched(mirror: Place) -> None:
-    folder = mirror.warehouse.root / collection_dir(COLLECTION)
+    folder = work_folder(COLLECTION, mirror.warehouse)
     other = folder.with_name(folder.name.swapcase())
     other.mkdir(parents=True)
     # As a file system that ignores case: both names lead to one folder.

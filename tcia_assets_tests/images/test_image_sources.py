@@ -269,10 +269,10 @@ def test_the_room_for_packing_is_reckoned_with(
     size = plan.bytes_now
     usage = SimpleNamespace(free=size + SPARE_BYTES + 10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    check_disk_space([plan], place.data_dir, place.settings.replace(image_sources=("nbia",)))
+    check_disk_space([plan], place.warehouse, place.settings.replace(image_sources=("nbia",)))
     with pytest.raises(UsageError, match="do not fit"):
-        check_disk_space([plan], place.data_dir, place.settings)
+        check_disk_space([plan], place.warehouse, place.settings)
     parts = parts_path(place.zip(place.uids[0]))
     parts.mkdir(parents=True)
     (parts / "1.dcm").write_bytes(bytes(size))
-    check_disk_space([plan], place.data_dir, place.settings)
+    check_disk_space([plan], place.warehouse, place.settings)

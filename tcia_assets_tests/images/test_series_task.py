@@ -18,7 +18,8 @@ PENDING = PendingSeries("1.2", 3, 3_000, "f", None, None, 0, "new")
 
 def task(place: Place, pending: PendingSeries) -> SeriesTask:
     with place.source() as source:
-        return SeriesTask(pending, COLLECTION, source, place.data_dir, lambda _: None)
+        archives = place.warehouse.archives
+        return SeriesTask(pending, COLLECTION, source, place.data_dir, archives, lambda _: None)
 
 
 def test_a_zip_may_be_somewhat_larger_than_its_objects(place: Place) -> None:

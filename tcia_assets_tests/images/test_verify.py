@@ -12,6 +12,7 @@ import pytest
 from tcia_assets.images import verify
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.verify import VerifyResult, verify_zips
+from tcia_assets.store.archives import folder
 from tcia_assets_tests.images.many import SERIES, flip, put, row
 from tcia_assets_tests.images.place import COLLECTION, Place
 
@@ -111,7 +112,7 @@ def test_a_zip_that_the_disk_refuses_is_a_damaged_zip(
     def refuses(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(verify, "sha256_of", refuses)
+    monkeypatch.setattr(folder, "sha256_of", refuses)
     problems = {each.problem for each in verified(fetched).damaged}
     assert problems == {"its zip cannot be read: Permission denied"}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from os import link, utime
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,12 @@ from tcia_assets.errors import Busy
 from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.zip_files import (
     claim,
-    collection_dir,
+    collection_folder,
     collections_on_disk,
     draft_path,
-    published_at,
     quarantine_path,
     remove_abandoned_drafts,
+    work_folder,
     zip_path,
 )
 from tcia_assets.store.warehouse import Warehouse
@@ -31,7 +29,7 @@ from tcia_assets_tests.images.many import row
     [("LCTSC", "LCTSC"), ("RIDER Lung CT", "RIDER%20Lung%20CT"), ("../a/b", "..%2Fa%2Fb")],
 )
 def test_a_collection_is_one_folder_whatever_its_name(collection: str, folder: str) -> None:
-    assert collection_dir(collection) == f"archives/{folder}"
+    assert collection_folder(collection) == folder
     assert zip_path(collection, "1.2") == f"archives/{folder}/1.2.zip"
     assert quarantine_path(collection, "1.2") == f"quarantine/{folder}/1.2.zip"
 
@@ -39,22 +37,12 @@ def test_a_collection_is_one_folder_whatever_its_name(collection: str, folder: s
 def test_collections_on_disk_have_a_manifest_or_zips(warehouse: Warehouse) -> None:
     assert collections_on_disk(warehouse) == []
     merge_rows(warehouse, "LCTSC", [row("1.2", Collection="LCTSC")])
-    (warehouse.root / collection_dir("Empty")).mkdir(parents=True)
+    work_folder("Empty", warehouse).mkdir(parents=True)
     path = warehouse.root / zip_path("RIDER Lung CT", "1.3")
     path.parent.mkdir()
     path.write_bytes(b"")
 
     assert collections_on_disk(warehouse) == ["LCTSC", "RIDER Lung CT"]
-
-
-def test_a_zip_and_a_hard_link_to_it_have_the_same_time(tmp_path: Path) -> None:
-    path, other = tmp_path / "1.2.zip", tmp_path / "other.zip"
-    path.write_bytes(b"")
-    at = datetime(2026, 1, 2, 23, 59, tzinfo=UTC)
-    utime(path, (at.timestamp(), at.timestamp()))
-    link(path, other)
-
-    assert published_at(path) == published_at(other) == at
 
 
 def test_a_zip_is_busy_until_the_process_that_claims_it_ends(

@@ -21,6 +21,7 @@ from tcia_assets.metadata.attribution import (
     write_files,
 )
 from tcia_assets.metadata.citations import SCHEMA
+from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.metadata.attribution_files import (
@@ -132,21 +133,22 @@ def test_without_images_there_are_no_files(warehouse: Warehouse, tmp_path: Path)
 
 def test_equal_tables_in_any_order_are_equal_bytes(tmp_path: Path) -> None:
     rows = FULL.to_pylist()
-    assert write_files(tmp_path, "t", FULL)
+    assert write_files(FolderArchives(tmp_path), "", "t", FULL)
     for _ in range(5):
         random.shuffle(rows)
-        assert not write_files(tmp_path, "t", pa.Table.from_pylist(rows, SCHEMA))
+        shuffled = pa.Table.from_pylist(rows, SCHEMA)
+        assert not write_files(FolderArchives(tmp_path), "", "t", shuffled)
 
 
 def test_the_error_of_a_disk_that_refuses_has_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/LICENSES\.md cannot be written"):
-        write_files(tmp_path / "file", "t", FULL)
+        write_files(FolderArchives(tmp_path), "file", "t", FULL)
     (tmp_path / "CITATION.cff").mkdir()
     with pytest.raises(StorageError, match=r"CITATION\.cff cannot be"):
-        write_files(tmp_path, "t", FULL)
+        write_files(FolderArchives(tmp_path), "", "t", FULL)
     with pytest.raises(StorageError, match=r"CITATION\.cff cannot be removed"):
-        write_files(tmp_path, "t", FULL.slice(0, 0))
+        write_files(FolderArchives(tmp_path), "", "t", FULL.slice(0, 0))
 
 
 def test_concurrent_runs_leave_complete_files(warehouse: Warehouse) -> None:

@@ -20,6 +20,7 @@ from tcia_assets.store.files import (
     find_dead_drafts,
     link_or_copy,
     make_folder,
+    move_file,
     publish,
     publish_draft,
     publish_text,
@@ -179,3 +180,15 @@ def test_folders_whose_names_differ_in_case_are_two_where_the_file_system_has_tw
         make_folder(tmp_path / name)
     if len(list(tmp_path.iterdir())) == 3:
         check_case(tmp_path / "CASE")
+
+
+def test_a_file_that_is_moved_is_whole_at_its_new_path_and_gone_from_the_old_one(
+    tmp_path: Path,
+) -> None:
+    old, new = tmp_path / "a" / "draft", tmp_path / "b" / "c" / "file"
+    for content in (b"first", b"second, over the first"):
+        old.parent.mkdir(exist_ok=True)
+        old.write_bytes(content)
+        move_file(old, new)
+        assert new.read_bytes() == content
+        assert list(tmp_path.rglob("*.draft")) == [] and not old.exists()

@@ -13,8 +13,8 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import escape_unprintable
-from tcia_assets.images.zip_files import open_zip
+from tcia_assets.images.zip_files import name_at, open_zip
 from tcia_assets.progress import ProgressCallback
 from tcia_assets.spec import Table
+from tcia_assets.store.archives import Archives
 from tcia_assets.store.conform import align, empty
 from tcia_assets.store.warehouse import Warehouse
 
@@ -50,11 +51,16 @@ READ_ERRORS = (
 class ListedZip:
     """A zip as the manifest describes it."""
 
-    path: Path
+    archives: Archives
+    name: str
     series_instance_uid: str
     collection: str
     sha256: str
     archive_bytes: int
+
+    def open(self) -> AbstractContextManager[zipfile.ZipFile]:
+        """Open it; see `open_zip`."""
+        return open_zip(self.archives, self.name, self.sha256, self.archive_bytes)
 
     @property
     def common_columns(self) -> Row:
@@ -72,7 +78,8 @@ def list_zips(collection: str, warehouse: Warehouse) -> list[ListedZip]:
     manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names).to_pylist()
     return [
         ListedZip(
-            warehouse.root / row["path"],
+            warehouse.archives,
+            name_at(row["path"]),
             row["SeriesInstanceUID"],
             collection,
             row["sha256"],
@@ -150,7 +157,7 @@ def read_rows(
         if time.monotonic() > until:
             break
         try:
-            with open_zip(series_zip.path, series_zip.archive_bytes) as zip_file:
+            with series_zip.open() as zip_file:
                 for table, row in read_zip(zip_file, series_zip):
                     batches[table.name].add(row | series_zip.common_columns)
         except READ_ERRORS as error:

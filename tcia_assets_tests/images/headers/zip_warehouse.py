@@ -17,6 +17,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES
 from tcia_assets.images.headers import image_rows, references
+from tcia_assets.images.zip_files import zip_path
 from tcia_assets.sandbox import phantom
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
@@ -60,7 +61,9 @@ class ZipWarehouse:
         self.manifest: dict[str, dict[str, Any]] = {}
 
     def path(self, series: str = FIRST) -> Path:
-        return self.warehouse.root / f"{series}.zip"
+        path = self.warehouse.root / zip_path(COLLECTION, series)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def add(
         self, members: dict[str, bytes], series: str = FIRST, hashes: dict[str, str] | None = None
@@ -80,7 +83,7 @@ class ZipWarehouse:
             "SeriesInstanceUID": series,
             "Collection": COLLECTION,
             "status": status,
-            "path": self.path(series).name,
+            "path": zip_path(COLLECTION, series),
             "archive_bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }

@@ -1,0 +1,79 @@
+"""Zips in a folder of this machine, or of a file system that it mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from tcia_assets.errors import StorageError
+from tcia_assets.store.archives import StoredFile
+from tcia_assets.store.files import publish_draft, publish_text, sha256_of
+
+
+class FolderArchives:
+    """The implementation of `Archives` for a folder; drafts lie beside what they become.
+
+    Args:
+        root: The folder; it need not exist yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def address(self, name: str) -> str:
+        return str(self.root / name)
+
+    def put(self, draft: Path, name: str, sha256: str) -> None:
+        del sha256  # it is not stored beside a file: the manifest has it
+        publish_draft(draft, self.root / name)
+
+    def put_text(self, name: str, text: str) -> bool:
+        path = self.root / name
+        if text:
+            return publish_text(path, text)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StorageError(f"{path} cannot be removed: {reason}") from error
+        return True
+
+    def head(self, name: str) -> StoredFile:
+        path = self.root / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there")
+        return self._describe(path)
+
+    def open(self, name: str) -> BinaryIO:
+        return (self.root / name).open("rb")
+
+    def list(self, folder: str) -> Sequence[StoredFile]:
+        # Also what is not a file: who reads it finds out.
+        return [self._describe(path) for path in sorted((self.root / folder).glob("[!.]*"))]
+
+    def delete(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+    def folders(self) -> Sequence[str]:
+        return sorted(path.name for path in self.root.glob("*/"))
+
+    def work_folder(self, folder: str) -> Path:
+        return self.root / folder
+
+    @contextmanager
+    def local(self, name: str, sha256: str) -> Iterator[Path]:
+        del sha256  # who reads the zip for a purpose that depends on it compares it
+        yield self.root / name
+
+    def sha256(self, name: str) -> str:
+        return sha256_of(self.root / name)
+
+    def _describe(self, path: Path) -> StoredFile:
+        stat = path.stat() if path.exists() else path.lstat()  # the latter of a dead link
+        published_at = datetime.fromtimestamp(stat.st_mtime, UTC)
+        return StoredFile(path.relative_to(self.root).as_posix(), stat.st_size, published_at)
