@@ -758,11 +758,15 @@ SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
         OR (z.status = 'complete' AND e.mark IS NULL)
 """
 
+# As rows in memory, 60 MB of `images`, and no more of the narrower tables.
+_IMAGES_PER_PART, _REFERENCES_PER_PART = 1 << 16, 1 << 18
+
 IMAGES = Table(
     "images",
     "DICOM object in a complete zip",
     key=("SOPInstanceUID",),
     partitioned_by="Collection",
+    rows_per_part=_IMAGES_PER_PART,
     made_from="image_archives",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
@@ -830,6 +834,7 @@ REFERENCES = Table(
         "referenced_sop_instance_uid, referenced_frame_of_reference_uid"
     ),
     partitioned_by="Collection",
+    rows_per_part=_REFERENCES_PER_PART,
     made_from="images",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
@@ -866,6 +871,7 @@ TARGETS = Table(
     "segment of a SEG or ROI of an RTSTRUCT",
     key=("SeriesInstanceUID", "entry_name", "target_place"),
     partitioned_by="Collection",
+    rows_per_part=_REFERENCES_PER_PART,
     made_from="images",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(

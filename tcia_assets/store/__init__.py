@@ -1,7 +1,9 @@
 """Tables as Parquet partitions on disk, and DuckDB views over them.
 
 warehouse     the one way to read, write and query tables
-partitions    one partition: where its file lies, its bytes, its layout
+partition_files  the files of one partition, and how they are replaced
+partitions    where files of partitions lie, their bytes, their layout
+series_parts  partitions that grow by parts: which part has which Series
 digests       the hash of each partition's file
 table_check   partitions compared with their hashes
 conform       what a table's rows must be

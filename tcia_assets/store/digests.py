@@ -1,14 +1,15 @@
-"""The SHA-256 of each partition's file, to find damage that Parquet's readers do not see.
+"""The SHA-256 of each file of a partition, to find damage that Parquet's readers do not see.
 
-    <root>/warehouse/.digests/<table>/<percent-encoded key>/part-0.sha256
+    <root>/warehouse/.digests/<table>/<percent-encoded key>/part-<n>.sha256
 
-A digest is written before its partition is replaced, and the one before is kept until the next
-write: whenever a writer is killed, the file that is there has one of the digests. Only the first
-digest of a partition is written after its file, so that a digest without a file means a loss.
+A digest is written before its file is replaced, and the one before is kept until the next write:
+whenever a writer is killed, the file that is there has one of the digests. Only the first digest of
+a file is written after it, so that a digest without a file means a loss.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,21 +18,24 @@ from tcia_assets.spec import Table
 from tcia_assets.store.files import publish_text, sha256_of
 from tcia_assets.store.partitions import subfolder
 
-_FILE = "part-0.sha256"
+_FILE = re.compile(r"part-([0-9]+)\.sha256", re.ASCII)
 
 
-def digest_path(root: Path, table: Table, key: str) -> Path:
-    """Return the path of the file with a partition's digests."""
+def digest_path(root: Path, table: Table, key: str, number: int = 0) -> Path:
+    """Return the path of the file with the digests of a partition's file with this number."""
     # A folder a partition, as its file has: a file of a long key's name would leave no room for
     # the name of its draft.
-    return _table_folder(root, table) / subfolder(table, key) / _FILE
+    return _table_folder(root, table) / subfolder(table, key) / f"part-{number}.sha256"
 
 
-def recorded_keys(root: Path, table: Table) -> Iterator[str]:
-    """Yield the keys of the partitions that have a digest; "" for a table without partitions."""
-    pattern = f"*/{_FILE}" if table.partitioned_by else _FILE
-    for path in _table_folder(root, table).glob(pattern):
-        yield unquote(path.parent.name) if table.partitioned_by else ""
+def recorded_files(root: Path, table: Table) -> Iterator[tuple[str, int]]:
+    """Yield key and number of each file that has a digest; "" for a table without partitions."""
+    pattern = "part-*.sha256"
+    for path in _table_folder(root, table).glob(
+        f"*/{pattern}" if table.partitioned_by else pattern
+    ):
+        if found := _FILE.fullmatch(path.name):
+            yield unquote(path.parent.name) if table.partitioned_by else "", int(found[1])
 
 
 def _table_folder(root: Path, table: Table) -> Path:
@@ -39,12 +43,12 @@ def _table_folder(root: Path, table: Table) -> Path:
 
 
 def record(digests: Path, partition: Path, draft: Path) -> None:
-    """Record the digest of a draft that is about to replace a partition.
+    """Record the digest of a draft that is about to replace a file of a partition.
 
     Args:
         digests: As `digest_path` returns it.
-        partition: The partition's file, which need not exist.
-        draft: The finished draft; or the partition itself, once it is published.
+        partition: The file, which need not exist.
+        draft: The finished draft; or the file itself, once it is published.
 
     Raises:
         StorageError: The digests cannot be written.
@@ -57,7 +61,7 @@ def record(digests: Path, partition: Path, draft: Path) -> None:
 
 
 def read(digests: Path) -> tuple[str, ...]:
-    """Return the digests of a partition; none if it was written by an earlier version."""
+    """Return the digests of a file, the newest last; none if an earlier version wrote it."""
     try:
         return tuple(digests.read_text(encoding="utf-8").split())
     except (FileNotFoundError, UnicodeDecodeError):

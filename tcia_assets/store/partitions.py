@@ -1,18 +1,21 @@
-"""One partition as one Parquet file: where it lies, how its rows become bytes, how it is read.
+"""Parquet files of partitions: where they lie, how rows become bytes, how they are read.
 
 Relative to the data folder:
 
     warehouse/<table>/<key>/part-0.parquet      a partition; the key is percent-encoded
+    warehouse/<table>/<key>/part-<n>.parquet    further rows, if the table has `rows_per_part`
     warehouse/<table>/part-0.parquet            a table without partitions
     warehouse/VERSION                           the layout that writers use
 
 Layout 1 had folders called `Collection=<key>`, from which some readers make a second column. They
-are read as they are, and renamed when their partition is written, or by `migrate`.
+are read as they are, and renamed when their partition is written, or by `migrate`. Layout 2 had one
+file a partition.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -31,7 +34,8 @@ PART = "part-0.parquet"
 # A file without rows, which the views need. The underscore hides it from pyarrow's datasets, the
 # suffix shows it to the views.
 SCHEMA_FILE = "_schema.parquet"
-LAYOUT = 2
+LAYOUT = 3
+_PART = re.compile(r"part-([0-9]+)\.parquet", re.ASCII)
 
 # DuckDB opens a file once more for each row group that it reads. With one row group for nearly
 # every partition, no query mixes two versions of a partition.
@@ -41,6 +45,7 @@ _ROWS_PER_GROUP = 1 << 20
 _MAX_NAME_BYTES = 255
 
 _INVALID_KEYS = {"", ".", ".."}
+_MADE_FROM = b"made_from"
 
 
 def table_folder(root: Path, table: Table) -> Path:
@@ -78,11 +83,38 @@ def keys_in(folder: Path, table: Table) -> list[str]:
         return []
     start = _old_prefix(table)
     keys = {unquote(f.name.removeprefix(start)) for f in folder.glob("*/")} - _INVALID_KEYS
-    return sorted(key for key in keys if file_of(folder, table, key).is_file())
+    return sorted(key for key in keys if part_numbers(folder, table, key))
+
+
+def part_numbers(folder: Path, table: Table, key: str) -> list[int]:
+    """Return the numbers of a partition's files, ascending; none if it does not exist."""
+    first = file_of(folder, table, key)
+    if not table.rows_per_part:
+        return [0] if first.is_file() else []
+    names = (_PART.fullmatch(name) for name in _names_in(first.parent))
+    return sorted(int(name[1]) for name in names if name and name[0] == part_name(int(name[1])))
+
+
+def part_name(number: int) -> str:
+    """Return the name of a partition's file with this number."""
+    return f"part-{number}.parquet"
+
+
+def part_number(path: Path) -> int:
+    """Return the number of a partition's file."""
+    found = _PART.fullmatch(path.name)
+    return int(found[1]) if found else 0
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def file_of(folder: Path, table: Table, key: str) -> Path:
-    """Return the path of a partition's file below its table's folder, in either layout.
+    """Return the path of a partition's first file below its table's folder, in either layout.
 
     Raises:
         UsageError: No folder can have the key's name.
@@ -150,14 +182,38 @@ def check_partition(table: Table, rows: pa.Table, key: str) -> None:
         )
 
 
-def write_parquet(table: Table, rows: pa.Table, path: Path) -> None:
-    """Write rows that conform to the table; equal rows give equal bytes."""
-    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+def write_parquet(table: Table, rows: pa.Table, path: Path, made_from: str = "") -> None:
+    """Write rows that conform to the table; equal rows give equal bytes.
+
+    Args:
+        table: The table.
+        rows: The rows.
+        path: The file.
+        made_from: What the rows were made from, as `read_made_from` returns it.
+    """
+    schema = table.schema
+    if made_from:
+        schema = schema.with_metadata({**schema.metadata, _MADE_FROM: made_from.encode()})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, rows.num_rows, _ROWS_PER_GROUP):
             # Combined, because Arrow ends a page where a chunk ends: the bytes would depend on it.
             group = rows.slice(start, _ROWS_PER_GROUP).combine_chunks()
-            group = pa.Table.from_arrays(group.columns, schema=table.schema)
+            group = pa.Table.from_arrays(group.columns, schema=schema)
             writer.write_table(group, _ROWS_PER_GROUP)
+
+
+def read_made_from(table: Table, path: Path) -> str:
+    """Return what a file was made from, as `write_parquet` got it.
+
+    Returns:
+        "" if it does not say, has other columns than the table or cannot be read.
+    """
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return ""
+    is_same = schema.equals(table.schema)
+    return (schema.metadata or {}).get(_MADE_FROM, b"").decode() if is_same else ""
 
 
 def read_parquet(table: Table, path: Path) -> pa.Table:

@@ -10,6 +10,7 @@ from tcia_assets.catalog import TABLES
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
 from tcia_assets.store.files import sha256_of
+from tcia_assets.store.partition_files import PartitionFiles
 
 # How often a partition is read whose digest is replaced meanwhile.
 _MAX_TRIES = 6
@@ -18,7 +19,7 @@ _FOREIGN = "it was not written by tcia_assets, but queries would count its rows:
 
 @dataclass
 class VerifiedTables:
-    """Partitions that were checked: how many, their bytes, those without a digest, the problems."""
+    """Files of partitions that were checked: how many, bytes, those without a digest, problems."""
 
     partitions: int = 0
     bytes: int = 0
@@ -40,11 +41,10 @@ def verify_tables(root: Path, keys: Sequence[str] | None) -> VerifiedTables:
         folder, known = partitions.table_folder(root, table), set()
         stored = partitions.keys_in(folder, table) if table.partitioned_by else [""]
         for key in stored:
-            path = partitions.file_of(folder, table, key)
-            if path.is_file():
-                known.add(path)
+            for file in PartitionFiles(root, table, key).paths():
+                known.add(file)
                 if keys is None or key in keys:
-                    result.add(*_verify_partition(root, table, key))
+                    result.add(*_verify_file(root, table, key, file))
         result.problems += _gone(root, table, keys)
         if keys is None:
             foreign = partitions.foreign_files(root, table, known)
@@ -53,18 +53,17 @@ def verify_tables(root: Path, keys: Sequence[str] | None) -> VerifiedTables:
 
 
 def _gone(root: Path, table: Table, keys: Sequence[str] | None) -> Iterator[str]:
-    """Yield a line for each partition that has a digest and no file."""
-    for key in sorted(digests.recorded_keys(root, table)):
-        path = partitions.file_of(partitions.table_folder(root, table), table, key)
+    """Yield a line for each file that has a digest and is not there."""
+    for key, number in sorted(digests.recorded_files(root, table)):
+        path = PartitionFiles(root, table, key).path(number)
         if (keys is None or key in keys) and not path.is_file():
             what = f"it is gone although it was written; {partitions.remedy(table, is_lost=True)}"
             yield f"{path}: {what}"
 
 
-def _verify_partition(root: Path, table: Table, key: str) -> tuple[int, str, bool]:
+def _verify_file(root: Path, table: Table, key: str, path: Path) -> tuple[int, str, bool]:
     """Return the size, what is wrong ("" if nothing), and whether there is a digest."""
-    path = partitions.file_of(partitions.table_folder(root, table), table, key)
-    digest_file = digests.digest_path(root, table, key)
+    digest_file = digests.digest_path(root, table, key, partitions.part_number(path))
     for _ in range(_MAX_TRIES):
         # The digests first: a writer may replace the file now, after it recorded its digest.
         size, before = path.stat().st_size if path.is_file() else 0, digests.read(digest_file)

@@ -1,7 +1,7 @@
 """The tables on disk: Parquet partitions, and DuckDB views over them.
 
-This module is the one way to them; how a partition is stored is in `partitions.py`, how the views
-are built in `views.py`, what a table's rows must be in `conform.py`.
+This module is the one way to them; how a partition is stored is in `partition_files.py`, how the
+views are built in `views.py`, what a table's rows must be in `conform.py`.
 
     <root>/warehouse/...      the partitions, and their digests (`digests.py`)
     <root>/warehouse.duckdb   the views
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -27,25 +26,21 @@ from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions, sql
 from tcia_assets.store.archives import Archives
 from tcia_assets.store.archives.folder import FolderArchives
-from tcia_assets.store.conform import check, conform, empty
-from tcia_assets.store.files import make_folder, publish, publish_text
+from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.locks import hold_lock
+from tcia_assets.store.partition_files import (
+    PartitionFiles,
+    WriteResult,
+    read_layout,
+    with_columns,
+)
 from tcia_assets.store.table_check import VerifiedTables, verify_tables
 from tcia_assets.store.views import Views
 
+__all__ = ["PartitionUpdate", "Warehouse", "WriteResult"]
+
 # How often `query` runs a statement while partitions are being replaced.
 _MAX_TRIES = 6
-_VERSION = Path("warehouse") / "VERSION"
-
-
-@dataclass(frozen=True)
-class WriteResult:
-    """A written partition; `changed` is False if the rows on disk were the same already."""
-
-    path: Path
-    rows: int
-    bytes_on_disk: int
-    changed: bool
 
 
 class PartitionUpdate:
@@ -112,10 +107,7 @@ class Warehouse:
         return made, (self.root,)
 
     def _check_layout(self) -> None:
-        try:
-            layout = int((self.root / _VERSION).read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return  # there is none before the first write
+        layout = read_layout(self.root)
         if layout > partitions.LAYOUT:
             raise UsageError(
                 f"{self.root} was written by a newer version of tcia_assets (layout {layout}; this "
@@ -159,7 +151,7 @@ class Warehouse:
             (table, key)
             for table in TABLES
             for key in (self.keys(table) if table.partitioned_by else [""] * self.has(table))
-            if not partitions.is_current(table, self.path(table, key))
+            if not all(partitions.is_current(table, p) for p in self.files(table, key).paths())
         ]
 
     def rewrite(self, table: Table, key: str) -> None:
@@ -169,8 +161,10 @@ class Warehouse:
             Busy: Another run has held its lock for ten minutes.
             DataError, StorageError: It cannot be read or written, and is unchanged.
         """
-        with self.update(table, key) as partition:
-            partition.rows = partition.rows
+        files = self.files(table, key)
+        with self.lock(table, key):
+            for number in files.numbers():
+                files.write(number, conform(table, files.read(number)))
 
     @property
     def database(self) -> Path:
@@ -180,7 +174,7 @@ class Warehouse:
     # --- Partitions -------------------------------------------------------------------------------
 
     def path(self, table: Table, key: str = "") -> Path:
-        """Return the path of a partition's file, whether or not it exists.
+        """Return the path of a partition's first file, whether or not it exists.
 
         Raises:
             UsageError: No folder can have this key's name.
@@ -189,7 +183,15 @@ class Warehouse:
 
     def has(self, table: Table, key: str = "") -> bool:
         """Return whether the partition exists."""
-        return self.path(table, key).is_file()
+        return bool(self.files(table, key).numbers())
+
+    def files(self, table: Table, key: str = "") -> PartitionFiles:
+        """Return the files of a partition, of which a table with `rows_per_part` has several.
+
+        Raises:
+            UsageError: No folder can have this key's name.
+        """
+        return PartitionFiles(self.root, table, key)
 
     def keys(self, table: Table) -> list[str]:
         """Return the keys of the existing partitions, sorted; none for an unpartitioned table."""
@@ -197,7 +199,7 @@ class Warehouse:
 
     def row_count(self, table: Table, key: str = "") -> int:
         """Return the number of rows of a partition; 0 if it does not exist."""
-        return partitions.count_rows(table, self.path(table, key))
+        return sum(partitions.count_rows(table, p) for p in self.files(table, key).paths())
 
     def read(
         self, table: Table, keys: Sequence[str] | None = None, columns: Sequence[str] | None = None
@@ -218,17 +220,16 @@ class Warehouse:
         """
         if keys is None:
             keys = self.keys(table) if table.partitioned_by else [""] * self.has(table)
-        chosen = _with_columns(table, columns)
-        parts = [self._read(chosen, key) for key in keys]
-        return pa.concat_tables(parts) if parts else empty(chosen)
+        parts = [part for key in keys for part in self._read(table, key, columns)]
+        return pa.concat_tables(parts) if parts else empty(with_columns(table, columns))
 
     def read_or_empty(
         self, table: Table, key: str = "", columns: Sequence[str] | None = None
     ) -> pa.Table:
         """Read one partition; no rows if it does not exist."""
         if self.has(table, key):
-            return self._read(_with_columns(table, columns), key)
-        return empty(_with_columns(table, columns))
+            return pa.concat_tables(self._read(table, key, columns))
+        return empty(with_columns(table, columns))
 
     def write(self, table: Table, rows: pa.Table, key: str = "") -> WriteResult:
         """Replace a partition; if the rows are equal to those on disk, the file stays.
@@ -244,29 +245,14 @@ class Warehouse:
         Raises:
             DataError: The rows do not conform, or belong to another partition.
             StorageError: The file cannot be written. The partition is unchanged.
+            UsageError: The partition has several files.
         """
-        self.path(table, key)  # refuses a key that no folder can have
-        check(table, rows)
-        partitions.check_partition(table, rows, key)
-        folder = partitions.table_folder(self.root, table)
-        partitions.check_case(folder, table, key)
-        partitions.rename_old_folder(folder, table, key)
-        make_folder(folder / partitions.subfolder(table, key))
-        if not (self.root / _VERSION).is_file():
-            publish_text(self.root / _VERSION, f"{partitions.LAYOUT}\n")
-        path, digest_file = self.path(table, key), digests.digest_path(self.root, table, key)
-
-        is_known = path.is_file() or digest_file.is_file()
-
-        def write(draft: Path) -> None:
-            partitions.write_parquet(table, rows, draft)
-            if is_known:
-                digests.record(digest_file, path, draft)
-
-        changed = publish(path, write)
-        if not is_known:
-            digests.record(digest_file, path, path)
-        return WriteResult(path, rows.num_rows, path.stat().st_size, changed)
+        files = self.files(table, key)
+        if more := [number for number in files.numbers() if number]:
+            raise UsageError(
+                f"{table.name} of {key!r} has {len(more)} more files, which one file cannot replace"
+            )
+        return files.write(0, rows)
 
     def verify(self, keys: Sequence[str] | None = None) -> VerifiedTables:
         """Compare the file of each partition with the digest that was recorded when it was written.
@@ -326,11 +312,13 @@ class Warehouse:
         path = folder / f"{partitions.subfolder(table, key) or 'table'}.lock"
         return hold_lock(path, f"{table.name} of {key!r}" if key else table.name, wait=wait)
 
-    def _read(self, table: Table, key: str) -> pa.Table:
-        path = self.path(table, key)
-        if not path.is_file():
+    def _read(self, table: Table, key: str, columns: Sequence[str] | None = None) -> list[pa.Table]:
+        """Return the rows of each file of a partition."""
+        files = self.files(table, key)
+        numbers = files.numbers()
+        if not numbers:
             raise UnknownName(f"partition of {table.name}", key, self.keys(table))
-        return partitions.read_parquet(table, path)
+        return [files.read(number, columns) for number in numbers]
 
     def _check_readable(self) -> None:
         """Raise DataError, with the path and what to do, if a partition cannot be read."""
@@ -430,10 +418,6 @@ class Warehouse:
         folders += [place for folder in folders for place in folder.glob("*/")]
         # Clocks of file systems tick in hundredths of a second.
         return any(folder.stat().st_mtime > began - 0.1 for folder in folders if folder.is_dir())
-
-
-def _with_columns(table: Table, columns: Sequence[str] | None) -> Table:
-    return replace(table, columns=tuple(map(table.column, columns or table.column_names)))
 
 
 def _one_line(error: sql.SqlError) -> str:

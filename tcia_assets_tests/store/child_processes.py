@@ -14,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset
 
-from tcia_assets.catalog import PATIENTS, SERIES, SERIES_SIZES
+from tcia_assets.catalog import IMAGES, PATIENTS, SERIES, SERIES_SIZES
 from tcia_assets.metadata.listing import merge
 from tcia_assets.store import sql
+from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.store.tables import rounds
+from tcia_assets_tests.store.tables import objects_of, rounds
 
 
 @contextmanager
@@ -49,6 +50,17 @@ def rebuild_for_ever(root: Path, started: Event) -> None:
     started.set()
     while True:
         warehouse.ensure_views()
+
+
+def replace_series_for_ever(root: Path, key: str, limit: int, started: Event) -> None:
+    """Give Series other numbers of rows, add some and remove them again, over and over."""
+    files = Warehouse(root).files(IMAGES, key)
+    started.set()
+    for version in range(10**9):
+        parts, odd = SeriesParts(files, limit), version % 2
+        changed = objects_of(key, "AD" if odd else "BC", 1 + version % 3, version)
+        added = objects_of(key, [f"new{version % 5}"], 2, version)
+        parts.replace(pa.concat_tables([changed, added]), gone=[f"new{(version + 2) % 5}"])
 
 
 def write_rounds(root: Path, key: str, count: int) -> None:

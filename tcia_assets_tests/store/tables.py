@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
 
-from tcia_assets.catalog import COLLECTIONS, PATIENTS
+from tcia_assets.catalog import COLLECTIONS, IMAGES, PATIENTS
 from tcia_assets.store.conform import conform
 
 AWKWARD_KEYS = [
@@ -39,6 +40,22 @@ def patients(key: str, names: Any, sex: str = "F") -> pa.Table:
 
 def collections(*names: str) -> pa.Table:
     return conform(COLLECTIONS, pa.table({"Collection": list(names)}))
+
+
+def objects_of(key: str, series: Iterable[str], count: int, version: int = 0) -> pa.Table:
+    """Rows of `images`: as many objects of each Series, which say in InstanceNumber how many."""
+    rows = [
+        {
+            "SOPInstanceUID": f"{uid}.{number}.{version}",
+            "SeriesInstanceUID": uid,
+            "Collection": key,
+            "InstanceNumber": count,
+            "entry_name": f"{number}.dcm",
+        }
+        for uid in series
+        for number in range(count)
+    ]
+    return pa.Table.from_pylist(rows, schema=IMAGES.schema)
 
 
 def files(folder: Path) -> dict[str, bytes]:

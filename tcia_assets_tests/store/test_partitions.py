@@ -223,9 +223,9 @@ def test_migrate_renames_all_folders_of_the_first_layout(warehouse: Warehouse) -
 def test_a_folder_of_a_later_layout_is_refused(warehouse: Warehouse) -> None:
     warehouse.write(COLLECTIONS, collections("a"))
     version = warehouse.root / "warehouse" / "VERSION"
-    assert version.read_text() == "2\n"
-    version.write_text("3\n")
-    with pytest.raises(UsageError, match="layout 3; this one knows up to 2"):
+    assert version.read_text() == "3\n"
+    version.write_text("4\n")
+    with pytest.raises(UsageError, match="layout 4; this one knows up to 3"):
         Warehouse(warehouse.root)
 
 

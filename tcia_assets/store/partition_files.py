@@ -1,0 +1,137 @@
+"""The files of one partition: one, or several if its table has `rows_per_part`.
+
+How a table grows by parts is in `series_parts.py`. Each file is replaced by one rename, so a reader
+of the folder finds it in its old or its new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tcia_assets.spec import Table
+from tcia_assets.store import digests, partitions
+from tcia_assets.store.conform import check
+from tcia_assets.store.files import make_folder, publish, publish_text
+
+VERSION = Path("warehouse") / "VERSION"
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """A written partition; `changed` is False if the rows on disk were the same already.
+
+    `path` is its file, or the folder of its files.
+    """
+
+    path: Path
+    rows: int
+    bytes_on_disk: int
+    changed: bool
+
+
+class PartitionFiles:
+    """The files of a partition below a data folder, by their numbers.
+
+    Args:
+        root: The data folder.
+        table: The table.
+        key: The partition's key; "" for an unpartitioned table.
+
+    Raises:
+        UsageError: No folder can have this key's name.
+    """
+
+    def __init__(self, root: Path, table: Table, key: str) -> None:
+        self._root, self.table, self.key = root, table, key
+        self._table_folder = partitions.table_folder(root, table)
+        self._subfolder = partitions.subfolder(table, key)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files, whether or not it exists."""
+        return partitions.file_of(self._table_folder, self.table, self.key).parent
+
+    def path(self, number: int = 0) -> Path:
+        """Return the path of a file, whether or not it exists."""
+        return self.folder / partitions.part_name(number)
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the files, ascending."""
+        return partitions.part_numbers(self._table_folder, self.table, self.key)
+
+    def paths(self) -> list[Path]:
+        """Return the paths of the files, by their numbers."""
+        folder = self.folder
+        return [folder / partitions.part_name(number) for number in self.numbers()]
+
+    def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read some columns of a file; those that an older file lacks are null.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
+
+    def write(self, number: int, rows: pa.Table, made_from: str = "") -> WriteResult:
+        """Replace a file; if its bytes would be the same, it stays.
+
+        Args:
+            number: Its number.
+            rows: All its rows, as `conform` returns them.
+            made_from: What the rows were made from, which the file then says.
+
+        Raises:
+            DataError: The rows do not conform, or belong to another partition.
+            StorageError: The file cannot be written, and is unchanged.
+        """
+        check(self.table, rows)
+        partitions.check_partition(self.table, rows, self.key)
+        partitions.check_case(self._table_folder, self.table, self.key)
+        partitions.rename_old_folder(self._table_folder, self.table, self.key)
+        make_folder(self._table_folder / self._subfolder)
+        mark_layout(self._root)
+        path, digest_file = self.path(number), self.digest_path(number)
+        is_known = path.is_file() or digest_file.is_file()
+
+        def write(draft: Path) -> None:
+            partitions.write_parquet(self.table, rows, draft, made_from)
+            if is_known:
+                digests.record(digest_file, path, draft)
+
+        changed = publish(path, write)
+        if not is_known:
+            digests.record(digest_file, path, path)
+        return WriteResult(path, rows.num_rows, path.stat().st_size, changed)
+
+    def digest_path(self, number: int) -> Path:
+        """Return the path of the file with the digests of a file."""
+        return digests.digest_path(self._root, self.table, self.key, number)
+
+    def remove(self, number: int) -> None:
+        """Remove a file that is not needed any more."""
+        # The digest first: alone it would mean that the file was lost.
+        self.digest_path(number).unlink(missing_ok=True)
+        self.path(number).unlink(missing_ok=True)
+
+
+def mark_layout(root: Path) -> None:
+    """Write the layout that this version uses, so that an older one does not write there."""
+    if read_layout(root) < partitions.LAYOUT:
+        publish_text(root / VERSION, f"{partitions.LAYOUT}\n")
+
+
+def read_layout(root: Path) -> int:
+    """Return the layout of a data folder; 0 before the first write."""
+    try:
+        return int((root / VERSION).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def with_columns(table: Table, columns: Sequence[str] | None) -> Table:
+    """Return the table with some of its columns, in this order; by default all."""
+    return replace(table, columns=tuple(map(table.column, columns or table.column_names)))

@@ -1,0 +1,134 @@
+"""A partition that grows by parts: each of its files has all rows of some Series.
+
+A change costs the files that it touches, each of at most about `Table.rows_per_part` rows:
+
+- Rows of Series that the partition does not have go to the smallest file, or to a new one if that
+  is full.
+- Rows of a Series that it has replace those in its file.
+
+Each file is replaced by one rename, and no Series moves to a different file. So a reader finds the
+rows of each Series once, whatever it reads the folder with, and whenever a writer is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tcia_assets.store.conform import conform, empty
+from tcia_assets.store.partition_files import PartitionFiles, WriteResult, with_columns
+
+SERIES = "SeriesInstanceUID"
+ROWS = "row_count"
+
+
+class SeriesParts:
+    """The files of a partition, and which Series each has; its lock is held meanwhile.
+
+    Args:
+        files: The files; their table has a column SeriesInstanceUID.
+        rows_per_part: About how many rows a file has at most; by default as the table declares.
+    """
+
+    def __init__(self, files: PartitionFiles, rows_per_part: int | None = None) -> None:
+        self.files = files
+        self.limit = rows_per_part or files.table.rows_per_part
+        self.summaries = {number: self.read_summary(number) for number in files.numbers()}
+        self.changed = False
+
+    def read_summary(self, number: int) -> pa.Table:
+        """Return the Series of a stored file, and the `row_count` of each."""
+        return self.summarize(number, self.files.read(number, [SERIES]))
+
+    def summarize(self, number: int, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - for subclasses
+        """Return the Series of a file's rows, and the `row_count` of each."""
+        counts = rows.group_by([SERIES]).aggregate([([], "count_all")])
+        return counts.rename_columns([SERIES, ROWS])
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows of all files."""
+        return sum(self._rows_of(number) for number in self.summaries)
+
+    def written(self) -> WriteResult:
+        """Return what is stored now, and whether this object has changed anything."""
+        size = sum(path.stat().st_size for path in self.files.paths())
+        return WriteResult(self.files.folder, self.row_count, size, self.changed)
+
+    def locate(self, series: Iterable[str]) -> dict[str, list[int]]:
+        """Return, for those of these Series that are stored, the numbers of their files.
+
+        It is one, unless somebody copied a file.
+        """
+        wanted = pa.array(sorted(set(series)), pa.string())
+        found: dict[str, list[int]] = {}
+        for number, summary in self.summaries.items():
+            for uid in wanted.filter(pc.is_in(wanted, value_set=_column(summary))).to_pylist():
+                found.setdefault(uid, []).append(number)
+        return found
+
+    def read_series(self, series: Iterable[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return some columns of the stored rows of some Series; SeriesInstanceUID is one."""
+        places = self.locate(series)
+        found = [empty(with_columns(self.files.table, columns))]
+        for number in sorted({numbers[0] for numbers in places.values()}):
+            here = [uid for uid, numbers in places.items() if numbers[0] == number]
+            found.append(_of_series(self.files.read(number, columns), here))
+        return pa.concat_tables(found)
+
+    def replace(self, rows: pa.Table, gone: Iterable[str] = ()) -> None:
+        """Store the rows of some Series in place of those that they had.
+
+        Args:
+            rows: All rows of these Series, in any order; new Series have at most a file's rows.
+            gone: Series whose rows are removed.
+
+        Raises:
+            DataError: The rows do not conform to the table.
+            StorageError: A file cannot be written; it is unchanged, others may be changed.
+        """
+        series = set(pc.unique(rows[SERIES]).to_pylist())
+        places = self.locate(series.union(gone))
+        new = _of_series(rows, series - places.keys())
+        target = self._target(new.num_rows) if new.num_rows or not self.summaries else None
+        touched = {number for numbers in places.values() for number in numbers}
+        for number in sorted(touched if target is None else touched | {target}):
+            here = [uid for uid, numbers in places.items() if number in numbers]
+            first = [uid for uid in here if places[uid][0] == number]
+            parts = [self._without(number, here), _of_series(rows, first)]
+            self._write(number, [*parts, new] if number == target else parts)
+
+    def _target(self, count: int) -> int:
+        """Return the number of the file that new rows go to."""
+        smallest = min(self.summaries, key=self._rows_of, default=0)
+        if not self.summaries or self._rows_of(smallest) + count <= self.limit:
+            return smallest
+        return max(self.summaries) + 1
+
+    def _rows_of(self, number: int) -> int:
+        return int(pc.sum(self.summaries[number][ROWS], min_count=0).as_py())
+
+    def _without(self, number: int, series: list[str]) -> pa.Table:
+        if number not in self.summaries:
+            return empty(self.files.table)
+        stored = self.files.read(number)
+        return stored.filter(pc.invert(_is_in(stored, series))) if series else stored
+
+    def _write(self, number: int, parts: list[pa.Table]) -> None:
+        rows = conform(self.files.table, pa.concat_tables(parts))
+        self.changed |= self.files.write(number, rows).changed
+        self.summaries[number] = self.summarize(number, rows)
+
+
+def _of_series(rows: pa.Table, series: Iterable[str]) -> pa.Table:
+    return rows.filter(_is_in(rows, series))
+
+
+def _is_in(rows: pa.Table, series: Iterable[str]) -> pa.ChunkedArray:
+    return pc.is_in(rows[SERIES], value_set=pa.array(sorted(series), pa.string()))
+
+
+def _column(summary: pa.Table) -> pa.Array:
+    return summary[SERIES].combine_chunks()

@@ -1,0 +1,44 @@
+"""The files of a partition: which there are, and what each was made from."""
+
+from __future__ import annotations
+
+from tcia_assets.catalog import IMAGES, PATIENTS
+from tcia_assets.store.conform import conform
+from tcia_assets.store.partitions import read_made_from
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.store.tables import objects_of, patients
+
+KEY = "LCTSC"
+
+
+def test_only_a_table_that_grows_by_parts_has_more_than_one_file(warehouse: Warehouse) -> None:
+    for table, rows in ((PATIENTS, patients(KEY, ["p"])), (IMAGES, objects_of(KEY, "a", 1))):
+        files = warehouse.files(table, KEY)
+        assert files.numbers() == []
+        files.write(0, conform(table, rows))
+        for name in ("part-2.parquet", "part-03.parquet", "part-x.parquet", "part-4.parquet.tmp"):
+            (files.folder / name).write_bytes(files.path().read_bytes())
+    assert warehouse.files(PATIENTS, KEY).numbers() == [0]
+    assert warehouse.files(IMAGES, KEY).numbers() == [0, 2]
+    assert len(warehouse.verify().problems) == 3 + 2
+
+
+def test_a_file_says_what_it_was_made_from(warehouse: Warehouse) -> None:
+    files = warehouse.files(IMAGES, KEY)
+    rows = conform(IMAGES, objects_of(KEY, "a", 1))
+    assert read_made_from(IMAGES, files.path()) == ""
+    assert files.write(0, rows, "abc").changed
+    assert read_made_from(IMAGES, files.path()) == "abc"
+    assert not files.write(0, rows, "abc").changed
+    assert files.write(0, rows).changed
+    assert read_made_from(IMAGES, files.path()) == ""
+    assert read_made_from(PATIENTS, files.path()) == ""
+
+
+def test_a_removed_file_is_no_loss(warehouse: Warehouse) -> None:
+    files = warehouse.files(IMAGES, KEY)
+    files.write(5, conform(IMAGES, objects_of(KEY, "a", 1)))
+    assert warehouse.has(IMAGES, KEY) and warehouse.keys(IMAGES) == [KEY]
+    files.remove(5)
+    assert not warehouse.has(IMAGES, KEY) and warehouse.keys(IMAGES) == []
+    assert warehouse.verify().problems == []
