@@ -457,8 +457,8 @@ def with_fetch(arguments: dict[str, Any]) -> Callable[[], None]:
             selection = Selection(collections=(name,))
             session, into = FetchSession(selection), Warehouse(Path(arguments["into"]))
             done = fetch_images(name, session, source, into)
-        if set(done.manifest["status"].to_pylist()) != {"complete"}:
-            raise SystemExit(f"not all complete: {done.manifest.to_pylist()[:3]}")
+        if set(done.totals.statuses) != {"complete"}:
+            raise SystemExit(f"not all complete: {done.totals.statuses}")
 
     return call
 

@@ -28,7 +28,7 @@ from tcia_assets.catalog import (
     SERIES,
     TARGETS,
 )
-from tcia_assets.images import manifest
+from tcia_assets.images.fetch_events import record_new_zips
 from tcia_assets.images.zip_files import collection_dir
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.history import FetchEvent, record_fetch_events
@@ -91,7 +91,7 @@ def add_images(size: Size, folder: Path) -> None:
         sha256 = _write_zips(name, uids, warehouse.root)
         _write_tables(name, uids, size, sha256, warehouse)
         record_fetch_events(name, _events(uids, size.fetches), warehouse)
-        manifest.record_new_zips(name, warehouse)
+        record_new_zips(name, warehouse)
         attribution.write_collection(name, warehouse)
     warehouse.ensure_views()
 

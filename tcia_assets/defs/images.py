@@ -5,7 +5,6 @@ run that is re-executed with those reports success although batches are missing.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -156,8 +155,7 @@ def _fetcher(
             result = fetch_images(key, session, first, tcia.warehouse, reporter, fallbacks)
         if note := session.quiet_note:
             context.log.warning(note)
-        complete = (row.series_instance_uid for row in result.rows if row.is_complete)
-        just_fetched[key] = frozenset(complete)
+        just_fetched[key] = result.fetched
         return [_fetch_facts(result, session.shard, time.monotonic() - started)]
 
     return fetch
@@ -176,23 +174,21 @@ def _without_selection(table: Table, warehouse: Warehouse, key: str) -> Facts:
 
 
 def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
-    plan, manifest = result.plan, result.manifest
-    statuses = Counter(manifest["status"].to_pylist())
-    complete = sum(row.is_complete for row in result.rows)
+    plan, totals, complete = result.plan, result.totals, len(result.fetched)
     return {
-        "dagster/partition_row_count": manifest.num_rows,
-        **{status: statuses[status] for status in STATUSES},
+        "dagster/partition_row_count": totals.rows,
+        **{status: totals.statuses[status] for status in STATUSES},
         "to_fetch": len(plan.now) + len(plan.later),
         "bytes_to_fetch": plan.bytes_now + plan.bytes_later,
         "fetched": complete,
-        "not_fetched": len(result.rows) - complete,
+        "not_fetched": result.recorded.total() - complete,
         "remaining": result.not_started + len(plan.later),
         "remaining_bytes": plan.bytes_later,
         "given_up": len(plan.given_up),
         "denied_by_licence": plan.denied,
         "without_licence": plan.unlicensed,
         "received_bytes": result.received_bytes,
-        "bytes_on_disk": sum(n or 0 for n in manifest["archive_bytes"].to_pylist()),
+        "bytes_on_disk": totals.bytes_on_disk,
         "shard": str(shard),
         "megabytes_per_second": round(result.received_bytes / 1e6 / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 3),

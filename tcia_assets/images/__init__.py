@@ -5,11 +5,13 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     run_reasons     which Collections need a run
     fetch_session   a fetch of several Collections: plan all of them, within one budget
     plan            what to fetch of one Collection, and why
+    pending         the Series to fetch, as a table
     run_limits      shards and budgets
     disk_space      whether a plan fits on the disk
 
     fetch           fetch what is planned of one Collection
     workers         the threads that do it
+    fetch_events    each fetch in the history of its Series
     series_task     one Series: what is expected of its zip, from where, to which path
     series_result   what came of it, as a row of the manifest; uses a zip on disk if it can
     outages         sources that are down, so that others are asked at once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from heapq import nlargest
+from itertools import chain
 
 from tcia_assets.errors import UsageError
 from tcia_assets.images.plan import FetchPlan
@@ -52,7 +53,7 @@ def check_disk_space(
 
 def _packing_bytes(plans: Sequence[FetchPlan], settings: Settings) -> int:
     """Return the bytes of the largest Series: objects are there twice until a zip is whole."""
-    sizes = [series.image_bytes or 0 for plan in plans for series in plan.now]
+    sizes = chain.from_iterable(plan.now.sizes.drop_null().to_pylist() for plan in plans)
     return sum(nlargest(series_at_once(settings), sizes))
 
 

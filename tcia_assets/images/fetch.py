@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-
-import pyarrow as pa
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
 from tcia_assets.images import manifest
 from tcia_assets.images.disk_space import check_disk_space
+from tcia_assets.images.fetch_events import record_new_zips
 from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.manifest import ManifestTotals, count_manifest
 from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.plan import SAME_BYTES, FetchPlan
 from tcia_assets.images.run_limits import Shard
@@ -30,18 +31,20 @@ class FetchResult:
 
     Attributes:
         plan: The plan that it followed.
-        rows: The manifest rows that it added.
+        recorded: Number of manifest rows that it added, by status.
+        fetched: The Series that are complete by them.
         not_started: Number of planned Series that were not started: the run's minutes were over,
             quiet hours began, or another run is working on them.
         received_bytes: Bytes of zips received.
-        manifest: The complete manifest of the Collection.
+        totals: What is in the manifest now.
     """
 
     plan: FetchPlan
-    rows: tuple[ManifestRow, ...]
+    recorded: Counter[str]
+    fetched: frozenset[str]
     not_started: int
     received_bytes: int
-    manifest: pa.Table
+    totals: ManifestTotals
 
 
 class FetchListener:
@@ -99,16 +102,16 @@ def fetch_images(
             listener.on_plan(plan)
             check_disk_space([plan], warehouse, source.settings)
             remove_abandoned_drafts(work_folder(collection, warehouse))
-            known = writer.initial_rows(series.series_instance_uid for series in plan.now)
+            known = manifest.read_rows_of(warehouse, collection, plan.now.tried())
             workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget)
-            rows = _record_rows(workers, writer, listener)
+            recorded, fetched = _record_rows(workers, writer, listener)
         finally:
             writer.close()
             _follow_manifest(collection, warehouse)
-    table = manifest.read_manifest(warehouse, collection)
-    not_started = len(plan.now) - len(rows)
+    not_started = len(plan.now) - recorded.total()
     session.count_not_started(not_started)
-    return FetchResult(plan, tuple(rows), not_started, workers.progress.received_bytes, table)
+    received, totals = workers.progress.received_bytes, count_manifest(warehouse, collection)
+    return FetchResult(plan, recorded, frozenset(fetched), not_started, received, totals)
 
 
 def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
@@ -124,20 +127,27 @@ def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
 
 def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
     """Bring up to date what follows from the manifest: history, moved zips, licence files."""
-    manifest.record_new_zips(collection, warehouse)
+    record_new_zips(collection, warehouse)
     _remove_zips_left_behind(collection, warehouse)
     attribution.write_collection(collection, warehouse)
 
 
 def _record_rows(
     workers: FetchWorkers, writer: manifest.ManifestWriter, listener: FetchListener
-) -> list[ManifestRow]:
-    """Run the workers and record each row; after an error, also the rows that had arrived."""
-    rows, arriving = [], workers.run(listener.on_progress)
+) -> tuple[Counter[str], set[str]]:
+    """Run the workers and record each row; after an error, also the rows that had arrived.
+
+    Returns:
+        The number of rows by status, and the Series that are complete.
+    """
+    recorded, fetched = Counter[str](), set[str]()
+    arriving = workers.run(listener.on_progress)
     try:
         for row in arriving:
             writer.add(row)
-            rows.append(row)
+            recorded[row.status] += 1
+            if row.is_complete:
+                fetched.add(row.series_instance_uid)
             listener.on_row(row)
     except BaseException as error:
         workers.stop_after(error)
@@ -147,7 +157,7 @@ def _record_rows(
         arriving.close()
         for row in workers.unread_rows():
             writer.add(row)
-    return rows
+    return recorded, fetched
 
 
 @contextmanager

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NoReturn
 
+import pyarrow as pa
+
 from tcia_assets import catalog
 from tcia_assets.errors import UnknownName, UsageError
+from tcia_assets.images.pending import PendingList
 from tcia_assets.images.plan import FetchPlan, plan_collection, selected_collections
 from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
 from tcia_assets.metadata.licenses import unmatched_licenses
@@ -27,8 +30,11 @@ _MOST_NAMED = 3
 _LICENSES = "SELECT DISTINCT LicenseName FROM current_series WHERE LicenseName NOTNULL"
 _MODALITIES = "SELECT DISTINCT Modality FROM current_series WHERE Modality NOTNULL"
 _INCOMPLETE = """
-    SELECT Collection, SeriesInstanceUID, status, error FROM image_archives
-    WHERE status <> 'complete' ORDER BY ALL
+    SELECT Collection, SeriesInstanceUID, status, error,
+        SeriesInstanceUID IN (FROM given_up) AS is_given_up
+    FROM image_archives
+    WHERE status <> 'complete' AND (is_given_up OR SeriesInstanceUID IN (FROM planned))
+    ORDER BY Collection, SeriesInstanceUID
 """
 _GIVEN_UP = "; given up until it changes at the source, or you use --retry"
 
@@ -110,7 +116,7 @@ class FetchSession:
         plan = self._plans.get(collection)
         if plan is None or not plan.is_current(warehouse):
             if plan is not None:
-                self.budget.give_back([series.image_bytes for series in plan.now])
+                self.budget.give_back(plan.now.sizes.to_pylist())
             plan = plan_collection(
                 collection,
                 self.selection,
@@ -124,14 +130,20 @@ class FetchSession:
 
     def incomplete_series(self, warehouse: Warehouse) -> list[str]:
         """Return a line for each planned Series, given up or not, that is not complete on disk."""
-        given_up = {w.series_instance_uid for each in self.plans for w in each.given_up}
-        wanted = {w.series_instance_uid for each in self.plans for w in each.now} | given_up
+        tables = {
+            "planned": _uids(each.now for each in self.plans),
+            "given_up": _uids(each.given_up for each in self.plans),
+        }
         return [
             f"{r['Collection']}: {r['SeriesInstanceUID']} is {r['status']}: {r['error']}"
-            + (_GIVEN_UP if r["SeriesInstanceUID"] in given_up else "")
-            for r in warehouse.query(_INCOMPLETE).to_pylist()
-            if r["SeriesInstanceUID"] in wanted
+            + (_GIVEN_UP if r["is_given_up"] else "")
+            for r in warehouse.query(_INCOMPLETE, tables=tables).to_pylist()
         ]
+
+
+def _uids(lists: Iterable[PendingList]) -> pa.Table:
+    chunks = [chunk for each in lists for chunk in each.uids.chunks]
+    return pa.table({"SeriesInstanceUID": pa.chunked_array(chunks, pa.string())})
 
 
 def _list_notes(selection: Selection, warehouse: Warehouse) -> list[str]:

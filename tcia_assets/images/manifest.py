@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,14 +21,13 @@ from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
 from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
-from tcia_assets.metadata import history, moves
 from tcia_assets.store.warehouse import Warehouse
 
 # The time between two merges is this many times as long as a merge takes, which grows with the
-# number of rows in the partition; but within these bounds.
-_MERGE_PAUSE_FACTOR = 20.0
+# number of rows in the partition; but within these bounds. Readers see a row within a minute.
+_MERGE_PAUSE_FACTOR = 40.0
 _MIN_MERGE_PAUSE_S = 5.0
-_MAX_MERGE_PAUSE_S = 300.0
+_MAX_MERGE_PAUSE_S = 55.0
 
 
 class ManifestWriter:
@@ -41,19 +42,9 @@ class ManifestWriter:
         self._warehouse, self._collection = warehouse, collection
         folder = work_folder(collection, warehouse)
         take_over_dead_journals(folder, lambda rows: merge_rows(warehouse, collection, rows))
-        self._stored = read_manifest(warehouse, collection)
         self._journal = Journal(folder)
         self._unmerged: dict[str, ManifestRow] = {}
         self._next_merge = time.monotonic() + _MIN_MERGE_PAUSE_S
-
-    def initial_rows(self, uids: Iterable[str]) -> dict[str, ManifestRow]:
-        """Return the rows that these Series had when the run began, by UID.
-
-        Call it in the thread that may be interrupted, before other threads start: the first call
-        imports modules of Arrow, and an interrupt in the middle of an import can leave the import
-        lock held for all threads.
-        """
-        return _select(self._stored, list(uids))
 
     def add(self, row: ManifestRow) -> None:
         """Add a row: to the journal at once, to the partition with the next merge.
@@ -102,6 +93,47 @@ def read_manifest(
 def read_rows(warehouse: Warehouse, collection: str) -> list[ManifestRow]:
     """Return the manifest of a Collection as rows."""
     return from_table(read_manifest(warehouse, collection))
+
+
+def read_rows_of(
+    warehouse: Warehouse, collection: str, uids: pa.ChunkedArray
+) -> dict[str, ManifestRow]:
+    """Return the rows of these Series, by UID.
+
+    Call it in the thread that may be interrupted, before other threads start: the first call
+    imports modules of Arrow, and an interrupt in the middle of an import can leave the import
+    lock held for all threads.
+    """
+    rows = warehouse.query(
+        f"SELECT a.* FROM image_archives AS a SEMI JOIN wanted USING ({UID}) "
+        "WHERE a.Collection = $collection",
+        {"collection": collection},
+        tables={"wanted": pa.table({UID: uids})},
+    )
+    return {row.series_instance_uid: row for row in from_table(rows)}
+
+
+@dataclass(frozen=True)
+class ManifestTotals:
+    """What is in the manifest of a Collection.
+
+    Attributes:
+        rows: Number of rows.
+        statuses: Number of rows by status.
+        bytes_on_disk: Bytes of all zips.
+    """
+
+    rows: int
+    statuses: Counter[str]
+    bytes_on_disk: int
+
+
+def count_manifest(warehouse: Warehouse, collection: str) -> ManifestTotals:
+    """Return the totals of a Collection; two columns are read."""
+    table = read_manifest(warehouse, collection, ["status", "archive_bytes"])
+    counts = table["status"].value_counts().to_pylist()
+    statuses = Counter({each["values"]: each["counts"] for each in counts})
+    return ManifestTotals(table.num_rows, statuses, pc.sum(table["archive_bytes"]).as_py() or 0)
 
 
 def read_complete(warehouse: Warehouse, collection: str, columns: Sequence[str]) -> pa.Table:
@@ -221,37 +253,3 @@ def _replace(table: pa.Table, rows: Iterable[ManifestRow]) -> pa.Table:
     new = to_table(rows)
     others = table.filter(pc.invert(_is_in(table, new[UID].to_pylist())))
     return pa.concat_tables([others, new])
-
-
-# --- The history ----------------------------------------------------------------------------------
-
-
-def record_new_zips(collection: str, warehouse: Warehouse) -> None:
-    """Record in the history each complete zip that it does not have, also those of killed runs.
-
-    A zip taken over from the Collection that its Series left is recorded there already.
-    """
-    known = _recorded_hashes(warehouse, collection)
-    columns = (UID, "fetched_at", "sha256", "fingerprint")
-    events = [
-        history.FetchEvent(
-            row[UID],
-            "refetched" if known.get(row[UID]) else "fetched",
-            row["fetched_at"],
-            row["sha256"],
-            fingerprint_after=row["fingerprint"],
-        )
-        for row in read_complete(warehouse, collection, columns).to_pylist()
-        if row["sha256"] not in known.get(row[UID], ())
-    ]
-    history.record_fetch_events(collection, events, warehouse)
-
-
-def _recorded_hashes(warehouse: Warehouse, collection: str) -> dict[str, set[str]]:
-    """Return, by UID, the SHA-256 of zips fetched here, or in a Collection that the Series left."""
-    known = history.fetch_marks(collection, warehouse)
-    for name, uids in moves.moved_series(collection, warehouse).items():
-        elsewhere = history.fetch_marks(name, warehouse)
-        for uid in uids:
-            known.setdefault(uid, set()).update(elsewhere.get(uid, ()))
-    return known

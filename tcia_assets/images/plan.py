@@ -1,21 +1,24 @@
-"""Plan what to fetch of a Collection: compare the selection with the manifest and the disk."""
+"""Plan what to fetch of a Collection: compare the selection with the manifest.
+
+The manifest is trusted: no zip is looked for. `verify` looks, and marks the row of a zip that is
+lost or damaged, which the next plan then takes.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
-from tcia_assets.images.acceptance.rules import Expectation
+from tcia_assets.images.pending import PendingList
 from tcia_assets.images.run_limits import FetchBudget, Shard
-from tcia_assets.images.zip_files import name_at
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.store.archives import Archives
 from tcia_assets.store.warehouse import Warehouse
 
-_Record = dict[str, Any]
 _UID = "series_instance_uid"
 
 # In the SQL below, `s` is the row of a Series in `series`, and `a` the one in `image_archives`.
@@ -27,57 +30,36 @@ IS_GIVEN_UP = f"""coalesce(
     AND a.fingerprint = s.fingerprint, false
 )"""
 
+
+def _day(instant: str) -> str:
+    """Return SQL for the number of an instant's day (UTC); a cast to DATE takes ten times as long.
+
+    >>> _day("fetched_at")
+    '(epoch_us(fetched_at) // 86400000000)'
+    """
+    return f"(epoch_us({instant}) // 86400000000)"
+
+
 # The source provides the day of the last submission, in a time zone of its own. A Series that was
 # fetched within a day of it may have been submitted once more since, with the same count and size:
 # it is fetched again, once, when that day is over.
-_IS_SETTLED = "coalesce(s.MaxSubmissionTimestamp::DATE + 1 < a.fetched_at::DATE, true)"
-_MAY_BE_SETTLED = f"({_IS_SETTLED} OR a.fetched_at::DATE + 1 >= $today)"
+_SUBMITTED_ON, _FETCHED_ON = _day("s.MaxSubmissionTimestamp"), _day("a.fetched_at")
+_IS_SETTLED = f"coalesce({_SUBMITTED_ON} + 1 < {_FETCHED_ON}, true)"
+_MAY_BE_SETTLED = f"({_IS_SETTLED} OR {_FETCHED_ON} + 1 >= $today)"
+
+# `verify` marks a zip that is lost or damaged so; a fetch that failed has counted its attempt.
+_IS_LOST = "a.status = 'failed' AND a.attempts = 0"
 
 # Whether the zip `a` has the bytes that the Series `s` has now. A fingerprint also changes with a
 # licence, a description or the dialect in use, which is no reason to fetch the bytes again.
-SAME_BYTES = """(
+SAME_BYTES = f"""(
     a.fingerprint = s.fingerprint OR (
         a.image_count = s.ImageCount
         AND coalesce(a.image_bytes = s.FileSize, true)
         AND coalesce(a.crdc_series_uuid = s.crdc_series_uuid, true)
-        AND coalesce(s.MaxSubmissionTimestamp::DATE < a.fetched_at::DATE, true)
+        AND coalesce({_SUBMITTED_ON} < {_FETCHED_ON}, true)
     )
 )"""
-
-
-@dataclass(frozen=True)
-class PendingSeries:
-    """A selected Series that is not on disk as the source now describes it.
-
-    Attributes:
-        series_instance_uid: Its UID.
-        image_count: Number of its objects; None if unknown.
-        image_bytes: Bytes of its objects; None if unknown.
-        fingerprint: Fingerprint of its row in `series`.
-        license_name: Its licence.
-        description_uri: Its DataDescriptionURI.
-        attempts: How often it was tried, unchanged, without success.
-        reason: "new", "changed" (its bytes at the source, certainly or possibly), "lost" (its zip
-            on disk) or "again" (it failed before).
-        submitted_on: The day of its last submission; None if unknown.
-        crdc_series_uuid: Its version in the Imaging Data Commons; None if unknown.
-    """
-
-    series_instance_uid: str
-    image_count: int | None
-    image_bytes: int | None
-    fingerprint: str
-    license_name: str | None
-    description_uri: str | None
-    attempts: int
-    reason: str
-    submitted_on: date | None = None
-    crdc_series_uuid: str | None = None
-
-    @property
-    def expected(self) -> Expectation:
-        """What its zip must hold."""
-        return Expectation(self.series_instance_uid, self.image_count, self.image_bytes)
 
 
 @dataclass(frozen=True)
@@ -97,10 +79,10 @@ class FetchPlan:
     """
 
     collection: str
-    now: tuple[PendingSeries, ...]
-    later: tuple[PendingSeries, ...]
+    now: PendingList
+    later: PendingList
     complete: int
-    given_up: tuple[PendingSeries, ...] = ()
+    given_up: PendingList = field(default_factory=PendingList)
     denied: int = 0
     unlicensed: int = 0
     manifest_version: tuple[int, ...] | None = field(default=None, compare=False)
@@ -108,12 +90,12 @@ class FetchPlan:
     @property
     def bytes_now(self) -> int:
         """Bytes to fetch at most, without Series of unknown size; most zips are smaller."""
-        return sum(series.image_bytes or 0 for series in self.now)
+        return self.now.total_bytes
 
     @property
     def bytes_later(self) -> int:
         """Bytes that exceed the run's budget."""
-        return sum(series.image_bytes or 0 for series in self.later)
+        return self.later.total_bytes
 
     @property
     def has_selected_series(self) -> bool:
@@ -123,12 +105,12 @@ class FetchPlan:
     @property
     def sizes_unknown(self) -> int:
         """Number of Series to fetch whose size is unknown."""
-        return sum(series.image_bytes is None for series in self.now)
+        return int(self.now.sizes.null_count)
 
     @property
     def reasons(self) -> Counter[str]:
         """Number of Series to fetch by `PendingSeries.reason`."""
-        return Counter(series.reason for series in self.now)
+        return self.now.reasons
 
     def is_current(self, warehouse: Warehouse) -> bool:
         """Return whether the manifest is unchanged since the plan was made."""
@@ -144,7 +126,7 @@ def plan_collection(
     retry: bool = False,
     budget: FetchBudget | None = None,
 ) -> FetchPlan:
-    """Compare the selection with the manifest and the disk, for one Collection.
+    """Compare the selection with the manifest, for one Collection.
 
     Args:
         collection: The Collection.
@@ -156,23 +138,18 @@ def plan_collection(
             the budget of a run with this Collection only.
     """
     version = _manifest_version(collection, warehouse)
-    records = [r for r in _selected(collection, selection, warehouse) if shard.contains(r[_UID])]
-    chosen = [record for record in records if record["chosen"]]
-    on_disk = {r[_UID] for r in chosen if r["complete"] and _is_on_disk(warehouse.archives, r)}
-    # A Series that is missing from the newest listing cannot be fetched; its zip stays.
-    needed = [r for r in chosen if r[_UID] not in on_disk and not r["is_missing"]]
-    given_up = [_pending(r) for r in needed if r["is_given_up"] and not retry]
-    pending = [_pending(r) for r in needed if retry or not r["is_given_up"]]
+    compared = _Comparison(collection, selection, warehouse, shard)
+    needed = compared.needed()
+    is_given_up = pc.and_(needed["is_given_up"], not retry)
+    pending = PendingList(needed.filter(pc.invert(is_given_up)))
     budget = budget or FetchBudget.for_selection(selection)
-    fits = budget.take([series.image_bytes for series in pending])
+    fits = budget.take(pending.sizes.to_pylist())
     return FetchPlan(
         collection,
-        now=tuple(pending[:fits]),
-        later=tuple(pending[fits:]),
-        complete=len(on_disk),
-        given_up=tuple(given_up),
-        denied=sum(record["denied"] for record in records),
-        unlicensed=sum(record["unlicensed"] for record in records),
+        now=pending[:fits],
+        later=pending[fits:],
+        given_up=PendingList(needed.filter(is_given_up)),
+        **compared.counts(),
         manifest_version=version,
     )
 
@@ -203,49 +180,76 @@ def _manifest_version(collection: str, warehouse: Warehouse) -> tuple[int, ...] 
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
-def _selected(collection: str, selection: Selection, warehouse: Warehouse) -> list[_Record]:
-    """Return each selected Series with its row in the manifest, small Series first."""
-    records: list[_Record] = warehouse.query(
-        f"""
-        SELECT s.SeriesInstanceUID AS {_UID}, s.ImageCount AS image_count,
-               coalesce(s.FileSize, z.TotalSizeInBytes) AS image_bytes, s.fingerprint,
-               s.MaxSubmissionTimestamp::DATE AS submitted_on, s.LicenseName AS license_name,
-               s.DataDescriptionURI AS description_uri, s.crdc_series_uuid,
-               s.chosen, s.denied, s.unlicensed, s.missing_since IS NOT NULL AS is_missing,
-               a.path, a.archive_bytes, {IS_GIVEN_UP} AS is_given_up,
-               coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
-               CASE WHEN is_same THEN a.attempts ELSE 0 END AS attempts,
-               coalesce(
-                   a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
-               ) AS complete,
-               CASE WHEN complete THEN 'lost' WHEN a.status IS NULL THEN 'new'
-                    WHEN a.status = 'complete' OR (a.path <> '' AND NOT is_same) THEN 'changed'
-                    ELSE 'again' END AS reason
-        FROM (SELECT * FROM (
-            SELECT *, coalesce({selection.predicate}, false) AS chosen,
-                   coalesce({selection.denied}, false) AS denied,
-                   coalesce({selection.unlicensed}, false) AS unlicensed
-            FROM current_series WHERE Collection = $collection
-        ) WHERE chosen OR denied OR unlicensed) AS s
-        LEFT JOIN (SELECT * FROM series_sizes WHERE Collection = $collection) AS z
-        ON z.SeriesInstanceUID = s.SeriesInstanceUID AND z.fingerprint = s.fingerprint
-        LEFT JOIN (SELECT * FROM image_archives WHERE Collection = $collection) AS a
-        ON a.SeriesInstanceUID = s.SeriesInstanceUID
-        ORDER BY image_bytes NULLS LAST, {_UID}
-        """,
-        {"collection": collection, "today": datetime.now(UTC).date()},
-        tables=selection.tables,
-    ).to_pylist()
-    return records
+@dataclass(frozen=True)
+class _Comparison:
+    """The selected Series of a Collection, compared with its manifest; in the database.
 
+    Of what is complete only the number leaves it: it may be 200,000 Series, and one to fetch.
+    """
 
-def _is_on_disk(archives: Archives, record: _Record) -> bool:
-    try:
-        stored = archives.head(name_at(record["path"]))
-    except FileNotFoundError:
-        return False
-    return bool(stored.size_bytes == record["archive_bytes"])
+    collection: str
+    selection: Selection
+    warehouse: Warehouse
+    shard: Shard
 
+    def needed(self) -> pa.Table:
+        """Return the Series to fetch, small ones first, as a `PendingList` and `is_given_up`.
 
-def _pending(record: _Record) -> PendingSeries:
-    return PendingSeries(**{each.name: record[each.name] for each in fields(PendingSeries)})
+        A Series that is missing from the newest listing cannot be fetched; its zip stays.
+        """
+        return self._query(
+            f"""
+            SELECT c.* EXCLUDE (chosen, denied, unlicensed, complete, is_missing, is_same),
+                   coalesce(FileSize, z.TotalSizeInBytes) AS image_bytes
+            FROM compared AS c
+            LEFT JOIN (SELECT * FROM series_sizes WHERE Collection = $collection) AS z
+            ON z.SeriesInstanceUID = c.{_UID} AND z.fingerprint = c.fingerprint
+            WHERE chosen AND NOT complete AND NOT is_missing
+            ORDER BY image_bytes NULLS LAST, {_UID}
+            """
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many Series are complete, denied and without a licence."""
+        [row] = self._query(
+            """
+            SELECT count(*) FILTER (chosen AND complete) AS complete,
+                   count(*) FILTER (denied) AS denied, count(*) FILTER (unlicensed) AS unlicensed
+            FROM compared
+            """
+        ).to_pylist()
+        return dict(row)
+
+    def _query(self, statement: str) -> pa.Table:
+        today = (datetime.now(UTC).date() - date(1970, 1, 1)).days
+        parameters = {"collection": self.collection, "today": today}
+        return self.warehouse.query(
+            f"WITH compared AS ({self._sql}) {statement}", parameters, tables=self.selection.tables
+        )
+
+    @property
+    def _sql(self) -> str:
+        selection = self.selection
+        return f"""
+            SELECT s.SeriesInstanceUID AS {_UID}, s.ImageCount AS image_count, s.FileSize,
+                   s.fingerprint, s.MaxSubmissionTimestamp::DATE AS submitted_on,
+                   s.LicenseName AS license_name, s.DataDescriptionURI AS description_uri,
+                   s.crdc_series_uuid, s.chosen, s.denied, s.unlicensed,
+                   s.missing_since IS NOT NULL AS is_missing, {IS_GIVEN_UP} AS is_given_up,
+                   coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
+                   CASE WHEN is_same THEN a.attempts ELSE 0 END AS attempts,
+                   coalesce(
+                       a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
+                   ) AS complete,
+                   CASE WHEN a.status IS NULL THEN 'new' WHEN is_same AND {_IS_LOST} THEN 'lost'
+                        WHEN a.status = 'complete' OR (a.path <> '' AND NOT is_same) THEN 'changed'
+                        ELSE 'again' END AS reason
+            FROM (SELECT * FROM (
+                SELECT *, coalesce({selection.predicate}, false) AS chosen,
+                       coalesce({selection.denied}, false) AS denied,
+                       coalesce({selection.unlicensed}, false) AS unlicensed
+                FROM current_series WHERE Collection = $collection
+            ) WHERE (chosen OR denied OR unlicensed) AND {self.shard.condition}) AS s
+            LEFT JOIN (SELECT * FROM image_archives WHERE Collection = $collection) AS a
+            ON a.SeriesInstanceUID = s.SeriesInstanceUID
+        """

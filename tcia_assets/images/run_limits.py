@@ -5,9 +5,8 @@ And how long it may read zips again that it did not fetch.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -61,10 +60,13 @@ class Shard:
                 f"shard {self.index} of {self.count}: it must be one of 0 to {self.count - 1}"
             )
 
-    def contains(self, series_instance_uid: str) -> bool:
-        """Return whether a Series belongs to this part."""
-        digest = hashlib.sha256(series_instance_uid.encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.index
+    @property
+    def condition(self) -> str:
+        """SQL that is true for a row whose SeriesInstanceUID is in this part."""
+        if self.count == 1:
+            return "true"
+        first_bytes = "('0x' || left(sha256(SeriesInstanceUID), 16))::UBIGINT"
+        return f"({first_bytes} % {self.count} = {self.index})"
 
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"
@@ -75,7 +77,7 @@ class FetchBudget:
     """What one run may still fetch; shared by all its Collections.
 
     Attributes:
-        series: Number of Series left.
+        series: Number of Series left; infinite if there is no limit.
         bytes: Number of bytes left.
         deadline: Time of `time.monotonic()` after which no Series is started.
         quiet_hours: Hours in which no Series is started either.
@@ -84,7 +86,7 @@ class FetchBudget:
         taken: Number of Series taken.
     """
 
-    series: int
+    series: float
     bytes: int
     deadline: float = float("inf")
     consecutive_failures: int = 0
@@ -96,7 +98,7 @@ class FetchBudget:
         """Return the budget of a run that starts now."""
         minutes, quiet = selection.max_minutes_per_run, selection.quiet_hours
         deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-        series = selection.max_series_per_run
+        series = float("inf") if (limit := selection.max_series_per_run) is None else limit
         budget = cls(series, selection.max_bytes_per_run, deadline, quiet_hours=quiet)
         return replace(budget, series=0) if budget._is_quiet else budget
 
@@ -139,8 +141,9 @@ class FetchBudget:
             self.bytes -= size or 0
         return len(sizes)
 
-    def give_back(self, sizes: Sequence[int | None]) -> None:
+    def give_back(self, sizes: Iterable[int | None]) -> None:
         """Add Series that were taken and not started."""
-        self.taken -= len(sizes)
-        self.series += len(sizes)
-        self.bytes += sum(size or 0 for size in sizes)
+        for size in sizes:
+            self.taken -= 1
+            self.series += 1
+            self.bytes += size or 0

@@ -14,7 +14,7 @@ from tcia_assets.formats.md5_list import combined_md5
 from tcia_assets.images.acceptance.rules import Expectation, Inspection, Proof, accept, inspect
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.outages import Outages
-from tcia_assets.images.plan import PendingSeries
+from tcia_assets.images.pending import PendingSeries
 from tcia_assets.images.zip_files import (
     collection_folder,
     parts_path,

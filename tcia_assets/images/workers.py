@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.outages import Outages
-from tcia_assets.images.plan import FetchPlan, PendingSeries
+from tcia_assets.images.pending import PendingSeries
+from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import FetchBudget
 from tcia_assets.images.series_result import SeriesResult, fetch_series
 from tcia_assets.images.series_task import SeriesTask, series_at_once
@@ -20,6 +22,9 @@ from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
 
 _REPORT_EVERY_S = 0.5
+# The Series of a plan are queued as others are done, as a plan may have 500,000. So many small ones
+# keep the threads busy while the manifest is written.
+_MAX_QUEUED = 1_000
 # After this many consecutive Series that failed because of the source, it counts as down. With many
 # connections it takes twice as many.
 _MIN_FAILURES = 16
@@ -74,7 +79,7 @@ class FetchWorkers:
     ) -> None:
         self._plan, self._sources, self._warehouse = plan, sources, warehouse
         self._known, self._earlier, self._budget = known, earlier_collections, budget
-        self._sizes = {s.series_instance_uid: s.image_bytes or 0 for s in plan.now}
+        self._sizes: dict[str, int] = {}  # bytes of the objects of each Series that is queued
         self._results: SimpleQueue[SeriesResult | BaseException | None] = SimpleQueue()
         self._max_failures = max(_MIN_FAILURES, 2 * sources[0].settings.image_connections)
         self.progress = FetchProgress(planned=len(plan.now), bytes_planned=plan.bytes_now)
@@ -97,10 +102,11 @@ class FetchWorkers:
             threads = series_at_once(self._sources[0].settings)
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             try:
-                for series in self._plan.now:
-                    pool.submit(self._work, series)
-                for _ in self._plan.now:
+                waiting = iter(self._plan.now)
+                queued = self._submit(pool, islice(waiting, _MAX_QUEUED))
+                while queued:
                     result = self._next(on_progress)
+                    queued += self._submit(pool, islice(waiting, 1)) - 1
                     if result is not None:
                         self._count(result)
                         yield result.row
@@ -123,6 +129,17 @@ class FetchWorkers:
             result = self._results.get()
             if isinstance(result, SeriesResult):
                 yield result.row
+
+    def _submit(self, pool: ThreadPoolExecutor, series: Iterable[PendingSeries]) -> int:
+        """Queue Series unless the budget is used up; return how many."""
+        queued = 0
+        for each in series:
+            if self._budget.is_over:
+                break
+            self._sizes[each.series_instance_uid] = each.image_bytes or 0
+            pool.submit(self._work, each)
+            queued += 1
+        return queued
 
     def _work(self, series: PendingSeries) -> None:
         try:
@@ -165,7 +182,7 @@ class FetchWorkers:
     def _count(self, result: SeriesResult) -> None:
         self.progress.done += 1
         self.progress.failed += result.error is not None
-        self.progress.bytes_done += self._sizes[result.row.series_instance_uid]
+        self.progress.bytes_done += self._sizes.pop(result.row.series_instance_uid)
         is_broken = isinstance(result.error, ArchiveBroken)
         failures = self._budget.consecutive_failures
         self._budget.consecutive_failures = failures + 1 if is_broken else 0

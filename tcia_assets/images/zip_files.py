@@ -12,7 +12,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -25,6 +25,9 @@ from tcia_assets.store.warehouse import Warehouse
 
 _PREFIX = "archives/"
 _SUFFIX = ".zip"
+# Of a zip that the manifest lists and that is not there.
+LOST = "it is gone; `tcia-assets verify` marks its row, and the next fetch replaces it"
+
 _PARTS = ".parts"
 _PARTS_KEPT_S = 7 * 24 * 3600.0
 
@@ -88,10 +91,14 @@ def open_zip(
     """Open a zip that the manifest lists with this SHA-256 and size.
 
     Raises:
-        ValueError: It has another size.
+        ValueError: It has another size, or is gone.
     """
-    with archives.local(name, sha256) as path:
-        size = path.stat().st_size
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(archives.local(name, sha256))
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise ValueError(LOST) from None
         if size != archive_bytes:
             raise ValueError(f"it has {size} bytes, but image_archives has {archive_bytes}")
         with zipfile.ZipFile(path) as opened:

@@ -63,17 +63,6 @@ def record_fetch_events(
             partition.rows = pa.concat_tables([stored, new])
 
 
-def fetch_marks(collection: str, warehouse: Warehouse) -> dict[str, set[str]]:
-    """Return the marks of all recorded fetch events, by SeriesInstanceUID."""
-    stored = warehouse.read_or_empty(SERIES_CHANGES, collection, (_KEY, "event_id", "event"))
-    fetches = stored.filter(pc.is_in(stored["event"], value_set=pa.array(IMAGE_EVENTS)))
-    marks: dict[str, set[str]] = {}
-    uids, event_ids = fetches[_KEY].to_pylist(), fetches["event_id"].to_pylist()
-    for uid, event_id in zip(uids, event_ids, strict=True):
-        marks.setdefault(uid, set()).add(event_id.partition(" ")[2])
-    return marks
-
-
 def _row(collection: str, event: FetchEvent) -> dict[str, object]:
     if event.event not in IMAGE_EVENTS:
         raise UsageError(f"{event.event!r} is not one of {' and '.join(IMAGE_EVENTS)}")

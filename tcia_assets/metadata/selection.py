@@ -47,8 +47,8 @@ class Selection:
     """Series whose images are wanted: those that meet all criteria that are given.
 
     At least one criterion is needed, so that 30 TB are not mirrored by accident; `where: "true"`
-    selects everything. A run fetches at most `max_series_per_run` Series and `max_bytes_per_run`
-    bytes, starts none after `max_minutes_per_run` minutes, and leaves the rest to the next run.
+    selects everything. A run fetches at most `max_bytes_per_run` bytes and `max_series_per_run`
+    Series, starts none after `max_minutes_per_run` minutes, and leaves the rest to the next run.
 
     Args:
         collections: Names of Collections.
@@ -63,8 +63,8 @@ class Selection:
         licenses: Licences that are refused, or the only ones that are accepted.
         max_series_bytes: Leave out larger Series, and those whose size is not known.
         max_bytes_per_run: Bytes that a run fetches, at most; the rest is left to the next run.
-        max_series_per_run: Series that a run fetches, at most.
-        max_minutes_per_run: Minutes after which a run starts no more Series.
+        max_series_per_run: Series that a run fetches, at most; no limit by default.
+        max_minutes_per_run: Minutes after which a run starts no more Series; no limit by default.
         quiet_hours: Hours of each day in which no run fetches images; one that is under way when
             they begin starts no more Series.
         shards: How many runs the sensor and the schedule start at the same time for a Collection,
@@ -84,7 +84,7 @@ class Selection:
     licenses: Licenses | None = None
     max_series_bytes: int | None = None
     max_bytes_per_run: int = 50 * 10**9
-    max_series_per_run: int = 10_000
+    max_series_per_run: int | None = None
     max_minutes_per_run: int | None = None
     quiet_hours: QuietHours | None = None
     shards: int = 1

@@ -16,6 +16,7 @@ from tcia_assets.images.run_limits import Shard
 from tcia_assets_tests.cli.terminal import CONTOURS, Terminal, line_of, words
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
+from tcia_assets_tests.images.many import in_shard
 
 
 @pytest.mark.slow
@@ -157,7 +158,7 @@ def test_quiet_hours_leave_all_to_later_runs_unless_ignored(terminal: Terminal) 
 
 @pytest.mark.slow
 def test_shards_together_fetch_every_series_once(terminal: Terminal) -> None:
-    mine = {uid for uid in terminal.uids if Shard(0, 2).contains(uid)}
+    mine = set(in_shard(terminal.uids, Shard(0, 2)))
     assert 0 < len(mine) < len(terminal.uids)
     assert terminal(*CONTOURS, "--shard", "0/2").exit_code == 0
     assert set(terminal.statuses) == mine
@@ -168,7 +169,7 @@ def test_shards_together_fetch_every_series_once(terminal: Terminal) -> None:
 
 
 def test_an_empty_shard_exits_with_0(terminal: Terminal) -> None:
-    [uid] = [u for u in terminal.uids if Shard(0, 2).contains(u)][:1]
+    [uid] = in_shard(terminal.uids, Shard(0, 2))[:1]
     result = terminal(*CONTOURS, "--series", uid, "--shard", "1/2")
 
     assert result.exit_code == 0

@@ -10,7 +10,8 @@ import pytest
 from tcia_assets.definitions import build_definitions
 from tcia_assets.defs.local_runs import LocalRuns
 from tcia_assets.images.fetch_session import FetchSession
-from tcia_assets.images.plan import FetchPlan, PendingSeries
+from tcia_assets.images.pending import PendingList, PendingSeries
+from tcia_assets.images.plan import FetchPlan
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 
@@ -30,7 +31,9 @@ def test_records_that_cannot_be_written_are_one_line(
     database.close()
     session = FetchSession(Selection(collections=("LCTSC",)))
     pending = PendingSeries("1.2", 1, 1, "f", None, None, 0, "new")
-    session._plans["LCTSC"] = FetchPlan("LCTSC", now=(pending,), later=(), complete=0)
+    session._plans["LCTSC"] = FetchPlan(
+        "LCTSC", now=PendingList.of(pending), later=PendingList(), complete=0
+    )
     [line] = runs.fetch(session)
 
     assert line == "Dagster's own records cannot be written: NoSuchTableError: runs"

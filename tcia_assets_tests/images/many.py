@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pyarrow as pa
 from tcia_assets import catalog
 from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.plan import FetchPlan, PendingSeries, plan_collection
+from tcia_assets.images.pending import PendingList
+from tcia_assets.images.plan import FetchPlan, plan_collection
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.store import sql
 from tcia_assets.store.conform import conform
 from tcia_assets_tests.images.place import COLLECTION, Place, Row
 
@@ -42,8 +46,17 @@ def planned(place: Place, selection: Selection | None = None, **chosen: Any) -> 
     return plan_collection(COLLECTION, selection or selected(), place.warehouse, **chosen)
 
 
-def uids_of(wanted: tuple[PendingSeries, ...]) -> list[str]:
+def uids_of(wanted: PendingList) -> list[str]:
     return [each.series_instance_uid for each in wanted]
+
+
+def in_shard(uids: list[str], shard: Shard) -> list[str]:
+    """Return those of these Series that belong to a shard."""
+    with closing(sql.scratch()) as connection:
+        connection.register("series", pa.table({"SeriesInstanceUID": pa.array(uids, pa.string())}))
+        chosen = sql.fetch_table(connection, f"FROM series WHERE {shard.condition}")
+    found: list[str] = chosen["SeriesInstanceUID"].to_pylist()
+    return found
 
 
 def refresh_sizes(place: Place, budget: int) -> None:

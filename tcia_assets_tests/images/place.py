@@ -20,6 +20,7 @@ from tcia_assets import catalog
 from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.verify import VerifyResult, verify_zips
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
@@ -115,6 +116,10 @@ class Place:
             Selection(collections=(COLLECTION,), series=uids), shard, retry=retry
         )
         return fetch_images(COLLECTION, session, source, self.warehouse, calling(**callbacks))
+
+    def verify(self) -> VerifyResult:
+        """Look at all zips; rows of those that are lost or damaged say so afterwards."""
+        return verify_zips(COLLECTION, self.warehouse)
 
     # --- What goes wrong ------------------------------------------------------------------------
 

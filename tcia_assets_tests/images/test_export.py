@@ -160,6 +160,7 @@ def test_a_zip_that_cannot_be_read_fails_alone(mirrored: Warehouse, to: Path) ->
     assert result.exported == 3
     assert len(result.failures) == 2
     assert all("cannot be read" in line for line in result.failures)
+    assert sum("it is gone; `tcia-assets verify`" in line for line in result.failures) == 1
     assert len(exported(to)) == 3
     assert not list(to.glob(".*.draft"))
 

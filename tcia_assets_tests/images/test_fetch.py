@@ -8,7 +8,8 @@ import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import StorageError
-from tcia_assets.images.manifest_row import ManifestRow, from_table
+from tcia_assets.images.manifest import read_rows
+from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.zip_files import claim, work_folder
@@ -29,8 +30,12 @@ def test_the_callbacks_get_the_plan_and_each_recorded_row(mirror: Place) -> None
         got = mirror.fetch_by(source, on_plan=plans.append, on_row=rows.append)
 
     assert plans == [got.plan] and len(got.plan.now) == SERIES
-    assert tuple(rows) == got.rows
-    assert from_table(got.manifest) == sorted(rows, key=lambda row: row.series_instance_uid)
+    assert got.fetched == {row.series_instance_uid for row in rows} == set(mirror.rows)
+    assert got.recorded == got.totals.statuses == {"complete": SERIES}
+    assert got.totals.bytes_on_disk == sum(row.archive_bytes or 0 for row in rows)
+    assert read_rows(mirror.warehouse, COLLECTION) == sorted(
+        rows, key=lambda row: row.series_instance_uid
+    )
     assert got.received_bytes == sum(row.archive_bytes or 0 for row in rows)
     assert got.not_started == 0
     mirror.demand_complete()
@@ -42,19 +47,24 @@ def test_a_second_fetch_sends_no_request(mirror: Place) -> None:
     mirror.sandbox.requests.clear()
     got = mirror.fetch()
 
-    assert (len(mirror.sandbox.requests), got.rows, got.plan.complete) == (0, (), SERIES)
+    assert (len(mirror.sandbox.requests), got.plan.complete) == (0, SERIES)
+    assert not got.recorded
     assert mirror.rows == rows
 
 
-def test_a_zip_that_is_lost_or_cut_short_is_fetched_again(mirror: Place) -> None:
+def test_a_zip_that_verify_finds_lost_or_cut_short_is_fetched_again(mirror: Place) -> None:
     mirror.fetch()
     lost, cut, *_ = mirror.uids
     mirror.zip(lost).unlink()
     mirror.zip(cut).write_bytes(mirror.zip(cut).read_bytes()[:-1])
     mirror.sandbox.requests.clear()
     mirror.fetch()
+    assert mirror.asked() == [], "a fetch looks at no zip that the manifest has as complete"
+    mirror.verify()
+    mirror.fetch()
 
     assert mirror.asked() == sorted([lost, cut])
+    mirror.verify()
     mirror.demand_complete()
 
 
@@ -184,7 +194,7 @@ def test_licences_and_citations_beside_the_zips_are_kept_current(mirror: Place) 
     edit_series(mirror, lambda row: row | changed)
     got = mirror.fetch()
     assert "CC BY-NC 3.0" in (mirror.folder / "LICENSES.md").read_text()
-    assert got.rows == (), "another licence is no reason to fetch the bytes again"
+    assert not got.recorded, "another licence is no reason to fetch the bytes again"
 
 
 def test_a_collection_whose_folder_is_that_of_another_case_is_not_fetched(mirror: Place) -> None:

@@ -41,7 +41,7 @@ def test_a_plan_is_made_anew_if_another_run_has_written_to_the_manifest(mirror: 
     assert result.plan is session.plans[0] is not old
     assert not set(uids_of(result.plan.now)) & set(uids_of(old.now))
     # What the old plan had taken from the budget is given back, and nothing is fetched twice.
-    assert (session.budget.series, len(result.rows)) == (0, 5)
+    assert (session.budget.series, result.recorded.total()) == (0, 5)
     assert len(mirror.asked()) == len(set(mirror.asked())) == 6 + 5
 
 
@@ -58,7 +58,7 @@ def test_rows_of_a_killed_run_make_a_plan_old(mirror: Place) -> None:
         result = fetch_images(COLLECTION, session, source, mirror.warehouse)
 
     assert result.plan is not old
-    assert len(result.rows) == SERIES
+    assert result.recorded.total() == SERIES
 
 
 def test_a_series_larger_than_the_budget_is_still_the_first_in_a_new_plan(mirror: Place) -> None:

@@ -88,6 +88,7 @@ def test_the_same_release_gives_the_same_zips(place: TwoSources) -> None:
     first = {uid: place.zip(uid).read_bytes() for uid in place.uids}
     for uid in place.uids:
         place.zip(uid).unlink()
+    place.verify()
     place.idc_connections = 1
     place.fetch()
     assert {uid: place.zip(uid).read_bytes() for uid in place.uids} == first
@@ -168,7 +169,7 @@ def test_a_zip_of_one_source_is_complete_for_the_other(place: TwoSources) -> Non
     place.image_sources = ("idc",)
     place.sandbox.requests.clear()
     result = place.fetch()
-    assert (len(result.rows), result.received_bytes) == (3, 0)
+    assert (len(result.fetched), result.received_bytes) == (3, 0)
     assert place.sandbox.requests["object"] == 0
     for uid, row in place.rows.items():
         assert row["sha256"] == before[uid]["sha256"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.manifest import read_rows
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.moves import GOAL, events, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
@@ -21,7 +22,8 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
             GOAL, FetchSession(Selection(collections=(GOAL,))), source, place.warehouse
         )
 
-    [row] = got.rows
+    [row] = read_rows(place.warehouse, GOAL)
+    assert got.fetched == {moved}
     assert (row.series_instance_uid, row.status, row.verified_by) == (
         moved,
         "complete",

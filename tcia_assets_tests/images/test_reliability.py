@@ -193,6 +193,7 @@ def test_images_are_identified_by_content_and_not_by_name(place: Place) -> None:
     place.spoil("zip_short", uid, endpoint="getImage")
     for _ in range(4):
         place.zip(uid).unlink()
+        place.verify()
         place.fetch(uid)
         named.append(images_in(place.zip(uid)))
 
@@ -224,6 +225,7 @@ def test_a_lost_zip_that_cannot_be_fetched_has_no_path_in_the_manifest(place: Pl
     [uid, *_] = place.uids
     place.fetch()
     place.zip(uid).unlink()
+    place.verify()
     place.spoil("status", uid, status=500)
     place.fetch()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.images.acceptance.rules import Member, Proof
-from tcia_assets.images.plan import PendingSeries
+from tcia_assets.images.pending import PendingSeries
 from tcia_assets.images.series_task import SeriesTask, VerifiedZip, proof_hash
 from tcia_assets_tests.images.place import COLLECTION, Place, md5
 

@@ -26,6 +26,7 @@ def test_a_zip_that_cannot_be_read_has_one_row_and_is_read_again(zips: ZipWareho
     assert "the zip cannot be read" in row["error"]
     zips.path().unlink()
     assert counts(zips.index()) == (1, 1, 0)
+    assert "it is gone; `tcia-assets verify` marks its row" in zips.rows()[0]["error"]
     zips.path().write_bytes(whole + b" ")
     zips.index()
     assert f"{len(whole) + 1} bytes" in zips.rows()[0]["error"]

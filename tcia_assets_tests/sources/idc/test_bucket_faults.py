@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tcia_assets.catalog import SERIES
+from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
 from tcia_assets.errors import RemoteError
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
@@ -105,8 +105,9 @@ def test_each_series_that_fails_has_its_row_and_reason_and_is_fetched_later(
 
     def fetched(*, retry: bool) -> dict[str, dict[str, Any]]:
         selection = Selection(collections=(MANY,), modalities=("RTPLAN",))
-        result = fetch_images(MANY, FetchSession(selection, retry=retry), idc, warehouse)
-        return {row["SeriesInstanceUID"]: row for row in result.manifest.to_pylist()}
+        fetch_images(MANY, FetchSession(selection, retry=retry), idc, warehouse)
+        rows = warehouse.read(IMAGE_ARCHIVES, [MANY]).to_pylist()
+        return {row["SeriesInstanceUID"]: row for row in rows}
 
     rows = fetched(retry=False)
     assert [uid for uid in failing if rows[uid]["status"] == "complete"] == []
