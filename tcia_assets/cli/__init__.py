@@ -5,6 +5,8 @@
     clinical, sandbox
                      the commands of these names
     completion       the command, and what completes names in others
+    dataset_plan     `dataset plan`
+    declaration_file the file that declares a dataset
     workspace        the mirror that a command works on
     options          options that several commands share
     terminal         consoles, escaping, tables, progress bars

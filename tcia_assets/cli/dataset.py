@@ -1,4 +1,4 @@
-"""`tcia-assets dataset`: build, list, compare and verify datasets."""
+"""`tcia-assets dataset`: plan, build, list, compare and verify datasets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import click
 from rich.table import Table as Grid
 
 from tcia_assets.cli.completion import complete_datasets
+from tcia_assets.cli.dataset_plan import plan
+from tcia_assets.cli.declaration_file import find_declaration
 from tcia_assets.cli.terminal import (
     err,
     exit_with,
@@ -25,7 +27,6 @@ from tcia_assets.cli.terminal import (
     run_progress_bar,
 )
 from tcia_assets.cli.workspace import import_dagster
-from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.mirror import open_runs, open_warehouse
 from tcia_assets.settings import Settings
 from tcia_assets.units import counted, format_bytes
@@ -40,17 +41,21 @@ _MOST_LINES = 200
 
 @click.group()
 def dataset() -> None:
-    """Build datasets for training, and list, compare and verify them.
+    """Plan and build datasets for training, and list, compare and verify them.
 
     A dataset is declared in a file NAME.yaml in the folder TCIA_DATASETS_DIR (default: datasets).
     It is built in datasets/NAME/VERSION below TCIA_DATA_DIR.
 
     \b
     Examples:
+      tcia-assets dataset plan lung_ct
       tcia-assets dataset build lung_ct
       tcia-assets dataset list
       tcia-assets dataset verify lung_ct
     """
+
+
+dataset.add_command(plan)
 
 
 @dataset.command()
@@ -94,7 +99,7 @@ def build(
     if update and (locked or lock):
         raise click.UsageError("--update runs the query again: it excludes --locked and --lock")
     settings = Settings.from_env()
-    file = _file(name, datasets_dir or Path(settings.datasets_dir))
+    file = find_declaration(name, datasets_dir or Path(settings.datasets_dir))
     import_dagster()
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
     from tcia_assets.datasets.declaration import load_declaration  # noqa: PLC0415
@@ -132,18 +137,6 @@ def _dropped_reasons(samples: pa.Table) -> str:
     counts = Counter(chain.from_iterable(samples["reasons"].to_pylist()))
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {code}" for code, count in ordered)
-
-
-def _file(name: str, folder: Path) -> Path:
-    """Return the declaration with this path, or of this name in the folder."""
-    if name.endswith(".yaml"):
-        return Path(name).absolute()
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {str(folder)!r} (TCIA_DATASETS_DIR)")
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in known:
-        raise UnknownName(f"dataset in {folder}", name, known)
-    return (folder / f"{name}.yaml").absolute()
 
 
 @dataset.command("list")

@@ -42,8 +42,8 @@ class ClassSettings(Section):
         table: A table or view of the warehouse; `current_series` if there is no `sql` or `csv`.
         sql: A statement of SQL instead, which returns the key and the column.
         csv: A CSV file with a header instead; a relative path begins at the declaration's folder.
-        key: One of `KEYS`; by default the finest that there is. If the values have a column
-            `Collection` too, it must be equal as well.
+        key: `SeriesInstanceUID`, `StudyInstanceUID` or `PatientID`; by default the finest that
+            there is. If the values have a column `Collection` too, it must be equal as well.
         names: For each class a regular expression for the whole value; by default each value is
             a class. Classes are numbered from 0 in this order, else in the order of their values.
     """

@@ -48,7 +48,7 @@ def make_all(
     failures: dict[str, str] = {}
     if not jobs:
         return rows
-    with start_pool(min(len(jobs), workers or _cores())) as pool:
+    with start_pool(min(len(jobs), workers or count_cores())) as pool:
         futures = {pool.submit(make_samples, job, store): job.series_instance_uid for job in jobs}
         for done, future in enumerate(as_completed(futures), start=1):
             _collect(future, futures[future], rows, failures)
@@ -97,7 +97,7 @@ def _collect(
         raise
 
 
-def _cores() -> int:
+def count_cores() -> int:
     """Return the number of cores that this process may use; a container may have fewer."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
