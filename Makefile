@@ -151,6 +151,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/datasets.py
 	$(BIN)/python benchmarks/ticks.py
 	$(BIN)/python benchmarks/years.py
+	$(BIN)/python benchmarks/dagster_year.py
 
 sdist: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet build

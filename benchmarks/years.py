@@ -89,6 +89,11 @@ class Place:
         return self.folder / "data"
 
     @property
+    def home(self) -> Path:
+        """Dagster's home."""
+        return self.data / "dagster"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The settings."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TCIA_", "DAGSTER_"))}
@@ -111,7 +116,7 @@ class Place:
 
     def job(self, name: str, keys: tuple[str, str]) -> Cost:
         """Run a job of Dagster over the Collections from the first to the last."""
-        return timed_job(name, keys, self.data / "dagster", self.selecting)
+        return timed_job(name, keys, self.home, self.selecting)
 
     def child(self, name: str) -> Cost:
         """Run a function of years_children.py."""
@@ -238,15 +243,15 @@ def figure(name: str, place: Place, rounds: int) -> Figure:
     """Return the least that a kind of work costs in some rounds: others use the machine too."""
     figures = []
     for _ in range(rounds):
-        before = _size_of(place.data / "dagster")
+        before = size_of(place.home)
         cost = MEASURES[name][1](place)
-        after = _size_of(place.data / "dagster")
+        after = size_of(place.home)
         growth = (new - old for new, old in zip(after, before, strict=True))
         figures.append(Figure(cost.cpu_s, cost.peak_mb, *growth))
     return min(figures)
 
 
-def _size_of(folder: Path) -> tuple[int, int]:
+def size_of(folder: Path) -> tuple[int, int]:
     """Return the bytes and the number of the files below a folder."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return sum(sizes), len(sizes)

@@ -29,7 +29,7 @@ from tcia_assets.catalog import (
     TARGETS,
 )
 from tcia_assets.images.fetch_events import record_new_zips
-from tcia_assets.images.zip_files import collection_dir
+from tcia_assets.images.zip_files import work_folder
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.history import FetchEvent, record_fetch_events
 from tcia_assets.sandbox import series_rows
@@ -88,7 +88,7 @@ def add_images(size: Size, folder: Path) -> None:
             spare = min(_SPARE, len(uids) // 2)
             (folder / "first_spare").write_text(uids[-spare])
             uids = uids[:-spare]
-        sha256 = _write_zips(name, uids, warehouse.root)
+        sha256 = _write_zips(work_folder(name, warehouse), uids)
         _write_tables(name, uids, size, sha256, warehouse)
         record_fetch_events(name, _events(uids, size.fetches), warehouse)
         record_new_zips(name, warehouse)
@@ -96,11 +96,10 @@ def add_images(size: Size, folder: Path) -> None:
     warehouse.ensure_views()
 
 
-def _write_zips(collection: str, uids: list[str], root: Path) -> str:
+def _write_zips(folder: Path, uids: list[str]) -> str:
     """Write an empty zip for each Series, as hard links; return its SHA-256."""
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()
-    folder = root / collection_dir(collection)
     folder.mkdir(parents=True)
     for number, uid in enumerate(uids):
         path = folder / f"{uid}.zip"
