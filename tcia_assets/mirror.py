@@ -40,6 +40,7 @@ from tcia_assets.metadata.single_series import (
     find_unsized,
 )
 from tcia_assets.metadata.unreadable import describe_unreadable
+from tcia_assets.pages.build import Catalogue, build_catalogue
 from tcia_assets.progress import ProgressCallback, ignore_progress, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
@@ -409,6 +410,33 @@ class Mirror:
         """
         chosen = self.refreshed_collections(collections)
         return self._status(chosen, parse_selection(self.settings.image_selection))
+
+    def catalogue(
+        self, to: str | Path | None = None, *, report: ProgressCallback = ignore_progress
+    ) -> Catalogue:
+        """Write the mirror as HTML pages, or bring them up to date; sends no request.
+
+        Args:
+            to: The folder: a new or an empty one, or that of a catalogue; by default `catalogue` in
+                the data folder.
+            report: Called with the number of Collections that are done and of all that have
+                changed.
+
+        Returns:
+            Where the catalogue is, its page to open, and how many files were written.
+
+        Raises:
+            UsageError: The folder is not a catalogue, or there is no data folder. Nothing was
+                changed.
+            StorageError: A file cannot be written. Each file is whole, in its old or its new
+                version.
+            Busy: Another run has been writing it for ten minutes.
+        """
+        if missing := missing_folder(self.warehouse):
+            raise UsageError(f"there is nothing to show{missing}")  # and the folder is not made
+        selection = parse_selection(self.settings.image_selection)
+        folder = None if to is None else Path(to)
+        return build_catalogue(self.warehouse, folder, selection=selection, report=report)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run SQL over the warehouse.

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tcia_assets.cli.catalogue import catalogue
 from tcia_assets.cli.changes import changes
 from tcia_assets.cli.clinical import clinical
 from tcia_assets.cli.completion import completion
@@ -90,6 +91,7 @@ class _Group(click.Group):
         query,
         status,
         changes,
+        catalogue,
         tables,
         dataset,
         migrate,
@@ -113,4 +115,5 @@ def main() -> None:
       tcia-assets fetch LCTSC
       tcia-assets status
       tcia-assets dataset build lung_ct
+      tcia-assets catalogue
     """

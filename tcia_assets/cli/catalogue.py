@@ -1,0 +1,43 @@
+"""`tcia-assets catalogue`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tcia_assets.cli.terminal import out, printable, progress_bar
+from tcia_assets.cli.workspace import open_mirror
+from tcia_assets.pages.build import Catalogue
+from tcia_assets.units import counted, format_bytes
+
+
+@click.command()
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    help="Folder to write to.  [default: catalogue in the data folder]",
+)
+def catalogue(*, to: Path | None) -> None:
+    """Write the mirror as pages to look at in a browser.
+
+    They show all Collections to search and filter, with licences, citations and lists of Series to
+    download. Nothing is requested from a network, neither now nor by a page: open them from the
+    disk, or put the folder on any web server. Only pages of what has changed are written again. A
+    folder that has other files is refused.
+
+    \b
+    Examples:
+      tcia-assets catalogue
+      tcia-assets catalogue --to public
+    """
+    with progress_bar("Catalogue") as report:
+        made = open_mirror().catalogue(to, report=report)
+    out.print(printable(_summary(made)), soft_wrap=True)
+    out.print(printable(f"Open {made.index.as_uri()}"), soft_wrap=True)
+
+
+def _summary(made: Catalogue) -> str:
+    written = f"{counted(made.written, 'file')} written, {format_bytes(made.bytes_written)}"
+    removed = f", {made.removed:,} removed" if made.removed else ""
+    return f"{counted(made.pages, 'page')} in {made.folder}: {written}{removed}"

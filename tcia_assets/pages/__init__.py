@@ -1,0 +1,15 @@
+"""The HTML catalogue: static pages of what the mirror holds, without server and network.
+
+build            the whole: which pages are written again
+folder           its folder: ours or refused, files, what is known of the last run
+addresses        where each page lies
+overview         the overview: Collections to search, growth, state
+collections      the facts of Collections
+collection_page  the page of a Collection
+rows             rows of a table as a script beside a page
+charts           bars, areas and columns as numbers
+license_badges   licences: a short name, and what they ask
+display          numbers, sizes and dates as they are shown
+rendering        templates to HTML, and what all pages share
+templates/  static/  vendor/   templates, our scripts and styles, those of others
+"""

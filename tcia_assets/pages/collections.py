@@ -1,0 +1,455 @@
+"""The facts of Collections, for their own pages and for the overview.
+
+All Collections whose tables have changed are queried together: a query over all of them takes about
+as long as one over a single one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from tcia_assets.images.status import collection_status
+from tcia_assets.metadata.attribution import with_descriptions
+from tcia_assets.metadata.citation_files import citations_bib
+from tcia_assets.metadata.citations import Attribution, Citation
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.sources.doi import doi_key
+from tcia_assets.store.warehouse import Warehouse
+
+MODALITY, BODY_PART, LICENSE, MAKER, YEAR, RELEASED = (
+    "modality",
+    "body_part",
+    "license",
+    "maker",
+    "year",
+    "released",
+)
+CANCER_TYPE = "cancer_type"
+
+_Row = dict[str, Any]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Share(_Facts):
+    """How many Series and patients have a value; "" is for those without one."""
+
+    value: str
+    series: int
+    patients: int = 0
+
+
+class People(_Facts):
+    """Patients of a sex, F, M, O or "", and a decade of age, such as 60; None if unknown."""
+
+    sex: str
+    decade: int | None
+    patients: int
+
+
+class Day(_Facts):
+    """What a day added, less what was withdrawn."""
+
+    day: date
+    series: int = 0
+    patients: int = 0
+    bytes_fetched: int = 0
+    fetched: int = 0
+
+
+class Publication(_Facts):
+    """A publication of data to be cited; see `citations.Citation`."""
+
+    doi: str
+    url: str
+    title: str
+    citation: str
+    series: int
+    licenses: tuple[tuple[str, str], ...]
+    analyses: tuple[str, ...]
+    description: str
+
+
+class CollectionFacts(_Facts):
+    """What a Collection has; counts are of Series that are not withdrawn, unless their name says.
+
+    Attributes:
+        name: Its name.
+        patients, studies, series, images, bytes: What the source lists.
+        on_disk, bytes_on_disk: Series with a zip, and the bytes of these.
+        status: A row of `images.status.collection_status`.
+        shares: Shares by what they are of, the largest first.
+        people: Patients by sex and age.
+        days: What each day added, the oldest first.
+        publications: The main one first.
+        bibtex: The citations as BibTeX.
+        about: What the description states beside its text: cancer types and such.
+        unreadable: Number of values that could not be read.
+    """
+
+    name: str
+    patients: int = 0
+    studies: int = 0
+    series: int = 0
+    images: int = 0
+    bytes: int = 0
+    on_disk: int = 0
+    bytes_on_disk: int = 0
+    status: dict[str, Any] = {}
+    shares: dict[str, tuple[Share, ...]] = {}
+    people: tuple[People, ...] = ()
+    days: tuple[Day, ...] = ()
+    publications: tuple[Publication, ...] = ()
+    bibtex: str = ""
+    about: dict[str, str] = {}
+    unreadable: int = 0
+
+    @property
+    def title(self) -> str:
+        """The title of its main publication; "" if the source has none."""
+        return self.publications[0].title if self.publications else ""
+
+    @property
+    def description(self) -> str:
+        """The description of its main publication; "" if the source has none."""
+        return next((each.description for each in self.publications if each.description), "")
+
+    @property
+    def cancer_types(self) -> tuple[str, ...]:
+        """The types of cancer that its description names."""
+        return tuple(filter(None, self.about.get("cancer_types", "").split(", ")))
+
+    def values(self, kind: str) -> tuple[str, ...]:
+        """Return the values of shares of a kind, without "not given"."""
+        return tuple(each.value for each in self.shares.get(kind, ()) if each.value)
+
+
+def read_collections(
+    warehouse: Warehouse, names: Sequence[str], selection: Selection | None = None
+) -> list[CollectionFacts]:
+    """Return the facts of Collections, in their order.
+
+    Args:
+        warehouse: Where they are.
+        names: The Collections; each has Series in the warehouse.
+        selection: What counts as selected in `status`.
+    """
+    if not names:
+        return []
+    reader = _Reader(warehouse, names)
+    # The largest query first: what it leaves in use is enough for the others.
+    sizes = {row["Collection"]: row["series"] for row in reader.rows(_SIZES)}
+    states = {row["Collection"]: row for row in _states(warehouse, sizes, selection)}
+    totals = {row["Collection"]: row for row in reader.rows(_TOTALS)}
+    shares, people, days = _shares(reader), reader.grouped(_PEOPLE), _days(reader)
+    published, unreadable = _publications(reader), reader.grouped(_UNREADABLE)
+    return [
+        CollectionFacts(
+            name=name,
+            **{k: v for k, v in totals.get(name, {}).items() if k != "Collection"},
+            status=states.get(name, {}),
+            shares=shares[name],
+            people=tuple(People(**row) for row in people[name]),
+            days=tuple(days[name]),
+            **published.get(name, {}),
+            unreadable=sum(row["values"] for row in unreadable[name]),
+        )
+        for name in names
+    ]
+
+
+class _Reader:
+    """Queries over some Collections, which the statements have as `$names`."""
+
+    def __init__(self, warehouse: Warehouse, names: Sequence[str]) -> None:
+        self.warehouse, self.names = warehouse, list(names)
+
+    def table(self, statement: str) -> pa.Table:
+        return self.warehouse.query(statement, {"names": self.names})
+
+    def rows(self, statement: str) -> list[_Row]:
+        found: list[_Row] = self.table(statement).to_pylist()
+        return found
+
+    def grouped(self, statement: str) -> dict[str, list[_Row]]:
+        """Return the rows of each Collection, without that column."""
+        groups: dict[str, list[_Row]] = defaultdict(list)
+        for row in self.rows(statement):
+            groups[row.pop("Collection")].append(row)
+        return groups
+
+
+_SIZES = """
+    SELECT Collection, count(*) AS series FROM series WHERE list_contains($names, Collection)
+    GROUP BY ALL
+"""
+
+_TOTALS = """
+    SELECT s.Collection, count(DISTINCT s.PatientID) AS patients,
+        count(DISTINCT s.StudyInstanceUID) AS studies, count(*) AS series,
+        coalesce(sum(s.ImageCount), 0)::BIGINT AS images,
+        coalesce(sum(s.FileSize), 0)::BIGINT AS bytes,
+        count(a.path) AS on_disk, coalesce(sum(a.archive_bytes), 0)::BIGINT AS bytes_on_disk
+    FROM (SELECT * FROM current_series WHERE list_contains($names, Collection)) AS s
+    LEFT JOIN (SELECT * FROM image_archives WHERE path NOTNULL) AS a
+        ON a.Collection = s.Collection AND a.SeriesInstanceUID = s.SeriesInstanceUID
+    GROUP BY s.Collection
+"""
+
+# One scan for all kinds of shares. A value is never null here, so of the columns that are grouped
+# by, the one that is not null is the kind's.
+_SHARES = """
+    SELECT Collection, coalesce(
+            CASE WHEN modality NOTNULL THEN 'modality' END,
+            CASE WHEN body_part NOTNULL THEN 'body_part' END,
+            CASE WHEN license NOTNULL THEN 'license' END,
+            CASE WHEN maker NOTNULL THEN 'maker' END,
+            CASE WHEN year NOTNULL THEN 'year' END, 'released') AS kind,
+        coalesce(modality, body_part, license, maker, year, released) AS value,
+        count(*) AS series, count(DISTINCT PatientID) AS patients
+    FROM (
+        SELECT Collection, PatientID,
+            upper(coalesce(trim(Modality), '')) AS modality,
+            upper(coalesce(trim(BodyPartExamined), '')) AS body_part,
+            coalesce(trim(LicenseName), trim(LicenseURI), '') AS license,
+            coalesce(trim(Manufacturer), '') AS maker,
+            coalesce(year(coalesce(StudyDate, SeriesDate))::VARCHAR, '') AS year,
+            coalesce(year(DateReleased)::VARCHAR, '') AS released
+        FROM current_series WHERE list_contains($names, Collection)
+    )
+    GROUP BY GROUPING SETS (
+        (Collection, modality), (Collection, body_part), (Collection, license),
+        (Collection, maker), (Collection, year), (Collection, released)
+    )
+    ORDER BY series DESC, value
+"""
+
+_PEOPLE = """
+    WITH ages AS (
+        SELECT Collection, PatientID, upper(nullif(trim(PatientSex), '')) AS sex,
+            TRY_CAST(regexp_extract(PatientAge, '^([0-9]{3})[DWMY]$', 1) AS INTEGER)
+                / CASE right(PatientAge, 1) WHEN 'Y' THEN 1 WHEN 'M' THEN 12 WHEN 'W' THEN 52
+                  ELSE 365 END AS age
+        FROM current_series WHERE list_contains($names, Collection) AND PatientID NOTNULL
+    ), each AS (
+        SELECT Collection, PatientID, coalesce(max(sex), '') AS sex, min(age) AS age
+        FROM ages GROUP BY ALL
+    )
+    SELECT Collection, if(sex IN ('F', 'M', 'O'), sex, '') AS sex,
+        (floor(age / 10) * 10)::INTEGER AS decade, count(*) AS patients
+    FROM each GROUP BY ALL ORDER BY Collection, sex, decade
+"""
+
+_DAYS = """
+    WITH known AS (
+        SELECT Collection, PatientID, first_seen_at::DATE AS day FROM current_series
+        WHERE list_contains($names, Collection)
+    ), gone AS (
+        SELECT Collection, first_seen_at::DATE AS day, withdrawn_at::DATE AS left_on FROM series
+        WHERE list_contains($names, Collection) AND withdrawn_at NOTNULL AND moved_to IS NULL
+    )
+    SELECT Collection, day, count(*) AS series, 0 AS patients, 0 AS fetched, 0 AS bytes_fetched
+    FROM known GROUP BY ALL
+    UNION ALL SELECT Collection, day, count(*), 0, 0, 0 FROM gone GROUP BY ALL
+    UNION ALL SELECT Collection, left_on, -count(*), 0, 0, 0 FROM gone GROUP BY ALL
+    UNION ALL SELECT Collection, day, 0, count(*), 0, 0 FROM (
+        SELECT Collection, PatientID, min(day) AS day FROM known GROUP BY ALL
+    ) GROUP BY ALL
+    UNION ALL SELECT Collection, fetched_at::DATE, 0, 0, count(*),
+        coalesce(sum(archive_bytes), 0)::BIGINT
+    FROM image_archives
+    WHERE list_contains($names, Collection) AND path NOTNULL AND fetched_at NOTNULL GROUP BY ALL
+"""
+
+_UNREADABLE = """
+    SELECT Collection, count(*) AS values FROM unreadable_values
+    WHERE list_contains($names, Collection) GROUP BY ALL
+"""
+
+
+def _states(
+    warehouse: Warehouse, sizes: dict[str, int], selection: Selection | None
+) -> Iterator[_Row]:
+    """Yield the status of each Collection; `sizes` has the number of Series of each."""
+    for names in _batches(sizes):
+        for row in collection_status(warehouse, names, selection).to_pylist():
+            # When it was compared changes with each refresh, and alone is no reason to write a page
+            # again.
+            yield {name: value for name, value in row.items() if name not in _NOT_KEPT}
+
+
+def _batches(sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Yield names in batches of so many Series that a query over them takes little memory."""
+    batch: list[str] = []
+    total = 0
+    for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        if batch and total + size > _BATCH_SERIES:
+            yield batch
+            batch, total = [], 0
+        batch.append(name)
+        total += size
+    if batch:
+        yield batch
+
+
+_BATCH_SERIES = 100_000
+_NOT_KEPT = ("compared_at",)
+
+
+def _shares(reader: _Reader) -> dict[str, dict[str, tuple[Share, ...]]]:
+    found: dict[str, dict[str, tuple[Share, ...]]] = defaultdict(dict)
+    for name, rows in reader.grouped(_SHARES).items():
+        kinds: dict[str, list[Share]] = defaultdict(list)
+        for row in rows:
+            kinds[row.pop("kind")].append(Share(**row))
+        found[name] = {kind: merge_shares(shares) for kind, shares in kinds.items()}
+    return found
+
+
+def merge_shares(shares: Iterable[Share]) -> tuple[Share, ...]:
+    """Add up shares of one value, whatever its case; the spelling of most Series is kept.
+
+    Returns:
+        The largest first. Patients are added up too, though one may have several spellings.
+    """
+    merged: dict[str, Share] = {}
+    for share in sorted(shares, key=lambda each: (-each.series, each.value)):
+        key = share.value.casefold()
+        known = merged.get(key, Share(value=share.value, series=0))
+        merged[key] = Share(
+            value=known.value,
+            series=known.series + share.series,
+            patients=known.patients + share.patients,
+        )
+    return tuple(sorted(merged.values(), key=lambda each: (-each.series, each.value)))
+
+
+def _days(reader: _Reader) -> dict[str, list[Day]]:
+    found: dict[str, list[Day]] = defaultdict(list)
+    for name, rows in reader.grouped(_DAYS).items():
+        found[name] = add_days(Day(**row) for row in rows)
+    return found
+
+
+def add_days(days: Iterable[Day]) -> list[Day]:
+    """Add up what is of the same day; the oldest first."""
+    added: dict[date, Day] = {}
+    for each in days:
+        known = added.get(each.day, Day(day=each.day))
+        sums = {
+            name: getattr(known, name) + getattr(each, name)
+            for name in ("series", "patients", "bytes_fetched", "fetched")
+        }
+        added[each.day] = Day(day=each.day, **sums)
+    return [added[day] for day in sorted(added)]
+
+
+# --- Publications ---------------------------------------------------------------------------------
+
+_CITED = """
+    SELECT Collection, nullif(trim(LicenseName), '') AS LicenseName,
+        nullif(trim(LicenseURI), '') AS LicenseURI,
+        nullif(trim(DataDescriptionURI), '') AS DataDescriptionURI, analysis_result_id,
+        count(*)::BIGINT AS series, coalesce(sum(FileSize), 0)::BIGINT AS bytes
+    FROM current_series WHERE list_contains($names, Collection) GROUP BY ALL ORDER BY ALL
+"""
+_DESCRIBED = """
+    SELECT Collection, doi, title, description, cancer_types, tumor_locations, species, program,
+        status, updated_on
+    FROM collection_descriptions WHERE list_contains($names, Collection) ORDER BY Collection, doi
+"""
+_ABOUT = ("cancer_types", "tumor_locations", "species", "program", "status", "updated_on")
+
+
+def _publications(reader: _Reader) -> dict[str, _Row]:
+    cited = with_descriptions(reader.table(_CITED), reader.warehouse)
+    described = reader.grouped(_DESCRIBED)
+    rows: dict[str, list[_Row]] = defaultdict(list)
+    for row in cited.to_pylist():
+        rows[row["Collection"]].append(row)
+    found = {}
+    for name in {*rows, *described}:
+        attribution = Attribution.of(name, pa.Table.from_pylist(rows[name], cited.schema))
+        ordered = sorted(attribution.citations, key=_rank)
+        texts = {each["doi"]: each for each in described[name]}
+        found[name] = {
+            "publications": _all_publications(ordered, attribution, texts),
+            "bibtex": citations_bib(attribution) if ordered else "",
+            "about": _about(ordered, described[name]),
+        }
+    return found
+
+
+def _rank(citation: Citation) -> tuple[bool, int, str]:
+    """Return by what publications are sorted: the Collection's own first, then the largest."""
+    return bool(citation.analyses), -citation.series, citation.uri
+
+
+def _all_publications(
+    citations: list[Citation], attribution: Attribution, texts: dict[str, _Row]
+) -> tuple[Publication, ...]:
+    cited = [_publication(each, attribution, texts) for each in citations]
+    known = {each.doi for each in cited}
+    # One that no Series names still describes the Collection.
+    others = [
+        Publication(
+            doi=doi,
+            url=f"https://doi.org/{doi}" if doi else "",
+            title=text["title"] or "",
+            citation="",
+            series=0,
+            licenses=(),
+            analyses=(),
+            description=text["description"] or "",
+        )
+        for doi, text in texts.items()
+        if doi not in known
+    ]
+    return (*cited, *others)
+
+
+def _publication(
+    citation: Citation, attribution: Attribution, texts: dict[str, _Row]
+) -> Publication:
+    key = doi_key(citation.uri)
+    licenses = {
+        (row["LicenseName"] or "", row["LicenseURI"] or "")
+        for row in attribution.rows
+        if doi_key(row["DataDescriptionURI"]) == key
+    }
+    return Publication(
+        doi=key,
+        url=citation.url,
+        title=citation.published_title,
+        citation=citation.text or _plain_citation(citation),
+        series=citation.series,
+        licenses=tuple(sorted(licenses)),
+        analyses=citation.analyses,
+        description=texts.get(key, {}).get("description") or "",
+    )
+
+
+def _plain_citation(citation: Citation) -> str:
+    """Return a citation of what is known, where the source has no text."""
+    parts = [citation.title, citation.publisher, citation.url or citation.uri]
+    return ". ".join(dict.fromkeys(each for each in parts if each)) + "."
+
+
+def _about(citations: list[Citation], described: list[_Row]) -> dict[str, str]:
+    """Return what the description of the main publication states, filled up by the others."""
+    main = doi_key(citations[0].uri) if citations else ""
+    ordered = sorted(described, key=lambda row: row["doi"] != main)
+    about = {}
+    for name in _ABOUT:
+        value: datetime | str | None = next((row[name] for row in ordered if row[name]), None)
+        if value is not None:
+            about[name] = str(value)
+    return about

@@ -1,0 +1,145 @@
+"use strict";
+
+/* What all pages do: copy texts, and filter the cards of Collections. Nothing is stored, and nothing
+   is sent. */
+
+document.documentElement.classList.add("js");
+
+(() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  /* --- Copy ----------------------------------------------------------------------------------- */
+
+  function selectText(element) {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    const selection = getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+  }
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    const label = button.textContent;
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      // Without a secure context there is no clipboard: the text is selected, to be copied by hand.
+      selectText(source);
+      button.textContent = document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C";
+    }
+    setTimeout(() => {
+      button.textContent = label;
+    }, 2000);
+  }
+
+  for (const button of all("[data-copy]")) {
+    button.addEventListener("click", () => copy(button));
+  }
+
+  /* --- Filters -------------------------------------------------------------------------------- */
+
+  const form = document.getElementById("filters");
+  if (!form) return;
+
+  const list = document.getElementById("cards");
+  const cards = all(".card", list);
+  const words = document.getElementById("words");
+  const order = document.getElementById("order");
+  const found = document.getElementById("found");
+  const clear = document.getElementById("clear");
+  const facets = all("fieldset", form).map((fieldset) => ({
+    name: fieldset.dataset.facet,
+    needsAll: fieldset.dataset.all === "1",
+    boxes: all("input", fieldset),
+  }));
+  const keys = new Map(
+    cards.map((card) => [
+      card,
+      Object.fromEntries(
+        facets.map(({ name }) => [name, new Set(card.getAttribute(`data-${name}`).split("\n"))]),
+      ),
+    ]),
+  );
+
+  function chosen() {
+    return facets.map((facet) => ({
+      ...facet,
+      values: facet.boxes.filter((box) => box.checked).map((box) => box.value),
+    }));
+  }
+
+  function fits(card, terms, wanted) {
+    if (!terms.every((term) => card.dataset.search.includes(term))) return false;
+    return wanted.every(({ name, needsAll, values }) => {
+      if (!values.length) return true;
+      const has = (value) => keys.get(card)[name].has(value);
+      return needsAll ? values.every(has) : values.some(has);
+    });
+  }
+
+  function update() {
+    const terms = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = chosen();
+    let shown = 0;
+    for (const card of cards) {
+      card.hidden = !fits(card, terms, wanted);
+      shown += card.hidden ? 0 : 1;
+    }
+    const total = `${cards.length.toLocaleString("en").replaceAll(",", "\u202f")} Collections`;
+    found.textContent = shown === cards.length ? total : `${shown} of ${total}`;
+    clear.hidden = shown === cards.length && !terms.length && !wanted.some((w) => w.values.length);
+    document.getElementById("nothing").hidden = shown > 0;
+    remember(wanted);
+  }
+
+  function sort() {
+    const name = order.value;
+    const byName = (a, b) => a.dataset.name.localeCompare(b.dataset.name);
+    const byNumber = (a, b) => Number(b.dataset[name]) - Number(a.dataset[name]) || byName(a, b);
+    const byDay = (a, b) => b.dataset.updated.localeCompare(a.dataset.updated) || byName(a, b);
+    cards.sort(name === "name" ? byName : name === "updated" ? byDay : byNumber);
+    list.append(...cards);
+  }
+
+  /* The filters stand in the address, so that a link and the way back lead to the same cards. */
+  function remember(wanted) {
+    const state = new URLSearchParams();
+    if (words.value) state.set("words", words.value);
+    for (const { name, values } of wanted) values.forEach((value) => state.append(name, value));
+    const text = state.toString();
+    if (text === location.hash.slice(1) || (!text && !location.hash.includes("="))) return;
+    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+  }
+
+  function recall() {
+    if (!location.hash.includes("=")) return;
+    const state = new URLSearchParams(location.hash.slice(1));
+    words.value = state.get("words") ?? "";
+    for (const { name, boxes } of facets) {
+      const values = new Set(state.getAll(name));
+      for (const box of boxes) {
+        box.checked = values.has(box.value);
+        const details = box.closest("details");
+        if (box.checked && details) details.open = true;
+      }
+    }
+  }
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", update);
+  order.addEventListener("change", sort);
+  clear.addEventListener("click", () => {
+    form.reset();
+    update();
+    words.focus();
+  });
+  addEventListener("hashchange", () => {
+    recall();
+    update();
+  });
+  recall();
+  sort();
+  update();
+})();
