@@ -457,11 +457,15 @@ RESTORED_COLUMNS = tuple(
     n for n in SERIES.column_names if n not in (*SERIES.key, SERIES.partitioned_by, *_COUNTING)
 )
 
+# As rows in memory, 30 MB.
+_EVENTS_PER_PART, _ZIPS_PER_PART = 1 << 16, 1 << 15
+
 SERIES_CHANGES = Table(
     "series_changes",
     "change event of a Series in a Collection",
     key=("Collection", "SeriesInstanceUID", "event_id"),
     partitioned_by="Collection",
+    rows_per_part=_EVENTS_PER_PART,
     made_from="series",
     updates=(
         "Written together with `series`, so it has no runs and events of its own. "
@@ -609,6 +613,7 @@ IMAGE_ARCHIVES = Table(
     "Series selected for download, with its zip on disk and the proof that it is complete",
     key=("SeriesInstanceUID",),
     partitioned_by="Collection",
+    rows_per_part=_ZIPS_PER_PART,
     made_from="series",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(

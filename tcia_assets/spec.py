@@ -119,8 +119,9 @@ class Table:
         made_from: The table from which it is made, "" if it is requested for its own sake.
         updates: How its asset is kept current and what its plots show, for Dagster's UI.
         checks: Checks in addition to those of key and parents.
-        rows_per_part: A partition of more rows has several files of about so many, each with all
-            rows of its Series, so that a change costs one file; 0 for one file a partition.
+        rows_per_part: A partition of more rows has several files of about so many, so that a change
+            costs one file; 0 for one file a partition. All rows of a Series are in one file, unless
+            rows are only ever added.
         summary: The narrow table with one row for each Series of this one; "" without one.
     """
 

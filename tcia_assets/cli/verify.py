@@ -119,7 +119,7 @@ def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Setting
         with progress_bar(f"Rebuild {name}") as report:
             source = settings.of_collection(name).source_name
             rebuilt = rebuild_manifest(name, warehouse, source, report=report)
-        out.print(printable(_rebuilt_line(rebuilt, aside.get(name, ""))), soft_wrap=True)
+        out.print(printable(_rebuilt_line(rebuilt, ", ".join(aside.get(name, [])))), soft_wrap=True)
         problems += _damage_lines(name, rebuilt.refused)
     return problems
 

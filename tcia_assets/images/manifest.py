@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
 from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
+from tcia_assets.store.partition_files import PartitionFiles
+from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 
 # The time between two merges is this many times as long as a merge takes, which grows with the
@@ -157,15 +160,14 @@ def merge_rows(
         over_newer: Replace newer rows as well. The rows of a killed run must not: other runs may
             have written since.
     """
-    with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
-        rows = list(rows)
-        stored = [] if over_newer else [row.series_instance_uid for row in rows]
-        newest = _select(partition.rows, stored)
+    rows = list(rows)
+    with _parts(warehouse, collection) as parts:
+        newest = {} if over_newer else _select(parts, [row.series_instance_uid for row in rows])
         for row in rows:
             other = newest.get(row.series_instance_uid)
             if over_newer or other is None or other.fetched_at <= row.fetched_at:
                 newest[row.series_instance_uid] = row
-        partition.rows = _replace(partition.rows, newest.values())
+        parts.replace(to_table(newest.values()))
 
 
 def replace_unchanged(
@@ -184,72 +186,73 @@ def replace_unchanged(
     changes = list(changes)
     if not changes:
         return []
-    with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
-        stored = _select(partition.rows, [new.series_instance_uid for _, new in changes])
+    with _parts(warehouse, collection) as parts:
+        stored = _select(parts, [new.series_instance_uid for _, new in changes])
         written = [new for old, new in changes if old == stored.get(new.series_instance_uid)]
-        partition.rows = _replace(partition.rows, written)
+        parts.replace(to_table(written))
     return written
 
 
 def remove_series(warehouse: Warehouse, collection: str, uids: Iterable[str]) -> None:
     """Remove the rows of Series, then their zips; a kill in between leaves zips without a row."""
     removed = set(uids)
-    with warehouse.update(IMAGE_ARCHIVES, collection) as partition:
-        kept = partition.rows.filter(pc.invert(_is_in(partition.rows, removed)))
-        if kept.num_rows < partition.rows.num_rows:
-            partition.rows = kept
+    with _parts(warehouse, collection) as parts:
+        parts.replace(to_table(()), gone=removed)
     for uid in removed:
         warehouse.archives.delete(zip_name(collection, uid))
 
 
-def quarantine_unreadable(warehouse: Warehouse, collection: str) -> str:
-    """Move a manifest that cannot be read to quarantine.
+def quarantine_unreadable(warehouse: Warehouse, collection: str) -> list[str]:
+    """Move the files of a manifest that cannot be read to quarantine.
 
     Returns:
-        Its new path, relative to the data root; "" if it can be read.
+        Their new paths, relative to the data root.
 
     Raises:
-        StorageError: The file cannot be written.
+        StorageError: A file cannot be written.
     """
-    path = warehouse.path(IMAGE_ARCHIVES, collection)
+    files = warehouse.files(IMAGE_ARCHIVES, collection)
     with warehouse.lock(IMAGE_ARCHIVES, collection):
-        if _is_readable(warehouse, collection):
-            return ""
-        name = f"manifest-{secrets.token_hex(8)}-{path.name}"
-        target = str(Path(quarantine_path(collection, "")).with_name(name))
-        try:
-            (warehouse.root / target).parent.mkdir(parents=True, exist_ok=True)
-            path.replace(warehouse.root / target)
-            warehouse.forget_digest(IMAGE_ARCHIVES, collection)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be moved to {target}: {error.strerror}") from error
+        return [
+            _quarantine(files, number, warehouse.root)
+            for number in files.numbers()
+            if not _is_readable(files, number)
+        ]
+
+
+def _quarantine(files: PartitionFiles, number: int, root: Path) -> str:
+    path = files.path(number)
+    name = f"manifest-{secrets.token_hex(8)}-{path.name}"
+    target = str(Path(quarantine_path(files.key, "")).with_name(name))
+    try:
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(root / target)
+        files.digest_path(number).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be moved to {target}: {error.strerror}") from error
     return target
 
 
-def _is_readable(warehouse: Warehouse, collection: str) -> bool:
+def _is_readable(files: PartitionFiles, number: int) -> bool:
     try:
-        read_manifest(warehouse, collection)
+        files.read(number)
     except DataError:
         return False
     except OSError as error:
         if error.errno:
-            path = warehouse.path(IMAGE_ARCHIVES, collection)
+            path = files.path(number)
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error
         # Arrow raises OSError without a number for pages that it cannot decompress.
         return False
     return True
 
 
-def _select(table: pa.Table, uids: list[str]) -> dict[str, ManifestRow]:
-    return {row.series_instance_uid: row for row in from_table(table.filter(_is_in(table, uids)))}
+@contextmanager
+def _parts(warehouse: Warehouse, collection: str) -> Iterator[SeriesParts]:
+    """Hold the lock of a manifest, and provide its files."""
+    with warehouse.lock(IMAGE_ARCHIVES, collection):
+        yield SeriesParts(warehouse.files(IMAGE_ARCHIVES, collection))
 
 
-def _is_in(table: pa.Table, uids: Iterable[str]) -> pa.ChunkedArray:
-    return pc.is_in(table[UID], value_set=pa.array(list(uids), pa.string()))
-
-
-def _replace(table: pa.Table, rows: Iterable[ManifestRow]) -> pa.Table:
-    """Put rows in place of those of the same Series; in Arrow, as the table may be long."""
-    new = to_table(rows)
-    others = table.filter(pc.invert(_is_in(table, new[UID].to_pylist())))
-    return pa.concat_tables([others, new])
+def _select(parts: SeriesParts, uids: Iterable[str]) -> dict[str, ManifestRow]:
+    return {row.series_instance_uid: row for row in from_table(parts.read_series(uids))}

@@ -20,6 +20,7 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = "series_instance_uid"
+_Version = tuple[tuple[int, int, int], ...]
 
 # In the SQL below, `s` is the row of a Series in `series`, and `a` the one in `image_archives`.
 
@@ -85,7 +86,7 @@ class FetchPlan:
     given_up: PendingList = field(default_factory=PendingList)
     denied: int = 0
     unlicensed: int = 0
-    manifest_version: tuple[int, ...] | None = field(default=None, compare=False)
+    manifest_version: _Version = field(default=(), compare=False)
 
     @property
     def bytes_now(self) -> int:
@@ -171,13 +172,10 @@ def selected_collections(selection: Selection, warehouse: Warehouse) -> list[str
     return found
 
 
-def _manifest_version(collection: str, warehouse: Warehouse) -> tuple[int, ...] | None:
-    """Return what identifies the file of the manifest; each write makes a new file."""
-    try:
-        stat = warehouse.path(IMAGE_ARCHIVES, collection).stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+def _manifest_version(collection: str, warehouse: Warehouse) -> _Version:
+    """Return what identifies the files of the manifest; each write makes a new file."""
+    stats = [path.stat() for path in warehouse.files(IMAGE_ARCHIVES, collection).paths()]
+    return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
 @dataclass(frozen=True)

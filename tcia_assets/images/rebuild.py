@@ -47,16 +47,16 @@ class RebuildResult:
 
 def quarantine_unreadable_manifests(
     collections: Sequence[str], warehouse: Warehouse
-) -> dict[str, str]:
+) -> dict[str, list[str]]:
     """Move manifests that cannot be read to quarantine, before the first of them is rebuilt.
 
     A DuckDB query about one Collection reads the manifests of all.
 
     Returns:
-        The new path of each, relative to the data root, by Collection.
+        The new paths of their files, relative to the data root, by Collection.
     """
     paths = {name: manifest.quarantine_unreadable(warehouse, name) for name in collections}
-    return {name: path for name, path in paths.items() if path}
+    return {name: moved for name, moved in paths.items() if moved}
 
 
 def rebuild_manifest(

@@ -160,9 +160,10 @@ _CHANGED = """
 
 def _counts_sql(predicate: str) -> str:
     return f"""
-    WITH chosen AS (SELECT SeriesInstanceUID FROM current_series WHERE {predicate}),
-    at_home AS (
-        SELECT * FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
+    WITH at_home AS (
+        -- Only Series that are not withdrawn, and so in `current_series`, can be selected.
+        SELECT *, withdrawn_at IS NULL AND coalesce({predicate}, false) AS is_chosen
+        FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
     ),
     -- The zip of a Series that moved may still be in a Collection that it left. A zip in any other
     -- Collection does not count: no plan would use it. The window runs over these few zips only,
@@ -181,7 +182,6 @@ def _counts_sql(predicate: str) -> str:
     zips AS (SELECT Collection AS home, * FROM image_archives UNION ALL FROM elsewhere),
     each AS (
         SELECT s.*, a.status, a.archive_bytes, z.TotalSizeInBytes,
-            s.SeriesInstanceUID IN (FROM chosen) AS is_chosen,
             coalesce(a.status = 'complete' AND {SAME_BYTES}, false) AS is_complete,
             {IS_GIVEN_UP} AS is_given_up
         FROM at_home AS s

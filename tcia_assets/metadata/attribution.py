@@ -25,6 +25,27 @@ _RENDERERS = {
     "CITATIONS.bib": citations_bib,
 }
 
+# Counted by what is stored before that is cleaned: there are a few different values of 200,000.
+_COUNTS = """
+    WITH stored AS (
+        SELECT Collection, s.first_seen_at NOTNULL AS is_listed, a.license_name,
+               s.LicenseName AS listed_license, s.LicenseURI AS uri, a.DataDescriptionURI AS doi,
+               s.DataDescriptionURI AS listed_doi, s.analysis_result_id,
+               count(*) AS series, sum(a.archive_bytes) AS bytes
+        FROM (SELECT * FROM image_archives WHERE path NOTNULL AND {chosen}) AS a
+        LEFT JOIN (SELECT * FROM series WHERE {chosen}) AS s USING (Collection, SeriesInstanceUID)
+        GROUP BY ALL
+    )
+    SELECT Collection,
+           -- As the source states it now; for a Series without a row, as at the fetch.
+           nullif(trim(if(is_listed, listed_license, license_name)), '') AS LicenseName,
+           nullif(trim(uri), '') AS LicenseURI,
+           nullif(trim(if(is_listed, listed_doi, doi)), '') AS DataDescriptionURI,
+           analysis_result_id,
+           sum(series)::BIGINT AS series, coalesce(sum(bytes), 0)::BIGINT AS bytes
+    FROM stored GROUP BY ALL ORDER BY ALL
+"""
+
 
 def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
     """Return licences and DOIs of the Series with a zip on disk.
@@ -38,25 +59,9 @@ def attribution_table(warehouse: Warehouse, collection: str = "") -> pa.Table:
         DataDescriptionURI (null if the source states none) and analysis, with the number of Series
         and the bytes of their zips.
     """
+    chosen = "Collection = $collection" if collection else "true"
     rows = warehouse.query(
-        """
-        SELECT Collection, LicenseName, LicenseURI, DataDescriptionURI, analysis_result_id,
-               count(*)::BIGINT AS series, coalesce(sum(archive_bytes), 0)::BIGINT AS bytes
-        FROM (
-            SELECT Collection, a.archive_bytes,
-                   -- As the source states it now; for a Series without a row, as at the fetch.
-                   nullif(trim(if(s.first_seen_at IS NULL, a.license_name, s.LicenseName)), '')
-                       AS LicenseName,
-                   nullif(trim(s.LicenseURI), '') AS LicenseURI,
-                   nullif(trim(if(s.first_seen_at IS NULL, a.DataDescriptionURI,
-                                  s.DataDescriptionURI)), '') AS DataDescriptionURI,
-                   s.analysis_result_id
-            FROM image_archives AS a LEFT JOIN series AS s USING (Collection, SeriesInstanceUID)
-            WHERE a.path NOTNULL AND ($collection = '' OR Collection = $collection)
-        )
-        GROUP BY ALL ORDER BY ALL
-        """,
-        {"collection": collection},
+        _COUNTS.format(chosen=chosen), {"collection": collection} if collection else None
     )
     return with_descriptions(rows, warehouse)
 

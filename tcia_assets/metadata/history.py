@@ -17,9 +17,16 @@ import pyarrow.compute as pc
 from tcia_assets.catalog import SERIES, SERIES_CHANGES
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.metadata.events import IMAGE_EVENTS
+from tcia_assets.store.conform import align
+from tcia_assets.store.row_parts import append_rows, keep_rows
 from tcia_assets.store.warehouse import Warehouse
 
 _KEY = SERIES.key[0]
+_NOT_STORED = f"""
+    SELECT DISTINCT ON ({_KEY}, event_id) * FROM new ANTI JOIN (
+        SELECT {_KEY}, event_id FROM series_changes WHERE Collection = $collection
+    ) USING ({_KEY}, event_id)
+"""
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,11 @@ def record_fetch_events(
     rows = [_row(collection, event) for event in events]
     if not rows:
         return
-    with warehouse.update(SERIES_CHANGES, collection) as partition:
-        stored = partition.rows
-        new = pa.Table.from_pylist(rows, schema=SERIES_CHANGES.schema)
-        new = new.filter(pc.invert(_is_in(new, stored)))
+    new = pa.Table.from_pylist(rows, schema=SERIES_CHANGES.schema)
+    with warehouse.lock(SERIES_CHANGES, collection):
+        new = warehouse.query(_NOT_STORED, {"collection": collection}, tables={"new": new})
         if new.num_rows:
-            partition.rows = pa.concat_tables([stored, new])
+            append_rows(warehouse.files(SERIES_CHANGES, collection), align(SERIES_CHANGES, new))
 
 
 def _row(collection: str, event: FetchEvent) -> dict[str, object]:
@@ -79,14 +85,6 @@ def _row(collection: str, event: FetchEvent) -> dict[str, object]:
     }
 
 
-def _is_in(rows: pa.Table, others: pa.Table) -> pa.Array:
-    first, second = (
-        pc.binary_join_element_wise(t[_KEY], t["event_id"], " ").combine_chunks()
-        for t in (rows, others)
-    )
-    return pc.is_in(first, value_set=second)
-
-
 def write_events(collection: str, before: pa.Table, events: pa.Table, warehouse: Warehouse) -> None:
     """Append life events to a Collection's history, and remove those left by a killed run.
 
@@ -102,31 +100,34 @@ def write_events(collection: str, before: pa.Table, events: pa.Table, warehouse:
     Raises:
         DataError: The rows of `series` are lost, but their history is not.
     """
-    with warehouse.update(SERIES_CHANGES, collection) as partition:
+    files = warehouse.files(SERIES_CHANGES, collection)
+    with warehouse.lock(SERIES_CHANGES, collection):
         owned = pc.sum(before["changes"]).as_py() or 0
-        numbers = partition.read(["number"])["number"]
-        has_orphans = len(numbers) - numbers.null_count > owned
-        if not has_orphans and not events.num_rows:
-            return
-        stored = partition.rows
-        if has_orphans:
-            stored = stored.filter(_is_owned(stored, before, collection))
-        partition.rows = pa.concat_tables([stored, events])
+        numbers = warehouse.read_or_empty(SERIES_CHANGES, collection, ["number"])["number"]
+        if len(numbers) - numbers.null_count > owned:
+            _check_not_lost(numbers, before, collection)
+            keep_rows(files, lambda stored: _is_owned(stored, before))
+        if events.num_rows:
+            append_rows(files, events)
 
 
-def _is_owned(stored: pa.Table, before: pa.Table, collection: str) -> pa.ChunkedArray:
-    """Return which events stay: fetch events, and life events that a row of `series` counts.
+def _check_not_lost(numbers: pa.ChunkedArray, before: pa.Table, collection: str) -> None:
+    """Raise DataError if the rows of `series` are lost that these numbers of events belong to.
 
-    If there are no rows of `series`, either the first run was killed, which left only "added"
-    events, or the partition was removed.
+    If there are no rows, either the first run was killed, which left only "added" events, or the
+    partition was removed.
     """
-    numbers = stored["number"]
     if not before.num_rows and (pc.max(numbers).as_py() or 0) > 1:
         problem = (
             f"the Series of {collection!r} are missing, but their history exists; restore the "
             "partition from a copy, or also remove that of series_changes to start again"
         )
         raise DataError(problem, table=SERIES.name)
+
+
+def _is_owned(stored: pa.Table, before: pa.Table) -> pa.ChunkedArray:
+    """Return which events stay: fetch events, and life events that a row of `series` counts."""
+    numbers = stored["number"]
     place = pc.index_in(stored[_KEY], value_set=before[_KEY].combine_chunks())
     counts = before["changes"].take(place.combine_chunks())
     is_counted = pc.fill_null(pc.less_equal(numbers, counts), fill_value=False)

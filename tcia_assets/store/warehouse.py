@@ -23,7 +23,7 @@ import pyarrow as pa
 from tcia_assets.catalog import TABLES
 from tcia_assets.errors import Stopped, UnknownName, UsageError
 from tcia_assets.spec import Table
-from tcia_assets.store import digests, partitions, sql
+from tcia_assets.store import partitions, sql
 from tcia_assets.store.archives import Archives
 from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.conform import conform, empty
@@ -264,10 +264,6 @@ class Warehouse:
             How many partitions were checked, and a line for each that is damaged, gone or foreign.
         """
         return verify_tables(self.root, keys)
-
-    def forget_digest(self, table: Table, key: str) -> None:
-        """Remove the digest of a partition whose file was moved away on purpose."""
-        digests.digest_path(self.root, table, key).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def update(self, table: Table, key: str = "") -> Iterator[PartitionUpdate]:

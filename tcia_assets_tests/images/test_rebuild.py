@@ -113,13 +113,14 @@ def test_rows_made_before_an_interrupt_are_kept(
 
 
 def test_an_unreadable_manifest_is_quarantined_and_rebuilt(fetched: Place) -> None:
-    path, before = fetched.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION), facts(fetched)
-    path.write_bytes(b"no Parquet")
+    before = facts(fetched)
+    fetched.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION).write_bytes(b"no Parquet")
     quarantined = quarantine_unreadable_manifests([COLLECTION, "LCTSC"], fetched.warehouse)
 
     assert quarantined.keys() == {COLLECTION}
-    assert quarantined[COLLECTION].startswith("quarantine/")
-    assert (fetched.data_dir / quarantined[COLLECTION]).read_bytes() == b"no Parquet"
+    [path] = quarantined[COLLECTION]
+    assert path.startswith("quarantine/")
+    assert (fetched.data_dir / path).read_bytes() == b"no Parquet"
     assert rebuilt(fetched).made == SERIES
     assert facts(fetched) == before
 

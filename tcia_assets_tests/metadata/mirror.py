@@ -18,6 +18,7 @@ from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Source, open_source
 from tcia_assets.spec import Table
+from tcia_assets.store.partition_files import PartitionFiles
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, settings_for
 
@@ -31,19 +32,17 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_before_writing(
-    table: Table, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def killed_before_writing(table: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """End the body, as a kill would, where it is about to write a table."""
-    write = warehouse.write
+    write = PartitionFiles.write
 
-    def killed(written: Table, *more: Any) -> Any:
-        if written is table:
+    def killed(files: PartitionFiles, *more: Any) -> Any:
+        if files.table is table:
             raise Killed
-        return write(written, *more)
+        return write(files, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(warehouse, "write", killed)
+        patch.setattr(PartitionFiles, "write", killed)
         with pytest.raises(Killed):
             yield
 

@@ -387,7 +387,7 @@ def test_a_kill_during_a_switch_is_completed_by_the_next_refresh(
     moving: Moving, monkeypatch: pytest.MonkeyPatch, table: Table
 ) -> None:
     moving.put_zips()
-    with killed_before_writing(table, moving.warehouse, monkeypatch):
+    with killed_before_writing(table, monkeypatch):
         moving.from_idc(2, moving.listed())
     assert moving.to_fetch() == {}
     moving.from_idc(3, moving.listed())

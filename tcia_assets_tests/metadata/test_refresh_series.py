@@ -103,7 +103,7 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
     gone, other = mirror.uids(SMALL, 2)
     mirror.refresh(day(1), SMALL)
     mirror.archive.hide([gone])
-    with killed_before_writing(table, mirror.warehouse, monkeypatch):
+    with killed_before_writing(table, monkeypatch):
         mirror.refresh(day(2), SMALL)
     known = mirror.known()
     # Events that no row counts change neither the past nor the present.
@@ -131,7 +131,7 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
 def test_a_first_refresh_that_was_killed_starts_again(
     mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with killed_before_writing(SERIES, mirror.warehouse, monkeypatch):
+    with killed_before_writing(SERIES, monkeypatch):
         mirror.refresh(day(1), SMALL)
     assert mirror.known_at(day(9)) == []
     mirror.refresh(day(2), SMALL)
