@@ -75,7 +75,11 @@ class TciaMirrorComponent(SettingFields, dg.Component, dg.Model, dg.Resolvable):
     key_prefix: str | list[str] = Field(
         default="tcia", description="prefix of all names: assets `<prefix>/series`, ..."
     )
-    group_name: str | None = Field(default=None, description="asset group; default: the prefix")
+    group_name: str | None = Field(
+        default=None,
+        description="begin of the asset groups `<group>_metadata`, `<group>_images` and "
+        "`<group>_datasets`; default: the prefix",
+    )
     owners: list[str] = Field(default=[], description="owners of all assets: `team:imaging`")
     image_selection: str | dict[str, Any] | None = setting("image_selection")
     datasets: str | None = Field(

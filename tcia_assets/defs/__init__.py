@@ -15,6 +15,7 @@
     dataset_files     where datasets are declared
     dataset_metadata  their metadata in Dagster's UI
     asset_specs       the asset of a table
+    display           pictures, links and rows in the metadata of events
     checks            asset checks of tables
     zip_checks        asset checks of zips
 

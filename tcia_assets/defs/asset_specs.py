@@ -58,7 +58,7 @@ def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
         names.key(table),
         deps=[names.key(catalog.table(source))] if source else [],
         description=f"One row per {table.grain}.\n\n{updates}".strip(),
-        group_name=names.group,
+        group_name=names.group_of(_stage(table)),
         owners=list(names.owners),
         kinds={"parquet", "duckdb"},
         code_version=table.version,
@@ -71,6 +71,12 @@ def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
         },
         freshness_policy=_FRESHNESS if is_nightly else None,
     ).with_io_manager_key(names.io)
+
+
+def _stage(table: Table) -> str:
+    """Return the stage of a table: what follows from zips, and how they are proven, or metadata."""
+    is_image = table in (*catalog.IMAGE_TABLES, catalog.SOURCE_EQUALITY)
+    return "images" if is_image else "metadata"
 
 
 def _column_schema(table: Table) -> dg.TableSchema:

@@ -1,5 +1,6 @@
 """The metadata of a dataset's assets, as Dagster's UI shows it."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
+from tcia_assets.defs import display
+
 if TYPE_CHECKING:
     from tcia_assets.datasets.cohort import Cohort
     from tcia_assets.datasets.versions import Version
 
 _MOST_LINES = 20
 _LONGEST_CARD = 50_000
+_FRONT_MATTER = "---\n"
+_PICTURE = re.compile(r"!\[[^]]*\]\(contact_sheet\.png\)")
 
 
 def cohort_facts(cohort: "Cohort", lock: Path, changes: object) -> dict[str, Any]:
@@ -53,7 +58,6 @@ def sample_counts(samples: pa.Table) -> dict[str, Any]:
 
 def version_facts(version: "Version") -> dict[str, Any]:
     """Return the metadata of a version: its content hash, its files, its card."""
-    card = (version.folder / "README.md").read_text(encoding="utf-8")
     return {
         "version": version.version,
         "sha256": version.content["sha256"],
@@ -61,9 +65,24 @@ def version_facts(version: "Version") -> dict[str, Any]:
         "files": len(version.files),
         "file_bytes": version.bytes,
         "made_with": dg.MetadataValue.json(dict(version.content["made_with"])),
-        "card": dg.MetadataValue.md(card[:_LONGEST_CARD]),
-        "contact_sheet": dg.MetadataValue.path(str(version.folder / "contact_sheet.png")),
+        **card_and_picture(version.folder),
     }
+
+
+def card_and_picture(folder: Path) -> dict[str, Any]:
+    """Return the card of a version without what only Hugging Face reads, and its picture inline."""
+    from tcia_assets.datasets import contact_sheet  # noqa: PLC0415 - pictures need an extra
+
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    if text.startswith(_FRONT_MATTER):
+        text = text.split(_FRONT_MATTER, 2)[2].lstrip()
+    text = text[:_LONGEST_CARD]
+    path = folder / contact_sheet.NAME
+    if not path.is_file():
+        return {"card": dg.MetadataValue.md(text)}
+    shown = display.picture(contact_sheet.small_jpeg(path), "Slices of some samples")
+    in_card = _PICTURE.sub(lambda _: shown, text, count=1)
+    return {"card": dg.MetadataValue.md(in_card), "contact_sheet": dg.MetadataValue.md(shown)}
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:

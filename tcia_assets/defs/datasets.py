@@ -259,7 +259,7 @@ def _asset(
         file.key(part),
         deps=deps,
         description=f"{file.title}. {about}",
-        group_name=file.names.group,
+        group_name=file.names.group_of("datasets"),
         owners=list(file.names.owners),
         kinds=kinds,
         code_version=_CODE_VERSION,

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs import checks, mirror, zip_checks
+from tcia_assets.defs import checks, display, mirror, zip_checks
 from tcia_assets.defs.asset_specs import table_assets
 from tcia_assets.defs.events import PartitionEvent, Results, record_partitions, written_facts
 from tcia_assets.defs.fetch_reporter import FetchReporter
@@ -156,7 +156,10 @@ def _fetcher(
         if note := session.quiet_note:
             context.log.warning(note)
         just_fetched[key] = result.fetched
-        return [_fetch_facts(result, session.shard, time.monotonic() - started)]
+        facts = _fetch_facts(result, session.shard, time.monotonic() - started)
+        warehouse = tcia.warehouse
+        shown = display.publication(warehouse, key) | display.first_rows(warehouse, table, key)
+        return [facts | shown]
 
     return fetch
 

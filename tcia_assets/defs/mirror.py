@@ -38,7 +38,7 @@ def asset(names: Names) -> dg.AssetSpec:
         names.key(MIRROR),
         deps=[names.key(catalog.SERIES), names.key(catalog.IMAGE_ARCHIVES)],
         description=_DESCRIPTION,
-        group_name=names.group,
+        group_name=names.group_of("metadata"),
         owners=list(names.owners),
         kinds={"parquet", "duckdb"},
         freshness_policy=_FRESHNESS,
@@ -72,7 +72,11 @@ def _totals(tcia: RunResource) -> dict[str, Any]:
     try:
         return dict(mirror_totals(tcia.warehouse, tcia.selection))
     except TciaError as error:  # of the selection, which is no part of a refresh
-        return {**mirror_totals(tcia.warehouse), "selection_error": str(error)}
+        problem = str(error)
+    try:
+        return {**mirror_totals(tcia.warehouse), "selection_error": problem}
+    except TciaError as error:  # a damaged partition must not keep the others from being recorded
+        return {"totals_error": str(error)}
 
 
 def _comparisons(warehouse: Warehouse, now: datetime) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Names:
 
     Attributes:
         prefix: The asset key prefix.
-        group: The asset group.
+        group: What the names of the asset groups begin with.
         owners: The owners of all assets.
         op_tags: Tags of all steps.
         pools: The pool of the steps of a stage: "metadata", "images" or "datasets".
@@ -88,6 +88,10 @@ class Names:
         """
         pool = self.pools.get(stage) or (self.of("images") if stage == "images" else None)
         return {"op_tags": dict(self.op_tags), "pool": pool}
+
+    def group_of(self, stage: str) -> str:
+        """Return the group of the assets of a stage: "metadata", "images" or "datasets"."""
+        return f"{self.group}_{stage}"
 
     def of(self, noun: str) -> str:
         """Return the name of a job, sensor, op or the like."""

@@ -51,7 +51,8 @@ def build_definitions(
             `<prefix>_io`, partitions `<prefix>_collections`, jobs `<prefix>_refresh`. With another
             prefix than "tcia", data are stored below `<data dir>/<prefix>`, unless the resource has
             a `data_dir` of its own.
-        group_name: Asset group; the prefix by default.
+        group_name: What the asset groups begin with, `<group_name>_metadata`, `_images` and
+            `_datasets`; the prefix by default.
         owners: Owners of all assets, such as "team:imaging".
         resource: The settings. A field that is not given is read from the environment
             (TCIA_DIALECT, TCIA_DATA_DIR, ...) when a run starts.

@@ -16,7 +16,7 @@ import dagster as dg
 import pyarrow as pa
 
 from tcia_assets import catalog
-from tcia_assets.defs import checks, mirror
+from tcia_assets.defs import checks, display, mirror
 from tcia_assets.defs.events import Results, record_partitions, written_facts
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
@@ -78,7 +78,10 @@ def refresh_partitions(
         _settle_moves(context, tcia.warehouse, at, outcome)
     if catalog.SHARED_LISTS not in tables:
         context.log_event(mirror.event(names, tcia, at, _run_facts(outcome)))
-    good = [(names.key(done.table), done.key, refresh_facts(done)) for done in outcome.good]
+    good = [
+        (names.key(done.table), done.key, refresh_facts(done) | _shown_rows(done, tcia.warehouse))
+        for done in outcome.good
+    ]
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
     found = (checks.results(context, table, names, tcia.warehouse) for table in tables)
     yield from record_partitions(context, good, bad, chain.from_iterable(found))
@@ -116,6 +119,15 @@ def refresh_facts(done: RefreshResult) -> dict[str, Any]:
         "unreadable_values": done.unreadable,
         **{name: _shown(value) for name, value in done.facts.items()},
     }
+
+
+def _shown_rows(done: RefreshResult, warehouse: Warehouse) -> dict[str, Any]:
+    """Return the page and the first rows of a Collection whose Series changed."""
+    if done.table is not catalog.SERIES or not done.written.changed:
+        return {}
+    return display.publication(warehouse, done.key) | display.first_rows(
+        warehouse, done.table, done.key
+    )
 
 
 def _shown(fact: object) -> object:

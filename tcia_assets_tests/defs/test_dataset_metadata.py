@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from tcia_assets.defs.dataset_metadata import (
     as_texts,
+    card_and_picture,
     code_block,
     column_schema,
     sample_counts,
@@ -53,3 +60,23 @@ def test_a_schema_keeps_types_and_nullability() -> None:
         ("a", "int64", False),
         ("b", "string", True),
     ]
+
+
+def test_the_card_has_its_picture_and_no_front_matter(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (900, 1200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "contact_sheet.png")
+    text = "---\nlicense: cc0\n---\n# Lungs\n\n![Slices](contact_sheet.png)\n\n---\nend\n"
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    facts = card_and_picture(tmp_path)
+    card, sheet = facts["card"].value, facts["contact_sheet"].value
+    assert card.startswith("# Lungs") and card.endswith("---\nend\n")
+    assert sheet in card and len(sheet) < 50_000
+    shown = Image.open(BytesIO(b64decode(sheet.partition("base64,")[2].removesuffix(")"))))
+    assert (shown.format, shown.size) == ("JPEG", (840, 630))
+
+
+def test_a_card_without_a_picture_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Empty\n", encoding="utf-8")
+    assert {name: fact.value for name, fact in card_and_picture(tmp_path).items()} == {
+        "card": "# Empty\n"
+    }

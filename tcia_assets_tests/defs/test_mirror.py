@@ -66,7 +66,7 @@ def test_mirror_is_shown_and_in_no_job() -> None:
     graph = definitions.resolve_asset_graph()
 
     assert graph.get(MIRROR).owners == ["team:imaging"]
-    assert graph.get(MIRROR).group_name == "tcia"
+    assert graph.get(MIRROR).group_name == "tcia_metadata"
     assert "Plots" in str(graph.get(MIRROR).description)
     for job in definitions.resolve_all_job_defs():
         assert MIRROR not in job.asset_layer.executable_asset_keys, job.name

@@ -1,0 +1,48 @@
+"""Pictures, links and rows in the metadata of events, as Dagster's UI shows them.
+
+They stay in Dagster's records as long as the event does, so each is small.
+"""
+
+from base64 import b64encode
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS
+from tcia_assets.errors import shorten
+from tcia_assets.metadata.citations import doi_url
+from tcia_assets.spec import Table
+from tcia_assets.store.warehouse import Warehouse
+
+_ROWS, _COLUMNS, _LONGEST = 5, 8, 60
+
+
+def picture(jpeg: bytes, about: str) -> str:
+    """Return Markdown that holds a picture: the UI has no access to files.
+
+    Args:
+        jpeg: The picture.
+        about: What it shows, for those who do not see it; without brackets.
+    """
+    return f"![{about}](data:image/jpeg;base64,{b64encode(jpeg).decode()})"
+
+
+def first_rows(warehouse: Warehouse, table: Table, key: str) -> dict[str, Any]:
+    """Return the first rows of a partition, without the Collection, as a fact; none if empty."""
+    names = [name for name in table.column_names if name != table.partitioned_by][:_COLUMNS]
+    rows = warehouse.read_or_empty(table, key, names).slice(0, _ROWS).to_pylist()
+    if not rows:
+        return {}
+    shown = [{name: _text(value) for name, value in row.items()} for row in rows]
+    return {"first_rows": dg.MetadataValue.table([dg.TableRecord(row) for row in shown])}
+
+
+def _text(value: object) -> str:
+    return "" if value is None else shorten(str(value), _LONGEST)
+
+
+def publication(warehouse: Warehouse, collection: str) -> dict[str, Any]:
+    """Return the page of a Collection's own publication at TCIA as a fact; none if unknown."""
+    rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, collection, ["doi"])
+    urls = [url for doi in rows["doi"].to_pylist() if (url := doi_url(doi or ""))]
+    return {"publication": dg.MetadataValue.url(urls[0])} if urls else {}

@@ -1,0 +1,40 @@
+"""Pictures, links and rows in the metadata of events."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+import pyarrow as pa
+
+from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, PATIENTS
+from tcia_assets.defs.display import first_rows, picture, publication
+from tcia_assets.store.conform import conform
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import SMALL
+
+
+def test_a_picture_is_in_the_markdown_itself() -> None:
+    text = picture(b"\xff\xd8\xff", "Slices")
+    head, _, content = text.partition("base64,")
+    assert head == "![Slices](data:image/jpeg;"
+    assert b64decode(content.removesuffix(")")) == b"\xff\xd8\xff"
+
+
+def test_the_first_rows_of_a_partition_are_texts_and_short(warehouse: Warehouse) -> None:
+    assert first_rows(warehouse, PATIENTS, SMALL) == {}
+    patients = {"PatientID": [f"p{n}" for n in range(9)], "PatientName": ["x" * 999] * 9}
+    rows = conform(PATIENTS, pa.table(patients), Collection=SMALL)
+    warehouse.write(PATIENTS, rows, SMALL)
+    records = first_rows(warehouse, PATIENTS, SMALL)["first_rows"].records
+    assert [record.data["PatientID"] for record in records] == [f"p{n}" for n in range(5)]
+    assert all("Collection" not in record.data for record in records)
+    assert all(len(text) < 100 for record in records for text in record.data.values())
+
+
+def test_the_page_of_a_collection_is_a_link(warehouse: Warehouse) -> None:
+    assert publication(warehouse, SMALL) == {}
+    described = {"doi": ["10.7937/K9/TCIA.2017.3R3FVZ08"], "source": ["nbia-v4@host"]}
+    rows = conform(COLLECTION_DESCRIPTIONS, pa.table(described), Collection=SMALL)
+    warehouse.write(COLLECTION_DESCRIPTIONS, rows, SMALL)
+    link = publication(warehouse, SMALL)["publication"]
+    assert link.url == "https://doi.org/10.7937/K9/TCIA.2017.3R3FVZ08"
