@@ -1,18 +1,19 @@
 """Clinical tables on disk: Parquet files with columns of their own, which no catalogue declares.
 
-<root>/warehouse/clinical/<name>/part-0.parquet      a table; its view is clinical_<name>
+<root>/warehouse/clinical/<name>/part-0.parquet             a table; its view is clinical_<name>
+<root>/warehouse/.digests/clinical/<name>/part-0.sha256     its digest, as of a partition
 """
 
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tcia_assets.errors import UsageError
+from tcia_assets.store import digests
 from tcia_assets.store.files import publish
 from tcia_assets.store.partitions import PART
 
@@ -29,13 +30,37 @@ def write_clinical(root: Path, name: str, rows: pa.Table) -> bool:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"a clinical table cannot be called {name!r}")
-    return publish(_folder(root) / name / PART, partial(pq.write_table, rows, compression="zstd"))
+    path, digest_file = _folder(root) / name / PART, clinical_digest(root, name)
+    is_known = path.is_file() or digest_file.is_file()
+
+    def write(draft: Path) -> None:
+        pq.write_table(rows, draft, compression="zstd")
+        if is_known:
+            digests.record(digest_file, path, draft)
+
+    is_new = publish(path, write)
+    if not is_known:
+        digests.record(digest_file, path, path)
+    return is_new
 
 
 def remove_clinical(root: Path, name: str) -> None:
     """Remove a table, if it is there."""
     if _NAME.fullmatch(name):
+        clinical_digest(root, name).unlink(missing_ok=True)
         (_folder(root) / name / PART).unlink(missing_ok=True)
+
+
+def clinical_digest(root: Path, name: str) -> Path:
+    """Return the path of the file with the digests of a table."""
+    return _digests(root) / name / "part-0.sha256"
+
+
+def clinical_files(root: Path) -> dict[str, Path]:
+    """Return the file of each table that is there, or that has a digest, by its name; sorted."""
+    found = [*_folder(root).glob(f"*/{PART}"), *_digests(root).glob("*/*.sha256")]
+    names = sorted({path.parent.name for path in found if _NAME.fullmatch(path.parent.name)})
+    return {name: _folder(root) / name / PART for name in names}
 
 
 def clinical_views(root: Path) -> dict[str, Path]:
@@ -55,3 +80,7 @@ def is_readable(path: Path) -> bool:
 
 def _folder(root: Path) -> Path:
     return root / "warehouse" / "clinical"
+
+
+def _digests(root: Path) -> Path:
+    return root / "warehouse" / ".digests" / "clinical"

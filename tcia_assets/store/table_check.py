@@ -9,11 +9,13 @@ from pathlib import Path
 from tcia_assets.catalog import TABLES
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
+from tcia_assets.store.clinical import clinical_digest, clinical_files
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.partition_files import PartitionFiles
 
 # How often a partition is read whose digest is replaced meanwhile.
 _MAX_TRIES = 6
+_STORE_AGAIN = "store it again by `tcia-assets clinical`"
 _FOREIGN = "it was not written by tcia_assets, but queries would count its rows: move it away"
 
 
@@ -49,6 +51,9 @@ def verify_tables(root: Path, keys: Sequence[str] | None) -> VerifiedTables:
         if keys is None:
             foreign = partitions.foreign_files(root, table, known)
             result.problems += [f"{path}: {_FOREIGN}" for path in foreign]
+    if keys is None:
+        for name, path in clinical_files(root).items():
+            result.add(*_verify_clinical(root, name, path))
     return result
 
 
@@ -64,6 +69,16 @@ def _gone(root: Path, table: Table, keys: Sequence[str] | None) -> Iterator[str]
 def _verify_file(root: Path, table: Table, key: str, path: Path) -> tuple[int, str, bool]:
     """Return the size, what is wrong ("" if nothing), and whether there is a digest."""
     digest_file = digests.digest_path(root, table, key, partitions.part_number(path))
+    return _compare(path, digest_file, partitions.remedy(table))
+
+
+def _verify_clinical(root: Path, name: str, path: Path) -> tuple[int, str, bool]:
+    if not path.is_file():
+        return 0, f"{path}: it is gone although it was written; {_STORE_AGAIN}", True
+    return _compare(path, clinical_digest(root, name), f"delete it, and {_STORE_AGAIN}")
+
+
+def _compare(path: Path, digest_file: Path, remedy: str) -> tuple[int, str, bool]:
     for _ in range(_MAX_TRIES):
         # The digests first: a writer may replace the file now, after it recorded its digest.
         size, before = path.stat().st_size if path.is_file() else 0, digests.read(digest_file)
@@ -72,5 +87,4 @@ def _verify_file(root: Path, table: Table, key: str, path: Path) -> tuple[int, s
             return size, "", bool(before)
         if digests.read(digest_file) == before:
             break
-    problem = f"{path}: it was changed after it was written; {partitions.remedy(table)}"
-    return size, problem, True
+    return size, f"{path}: it was changed after it was written; {remedy}", True

@@ -55,3 +55,19 @@ def test_a_damaged_file_costs_its_own_view_only(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
         write_clinical(tmp_path, name, ROWS)
+
+
+def test_damage_and_loss_are_found_by_the_digest(tmp_path: Path) -> None:
+    for name in ("good", "bad", "gone"):
+        write_clinical(tmp_path, name, ROWS)
+    write_clinical(tmp_path, "bad", ROWS.slice(0, 0))
+    assert Warehouse(tmp_path).verify().problems == []
+    files = clinical_views(tmp_path)
+    files["clinical_bad"].write_bytes(b"PAR1")
+    files["clinical_gone"].unlink()
+    remove_clinical(tmp_path, "good")
+    found = Warehouse(tmp_path).verify()
+    assert found.partitions == 2
+    bad, gone = found.problems
+    assert "bad/part-0.parquet: it was changed" in bad and "`tcia-assets clinical`" in bad
+    assert "gone/part-0.parquet: it is gone" in gone
