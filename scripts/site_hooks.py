@@ -60,7 +60,8 @@ def site_uri(place: str, config: MkDocsConfig, files: Files) -> str | None:
             return name
     if (ROOT / place).is_dir():
         return None
-    uri = f"files/{place}.txt"  # a browser shows it, and does not save it
+    # A browser shows a text, and saves what it does not know.
+    uri = f"files/{place}" if place.endswith(".ipynb") else f"files/{place}.txt"
     if not (ROOT / place).is_file():
         return place  # which mkdocs reports as a broken link
     if uri not in files.src_uris:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 from types import ModuleType
 
@@ -15,20 +14,14 @@ from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
-from tcia_assets_tests.repository import ROOT
+from tcia_assets_tests.repository import ROOT, script
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def write_docs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))  # it imports those beside it
-    spec = importlib.util.spec_from_file_location("write_docs", ROOT / "scripts" / "write_docs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("write_docs", monkeypatch)
 
 
 def test_the_tables_in_the_docs_are_the_declared_ones(write_docs: ModuleType) -> None:
