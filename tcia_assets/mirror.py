@@ -520,7 +520,7 @@ def open_warehouse(settings: Settings) -> Warehouse:
             if not place.is_dir():
                 raise UsageError(f"TCIA_DATA_DIR is {settings.data_dir!r}; {place} is not a folder")
             break
-    return Warehouse(settings.root)
+    return Warehouse.of(settings)
 
 
 def open_runs(

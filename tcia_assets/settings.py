@@ -28,6 +28,7 @@ from tcia_assets.errors import TciaError, UnknownName, UsageError, require_known
 from tcia_assets.spec import Dialect
 
 _CRON_FIELDS = 5
+_BUCKET = re.compile("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Settings with few values: what each is, and its values.
 _CHOICES = {"source": ("source", ("nbia", "idc")), "idc_scope": ("scope", ("tcia", "all"))}
 
@@ -114,6 +115,20 @@ class Settings(BaseModel):
     username: str = _secret("nbia-v2")
     password: str = _secret("nbia-v2")
     data_dir: str = Field(default="data", description="root folder of everything that is written")
+    archives_url: str = Field(
+        default="",
+        description="where the zips of Series are: a folder, or `s3://BUCKET/PREFIX` (extra `s3`; "
+        "endpoint, region and keys from `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, "
+        "`AWS_SECRET_ACCESS_KEY`)",
+        json_schema_extra={"default_text": "`archives` in the data folder"},
+    )
+    cache_bytes: int = Field(
+        default=20_000_000_000,
+        ge=0,
+        description="bytes of zips from object storage that are kept in `cache` in the data "
+        "folder, at most",
+        json_schema_extra={"default_text": "20 GB"},
+    )
     max_connections: int = Field(
         default=8, ge=1, description="requests at the same time, at most; fewer under overload"
     )
@@ -254,6 +269,18 @@ class Settings(BaseModel):
         if "://" in path:
             raise UsageError(f"TCIA_DATA_DIR is {path!r}; only a local folder is supported so far")
         return path
+
+    @field_validator("archives_url")
+    @classmethod
+    def _check_archives_url(cls, url: str) -> str:
+        if "@" in url.partition("://")[2] or "?" in url:  # it may hold a secret
+            raise UsageError("TCIA_ARCHIVES_URL must not have a user, a password or a query")
+        scheme, separator, place = url.partition("://")
+        if separator and (scheme != "s3" or not _BUCKET.fullmatch(place.partition("/")[0])):
+            raise UsageError(
+                f"TCIA_ARCHIVES_URL is {url!r}; it must be a folder, or look like s3://BUCKET/PREFIX"
+            )
+        return url.rstrip("/") or url
 
     @field_validator("compare_cron")
     @classmethod
@@ -400,8 +427,13 @@ class Settings(BaseModel):
         return f"{self.source}@{urlsplit(self.idc_index).netloc or 'index'}"
 
     def below(self, subfolder: str) -> Settings:
-        """Return these settings with a subfolder of `data_dir`; "" changes nothing."""
-        return self.replace(data_dir=str(Path(self.data_dir) / subfolder))
+        """Return these settings with a subfolder of each place; "" changes nothing."""
+        if not subfolder:
+            return self
+        places = {"data_dir": str(Path(self.data_dir) / subfolder)}
+        if self.archives_url:
+            places["archives_url"] = f"{self.archives_url}/{subfolder}"
+        return self.replace(**places)
 
     @property
     def root(self) -> Path:

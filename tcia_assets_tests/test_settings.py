@@ -86,6 +86,8 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_USERNAME",
         "TCIA_PASSWORD",
         "TCIA_DATA_DIR",
+        "TCIA_ARCHIVES_URL",
+        "TCIA_CACHE_BYTES",
         "TCIA_MAX_CONNECTIONS",
         "TCIA_MAX_REPLY_BYTES",
         "TCIA_MAX_BYTES_PER_SECOND",
@@ -143,6 +145,9 @@ def test_the_environment_of_the_process_is_read_when_asked_and_not_before(
         ("TCIA_BASE_URL", "http://my host/v4", "TCIA_BASE_URL is 'http://my host/v4'"),
         ("TCIA_BASE_URL", "http://host/v4#top", "TCIA_BASE_URL is 'http://host/v4#top'"),
         ("TCIA_SHARED_LIST_URL", "host", "TCIA_SHARED_LIST_URL is 'host'"),
+        ("TCIA_ARCHIVES_URL", "gs://bucket/x", "is 'gs://bucket/x'; it must be a folder, or look"),
+        ("TCIA_ARCHIVES_URL", "s3://", "TCIA_ARCHIVES_URL is 's3://'; it must be a folder"),
+        ("TCIA_ARCHIVES_URL", "s3://A_b/x", "TCIA_ARCHIVES_URL is 's3://A_b/x'"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_can(
@@ -150,6 +155,13 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         Settings.from_env({variable: text})
+
+
+@pytest.mark.parametrize("url", ["s3://me:s3cr3t@bucket/x", "s3://bucket/x?key=s3cr3t"])
+def test_the_place_of_zips_has_no_secret(url: str) -> None:
+    with pytest.raises(UsageError, match="TCIA_ARCHIVES_URL must not have a user") as refused:
+        Settings(archives_url=url)
+    assert "s3cr3t" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["base_url", "nlst_base_url", "shared_list_url"])
@@ -306,6 +318,10 @@ def test_below_a_subfolder_only_the_data_moves() -> None:
     assert settings.below("nlst").root == Path("data/nlst").absolute()
     assert settings.below("") == settings
     assert settings.below("nlst").api_key == "k"
+    assert settings.below("nlst").archives_url == ""
+    elsewhere = settings.replace(archives_url="s3://bucket/tcia/")
+    assert elsewhere.below("nlst").archives_url == "s3://bucket/tcia/nlst"
+    assert elsewhere.below("").archives_url == "s3://bucket/tcia"
 
 
 def test_settings_travel_to_other_processes() -> None:

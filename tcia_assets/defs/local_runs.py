@@ -85,7 +85,7 @@ class LocalRuns:
 
         The list is not stored here: the refresh that follows does that, without a run of its own.
         """
-        warehouse = Warehouse(self._settings.root)
+        warehouse = Warehouse.of(self._settings)
         with open_source(self._settings) as source:
             found = list_collections(source, warehouse, datetime.now(UTC))
         listed, stored = found.names, warehouse.keys(catalog.SERIES)
@@ -146,7 +146,7 @@ class LocalRuns:
             job, tags = shared_lists_job(self._names), range_tags(name, name)
             config = {"accept_schema": [name] if name in accept_schema else []}
             report += self._run(job, name, {op: {"config": config}}, refresh_report, tags)
-            if not Warehouse(self._settings.root).has(catalog.SHARED_LISTS, name):
+            if not Warehouse.of(self._settings).has(catalog.SHARED_LISTS, name):
                 partitions = str(self._names.shared_lists.name)
                 self._instance.delete_dynamic_partition(partitions, name)
         return report

@@ -75,7 +75,7 @@ class TciaResource(SettingFields, dg.ConfigurableResource["TciaResource"]):
             read_timeout_s=self.read_timeout_s,
         )
         settings = self.settings
-        self._warehouse = Warehouse(settings.root)
+        self._warehouse = Warehouse.of(settings)
         log = notes_to(context.log.warning) if context.log else nullcontext()
         with (
             log,
@@ -112,7 +112,7 @@ RunResource = TciaResource | LocalResource
 def open_local_resource(settings: Settings) -> Generator[LocalResource, None, None]:
     """Open the source and the warehouse for a run in this process."""
     with open_source(settings) as source, open_image_sources(source) as image_sources:
-        yield LocalResource(settings, source, image_sources, Warehouse(settings.root))
+        yield LocalResource(settings, source, image_sources, Warehouse.of(settings))
 
 
 def resource_of(context: dg.AssetExecutionContext, names: Names) -> RunResource:

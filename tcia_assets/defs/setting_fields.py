@@ -31,6 +31,8 @@ class SettingFields(BaseModel):
     nlst_base_url: str | None = setting("nlst_base_url")
     shared_list_url: str | None = setting("shared_list_url")
     data_dir: str | None = setting("data_dir")
+    archives_url: str | None = setting("archives_url")
+    cache_bytes: int | None = setting("cache_bytes")
     subfolder: str = Field(default="", description="folder below data_dir, for a second source")
     max_connections: int | None = setting("max_connections")
     max_reply_bytes: int | None = setting("max_reply_bytes")

@@ -21,6 +21,7 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     manifest        the table `image_archives`, and how runs write to it
     manifest_row    one of its rows
     journal         rows that are not in the table yet
+    shared_rows     rows that machines with warehouses of their own pass to each other
     zip_files       paths of zips, and claims on them
     md5_hierarchy   hashes of Series and of what is above them
 

@@ -34,7 +34,10 @@ def check_disk_space(
     folder.mkdir(parents=True, exist_ok=True)
     free, needed = shutil.disk_usage(folder).free, sum(plan.bytes_now for plan in plans)
     if settings is not None and settings.packs_zips:
-        needed = max(0, needed + _packing_bytes(plans, settings) - _parts_bytes(plans, warehouse))
+        needed = max(0, needed + _largest_bytes(plans, settings) - _parts_bytes(plans, warehouse))
+    if settings is not None and warehouse.archives.is_shared:
+        # Zips go on from here; what is kept of them is limited.
+        needed = min(needed, settings.cache_bytes) + _largest_bytes(plans, settings)
     if not needed or needed + SPARE_BYTES <= free:
         return
     names = ", ".join(plan.collection for plan in plans if plan.now)
@@ -51,7 +54,7 @@ def check_disk_space(
     )
 
 
-def _packing_bytes(plans: Sequence[FetchPlan], settings: Settings) -> int:
+def _largest_bytes(plans: Sequence[FetchPlan], settings: Settings) -> int:
     """Return the bytes of the largest Series: objects are there twice until a zip is whole."""
     sizes = chain.from_iterable(plan.now.sizes.drop_null().to_pylist() for plan in plans)
     return sum(nlargest(series_at_once(settings), sizes))

@@ -17,6 +17,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import (
     ArchiveBroken,
     BadArchive,
+    Busy,
     DataError,
     NotPublic,
     RemoteError,
@@ -34,6 +35,7 @@ from tcia_assets.images.series_task import (
     accept_zip,
     compare_with_source,
     inspect_zip,
+    proof_hash,
 )
 from tcia_assets.images.zip_files import (
     draft_path,
@@ -42,8 +44,11 @@ from tcia_assets.images.zip_files import (
     single_images_dir,
 )
 from tcia_assets.sources import Source
+from tcia_assets.store.archives import ChangedFile
 from tcia_assets.store.files import move_file, publish_text
 
+# How often a zip is put where other machines put another one at the same time.
+_MAX_CONFLICTS = 3
 # Errors, beside a bad zip, after which another route may succeed.
 _TRY_NEXT_ROUTE = (RequestRefused, TooLarge, UnreadableReply, UnknownReply)
 
@@ -94,7 +99,7 @@ def download_zip(task: SeriesTask) -> VerifiedZip:
                 errors.append((each.source, error))
                 continue
             task.outages.note(each.source, None)
-            task.archives.put(draft, task.name, verified.sha256)
+            verified = _publish(task, draft, verified)
             task.quarantine.unlink(missing_ok=True)
             _reason_path(task).unlink(missing_ok=True)
             shutil.rmtree(parts_path(task.path), ignore_errors=True)
@@ -102,6 +107,34 @@ def download_zip(task: SeriesTask) -> VerifiedZip:
         raise _join_errors(errors)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _publish(task: SeriesTask, draft: Path, verified: VerifiedZip) -> VerifiedZip:
+    """Put the draft into the store; return what the store has then.
+
+    If another machine has put a zip with the same objects meanwhile, that one stays.
+    """
+    replaces = task.stored_sha256
+    for _ in range(_MAX_CONFLICTS):
+        try:
+            task.archives.put(draft, task.name, verified.sha256, replaces=replaces)
+        except FileExistsError:
+            stored = task.archives.head(task.name)
+            replaces = stored.sha256 or task.archives.sha256(task.name)
+            if _has_same_objects(task, replaces, verified):
+                return replace(verified, archive_bytes=stored.size_bytes, sha256=replaces)
+        else:
+            return verified
+    raise Busy(f"{task.archives.address(task.name)}: other machines put it again and again")
+
+
+def _has_same_objects(task: SeriesTask, sha256: str, verified: VerifiedZip) -> bool:
+    try:
+        with task.archives.local(task.name, sha256) as path:
+            proof = accept_zip(path, task.pending.expected)
+    except (BadArchive, ChangedFile):
+        return False
+    return proof_hash(proof) == proof_hash(verified.proof)
 
 
 def _join_errors(errors: Sequence[tuple[Source, BadArchive | RemoteError]]) -> TciaError:

@@ -127,6 +127,7 @@ def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
 
 def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
     """Bring up to date what follows from the manifest: history, moved zips, licence files."""
+    manifest.merge_rows_of_others(warehouse, collection)  # the licence files are for all
     record_new_zips(collection, warehouse)
     _remove_zips_left_behind(collection, warehouse)
     attribution.write_collection(collection, warehouse)

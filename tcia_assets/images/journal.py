@@ -90,20 +90,28 @@ def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], N
         try:
             with path.open("rb") as file:
                 try_lock(file)
-                merge(_read(path, file.read().decode(errors="replace")))
+                merge(parse_rows(str(path), file.read().decode(errors="replace")))
                 path.unlink(missing_ok=True)
         except (BlockingIOError, FileNotFoundError):
             continue  # its run lives and merges it itself, or has just merged it
 
 
-def _read(path: Path, text: str) -> list[ManifestRow]:
-    """Return the rows of a journal, without the incomplete last line that a kill may leave."""
-    return [_parse(path, line) for line in text.split("\n")[:-1]]
+def parse_rows(place: str, text: str) -> list[ManifestRow]:
+    """Return the rows of a journal, without the incomplete last line that a kill may leave.
+
+    Args:
+        place: Where the journal is, for the error.
+        text: What is in it.
+
+    Raises:
+        DataError: A complete line is not a row.
+    """
+    return [_parse(place, line) for line in text.split("\n")[:-1]]
 
 
-def _parse(path: Path, line: str) -> ManifestRow:
+def _parse(place: str, line: str) -> ManifestRow:
     try:
         return ManifestRow.from_json(line)
     except (ValueError, KeyError, TypeError) as error:
-        problem = f"{path} has the line {line[:80]!r}, which is not a row; move the file away"
+        problem = f"{place} has the line {line[:80]!r}, which is not a row; move the file away"
         raise DataError(problem, table=IMAGE_ARCHIVES.name) from error

@@ -1,7 +1,8 @@
 """The manifest of a Collection: the partition of `image_archives`, and how runs add rows to it.
 
 Each run appends its rows to a journal of its own, which needs no lock, and merges them into the
-partition every few seconds. The journal of a killed run is merged by the next run.
+partition every few seconds. The journal of a killed run is merged by the next run, and so are the
+rows of other machines that share the store of zips.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
+from tcia_assets.images.shared_rows import merge_shared_rows, share_rows
 from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
 from tcia_assets.store.partition_files import PartitionFiles
 from tcia_assets.store.series_parts import SeriesParts
@@ -44,7 +46,8 @@ class ManifestWriter:
     def __init__(self, warehouse: Warehouse, collection: str) -> None:
         self._warehouse, self._collection = warehouse, collection
         folder = work_folder(collection, warehouse)
-        take_over_dead_journals(folder, lambda rows: merge_rows(warehouse, collection, rows))
+        take_over_dead_journals(folder, self._merge_of_killed_run)
+        merge_rows_of_others(warehouse, collection)
         self._journal = Journal(folder)
         self._unmerged: dict[str, ManifestRow] = {}
         self._next_merge = time.monotonic() + _MIN_MERGE_PAUSE_S
@@ -73,8 +76,14 @@ class ManifestWriter:
         finally:
             self._journal.close()
 
+    def _merge_of_killed_run(self, rows: list[ManifestRow]) -> None:
+        share_rows(self._warehouse.archives, self._collection, rows)
+        merge_rows(self._warehouse, self._collection, rows)
+
     def _merge(self) -> None:
         started = time.monotonic()
+        # First: a kill in between repeats this, which changes nothing.
+        share_rows(self._warehouse.archives, self._collection, self._unmerged.values())
         # Fetched by this run, so they are the newest, even if the clock was set back.
         merge_rows(self._warehouse, self._collection, self._unmerged.values(), over_newer=True)
         self._unmerged.clear()
@@ -168,6 +177,18 @@ def merge_rows(
             if over_newer or other is None or other.fetched_at <= row.fetched_at:
                 newest[row.series_instance_uid] = row
         parts.replace(to_table(newest.values()))
+
+
+def merge_rows_of_others(warehouse: Warehouse, collection: str) -> None:
+    """Merge the rows that other machines have passed to this warehouse; see `shared_rows`.
+
+    Raises:
+        DataError: One of their files is damaged.
+        StorageError: The store of zips fails, or a file cannot be written.
+    """
+    merge_shared_rows(
+        warehouse.archives, collection, lambda rows: merge_rows(warehouse, collection, rows)
+    )
 
 
 def replace_unchanged(

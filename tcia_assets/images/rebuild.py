@@ -22,6 +22,7 @@ from tcia_assets.images.zip_files import series_of, stored_zips
 from tcia_assets.metadata import attribution
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.archives import Archives, StoredFile
+from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
 # Rows are written this often, so that a killed rebuild keeps most of them.
@@ -128,11 +129,12 @@ def _read_zip(
 ) -> ManifestRow | DamagedZip:
     """Return the row of a zip: `row` itself if it is right, else a new one or the problem."""
     try:
-        sha256 = archives.sha256(zip_.name)
-        if row is not None and _is_right(row, zip_, sha256):
-            return row
-        with archives.local(zip_.name, sha256) as path:
-            return _make_row(path, sha256, archives.head(zip_.name).published_at, record)
+        published_at = archives.head(zip_.name).published_at
+        with archives.copy(zip_.name) as path:
+            sha256 = sha256_of(path)
+            if row is not None and _is_right(row, zip_, sha256):
+                return row
+            return _make_row(path, sha256, published_at, record)
     except BadArchive as error:
         return DamagedZip(series_of(zip_), error.problem)
     except (FileNotFoundError, IsADirectoryError):

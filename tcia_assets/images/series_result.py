@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from tcia_assets.errors import (
     BadArchive,
@@ -29,6 +28,7 @@ from tcia_assets.images.series_task import (
 )
 from tcia_assets.images.zip_files import claim, publish_copy, zip_name
 from tcia_assets.sources.names import family_of
+from tcia_assets.store.archives import ChangedFile
 
 _ABOUT_THE_ZIP = (
     "path",
@@ -72,6 +72,7 @@ def fetch_series(
     try:
         with claim(task.path):
             sha256 = _stored_sha256(task)
+            task = replace(task, stored_sha256=sha256)
             is_known = known is not None and known.sha256 == sha256
             if known is not None and is_known:
                 # The earlier verified zip stays, and the row keeps its description.
@@ -129,8 +130,8 @@ def _status(error: TciaError) -> str:
 def _stored_sha256(task: SeriesTask) -> str:
     """Return the SHA-256 of the zip that the store has of a Series; "" if it has none."""
     try:
-        return task.archives.sha256(task.name)
-    except (FileNotFoundError, IsADirectoryError):
+        return task.archives.head(task.name).sha256 or task.archives.sha256(task.name)
+    except FileNotFoundError:
         return ""
 
 
@@ -140,14 +141,13 @@ def _adopt_unlisted(task: SeriesTask, sha256: str) -> VerifiedZip | None:
     Only the source's hash can show which version it is: another version may have as many images of
     the same size.
     """
-    with task.archives.local(task.name, sha256) as path:
-        proof = _proof_or_none(task, path)
-        if proof is None:
-            return None
-        for each in task.by_source():
-            if each.source_hash() == proof_hash(proof):
-                proof = replace(proof, verified_by="md5")
-                return VerifiedZip.at(path, proof, sha256, each.source.name)
+    found = _stored_zip(task, task.name, sha256)
+    if found is None:
+        return None
+    for each in task.by_source():
+        if each.source_hash() == proof_hash(found.proof):
+            proof = replace(found.proof, verified_by="md5")
+            return replace(found, proof=proof, source=each.source.name)
     return None
 
 
@@ -155,12 +155,11 @@ def _keep(task: SeriesTask, known: ManifestRow) -> VerifiedZip | None:
     """Keep the zip if another kind of source sent it, and the one in use has the same objects."""
     if family_of(known.source) == family_of(task.source.name):
         return None
-    sha256 = known.sha256 or ""
-    with task.archives.local(task.name, sha256) as path:
-        proof = _proof_or_none(task, path)
-        if proof is None or task.source_hash() != proof_hash(proof):
-            return None
-        return VerifiedZip.at(path, replace(proof, verified_by="md5"), sha256, known.source)
+    found = _stored_zip(task, task.name, known.sha256 or "")
+    if found is None or task.source_hash() != proof_hash(found.proof):
+        return None
+    proof = replace(found.proof, verified_by="md5")
+    return replace(found, proof=proof, source=known.source)
 
 
 def _take_from_earlier_collection(
@@ -170,21 +169,22 @@ def _take_from_earlier_collection(
     for collection in collections:
         name = zip_name(collection, task.uid)
         with suppress(FileNotFoundError):
-            stored, sha256 = task.archives.head(name), task.archives.sha256(name)
-            with task.archives.local(name, sha256) as path:
-                proof = _proof_or_none(task, path)
-                if proof is None or not _is_current(task, proof, stored.published_at):
-                    continue
-                taken = VerifiedZip.at(path, compare_with_source(task, proof), sha256)
-                publish_copy(task.archives, path, task.path, task.name, sha256)
-                return taken
+            stored = task.archives.head(name)
+            sha256 = stored.sha256 or task.archives.sha256(name)
+            found = _stored_zip(task, name, sha256)
+            if found is None or not _is_current(task, found.proof, stored.published_at):
+                continue
+            publish_copy(task.archives, name, task.name, sha256, task.stored_sha256)
+            return replace(found, proof=compare_with_source(task, found.proof))
     return None
 
 
-def _proof_or_none(task: SeriesTask, path: Path) -> Proof | None:
+def _stored_zip(task: SeriesTask, name: str, sha256: str) -> VerifiedZip | None:
+    """Return a stored zip if it is accepted as that of the Series; None if it is not."""
     try:
-        return accept_zip(path, task.pending.expected)
-    except BadArchive:
+        with task.archives.local(name, sha256) as path:
+            return VerifiedZip.at(path, accept_zip(path, task.pending.expected), sha256)
+    except (BadArchive, ChangedFile):
         return None
 
 

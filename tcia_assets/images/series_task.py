@@ -88,6 +88,7 @@ class SeriesTask:
         on_bytes: Called with the size of each chunk received; see `Target`.
         fallbacks: Further sources, each for the case that those before it fail.
         outages: Which of these are down; shared by all Series of a fetch.
+        stored_sha256: SHA-256 of the zip that the store has already; "" if it has none.
     """
 
     pending: PendingSeries
@@ -98,6 +99,7 @@ class SeriesTask:
     on_bytes: Callable[[int], None]
     fallbacks: tuple[Source, ...] = ()
     outages: Outages = field(default_factory=Outages)
+    stored_sha256: str = ""
 
     @property
     def uid(self) -> str:

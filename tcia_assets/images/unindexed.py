@@ -13,7 +13,7 @@ from __future__ import annotations
 from tcia_assets.catalog import HEADER_VERSION, UNINDEXED_ZIPS
 from tcia_assets.images.journal import has_dead_journal
 from tcia_assets.images.run_reasons import RunReason, short_digest
-from tcia_assets.images.zip_files import collections_on_disk, work_folder
+from tcia_assets.images.zip_files import collections_with_work, work_folder
 from tcia_assets.store.warehouse import Warehouse
 
 _OUTDATED = """
@@ -41,7 +41,7 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
     for row in warehouse.query(f"{UNINDEXED_ZIPS} ORDER BY ALL").to_pylist():
         text = f"{row['SeriesInstanceUID']} {row['not_in']}"
         missing.setdefault(row["Collection"], []).append(text)
-    for collection in collections_on_disk(warehouse):
+    for collection in collections_with_work(warehouse):
         if has_dead_journal(work_folder(collection, warehouse)):
             missing.setdefault(collection, ["journal"])
     return [

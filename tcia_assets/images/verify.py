@@ -18,6 +18,7 @@ from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.zip_files import name_at, stored_zips
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.archives import Archives
+from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
 T = TypeVar("T")
@@ -161,12 +162,19 @@ def _difference(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
     size = archives.head(name).size_bytes
     if size != row.archive_bytes:
         return f"its zip has {size} bytes where {row.archive_bytes} were verified"
-    if archives.sha256(name) != row.sha256:
-        return "its zip has changed since it was verified: its SHA-256 differs"
-    if deep:
-        with archives.local(name, row.sha256) as path:
-            accept_again(row, path)
+    if not deep:
+        return _changed(row, archives.sha256(name))
+    with archives.copy(name) as path:
+        if problem := _changed(row, sha256_of(path)):
+            return problem
+        accept_again(row, path)
     return ""
+
+
+def _changed(row: ManifestRow, sha256: str) -> str:
+    if sha256 == row.sha256:
+        return ""
+    return "its zip has changed since it was verified: its SHA-256 differs"
 
 
 def _mark_damaged(row: ManifestRow, problem: str) -> ManifestRow:

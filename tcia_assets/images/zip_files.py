@@ -84,6 +84,12 @@ def collections_on_disk(warehouse: Warehouse) -> list[str]:
     return sorted(with_zips | set(warehouse.keys(IMAGE_ARCHIVES)))
 
 
+def collections_with_work(warehouse: Warehouse) -> list[str]:
+    """Return, sorted, the Collections with a work folder on this machine; nothing is requested."""
+    folders = warehouse.archives.work_folder("").glob("*/")
+    return sorted(unquote(folder.name) for folder in folders)
+
+
 @contextmanager
 def open_zip(
     archives: Archives, name: str, sha256: str, archive_bytes: int
@@ -157,21 +163,25 @@ def parts_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def publish_copy(archives: Archives, source: Path, path: Path, name: str, sha256: str) -> None:
-    """Give a zip the bytes of another file, whole or not at all.
+def publish_copy(
+    archives: Archives, source: str, name: str, sha256: str, replaces: str = ""
+) -> None:
+    """Give a zip the bytes of another zip in the store, whole or not at all.
 
     Args:
         archives: The store.
-        source: The other file, which stays.
-        path: The zip in the work folder.
-        name: The zip in the store.
+        source: The name of the other zip, which stays.
+        name: Of the zip; the caller holds its claim.
         sha256: Of these bytes.
+        replaces: SHA-256 of the zip that the store has already under this name.
     """
-    draft = draft_path(path)
+    folder, _, file_name = name.rpartition("/")
+    draft = draft_path(archives.work_folder(folder) / file_name)
     draft.unlink(missing_ok=True)
     try:
-        link_or_copy(source, draft)
-        archives.put(draft, name, sha256)
+        with archives.local(source, sha256) as path:
+            link_or_copy(path, draft)
+        archives.put(draft, name, sha256, replaces=replaces)
     finally:
         draft.unlink(missing_ok=True)
 

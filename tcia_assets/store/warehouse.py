@@ -22,9 +22,10 @@ import pyarrow as pa
 
 from tcia_assets.catalog import TABLES
 from tcia_assets.errors import Stopped, UnknownName, UsageError
+from tcia_assets.settings import Settings
 from tcia_assets.spec import Table
 from tcia_assets.store import partitions, sql
-from tcia_assets.store.archives import Archives
+from tcia_assets.store.archives import Archives, open_archives
 from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.locks import hold_lock
@@ -100,6 +101,13 @@ class Warehouse:
         self._views, self._read_only = Views(self.root), read_only
         self._in_use: list[sql.Connection] = []
         self._is_stopped = False
+
+    @classmethod
+    def of(cls, settings: Settings, *, read_only: bool = False) -> Warehouse:
+        """Return the warehouse in the data folder of the settings, with their store of zips."""
+        root = settings.root.resolve()
+        archives = open_archives(settings.archives_url, root, settings.cache_bytes)
+        return cls(root, archives=archives, read_only=read_only)
 
     def __reduce__(self) -> tuple[Callable[[Path], Warehouse], tuple[Path]]:
         """Pickle the places only: a connection does not survive in another process."""

@@ -72,15 +72,17 @@ class Place:
     data_dir: Path
     pacing: Pacing = field(default=QUICK)
     dialect: str = "nbia-v4"
+    archives_url: str = ""
     _revisions: int = 0
 
     @property
     def warehouse(self) -> Warehouse:
-        return Warehouse(self.data_dir)
+        return Warehouse.of(self.settings)
 
     @property
     def settings(self) -> Settings:
-        return settings_for(self.sandbox, self.data_dir, self.dialect)
+        own = settings_for(self.sandbox, self.data_dir, self.dialect)
+        return own.replace(archives_url=self.archives_url)
 
     @contextmanager
     def source(self, **pacing: float) -> Iterator[Source]:

@@ -1,6 +1,9 @@
 """Where the zips of Series are kept, and the files beside them: one seam with five verbs.
 
 folder      files in a folder of this machine
+bucket      objects of an S3 store
+requests    the requests to that store, and what its errors mean
+cache       whole objects on this machine, up to a number of bytes
 
 A name is `<percent-encoded Collection>/<file>`, as in `LCTSC/1.3.6.zip`: the same in every store.
 """
@@ -23,11 +26,41 @@ class StoredFile:
         name: Its name.
         size_bytes: Its size.
         published_at: When it got its content (UTC).
+        sha256: As recorded when it was put; "" where the store or the answer has no such record.
     """
 
     name: str
     size_bytes: int
     published_at: datetime
+    sha256: str = ""
+
+
+class ChangedFile(OSError):
+    """A stored file that has other bytes than its reader expects."""
+
+
+def open_archives(url: str, root: Path, cache_bytes: int) -> Archives:
+    """Return the store of zips; nothing is requested or written yet.
+
+    Args:
+        url: A folder or `s3://bucket/prefix`; "" for the folder `archives` in the data folder.
+        root: The data folder.
+        cache_bytes: The most that whole objects from a bucket take in the data folder.
+
+    Raises:
+        MissingExtra: The url is that of a bucket, and obstore is not installed.
+        UsageError: The environment has an endpoint that cannot be used.
+    """
+    from tcia_assets.store.archives.folder import FolderArchives  # noqa: PLC0415 - it imports this
+
+    if not url.startswith("s3://"):
+        return FolderArchives(Path(url).absolute() if url else root / "archives")
+    from tcia_assets.store.archives.bucket import BucketArchives  # noqa: PLC0415 - an extra
+    from tcia_assets.store.archives.cache import FileCache  # noqa: PLC0415 - as above
+
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    cache = FileCache(root / "cache", cache_bytes)
+    return BucketArchives(bucket, prefix, root / "archives", cache)
 
 
 class Archives(Protocol):
@@ -38,16 +71,24 @@ class Archives(Protocol):
     answered that there is no such file.
     """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether machines with warehouses of their own may put zips here too."""
+
     def address(self, name: str) -> str:
         """Return where a file is, for messages."""
 
-    def put(self, draft: Path, name: str, sha256: str) -> None:
-        """Give a finished file its name; a file of that name is replaced.
+    def put(self, draft: Path, name: str, sha256: str, *, replaces: str = "") -> None:
+        """Give a finished file its name.
 
         Args:
             draft: The file, in the folder that `work_folder` returns; it is consumed.
             name: The name.
             sha256: Of its bytes.
+            replaces: The SHA-256 of the file that it replaces; "" if there is none.
+
+        Raises:
+            FileExistsError: Another machine has meanwhile put a file with other bytes.
         """
 
     def put_text(self, name: str, text: str) -> bool:
@@ -69,8 +110,11 @@ class Archives(Protocol):
     def delete(self, name: str) -> None:
         """Remove a file; it need not be there."""
 
-    def folders(self) -> Sequence[str]:
-        """Return the names of the folders, sorted."""
+    def folders(self, folder: str = "") -> Sequence[str]:
+        """Return the names of the folders in a folder, or of the topmost ones, sorted.
+
+        Those that hold only what `work_folder` is for are left out.
+        """
 
     def work_folder(self, folder: str) -> Path:
         """Return the folder of this machine for drafts, claims and journals of a folder."""
@@ -81,6 +125,15 @@ class Archives(Protocol):
         Args:
             name: The stored file.
             sha256: Of its bytes, as the manifest has it.
+
+        Raises:
+            ChangedFile: It has other bytes, where finding that out costs nothing more.
+        """
+
+    def copy(self, name: str) -> AbstractContextManager[Path]:
+        """Provide the path of a file of this machine with what the store has now.
+
+        Unlike `local`, no earlier copy is used.
         """
 
     def sha256(self, name: str) -> str:

@@ -23,11 +23,16 @@ class FolderArchives:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def is_shared(self) -> bool:
+        return False
+
     def address(self, name: str) -> str:
         return str(self.root / name)
 
-    def put(self, draft: Path, name: str, sha256: str) -> None:
-        del sha256  # it is not stored beside a file: the manifest has it
+    def put(self, draft: Path, name: str, sha256: str, *, replaces: str = "") -> None:
+        # Not stored beside a file: the manifest has it. The claim keeps others from this name.
+        del sha256, replaces
         publish_draft(draft, self.root / name)
 
     def put_text(self, name: str, text: str) -> bool:
@@ -59,8 +64,9 @@ class FolderArchives:
     def delete(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)
 
-    def folders(self) -> Sequence[str]:
-        return sorted(path.name for path in self.root.glob("*/"))
+    def folders(self, folder: str = "") -> Sequence[str]:
+        found = (self.root / folder).glob("*/")
+        return sorted(path.name for path in found if any(path.glob("[!.]*")))
 
     def work_folder(self, folder: str) -> Path:
         return self.root / folder
@@ -68,6 +74,10 @@ class FolderArchives:
     @contextmanager
     def local(self, name: str, sha256: str) -> Iterator[Path]:
         del sha256  # who reads the zip for a purpose that depends on it compares it
+        yield self.root / name
+
+    @contextmanager
+    def copy(self, name: str) -> Iterator[Path]:
         yield self.root / name
 
     def sha256(self, name: str) -> str:

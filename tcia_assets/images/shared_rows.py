@@ -1,0 +1,83 @@
+"""Rows of the manifest that machines with warehouses of their own pass to each other.
+
+Only where they share a store of zips. Each run puts its rows there, as a file of lines of JSON:
+
+    journal/<Collection>/<time>-<token>.jsonl
+
+Such a file never changes. Every warehouse merges each once: a copy in its work folder shows which.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote
+
+from tcia_assets.images.journal import parse_rows
+from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.zip_files import collection_folder
+from tcia_assets.store.archives import Archives, StoredFile
+from tcia_assets.store.files import publish_text
+
+FOLDER = "journal"
+# A warehouse that has not merged them by then finds the zips themselves, one by one.
+_KEPT = timedelta(days=30)
+
+
+def share_rows(archives: Archives, collection: str, rows: Iterable[ManifestRow]) -> None:
+    """Pass rows to the other warehouses; this one has them.
+
+    Raises:
+        StorageError: The store fails.
+    """
+    text = "".join(f"{row.to_json()}\n" for row in rows)
+    if text and archives.is_shared:
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}.jsonl"
+        archives.put_text(f"{_folder(collection)}/{name}", text)
+
+
+def collections_with_shared_rows(archives: Archives) -> list[str]:
+    """Return the Collections with rows of any machine, sorted; one request."""
+    return [unquote(name) for name in archives.folders(FOLDER)] if archives.is_shared else []
+
+
+def merge_shared_rows(
+    archives: Archives, collection: str, merge: Callable[[list[ManifestRow]], None]
+) -> None:
+    """Merge the rows that other machines have passed since, and remove old files.
+
+    Args:
+        archives: The store.
+        collection: The Collection.
+        merge: Called with the rows of each file; older rows than those that are stored are
+            no news.
+
+    Raises:
+        DataError: A file has a line that is no row.
+        StorageError: The store fails.
+    """
+    if not archives.is_shared:
+        return
+    for file in archives.list(_folder(collection)):
+        copy = archives.work_folder(file.name)
+        if not copy.is_file():
+            _merge_file(archives, file, copy, merge)
+        elif datetime.now(UTC) - file.published_at > _KEPT:
+            archives.put_text(file.name, "")
+
+
+def _merge_file(
+    archives: Archives, file: StoredFile, copy: Path, merge: Callable[[list[ManifestRow]], None]
+) -> None:
+    with suppress(FileNotFoundError):  # another machine has just removed it
+        with closing(archives.open(file.name)) as opened:
+            text = opened.read().decode(errors="replace")
+        merge(parse_rows(archives.address(file.name), text))
+        publish_text(copy, text)
+
+
+def _folder(collection: str) -> str:
+    return f"{FOLDER}/{collection_folder(collection)}"

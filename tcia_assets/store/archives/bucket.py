@@ -1,0 +1,284 @@
+"""Zips as objects of an S3 store: each put by one conditional request, with its checksum."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import mmap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from tcia_assets.errors import StorageError
+from tcia_assets.store.archives import ChangedFile, StoredFile
+from tcia_assets.store.archives.cache import FileCache
+from tcia_assets.store.archives.requests import (
+    CONFLICTS,
+    REFUSALS,
+    connect,
+    obstore,
+    s3_errors,
+    writer_timeout,
+)
+from tcia_assets.store.files import publish_text
+
+# S3 takes no larger object in one request.
+MAX_PUT_BYTES = 5 << 30
+PART_BYTES = 64 << 20
+RANGE_BYTES = 8 << 20
+# After this time, an answer "not there" is believed only once the bucket has answered again.
+_BELIEVED_S = 60.0
+_ATTEMPTS = 3
+
+
+class BucketArchives:
+    """The implementation of `Archives` for `s3://bucket/prefix`.
+
+    Args:
+        bucket: The bucket.
+        prefix: Below which all names are; "" for the bucket itself.
+        work: The folder of this machine for drafts, claims and journals.
+        cache: Whole objects on this machine.
+
+    Raises:
+        UsageError: The environment has an endpoint that cannot be used.
+    """
+
+    def __init__(self, bucket: str, prefix: str, work: Path, cache: FileCache) -> None:
+        self._bucket, self._prefix, self._work, self._cache = bucket, prefix, work, cache
+        self._answered_at = float("-inf")
+
+    def __reduce__(self) -> tuple[type[BucketArchives], tuple[str, str, Path, FileCache]]:
+        """Pickle the places only: connections do not survive in another process."""
+        return BucketArchives, (self._bucket, self._prefix, self._work, self._cache)
+
+    @cached_property
+    def _store(self) -> Any:
+        return connect(self._bucket, self._prefix)
+
+    @cached_property
+    def _writers(self) -> dict[float, Any]:
+        return {}
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+    def address(self, name: str) -> str:
+        return "/".join(filter(None, ("s3:/", self._bucket, self._prefix, name)))
+
+    # --- Writing ----------------------------------------------------------------------------------
+
+    def put(self, draft: Path, name: str, sha256: str, *, replaces: str = "") -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._put(draft, name, sha256, replaces)
+                break
+            except (FileExistsError, StorageError) as error:
+                # It may be there by the request itself, whose answer was lost.
+                if self._recorded_sha256(name) == sha256:
+                    break
+                if isinstance(error, FileExistsError) or attempt == _ATTEMPTS:
+                    raise
+        self._cache.add(draft, sha256)
+
+    def _put(self, draft: Path, name: str, sha256: str, replaces: str) -> None:
+        stat = draft.stat()
+        is_large = stat.st_size > MAX_PUT_BYTES
+        e_tag = self._e_tag(name, replaces) if replaces or is_large else ""
+        options: Any = {
+            "attributes": {
+                "Content-Type": "application/zip",
+                "sha256": sha256,
+                "mtime": f"{stat.st_mtime:.6f}",  # as rclone does
+            },
+        }
+        writer = self._writer(stat.st_size)
+        with self._conflicts(name), s3_errors(self.address(name)), draft.open("rb") as file:
+            if is_large:
+                obstore.put(writer, name, file, chunk_size=PART_BYTES, **options)
+                self._compare(name, sha256, stat.st_size)
+                return
+            options |= {"mode": {"e_tag": e_tag} if e_tag else "create", "use_multipart": False}
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                obstore.put(writer, name, content, **options)
+
+    def _e_tag(self, name: str, sha256: str) -> str:
+        """Return the ETag of the object with this SHA-256; "" if none is meant to be there.
+
+        Raises:
+            FileExistsError: There is another one.
+        """
+        try:
+            found = self._head(name)
+        except FileNotFoundError:
+            return ""
+        if (found.attributes.get("sha256") or self.sha256(name)) != sha256:
+            raise self._conflict(name)
+        return str(found.meta["e_tag"])
+
+    @contextmanager
+    def _conflicts(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except CONFLICTS:
+            raise self._conflict(name) from None
+
+    def _conflict(self, name: str) -> FileExistsError:
+        return FileExistsError(f"{self.address(name)} was put by another machine meanwhile")
+
+    def _compare(self, name: str, sha256: str, size: int) -> None:
+        """Raise StorageError unless the object is what was sent in several requests."""
+        stored = self.head(name)
+        if (stored.sha256, stored.size_bytes) != (sha256, size):
+            raise StorageError(f"{self.address(name)}: what was stored is not what was sent")
+
+    def _writer(self, size: int) -> Any:
+        timeout = writer_timeout(size)
+        if timeout not in self._writers:
+            self._writers[timeout] = connect(self._bucket, self._prefix, timeout_s=timeout)
+        return self._writers[timeout]
+
+    def _recorded_sha256(self, name: str) -> str:
+        try:
+            return self.head(name).sha256
+        except FileNotFoundError:
+            return ""
+
+    def put_text(self, name: str, text: str) -> bool:
+        # What was put last from here is in the work folder: no request is needed to compare.
+        copy = self._work / name
+        if copy.is_file() and copy.read_bytes() == text.encode():
+            return False
+        if not text and not copy.exists():
+            return False
+        with s3_errors(self.address(name)):
+            if text:
+                obstore.put(self._store, name, text.encode())
+            else:
+                obstore.delete(self._store, name)
+        if text:
+            return publish_text(copy, text)
+        copy.unlink()
+        return True
+
+    def delete(self, name: str) -> None:
+        with s3_errors(self.address(name)):
+            obstore.delete(self._store, name)
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    def head(self, name: str) -> StoredFile:
+        found = self._head(name)
+        seconds = found.attributes.get("mtime")
+        modified = found.meta["last_modified"]
+        at = datetime.fromtimestamp(float(seconds), UTC) if seconds else modified
+        return StoredFile(name, found.meta["size"], at, found.attributes.get("sha256", ""))
+
+    def open(self, name: str) -> BinaryIO:
+        found = self._head(name)
+        reader = _RangeReader(self, name, found.meta["size"], found.meta["e_tag"])
+        return cast("BinaryIO", io.BufferedReader(reader, RANGE_BYTES))
+
+    def list(self, folder: str) -> Sequence[StoredFile]:
+        found = []
+        with s3_errors(self.address(folder)):
+            for page in obstore.list(self._store, folder, chunk_size=1000):
+                found += [_listed(each) for each in page]
+        return sorted(
+            (each for each in found if each.name.rpartition("/")[0] == folder),
+            key=lambda each: each.name,
+        )
+
+    def folders(self, folder: str = "") -> Sequence[str]:
+        with s3_errors(self.address(folder)):
+            found = obstore.list_with_delimiter(self._store, folder or None)["common_prefixes"]
+        return sorted(name.rpartition("/")[2] for name in found)
+
+    def work_folder(self, folder: str) -> Path:
+        return self._work / folder
+
+    def local(self, name: str, sha256: str) -> AbstractContextManager[Path]:
+        return self._cache.use(sha256, lambda: self.open(name))
+
+    def copy(self, name: str) -> AbstractContextManager[Path]:
+        return self._cache.copy(lambda: self.open(name))
+
+    def sha256(self, name: str) -> str:
+        with self.open(name) as file:
+            return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
+
+    def read_range(self, name: str, start: int, end: int, e_tag: str) -> memoryview:
+        """Return some bytes of an object.
+
+        Raises:
+            ChangedFile: It was replaced since the reader was opened.
+        """
+        options: Any = {"range": (start, end), "if_match": e_tag}
+        with s3_errors(self.address(name)):
+            try:
+                return memoryview(obstore.get(self._store, name, options=options).bytes())
+            except CONFLICTS:
+                problem = "it was replaced while it was read"
+                raise ChangedFile(errno.EIO, problem) from None
+
+    def _head(self, name: str) -> Any:
+        with s3_errors(self.address(name)):
+            try:
+                found = obstore.get(self._store, name, options={"head": True})
+            except FileNotFoundError:
+                # So does a bucket answer that is not there itself.
+                if time.monotonic() - self._answered_at > _BELIEVED_S:
+                    self._list_first()
+                raise FileNotFoundError(f"{self.address(name)} is not there") from None
+            except REFUSALS:
+                self._list_first()  # the answer to a HEAD has no reason
+                raise
+        self._answered_at = time.monotonic()
+        return found
+
+    def _list_first(self) -> None:
+        next(iter(obstore.list(self._store, chunk_size=1)), None)
+        self._answered_at = time.monotonic()
+
+
+class _RangeReader(io.RawIOBase):
+    """An object as a file: each read is a request for a range of it."""
+
+    def __init__(self, archives: BucketArchives, name: str, size: int, e_tag: str) -> None:
+        super().__init__()
+        self._archives, self._name, self._size, self._e_tag = archives, name, size, e_tag
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        end = min(self._position + len(view), self._size)
+        if end <= self._position:
+            return 0
+        piece = self._archives.read_range(self._name, self._position, end, self._e_tag)
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+def _listed(each: Any) -> StoredFile:
+    return StoredFile(each["path"], each["size"], each["last_modified"])

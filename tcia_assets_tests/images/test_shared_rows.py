@@ -1,0 +1,170 @@
+"""Machines that share a bucket: what one has fetched, no other fetches again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from tcia_assets.errors import StorageError
+from tcia_assets.images import shared_rows
+from tcia_assets.images.headers.image_rows import index_images
+from tcia_assets.images.run_limits import Shard
+from tcia_assets_tests.images.bucket_place import BucketPlace, beside
+from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
+from tcia_assets_tests.s3_proxy import Fault, Proxy, is_put
+
+Machine = Callable[[], BucketPlace]
+
+
+@pytest.fixture
+def machine(mirror: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return what makes a machine: a data folder of its own, and the bucket of all."""
+    return lambda: beside(mirror, tmp_path_factory.mktemp("machine") / "data", bucket)
+
+
+def test_a_fetch_leaves_nothing_but_objects_and_repeating_it_requests_nothing(
+    machine: Machine,
+) -> None:
+    one = machine()
+    one.fetch()
+    one.demand_complete()
+    one.fetch()
+    assert one.asked("getImage", "getImageWithMD5Hash") == one.uids
+
+
+@pytest.mark.slow
+def test_headers_of_zips_just_fetched_are_read_without_a_request(
+    machine: Machine, served_s3: Proxy
+) -> None:
+    one = machine()
+    one.fetch()
+    served_s3.seen.clear()
+    assert index_images(COLLECTION, one.warehouse).objects == 2 * len(one.uids)
+    assert served_s3.seen == []
+
+
+def test_shards_on_machines_without_a_common_folder_know_of_each_other(machine: Machine) -> None:
+    one, two, late = machine(), machine(), machine()
+    with one.source() as source:
+        one.fetch_by(source, shard=Shard(0, 2))
+        two.fetch_by(source, shard=Shard(1, 2))
+        one.fetch_by(source, shard=Shard(0, 2))
+        late.fetch_by(source)
+    for each in (one, two, late):
+        each.demand_complete()
+    assert one.rows == two.rows == late.rows
+    assert one.asked() == one.uids, "each once"
+    licences = late.warehouse.archives.open(f"{FOLDER}/LICENSES.md").read().decode()
+    assert f"{len(one.uids)} Series" in licences or f"| {len(one.uids)} |" in licences
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_with_its_disk_loses_no_zip(
+    machine: Machine, served_s3: Proxy
+) -> None:
+    one = machine()
+    journals = Fault("status", is_put("/journal/"), times=99, code="AccessDenied")
+    served_s3.faults.append(journals)
+    with pytest.raises(StorageError, match=r"journal.*AccessDenied"):
+        one.fetch()
+    assert sorted(one.objects) == one.uids, "all were put, and no row of them"
+    served_s3.faults.clear()
+    shutil.rmtree(one.data_dir)
+    two = machine()
+    two.fetch()
+    two.demand_complete()
+    assert two.asked() == two.uids, "each once: the other machine finds the objects"
+
+
+@pytest.mark.slow
+def test_rows_that_could_not_be_passed_are_passed_by_the_next_run(
+    machine: Machine, served_s3: Proxy
+) -> None:
+    one, two = machine(), machine()
+    served_s3.faults.append(Fault("status", is_put("/journal/"), times=99))
+    with pytest.raises(StorageError):
+        one.fetch()
+    served_s3.faults.clear()
+    one.fetch()
+    two.fetch()
+    assert one.rows == two.rows
+    assert one.asked() == one.uids
+
+
+@pytest.mark.slow
+def test_another_machine_that_puts_the_same_series_at_the_same_time_is_no_conflict(
+    machine: Machine, served_s3: Proxy
+) -> None:
+    one, two = machine(), machine()
+    uid = one.uids[0]
+    served_s3.faults.append(Fault("before", is_put(f"{uid}.zip"), happens=lambda: two.fetch(uid)))
+    one.fetch(uid)
+
+    assert one.asked() == [uid, uid]
+    one.demand_sound()
+    two.demand_sound()
+    assert one.rows[uid]["sha256"] == two.rows[uid]["sha256"], "that of the zip that is there"
+
+
+@pytest.mark.slow
+def test_a_series_that_has_changed_is_put_over_its_old_zip(machine: Machine) -> None:
+    one = machine()
+    one.fetch()
+    uid = one.uids[0]
+    before = one.rows[uid]["sha256"]
+    one.revise(uid)
+    one.refresh()
+    one.fetch()
+    one.demand_complete()
+    assert one.rows[uid]["sha256"] != before
+
+
+@pytest.mark.slow
+def test_old_files_of_rows_are_removed_by_those_who_have_merged_them(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine()
+    one.fetch()
+    monkeypatch.setattr(shared_rows, "_KEPT", timedelta(0))
+    time.sleep(1.1)  # the server's clock ticks in seconds
+    one.fetch()
+    assert one.warehouse.archives.list(f"journal/{FOLDER}") == []
+    assert list((one.data_dir / "archives" / "journal").rglob("*.jsonl")) == []
+    assert one.rows.keys() == set(one.uids)
+
+
+@pytest.mark.slow
+def test_a_bucket_that_refuses_leaves_no_row_and_the_next_run_goes_on(
+    machine: Machine, served_s3: Proxy
+) -> None:
+    one = machine()
+    served_s3.faults.append(Fault("status", is_put(".zip"), times=99))
+    with pytest.raises(StorageError, match="403 AccessDenied"):
+        one.fetch()
+    assert one.rows == {}
+    assert one.objects == []
+    served_s3.faults.clear()
+    one.fetch()
+    one.demand_complete()
+
+
+@pytest.mark.slow
+def test_files_of_rows_that_are_damaged_are_named(machine: Machine) -> None:
+    from tcia_assets.errors import DataError
+
+    one = machine()
+    one.warehouse.archives.put_text(f"journal/{FOLDER}/x.jsonl", "no row\n")
+    (one.data_dir / "archives" / "journal" / FOLDER / "x.jsonl").unlink()
+    with pytest.raises(DataError, match=r"s3://.*/x\.jsonl has the line 'no row'"):
+        one.fetch()
+    assert one.asked() == []
+
+
+def test_nothing_is_passed_where_the_zips_are_in_a_folder(place: Place) -> None:
+    place.fetch()
+    assert not (place.data_dir / "archives" / "journal").exists()
+    assert [path.name for path in (place.data_dir / "archives").iterdir()] == [FOLDER]
