@@ -25,7 +25,7 @@ from tcia_assets.datasets.split import PATIENTS, SPLIT_COLUMNS, Holdout, SplitSe
 from tcia_assets.datasets.volume.label_gaps import BETWEEN
 from tcia_assets.datasets.volume.label_readers import READERS
 from tcia_assets.datasets.volume.volume_choice import PICKS, VolumeChoice
-from tcia_assets.datasets.volume_settings import DTYPES, ORIENTATIONS, VolumeSettings
+from tcia_assets.datasets.volume_settings import DTYPES, ORIENTATIONS, WINDOWS, VolumeSettings
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.metadata.selection import Selection
@@ -78,6 +78,9 @@ def declaration_keys() -> str:
         "`target.readers`": READERS,
         "`volume.choose`, and its key `pick`": PICKS,
         "`volume.dtype`": DTYPES,
+        "`volume.window`": {
+            name: f"{low:g} to {high:g} HU" for name, (low, high) in WINDOWS.items()
+        },
         "`volume.orientation`": ORIENTATIONS,
         "`qc`": POLICIES,
     }

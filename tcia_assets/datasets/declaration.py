@@ -68,7 +68,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def _read_target(value: Any) -> Any:
-    if value == "none":
+    if value in (None, "none"):
         return None
     if isinstance(value, dict) and value.get("kind") in _CLASS_KINDS:
         raise problem("classes are no masks: write them as 'classes: {column: ...}'", key="kind")
@@ -96,6 +96,10 @@ class Declaration(Section):
         formats: The formats in which the dataset is written.
         qc: For codes of findings, what becomes of a sample with that finding.
     """
+
+    hints = dict.fromkeys(
+        ("seed", "salt", "fractions", "folds", "stratify"), "it belongs below 'split'"
+    ) | dict.fromkeys(("spacing", "window", "orientation", "dtype"), "it belongs below 'volume'")
 
     title: Text
     cohort: CohortQuery

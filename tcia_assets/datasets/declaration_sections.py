@@ -20,15 +20,16 @@ from pydantic import (
 )
 
 from tcia_assets.datasets.declaration_types import (
-    GROUP,
     UNIQUE,
     Names,
     Section,
     Text,
+    check_group,
     check_word,
     choice,
     problem,
     read_pattern,
+    shown,
     some,
     text,
 )
@@ -56,6 +57,10 @@ class CohortQuery(Section):
         sql: One SELECT over the views, which returns a column `SeriesInstanceUID`; instead of all
             other keys, which are those of an image selection.
     """
+
+    hints = dict.fromkeys(
+        ("patients", "patient", "PatientID"), "write: {where: \"PatientID IN ('A', 'B')\"}"
+    )
 
     sql: Annotated[str, text("a statement of SQL")] = ""
     collections: Names = ()
@@ -146,6 +151,13 @@ def _check_label(name: str) -> str:
     return check_word(name, "label")
 
 
+def _read_labels(value: Any) -> Any:
+    if isinstance(value, list | str):
+        advice = "each label has a pattern for names, such as {lung: '(?i)lung.*'}"
+        raise problem(f"{shown(value)} is not a group of labels: {advice}")
+    return check_group(value)
+
+
 class TargetSettings(Section):
     """The labels to learn, and the masks they are read from; `none` for images without labels.
 
@@ -168,7 +180,7 @@ class TargetSettings(Section):
             Annotated[str, BeforeValidator(_check_label)],
             Annotated[str, BeforeValidator(read_pattern)],
         ],
-        GROUP,
+        BeforeValidator(_read_labels),
     ] = Field(description="without a target, write 'target: none'")
     priority: Annotated[tuple[Text, ...], some("labels"), UNIQUE] = ()
     where: Annotated[str, text("SQL")] = ""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -27,6 +27,8 @@ class Section(BaseModel):
     """A group of keys of a declaration: frozen; an unknown or missing key is an error."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    # What to write in place of keys that people guess.
+    hints: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -36,7 +38,9 @@ class Section(BaseModel):
         known = {field.alias or name: field for name, field in cls.model_fields.items()}
         for name in value:
             if name not in known:
-                raise problem(str(UnknownName("key", name, known)), key=name)
+                hint = cls.hints.get(name)
+                unknown = str(UnknownName("key", name, known))
+                raise problem(f"no key {name!r}: {hint}" if hint else unknown, key=name)
         for name, field in known.items():
             if field.is_required() and name not in value:
                 advice = f"; {field.description}" if field.description else ""
@@ -106,7 +110,8 @@ def read_choice(value: Any, valid: Collection[str], what: str) -> str:
     """Return one of the valid texts."""
     text = read_text(value, f"a {what}: {listed(valid)}")
     if text not in valid:
-        near = difflib.get_close_matches(text, valid, n=3, cutoff=0.5)
+        near = [name for name in valid if name.casefold() == text.casefold()]
+        near = near or difflib.get_close_matches(text, valid, n=3, cutoff=0.5)
         hint = f"; did you mean {listed(near)}?" if near else ""
         raise problem(f"{shown(value)} is not a {what}; valid: {listed(valid)}{hint}")
     return text

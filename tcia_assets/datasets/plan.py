@@ -21,6 +21,7 @@ from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.sample_pool import count_cores
 from tcia_assets.datasets.sample_table import build_table
+from tcia_assets.datasets.volume_settings import Spacing
 from tcia_assets.store.warehouse import Warehouse
 
 # Processor time for a million voxels of a CT with contours, and bytes that a voxel takes as NIfTI.
@@ -49,11 +50,12 @@ _MASKS_IN_STUDIES = """
 _VOXELS = """
     WITH read AS (
         SELECT SeriesInstanceUID, sum(Rows * Columns * coalesce(NumberOfFrames, 1)) AS voxels,
-               median(PixelSpacing[1] * PixelSpacing[2] * SliceThickness) AS mm3
+               median(PixelSpacing[2]) AS x, median(PixelSpacing[1]) AS y,
+               median(SliceThickness) AS z
         FROM images SEMI JOIN cohort USING (SeriesInstanceUID) GROUP BY ALL
     )
     SELECT c.SeriesInstanceUID AS uid, coalesce(s.FileSize, 0)::BIGINT AS bytes,
-           coalesce(r.voxels, s.FileSize / 2, 0)::DOUBLE AS voxels, r.mm3 AS mm3
+           coalesce(r.voxels, s.FileSize / 2, 0)::DOUBLE AS voxels, r.x, r.y, r.z
     FROM cohort AS c LEFT JOIN current_series AS s USING (SeriesInstanceUID)
     LEFT JOIN read AS r USING (SeriesInstanceUID)
 """
@@ -252,13 +254,15 @@ def _licenses(cohort: Cohort) -> dict[str, int]:
 
 def _built_bytes(declaration: Declaration, series: list[dict[str, Any]]) -> int:
     """Estimate the bytes of a version: voxels on the new grid, and copies in other formats."""
-    target = declaration.volume.spacing
-    voxels = sum(
-        row["voxels"] * (row["mm3"] / (target[0] * target[1] * target[2]))
-        if target and row["mm3"]
-        else row["voxels"]
-        for row in series
-    )
+    voxels = sum(row["voxels"] * _growth(row, declaration.volume.spacing) for row in series)
     each = _BYTES_PER_VOXEL.get(declaration.volume.dtype or "", _BYTES_PER_VOXEL_OF_16_BITS)
     copies = 1 + sum(name in declaration.formats for name in _COPIES)
     return int(voxels * each * copies)
+
+
+def _growth(row: dict[str, Any], spacing: Spacing | None) -> float:
+    """Return how many times as many voxels a Series has after resampling; 1 if not known."""
+    growth = 1.0
+    for axis, new in zip("xyz", spacing or (), strict=False):
+        growth *= row[axis] / new if new and row[axis] else 1.0
+    return growth

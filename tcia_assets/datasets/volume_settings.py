@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, field_serializer, model_validator
@@ -15,6 +15,7 @@ from tcia_assets.datasets.declaration_types import (
     read_number,
     read_numbers,
     read_text,
+    shown,
     unlike,
     whole_number,
 )
@@ -24,24 +25,44 @@ from tcia_assets.errors import UnknownName
 NATIVE = "native"
 DTYPES = (NATIVE, "int16", "uint8", "float32")
 ORIENTATIONS = (NATIVE, "RAS", "LPS", "RPS", "LAS", "LPI", "RAI", "RPI", "LAI")
+WINDOWS: Mapping[str, tuple[float, float]] = {
+    "lung": (-1350, 150),
+    "soft_tissue": (-160, 240),
+    "mediastinum": (-125, 225),
+    "liver": (-45, 105),
+    "bone": (-500, 1300),
+    "brain": (0, 80),
+}
+"""Windows of CT by name, in HU: widths and levels that viewers commonly offer."""
 
+_AXES = 3
 # Criteria of a volume: texts with their attributes, and values of attributes; others are counts.
 _TEXTS = {"stack": "StackID", "type": "ImageType"}
 _VALUES = frozenset({"b", "acquisition"})
 
 
-def _read_spacing(value: Any) -> tuple[float, ...] | None:
+Spacing = tuple[float | None, float | None, float | None]
+"""Millimetres along x, y and z; None along an axis that keeps its own."""
+
+
+def _read_spacing(value: Any) -> tuple[float | None, ...] | None:
     if value == NATIVE:
         return None
-    wanted = "'native', or three lengths in mm above 0, such as [1, 1, 1.5]"
-    lengths = tuple(map(float, read_numbers(value, 3, wanted)))
-    if min(lengths) <= 0:
-        raise problem(f"[{', '.join(f'{length:g}' for length in lengths)}] is not {wanted}")
-    return lengths
+    wanted = "'native', or three lengths in mm above 0, each of which may be 'native': [1, 1, 1.5]"
+    if not isinstance(value, list) or len(value) != _AXES:
+        advice = "" if isinstance(value, list) else "; one length for all axes is three times that"
+        raise problem(f"{shown(value)} is not {wanted}{advice}")
+    lengths = [None if each == NATIVE else float(read_number(each, wanted)) for each in value]
+    if min((each for each in lengths if each is not None), default=1) <= 0:
+        raise problem(f"[{', '.join(map(str, value))}] is not {wanted}")
+    return tuple(lengths) if any(each is not None for each in lengths) else None
 
 
 def _read_window(value: Any) -> tuple[float, ...]:
-    wanted = "a lower and an upper end, such as [-1000, 400]"
+    named = ", ".join(WINDOWS)
+    wanted = f"a lower and an upper end, such as [-1000, 400], or the name of one ({named})"
+    if value in tuple(WINDOWS):
+        return WINDOWS[value]
     low, high = map(float, read_numbers(value, 2, wanted))
     if low >= high:
         raise problem(f"[{low:g}, {high:g}] is not {wanted}")
@@ -92,17 +113,18 @@ class VolumeSettings(Section):
     """How volumes are written; None leaves a property as the Series has it.
 
     Attributes:
-        spacing: In mm along x, y, z.
+        spacing: In mm along x, y, z; an axis that is `native` keeps its own, as in
+            `[1, 1, native]`.
         orientation: The ends to which x, y, z rise, such as RAS.
         dtype: Of the voxels.
-        window: Lower and upper end, in the units of the Series; mapped to the range of the dtype,
-            or to 0 to 1 for float32.
+        window: Lower and upper end, in the units of the Series, or the name of a window of CT;
+            mapped to the range of the dtype, or to 0 to 1 for float32.
         least_slices: A Series with fewer slices has the finding `too_few_slices`.
         choose: Which volumes of a Series that has several; without it, such a Series has the
             finding `several_volumes`.
     """
 
-    spacing: Annotated[tuple[float, float, float] | None, BeforeValidator(_read_spacing)] = None
+    spacing: Annotated[Spacing | None, BeforeValidator(_read_spacing)] = None
     orientation: Annotated[str | None, _choice_or_native(ORIENTATIONS, "orientation")] = None
     dtype: Annotated[str | None, _choice_or_native(DTYPES, "dtype")] = None
     window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BeforeValidator, Field, ValidationError
 
+from tcia_assets.datasets.declaration import parse_declaration
 from tcia_assets.datasets.declaration_types import (
     Names,
     Section,
@@ -18,6 +19,7 @@ from tcia_assets.datasets.declaration_types import (
     whole_number,
     word,
 )
+from tcia_assets.errors import BadDeclaration
 
 
 class Example(Section):
@@ -91,3 +93,33 @@ def test_a_section_is_frozen() -> None:
 
 def test_a_long_value_is_cut_off_in_errors() -> None:
     assert shown("x" * 100) == repr("x" * 80) + "..."
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("split: {train: 0.8, test: 0.2}", "below 'fractions'"),
+        ("split: {fractions: {train: 1}, seed: 1}", "'salt' gives another split"),
+        ("target: {kind: seg, labels: {a: b}}", "did you mean 'SEG'"),
+        ("target: {kind: SEG, labels: [a, b]}", "each label has a pattern"),
+        ("cohort: {collections: [A], patients: [B]}", "PatientID IN"),
+        ("volume: {spacing: 1}", "one length for all axes is three times that"),
+        ("seed: 1", "it belongs below 'split'"),
+        ("window: lung", "it belongs below 'volume'"),
+        ("formats: nnUNet", "did you mean 'nnunet'"),
+    ],
+)
+def test_what_people_guess_gets_a_hint(text: str, hint: str) -> None:
+    keys = {
+        "title": "title: T",
+        "cohort": "cohort: {collections: [A]}",
+        "split": "split: {fractions: {train: 1}}",
+    }
+    lines = keys | {text.partition(":")[0]: text}
+    with pytest.raises(BadDeclaration, match=hint):
+        parse_declaration("\n".join(lines.values()), "t")
+
+
+def test_no_target_may_be_written_as_null() -> None:
+    text = "title: T\ncohort: {collections: [A]}\nsplit: {fractions: {train: 1}}\ntarget: null\n"
+    assert parse_declaration(text, "t").target is None

@@ -56,3 +56,26 @@ def test_an_invalid_choice_names_what_is_valid(written: Any, said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         VolumeSettings.model_validate({"choose": written})
     assert said in str(caught.value)
+
+
+def test_an_axis_may_keep_its_spacing_and_a_window_may_have_a_name() -> None:
+    written = {"spacing": ["1", "1.5", "native"], "window": "brain"}
+    settings = VolumeSettings.model_validate(written)
+    assert (settings.spacing, settings.window) == ((1, 1.5, None), (0, 80))
+    assert settings.model_dump(mode="json")["spacing"] == [1, 1.5, None]
+    assert VolumeSettings.model_validate({"spacing": ["native"] * 3}).spacing is None
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"spacing": "1"}, "one length for all axes is three times that"),
+        ({"spacing": ["1", "1", "0"]}, "[1, 1, 0] is not 'native'"),
+        ({"spacing": ["1", "1", "x"]}, "'x' is not 'native'"),
+        ({"window": "lungs"}, "or the name of one (lung, soft_tissue"),
+    ],
+)
+def test_an_invalid_spacing_or_window_names_what_is_valid(written: Any, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        VolumeSettings.model_validate(written)
+    assert said in str(caught.value)

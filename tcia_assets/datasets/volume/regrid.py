@@ -68,7 +68,9 @@ def check_orientation(orientation: str) -> None:
         )
 
 
-def resample(image: Image, spacing: Sequence[float], orientation: str | None = None) -> Image:
+def resample(
+    image: Image, spacing: Sequence[float | None], orientation: str | None = None
+) -> Image:
     """Return the image on a grid with a different spacing and orthogonal axes.
 
     The centre stays the same, and so does the extent, to half a voxel. Volumes keep their dtype;
@@ -77,17 +79,15 @@ def resample(image: Image, spacing: Sequence[float], orientation: str | None = N
 
     Args:
         image: A volume or labels.
-        spacing: Millimetres along x, y and z of the result.
+        spacing: Millimetres along x, y and z of the result; None along an axis that keeps its own.
         orientation: The directions of the result's axes, see `reorient`; None keeps them.
 
     Raises:
         UsageError: The spacing is not three positive numbers, or the orientation is invalid.
         MissingExtra: SimpleITK is not installed.
     """
-    new_spacing = np.array(spacing, dtype=np.float64)
-    if new_spacing.shape != (3,) or not (np.isfinite(new_spacing) & (new_spacing > 0)).all():
-        raise UsageError(f"a spacing is three positive numbers: {spacing!r}")
     turned = image if orientation is None else reorient(image, orientation)
+    new_spacing = _new_spacing(turned.affine, spacing)
     affine, size = _new_grid(turned.affine, turned.voxels.shape[-3:][::-1], new_spacing)
     to_old = np.linalg.inv(turned.affine) @ affine
     is_linear = isinstance(image, Volume)
@@ -95,6 +95,16 @@ def resample(image: Image, spacing: Sequence[float], orientation: str | None = N
     resampled = [_resample(box, to_old, size, is_linear=is_linear) for box in boxes]
     voxels = resampled[0] if turned.voxels.ndim == 3 else np.stack(resampled)  # noqa: PLR2004
     return image.on_grid(voxels, affine)
+
+
+def _new_spacing(affine: Matrix, spacing: Sequence[float | None]) -> Matrix:
+    """Return the spacing of the result, with that of the old grid along an axis that keeps it."""
+    own = np.abs((_orthogonal_axes(affine[:3, :3]) * affine[:3, :3]).sum(axis=0))
+    chosen = [old if new is None else new for old, new in zip(own, spacing, strict=False)]
+    found = np.array(chosen, dtype=np.float64)
+    if len(spacing) != own.size or not (np.isfinite(found) & (found > 0)).all():
+        raise UsageError(f"a spacing is three positive numbers: {spacing!r}")
+    return found
 
 
 def _new_grid(affine: Matrix, size: Sequence[int], spacing: Matrix) -> tuple[Matrix, Size]:

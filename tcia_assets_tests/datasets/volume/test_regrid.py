@@ -188,3 +188,14 @@ def test_missing_simpleitk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_invalid_spacings_are_refused(spacing: Any) -> None:
     with pytest.raises(UsageError, match="spacing"):
         resample(volume(noise((3, 3, 3)), np.eye(4)), spacing)
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "IPL"])
+def test_an_axis_that_keeps_its_spacing_keeps_its_slices(orientation: str | None) -> None:
+    image = volume(noise((5, 8, 6)), np.diag([-2.0, -2.0, 3.0, 1.0]))
+    turned = image if orientation is None else reorient(image, orientation)
+    thick = int(np.argmax(turned.spacing))
+    wanted = [1.0 if axis != thick else None for axis in range(3)]
+    resampled = resample(image, wanted, orientation)
+    assert resampled.spacing == pytest.approx([1.0 if each else 3.0 for each in wanted])
+    assert sorted(resampled.voxels.shape) == [5, 12, 16]
