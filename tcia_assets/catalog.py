@@ -619,8 +619,8 @@ IMAGE_ARCHIVES = Table(
     updates=(
         "Filled by the sensor `{prefix}_new_series` with the images of TCIA_IMAGE_SELECTION. A zip "
         "counts as complete only after it was verified.\n\n"
-        "Plots of each run: Series and bytes `to_fetch`, `fetched`, `remaining` and `given_up`; "
-        "the bytes received and on disk; megabytes per second."
+        "Plots of each run that changed it: Series and bytes `to_fetch`, `fetched`, `remaining` "
+        "and `given_up`; the bytes received and on disk; megabytes per second."
     ),
     checks=(
         Check(

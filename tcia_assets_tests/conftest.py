@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
+from tcia_assets.defs.events import OWN_EVENTS
 from tcia_assets.defs.jobs import Job, jobs
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
@@ -150,6 +151,7 @@ def _without_checks() -> list[Job]:
             f"{job.name}_without_checks",
             selection=job.selection.without_checks() | (listed & job.selection),
             executor_def=dg.in_process_executor,
+            tags=OWN_EVENTS,
         )
         for job in jobs(Names())
         if job.name in _CHECKED

@@ -31,7 +31,8 @@
     refresh_run       one run over metadata tables
     fetch_reporter    a fetch in Dagster's log
     run_process       the process of a run
-    events            events of partitions
+    events            events of partitions that changed
+    recorded          which of them Dagster has
     alarms            what failed as a line
     local_runs        runs in this process
     dagster_home      where they are recorded

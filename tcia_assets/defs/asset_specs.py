@@ -1,7 +1,6 @@
 """The asset of a table, as its declaration implies, and the step that makes some of them."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,11 +11,6 @@ from tcia_assets.defs.names import Names
 from tcia_assets.spec import Table
 
 BY_COLLECTION = tuple(t for t in catalog.TABLES if t.partitioned_by == "Collection" and t.endpoint)
-
-# The nightly schedule refreshes everything: 26 hours without are unusual, two days are wrong.
-_FRESHNESS = dg.FreshnessPolicy.time_window(
-    fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
-)
 
 
 def table_assets(
@@ -44,6 +38,7 @@ def table_assets(
         check_specs=[*table_checks, *more_checks],
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={names.resource},
+        can_subset=True,  # else each check must have a result in each run
         **names.step_options(stage),
         **options,
     )
@@ -53,7 +48,6 @@ def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
     """Return the spec of a table's asset."""
     updates = table.updates.format(prefix=names.name)
     source = table.made_from or ("collections" if table in BY_COLLECTION else "")
-    is_nightly = table in (catalog.COLLECTIONS, *BY_COLLECTION)
     return dg.AssetSpec(
         names.key(table),
         deps=[names.key(catalog.table(source))] if source else [],
@@ -62,6 +56,7 @@ def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
         owners=list(names.owners),
         kinds={"parquet", "duckdb"},
         code_version=table.version,
+        skippable=True,  # a partition that did not change has no event
         partitions_def=names.partitions(table),
         metadata={
             "dagster/column_schema": _column_schema(table),
@@ -69,7 +64,6 @@ def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
             "key": ", ".join(table.key),
             "endpoint": table.endpoint or "made here",
         },
-        freshness_policy=_FRESHNESS if is_nightly else None,
     ).with_io_manager_key(names.io)
 
 

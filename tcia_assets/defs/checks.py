@@ -5,8 +5,7 @@ are written (`store/conform.py`); a check comes after and does not protect what 
 look at all partitions, since Dagster keeps no history of a check by partition.
 """
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,23 +13,30 @@ import dagster as dg
 from tcia_assets import catalog
 from tcia_assets.defs.names import Names
 from tcia_assets.errors import TciaError
+from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.spec import Check, Parent, Table
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
 _MAX_EXAMPLES = 10
-_STALE_AFTER_S = 50 * 3600
-_MAX_EVENTS = 1000
 VALUES_READABLE = "values_readable"
 ROWS_KEPT = "rows_kept"
 SOURCE_ANSWERS = "source_answers"
-_FROM_EVENTS = {
-    ROWS_KEPT: "No partition lists a tenth less than before.",
-    "refreshed_lately": "No partition is older than two days and two hours.",
-}
+_ROWS_KEPT = "No partition lists a tenth less than before."
 _SOURCE_ANSWERS = (
     "The source has answered within TCIA_SOURCE_GONE_DAYS. The sensor evaluates it while there is "
     "no answer, and each refresh."
+)
+
+
+# Rows of `series` are never removed, so the listed Series are counted.
+_LISTINGS_KEPT = Check(
+    ROWS_KEPT,
+    _ROWS_KEPT,
+    "WITH newest AS (SELECT Collection, max_by(listed, taken_at) AS listed, "
+    f"max_by(lost, taken_at) AS lost FROM {catalog.SNAPSHOTS.name} GROUP BY Collection) "
+    "SELECT Collection, listed + lost AS before, listed AS now FROM newest "
+    f"WHERE lost > (listed + lost) * {catalog.MAX_PLAUSIBLE_LOSS}",
 )
 
 
@@ -39,7 +45,8 @@ def checks_of(table: Table) -> list[Check]:
     parents = (_parents_exist(table, parent) for parent in table.parents)
     # No value of a key is ever left out.
     is_readable = [_values_readable(table)] if table.endpoint and _has_more_than_key(table) else []
-    return [_keys_unique(table), *parents, *is_readable, *table.checks]
+    listings = [_LISTINGS_KEPT] if table is catalog.SERIES else []
+    return [_keys_unique(table), *parents, *is_readable, *table.checks, *listings]
 
 
 def specs(table: Table, names: Names) -> list[dg.AssetCheckSpec]:
@@ -51,7 +58,8 @@ def descriptions(table: Table) -> dict[str, str]:
     """Return what each check of a table's asset says, by its name."""
     declared = {check.name: check.description for check in checks_of(table)}
     answers = {SOURCE_ANSWERS: _SOURCE_ANSWERS} if table is catalog.COLLECTIONS else {}
-    return declared | _FROM_EVENTS | answers
+    kept = {ROWS_KEPT: _ROWS_KEPT} if table.endpoint else {}
+    return declared | kept | answers
 
 
 def results(
@@ -66,12 +74,6 @@ def results(
     yield from [_evaluate(c, key, warehouse) for c in checks_of(table) if c.name in selected]
     if SOURCE_ANSWERS in selected:
         yield check_result(key, SOURCE_ANSWERS, passed=True, is_error=True)
-    if selected.isdisjoint(_FROM_EVENTS):
-        return
-    newest = _newest_events(key, context.instance)
-    for result in (_rows_kept(key, newest), _refreshed_lately(key, newest)):
-        if result.check_name in selected:
-            yield result
 
 
 def selected_checks(context: dg.AssetExecutionContext, key: dg.AssetKey) -> set[str]:
@@ -117,55 +119,26 @@ def _evaluate(check: Check, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetC
     return check_result(key, check.name, passed=is_good, is_error=check.is_error, **facts)
 
 
-_Events = dict[str, tuple[float, dg.AssetMaterialization]]
+def rows_kept(
+    context: dg.AssetExecutionContext, table: Table, names: Names, done: Iterable[RefreshResult]
+) -> Iterator[dg.AssetCheckResult]:
+    """Compare rows before and after a refresh, if any partition changed and the check is selected.
 
-
-def _newest_events(key: dg.AssetKey, instance: dg.DagsterInstance) -> _Events:
-    """Return each partition's newest materialization, and its time, among the last thousand."""
-    newest: _Events = {}
-    for record in instance.fetch_materializations(key, limit=_MAX_EVENTS).records:
-        event = record.asset_materialization
-        if event is not None:
-            newest.setdefault(str(event.partition), (record.timestamp, event))
-    return newest
-
-
-def _rows_kept(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
-    """Compare the number of rows before and after, recorded in the newest events."""
-    counts = {partition: _counts(event) for partition, (_, event) in newest.items()}
+    That of `series` compares listings, which are stored, and is one of `checks_of`.
+    """
+    key = names.key(table)
+    if table is catalog.SERIES or ROWS_KEPT not in selected_checks(context, key):
+        return
+    changed = [each for each in done if each.table is table and each.written.changed]
     collapsed = {
-        partition: {"before": before, "now": now}
-        for partition, (before, now) in counts.items()
-        if now < before * (1 - catalog.MAX_PLAUSIBLE_LOSS)
+        each.key or table.name: {"before": each.rows_before, "now": each.written.rows}
+        for each in changed
+        if each.written.rows < each.rows_before * (1 - catalog.MAX_PLAUSIBLE_LOSS)
     }
-    shown = dg.MetadataValue.json(collapsed)
-    facts: dict[str, Any] = {"collapsed": shown, "partitions": len(newest)}
-    return check_result(key, ROWS_KEPT, passed=not collapsed, **facts)
-
-
-def _counts(event: dg.AssetMaterialization) -> tuple[int, int]:
-    # Rows of `series` are never removed, so the listed Series are counted.
-    return _count(event, "listed_before", "rows_before"), _count(
-        event, "listed", "dagster/partition_row_count", "dagster/row_count"
-    )
-
-
-def _refreshed_lately(key: dg.AssetKey, newest: _Events) -> dg.AssetCheckResult:
-    """Find old partitions; Dagster's freshness policy only sees the newest one of an asset."""
-    now = time.time()
-    old = {
-        partition: round((now - at) / 3600)
-        for partition, (at, _) in newest.items()
-        if now - at > _STALE_AFTER_S
-    }
-    shown = dg.MetadataValue.json(old)
-    facts: dict[str, Any] = {"hours_ago": shown, "partitions": len(newest)}
-    return check_result(key, "refreshed_lately", passed=not old, **facts)
-
-
-def _count(event: dg.AssetMaterialization, *names: str) -> int:
-    found = (event.metadata[name].value for name in names if name in event.metadata)
-    return int(str(next(found, 0)))
+    if changed:
+        shown = dg.MetadataValue.json(collapsed)
+        facts: dict[str, Any] = {"collapsed": shown, "partitions": len(changed)}
+        yield check_result(key, ROWS_KEPT, passed=not collapsed, **facts)
 
 
 # --- Checks of key and parents ------------------------------------------------------------------

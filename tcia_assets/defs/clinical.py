@@ -47,14 +47,14 @@ def asset(names: Names) -> dg.AssetsDefinition:
                         "rows": sum(stored["rows"].to_pylist()),
                         "tables": ", ".join(stored["table_name"].to_pylist()) or "none",
                     }
-                    good.append((names.key(table), key, facts))
+                    good.append(PartitionEvent(table, key, facts))
                 # Any error is this Collection's alone; `record_partitions` raises all of them.
                 except Exception as error:  # noqa: BLE001
                     bad.append((f"clinical tables of {key!r}", error))
                 report(number, len(context.partition_keys), key)
         tcia.warehouse.ensure_views()
         found = checks.results(context, table, names, tcia.warehouse)
-        yield from record_partitions(context, good, bad, found)
+        yield from record_partitions(context, names, tcia.warehouse, good, bad, found)
 
     return clinical_tables
 

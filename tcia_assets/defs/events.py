@@ -1,18 +1,33 @@
 """The events of a run over partitions, and the reasons of failed runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
+from tcia_assets.catalog import TABLES
+from tcia_assets.defs.names import Names
+from tcia_assets.defs.recorded import DIGEST, open_recorded
 from tcia_assets.errors import TciaError, shorten
-from tcia_assets.store.warehouse import WriteResult
+from tcia_assets.spec import Table
+from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 # Dagster refuses a parametrized MaterializeResult in an asset's annotation.
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]
 
-# Asset, partition and metadata of a materialization.
-PartitionEvent = tuple[dg.AssetKey, str, Mapping[str, Any]]
+# A run with this tag gets no events from Dagster: neither one that says what is planned, for each
+# partition of each asset, nor one for each output. Its steps record what changed.
+OWN_EVENTS = {"dagster/defer_asset_events": "true"}
+_BACKFILL = "dagster/backfill"
+
+
+class PartitionEvent(NamedTuple):
+    """What a run made: a partition of a table, or a table ("") without partitions."""
+
+    table: Table
+    key: str
+    facts: Mapping[str, Any]
+
 
 _MOST_FAILURES_SHOWN = 20
 # An error of a library may repeat a value that the source sent.
@@ -25,18 +40,21 @@ INTERRUPTED = "interrupted; complete work is kept, and the next run continues fr
 
 def record_partitions(
     context: dg.AssetExecutionContext,
+    names: Names,
+    warehouse: Warehouse,
     good: Sequence[PartitionEvent],
     bad: Sequence[tuple[str, Exception]],
     check_results: Iterator[dg.AssetCheckResult],
 ) -> Results:
-    """Record one materialization for each good partition, also if others failed.
+    """Record one materialization for each good partition that changed, also if others failed.
 
-    Dagster neither loses nor doubles an event this way: without failures it makes the events itself
-    and gets only their metadata; with failures they are logged before the step fails.
+    No event is lost or doubled, also if the run is killed; see `recorded`.
 
     Args:
         context: The context of the step.
-        good: The events of the partitions that succeeded.
+        names: The names of the assets.
+        warehouse: Where the partitions are stored.
+        good: The partitions that succeeded, changed or not.
         bad: What failed ("series of 'LCTSC'"), and the error.
         check_results: Results of the asset checks, evaluated in this step: a step behind it would
             not run if a single partition failed.
@@ -44,17 +62,90 @@ def record_partitions(
     Raises:
         dg.Failure: A partition failed; the text has a line for each of the first 20.
     """
-    if not bad:
-        for key, partition, facts in good:
-            context.add_asset_metadata(facts, asset_key=key, partition_key=partition)
-        for key in dict.fromkeys(key for key, *_ in good):
-            yield dg.MaterializeResult(asset_key=key)
-        yield from check_results
-        return
-    for key, partition, facts in good:
-        context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=facts))
+    if _is_asked_for_all(context):
+        yield from _record_all(context, names, warehouse, good, is_whole=not bad)
+    else:
+        yield from _record_changed(context, names, warehouse, good)
     yield from check_results
-    raise _failure(len(good), [f"{what}: {error_text(error)}" for what, error in bad])
+    if bad:
+        raise _failure(len(good), [f"{what}: {error_text(error)}" for what, error in bad])
+
+
+def _is_asked_for_all(context: dg.AssetExecutionContext) -> bool:
+    """Return whether Dagster needs an event for each partition of the run, changed or not.
+
+    It fails a backfill that has none for one of its partitions, and skips steps behind an output
+    that is not there.
+    """
+    run = context.run
+    if OWN_EVENTS.items() <= run.tags.items():
+        return False
+    is_alone = set(run.asset_selection or ()) <= context.selected_asset_keys
+    return _BACKFILL in run.tags or not (run.asset_selection and is_alone)
+
+
+def _record_changed(
+    context: dg.AssetExecutionContext,
+    names: Names,
+    warehouse: Warehouse,
+    good: Sequence[PartitionEvent],
+) -> Results:
+    with open_recorded(context.instance, warehouse) as recorded:
+        digests = [warehouse.files(each.table, each.key).digest() for each in good]
+        due = [
+            (each, digest)
+            for each, digest in zip(good, digests, strict=True)
+            if recorded.is_due(names.key(each.table), each.table, each.key, digest)
+        ]
+        context.log.info(f"{len(due)} of {len(good)} partitions changed")
+        for each, digest in due:
+            context.log_event(_materialization(names, each, digest))
+        if not OWN_EVENTS.items() <= context.run.tags.items():
+            return
+        # Steps behind this one run, whether or not anything changed. These outputs have no events.
+        for key in filter(context.selected_asset_keys.__contains__, map(names.key, TABLES)):
+            yield dg.MaterializeResult(asset_key=key)
+        # Whatever was logged before an output is stored by now.
+        for each, digest in zip(good, digests, strict=True):
+            recorded.mark(names.key(each.table), each.key, digest)
+        recorded.save()
+
+
+def _materialization(names: Names, each: PartitionEvent, digest: str) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        names.key(each.table),
+        partition=each.key or None,
+        metadata={**each.facts, DIGEST: digest},
+        tags={"dagster/data_version": digest},
+    )
+
+
+def _record_all(
+    context: dg.AssetExecutionContext,
+    names: Names,
+    warehouse: Warehouse,
+    good: Sequence[PartitionEvent],
+    *,
+    is_whole: bool,
+) -> Results:
+    """Record all partitions, changed or not.
+
+    Dagster neither loses nor doubles an event this way: without failures it makes the events itself
+    and gets only their metadata; with failures they are logged before the step fails.
+    """
+    for each in good:
+        digest = warehouse.files(each.table, each.key).digest()
+        if not is_whole:
+            context.log_event(_materialization(names, each, digest))
+        else:
+            context.add_asset_metadata(
+                {**each.facts, DIGEST: digest},
+                asset_key=names.key(each.table),
+                partition_key=each.key or None,
+            )
+    if is_whole:
+        for table in dict.fromkeys(each.table for each in good):
+            yield dg.MaterializeResult(asset_key=names.key(table))
 
 
 def written_facts(written: WriteResult, *, is_partition: bool = True) -> dict[str, Any]:

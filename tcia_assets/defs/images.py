@@ -56,9 +56,7 @@ def assets(names: Names) -> list[dg.AssetsDefinition]:
 
     # One step: Dagster would not start a step of its own for the headers if the fetch of a single
     # Collection failed, and the zips of all others would not be read.
-    @table_assets(
-        names, first, catalog.IMAGE_TABLES, more_checks=zip_specs, stage="images", can_subset=True
-    )
+    @table_assets(names, first, catalog.IMAGE_TABLES, more_checks=zip_specs, stage="images")
     def image_archives(context: dg.AssetExecutionContext, config: ImageConfig) -> Results:
         """Fetch the zips of the selected Series of the run's Collections, and read their headers.
 
@@ -76,7 +74,7 @@ _Task = tuple[Sequence[Table], Callable[[str], Sequence[Facts]]]
 
 
 def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -> Results:
-    """Make the selected tables of each partition; each fails alone and has an event of its own."""
+    """Make the selected tables of each partition; each fails alone; a change has an event."""
     tag_with_process(context)
     tcia, started = resource_of(context, names), datetime.now(UTC)
     warehouse = tcia.warehouse
@@ -97,23 +95,24 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
                 continue
             try:
                 made = zip(tables, work(partition), strict=True)
-                good += [(names.key(t), partition, facts) for t, facts in made if t in selected]
+                good += [PartitionEvent(t, partition, facts) for t, facts in made if t in selected]
             # Any error is this partition's alone; `record_partitions` raises all of them.
             except Exception as error:  # noqa: BLE001
                 bad.append((f"{', '.join(t.name for t in tables)} of {partition!r}", error))
     warehouse.ensure_views()
     if catalog.IMAGE_ARCHIVES in selected:
-        context.log_event(mirror.event(names, tcia, started, _run_facts(good, bad)))
+        mirror.record(context, names, tcia, started, _run_facts(good, bad))
     results = [checks.results(context, table, names, warehouse) for table in selected]
     results.append(zip_checks.results(context, names, tcia, just_fetched))
-    yield from record_partitions(context, good, bad, chain.from_iterable(results))
+    found = chain.from_iterable(results)
+    yield from record_partitions(context, names, warehouse, good, bad, found)
 
 
 def _run_facts(
     good: Sequence[PartitionEvent], bad: Sequence[tuple[str, Exception]]
 ) -> dict[str, int]:
     """Return what a run did, for the asset `mirror`."""
-    fetched = [facts for _, _, facts in good if "received_bytes" in facts]
+    fetched = [each.facts for each in good if "received_bytes" in each.facts]
     return {
         "fetched": sum(facts["fetched"] for facts in fetched),
         "received_bytes": sum(facts["received_bytes"] for facts in fetched),

@@ -3,12 +3,14 @@
 When they run is in `schedules.py` and `sensors.py`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs.asset_specs import BY_COLLECTION
+from tcia_assets.defs.events import OWN_EVENTS
 from tcia_assets.defs.names import Names
 
 # The type that define_asset_job returns is not exported by Dagster.
@@ -59,10 +61,15 @@ def jobs(names: Names) -> list[Job]:
         (shared_lists_job, lists, "Refreshes shared lists and their Series."),
         (clinical_job, clinical, "Stores the clinical tables of Collections."),
     )
-    return [asset_job(name(names), keys, description) for name, keys, description in described]
+    return [
+        asset_job(name(names), keys, description, OWN_EVENTS)
+        for name, keys, description in described
+    ]
 
 
-def asset_job(name: str, keys: list[dg.AssetKey], description: str) -> Job:
+def asset_job(
+    name: str, keys: list[dg.AssetKey], description: str, tags: Mapping[str, str] | None = None
+) -> Job:
     """Return a job over these assets and their checks.
 
     It runs in one process: starting another one for each step costs more than most steps.
@@ -72,5 +79,5 @@ def asset_job(name: str, keys: list[dg.AssetKey], description: str) -> Job:
         selection=dg.AssetSelection.assets(*keys),
         description=description,
         executor_def=dg.in_process_executor,
-        tags={"tcia": name},
+        tags={"tcia": name, **(tags or {})},
     )

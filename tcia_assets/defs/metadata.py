@@ -1,12 +1,14 @@
 """The metadata tables as assets."""
 
+from itertools import chain
+
 import dagster as dg
 from pydantic import Field
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks
 from tcia_assets.defs.asset_specs import BY_COLLECTION, asset_spec, table_assets
-from tcia_assets.defs.events import Results
+from tcia_assets.defs.events import PartitionEvent, Results, record_partitions
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions
 from tcia_assets.defs.refresh_run import refresh_facts, refresh_one, refresh_partitions
@@ -74,14 +76,18 @@ def _collections(names: Names) -> dg.AssetsDefinition:
             context.log.warning(
                 f"left out of the source's list: {counted(int(unnamed), 'row')} without a name"
             )
-        yield dg.MaterializeResult(asset_key=names.key(table), metadata=refresh_facts(done) | facts)
-        yield from checks.results(context, table, names, tcia.warehouse)
+        good = [PartitionEvent(table, "", refresh_facts(done) | facts)]
+        found = chain(
+            checks.results(context, table, names, tcia.warehouse),
+            checks.rows_kept(context, table, names, [done]),
+        )
+        yield from record_partitions(context, names, tcia.warehouse, good, [], found)
 
     return collections
 
 
 def _by_collection(names: Names) -> dg.AssetsDefinition:
-    @table_assets(names, "metadata", BY_COLLECTION, can_subset=True)
+    @table_assets(names, "metadata", BY_COLLECTION)
     def metadata(context: dg.AssetExecutionContext, config: MetadataConfig) -> Results:
         """Refresh the selected tables of the run's Collections."""
         tables = [t for t in BY_COLLECTION if names.key(t) in context.selected_asset_keys]

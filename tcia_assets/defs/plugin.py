@@ -99,7 +99,7 @@ def build_definitions(
             ],
             get_asset_spec,
         ),
-        asset_checks=dataset_defs.checks(files),
+        asset_checks=[mirror.check(names), *dataset_defs.checks(files)],
         jobs=[*table_jobs, *dataset_jobs],
         schedules=[
             *schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),

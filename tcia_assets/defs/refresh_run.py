@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks, display, mirror
-from tcia_assets.defs.events import Results, record_partitions, written_facts
+from tcia_assets.defs.events import PartitionEvent, Results, record_partitions, written_facts
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
@@ -37,6 +37,7 @@ _LAST_STAGE = 2
 # For a source on this disk, where no partition waits for the network: more of them would take more
 # memory, and no less time.
 _LOCAL_WORKERS = 2
+_OF_LISTINGS = ("new", "changed")
 _Task = tuple[Table, str]
 
 
@@ -57,7 +58,7 @@ def refresh_partitions(
     budget: ProbeBudget,
     accept_schema: Sequence[str] = (),
 ) -> Results:
-    """Refresh each table for each key; each pair fails alone and has one event of its own.
+    """Refresh each table for each key; each pair fails alone, and has an event if it changed.
 
     Args:
         context: The context of the step.
@@ -77,21 +78,32 @@ def refresh_partitions(
     if catalog.SERIES in tables:
         _settle_moves(context, tcia.warehouse, at, outcome)
     if catalog.SHARED_LISTS not in tables:
-        context.log_event(mirror.event(names, tcia, at, _run_facts(outcome)))
+        mirror.record(context, names, tcia, at, _run_facts(outcome))
     good = [
-        (names.key(done.table), done.key, refresh_facts(done) | _shown_rows(done, tcia.warehouse))
+        PartitionEvent(
+            done.table, done.key, refresh_facts(done) | _shown_rows(done, tcia.warehouse)
+        )
         for done in outcome.good
     ]
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
-    found = (checks.results(context, table, names, tcia.warehouse) for table in tables)
-    yield from record_partitions(context, good, bad, chain.from_iterable(found))
+    found = [checks.results(context, table, names, tcia.warehouse) for table in tables]
+    found += [checks.rows_kept(context, table, names, outcome.good) for table in tables]
+    yield from record_partitions(
+        context, names, tcia.warehouse, good, bad, chain.from_iterable(found)
+    )
 
 
-def _run_facts(outcome: _Outcome) -> dict[str, int]:
+def _run_facts(outcome: _Outcome) -> dict[str, Any]:
     """Return what a run did, for the asset `mirror`."""
-    listings = [done.facts for done in outcome.good if done.table is catalog.SERIES]
+    listings = {done.key: done.facts for done in outcome.good if done.table is catalog.SERIES}
+    implausible = {
+        key: facts["implausible_because"]
+        for key, facts in listings.items()
+        if not facts["plausible"]
+    }
     return {
-        **{name: sum(int(facts[name]) for facts in listings) for name in ("new", "changed")},
+        **{name: sum(int(each[name]) for each in listings.values()) for name in _OF_LISTINGS},
+        **({mirror.IMPLAUSIBLE: implausible} if implausible else {}),
         "requests": sum(done.cost.requests for done in outcome.good),
         "received_bytes": outcome.received_bytes,
         "failed_partitions": len(outcome.bad),

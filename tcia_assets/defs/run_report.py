@@ -9,13 +9,13 @@ from typing import Any, Self
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs import checks
+from tcia_assets.defs import checks, mirror
 from tcia_assets.defs.events import failure_reasons
 from tcia_assets.errors import escape_unprintable
 
 # A mirror need not be refreshed daily, and `status` shows when each Collection was. What cannot be
 # read has a line of its own, about the Collections that were refreshed.
-_NOT_SHOWN = {"refreshed_lately", checks.VALUES_READABLE}
+_NOT_SHOWN = {mirror.REFRESHED_LATELY, checks.VALUES_READABLE}
 _LISTINGS = "lists_plausible"
 _LONGEST_EXAMPLE = 160
 
@@ -64,11 +64,12 @@ def refresh_report(result: dg.ExecuteInProcessResult) -> RunReport:
 
 def _implausible_listings(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, str]]:
     """Yield Collection and reason of each listing of the run that is implausible."""
-    for event in result.all_events:
-        if event.is_step_materialization:
-            found = event.step_materialization_data.materialization
-            if "plausible" in found.metadata and not found.metadata["plausible"].value:
-                yield str(found.partition), str(found.metadata["implausible_because"].value)
+    materializations = (e for e in result.all_events if e.is_step_materialization)
+    for event in materializations:
+        metadata = event.step_materialization_data.materialization.metadata
+        if mirror.IMPLAUSIBLE in metadata:
+            listings: Any = metadata[mirror.IMPLAUSIBLE].value
+            yield from listings.items()
 
 
 def _check_lines(
@@ -93,12 +94,11 @@ def _check_lines(
 
 def _is_reported(failed: dg.AssetCheckEvaluation, reported: Mapping[str, str]) -> bool:
     """Return whether a check fails only for listings that have a line of their own."""
-    if failed.check_name == _LISTINGS:
-        rows = _metadata(failed, "examples")
-        return bool(rows) and {row["Collection"] for row in rows} <= reported.keys()
-    if failed.check_name == checks.ROWS_KEPT and failed.asset_key.path[-1] == catalog.SERIES.name:
-        return set(_metadata(failed, "collapsed")) <= reported.keys()
-    return False
+    is_of_listings = failed.check_name in {_LISTINGS, checks.ROWS_KEPT}
+    if not is_of_listings or failed.asset_key.path[-1] != catalog.SERIES.name:
+        return False
+    rows = _metadata(failed, "examples")
+    return bool(rows) and {row["Collection"] for row in rows} <= reported.keys()
 
 
 def _declared(failed: dg.AssetCheckEvaluation) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
 from tcia_assets.store.conform import check
-from tcia_assets.store.files import make_folder, publish, publish_text
+from tcia_assets.store.files import make_folder, publish, publish_text, sha256_of
 
 VERSION = Path("warehouse") / "VERSION"
 
@@ -67,6 +68,21 @@ class PartitionFiles:
         """Return the paths of the files, by their numbers."""
         folder = self.folder
         return [folder / partitions.part_name(number) for number in self.numbers()]
+
+    def digest(self) -> str:
+        """Return a digest of the files as they were last written; "" if there are none.
+
+        A file that an earlier version wrote has no record of it, and is read.
+        """
+        each = {
+            number: digests.read(digests.digest_path(self._root, self.table, self.key, number))
+            or (sha256_of(self.path(number)),)
+            for number in self.numbers()
+        }
+        if list(each) == [0]:
+            return each[0][-1]
+        lines = "".join(f"{number} {recorded[-1]}\n" for number, recorded in each.items())
+        return sha256(lines.encode()).hexdigest() if each else ""
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read some columns of a file; those that an older file lacks are null.

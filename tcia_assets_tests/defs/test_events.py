@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 import pytest
 
 from tcia_assets import catalog
 from tcia_assets.defs.events import INTERRUPTED, failure_reasons
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets_tests.conftest import BY_COLLECTION, SMALL, Dagster
+from tcia_assets_tests.conftest import BY_COLLECTION, QUIET, SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import (
     refresh_all,
 )
@@ -66,3 +68,88 @@ def test_a_failing_collection_fails_alone_and_the_others_are_recorded(dagster: D
     [failure] = [e for e in result.all_events if e.is_step_failure]
     said = str(failure.step_failure_data.user_failure_data.description)
     assert f"series of {bad!r}" in said and "<html>" in said
+
+
+# --- Runs that people start -----------------------------------------------------------------------
+
+
+def materialize(
+    dagster: Dagster, *names: str, more: Sequence[dg.AssetsDefinition] = (), **tags: str
+) -> dg.ExecuteInProcessResult:
+    """Run these assets for the small Collection, as "Materialize" in Dagster's UI does."""
+    definitions = dg.Definitions.merge(dagster.definitions(), dg.Definitions(assets=more))
+    selected = [dg.AssetKey(["tcia", name]) for name in names] + [each.key for each in more]
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=dagster.instance,
+        partition_key=SMALL,
+        asset_selection=selected,
+        tags=tags,
+        run_config={"loggers": QUIET},
+    )
+
+
+def test_a_person_may_materialize_what_has_not_changed(dagster: Dagster) -> None:
+    dagster.start_refreshed()
+    assert [materialize(dagster, "patients").success for _ in range(2)] == [True, True]
+
+    assert len(dagster.events("patients")) == 1
+    assert dagster.instance.get_materialized_partitions(dg.AssetKey(["tcia", "patients"]))
+
+
+def test_a_backfill_gets_an_event_for_each_partition_without_which_it_would_fail(
+    dagster: Dagster,
+) -> None:
+    dagster.start_refreshed()
+    materialize(dagster, "patients")
+    materialize(dagster, "patients", **{"dagster/backfill": "abc"})
+    assert len(dagster.events("patients")) == 2
+    dagster.run("tcia_refresh", SMALL, tables=["patients"])
+    assert len(dagster.events("patients")) == 2
+
+
+def test_an_asset_that_is_materialized_together_with_one_that_has_not_changed_is_made(
+    dagster: Dagster,
+) -> None:
+    partitions = dg.DynamicPartitionsDefinition(name="tcia_collections")
+
+    @dg.asset(deps=[["tcia", "patients"]], partitions_def=partitions)
+    def cards() -> None: ...
+
+    dagster.start_refreshed()
+    materialize(dagster, "patients")
+    result = materialize(dagster, "patients", more=[cards])
+
+    assert [e.asset_key.path[-1] for e in result.asset_materializations_for_node("cards")] == [
+        "cards"
+    ]
+
+
+def test_what_follows_a_table_by_its_condition_is_made_when_that_has_changed(
+    dagster: Dagster,
+) -> None:
+    partitions = dg.DynamicPartitionsDefinition(name="tcia_collections")
+
+    @dg.asset(
+        deps=[["tcia", "series"]],
+        partitions_def=partitions,
+        automation_condition=dg.AutomationCondition.any_deps_updated(),
+    )
+    def cards() -> None: ...
+
+    dagster.start_refreshed()
+    definitions = dg.Definitions.merge(dagster.definitions(), dg.Definitions(assets=[cards]))
+    cursor = None
+
+    def requested_after_refresh() -> int:
+        nonlocal cursor
+        dagster.run("tcia_refresh", SMALL, tables=["series"])
+        found = dg.evaluate_automation_conditions(
+            definitions, dagster.instance, dg.AssetSelection.assets("cards"), cursor=cursor
+        )
+        cursor = found.cursor
+        return found.total_requested
+
+    requested_after_refresh()  # the first evaluation sees what is there
+    assert requested_after_refresh() == 0
+    dagster.sandbox.archive.revise(collection=SMALL, count=1)
+    assert [requested_after_refresh(), requested_after_refresh()] == [1, 0]

@@ -59,6 +59,7 @@ def test_each_stage_has_a_pool_of_its_own_if_one_is_named(tmp_path: Path) -> Non
         "tcia_lung_samples": "cpu",
         "tcia_lung_dataset": "cpu",
         "tcia__lung_dataset_files_verified": "cpu",
+        "tcia__mirror_refreshed_lately": "archive",
     }
     assert {name: op.pool for name, op in plain.items() if op.pool} == {
         "tcia_image_archives": "tcia_images"

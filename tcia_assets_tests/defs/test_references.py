@@ -41,8 +41,6 @@ def test_a_run_that_fetches_images_reads_whom_they_refer_to(dagster: Dagster) ->
         "image_archives_exist",
         "references_readable",
         "masks_refer",
-        "rows_kept",
-        "refreshed_lately",
     }
     read = dagster.warehouse.read(catalog.REFERENCES)["SeriesInstanceUID"].to_pylist()
     (pair,) = find_pairs(dagster.warehouse, read).to_pylist()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 from tcia_assets.catalog import IMAGES, PATIENTS
 from tcia_assets.store.conform import conform
+from tcia_assets.store.files import sha256_of
 from tcia_assets.store.partitions import read_made_from
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.tables import objects_of, patients
@@ -42,3 +45,17 @@ def test_a_removed_file_is_no_loss(warehouse: Warehouse) -> None:
     files.remove(5)
     assert not warehouse.has(IMAGES, KEY) and warehouse.keys(IMAGES) == []
     assert warehouse.verify().problems == []
+
+
+def test_the_digest_follows_each_of_the_files(warehouse: Warehouse) -> None:
+    files = warehouse.files(IMAGES, KEY)
+    seen = [files.digest()]
+    files.write(0, conform(IMAGES, objects_of(KEY, "a", 1)))
+    seen.append(files.digest())
+    assert seen == ["", sha256_of(files.path())]
+    files.write(3, conform(IMAGES, objects_of(KEY, "b", 1)))
+    seen.append(files.digest())
+    files.write(3, conform(IMAGES, objects_of(KEY, "b", 2)))
+    seen.append(files.digest())
+    shutil.rmtree(warehouse.root / "warehouse" / ".digests")  # as an earlier version left it
+    assert files.digest() == seen[-1] and len(set(seen)) == 4
