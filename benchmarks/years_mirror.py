@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +30,7 @@ from tcia_assets.catalog import (
     TARGETS,
 )
 from tcia_assets.images.fetch_events import record_new_zips
+from tcia_assets.images.headers.indexed_zips import IndexedImages
 from tcia_assets.images.zip_files import work_folder
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.history import FetchEvent, record_fetch_events
@@ -119,10 +121,24 @@ def _write_tables(
     parameters = {"sha256": sha256, "objects": size.objects, "version": HEADER_VERSION}
     for table, statement in _ROWS.items():
         used = {name: value for name, value in parameters.items() if f"${name}" in statement}
-        rows = warehouse.query(
-            statement, {"collection": collection} | used, tables={"fetched": fetched}
-        )
+        given = {"collection": collection} | used
+        if table is IMAGES:
+            _write_images(statement, given, fetched, size, warehouse)
+            continue
+        rows = warehouse.query(statement, given, tables={"fetched": fetched})
         warehouse.write(table, conform(table, rows), collection)
+
+
+def _write_images(
+    statement: str, given: dict[str, Any], fetched: pa.Table, size: Size, warehouse: Warehouse
+) -> None:
+    """Write the rows of objects as a fetch does: a file of them after the other."""
+    at_once = max(1, IMAGES.rows_per_part // size.objects)
+    with warehouse.lock(IMAGES, given["collection"]):
+        images = IndexedImages(given["collection"], warehouse)
+        for start in range(0, fetched.num_rows, at_once):
+            series = {"fetched": fetched.slice(start, at_once)}
+            images.replace(conform(IMAGES, warehouse.query(statement, given, tables=series)))
 
 
 def _events(uids: list[str], fetches: int) -> Iterator[FetchEvent]:

@@ -737,7 +737,7 @@ ACQUIRED_MODALITIES = frozenset(
 # Zips on disk that a table made from them does not describe, or whose event the history lacks: a
 # run that is killed, or fails, leaves them, and the next run of their Collection completes them.
 # The event of a Series that moved may be in the Collection that it left.
-UNINDEXED_ZIPS = f"""\
+UNINDEXED_ZIPS = """\
 SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
         CASE WHEN i.archive_sha256 IS NULL THEN 'images' END,
         CASE WHEN i.refers AND r.archive_sha256 IS NULL THEN 'references' END,
@@ -745,11 +745,8 @@ SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
     ) AS not_in
     FROM (SELECT * FROM image_archives WHERE path IS NOT NULL) AS z
     LEFT JOIN (
-        SELECT Collection, SeriesInstanceUID, archive_sha256,
-            bool_or(entry_name IS NOT NULL AND (Modality IS NULL OR Modality NOT IN (
-                {", ".join(f"'{name}'" for name in sorted(ACQUIRED_MODALITIES))}
-            ))) AS refers
-        FROM images GROUP BY ALL
+        SELECT Collection, SeriesInstanceUID, archive_sha256, referring_count > 0 AS refers
+        FROM indexed_zips
     ) AS i ON i.Collection = z.Collection AND i.SeriesInstanceUID = z.SeriesInstanceUID
         AND i.archive_sha256 = z.sha256
     LEFT JOIN (SELECT DISTINCT Collection, SeriesInstanceUID, archive_sha256 FROM "references") AS r
@@ -763,6 +760,8 @@ SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
         OR (z.status = 'complete' AND e.mark IS NULL)
 """
 
+HEADERS_READ_FOR = text("header_version", "Version of the columns that the header was read for.")
+
 # As rows in memory, 60 MB of `images`, and no more of the narrower tables.
 _IMAGES_PER_PART, _REFERENCES_PER_PART = 1 << 16, 1 << 18
 
@@ -772,6 +771,7 @@ IMAGES = Table(
     key=("SOPInstanceUID",),
     partitioned_by="Collection",
     rows_per_part=_IMAGES_PER_PART,
+    summary="indexed_zips",
     made_from="image_archives",
     parents=(Parent("image_archives", ("SeriesInstanceUID",)),),
     checks=(
@@ -806,7 +806,7 @@ IMAGES = Table(
         text("md5", "MD5 of the object."),
         ARCHIVE_SHA256,
         text("error", "Why the header or a value cannot be read; null without an error."),
-        text("header_version", "Version of the columns that the header was read for."),
+        HEADERS_READ_FOR,
     ),
 )
 
@@ -815,6 +815,40 @@ HEADER_COLUMNS = tuple(column for column in IMAGES.columns if column.tag)
 HEADER_VERSION = hashlib.sha256(
     repr([(c.name, c.tag, c.inside, c.kind.name) for c in HEADER_COLUMNS]).encode()
 ).hexdigest()[:12]
+
+INDEXED_ZIPS = Table(
+    "indexed_zips",
+    "zip that images describes",
+    key=("SeriesInstanceUID",),
+    partitioned_by="Collection",
+    rows_per_part=_IMAGES_PER_PART,
+    made_from="images",
+    updates=(
+        "Written together with `images`, so it has no runs and events of its own. Each of its "
+        "files describes the file of `images` with the same number, and shows what is in it "
+        "without reading it."
+    ),
+    columns=(
+        *(SERIES_UID, COLLECTION, ARCHIVE_SHA256),
+        count("row_count", "Number of rows of images.", required=True),
+        count("object_count", "Number of objects; 0 if the zip cannot be read.", required=True),
+        count("referring_count", "Number of objects that may refer to images.", required=True),
+        count("unidentified_count", "Number of rows without SOPInstanceUID.", required=True),
+        count("error_count", "Number of rows with an error.", required=True),
+        count(
+            "repeated_count",
+            "Number of objects that a different zip of the Collection has too; they have no "
+            "SOPInstanceUID in images.",
+            required=True,
+        ),
+        count(
+            "shared_count",
+            "Number of objects that images of a different Collection had too when it was read.",
+            required=True,
+        ),
+        HEADERS_READ_FOR,
+    ),
+)
 
 # The view that summarizes them by Series. It leaves out what identifies an object, or places it.
 ACQUISITION_VIEW = "series_acquisition"
@@ -961,13 +995,14 @@ CLINICAL_TABLES = Table(
     ),
 )
 
-# The tables that the fetch of a Collection makes.
+# The tables that the fetch of a Collection makes, with an asset and events of their own.
 IMAGE_TABLES = (IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS)
 
 TABLES = (
     *(COLLECTIONS, *VALUE_TABLES, PATIENTS, STUDIES, SERIES, SERIES_CHANGES, SNAPSHOTS),
     *(SERIES_SIZES, COLLECTION_DESCRIPTIONS, SHARED_LISTS, UNREADABLE_VALUES),
     *IMAGE_TABLES,
+    INDEXED_ZIPS,
     SOURCE_EQUALITY,
     CLINICAL_TABLES,
 )

@@ -579,6 +579,7 @@ def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
             "Collection",
         ),
         ("targets", ("SeriesInstanceUID", "entry_name", "target_place"), "Collection"),
+        ("indexed_zips", ("SeriesInstanceUID",), "Collection"),
         (
             "source_equality",
             ("SeriesInstanceUID", "left_source", "right_source"),
@@ -613,6 +614,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "images": "dc1e25bc53b8",
         "references": "e96c68674a26",
         "targets": "c3d5675c4a67",
+        "indexed_zips": "5c0ef39033d8",
         "source_equality": "a51a2cc7addd",
         "clinical_tables": "ec400707f376",
     }

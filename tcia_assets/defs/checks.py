@@ -153,11 +153,25 @@ def _keys_unique(table: Table) -> Check:
     exception = ", apart from Series that moved" if _follows_series(table) else ""
     # An object that cannot be read has a row whose whole key is null.
     condition = " OR ".join(f"{sql.identifier(name)} IS NOT NULL" for name in table.key)
+    if table.summary:
+        condition = f"{keys} IN (SELECT {keys} FROM {_shared_rows(table)})"
     return Check(
         "keys_unique",
         f"No two rows of all partitions have the same {', '.join(table.key)}{exception}.",
         f"SELECT {keys}, count(*) AS rows FROM {_without_moved(table)} "
         f"WHERE {condition} GROUP BY {keys} HAVING count(*) > 1",
+    )
+
+
+def _shared_rows(table: Table) -> str:
+    """Return SQL for the rows that may have the key of a row of a different partition.
+
+    They were looked for when they were written, so that nobody groups all rows of the table.
+    Within a partition no key is repeated.
+    """
+    return (
+        f"{sql.identifier(table.name)} SEMI JOIN (SELECT Collection, SeriesInstanceUID "
+        f"FROM {table.summary} WHERE shared_count > 0) USING (Collection, SeriesInstanceUID)"
     )
 
 
@@ -179,7 +193,7 @@ def _follows_series(table: Table) -> bool:
 def _parents_exist(table: Table, parent: Parent) -> Check:
     # A Series that is missing from its Collection needs no Study there, nor one stored alone.
     listed = f"(SELECT * FROM {catalog.COMPARED_SERIES} WHERE missing_since IS NULL)"
-    child = listed if table is catalog.SERIES else sql.identifier(table.name)
+    child = listed if table is catalog.SERIES else sql.identifier(table.summary or table.name)
     same = " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on)
     condition = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)
     return Check(

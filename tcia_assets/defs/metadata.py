@@ -42,13 +42,13 @@ class SharedListsConfig(dg.Config):
 def assets(names: Names) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return the assets of the metadata tables.
 
-    The history is written together with `series`, what cannot be read with each table, comparisons
-    by a command. So their assets have no runs or events of their own; they are declared so that
-    they are shown, and that other assets can depend on them.
+    The history is written together with `series`, what cannot be read with each table, which zips
+    are indexed with `images`, comparisons by a command. So their assets have no runs or events of
+    their own; they are declared so that they are shown, and that other assets can depend on them.
     """
     records = (
         *(catalog.SERIES_CHANGES, catalog.SNAPSHOTS, catalog.UNREADABLE_VALUES),
-        catalog.SOURCE_EQUALITY,
+        *(catalog.INDEXED_ZIPS, catalog.SOURCE_EQUALITY),
     )
     specs = [asset_spec(table, names) for table in records]
     return [_collections(names), _by_collection(names), _shared_lists(names), *specs]

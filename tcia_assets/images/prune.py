@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
 from tcia_assets.images.journal import has_living_journal
@@ -216,12 +216,19 @@ def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
 
 
 def _has_rows_without_zip(collection: str, warehouse: Warehouse) -> bool:
-    key = "SeriesInstanceUID"
-    zips = set(manifest.read_manifest(warehouse, collection, [key])[key].to_pylist())
-    return any(
-        not zips.issuperset(warehouse.read_or_empty(table, collection, [key])[key].to_pylist())
-        for table in (IMAGES, REFERENCES, TARGETS)
-    )
+    rows = warehouse.query(_WITHOUT_ZIP, {"collection": collection})
+    return bool(rows.num_rows)
+
+
+_WITHOUT_ZIP = """
+    SELECT SeriesInstanceUID FROM (
+        SELECT Collection, SeriesInstanceUID FROM indexed_zips
+        UNION ALL SELECT Collection, SeriesInstanceUID FROM "references"
+        UNION ALL SELECT Collection, SeriesInstanceUID FROM targets
+    ) WHERE Collection = $collection AND SeriesInstanceUID NOT IN (
+        SELECT SeriesInstanceUID FROM image_archives WHERE Collection = $collection
+    ) LIMIT 1
+"""
 
 
 def remove_quarantined(

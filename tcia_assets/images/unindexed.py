@@ -10,15 +10,16 @@ zips are outdated; each run reads some of them again.
 
 from __future__ import annotations
 
-from tcia_assets.catalog import HEADER_VERSION, UNINDEXED_ZIPS
+from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS, UNINDEXED_ZIPS
 from tcia_assets.images.journal import has_dead_journal
 from tcia_assets.images.run_reasons import RunReason, short_digest
 from tcia_assets.images.zip_files import collections_with_work, work_folder
 from tcia_assets.store.warehouse import Warehouse
 
+_UID = "SeriesInstanceUID"
 _OUTDATED = """
-    SELECT Collection, count(DISTINCT SeriesInstanceUID) AS zips FROM images
-    WHERE entry_name IS NOT NULL AND header_version IS DISTINCT FROM $version
+    SELECT Collection, count(*) AS zips FROM indexed_zips
+    WHERE object_count > 0 AND header_version IS DISTINCT FROM $version
     GROUP BY Collection ORDER BY Collection
 """
 
@@ -37,17 +38,25 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
 
     The digest of a reason stays the same until a run changes what is missing.
     """
-    missing: dict[str, list[str]] = {}
+    missing: dict[str, dict[str, str]] = {}
     for row in warehouse.query(f"{UNINDEXED_ZIPS} ORDER BY ALL").to_pylist():
-        text = f"{row['SeriesInstanceUID']} {row['not_in']}"
-        missing.setdefault(row["Collection"], []).append(text)
+        missing.setdefault(row["Collection"], {})[row[_UID]] = row["not_in"]
     for collection in collections_with_work(warehouse):
+        if lost := _find_lost(collection, warehouse):
+            missing.setdefault(collection, {}).update(dict.fromkeys(lost, IMAGES.name))
         if has_dead_journal(work_folder(collection, warehouse)):
-            missing.setdefault(collection, ["journal"])
+            missing.setdefault(collection, {"": "journal"})
     return [
-        RunReason(collection, len(lines), "unindexed " + short_digest(lines))
-        for collection, lines in sorted(missing.items())
+        RunReason(collection, len(lacks), "unindexed " + short_digest(map(" ".join, lacks.items())))
+        for collection, lacks in sorted(missing.items())
     ]
+
+
+def _find_lost(collection: str, warehouse: Warehouse) -> list[str]:
+    """Return the Series of files of `images` that were removed, to be made again from the zips."""
+    images, index = (warehouse.files(table, collection) for table in (IMAGES, INDEXED_ZIPS))
+    lost = sorted(set(index.numbers()) - set(images.numbers()))
+    return [uid for number in lost for uid in index.read(number, [_UID])[_UID].to_pylist()]
 
 
 def count_outdated(warehouse: Warehouse) -> dict[str, int]:

@@ -6,7 +6,7 @@ of the folder finds it in its old or its new version.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -91,6 +91,14 @@ class PartitionFiles:
             DataError: The file is damaged.
         """
         return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
+
+    def read_batches(self, number: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield some columns of a file, of any size, in tables of bounded size.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return partitions.read_batches(with_columns(self.table, columns), self.path(number))
 
     def write(self, number: int, rows: pa.Table, made_from: str = "") -> WriteResult:
         """Replace a file; if its bytes would be the same, it stays.

@@ -41,6 +41,8 @@ _PART = re.compile(r"part-([0-9]+)\.parquet", re.ASCII)
 # every partition, no query mixes two versions of a partition.
 _ROWS_PER_GROUP = 1 << 20
 
+_ROWS_PER_BATCH = 1 << 16
+
 # The length in bytes that most file systems allow for one name.
 _MAX_NAME_BYTES = 255
 
@@ -226,6 +228,19 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
         names = set(file.schema_arrow.names)  # each look at it makes the schema anew
         present = [name for name in table.column_names if name in names]
         return align(table, file.read(present))
+
+
+def read_batches(table: Table, path: Path) -> Iterator[pa.Table]:
+    """Yield the table's columns as `read_parquet`, so that a file of any size takes little memory.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    with _readable(table, path), pq.ParquetFile(path) as file:
+        names = set(file.schema_arrow.names)
+        present = [name for name in table.column_names if name in names]
+        for batch in file.iter_batches(_ROWS_PER_BATCH, columns=present):
+            yield align(table, pa.Table.from_batches([batch]))
 
 
 def is_current(table: Table, path: Path) -> bool:

@@ -57,6 +57,10 @@ class SeriesParts:
         size = sum(path.stat().st_size for path in self.files.paths())
         return WriteResult(self.files.folder, self.row_count, size, self.changed)
 
+    def stored_series(self) -> set[str]:
+        """Return the Series that are stored."""
+        return {uid for each in self.summaries.values() for uid in each[SERIES].to_pylist()}
+
     def locate(self, series: Iterable[str]) -> dict[str, list[int]]:
         """Return, for those of these Series that are stored, the numbers of their files.
 
@@ -83,7 +87,7 @@ class SeriesParts:
 
         Args:
             rows: All rows of these Series, in any order; new Series have at most a file's rows.
-            gone: Series whose rows are removed.
+            gone: Series whose rows are removed, unless there are new ones.
 
         Raises:
             DataError: The rows do not conform to the table.

@@ -49,7 +49,7 @@ def test_a_whole_data_folder_is_ok_and_stays_as_it_is(root: Path) -> None:
     before = state_of(root)
     assert set(all_of(root).values()) == {OK}
     assert state_of(root) == before
-    assert "layout 2" in checked(root, "data folder").seen
+    assert "layout 3" in checked(root, "data folder").seen
     assert stored_keys(settings_of(root), SERIES) == [SMALL]
 
 

@@ -1,7 +1,9 @@
 """Tables made from the DICOM headers in zips: `images`, `references` and `targets`.
 
-series_zips         which zips to read, and rows of their members in batches
+series_zips         which zips there are, and rows of their members in batches
 image_rows          the table `images`
+indexed_zips        the table `indexed_zips`: which zips `images` describes
+repeated_uids       SOPInstanceUIDs that several objects have
 references          the tables `references` and `targets`
 
 dicom               the header of one object: the columns of `images`

@@ -1,11 +1,11 @@
 """Build the table `images`: one row per DICOM object of the zips in the manifest.
 
-Reading members as far as their header goes belongs here, and repeated SOPInstanceUIDs. Which zips
-are read again is in `series_zips.py`, what a header holds in `dicom.py`.
+Which zips are read belongs here, and reading members as far as their header goes. What a header
+holds is in `dicom.py`, what is stored of each zip in `indexed_zips.py`.
 
-The rows of a zip with the same SHA-256 are kept and it is not opened. Of other zips, 16 KB of each
-member are inflated, and no pixel data. Only if the zip lists no MD5 for a member, the whole member
-is inflated, in pieces, to compute it.
+The rows of a zip with the same SHA-256 are kept: neither it nor they are opened. Of other zips,
+16 KB of each member are inflated, and no pixel data. Only if the zip lists no MD5 for a member, the
+whole member is inflated, in pieces, to compute it.
 
 Rows that were read for fewer columns than `images` has now are kept until their zip is read again,
 which is done within a limit of time: after a new version there may be millions of them.
@@ -30,18 +30,19 @@ from tcia_assets.formats.elements import TruncatedHeader
 from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
 from tcia_assets.images.headers.attributes import header_attributes
+from tcia_assets.images.headers.indexed_zips import IndexedImages
+from tcia_assets.images.headers.repeated_uids import add_rows_with_same_uid, clear_repeated_uids
 from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
+from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _HEAD_BYTES = 1 << 14
 # Far above the header of any image. A longer one may be an attack.
 _MAX_HEADER_BYTES = 1 << 26
 _PIECE_BYTES = 1 << 20
-
-_REPEATED = "the SOPInstanceUID is also that of "
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ def index_images(
     *,
     report: ProgressCallback = ignore_progress,
     reread: RereadBudget | None = None,
+    rows_per_part: int | None = None,
 ) -> IndexResult:
     """Update the `images` of a Collection from its `image_archives`, under the table's lock.
 
     What is wrong with a zip or a member is in `error` of its row. A zip that cannot be read at all
-    has one row without `entry_name`, and is tried again each time.
+    has one row without `entry_name`, and is tried again each time. Rows are stored whenever there
+    are enough for a file, so a run that is killed has to read only the rest again.
 
     Args:
         collection: The partition.
@@ -84,6 +87,7 @@ def index_images(
         report: Called after each zip with the number of zips read and their total.
         reread: How long zips may be read again that are unchanged, only because `images` has
             further columns; the next call goes on. By default without a limit.
+        rows_per_part: About how many rows a file has at most; by default as the table declares.
 
     Raises:
         MissingExtra: pydicom is not installed.
@@ -92,93 +96,101 @@ def index_images(
     """
     started = time.monotonic()
     header_attributes()  # raises here, where no row is blamed for it
-    with warehouse.update(IMAGES, collection) as partition:
-        read, kept = _build_rows(collection, warehouse, report, reread or RereadBudget(math.inf))
-        partition.rows = rows = _clear_repeated_uids(pa.concat_tables([kept, read]))
+    with warehouse.lock(IMAGES, collection):
+        images = IndexedImages(collection, warehouse, rows_per_part)
+        new = _Update(collection, warehouse, images).run(report, reread or RereadBudget(math.inf))
+        return _result(images, new, time.monotonic() - started)
+
+
+def _result(images: IndexedImages, new: int, seconds: float) -> IndexResult:
+    zips = images.zips
+    outdated = zips.filter(_is_outdated(zips))
+    objects = _total(zips, "row_count")
     return IndexResult(
-        partition.written,
-        objects=rows.num_rows,
-        new=read.num_rows,
-        kept=kept.num_rows,
-        outdated=int(pc.sum(_is_outdated(kept), min_count=0).as_py()),
-        unreadable=rows["SOPInstanceUID"].null_count,
-        with_errors=rows.num_rows - rows["error"].null_count,
-        seconds=time.monotonic() - started,
+        images.written(),
+        objects=objects,
+        new=new,
+        kept=objects - new,
+        outdated=_total(outdated, "object_count"),
+        unreadable=_total(zips, "unidentified_count"),
+        with_errors=_total(zips, "error_count"),
+        seconds=seconds,
     )
 
 
-def _build_rows(
-    collection: str, warehouse: Warehouse, report: ProgressCallback, budget: RereadBudget
-) -> tuple[pa.Table, pa.Table]:
-    """Return the rows that are read now, and those that were stored before and stay."""
-    zips = series_zips.list_zips(collection, warehouse)
-    kept = series_zips.unchanged_rows(IMAGES, collection, warehouse, zips, _has_repeated_uid)
-    kept_series = _series_of(kept)
-    outdated_series = _series_of(kept.filter(_is_outdated(kept)))
-    changed = [each for each in zips if each.series_instance_uid not in kept_series]
-    outdated = [each for each in zips if each.series_instance_uid in outdated_series]
-    (read,) = series_zips.read_rows((IMAGES,), changed, _read_zip, report)
-    with budget.spend() as until:
-        (reread,) = series_zips.read_rows((IMAGES,), outdated, _read_zip, report, until=until)
-    # A zip that cannot be read any more keeps the rows that it had; `verify` finds the damage.
-    reread = reread.filter(pc.is_valid(reread["entry_name"]))
-    is_replaced = pc.is_in(
-        kept["SeriesInstanceUID"], value_set=pa.array(sorted(_series_of(reread)), pa.string())
-    )
-    return pa.concat_tables([read, reread]), kept.filter(pc.invert(is_replaced))
+def _total(zips: pa.Table, count: str) -> int:
+    return int(pc.sum(zips[count], min_count=0).as_py())
 
 
-def _series_of(rows: pa.Table) -> set[str]:
-    return set(pc.unique(rows["SeriesInstanceUID"]).to_pylist())
+def _is_outdated(zips: pa.Table) -> pa.ChunkedArray:
+    is_other = pc.fill_null(pc.not_equal(zips["header_version"], HEADER_VERSION), fill_value=True)
+    return pc.and_(is_other, pc.greater(zips["object_count"], 0))
 
 
-def _is_outdated(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.fill_null(pc.not_equal(rows["header_version"], HEADER_VERSION), fill_value=True)
+class _Update:
+    """One update of the `images` of a Collection."""
+
+    def __init__(self, collection: str, warehouse: Warehouse, images: IndexedImages) -> None:
+        self._collection, self._warehouse, self._images = collection, warehouse, images
+        self._new = 0
+
+    def run(self, report: ProgressCallback, budget: RereadBudget) -> int:
+        """Bring `images` up to date; return the number of rows that were read."""
+        indexed = self._images.zips
+        zips = series_zips.zip_hashes(self._collection, self._warehouse)
+        gone, changed = _find_changes(zips, indexed)
+        outdated = set(indexed["SeriesInstanceUID"].filter(_is_outdated(indexed)).to_pylist())
+        if gone or not self._images.summaries:
+            self._images.replace(empty(IMAGES), gone)
+        self._read(changed, report)
+        with budget.spend() as until:
+            self._read(outdated - gone - changed, report, until=until, only_good=True)
+        return self._new
+
+    def _read(
+        self,
+        series: set[str],
+        report: ProgressCallback,
+        *,
+        until: float = math.inf,
+        only_good: bool = False,
+    ) -> None:
+        """Read zips and store their rows.
+
+        Args:
+            series: The Series of the zips.
+            report: Called after each zip.
+            until: Time of `time.monotonic()` after which no zip is begun.
+            only_good: Whether a zip that cannot be read any more keeps the rows that it had;
+                `verify` finds the damage.
+        """
+        zips = series_zips.list_zips(self._collection, self._warehouse, series)
+        batches = series_zips.read_rows(
+            (IMAGES,), zips, _read_zip, report, until=until, rows_at_once=self._images.limit
+        )
+        for (rows,) in batches:
+            if only_good:
+                rows = rows.filter(pc.is_valid(rows["entry_name"]))  # noqa: PLW2901
+            self._new += rows.num_rows
+            self._store(rows)
+
+    def _store(self, rows: pa.Table) -> None:
+        rows = add_rows_with_same_uid(rows, self._collection, self._images, self._warehouse)
+        self._images.replace(clear_repeated_uids(rows))
 
 
-# --- Repeated SOPInstanceUIDs -------------------------------------------------------------------
-
-
-def _has_repeated_uid(stored: pa.Table) -> pa.Array:
-    return pc.fill_null(pc.match_substring(stored["error"], _REPEATED), fill_value=False)
-
-
-def _clear_repeated_uids(rows: pa.Table) -> pa.Table:
-    """Keep a SOPInstanceUID of several objects for the first, by Series and name, with an error.
-
-    A source holds each object once. But an object that moved to a different Series is in two zips
-    for a while, or for as long as the old Series is kept.
-    """
-    uids = rows["SOPInstanceUID"]
-    counts = pc.value_counts(uids.drop_null())
-    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    if not len(repeated):
-        return rows
-    indices = pc.indices_nonzero(pc.is_in(uids, value_set=repeated))
-    keys = rows.select(["SOPInstanceUID", "SeriesInstanceUID", "entry_name"]).take(indices)
-    order = sorted(
-        zip(*(key.to_pylist() for key in keys.columns), indices.to_pylist(), strict=True)
-    )
-    first: dict[str, str] = {}
-    problems: dict[int, str] = {}
-    for uid, series, name, index in order:
-        if uid in first:
-            problems[index] = f"{_REPEATED}{first[uid]}: {uid}"
-        else:
-            first[uid] = f"{name!r} of Series {series}"
-    return _clear_uids(rows, problems)
-
-
-def _clear_uids(rows: pa.Table, problems: dict[int, str]) -> pa.Table:
-    """Set SOPInstanceUID to null and `error` to the problem, in the rows with these indices."""
-    errors = pa.array([problems.get(index) for index in range(rows.num_rows)], pa.string())
-    null = pa.scalar(None, pa.string())
-    changed = {
-        "SOPInstanceUID": pc.if_else(pc.is_valid(errors), null, rows["SOPInstanceUID"]),
-        "error": pc.coalesce(errors, rows["error"]),
-    }
-    columns = [changed.get(name, rows[name]) for name in rows.schema.names]
-    return pa.Table.from_arrays(columns, schema=rows.schema)
+def _find_changes(zips: pa.Table, indexed: pa.Table) -> tuple[set[str], set[str]]:
+    """Return the Series that have no zip any more, and those whose zip is to be read."""
+    series, current = indexed["SeriesInstanceUID"], zips["SeriesInstanceUID"]
+    gone = set(series.filter(pc.invert(pc.is_in(series, value_set=current))).to_pylist())
+    changed = set(series_zips.without_hash(zips, indexed).to_pylist())
+    if changed or gone:
+        # Which object keeps a UID depends on all zips of the Collection.
+        changed |= set(series.filter(pc.greater(indexed["repeated_count"], 0)).to_pylist())
+    changed |= set(series.filter(pc.equal(indexed["object_count"], 0)).to_pylist())
+    counts = pc.value_counts(series)
+    copied = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    return gone, (changed | set(copied.to_pylist())) - gone
 
 
 # --- Zips ---------------------------------------------------------------------------------------

@@ -22,11 +22,13 @@ from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, REFERENCES, TARGETS
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.formats.elements import import_pydicom
 from tcia_assets.images.headers import referenced_objects, series_zips
+from tcia_assets.images.headers.indexed_zips import IndexedImages
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
 from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
-from tcia_assets.store.conform import conform
+from tcia_assets.store.conform import empty
+from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
@@ -51,16 +53,21 @@ class ReferencesResult:
 
 
 def index_references(
-    collection: str, warehouse: Warehouse, *, report: ProgressCallback = ignore_progress
+    collection: str,
+    warehouse: Warehouse,
+    *,
+    report: ProgressCallback = ignore_progress,
+    rows_per_part: int | None = None,
 ) -> ReferencesResult:
     """Update `references` and `targets` of a Collection from `image_archives` and `images`.
 
-    Both are written under the lock of `references`.
+    Both are written under the lock of `references`, whenever there are enough rows for a file.
 
     Args:
         collection: The partition.
         warehouse: Where the tables are, and the zips.
         report: Called after each zip with the number of zips read and their total.
+        rows_per_part: About how many rows a file has at most; by default as the tables declare.
 
     Raises:
         MissingExtra: pydicom is not installed.
@@ -69,86 +76,121 @@ def index_references(
     """
     started = time.monotonic()
     import_pydicom()
-    with warehouse.update(REFERENCES, collection) as partition:
-        plan = _make_plan(collection, warehouse)
-        references, targets = _build_tables(plan, collection, warehouse, report)
-        # Not `update`, because the lock of `references` guards both tables.
-        # `targets` first: the next run trusts it for each zip that has rows in `references`.
-        targets_written = warehouse.write(TARGETS, conform(TARGETS, targets), collection)
-        partition.rows = references
-    refers_to_nothing = pc.and_(pc.is_null(references["how"]), pc.is_null(references["error"]))
+    with warehouse.lock(REFERENCES, collection):
+        with warehouse.lock(IMAGES, collection):
+            images = IndexedImages(collection, warehouse)
+        references = _ReferenceParts(warehouse.files(REFERENCES, collection), rows_per_part)
+        targets = SeriesParts(warehouse.files(TARGETS, collection), rows_per_part)
+        plan = _make_plan(collection, warehouse, images.zips, references)
+        for parts in (targets, references):
+            gone = parts.stored_series() - plan.relevant
+            if gone or not parts.summaries:
+                parts.replace(empty(parts.files.table), gone)
+        zips = series_zips.list_zips(collection, warehouse, plan.changed)
+        _read(zips, _find_members(images, plan.changed), targets, references, report)
+        counts = warehouse.query(_COUNTS, {"collection": collection}).to_pylist()[0]
     return ReferencesResult(
-        partition.written,
-        targets_written,
+        references.written(),
+        targets.written(),
         new=len(plan.changed),
-        kept=len(plan.kept_series),
+        kept=len(plan.relevant) - len(plan.changed),
         waiting=plan.waiting,
-        without=int(pc.sum(refers_to_nothing, min_count=0).as_py()),
-        with_errors=references.num_rows - references["error"].null_count,
+        **counts,
         seconds=time.monotonic() - started,
     )
 
 
-# The SOPInstanceUID and Modality of an object, as `images` has them.
-_ObjectColumns = dict[str, str | None]
+_COUNTS = """
+    SELECT count(*) FILTER (how IS NULL AND error IS NULL) AS without, count(error) AS with_errors
+    FROM "references" WHERE Collection = $collection
+"""
+
+
+class _ReferenceParts(SeriesParts):
+    """The files of `references`, and from which zip the rows of each Series were read."""
+
+    def read_summary(self, number: int) -> pa.Table:
+        columns = ("SeriesInstanceUID", "archive_sha256", "entry_name")
+        return self.summarize(number, self.files.read(number, columns))
+
+    def summarize(self, number: int, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - as declared
+        found = rows.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate(
+            [([], "count_all"), ("entry_name", "count")]
+        )
+        names = ["SeriesInstanceUID", "archive_sha256", "row_count", "object_count"]
+        return found.rename_columns(names)
+
+    @property
+    def readable_zips(self) -> pa.Table:
+        """SeriesInstanceUID and archive_sha256 of each zip that could be read."""
+        none = self.summarize(0, empty(REFERENCES))
+        found = pa.concat_tables([none, *self.summaries.values()])
+        return found.filter(pc.greater(found["object_count"], 0))
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The zips to read, their members to read by Series and name, and the rows to keep."""
+    """The Series with objects that may refer to images, and those whose zip is to be read."""
 
-    members: dict[str, dict[str, _ObjectColumns]]
-    changed: list[ListedZip]
-    kept_series: set[str]
-    kept: pa.Table
+    relevant: set[str]
+    changed: set[str]
     waiting: int
 
 
-def _make_plan(collection: str, warehouse: Warehouse) -> _Plan:
-    zips = series_zips.list_zips(collection, warehouse)
-    described, members = _read_images(collection, warehouse)
-    ready = [each for each in zips if described.get(each.series_instance_uid) == each.sha256]
-    relevant = [each for each in ready if each.series_instance_uid in members]
-    kept = series_zips.unchanged_rows(REFERENCES, collection, warehouse, relevant)
-    if not all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
-        kept = kept.slice(0, 0)
-    kept_series = set(pc.unique(kept["SeriesInstanceUID"]).to_pylist())
-    changed = [each for each in relevant if each.series_instance_uid not in kept_series]
-    return _Plan(members, changed, kept_series, kept, len(zips) - len(ready))
+def _make_plan(
+    collection: str, warehouse: Warehouse, indexed: pa.Table, references: _ReferenceParts
+) -> _Plan:
+    zips = series_zips.zip_hashes(collection, warehouse)
+    described = indexed.filter(pc.greater(indexed["object_count"], 0))
+    waiting = series_zips.without_hash(zips, described)
+    referring = described["SeriesInstanceUID"].filter(pc.greater(described["referring_count"], 0))
+    relevant = set(referring.to_pylist()) & set(zips["SeriesInstanceUID"].to_pylist())
+    relevant -= set(waiting.to_pylist())
+    changed = relevant
+    if all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
+        unread = series_zips.without_hash(zips, references.readable_zips)
+        changed = relevant & set(unread.to_pylist())
+    return _Plan(relevant, changed, len(waiting))
 
 
-def _read_images(
-    collection: str, warehouse: Warehouse
-) -> tuple[dict[str, str], dict[str, dict[str, _ObjectColumns]]]:
-    """Return, by Series, the SHA-256 that `images` describes, and the members to read."""
-    names = ("SeriesInstanceUID", "archive_sha256", "entry_name", "SOPInstanceUID", "Modality")
-    images = warehouse.read_or_empty(IMAGES, collection, names)
-    images = images.filter(pc.is_valid(images["entry_name"]))
-    zips = images.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate([])
-    described = dict(zip(*(zips[name].to_pylist() for name in names[:2]), strict=True))
-    is_acquired = pc.is_in(images["Modality"], value_set=pa.array(sorted(ACQUIRED_MODALITIES)))
-    members: dict[str, dict[str, _ObjectColumns]] = {}
-    for row in images.filter(pc.invert(is_acquired)).to_pylist():
+# The SOPInstanceUID and Modality of an object, as `images` has them.
+_ObjectColumns = dict[str, str | None]
+# The members to read, by Series and name.
+_Members = dict[str, dict[str, _ObjectColumns]]
+
+
+def _find_members(images: IndexedImages, series: set[str]) -> _Members:
+    names = ("SeriesInstanceUID", "entry_name", "SOPInstanceUID", "Modality")
+    rows = images.read_series(series, names)
+    is_acquired = pc.is_in(rows["Modality"], value_set=pa.array(sorted(ACQUIRED_MODALITIES)))
+    members: _Members = {}
+    for row in rows.filter(pc.invert(is_acquired)).to_pylist():
         columns = {name: row[name] for name in ("SOPInstanceUID", "Modality")}
-        members.setdefault(row["SeriesInstanceUID"], {})[row["entry_name"]] = columns
-    return described, members
+        if row["entry_name"] is not None:
+            members.setdefault(row["SeriesInstanceUID"], {})[row["entry_name"]] = columns
+    return members
 
 
-def _build_tables(
-    plan: _Plan, collection: str, warehouse: Warehouse, report: ProgressCallback
-) -> tuple[pa.Table, pa.Table]:
-    """Return the whole partitions of both tables."""
-    tables = (REFERENCES, TARGETS)
+def _read(
+    zips: list[ListedZip],
+    members: _Members,
+    targets: SeriesParts,
+    references: SeriesParts,
+    report: ProgressCallback,
+) -> None:
+    """Read zips and store their rows in place of those that their Series had."""
 
     def read_zip(zip_file: zipfile.ZipFile, series_zip: ListedZip) -> Iterator[tuple[Table, Row]]:
-        return _read_zip(zip_file, plan.members[series_zip.series_instance_uid])
+        return _read_zip(zip_file, members[series_zip.series_instance_uid])
 
-    read = series_zips.read_rows(tables, plan.changed, read_zip, report)
-    kept_series = pa.array(sorted(plan.kept_series), pa.string())
-    stored = warehouse.read_or_empty(TARGETS, collection)
-    kept_targets = stored.filter(pc.is_in(stored["SeriesInstanceUID"], value_set=kept_series))
-    references, targets = read
-    return pa.concat_tables([plan.kept, references]), pa.concat_tables([kept_targets, targets])
+    batches = series_zips.read_rows(
+        (REFERENCES, TARGETS), zips, read_zip, report, rows_at_once=references.limit
+    )
+    for new_references, new_targets in batches:
+        series = set(new_references["SeriesInstanceUID"].to_pylist())
+        # `targets` first: the next run trusts it for each zip that has rows in `references`.
+        targets.replace(new_targets, gone=series)
+        references.replace(new_references)
 
 
 # --- Rows ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Build tables from the zips in the manifest, and read only the zips that changed.
+"""Read rows from the zips in the manifest, only from those that changed, in bounded memory.
 
-Which zips are read again belongs here, how they are opened, and how a broken one is reported. What
-is read from a member is in `image_rows.py` and `references.py`; whether a zip is good is decided
+Which zips there are belongs here, how they are opened, and how a broken one is reported. What is
+read from a member is in `image_rows.py` and `references.py`; whether a zip is good is decided
 in `images.acceptance`.
 """
 
@@ -12,7 +12,7 @@ import math
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -72,10 +72,24 @@ class ListedZip:
         }
 
 
-def list_zips(collection: str, warehouse: Warehouse) -> list[ListedZip]:
-    """Return the zips on disk of a Collection, including earlier copies of Series that changed."""
+def zip_hashes(collection: str, warehouse: Warehouse) -> pa.Table:
+    """Return SeriesInstanceUID and sha256 of each zip on disk of a Collection.
+
+    Earlier copies of Series that changed are among them.
+    """
+    names = ("SeriesInstanceUID", "path", "sha256")
+    manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names)
+    return manifest.filter(pc.is_valid(manifest["path"])).select(["SeriesInstanceUID", "sha256"])
+
+
+def list_zips(collection: str, warehouse: Warehouse, series: Collection[str]) -> list[ListedZip]:
+    """Return the zips on disk of these Series, in the order of the manifest."""
     names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
-    manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names).to_pylist()
+    manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names) if series else None
+    if manifest is None:
+        return []
+    wanted = pa.array(sorted(series), pa.string())
+    is_wanted = pc.is_in(manifest["SeriesInstanceUID"], value_set=wanted)
     return [
         ListedZip(
             warehouse.archives,
@@ -85,50 +99,30 @@ def list_zips(collection: str, warehouse: Warehouse) -> list[ListedZip]:
             row["sha256"],
             row["archive_bytes"],
         )
-        for row in manifest
+        for row in manifest.filter(is_wanted).to_pylist()
         if row["path"]
     ]
 
 
 def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
     """Return whether the partition exists and has the columns that the table has now."""
-    path = warehouse.path(table, collection)
-    return path.is_file() and tuple(pq.read_schema(path).names) == table.column_names
+    paths = warehouse.files(table, collection).paths()
+    return bool(paths) and all(
+        tuple(pq.read_schema(path).names) == table.column_names for path in paths
+    )
 
 
-def unchanged_rows(
-    table: Table,
-    collection: str,
-    warehouse: Warehouse,
-    zips: Iterable[ListedZip],
-    must_reread: Callable[[pa.Table], pa.Array] | None = None,
-) -> pa.Table:
-    """Return the stored rows whose zip has the same SHA-256 as then.
+def without_hash(zips: pa.Table, indexed: pa.Table) -> pa.ChunkedArray:
+    """Return the Series of the zips that are not indexed with the SHA-256 that they have now.
 
     Args:
-        table: A table with the columns SeriesInstanceUID, archive_sha256 and entry_name.
-        collection: The partition.
-        warehouse: Where the table is stored.
-        zips: The zips of the Collection as they are now.
-        must_reread: Takes the stored rows and returns a boolean array: True for rows that depend
-            on more than the bytes of their zip. All rows of such a zip are left out.
-
-    Returns:
-        The rows. Zips that could not be read before are left out, to be tried again. Columns that
-        the table did not have when it was stored are null.
+        zips: As `zip_hashes` returns them.
+        indexed: SeriesInstanceUID and archive_sha256 of what is indexed, each Series once.
     """
-    stored = warehouse.read_or_empty(table, collection)
-    zips = list(zips)
-    series = pa.array([each.series_instance_uid for each in zips], pa.string())
-    hashes = pa.array([each.sha256 for each in zips], pa.string())
-    current = hashes.take(pc.index_in(stored["SeriesInstanceUID"], value_set=series))
-    is_same = pc.fill_null(pc.equal(stored["archive_sha256"], current), fill_value=False)
-    doubtful = pc.is_null(stored["entry_name"])
-    if must_reread:
-        doubtful = pc.or_(doubtful, must_reread(stored))
-    reread = pc.unique(stored["SeriesInstanceUID"].filter(doubtful))
-    is_reread = pc.is_in(stored["SeriesInstanceUID"], value_set=reread)
-    return stored.filter(pc.and_not(is_same, is_reread))
+    places = pc.index_in(zips["SeriesInstanceUID"], value_set=indexed["SeriesInstanceUID"])
+    hashes = indexed["archive_sha256"].combine_chunks().take(places)
+    is_same = pc.fill_null(pc.equal(hashes, zips["sha256"]), fill_value=False)
+    return zips["SeriesInstanceUID"].filter(pc.invert(is_same))
 
 
 def read_rows(
@@ -138,7 +132,8 @@ def read_rows(
     report: ProgressCallback,
     *,
     until: float = math.inf,
-) -> list[pa.Table]:
+    rows_at_once: int,
+) -> Iterator[list[pa.Table]]:
     """Read rows from zips into one Arrow table for each table.
 
     Args:
@@ -148,14 +143,19 @@ def read_rows(
         read_zip: Yields the rows of an open zip, each with its table.
         report: Called after each zip with the number of zips read and their total.
         until: Time of `time.monotonic()` after which no zip is begun.
+        rows_at_once: About how many rows of the first table are in memory at a time.
 
-    Returns:
-        The rows, in the order of `tables`. Only a batch is held as Python objects at a time.
+    Yields:
+        The rows of some zips, in the order of `tables`. Only a batch of them is held as Python
+        objects.
     """
     batches = {table.name: _Batches(table) for table in tables}
     for done, series_zip in enumerate(zips, start=1):
         if time.monotonic() > until:
             break
+        if batches[tables[0].name].count >= rows_at_once:
+            yield [batches[table.name].to_table() for table in tables]
+            batches = {table.name: _Batches(table) for table in tables}
         try:
             with series_zip.open() as zip_file:
                 for table, row in read_zip(zip_file, series_zip):
@@ -164,7 +164,8 @@ def read_rows(
             problem = escape_unprintable(f"the zip cannot be read: {error_text(error)}")
             batches[tables[0].name].add(series_zip.common_columns | {"error": problem})
         report(done, len(zips))
-    return [batches[table.name].to_table() for table in tables]
+    if batches[tables[0].name].count:
+        yield [batches[table.name].to_table() for table in tables]
 
 
 class _Batches:
@@ -174,9 +175,11 @@ class _Batches:
         self._table = table
         self._rows: list[Row] = []
         self._parts = [empty(table)]
+        self.count = 0
 
     def add(self, row: Row) -> None:
         self._rows.append(row)
+        self.count += 1
         if len(self._rows) >= _BATCH_ROWS:
             self._convert()
 

@@ -218,6 +218,42 @@ def test_a_zip_that_cannot_be_read_again_keeps_its_rows(zips: ZipWarehouse) -> N
     assert zips.rows() == old
 
 
+def test_rows_are_stored_as_zips_are_read_and_an_interrupted_run_goes_on(
+    zips: ZipWarehouse,
+) -> None:
+    series = [f"{FIRST}.{number}" for number in range(5)]
+    for uid in series:
+        zips.add(objects(uid), uid)
+
+    def stop_at_the_fourth(done: int, _total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        image_rows.index_images(
+            COLLECTION, zips.warehouse, report=stop_at_the_fourth, rows_per_part=3
+        )
+    assert {row["SeriesInstanceUID"] for row in zips.rows()} == set(series[:3])
+    done = image_rows.index_images(COLLECTION, zips.warehouse, rows_per_part=3)
+    assert counts(done) == (15, 6, 9)
+    assert zips.warehouse.files(IMAGES, COLLECTION).numbers() == [0, 1, 2, 3, 4]
+    assert len(zips.rows()) == 15
+    again = image_rows.index_images(COLLECTION, zips.warehouse, rows_per_part=3)
+    assert (counts(again), again.written.changed) == ((15, 0, 15), False)
+
+
+def test_one_more_zip_costs_one_file(zips: ZipWarehouse) -> None:
+    for number in range(4):
+        zips.add(objects(f"{FIRST}.{number}"), f"{FIRST}.{number}")
+    image_rows.index_images(COLLECTION, zips.warehouse, rows_per_part=6)
+    files = zips.warehouse.files(IMAGES, COLLECTION)
+    before = {path: path.stat() for path in files.paths()}
+    zips.add(objects(SECOND), SECOND)
+    image_rows.index_images(COLLECTION, zips.warehouse, rows_per_part=6)
+    assert len(before) == 2 and len(files.paths()) == 3
+    assert {path: path.stat() for path in before} == before
+
+
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_damaged_zips_raise_no_error(

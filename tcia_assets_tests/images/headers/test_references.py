@@ -110,3 +110,25 @@ def test_pixels_are_never_inflated(zips: ZipWarehouse) -> None:
     zips.describe(MASK_SERIES)
     assert index_all(zips).with_errors == 0
     assert len(table_rows(zips)) == 10
+
+
+def test_references_grow_by_parts(zips: ZipWarehouse) -> None:
+    series = [f"{MASK_SERIES}.{number}" for number in range(3)]
+    for uid in series:
+        zips.add({"seg.dcm": mask_object("SEG")}, uid)
+    zips.index()
+
+    def index() -> references.ReferencesResult:
+        return references.index_references(COLLECTION, zips.warehouse, rows_per_part=10)
+
+    assert (index().new, index().new) == (3, 0)
+    files = [zips.warehouse.files(table, COLLECTION) for table in (REFERENCES, TARGETS)]
+    assert [len(each.numbers()) for each in files] == [3, 1]
+    before = [path.stat() for each in files for path in each.paths()]
+    assert not index().references.changed
+    assert [path.stat() for each in files for path in each.paths()] == before
+    del zips.manifest[series[1]]
+    zips.write_manifest()
+    zips.index()
+    assert (index().kept, index().references.rows) == (2, 20)
+    assert {row["SeriesInstanceUID"] for row in table_rows(zips, TARGETS)} == {*series[::2]}

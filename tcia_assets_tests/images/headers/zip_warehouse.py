@@ -17,8 +17,10 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES
 from tcia_assets.images.headers import image_rows, references
+from tcia_assets.images.headers.indexed_zips import IndexedImages
 from tcia_assets.images.zip_files import zip_path
 from tcia_assets.sandbox import phantom
+from tcia_assets.store import digests
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 
@@ -47,9 +49,12 @@ def md5(content: bytes) -> str:
 
 def forget_columns(warehouse: Warehouse, *names: str, collection: str = COLLECTION) -> pa.Table:
     """Store `images` as a version without these columns did; return the rows as they were."""
-    path = warehouse.path(IMAGES, collection)
-    rows = pq.read_table(path)
-    pq.write_table(rows.drop_columns(["header_version", *names]), path)
+    files = warehouse.files(IMAGES, collection)
+    rows = files.read(0)
+    pq.write_table(rows.drop_columns(["header_version", *names]), files.path())
+    digests.record(files.digest_path(0), files.path(), files.path())
+    with warehouse.lock(IMAGES, collection):
+        IndexedImages(collection, warehouse)  # as that version would have described it
     return rows
 
 

@@ -1,0 +1,142 @@
+"""The table `indexed_zips`: what `images` has of each zip, so that nobody reads it to see that.
+
+Each file of `indexed_zips` is made from the file of `images` with the same number, whose SHA-256 it
+names. One that is missing, or made from an earlier file because a run was killed between the two,
+is made again from the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, INDEXED_ZIPS
+from tcia_assets.store import digests, sql
+from tcia_assets.store.conform import conform, empty
+from tcia_assets.store.files import sha256_of
+from tcia_assets.store.partitions import read_made_from
+from tcia_assets.store.series_parts import SeriesParts
+from tcia_assets.store.warehouse import Warehouse
+
+REPEATED = "the SOPInstanceUID is also that of "
+
+_COLUMNS = (
+    *("SOPInstanceUID", "SeriesInstanceUID", "Collection", "Modality", "entry_name"),
+    *("archive_sha256", "error", "header_version"),
+)
+_VERSION = """
+    CASE WHEN count(header_version) = count(*) AND min(header_version) = max(header_version)
+    THEN min(header_version) END AS header_version
+"""
+_SUMMARY = f"""
+    SELECT SeriesInstanceUID, any_value(Collection) AS Collection,
+        any_value(archive_sha256) AS archive_sha256,
+        count(*) AS row_count, count(entry_name) AS object_count,
+        count(*) FILTER (entry_name IS NOT NULL AND (Modality IS NULL OR Modality NOT IN (
+            {", ".join(map(sql.literal, sorted(ACQUIRED_MODALITIES)))}
+        ))) AS referring_count,
+        count(*) FILTER (SOPInstanceUID IS NULL) AS unidentified_count,
+        count(error) AS error_count,
+        count(*) FILTER (contains(error, {sql.literal(REPEATED)})) AS repeated_count,
+        {_VERSION}
+    FROM described_rows GROUP BY SeriesInstanceUID
+"""
+# The counts of rows that were described in several batches.
+_SUM = f"""
+    SELECT SeriesInstanceUID, any_value(Collection) AS Collection,
+        any_value(archive_sha256) AS archive_sha256,
+        {
+    ", ".join(
+        f"sum({name})::BIGINT AS {name}"
+        for name in INDEXED_ZIPS.column_names
+        if name.endswith("_count")
+    )
+},
+        {_VERSION}
+    FROM batches GROUP BY SeriesInstanceUID
+"""
+_SHARED = """
+    WITH found AS (
+        SELECT SOPInstanceUID FROM images
+        WHERE Collection IN ({others}) AND SOPInstanceUID IN (
+            SELECT SOPInstanceUID FROM described_rows
+        )
+    )
+    SELECT SeriesInstanceUID, count(*) AS shared_count FROM described_rows
+    WHERE SOPInstanceUID IN (FROM found) GROUP BY SeriesInstanceUID
+"""
+
+
+class IndexedImages(SeriesParts):
+    """The files of `images` of a Collection, with their summaries in `indexed_zips`.
+
+    The lock of `images` is held meanwhile.
+
+    Args:
+        collection: The partition.
+        warehouse: Where both tables are.
+        rows_per_part: About how many rows a file has at most; by default as the table declares.
+    """
+
+    def __init__(
+        self, collection: str, warehouse: Warehouse, rows_per_part: int | None = None
+    ) -> None:
+        self._warehouse, self._collection = warehouse, collection
+        self._index = warehouse.files(INDEXED_ZIPS, collection)
+        super().__init__(warehouse.files(IMAGES, collection), rows_per_part)
+        for number in self._index.numbers():
+            if number not in self.summaries:
+                self._index.remove(number)
+
+    @property
+    def zips(self) -> pa.Table:
+        """The rows of `indexed_zips`."""
+        return pa.concat_tables([empty(INDEXED_ZIPS), *self.summaries.values()])
+
+    def read_summary(self, number: int) -> pa.Table:
+        """Return the rows of `indexed_zips` for a stored file, made again if they are not of it."""
+        path, digest_file = self.files.path(number), self.files.digest_path(number)
+        known, made_from = digests.read(digest_file), self._made_from(number)
+        if made_from and known[-1:] == (made_from,):
+            return self._index.read(number)
+        if not known:
+            digests.record(digest_file, path, path)  # an earlier version wrote the file
+        if made_from and made_from == sha256_of(path):
+            return self._index.read(number)
+        return self._store(number, self.files.read_batches(number, _COLUMNS))
+
+    def summarize(self, number: int, rows: pa.Table) -> pa.Table:
+        """Write the rows of `indexed_zips` for a file that has just been written."""
+        return self._store(number, [rows.select(_COLUMNS)])
+
+    def _made_from(self, number: int) -> str:
+        return read_made_from(INDEXED_ZIPS, self._index.path(number))
+
+    def _store(self, number: int, batches: Iterable[pa.Table]) -> pa.Table:
+        described = [self._describe(batch) for batch in batches]
+        rows = pa.concat_tables(described) if described else empty(INDEXED_ZIPS)
+        if len(described) > 1:
+            rows = self._warehouse.query(_SUM, tables={"batches": rows})
+        rows = conform(INDEXED_ZIPS, rows)
+        self._index.write(number, rows, sha256_of(self.files.path(number)))
+        return rows
+
+    def _describe(self, rows: pa.Table) -> pa.Table:
+        tables = {"described_rows": rows}
+        described = self._warehouse.query(_SUMMARY, tables=tables)
+        return conform(
+            INDEXED_ZIPS,
+            self._warehouse.query(
+                "SELECT d.*, coalesce(s.shared_count, 0) AS shared_count "
+                "FROM described AS d LEFT JOIN shared AS s USING (SeriesInstanceUID)",
+                tables={"described": described, "shared": self._count_shared(rows)},
+            ),
+        )
+
+    def _count_shared(self, rows: pa.Table) -> pa.Table:
+        """Return, by Series, how many SOPInstanceUIDs of these rows other Collections have."""
+        # Named one by one, so that DuckDB reads no UIDs of this Collection.
+        others = [key for key in self._warehouse.keys(IMAGES) if key != self._collection]
+        names = ", ".join(map(sql.literal, others)) or "NULL"
+        return self._warehouse.query(_SHARED.format(others=names), tables={"described_rows": rows})

@@ -1,0 +1,130 @@
+"""`indexed_zips` says what `images` has of each zip, whatever happened to either of them."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS
+from tcia_assets.defs import checks
+from tcia_assets.images.headers.indexed_zips import IndexedImages
+from tcia_assets.store.series_parts import SeriesParts
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.images.headers.zip_warehouse import (
+    COLLECTION,
+    FIRST,
+    MASK_SERIES,
+    SECOND,
+    ZipWarehouse,
+    forget_columns,
+    mask_object,
+    objects,
+)
+from tcia_assets_tests.store.tables import objects_of
+
+
+def described(zips: ZipWarehouse) -> dict[str, dict[str, Any]]:
+    rows = zips.warehouse.read(INDEXED_ZIPS, [COLLECTION]).to_pylist()
+    return {row["SeriesInstanceUID"]: row for row in rows}
+
+
+def synchronize(zips: ZipWarehouse) -> None:
+    with zips.warehouse.lock(IMAGES, COLLECTION):
+        IndexedImages(COLLECTION, zips.warehouse)
+
+
+@pytest.fixture
+def three(zips: ZipWarehouse) -> ZipWarehouse:
+    zips.add(objects(count=3) | {"bad.dcm": b"no DICOM"})
+    zips.add({"seg.dcm": mask_object("SEG")}, MASK_SERIES)
+    zips.add(objects(SECOND), SECOND)
+    zips.path(SECOND).write_bytes(b"no zip")
+    zips.index()
+    return zips
+
+
+def test_each_zip_has_a_row_with_what_images_has_of_it(three: ZipWarehouse) -> None:
+    found = described(three)
+    assert set(found) == {FIRST, SECOND, MASK_SERIES}
+    names = ("row_count", "object_count", "referring_count", "unidentified_count", "error_count")
+    counts = {uid: tuple(row[name] for name in names) for uid, row in found.items()}
+    # An object that cannot be read may be one that refers to images.
+    assert counts == {FIRST: (4, 4, 1, 1, 1), SECOND: (1, 0, 0, 1, 1), MASK_SERIES: (1, 1, 1, 0, 0)}
+    assert found[FIRST]["archive_sha256"] == three.manifest[FIRST]["sha256"]
+    assert found[FIRST]["header_version"] == HEADER_VERSION
+    assert found[SECOND]["header_version"] is None
+
+
+def test_it_is_made_again_if_it_is_missing_or_of_a_different_file(three: ZipWarehouse) -> None:
+    whole, index = described(three), three.warehouse.files(INDEXED_ZIPS, COLLECTION)
+    shutil.rmtree(index.folder)
+    synchronize(three)
+    assert described(three) == whole
+    body = index.path().read_bytes()
+    # A run that is killed between the two files leaves a new one of `images` and an old index.
+    SeriesParts(three.warehouse.files(IMAGES, COLLECTION)).replace(
+        IMAGES.schema.empty_table(), gone=[FIRST]
+    )
+    assert described(three) == whole
+    synchronize(three)
+    assert set(described(three)) == {SECOND, MASK_SERIES}
+    index.path().write_bytes(body)
+    synchronize(three)
+    assert set(described(three)) == {SECOND, MASK_SERIES}
+    three.index()
+    assert described(three) == whole
+
+
+def test_a_current_index_is_not_made_again(three: ZipWarehouse) -> None:
+    before = three.warehouse.files(INDEXED_ZIPS, COLLECTION).path().stat()
+    synchronize(three)
+    three.index()
+    assert three.warehouse.files(INDEXED_ZIPS, COLLECTION).path().stat() == before
+    assert three.warehouse.verify().problems == []
+
+
+def test_a_removed_file_of_images_is_read_again_from_the_zips(three: ZipWarehouse) -> None:
+    before = described(three)
+    three.warehouse.path(IMAGES, COLLECTION).unlink()
+    assert three.index().objects == 6
+    assert described(three) == before
+
+
+def test_rows_of_an_earlier_version_are_described_without_reading_zips(
+    three: ZipWarehouse,
+) -> None:
+    forget_columns(three.warehouse)
+    for table in (".digests", "indexed_zips"):
+        shutil.rmtree(three.warehouse.root / "warehouse" / table)
+    before = described_versions(three)
+    synchronize(three)
+    assert before == {}
+    assert described_versions(three) == {FIRST: None, SECOND: None, MASK_SERIES: None}
+    assert three.warehouse.verify().without_digest == 1  # the manifest's
+
+
+def described_versions(zips: ZipWarehouse) -> dict[str, str | None]:
+    if not zips.warehouse.has(INDEXED_ZIPS, COLLECTION):
+        return {}
+    return {uid: row["header_version"] for uid, row in described(zips).items()}
+
+
+def test_a_uid_in_two_collections_is_counted_and_fails_the_check(warehouse: Warehouse) -> None:
+    check = next(c for c in checks.checks_of(IMAGES) if c.name == "keys_unique")
+    for collection, series in (("A", "1.2"), ("B", "1.3")):
+        rows = objects_of(collection, [series], 3)
+        uids = rows["SOPInstanceUID"].to_pylist()
+        uids[0] = "1.1.1"
+        at = rows.schema.get_field_index("SOPInstanceUID")
+        rows = rows.set_column(at, rows.schema.field(at), [uids])
+        assert warehouse.query(check.sql).num_rows == 0
+        with warehouse.lock(IMAGES, collection):
+            IndexedImages(collection, warehouse).replace(rows)
+    shared = warehouse.query("SELECT Collection, shared_count FROM indexed_zips ORDER BY ALL")
+    assert shared["shared_count"].to_pylist() == [0, 1]
+    assert warehouse.query(check.sql).to_pylist() == [{"SOPInstanceUID": "1.1.1", "rows": 2}]
+    with warehouse.lock(IMAGES, "A"):
+        IndexedImages("A", warehouse).replace(IMAGES.schema.empty_table(), gone=["1.2"])
+    assert warehouse.query(check.sql).num_rows == 0
