@@ -14,6 +14,7 @@ clinical           the clinical tables of a Collection
 value_lists        the values that occur in a Collection
 partition_keys     which names can be partition keys
 
+known_replies      replies that were compared before
 listing            merge a listing into the stored rows
 source_outage      since when a source does not answer
 plausibility       whether a listing can be true

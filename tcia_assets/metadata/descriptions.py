@@ -22,7 +22,7 @@ _MADE = (*COLLECTION_DESCRIPTIONS.key, _LICENSE, "source")
 
 
 def request_descriptions(
-    key: str, source: Source, warehouse: Warehouse
+    key: str, source: Source, warehouse: Warehouse, known: str = ""
 ) -> tuple[SourceRows, dict[str, int | bool | str]]:
     """Request the descriptions of a Collection.
 
@@ -34,11 +34,14 @@ def request_descriptions(
         key: The Collection.
         source: Where they come from.
         warehouse: Where its Series and earlier descriptions are stored.
+        known: The digest of a reply that need not be read again.
 
     Returns:
         The rows, and facts: how many were received, and the address of each DOI.
     """
-    reply = source.rows(COLLECTION_DESCRIPTIONS, key)
+    reply = source.rows(COLLECTION_DESCRIPTIONS, key, known=known)
+    if reply.is_known:
+        return reply, {}
     received = reply.table.num_rows
     rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key)
     if received:

@@ -309,7 +309,17 @@ def _listing_id(listed: pa.Table, at: datetime) -> str:
         one_list = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
         digest.update(b"\n" if start else b"")
         digest.update(pc.binary_join(one_list, "\n")[0].as_buffer())
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ} {digest.hexdigest()[:12]}"
+    return listing_id(at, digest.hexdigest()[:12])
+
+
+def listing_id(at: datetime, content: str) -> str:
+    """Return the ID of a listing: its instant, and a hash of all that it listed."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ} {content}"
+
+
+def content_of(listing_id: str) -> str:
+    """Return the hash of all that a listing listed, from its ID."""
+    return listing_id.rpartition(" ")[2]
 
 
 def _with_listed_since(rows: pa.Table) -> pa.Table:

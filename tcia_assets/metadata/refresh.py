@@ -6,6 +6,7 @@ are the business of `defs/`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
@@ -15,6 +16,7 @@ from tcia_assets import catalog
 from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
 from tcia_assets.metadata.collection_list import list_collections
 from tcia_assets.metadata.descriptions import request_descriptions
+from tcia_assets.metadata.known_replies import KnownReply
 from tcia_assets.metadata.other_sources import is_first_of_family, with_stored
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.refresh_series import refresh_series
@@ -67,7 +69,30 @@ def refresh(
         )
     if table is catalog.SERIES_SIZES:
         return refresh_sizes(key, source, warehouse, at, budget.sizes, accept_schema=accept_schema)
-    reply, facts = _request(table, key, source, warehouse, at)
+    known = KnownReply(table, key, source, warehouse, accept_schema=accept_schema)
+    reply, facts = _request(table, key, source, warehouse, at, known.digest)
+    if reply.is_known:
+        return known.result(reply, known.facts)
+    done = _store(
+        table, key, source, warehouse, at, reply, facts, known, accept_schema=accept_schema
+    )
+    known.keep(reply, done.facts)
+    return done
+
+
+def _store(
+    table: Table,
+    key: str,
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+    reply: SourceRows,
+    facts: Mapping[str, int | bool | str],
+    known: KnownReply,
+    *,
+    accept_schema: bool,
+) -> RefreshResult:
+    """Compare a reply with the stored rows, and store it."""
     unreadable = unreadable_rows(table, key, reply, at, accept=accept_schema)
     with alone_if_large(reply.table):
         rows = conform(
@@ -79,6 +104,7 @@ def refresh(
         if table in (catalog.PATIENTS, catalog.STUDIES):
             rows = with_stored(table, key, rows, reply.promised, source, warehouse)
         rows_before = warehouse.row_count(table, key)
+        known.forget()
         # Before the nulls that it explains: a killed run leaves none without a record.
         record_unreadable(table, key, unreadable, warehouse)
         if table is catalog.SHARED_LISTS:
@@ -112,16 +138,16 @@ def _read_comparable(
 
 
 def _request(
-    table: Table, key: str, source: Source, warehouse: Warehouse, at: datetime
+    table: Table, key: str, source: Source, warehouse: Warehouse, at: datetime, known: str
 ) -> tuple[SourceRows, dict[str, int | bool | str]]:
-    """Return the rows of a partition, and further counts of its refresh."""
+    """Return the rows of a partition, unless they are known, and further counts of its refresh."""
     if table is catalog.COLLECTIONS:
         listed = list_collections(source, warehouse, at)
         return listed.reply, {"unnamed": listed.unnamed}
     if table is catalog.SHARED_LISTS:
         return request_list(key, source, warehouse), {}
     if table is catalog.COLLECTION_DESCRIPTIONS:
-        return request_descriptions(key, source, warehouse)
+        return request_descriptions(key, source, warehouse, known)
     if table in catalog.VALUE_TABLES:
-        return request_values(table, key, source, warehouse), {}
-    return source.rows(table, key), {}
+        return request_values(table, key, source, warehouse, known), {}
+    return source.rows(table, key, known=known), {}

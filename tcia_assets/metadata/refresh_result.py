@@ -25,6 +25,7 @@ class RefreshResult:
         facts: Further counts of this table, by name.
         unreadable: Number of values that were received and cannot be read.
         unreadable_example: A line about them; "" if there are none.
+        is_known: Whether nothing was compared, because the reply was that of the refresh before.
     """
 
     table: Table
@@ -37,3 +38,4 @@ class RefreshResult:
     facts: Mapping[str, int | bool | str] = field(default_factory=dict)
     unreadable: int = 0
     unreadable_example: str = ""
+    is_known: bool = False

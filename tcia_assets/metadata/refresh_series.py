@@ -7,9 +7,9 @@ between is repaired by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
 from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.events import diff_events
+from tcia_assets.metadata.known_replies import KnownReply
 from tcia_assets.metadata.other_sources import (
     as_listed_now,
     filtered,
@@ -62,7 +63,10 @@ def refresh_series(
     Series that have been absent for long are probed, each with one request, within the budget. If a
     probe fails, the listing is stored and the error raised.
     """
-    reply = source.rows(SERIES, key)
+    known = KnownReply(SERIES, key, source, warehouse, accept_schema=accept_schema)
+    reply = source.rows(SERIES, key, known=known.digest)
+    if reply.is_known:
+        return _listed_again(key, known, reply, source, warehouse, at)
     unreadable = unreadable_rows(SERIES, key, reply, at, accept=accept_schema)
     run = _Refresh(key, source, warehouse, at, unreadable, reply.promised)
     listed = conform(listing.LISTED, reply.table)
@@ -77,6 +81,7 @@ def refresh_series(
                 check_columns(SERIES, key, of_family(before, source.name).select, listed, reply)
             compared = run.compare(before, listed)
         del listed
+        known.forget()
         probed = run.probe(compared.merged, probes)
         with alone_if_large(compared.merged.rows):
             written, events = run.write(before, compared, probed)
@@ -85,6 +90,8 @@ def refresh_series(
         attribution.write_collection(key, warehouse)
     if probed.failure:
         raise probed.failure
+    facts = _facts(compared, probed, events)
+    known.keep(reply, _mark(compared, facts), is_settled=_is_settled(compared, facts))
     return RefreshResult(
         SERIES,
         key,
@@ -93,7 +100,7 @@ def refresh_series(
         cost=reply.cost + probed.cost,
         seconds=reply.seconds,
         unclaimed=reply.unclaimed,
-        facts=_facts(compared, probed, events),
+        facts=facts,
         unreadable=unreadable.num_rows,
         unreadable_example=describe(unreadable.to_pylist()),
     )
@@ -146,6 +153,7 @@ class _Comparison:
         unread_before: Those that could not be read when the Series was last listed.
         newly: Series that are not changed, although values can be read of them that never could.
         unlisted: The Series of `unread_before` that the listing lacks; their rows stay as they are.
+        lacks_patients: Whether the listing has Series without a PatientID.
     """
 
     merged: listing.MergeResult
@@ -155,6 +163,7 @@ class _Comparison:
     unread_before: UnreadableColumns
     newly: Collection[str]
     unlisted: frozenset[str]
+    lacks_patients: bool
 
 
 @dataclass(frozen=True)
@@ -219,7 +228,10 @@ class _Refresh:
         }
         unlisted = frozenset(unread_before) - frozenset(_listed_of(listed, unread_before))
         record = record if self.is_whole else {}
-        return _Comparison(merged, until_now, record, unread, unread_before, newly, unlisted)
+        lacks_patients = bool(listed["PatientID"].null_count)
+        return _Comparison(
+            merged, until_now, record, unread, unread_before, newly, unlisted, lacks_patients
+        )
 
     def _count_explained(self, expected: pa.Table, listed: pa.Table) -> int:
         """Return of how many Series that a release lacks it says what became of them.
@@ -275,6 +287,64 @@ class _Refresh:
         if self.is_whole:
             plausibility.record_listing(compared.record | {"changes": changes}, self.warehouse)
         return written, changes
+
+
+# --- The same listing again -----------------------------------------------------------------------
+
+
+def _is_settled(compared: _Comparison, facts: Mapping[str, int | bool | str]) -> bool:
+    """Return whether the same listing, compared once more, could have no other result.
+
+    Absences are counted and probed until they are settled, PatientIDs completed from what other
+    tables have; values that cannot be read, and rows of another source, are compared by rules of
+    their own.
+    """
+    is_odd = compared.unread or compared.unread_before or compared.merged.rebased.rows.num_rows
+    is_open = facts["missing"] or compared.lacks_patients
+    return bool(facts["plausible"]) and not (is_odd or is_open)
+
+
+def _mark(compared: _Comparison, facts: Mapping[str, int | bool | str]) -> dict[str, Any]:
+    """Return what is kept with a listing: its record and its facts, if it comes again."""
+    nothing_new = dict.fromkeys(
+        ("new", "changed", "reappeared", "events", "due", "asked_singly"), 0
+    )
+    newest = compared.record["newest_release"]
+    return {
+        "listing": listing.content_of(compared.record["snapshot"]),
+        "newest_release": newest and newest.isoformat(),
+        "counts": {**facts, **nothing_new, "listed_before": facts["listed"]},
+    }
+
+
+def _listed_again(
+    key: str,
+    known: KnownReply,
+    reply: SourceRows,
+    source: Source,
+    warehouse: Warehouse,
+    at: datetime,
+) -> RefreshResult:
+    """Record a listing that is the one before."""
+    facts, counts = known.facts, known.facts["counts"]
+    newest = facts["newest_release"]
+    record = {
+        "Collection": key,
+        "taken_at": at,
+        "snapshot": listing.listing_id(at, facts["listing"]),
+        "listed": counts["listed"],
+        "lost": 0,
+        "plausible": True,
+        "reason": None,
+        "newest_release": newest and date.fromisoformat(newest),
+        "source": source.name,
+        "release": source.release or None,
+        "changes": 0,
+    }
+    plausibility.record_listing(record, warehouse)
+    if warehouse.has(IMAGE_ARCHIVES, key):
+        attribution.write_collection(key, warehouse)
+    return known.result(reply, counts, counts["listed"])
 
 
 def _listed_of(listed: pa.Table, uids: Iterable[str]) -> Iterable[str]:

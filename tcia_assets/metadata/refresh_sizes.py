@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import SERIES, SERIES_SIZES
 from tcia_assets.metadata.budget import RequestBudget
+from tcia_assets.metadata.known_replies import KnownReply
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.unreadable import (
@@ -20,11 +22,13 @@ from tcia_assets.metadata.unreadable import (
     record_unreadable,
     unreadable_rows,
 )
-from tcia_assets.sources import Source
-from tcia_assets.store.conform import align
+from tcia_assets.sources import Source, SourceRows
+from tcia_assets.store.conform import align, empty
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = SERIES_SIZES.key[0]
+# In place of a reply, where no size is pending.
+_NOTHING_SENT = SourceRows(empty(SERIES_SIZES), digest="sizes are requested singly")
 _NEEDED = (_UID, "fingerprint", "FileSize", "missing_since", "moved_to")
 
 
@@ -53,19 +57,29 @@ def refresh_sizes(
         only: The Series to consider; all by default.
     """
     started = time.monotonic()
+    known = KnownReply(SERIES_SIZES, key, source, warehouse, accept_schema=accept_schema)
+    granted = None
+    if only is None and known.digest:
+        # A release has been asked for all of them.
+        granted = 0 if source.release else budget.take(known.facts["pending"])
+        if not granted:
+            return known.result(_NOTHING_SENT, known.facts["counts"])
     with warehouse.update(SERIES_SIZES, key) as partition:
         before = partition.rows
         pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
         if only is not None:
             pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
         # A release has all of them at hand.
-        limit = len(pending) if source.release else budget.take(len(pending))
+        limit = granted
+        if limit is None:
+            limit = len(pending) if source.release else budget.take(len(pending))
         chosen = pending.slice(0, limit)
         reply = source.series_sizes(chosen[_UID].to_pylist())
         unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)
         sizes = _sizes(reply.table, chosen, key, at)
         if not accept_schema:
             check_columns(SERIES_SIZES, key, before.select, _with_size(sizes), reply)
+        known.forget()
         record_unreadable(SERIES_SIZES, key, unreadable, warehouse, partial(_is_received, sizes))
         rows = _replace(before, sizes)
         partition.rows = rows
@@ -76,6 +90,11 @@ def refresh_sizes(
         "remaining": len(pending) - len(chosen),
         "unknown": rows["TotalSizeInBytes"].null_count,
     }
+    if only is None:
+        still_pending = facts["remaining"] + sizes["TotalSizeInBytes"].null_count
+        counts = facts | {"asked": 0, "remaining": still_pending}
+        reply = replace(reply, digest=_NOTHING_SENT.digest)
+        known.keep(reply, {"pending": still_pending, "counts": counts})
     return RefreshResult(
         SERIES_SIZES,
         key,

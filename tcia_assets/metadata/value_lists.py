@@ -19,7 +19,9 @@ from tcia_assets.store.warehouse import Warehouse
 _LONGEST_SHOWN = 80
 
 
-def request_values(table: Table, key: str, source: Source, warehouse: Warehouse) -> SourceRows:
+def request_values(
+    table: Table, key: str, source: Source, warehouse: Warehouse, known_reply: str = ""
+) -> SourceRows:
     """Request the values of a Collection.
 
     No reply means no values if the Collection has Series, and none of them has a value. Before its
@@ -30,6 +32,7 @@ def request_values(table: Table, key: str, source: Source, warehouse: Warehouse)
         key: The Collection.
         source: Where the values come from.
         warehouse: Where its Series are stored.
+        known_reply: The digest of a reply that was compared with these Series.
 
     Raises:
         ForeignRows: A value occurs in none of the Collection's Series.
@@ -37,13 +40,18 @@ def request_values(table: Table, key: str, source: Source, warehouse: Warehouse)
             although Series have one.
     """
     column = table.key[1]
+    reply: SourceRows | UnknownReply
+    try:
+        reply = source.rows(table, key, known=known_reply)
+        if reply.is_known:
+            return reply
+    except UnknownReply as error:
+        reply = error
     stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], column])[column]
     known = {_folded(value) for value in pc.unique(stored).to_pylist()} - {""}
-    try:
-        reply = source.rows(table, key)
-    except UnknownReply:
+    if isinstance(reply, UnknownReply):
         if not len(stored) or known:
-            raise
+            raise reply
         return SourceRows(empty(table))
     if len(stored) and column in reply.table.column_names:
         values = reply.table[column]

@@ -68,6 +68,8 @@ class SourceRows:
         seconds: Time until the last row was read.
         failure: The error that ended the work early; None if nothing is left out.
         unreadable: Values that are null in the rows because they cannot be read, by column.
+        digest: Identifies the rows as they were received; "" if they cannot be recognized.
+        is_known: Whether the rows are those of the known digest; they were not read then.
     """
 
     table: pa.Table
@@ -77,6 +79,8 @@ class SourceRows:
     seconds: float = 0.0
     failure: TciaError | None = None
     unreadable: Mapping[str, UnreadableValues] = field(default_factory=dict)
+    digest: str = ""
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,12 +276,14 @@ class Source(AbstractContextManager["Source"], Protocol):
         Collections and `changed_since`. It is stopped and closed with this one.
         """
 
-    def rows(self, table: Table, key: str = "") -> SourceRows:
+    def rows(self, table: Table, key: str = "", *, known: str = "") -> SourceRows:
         """Get the rows of one partition.
 
         Args:
             table: A table that a source fills.
             key: The partition; "" for a table without partitions.
+            known: The digest of earlier rows of the partition. If these are the same, in whatever
+                order, they are not read: the result has `is_known`, its cost, and no rows.
 
         Raises:
             UnknownReply: The source returned no row where some were expected.

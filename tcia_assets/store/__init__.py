@@ -6,6 +6,7 @@ partitions    where files of partitions lie, their bytes, their layout
 series_parts  partitions that grow by parts: which part has which Series
 row_parts     partitions to which rows are only ever added
 digests       the hash of each partition's file
+marks         what was last made of a partition's input
 table_check   partitions compared with their hashes
 conform       what a table's rows must be
 clinical      clinical tables, with columns of their own

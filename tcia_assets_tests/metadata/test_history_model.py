@@ -150,7 +150,8 @@ class ModelSource:
         del uids
         return {}
 
-    def rows(self, _table: Table, key: str) -> SourceRows:
+    def rows(self, _table: Table, key: str, *, known: str = "") -> SourceRows:
+        del known
         listed = [
             (uid, count)
             for uid, (home, count, visible) in self._model.real.items()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Index:
 
     Attributes:
         release: The version of the release, such as "25.0.5".
+        digest: Identifies the files and the scope.
 
     Raises:
         UsageError: The files are not an index that this package can read; the text names the
@@ -72,6 +74,7 @@ class Index:
     def __init__(self, folder: Path, scratch: Path, *, is_whole: bool, place: str = "") -> None:
         self._folder, self._place = folder, place or folder
         self.release = release_of(folder)
+        self.digest = _digest(folder, self.release, is_whole=is_whole)
         for file in IDC_FILES:
             check_columns(folder / f"{file.name}.parquet", file, self._place, self.release)
         self._lock, self._loading = threading.Lock(), threading.Lock()
@@ -276,6 +279,14 @@ class Index:
             value=row[name],
             key=row["SeriesInstanceUID"] or "without a key",
         )
+
+
+def _digest(folder: Path, release: str, *, is_whole: bool) -> str:
+    # Not only the version: files that a person changes keep it.
+    found = (folder / f"{file.name}.parquet" for file in IDC_FILES)
+    stats = [(path.name, path.stat()) for path in found if path.is_file()]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return sha256(repr((release, is_whole, files)).encode()).hexdigest()
 
 
 def columns_of(table: Table) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ from tcia_assets.sources.idc.remote_index import RemoteIndex
 from tcia_assets.sources.names import releases_of
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Table
+from tcia_assets.store.conform import empty
 
 _UID = SERIES.key[0]
 # The bucket that has most Series, to try a connection.
@@ -171,8 +172,12 @@ class IdcSource:
     def of(self, _collection: str) -> IdcSource:
         return self
 
-    def rows(self, table: Table, key: str = "") -> SourceRows:
-        found = self.index.rows(table, key)
+    def rows(self, table: Table, key: str = "", *, known: str = "") -> SourceRows:
+        # All rows of a release stay the same.
+        digest = self.index.digest
+        if known == digest:
+            return SourceRows(empty(table), digest=digest, is_known=True)
+        found = replace(self.index.rows(table, key), digest=digest)
         if not found.table.num_rows and table is not COLLECTION_DESCRIPTIONS:
             raise UnknownReply(
                 f"index release {self.index.release} has no {table.name} of {key or 'anything'!r}"

@@ -44,6 +44,7 @@ from tcia_assets.sources.nbia.credentials import make_credentials
 from tcia_assets.sources.nbia.date_forms import date_forms, declared_forms
 from tcia_assets.sources.nbia.downloads import FILES, save
 from tcia_assets.sources.nbia.filters import check_rows
+from tcia_assets.sources.nbia.reply_digest import digest_reply
 from tcia_assets.sources.nbia.request import Request, RequestBuilder
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Dialect, Endpoint
@@ -132,7 +133,7 @@ class Client:
         self._scratch.close()
 
     def get_rows(
-        self, name: str, *, trust_empty: bool = False, **filters: str | date
+        self, name: str, *, trust_empty: bool = False, known: str = "", **filters: str | date
     ) -> SourceRows:
         """Get the rows of an endpoint.
 
@@ -142,6 +143,7 @@ class Client:
         Args:
             name: The endpoint.
             trust_empty: Take an empty reply for no rows, without that second request.
+            known: The digest of an earlier reply, as in `Source.rows`.
             filters: Values by our column names, or `since`.
 
         Raises:
@@ -154,9 +156,12 @@ class Client:
         """
         request = self._requests.build(name, filters, "rows")
         started, cost = time.monotonic(), Cost()
-        rows = self._transport.retry(lambda: self._rows(request, cost, trust_empty=trust_empty))
-        with self._transport.redacting():
-            check_rows(rows, request.endpoint, filters, request.url)
+        rows = self._transport.retry(
+            lambda: self._rows(request, cost, known, trust_empty=trust_empty)
+        )
+        if not rows.is_known:
+            with self._transport.redacting():
+                check_rows(rows, request.endpoint, filters, request.url)
         promised = _promised(request.endpoint)
         return replace(rows, promised=promised, cost=cost, seconds=time.monotonic() - started)
 
@@ -283,8 +288,8 @@ class Client:
 
     # --- Rows -----------------------------------------------------------------------------------
 
-    def _rows(self, request: Request, cost: Cost, *, trust_empty: bool) -> SourceRows:
-        rows = self._read(request, cost)
+    def _rows(self, request: Request, cost: Cost, known: str, *, trust_empty: bool) -> SourceRows:
+        rows = self._read(request, cost, known)
         if rows is not None:
             return rows
         if not request.endpoint.may_be_empty:
@@ -298,7 +303,7 @@ class Client:
             raise control.empty_reply()
         return self._read(request, cost) or wire.empty(request.endpoint)
 
-    def _read(self, request: Request, cost: Cost) -> SourceRows | None:
+    def _read(self, request: Request, cost: Cost, known: str = "") -> SourceRows | None:
         """Return the rows of one reply; None if it has none, for whatever reason."""
         with (
             scratch_errors(),
@@ -311,6 +316,9 @@ class Client:
             size = body.stat().st_size
             if not size:
                 return None
+            digest = digest_reply(body)
+            if digest == known:
+                return replace(wire.empty(request.endpoint), digest=digest, is_known=True)
             with self._parsing if size > wire.LARGE else nullcontext():
                 rows = wire.read(
                     body,
@@ -319,7 +327,7 @@ class Client:
                     form=request.form,
                     url=request.url,
                 )
-        return rows if rows.table.num_rows else None
+        return replace(rows, digest=digest) if rows.table.num_rows else None
 
     def _small(self, name: str, by: str, value: str) -> tuple[list[dict[str, object]], Cost]:
         """Return the untyped rows of a small reply, each with the value of `by`."""

@@ -31,7 +31,8 @@ def read_descriptions(reply: SourceRows) -> SourceRows:
 
     Rows without a text and an address describe nothing; they are left out.
     """
-    rows = sorted(reply.table.to_pylist(), key=lambda row: row.get(_WRITTEN) or 0)
+    # By all values too: servers send the same rows in different orders.
+    rows = sorted(reply.table.to_pylist(), key=lambda row: (row.get(_WRITTEN) or 0, str(row)))
     made = {(row["Collection"], row["doi"]): row for row in map(_row, rows) if _is_filled(row)}
     return replace(
         reply,

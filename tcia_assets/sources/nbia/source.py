@@ -103,26 +103,28 @@ class NbiaSource(Client):
         proofs = {route: self.dialect.endpoint(route).zip_proof for route in self.zip_routes}
         return tuple(route for route, proof in proofs.items() if proof == "md5")
 
-    def rows(self, table: Table, key: str = "") -> SourceRows:
+    def rows(self, table: Table, key: str = "", *, known: str = "") -> SourceRows:
         if table is COLLECTION_DESCRIPTIONS:
-            return self._descriptions(key)
+            return self._descriptions(key, known)
         filters = {table.partitioned_by: key} if table.partitioned_by else {}
-        reply = self.get_rows(table.endpoint, trust_empty=False, **filters)
+        reply = self.get_rows(table.endpoint, trust_empty=False, known=known, **filters)
         if table is COLLECTIONS and self._nlst:
             # Its host has no other one. If it fails, that is a failure of NLST alone.
             return replace(reply, table=_with_nlst(reply.table))
         return reply
 
-    def _descriptions(self, collection: str) -> SourceRows:
+    def _descriptions(self, collection: str, known: str) -> SourceRows:
         """Return what the server describes of a Collection; no rows where it has no such thing."""
         if self.dialect.has(COLLECTION_DESCRIPTIONS.endpoint):
             try:
                 # An empty reply is trusted, because it changes nothing.
-                return read_descriptions(
-                    self.get_rows(
-                        COLLECTION_DESCRIPTIONS.endpoint, trust_empty=True, Collection=collection
-                    )
+                reply = self.get_rows(
+                    COLLECTION_DESCRIPTIONS.endpoint,
+                    trust_empty=True,
+                    known=known,
+                    Collection=collection,
                 )
+                return reply if reply.is_known else read_descriptions(reply)
             except RequestRefused as error:
                 if error.status not in _NO_SUCH_ENDPOINT:
                     raise

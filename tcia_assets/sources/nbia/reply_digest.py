@@ -1,0 +1,54 @@
+"""Recognize a reply by its bytes, without parsing it.
+
+NBIA's queries have no ORDER BY: the same rows come in another order the next time. So the digest is
+over the digests of the rows, sorted.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from tcia_assets.store.files import sha256_of
+
+_CHUNK = 1 << 20
+_LONGEST_ROW = 1 << 24
+# Between two rows of a list. Within a text of valid JSON no letter follows a quotation mark that is
+# not escaped, so these bytes before a letter are never a part of one.
+_BETWEEN = b'},{"'
+_BEGIN, _END = b'[{"', b"}]"
+# With a list or an object as a value, what is between two rows may also be within one.
+_NESTED = (b'":[', b'":{')
+
+
+def digest_reply(body: Path) -> str:
+    """Return a text that identifies the rows of a reply.
+
+    Replies with equal digests have the same rows. The order of the rows does not matter if the
+    reply is a list of flat JSON objects without spaces between them, as NBIA sends it.
+    """
+    with body.open("rb") as file:
+        is_list = file.read(len(_BEGIN)) == _BEGIN
+        digests = _row_digests(file) if is_list else []
+    if not digests:
+        return f"bytes {sha256_of(body)}"
+    return f"rows {sha256(b''.join(sorted(digests))).hexdigest()}"
+
+
+def _row_digests(file: IO[bytes]) -> list[bytes]:
+    """Return the digest of each row; none if it is not certain where a row ends."""
+    found: list[bytes] = []
+    rest = b""
+    while chunk := file.read(_CHUNK):
+        text = rest + chunk
+        if any(mark in text for mark in _NESTED):
+            return []
+        *rows, rest = text.split(_BETWEEN)
+        if len(rest) > _LONGEST_ROW or not all(row[:1].isalpha() for row in rows):
+            return []
+        found += [sha256(row).digest() for row in rows]
+    last = rest.rstrip()
+    if not (last.endswith(_END) and last[:1].isalpha()):
+        return []
+    return [*found, sha256(last.removesuffix(_END)).digest()]
