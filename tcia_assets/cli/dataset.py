@@ -12,6 +12,7 @@ import click
 from rich.table import Table as Grid
 
 from tcia_assets.cli.completion import complete_datasets
+from tcia_assets.cli.dataset_pack import pack
 from tcia_assets.cli.dataset_plan import plan
 from tcia_assets.cli.declaration_file import find_declaration
 from tcia_assets.cli.terminal import (
@@ -56,6 +57,7 @@ def dataset() -> None:
 
 
 dataset.add_command(plan)
+dataset.add_command(pack)
 
 
 @dataset.command()
