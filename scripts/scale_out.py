@@ -126,6 +126,7 @@ def judge(site: Site, instance: DagsterInstance, shards: list[set[str]]) -> None
     requested = Counter(site.look())
     twice = {uid: n for uid, n in requested.items() if n > 1}
     left = [p.name for p in (DATA / "archives").rglob(".*") if p.is_file()]
+    left += [p.name for p in (DATA / "archives").rglob("*.journal")]
     slots = instance.event_log_storage.get_concurrency_info("tcia_images")
     wait_for("free slots", lambda: not claimed(instance))
     verified = tcia_assets(site, "verify", "--deep", "--audit")

@@ -18,7 +18,7 @@ from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.plan import SAME_BYTES, FetchPlan
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
-from tcia_assets.images.zip_files import remove_abandoned_drafts, work_folder
+from tcia_assets.images.zip_files import tidy, work_folder
 from tcia_assets.metadata import attribution, moves
 from tcia_assets.sources import Source
 from tcia_assets.store.files import check_case
@@ -101,7 +101,7 @@ def fetch_images(
             earlier = _zips_before_move(collection, warehouse)
             listener.on_plan(plan)
             check_disk_space([plan], warehouse, source.settings)
-            remove_abandoned_drafts(work_folder(collection, warehouse))
+            tidy(work_folder(collection, warehouse))
             known = manifest.read_rows_of(warehouse, collection, plan.now.tried())
             workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget)
             recorded, fetched = _record_rows(workers, writer, listener)

@@ -1,9 +1,13 @@
-"""The journal of a run: the manifest rows that are not in the partition yet, as lines of JSON."""
+"""The journal of a run: the manifest rows that are not in the partition yet, as lines of JSON.
+
+Journals lie in a folder of their own, so that nobody lists 200,000 zips to find them.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +16,11 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.store.locks import is_locked, open_locked, try_lock
+
+_FOLDER = ".runs"
+# Its time says when what killed runs left beside the zips was last removed.
+_TIDIED = "tidied"
+_TIDIED_EVERY_S = 24 * 3600.0
 
 
 class Journal:
@@ -25,9 +34,9 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f".{secrets.token_hex(8)}.journal"
+        self._path = folder / _FOLDER / f"{secrets.token_hex(8)}.journal"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             # Locked, so that no other run takes it for a dead run's journal and removes it.
             self._descriptor = open_locked(self._path, os.O_APPEND | os.O_WRONLY)
         except OSError as error:
@@ -71,9 +80,28 @@ def has_living_journal(folder: Path) -> bool:
 
 def _journal_locks(folder: Path) -> Iterator[bool]:
     """Yield, for each journal, whether its run holds its lock."""
-    for path in folder.glob(".*.journal"):
+    for path in journals_in(folder):
         with suppress(FileNotFoundError):  # its run has just removed it
             yield is_locked(path)
+
+
+def journals_in(folder: Path) -> list[Path]:
+    """Return the journals of a Collection, sorted; of an earlier version they are beside zips."""
+    runs = folder / _FOLDER
+    return sorted(runs.glob("*.journal") if runs.is_dir() else folder.glob(".*.journal"))
+
+
+def is_tidy(folder: Path) -> bool:
+    """Return whether the folder was tidied within a day, and no run was killed since."""
+    try:
+        return time.time() - (folder / _FOLDER / _TIDIED).stat().st_mtime < _TIDIED_EVERY_S
+    except FileNotFoundError:
+        return False
+
+
+def mark_tidy(folder: Path) -> None:
+    """Record that the folder was tidied; a run has a journal in it."""
+    (folder / _FOLDER / _TIDIED).touch()
 
 
 def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], None]) -> None:
@@ -86,11 +114,12 @@ def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], N
     Raises:
         DataError: A complete line of a journal is not a row.
     """
-    for path in sorted(folder.glob(".*.journal")):
+    for path in journals_in(folder):
         try:
             with path.open("rb") as file:
                 try_lock(file)
                 merge(parse_rows(str(path), file.read().decode(errors="replace")))
+                (folder / _FOLDER / _TIDIED).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         except (BlockingIOError, FileNotFoundError):
             continue  # its run lives and merges it itself, or has just merged it

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
+from tcia_assets.images.journal import is_tidy, mark_tidy
 from tcia_assets.store.archives import Archives, StoredFile
 from tcia_assets.store.files import link_or_copy, make_folder
 from tcia_assets.store.locks import open_locked
@@ -78,10 +79,13 @@ def quarantine_path(collection: str, series_instance_uid: str) -> str:
 
 
 def collections_on_disk(warehouse: Warehouse) -> list[str]:
-    """Return, sorted, the Collections with a manifest, or with zips whose manifest is lost."""
-    names = map(unquote, warehouse.archives.folders())
-    with_zips = {name for name in names if stored_zips(name, warehouse)}
-    return sorted(with_zips | set(warehouse.keys(IMAGE_ARCHIVES)))
+    """Return, sorted, the Collections with a manifest, or with zips whose manifest is lost.
+
+    This lists all zips of the latter.
+    """
+    with_manifest = warehouse.keys(IMAGE_ARCHIVES)
+    others = set(map(unquote, warehouse.archives.folders())).difference(with_manifest)
+    return sorted([*with_manifest, *(name for name in others if stored_zips(name, warehouse))])
 
 
 def collections_with_work(warehouse: Warehouse) -> list[str]:
@@ -201,6 +205,17 @@ def single_images_dir(path: Path) -> Iterator[Path]:
 
 def _single_images_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.singles")
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed runs left in a Collection's folder; call it while a run has a journal.
+
+    This lists all zips, which takes long on a network file system: it is done once a day, and
+    after a run was killed.
+    """
+    if not is_tidy(folder):
+        remove_abandoned_drafts(folder)
+        mark_tidy(folder)
 
 
 def remove_abandoned_drafts(folder: Path) -> None:

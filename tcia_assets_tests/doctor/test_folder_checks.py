@@ -97,7 +97,7 @@ def test_what_killed_runs_left_differs(root: Path) -> None:
         DIFFERS,
         "1 unfinished zip; 1 unfinished file of tables",
     )
-    (folder / ".ab.journal").write_text("")
+    (folder / ".runs" / "ab.journal").write_text("")
     assert checked(root, "leftovers").seen.startswith(f"journals of killed runs in {SMALL}; ")
 
 

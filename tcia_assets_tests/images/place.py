@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from tcia_assets import catalog
 from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
 from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.journal import journals_in
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.verify import VerifyResult, verify_zips
 from tcia_assets.metadata.budget import ProbeBudget
@@ -216,7 +217,8 @@ class Place:
 
     def leftovers(self) -> list[str]:
         """Return the files beside the zips that only a living run may have."""
-        return sorted(p.name for p in self.folder.glob(".*"))
+        beside = [p for p in self.folder.glob(".*") if p.name != ".runs"]
+        return sorted(p.name for p in [*beside, *journals_in(self.folder)])
 
 
 def images_in(path: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ import pytest
 
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.journal import journals_in
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
@@ -116,7 +117,7 @@ def test_a_fetch_killed_at_random_moments_leaves_complete_zips_and_goes_on(wide:
 
 
 def journaled(place: Place) -> bool:
-    return any(journal.stat().st_size for journal in place.folder.glob(".*.journal"))
+    return any(journal.stat().st_size for journal in journals_in(place.folder))
 
 
 def revise(place: Place) -> None:
@@ -180,7 +181,7 @@ def test_the_command_line_goes_on_after_sigkill_and_sigterm(place: Place) -> Non
             text=True,
         ) as process:
             # With its row: a zip without one, after a kill in between, is adopted by a later run.
-            wait_until(lambda: any(p.stat().st_size for p in place.folder.glob(".*.journal")))
+            wait_until(lambda: any(p.stat().st_size for p in journals_in(place.folder)))
             wait_until(lambda: place.sandbox.requests.in_flight == len(hanging))
             process.send_signal(sign)
             said, _ = process.communicate(timeout=PATIENCE_S)

@@ -51,9 +51,9 @@ def test_rows_of_a_killed_run_make_a_plan_old(mirror: Place) -> None:
     session.plan_all(mirror.warehouse)
     [old] = session.plans
     uid = mirror.uids[0]
-    mirror.folder.mkdir(parents=True)
+    (mirror.folder / ".runs").mkdir(parents=True)
     line = row(uid, "unavailable", fingerprint=old.now[0].fingerprint).to_json() + "\n"
-    (mirror.folder / ".0123456789abcdef.journal").write_text(line)
+    (mirror.folder / ".runs" / "0123456789abcdef.journal").write_text(line)
     with mirror.source() as source:
         result = fetch_images(COLLECTION, session, source, mirror.warehouse)
 

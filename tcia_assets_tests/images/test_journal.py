@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.errors import DataError, StorageError
-from tcia_assets.images.journal import Journal, has_dead_journal, has_living_journal
+from tcia_assets.images.journal import Journal, has_dead_journal, has_living_journal, journals_in
 from tcia_assets.images.manifest import (
     ManifestWriter,
     read_manifest,
@@ -30,7 +30,7 @@ def folder(warehouse: Warehouse) -> Path:
 
 
 def journals(warehouse: Warehouse) -> list[Path]:
-    return list(folder(warehouse).glob(".*.journal"))
+    return journals_in(folder(warehouse))
 
 
 def uids(warehouse: Warehouse) -> list[str]:
@@ -43,7 +43,7 @@ def opened_and_closed(warehouse: Warehouse) -> None:
 
 def died(warehouse: Warehouse, text: bytes) -> Path:
     """What a run leaves that is gone."""
-    path = folder(warehouse) / ".0123456789abcdef.journal"
+    path = folder(warehouse) / ".runs" / "0123456789abcdef.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text)
     return path
@@ -55,6 +55,17 @@ def line(uid: str, at: datetime = NOW) -> bytes:
     return (
         json.dumps(row(uid, fetched_at=at).to_record(), default=datetime.isoformat).encode() + b"\n"
     )
+
+
+def test_the_journal_of_an_earlier_version_is_merged(warehouse: Warehouse) -> None:
+    beside_zips = folder(warehouse) / ".0123456789abcdef.journal"
+    beside_zips.parent.mkdir(parents=True)
+    beside_zips.write_bytes(line("1.2"))
+    assert has_dead_journal(folder(warehouse))
+    opened_and_closed(warehouse)
+
+    assert uids(warehouse) == ["1.2"]
+    assert not beside_zips.exists()
 
 
 def test_the_rows_of_a_killed_run_are_merged_by_the_next_run(warehouse: Warehouse) -> None:

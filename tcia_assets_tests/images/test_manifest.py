@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets import catalog
+from tcia_assets.images.journal import journals_in
 from tcia_assets.images.manifest import (
     ManifestWriter,
     merge_rows,
@@ -30,7 +31,7 @@ def folder(warehouse: Warehouse) -> Path:
 
 
 def journals(warehouse: Warehouse) -> list[Path]:
-    return list(folder(warehouse).glob(".*.journal"))
+    return journals_in(folder(warehouse))
 
 
 def uids(warehouse: Warehouse) -> list[str]:

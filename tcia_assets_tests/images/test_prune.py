@@ -143,7 +143,7 @@ def test_a_collection_into_which_a_run_fetches_is_left_alone(warehouse: Warehous
 def test_the_rows_of_a_killed_fetch_do_not_come_back(warehouse: Warehouse) -> None:
     uids, selection = on_disk(warehouse), first_two(warehouse)
     row = manifest.read_rows(warehouse, SMALL)[-1]
-    journal = warehouse.root / "archives" / SMALL / ".0123456789abcdef.journal"
+    journal = warehouse.root / "archives" / SMALL / ".runs" / "0123456789abcdef.journal"
     journal.write_text(f"{row.to_json()}\n")
     assert row.series_instance_uid in uids[2:]
     remove_zips(find(warehouse, selection).removable, warehouse)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tcia_assets.errors import Busy
+from tcia_assets.images.journal import Journal, take_over_dead_journals
 from tcia_assets.images.manifest import merge_rows
+from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.zip_files import (
     claim,
     collection_folder,
@@ -16,6 +20,7 @@ from tcia_assets.images.zip_files import (
     draft_path,
     quarantine_path,
     remove_abandoned_drafts,
+    tidy,
     work_folder,
     zip_path,
 )
@@ -62,6 +67,28 @@ def test_a_zip_is_busy_until_the_process_that_claims_it_ends(
 
     remove_abandoned_drafts(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_are_looked_for_after_a_kill_and_once_a_day(tmp_path: Path) -> None:
+    draft = draft_path(tmp_path / "1.2.3.zip")
+
+    def is_removed_by_next_run() -> bool:
+        draft.write_bytes(b"half of it")
+        take_over_dead_journals(tmp_path, list[ManifestRow].clear)
+        journal = Journal(tmp_path)
+        tidy(tmp_path)
+        journal.remove()
+        journal.close()
+        return not draft.exists()
+
+    assert is_removed_by_next_run()
+    assert not is_removed_by_next_run()
+    Journal(tmp_path).close()  # as a kill would
+    assert is_removed_by_next_run()
+    assert not is_removed_by_next_run()
+    yesterday = time.time() - 86_500
+    os.utime(tmp_path / ".runs" / "tidied", (yesterday, yesterday))
+    assert is_removed_by_next_run()
 
 
 def test_only_one_of_many_threads_has_a_claim(tmp_path: Path) -> None:
