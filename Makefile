@@ -35,7 +35,8 @@ $(VENV)/.dev: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python scripts/demo.py
+	$(BIN)/tcia-assets demo --keep data/demo
+	@echo "   make dev                           Dagster's UI on this data and archive"
 
 dev: $(VENV)/.installed
 	$(BIN)/python scripts/dev.py

@@ -2,7 +2,7 @@
 
     app              the group of them, and how an error becomes an exit code
     refresh, fetch, status, changes, query, tables, export, verify, prune, migrate, dataset, doctor,
-    clinical, catalogue, sandbox
+    clinical, catalogue, demo, sandbox
                      the commands of these names
     completion       the command, and what completes names in others
     dataset_plan, dataset_pack

@@ -14,6 +14,7 @@ from tcia_assets.cli.changes import changes
 from tcia_assets.cli.clinical import clinical
 from tcia_assets.cli.completion import completion
 from tcia_assets.cli.dataset import dataset
+from tcia_assets.cli.demo import demo
 from tcia_assets.cli.doctor import doctor
 from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
@@ -82,6 +83,7 @@ class _Group(click.Group):
 @click.group(
     cls=_Group,
     commands=[
+        demo,
         sandbox,
         refresh,
         fetch,
@@ -109,6 +111,7 @@ def main() -> None:
 
     \b
     Try it without TCIA:
+      tcia-assets demo                             (all of it, in two minutes)
       tcia-assets sandbox                          (in another terminal; prints what to export)
       tcia-assets refresh --all
       tcia-assets query "SELECT Collection, count(*) FROM series GROUP BY ALL"

@@ -36,6 +36,7 @@
     alarms            what failed as a line
     local_runs        runs in this process
     dagster_home      where they are recorded
+    instance_records  whether they have ended, and why a tick requested none
     run_report        what people read afterwards
 
 No module that declares assets, sensors or schedules has `from __future__ import annotations`:
