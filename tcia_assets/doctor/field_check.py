@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tcia_assets.doctor.step_result import StepResult, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import REPORT
 from tcia_assets.errors import shorten
-from tcia_assets.sources import Sample, SourceRows
+from tcia_assets.sources import SampleReply, SourceRows
 from tcia_assets.spec import Table
 from tcia_assets.units import counted
 
@@ -27,7 +27,7 @@ _WORDS = {
 }
 
 
-def judge_fields(table: Table, samples: Sequence[Sample]) -> StepResult:
+def judge_fields(table: Table, samples: Sequence[SampleReply]) -> StepResult:
     """Return the check of replies, named after the table; unknown if they have no rows."""
     seen = _Seen(table, samples)
     if not seen.count:
@@ -68,7 +68,7 @@ def spell_form(form: str) -> str:
 class _Seen:
     """What some replies have in common: what is in any of them counts."""
 
-    def __init__(self, table: Table, samples: Sequence[Sample]) -> None:
+    def __init__(self, table: Table, samples: Sequence[SampleReply]) -> None:
         replies = [each.rows for each in samples]
         filled = {name for each in replies for name in filled_columns(each)}
         self._replies = replies

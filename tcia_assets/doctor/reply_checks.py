@@ -28,7 +28,7 @@ from tcia_assets.errors import (
     UnknownReply,
     UsageError,
 )
-from tcia_assets.sources import Sample
+from tcia_assets.sources import SampleReply
 from tcia_assets.spec import Table
 
 _NO_SUCH = "no Collection has this name"
@@ -98,7 +98,7 @@ def _fields(table: Table, subject: Subject) -> StepResult:
 
 def _sizes(subject: Subject) -> StepResult:
     sizes = subject.sizes.get()
-    found = judge_fields(SERIES_SIZES, [Sample(sizes)])
+    found = judge_fields(SERIES_SIZES, [SampleReply(sizes)])
     if found.outcome != OK:
         return found
     listed = {row["SeriesInstanceUID"]: row for row in subject.series_rows()}
@@ -145,7 +145,7 @@ def _changes(subject: Subject) -> StepResult:
     if recent is None or not recent.table.num_rows:
         seen = "none since a day that is still to come, and none in the last two days"
         return ok("changes", seen)
-    found = judge_fields(SERIES, [Sample(recent)])
+    found = judge_fields(SERIES, [SampleReply(recent)])
     return StepResult("changes", found.outcome, f"in the last two days: {found.seen}", found.advice)
 
 

@@ -17,7 +17,7 @@ from tcia_assets.catalog import (
     VALUE_TABLES,
 )
 from tcia_assets.doctor.steps import NotChecked, Once
-from tcia_assets.sources import Connection, Sample, Source, SourceRows
+from tcia_assets.sources import Connection, SampleReply, Source, SourceRows
 from tcia_assets.spec import Table
 
 # A patient has a few Series; a Collection may have tens of thousands.
@@ -39,22 +39,22 @@ class Subject:
     def __init__(self, source: Source, preferred: Sequence[str], folder: Path) -> None:
         self.source, self.preferred, self.folder = source, preferred, folder
         self.connection = Once[Connection]("a connection to the source", source.connect)
-        self.listed = Once[Sample]("the list of Collections", lambda: self.sample(COLLECTIONS))
+        self.listed = Once[SampleReply]("the list of Collections", lambda: self.sample(COLLECTIONS))
         self.collection = Once[str]("the name of a Collection", self._choose_collection)
         whole = {t: partial(self._of_collection, t) for t in _OF_A_COLLECTION}
         narrow = {t: partial(self._of_patients, t) for t in (STUDIES, SERIES)}
         self._samples = {
-            table.name: Once[list[Sample]](f"rows of {table.name}", find)
+            table.name: Once[list[SampleReply]](f"rows of {table.name}", find)
             for table, find in (whole | narrow).items()
         }
         self.sizes = Once[SourceRows]("sizes of Series", self._request_sizes)
 
-    def sample(self, table: Table, **filters: str) -> Sample:
+    def sample(self, table: Table, **filters: str) -> SampleReply:
         """Request a sample, if the source can be reached at all."""
         self.connection.need()
         return self.source.sample(table, **filters)
 
-    def samples(self, table: Table) -> Once[list[Sample]]:
+    def samples(self, table: Table) -> Once[list[SampleReply]]:
         """Return the samples of a table that has Collections; of studies and Series, by patient."""
         return self._samples[table.name]
 
@@ -95,10 +95,10 @@ class Subject:
             return values_of(self.listed.need(), "Collection")
         return []
 
-    def _of_collection(self, table: Table) -> list[Sample]:
+    def _of_collection(self, table: Table) -> list[SampleReply]:
         return [self.sample(table, Collection=self.collection.need())]
 
-    def _of_patients(self, table: Table) -> list[Sample]:
+    def _of_patients(self, table: Table) -> list[SampleReply]:
         collection = self.collection.need()
         with suppress(NotChecked):
             if patients := self._patient_ids()[:_PATIENTS]:
@@ -119,7 +119,7 @@ class Subject:
         return found
 
 
-def values_of(sample: Sample, column: str) -> list[str]:
+def values_of(sample: SampleReply, column: str) -> list[str]:
     """Return the values of a column, without nulls; none if no row has it."""
     table = sample.rows.table
     values = table[column].to_pylist() if column in table.column_names else []

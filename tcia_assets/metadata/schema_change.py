@@ -70,7 +70,7 @@ def _count_values(column: pa.ChunkedArray) -> int:
     return values
 
 
-def cure(table: Table, key: str) -> str:
+def accept_hint(table: Table, key: str) -> str:
     """Return what to do where the rows of a partition are refused although they are right."""
     name = shlex.quote(key)
     option = f"--shared-list {name} " if table is SHARED_LISTS else ""
@@ -100,7 +100,8 @@ def _lost(
         more = f" or {left} more" if left > 0 else ""
         renamed = f"; was it renamed to one of {named}{more}? No column claims these"
     return MissingColumn(
-        f"{sent}{also}, and {found} that are still there have one{renamed}. {cure(table, key)}",
+        f"{sent}{also}, and {found} that are still there have one{renamed}. "
+        f"{accept_hint(table, key)}",
         table=table.name,
         column=lost[0],
     )

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tcia_assets.catalog import MAX_UNREADABLE_TEXT, SHARED_LISTS, UNREADABLE_VALUES
 from tcia_assets.errors import BadValue, shorten
-from tcia_assets.metadata.schema_change import cure
+from tcia_assets.metadata.schema_change import accept_hint
 from tcia_assets.sources import SourceRows, UnreadableValues
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
@@ -77,7 +77,7 @@ def _too_many(table: Table, key: str, name: str, values: UnreadableValues) -> Ba
     return BadValue(
         f"{len(values.texts)} of {values.values} values cannot be read: each should be "
         f"{table.column(name).kind.rule}, and one is {shorten(text, _LONGEST_SHOWN)!r}; do "
-        f"the settings (TCIA_DIALECT, TCIA_IDC_INDEX) match the source? {cure(table, key)}",
+        f"the settings (TCIA_DIALECT, TCIA_IDC_INDEX) match the source? {accept_hint(table, key)}",
         table=table.name,
         column=name,
         value=text,

@@ -84,7 +84,7 @@ class SourceRows:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleReply:
     """The rows of one reply, and how their dates are written.
 
     Attributes:
@@ -394,7 +394,7 @@ class Source(AbstractContextManager["Source"], Protocol):
     def connect(self) -> Connection:
         """Send one small request, and describe the connection; any answer will do."""
 
-    def sample(self, table: Table, **filters: str) -> Sample:
+    def sample(self, table: Table, **filters: str) -> SampleReply:
         """Get a few rows as `rows` does, and also how they are written. For small replies.
 
         Args:

@@ -10,7 +10,7 @@ from tcia_assets.doctor.field_check import judge_fields
 from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import Sample, Source, SourceRows
+from tcia_assets.sources import SampleReply, Source, SourceRows
 from tcia_assets.spec import Table
 from tcia_assets_tests.conftest import SMALL
 
@@ -68,18 +68,18 @@ def test_a_key_or_a_link_to_a_parent_that_is_in_no_row_differs(source: Source) -
     rows = source.rows(STUDIES, SMALL)
     for name in ("StudyInstanceUID", "PatientID"):
         less = SourceRows(rows.table.drop_columns([name]), promised=rows.promised)
-        check = judge_fields(STUDIES, [Sample(less)])
+        check = judge_fields(STUDIES, [SampleReply(less)])
         assert (check.outcome, f"in no row: {name}" in check.seen) == (DIFFERS, True)
 
 
 def test_of_no_rows_nothing_is_known() -> None:
     nothing = SourceRows(pa.table({"Modality": pa.array([], pa.string())}), promised=("Modality",))
-    assert judge_fields(MODALITY_VALUES, [Sample(nothing)]).outcome == UNKNOWN
+    assert judge_fields(MODALITY_VALUES, [SampleReply(nothing)]).outcome == UNKNOWN
     assert judge_fields(MODALITY_VALUES, []).outcome == UNKNOWN
 
 
 def test_a_row_without_any_value_shows_nothing() -> None:
     nothing = SourceRows(pa.table({"Modality": [None]}), promised=("Modality",))
-    assert judge_fields(MODALITY_VALUES, [Sample(nothing)]).outcome == UNKNOWN
+    assert judge_fields(MODALITY_VALUES, [SampleReply(nothing)]).outcome == UNKNOWN
     other = SourceRows(nothing.table, ("Kind",), promised=("Modality",))
-    assert judge_fields(MODALITY_VALUES, [Sample(other)]).outcome == DIFFERS
+    assert judge_fields(MODALITY_VALUES, [SampleReply(other)]).outcome == DIFFERS

@@ -9,7 +9,7 @@ from tcia_assets.catalog import PATIENTS, SERIES, SERIES_SIZES, SHARED_LISTS, ST
 from tcia_assets.errors import MissingColumn
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
-from tcia_assets.metadata.schema_change import check_columns, cure
+from tcia_assets.metadata.schema_change import accept_hint, check_columns
 from tcia_assets.metadata.unreadable import MAX_VALUES
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import SourceRows, UnreadableValues
@@ -107,9 +107,9 @@ def test_unclaimed_names_are_shown_in_part() -> None:
     assert len(str(caught.value)) < 2000
 
 
-def test_the_cure_can_be_pasted_into_a_shell() -> None:
-    assert "refresh --accept-schema 'RIDER Lung CT'`" in cure(SERIES, "RIDER Lung CT")
-    assert "refresh --shared-list x --accept-schema x`" in cure(SHARED_LISTS, "x")
+def test_the_hint_can_be_pasted_into_a_shell() -> None:
+    assert "refresh --accept-schema 'RIDER Lung CT'`" in accept_hint(SERIES, "RIDER Lung CT")
+    assert "refresh --shared-list x --accept-schema x`" in accept_hint(SHARED_LISTS, "x")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from tcia_assets.sources import (
     Cost,
     FetchedFile,
     ProbeResult,
-    Sample,
+    SampleReply,
     SourceRows,
     Strictness,
     Target,
@@ -264,12 +264,12 @@ class IdcSource:
         url = self.settings.idc_base_url.replace("{bucket}", _BUCKET)
         return self._transport.connect(url, {"list-type": "2", "max-keys": "1"})
 
-    def sample(self, table: Table, **filters: str) -> Sample:
+    def sample(self, table: Table, **filters: str) -> SampleReply:
         found = self.rows(table, filters.pop(table.partitioned_by, ""))
         rows = found.table
         for name, value in filters.items():
             rows = rows.filter(pc.equal(rows[name], value))
-        return Sample(replace(found, table=rows.slice(0, _MOST_SAMPLED)))
+        return SampleReply(replace(found, table=rows.slice(0, _MOST_SAMPLED)))
 
     def strictness(self) -> Strictness:
         # A query with a column that the index does not have is an error.

@@ -30,7 +30,7 @@ from tcia_assets.sources import (
     Connection,
     Cost,
     FetchedFile,
-    Sample,
+    SampleReply,
     SourceRows,
     Strictness,
     Target,
@@ -195,7 +195,7 @@ class Client:
             read = self._typed(rows, replace(endpoint, columns=columns), dialect)
         return replace(read, promised=_promised(endpoint), cost=total, failure=failure)
 
-    def get_sample(self, name: str, **filters: str) -> Sample:
+    def get_sample(self, name: str, **filters: str) -> SampleReply:
         """Get the rows of an endpoint as `get_rows` does, and how they are written.
 
         For small replies: they are parsed in Python.
@@ -212,7 +212,7 @@ class Client:
             check_rows(rows, endpoint, filters, request.url)
         seconds = time.monotonic() - started
         rows = replace(rows, promised=_promised(endpoint), cost=cost, seconds=seconds)
-        return Sample(rows, date_forms(untyped), declared_forms(dialect, endpoint))
+        return SampleReply(rows, date_forms(untyped), declared_forms(dialect, endpoint))
 
     def connect(self) -> Connection:
         """Request the rows that a working server always has, and describe the connection."""

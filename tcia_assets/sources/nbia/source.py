@@ -17,7 +17,7 @@ from tcia_assets.sources import (
     ClinicalTable,
     FetchedFile,
     ProbeResult,
-    Sample,
+    SampleReply,
     SourceRows,
     Target,
     UnreadableValues,
@@ -130,7 +130,7 @@ class NbiaSource(Client):
                     raise
         return SourceRows(empty(COLLECTION_DESCRIPTIONS))
 
-    def sample(self, table: Table, **filters: str) -> Sample:
+    def sample(self, table: Table, **filters: str) -> SampleReply:
         return self.get_sample(table.endpoint, **filters)
 
     def series_sizes(self, uids: Sequence[str]) -> SourceRows:
