@@ -52,6 +52,7 @@ _STATES = {
 @click.command()
 @click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option("--deep", is_flag=True, help="Also inflate each zip and check it as when fetched.")
+@click.option("--quick", is_flag=True, help="Compare names and sizes only; no zip is read.")
 @click.option(
     "--against",
     multiple=True,
@@ -65,6 +66,7 @@ def verify(
     collections: tuple[str, ...],
     *,
     deep: bool,
+    quick: bool,
     against: tuple[str, ...],
     audit: bool,
     rebuild: bool,
@@ -82,12 +84,15 @@ def verify(
     Examples:
       tcia-assets verify
       tcia-assets verify LCTSC --deep
+      tcia-assets verify --quick            (one listing of each Collection's zips)
       tcia-assets verify --against idc
       tcia-assets verify LCTSC --against nbia --against idc
       tcia-assets verify --rebuild          (the manifest was lost)
     """
     mirror = open_mirror()
     settings, warehouse = mirror.settings, mirror.warehouse
+    if deep and quick:
+        raise UsageError("--deep reads each zip, --quick reads none: choose one")
     if missing := missing_folder(warehouse):  # "0 damaged" would hide a mistake in its name
         raise UsageError(f"there is nothing to verify{missing}")
     places = [place for place in (NBIA, IDC) if place in against or (audit and place == NBIA)]
@@ -105,7 +110,7 @@ def verify(
         require_known("Collection with images", collections, known)
         chosen = [name for name in collections or on_disk if name in on_disk]
         problems = _rebuild(chosen, warehouse, settings) if rebuild else []
-        problems += _verify(chosen, warehouse, deep=deep)
+        problems += _verify(chosen, warehouse, deep=deep, quick=quick)
         problems += _verify_tables(warehouse, collections)
         problems += _compare(collections or known, on_disk, sources, warehouse)
     exit_with(problems)
@@ -124,12 +129,14 @@ def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Setting
     return problems
 
 
-def _verify(collections: Sequence[str], warehouse: Warehouse, *, deep: bool) -> list[str]:
-    """Hash the zips on disk; returns a line for each that is damaged."""
+def _verify(
+    collections: Sequence[str], warehouse: Warehouse, *, deep: bool, quick: bool
+) -> list[str]:
+    """Check the zips in the store; returns a line for each that is damaged."""
     problems = []
     for name in collections:
         with progress_bar(f"Verify {name}") as report:
-            verified = verify_zips(name, warehouse, deep=deep, report=report)
+            verified = verify_zips(name, warehouse, deep=deep, quick=quick, report=report)
         out.print(printable(_verified_line(verified)), soft_wrap=True)
         problems += _damage_lines(name, verified.damaged)
     return problems

@@ -22,6 +22,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.errors import TciaError
+from tcia_assets.images.fetch import merge_rows_of_others
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.markdown import is_plain_url
 from tcia_assets.metadata.moves import settle_moves
@@ -75,6 +76,7 @@ def refresh_partitions(
     tcia, at = resource_of(context, names), datetime.now(UTC)
     outcome = _refresh_all(context, tcia, tables, keys, at, budget, accept_schema)
     tcia.warehouse.ensure_views()
+    merge_rows_of_others(tcia.warehouse)
     if catalog.SERIES in tables:
         _settle_moves(context, tcia.warehouse, at, outcome)
     if catalog.SHARED_LISTS not in tables:

@@ -9,6 +9,7 @@ reply_checks.py       the fields of each endpoint, filters, changes
 field_check.py        the fields, values and dates of one reply
 image_checks.py       one small Series, fetched into a temporary folder and proven
 folder_checks.py      the data folder; nothing is written there
+archive_checks.py     the store of zips, in which one object comes and goes
 installation_checks.py  versions and extras
 redaction.py          leave out secrets and names of users
 """

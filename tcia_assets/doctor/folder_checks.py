@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, TABLES
+from tcia_assets.doctor.archive_checks import archives_step
 from tcia_assets.doctor.step_result import StepResult, differs, join_names, ok, unknown
 from tcia_assets.doctor.steps import Once, Step
 from tcia_assets.errors import StorageError, TciaError
@@ -27,7 +28,16 @@ from tcia_assets.store.partitions import LAYOUT
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
 
-_WRITTEN = ("warehouse", "archives", "quarantine", "datasets", "catalogue", "dagster", ".locks")
+_WRITTEN = (
+    "warehouse",
+    "archives",
+    "cache",
+    "quarantine",
+    "datasets",
+    "catalogue",
+    "dagster",
+    ".locks",
+)
 
 
 class FolderExamination:
@@ -40,6 +50,7 @@ class FolderExamination:
             Step("data folder", lambda: _folder(root, self._warehouse.get())),
             Step("permissions", lambda: _permissions(root)),
             Step("disk", lambda: _disk(root)),
+            archives_step(settings),
             Step("temporary folder", lambda: _temporary(settings)),
             Step("locks", lambda: _locks(root)),
             Step("leftovers", lambda: _leftovers(root)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote
 
 from tcia_assets.settings import Settings
+from tcia_assets.store.archives import SECRET_VARIABLES
 
 _HIDDEN = "***"
 _SHORTEST_SECRET = 3
@@ -24,7 +26,8 @@ class Redaction:
     """
 
     def __init__(self, settings: Settings, user: str, home: Path) -> None:
-        secrets = (settings.password, settings.api_key, settings.username)
+        secrets = [settings.password, settings.api_key, settings.username]
+        secrets += [os.environ.get(name, "") for name in SECRET_VARIABLES]
         plain = [each for each in secrets if len(each) >= _SHORTEST_SECRET]
         # The longest first, in case one is a part of another.
         forms = {form for each in plain for form in (each, quote(each, safe=""), repr(each)[1:-1])}

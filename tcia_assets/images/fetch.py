@@ -17,6 +17,7 @@ from tcia_assets.images.manifest import ManifestTotals, count_manifest
 from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.plan import SAME_BYTES, FetchPlan
 from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.shared_rows import collections_with_shared_rows
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
 from tcia_assets.images.zip_files import tidy, work_folder
 from tcia_assets.metadata import attribution, moves
@@ -123,6 +124,18 @@ def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
     """
     manifest.ManifestWriter(warehouse, collection).close()
     _follow_manifest(collection, warehouse)
+
+
+def merge_rows_of_others(warehouse: Warehouse) -> None:
+    """Record what other machines have fetched that share the store of zips.
+
+    Raises:
+        DataError: What one of them has passed is damaged.
+        StorageError: The store fails, or a file cannot be written.
+    """
+    for collection in collections_with_shared_rows(warehouse.archives):
+        if manifest.merge_rows_of_others(warehouse, collection):
+            _follow_manifest(collection, warehouse)
 
 
 def _follow_manifest(collection: str, warehouse: Warehouse) -> None:

@@ -179,14 +179,17 @@ def merge_rows(
         parts.replace(to_table(newest.values()))
 
 
-def merge_rows_of_others(warehouse: Warehouse, collection: str) -> None:
+def merge_rows_of_others(warehouse: Warehouse, collection: str) -> bool:
     """Merge the rows that other machines have passed to this warehouse; see `shared_rows`.
+
+    Returns:
+        Whether there were any.
 
     Raises:
         DataError: One of their files is damaged.
         StorageError: The store of zips fails, or a file cannot be written.
     """
-    merge_shared_rows(
+    return merge_shared_rows(
         warehouse.archives, collection, lambda rows: merge_rows(warehouse, collection, rows)
     )
 

@@ -46,7 +46,7 @@ def collections_with_shared_rows(archives: Archives) -> list[str]:
 
 def merge_shared_rows(
     archives: Archives, collection: str, merge: Callable[[list[ManifestRow]], None]
-) -> None:
+) -> bool:
     """Merge the rows that other machines have passed since, and remove old files.
 
     Args:
@@ -55,18 +55,22 @@ def merge_shared_rows(
         merge: Called with the rows of each file; older rows than those that are stored are
             no news.
 
+    Returns:
+        Whether there were new ones.
+
     Raises:
         DataError: A file has a line that is no row.
         StorageError: The store fails.
     """
-    if not archives.is_shared:
-        return
-    for file in archives.list(_folder(collection)):
+    found = False
+    for file in archives.list(_folder(collection)) if archives.is_shared else ():
         copy = archives.work_folder(file.name)
         if not copy.is_file():
             _merge_file(archives, file, copy, merge)
+            found = True
         elif datetime.now(UTC) - file.published_at > _KEPT:
             archives.put_text(file.name, "")
+    return found
 
 
 def _merge_file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -59,6 +59,7 @@ def verify_zips(
     warehouse: Warehouse,
     *,
     deep: bool = False,
+    quick: bool = False,
     sample: int | None = None,
     just_fetched: frozenset[str] = frozenset(),
     report: ProgressCallback = ignore_progress,
@@ -72,6 +73,7 @@ def verify_zips(
         collection: The Collection.
         warehouse: The warehouse.
         deep: Also inflate each zip and verify it as after a download.
+        quick: Compare names and sizes only, with one list of the store; no zip is read.
         sample: Check only this many zips, different ones each day.
         just_fetched: UIDs to leave out: the caller has just verified them.
         report: Called with the number of zips checked and their total.
@@ -82,7 +84,12 @@ def verify_zips(
     problems: dict[str, str] = {}
     changes: list[tuple[ManifestRow | None, ManifestRow]] = []
 
+    stored = {zip_.name: zip_.size_bytes for zip_ in stored_zips(collection, warehouse)}
+
     def check(row: ManifestRow) -> str:
+        name = name_at(row.path or "")
+        if quick and name in stored:
+            return _size_problem(row, stored[name])
         return _problem(row, warehouse.archives, deep=deep)
 
     with closing(check_each(check, chosen)) as found:
@@ -98,14 +105,13 @@ def verify_zips(
         len(chosen),
         sum(row.archive_bytes or 0 for row in chosen),
         tuple(DamagedZip(uid, problems[uid]) for uid in damaged),
-        _strays(collection, warehouse, rows),
+        _strays(stored, rows),
     )
 
 
-def _strays(collection: str, warehouse: Warehouse, rows: Sequence[ManifestRow]) -> tuple[str, ...]:
+def _strays(stored: Iterable[str], rows: Sequence[ManifestRow]) -> tuple[str, ...]:
     listed = {name_at(row.path) for row in rows if row.path}
-    strays = [zip_.name for zip_ in stored_zips(collection, warehouse) if zip_.name not in listed]
-    return tuple(name.rpartition("/")[2] for name in strays)
+    return tuple(name.rpartition("/")[2] for name in stored if name not in listed)
 
 
 def check_each(check: Callable[[T], R], items: Sequence[T]) -> Generator[tuple[T, R]]:
@@ -159,9 +165,8 @@ def _problem(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
 
 def _difference(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
     name = name_at(row.path or "")
-    size = archives.head(name).size_bytes
-    if size != row.archive_bytes:
-        return f"its zip has {size} bytes where {row.archive_bytes} were verified"
+    if problem := _size_problem(row, archives.head(name).size_bytes):
+        return problem
     if not deep:
         return _changed(row, archives.sha256(name))
     with archives.copy(name) as path:
@@ -169,6 +174,12 @@ def _difference(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
             return problem
         accept_again(row, path)
     return ""
+
+
+def _size_problem(row: ManifestRow, size: int) -> str:
+    if size == row.archive_bytes:
+        return ""
+    return f"its zip has {size} bytes where {row.archive_bytes} were verified"
 
 
 def _changed(row: ManifestRow, sha256: str) -> str:

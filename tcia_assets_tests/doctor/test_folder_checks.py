@@ -14,6 +14,7 @@ from tcia_assets.doctor.step_result import DIFFERS, OK, UNKNOWN, StepResult
 from tcia_assets.doctor.steps import look
 from tcia_assets.images.journal import Journal
 from tcia_assets.settings import Settings
+from tcia_assets.store.partitions import LAYOUT
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.disks import read_only, small_disk
@@ -49,7 +50,7 @@ def test_a_whole_data_folder_is_ok_and_stays_as_it_is(root: Path) -> None:
     before = state_of(root)
     assert set(all_of(root).values()) == {OK}
     assert state_of(root) == before
-    assert "layout 3" in checked(root, "data folder").seen
+    assert f"layout {LAYOUT}" in checked(root, "data folder").seen
     assert stored_keys(settings_of(root), SERIES) == [SMALL]
 
 

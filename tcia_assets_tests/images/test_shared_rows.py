@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import random
 import shutil
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,10 +16,17 @@ import pytest
 
 from tcia_assets.errors import StorageError
 from tcia_assets.images import shared_rows
+from tcia_assets.images.fetch import fetch_images, merge_rows_of_others
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.images.run_limits import Shard
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.settings import Settings
+from tcia_assets.sources import open_source
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.disks import filled, small_disk
 from tcia_assets_tests.images.bucket_place import BucketPlace, beside
-from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
+from tcia_assets_tests.images.place import COLLECTION, FOLDER, QUICK, Place
 from tcia_assets_tests.s3_proxy import Fault, Proxy, is_put
 
 Machine = Callable[[], BucketPlace]
@@ -123,6 +135,15 @@ def test_a_series_that_has_changed_is_put_over_its_old_zip(machine: Machine) -> 
     assert one.rows[uid]["sha256"] != before
 
 
+def test_a_warehouse_that_fetches_nothing_learns_of_it_too(machine: Machine) -> None:
+    one, main = machine(), machine()
+    one.fetch()
+    merge_rows_of_others(main.warehouse)
+    assert main.rows == one.rows
+    merge_rows_of_others(main.warehouse)
+    main.demand_complete()
+
+
 @pytest.mark.slow
 def test_old_files_of_rows_are_removed_by_those_who_have_merged_them(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
@@ -168,3 +189,62 @@ def test_nothing_is_passed_where_the_zips_are_in_a_folder(place: Place) -> None:
     place.fetch()
     assert not (place.data_dir / "archives" / "journal").exists()
     assert [path.name for path in (place.data_dir / "archives").iterdir()] == [FOLDER]
+
+
+# --- Kills and full disks -------------------------------------------------------------------------
+
+
+def fetch(settings: Settings, collection: str) -> None:
+    """Run a fetch in its own process."""
+    with open_source(settings, pacing=QUICK) as source:
+        session = FetchSession(Selection(collections=(collection,)))
+        fetch_images(collection, session, source, Warehouse.of(settings))
+
+
+@pytest.mark.slow
+def test_a_fetch_that_is_killed_twenty_times_fetches_no_complete_series_again(
+    wide: Place, bucket: str, served_s3: Proxy, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    one = beside(wide, tmp_path_factory.mktemp("machine") / "data", bucket)
+    context, chance, killed = multiprocessing.get_context("spawn"), random.Random(7), 0
+    for _ in range(20):
+        child = context.Process(target=fetch, args=(one.settings, COLLECTION))
+        due = len(served_s3.seen) + chance.randint(1, 12)
+        child.start()
+        while len(served_s3.seen) < due and child.is_alive():
+            time.sleep(0.001)
+        complete = set(one.objects)
+        if child.is_alive():
+            os.kill(int(child.pid or 0), signal.SIGKILL)
+            killed += 1
+        child.join(60)
+        assert complete <= set(one.objects)
+        assert {u for u, row in one.rows.items() if row["status"] == "complete"} <= complete
+    before = Counter(one.asked())
+    complete = set(one.objects)
+    one.fetch()
+    one.demand_complete()
+    again = Counter(one.asked()) - before
+    assert killed > 5
+    assert complete.isdisjoint(again), "what was put is not requested again"
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_and_the_next_run_goes_on(
+    mirror: Place,
+    bucket: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if others had filled the disk since the plan.
+    monkeypatch.setattr("tcia_assets.images.disk_space.SPARE_BYTES", -(1 << 40))
+    with small_disk(tmp_path_factory.mktemp("place") / "disk", "24m") as disk:
+        one = beside(mirror, disk / "data", bucket)
+        with filled(disk, but_for=40_000), pytest.raises(StorageError, match=r"No space|is full"):
+            one.fetch()
+        complete = {uid for uid, row in one.rows.items() if row["status"] == "complete"}
+        assert complete <= set(one.objects)
+        asked = one.asked()
+        one.fetch()
+        one.demand_complete()
+        assert all(one.asked().count(uid) == asked.count(uid) for uid in complete)

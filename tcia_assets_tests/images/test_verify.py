@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +68,23 @@ def test_a_deep_check_finds_wrong_counts_in_the_manifest(fetched: Place) -> None
     assert verified(fetched).damaged == ()
     [damage] = verified(fetched, deep=True).damaged
     assert damage.series_instance_uid == uid and "7" in damage.problem
+
+
+def test_a_quick_check_compares_names_and_sizes_and_reads_nothing(
+    fetched: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, short, flipped, *_ = fetched.uids
+    fetched.zip(gone).unlink()
+    os.truncate(fetched.zip(short), 100)
+    flip(fetched.zip(flipped))
+    monkeypatch.setattr(folder, "sha256_of", None)
+
+    found = verified(fetched, quick=True)
+    assert {each.series_instance_uid: each.problem[:12] for each in found.damaged} == {
+        gone: "its zip is g",
+        short: "its zip has ",
+    }
+    assert found.checked == SERIES
 
 
 def test_zips_without_a_row_are_reported(fetched: Place) -> None:

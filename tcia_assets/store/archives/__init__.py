@@ -17,6 +17,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+# The environment's secrets of object storage, under the names that all of its clients use.
+SECRET_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_TOKEN",
+)
+
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -39,13 +47,16 @@ class ChangedFile(OSError):
     """A stored file that has other bytes than its reader expects."""
 
 
-def open_archives(url: str, root: Path, cache_bytes: int) -> Archives:
+def open_archives(
+    url: str, root: Path, cache_bytes: int, *, retry_s: float | None = None
+) -> Archives:
     """Return the store of zips; nothing is requested or written yet.
 
     Args:
         url: A folder or `s3://bucket/prefix`; "" for the folder `archives` in the data folder.
         root: The data folder.
         cache_bytes: The most that whole objects from a bucket take in the data folder.
+        retry_s: Seconds during which a request to a bucket is repeated; some minutes by default.
 
     Raises:
         MissingExtra: The url is that of a bucket, and obstore is not installed.
@@ -60,7 +71,7 @@ def open_archives(url: str, root: Path, cache_bytes: int) -> Archives:
 
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     cache = FileCache(root / "cache", cache_bytes)
-    return BucketArchives(bucket, prefix, root / "archives", cache)
+    return BucketArchives(bucket, prefix, root / "archives", cache, retry_s)
 
 
 class Archives(Protocol):
@@ -77,6 +88,16 @@ class Archives(Protocol):
 
     def address(self, name: str) -> str:
         """Return where a file is, for messages."""
+
+    def probe(self) -> float:
+        """Check that files can be listed, put, read and deleted; nothing is left behind.
+
+        Returns:
+            By how many seconds the clock of this machine is ahead of that of the store.
+
+        Raises:
+            StorageError: They cannot.
+        """
 
     def put(self, draft: Path, name: str, sha256: str, *, replaces: str = "") -> None:
         """Give a finished file its name.

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import mmap
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -44,22 +45,27 @@ class BucketArchives:
         prefix: Below which all names are; "" for the bucket itself.
         work: The folder of this machine for drafts, claims and journals.
         cache: Whole objects on this machine.
+        retry_s: Seconds during which a request that fails is repeated; some minutes by default.
 
     Raises:
         UsageError: The environment has an endpoint that cannot be used.
     """
 
-    def __init__(self, bucket: str, prefix: str, work: Path, cache: FileCache) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, work: Path, cache: FileCache, retry_s: float | None = None
+    ) -> None:
         self._bucket, self._prefix, self._work, self._cache = bucket, prefix, work, cache
+        self._retry_s = retry_s
         self._answered_at = float("-inf")
 
-    def __reduce__(self) -> tuple[type[BucketArchives], tuple[str, str, Path, FileCache]]:
+    def __reduce__(self) -> tuple[type[BucketArchives], tuple[object, ...]]:
         """Pickle the places only: connections do not survive in another process."""
-        return BucketArchives, (self._bucket, self._prefix, self._work, self._cache)
+        places = (self._bucket, self._prefix, self._work, self._cache)
+        return BucketArchives, (*places, self._retry_s)
 
     @cached_property
     def _store(self) -> Any:
-        return connect(self._bucket, self._prefix)
+        return connect(self._bucket, self._prefix, retry_s=self._retry_s)
 
     @cached_property
     def _writers(self) -> dict[float, Any]:
@@ -71,6 +77,15 @@ class BucketArchives:
 
     def address(self, name: str) -> str:
         return "/".join(filter(None, ("s3:/", self._bucket, self._prefix, name)))
+
+    def probe(self) -> float:
+        name = f".probe-{secrets.token_hex(8)}"
+        with s3_errors(self.address(name)):
+            self._list_first()
+            obstore.put(self._store, name, b"probe", mode="create")
+            stored_at = self.head(name).published_at
+            obstore.delete(self._store, name)
+        return (datetime.now(UTC) - stored_at).total_seconds()
 
     # --- Writing ----------------------------------------------------------------------------------
 
@@ -141,7 +156,9 @@ class BucketArchives:
     def _writer(self, size: int) -> Any:
         timeout = writer_timeout(size)
         if timeout not in self._writers:
-            self._writers[timeout] = connect(self._bucket, self._prefix, timeout_s=timeout)
+            self._writers[timeout] = connect(
+                self._bucket, self._prefix, timeout_s=timeout, retry_s=self._retry_s
+            )
         return self._writers[timeout]
 
     def _recorded_sha256(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,12 @@ class FolderArchives:
 
     def address(self, name: str) -> str:
         return str(self.root / name)
+
+    def probe(self) -> float:
+        place = next(each for each in (self.root, *self.root.parents) if each.exists())
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            raise StorageError(f"{place} cannot be written to")
+        return 0.0
 
     def put(self, draft: Path, name: str, sha256: str, *, replaces: str = "") -> None:
         # Not stored beside a file: the manifest has it. The claim keeps others from this name.

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tcia_assets.errors import MissingExtra, StorageError, UsageError
+from tcia_assets.store.archives import SECRET_VARIABLES
 
 try:
     import obstore
@@ -36,7 +37,6 @@ REFUSALS = (PermissionDeniedError, UnauthenticatedError)
 CONFLICTS = (AlreadyExistsError, PreconditionError)
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN")
 _CONNECT_S, _READ_S = 10, 60
 # How long a request that fails is repeated.
 RETRY_S = 180.0
@@ -162,7 +162,7 @@ def _describe(text: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    secrets: list[Any] = [os.environ.get(name, "") for name in _SECRETS]
+    secrets: list[Any] = [os.environ.get(name, "") for name in SECRET_VARIABLES]
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
