@@ -2,7 +2,8 @@
 
 They report facts that are unusual but may be right. Rows that are wrong raise an error before they
 are written (`store/conform.py`); a check comes after and does not protect what is stored. Checks
-look at all partitions, since Dagster keeps no history of a check by partition.
+look at all partitions, since Dagster keeps no history of a check by partition. One that found
+nothing is evaluated again when a file of its tables has changed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from tcia_assets.errors import TciaError
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.spec import Check, Parent, Table
 from tcia_assets.store import sql
+from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets.store.warehouse import Warehouse
 
 _MAX_EXAMPLES = 10
@@ -71,7 +73,8 @@ def results(
     """
     key = names.key(table)
     selected = selected_checks(context, key)
-    yield from [_evaluate(c, key, warehouse) for c in checks_of(table) if c.name in selected]
+    queries = CleanQueries(warehouse)
+    yield from [_evaluate(c, key, queries) for c in checks_of(table) if c.name in selected]
     if SOURCE_ANSWERS in selected:
         yield check_result(key, SOURCE_ANSWERS, passed=True, is_error=True)
 
@@ -106,17 +109,17 @@ def check_result(
     )
 
 
-def _evaluate(check: Check, key: dg.AssetKey, warehouse: Warehouse) -> dg.AssetCheckResult:
+def _evaluate(check: Check, key: dg.AssetKey, queries: CleanQueries) -> dg.AssetCheckResult:
     try:
-        failing = warehouse.query(check.sql)
+        failing = queries.find(f"{key.path[-1]}.{check.name}", check.sql)
     except TciaError as error:
         problem = f"{error}; if a file is damaged, delete it and refresh its Collection"
         return check_result(key, check.name, passed=False, is_error=True, description=problem)
-    examples = failing.slice(0, _MAX_EXAMPLES).to_pylist()
+    examples = failing.slice(0, _MAX_EXAMPLES).to_pylist() if failing else []
     shown = dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in examples])
-    facts = {"contradicting_rows": failing.num_rows, "examples": shown}
-    is_good = not failing.num_rows
-    return check_result(key, check.name, passed=is_good, is_error=check.is_error, **facts)
+    count = failing.num_rows if failing else 0
+    facts: dict[str, Any] = {"contradicting_rows": count, "examples": shown}
+    return check_result(key, check.name, passed=not count, is_error=check.is_error, **facts)
 
 
 def rows_kept(

@@ -12,6 +12,7 @@ from datetime import datetime
 from tcia_assets.catalog import SERIES
 from tcia_assets.metadata import history, listing
 from tcia_assets.metadata.events import diff_events
+from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets.store.warehouse import Warehouse
 
 _UNSETTLED = """
@@ -44,7 +45,8 @@ def settle_moves(warehouse: Warehouse, at: datetime) -> dict[str, int]:
         By Collection, how many of its rows changed.
     """
     found: dict[str, dict[str, str | None]] = {}
-    for row in warehouse.query(_UNSETTLED).to_pylist():
+    unsettled = CleanQueries(warehouse).find("unsettled_moves", _UNSETTLED)
+    for row in unsettled.to_pylist() if unsettled else ():
         found.setdefault(row["Collection"], {})[row["SeriesInstanceUID"]] = row["home"]
     return {name: _mark_moved(name, homes, warehouse, at) for name, homes in found.items()}
 

@@ -101,6 +101,7 @@ class Story:
 
     def run(self, steps: int) -> int:
         """Tell the story; return how many replies were known."""
+        self.refresh()
         for _ in range(steps):
             happened = self.chance.choices(*zip(*self.events(), strict=True))[0]
             with happened():
