@@ -5,8 +5,8 @@
     clinical, catalogue, demo, sandbox
                      the commands of these names
     completion       the command, and what completes names in others
-    dataset_plan, dataset_pack
-                     `dataset plan` and `dataset pack`
+    dataset_new, dataset_plan, dataset_pack
+                     `dataset new`, `dataset plan` and `dataset pack`
     declaration_file the file that declares a dataset
     workspace        the mirror that a command works on
     options          options that several commands share

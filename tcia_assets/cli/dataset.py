@@ -12,6 +12,7 @@ import click
 from rich.table import Table as Grid
 
 from tcia_assets.cli.completion import complete_datasets
+from tcia_assets.cli.dataset_new import new
 from tcia_assets.cli.dataset_pack import pack
 from tcia_assets.cli.dataset_plan import plan
 from tcia_assets.cli.declaration_file import find_declaration
@@ -49,6 +50,7 @@ def dataset() -> None:
 
     \b
     Examples:
+      tcia-assets dataset new lung_ct --collection LCTSC
       tcia-assets dataset plan lung_ct
       tcia-assets dataset build lung_ct
       tcia-assets dataset list
@@ -56,6 +58,7 @@ def dataset() -> None:
     """
 
 
+dataset.add_command(new)
 dataset.add_command(plan)
 dataset.add_command(pack)
 
