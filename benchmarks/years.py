@@ -184,9 +184,9 @@ def keys_unique(place: Place) -> Cost:
     return place.child("keys_unique")
 
 
-@measure("the check of 20 zips of the largest Collection after a fetch")
-def verify_sample(place: Place) -> Cost:
-    return place.child("verify_sample")
+@measure("the check `archives_intact` of the largest Collection: its zips that are due today")
+def verify_due(place: Place) -> Cost:
+    return place.child("verify_due")
 
 
 @measure("a tick of the sensor, nothing new")

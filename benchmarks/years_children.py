@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 
 import dagster as dg
 from years import LARGEST
@@ -11,7 +12,8 @@ from tcia_assets import TciaResource, build_definitions
 from tcia_assets.catalog import IMAGES, SERIES
 from tcia_assets.defs import checks, sensors
 from tcia_assets.defs.names import Names
-from tcia_assets.images.verify import verify_zips
+from tcia_assets.images.verify import verify_parts
+from tcia_assets.images.zip_parts import due_parts
 from tcia_assets.settings import Settings
 from tcia_assets.store.warehouse import Warehouse
 
@@ -26,8 +28,9 @@ def keys_unique() -> None:
         raise SystemExit("the mirror has repeated keys")
 
 
-def verify_sample() -> None:
-    if verify_zips(LARGEST, _warehouse(), sample=20).damaged:
+def verify_due() -> None:
+    warehouse = _warehouse()
+    if verify_parts(due_parts(warehouse, [LARGEST], 90, datetime.now(UTC)), warehouse).damaged:
         raise SystemExit("the mirror has damaged zips")
 
 
@@ -45,4 +48,4 @@ def tick() -> None:
 
 
 if __name__ == "__main__":
-    {"keys_unique": keys_unique, "verify_sample": verify_sample, "tick": tick}[sys.argv[1]]()
+    {"keys_unique": keys_unique, "verify_due": verify_due, "tick": tick}[sys.argv[1]]()

@@ -941,6 +941,32 @@ TARGETS = Table(
     ),
 )
 
+ZIP_READS = Table(
+    "zip_reads",
+    "part of a Collection's zips, with when they were last read again and compared with their "
+    "SHA-256",
+    key=("Collection", "part"),
+    partitioned_by="Collection",
+    made_from="image_archives",
+    updates=(
+        "Written by the job `{prefix}_verify`, by the check `archives_intact` of image_archives "
+        "and by `tcia-assets verify`, so it has no runs and events of its own."
+    ),
+    parents=_IN_COLLECTION,
+    columns=(
+        COLLECTION,
+        text(
+            "part",
+            "First three hex digits of the MD5 of the SeriesInstanceUID of each of its zips.",
+            required=True,
+        ),
+        instant("read_at", "When the reading of its zips began.", required=True),
+        count("zips", "Number of zips that were read.", required=True),
+        size("zip_bytes", "Total bytes of these zips.", required=True),
+        count("damaged", "Number of them that were not as they were verified.", required=True),
+    ),
+)
+
 SOURCE_EQUALITY = Table(
     "source_equality",
     "comparison of the images of a Series in two places: the mirror, NBIA, the IDC",
@@ -1003,6 +1029,7 @@ TABLES = (
     *(SERIES_SIZES, COLLECTION_DESCRIPTIONS, SHARED_LISTS, UNREADABLE_VALUES),
     *IMAGE_TABLES,
     INDEXED_ZIPS,
+    ZIP_READS,
     SOURCE_EQUALITY,
     CLINICAL_TABLES,
 )

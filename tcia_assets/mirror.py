@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -496,7 +496,8 @@ class Mirror:
         return parse_selection(self.settings.image_selection if given is None else given)
 
     def _status(self, collections: list[str], selection: Selection | None) -> pa.Table:
-        return collection_status(self.warehouse, collections, selection)
+        since = datetime.now(UTC) - timedelta(days=self.settings.verify_days)
+        return collection_status(self.warehouse, collections, selection, proven_since=since)
 
     def _open_runs(self) -> LocalRuns:
         return open_runs(self.settings, show_progress=self._show_progress, verbose=self._verbose)

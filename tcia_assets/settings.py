@@ -195,6 +195,12 @@ class Settings(BaseModel):
         description="when that schedule checks which Collections are due; read when the code "
         "location is loaded",
     )
+    verify_days: int = Field(
+        default=90,
+        ge=1,
+        description="days within which each zip is read again and compared with its SHA-256, if "
+        "the schedule `tcia_verify_daily` is on",
+    )
     datasets_dir: str = Field(
         default="datasets",
         description="folder with the declarations of datasets; read when Dagster loads the "

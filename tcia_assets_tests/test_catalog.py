@@ -566,6 +566,7 @@ def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
         ),
         ("image_archives", ("SeriesInstanceUID",), "Collection"),
         ("images", ("SOPInstanceUID",), "Collection"),
+        ("zip_reads", ("Collection", "part"), "Collection"),
         (
             "references",
             (
@@ -615,6 +616,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "references": "e96c68674a26",
         "targets": "c3d5675c4a67",
         "indexed_zips": "5c0ef39033d8",
+        "zip_reads": "f891ce1f177d",
         "source_equality": "a51a2cc7addd",
         "clinical_tables": "ec400707f376",
     }

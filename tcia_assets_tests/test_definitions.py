@@ -38,6 +38,7 @@ def test_the_names_that_others_rely_on_stay() -> None:
         "tcia_refresh",
         "tcia_refresh_shared_lists",
         "tcia_update",
+        "tcia_verify",
     ]
     sensors = [s.name for s in definitions.sensors or []]
     assert sensors == ["tcia_new_series", "tcia_run_failed", "tcia_source_gone"]

@@ -72,6 +72,7 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
 def test_every_field_is_a_setting_of_the_design() -> None:
     assert {f"TCIA_{name.upper()}" for name in Settings.model_fields} == {
         "TCIA_SOURCE",
+        "TCIA_VERIFY_DAYS",
         "TCIA_IMAGE_SOURCES",
         "TCIA_IDC_INDEX",
         "TCIA_IDC_BASE_URL",

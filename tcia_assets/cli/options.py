@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tcia_assets.cli.completion import complete_shared_lists
+from tcia_assets.images.zip_parts import Subset
 
 _Command = Callable[..., None]
 _repeatable = partial(click.option, multiple=True)
@@ -70,6 +71,18 @@ def parse_shard(_context: click.Context, _option: click.Parameter, value: str) -
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise click.BadParameter(f"{value!r} is not a shard such as 0/4 or 3/4")
     return int(index), int(count)
+
+
+def parse_subset(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> Subset | None:
+    """Parse `K/N`: subset K, counted from 1, of N."""
+    if value is None:
+        return None
+    number, _, of = value.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise click.BadParameter(f"{value!r} is not a subset such as 1/30 or 30/30")
+    return Subset(int(number), int(of))
 
 
 def parse_size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -19,6 +19,7 @@ from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import shorten
 from tcia_assets.images.status import COUNTS, SUMMED, collection_status
+from tcia_assets.images.zip_parts import count_proven
 from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
@@ -62,6 +63,7 @@ def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
         write_result(mirror.status(chosen), form, None, len(chosen))
         return
     print_status(mirror.warehouse, chosen, parse_selection(mirror.settings.image_selection))
+    _print_proofs(mirror.warehouse, chosen, mirror.settings.verify_days)
     if outage := find_outage(mirror.warehouse, mirror.settings, datetime.now(UTC)):
         head = "Frozen" if outage.is_gone else "No answer"
         out.print(f"[red]{head}:[/] {printable(str(outage))}", soft_wrap=True)
@@ -79,6 +81,22 @@ def print_status(
         return
     rows = collection_status(warehouse, collections, selection).to_pylist()
     out.print(_tables(rows, out))
+
+
+def _print_proofs(warehouse: Warehouse, collections: Sequence[str], days: int) -> None:
+    """Print how many zips were fetched or read again in so many days, and the oldest proof."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    rows = count_proven(warehouse, collections, since)
+    if not rows:
+        return
+    zips, proven = (sum(row[name] for row in rows) for name in ("zips", "zips_proven"))
+    oldest = min(rows, key=lambda row: row["oldest_proof_at"])
+    at, name = format_minute(oldest["oldest_proof_at"]), printable(oldest["Collection"])
+    share = f"{100 * proven // zips} % of {counted(zips, 'zip')} in the last {days} days"
+    cure = "" if proven == zips else "; the schedule tcia_verify_daily or `verify` reads them"
+    colour = "dim" if proven == zips else "yellow"
+    text = f"Fetched or read again: {share}, the oldest on {at} ({name}){cure}."
+    out.print(f"[{colour}]{text}[/]")
 
 
 def _print_descriptions(collection: str, warehouse: Warehouse) -> None:

@@ -14,11 +14,13 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column
 from rich.table import Table as Grid
@@ -104,6 +106,19 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def bytes_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """As `progress_bar`, of bytes: their rate gives the time that is left, whatever each file has.
+
+    Of half a terabyte whose files have between a kilobyte and two gigabytes, their number tells
+    little.
+    """
+    hidden = not err.is_terminal
+    with Progress(*_byte_columns(), console=err, transient=True, disable=hidden) as progress:
+        task = progress.add_task(printable(title), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
 def run_progress_bar(title: str) -> Iterator[Listener]:
     """Show the progress of a run on standard error; the bar stays, and is full after success."""
     columns = (*_bar_columns(), TextColumn("{task.fields[note]}"))
@@ -113,6 +128,16 @@ def run_progress_bar(title: str) -> Iterator[Listener]:
             task, completed=done, total=total, note=note
         )
         progress.update(task, completed=progress.tasks[0].total)
+
+
+def _byte_columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
 
 
 def _bar_columns() -> tuple[ProgressColumn, ...]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import click
 
 from tcia_assets.catalog import SERIES
 from tcia_assets.cli.completion import complete_collections
-from tcia_assets.cli.terminal import err, exit_with, out, printable, progress_bar
+from tcia_assets.cli.options import parse_subset
+from tcia_assets.cli.terminal import bytes_bar, err, exit_with, out, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import UsageError, require_known
 from tcia_assets.images.audit import require_hashes
@@ -29,8 +33,9 @@ from tcia_assets.images.rebuild import (
     rebuild_manifest,
 )
 from tcia_assets.images.run_limits import RereadBudget
-from tcia_assets.images.verify import DamagedZip, VerifyResult, verify_zips
+from tcia_assets.images.verify import DamagedZip, VerifyResult, find_strays, verify_zips
 from tcia_assets.images.zip_files import collections_on_disk
+from tcia_assets.images.zip_parts import Subset
 from tcia_assets.mirror import missing_folder
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, open_source
@@ -54,6 +59,18 @@ _STATES = {
 @click.option("--deep", is_flag=True, help="Also inflate each zip and check it as when fetched.")
 @click.option("--quick", is_flag=True, help="Compare names and sizes only; no zip is read.")
 @click.option(
+    "--subset",
+    metavar="K/N",
+    callback=parse_subset,
+    help="Check only the K-th of N equal subsets of the zips, the same ones each time.",
+)
+@click.option(
+    "--max-minutes",
+    metavar="MINUTES",
+    type=click.IntRange(min=1),
+    help="Begin no zip after this time. Those that were not read for longest come first.",
+)
+@click.option(
     "--against",
     multiple=True,
     type=click.Choice([NBIA, IDC]),
@@ -67,14 +84,18 @@ def verify(
     *,
     deep: bool,
     quick: bool,
+    subset: Subset | None,
+    max_minutes: int | None,
     against: tuple[str, ...],
     audit: bool,
     rebuild: bool,
 ) -> None:
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
 
-    A damaged zip gets the status failed, and the next fetch downloads it again. The tables are
-    compared with the digests that were recorded when they were written; one that is gone is named.
+    A damaged zip gets the status failed, and the next fetch downloads it again. Of each Collection
+    those zips that were not read for longest come first; when each was read is in the table
+    zip_reads. The tables are compared with the digests that were recorded when they were written;
+    one that is gone is named. With --subset K/N, day K of N reads one N-th of the zips.
 
     With --against, what differs between the zips and a source, or between two sources, is in the
     table source_equality. The exit code is 1 if something differs or a source cannot be asked; what
@@ -85,14 +106,14 @@ def verify(
       tcia-assets verify
       tcia-assets verify LCTSC --deep
       tcia-assets verify --quick            (one listing of each Collection's zips)
+      tcia-assets verify --subset 3/30      (the third of 30 days)
+      tcia-assets verify --max-minutes 60
       tcia-assets verify --against idc
       tcia-assets verify LCTSC --against nbia --against idc
       tcia-assets verify --rebuild          (the manifest was lost)
     """
     mirror = open_mirror()
     settings, warehouse = mirror.settings, mirror.warehouse
-    if deep and quick:
-        raise UsageError("--deep reads each zip, --quick reads none: choose one")
     if missing := missing_folder(warehouse):  # "0 damaged" would hide a mistake in its name
         raise UsageError(f"there is nothing to verify{missing}")
     places = [place for place in (NBIA, IDC) if place in against or (audit and place == NBIA)]
@@ -110,7 +131,8 @@ def verify(
         require_known("Collection with images", collections, known)
         chosen = [name for name in collections or on_disk if name in on_disk]
         problems = _rebuild(chosen, warehouse, settings) if rebuild else []
-        problems += _verify(chosen, warehouse, deep=deep, quick=quick)
+        limits = _Limits(deep, quick, subset, _deadline(max_minutes))
+        problems += _verify(chosen, warehouse, limits)
         problems += _verify_tables(warehouse, collections)
         problems += _compare(collections or known, on_disk, sources, warehouse)
     exit_with(problems)
@@ -129,15 +151,28 @@ def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Setting
     return problems
 
 
-def _verify(
-    collections: Sequence[str], warehouse: Warehouse, *, deep: bool, quick: bool
-) -> list[str]:
+class _Limits(NamedTuple):
+    """How the zips are checked, which of them, and until when; see `verify_zips`."""
+
+    deep: bool
+    quick: bool
+    subset: Subset | None
+    until: float
+
+
+def _deadline(max_minutes: int | None) -> float:
+    return math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+
+
+def _verify(collections: Sequence[str], warehouse: Warehouse, limits: _Limits) -> list[str]:
     """Check the zips in the store; returns a line for each that is damaged."""
     problems = []
     for name in collections:
-        with progress_bar(f"Verify {name}") as report:
-            verified = verify_zips(name, warehouse, deep=deep, quick=quick, report=report)
-        out.print(printable(_verified_line(verified)), soft_wrap=True)
+        with bytes_bar(f"Verify {name}") as report:
+            verified = verify_zips(name, warehouse, **limits._asdict(), report=report)
+        strays = [] if limits.subset else find_strays(name, warehouse)
+        line = _verified_line(name, verified, strays)
+        out.print(printable(line), soft_wrap=True)
         problems += _damage_lines(name, verified.damaged)
     return problems
 
@@ -204,12 +239,14 @@ def _comparisons(
             )
 
 
-def _verified_line(found: VerifyResult) -> str:
+def _verified_line(collection: str, found: VerifyResult, strays: Sequence[str]) -> str:
     checked = f"{counted(found.checked, 'zip')} of {format_bytes(found.checked_bytes)} checked"
-    line = f"{found.collection}: {checked}, {len(found.damaged):,} damaged"
-    if found.strays:
-        named = ", ".join(found.strays[:_MOST_NAMED])
-        line += f"; {len(found.strays):,} not in the manifest: {named}; see --rebuild"
+    line = f"{collection}: {checked}, {len(found.damaged):,} damaged"
+    if found.left:
+        line += f", {found.left:,} left for lack of time"
+    if strays:
+        named = ", ".join(strays[:_MOST_NAMED])
+        line += f"; {len(strays):,} not in the manifest: {named}; see --rebuild"
     return line
 
 

@@ -47,6 +47,11 @@ def clinical_job(names: Names) -> str:
     return names.of("clinical")
 
 
+def verify_job(names: Names) -> str:
+    """Return the name of the job that reads zips again."""
+    return names.of("verify")
+
+
 def jobs(names: Names) -> list[Job]:
     """Return the jobs over the tables of the catalog."""
     metadata = [names.key(t) for t in (catalog.COLLECTIONS, *BY_COLLECTION)]

@@ -48,7 +48,7 @@ def assets(names: Names) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """
     records = (
         *(catalog.SERIES_CHANGES, catalog.SNAPSHOTS, catalog.UNREADABLE_VALUES),
-        *(catalog.INDEXED_ZIPS, catalog.SOURCE_EQUALITY),
+        *(catalog.INDEXED_ZIPS, catalog.ZIP_READS, catalog.SOURCE_EQUALITY),
     )
     specs = [asset_spec(table, names) for table in records]
     return [_collections(names), _by_collection(names), _shared_lists(names), *specs]

@@ -17,6 +17,7 @@ from tcia_assets.defs import (
     mirror,
     schedules,
     sensors,
+    zip_checks,
 )
 from tcia_assets.defs import datasets as dataset_defs
 from tcia_assets.defs.dataset_files import dataset_files, datasets_folder
@@ -84,7 +85,7 @@ def build_definitions(
         images=images_pool,
         datasets=datasets_pool,
     )
-    table_jobs = jobs.jobs(names)
+    table_jobs = [*jobs.jobs(names), zip_checks.job(names)]
     files = dataset_files(names, datasets_folder(datasets))
     dataset_jobs = dataset_defs.jobs(files)
     interval_s = settings.read_alone("sensor_interval_s", sensor_interval_s)
@@ -104,6 +105,7 @@ def build_definitions(
         schedules=[
             *schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),
             clinical.schedule(names),
+            zip_checks.schedule(names),
         ],
         sensors=[
             *sensors.sensors(names, table_jobs, interval_s),

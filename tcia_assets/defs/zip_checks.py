@@ -1,33 +1,46 @@
-"""Asset checks of a sample of the zips: are they as they were when verified?
+"""Asset checks of some of the zips: are they as they were when verified?
 
-`tcia-assets verify` checks all of them; here a different sample is checked each day, so that in
-time every zip is checked. Zips that the run itself fetched were verified just now, and are not
-hashed again.
+`tcia-assets verify` checks all of them; here those that are due today, so that each is read within
+TCIA_VERIFY_DAYS. A run that fetches images reads those of its Collections for some minutes; the
+schedule `verify_daily` those of all.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.defs.checks import check_result, check_specs, selected_checks
+from tcia_assets.defs.jobs import verify_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
-from tcia_assets.images.audit import audit_hashes
-from tcia_assets.images.verify import verify_zips
+from tcia_assets.images.audit import audit_sample
+from tcia_assets.images.verify import VerifyResult, verify_parts
+from tcia_assets.images.zip_parts import due_parts
+from tcia_assets.progress import report
 from tcia_assets.units import counted
 
-_ZIPS_PER_COLLECTION = 20
+# A run that fetches images ends soon; the job `verify` has hours.
+_MINUTES_AFTER_FETCH = 10
+_MINUTES_A_DAY = 240
 _HASHES_PER_COLLECTION = 5
+_CRON = "0 6 * * *"
 _INTACT = "archives_intact"
 _EQUAL = "hashes_equal"
 _DESCRIPTIONS = {
-    _INTACT: f"A daily sample of {_ZIPS_PER_COLLECTION} zips per Collection has the SHA-256 that "
-    "was recorded when they were verified; zips that the run just fetched are left out.",
+    _INTACT: "The zips that are due today have the SHA-256 that was recorded when they were "
+    "verified. Each is due within TCIA_VERIFY_DAYS, those that were not read for longest first.",
     _EQUAL: f"The source's own hash of {_HASHES_PER_COLLECTION} Series per Collection, others each "
     "day, is that of the zip on disk (nbia-v4; other dialects have no hashes to compare with).",
 }
+_JOB_DESCRIPTION = "Reads the zips that are due today, and evaluates the check `archives_intact`."
+_SCHEDULE_DESCRIPTION = (
+    "Reads, every day at 6, as many zips as make all of them in TCIA_VERIFY_DAYS, those that were "
+    "not read for longest first, for four hours at most."
+)
 
 # The Series of a Collection that the run fetched, by Collection.
 _Fetched = dict[str, frozenset[str]]
@@ -62,17 +75,35 @@ def results(
 
 
 def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
-    found = [
-        verify_zips(name, tcia.warehouse, sample=_ZIPS_PER_COLLECTION, just_fetched=series)
-        for name, series in fetched.items()
-    ]
-    damaged = [f"{d.series_instance_uid}: {d.problem}" for each in found for d in each.damaged]
-    checked, skipped = sum(each.checked for each in found), sum(map(len, fetched.values()))
-    description = f"{counted(checked, 'zip')} hashed"
+    found = _read_due(tcia, list(fetched), _MINUTES_AFTER_FETCH)
+    skipped = sum(map(len, fetched.values()))
+    description = _describe(found)
     if skipped:
         description += f"; {skipped:,} more verified by this run when fetched"
-    facts = {"checked": checked, "just_proven": skipped}
-    return _result(key, _INTACT, damaged, description=description, **facts)
+    facts = {"checked": found.checked, "just_proven": skipped, "left": found.left}
+    return _result(key, _INTACT, _damage(found), description=description, **facts)
+
+
+def _read_due(tcia: RunResource, collections: Sequence[str], minutes: float) -> VerifyResult:
+    """Read the zips of Collections that are due today, for some minutes at most."""
+    until = time.monotonic() + 60 * minutes
+    now, days = datetime.now(UTC), tcia.settings.verify_days
+    parts = due_parts(tcia.warehouse, collections, days, now)
+    return verify_parts(
+        parts,
+        tcia.warehouse,
+        until=until,
+        report=lambda done, total: report(done, total, "bytes of zips read again"),
+    )
+
+
+def _describe(found: VerifyResult) -> str:
+    left = f", {found.left:,} left for lack of time" if found.left else ""
+    return f"{counted(found.checked, 'zip')} hashed{left}"
+
+
+def _damage(found: VerifyResult) -> list[str]:
+    return [f"{each.series_instance_uid}: {each.problem}" for each in found.damaged]
 
 
 def _check_equal(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
@@ -81,14 +112,7 @@ def _check_equal(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.A
             key, _EQUAL, [], note=f"{tcia.source_of_metadata.name} provides no MD5 hashes"
         )
     found = [
-        audit_hashes(
-            name,
-            tcia.source_of_metadata,
-            tcia.warehouse,
-            sample=_HASHES_PER_COLLECTION,
-            max_requests=_HASHES_PER_COLLECTION,
-            just_fetched=series,
-        )
+        audit_sample(name, tcia.source_of_metadata, tcia.warehouse, _HASHES_PER_COLLECTION, series)
         for name, series in fetched.items()
     ]
     problems = [uid for each in found for uid in each.differing]
@@ -107,3 +131,61 @@ def _check_equal(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.A
 def _result(key: dg.AssetKey, name: str, problems: list[str], **facts: Any) -> dg.AssetCheckResult:
     against = dg.MetadataValue.json(problems)
     return check_result(key, name, passed=not problems, against=against, **facts)
+
+
+# --- All zips, a part of them each day ------------------------------------------------------------
+
+
+class VerifyConfig(dg.Config):
+    """Configuration of a run that reads the zips that are due."""
+
+    minutes: int = _MINUTES_A_DAY
+    """How long it may take; what is left is read first the next day."""
+
+
+def job(names: Names) -> dg.JobDefinition:
+    """Return the job that reads the zips of all Collections that are due today."""
+    op_name = verify_job(names)
+
+    @dg.op(name=f"{op_name}_zips", required_resource_keys={names.resource})
+    def verify_zips(context: dg.OpExecutionContext, config: VerifyConfig) -> None:
+        """Read them, oldest first; a zip that is damaged is fetched again by the next fetch."""
+        tcia: RunResource = getattr(context.resources, names.resource)
+        found = _read_due(tcia, tcia.warehouse.keys(catalog.IMAGE_ARCHIVES), config.minutes)
+        context.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=names.key(catalog.IMAGE_ARCHIVES),
+                check_name=_INTACT,
+                passed=not found.damaged,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=_describe(found),
+                metadata={
+                    "against": dg.MetadataValue.json(_damage(found)),
+                    "checked": found.checked,
+                    "left": found.left,
+                },
+            )
+        )
+        context.log.info(_describe(found))
+
+    @dg.job(
+        name=op_name,
+        description=_JOB_DESCRIPTION,
+        executor_def=dg.in_process_executor,
+        tags={"tcia": op_name},
+    )
+    def verify() -> None:
+        verify_zips()
+
+    return verify
+
+
+def schedule(names: Names) -> dg.ScheduleDefinition:
+    """Return the daily schedule of that job, which is off until switched on."""
+    return dg.ScheduleDefinition(
+        name=f"{verify_job(names)}_daily",
+        job_name=verify_job(names),
+        cron_schedule=_CRON,
+        description=_SCHEDULE_DESCRIPTION,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+    )

@@ -28,6 +28,8 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     status          the state of the mirror by Collection
     unindexed       zips whose headers are still to be read
     verify          whether zips are as they were when fetched
+    zip_parts       the parts in which they are read again, and when each was read
+    checksums       `SHA256SUMS` beside the zips, for other programs
     audit           whether they are as the source has them now
     hash_walk       the requests by which that is found out
     equality        the table `source_equality`: what was compared, and how it differs

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tcia_assets.errors import BadArchive, UsageError
 from tcia_assets.formats import md5_list
 from tcia_assets.images import manifest
 from tcia_assets.images.hash_walk import Answers, HashWalk, Leaf
-from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.md5_hierarchy import content_md5_sql
-from tcia_assets.images.verify import accept_again, daily_sample
+from tcia_assets.images.verify import accept_again
 from tcia_assets.images.zip_files import name_at
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources import Source
@@ -85,8 +86,6 @@ def audit_hashes(
     warehouse: Warehouse,
     *,
     max_requests: int | None = MAX_REQUESTS,
-    sample: int | None = None,
-    just_fetched: frozenset[str] = frozenset(),
     report: ProgressCallback = ignore_progress,
     answers: Answers | None = None,
 ) -> AuditResult:
@@ -100,10 +99,6 @@ def audit_hashes(
         source: The source to compare with.
         warehouse: The warehouse.
         max_requests: The most requests to send; None for any number.
-        sample: Request only this many Series, different ones each day, and take their hashes from
-            the zips, so that `images` is not needed.
-        just_fetched: UIDs of Series that the caller has just verified; with `sample`, the zips of
-            other Series are hashed first to see whether they changed.
         report: Called with the number of Series that are compared, and that of all.
         answers: As in `HashWalk`.
 
@@ -114,19 +109,67 @@ def audit_hashes(
     require_hashes(source)
     leaves = _leaves(collection, warehouse)
     walk = HashWalk(source, max_requests, report, {} if answers is None else answers)
-    complete = {
-        row.series_instance_uid: row
-        for row in manifest.read_rows(warehouse, collection)
-        if row.is_complete
-    }
-    if sample is None:
-        comparable = [leaf["SeriesInstanceUID"] for leaf in leaves if leaf["hash"]]
-        walk.compare(leaves)
-    else:
-        comparable = [u for leaf in leaves if (u := leaf["SeriesInstanceUID"]) in complete]
-        chosen = daily_sample([complete[uid] for uid in comparable], sample)
-        walk.compare_series([_stored_leaf(r, warehouse.archives, just_fetched) for r in chosen])
-    return AuditResult(collection, walk, len(complete.keys() - comparable))
+    walk.compare(leaves)
+    complete = manifest.read_complete(warehouse, collection, [UID])[UID].to_pylist()
+    comparable = {leaf[UID] for leaf in leaves if leaf["hash"]}
+    return AuditResult(collection, walk, len(set(complete) - comparable))
+
+
+def audit_sample(
+    collection: str,
+    source: Source,
+    warehouse: Warehouse,
+    size: int,
+    just_fetched: frozenset[str] = frozenset(),
+) -> AuditResult:
+    """Compare the hashes of a few Series, others each day, with the source's.
+
+    Their hashes are taken from the zips, so that `images` is not needed.
+
+    Args:
+        collection: The Collection.
+        source: The source to compare with; one request a Series.
+        warehouse: The warehouse.
+        size: The number of Series.
+        just_fetched: UIDs of Series that the caller has just verified; the zips of others are
+            hashed first to see whether they changed.
+
+    Raises:
+        UsageError: The source provides no MD5 hashes.
+    """
+    source = source.of(collection)
+    require_hashes(source)
+    walk = HashWalk(source, size, ignore_progress, {})
+    rows, unlisted = _sample(collection, warehouse, size)
+    walk.compare_series([_stored_leaf(row, warehouse.archives, just_fetched) for row in rows])
+    return AuditResult(collection, walk, unlisted)
+
+
+def _sample(collection: str, warehouse: Warehouse, size: int) -> tuple[list[ManifestRow], int]:
+    """Return the rows of `size` complete Series that are listed, and how many are not listed.
+
+    The Series are the same throughout a day (UTC), and others the next day.
+    """
+    complete = """
+        SELECT a.*, s.SeriesInstanceUID IS NOT NULL AS is_listed FROM (
+            SELECT * FROM image_archives WHERE Collection = $collection AND status = 'complete'
+        ) AS a LEFT JOIN (
+            SELECT SeriesInstanceUID FROM current_series
+            WHERE Collection = $collection AND missing_since IS NULL
+        ) AS s ON s.SeriesInstanceUID = a.SeriesInstanceUID
+    """
+    today = datetime.now(UTC).date().isoformat()
+    chosen = warehouse.query(
+        f"FROM ({complete}) WHERE is_listed ORDER BY md5($today || SeriesInstanceUID) LIMIT $size",
+        {"collection": collection, "today": today, "size": size},
+    )
+    unlisted = warehouse.query(
+        f"SELECT count(*) AS series FROM ({complete}) WHERE NOT is_listed",
+        {"collection": collection},
+    )
+    return [ManifestRow.from_record(row) for row in chosen.to_pylist()], unlisted["series"][
+        0
+    ].as_py()
 
 
 def _leaves(collection: str, warehouse: Warehouse) -> list[Leaf]:

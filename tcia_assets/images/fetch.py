@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy
 from tcia_assets.images import manifest
+from tcia_assets.images.checksums import write_checksums
 from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_events import record_new_zips
 from tcia_assets.images.fetch_session import FetchSession
@@ -144,6 +145,7 @@ def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
     record_new_zips(collection, warehouse)
     _remove_zips_left_behind(collection, warehouse)
     attribution.write_collection(collection, warehouse)
+    write_checksums(collection, warehouse)
 
 
 def _record_rows(
@@ -226,3 +228,4 @@ def _remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
     for name, uids in moved.items():
         if complete_uids := complete.intersection(uids):
             manifest.remove_series(warehouse, name, complete_uids)
+            write_checksums(name, warehouse)

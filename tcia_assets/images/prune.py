@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
+from tcia_assets.images.checksums import write_checksums
 from tcia_assets.images.journal import has_living_journal
 from tcia_assets.images.run_limits import RereadBudget, Shard
 from tcia_assets.images.zip_files import claim, series_of, stored_zips, work_folder
@@ -213,6 +214,7 @@ def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
         index_images(collection, warehouse, reread=RereadBudget(0))
         index_references(collection, warehouse)
     attribution.write_collection(collection, warehouse)
+    write_checksums(collection, warehouse)
 
 
 def _has_rows_without_zip(collection: str, warehouse: Warehouse) -> bool:

@@ -14,6 +14,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, accept
+from tcia_assets.images.checksums import write_checksums
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.series_task import VerifiedZip
@@ -86,6 +87,7 @@ def rebuild_manifest(
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=f"fetch-{Shard()}"):
         result = _rebuild(collection, warehouse, source, report)
         attribution.write_collection(collection, warehouse)
+        write_checksums(collection, warehouse)
     return result
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from tcia_assets.catalog import COLLECTIONS, SERIES
 from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
 from tcia_assets.images.unindexed import count_unindexed
+from tcia_assets.images.zip_parts import count_proven
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.single_series import partial_collections
@@ -31,12 +32,19 @@ _SCHEMA = pa.schema(
         ("compared_at", _INSTANT),
         ("is_suspect", pa.bool_()),
         ("is_partial", pa.bool_()),
+        ("zips", pa.int64()),
+        ("zips_proven", pa.int64()),
+        ("oldest_proof_at", _INSTANT),
     ]
 )
 
 
 def collection_status(
-    warehouse: Warehouse, collections: Sequence[str], selection: Selection | None = None
+    warehouse: Warehouse,
+    collections: Sequence[str],
+    selection: Selection | None = None,
+    *,
+    proven_since: datetime | None = None,
 ) -> pa.Table:
     """Return the state of Collections, one row each, in their order.
 
@@ -61,11 +69,16 @@ def collection_status(
                         until it is listed again.
         is_partial      Whether it was never refreshed: only Series that were fetched one by one are
                         known.
+        zips            Number of zips on disk.
+        zips_proven     Number of these that were fetched, or read again, since `proven_since`.
+        oldest_proof_at Time of that of the zip of which it is longest ago.
 
     Args:
         warehouse: The warehouse.
         collections: The Collections.
         selection: What counts as selected.
+        proven_since: Zips that were proven since then are counted; without it the last three
+            columns are null, and cost nothing.
 
     Raises:
         UsageError: The selection's SQL, series lists or shared lists cannot be used.
@@ -75,6 +88,11 @@ def collection_status(
     unindexed = count_unindexed(warehouse)
     compared = last_compared(warehouse, datetime.now(UTC))
     counts = {row["Collection"]: row for row in rows}
+    proofs = {
+        row["Collection"]: row
+        for row in (count_proven(warehouse, collections, proven_since) if proven_since else ())
+    }
+    no_zips = {"zips": 0, "zips_proven": 0} if proven_since else {}
     changed = {row["Collection"]: row["at"] for row in changes}
     listed = set(warehouse.read(COLLECTIONS)["Collection"].to_pylist())
     partial = partial_collections(warehouse)
@@ -90,6 +108,7 @@ def collection_status(
             "compared_at": compared.get(name),
             "is_suspect": bool(listed) and name in counts and name not in listed | partial | others,
             "is_partial": name in partial,
+            **no_zips | proofs.get(name, {}),
         }
         for name in collections
     ]

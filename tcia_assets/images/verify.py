@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,6 +18,14 @@ from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.zip_files import name_at, stored_zips
+from tcia_assets.images.zip_parts import (
+    PartRead,
+    Subset,
+    ZipPart,
+    list_parts,
+    record_reads,
+    rows_of_parts,
+)
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.archives import Archives
 from tcia_assets.store.files import sha256_of
@@ -25,6 +35,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _WORKERS = 2
+# What a killed check has read in this time is read again.
+_WRITE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,21 +49,19 @@ class DamagedZip:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What a check of a Collection's zips found.
+    """What a check of zips found.
 
     Attributes:
-        collection: The Collection.
         checked: Number of zips checked.
         checked_bytes: Their bytes.
         damaged: The damaged ones.
-        strays: File names of zips that no row of the manifest names.
+        left: Number of zips that were to be checked when the time was over.
     """
 
-    collection: str
     checked: int
     checked_bytes: int
     damaged: tuple[DamagedZip, ...]
-    strays: tuple[str, ...]
+    left: int
 
 
 def verify_zips(
@@ -60,58 +70,148 @@ def verify_zips(
     *,
     deep: bool = False,
     quick: bool = False,
-    sample: int | None = None,
-    just_fetched: frozenset[str] = frozenset(),
+    subset: Subset | None = None,
+    until: float = math.inf,
     report: ProgressCallback = ignore_progress,
 ) -> VerifyResult:
-    """Compare the zips of a Collection with their manifest: presence, size and SHA-256.
-
-    The row of a damaged zip that was complete becomes `failed`, so that the next fetch replaces the
-    zip; other rows of damaged zips stay. A Series that another run fetches meanwhile is left alone.
+    """Compare the zips of a Collection with their manifest: see `verify_parts`.
 
     Args:
         collection: The Collection.
         warehouse: The warehouse.
         deep: Also inflate each zip and verify it as after a download.
         quick: Compare names and sizes only, with one list of the store; no zip is read.
-        sample: Check only this many zips, different ones each day.
-        just_fetched: UIDs to leave out: the caller has just verified them.
-        report: Called with the number of zips checked and their total.
+        subset: Check only these zips.
+        until: Time of `time.monotonic()` after which no zip is begun.
+        report: Called with the number of bytes checked and their total.
     """
-    rows = [row for row in manifest.read_rows(warehouse, collection) if row.path]
-    older = [row for row in rows if row.series_instance_uid not in just_fetched]
-    chosen = older if sample is None else daily_sample(older, sample)
-    problems: dict[str, str] = {}
-    changes: list[tuple[ManifestRow | None, ManifestRow]] = []
+    parts = list_parts(warehouse, [collection], subset)
+    sizes = None
+    if quick:
+        sizes = {zip_.name: zip_.size_bytes for zip_ in stored_zips(collection, warehouse)}
+    return verify_parts(parts, warehouse, deep=deep, sizes=sizes, until=until, report=report)
 
-    stored = {zip_.name: zip_.size_bytes for zip_ in stored_zips(collection, warehouse)}
 
-    def check(row: ManifestRow) -> str:
-        name = name_at(row.path or "")
-        if quick and name in stored:
-            return _size_problem(row, stored[name])
+def verify_parts(
+    parts: Sequence[ZipPart],
+    warehouse: Warehouse,
+    *,
+    deep: bool = False,
+    sizes: Mapping[str, int] | None = None,
+    until: float = math.inf,
+    report: ProgressCallback = ignore_progress,
+) -> VerifyResult:
+    """Compare zips with their manifest: presence, size and SHA-256.
+
+    The row of a damaged zip that was complete becomes `failed`, so that the next fetch replaces the
+    zip; other rows of damaged zips stay. A Series that another run fetches meanwhile is left alone.
+    When all zips of a part were read, that is recorded; a killed check keeps what it had read, but
+    for the last minute.
+
+    Args:
+        parts: What to check, in this order.
+        warehouse: The warehouse.
+        deep: Also inflate each zip and verify it as after a download.
+        sizes: The size of each file in the store, by name. If it is given, only names and sizes are
+            compared, and no zip counts as read.
+        until: Time of `time.monotonic()` after which no zip is begun.
+        report: Called with the number of bytes checked and their total.
+
+    Raises:
+        StorageError: The store of zips fails, or what was found cannot be written.
+    """
+    reading = _Reading(warehouse, records=sizes is None)
+    total, zips = sum(part.bytes for part in parts), sum(part.zips for part in parts)
+
+    def check(each: tuple[ZipPart, ManifestRow]) -> str | None:
+        _, row = each
+        if time.monotonic() > until:
+            return None
+        if sizes and (size := sizes.get(name_at(row.path or ""))) is not None:
+            return _size_problem(row, size)
         return _problem(row, warehouse.archives, deep=deep)
 
-    with closing(check_each(check, chosen)) as found:
-        for done, (row, problem) in enumerate(found, start=1):
-            if problem:
-                problems[row.series_instance_uid] = problem
-                changes.append((row, _mark_damaged(row, problem)))
-            report(done, len(chosen))
-    written = manifest.replace_unchanged(warehouse, collection, changes)
-    damaged = [row.series_instance_uid for row in written]
-    return VerifyResult(
-        collection,
-        len(chosen),
-        sum(row.archive_bytes or 0 for row in chosen),
-        tuple(DamagedZip(uid, problems[uid]) for uid in damaged),
-        _strays(stored, rows),
-    )
+    try:
+        for batch in rows_of_parts(parts, warehouse):
+            reading.begin(batch)
+            with closing(check_each(check, batch)) as found:
+                for (part, row), problem in found:
+                    if problem is None:
+                        return reading.result(zips)
+                    reading.add(part, row, problem)
+                    report(reading.bytes, total)
+    finally:
+        reading.write()
+    return reading.result(zips)
 
 
-def _strays(stored: Iterable[str], rows: Sequence[ManifestRow]) -> tuple[str, ...]:
-    listed = {name_at(row.path) for row in rows if row.path}
-    return tuple(name.rpartition("/")[2] for name in stored if name not in listed)
+class _Reading:
+    """What a check has found so far, written every minute and at the end.
+
+    Args:
+        warehouse: Where it is written.
+        records: Whether zips count as read.
+    """
+
+    def __init__(self, warehouse: Warehouse, *, records: bool) -> None:
+        self._warehouse, self._records = warehouse, records
+        self._began = datetime.now(UTC)
+        self._remaining: Counter[ZipPart] = Counter()
+        self._reads: dict[ZipPart, PartRead] = {}
+        self._changes: list[tuple[ManifestRow, ManifestRow]] = []
+        self._problems: dict[str, str] = {}
+        self._damaged: list[DamagedZip] = []
+        self._next_write = time.monotonic() + _WRITE_EVERY_S
+        self.zips = self.bytes = 0
+
+    def begin(self, batch: Sequence[tuple[ZipPart, ManifestRow]]) -> None:
+        """Begin with these zips, which are all of their parts."""
+        self._began = datetime.now(UTC)
+        self._remaining = Counter(part for part, _ in batch)
+
+    def add(self, part: ZipPart, row: ManifestRow, problem: str) -> None:
+        """Add a zip that was read."""
+        size = row.archive_bytes or 0
+        self.zips, self.bytes = self.zips + 1, self.bytes + size
+        read = self._reads.get(part, PartRead(part, self._began, 0, 0, 0))
+        self._reads[part] = PartRead(
+            part, read.read_at, read.zips + 1, read.bytes + size, read.damaged + bool(problem)
+        )
+        self._remaining[part] -= 1
+        if problem:
+            self._problems[row.series_instance_uid] = problem
+            self._changes.append((row, _mark_damaged(row, problem)))
+        if time.monotonic() > self._next_write:
+            self.write()
+
+    def write(self) -> None:
+        """Mark damaged zips, then record the parts that were read to their end."""
+        for name in sorted({new.collection for _, new in self._changes}):
+            mine = [change for change in self._changes if change[1].collection == name]
+            for row in manifest.replace_unchanged(self._warehouse, name, mine):
+                uid = row.series_instance_uid
+                self._damaged.append(DamagedZip(uid, self._problems[uid]))
+        self._changes.clear()
+        finished = [part for part in self._reads if not self._remaining[part]]
+        reads = [self._reads.pop(part) for part in finished]
+        if self._records:
+            record_reads(reads, self._warehouse)
+        self._next_write = time.monotonic() + _WRITE_EVERY_S
+
+    def result(self, planned: int) -> VerifyResult:
+        """Write, and return what was found of so many planned zips."""
+        self.write()
+        return VerifyResult(
+            self.zips, self.bytes, tuple(self._damaged), max(0, planned - self.zips)
+        )
+
+
+def find_strays(collection: str, warehouse: Warehouse) -> list[str]:
+    """Return, sorted, the file names of zips of a Collection that no row of the manifest names."""
+    paths = manifest.read_manifest(warehouse, collection, ["path"])["path"].drop_null()
+    listed = set(map(name_at, paths.to_pylist()))
+    strays = [zip_.name for zip_ in stored_zips(collection, warehouse) if zip_.name not in listed]
+    return [name.rpartition("/")[2] for name in strays]
 
 
 def check_each(check: Callable[[T], R], items: Sequence[T]) -> Generator[tuple[T, R]]:
@@ -124,16 +224,6 @@ def check_each(check: Callable[[T], R], items: Sequence[T]) -> Generator[tuple[T
             yield from zip(items, pool.map(check, items), strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def daily_sample(rows: Sequence[ManifestRow], size: int) -> list[ManifestRow]:
-    """Return `size` rows: the same throughout a day (UTC), different ones the next day."""
-    today = datetime.now(UTC).date().isoformat()
-
-    def rank(row: ManifestRow) -> bytes:
-        return hashlib.sha256(f"{today} {row.series_instance_uid}".encode()).digest()
-
-    return sorted(rows, key=rank)[:size]
 
 
 def accept_again(row: ManifestRow, path: Path) -> Proof:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from tcia_assets import catalog
+from tcia_assets.images.manifest import merge_rows, read_rows
 from tcia_assets.images.status import COUNTS
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -57,6 +59,22 @@ def test_status_fits_its_terminal_with_numbers_right_aligned(fetched: Terminal, 
         end = head.index(name) + len(name)
         assert row[end - 1].isdigit() and not row[end : end + 1].strip()
     assert sum(line.startswith(SMALL) for line in lines) == (1 if width == 200 else 2)
+
+
+def test_status_says_what_share_of_the_zips_was_read_lately(fetched: Terminal) -> None:
+    assert "100 % of 5 zips in the last 90 days" in fetched("status").stdout
+    first, *others = read_rows(fetched.warehouse, SMALL)
+    long_ago = datetime(2020, 2, 3, 4, 5, tzinfo=UTC)
+    merge_rows(fetched.warehouse, SMALL, [replace(first, fetched_at=long_ago)], over_newer=True)
+    said = " ".join(fetched("status").stdout.split())
+    [row] = json.loads(fetched("status", "--format", "json").stdout)
+
+    assert f"80 % of 5 zips in the last 90 days, the oldest on 2020-02-03 04:05 ({SMALL})" in said
+    assert "tcia_verify_daily" in said
+    assert (row["zips"], row["zips_proven"]) == (5, len(others))
+    assert row["oldest_proof_at"] == long_ago.isoformat()
+    assert fetched("verify").exit_code == 0
+    assert "100 % of 5 zips" in fetched("status").stdout
 
 
 def test_collections_removed_from_the_source_are_named(terminal: Terminal, source: Source) -> None:

@@ -34,6 +34,22 @@ def test_damaged_zips_are_named_and_exit_with_1(fetched: Terminal) -> None:
     assert set(fetched.statuses.values()) == {"complete"}
 
 
+def test_the_subsets_of_all_zips_are_each_zip_once(fetched: Terminal) -> None:
+    checked = []
+    for number in (1, 2, 3):
+        result = fetched("verify", "--subset", f"{number}/3")
+        assert result.exit_code == 0, result.output
+        checked.append(int(words(line_of(result, SMALL))[1]))
+    assert sum(checked) == 5 and max(checked) < 5
+
+
+@pytest.mark.parametrize("subset", ["0/3", "4/3", "3", "a/b", "1/0"])
+def test_a_subset_that_there_is_not_exits_with_2(fetched: Terminal, subset: str) -> None:
+    result = fetched("verify", "--subset", subset)
+
+    assert result.exit_code == 2 and "subset" in result.stderr
+
+
 def test_rebuild_restores_a_lost_manifest(fetched: Terminal) -> None:
     before = fetched.statuses
     fetched.warehouse.path(catalog.IMAGE_ARCHIVES, SMALL).unlink()

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
 import dagster as dg
 
+from tcia_assets.catalog import ZIP_READS
+from tcia_assets.images.manifest import merge_rows, read_rows
+from tcia_assets.images.verify import verify_zips
+from tcia_assets.images.zip_parts import Subset
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.image_runs import run_fetch, zips
@@ -17,7 +25,31 @@ def problems(evaluation: dg.AssetCheckEvaluation) -> list[str]:
     return list(evaluation.metadata["against"].value)
 
 
+def age(dagster: Dagster, *but: str) -> None:
+    """Make the manifest say that the zips, but for those of some Series, were fetched long ago."""
+    rows = read_rows(dagster.warehouse, SMALL)
+    old = [replace(row, fetched_at=row.fetched_at - timedelta(days=400)) for row in rows]
+    aged = [row for row in old if row.series_instance_uid not in but]
+    merge_rows(dagster.warehouse, SMALL, aged, over_newer=True)
+
+
+def flip(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
+
+
+def run_verify(dagster: Dagster, **config: int) -> dg.AssetCheckExecutionRecord:
+    """Run the job that reads what is due; return the result of the check in Dagster's records."""
+    ops: dict[str, object] = {"tcia_verify_zips": {"config": config}}
+    assert dagster.run("tcia_verify", ops=ops).success
+    key = dg.AssetCheckKey(dg.AssetKey(["tcia", "image_archives"]), "archives_intact")
+    [record] = dagster.instance.event_log_storage.get_asset_check_execution_history(key, 1)
+    return record
+
+
 def test_unchanged_zips_pass(with_zips: Dagster) -> None:
+    age(with_zips)
     found = check_evaluations(run_fetch(with_zips))
 
     assert found["archives_intact"].passed and found["hashes_equal"].passed
@@ -27,7 +59,10 @@ def test_unchanged_zips_pass(with_zips: Dagster) -> None:
 
 def test_zips_fetched_by_the_run_are_not_hashed_again(with_zips: Dagster) -> None:
     [again, *others] = zips(with_zips)
+    age(with_zips)
     again.unlink()
+    verify_zips(SMALL, with_zips.warehouse, subset=Subset(1, 1))
+    with_zips.warehouse.path(ZIP_READS, SMALL).unlink()
     found = check_evaluations(run_fetch(with_zips))
 
     intact, equal = found["archives_intact"], found["hashes_equal"]
@@ -41,16 +76,49 @@ def test_zips_fetched_by_the_run_are_not_hashed_again(with_zips: Dagster) -> Non
 
 def test_a_changed_zip_fails_a_check_and_is_fetched_again(with_zips: Dagster) -> None:
     path = zips(with_zips)[0]
-    body = bytearray(path.read_bytes())
-    body[len(body) // 2] ^= 1
-    path.write_bytes(body)
+    age(with_zips)
+    flip(path)
+    damaged = path.read_bytes()
     found = check_evaluations(run_fetch(with_zips))["archives_intact"]
 
     assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
     [said] = problems(found)
     assert said.startswith(f"{path.stem}: its zip has changed since it was verified")
     assert check_evaluations(run_fetch(with_zips))["archives_intact"].passed
-    assert path.read_bytes() != bytes(body)
+    assert path.read_bytes() != damaged
+
+
+def test_the_job_reads_what_is_due_of_all_collections(with_zips: Dagster) -> None:
+    path = zips(with_zips)[0]
+    age(with_zips)
+    flip(path)
+    bad = run_verify(with_zips)
+    evaluation = bad.event.asset_check_evaluation if bad.event else None
+
+    assert evaluation and not evaluation.passed
+    assert evaluation.metadata["checked"].value == 5
+    [said] = problems(evaluation)
+    assert said.startswith(f"{path.stem}: its zip has changed since it was verified")
+    # Read today, so not again.
+    again = run_verify(with_zips).event
+    assert again and again.asset_check_evaluation and again.asset_check_evaluation.passed
+    assert again.asset_check_evaluation.metadata["checked"].value == 0
+
+
+def test_the_job_leaves_what_it_has_no_time_for_to_the_next_day(with_zips: Dagster) -> None:
+    age(with_zips)
+    event = run_verify(with_zips, minutes=0).event
+    evaluation = event.asset_check_evaluation if event else None
+
+    assert evaluation and evaluation.passed
+    assert evaluation.description == "0 zips hashed, 5 left for lack of time"
+
+
+def test_the_schedule_is_off_until_switched_on(with_zips: Dagster) -> None:
+    [found] = [s for s in with_zips.definitions().schedules or [] if s.name == "tcia_verify_daily"]
+
+    assert found.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert found.job_name == "tcia_verify"
 
 
 def test_a_series_that_differs_at_the_source_fails_a_check(with_zips: Dagster) -> None:

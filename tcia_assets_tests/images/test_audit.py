@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.errors import UsageError
-from tcia_assets.images.audit import AuditResult, audit_hashes
+from tcia_assets.images import audit
+from tcia_assets.images.audit import AuditResult, audit_hashes, audit_sample
 from tcia_assets.images.verify import verify_zips
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.server import Sandbox
@@ -24,6 +26,11 @@ def audited(place: Place, **chosen: Any) -> AuditResult:
     place.sandbox.requests.clear()
     with place.source() as source:
         return audit_hashes(COLLECTION, source, place.warehouse, **chosen)
+
+
+def sampled(place: Place, size: int) -> AuditResult:
+    with place.source() as source:
+        return audit_sample(COLLECTION, source, place.warehouse, size)
 
 
 def questions(place: Place) -> int:
@@ -76,9 +83,29 @@ def test_rows_of_images_from_an_older_zip_are_not_compared(fetched: Place) -> No
 
 
 def test_a_sample_sends_one_request_a_series(fetched: Place) -> None:
-    found = audited(fetched, sample=4)
+    found = sampled(fetched, 4)
 
     assert (found.equal, found.not_requested, questions(fetched)) == (4, 0, 4)
+
+
+def test_a_sample_is_the_same_all_day_and_others_the_next_day(
+    fetched: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Day(datetime):
+        number = 1
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(2026, 3, cls.number, 12, tzinfo=tz)
+
+    monkeypatch.setattr(audit, "datetime", Day)
+    chosen = []
+    for number in (1, 1, 2, 3):
+        Day.number = number
+        chosen.append(frozenset(each.uid for each in sampled(fetched, 4).walk.compared))
+
+    assert [len(uids) for uids in chosen] == [4] * 4
+    assert chosen[0] == chosen[1] and len(set(chosen)) == 3
 
 
 def test_series_beyond_the_most_requests_are_counted_as_not_requested(fetched: Place) -> None:
@@ -121,8 +148,8 @@ def test_series_without_index_are_counted_and_a_sample_needs_no_index(fetched: P
     fetched.warehouse.path(catalog.IMAGES, COLLECTION).unlink()
 
     assert audited(fetched).not_compared == SERIES
-    sampled = audited(fetched, sample=4)
-    assert (sampled.equal, sampled.not_compared) == (4, 0)
+    of_zips = sampled(fetched, 4)
+    assert (of_zips.equal, of_zips.not_compared) == (4, 0)
 
 
 def test_a_source_without_hashes_is_refused(fetched: Place) -> None:

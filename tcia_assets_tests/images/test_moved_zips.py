@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.manifest import read_rows
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.moves import GOAL, events, refresh_all
-from tcia_assets_tests.images.place import COLLECTION, Place
+from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
 
 
 def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
@@ -35,6 +37,8 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     assert fetched == [(COLLECTION, "fetched")]
     assert not place.zip(moved).exists()
     assert sorted(place.rows) == sorted(stay)
+    sums = [place.data_dir / "archives" / folder / "SHA256SUMS" for folder in (FOLDER, quote(GOAL))]
+    assert [path.read_text().count(moved) for path in sums] == [0, 1]
     found = place.warehouse.query("SELECT SeriesInstanceUID, Collection FROM current_series")
     assert [r["Collection"] for r in found.to_pylist() if r["SeriesInstanceUID"] == moved] == [GOAL]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tcia_assets.catalog import ZIP_READS
 from tcia_assets.images import verify
-from tcia_assets.images.manifest_row import ManifestRow
-from tcia_assets.images.verify import VerifyResult, verify_zips
+from tcia_assets.images.verify import VerifyResult, find_strays, verify_zips
+from tcia_assets.images.zip_parts import list_parts
 from tcia_assets.store.archives import folder
 from tcia_assets_tests.images.many import SERIES, flip, put, row
 from tcia_assets_tests.images.place import COLLECTION, Place
@@ -27,9 +29,10 @@ def test_unchanged_zips_leave_the_manifest_as_it_is(fetched: Place) -> None:
     done: list[tuple[int, int]] = []
     found = verified(fetched, report=lambda *so_far: done.append(so_far))
 
-    assert (found.checked, found.damaged, found.strays) == (SERIES, (), ())
-    assert found.checked_bytes == sum(row["archive_bytes"] for row in rows.values())
-    assert done == [(n, SERIES) for n in range(1, SERIES + 1)]
+    total = sum(row["archive_bytes"] for row in rows.values())
+    assert (found.checked, found.checked_bytes, found.damaged) == (SERIES, total, ())
+    assert (found.left, find_strays(COLLECTION, fetched.warehouse)) == (0, [])
+    assert done[-1] == (total, total) and len(done) == SERIES
     assert fetched.rows == rows
 
 
@@ -85,6 +88,7 @@ def test_a_quick_check_compares_names_and_sizes_and_reads_nothing(
         short: "its zip has ",
     }
     assert found.checked == SERIES
+    assert not fetched.warehouse.has(ZIP_READS, COLLECTION)
 
 
 def test_zips_without_a_row_are_reported(fetched: Place) -> None:
@@ -93,7 +97,7 @@ def test_zips_without_a_row_are_reported(fetched: Place) -> None:
     (fetched.folder / "notes.txt").write_text("mine")
 
     found = verified(fetched)
-    assert (found.strays, found.damaged) == (("1.2.3.zip",), ())
+    assert (find_strays(COLLECTION, fetched.warehouse), found.damaged) == (["1.2.3.zip"], ())
     assert stray.is_file()
 
 
@@ -135,42 +139,56 @@ def test_a_zip_that_the_disk_refuses_is_a_damaged_zip(
     assert problems == {"its zip cannot be read: Permission denied"}
 
 
-class _Day(datetime):
-    """A day to be had again."""
+def test_a_check_without_time_reads_nothing_and_says_what_is_left(fetched: Place) -> None:
+    found = verified(fetched, until=time.monotonic() - 1)
 
-    day_of_month = 3
-
-    @classmethod
-    def now(cls, tz: Any = None) -> datetime:
-        return datetime(2026, 3, cls.day_of_month, 12, tzinfo=tz or UTC)
+    assert (found.checked, found.left, found.damaged) == (0, SERIES, ())
+    assert not fetched.warehouse.has(ZIP_READS, COLLECTION)
 
 
-def test_a_sample_is_the_same_all_day_and_covers_all_zips_in_time(
+def test_what_was_read_is_recorded_also_when_the_check_is_interrupted(fetched: Place) -> None:
+    read: list[int] = []
+
+    def interrupt(done: int, _total: int) -> None:
+        read.append(done)
+        if len(read) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verified(fetched, report=interrupt)
+    recorded = fetched.warehouse.read(ZIP_READS, [COLLECTION])["part"].to_pylist()
+    assert len(recorded) == 3
+    # The next check begins with those that were not read.
+    left = [part.part for part in list_parts(fetched.warehouse, [COLLECTION])]
+    assert set(left[-3:]) == set(recorded)
+
+
+def test_damage_is_marked_before_its_part_counts_as_read(
     fetched: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[str] = []
-    look = verify._problem
+    """A kill in between reads the part again."""
+    uid = fetched.uids[0]
+    flip(fetched.zip(uid))
 
-    def noted(row: ManifestRow, root: Path, *, deep: bool) -> str:
-        looked.append(row.series_instance_uid)
-        return str(look(row, root, deep=deep))
+    def killed(*_: object) -> None:
+        raise SystemExit
 
-    monkeypatch.setattr(verify, "_problem", noted)
-    monkeypatch.setattr(verify, "datetime", _Day)
-    days = []
-    for day in range(1, 29):
-        monkeypatch.setattr(_Day, "day_of_month", day)
-        looked.clear()
-        verified(fetched, sample=3)
-        days.append(sorted(looked))
-        looked.clear()
-        assert verified(fetched, sample=3).checked == 3
-        assert sorted(looked) == days[-1]
-
-    assert all(len(day) == 3 for day in days)
-    assert days[0] != days[1]
-    assert sorted({uid for day in days for uid in day}) == fetched.uids
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "record_reads", killed)
+        with pytest.raises(SystemExit):
+            verified(fetched)
+    assert fetched.rows[uid]["status"] == "failed"
+    assert not fetched.warehouse.has(ZIP_READS, COLLECTION)
 
 
-def test_a_sample_of_more_zips_than_there_are_is_all_of_them(fetched: Place) -> None:
-    assert verified(fetched, sample=100).checked == SERIES
+def test_a_killed_check_keeps_what_it_had_read_before_the_last_minute(
+    fetched: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_WRITE_EVERY_S", 0.0)
+    seen: list[int] = []
+
+    def look(_done: int, _total: int) -> None:
+        seen.append(fetched.warehouse.row_count(ZIP_READS, COLLECTION))
+
+    verified(fetched, report=look)
+    assert seen == list(range(1, SERIES + 1))
