@@ -41,9 +41,10 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
     missing: dict[str, dict[str, str]] = {}
     for row in warehouse.query(f"{UNINDEXED_ZIPS} ORDER BY ALL").to_pylist():
         missing.setdefault(row["Collection"], {})[row[_UID]] = row["not_in"]
-    for collection in collections_with_work(warehouse):
+    for collection in warehouse.keys(INDEXED_ZIPS):
         if lost := _find_lost(collection, warehouse):
             missing.setdefault(collection, {}).update(dict.fromkeys(lost, IMAGES.name))
+    for collection in collections_with_work(warehouse):
         if has_dead_journal(work_folder(collection, warehouse)):
             missing.setdefault(collection, {"": "journal"})
     return [

@@ -6,7 +6,7 @@ of the folder finds it in its old or its new version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -92,7 +92,7 @@ class PartitionFiles:
         """
         return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
 
-    def read_batches(self, number: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def read_batches(self, number: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield some columns of a file, of any size, in tables of bounded size.
 
         Raises:
@@ -100,36 +100,46 @@ class PartitionFiles:
         """
         return partitions.read_batches(with_columns(self.table, columns), self.path(number))
 
-    def write(self, number: int, rows: pa.Table, made_from: str = "") -> WriteResult:
+    def write(
+        self, number: int, rows: pa.Table | Iterable[pa.Table], made_from: str = ""
+    ) -> WriteResult:
         """Replace a file; if its bytes would be the same, it stays.
 
         Args:
             number: Its number.
-            rows: All its rows, as `conform` returns them.
+            rows: All its rows, as `conform` returns them; or several such tables, of which one is
+                in memory at a time.
             made_from: What the rows were made from, which the file then says.
 
         Raises:
             DataError: The rows do not conform, or belong to another partition.
             StorageError: The file cannot be written, and is unchanged.
         """
-        check(self.table, rows)
-        partitions.check_partition(self.table, rows, self.key)
+        if isinstance(rows, pa.Table):
+            self._check(rows)  # before a folder is made
         partitions.check_case(self._table_folder, self.table, self.key)
         partitions.rename_old_folder(self._table_folder, self.table, self.key)
         make_folder(self._table_folder / self._subfolder)
         mark_layout(self._root)
         path, digest_file = self.path(number), self.digest_path(number)
         is_known = path.is_file() or digest_file.is_file()
+        written = []
 
         def write(draft: Path) -> None:
-            partitions.write_parquet(self.table, rows, draft, made_from)
+            checked = rows if isinstance(rows, pa.Table) else map(self._check, rows)
+            written.append(partitions.write_parquet(self.table, checked, draft, made_from))
             if is_known:
                 digests.record(digest_file, path, draft)
 
         changed = publish(path, write)
         if not is_known:
             digests.record(digest_file, path, path)
-        return WriteResult(path, rows.num_rows, path.stat().st_size, changed)
+        return WriteResult(path, written[0], path.stat().st_size, changed)
+
+    def _check(self, rows: pa.Table) -> pa.Table:
+        check(self.table, rows)
+        partitions.check_partition(self.table, rows, self.key)
+        return rows
 
     def digest_path(self, number: int) -> Path:
         """Return the path of the file with the digests of a file."""

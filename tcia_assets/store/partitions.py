@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -184,24 +184,33 @@ def check_partition(table: Table, rows: pa.Table, key: str) -> None:
         )
 
 
-def write_parquet(table: Table, rows: pa.Table, path: Path, made_from: str = "") -> None:
+def write_parquet(
+    table: Table, rows: pa.Table | Iterable[pa.Table], path: Path, made_from: str = ""
+) -> int:
     """Write rows that conform to the table; equal rows give equal bytes.
 
     Args:
         table: The table.
-        rows: The rows.
+        rows: The rows, or several tables of them, of which one is in memory at a time.
         path: The file.
         made_from: What the rows were made from, as `read_made_from` returns it.
+
+    Returns:
+        How many rows there are.
     """
-    schema = table.schema
+    schema, written = table.schema, 0
     if made_from:
         schema = schema.with_metadata({**schema.metadata, _MADE_FROM: made_from.encode()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for start in range(0, rows.num_rows, _ROWS_PER_GROUP):
-            # Combined, because Arrow ends a page where a chunk ends: the bytes would depend on it.
-            group = rows.slice(start, _ROWS_PER_GROUP).combine_chunks()
-            group = pa.Table.from_arrays(group.columns, schema=schema)
-            writer.write_table(group, _ROWS_PER_GROUP)
+        for part in [rows] if isinstance(rows, pa.Table) else rows:
+            written += part.num_rows
+            for start in range(0, part.num_rows, _ROWS_PER_GROUP):
+                # Combined, because Arrow ends a page where a chunk ends, and the bytes would
+                # depend on it.
+                group = part.slice(start, _ROWS_PER_GROUP).combine_chunks()
+                group = pa.Table.from_arrays(group.columns, schema=schema)
+                writer.write_table(group, _ROWS_PER_GROUP)
+    return written
 
 
 def read_made_from(table: Table, path: Path) -> str:

@@ -12,7 +12,7 @@ rows of each Series once, whatever it reads the folder with, and whenever a writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,8 @@ from tcia_assets.store.partition_files import PartitionFiles, WriteResult, with_
 
 SERIES = "SeriesInstanceUID"
 ROWS = "row_count"
+# A file of more times the limit is not read at once.
+_LARGE = 4
 
 
 class SeriesParts:
@@ -101,8 +103,8 @@ class SeriesParts:
         for number in sorted(touched if target is None else touched | {target}):
             here = [uid for uid, numbers in places.items() if number in numbers]
             first = [uid for uid in here if places[uid][0] == number]
-            parts = [self._without(number, here), _of_series(rows, first)]
-            self._write(number, [*parts, new] if number == target else parts)
+            added = [_of_series(rows, first), *([new] if number == target else [])]
+            self._write(number, here, added)
 
     def _target(self, count: int) -> int:
         """Return the number of the file that new rows go to."""
@@ -114,16 +116,34 @@ class SeriesParts:
     def _rows_of(self, number: int) -> int:
         return int(pc.sum(self.summaries[number][ROWS], min_count=0).as_py())
 
-    def _without(self, number: int, series: list[str]) -> pa.Table:
-        if number not in self.summaries:
-            return empty(self.files.table)
-        stored = self.files.read(number)
-        return stored.filter(pc.invert(_is_in(stored, series))) if series else stored
-
-    def _write(self, number: int, parts: list[pa.Table]) -> None:
-        rows = conform(self.files.table, pa.concat_tables(parts))
+    def _write(self, number: int, removed: list[str], added: list[pa.Table]) -> None:
+        """Write the rows of a file without those of some Series, and with others."""
+        if number in self.summaries and self._rows_of(number) > _LARGE * self.limit:
+            self.changed |= self.files.write(number, self._stream(number, removed, added)).changed
+            self.summaries[number] = self.read_summary(number)
+            return
+        rows = self._sorted(number, removed, added)
         self.changed |= self.files.write(number, rows).changed
         self.summaries[number] = self.summarize(number, rows)
+
+    def _sorted(self, number: int, removed: list[str], added: list[pa.Table]) -> pa.Table:
+        parts = added
+        if number in self.summaries:
+            parts = [_without(self.files.read(number), removed), *added]
+        return conform(self.files.table, pa.concat_tables(parts))
+
+    def _stream(self, number: int, removed: list[str], added: list[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the rows of a file of an earlier version, too large for memory.
+
+        They are sorted within each table only.
+        """
+        for batch in self.files.read_batches(number):
+            yield conform(self.files.table, _without(batch, removed))
+        yield conform(self.files.table, pa.concat_tables(added))
+
+
+def _without(rows: pa.Table, series: list[str]) -> pa.Table:
+    return rows.filter(pc.invert(_is_in(rows, series))) if series else rows
 
 
 def _of_series(rows: pa.Table, series: Iterable[str]) -> pa.Table:

@@ -82,6 +82,23 @@ def test_a_partition_of_one_file_of_any_size_is_the_first(warehouse: Warehouse) 
     assert counts(warehouse) == dict.fromkeys("abcdefg", 2)
 
 
+def test_a_large_file_of_an_earlier_version_is_changed_as_any(warehouse: Warehouse) -> None:
+    names = [f"{number:03}" for number in range(60)]
+    warehouse.write(IMAGES, conform(IMAGES, objects_of(KEY, names, 2)), KEY)
+    parts = parts_of(warehouse)
+    parts.replace(objects_of(KEY, ["007", "new"], 3, 1), gone=["040"])
+    expected = dict.fromkeys(names, 2) | {"007": 3, "new": 3}
+    del expected["040"]
+    assert counts(warehouse) == expected
+    assert warehouse.files(IMAGES, KEY).numbers() == [0, 1]
+    assert parts_of(warehouse).locate(["007", "new"]) == {"007": [0], "new": [1]}
+    parts.replace(objects_of(KEY, ["007"], 3, 1))
+    assert counts(warehouse) == expected
+    assert warehouse.verify().problems == []
+    warehouse.rewrite(IMAGES, KEY)
+    assert counts(warehouse) == expected
+
+
 def test_a_partition_of_several_files_is_not_replaced_by_one(warehouse: Warehouse) -> None:
     for uid in "abc":
         put(warehouse, uid)
