@@ -7,7 +7,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo dev docs sandbox test test-all lint types layers tests slow-tests duckdb-lines \
-	torch-readers label-readers sdist format benchmarks scale-out clean
+	torch-readers label-readers package format benchmarks scale-out clean
 
 help:
 	@echo "make demo        run the main job: a local archive, its metadata, some images, a dataset"
@@ -16,7 +16,7 @@ help:
 	@echo "make sandbox     serve the local archive alone"
 	@echo "make test        format, lint, types, import layers, tests; minutes"
 	@echo "make test-all    make test, then what is slow by nature: kills, a day with Dagster's daemon,"
-	@echo "                 other duckdb lines, other tools that read labels, torch readers, the sdist;"
+	@echo "                 other duckdb lines, other tools that read labels, torch readers, the package;"
 	@echo "                 at most an hour"
 	@echo "make benchmarks  measure the figures in docs/performance.md; half an hour"
 	@echo "make scale-out   two shards on two Celery workers, one of them killed; needs redis-server"
@@ -54,7 +54,7 @@ test: $(VENV)/.dev
 	$(MAKE) --no-print-directory lint layers
 	$(MAKE) --no-print-directory -j2 tests types duckdb-sample-1.4 duckdb-sample-2.0
 
-test-all: test slow-tests duckdb-lines label-readers torch-readers sdist
+test-all: test slow-tests duckdb-lines label-readers torch-readers package
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -154,10 +154,10 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/years.py
 	$(BIN)/python benchmarks/dagster_year.py
 
-sdist: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet build
-	$(BIN)/python -m build --sdist --outdir build/sdist
-	$(BIN)/python scripts/check_sdist.py build/sdist
+# The sdist, and a wheel that is used in an environment that has nothing else.
+package: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python scripts/check_package.py
 
 # An environment of its own: dagster-celery pins one version of Dagster.
 .venv-celery/.installed: pyproject.toml

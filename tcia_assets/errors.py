@@ -320,9 +320,10 @@ class MissingExtra(UsageError):
     """An optional dependency that is not installed; the text has the command that installs it."""
 
     def __init__(self, module: str, extra: str, purpose: str) -> None:
+        from tcia_assets.extras import install_command  # noqa: PLC0415 - rarely needed
+
         super().__init__(
-            f"{purpose} needs {module!r}, which is not installed: "
-            f"pip install 'tcia_assets[{extra}]'"
+            f"{purpose} needs {module!r}, which is not installed: {install_command(extra)}"
         )
 
 

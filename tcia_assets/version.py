@@ -1,3 +1,8 @@
-"""The version, in one place and importable by every room."""
+"""The version, as the installed package declares it; it is made from the tag (pyproject.toml)."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("tcia_assets")
+except PackageNotFoundError:  # a checkout that is only on the path
+    __version__ = "0+unknown"

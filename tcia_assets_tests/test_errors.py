@@ -22,6 +22,7 @@ from tcia_assets.errors import (
     UsageError,
     require_known,
 )
+from tcia_assets.extras import install_command
 
 CLASSES = [
     each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, TciaError)
@@ -130,7 +131,7 @@ def test_an_unknown_name_where_none_is_known_says_so() -> None:
 def test_a_missing_extra_says_how_to_install_it() -> None:
     text = str(MissingExtra("pydicom", "dicom", "reading images"))
     assert text == (
-        "reading images needs 'pydicom', which is not installed: pip install 'tcia_assets[dicom]'"
+        f"reading images needs 'pydicom', which is not installed: {install_command('dicom')}"
     )
 
 

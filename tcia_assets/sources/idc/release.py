@@ -8,16 +8,13 @@ from pathlib import Path
 
 from tcia_assets.catalog import IDC_INDEX
 from tcia_assets.errors import UsageError, quote_first, shorten
+from tcia_assets.extras import install_command
 from tcia_assets.settings import Settings
 from tcia_assets.spec import IndexFile
 from tcia_assets.store import sql
 
 # The newest release.
 PUBLIC_URL = "https://storage.googleapis.com/idc-index-data-artifacts/current/release_artifacts"
-WAYS = (
-    "install it as a package (pip install 'tcia_assets[idc]'), or set TCIA_IDC_INDEX to a folder "
-    "with its Parquet files, or to a URL below which they are"
-)
 _PACKAGE = "idc_index_data"
 # What each file says of its release, in its own metadata.
 _VERSION = "idc_index_data_version"
@@ -26,6 +23,14 @@ _LIST = re.compile(r".*\[\]", re.DOTALL)
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _PLAIN = re.compile(r"VARCHAR|.?NULL.?|ENUM.*|DATE|TIMESTAMP[A-Z_ ]*|" + _NUMBER.pattern, re.DOTALL)
 _NUMBERS = re.compile(r"[0-9]{1,9}([.][0-9]{1,9}){0,3}", re.ASCII)
+
+
+def other_ways() -> str:
+    """Return how else the index can be had, as the end of an error."""
+    return (
+        f"install it as a package ({install_command('idc')}), or set TCIA_IDC_INDEX to a folder "
+        "with its Parquet files, or to a URL below which they are"
+    )
 
 
 def index_place(settings: Settings) -> Path | str:
@@ -43,7 +48,7 @@ def index_place(settings: Settings) -> Path | str:
         return place.rstrip("/")
     folder = Path(place).expanduser()
     if not folder.is_dir():
-        raise UsageError(f"TCIA_IDC_INDEX is {place!r}, which is no folder; {WAYS}")
+        raise UsageError(f"TCIA_IDC_INDEX is {place!r}, which is no folder; {other_ways()}")
     return folder
 
 
@@ -116,5 +121,5 @@ def unusable(place: Path | str, release: str, problem: str) -> UsageError:
     which = f"release {release} of the index" if release else "the index"
     return UsageError(
         f"{which} of the Imaging Data Commons in {place} cannot be used: {problem}. To use "
-        f"another release, {WAYS}"
+        f"another release, {other_ways()}"
     )

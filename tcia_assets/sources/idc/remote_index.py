@@ -30,7 +30,7 @@ from tcia_assets.sources import Cost
 from tcia_assets.sources.http.scratch import scratch_errors
 from tcia_assets.sources.http.transport import Transport
 from tcia_assets.sources.idc.index import Index
-from tcia_assets.sources.idc.release import WAYS, release_in, unusable
+from tcia_assets.sources.idc.release import other_ways, release_in, unusable
 from tcia_assets.spec import IndexFile
 from tcia_assets.store import sql
 from tcia_assets.store.files import publish_draft, storage_errors
@@ -265,6 +265,6 @@ def _with_ways(error: TciaError) -> TciaError:
         proxy = ""
     problem = (
         f"{error.problem}; {proxy}the index of the Imaging Data Commons can be had otherwise: "
-        f"{WAYS}"
+        f"{other_ways()}"
     )
     return type(error)(problem, url=error.url, status=error.status, excerpt=error.excerpt)

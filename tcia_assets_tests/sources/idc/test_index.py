@@ -308,5 +308,5 @@ def test_a_missing_file_names_the_ways_to_have_an_index(tmp_path: Path) -> None:
         Index(folder, tmp_path, is_whole=False)
     text = str(caught.value)
     assert f"release {RELEASE}" in text and "no file prior_versions_index.parquet" in text
-    for way in ("pip install 'tcia_assets[idc]'", "folder", "URL"):
+    for way in ("pip install 'idc-index-data>=", "folder", "URL"):
         assert way in text
