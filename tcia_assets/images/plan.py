@@ -140,16 +140,14 @@ def plan_collection(
     """
     version = _manifest_version(collection, warehouse)
     compared = _Comparison(collection, selection, warehouse, shard)
-    needed = compared.needed()
-    is_given_up = pc.and_(needed["is_given_up"], not retry)
-    pending = PendingList(needed.filter(pc.invert(is_given_up)))
+    given_up, pending = compared.needed(retry=retry)
     budget = budget or FetchBudget.for_selection(selection)
     fits = budget.take(pending.sizes.to_pylist())
     return FetchPlan(
         collection,
         now=pending[:fits],
         later=pending[fits:],
-        given_up=PendingList(needed.filter(is_given_up)),
+        given_up=given_up,
         **compared.counts(),
         manifest_version=version,
     )
@@ -190,12 +188,13 @@ class _Comparison:
     warehouse: Warehouse
     shard: Shard
 
-    def needed(self) -> pa.Table:
-        """Return the Series to fetch, small ones first, as a `PendingList` and `is_given_up`.
+    def needed(self, *, retry: bool) -> tuple[PendingList, PendingList]:
+        """Return the Series that are given up, none with `retry`, and those to fetch.
 
-        A Series that is missing from the newest listing cannot be fetched; its zip stays.
+        Small Series come first. A Series that is missing from the newest listing cannot be
+        fetched; its zip stays.
         """
-        return self._query(
+        table = self._query(
             f"""
             SELECT c.* EXCLUDE (chosen, denied, unlicensed, complete, is_missing, is_same),
                    coalesce(FileSize, z.TotalSizeInBytes) AS image_bytes
@@ -203,9 +202,11 @@ class _Comparison:
             LEFT JOIN (SELECT * FROM series_sizes WHERE Collection = $collection) AS z
             ON z.SeriesInstanceUID = c.{_UID} AND z.fingerprint = c.fingerprint
             WHERE chosen AND NOT complete AND NOT is_missing
-            ORDER BY image_bytes NULLS LAST, {_UID}
+            ORDER BY {"" if retry else "is_given_up DESC,"} image_bytes NULLS LAST, {_UID}
             """
         )
+        given_up = 0 if retry else pc.sum(table["is_given_up"]).as_py() or 0
+        return PendingList(table[:given_up]), PendingList(table[given_up:])
 
     def counts(self) -> dict[str, int]:
         """Return how many Series are complete, denied and without a licence."""
