@@ -108,8 +108,7 @@ def fetch_images(
             workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget)
             recorded, fetched = _record_rows(workers, writer, listener)
         finally:
-            writer.close()
-            _follow_manifest(collection, warehouse)
+            writer.close(lambda added: _follow_manifest(collection, warehouse, added))
     not_started = len(plan.now) - recorded.total()
     session.count_not_started(not_started)
     received, totals = workers.progress.received_bytes, count_manifest(warehouse, collection)
@@ -123,8 +122,8 @@ def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
         DataError: The journal of a killed run, or the manifest, is damaged.
         StorageError: A file cannot be written.
     """
-    manifest.ManifestWriter(warehouse, collection).close()
-    _follow_manifest(collection, warehouse)
+    writer = manifest.ManifestWriter(warehouse, collection)
+    writer.close(lambda added: _follow_manifest(collection, warehouse, added))
 
 
 def merge_rows_of_others(warehouse: Warehouse) -> None:
@@ -139,10 +138,17 @@ def merge_rows_of_others(warehouse: Warehouse) -> None:
             _follow_manifest(collection, warehouse)
 
 
-def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
-    """Bring up to date what follows from the manifest: history, moved zips, licence files."""
-    manifest.merge_rows_of_others(warehouse, collection)  # the licence files are for all
-    record_new_zips(collection, warehouse)
+def _follow_manifest(collection: str, warehouse: Warehouse, added: set[str] | None = None) -> None:
+    """Bring up to date what follows from the manifest: history, moved zips, licence files.
+
+    Args:
+        collection: The Collection.
+        warehouse: The warehouse.
+        added: The Series whose rows are new; None if it may be any.
+    """
+    if manifest.merge_rows_of_others(warehouse, collection):  # the licence files are for all
+        added = None
+    record_new_zips(collection, warehouse, added)
     _remove_zips_left_behind(collection, warehouse)
     attribution.write_collection(collection, warehouse)
     write_checksums(collection, warehouse)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import pyarrow as pa
+
+from tcia_assets.catalog import SERIES_CHANGES
 from tcia_assets.images.manifest_row import UID
 from tcia_assets.metadata import history, moves
 from tcia_assets.metadata.events import IMAGE_EVENTS
@@ -13,7 +18,8 @@ from tcia_assets.store.warehouse import Warehouse
 # zips few are new.
 _UNRECORDED = f"""
     WITH fetches AS (
-        SELECT Collection, {UID}, split_part(event_id, ' ', 2) AS sha256 FROM series_changes
+        SELECT Collection, {UID}, split_part(event_id, ' ', 2) AS sha256
+        FROM series_changes {{added}}
         WHERE Collection IN ({{collections}}) AND event IN {IMAGE_EVENTS}
     ),
     known AS (
@@ -23,17 +29,41 @@ _UNRECORDED = f"""
         USING (Collection, {UID})
     )
     SELECT {UID}, fetched_at, sha256, fingerprint, {UID} IN (SELECT {UID} FROM known) AS is_again
-    FROM image_archives ANTI JOIN known USING ({UID}, sha256)
+    FROM image_archives {{added}} ANTI JOIN known USING ({UID}, sha256)
     WHERE Collection = $collection AND status = 'complete' ORDER BY {UID}
 """
+_ADDED = f"SEMI JOIN added USING ({UID})"
 
 
-def record_new_zips(collection: str, warehouse: Warehouse) -> None:
-    """Record each complete zip that the history does not have, also those of killed runs."""
+def record_new_zips(
+    collection: str, warehouse: Warehouse, added: Collection[str] | None = None
+) -> None:
+    """Record each complete zip that the history does not have, also those of killed runs.
+
+    Args:
+        collection: The Collection.
+        warehouse: The warehouse.
+        added: Only the zips of these Series may be new; None if any may.
+    """
+    if not warehouse.has(SERIES_CHANGES, collection):
+        added = None
+    if added is None or added:
+        history.record_fetch_events(
+            collection, _new_events(collection, warehouse, added), warehouse
+        )
+
+
+def _new_events(
+    collection: str, warehouse: Warehouse, added: Collection[str] | None
+) -> list[history.FetchEvent]:
     # Named, so that DuckDB opens the history of no other Collection.
     names = [collection, *moves.moved_series(collection, warehouse)]
-    statement = _UNRECORDED.format(collections=", ".join(map(sql.literal, names)))
-    events = [
+    statement = _UNRECORDED.format(
+        collections=", ".join(map(sql.literal, names)), added="" if added is None else _ADDED
+    )
+    tables = {"added": pa.table({UID: pa.array(added or (), pa.string())})}
+    rows = warehouse.query(statement, {"collection": collection}, tables=tables)
+    return [
         history.FetchEvent(
             row[UID],
             "refetched" if row["is_again"] else "fetched",
@@ -41,6 +71,5 @@ def record_new_zips(collection: str, warehouse: Warehouse) -> None:
             row["sha256"],
             fingerprint_after=row["fingerprint"],
         )
-        for row in warehouse.query(statement, {"collection": collection}).to_pylist()
+        for row in rows.to_pylist()
     ]
-    history.record_fetch_events(collection, events, warehouse)

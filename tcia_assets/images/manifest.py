@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
-from tcia_assets.images.journal import Journal, take_over_dead_journals
+from tcia_assets.images.journal import Journal, is_tidy, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
 from tcia_assets.images.shared_rows import merge_shared_rows, share_rows
 from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
@@ -38,6 +38,10 @@ _MAX_MERGE_PAUSE_S = 55.0
 class ManifestWriter:
     """What one run adds to the manifest of a Collection; close it, however the run ends.
 
+    Attributes:
+        added: The Series of which the manifest may have rows that nothing was made from yet: those
+            of this run; None for any, as after a kill, or when other machines have added some.
+
     Raises:
         DataError: The journal of a killed run, or the partition, is damaged.
         StorageError: The file cannot be written.
@@ -47,7 +51,8 @@ class ManifestWriter:
         self._warehouse, self._collection = warehouse, collection
         folder = work_folder(collection, warehouse)
         take_over_dead_journals(folder, self._merge_of_killed_run)
-        merge_rows_of_others(warehouse, collection)
+        has_others = merge_rows_of_others(warehouse, collection)
+        self.added: set[str] | None = None if has_others or not is_tidy(folder) else set()
         self._journal = Journal(folder)
         self._unmerged: dict[str, ManifestRow] = {}
         self._next_merge = time.monotonic() + _MIN_MERGE_PAUSE_S
@@ -60,18 +65,26 @@ class ManifestWriter:
         """
         # First: after an interrupt in between, `close` would remove the journal without its row.
         self._unmerged[row.series_instance_uid] = row
+        if self.added is not None:
+            self.added.add(row.series_instance_uid)
         self._journal.append(row)
         if time.monotonic() > self._next_merge:
             self._merge()
 
-    def close(self) -> None:
+    def close(self, follow: Callable[[set[str] | None], object] = bool) -> None:
         """Merge all rows into the partition, which is created even if there are none.
+
+        Args:
+            follow: Called with `added` when all rows are merged, to make what follows from them;
+                by default nothing is.
 
         Raises:
             StorageError: The file cannot be written; the journal stays, and the next run merges it.
         """
         try:
             self._merge()
+            follow(self.added)
+            # Last: whoever finds it knows that what follows from its rows may be missing.
             self._journal.remove()
         finally:
             self._journal.close()

@@ -7,10 +7,19 @@ from datetime import timedelta
 import pytest
 
 from tcia_assets import catalog
+from tcia_assets.images import fetch
 from tcia_assets.images.fetch_events import record_new_zips
 from tcia_assets_tests.images.many import NOW, put, row
 from tcia_assets_tests.images.moves import events
 from tcia_assets_tests.images.place import COLLECTION, Place
+
+
+class Killed(BaseException):
+    """What stands for a kill."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
 
 
 @pytest.fixture
@@ -43,3 +52,31 @@ def test_another_zip_of_a_series_is_a_fetch_of_its_own(zipped: Place) -> None:
     put(zipped, row(uid, "complete", sha256="c", attempts=0, error=None, fetched_at=later))
 
     assert recorded(zipped, uid) == ["fetched", "refetched"]
+
+
+def test_only_the_series_that_were_added_are_looked_for(zipped: Place) -> None:
+    added, other, *_ = zipped.uids
+    record_new_zips(COLLECTION, zipped.warehouse, {added})
+
+    assert [len(events(zipped, uid)) for uid in (added, other)] == [2, 1]
+    record_new_zips(COLLECTION, zipped.warehouse, set())
+    assert len(events(zipped, other)) == 1
+    record_new_zips(COLLECTION, zipped.warehouse)
+    assert len(events(zipped, other)) == 2
+
+
+def test_a_run_killed_before_its_fetches_are_recorded_leaves_them_to_the_next(
+    mirror: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, then, *_ = mirror.uids
+    mirror.fetch(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "record_new_zips", killed)
+        with pytest.raises(Killed):
+            mirror.fetch(then)
+    assert mirror.rows[then]["status"] == "complete"
+    assert len(events(mirror, then)) == 1
+    mirror.fetch(first)
+
+    assert [event for _, event in events(mirror, then)] == ["added", "fetched"]
+    mirror.demand_sound()
