@@ -30,7 +30,8 @@ from tcia_assets.store.warehouse import Warehouse, WriteResult
 _WITH_SERIES = (SERIES, UNREADABLE_VALUES)
 _FILES = {
     SERIES: (SERIES_CHANGES, UNREADABLE_VALUES),
-    **dict.fromkeys((PATIENTS, STUDIES, COLLECTION_DESCRIPTIONS, SERIES_SIZES), _WITH_SERIES),
+    **dict.fromkeys((PATIENTS, STUDIES), (UNREADABLE_VALUES,)),
+    **dict.fromkeys((COLLECTION_DESCRIPTIONS, SERIES_SIZES), _WITH_SERIES),
     **dict.fromkeys(VALUE_TABLES, _WITH_SERIES),
 }
 

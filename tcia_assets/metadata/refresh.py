@@ -73,11 +73,9 @@ def refresh(
     reply, facts = _request(table, key, source, warehouse, at, known.digest)
     if reply.is_known:
         return known.result(reply, known.facts)
-    done = _store(
+    return _store(
         table, key, source, warehouse, at, reply, facts, known, accept_schema=accept_schema
     )
-    known.keep(reply, done.facts)
-    return done
 
 
 def _store(
@@ -101,6 +99,7 @@ def _store(
         if not accept_schema:
             stored = partial(_read_comparable, table, key, source, warehouse)
             check_columns(table, key, stored, rows, reply)
+        received = rows.num_rows
         if table in (catalog.PATIENTS, catalog.STUDIES):
             rows = with_stored(table, key, rows, reply.promised, source, warehouse)
         rows_before = warehouse.row_count(table, key)
@@ -113,6 +112,8 @@ def _store(
             with warehouse.update(table, key) as partition:
                 partition.rows = rows
             written = partition.written
+    # Rows of other sources stay as long as a Series needs them.
+    known.keep(reply, facts, is_settled=written.rows == received)
     return RefreshResult(
         table,
         key,

@@ -120,7 +120,9 @@ class Story:
         assert first.keys() == second.keys()
         assert [name for name in first if first[name] != second[name]] == []
         if len(done) == len(self.followers):
-            assert done[0] == done[1]
+            # Comparing reads more files, so it may fail for one that a known reply does not need.
+            pairs = [pair for pair in zip(*done, strict=True) if "is not readable" not in pair[1]]
+            assert [pair for pair in pairs if pair[0] != pair[1]] == []
 
     def events(self) -> list[tuple[Callable[[], Any], int]]:
         return [
