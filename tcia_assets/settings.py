@@ -190,6 +190,12 @@ class Settings(BaseModel):
         description="hours within which each Collection is compared completely, if the schedule "
         "`tcia_compare` is on",
     )
+    cleanup_days: int = Field(
+        default=30,
+        ge=1,
+        description="days after which runs are deleted from Dagster's records, if the schedule "
+        "`tcia_cleanup_nightly` is on",
+    )
     compare_cron: str = Field(
         default="10 * * * *",
         description="when that schedule checks which Collections are due; read when the code "

@@ -151,7 +151,7 @@ def _without_checks() -> list[Job]:
             f"{job.name}_without_checks",
             selection=job.selection.without_checks() | (listed & job.selection),
             executor_def=dg.in_process_executor,
-            tags=OWN_EVENTS,
+            tags={"tcia": job.name, **OWN_EVENTS},
         )
         for job in jobs(Names())
         if job.name in _CHECKED

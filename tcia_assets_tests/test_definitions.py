@@ -32,6 +32,7 @@ def test_the_names_that_others_rely_on_stay() -> None:
     definitions = build_definitions()
 
     assert sorted(job.name for job in definitions.jobs or []) == [
+        "tcia_cleanup",
         "tcia_clinical",
         "tcia_images",
         "tcia_list_collections",

@@ -99,6 +99,7 @@ def test_every_field_is_a_setting_of_the_design() -> None:
         "TCIA_SOURCE_GONE_DAYS",
         "TCIA_OVERLAP_DAYS",
         "TCIA_COMPARE_HOURS",
+        "TCIA_CLEANUP_DAYS",
         "TCIA_COMPARE_CRON",
         "TCIA_SENSOR_INTERVAL_S",
         "TCIA_DATASETS_DIR",

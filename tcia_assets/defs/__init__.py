@@ -39,6 +39,10 @@
     instance_records  whether they have ended, and why a tick requested none
     run_report        what people read afterwards
 
+    cleanup           the job that deletes old runs
+    old_runs          which those are
+    run_files         the files that they leave
+
 No module that declares assets, sensors or schedules has `from __future__ import annotations`:
 Dagster reads the annotations of their parameters, and refuses texts.
 """

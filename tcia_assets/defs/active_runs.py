@@ -71,7 +71,7 @@ def find_runs(instance: dg.DagsterInstance, names: Names, order: list[str]) -> R
         if not is_our_job and not any(names.table(key) for key in run.asset_selection or ()):
             continue
         keys = keys_of_run(run.tags, order)
-        if not _is_dead(instance, record):
+        if not is_dead(instance, record):
             found.running.update(keys)
             if run.job_name == images_job(names):
                 found.fetching.update(keys)
@@ -114,7 +114,8 @@ def find_tried(
     return found
 
 
-def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+def is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Return whether the process of an unfinished run was killed."""
     run = record.dagster_run
     if PROCESS_TAG in run.tags and has_ended(run.tags[PROCESS_TAG]):
         return True

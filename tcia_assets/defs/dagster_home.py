@@ -28,6 +28,12 @@ sensors:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
+# What sensors and schedules found; that a sensor found nothing is kept for seven days by default.
+retention:
+  schedule:
+    purge_after_days: 30
+  sensor:
+    purge_after_days: {skipped: 7, success: 30, failure: 30}
 # The output of a step is shown, not kept: to keep it, Dagster starts four processes a step.
 compute_logs:
   module: dagster._core.storage.noop_compute_log_manager

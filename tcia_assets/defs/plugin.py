@@ -9,6 +9,7 @@ import dagster as dg
 from tcia_assets import settings
 from tcia_assets.defs import (
     alarms,
+    cleanup,
     clinical,
     images,
     io_manager,
@@ -22,6 +23,7 @@ from tcia_assets.defs import (
 from tcia_assets.defs import datasets as dataset_defs
 from tcia_assets.defs.dataset_files import dataset_files, datasets_folder
 from tcia_assets.defs.names import Names
+from tcia_assets.defs.old_runs import Ours
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import UsageError
 
@@ -88,24 +90,24 @@ def build_definitions(
     table_jobs = [*jobs.jobs(names), zip_checks.job(names)]
     files = dataset_files(names, datasets_folder(datasets))
     dataset_jobs = dataset_defs.jobs(files)
+    assets = [
+        *metadata.assets(names),
+        clinical.asset(names),
+        *images.assets(names),
+        mirror.asset(names),
+        *dataset_defs.assets(files),
+    ]
+    ours = Ours.of([*table_jobs, *dataset_jobs], assets)
     interval_s = settings.read_alone("sensor_interval_s", sensor_interval_s)
     return dg.Definitions(
-        assets=_shown(
-            [
-                *metadata.assets(names),
-                clinical.asset(names),
-                *images.assets(names),
-                mirror.asset(names),
-                *dataset_defs.assets(files),
-            ],
-            get_asset_spec,
-        ),
+        assets=_shown(assets, get_asset_spec),
         asset_checks=[mirror.check(names), *dataset_defs.checks(files)],
-        jobs=[*table_jobs, *dataset_jobs],
+        jobs=[*table_jobs, *dataset_jobs, cleanup.job(names, ours)],
         schedules=[
             *schedules.schedules(names, settings.read_alone("compare_cron", compare_cron)),
             clinical.schedule(names),
             zip_checks.schedule(names),
+            cleanup.schedule(names),
         ],
         sensors=[
             *sensors.sensors(names, table_jobs, interval_s),

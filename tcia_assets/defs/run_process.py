@@ -13,7 +13,7 @@ def process_tag() -> dict[str, str]:
     return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
 
 
-def tag_with_process(context: dg.AssetExecutionContext) -> None:
+def tag_with_process(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
     """Tag the run with this process; our jobs run all their steps in one."""
     context.instance.add_run_tags(context.run.run_id, process_tag())
 

@@ -43,6 +43,7 @@ class SettingFields(BaseModel):
     source_gone_days: int | None = setting("source_gone_days")
     overlap_days: int | None = setting("overlap_days")
     compare_hours: int | None = setting("compare_hours")
+    cleanup_days: int | None = setting("cleanup_days")
     attempts: int = Field(default=5, description="attempts per request")
     first_wait_s: float = Field(
         default=0.5, description="seconds to wait after the first failure; doubles each time"

@@ -1,0 +1,87 @@
+"""The job that deletes old runs, on a real home with real runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from tcia_assets.defs.plugin import build_definitions
+from tcia_assets_tests.conftest import QUIET, SMALL, Dagster
+from tcia_assets_tests.defs.old_homes import event_files, home_of, make_old
+
+
+def clean(dagster: Dagster, **config: Any) -> dict[str, Any]:
+    ops = {"tcia_delete_old_runs": {"config": config}}
+    result = dagster.run("tcia_cleanup", ops=ops)
+    [output] = [e for e in result.all_node_events if e.is_successful_output]
+    return {name: each.value for name, each in output.step_output_data.metadata.items()}
+
+
+def refresh(dagster: Dagster) -> str:
+    return dagster.run("tcia_refresh", SMALL, tables=["patients"]).run_id
+
+
+@dg.op
+def of_others() -> None: ...
+
+
+@dg.job
+def their_job() -> None:
+    of_others()
+
+
+def test_old_runs_go_with_their_files_but_what_is_newest_stays(
+    dagster: Dagster, tmp_path: Path
+) -> None:
+    dagster.start_refreshed()
+    with home_of(dagster, tmp_path / "home") as home:
+        made, unchanged, newest = (refresh(dagster) for _ in range(3))
+        foreign = their_job.execute_in_process(
+            instance=dagster.instance, run_config={"loggers": QUIET}
+        ).run_id
+        make_old(home)
+        young = refresh(dagster)
+        printed = home / "storage" / unchanged / "compute_logs"
+        printed.mkdir(parents=True)
+        (printed / "a.out").write_text("1234")
+        before = event_files(home)
+        assert clean(dagster, days=50)["deleted"] == 0
+        assert clean(dagster, dry_run=True)["deleted"] == 2
+        assert event_files(home) > before == {made, unchanged, newest, foreign, young}
+
+        done = clean(dagster)
+        assert (done["deleted"], done["kept"]) == (2, 1) and done["freed_bytes"] > 100_000
+        left = {run.run_id for run in dagster.instance.get_runs()}
+        assert {made, foreign, young} < left and left.isdisjoint({unchanged, newest})
+        assert event_files(home) == left and not printed.parent.exists()
+        refresh(dagster)
+        assert len(dagster.events("patients")) == 1
+        assert clean(dagster, of_all=True)["deleted"] == 1
+        assert not dagster.instance.has_run(foreign)
+
+
+def test_a_cleanup_goes_on_where_a_killed_or_bounded_one_has_ended(
+    dagster: Dagster, tmp_path: Path
+) -> None:
+    dagster.start_refreshed()
+    with home_of(dagster, tmp_path / "home") as home:
+        first, *others = (refresh(dagster) for _ in range(4))
+        make_old(home)
+        dagster.instance.delete_run(others[0])  # and the process is killed before its file is gone
+        make_old(home, 1)
+        assert others[0] in event_files(home)
+        assert clean(dagster, max_runs=1)["deleted"] == 1
+        assert event_files(home).isdisjoint(others[:2])
+        # The event of the last run is the newest one of `mirror`.
+        assert clean(dagster)["deleted"] == 0
+        assert {first, others[-1]} < event_files(home)
+
+
+def test_the_schedule_is_off() -> None:
+    definitions = build_definitions(datasets="")
+    [schedule] = [s for s in definitions.schedules or [] if s.name == "tcia_cleanup_nightly"]
+
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
