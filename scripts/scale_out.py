@@ -1,81 +1,95 @@
-"""`make scale-out`: two shards on two Celery workers, one of them killed, and nothing is lost.
+"""`make scale-out`: two shards on two machines without a common folder, one of them lost.
 
-It starts Redis, a slow sandbox, Dagster's daemon and two workers, all on this machine. Each shard
-is a run of its own. One worker is killed with -9 halfway, as by a power cut; Dagster's daemon ends
-the run that waits for it, and the run is repeated. The sandbox's record of requests then shows
-whether anything was fetched twice. Needs Debian's redis-server and the package dagster-celery
-(`make scale-out` installs the latter). Takes at most ten minutes, and ends all processes that it
-started.
+It starts Postgres for Dagster's storage, Redis, SeaweedFS as the object store, a slow sandbox,
+Dagster's daemon and two Celery workers, all on this machine. Each worker has a data folder of its
+own, as on a machine of its own, and each shard is a run of its own. One worker is killed with -9
+halfway and its data folder removed, as if the machine had burnt down; Dagster's daemon ends the
+run that waits for it, and the run is repeated. The sandbox's record of requests then shows whether
+anything was fetched twice.
+
+Needs Debian's redis-server and postgresql; `make scale-out` installs the rest. Takes at most ten
+minutes, and ends all processes that it started.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import duckdb
+import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from scale_out_servers import (
+    ACCOUNT,
+    BIN,
+    BUCKET,
+    PATIENCE_S,
+    Process,
+    Servers,
+    running,
+    servers,
+    text_of,
+    wait_for,
+)
 
 from tcia_assets.images.run_limits import Shard
+from tcia_assets.images.zip_files import series_of, stored_zips
+from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests import s3_servers
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data" / "scale-out"
 HOME = DATA / "dagster"
-BIN = Path(sys.executable).parent
 DEFINITIONS = ROOT / "examples" / "celery" / "definitions.py"
 COLLECTION = "RIDER Lung CT"
 MODALITIES = ["PR", "SR"]
-SHARDS = 2
+# A machine each, with a data folder of its own: the one beside the warehouse, and two workers.
+MAIN, WORKERS = "main", ("one", "two")
+SHARDS = len(WORKERS)
 CONNECTIONS = 2
 # The sandbox delays each zip by this long, so that the worker is killed halfway.
 SECONDS_A_SERIES = 1.0
 # Dagster's daemon ends a run that lasts longer; for real runs this would be hours.
 LONGEST_RUN_S = 90
-PATIENCE_S = 300
-DAGSTER_YAML = """\
-telemetry: {enabled: false}
-nux: {enabled: false}
-concurrency:
-  pools: {default_limit: 2, granularity: op}
-run_monitoring:
-  enabled: true
-  poll_interval_seconds: 5
-  free_slots_after_run_end_seconds: 5
-"""
+DAGSTER_YAML = {
+    "telemetry": {"enabled": False},
+    "nux": {"enabled": False},
+    "concurrency": {"pools": {"default_limit": 2, "granularity": "op"}},
+    "run_monitoring": {
+        "enabled": True,
+        "poll_interval_seconds": 5,
+        "free_slots_after_run_end_seconds": 5,
+    },
+}
 
 
 def main() -> None:
     began = time.monotonic()
-    demand_redis()
     # Without this, SIGTERM would leave the started processes running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     shutil.rmtree(DATA, ignore_errors=True)
     HOME.mkdir(parents=True)
-    (HOME / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
     with ExitStack() as stack:
         site = started(stack)
-        act(f"1. {SHARDS} runs, a shard each, on two workers")
+        act(f"1. {SHARDS} runs, a shard each, on two machines without a common folder")
         with DagsterInstance.from_config(str(HOME)) as instance:
             show(stack, site, instance)
     print(f"\nDone in {time.monotonic() - began:.0f} s; the logs are in {DATA}.")
 
 
 def show(stack: ExitStack, site: Site, instance: DagsterInstance) -> None:
-    shards = shards_of_series()
+    shards = shards_of_series(site)
     for shard in range(SHARDS):
         launch(stack, site, shard, f"run-{shard}")
     wait_for("both runs", lambda: all(run_of(instance, n) for n in range(SHARDS)))
@@ -84,15 +98,18 @@ def show(stack: ExitStack, site: Site, instance: DagsterInstance) -> None:
     for shard, run in enumerate((lost, other)):
         print(
             f"   run {short(run)}: shard {shard}, {len(shards[shard])} Series, "
-            f"worker {worker_of(instance, run)}"
+            f"machine {worker_of(instance, run)}"
         )
 
-    act("2. kill -9 for the worker of shard 0, halfway")
+    act("2. The machine of shard 0 is lost halfway: kill -9, and its data folder is removed")
     half = len(shards[0]) // 2
-    wait_for("half of shard 0", lambda: len(on_disk() & shards[0]) >= half)
-    site.workers[worker_of(instance, lost)].kill()
+    wait_for("half of shard 0", lambda: len(stored(site) & shards[0]) >= half)
+    machine = worker_of(instance, lost)
+    site.workers[machine].kill()
+    shutil.rmtree(folder_of(machine))
     site.look()
-    print(f"   {len(on_disk() & shards[0])} of its {len(shards[0])} Series were on disk.")
+    kept = stored(site) & shards[0]
+    print(f"   {len(kept)} of its {len(shards[0])} Series were in the bucket.")
 
     act(
         "3. The other shard continues; Dagster's daemon ends the run that waits for the dead worker"
@@ -100,7 +117,7 @@ def show(stack: ExitStack, site: Site, instance: DagsterInstance) -> None:
     wait_for("the other shard", lambda: status(instance, other) == DagsterRunStatus.SUCCESS)
     print(
         f"   run {short(other)}: {status(instance, other).value}, "
-        f"{len(on_disk() & shards[1])} of {len(shards[1])} Series"
+        f"{len(stored(site) & shards[1])} of {len(shards[1])} Series"
     )
     wait_for("the end of the lost run", lambda: status(instance, lost) == DagsterRunStatus.FAILURE)
     site.runs[0].kill()  # it still waits
@@ -113,29 +130,40 @@ def show(stack: ExitStack, site: Site, instance: DagsterInstance) -> None:
     wait_for("its success", lambda: status(instance, again) == DagsterRunStatus.SUCCESS)
     print(
         f"   run {short(again)}: {status(instance, again).value} "
-        f"on worker {worker_of(instance, again)}"
+        f"on machine {worker_of(instance, again)}"
     )
 
     act("5. What is complete, and what was requested")
-    judge(site, instance, shards)
+    judge(site, instance, shards, kept)
 
 
-def judge(site: Site, instance: DagsterInstance, shards: list[set[str]]) -> None:
-    """Print the result; exit with 1 if anything was lost or fetched twice."""
+def judge(site: Site, instance: DagsterInstance, shards: list[set[str]], kept: set[str]) -> None:
+    """Print the result; exit with 1 if anything was lost or fetched twice.
+
+    Args:
+        site: The site.
+        instance: Dagster's records.
+        shards: The Series of each shard.
+        kept: Those that were in the bucket when their machine was lost.
+    """
     everything = set().union(*shards)
     requested = Counter(site.look())
     twice = {uid: n for uid, n in requested.items() if n > 1}
-    left = [p.name for p in (DATA / "archives").rglob(".*") if p.is_file()]
-    left += [p.name for p in (DATA / "archives").rglob("*.journal")]
+    left = [p.name for p in DATA.glob("*/archives/**/.*") if p.is_file()]
+    left += [p.name for p in DATA.glob("*/archives/**/*.journal")]
     slots = instance.event_log_storage.get_concurrency_info("tcia_images")
     wait_for("free slots", lambda: not claimed(instance))
-    verified = tcia_assets(site, "verify", "--deep", "--audit")
+    refreshed = tcia_assets(site, MAIN, "refresh", COLLECTION)
+    verified = tcia_assets(site, MAIN, "verify", "--deep", "--audit")
+    complete = complete_series(site)
     facts = {
-        f"{len(on_disk())} of {len(everything)} Series are complete": on_disk() == everything,
+        f"{len(stored(site))} of {len(everything)} Series are in the bucket, and the warehouse of "
+        f"{MAIN}, which fetched none, has {len(complete)}": not refreshed
+        and stored(site) == complete == everything,
         "tcia-assets verify --deep --audit finds no damage and no difference": verified == 0,
         f"{len(requested)} Series were requested, each once but {len(twice)} that were in "
         f"progress at the kill": set(requested) == everything
-        and set(twice) <= shards[0]
+        and set(twice) <= shards[0] - kept
         and len(twice) <= CONNECTIONS
         and max(requested.values()) <= 2,  # noqa: PLR2004
         f"leftover drafts, claims and journals: {left or 'none'}": not left,
@@ -153,43 +181,30 @@ def act(title: str) -> None:
     print(f"\n\033[1m{title}\033[0m", flush=True)
 
 
-# --- Processes ------------------------------------------------------------------------------------
-
-
-@dataclass
-class Process:
-    """A process that this script started, with its children and its log."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def kill(self) -> None:
-        """Kill it at once, as a power cut does."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def end(self) -> None:
-        with suppress(ProcessLookupError):  # it may have ended by itself
-            os.killpg(self.process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=10)
-        self.kill()
+# --- The site -------------------------------------------------------------------------------------
 
 
 @dataclass
 class Site:
-    """The URLs and processes of one demonstration."""
+    """The servers, and the processes on the machines."""
 
-    url: str
-    broker: str
+    servers: Servers
     workers: dict[str, Process] = field(default_factory=dict)
     runs: list[Process] = field(default_factory=list)
     seen: dict[int, str] = field(default_factory=dict)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of child processes, without the caller's TCIA_* and DAGSTER_* settings.
+    def settings(self, machine: str) -> dict[str, str]:
+        """Return the settings of a machine: all have the bucket, and each its own data folder."""
+        return {
+            "TCIA_DIALECT": "nbia-v4",
+            "TCIA_BASE_URL": f"{self.servers.archive}/nbia-api/services/v4",
+            "TCIA_DATA_DIR": str(folder_of(machine)),
+            "TCIA_ARCHIVES_URL": f"s3://{BUCKET}/tcia",
+            "TCIA_MAX_CONNECTIONS": str(CONNECTIONS),
+        }
+
+    def environment(self, machine: str) -> dict[str, str]:
+        """Return the environment of a machine, without the caller's settings.
 
         `dagster-celery` looks for `celery` on the path.
         """
@@ -199,62 +214,70 @@ class Site:
             "PYTHONWARNINGS": "ignore",
             "DAGSTER_HOME": str(HOME),
             "DAGSTER_DISABLE_TELEMETRY": "yes",
-            "TCIA_DIALECT": "nbia-v4",
-            "TCIA_BASE_URL": f"{self.url}/nbia-api/services/v4",
-            "TCIA_DATA_DIR": str(DATA),
-            "TCIA_MAX_CONNECTIONS": str(CONNECTIONS),
+            **keys(self.servers),
+            **self.settings(machine),
         }
 
     def look(self) -> list[str]:
         """Return the Series whose zips were requested so far, once per request."""
-        last = call(f"{self.url}/_sandbox/requests")["last"]
+        last = call(f"{self.servers.archive}/_sandbox/requests")["last"]
         zips = [each for each in last if each["endpoint"].startswith("getImage")]
         self.seen |= {each["number"]: each["parameters"]["SeriesInstanceUID"] for each in zips}
         return list(self.seen.values())
 
+    def warehouse(self, machine: str) -> Warehouse:
+        return Warehouse.of(Settings.from_env(self.settings(machine)))
+
+
+def folder_of(machine: str) -> Path:
+    return DATA / machine
+
+
+def keys(used: Servers) -> dict[str, str]:
+    """Return the environment of the clients of the object store."""
+    return {
+        "AWS_ENDPOINT_URL": used.store,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": s3_servers.secret_of(ACCOUNT),
+    }
+
 
 def started(stack: ExitStack) -> Site:
-    """Start all processes, and refresh the metadata of the Collection."""
-    port = free_port()
-    plain = dict(os.environ)
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    stack.enter_context(running("redis", command, plain))
-    wait_for("Redis", lambda: listens(port))
-    archive = stack.enter_context(
-        running("sandbox", [BIN / "tcia-assets", "sandbox", "--port", "0"], plain)
-    )
-    wait_for("the sandbox archive", lambda: printed_url(archive) != "")
-    site = Site(printed_url(archive), f"redis://127.0.0.1:{port}/0")
-    if tcia_assets(site, "refresh", COLLECTION):
-        raise SystemExit(f"the metadata of {COLLECTION} could not be refreshed")
-    call(f"{site.url}/_sandbox/requests/clear", {})
+    """Start all processes, and refresh the metadata of the Collection on each machine."""
+    site = Site(stack.enter_context(servers(DATA)))
+    os.environ.update(keys(site.servers))  # for what this script reads
+    storage = {"storage": {"postgres": {"postgres_db": dict(site.servers.postgres)}}}
+    (HOME / "dagster.yaml").write_text(yaml.safe_dump(DAGSTER_YAML | storage), encoding="utf-8")
+    for machine in (MAIN, *WORKERS):
+        if tcia_assets(site, machine, "refresh", COLLECTION):
+            raise SystemExit(f"the metadata of {COLLECTION} could not be refreshed")
+    # Two runs that meet a pool for the first time at once would both set its limit, and one fails.
+    limit = [str(BIN / "dagster"), "instance", "concurrency", "set", "tcia_images", str(SHARDS)]
+    subprocess.run(limit, env=site.environment(MAIN), check=True, stdout=subprocess.DEVNULL)
+    call(f"{site.servers.archive}/_sandbox/requests/clear", {})
     slow = {"kind": "hang", "endpoint": "getImage", "times": 0, "seconds": SECONDS_A_SERIES}
-    call(f"{site.url}/_sandbox/faults", slow)
+    call(f"{site.servers.archive}/_sandbox/faults", slow)
     daemon: list[str | Path] = [BIN / "dagster-daemon", "run", "-f", DEFINITIONS]
-    stack.enter_context(running("daemon", daemon, site.environment))
+    stack.enter_context(running("daemon", daemon, site.environment(MAIN), DATA))
     config = DATA / "celery.json"
     config.write_text(json.dumps({"execution": execution(site)}), encoding="utf-8")
-    for name in ("one", "two"):
-        worker: list[str | Path] = [BIN / "dagster-celery", "worker", "start", "-n", name]
-        worker += [
-            "-A",
-            "dagster_celery.app",
-            "-y",
-            config,
-            "--",
-            "--concurrency=1",
-            "--disable-prefetch",
-        ]
-        site.workers[name] = stack.enter_context(
-            running(f"worker-{name}", worker, site.environment)
-        )
+    for name in WORKERS:
+        site.workers[name] = stack.enter_context(worker(site, name, config))
     for name, process in site.workers.items():
         wait_for(f"worker {name}", lambda p=process: " ready." in text_of(p.log))
     return site
 
 
+def worker(site: Site, name: str, config: Path) -> AbstractContextManager[Process]:
+    command: list[str | Path] = [BIN / "dagster-celery", "worker", "start", "-n", name]
+    command += ["-A", "dagster_celery.app", "-y", config]
+    command += ["--", "--concurrency=1", "--disable-prefetch"]
+    return running(f"worker-{name}", command, site.environment(name), DATA)
+
+
 def execution(site: Site) -> dict[str, Any]:
-    return {"config": {"broker": site.broker, "backend": site.broker}}
+    return {"config": {"broker": site.servers.broker, "backend": site.servers.broker}}
 
 
 def launch(stack: ExitStack, site: Site, shard: int, name: str) -> None:
@@ -271,65 +294,16 @@ def launch(stack: ExitStack, site: Site, shard: int, name: str) -> None:
     }
     command: list[str | Path] = [BIN / "dagster", "job", "execute", "-f", DEFINITIONS]
     command += ["-j", "tcia_images_celery", "-c", config, "--tags", json.dumps(tags)]
-    site.runs.append(stack.enter_context(running(name, command, site.environment)))
+    site.runs.append(stack.enter_context(running(name, command, site.environment(MAIN), DATA)))
 
 
-def tcia_assets(site: Site, *arguments: str) -> int:
-    print(f"   $ tcia-assets {' '.join(arguments)}", flush=True)
+def tcia_assets(site: Site, machine: str, *arguments: str) -> int:
+    print(f"   {machine:>4} $ tcia-assets {' '.join(arguments)}", flush=True)
     command = [str(BIN / "tcia-assets"), *arguments]
-    done = subprocess.run(command, env=site.environment, cwd=ROOT, check=False, timeout=PATIENCE_S)
+    done = subprocess.run(
+        command, env=site.environment(machine), cwd=ROOT, check=False, timeout=PATIENCE_S
+    )
     return done.returncode
-
-
-@contextmanager
-def running(
-    name: str, command: list[str | Path] | list[str], environment: dict[str, str]
-) -> Iterator[Process]:
-    """Run a process in the background, with its log in the data folder; end it afterwards."""
-    path = DATA / f"{name}.log"
-    with path.open("wb") as log:
-        process = Process(
-            subprocess.Popen(
-                command,
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            ),
-            path,
-        )
-        try:
-            yield process
-        finally:
-            process.end()
-
-
-def demand_redis() -> None:
-    if shutil.which("redis-server") is None:
-        raise SystemExit("redis-server is not installed; with Debian: apt-get install redis-server")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-def text_of(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")
-
-
-def printed_url(archive: Process) -> str:
-    found = re.search(r"^Sandbox archive .* at (http\S+)$", text_of(archive.log), re.MULTILINE)
-    return found[1] if found else ""
 
 
 def call(url: str, body: dict[str, Any] | None = None) -> Any:
@@ -338,32 +312,37 @@ def call(url: str, body: dict[str, Any] | None = None) -> Any:
         return json.loads(response.read())
 
 
-def wait_for(what: str, is_there: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_there():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not appear within {PATIENCE_S} s; see the logs in {DATA}")
-        time.sleep(0.5)
-
-
 # --- The state --------------------------------------------------------------------------------
 
 
-def shards_of_series() -> list[set[str]]:
+def shards_of_series(site: Site) -> list[set[str]]:
     """Return the selected Series of each shard."""
-    with duckdb.connect(str(DATA / "warehouse.duckdb"), read_only=True) as connection:
-        rows = connection.execute(
-            "SELECT SeriesInstanceUID FROM current_series "
-            "WHERE Collection = $1 AND list_contains($2, Modality)",
+    chosen = "Collection = $1 AND list_contains($2, Modality)"
+    return [
+        uids_of(
+            site,
+            f"current_series WHERE {chosen} AND {Shard(index, SHARDS).condition}",
             [COLLECTION, MODALITIES],
-        ).fetchall()
-    uids = {row[0] for row in rows}
-    return [{u for u in uids if Shard(index, SHARDS).contains(u)} for index in range(SHARDS)]
+        )
+        for index in range(SHARDS)
+    ]
 
 
-def on_disk() -> set[str]:
-    """Return the Series whose zip has its final name, which only a verified zip gets."""
-    return {path.stem for path in (DATA / "archives").glob("*/*.zip")}
+def complete_series(site: Site) -> set[str]:
+    """Return the Series that are complete in the warehouse beside which nothing was fetched."""
+    return uids_of(
+        site, "image_archives WHERE Collection = $1 AND status = 'complete'", [COLLECTION]
+    )
+
+
+def uids_of(site: Site, where: str, values: list[Any]) -> set[str]:
+    rows = site.warehouse(MAIN).query(f"SELECT SeriesInstanceUID AS uid FROM {where}", values)
+    return set(rows["uid"].to_pylist())
+
+
+def stored(site: Site) -> set[str]:
+    """Return the Series with a zip in the bucket, where only a verified one is put."""
+    return {series_of(zip_) for zip_ in stored_zips(COLLECTION, site.warehouse(MAIN))}
 
 
 def run_of(

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import pytest
 import requests
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
@@ -149,6 +148,8 @@ def _running(command: list[str], folder: Path, port: int, path: str) -> Iterator
 def _program(name: str, package: str) -> str:
     found = shutil.which(name, path=str(Path(sys.executable).parent))
     if found is None:
+        import pytest
+
         pytest.skip(f"needs {package}")
     return found
 

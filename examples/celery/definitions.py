@@ -5,7 +5,7 @@ Each run fetches one shard of a Collection, so as many machines work in parallel
 
     ops: {tcia_image_archives: {config: {shards: 2, shard: 0}}}       and another with shard: 1
 
-All machines need the same TCIA_DATA_DIR; see `docs/scale-out.md`.
+All machines need the same TCIA_ARCHIVES_URL, or the same TCIA_DATA_DIR; see `docs/scale-out.md`.
 """
 
 import dagster as dg
@@ -13,7 +13,8 @@ from dagster_celery import celery_executor
 
 from tcia_assets import build_definitions
 
-IMAGES = dg.AssetSelection.assets(["tcia", "image_archives"], ["tcia", "images"])
+TABLES = ("image_archives", "images", "references", "targets")
+IMAGES = dg.AssetSelection.assets(*(["tcia", table] for table in TABLES))
 
 defs = dg.Definitions.merge(
     build_definitions(),
