@@ -15,9 +15,9 @@ from pathlib import Path
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.store.archives import RUNS
 from tcia_assets.store.locks import is_locked, open_locked, try_lock
 
-_FOLDER = ".runs"
 # Its time says when what killed runs left beside the zips was last removed.
 _TIDIED = "tidied"
 _TIDIED_EVERY_S = 24 * 3600.0
@@ -34,7 +34,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _FOLDER / f"{secrets.token_hex(8)}.journal"
+        self._path = folder / RUNS / f"{secrets.token_hex(8)}.journal"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Locked, so that no other run takes it for a dead run's journal and removes it.
@@ -87,21 +87,21 @@ def _journal_locks(folder: Path) -> Iterator[bool]:
 
 def journals_in(folder: Path) -> list[Path]:
     """Return the journals of a Collection, sorted; of an earlier version they are beside zips."""
-    runs = folder / _FOLDER
+    runs = folder / RUNS
     return sorted(runs.glob("*.journal") if runs.is_dir() else folder.glob(".*.journal"))
 
 
 def is_tidy(folder: Path) -> bool:
     """Return whether the folder was tidied within a day, and no run was killed since."""
     try:
-        return time.time() - (folder / _FOLDER / _TIDIED).stat().st_mtime < _TIDIED_EVERY_S
+        return time.time() - (folder / RUNS / _TIDIED).stat().st_mtime < _TIDIED_EVERY_S
     except FileNotFoundError:
         return False
 
 
 def mark_tidy(folder: Path) -> None:
     """Record that the folder was tidied; a run has a journal in it."""
-    (folder / _FOLDER / _TIDIED).touch()
+    (folder / RUNS / _TIDIED).touch()
 
 
 def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], None]) -> None:
@@ -119,7 +119,7 @@ def take_over_dead_journals(folder: Path, merge: Callable[[list[ManifestRow]], N
             with path.open("rb") as file:
                 try_lock(file)
                 merge(parse_rows(str(path), file.read().decode(errors="replace")))
-                (folder / _FOLDER / _TIDIED).unlink(missing_ok=True)
+                (folder / RUNS / _TIDIED).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         except (BlockingIOError, FileNotFoundError):
             continue  # its run lives and merges it itself, or has just merged it

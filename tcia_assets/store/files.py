@@ -19,13 +19,21 @@ from tcia_assets.errors import StorageError
 from tcia_assets.store.locks import is_locked, open_locked, try_lock
 
 
-def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = True) -> bool:
+def publish(
+    path: Path,
+    write: Callable[[Path], object],
+    *,
+    keep_equal: bool = True,
+    drafts: Path | None = None,
+) -> bool:
     """Write a file under a temporary name, sync it and rename it to its path.
 
     Args:
         path: The final path; missing parent folders are created.
-        write: Called with the path of an empty draft in the same folder, which it fills.
+        write: Called with the path of an empty draft, which it fills.
         keep_equal: Leave the existing file in place if its bytes are the same.
+        drafts: The folder of the draft, on the same disk; by default that of the file. It is listed
+            each time, for drafts that killed writers left.
 
     Returns:
         Whether the path now has a new file.
@@ -36,8 +44,9 @@ def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = T
     with storage_errors(path):
         is_new_folder = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_dead_drafts(path)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+        beside = path if drafts is None else drafts / path.name
+        remove_dead_drafts(beside)
+        draft = beside.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
         # The lock shows other processes that the writer of this draft lives.
         descriptor = open_locked(draft)
         try:
@@ -53,9 +62,9 @@ def publish(path: Path, write: Callable[[Path], object], *, keep_equal: bool = T
             os.close(descriptor)
 
 
-def publish_text(path: Path, text: str) -> bool:
+def publish_text(path: Path, text: str, drafts: Path | None = None) -> bool:
     """Publish a text file in UTF-8, with line ends as given; see `publish`."""
-    return publish(path, lambda draft: draft.write_bytes(text.encode()))
+    return publish(path, lambda draft: draft.write_bytes(text.encode()), drafts=drafts)
 
 
 def publish_draft(draft: Path, path: Path) -> None:

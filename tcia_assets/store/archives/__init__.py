@@ -26,6 +26,10 @@ SECRET_VARIABLES = (
 )
 
 
+# The folder in a work folder for what runs keep beside zips: it is listed where zips are not.
+RUNS = ".runs"
+
+
 @dataclass(frozen=True)
 class StoredFile:
     """A file in a store.

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tcia_assets.errors import StorageError
-from tcia_assets.store.archives import StoredFile
+from tcia_assets.store.archives import RUNS, StoredFile
 from tcia_assets.store.files import publish_draft, publish_text, sha256_of
 
 
 class FolderArchives:
-    """The implementation of `Archives` for a folder; drafts lie beside what they become.
+    """The implementation of `Archives` for a folder.
+
+    Drafts of zips lie beside what they become, those of texts in `RUNS` if a run has made it.
 
     Args:
         root: The folder; it need not exist yet.
@@ -45,7 +47,9 @@ class FolderArchives:
     def put_text(self, name: str, text: str) -> bool:
         path = self.root / name
         if text:
-            return publish_text(path, text)
+            # Beside 200,000 zips, a list of them for each text would take most of a fetch.
+            runs = path.parent / RUNS
+            return publish_text(path, text, drafts=runs if runs.is_dir() else None)
         try:
             path.unlink()
         except FileNotFoundError:

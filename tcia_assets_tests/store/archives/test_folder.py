@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.errors import StorageError
+from tcia_assets.store.archives import RUNS
 from tcia_assets.store.archives.folder import FolderArchives
 
 CONTENT = b"PK" + bytes(1000)
@@ -91,3 +92,15 @@ def test_an_equal_text_changes_nothing_and_an_empty_one_removes_the_file(
     (archives.root / "LCTSC" / "CITATION.cff").mkdir()
     with pytest.raises(StorageError, match=r"CITATION\.cff cannot be removed"):
         archives.put_text("LCTSC/CITATION.cff", "")
+
+
+def test_a_text_is_drafted_where_no_zips_are_listed(tmp_path: Path) -> None:
+    archives, runs = FolderArchives(tmp_path), tmp_path / "LCTSC" / RUNS
+    runs.mkdir(parents=True)
+    dead = runs / ".LICENSES.md.0123456789abcdef.draft"
+    dead.write_text("half of it")
+
+    assert archives.put_text("LCTSC/LICENSES.md", "CC BY")
+    assert not archives.put_text("LCTSC/LICENSES.md", "CC BY")
+    assert not dead.exists()
+    assert {path.name for path in tmp_path.rglob("*")} == {"LCTSC", "LICENSES.md", RUNS}
