@@ -29,7 +29,7 @@ from processes import BIN, timed
 from years import LARGEST, Place, Size, opened, size_of
 
 HOURS, CHANGES, TICKS = 24, 5, 288
-_MEASURED_TICKS = 12
+_MEASURED_TICKS = 20
 _PAGE = """
 query Page($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode {
@@ -37,9 +37,9 @@ query Page($key: AssetKeyInput!) {
     assetPartitionStatuses { __typename
       ... on DefaultPartitionStatuses { materializedPartitions failedPartitions } }
     assetMaterializations(limit: 100) { timestamp runId partition metadataEntries { label } }
+    assetChecksOrError { ... on AssetChecks { checks {
+      name executionForLatestMaterialization { status timestamp } } } }
   } }
-  assetChecksOrError(assetKey: $key) { ... on AssetChecks { checks {
-    name executionForLatestMaterialization { status timestamp } } } }
 }
 """
 
@@ -84,12 +84,11 @@ def _ticks(place: Place) -> Growth:
     module = ["-m", "tcia_assets.definitions"]
     timed([str(BIN / "dagster"), "sensor", "start", *module, "tcia_new_series"], variables)
     daemon = [str(BIN / "dagster-daemon"), "run", *module]
+    begun, before = _count_ticks(place.home), size_of(place.home)
     with _running(daemon, variables):
-        _wait(lambda: _count_ticks(place.home) >= 1)
-        begun, before = _count_ticks(place.home), size_of(place.home)
         _wait(lambda: _count_ticks(place.home) >= begun + _MEASURED_TICKS)
-        ticks = _count_ticks(place.home) - begun
-        return _since(before, place).times(1 / ticks)
+    ticks = _count_ticks(place.home) - begun
+    return _since(before, place).times(1 / ticks)
 
 
 def _count_ticks(home: Path) -> int:

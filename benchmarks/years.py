@@ -275,8 +275,8 @@ def print_table(
     """Print what each kind of work costs above the same over an almost empty mirror."""
     counts = [size.series for size in sizes]
     head = " | ".join(f"{n:,} Series" for n in counts)
-    print(f"| | almost empty | {head} | law: time, memory | Dagster's records |")
-    print("|" + "---|" * (len(sizes) + 4))
+    print(f"| | almost empty | {head} | law | each 100,000 more | Dagster's records |")
+    print("|" + "---|" * (len(sizes) + 5))
     for name, figures in found.items():
         above = [each.above(empty[name]) for each in figures]
         cells = " | ".join(f"+{each.cpu_s:.1f} s, +{each.memory_mb:.0f} MB" for each in above)
@@ -290,8 +290,19 @@ def print_table(
         records = f"{last.record_bytes / 1e6:.1f} MB, {last.record_files} files"
         print(
             f"| {MEASURES[name][0]} | {base.cpu_s:.1f} s, {base.memory_mb:.0f} MB | {cells} "
-            f"| {laws} | {records if last.record_bytes else ''} |"
+            f"| {laws} | {_more(above, counts)} | {records if last.record_bytes else ''} |"
         )
+
+
+def _more(figures: Sequence[Figure], sizes: Sequence[int]) -> str:
+    """Return what the largest mirror costs more than the one before, for 100,000 Series."""
+    if len(sizes) < 2:
+        return ""
+    before, last = figures[-2:]
+    factor = 100_000 / (sizes[-1] - sizes[-2])
+    cpu_s, memory_mb = last.cpu_s - before.cpu_s, last.memory_mb - before.memory_mb
+    seconds = f"{factor * cpu_s:.1f} s" if cpu_s > _NOISE_S else "0 s"
+    return f"{seconds}, " + (f"{factor * memory_mb:.0f} MB" if memory_mb > _NOISE_MB else "0 MB")
 
 
 def run(chosen: argparse.Namespace, folder: Path) -> None:

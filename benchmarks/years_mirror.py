@@ -12,7 +12,7 @@ import io
 import sys
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ from tcia_assets.store.warehouse import Warehouse
 
 # Series of the largest Collection that are known and not fetched, for measurements that fetch one.
 _SPARE = 40
+# Series that were released within the month that the sensor asks for.
+_NEWLY_RELEASED = 150
 _ROOT_UID = "1.3.6.1.4.1.14519.5.2.1"
 _SERIES_OF_A_STUDY = 4
 _LINKS = 10_000  # file systems limit the number of hard links to a file
@@ -60,6 +62,7 @@ def write_catalogue(size: Size, path: Path) -> None:
         "PatientID": pa.array([f"PATIENT-{n:07d}" for n in studies]),
         "PatientName": pa.array([f"PATIENT-{n:07d}" for n in studies]),
         "Collection": pa.array([_collection(n, size) for n in studies]),
+        "DateReleased": pa.array([_released(n) for n in range(size.series)], pa.date32()),
         "ImageCount": pa.repeat(pa.scalar(size.objects, pa.int64()), size.series),
     }
     columns = [changed.get(name, rows[name]) for name in rows.schema.names]
@@ -74,6 +77,11 @@ def _collection(study: int, size: Size) -> str:
     if study < half:
         return LARGEST
     return f"OTHER-{(study - half) * others // max(1, studies - half):03d}"
+
+
+def _released(series: int) -> date:
+    """Return a day of release: of some Series in the last month, whatever the size."""
+    return date(2026, 1, 1) if series < _NEWLY_RELEASED else date(2020, 1, 1)
 
 
 def _uid(kind: str, number: int) -> str:
@@ -159,7 +167,8 @@ _ROWS = {
             'archives/' || Collection || '/' || SeriesInstanceUID || '.zip' AS path,
             22 AS archive_bytes, ImageCount AS image_count, FileSize AS image_bytes,
             $sha256 AS sha256, 'md5' AS verified_by, fingerprint, crdc_series_uuid,
-            LicenseName AS license_name, DataDescriptionURI, source, now() AS fetched_at,
+            LicenseName AS license_name, DataDescriptionURI, source,
+            now() - INTERVAL 30 DAY AS fetched_at,
             0 AS attempts
         FROM series SEMI JOIN fetched USING (SeriesInstanceUID) WHERE {_OF_COLLECTION}
     """,

@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from tcia_assets.catalog import ZIP_READS
+from tcia_assets.defs import zip_checks
 from tcia_assets.images.manifest import merge_rows, read_rows
 from tcia_assets.images.verify import verify_zips
 from tcia_assets.images.zip_parts import Subset
@@ -111,7 +113,18 @@ def test_the_job_leaves_what_it_has_no_time_for_to_the_next_day(with_zips: Dagst
     evaluation = event.asset_check_evaluation if event else None
 
     assert evaluation and evaluation.passed
-    assert evaluation.description == "0 zips hashed, 5 left for lack of time"
+    assert evaluation.description == "0 zips hashed, 5 more are due"
+
+
+def test_a_run_that_fetches_reads_a_gigabyte_and_leaves_the_rest(
+    with_zips: Dagster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(with_zips)
+    monkeypatch.setattr(zip_checks, "_BYTES_AFTER_FETCH", 1)
+    found = check_evaluations(run_fetch(with_zips))["archives_intact"]
+
+    assert (found.metadata["checked"].value, found.metadata["left"].value) == (1, 4)
+    assert found.passed and found.description == "1 zip hashed, 4 more are due"
 
 
 def test_the_schedule_is_off_until_switched_on(with_zips: Dagster) -> None:
