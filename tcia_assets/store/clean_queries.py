@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tcia_assets.catalog import ACQUISITION_VIEW, IMAGES, SERIES, TABLES
 from tcia_assets.spec import Table
-from tcia_assets.store.files import publish_text
+from tcia_assets.store.files import publish_hint
 from tcia_assets.store.marks import code_digest
 from tcia_assets.store.partitions import SCHEMA_FILE, table_folder
 from tcia_assets.store.warehouse import Warehouse
@@ -58,7 +58,7 @@ class CleanQueries:
         if rows.num_rows:
             path.unlink(missing_ok=True)
             return rows
-        publish_text(path, stamp)
+        publish_hint(path, stamp)
         return None
 
     def _stamp(self, statement: str) -> str:

@@ -80,6 +80,25 @@ def publish_draft(draft: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def publish_hint(path: Path, text: str) -> None:
+    """Write a text file that only saves time, without waiting for the disk.
+
+    It appears whole or not at all, unless the power is cut: then it may be lost, or torn. Its
+    reader must notice that.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+        try:
+            draft.write_bytes(text.encode())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
 def move_file(source: Path, path: Path) -> None:
     """Move a finished file, also to another disk; it appears there whole or not at all.
 
@@ -114,7 +133,9 @@ def check_case(path: Path) -> None:
 
     Two Collections whose names differ in nothing else would have one folder there.
     """
-    if not path.exists():
+    # Where upper case is ignored, this is the same folder; to list all takes long.
+    swapped = path.with_name(path.name.swapcase())
+    if not path.exists() or (path.name.isascii() and not swapped.exists()):
         return
     folded = path.name.casefold()
     for other in path.parent.iterdir():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.spec import Table
-from tcia_assets.store.files import publish_text, sha256_of
+from tcia_assets.store.files import publish_hint, sha256_of
 from tcia_assets.store.partitions import subfolder
 from tcia_assets.store.warehouse import Warehouse
 
@@ -67,7 +67,7 @@ class Mark:
             StorageError: The file cannot be written.
         """
         whole = {"context": self._context, "files": self._digests(), "facts": facts}
-        publish_text(self._path, json.dumps(whole))
+        publish_hint(self._path, json.dumps(whole))
 
     def remove(self) -> None:
         """Remove it, before anything is written."""

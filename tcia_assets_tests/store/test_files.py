@@ -23,6 +23,7 @@ from tcia_assets.store.files import (
     move_file,
     publish,
     publish_draft,
+    publish_hint,
     publish_text,
 )
 from tcia_assets.store.warehouse import Warehouse
@@ -180,6 +181,19 @@ def test_folders_whose_names_differ_in_case_are_two_where_the_file_system_has_tw
         make_folder(tmp_path / name)
     if len(list(tmp_path.iterdir())) == 3:
         check_case(tmp_path / "CASE")
+
+
+def test_a_hint_appears_whole_and_leaves_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "hint"
+    for text in ("first", "second"):
+        publish_hint(path, text)
+        assert path.read_text() == text
+    assert [*path.parent.iterdir()] == [path]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError, match="hint cannot be written"):
+        publish_hint(path, "third")
+    assert [*path.parent.iterdir()] == [path]
 
 
 def test_a_file_that_is_moved_is_whole_at_its_new_path_and_gone_from_the_old_one(
