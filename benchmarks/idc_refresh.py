@@ -15,9 +15,10 @@ import os
 import shutil
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from full_refresh import ask, run_of_dagster
+from full_refresh import ask, first_run_of_dagster, run_of_dagster
 from processes import BIN, Cost, timed
 
 
@@ -42,6 +43,9 @@ def measure(work: Path, rounds: int, scope: str) -> None:
             "refresh --all": refresh(variables, "--all"),
             "again": refresh(variables, "--all"),
             "again, a run": run_of_dagster(data, variables),
+            "first, a run": first_run_of_dagster(
+                data, work / f"run-{number}", partial(environment, scope=scope)
+            ),
             "refresh LCTSC": refresh(environment(work / f"one-{number}", scope), "LCTSC"),
         }
         for name, cost in costs.items():
