@@ -17,6 +17,7 @@
     asset_specs       the asset of a table
     display           pictures, links and rows in the metadata of events
     checks            asset checks of tables
+    check_records     which of their results are recorded
     zip_checks        asset checks of zips
 
     jobs              what is materialized together
