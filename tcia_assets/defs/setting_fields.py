@@ -41,6 +41,7 @@ class SettingFields(BaseModel):
     withdrawal_snapshots: int | None = setting("withdrawal_snapshots")
     withdrawal_hours: int | None = setting("withdrawal_hours")
     source_gone_days: int | None = setting("source_gone_days")
+    verify_days: int | None = setting("verify_days")
     overlap_days: int | None = setting("overlap_days")
     compare_hours: int | None = setting("compare_hours")
     cleanup_days: int | None = setting("cleanup_days")

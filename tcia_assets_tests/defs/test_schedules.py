@@ -182,7 +182,8 @@ def test_nightly_schedules_request_one_run_or_one_for_each_shard(
             instance=instance, scheduled_execution_time=at, resources={"tcia": chosen}
         ) as context:
             schedules = dagster.definitions().schedules or []
-            nightly = [s for s in schedules if s.name.endswith("_nightly")]
+            names = ("tcia_refresh_nightly", "tcia_images_nightly")
+            nightly = [s for s in schedules if s.name in names]
             asked = {s.name: s.evaluate_tick(context).run_requests or [] for s in nightly}
         quiet = dagster.resource(
             image_selection='{modalities: [CT], quiet_hours: {from: "01:30", to: "03:00"}}'
