@@ -156,7 +156,7 @@ benchmarks: $(VENV)/.dev
 
 # The sdist, and a wheel that is used in an environment that has nothing else.
 package: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m pip install --quiet build twine py-rattler-build
 	$(BIN)/python scripts/check_package.py
 
 # An environment of its own: dagster-celery pins one version of Dagster.

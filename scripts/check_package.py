@@ -18,6 +18,8 @@ import venv
 import zipfile
 from pathlib import Path
 
+from rattler_build import Stage0Recipe, VariantConfig
+
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "build" / "dist"
 MAX_BYTES = 5_000_000  # of an sdist: more is a data folder or a benchmark that got into it
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 def build() -> Path:
-    """Build sdist and wheel, check both, and return the wheel, which is made from the sdist."""
+    """Build sdist and wheel, check both and the recipe, and return the wheel."""
     shutil.rmtree(DIST, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "build", "--outdir", DIST, ROOT], check=True, stdout=-3)
     files = sorted(DIST.iterdir())
@@ -58,6 +60,9 @@ def build() -> Path:
     print(f"{sdist.name}: {sdist.stat().st_size / 1e6:.1f} MB", flush=True)
     if sdist.stat().st_size > MAX_BYTES:
         sys.exit(f"{sdist.name} is larger than {MAX_BYTES} bytes")
+    recipe = (ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8")
+    variant = VariantConfig({"python_min": ["3.11"]})
+    print(*(each.recipe for each in Stage0Recipe.from_yaml(recipe).render(variant)), flush=True)
     names = set(zipfile.ZipFile(wheel).namelist())
     if missing := [name for name in NEEDED if f"tcia_assets/{name}" not in names]:
         sys.exit(f"{wheel.name} lacks {missing}")

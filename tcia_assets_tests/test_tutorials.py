@@ -79,13 +79,24 @@ def test_every_command_and_option_in_the_docs_exists() -> None:
 
 def commands(text: str) -> Iterator[str]:
     """Yield the calls of tcia-assets in blocks of code."""
-    for code in re.findall(
-        r"^```(?:bash|sh|console)[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
-    ):
+    for code in CODE.findall(text):
+        call = ""
         for line in code.replace("\\\n", " ").splitlines():
-            found = re.match(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(tcia-assets .*)", line)
-            if found and line.count('"') % 2 == 0:  # a statement over several lines has its first
+            call = f"{call}\n{line}" if call else line
+            if not is_complete(call):
+                continue  # a statement of SQL goes on in the next line
+            if found := re.match(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(tcia-assets .*)", call, re.DOTALL):
                 yield found[1]
+            call = ""
+
+
+def is_complete(call: str) -> bool:
+    """Return whether all quotes are closed."""
+    try:
+        shlex.split(call, comments=True)
+    except ValueError:
+        return False
+    return True
 
 
 def mistake(line: str) -> str:
