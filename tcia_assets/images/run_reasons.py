@@ -162,16 +162,21 @@ def pending_images(
     """
     rows = warehouse.query(
         f"""
+        WITH wanted AS (
+            SELECT * FROM current_series WHERE missing_since IS NULL AND ({selection.predicate})
+        ),
+        -- An inner join: DuckDB compares each pair of rows for an anti join with such a condition.
+        settled AS (
+            SELECT s.SeriesInstanceUID FROM wanted AS s
+            JOIN image_archives AS a ON a.SeriesInstanceUID = s.SeriesInstanceUID
+            WHERE (s.fingerprint = a.fingerprint AND NOT {_IS_DUE_AGAIN})
+                OR (a.status = 'complete' AND {SAME_BYTES})
+        )
         SELECT s.Collection, count(*) AS pending,
                bit_xor(md5_number(concat_ws(
                    ' ', s.SeriesInstanceUID, s.fingerprint, f.attempts
                )))::VARCHAR AS digest
-        FROM (SELECT * FROM current_series WHERE missing_since IS NULL
-              AND ({selection.predicate})) AS s
-        ANTI JOIN image_archives AS a
-        ON s.SeriesInstanceUID = a.SeriesInstanceUID
-        AND ((s.fingerprint = a.fingerprint AND NOT {_IS_DUE_AGAIN})
-             OR (a.status = 'complete' AND {SAME_BYTES}))
+        FROM wanted AS s ANTI JOIN settled AS a ON a.SeriesInstanceUID = s.SeriesInstanceUID
         LEFT JOIN (
             SELECT SeriesInstanceUID, max(attempts) AS attempts FROM image_archives
             WHERE status = 'failed' GROUP BY SeriesInstanceUID
