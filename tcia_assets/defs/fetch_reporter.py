@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -26,8 +27,13 @@ class FetchReporter(FetchListener):
     """Reports the fetch of one Collection."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, asset: dg.AssetKey, collection: str
+        self,
+        context: dg.AssetExecutionContext,
+        asset: dg.AssetKey,
+        collection: str,
+        read_zips: Callable[[], object] = bool,
     ) -> None:
+        self._read_zips = read_zips
         self._context, self._asset, self._collection = context, asset, collection
         self._started = self._logged = self._summarized = time.monotonic()
         self._batch: Counter[str] = Counter()
@@ -48,6 +54,10 @@ class FetchReporter(FetchListener):
             f"{plan.complete} complete, {len(plan.later)} left to later runs, "
             f"{len(plan.given_up)} given up, {plan.denied} denied by licence"
         )
+
+    def on_cache_filling(self) -> None:
+        """Read the headers of what was fetched so far."""
+        self._read_zips()
 
     def on_progress(self, progress: FetchProgress) -> None:
         """Report progress, and log it every ten seconds."""

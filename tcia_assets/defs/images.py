@@ -144,12 +144,19 @@ def _fetcher(
     It adds the Collection's complete Series to `just_fetched`.
     """
     table = catalog.IMAGE_ARCHIVES
+    reads = names.key(catalog.IMAGES) in context.selected_asset_keys
     if session is None:
         return lambda key: [_without_selection(table, tcia.warehouse, key)]
 
     def fetch(key: str) -> Sequence[Facts]:
         started = time.monotonic()
-        with closing(FetchReporter(context, names.key(table), key)) as reporter:
+
+        def read_zips() -> None:
+            if reads:
+                _read_headers(key, tcia.warehouse, session.reread)
+                _read_references(key, tcia.warehouse)
+
+        with closing(FetchReporter(context, names.key(table), key, read_zips)) as reporter:
             first, *fallbacks = tcia.sources_of_images
             result = fetch_images(key, session, first, tcia.warehouse, reporter, fallbacks)
         if note := session.quiet_note:

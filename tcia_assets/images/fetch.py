@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from tcia_assets.images.shared_rows import collections_with_shared_rows
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
 from tcia_assets.images.zip_files import tidy, work_folder
 from tcia_assets.metadata import attribution, moves
+from tcia_assets.settings import Settings
 from tcia_assets.sources import Source
 from tcia_assets.store.files import check_case
 from tcia_assets.store.warehouse import Warehouse
@@ -64,6 +66,12 @@ class FetchListener:
     def on_row(self, row: ManifestRow) -> None:
         """Handle a row that was recorded."""
 
+    def on_cache_filling(self) -> None:
+        """Read what is to be read of the zips that were recorded, before they leave the cache.
+
+        Called when they fill half of it, where zips are in a store that is no folder.
+        """
+
 
 def fetch_images(
     collection: str,
@@ -96,7 +104,7 @@ def fetch_images(
     # The archives may be on another file system than the warehouse.
     check_case(work_folder(collection, warehouse))
     with _exclusive(collection, warehouse, session.shard, listener):
-        writer = manifest.ManifestWriter(warehouse, collection)
+        writer = manifest.ManifestWriter(warehouse, collection, session.shard)
         try:
             # Checked under the lock: a plan made before another run's fetch would repeat it.
             plan = session.plan(collection, warehouse)
@@ -106,9 +114,11 @@ def fetch_images(
             tidy(work_folder(collection, warehouse))
             known = manifest.read_rows_of(warehouse, collection, plan.now.tried())
             workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget)
-            recorded, fetched = _record_rows(workers, writer, listener)
+            most = _bytes_before_reading(warehouse, source.settings)
+            recorded, fetched = _record_rows(workers, writer, listener, most)
         finally:
-            writer.close(lambda added: _follow_manifest(collection, warehouse, added))
+            shard = session.shard
+            writer.close(lambda added: _follow_manifest(collection, warehouse, added, shard))
     not_started = len(plan.now) - recorded.total()
     session.count_not_started(not_started)
     received, totals = workers.progress.received_bytes, count_manifest(warehouse, collection)
@@ -138,31 +148,54 @@ def merge_rows_of_others(warehouse: Warehouse) -> None:
             _follow_manifest(collection, warehouse)
 
 
-def _follow_manifest(collection: str, warehouse: Warehouse, added: set[str] | None = None) -> None:
+def _bytes_before_reading(warehouse: Warehouse, settings: Settings) -> float:
+    """Return how many bytes of zips may be recorded before what is in them is read."""
+    is_limited = warehouse.archives.is_shared and settings.cache_bytes
+    return settings.cache_bytes / 2 if is_limited else math.inf
+
+
+def _follow_manifest(
+    collection: str,
+    warehouse: Warehouse,
+    added: set[str] | None = None,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
+) -> None:
     """Bring up to date what follows from the manifest: history, moved zips, licence files.
 
     Args:
         collection: The Collection.
         warehouse: The warehouse.
         added: The Series whose rows are new; None if it may be any.
+        shard: The part of it that was fetched.
     """
-    if manifest.merge_rows_of_others(warehouse, collection):  # the licence files are for all
+    if manifest.merge_rows_of_others(warehouse, collection, shard):
         added = None
     record_new_zips(collection, warehouse, added)
     _remove_zips_left_behind(collection, warehouse)
+    if shard.is_part and warehouse.archives.is_shared:
+        return  # these files are about the whole, which only other machines may have
     attribution.write_collection(collection, warehouse)
     write_checksums(collection, warehouse)
 
 
 def _record_rows(
-    workers: FetchWorkers, writer: manifest.ManifestWriter, listener: FetchListener
+    workers: FetchWorkers,
+    writer: manifest.ManifestWriter,
+    listener: FetchListener,
+    bytes_before_reading: float = math.inf,
 ) -> tuple[Counter[str], set[str]]:
     """Run the workers and record each row; after an error, also the rows that had arrived.
+
+    Args:
+        workers: The workers.
+        writer: Records the rows.
+        listener: Is called for each row, and when so many bytes of zips wait to be read.
+        bytes_before_reading: So many.
 
     Returns:
         The number of rows by status, and the Series that are complete.
     """
-    recorded, fetched = Counter[str](), set[str]()
+    recorded, fetched, waiting = Counter[str](), set[str](), 0
     arriving = workers.run(listener.on_progress)
     try:
         for row in arriving:
@@ -170,7 +203,13 @@ def _record_rows(
             recorded[row.status] += 1
             if row.is_complete:
                 fetched.add(row.series_instance_uid)
+                waiting += row.archive_bytes or 0
             listener.on_row(row)
+            if waiting > bytes_before_reading:
+                writer.merge()
+                with workers.paused():
+                    listener.on_cache_filling()
+                waiting = 0
     except BaseException as error:
         workers.stop_after(error)
         raise

@@ -22,6 +22,7 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import DataError, StorageError
 from tcia_assets.images.journal import Journal, is_tidy, take_over_dead_journals
 from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_table
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.shared_rows import merge_shared_rows, share_rows
 from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
 from tcia_assets.store.partition_files import PartitionFiles
@@ -47,11 +48,16 @@ class ManifestWriter:
         StorageError: The file cannot be written.
     """
 
-    def __init__(self, warehouse: Warehouse, collection: str) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        collection: str,
+        shard: Shard = Shard(),  # noqa: B008 - frozen
+    ) -> None:
         self._warehouse, self._collection = warehouse, collection
         folder = work_folder(collection, warehouse)
         take_over_dead_journals(folder, self._merge_of_killed_run)
-        has_others = merge_rows_of_others(warehouse, collection)
+        has_others = merge_rows_of_others(warehouse, collection, shard)
         self.added: set[str] | None = None if has_others or not is_tidy(folder) else set()
         self._journal = Journal(folder)
         self._unmerged: dict[str, ManifestRow] = {}
@@ -69,7 +75,7 @@ class ManifestWriter:
             self.added.add(row.series_instance_uid)
         self._journal.append(row)
         if time.monotonic() > self._next_merge:
-            self._merge()
+            self.merge()
 
     def close(self, follow: Callable[[set[str] | None], object] = bool) -> None:
         """Merge all rows into the partition, which is created even if there are none.
@@ -82,7 +88,7 @@ class ManifestWriter:
             StorageError: The file cannot be written; the journal stays, and the next run merges it.
         """
         try:
-            self._merge()
+            self.merge()
             follow(self.added)
             # Last: whoever finds it knows that what follows from its rows may be missing.
             self._journal.remove()
@@ -93,7 +99,8 @@ class ManifestWriter:
         share_rows(self._warehouse.archives, self._collection, rows)
         merge_rows(self._warehouse, self._collection, rows)
 
-    def _merge(self) -> None:
+    def merge(self) -> None:
+        """Merge the rows that were added since; `add` does it now and then."""
         started = time.monotonic()
         # First: a kill in between repeats this, which changes nothing.
         share_rows(self._warehouse.archives, self._collection, self._unmerged.values())
@@ -192,7 +199,11 @@ def merge_rows(
         parts.replace(to_table(newest.values()))
 
 
-def merge_rows_of_others(warehouse: Warehouse, collection: str) -> bool:
+def merge_rows_of_others(
+    warehouse: Warehouse,
+    collection: str,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
+) -> bool:
     """Merge the rows that other machines have passed to this warehouse; see `shared_rows`.
 
     Returns:
@@ -203,7 +214,7 @@ def merge_rows_of_others(warehouse: Warehouse, collection: str) -> bool:
         StorageError: The store of zips fails, or a file cannot be written.
     """
     return merge_shared_rows(
-        warehouse.archives, collection, lambda rows: merge_rows(warehouse, collection, rows)
+        warehouse.archives, collection, shard, lambda rows: merge_rows(warehouse, collection, rows)
     )
 
 

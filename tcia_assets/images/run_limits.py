@@ -5,6 +5,7 @@ And how long it may read zips again that it did not fetch.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,16 @@ class Shard:
             return "true"
         first_bytes = "('0x' || left(sha256(SeriesInstanceUID), 16))::UBIGINT"
         return f"({first_bytes} % {self.count} = {self.index})"
+
+    def contains(self, series_instance_uid: str) -> bool:
+        """Return whether a Series belongs to this part; the same as `condition`."""
+        digest = hashlib.sha256(series_instance_uid.encode()).hexdigest()
+        return int(digest[:16], 16) % self.count == self.index
+
+    @property
+    def is_part(self) -> bool:
+        """Whether there are other parts."""
+        return self.count > 1
 
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import unquote
 
 from tcia_assets.images.journal import parse_rows
 from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.zip_files import collection_folder
 from tcia_assets.store.archives import Archives, StoredFile
 from tcia_assets.store.files import publish_text
@@ -45,13 +45,18 @@ def collections_with_shared_rows(archives: Archives) -> list[str]:
 
 
 def merge_shared_rows(
-    archives: Archives, collection: str, merge: Callable[[list[ManifestRow]], None]
+    archives: Archives,
+    collection: str,
+    shard: Shard,
+    merge: Callable[[list[ManifestRow]], None],
 ) -> bool:
     """Merge the rows that other machines have passed since, and remove old files.
 
     Args:
         archives: The store.
         collection: The Collection.
+        shard: The part whose rows are wanted: whoever fetches one would have to read the zips of
+            the others.
         merge: Called with the rows of each file; older rows than those that are stored are
             no news.
 
@@ -66,21 +71,32 @@ def merge_shared_rows(
     for file in archives.list(_folder(collection)) if archives.is_shared else ():
         copy = archives.work_folder(file.name)
         if not copy.is_file():
-            _merge_file(archives, file, copy, merge)
-            found = True
+            found |= _merge_file(archives, file, shard, merge)
         elif datetime.now(UTC) - file.published_at > _KEPT:
             archives.put_text(file.name, "")
     return found
 
 
 def _merge_file(
-    archives: Archives, file: StoredFile, copy: Path, merge: Callable[[list[ManifestRow]], None]
-) -> None:
-    with suppress(FileNotFoundError):  # another machine has just removed it
+    archives: Archives,
+    file: StoredFile,
+    shard: Shard,
+    merge: Callable[[list[ManifestRow]], None],
+) -> bool:
+    """Merge the rows of a shard; returns whether there were any."""
+    try:
         with closing(archives.open(file.name)) as opened:
             text = opened.read().decode(errors="replace")
-        merge(parse_rows(archives.address(file.name), text))
-        publish_text(copy, text)
+    except FileNotFoundError:  # another machine has just removed it
+        return False
+    rows = parse_rows(archives.address(file.name), text)
+    wanted = [row for row in rows if shard.contains(row.series_instance_uid)]
+    if wanted:
+        merge(wanted)
+    if len(wanted) == len(rows):
+        # Otherwise a run without shards still needs the others.
+        publish_text(archives.work_folder(file.name), text)
+    return bool(wanted)
 
 
 def _folder(collection: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Event, Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
 from tcia_assets.images.manifest_row import ManifestRow
@@ -84,6 +84,8 @@ class FetchWorkers:
         self._max_failures = max(_MIN_FAILURES, 2 * sources[0].settings.image_connections)
         self.progress = FetchProgress(planned=len(plan.now), bytes_planned=plan.bytes_now)
         self._outages = Outages()
+        self._may_start = Event()
+        self._may_start.set()
         self._lock = Lock()  # for the count of received bytes, which all threads add to
 
     def run(self, on_progress: Callable[[FetchProgress], None]) -> Generator[ManifestRow]:
@@ -117,6 +119,15 @@ class FetchWorkers:
                 self.stop_after(error)
                 raise
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Start no further Series while the block lasts; those that are running go on."""
+        self._may_start.clear()
+        try:
+            yield
+        finally:
+            self._may_start.set()
+
     def stop_after(self, error: BaseException) -> None:
         """Stop running requests after an interrupt; after other errors let them finish."""
         if not isinstance(error, Exception | GeneratorExit):
@@ -149,6 +160,7 @@ class FetchWorkers:
             self._results.put(error)
 
     def _fetch(self, series: PendingSeries) -> SeriesResult | None:
+        self._may_start.wait()
         if self._budget.is_over:
             return None
         first, *others = self._sources

@@ -74,6 +74,8 @@ class Place:
     pacing: Pacing = field(default=QUICK)
     dialect: str = "nbia-v4"
     archives_url: str = ""
+    cache_bytes: int = 20_000_000_000
+    max_connections: int = 8
     _revisions: int = 0
 
     @property
@@ -83,7 +85,8 @@ class Place:
     @property
     def settings(self) -> Settings:
         own = settings_for(self.sandbox, self.data_dir, self.dialect)
-        return own.replace(archives_url=self.archives_url)
+        names = ("archives_url", "cache_bytes", "max_connections")
+        return own.replace(**{name: getattr(self, name) for name in names})
 
     @contextmanager
     def source(self, **pacing: float) -> Iterator[Source]:

@@ -79,6 +79,7 @@ def test_each_series_is_in_exactly_one_shard(uids: list[str], count: int) -> Non
 )
 def test_a_series_is_always_in_the_same_shard(uid: str, index: int) -> None:
     assert [i for i in range(3) if in_shard([uid], Shard(i, 3))] == [index]
+    assert [i for i in range(3) if Shard(i, 3).contains(uid)] == [index]
 
 
 @pytest.mark.parametrize(("index", "count"), [(3, 2), (2, 2), (-1, 2), (0, 0)])

@@ -25,6 +25,8 @@ from tcia_assets.store.files import find_dead_drafts, publish, sha256_of, storag
 from tcia_assets.store.locks import open_locked, try_lock
 
 _PIECE_BYTES = 1 << 20
+# What was added is still to be read, once: it counts as used so much later, until it is.
+_UNREAD_NS = 24 * 3600 * 10**9
 
 
 class FileCache:
@@ -84,7 +86,10 @@ class FileCache:
             os.close(descriptor)
 
     def add(self, file: Path, sha256: str) -> None:
-        """Move a file here that has this SHA-256, or remove it if it is too large."""
+        """Move a file here that has this SHA-256, or remove it if it is too large.
+
+        It goes after those that were used, until it is used.
+        """
         size = file.stat().st_size
         if size > self._max_bytes:
             file.unlink()
@@ -93,7 +98,7 @@ class FileCache:
         path = self._path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         modified = file.stat().st_mtime_ns
-        os.utime(file, ns=(time.time_ns(), modified))
+        os.utime(file, ns=(time.time_ns() + _UNREAD_NS, modified))
         file.replace(path)
 
     def make_room(self, size_bytes: int) -> None:

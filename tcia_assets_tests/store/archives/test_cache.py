@@ -117,6 +117,22 @@ def test_a_file_that_is_added_is_not_copied(tmp_path: Path, store: Store) -> Non
     assert path.stat().st_mtime == 1_700_000_000, "when the zip was published"
 
 
+def test_a_file_that_is_still_to_be_read_stays_longer_than_those_that_were(
+    tmp_path: Path, store: Store
+) -> None:
+    cache, draft = FileCache(tmp_path / "cache", 2 * KB), tmp_path / "draft"
+    draft.write_bytes(b"a" * KB)
+    added = hashlib.sha256(b"a" * KB).hexdigest()
+    cache.add(draft, added)
+    for letter in (b"b", b"c"):
+        used = store.use(cache, letter * KB)
+    assert stored(tmp_path / "cache") == sorted([added, used])
+    store.use(cache, b"a" * KB)
+    store.use(cache, b"c" * KB)
+    store.use(cache, b"d" * KB)
+    assert added not in stored(tmp_path / "cache")
+
+
 def test_a_file_that_another_process_uses_is_not_removed(tmp_path: Path, store: Store) -> None:
     cache = FileCache(tmp_path, KB)
     used = store.use(cache, b"a" * KB)
