@@ -412,15 +412,20 @@ class Mirror:
         return self._status(chosen, parse_selection(self.settings.image_selection))
 
     def catalogue(
-        self, to: str | Path | None = None, *, report: ProgressCallback = ignore_progress
+        self,
+        to: str | Path | None = None,
+        *,
+        volumes: int | None = None,
+        report: ProgressCallback = ignore_progress,
     ) -> Catalogue:
         """Write the mirror as HTML pages, or bring them up to date; sends no request.
 
         Args:
             to: The folder: a new or an empty one, or that of a catalogue; by default `catalogue` in
                 the data folder.
-            report: Called with the number of Collections that are done and of all that have
-                changed.
+            volumes: How many volumes of a Collection can be opened, first of Series with masks; by
+                default as many as the last time, at first 8.
+            report: Called with what is done and what there is to do.
 
         Returns:
             Where the catalogue is, its page to open, and how many files were written.
@@ -436,7 +441,9 @@ class Mirror:
             raise UsageError(f"there is nothing to show{missing}")  # and the folder is not made
         selection = parse_selection(self.settings.image_selection)
         folder = None if to is None else Path(to)
-        return build_catalogue(self.warehouse, folder, selection=selection, report=report)
+        return build_catalogue(
+            self.warehouse, folder, selection=selection, volumes=volumes, report=report
+        )
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run SQL over the warehouse.

@@ -18,21 +18,27 @@ from tcia_assets.units import counted, format_bytes
     type=click.Path(path_type=Path),
     help="Folder to write to.  [default: catalogue in the data folder]",
 )
-def catalogue(*, to: Path | None) -> None:
+@click.option(
+    "--volumes",
+    type=click.IntRange(min=0),
+    help="Series of a Collection whose volume can be opened, first those with masks; each takes "
+    "about 2 MB.  [default: as the last time, at first 8]",
+)
+def catalogue(*, to: Path | None, volumes: int | None) -> None:
     """Write the mirror as pages to look at in a browser.
 
     They show all Collections to search and filter, with licences, citations and lists of Series to
-    download. Nothing is requested from a network, neither now nor by a page: open them from the
-    disk, or put the folder on any web server. Only pages of what has changed are written again. A
-    folder that has other files is refused.
+    download, and the images on disk, which need the extra `datasets`. Nothing is requested from a
+    network, neither now nor by a page: open them from the disk, or put the folder on a web server.
+    Only pages of what has changed are written again. A folder that has other files is refused.
 
     \b
     Examples:
       tcia-assets catalogue
-      tcia-assets catalogue --to public
+      tcia-assets catalogue --to public --volumes 40
     """
     with progress_bar("Catalogue") as report:
-        made = open_mirror().catalogue(to, report=report)
+        made = open_mirror().catalogue(to, volumes=volumes, report=report)
     out.print(printable(_summary(made)), soft_wrap=True)
     out.print(printable(f"Open {made.index.as_uri()}"), soft_wrap=True)
 

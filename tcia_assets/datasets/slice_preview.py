@@ -101,13 +101,13 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
     position = choose_slice(labels, len(volume.voxels))
     values = np.asarray(volume.voxels[position], dtype=np.float32)
     window, window_name = choose_window(values, row, info)
-    size = _size(values.shape, volume.spacing)
-    grey = _to_grey(values, window, is_inverted=modality == "PT")
+    size = fitted_size(values.shape, volume.spacing)
+    grey = to_grey(values, window, is_inverted=modality == "PT")
     mask = None
     if labels is not None:
-        mask = _resize(_to_bytes(labels[position]), size, Image.Resampling.NEAREST)
+        mask = resize(_to_bytes(labels[position]), size, Image.Resampling.NEAREST)
     return SlicePreview(
-        grey=_resize(grey, size, Image.Resampling.BICUBIC),
+        grey=resize(grey, size, Image.Resampling.BICUBIC),
         labels=mask,
         caption=f"{row['part']}  …{uid[-_UID_TAIL:].lstrip('.')}",
         details=f"{modality or 'unknown'}, slice {position + 1} of {len(volume.voxels)}, "
@@ -134,20 +134,33 @@ def choose_window(
     values: Any, row: dict[str, Any], info: DatasetInfo
 ) -> tuple[tuple[float, float], str]:
     """Return the lower and upper value that are shown, and a text about them."""
-    is_windowed = bool(info.settings.get("volume", {}).get("window"))
-    if row["units"] == "HU" and not is_windowed:
+    if not info.settings.get("volume", {}).get("window"):
+        return auto_window(values, row["units"])
+    low, high = float(values.min()), float(values.max())
+    return (low, high), _window_name(low, high, row["units"])
+
+
+def auto_window(values: Voxels, units: str) -> tuple[tuple[float, float], str]:
+    """Return the values to show of an image, lower and upper, and a text about them.
+
+    Args:
+        values: The values.
+        units: See `arrays.Volume`: in HU the window is that of lungs or of soft tissue.
+    """
+    if units == "HU":
         is_lung = (values > _LUNG_VALUES[0]) & (values < _LUNG_VALUES[1])
         window = _LUNGS if is_lung.mean() > _LEAST_LUNG_SHARE else _SOFT_TISSUE
         return window, f"{window[0]:g} to {window[1]:g} HU"
-    if is_windowed:
-        low, high = float(values.min()), float(values.max())
-    else:
-        # Most pixels are air, which would hide how bright the rest is.
-        bright = values[values > values.min()]
-        low, high = np.percentile(bright if bright.size else values, _PERCENTILES).tolist()
-        low = 0.0 if row["units"] == "SUVbw" else low
-    unit = "" if row["units"] in {"HU", "stored"} else f" {row['units']}"
-    return (low, high), f"{low:.3g} to {high:.3g}{unit}"
+    # Most pixels are air, which would hide how bright the rest is.
+    bright = values[values > values.min()]
+    low, high = np.percentile(bright if bright.size else values, _PERCENTILES).tolist()
+    low = 0.0 if units == "SUVbw" else low
+    return (low, high), _window_name(low, high, units)
+
+
+def _window_name(low: float, high: float, units: str) -> str:
+    unit = "" if units in {"HU", "stored"} else f" {units}"
+    return f"{low:.3g} to {high:.3g}{unit}"
 
 
 def color_of(label: int) -> Color:
@@ -158,7 +171,8 @@ def color_of(label: int) -> Color:
     return red, green, blue
 
 
-def _to_grey(values: Voxels, window: tuple[float, float], *, is_inverted: bool) -> Pixels:
+def to_grey(values: Voxels, window: tuple[float, float], *, is_inverted: bool) -> Pixels:
+    """Return values as grey levels, from black at the window's lower end to white, or reversed."""
     low, high = window
     share = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
     # PET is read black on white.
@@ -171,14 +185,23 @@ def _to_bytes(labels: Voxels) -> Pixels:
     return np.where(labels == 0, 0, (labels.astype(np.int64) - 1) % _MAX_LABEL + 1).astype(np.uint8)
 
 
-def _size(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int]:
-    """Return width and height in pixels, in the proportions of millimetres."""
+def fitted_size(
+    shape: Sequence[int], spacing: Sequence[float], side: int = SIDE
+) -> tuple[int, int]:
+    """Return width and height in pixels, in the proportions of millimetres.
+
+    Args:
+        shape: Rows and columns.
+        spacing: Millimetres from column to column, and from row to row.
+        side: The longer one of the two.
+    """
     width, height = shape[1] * spacing[0], shape[0] * spacing[1]
-    scale = SIDE / max(width, height)
+    scale = side / max(width, height)
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def _resize(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
+def resize(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
+    """Return pixels in another size, width and height."""
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, method))
 
 

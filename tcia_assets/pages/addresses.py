@@ -58,6 +58,11 @@ def volume(key: str) -> str:
     return f"volumes/{key[:2]}/{key}.js"
 
 
+def slices(key: str) -> str:
+    """Return the path of the picture with all slices of a volume, by its key."""
+    return f"volumes/{key[:2]}/{key}.jpg"
+
+
 def dataset_page(slug: str) -> str:
     """Return the path of the page of a dataset."""
     return f"datasets/{slug}.html"

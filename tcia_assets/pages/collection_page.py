@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +19,14 @@ from tcia_assets.pages.collections import (
     CollectionFacts,
 )
 from tcia_assets.pages.overview import license_badges_of
+from tcia_assets.pages.series import SeriesFacts
+from tcia_assets.pages.series_page import Shown, alt_of, detail_of, label_of
 
 _PORTAL = "https://portal.imaging.datacommons.cancer.gov/collections/"
 _SEARCH = "https://www.cancerimagingarchive.net/?s="
+_MAX_THUMBNAILS = 18
+# Modalities whose pictures say little by themselves.
+_LAST = frozenset({"RTDOSE", "SEG", "RTSTRUCT", "PR", "SC"})
 _ABOUT = {
     "cancer_types": "Cancer types",
     "tumor_locations": "Tumour locations",
@@ -71,6 +77,39 @@ def collection_page(
         rows_file=f"../{addresses.collection_rows(slug)}",
         query=_query(facts.name),
         fetch_command=f"tcia-assets fetch {shlex.quote(facts.name)}",
+    )
+
+
+def choose_thumbnails(
+    found: Mapping[str, SeriesFacts], shown: Mapping[str, Shown], slug: str
+) -> list[Thumbnail]:
+    """Return pictures of some Series: of all Modalities in turns, volumes first, none twice.
+
+    Args:
+        found: The Series on disk.
+        shown: What there is to see of each.
+        slug: That of the Collection.
+    """
+    by_modality: dict[str, list[str]] = {}
+    for uid in sorted(found, key=lambda uid: (shown[uid].viewer is None, uid)):
+        if shown[uid].picture:
+            by_modality.setdefault(found[uid].modality, []).append(uid)
+    order = sorted(by_modality, key=lambda each: (each in _LAST, each))
+    in_turns = chain.from_iterable(zip_longest(*(by_modality[each] for each in order)))
+    chosen: dict[str, str] = {}
+    for uid in filter(None, in_turns):
+        chosen.setdefault(shown[uid].picture, uid)
+    uids = list(chosen.values())[:_MAX_THUMBNAILS]
+    return [_thumbnail(found[uid], shown[uid], slug) for uid in uids]
+
+
+def _thumbnail(facts: SeriesFacts, shown: Shown, slug: str) -> Thumbnail:
+    return Thumbnail(
+        href=addresses.series_page(slug, facts.uid),
+        picture=shown.picture,
+        label=label_of(facts),
+        detail=detail_of(facts),
+        alt=alt_of(facts),
     )
 
 

@@ -52,7 +52,7 @@ class CatalogueFolder:
         self._check(root)
         make_folder(self.path)
         with hold_lock(self.path / _LOCK, f"the catalogue in {self.path}", wait=_LOCK_SECONDS):
-            publish_text(self.path / MARKER, json.dumps(_MADE_BY) + "\n")
+            self.save_options(self.options())
             yield
 
     def _check(self, root: Path) -> None:
@@ -105,23 +105,43 @@ class CatalogueFolder:
                 path.unlink()
                 self.removed.add(name)
 
+    def options(self) -> dict[str, Any]:
+        """Return the options that were chosen for this catalogue."""
+        with suppress(OSError, ValueError):
+            found = json.loads((self.path / MARKER).read_text(encoding="utf-8"))
+            return {n: v for n, v in found.get("options", {}).items() if isinstance(v, int)}
+        return {}
+
+    def save_options(self, options: dict[str, Any]) -> None:
+        """Save the options for the next run."""
+        text = json.dumps({**_MADE_BY, "options": options})
+        publish_text(self.path / MARKER, f"{text}\n")
+
     # --- What is known of earlier runs ------------------------------------------------------------
 
     def states(self) -> list[str]:
         """Return the names of all states, sorted."""
         return sorted(path.stem for path in (self.path / _STATE).glob("*.json"))
 
-    def state(self, name: str) -> dict[str, Any]:
-        """Return what was saved under a name; nothing if that is missing or damaged."""
+    def state(self, name: str, *, shared: bool = False) -> dict[str, Any]:
+        """Return what was saved under a name; nothing if that is missing or damaged.
+
+        Args:
+            name: That of a Collection's pages, or of pages of another kind.
+            shared: Whether it is of another kind.
+        """
         with suppress(OSError, ValueError):
-            found = json.loads((self.path / _STATE / f"{name}.json").read_text(encoding="utf-8"))
+            found = json.loads(self._state_file(name, shared=shared).read_text(encoding="utf-8"))
             return found if isinstance(found, dict) else {}
         return {}
 
-    def save(self, name: str, state: dict[str, Any]) -> None:
+    def save(self, name: str, state: dict[str, Any], *, shared: bool = False) -> None:
         """Save what the next run has to know."""
         text = json.dumps(state, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
-        publish_text(self.path / _STATE / f"{name}.json", f"{text}\n")
+        publish_text(self._state_file(name, shared=shared), f"{text}\n")
+
+    def _state_file(self, name: str, *, shared: bool) -> Path:
+        return self.path / (f"{_STATE}/shared" if shared else _STATE) / f"{name}.json"
 
     def forget(self, name: str) -> None:
         """Remove a state."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES
+from tcia_assets.pages.build import build_catalogue
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 
@@ -63,3 +64,17 @@ def mirror(contours_root: Path, tmp_path: Path) -> Warehouse:
 def empty_mirror(tmp_path: Path) -> Warehouse:
     """A data folder without anything."""
     return Warehouse(tmp_path / "data")
+
+
+@pytest.fixture
+def fetched_mirror(fetched_root: Path, tmp_path: Path) -> Warehouse:
+    """The small Collection with all its Series on disk, images and contours."""
+    shutil.copytree(fetched_root, tmp_path / "data")
+    return Warehouse(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def fetched_catalogue(fetched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The catalogue of that mirror with one volume; for tests that only read it."""
+    made = build_catalogue(Warehouse(fetched_root), tmp_path_factory.mktemp("catalogue"), volumes=1)
+    return made.folder

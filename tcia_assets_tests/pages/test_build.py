@@ -50,7 +50,7 @@ def test_only_the_pages_of_what_changed_are_written_again(mirror: Warehouse) -> 
     write_series(mirror, series_row(1), series_row(3))
     seen: list[tuple[int, int]] = []
     made = build_catalogue(mirror, report=lambda done, total: seen.append((done, total)))
-    assert seen == [(0, 1), (1, 1)]
+    assert seen[0] == (0, 1) and seen[-1] == (1, 1)
     assert made.written == 3  # its page, its rows and the overview
 
 
@@ -67,7 +67,7 @@ def test_pages_of_a_collection_that_is_gone_are_removed(mirror: Warehouse, tmp_p
 def test_a_run_that_fails_is_finished_by_the_next(
     mirror: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: object) -> str:
+    def fail(*_given: object, **_named: object) -> str:
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patched:

@@ -127,6 +127,11 @@ document.documentElement.classList.add("js");
     }
   }
 
+  // On a phone the cards come first; chosen filters stay in sight.
+  if (matchMedia("(max-width: 60rem)").matches && !location.hash.includes("=")) {
+    document.getElementById("facets").open = false;
+  }
+
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", update);
   order.addEventListener("change", sort);

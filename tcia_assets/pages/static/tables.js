@@ -169,7 +169,7 @@
       data: rows,
       columns: columns(rows),
       index: "SeriesInstanceUID",
-      height: Math.min(560, 140 + 32 * Math.max(rows.length, 3)),
+      height: Math.min(560, 125 + 29 * Math.max(rows.length, 3)),
       layout: "fitDataStretch",
       pagination: true,
       paginationSize: 100,

@@ -1,0 +1,251 @@
+"""Pictures and volumes of Series on disk: which are made, which are there, and why one is missing.
+
+A file is named by a hash of the zips that it was made from, so it is made once. Pictures are made
+of all Series on disk; volumes of some Series of a Collection, because each takes seconds and two
+megabytes: first of those with masks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib import import_module
+from typing import Any
+
+from tcia_assets.errors import MissingExtra, TciaError, shorten
+from tcia_assets.images.zip_files import name_at
+from tcia_assets.pages import addresses
+from tcia_assets.pages.folder import CatalogueFolder
+from tcia_assets.pages.series import MASKS, VOLUMES, SeriesFacts, Zip, add_pairs, target_names
+from tcia_assets.pages.series_page import Shown, Viewer, related_to
+from tcia_assets.store.warehouse import Warehouse
+
+DEFAULT_VOLUMES = 8
+"""How many volumes a Collection has, unless another number is chosen."""
+
+_WORKERS = 2
+_LEAST_SLICES = 3
+_MAX_BYTES = 1_500_000_000
+_MAX_REASON = 300
+_Known = dict[str, Any]
+
+
+class Gallery:
+    """Makes what there is to see of the Series of Collections.
+
+    Args:
+        warehouse: The mirror.
+        folder: Where pictures and volumes are written.
+        volumes: How many volumes a Collection has at most.
+    """
+
+    def __init__(self, warehouse: Warehouse, folder: CatalogueFolder, volumes: int) -> None:
+        self._warehouse, self._folder, self._volumes = warehouse, folder, volumes
+        self.missing = ""
+        try:
+            # An optional extra.
+            self._pictures = import_module("tcia_assets.pages.pictures")
+            self._volume_module = import_module("tcia_assets.pages.volumes")
+        except MissingExtra as error:
+            self.missing = str(error)
+
+    def pair(self, found: dict[str, SeriesFacts]) -> None:
+        """Add to the Series of a Collection what is drawn on what."""
+        masks = [uid for uid, facts in found.items() if facts.modality in MASKS]
+        if masks and not self.missing:
+            from tcia_assets.datasets.pairing import find_pairs  # noqa: PLC0415 - an extra
+
+            add_pairs(found, find_pairs(self._warehouse, masks))
+
+    def show(
+        self, found: dict[str, SeriesFacts], known: _Known, report: Callable[[], None]
+    ) -> tuple[dict[str, Shown], _Known]:
+        """Make what is missing of the Series of a Collection.
+
+        Args:
+            found: Its Series on disk, paired.
+            known: What an earlier call returned.
+            report: Called after each Series.
+
+        Returns:
+            What there is to see of each Series, and what the next call has to know.
+        """
+        if self.missing:
+            whys = dict.fromkeys(found, Shown(why=f"There is no picture: {self.missing}."))
+            return whys, {}
+        chosen = self._choose(found)
+        state: _Known = {"pictures": {}, "volumes": {}}
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            for uid, made in pool.map(lambda f: self._picture(f, known), found.values()):
+                state["pictures"][uid] = made
+                report()
+        for uid in chosen:
+            state["volumes"][uid] = self._volume(found[uid], found, known)
+        self._remove_old(known, state)
+        shown = _combine(found, state)
+        return {uid: self._explain(found[uid], each) for uid, each in shown.items()}, state
+
+    def _choose(self, found: dict[str, SeriesFacts]) -> list[str]:
+        """Return the Series whose volumes are made; the same ones each time."""
+        fit = [facts for facts in found.values() if _may_be_volume(facts)]
+        fit.sort(key=lambda facts: (not facts.masks, hashlib.sha256(facts.uid.encode()).digest()))
+        return [facts.uid for facts in fit[: self._volumes]]
+
+    def _explain(self, facts: SeriesFacts, shown: Shown) -> Shown:
+        if shown.viewer or shown.why or not _may_be_volume(facts):
+            return shown
+        text = (
+            "The volume of this Series cannot be opened here: the catalogue has those of "
+            f"{self._volumes} Series of a Collection, first of those with masks. For more:"
+        )
+        return Shown(
+            picture=shown.picture,
+            why=text,
+            advice=f"tcia-assets catalogue --volumes {max(4 * self._volumes, 40)}",
+            related=shown.related,
+        )
+
+    # --- Pictures ---------------------------------------------------------------------------------
+
+    def _picture(self, facts: SeriesFacts, known: _Known) -> tuple[str, _Known]:
+        """Return the UID of a Series, and the key of its picture or why there is none."""
+        if facts.zip.middle_entry is None:
+            return facts.uid, {"key": "", "why": ""}
+        parts = (self._pictures.VERSION, facts.zip.sha256, facts.zip.middle_entry)
+        key = _key("picture", *parts)
+        before = known.get("pictures", {}).get(facts.uid, {})
+        if before.get("key") == key and (before["why"] or self._folder.has(addresses.picture(key))):
+            return facts.uid, before
+        why, lasts = self._try(lambda: self._make_picture(facts.zip, key))
+        return facts.uid, {"key": key if lasts else "", "why": why}
+
+    def _make_picture(self, zip_: Zip, key: str) -> None:
+        with self._warehouse.archives.local(name_at(zip_.path), zip_.sha256) as path:
+            content = self._pictures.picture_of(path, zip_.middle_entry or "")
+        self._folder.write(addresses.picture(key), content)
+
+    def _try(self, make: Callable[[], object]) -> tuple[str, bool]:
+        """Return why something was not made, "" if it was, and whether that stays so."""
+        try:
+            make()
+        except MissingExtra as error:
+            return str(error), False
+        except (TciaError, OSError, self._pictures.NoPicture) as error:
+            return shorten(str(error), _MAX_REASON), not isinstance(error, OSError)
+        return "", True
+
+    # --- Volumes ----------------------------------------------------------------------------------
+
+    def _volume(self, facts: SeriesFacts, found: dict[str, SeriesFacts], known: _Known) -> _Known:
+        masks = [found[uid] for uid in facts.masks]
+        names = target_names(masks)
+        zips = (facts.zip.sha256, *(mask.zip.sha256 for mask in masks))
+        key = _key("volume", self._volume_module.VERSION, *zips, *names)
+        before: _Known = known.get("volumes", {}).get(facts.uid, {})
+        files = (addresses.volume(key), addresses.slices(key), addresses.picture(key))
+        if before.get("key") == key and (before["why"] or all(map(self._folder.has, files))):
+            return before
+        made: _Known = {}
+        why, lasts = self._try(lambda: made.update(self._make_volume(facts, masks, names, key)))
+        return {"key": key if lasts else "", "why": why, "viewer": made or None}
+
+    def _make_volume(
+        self, facts: SeriesFacts, masks: Sequence[SeriesFacts], names: Sequence[str], key: str
+    ) -> _Known:
+        with ExitStack() as stack:
+            paths = [
+                stack.enter_context(self._warehouse.archives.local(name_at(z.path), z.sha256))
+                for z in (facts.zip, *(mask.zip for mask in masks))
+            ]
+            shown = self._volume_module.show_volume(paths[0], paths[1:], names)
+        self._folder.write(addresses.volume(key), shown.script)
+        self._folder.write(addresses.slices(key), shown.slices)
+        self._folder.write(addresses.picture(key), shown.picture)
+        return asdict(
+            Viewer(
+                picture=addresses.picture(key),
+                slices=addresses.slices(key),
+                script=addresses.volume(key),
+                columns=self._volume_module.COLUMNS,
+                count=shown.count,
+                depth=shown.depth,
+                best=shown.best,
+                window=shown.window,
+                window_name=shown.window_name,
+                labels=shown.labels,
+            )
+        )
+
+    def _remove_old(self, known: _Known, state: _Known) -> None:
+        for name in sorted(set(files_of(known)) - set(files_of(state))):
+            self._folder.remove(name)
+
+
+def is_final(state: _Known) -> bool:
+    """Return whether all that could be made was made; what fails for want of a library may not."""
+    made = [*state.get("pictures", {}).values(), *state.get("volumes", {}).values()]
+    return all(each["key"] or not each["why"] for each in made)
+
+
+def files_of(state: _Known) -> Iterator[str]:
+    """Yield the paths of the files that a state of a Collection's gallery names."""
+    for each in state.get("pictures", {}).values():
+        if each["key"] and not each["why"]:
+            yield addresses.picture(each["key"])
+    for each in state.get("volumes", {}).values():
+        if each["key"] and not each["why"]:
+            key = each["key"]
+            yield from (addresses.volume(key), addresses.slices(key), addresses.picture(key))
+
+
+def _combine(found: dict[str, SeriesFacts], state: _Known) -> dict[str, Shown]:
+    viewers = {
+        uid: _viewer(made["viewer"]) for uid, made in state["volumes"].items() if made["viewer"]
+    }
+    pictures = {
+        uid: addresses.picture(made["key"])
+        for uid, made in state["pictures"].items()
+        if made["key"] and not made["why"]
+    }
+    pictures |= {uid: viewer.picture for uid, viewer in viewers.items()}
+    for uid, facts in found.items():
+        # A mask is shown over its image.
+        image = next((image for image in facts.images if image in viewers), None)
+        if image and facts.modality in MASKS:
+            pictures[uid] = viewers[image].picture
+    return {
+        uid: Shown(
+            picture=pictures.get(uid, ""),
+            viewer=viewers.get(uid),
+            why=_why(uid, state),
+            related=related_to(facts, found, pictures),
+        )
+        for uid, facts in found.items()
+    }
+
+
+def _viewer(saved: _Known) -> Viewer:
+    labels = tuple((name, color, value) for name, color, value in saved["labels"])
+    low, high = saved["window"]
+    return Viewer(**saved | {"labels": labels, "window": (low, high)})
+
+
+def _why(uid: str, state: _Known) -> str:
+    if why := state["volumes"].get(uid, {}).get("why"):
+        return f"The volume cannot be shown: {why}"
+    if why := state["pictures"][uid]["why"]:
+        return f"There is no picture: {why}"
+    return ""
+
+
+def _may_be_volume(facts: SeriesFacts) -> bool:
+    if facts.modality not in VOLUMES or (facts.archive["image_bytes"] or 0) > _MAX_BYTES:
+        return False
+    return bool(facts.masks) or (facts.archive["image_count"] or 0) >= _LEAST_SLICES
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]

@@ -1,0 +1,87 @@
+"""What is made of Series on disk, and what is said where nothing can be made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tcia_assets.catalog import SERIES
+from tcia_assets.errors import MissingExtra
+from tcia_assets.pages import gallery
+from tcia_assets.pages.build import build_catalogue
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.pages.html import Page
+
+
+def series_pages(folder: Path) -> dict[str, Page]:
+    return {
+        path.stem: Page(path.read_text(encoding="utf-8"))
+        for path in sorted((folder / "series" / SMALL).glob("*.html"))
+    }
+
+
+def test_one_series_has_a_volume_and_the_others_say_how_to_have_more(
+    fetched_catalogue: Path,
+) -> None:
+    pages = series_pages(fetched_catalogue)
+    viewers = [
+        page for page in pages.values() if any(e.get("id") == "viewer" for e in page.all("div"))
+    ]
+    assert len(pages) == 10 and len(viewers) == 1
+    assert "Lesion" in viewers[0].text
+    advised = [page for page in pages.values() if "tcia-assets catalogue --volumes" in page.text]
+    assert len(advised) == 4  # CT without one; contours have no volume of their own
+
+
+def test_contours_are_shown_over_their_image(fetched_catalogue: Path) -> None:
+    sources = [
+        {image["src"] for image in page.all("img")}
+        for page in series_pages(fetched_catalogue).values()
+    ]
+    shared = [one & other for i, one in enumerate(sources) for other in sources[:i] if one & other]
+    assert shared  # the page of the CT and that of its RTSTRUCT
+
+
+def test_pictures_are_made_once(fetched_mirror: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_catalogue(fetched_mirror, volumes=0)
+    made: list[object] = []
+    monkeypatch.setattr(gallery.Gallery, "_make_picture", lambda *given: made.append(given))
+    fetched_mirror.path(SERIES, SMALL).touch()
+    build_catalogue(fetched_mirror)
+    assert made == []
+
+
+@pytest.mark.slow
+def test_a_number_of_volumes_is_kept_until_another_is_given(fetched_mirror: Warehouse) -> None:
+    for volumes, expected in ((0, 0), (None, 0), (1, 1), (None, 1), (0, 0)):
+        made = build_catalogue(fetched_mirror, volumes=volumes)
+        assert len(list(made.folder.glob("volumes/*/*.js"))) == expected
+
+
+def test_without_the_extra_pages_say_so(
+    fetched_mirror: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> object:
+        raise MissingExtra("pydicom", "datasets", "pictures of Series")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gallery, "import_module", missing)
+        made = build_catalogue(fetched_mirror)
+        assert not (made.folder / "pictures").exists()
+        for page in [*series_pages(made.folder).values()]:
+            assert "pip install 'tcia_assets[datasets]'" in page.text
+    # Once it is installed they are made.
+    assert list(build_catalogue(fetched_mirror, volumes=0).folder.glob("pictures/*/*.jpg"))
+
+
+def test_a_damaged_zip_costs_only_its_own_picture(fetched_mirror: Warehouse) -> None:
+    zips = sorted(
+        (fetched_mirror.root / "archives" / SMALL).glob("*.zip"), key=lambda p: p.stat().st_size
+    )
+    zips[-1].write_bytes(b"damaged")
+    made = build_catalogue(fetched_mirror, volumes=0)
+    page = series_pages(made.folder)[zips[-1].stem]
+    assert "There is no picture:" in page.text
+    assert len(list(made.folder.glob("pictures/*/*.jpg"))) == 4
