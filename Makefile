@@ -7,7 +7,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo dev docs sandbox test test-all lint types layers tests slow-tests duckdb-lines \
-	torch-readers label-readers package format benchmarks scale-out clean
+	browser-tests torch-readers label-readers package format benchmarks scale-out clean
 
 help:
 	@echo "make demo        run the main job: a local archive, its metadata, some images, a dataset"
@@ -54,7 +54,7 @@ test: $(VENV)/.dev
 	$(MAKE) --no-print-directory lint layers
 	$(MAKE) --no-print-directory -j2 tests types duckdb-sample-1.4 duckdb-sample-2.0
 
-test-all: test slow-tests duckdb-lines label-readers torch-readers package
+test-all: test slow-tests duckdb-lines label-readers browser-tests torch-readers package
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -111,6 +111,12 @@ $(LABEL_READERS)/.installed: | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $(LABEL_READERS) \
 		rt-utils opencv-python-headless
 	touch $@
+
+# The catalogue in Debian's chromium, which needs no display.
+browser-tests: $(VENV)/.dev
+	command -v chromium || { apt-get update -q && \
+		apt-get install -y -q --no-install-recommends chromium; }
+	BROWSER=1 $(BIN)/pytest -q tcia_assets_tests/pages/test_browser.py
 
 # nnU-Net, MONAI and TorchIO need torch. Debian's is built without GPU libraries, which saves 6 GB. It must
 # not be replaced, so nnU-Net is installed without its dependencies, and these after it.

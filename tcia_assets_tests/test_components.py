@@ -19,6 +19,7 @@ from dagster.components.testing import DefsFolderSandbox, create_defs_folder_san
 from tcia_assets import build_definitions
 from tcia_assets.catalog import TABLES
 from tcia_assets.components import TciaMirrorComponent
+from tcia_assets.defs.catalogue import CATALOGUE
 from tcia_assets.defs.mirror import MIRROR
 from tcia_assets.defs.resource import TciaResource
 from tcia_assets.errors import TciaError
@@ -26,7 +27,7 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets_tests.repository import ROOT
 
-ASSETS = (MIRROR, *(table.name for table in TABLES))
+ASSETS = (MIRROR, CATALOGUE, *(table.name for table in TABLES))
 EXAMPLE = ROOT / "examples" / "dg_project"
 TYPE = "tcia_assets.components.TciaMirrorComponent"
 Load = Callable[..., dg.Definitions]

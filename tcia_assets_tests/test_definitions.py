@@ -12,11 +12,12 @@ import pytest
 import tcia_assets
 from tcia_assets import build_definitions
 from tcia_assets.catalog import TABLES
+from tcia_assets.defs.catalogue import CATALOGUE
 from tcia_assets.defs.mirror import MIRROR
 from tcia_assets.errors import UsageError
 from tcia_assets.sandbox.server import Sandbox
 
-ASSETS = (MIRROR, *(table.name for table in TABLES))
+ASSETS = (MIRROR, CATALOGUE, *(table.name for table in TABLES))
 
 
 def keys(definitions: dg.Definitions) -> list[str]:
@@ -32,6 +33,7 @@ def test_the_names_that_others_rely_on_stay() -> None:
     definitions = build_definitions()
 
     assert sorted(job.name for job in definitions.jobs or []) == [
+        "tcia_catalogue",
         "tcia_cleanup",
         "tcia_clinical",
         "tcia_images",
@@ -42,7 +44,12 @@ def test_the_names_that_others_rely_on_stay() -> None:
         "tcia_verify",
     ]
     sensors = [s.name for s in definitions.sensors or []]
-    assert sensors == ["tcia_new_series", "tcia_run_failed", "tcia_source_gone"]
+    assert sensors == [
+        "tcia_new_series",
+        "tcia_run_failed",
+        "tcia_source_gone",
+        "tcia_catalogue_updates",
+    ]
     assert sorted(definitions.resources or {}) == ["tcia", "tcia_io"]
     graph = definitions.resolve_asset_graph()
     partitions = {
@@ -62,6 +69,7 @@ def test_each_asset_sensor_and_schedule_explains_itself_in_the_names_of_its_arch
     about = {key.path[-1]: str(graph.get(key).description) for key in graph.get_all_asset_keys()}
 
     assert about.pop("mirror").startswith("One event per refresh and per fetch")
+    assert "imaging_nlst_catalogue_updates" in about.pop("catalogue")
     assert all(text.startswith("One row per ") for text in about.values())
     assert "imaging_nlst_new_series" in about["series"]
     assert "imaging_nlst_compare" in about["series"]
@@ -115,7 +123,7 @@ def test_every_asset_explains_itself() -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description and node.kinds and node.owners == ["team:imaging"]
-        if key.path[-1] == MIRROR:  # which is no table
+        if key.path[-1] in {MIRROR, CATALOGUE}:  # which are no tables
             continue
         assert node.code_version
         schema = node.metadata["dagster/column_schema"]

@@ -12,6 +12,7 @@
     images            the image tables as assets
     datasets          each declared dataset as three assets
     mirror            all of it as one asset: a summary of each run
+    catalogue         the HTML catalogue as an asset
     dataset_files     where datasets are declared
     dataset_metadata  their metadata in Dagster's UI
     asset_specs       the asset of a table

@@ -9,6 +9,7 @@ import dagster as dg
 from tcia_assets import settings
 from tcia_assets.defs import (
     alarms,
+    catalogue,
     cleanup,
     clinical,
     images,
@@ -87,7 +88,7 @@ def build_definitions(
         images=images_pool,
         datasets=datasets_pool,
     )
-    table_jobs = [*jobs.jobs(names), zip_checks.job(names)]
+    table_jobs = [*jobs.jobs(names), zip_checks.job(names), catalogue.job(names)]
     files = dataset_files(names, datasets_folder(datasets))
     dataset_jobs = dataset_defs.jobs(files)
     assets = [
@@ -95,6 +96,7 @@ def build_definitions(
         clinical.asset(names),
         *images.assets(names),
         mirror.asset(names),
+        catalogue.asset(names),
         *dataset_defs.assets(files),
     ]
     ours = Ours.of([*table_jobs, *dataset_jobs], assets)
@@ -112,6 +114,7 @@ def build_definitions(
         sensors=[
             *sensors.sensors(names, table_jobs, interval_s),
             *alarms.alarms(names, [*table_jobs, *dataset_jobs]),
+            catalogue.sensor(names),
         ],
         resources={
             names.resource: _resource(names, resource),

@@ -60,6 +60,11 @@ class Catalogue:
         """The page to open."""
         return self.folder / INDEX
 
+    @property
+    def bytes(self) -> int:
+        """The bytes of all its files, counted now."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
 
 def build_catalogue(
     warehouse: Warehouse,

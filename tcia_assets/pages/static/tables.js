@@ -162,9 +162,22 @@
     }
     const all = place.querySelector(".tabulator-header input[type=checkbox]");
     all?.setAttribute("aria-label", "Select all Series that are shown");
+    // Its boxes and links take the focus; a grid may not have it beside them.
+    place.querySelector(".tabulator-tableholder")?.removeAttribute("tabindex");
+  }
+
+  // The pages of the table stand below it: in it they would be no part of a grid.
+  function makePager() {
+    const pager = document.createElement("div");
+    pager.className = "pager";
+    const counter = document.createElement("span");
+    pager.append(counter);
+    place.after(pager);
+    return { paginationElement: pager, paginationCounterElement: counter };
   }
 
   function make(rows) {
+    place.setAttribute("aria-label", "Series");
     table = new Tabulator(place, {
       data: rows,
       columns: columns(rows),
@@ -175,6 +188,7 @@
       paginationSize: 100,
       paginationSizeSelector: [25, 100, 500],
       paginationCounter: "rows",
+      ...makePager(),
       selectableRows: true,
       headerFilterLiveFilterDelay: 250,
       placeholder: "No Series has all of this",
