@@ -47,7 +47,7 @@ def asset(names: Names) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(
-        name=names.of(CATALOGUE),
+        name=names.of("catalogue_pages"),
         specs=[spec],
         required_resource_keys={names.resource},
         **names.step_options("metadata"),

@@ -6,6 +6,13 @@ addresses        where each page lies
 overview         the overview: Collections to search, growth, state
 collections      the facts of Collections
 collection_page  the page of a Collection
+series           the facts of Series on disk
+series_page      the page of a Series
+gallery          which pictures and volumes are made, and why one is missing
+pictures         a small picture of a Series
+volumes          a volume with its masks, as slices and as voxels
+changes          what happened by day, and the feed
+datasets         built datasets
 rows             rows of a table as a script beside a page
 charts           bars, areas and columns as numbers
 license_badges   licences: a short name, and what they ask

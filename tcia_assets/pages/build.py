@@ -33,6 +33,7 @@ from tcia_assets.store.warehouse import Warehouse
 _OF_ALL = ("snapshots",)
 INDEX = "index.html"
 
+_CHANGES = "changes.html"
 _STRIP = 4
 _State = dict[str, Any]
 
@@ -129,7 +130,8 @@ class _Build:
         strips = {state["name"]: state["strip"] for state in states}
         state = read_state(self._warehouse)
         self._folder.write(INDEX, overview_page(known, state, self._slugs, strips))
-        self._write_changes(states)
+        if self._total or self._folder.removed or not self._folder.has(_CHANGES):
+            self._write_changes(states)
         datasets = DatasetPages(self._warehouse.root, self._folder).write()
         return Catalogue(
             folder=self._folder.path,
@@ -142,7 +144,7 @@ class _Build:
     def _write_changes(self, states: Sequence[_State]) -> None:
         pages = {state["name"]: state["series"] for state in states}
         days = read_changes(self._warehouse, self._slugs, pages)
-        self._folder.write("changes.html", changes_page(days))
+        self._folder.write(_CHANGES, changes_page(days))
         self._folder.write("changes.atom", changes_feed(days))
 
     # --- Collections ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from tcia_assets.store.warehouse import Warehouse
 _MAX_DAYS = 90
 _MAX_FEED = 30
 _MAX_EVENTS = 40
+_MAX_GROUP = 5_000
 _SHOWN_COLLECTIONS = 12
 # What a day is told about first.
 _ORDER = (
@@ -37,11 +38,17 @@ _FIRST = """
         SELECT DISTINCT seen_at::DATE AS day FROM series_changes ORDER BY day DESC LIMIT $most
     )
 """
-# The events of a day are listed one by one where they are few.
+# The events of a day are listed one by one where they are few: to sort those of a first refresh,
+# half a million, would take longer than all other queries.
 _EVENTS = f"""
+    WITH few AS (
+        SELECT seen_at::DATE AS day, event FROM series_changes WHERE seen_at::DATE >= $first
+        GROUP BY ALL HAVING count(*) <= {_MAX_GROUP}
+    )
     SELECT seen_at::DATE AS day, event, seen_at, Collection, SeriesInstanceUID, changed_columns,
         before, after
-    FROM series_changes WHERE seen_at::DATE >= $first
+    FROM series_changes
+    WHERE seen_at::DATE >= $first AND (seen_at::DATE, event) IN (FROM few)
     QUALIFY row_number() OVER (
         PARTITION BY seen_at::DATE, event ORDER BY seen_at DESC, Collection, SeriesInstanceUID
     ) <= {_MAX_EVENTS}

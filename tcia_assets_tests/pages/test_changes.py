@@ -58,6 +58,13 @@ def test_many_events_are_counted_and_only_some_are_listed(empty_mirror: Warehous
     assert "The newest 40 of them" in Page(changes_page(days)).text
 
 
+def test_a_first_refresh_is_only_counted(empty_mirror: Warehouse) -> None:
+    days = days_of(empty_mirror, *(event(n, "added", 1) for n in range(5_001)))
+    assert days[0].groups[0].series == 5_001 and days[0].groups[0].events == ()
+    page = Page(changes_page(days))
+    assert "collections/Lungs.html" in page.links and not page.all("details")
+
+
 def test_the_feed_is_atom_with_an_entry_a_day(empty_mirror: Warehouse) -> None:
     days = days_of(empty_mirror, event(1, "added", 1), event(2, "added", 2))
     feed = ET.fromstring(changes_feed(days))

@@ -97,4 +97,4 @@ def test_without_the_extra_the_page_says_so(
 
     monkeypatch.setattr(datasets, "import_module", missing)
     pages = written(tmp_path / "data", tmp_path)
-    assert "pip install 'tcia_assets[datasets]'" in pages["datasets.html"].text
+    assert "building and reading datasets needs 'numpy'" in pages["datasets.html"].text

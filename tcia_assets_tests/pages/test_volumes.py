@@ -33,6 +33,7 @@ def shown(fetched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown
     return show_volume(path(image), [path(mask) for mask in masks], target_names(masks))
 
 
+@pytest.mark.slow
 def test_the_script_has_the_volume_and_the_labels_on_one_grid(shown: ShownVolume) -> None:
     match = re.fullmatch(
         rb'"use strict";catalogue\.volume\("([A-Za-z0-9+/=]+)","([A-Za-z0-9+/=]+)"\);\n',
@@ -48,6 +49,7 @@ def test_the_script_has_the_volume_and_the_labels_on_one_grid(shown: ShownVolume
     assert set(np.unique(np.asarray(mask.dataobj))) == {0, *(label for *_, label in shown.labels)}
 
 
+@pytest.mark.slow
 def test_the_first_slice_shown_has_masks_that_are_not_hidden(shown: ShownVolume) -> None:
     assert [name for name, _, _ in shown.labels] == ["Lesion", "Body"]
     assert 0 <= shown.best < shown.count <= shown.depth
