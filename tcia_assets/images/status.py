@@ -187,11 +187,16 @@ def _counts_sql(predicate: str) -> str:
     -- The zip of a Series that moved may still be in a Collection that it left. A zip in any other
     -- Collection does not count: no plan would use it. The window runs over these few zips only,
     -- because over all of them it would hold them all in memory.
+    left_behind AS MATERIALIZED (
+        SELECT a.* FROM image_archives AS a SEMI JOIN
+            (SELECT Collection, SeriesInstanceUID FROM series WHERE moved_to IS NOT NULL)
+            USING (Collection, SeriesInstanceUID)
+    ),
     elsewhere AS (
-        SELECT s.Collection AS home, a.* FROM image_archives AS a
-        JOIN series AS before ON before.SeriesInstanceUID = a.SeriesInstanceUID
-            AND before.Collection = a.Collection AND before.moved_to IS NOT NULL
-        JOIN at_home AS s ON s.SeriesInstanceUID = a.SeriesInstanceUID
+        SELECT s.Collection AS home, a.* FROM left_behind AS a
+        JOIN (SELECT Collection, SeriesInstanceUID FROM at_home
+            WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM left_behind)) AS s
+            ON s.SeriesInstanceUID = a.SeriesInstanceUID
         ANTI JOIN image_archives AS here ON here.SeriesInstanceUID = s.SeriesInstanceUID
             AND here.Collection = s.Collection
         QUALIFY row_number() OVER (
