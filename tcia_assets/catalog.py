@@ -762,8 +762,8 @@ SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
 
 HEADERS_READ_FOR = text("header_version", "Version of the columns that the header was read for.")
 
-# As rows in memory, 60 MB of `images`, and no more of the narrower tables.
-_IMAGES_PER_PART, _REFERENCES_PER_PART = 1 << 16, 1 << 18
+# As rows in memory, 50 MB of `images`, and about as much of the narrower tables.
+_IMAGES_PER_PART, _REFERENCES_PER_PART = 50_000, 250_000
 
 IMAGES = Table(
     "images",

@@ -236,7 +236,9 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
     with _readable(table, path), pq.ParquetFile(path) as file:
         names = set(file.schema_arrow.names)  # each look at it makes the schema anew
         present = [name for name in table.column_names if name in names]
-        return align(table, file.read(present))
+        # Threads for a small file cost as much again as reading it.
+        is_large = file.metadata.num_rows > _ROWS_PER_BATCH
+        return align(table, file.read(present, use_threads=is_large))
 
 
 def read_batches(table: Table, path: Path) -> Iterator[pa.Table]:

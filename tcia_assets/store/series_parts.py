@@ -97,7 +97,7 @@ class SeriesParts:
         """
         series = set(pc.unique(rows[SERIES]).to_pylist())
         places = self.locate(series.union(gone))
-        new = _of_series(rows, series - places.keys())
+        new = _of_series(rows, series - places.keys()) if places else rows
         target = self._target(new.num_rows) if new.num_rows or not self.summaries else None
         touched = {number for numbers in places.values() for number in numbers}
         for number in sorted(touched if target is None else touched | {target}):

@@ -144,12 +144,14 @@ def _make_plan(
     described = indexed.filter(pc.greater(indexed["object_count"], 0))
     waiting = series_zips.without_hash(zips, described)
     referring = described["SeriesInstanceUID"].filter(pc.greater(described["referring_count"], 0))
-    relevant = set(referring.to_pylist()) & set(zips["SeriesInstanceUID"].to_pylist())
-    relevant -= set(waiting.to_pylist())
+    is_there = pc.is_in(referring, value_set=zips["SeriesInstanceUID"])
+    is_waiting = pc.is_in(referring, value_set=waiting)
+    relevant = set(referring.filter(pc.and_not(is_there, is_waiting)).to_pylist())
     changed = relevant
     if all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
         unread = series_zips.without_hash(zips, references.readable_zips)
-        changed = relevant & set(unread.to_pylist())
+        uids = pa.array(sorted(relevant), pa.string())
+        changed = set(uids.filter(pc.is_in(uids, value_set=unread)).to_pylist())
     return _Plan(relevant, changed, len(waiting))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS
+from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS, REFERENCES, TARGETS
 from tcia_assets.defs import checks
+from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.headers.indexed_zips import IndexedImages
 from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
@@ -19,9 +22,13 @@ from tcia_assets_tests.images.headers.zip_warehouse import (
     SECOND,
     ZipWarehouse,
     forget_columns,
+    index_all,
     mask_object,
     objects,
+    table_rows,
 )
+from tcia_assets_tests.processes import forkserver
+from tcia_assets_tests.store.child_processes import running
 from tcia_assets_tests.store.tables import objects_of
 
 
@@ -128,3 +135,48 @@ def test_a_uid_in_two_collections_is_counted_and_fails_the_check(warehouse: Ware
     with warehouse.lock(IMAGES, "A"):
         IndexedImages("A", warehouse).replace(IMAGES.schema.empty_table(), gone=["1.2"])
     assert warehouse.query(check.sql).num_rows == 0
+
+
+def index_from(root: Path, started: Any) -> None:
+    warehouse = Warehouse(root)
+    started.set()
+    image_rows.index_images(COLLECTION, warehouse, rows_per_part=7)
+    references.index_references(COLLECTION, warehouse, rows_per_part=7)
+
+
+@pytest.mark.slow
+def test_runs_killed_at_any_moment_lose_nothing_and_double_nothing(zips: ZipWarehouse) -> None:
+    """Between the kills zips are added, changed and removed; some objects are in two of them."""
+    chance, processes = random.Random(4), forkserver()
+    for moment in range(40):
+        for _ in range(4):
+            uid = f"{FIRST}.{chance.randrange(12)}"
+            if chance.random() < 0.3 and zips.manifest.pop(uid, None):
+                zips.write_manifest()
+                continue
+            is_mask = chance.random() < 0.3
+            members = {"seg.dcm": mask_object("SEG")} if is_mask else objects(uid)
+            zips.add(members if is_mask or chance.random() < 0.9 else objects(FIRST), uid)
+        started = processes.Event()
+        child = processes.Process(target=index_from, args=(zips.warehouse.root, started))
+        with running(child):
+            assert started.wait(60)
+            child.join(chance.random() * 0.4)
+        rows = zips.rows()
+        names = [(row["SeriesInstanceUID"], row["entry_name"]) for row in rows]
+        assert len(names) == len(set(names))
+        assert zips.warehouse.verify().problems == []
+        if moment % 8 == 7:
+            assert_as_if_never_killed(zips)
+
+
+def assert_as_if_never_killed(zips: ZipWarehouse) -> None:
+    index_all(zips)
+    found = {
+        table: table_rows(zips, table) for table in (INDEXED_ZIPS, IMAGES, REFERENCES, TARGETS)
+    }
+    for table in found:
+        shutil.rmtree(zips.warehouse.root / "warehouse" / table.name)
+    index_all(zips)
+    for table, rows in found.items():
+        assert sorted(map(repr, rows)) == sorted(map(repr, table_rows(zips, table))), table.name
