@@ -71,11 +71,11 @@ def growths(place: Place) -> dict[str, tuple[float, Growth]]:
 def _run(place: Place, job: str, keys: tuple[str, str]) -> Growth:
     before = size_of(place.home)
     place.job(job, keys)
-    return _since(before, place)
+    return _since(before, place.home)
 
 
-def _since(before: tuple[int, int], place: Place) -> Growth:
-    return Growth(*(new - old for new, old in zip(size_of(place.home), before, strict=True)))
+def _since(before: tuple[int, int], folder: Path) -> Growth:
+    return Growth(*(new - old for new, old in zip(size_of(folder), before, strict=True)))
 
 
 def _ticks(place: Place) -> Growth:
@@ -84,11 +84,13 @@ def _ticks(place: Place) -> Growth:
     module = ["-m", "tcia_assets.definitions"]
     timed([str(BIN / "dagster"), "sensor", "start", *module, "tcia_new_series"], variables)
     daemon = [str(BIN / "dagster-daemon"), "run", *module]
-    begun, before = _count_ticks(place.home), size_of(place.home)
+    # Runs that the sensor requests meanwhile are not of the ticks.
+    ticked = place.home / "schedules"
+    begun, before = _count_ticks(place.home), size_of(ticked)
     with _running(daemon, variables):
         _wait(lambda: _count_ticks(place.home) >= begun + _MEASURED_TICKS)
     ticks = _count_ticks(place.home) - begun
-    return _since(before, place).times(1 / ticks)
+    return _since(before, ticked).times(1 / ticks)
 
 
 def _count_ticks(home: Path) -> int:
