@@ -11,12 +11,16 @@ zips are outdated; each run reads some of them again.
 from __future__ import annotations
 
 from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS, UNINDEXED_ZIPS
+from tcia_assets.errors import StorageError
 from tcia_assets.images.journal import has_dead_journal
 from tcia_assets.images.run_reasons import RunReason, short_digest
 from tcia_assets.images.zip_files import collections_with_work, work_folder
+from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = "SeriesInstanceUID"
+# The check of the same query: what one has found clean, the other need not ask again.
+_CHECK = f"{IMAGES.name}.zips_indexed"
 _OUTDATED = """
     SELECT Collection, count(*) AS zips FROM indexed_zips
     WHERE object_count > 0 AND header_version IS DISTINCT FROM $version
@@ -39,7 +43,7 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
     The digest of a reason stays the same until a run changes what is missing.
     """
     missing: dict[str, dict[str, str]] = {}
-    for row in warehouse.query(f"{UNINDEXED_ZIPS} ORDER BY ALL").to_pylist():
+    for row in _unindexed_rows(warehouse):
         missing.setdefault(row["Collection"], {})[row[_UID]] = row["not_in"]
     for collection in warehouse.keys(INDEXED_ZIPS):
         if lost := _find_lost(collection, warehouse):
@@ -51,6 +55,16 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
         RunReason(collection, len(lacks), "unindexed " + short_digest(map(" ".join, lacks.items())))
         for collection, lacks in sorted(missing.items())
     ]
+
+
+def _unindexed_rows(warehouse: Warehouse) -> list[dict[str, str]]:
+    """Return the rows of `UNINDEXED_ZIPS`, sorted; while no table changes, none is read again."""
+    try:
+        rows = CleanQueries(warehouse).find(_CHECK, UNINDEXED_ZIPS)
+    except StorageError:  # of a data folder that must not be written to
+        rows = warehouse.query(UNINDEXED_ZIPS)
+    found = [] if rows is None else rows.to_pylist()
+    return sorted(found, key=lambda row: (row["Collection"], row[_UID]))
 
 
 def _find_lost(collection: str, warehouse: Warehouse) -> list[str]:
