@@ -38,7 +38,9 @@ def write_checksums(collection: str, warehouse: Warehouse) -> bool:
 
 def _checksums(rows: pa.Table) -> str:
     """Return a line for each zip on disk, sorted by UID: its SHA-256, two blanks, its name."""
-    rows = rows.filter(pc.and_(pc.is_valid(rows["path"]), pc.is_valid(rows["sha256"])))
-    rows = rows.sort_by(UID)
-    lines = pc.binary_join_element_wise(rows["sha256"], rows[UID], "  ")
-    return "".join(f"{line}.zip\n" for line in lines.to_pylist())
+    is_stored = pc.and_(pc.is_valid(rows["path"]), pc.is_valid(rows["sha256"]))
+    rows = rows.select([UID, "sha256"]).filter(is_stored).sort_by(UID)
+    names = pc.binary_join_element_wise(rows[UID], ".zip\n", "")
+    lines = pc.binary_join_element_wise(rows["sha256"], names, "  ").combine_chunks()
+    # In Arrow: 200,000 texts of Python would take 60 MB more.
+    return str(pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")[0])
