@@ -164,7 +164,7 @@ class _Update:
             only_good: Whether a zip that cannot be read any more keeps the rows that it had;
                 `verify` finds the damage.
         """
-        zips = series_zips.list_zips(self._collection, self._warehouse, series)
+        zips = series_zips.ListedZips(self._collection, self._warehouse, series)
         batches = series_zips.read_rows(
             (IMAGES,), zips, _read_zip, report, until=until, rows_at_once=self._images.limit
         )

@@ -86,7 +86,7 @@ def index_references(
             gone = parts.stored_series() - plan.relevant
             if gone or not parts.summaries:
                 parts.replace(empty(parts.files.table), gone)
-        zips = series_zips.list_zips(collection, warehouse, plan.changed)
+        zips = series_zips.ListedZips(collection, warehouse, plan.changed)
         _read(zips, _find_members(images, plan.changed), targets, references, report)
         counts = warehouse.query(_COUNTS, {"collection": collection}).to_pylist()[0]
     return ReferencesResult(
@@ -174,7 +174,7 @@ def _find_members(images: IndexedImages, series: set[str]) -> _Members:
 
 
 def _read(
-    zips: list[ListedZip],
+    zips: series_zips.ListedZips,
     members: _Members,
     targets: SeriesParts,
     references: SeriesParts,

@@ -34,6 +34,7 @@ Row = dict[str, Any]
 
 # Rows are converted to columns in batches of this size: as a dict, a row takes about 4 KB.
 _BATCH_ROWS = 500
+_ZIPS_AT_ONCE = 1000
 
 # What zipfile and the decompressors raise for a broken, encrypted or missing zip.
 READ_ERRORS = (
@@ -82,26 +83,37 @@ def zip_hashes(collection: str, warehouse: Warehouse) -> pa.Table:
     return manifest.filter(pc.is_valid(manifest["path"])).select(["SeriesInstanceUID", "sha256"])
 
 
-def list_zips(collection: str, warehouse: Warehouse, series: Collection[str]) -> list[ListedZip]:
-    """Return the zips on disk of these Series, in the order of the manifest."""
-    names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
-    manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names) if series else None
-    if manifest is None:
-        return []
-    wanted = pa.array(sorted(series), pa.string())
-    is_wanted = pc.is_in(manifest["SeriesInstanceUID"], value_set=wanted)
-    return [
-        ListedZip(
-            warehouse.archives,
-            name_at(row["path"]),
-            row["SeriesInstanceUID"],
-            collection,
-            row["sha256"],
-            row["archive_bytes"],
-        )
-        for row in manifest.filter(is_wanted).to_pylist()
-        if row["path"]
-    ]
+class ListedZips:
+    """Zips on disk of a Collection, in the order of the manifest; few of them are objects at once.
+
+    Args:
+        collection: The Collection.
+        warehouse: Where the manifest is, and the zips.
+        series: The Series of the zips.
+    """
+
+    def __init__(self, collection: str, warehouse: Warehouse, series: Collection[str]) -> None:
+        self._collection, self._archives = collection, warehouse.archives
+        names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
+        manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names)
+        wanted = pa.array(sorted(series), pa.string())
+        is_wanted = pc.is_in(manifest["SeriesInstanceUID"], value_set=wanted)
+        self._rows = manifest.filter(pc.and_(is_wanted, pc.is_valid(manifest["path"])))
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    def __iter__(self) -> Iterator[ListedZip]:
+        for batch in self._rows.to_batches(max_chunksize=_ZIPS_AT_ONCE):
+            for row in batch.to_pylist():
+                yield ListedZip(
+                    self._archives,
+                    name_at(row["path"]),
+                    row["SeriesInstanceUID"],
+                    self._collection,
+                    row["sha256"],
+                    row["archive_bytes"],
+                )
 
 
 def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
@@ -127,7 +139,7 @@ def without_hash(zips: pa.Table, indexed: pa.Table) -> pa.ChunkedArray:
 
 def read_rows(
     tables: Sequence[Table],
-    zips: Sequence[ListedZip],
+    zips: ListedZips,
     read_zip: Callable[[zipfile.ZipFile, ListedZip], Iterator[tuple[Table, Row]]],
     report: ProgressCallback,
     *,
