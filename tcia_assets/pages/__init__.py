@@ -5,6 +5,7 @@ folder           its folder: ours or refused, files, what is known of the last r
 addresses        where each page lies
 overview         the overview: Collections to search, growth, state
 collections      the facts of Collections
+publications     what they publish, and how to cite it
 collection_page  the page of a Collection
 series           the facts of Series on disk
 series_page      the page of a Series

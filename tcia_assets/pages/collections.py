@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from tcia_assets.images.status import collection_status
-from tcia_assets.metadata.attribution import with_descriptions
-from tcia_assets.metadata.citation_files import citations_bib
-from tcia_assets.metadata.citations import Attribution, Citation
 from tcia_assets.metadata.selection import Selection
-from tcia_assets.sources.doi import doi_key
+from tcia_assets.pages.publications import Publication, read_publications
 from tcia_assets.store.warehouse import Warehouse
 
 MODALITY, BODY_PART, LICENSE, MAKER, YEAR, RELEASED = (
@@ -63,19 +60,6 @@ class Day(_Facts):
     patients: int = 0
     bytes_fetched: int = 0
     fetched: int = 0
-
-
-class Publication(_Facts):
-    """A publication of data to be cited; see `citations.Citation`."""
-
-    doi: str
-    url: str
-    title: str
-    citation: str
-    series: int
-    licenses: tuple[tuple[str, str], ...]
-    analyses: tuple[str, ...]
-    description: str
 
 
 class CollectionFacts(_Facts):
@@ -150,7 +134,7 @@ def read_collections(
     states = {row["Collection"]: row for row in _states(warehouse, sizes, selection)}
     totals = {row["Collection"]: row for row in reader.rows(_TOTALS)}
     shares, people, days = _shares(reader), reader.grouped(_PEOPLE), _days(reader)
-    published, unreadable = _publications(reader), reader.grouped(_UNREADABLE)
+    published, unreadable = read_publications(warehouse, names), reader.grouped(_UNREADABLE)
     return [
         CollectionFacts(
             name=name,
@@ -350,106 +334,3 @@ def add_days(days: Iterable[Day]) -> list[Day]:
         }
         added[each.day] = Day(day=each.day, **sums)
     return [added[day] for day in sorted(added)]
-
-
-# --- Publications ---------------------------------------------------------------------------------
-
-_CITED = """
-    SELECT Collection, nullif(trim(LicenseName), '') AS LicenseName,
-        nullif(trim(LicenseURI), '') AS LicenseURI,
-        nullif(trim(DataDescriptionURI), '') AS DataDescriptionURI, analysis_result_id,
-        count(*)::BIGINT AS series, coalesce(sum(FileSize), 0)::BIGINT AS bytes
-    FROM current_series WHERE list_contains($names, Collection) GROUP BY ALL ORDER BY ALL
-"""
-_DESCRIBED = """
-    SELECT Collection, doi, title, description, cancer_types, tumor_locations, species, program,
-        status, updated_on
-    FROM collection_descriptions WHERE list_contains($names, Collection) ORDER BY Collection, doi
-"""
-_ABOUT = ("cancer_types", "tumor_locations", "species", "program", "status", "updated_on")
-
-
-def _publications(reader: _Reader) -> dict[str, _Row]:
-    cited = with_descriptions(reader.table(_CITED), reader.warehouse)
-    described = reader.grouped(_DESCRIBED)
-    rows: dict[str, list[_Row]] = defaultdict(list)
-    for row in cited.to_pylist():
-        rows[row["Collection"]].append(row)
-    found = {}
-    for name in {*rows, *described}:
-        attribution = Attribution.of(name, pa.Table.from_pylist(rows[name], cited.schema))
-        ordered = sorted(attribution.citations, key=_rank)
-        texts = {each["doi"]: each for each in described[name]}
-        found[name] = {
-            "publications": _all_publications(ordered, attribution, texts),
-            "bibtex": citations_bib(attribution) if ordered else "",
-            "about": _about(ordered, described[name]),
-        }
-    return found
-
-
-def _rank(citation: Citation) -> tuple[bool, int, str]:
-    """Return by what publications are sorted: the Collection's own first, then the largest."""
-    return bool(citation.analyses), -citation.series, citation.uri
-
-
-def _all_publications(
-    citations: list[Citation], attribution: Attribution, texts: dict[str, _Row]
-) -> tuple[Publication, ...]:
-    cited = [_publication(each, attribution, texts) for each in citations]
-    known = {each.doi for each in cited}
-    # One that no Series names still describes the Collection.
-    others = [
-        Publication(
-            doi=doi,
-            url=f"https://doi.org/{doi}" if doi else "",
-            title=text["title"] or "",
-            citation="",
-            series=0,
-            licenses=(),
-            analyses=(),
-            description=text["description"] or "",
-        )
-        for doi, text in texts.items()
-        if doi not in known
-    ]
-    return (*cited, *others)
-
-
-def _publication(
-    citation: Citation, attribution: Attribution, texts: dict[str, _Row]
-) -> Publication:
-    key = doi_key(citation.uri)
-    licenses = {
-        (row["LicenseName"] or "", row["LicenseURI"] or "")
-        for row in attribution.rows
-        if doi_key(row["DataDescriptionURI"]) == key
-    }
-    return Publication(
-        doi=key,
-        url=citation.url,
-        title=citation.published_title,
-        citation=citation.text or _plain_citation(citation),
-        series=citation.series,
-        licenses=tuple(sorted(licenses)),
-        analyses=citation.analyses,
-        description=texts.get(key, {}).get("description") or "",
-    )
-
-
-def _plain_citation(citation: Citation) -> str:
-    """Return a citation of what is known, where the source has no text."""
-    parts = [citation.title, citation.publisher, citation.url or citation.uri]
-    return ". ".join(dict.fromkeys(each for each in parts if each)) + "."
-
-
-def _about(citations: list[Citation], described: list[_Row]) -> dict[str, str]:
-    """Return what the description of the main publication states, filled up by the others."""
-    main = doi_key(citations[0].uri) if citations else ""
-    ordered = sorted(described, key=lambda row: row["doi"] != main)
-    about = {}
-    for name in _ABOUT:
-        value: datetime | str | None = next((row[name] for row in ordered if row[name]), None)
-        if value is not None:
-            about[name] = str(value)
-    return about

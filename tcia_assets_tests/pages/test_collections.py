@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from tcia_assets.pages.collections import CollectionFacts, Share, merge_shares, read_collections
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.pages.conftest import describe, series_row, write_series
+from tcia_assets_tests.pages.conftest import series_row, write_series
 
 
 def test_facts_count_what_the_source_lists_and_what_is_on_disk(mirror: Warehouse) -> None:
@@ -61,25 +61,6 @@ def test_a_patient_counts_once_with_the_first_age(empty_mirror: Warehouse) -> No
 def test_spellings_of_one_value_are_one_share() -> None:
     shares = [Share(value=v, series=n) for v, n in (("GE", 5), ("Siemens", 3), ("SIEMENS", 4))]
     assert merge_shares(shares) == (Share(value="SIEMENS", series=7), Share(value="GE", series=5))
-
-
-def test_the_collections_own_publication_comes_first(empty_mirror: Warehouse) -> None:
-    write_series(
-        empty_mirror,
-        *(
-            series_row(
-                n, analysis_result_id="Masks", DataDescriptionURI="https://doi.org/10.5281/m"
-            )
-            for n in (1, 2)
-        ),
-        series_row(3, DataDescriptionURI="https://doi.org/10.7937/Lungs"),
-    )
-    describe(empty_mirror, "Lungs", cancer_types="Lung Cancer, Non-Cancer", citation="Doe (2020).")
-    [facts] = read_collections(empty_mirror, ["Lungs"])
-    assert [each.series for each in facts.publications] == [1, 2]
-    assert facts.title == "Lungs of many"
-    assert facts.publications[0].citation == "Doe (2020)."
-    assert facts.cancer_types == ("Lung Cancer", "Non-Cancer")
 
 
 def test_facts_survive_being_saved(mirror: Warehouse) -> None:
