@@ -27,8 +27,8 @@ from tcia_assets.store.conform import align, empty
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = SERIES_SIZES.key[0]
-# In place of a reply, where no size is pending.
-_NOTHING_SENT = SourceRows(empty(SERIES_SIZES), digest="sizes are requested singly")
+# In place of that of a reply, where no size is pending.
+_DIGEST = "sizes are requested singly"
 _NEEDED = (_UID, "fingerprint", "FileSize", "missing_since", "moved_to")
 
 
@@ -63,7 +63,8 @@ def refresh_sizes(
         # A release has been asked for all of them.
         granted = 0 if source.release else budget.take(known.facts["pending"])
         if not granted:
-            return known.result(_NOTHING_SENT, known.facts["counts"])
+            nothing = SourceRows(empty(SERIES_SIZES), digest=_DIGEST)
+            return known.result(nothing, known.facts["counts"])
     with warehouse.update(SERIES_SIZES, key) as partition:
         before = partition.rows
         pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
@@ -93,7 +94,7 @@ def refresh_sizes(
     if only is None:
         still_pending = facts["remaining"] + sizes["TotalSizeInBytes"].null_count
         counts = facts | {"asked": 0, "remaining": still_pending}
-        reply = replace(reply, digest=_NOTHING_SENT.digest)
+        reply = replace(reply, digest=_DIGEST)
         known.keep(reply, {"pending": still_pending, "counts": counts})
     return RefreshResult(
         SERIES_SIZES,
