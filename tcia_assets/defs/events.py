@@ -7,7 +7,7 @@ import dagster as dg
 
 from tcia_assets.catalog import TABLES
 from tcia_assets.defs.names import Names
-from tcia_assets.defs.recorded import DIGEST, open_recorded
+from tcia_assets.defs.recorded import DIGEST, RecordedDigests, open_recorded
 from tcia_assets.errors import TciaError, shorten
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse, WriteResult
@@ -98,6 +98,7 @@ def _record_changed(
             if recorded.is_due(names.key(each.table), each.table, each.key, digest)
         ]
         context.log.info(f"{len(due)} of {len(good)} partitions changed")
+        _forget(recorded, names, [each for each, _ in due])
         for each, digest in due:
             context.log_event(_materialization(names, each, digest))
         if not OWN_EVENTS.items() <= context.run.tags.items():
@@ -108,6 +109,14 @@ def _record_changed(
         # Whatever was logged before an output is stored by now.
         for each, digest in zip(good, digests, strict=True):
             recorded.mark(names.key(each.table), each.key, digest)
+        recorded.save()
+
+
+def _forget(recorded: RecordedDigests, names: Names, changing: Sequence[PartitionEvent]) -> None:
+    """Forget, in the file too, the events of partitions that are about to get a new one."""
+    for each in changing:
+        recorded.forget(names.key(each.table), each.key)
+    if changing:
         recorded.save()
 
 
@@ -133,19 +142,21 @@ def _record_all(
     Dagster neither loses nor doubles an event this way: without failures it makes the events itself
     and gets only their metadata; with failures they are logged before the step fails.
     """
-    for each in good:
-        digest = warehouse.files(each.table, each.key).digest()
-        if not is_whole:
-            context.log_event(_materialization(names, each, digest))
-        else:
-            context.add_asset_metadata(
-                {**each.facts, DIGEST: digest},
-                asset_key=names.key(each.table),
-                partition_key=each.key or None,
-            )
-    if is_whole:
-        for table in dict.fromkeys(each.table for each in good):
-            yield dg.MaterializeResult(asset_key=names.key(table))
+    with open_recorded(context.instance, warehouse) as recorded:
+        _forget(recorded, names, good)
+        for each in good:
+            digest = warehouse.files(each.table, each.key).digest()
+            if not is_whole:
+                context.log_event(_materialization(names, each, digest))
+            else:
+                context.add_asset_metadata(
+                    {**each.facts, DIGEST: digest},
+                    asset_key=names.key(each.table),
+                    partition_key=each.key or None,
+                )
+        if is_whole:
+            for table in dict.fromkeys(each.table for each in good):
+                yield dg.MaterializeResult(asset_key=names.key(table))
 
 
 def written_facts(written: WriteResult, *, is_partition: bool = True) -> dict[str, Any]:

@@ -60,8 +60,16 @@ class RecordedDigests:
         """Remember that the event of a partition is stored."""
         self._known.setdefault(asset.to_user_string(), {})[key] = digest
 
+    def forget(self, asset: dg.AssetKey, key: str) -> None:
+        """Forget the event of a partition, and `save` that, before a new one is stored.
+
+        Should the partition become again what it was before, its digest must not pass for that of
+        the newest event, whether or not the new one is ever marked.
+        """
+        self._known.get(asset.to_user_string(), {}).pop(key, None)
+
     def save(self) -> None:
-        """Write what was marked, and remove the files of instances that are gone."""
+        """Write what was marked and forgotten, and remove the files of instances that are gone."""
         publish_text(self._file, json.dumps(self._known, sort_keys=True))
         for path in self._file.parent.glob("*.json"):
             with suppress(FileNotFoundError):

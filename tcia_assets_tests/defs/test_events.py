@@ -107,6 +107,29 @@ def test_a_backfill_gets_an_event_for_each_partition_without_which_it_would_fail
     assert len(dagster.events("patients")) == 2
 
 
+@pytest.mark.parametrize("tags", [{}, {"dagster/backfill": "abc"}])
+def test_a_partition_that_becomes_again_what_it_was_has_an_event_of_that(
+    dagster: Dagster, tags: dict[str, str]
+) -> None:
+    def newest() -> str:
+        return str(dagster.events("patients")[-1].metadata["digest"].value)
+
+    dagster.start_refreshed()
+    archive = dagster.sandbox.archive
+    dagster.run("tcia_refresh", SMALL, tables=["patients"])
+    first = newest()
+    patient = dagster.warehouse.read(catalog.PATIENTS, [SMALL])["PatientID"][0].as_py()
+    mine = "SELECT SeriesInstanceUID AS uid FROM archive.series WHERE PatientID = ?"
+    uids = [row["uid"] for row in archive.rows(mine, [patient])]
+    archive.hold(uids=uids)
+    materialize(dagster, "patients", **tags)
+    assert newest() == dagster.warehouse.files(catalog.PATIENTS, SMALL).digest() != first
+    archive.release(uids=uids)
+    for _ in range(2):
+        dagster.run("tcia_refresh", SMALL, tables=["patients"])
+        assert newest() == first and len(dagster.events("patients")) == 3
+
+
 def test_an_asset_that_is_materialized_together_with_one_that_has_not_changed_is_made(
     dagster: Dagster,
 ) -> None:
