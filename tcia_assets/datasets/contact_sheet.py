@@ -66,7 +66,12 @@ def write_contact_sheet(
 def small_jpeg(path: Path) -> bytes:
     """Return a picture as a JPEG of at most 36 kB, for places that keep what they show."""
     with Image.open(path) as picture:
-        small = picture.convert("RGB")
+        return fit_jpeg(picture.convert("RGB"))
+
+
+def fit_jpeg(picture: Image.Image) -> bytes:
+    """Return a picture as a JPEG of at most 36 kB and 840 pixels."""
+    small = picture.copy()
     small.thumbnail(_SMALL_SIZE)
     for quality in _QUALITIES:
         written = BytesIO()

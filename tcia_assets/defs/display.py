@@ -4,13 +4,15 @@ They stay in Dagster's records as long as the event does, so each is small.
 """
 
 from base64 import b64encode
+from collections.abc import Collection
 from typing import Any
 
 import dagster as dg
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS
-from tcia_assets.errors import shorten
+from tcia_assets.errors import MissingExtra, shorten
 from tcia_assets.metadata.citations import doi_url
+from tcia_assets.pages.strip import picture_strip
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 
@@ -46,3 +48,12 @@ def publication(warehouse: Warehouse, collection: str) -> dict[str, Any]:
     rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, collection, ["doi"])
     urls = [url for doi in rows["doi"].to_pylist() if (url := doi_url(doi or ""))]
     return {"publication": dg.MetadataValue.url(urls[0])} if urls else {}
+
+
+def pictures(warehouse: Warehouse, series: Collection[str]) -> dict[str, Any]:
+    """Return pictures of some of these Series as a fact; none if none can be shown."""
+    try:
+        strip = picture_strip(warehouse, series)
+    except MissingExtra:
+        return {}  # the catalogue says how to have them
+    return {"pictures": dg.MetadataValue.md(picture(strip, "Some of the Series"))} if strip else {}

@@ -164,8 +164,14 @@ def _fetcher(
         just_fetched[key] = result.fetched
         facts = _fetch_facts(result, session.shard, time.monotonic() - started)
         warehouse = tcia.warehouse
-        shown = display.publication(warehouse, key) | display.first_rows(warehouse, table, key)
-        return [facts | shown]
+        return [
+            {
+                **facts,
+                **display.pictures(warehouse, result.fetched),
+                **display.publication(warehouse, key),
+                **display.first_rows(warehouse, table, key),
+            }
+        ]
 
     return fetch
 

@@ -11,6 +11,7 @@ series           the facts of Series on disk
 series_page      the page of a Series
 gallery          which pictures and volumes are made, and why one is missing
 pictures         a small picture of a Series
+strip            small pictures of some Series, side by side
 volumes          a volume with its masks, as slices and as voxels
 changes          what happened by day, and the feed
 datasets         built datasets

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from pathlib import Path
 
 import pyarrow as pa
 
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, PATIENTS
-from tcia_assets.defs.display import first_rows, picture, publication
+from tcia_assets.defs.display import first_rows, picture, pictures, publication
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
@@ -38,3 +39,11 @@ def test_the_page_of_a_collection_is_a_link(warehouse: Warehouse) -> None:
     warehouse.write(COLLECTION_DESCRIPTIONS, rows, SMALL)
     link = publication(warehouse, SMALL)["publication"]
     assert link.url == "https://doi.org/10.7937/K9/TCIA.2017.3R3FVZ08"
+
+
+def test_pictures_of_series_are_inline_and_small(fetched_root: Path) -> None:
+    warehouse = Warehouse(fetched_root)
+    rows = warehouse.query("SELECT SeriesInstanceUID AS uid FROM series")
+    shown = pictures(warehouse, rows["uid"].to_pylist())["pictures"].value
+    assert shown.startswith("![Some of the Series](data:image/jpeg") and len(shown) < 50_000
+    assert pictures(warehouse, []) == {}
