@@ -63,7 +63,8 @@ def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
         write_result(mirror.status(chosen), form, None, len(chosen))
         return
     print_status(mirror.warehouse, chosen, parse_selection(mirror.settings.image_selection))
-    _print_proofs(mirror.warehouse, chosen, mirror.settings.verify_days)
+    if chosen:
+        _print_proofs(mirror.warehouse, chosen, mirror.settings.verify_days)
     if outage := find_outage(mirror.warehouse, mirror.settings, datetime.now(UTC)):
         head = "Frozen" if outage.is_gone else "No answer"
         out.print(f"[red]{head}:[/] {printable(str(outage))}", soft_wrap=True)

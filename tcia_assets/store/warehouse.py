@@ -175,6 +175,11 @@ class Warehouse:
                 files.write(number, conform(table, files.read(number)))
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether nothing may be written below the data folder."""
+        return self._read_only
+
+    @property
     def database(self) -> Path:
         """The DuckDB file with the views."""
         return self._views.database

@@ -46,7 +46,7 @@ main(["sandbox", "--port", "0"])
     )
 
     assert result.returncode == 2, result.stderr
-    assert "tcia_assets[sandbox]" in result.stderr and result.stderr.count("\n") == 1
+    assert "pip install 'dagster-webserver" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_the_last_lines_of_the_sandbox_are_what_to_export(monkeypatch: pytest.MonkeyPatch) -> None:

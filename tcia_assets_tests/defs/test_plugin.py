@@ -53,6 +53,7 @@ def test_each_stage_has_a_pool_of_its_own_if_one_is_named(tmp_path: Path) -> Non
         "tcia_collections": "archive",
         "tcia_metadata": "archive",
         "tcia_clinical_tables": "archive",
+        "tcia_catalogue_pages": "archive",
         "tcia_shared_lists": "archive",
         "tcia_image_archives": "bytes",
         "tcia_lung_cohort": "cpu",

@@ -289,7 +289,7 @@ def test_without_the_index_the_full_catalogue_is_an_error_that_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "idc_index_data", None)
-    with pytest.raises(MissingExtra, match=r"tcia_assets\[full\]"):
+    with pytest.raises(MissingExtra, match="pip install 'idc-index-data"):
         series_rows.from_idc_index()
 
 
