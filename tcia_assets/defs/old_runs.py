@@ -81,6 +81,7 @@ class NewestEvents:
     instance: dg.DagsterInstance
     plotted: dg.AssetKey
     _runs: dict[tuple[dg.AssetKey, str | None], str] = field(default_factory=dict)
+    _check_runs: dict[dg.AssetCheckKey, str] = field(default_factory=dict)
 
     def why_kept(self, run_id: str) -> str:
         """Return what a run holds that no later run does; "" if nothing."""
@@ -127,6 +128,19 @@ class NewestEvents:
         return bool(records) and records[0].run_id == record.run_id
 
     def _is_newest_check(self, check: dg.AssetCheckKey, run_id: str) -> bool:
+        if check not in self._check_runs:
+            self._check_runs[check] = next(self._runs_of_results(check), "")
+        return self._check_runs[check] == run_id
+
+    def _runs_of_results(self, check: dg.AssetCheckKey) -> Iterator[str]:
+        """Yield the runs with a result of a check, the newest first.
+
+        An execution that was only planned has none: its run failed before, or found nothing new.
+        """
         storage = self.instance.event_log_storage
-        newest = storage.get_latest_asset_check_execution_by_key([check]).get(check)
-        return newest is not None and newest.run_id == run_id
+        page = storage.get_asset_check_execution_history(check, _PAGE)
+        while page:
+            for each in page:
+                if each.event and each.event.asset_check_evaluation:
+                    yield each.run_id
+            page = storage.get_asset_check_execution_history(check, _PAGE, cursor=page[-1].id)

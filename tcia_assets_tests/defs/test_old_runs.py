@@ -15,6 +15,11 @@ def series() -> dg.MaterializeResult:  # type: ignore[type-arg]
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
 
 
+@dg.asset(key=KEY, check_specs=[dg.AssetCheckSpec("fine", asset=KEY)])
+def failing() -> dg.MaterializeResult:  # type: ignore[type-arg]
+    raise RuntimeError("the source does not answer")
+
+
 @dg.asset
 def theirs() -> None: ...
 
@@ -89,3 +94,17 @@ def test_a_run_is_kept_for_the_newest_event_of_a_partition_a_check_or_a_week() -
         check = dg.AssetCheckEvaluation(asset_key=KEY, check_name="fine", passed=True)
         instance.report_runless_asset_event(check)
         assert NewestEvents(instance, MIRROR).why_kept(second) == ""
+
+
+def test_the_newest_result_of_a_check_is_kept_though_later_runs_failed_before_it() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = made(instance, series)
+        instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
+        job = dg.Definitions(assets=[failing]).resolve_implicit_global_asset_job_def()
+        failed = job.execute_in_process(
+            instance=instance, run_config={"loggers": QUIET}, raise_on_error=False
+        )
+        events = NewestEvents(instance, MIRROR)
+
+        assert not failed.success and events.why_kept(failed.run_id) == ""
+        assert events.why_kept(found) == "newest result of a check"
