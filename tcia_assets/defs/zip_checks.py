@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets import catalog
+from tcia_assets.defs.check_records import different_results
 from tcia_assets.defs.checks import check_result, check_specs, selected_checks
 from tcia_assets.defs.jobs import verify_job
 from tcia_assets.defs.names import Names
@@ -60,7 +61,9 @@ def results(
     tcia: RunResource,
     just_fetched: Mapping[str, frozenset[str]],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Check a sample of the run's Collections, if it has selected that, once this is iterated.
+    """Check a sample of the run's Collections, if it has selected that, and yield what is new.
+
+    Nothing is read before this is iterated.
 
     Args:
         context: The context of the step.
@@ -71,10 +74,12 @@ def results(
     key = names.key(catalog.IMAGE_ARCHIVES)
     selected = selected_checks(context, key)
     fetched = {name: just_fetched.get(name, frozenset()) for name in context.partition_keys}
+    found = []
     if _INTACT in selected:
-        yield _check_intact(key, tcia, fetched)
+        found.append(_check_intact(key, tcia, fetched))
     if _EQUAL in selected:
-        yield _check_equal(key, tcia, fetched)
+        found.append(_check_equal(key, tcia, fetched))
+    yield from different_results(context, found)
 
 
 def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:

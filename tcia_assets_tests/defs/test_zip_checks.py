@@ -59,6 +59,12 @@ def test_unchanged_zips_pass(with_zips: Dagster) -> None:
     assert found["hashes_equal"].metadata["equal"].value == 5
 
 
+def test_what_the_checks_of_zips_find_again_is_not_recorded_again(with_zips: Dagster) -> None:
+    both = {"archives_intact", "hashes_equal"}
+    assert both <= check_evaluations(run_fetch(with_zips)).keys()
+    assert both.isdisjoint(check_evaluations(run_fetch(with_zips)))
+
+
 def test_zips_fetched_by_the_run_are_not_hashed_again(with_zips: Dagster) -> None:
     [again, *others] = zips(with_zips)
     age(with_zips)
