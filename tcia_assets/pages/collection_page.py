@@ -33,7 +33,7 @@ _ABOUT = {
     "species": "Species",
     "program": "Program",
     "status": "Status at the source",
-    "updated_on": "Description of",
+    "updated_on": "Description updated",
 }
 
 
@@ -152,7 +152,7 @@ def _links(facts: CollectionFacts) -> list[tuple[str, str]]:
     main = next((each.url for each in facts.publications if each.url), "")
     portal = facts.name.lower().replace("-", "_").replace(" ", "_")
     return [
-        ("Page of its DOI", main) if main else ("Find it at TCIA", _SEARCH + quote(facts.name)),
+        ("TCIA page (DOI)", main) if main else ("Find it at TCIA", _SEARCH + quote(facts.name)),
         ("Imaging Data Commons", _PORTAL + quote(portal, safe="")),
     ]
 

@@ -148,7 +148,7 @@ class DatasetPages:
             "kept": states.count("kept"),
             "dropped": states.count("dropped"),
             "sheet": self._copy_sheet(slug, version),
-            "tables": tuple(_tables(numbers, summary.TITLES)),
+            "tables": tuple(_tables(numbers, summary)),
             "reasons": _reasons(samples),
             "badges": _badges(samples),
             "bibtex": _text(version.folder / _BIBTEX),
@@ -176,15 +176,20 @@ def _in_order(splits: list[str], settings: Mapping[str, Any]) -> list[str]:
 
 
 def _tables(
-    numbers: Mapping[str, Sequence[Mapping[str, Any]]], titles: Mapping[str, str]
+    numbers: Mapping[str, Sequence[Mapping[str, Any]]], summary: Any
 ) -> list[tuple[str, tuple[str, ...], tuple[tuple[Any, ...], ...]]]:
+    names = {summary.VALUE: "value", summary.TOTAL: "total", "bytes": "size"}
     found = []
-    for key, title in titles.items():
+    for key, title in summary.TITLES.items():
         if records := numbers.get(key):
-            columns = tuple(records[0])
-            rows = tuple(tuple(record.get(c) for c in columns) for record in records)
+            columns = tuple(names.get(column, column) for column in records[0])
+            rows = tuple(tuple(_cell(*item) for item in record.items()) for record in records)
             found.append((title, columns, rows))
     return found
+
+
+def _cell(column: str, value: Any) -> Any:
+    return display.size(value) if column == "bytes" else value
 
 
 def _reasons(samples: Any) -> tuple[tuple[str, int], ...]:

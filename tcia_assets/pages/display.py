@@ -5,6 +5,7 @@ Separators are narrow no-break spaces, so that a number is never broken over two
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,11 +14,13 @@ from tcia_assets.sources.doi import doi_key
 from tcia_assets.units import format_bytes
 
 THIN = "\u202f"
+MINUS = "\u2212"
 NOTHING = "\u2013"
 """What stands where there is no value."""
 NOT_GIVEN = "not given"
 
 _ELLIPSIS = "…"
+_NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 _SEXES = {"F": "Female", "M": "Male", "O": "Other", "": NOT_GIVEN}
 _MODALITIES = {
     "CT": "Computed tomography",
@@ -63,7 +66,16 @@ def count(value: int, noun: str, plural: str = "") -> str:
     >>> count(1, "patient").split(), count(2, "Series", "Series").split()
     (['1', 'patient'], ['2', 'Series'])
     """
-    return f"{number(value)}{THIN}{noun if value == 1 else plural or f'{noun}s'}"
+    return f"{number(value)}{THIN}{noun_of(value, noun, plural)}"
+
+
+def noun_of(value: int, noun: str, plural: str = "") -> str:
+    """Return the noun that stands with a number.
+
+    >>> noun_of(1, "patient"), noun_of(0, "patient"), noun_of(2, "Study", "Studies")
+    ('patient', 'patients', 'Studies')
+    """
+    return noun if value == 1 else plural or f"{noun}s"
 
 
 def size(value: int | None) -> str:
@@ -144,6 +156,15 @@ def modality(value: str) -> str:
     return _MODALITIES.get(value, "")
 
 
+def signed(value: str) -> str:
+    """Return a text with a minus sign in place of the hyphen of each negative number.
+
+    >>> signed("-1350 to 150 HU, T1-2") == f"{MINUS}1350 to 150 HU, T1-2"
+    True
+    """
+    return _NEGATIVE.sub(MINUS, value)
+
+
 def years(value: float | None) -> str:
     """Return an age in years; a dash for None."""
     return NOTHING if value is None else f"{value:.0f}{THIN}years"
@@ -152,6 +173,7 @@ def years(value: float | None) -> str:
 FILTERS = {
     "number": number,
     "count": count,
+    "noun": noun_of,
     "size": size,
     "day": day,
     "minute": minute,
@@ -163,6 +185,7 @@ FILTERS = {
     "word": word,
     "sex": sex,
     "modality": modality,
+    "signed": signed,
     "years": years,
 }
 """The functions that templates use, by name."""

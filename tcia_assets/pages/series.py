@@ -23,6 +23,8 @@ VOLUMES = ("CT", "MR", "PT")
 _MAX_OBJECTS = 100
 _MAX_EVENTS = 100
 _MAX_RELATED = 60
+# States of `datasets.pairing`, which needs an extra.
+_WITHOUT_IMAGE = frozenset({"not_fetched", "unknown"})
 
 _Row = dict[str, Any]
 _Fact = tuple[str, str, str]
@@ -50,6 +52,7 @@ class SeriesFacts:
         objects: The first of its objects.
         targets: Its segments or ROIs.
         images: The image Series that it is drawn on, the likeliest first.
+        lacks_image: Whether it is drawn on an image that is not on disk.
         masks: The Series on disk that are drawn on it.
         events: Its history, the oldest first.
         comparisons: Its rows of `source_equality`.
@@ -63,6 +66,7 @@ class SeriesFacts:
     objects: list[_Row] = field(default_factory=list)
     targets: list[_Row] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+    lacks_image: bool = False
     masks: list[str] = field(default_factory=list)
     events: list[_Row] = field(default_factory=list)
     comparisons: list[_Row] = field(default_factory=list)
@@ -126,9 +130,12 @@ def add_pairs(found: dict[str, SeriesFacts], pairs: pa.Table) -> None:
     ordered = sorted(pairs.to_pylist(), key=lambda row: row["rank"] or 0)
     related: dict[str, list[str]] = defaultdict(list)
     for row in ordered:
+        if row["state"] in _WITHOUT_IMAGE and row["SeriesInstanceUID"] in found:
+            found[row["SeriesInstanceUID"]].lacks_image = True
         if row["state"] == "paired" and row["SeriesInstanceUID"] in found:
             related[row["SeriesInstanceUID"]].append(row["image_series_instance_uid"])
     for mask, images in related.items():
+        found[mask].lacks_image = False
         found[mask].images = list(dict.fromkeys(images))[:_MAX_RELATED]
         # A mask is shown on the image that it most likely belongs to.
         if (image := found.get(images[0])) and len(image.masks) < _MAX_RELATED:

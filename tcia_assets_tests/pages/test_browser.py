@@ -135,6 +135,9 @@ def test_someone_finds_a_collection_its_citation_and_a_list_by_clicking(
         for name, value in (("modality", "ct"), ("modality", "seg"), ("license", "cc by 3.0")):
             page.check(f'input[name="{name}"][value="{value}"]')
         page.check('input[name="body_part"][value="lung"]')
+        if width < 960:
+            assert page.inner_text("#show").replace("\u202f", " ") == "Show 1 Collection"
+            page.click("#show")
         assert page.inner_text("#found").replace("\u202f", " ") == "1 of 5 Collections"
         page.click(".card:visible h3 a")
         assert page.inner_text("h1") == WANTED
@@ -165,6 +168,23 @@ def test_selected_and_filtered_series_are_taken_along(
         chosen = read_series_list(str(download(page, "tcia", tmp_path))).to_pylist()
         every = read_series_list(str(download(page, "uids", tmp_path))).to_pylist()
     assert 0 < len(some) < 137 and len(chosen) == len(every) == 2
+
+
+def test_the_table_is_sorted_by_keyboard_and_has_no_lists_of_nothing(
+    browser: Browser, catalogue: Path
+) -> None:
+    with opened(browser, catalogue / "collections" / "QIN-LUNG-CT.html") as page:
+        show_table(page)
+        header = page.locator('.tabulator-col[tabulator-field="PatientID"]')
+        header.focus()
+        for order in ("ascending", "descending"):
+            page.keyboard.press("Enter")
+            page.wait_for_selector(f'[tabulator-field="PatientID"][aria-sort="{order}"]')
+        page.fill("#search", "no such Series")
+        page.wait_for_selector("text=No Series match")
+        assert all(button.is_disabled() for button in page.locator("[data-list]").all())
+        page.fill("#search", "seg")
+        page.wait_for_selector('[data-list="csv"]:enabled')
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def test_splits_are_in_the_order_of_the_declaration(tmp_path: Path) -> None:
     text = written(tmp_path / "data", tmp_path)["datasets/lung_ct.html"].text
     table = text[text.index("Splits") :]
     assert table.index("train") < table.index("val") < table.index("test")
+
+
+def test_columns_have_short_names_and_sizes_have_units(tmp_path: Path) -> None:
+    publish(tmp_path / "data")
+    page = written(tmp_path / "data", tmp_path)["datasets/lung_ct.html"]
+    assert "1 version." in page.text and "newest first" not in page.text
+    assert "in total" not in page.text and "the value" not in page.text
+    splits = page.text[page.text.index("Splits") : page.text.index("Labels")]
+    assert "size" in splits and re.search(r"\d (B|kB|MB)", splits)
 
 
 def test_pages_of_datasets_that_are_gone_are_removed(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_masks_and_images_know_each_other(fetched_mirror: Warehouse) -> None:
     assert target_names([found[masks[0]]]) == ["Lesion", "Body"]
 
 
+def test_a_mask_whose_image_is_not_on_disk_lacks_it(mirror: Warehouse) -> None:
+    found = read_series(mirror, SMALL)
+    add_pairs(found, find_pairs(mirror, list(found)))
+    assert found and all(facts.lacks_image for facts in found.values())
+
+
 def test_a_change_event_gives_old_and_new_values() -> None:
     event = {
         "event": "changed",

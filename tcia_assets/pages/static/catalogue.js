@@ -49,6 +49,7 @@ document.documentElement.classList.add("js");
   const order = document.getElementById("order");
   const found = document.getElementById("found");
   const clear = document.getElementById("clear");
+  const show = document.getElementById("show");
   const facets = all("fieldset", form).map((fieldset) => ({
     name: fieldset.dataset.facet,
     needsAll: fieldset.dataset.all === "1",
@@ -79,6 +80,11 @@ document.documentElement.classList.add("js");
     });
   }
 
+  function counted(number) {
+    const noun = number === 1 ? "Collection" : "Collections";
+    return `${number.toLocaleString("en").replaceAll(",", "\u202f")} ${noun}`;
+  }
+
   function update() {
     const terms = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = chosen();
@@ -87,8 +93,9 @@ document.documentElement.classList.add("js");
       card.hidden = !fits(card, terms, wanted);
       shown += card.hidden ? 0 : 1;
     }
-    const total = `${cards.length.toLocaleString("en").replaceAll(",", "\u202f")} Collections`;
-    found.textContent = shown === cards.length ? total : `${shown} of ${total}`;
+    found.textContent = shown === cards.length ? counted(shown) : `${shown} of ${counted(cards.length)}`;
+    show.textContent = `Show ${counted(shown)}`;
+    show.disabled = shown === 0;
     clear.hidden = shown === cards.length && !terms.length && !wanted.some((w) => w.values.length);
     document.getElementById("nothing").hidden = shown > 0;
     remember(wanted);
@@ -139,6 +146,11 @@ document.documentElement.classList.add("js");
     form.reset();
     update();
     words.focus();
+  });
+  // On a phone the filters stand above the cards, and fill the window while they are open.
+  show.addEventListener("click", () => {
+    document.getElementById("facets").open = false;
+    found.scrollIntoView();
   });
   addEventListener("hashchange", () => {
     recall();

@@ -7,6 +7,7 @@
   const place = document.getElementById("table");
   const output = document.getElementById("selected");
   const search = document.getElementById("search");
+  const buttons = document.querySelectorAll("[data-list]");
   let table = null;
   let terms = [];
 
@@ -150,6 +151,7 @@
     const total = Number(place.dataset.count);
     const shown = active === total ? `${thin(total)} Series` : `${thin(active)} of ${thin(total)} Series`;
     output.textContent = selected ? `${thin(selected)} selected of ${shown}` : shown;
+    for (const button of buttons) button.disabled = !selected && !active;
   }
 
   // Tabulator leaves some roles and names out, without which a screen reader has no table.
@@ -162,8 +164,19 @@
     }
     const all = place.querySelector(".tabulator-header input[type=checkbox]");
     all?.setAttribute("aria-label", "Select all Series that are shown");
+    // Without this, only a mouse can sort.
+    for (const header of place.querySelectorAll(".tabulator-col.tabulator-sortable")) {
+      header.tabIndex = 0;
+    }
     // Its boxes and links take the focus; a grid may not have it beside them.
     place.querySelector(".tabulator-tableholder")?.removeAttribute("tabindex");
+  }
+
+  function sortByKey(event) {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    if (!event.target.matches(".tabulator-col.tabulator-sortable")) return;
+    event.preventDefault();
+    event.target.click();
   }
 
   // The pages of the table stand below it: in it they would be no part of a grid.
@@ -191,9 +204,10 @@
       ...makePager(),
       selectableRows: true,
       headerFilterLiveFilterDelay: 250,
-      placeholder: "No Series has all of this",
+      placeholder: "No Series match",
       columnDefaults: { headerTooltip: true, vertAlign: "middle" },
     });
+    place.addEventListener("keydown", sortByKey);
     table.on("tableBuilt", () => {
       tell();
       nameParts();
@@ -223,7 +237,7 @@
     }
   }
 
-  /* --- Lists to take along -------------------------------------------------------------------- */
+  /* --- Lists to download ---------------------------------------------------------------------- */
 
   function csvCell(value) {
     const text = String(value ?? "");
@@ -267,7 +281,7 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  for (const button of document.querySelectorAll("[data-list]")) {
+  for (const button of buttons) {
     button.addEventListener("click", async () => {
       await start();
       if (table) save(button.dataset.list);
