@@ -10,10 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 	browser-tests torch-readers label-readers package format benchmarks scale-out clean
 
 help:
-	@echo "make demo        run the main job: a local archive, its metadata, some images, a dataset"
+	@echo "make demo        run the main job: a local sandbox of TCIA, metadata, images, a dataset"
 	@echo "make dev         open Dagster's UI on the demo's data"
 	@echo "make docs        build the documentation as a site, build/site/index.html"
-	@echo "make sandbox     serve the local archive alone"
+	@echo "make sandbox     serve the sandbox alone"
 	@echo "make test        format, lint, types, import layers, tests; minutes"
 	@echo "make test-all    make test, then what is slow by nature: kills, a day with Dagster's daemon,"
 	@echo "                 other duckdb lines, other tools that read labels, torch readers, the package;"
@@ -36,14 +36,14 @@ $(VENV)/.dev: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/tcia-assets demo --keep data/demo
-	@echo "   make dev                           Dagster's UI on this data and archive"
+	@echo "   make dev                           Dagster's UI on this data and sandbox"
 
 dev: $(VENV)/.installed
 	$(BIN)/python scripts/dev.py
 
-# As a test does, but where it can be looked at.
+# As a test does, but where it can be looked at. Not --quiet: warnings that are not logged do not count.
 docs: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html"
 
 sandbox: $(VENV)/.installed

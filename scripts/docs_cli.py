@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 import click
@@ -90,5 +91,5 @@ def first_sentence(command: click.Command) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text as the cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Return a text as the cell of a table; "[default: 8] [x>=0]" would be a link by reference."""
+    return re.sub(r"([|\[])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")

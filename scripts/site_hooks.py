@@ -28,7 +28,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Make links to files outside docs/ links of the site."""
+    """Make links to files outside docs/ links of the site; hide a side menu of a single page."""
+    if page.is_top_level:
+        page.meta["hide"] = ["navigation"]
     uri = page.file.src_uri
     folder = posixpath.dirname(posixpath.join("docs", uri)) if uri not in ROOT_PAGES else ""
 
@@ -53,13 +55,13 @@ def site_uri(place: str, config: MkDocsConfig, files: Files) -> str | None:
         config: Configuration of the site.
         files: Files of the site; a file outside docs/ is added.
     """
+    if (ROOT / place).is_dir():
+        return None
     if place.startswith("docs/"):
         return place.removeprefix("docs/")
     for name, source in ROOT_PAGES.items():
         if place == source:
             return name
-    if (ROOT / place).is_dir():
-        return None
     # A browser shows a text, and saves what it does not know.
     uri = f"files/{place}" if place.endswith(".ipynb") else f"files/{place}.txt"
     if not (ROOT / place).is_file():

@@ -18,18 +18,61 @@ LOADED = re.compile(
     r"""|<link\b(?=[^>]*stylesheet|[^>]*icon|[^>]*preconnect)[^>]*\bhref="?(https?:[^" >]+)"""
 )
 
+MAKE_DOCS = re.compile(r"/mkdocs (build .*)")
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site as `make docs` does; a warning, such as of a broken link, is an error."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", folder]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = build_site("-d", folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def build_site(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run mkdocs with the options that `make docs` gives it, and these."""
+    made = MAKE_DOCS.search((ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert made
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", *made[1].split(), *options],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("link", "warnings"),
+    [("[good](#here)", 0), ("[no file](gone.md)", 1), ("[no heading](#gone) [a folder](sub/)", 2)],
+)
+def test_make_docs_fails_on_a_broken_link(tmp_path: Path, link: str, warnings: int) -> None:
+    """With --quiet, mkdocs counts no warning, and --strict passes."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Here\n\n{link}\n", encoding="utf-8")
+    config = tmp_path / "mkdocs.yml"
+    config.write_text(
+        f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: [index.md]\nplugins: []\nhooks: []\n",
+        encoding="utf-8",
+    )
+    done = build_site("-f", config)
+
+    assert (done.returncode != 0) == bool(warnings), done.stderr
+    assert done.stderr.count("WARNING") == warnings
+
+
+def test_each_page_of_the_menu_has_an_entry_and_a_single_page_no_side_menu(site: Path) -> None:
+    side_menu = re.compile(r"md-sidebar--primary[^>]*hidden")
+    pages = {
+        name: (site / f"{name}.html").read_text(encoding="utf-8")
+        for name in ("index", "comparison", "sources", "decisions/index")
+    }
+
+    assert "decisions/index.html class=md-nav__link" in pages["sources"].replace('"', "")
+    hidden = {name for name, html in pages.items() if side_menu.search(html)}
+    assert hidden == {"index", "comparison"}
 
 
 def test_the_site_loads_nothing_from_a_network(site: Path) -> None:

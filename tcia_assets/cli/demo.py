@@ -24,11 +24,11 @@ _NEEDS = ("numpy", "pydicom", "nibabel", "PIL", "starlette", "uvicorn")
     help="Keep the mirror in this folder, and replace an earlier demo there.",
 )
 def demo(keep: Path | None) -> None:
-    """Show everything, against a sandbox, in one to two minutes.
+    """Show everything, against a sandbox, in about two minutes.
 
-    It starts a local archive with real metadata and synthetic images, mirrors it, fetches images,
-    builds a dataset, runs queries, lets Dagster's daemon follow a day of changes, mirrors one
-    Collection from a second source, and writes the mirror as pages. TCIA is not contacted.
+    It starts a local sandbox of TCIA with real metadata and synthetic images, mirrors it, fetches
+    images, builds a dataset, runs queries, lets Dagster's daemon follow a day of changes, mirrors
+    one Collection from a second source, and writes the mirror as pages. TCIA is not contacted.
 
     Without --keep, all of it is removed at the end.
 
