@@ -46,26 +46,32 @@ def sample_counts(samples: pa.Table) -> dict[str, Any]:
     splits = Counter(row["part"] for row in kept)
     licenses = Counter(str(row["LicenseName"]) for row in kept)
     return {
-        "dagster/row_count": len(rows),
         "kept": len(kept),
         "dropped": len(rows) - len(kept),
         "parts": table([{"part": name, "samples": n} for name, n in sorted(splits.items())]),
         "licences": table(
             [{"licence": name, "samples": n} for name, n in sorted(licenses.items())]
         ),
+        "dagster/row_count": len(rows),
     }
 
 
-def version_facts(version: "Version") -> dict[str, Any]:
-    """Return the metadata of a version: its content hash, its files, its card."""
+def version_facts(version: "Version", samples: pa.Table) -> dict[str, Any]:
+    """Return the metadata of a version, in the order shown: what is looked at most comes first.
+
+    Args:
+        version: The version.
+        samples: Its samples, also those that were dropped.
+    """
     return {
+        **card_and_picture(version.folder),
+        **sample_counts(samples),
         "version": version.version,
         "sha256": version.content["sha256"],
         "dagster/uri": str(version.folder),
         "files": len(version.files),
         "file_bytes": version.bytes,
         "made_with": dg.MetadataValue.json(dict(version.content["made_with"])),
-        **card_and_picture(version.folder),
     }
 
 
@@ -82,7 +88,7 @@ def card_and_picture(folder: Path) -> dict[str, Any]:
         return {"card": dg.MetadataValue.md(text)}
     shown = display.picture(contact_sheet.small_jpeg(path), "Slices of some samples")
     in_card = _PICTURE.sub(lambda _: shown, text, count=1)
-    return {"card": dg.MetadataValue.md(in_card), "contact_sheet": dg.MetadataValue.md(shown)}
+    return {"contact_sheet": dg.MetadataValue.md(shown), "card": dg.MetadataValue.md(in_card)}
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:

@@ -211,7 +211,7 @@ def _dataset(file: DatasetFile) -> dg.AssetsDefinition:
 
         frozen = _load_frozen(declaration, warehouse)
         built = build.build(declaration, frozen, warehouse, report=_report_samples)
-        facts = metadata.version_facts(built.version) | metadata.sample_counts(built.samples)
+        facts = metadata.version_facts(built.version, built.samples)
         yield dg.MaterializeResult(
             asset_key=key, metadata=facts, data_version=dg.DataVersion(built.version.version)
         )

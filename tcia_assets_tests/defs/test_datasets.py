@@ -78,6 +78,8 @@ def test_the_example_is_built_by_its_job(fetched: Dagster, folder: Path) -> None
     assert facts["cohort"]["images_fetched"].value == 5
     assert facts["samples"]["made"].value == 5
     assert facts["dataset"]["kept"].value == 5
+    shown = list(facts["dataset"])
+    assert shown[:6] == ["contact_sheet", "card", "kept", "dropped", "parts", "licences"]
     (version,) = versions.list_versions(fetched.data_dir, "lung_ct")
     assert facts["dataset"]["version"].value == version.version
     assert facts["dataset"]["dagster/uri"].value == str(version.folder)
