@@ -1,6 +1,6 @@
-"""`make dev`: Dagster's UI and daemon on the demo's data, and the archives as the demo left them.
+"""`make dev`: Dagster's UI and daemon on the demo's data, and the sandbox as the demo left it.
 
-PORT chooses the port of the UI, ARCHIVE_PORT that of the archive; by default it is the demo's.
+PORT chooses the port of the UI, ARCHIVE_PORT that of the sandbox; by default it is the demo's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     )
     print(f"Dagster's UI is at http://127.0.0.1:{port}; stop it with Ctrl-C.", flush=True)
     with STAGE.sandbox(archive_port) as url:
-        print(f"The archive of the demo is at {url}. For the Imaging Data Commons beside it:")
+        print(f"The sandbox of the demo is at {url}. For the Imaging Data Commons beside it:")
         for name in ("TCIA_IDC_BASE_URL", "TCIA_IDC_INDEX"):
             print(f"export {name}={STAGE.environment(url)[name]}")
         print(f"export TCIA_SOURCE=idc TCIA_DATA_DIR={STAGE.idc_folder}", flush=True)

@@ -5,5 +5,5 @@
     processes  the sandbox and Dagster's daemon, as processes that end with the demonstration
     control    changes of the sandbox: Series that are released, moved or withdrawn; an outage
 
-Only the archives are a sandbox, on this machine; everything else is real: commands, runs, files.
+Only the sources are a sandbox, on this machine; everything else is real: commands, runs, files.
 """

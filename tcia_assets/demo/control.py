@@ -22,12 +22,12 @@ def change_sandbox(url: str, change: str, **body: object) -> list[str]:
 
 
 def publish_release(url: str) -> str:
-    """Publish a release of the Imaging Data Commons with what the archive has, and return it."""
+    """Publish a release of the Imaging Data Commons with what the sandbox has, and return it."""
     return str(_post(f"{url}/_sandbox/idc/publish", {})["release"])
 
 
 def is_up(url: str) -> bool:
-    """Return whether the archive at this URL answers."""
+    """Return whether the sandbox at this URL answers."""
     try:
         with urlopen(f"{url}/nbia-api/services/up", timeout=5) as response:  # noqa: S310 - http
             return bool(response.read())

@@ -107,7 +107,7 @@ class Stage:
 
     @contextmanager
     def sandbox(self, port: int = 0) -> Iterator[str]:
-        """Run the archive of the demonstration, and yield its URL."""
+        """Run the sandbox of the demonstration, and yield its URL."""
         with sandbox(self.folder, self.folder / "archive.parquet", port) as url:
             self.port_file.write_text(url.rpartition(":")[2], encoding="utf-8")
             yield url

@@ -74,7 +74,7 @@ class Story:
         stage = self._stage
         stage.clear()
         with stage.sandbox() as url:
-            self._heading("1. A local archive with TCIA's API", f"It listens at {url}.")
+            self._heading("1. A local sandbox with TCIA's API", f"It listens at {url}.")
             held = change_sandbox(url, "hold", collection=COLLECTION, count=_HELD_BACK)
             self._heading("2. All its metadata, as Dagster assets", "$ tcia-assets refresh --all")
             stage.run(url, "refresh", "--all")
@@ -115,12 +115,10 @@ class Story:
             self._write_line(f"\n   {question}")
             self._stage.run(url, "query", sql)
 
-    # --- A day at the archive ---------------------------------------------------------------------
+    # --- A day at the source ----------------------------------------------------------------------
 
     def _watch_a_day(self, url: str, held: list[str]) -> None:
-        self._heading(
-            "6. A day at the archive, while Dagster's sensor runs", "$ dagster-daemon run"
-        )
+        self._heading("6. A day at the source, while Dagster's sensor runs", "$ dagster-daemon run")
         began = datetime.now(UTC)
         with self._stage.daemon(url):
             self._release_in_the_morning(url, held)
@@ -139,7 +137,7 @@ class Story:
         self._result("the sensor noticed it: they are in the warehouse, and their images on disk")
 
     def _fail_at_noon(self, url: str) -> None:
-        self._event("At noon", "the archive is failing, and answers with status 503")
+        self._event("At noon", "the source is failing, and answers with status 503")
         change_sandbox(url, "faults", kind="status", times=0)
         self._stage.wait(
             "the sensor's skip message",
@@ -190,7 +188,7 @@ class Story:
         self._heading(
             f"7. {COLLECTION} from the Imaging Data Commons", f"{command} refresh {COLLECTION}"
         )
-        self._write_line(f"   Its release {release} has what the archive has now.")
+        self._write_line(f"   Its release {release} has what the sandbox has now.")
         run_idc("refresh", COLLECTION)
         self._write_line(f"   {command} fetch {COLLECTION}")
         run_idc("fetch", COLLECTION)

@@ -49,7 +49,7 @@ pyarrow.parquet.write_table(series_rows.from_idc_index(), sys.argv[1])
 
 
 class Sandbox:
-    """A local archive; as a context manager it serves in a thread.
+    """A local source; as a context manager it serves in a thread.
 
     Args:
         rows: The catalogue to serve, or its Parquet file; by default this repository's small one.
