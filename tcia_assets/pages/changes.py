@@ -29,9 +29,18 @@ _WORDS = {
 }
 _KINDS = {"withdrawn": "bad", "missing": "warn", "moved": "warn", "added": "good"}
 
-_COUNTS = """
+# What was missing, and found to have moved or to be withdrawn on the same day, is listed once.
+_SHOWN = """(
+    SELECT * FROM series_changes WHERE seen_at::DATE >= $first AND NOT (
+        event = 'missing' AND (Collection, SeriesInstanceUID, seen_at::DATE) IN (
+            SELECT (Collection, SeriesInstanceUID, seen_at::DATE) FROM series_changes
+            WHERE event IN ('moved', 'withdrawn') AND seen_at::DATE >= $first
+        )
+    )
+)"""
+_COUNTS = f"""
     SELECT seen_at::DATE AS day, event, Collection, count(*) AS series, max(seen_at) AS latest
-    FROM series_changes WHERE seen_at::DATE >= $first GROUP BY ALL ORDER BY ALL
+    FROM {_SHOWN} GROUP BY ALL ORDER BY ALL
 """
 _FIRST = """
     SELECT min(day) AS first FROM (
@@ -42,13 +51,13 @@ _FIRST = """
 # half a million, would take longer than all other queries.
 _EVENTS = f"""
     WITH few AS (
-        SELECT seen_at::DATE AS day, event FROM series_changes WHERE seen_at::DATE >= $first
-        GROUP BY ALL HAVING count(*) <= {_MAX_GROUP}
+        SELECT seen_at::DATE AS day, event FROM {_SHOWN} GROUP BY ALL
+        HAVING count(*) <= {_MAX_GROUP}
     )
     SELECT seen_at::DATE AS day, event, seen_at, Collection, SeriesInstanceUID, changed_columns,
         before, after
-    FROM series_changes
-    WHERE seen_at::DATE >= $first AND (seen_at::DATE, event) IN (FROM few)
+    FROM {_SHOWN}
+    WHERE (seen_at::DATE, event) IN (FROM few)
     QUALIFY row_number() OVER (
         PARTITION BY seen_at::DATE, event ORDER BY seen_at DESC, Collection, SeriesInstanceUID
     ) <= {_MAX_EVENTS}

@@ -95,3 +95,13 @@ def test_without_events_the_page_says_what_to_do(empty_mirror: Warehouse) -> Non
     assert read_changes(empty_mirror, {}, {}) == []
     assert "tcia-assets refresh --all" in Page(changes_page([])).text
     ET.fromstring(changes_feed([]))
+
+
+def test_a_series_that_moved_is_not_missing_on_the_same_day(empty_mirror: Warehouse) -> None:
+    moved = event(1, "moved", 2, after='{"moved_to": "Brains"}')
+    days = days_of(
+        empty_mirror, event(3, "missing", 1), event(1, "missing", 2), moved, event(2, "missing", 2)
+    )
+    shown = [[(each.event, each.series) for each in day.groups] for day in days]
+    assert shown == [[("moved", 1), ("missing", 1)], [("missing", 1)]]
+    assert [len(each.events) for each in days[0].groups] == [1, 1]
