@@ -73,18 +73,23 @@
   const plain = textCell((value) => value ?? "");
   const numeric = textCell((value) => (value === null ? "–" : thin(value)));
 
-  function uidCell(cell) {
+  // Of a Series on disk, a link to its page.
+  function linkCell(cell) {
     const row = cell.getData();
     if (!row.on_disk || !place.dataset.pages) return plain(cell);
     const link = document.createElement("a");
     link.href = `${place.dataset.pages}${encodeURIComponent(row.SeriesInstanceUID)}.html`;
-    link.textContent = row.SeriesInstanceUID;
+    link.textContent = cell.getValue() || row.Modality || "Series";
+    link.title = link.textContent;
     return link;
   }
 
   function columns(rows) {
     const has = (name) => rows.some((row) => row[name] !== null && row[name] !== "");
     const filter = { headerFilter: "input" };
+    const kept = new Set(["SeriesInstanceUID", "SeriesDescription"]);
+    // On a phone, columns that stay would leave no room for the others.
+    const isWide = place.clientWidth > 700;
     const text = (title, field, width) => ({ title, field, width, formatter: plain, ...filter });
     const number = (title, field, width, formatter) => ({
       title,
@@ -105,9 +110,17 @@
         resizable: false,
         hozAlign: "center",
         headerHozAlign: "center",
+        frozen: isWide,
+      },
+      { ...text("Description", "SeriesDescription", 210), formatter: linkCell, frozen: isWide },
+      {
+        title: "On disk",
+        field: "on_disk",
+        width: 85,
+        formatter: textCell((value) => (value ? "yes" : "")),
+        sorter: "number",
       },
       text("Modality", "Modality", 95),
-      text("Description", "SeriesDescription", 210),
       text("Body part", "BodyPartExamined", 105),
       text("Patient", "PatientID", 150),
       text("Sex", "PatientSex", 65),
@@ -118,21 +131,14 @@
       text("Maker", "Manufacturer", 150),
       text("Model", "ManufacturerModelName", 140),
       {
-        title: "On disk",
-        field: "on_disk",
-        width: 85,
-        formatter: textCell((value) => (value ? "yes" : "")),
-        sorter: "number",
-      },
-      {
         title: "SeriesInstanceUID",
         field: "SeriesInstanceUID",
         minWidth: 420,
-        formatter: uidCell,
+        formatter: linkCell,
         cssClass: "uid",
         ...filter,
       },
-    ].filter(({ field }) => !field || field === "SeriesInstanceUID" || has(field));
+    ].filter(({ field }) => !field || kept.has(field) || has(field));
   }
 
   function matches(row) {
