@@ -12,11 +12,13 @@ import dagster as dg
 from tcia_assets.catalog import COLLECTION_DESCRIPTIONS
 from tcia_assets.errors import MissingExtra, shorten
 from tcia_assets.metadata.citations import doi_url
+from tcia_assets.metadata.publications import Use, read_uses
 from tcia_assets.pages.strip import picture_strip
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 
-_ROWS, _COLUMNS, _LONGEST = 5, 8, 60
+# A UID has at most 64 characters.
+_ROWS, _COLUMNS, _LONGEST = 5, 8, 80
 
 
 def picture(jpeg: bytes, about: str) -> str:
@@ -46,8 +48,12 @@ def _text(value: object) -> str:
 def publication(warehouse: Warehouse, collection: str) -> dict[str, Any]:
     """Return the page of a Collection's own publication at TCIA as a fact; none if unknown."""
     rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, collection, ["doi"])
-    urls = [url for doi in rows["doi"].to_pylist() if (url := doi_url(doi or ""))]
-    return {"publication": dg.MetadataValue.url(urls[0])} if urls else {}
+    urls = {doi: url for doi in rows["doi"].to_pylist() if (url := doi_url(doi or ""))}
+    if not urls:
+        return {}
+    uses = read_uses(warehouse, [collection]) if len(urls) > 1 else {}
+    main = max(sorted(urls), key=lambda doi: uses.get((collection, doi.lower()), Use()).own)
+    return {"publication": dg.MetadataValue.url(urls[main])}
 
 
 def pictures(warehouse: Warehouse, series: Collection[str]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -27,6 +29,49 @@ _DESCRIBED = """
     FROM collection_descriptions
     WHERE doi IN (SELECT doi FROM wanted) GROUP BY doi ORDER BY doi
 """
+
+
+_USES = """
+    SELECT Collection, DataDescriptionURI,
+        coalesce(nullif(trim(Modality), ''), 'other') AS modality,
+        upper(trim(ThirdPartyAnalysis)) IS NOT DISTINCT FROM 'YES' OR analysis_result_id NOTNULL
+            AS is_derived,
+        count(*) AS series
+    FROM current_series WHERE list_contains($names, Collection) AND DataDescriptionURI NOTNULL
+    GROUP BY ALL ORDER BY series DESC, modality
+"""
+
+
+@dataclass
+class Use:
+    """What a publication describes in a Collection.
+
+    Attributes:
+        own: Number of Series that the Collection's own authors made.
+        modalities: Number of Series by Modality, that of most Series first: the own ones, or if it
+            has none, those that a third party derived.
+    """
+
+    own: int = 0
+    modalities: dict[str, int] = field(default_factory=dict)
+
+
+def read_uses(warehouse: Warehouse, names: Sequence[str]) -> dict[tuple[str, str], Use]:
+    """Return what each publication describes, by Collection and by `doi_key` of its address.
+
+    A Series is derived by a third party if ThirdPartyAnalysis is YES or it has an
+    analysis_result_id. Addresses that are no DOI are under "".
+    """
+    found: dict[tuple[str, str], Use] = defaultdict(Use)
+    rows = warehouse.query(_USES, {"names": list(names)}).to_pylist()
+    for row in sorted(rows, key=lambda row: bool(row["is_derived"])):
+        use = found[row["Collection"], doi_key(row["DataDescriptionURI"])]
+        if row["is_derived"] and use.own:
+            continue
+        use.own += 0 if row["is_derived"] else row["series"]
+        modality = row["modality"]
+        use.modalities[modality] = use.modalities.get(modality, 0) + row["series"]
+    return dict(found)
 
 
 def read_publications(warehouse: Warehouse, uris: Iterable[str | None]) -> pa.Table:

@@ -21,7 +21,7 @@ from tcia_assets.pages.collection_page import choose_thumbnails, collection_page
 from tcia_assets.pages.collections import CollectionFacts, read_collections
 from tcia_assets.pages.datasets import DatasetPages
 from tcia_assets.pages.folder import DEFAULT, CatalogueFolder
-from tcia_assets.pages.gallery import DEFAULT_VOLUMES, Gallery, files_of, is_final
+from tcia_assets.pages.gallery import DEFAULT_VOLUMES, Gallery, files_of, is_final, unpictured
 from tcia_assets.pages.overview import overview_page, read_state
 from tcia_assets.pages.rows import rows_script, series_columns
 from tcia_assets.pages.series import SeriesFacts, read_series
@@ -48,6 +48,8 @@ class Catalogue:
         written: Number of files that are new or have changed.
         removed: Number of files of what is gone.
         bytes_written: The bytes of the files that were written.
+        unpictured: Number of Series whose picture could not be made.
+        bad_zips: Number of these whose zip is missing or damaged.
     """
 
     folder: Path
@@ -55,6 +57,8 @@ class Catalogue:
     written: int
     removed: int
     bytes_written: int
+    unpictured: int = 0
+    bad_zips: int = 0
 
     @property
     def index(self) -> Path:
@@ -139,6 +143,8 @@ class _Build:
             written=len(self._folder.written),
             removed=len(self._folder.removed),
             bytes_written=self._folder.bytes_written,
+            unpictured=sum(unpictured(state["gallery"]) for state in states),
+            bad_zips=sum(each.bad_zips for each in known),
         )
 
     def _write_changes(self, states: Sequence[_State]) -> None:
@@ -173,6 +179,8 @@ class _Build:
         found = read_series(self._warehouse, facts.name) if facts.on_disk else {}
         self._gallery.pair(found)
         shown, gallery = self._gallery.show(found, before.get("gallery", {}), self._step)
+        bad_zips = sum(bool(each.zip_problem) for each in shown.values())
+        facts = facts.model_copy(update={"bad_zips": bad_zips})
         hashes = self._write_series(facts.name, found, shown, before.get("series", {}))
         rows = rows_script(series_columns(self._warehouse, facts.name))
         self._folder.write(addresses.collection_rows(slug), rows)

@@ -76,6 +76,7 @@ def collection_page(
         no_pictures=_no_pictures(facts, why_none),
         rows_file=f"../{addresses.collection_rows(slug)}",
         query=_query(facts.name),
+        refresh_command=f"tcia-assets refresh {shlex.quote(facts.name)}",
         fetch_command=f"tcia-assets fetch {shlex.quote(facts.name)}",
     )
 
@@ -131,6 +132,9 @@ def _states(facts: CollectionFacts) -> list[dict[str, str]]:
         for kind, name, text in kinds
         if (number := facts.status.get(name) or 0)
     ]
+    if facts.bad_zips:
+        text = f"{display.count(facts.bad_zips, 'zip')} missing or damaged"
+        found.append({"kind": "bad", "text": text})
     if facts.unreadable:
         text = f"{display.count(facts.unreadable, 'value')} could not be read and left empty"
         found.append({"kind": "warn", "text": text})

@@ -77,6 +77,7 @@ class CollectionFacts(_Facts):
         bibtex: The citations as BibTeX.
         about: What the description states beside its text: cancer types and such.
         unreadable: Number of values that could not be read.
+        bad_zips: Number of zips that were found missing or damaged when pictures were made.
     """
 
     name: str
@@ -95,6 +96,7 @@ class CollectionFacts(_Facts):
     bibtex: str = ""
     about: dict[str, str] = {}
     unreadable: int = 0
+    bad_zips: int = 0
 
     @property
     def title(self) -> str:

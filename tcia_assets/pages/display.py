@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from itertools import groupby
 from typing import Any
+
+from jinja2.utils import urlize
+from markupsafe import Markup
 
 from tcia_assets.metadata.markdown import is_plain_url, one_line
 from tcia_assets.sources.doi import doi_key
@@ -21,6 +25,7 @@ NOT_GIVEN = "not given"
 
 _ELLIPSIS = "…"
 _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
+_BULLETS = ("- ", "* ", "• ")
 _SEXES = {"F": "Female", "M": "Male", "O": "Other", "": NOT_GIVEN}
 _MODALITIES = {
     "CT": "Computed tomography",
@@ -121,10 +126,25 @@ def shortened(value: str, most: int) -> str:
     return f"{kept}{_ELLIPSIS}"
 
 
-def paragraphs(value: str) -> list[str]:
-    """Return the paragraphs of a text, each on one line."""
-    lines = (str(one_line(line)) for line in value.splitlines())
-    return [line for line in lines if line]
+def blocks(value: str) -> list[Markup]:
+    r"""Return a text as HTML, a paragraph or a list each; addresses in it are links.
+
+    >>> blocks("See <https://x.org>\n- one\n- two")[1]
+    Markup('<ul><li>one</li><li>two</li></ul>')
+    """
+    lines = [line for each in value.splitlines() if (line := str(one_line(each)))]
+    found = []
+    for is_list, group in groupby(lines, lambda line: line.startswith(_BULLETS)):
+        if is_list:
+            items = (Markup("<li>{}</li>").format(_linked(each[2:])) for each in group)
+            found.append(Markup("<ul>{}</ul>").format(Markup().join(items)))
+        else:
+            found += [Markup("<p>{}</p>").format(_linked(each)) for each in group]
+    return found
+
+
+def _linked(line: str) -> Markup:
+    return Markup(urlize(line, rel="noreferrer"))  # noqa: S704 - urlize escapes
 
 
 def link(value: str | None) -> str:
@@ -179,7 +199,7 @@ FILTERS = {
     "minute": minute,
     "text": text,
     "shortened": shortened,
-    "paragraphs": paragraphs,
+    "blocks": blocks,
     "link": link,
     "doi": doi,
     "word": word,

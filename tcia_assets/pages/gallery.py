@@ -8,14 +8,15 @@ megabytes: first of those with masks.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from typing import Any
 
-from tcia_assets.errors import MissingExtra, TciaError, shorten
+from tcia_assets.errors import BadArchive, MissingExtra, TciaError, shorten
 from tcia_assets.images.zip_files import name_at
 from tcia_assets.pages import addresses
 from tcia_assets.pages.folder import CatalogueFolder
@@ -23,6 +24,7 @@ from tcia_assets.pages.series import MASKS, VOLUMES, SeriesFacts, Zip, add_pairs
 from tcia_assets.pages.series_page import Shown, Viewer, related_to
 from tcia_assets.store.warehouse import Warehouse
 
+MISSING_ZIP, DAMAGED_ZIP = "its zip is missing", "its zip is damaged"
 DEFAULT_VOLUMES = 8
 """How many volumes a Collection has, unless another number is chosen."""
 
@@ -95,18 +97,17 @@ class Gallery:
         return [facts.uid for facts in fit[: self._volumes]]
 
     def _explain(self, facts: SeriesFacts, shown: Shown) -> Shown:
+        if shown.zip_problem:
+            collection = shlex.quote(facts.archive["Collection"])
+            return replace(shown, advice=f"tcia-assets verify {collection}")
         if shown.viewer or shown.why or not _may_be_volume(facts):
             return shown
         text = (
             "The volume of this Series cannot be opened here: the catalogue has those of "
             f"{self._volumes} Series of a Collection, first of those with masks. For more:"
         )
-        return Shown(
-            picture=shown.picture,
-            why=text,
-            advice=f"tcia-assets catalogue --volumes {max(4 * self._volumes, 40)}",
-            related=shown.related,
-        )
+        advice = f"tcia-assets catalogue --volumes {max(4 * self._volumes, 40)}"
+        return replace(shown, why=text, advice=advice)
 
     # --- Pictures ---------------------------------------------------------------------------------
 
@@ -133,8 +134,15 @@ class Gallery:
             make()
         except MissingExtra as error:
             return str(error), False
-        except (TciaError, OSError, self._pictures.NoPicture) as error:
-            return shorten(str(error), _MAX_REASON), not isinstance(error, OSError)
+        # Their texts have paths of this machine, and the zip may be replaced by an equal one.
+        except FileNotFoundError:
+            return MISSING_ZIP, False
+        except BadArchive:
+            return DAMAGED_ZIP, False
+        except OSError as error:
+            return f"a file cannot be read ({error.strerror or type(error).__name__})", False
+        except (TciaError, self._pictures.NoPicture) as error:
+            return shorten(str(error), _MAX_REASON), True
         return "", True
 
     # --- Volumes ----------------------------------------------------------------------------------
@@ -221,6 +229,7 @@ def _combine(found: dict[str, SeriesFacts], state: _Known) -> dict[str, Shown]:
             picture=pictures.get(uid, ""),
             viewer=viewers.get(uid),
             why=_why(uid, state),
+            zip_problem=_zip_problem(uid, state),
             related=related_to(facts, found, pictures),
         )
         for uid, facts in found.items()
@@ -233,7 +242,20 @@ def _viewer(saved: _Known) -> Viewer:
     return Viewer(**saved | {"labels": labels, "window": (low, high)})
 
 
+def unpictured(state: _Known) -> int:
+    """Return of how many Series a picture could not be made."""
+    return sum(bool(each["why"]) for each in state.get("pictures", {}).values())
+
+
+def _zip_problem(uid: str, state: _Known) -> str:
+    """Return what was found wrong with the zip of a Series; "" for nothing."""
+    why = state["pictures"][uid]["why"]
+    return {MISSING_ZIP: "zip missing", DAMAGED_ZIP: "zip damaged"}.get(why, "")
+
+
 def _why(uid: str, state: _Known) -> str:
+    if problem := _zip_problem(uid, state):
+        return f"Its {problem.replace(' ', ' is ')}. So that the next fetch replaces it:"
     if why := state["volumes"].get(uid, {}).get("why"):
         return f"The volume cannot be shown: {why}"
     if why := state["pictures"][uid]["why"]:

@@ -251,6 +251,7 @@ def _states(collections: Sequence[CollectionFacts], state: State) -> list[dict[s
     for kind, number, shown in (
         ("warn", pending, f"{display.size(pending)} of the selection to fetch"),
         ("bad", _sum(collections, "incomplete"), "incomplete"),
+        ("bad", sum(each.bad_zips for each in collections), "with a missing or damaged zip"),
         ("warn", _sum(collections, "missing"), "missing from the newest list"),
         ("", _sum(collections, "withdrawn"), "withdrawn"),
     ):
@@ -282,10 +283,11 @@ def _attention(
             "incomplete": facts.status.get("incomplete") or 0,
             "missing": facts.status.get("missing") or 0,
             "withdrawn": facts.status.get("withdrawn") or 0,
+            "bad_zips": facts.bad_zips,
             "unreadable": facts.unreadable,
             "compared_at": state.compared.get(facts.name),
         }
         for facts in collections
     ]
-    noted = ("to_fetch", "incomplete", "missing", "withdrawn", "unreadable")
+    noted = ("to_fetch", "incomplete", "bad_zips", "missing", "withdrawn", "unreadable")
     return [row for row in rows if any(row[name] for name in noted)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from tcia_assets.metadata.attribution import with_descriptions
 from tcia_assets.metadata.citation_files import citations_bib
 from tcia_assets.metadata.citations import Attribution, Citation
+from tcia_assets.metadata.publications import Use, read_uses
+from tcia_assets.pages import display
+from tcia_assets.pages.series import MASKS
 from tcia_assets.sources.doi import doi_key
 from tcia_assets.store.warehouse import Warehouse
 
@@ -20,7 +23,7 @@ _Row = dict[str, Any]
 
 
 class Publication(BaseModel):
-    """A publication of data to be cited; see `citations.Citation`."""
+    """A publication of data to be cited; see `citations.Citation`, and `read_uses` for `own`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,6 +35,16 @@ class Publication(BaseModel):
     licenses: tuple[tuple[str, str], ...]
     analyses: tuple[str, ...]
     description: str
+    own: int = 0
+    modalities: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """What it describes: "Images: 47 CT", or "Segmentations by others: 90 SEG"."""
+        are_masks = all(name in MASKS for name, _ in self.modalities)
+        kind = "Segmentations" if are_masks else "Images" if self.own else "Results"
+        counts = ", ".join(f"{display.number(series)} {name}" for name, series in self.modalities)
+        return f"{kind}{'' if self.own else ' by others'}: {counts}"
 
 
 _CITED = """
@@ -61,31 +74,40 @@ def read_publications(warehouse: Warehouse, names: Sequence[str]) -> dict[str, _
     described: dict[str, list[_Row]] = defaultdict(list)
     for row in warehouse.query(_DESCRIBED, parameters).to_pylist():
         described[row["Collection"]].append(row)
+    uses = read_uses(warehouse, names)
     rows: dict[str, list[_Row]] = defaultdict(list)
     for row in cited.to_pylist():
         rows[row["Collection"]].append(row)
     found = {}
     for name in {*rows, *described}:
         attribution = Attribution.of(name, pa.Table.from_pylist(rows[name], cited.schema))
-        ordered = sorted(attribution.citations, key=_rank)
+        own = {doi: use for (collection, doi), use in uses.items() if collection == name}
+        ordered = sorted(attribution.citations, key=lambda each: _rank(each, own))
         texts = {each["doi"]: each for each in described[name]}
         found[name] = {
-            "publications": _all_publications(ordered, attribution, texts),
+            "publications": _all_publications(ordered, attribution, texts, own),
             "bibtex": citations_bib(attribution) if ordered else "",
             "about": _about(ordered, described[name]),
         }
     return found
 
 
-def _rank(citation: Citation) -> tuple[bool, int, str]:
-    """Return by what publications are sorted: the Collection's own first, then the largest."""
-    return bool(citation.analyses), -citation.series, citation.uri
+def _rank(citation: Citation, uses: Mapping[str, Use]) -> tuple[int, int, str]:
+    """Return by what publications are sorted: most of the Collection's own Series, then of all."""
+    return -_use(citation, uses).own, -citation.series, citation.uri
+
+
+def _use(citation: Citation, uses: Mapping[str, Use]) -> Use:
+    return uses.get(doi_key(citation.uri), Use())
 
 
 def _all_publications(
-    citations: list[Citation], attribution: Attribution, texts: dict[str, _Row]
+    citations: list[Citation],
+    attribution: Attribution,
+    texts: dict[str, _Row],
+    uses: Mapping[str, Use],
 ) -> tuple[Publication, ...]:
-    cited = [_publication(each, attribution, texts) for each in citations]
+    cited = [_publication(each, attribution, texts, _use(each, uses)) for each in citations]
     known = {each.doi for each in cited}
     # One that no Series names still describes the Collection.
     others = [
@@ -106,7 +128,7 @@ def _all_publications(
 
 
 def _publication(
-    citation: Citation, attribution: Attribution, texts: dict[str, _Row]
+    citation: Citation, attribution: Attribution, texts: dict[str, _Row], use: Use
 ) -> Publication:
     key = doi_key(citation.uri)
     licenses = {
@@ -123,6 +145,8 @@ def _publication(
         licenses=tuple(sorted(licenses)),
         analyses=citation.analyses,
         description=texts.get(key, {}).get("description") or "",
+        own=use.own,
+        modalities=tuple(use.modalities.items()),
     )
 
 

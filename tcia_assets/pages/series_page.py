@@ -64,6 +64,7 @@ class Shown:
         why: Why there is none; "" where nothing has to be said.
         advice: A command that helps; "" for none.
         related: Other Series.
+        zip_problem: What is wrong with its zip; "" for nothing.
     """
 
     picture: str = ""
@@ -71,6 +72,7 @@ class Shown:
     why: str = ""
     advice: str = ""
     related: Sequence[Related] = ()
+    zip_problem: str = ""
 
 
 def series_page(facts: SeriesFacts, collection: str, slug: str, shown: Shown) -> str:
@@ -97,6 +99,7 @@ def series_page(facts: SeriesFacts, collection: str, slug: str, shown: Shown) ->
         why=shown.why,
         advice=shown.advice,
         related=shown.related,
+        zip_problem=shown.zip_problem,
         alt=alt_of(facts),
         events=[each | {"changes": list(changed_values(each))} for each in facts.events],
         export=f"tcia-assets export --series {facts.uid} --to dicom",

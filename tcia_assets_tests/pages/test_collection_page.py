@@ -55,3 +55,22 @@ def test_hostile_texts_are_shown_as_text(empty_mirror: Warehouse) -> None:
     assert len(page.all("script")) == 2 and not page.all("img")
     assert "<script>alert(1)</script>" in page.text and "{{ 7 * 7 }}" in page.text
     assert not any("javascript" in link for link in page.links)
+
+
+def test_lists_and_addresses_of_a_description_are_html(empty_mirror: Warehouse) -> None:
+    write_series(empty_mirror, series_row(1))
+    text = "Many lungs, see https://example.org/lungs.\n- Body parts: <LUNG>\n- Modalities: CT"
+    describe(empty_mirror, "Lungs", description=text)
+    source = collection_page(facts_of(empty_mirror, "Lungs"), "Lungs", [])
+    assert "<ul><li>Body parts: &lt;LUNG&gt;</li><li>Modalities: CT</li></ul>" in source
+    assert "https://example.org/lungs" in Page(source).links
+
+
+def test_a_partial_collection_names_the_command_that_completes_it(empty_mirror: Warehouse) -> None:
+    write_series(empty_mirror, series_row(1, "Many Lungs"))
+    facts = facts_of(empty_mirror, "Many Lungs")
+    whole = facts.model_copy(update={"status": facts.status | {"is_partial": False}})
+    command = "tcia-assets refresh 'Many Lungs'"
+    assert facts.status["is_partial"]
+    assert command in Page(collection_page(facts, "Many-Lungs", [])).text
+    assert command not in Page(collection_page(whole, "Many-Lungs", [])).text

@@ -78,12 +78,24 @@ def test_without_the_extra_pages_say_so(
     assert list(build_catalogue(fetched_mirror, volumes=0).folder.glob("pictures/*/*.jpg"))
 
 
-def test_a_damaged_zip_costs_only_its_own_picture(fetched_mirror: Warehouse) -> None:
+def test_a_zip_that_is_lost_or_damaged_costs_only_its_own_picture(
+    fetched_mirror: Warehouse, tmp_path: Path
+) -> None:
     zips = sorted(
         (fetched_mirror.root / "archives" / SMALL).glob("*.zip"), key=lambda p: p.stat().st_size
     )
+    content = zips[-1].read_bytes()
     zips[-1].write_bytes(b"damaged")
+    zips[-2].rename(tmp_path / "away.zip")
     made = build_catalogue(fetched_mirror, volumes=0)
-    page = series_pages(made.folder)[zips[-1].stem]
-    assert "There is no picture:" in page.text
-    assert len(list(made.folder.glob("pictures/*/*.jpg"))) == 4
+    pages = series_pages(made.folder)
+    for path, problem in ((zips[-1], "damaged"), (zips[-2], "missing")):
+        text = pages[path.stem].text
+        assert f"Its zip is {problem}" in text and f"tcia-assets verify {SMALL}" in text
+        assert "complete, verified by" not in text and str(fetched_mirror.root) not in text
+    assert len(list(made.folder.glob("pictures/*/*.jpg"))) == 3
+    assert (made.unpictured, made.bad_zips) == (2, 2)
+    assert "2 Series with a missing or damaged zip" in Page(made.index.read_text()).text
+    # The same zip again, with the same hash, has its picture.
+    zips[-1].write_bytes(content)
+    assert build_catalogue(fetched_mirror).bad_zips == 1

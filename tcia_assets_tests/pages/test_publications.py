@@ -35,3 +35,17 @@ def test_a_description_that_no_series_names_is_kept(empty_mirror: Warehouse) -> 
     assert (publication.description, publication.series) == ("Many lungs.", 0)
     assert publication.url == "https://doi.org/10.7937/lungs"
     assert found["bibtex"] == ""
+
+
+def test_what_a_third_party_derived_comes_after_the_images(empty_mirror: Warehouse) -> None:
+    masks = {"DataDescriptionURI": "https://doi.org/10.7937/Masks", "ThirdPartyAnalysis": "YES"}
+    images = {"DataDescriptionURI": "https://doi.org/10.7937/Lungs", "ThirdPartyAnalysis": "NO"}
+    write_series(
+        empty_mirror,
+        *(series_row(n, Modality="SEG", **masks) for n in (1, 2, 3)),
+        *(series_row(n, **images) for n in (4, 5)),
+    )
+    found = read_publications(empty_mirror, ["Lungs"])["Lungs"]["publications"]
+    assert [each.doi for each in found] == ["10.7937/lungs", "10.7937/masks"]
+    headings = [each.heading for each in found]
+    assert headings == ["Images: 2 CT", "Segmentations by others: 3 SEG"]
