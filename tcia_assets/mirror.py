@@ -420,6 +420,9 @@ class Mirror:
     ) -> Catalogue:
         """Write the mirror as HTML pages, or bring them up to date; sends no request.
 
+        Where files of the data folder's own catalogue changed, Dagster's asset `catalogue` has an
+        event.
+
         Args:
             to: The folder: a new or an empty one, or that of a catalogue; by default `catalogue` in
                 the data folder.
@@ -441,9 +444,12 @@ class Mirror:
             raise UsageError(f"there is nothing to show{missing}")  # and the folder is not made
         selection = parse_selection(self.settings.image_selection)
         folder = None if to is None else Path(to)
-        return build_catalogue(
+        made = build_catalogue(
             self.warehouse, folder, selection=selection, volumes=volumes, report=report
         )
+        if folder is None and (made.written or made.removed):
+            self._open_runs().record_catalogue(made)
+        return made
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run SQL over the warehouse.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from tcia_assets.cli.terminal import out, printable, progress_bar
+from tcia_assets.cli.terminal import out, print_note, printable, progress_bar
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.pages.build import Catalogue
 from tcia_assets.units import counted, format_bytes
@@ -40,7 +41,19 @@ def catalogue(*, to: Path | None, volumes: int | None) -> None:
     with progress_bar("Catalogue") as report:
         made = open_mirror().catalogue(to, volumes=volumes, report=report)
     out.print(printable(_summary(made)), soft_wrap=True)
+    for note in _notes(made):
+        print_note(note)
     out.print(printable(f"Open {made.index.as_uri()}"), soft_wrap=True)
+
+
+def _notes(made: Catalogue) -> Iterator[str]:
+    if made.unpictured:
+        yield f"pictures of {made.unpictured:,} Series could not be made; their pages say why"
+    if made.bad_zips:
+        yield (
+            f"{counted(made.bad_zips, 'zip')} missing or damaged: run `tcia-assets verify`, and "
+            "fetch again"
+        )
 
 
 def _summary(made: Catalogue) -> str:

@@ -5,6 +5,8 @@ of its own when the asset `mirror` has an event, which each refresh and fetch re
 written again only where something has changed.
 """
 
+from typing import Any
+
 import dagster as dg
 
 from tcia_assets.defs.jobs import Job, asset_job
@@ -12,7 +14,7 @@ from tcia_assets.defs.mirror import MIRROR
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import resource_of
 from tcia_assets.defs.run_process import tag_with_process
-from tcia_assets.pages.build import build_catalogue
+from tcia_assets.pages.build import Catalogue, build_catalogue
 from tcia_assets.progress import report
 
 CATALOGUE = "catalogue"
@@ -61,18 +63,25 @@ def asset(names: Names) -> dg.AssetsDefinition:
             selection=tcia.selection,
             report=lambda done, total: report(done, total, "pages"),
         )
-        return dg.MaterializeResult(
-            asset_key=spec.key,
-            metadata={
-                "page": dg.MetadataValue.url(made.index.as_uri()),
-                "pages": made.pages,
-                "bytes": made.bytes,
-                "files_written": made.written,
-                "files_removed": made.removed,
-            },
-        )
+        return dg.MaterializeResult(asset_key=spec.key, metadata=_facts(made))
 
     return catalogue
+
+
+def event(names: Names, made: Catalogue) -> dg.AssetMaterialization:
+    """Return the event of a catalogue that was written without a run."""
+    return dg.AssetMaterialization(names.key(CATALOGUE), metadata=_facts(made))
+
+
+def _facts(made: Catalogue) -> dict[str, Any]:
+    return {
+        # A path to copy: a browser follows no link from Dagster's page to a file.
+        "page": dg.MetadataValue.path(str(made.index)),
+        "pages": made.pages,
+        "bytes": made.bytes,
+        "files_written": made.written,
+        "files_removed": made.removed,
+    }
 
 
 def job(names: Names) -> Job:

@@ -11,6 +11,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from tcia_assets import catalog
+from tcia_assets.defs.catalogue import event as catalogue_event
 from tcia_assets.defs.dagster_home import open_instance
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
 from tcia_assets.defs.events import INTERRUPTED
@@ -25,6 +26,7 @@ from tcia_assets.images.fetch_session import FetchSession, use_session
 from tcia_assets.metadata.collection_list import list_collections
 from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
 from tcia_assets.metadata.selection_parser import selection_to_fields
+from tcia_assets.pages.build import Catalogue
 from tcia_assets.progress import Listener, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
@@ -172,6 +174,11 @@ class LocalRuns:
         with use_session(session):
             ops = {op: {"config": config}}
             return self._run_by_ranges(job, "Images", sorted(collections), ops).failures
+
+    def record_catalogue(self, made: Catalogue) -> None:
+        """Record that the catalogue of the data folder was written."""
+        with _records_written():
+            self._instance.report_runless_asset_event(catalogue_event(self._names, made))
 
     def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:
         """Build a dataset; returns a line for each failure. `config` is that of its cohort."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import dagster as dg
+
+from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.cli.terminal import Terminal
 
 
@@ -15,6 +19,25 @@ def test_it_prints_the_page_to_open(fetched: Terminal, tmp_path: Path) -> None:
     index = tmp_path / "data" / "catalogue" / "index.html"
     assert urlsplit(opened).path == str(index) and index.is_file()
     assert "0 files written" in fetched("catalogue").stdout
+    # The second run wrote nothing.
+    with dg.DagsterInstance.get() as instance:
+        key = dg.AssetKey(["tcia", "catalogue"])
+        [record] = instance.fetch_materializations(key, limit=9).records
+    event = record.asset_materialization
+    assert event and event.metadata["page"].value == str(index)
+
+
+def test_pictures_that_could_not_be_made_are_noted(
+    sandbox: Sandbox, fetched_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(fetched_root, tmp_path / "data")
+    terminal = Terminal(sandbox, tmp_path / "data")
+    zips = sorted((tmp_path / "data" / "archives").rglob("*.zip"), key=lambda p: p.stat().st_size)
+    zips[-1].write_bytes(b"damaged")
+    result = terminal("catalogue", "--volumes", "0")
+    assert result.exit_code == 0, result.output
+    assert "Note: pictures of 1 Series could not be made" in result.stderr
+    assert "run `tcia-assets verify`" in result.stderr
 
 
 def test_a_folder_of_its_own_is_chosen_by_to(fetched: Terminal, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import dagster as dg
 import pytest
 
@@ -19,7 +17,7 @@ def test_the_job_writes_the_pages_and_records_where_they_are(dagster: Dagster) -
     [event] = dagster.events("catalogue")
     facts = {name: value.value for name, value in event.metadata.items()}
     index = dagster.data_dir / "catalogue" / "index.html"
-    assert urlsplit(str(facts["page"])).path == str(index) and index.is_file()
+    assert facts["page"] == str(index) and index.is_file()
     assert facts["pages"] == len(list(index.parent.rglob("*.html")))
     files = [path for path in index.parent.rglob("*") if path.is_file()]
     assert facts["bytes"] == sum(path.stat().st_size for path in files)
