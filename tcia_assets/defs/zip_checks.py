@@ -21,9 +21,11 @@ from tcia_assets.defs.checks import check_result, check_specs, selected_checks
 from tcia_assets.defs.jobs import verify_job
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
+from tcia_assets.errors import TciaError
 from tcia_assets.images.audit import audit_sample
-from tcia_assets.images.verify import VerifyResult, verify_parts
+from tcia_assets.images.verify import VerifyResult, find_known_damage, verify_parts
 from tcia_assets.images.zip_parts import due_parts
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted
 
 # What a run that fetches images reads; the job `verify` has hours, and no other limit.
@@ -36,7 +38,8 @@ _INTACT = "archives_intact"
 _EQUAL = "hashes_equal"
 _DESCRIPTIONS = {
     _INTACT: "The zips that are due today have the SHA-256 that was recorded when they were "
-    "verified. Each is due within TCIA_VERIFY_DAYS, those that were not read for longest first.",
+    "verified. Each is due within TCIA_VERIFY_DAYS, those that were not read for longest first. A "
+    "zip of any Collection that was found damaged fails it until it is fetched again.",
     _EQUAL: f"The source's own hash of {_HASHES_PER_COLLECTION} Series per Collection, others each "
     "day, is that of the zip on disk (nbia-v4; other dialects have no hashes to compare with).",
 }
@@ -89,7 +92,8 @@ def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.
     if skipped:
         description += f"; {skipped:,} more verified by this run when fetched"
     facts = {"checked": found.checked, "just_proven": skipped, "left": found.left}
-    return _result(key, _INTACT, _damage(found), description=description, **facts)
+    damage = _damage(found, tcia.warehouse)
+    return _result(key, _INTACT, damage, description=description, **facts)
 
 
 def _read_due(
@@ -111,8 +115,15 @@ def _describe(found: VerifyResult) -> str:
     return f"{counted(found.checked, 'zip')} hashed{left}"
 
 
-def _damage(found: VerifyResult) -> list[str]:
-    return [f"{each.series_instance_uid}: {each.problem}" for each in found.damaged]
+def _damage(found: VerifyResult, warehouse: Warehouse) -> list[str]:
+    """Return a line for each damaged zip: those that were just found, and those known before."""
+    unknown = []
+    try:
+        known = find_known_damage(warehouse)
+    except TciaError as error:
+        known, unknown = [], [f"zips that were found damaged before do not count: {error}"]
+    problems = {each.series_instance_uid: each.problem for each in (*found.damaged, *known)}
+    return [*(f"{uid}: {problem}" for uid, problem in sorted(problems.items())), *unknown]
 
 
 def _check_equal(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
@@ -161,15 +172,16 @@ def job(names: Names) -> dg.JobDefinition:
         """Read them, oldest first; a zip that is damaged is fetched again by the next fetch."""
         tcia: RunResource = getattr(context.resources, names.resource)
         found = _read_due(tcia, tcia.warehouse.keys(catalog.IMAGE_ARCHIVES), config.minutes)
+        damage = _damage(found, tcia.warehouse)
         context.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=names.key(catalog.IMAGE_ARCHIVES),
                 check_name=_INTACT,
-                passed=not found.damaged,
+                passed=not damage,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=_describe(found),
                 metadata={
-                    "against": dg.MetadataValue.json(_damage(found)),
+                    "against": dg.MetadataValue.json(damage),
                     "checked": found.checked,
                     "left": found.left,
                 },

@@ -49,7 +49,7 @@ _IS_SETTLED = f"coalesce({_SUBMITTED_ON} + 1 < {_FETCHED_ON}, true)"
 _MAY_BE_SETTLED = f"({_IS_SETTLED} OR {_FETCHED_ON} + 1 >= $today)"
 
 # `verify` marks a zip that is lost or damaged so; a fetch that failed has counted its attempt.
-_IS_LOST = "a.status = 'failed' AND a.attempts = 0"
+IS_LOST = "a.status = 'failed' AND a.attempts = 0"
 
 # Whether the zip `a` has the bytes that the Series `s` has now. A fingerprint also changes with a
 # licence, a description or the dialect in use, which is no reason to fetch the bytes again.
@@ -240,7 +240,7 @@ class _Comparison:
                    coalesce(
                        a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
                    ) AS complete,
-                   CASE WHEN a.status IS NULL THEN 'new' WHEN is_same AND {_IS_LOST} THEN 'lost'
+                   CASE WHEN a.status IS NULL THEN 'new' WHEN is_same AND {IS_LOST} THEN 'lost'
                         WHEN a.status = 'complete' OR (a.path <> '' AND NOT is_same) THEN 'changed'
                         ELSE 'again' END AS reason
             FROM (SELECT * FROM (

@@ -17,6 +17,7 @@ from tcia_assets.errors import BadArchive
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
+from tcia_assets.images.plan import IS_LOST
 from tcia_assets.images.zip_files import name_at, stored_zips
 from tcia_assets.images.zip_parts import (
     PartRead,
@@ -204,6 +205,19 @@ class _Reading:
         return VerifyResult(
             self.zips, self.bytes, tuple(self._damaged), max(0, planned - self.zips)
         )
+
+
+def find_known_damage(warehouse: Warehouse) -> list[DamagedZip]:
+    """Return the zips, of all Collections, that were found damaged and not fetched again since.
+
+    Raises:
+        DataError: A manifest is damaged.
+    """
+    rows = warehouse.query(
+        "SELECT SeriesInstanceUID, error FROM image_archives AS a "
+        f"WHERE {IS_LOST} AND path IS NOT NULL ORDER BY ALL"
+    )
+    return [DamagedZip(row["SeriesInstanceUID"], row["error"]) for row in rows.to_pylist()]
 
 
 def find_strays(collection: str, warehouse: Warehouse) -> list[str]:

@@ -107,10 +107,27 @@ def test_the_job_reads_what_is_due_of_all_collections(with_zips: Dagster) -> Non
     assert evaluation.metadata["checked"].value == 5
     [said] = problems(evaluation)
     assert said.startswith(f"{path.stem}: its zip has changed since it was verified")
-    # Read today, so not again.
+    # Read today, so not again; but it is as damaged as before until it is fetched.
     again = run_verify(with_zips).event
-    assert again and again.asset_check_evaluation and again.asset_check_evaluation.passed
-    assert again.asset_check_evaluation.metadata["checked"].value == 0
+    known = again.asset_check_evaluation if again else None
+    assert known and not known.passed and problems(known) == problems(evaluation)
+    assert known.metadata["checked"].value == 0
+    assert check_evaluations(run_fetch(with_zips))["archives_intact"].passed
+    event = run_verify(with_zips).event
+    assert event and event.asset_check_evaluation and event.asset_check_evaluation.passed
+
+
+def test_a_run_for_a_different_collection_does_not_hide_a_damaged_zip(with_zips: Dagster) -> None:
+    path = zips(with_zips)[0]
+    flip(path)
+    verify_zips(SMALL, with_zips.warehouse)
+    with_zips.instance.add_dynamic_partitions("tcia_collections", ["VICTRE"])
+    others = {"collections": ["VICTRE"], "modalities": ["RTSTRUCT"]}
+    ops: dict[str, object] = {"tcia_image_archives": {"config": {"selection": others}}}
+    found = check_evaluations(with_zips.run("tcia_images", "VICTRE", "VICTRE", ops=ops))
+
+    assert not found["archives_intact"].passed
+    assert problems(found["archives_intact"])[0].startswith(f"{path.stem}: its zip has changed")
 
 
 def test_the_job_leaves_what_it_has_no_time_for_to_the_next_day(with_zips: Dagster) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tcia_assets.catalog import ZIP_READS
 from tcia_assets.images import verify
-from tcia_assets.images.verify import VerifyResult, find_strays, verify_zips
+from tcia_assets.images.verify import VerifyResult, find_known_damage, find_strays, verify_zips
 from tcia_assets.images.zip_parts import list_parts
 from tcia_assets.store.archives import folder
 from tcia_assets_tests.images.many import SERIES, flip, put, row
@@ -58,9 +58,11 @@ def test_a_damaged_zip_fails_and_the_next_fetch_replaces_only_it(
     assert {u: r for u, r in fetched.rows.items() if u != uid} == {
         u: r for u, r in before.items() if u != uid
     }
+    [known] = find_known_damage(fetched.warehouse)
+    assert known.series_instance_uid == uid and found.problem in known.problem
     fetched.sandbox.requests.clear()
     fetched.fetch()
-    assert fetched.asked() == [uid]
+    assert fetched.asked() == [uid] and find_known_damage(fetched.warehouse) == []
     fetched.demand_complete()
 
 
