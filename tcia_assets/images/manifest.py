@@ -283,7 +283,7 @@ def _quarantine(files: PartitionFiles, number: int, root: Path) -> str:
 
 def _is_readable(files: PartitionFiles, number: int) -> bool:
     try:
-        files.read(number)
+        files.read_to_rewrite(number)
     except DataError:
         return False
     except OSError as error:

@@ -217,7 +217,7 @@ def with_stored(
         source: The source.
         warehouse: Where the other rows are.
     """
-    stored = warehouse.read_or_empty(table, key)
+    stored = warehouse.read_to_rewrite(table, key)
     identity = next(name for name in table.key if name != table.partitioned_by)
     place = pc.index_in(rows[identity], value_set=stored[identity].combine_chunks())
     left_out = [name for name in table.column_names if promised and name not in promised]

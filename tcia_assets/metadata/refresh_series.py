@@ -76,7 +76,7 @@ def refresh_series(
     # `update`, because the listing is recorded after the rows are written, under the same lock.
     with warehouse.lock(SERIES, key):
         with alone_if_large(listed):
-            before = warehouse.read_or_empty(SERIES, key)
+            before = warehouse.read_to_rewrite(SERIES, key)
             if not accept_schema:
                 check_columns(SERIES, key, of_family(before, source.name).select, listed, reply)
             compared = run.compare(before, listed)
@@ -134,7 +134,7 @@ def add_series(
     run = _Refresh(key, source, warehouse, at, unreadable, reply.promised, is_whole=False)
     listed = conform(listing.LISTED, reply.table)
     with warehouse.lock(SERIES, key):
-        before = warehouse.read_or_empty(SERIES, key)
+        before = warehouse.read_to_rewrite(SERIES, key)
         run.write(before, run.compare(before, listed, studies), ProbeResult())
     if warehouse.has(IMAGE_ARCHIVES, key):
         attribution.write_collection(key, warehouse)

@@ -18,6 +18,8 @@ from tcia_assets.spec import Table
 from tcia_assets.store.files import publish_text, sha256_of
 from tcia_assets.store.partitions import subfolder
 
+# How often a file is read whose digests are replaced meanwhile.
+_MAX_TRIES = 6
 _FILE = re.compile(r"part-([0-9]+)\.sha256", re.ASCII)
 
 
@@ -58,6 +60,24 @@ def record(digests: Path, partition: Path, draft: Path) -> None:
     kept = [current] if current in stored and current != new else []
     if stored != (*kept, new):
         publish_text(digests, "".join(f"{digest}\n" for digest in (*kept, new)))
+
+
+def is_changed(digests: Path, partition: Path) -> bool:
+    """Return whether a file differs from what was written; False if it is gone or has no digest.
+
+    Nobody but a writer need hold the partition's lock.
+    """
+    for _ in range(_MAX_TRIES):
+        # The digests first: a writer may replace the file now, after it recorded its digest.
+        before = read(digests)
+        try:
+            if not before or sha256_of(partition) in before:
+                return False
+        except FileNotFoundError:
+            return False
+        if read(digests) == before:
+            break
+    return True
 
 
 def read(digests: Path) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tcia_assets.errors import DataError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
 from tcia_assets.store.conform import check
@@ -91,6 +92,24 @@ class PartitionFiles:
             DataError: The file is damaged.
         """
         return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
+
+    def read_to_rewrite(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a file as `read`, but only if it is as it was written.
+
+        What is kept of its rows gets a new digest, by which damage could not be found any more.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        self.check_digest(number)
+        return self.read(number, columns)
+
+    def check_digest(self, number: int) -> None:
+        """Raise DataError if a file differs from what was written; see `digests`."""
+        path = self.path(number)
+        if digests.is_changed(self.digest_path(number), path):
+            problem = f"{path}: {partitions.CHANGED}; {partitions.remedy(self.table)}"
+            raise DataError(problem, table=self.table.name)
 
     def read_batches(self, number: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield some columns of a file, of any size, in tables of bounded size.

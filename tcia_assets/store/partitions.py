@@ -46,6 +46,7 @@ _ROWS_PER_BATCH = 1 << 16
 # The length in bytes that most file systems allow for one name.
 _MAX_NAME_BYTES = 255
 
+CHANGED = "it was changed after it was written"
 _INVALID_KEYS = {"", ".", ".."}
 _MADE_FROM = b"made_from"
 

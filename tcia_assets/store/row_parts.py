@@ -26,14 +26,14 @@ def append_rows(files: PartitionFiles, rows: pa.Table) -> None:
         rows: The rows, in any order; the partition has none of them.
 
     Raises:
-        DataError: The rows do not conform to the table.
+        DataError: The rows do not conform to the table, or the file to be changed is damaged.
         StorageError: A file cannot be written; it is unchanged, others may be changed.
     """
     limit, numbers = files.table.rows_per_part, files.numbers()
     sizes = {number: count_rows(files.table, files.path(number)) for number in numbers}
     smallest = min(sizes, key=lambda number: sizes[number], default=None)
     if smallest is not None and sizes[smallest] + rows.num_rows <= limit:
-        files.write(smallest, _conform(files, files.read(smallest), rows))
+        files.write(smallest, _conform(files, files.read_to_rewrite(smallest), rows))
         return
     first = max(numbers, default=-1) + 1
     for place, start in enumerate(range(0, rows.num_rows, limit)):
@@ -48,12 +48,14 @@ def keep_rows(files: PartitionFiles, is_kept: Callable[[pa.Table], pa.ChunkedArr
         is_kept: Returns for the rows of a file which of them stay.
 
     Raises:
+        DataError: A file to be changed is damaged.
         StorageError: A file cannot be written; it is unchanged, others may be changed.
     """
     for number in files.numbers():
         rows = files.read(number)
         kept = rows.filter(is_kept(rows))
         if kept.num_rows < rows.num_rows:
+            files.check_digest(number)
             files.write(number, _conform(files, kept))
 
 

@@ -92,7 +92,7 @@ class SeriesParts:
             gone: Series whose rows are removed, unless there are new ones.
 
         Raises:
-            DataError: The rows do not conform to the table.
+            DataError: The rows do not conform to the table, or a file to be changed is damaged.
             StorageError: A file cannot be written; it is unchanged, others may be changed.
         """
         series = set(pc.unique(rows[SERIES]).to_pylist())
@@ -129,7 +129,7 @@ class SeriesParts:
     def _sorted(self, number: int, removed: list[str], added: list[pa.Table]) -> pa.Table:
         parts = added
         if number in self.summaries:
-            parts = [_without(self.files.read(number), removed), *added]
+            parts = [_without(self.files.read_to_rewrite(number), removed), *added]
         return conform(self.files.table, pa.concat_tables(parts))
 
     def _stream(self, number: int, removed: list[str], added: list[pa.Table]) -> Iterator[pa.Table]:
@@ -137,6 +137,7 @@ class SeriesParts:
 
         They are sorted within each table only.
         """
+        self.files.check_digest(number)
         for batch in self.files.read_batches(number):
             yield conform(self.files.table, _without(batch, removed))
         yield conform(self.files.table, pa.concat_tables(added))

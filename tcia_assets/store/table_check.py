@@ -10,11 +10,8 @@ from tcia_assets.catalog import TABLES
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
 from tcia_assets.store.clinical import clinical_digest, clinical_files
-from tcia_assets.store.files import sha256_of
 from tcia_assets.store.partition_files import PartitionFiles
 
-# How often a partition is read whose digest is replaced meanwhile.
-_MAX_TRIES = 6
 _STORE_AGAIN = "store it again by `tcia-assets clinical`"
 _FOREIGN = "it was not written by tcia_assets, but queries would count its rows: move it away"
 
@@ -79,12 +76,7 @@ def _verify_clinical(root: Path, name: str, path: Path) -> tuple[int, str, bool]
 
 
 def _compare(path: Path, digest_file: Path, remedy: str) -> tuple[int, str, bool]:
-    for _ in range(_MAX_TRIES):
-        # The digests first: a writer may replace the file now, after it recorded its digest.
-        size, before = path.stat().st_size if path.is_file() else 0, digests.read(digest_file)
-        found = sha256_of(path) if size else ""
-        if not (before and found) or found in before:
-            return size, "", bool(before)
-        if digests.read(digest_file) == before:
-            break
-    return size, f"{path}: it was changed after it was written; {remedy}", True
+    size = path.stat().st_size if path.is_file() else 0
+    if digests.is_changed(digest_file, path):
+        return size, f"{path}: {partitions.CHANGED}; {remedy}", True
+    return size, "", bool(digests.read(digest_file))

@@ -70,7 +70,7 @@ class PartitionUpdate:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return some columns of the stored rows."""
-        return self._warehouse.read_or_empty(self._table, self._key, columns)
+        return self._warehouse.read_to_rewrite(self._table, self._key, columns)
 
 
 class Warehouse:
@@ -172,7 +172,7 @@ class Warehouse:
         files = self.files(table, key)
         with self.lock(table, key):
             for number in files.numbers():
-                files.write(number, conform(table, files.read(number)))
+                files.write(number, conform(table, files.read_to_rewrite(number)))
 
     @property
     def is_read_only(self) -> bool:
@@ -243,6 +243,18 @@ class Warehouse:
         if self.has(table, key):
             return pa.concat_tables(self._read(table, key, columns))
         return empty(with_columns(table, columns))
+
+    def read_to_rewrite(
+        self, table: Table, key: str = "", columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Read one partition as `read_or_empty`, of which rows are to be written again.
+
+        Raises:
+            DataError: A file is damaged, or is not as it was written.
+        """
+        files = self.files(table, key)
+        parts = [files.read_to_rewrite(number, columns) for number in files.numbers()]
+        return pa.concat_tables(parts) if parts else empty(with_columns(table, columns))
 
     def write(self, table: Table, rows: pa.Table, key: str = "") -> WriteResult:
         """Replace a partition; if the rows are equal to those on disk, the file stays.

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from tcia_assets import catalog
 from tcia_assets_tests.cli.terminal import Terminal
 from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.store.tables import drop_columns
 
 
 def test_a_dry_run_counts_and_a_run_renames(terminal: Terminal) -> None:
@@ -24,7 +25,7 @@ def test_partitions_with_the_columns_of_an_earlier_version_are_rewritten(
 ) -> None:
     path = terminal.warehouse.path(catalog.SERIES, SMALL)
     rows = terminal.warehouse.read(catalog.SERIES, [SMALL])
-    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["crdc_series_uuid"]), path)
+    drop_columns(terminal.warehouse.files(catalog.SERIES, SMALL), "crdc_series_uuid")
 
     said = "0 folders to rename\n1 partition with other columns to rewrite\n"
     assert terminal("migrate", "--dry-run").stdout == said

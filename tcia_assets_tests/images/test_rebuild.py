@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.errors import Busy
-from tcia_assets.images import rebuild
+from tcia_assets.errors import Busy, DataError
+from tcia_assets.images import manifest, rebuild
 from tcia_assets.images.manifest import merge_rows
 from tcia_assets.images.rebuild import (
     RebuildResult,
@@ -19,6 +19,7 @@ from tcia_assets.images.verify import DamagedZip
 from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets_tests.images.many import SERIES, flip, put, row
 from tcia_assets_tests.images.place import COLLECTION, Place
+from tcia_assets_tests.store.tables import damage
 
 WHEN = ("fetched_at", "attempts")
 
@@ -121,6 +122,17 @@ def test_an_unreadable_manifest_is_quarantined_and_rebuilt(fetched: Place) -> No
     [path] = quarantined[COLLECTION]
     assert path.startswith("quarantine/")
     assert (fetched.data_dir / path).read_bytes() == b"no Parquet"
+    assert rebuilt(fetched).made == SERIES
+    assert facts(fetched) == before
+
+
+def test_a_manifest_that_changed_after_it_was_written_is_quarantined_too(fetched: Place) -> None:
+    before = facts(fetched)
+    damage(fetched.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION))
+    with pytest.raises(DataError, match="`tcia-assets verify --rebuild` rebuilds it"):
+        manifest.remove_series(fetched.warehouse, COLLECTION, before)
+
+    assert quarantine_unreadable_manifests([COLLECTION], fetched.warehouse)
     assert rebuilt(fetched).made == SERIES
     assert facts(fetched) == before
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets.catalog import SHARED_LISTS
@@ -13,6 +12,7 @@ from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day
+from tcia_assets_tests.store.tables import drop_columns
 
 NAME = "my list"
 
@@ -71,8 +71,8 @@ def test_without_changes_the_file_stays(mirror: SandboxMirror) -> None:
 def test_a_list_of_a_version_before_is_read_and_kept(mirror: SandboxMirror) -> None:
     hidden, *_ = uids = mirror.uids(SMALL, 3)
     mirror.archive.share(NAME, uids)
-    path = refresh_list(mirror, 1).written.path
-    pq.write_table(pq.read_table(path, partitioning=None).drop_columns("missing_since"), path)
+    refresh_list(mirror, 1)
+    drop_columns(mirror.warehouse.files(SHARED_LISTS, NAME), "missing_since")
     mirror.archive.hide([hidden])
     refresh_list(mirror, 2)
     assert missing(mirror) == {hidden: day(2)} | dict.fromkeys(uids[1:])

@@ -8,9 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet as pq
 
 from tcia_assets.catalog import COLLECTIONS, IMAGES, PATIENTS
+from tcia_assets.store import digests
 from tcia_assets.store.conform import conform
+from tcia_assets.store.partition_files import PartitionFiles
 
 AWKWARD_KEYS = [
     "4711",
@@ -56,6 +59,18 @@ def objects_of(key: str, series: Iterable[str], count: int, version: int = 0) ->
         for number in range(count)
     ]
     return pa.Table.from_pylist(rows, schema=IMAGES.schema)
+
+
+def damage(path: Path) -> None:
+    """Change a file of a partition so that it can be read, but has other rows."""
+    pq.write_table(pq.ParquetFile(path).read().slice(1), path)
+
+
+def drop_columns(files: PartitionFiles, *names: str, number: int = 0) -> None:
+    """Write a file of a partition as a version without these columns did."""
+    path = files.path(number)
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(list(names)), path)
+    digests.record(files.digest_path(number), path, path)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -53,3 +53,16 @@ def test_a_kill_during_the_first_write_of_a_partition_is_no_loss(
     assert warehouse.verify().problems == []
     warehouse.write(PATIENTS, patients("sync", ["p1"]), "sync")
     assert warehouse.verify().without_digest == 0
+
+
+def test_a_file_that_changed_after_it_was_written_is_found_until_it_is_gone(
+    warehouse: Warehouse,
+) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p1"]), "a").path
+    digest_file = digests.digest_path(warehouse.root, PATIENTS, "a")
+    assert not digests.is_changed(digest_file, path)
+    for content in (path.read_bytes() + b"\0", b""):
+        path.write_bytes(content)
+        assert digests.is_changed(digest_file, path)
+    path.unlink()
+    assert not digests.is_changed(digest_file, path)

@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 import pytest
 
 from tcia_assets.catalog import SERIES_CHANGES
+from tcia_assets.errors import DataError
 from tcia_assets.store.conform import align
 from tcia_assets.store.partition_files import PartitionFiles
 from tcia_assets.store.row_parts import append_rows, keep_rows
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.store.tables import damage
 
 KEY = "LCTSC"
 LIMIT = 4
@@ -77,3 +79,16 @@ def test_readers_find_the_rows_of_all_files(files: PartitionFiles, tmp_path: Pat
 
     assert warehouse.read(SERIES_CHANGES, [KEY]).num_rows == 6
     assert warehouse.query("SELECT count(*) AS n FROM series_changes")["n"].to_pylist() == [6]
+
+
+def test_a_write_does_not_give_damage_a_valid_digest(files: PartitionFiles) -> None:
+    append_rows(files, events("1.1", "1.2"))
+    damage(files.path(0))
+    before = files.path(0).read_bytes()
+
+    with pytest.raises(DataError, match="it was changed after it was written"):
+        append_rows(files, events("1.3"))
+    with pytest.raises(DataError, match="it was changed after it was written"):
+        keep_rows(files, lambda rows: pc.equal(rows["SeriesInstanceUID"], "1.1"))
+
+    assert files.path(0).read_bytes() == before

@@ -6,19 +6,18 @@ import random
 from collections import Counter
 from multiprocessing.context import ForkServerContext
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.catalog import IMAGES
-from tcia_assets.errors import UsageError
+from tcia_assets.errors import DataError, UsageError
 from tcia_assets.store.conform import conform
 from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.store import child_processes as children
-from tcia_assets_tests.store.tables import objects_of
+from tcia_assets_tests.store.tables import damage, drop_columns, objects_of
 
 KEY, LIMIT = "NLST", 4
 
@@ -135,8 +134,7 @@ def test_each_file_has_a_digest(warehouse: Warehouse) -> None:
 def test_files_of_earlier_columns_are_rewritten_one_by_one(warehouse: Warehouse) -> None:
     for uid in "abc":
         put(warehouse, uid)
-    file = warehouse.files(IMAGES, KEY).path(1)
-    duckdb.sql(f"COPY (SELECT * EXCLUDE KVP FROM '{file}') TO '{file}'")
+    drop_columns(warehouse.files(IMAGES, KEY), "KVP", number=1)
     assert warehouse.outdated() == [(IMAGES, KEY)]
     warehouse.rewrite(IMAGES, KEY)
     assert warehouse.outdated() == []
@@ -215,3 +213,19 @@ def test_a_writer_killed_at_any_moment_leaves_each_series_once(
             writer.join(moment * 0.004)
         assert_each_once(warehouse, "images")
         assert warehouse.verify().problems == []
+
+
+@pytest.mark.parametrize("limit", [LIMIT, 1], ids=["in memory", "in batches"])
+def test_a_write_does_not_give_damage_a_valid_digest(warehouse: Warehouse, limit: int) -> None:
+    put(warehouse, "a", "b", "c", count=2 if limit == LIMIT else 3)
+    path = warehouse.files(IMAGES, KEY).path()
+    damage(path)
+    before = path.read_bytes()
+    parts = parts_of(warehouse, limit)
+
+    for rows, gone in [(objects_of(KEY, "a", 1), ""), (IMAGES.schema.empty_table(), "b")]:
+        with pytest.raises(DataError, match="it was changed after it was written; delete it and"):
+            parts.replace(rows, gone)
+
+    assert path.read_bytes() == before
+    assert len(warehouse.verify([KEY]).problems) == 1

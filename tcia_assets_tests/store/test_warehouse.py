@@ -43,6 +43,7 @@ from tcia_assets_tests.store.child_processes import (
 from tcia_assets_tests.store.tables import (
     AWKWARD_KEYS,
     collections,
+    damage,
     files,
     patients,
     rounds,
@@ -290,6 +291,23 @@ def test_an_update_that_fails_or_assigns_nothing_writes_nothing(warehouse: Wareh
     with pytest.raises(BadValue), warehouse.update(PATIENTS, "a") as partition:
         partition.rows = patients("b", ["p"])
     assert not warehouse.has(PATIENTS, "a")
+
+
+def test_rows_of_a_damaged_partition_are_not_written_again(warehouse: Warehouse) -> None:
+    path = warehouse.write(PATIENTS, patients("a", ["p1", "p2"]), "a").path
+    damage(path)
+    before = path.read_bytes()
+
+    problem = "it was changed after it was written; restore it from a copy, or delete it and"
+    with pytest.raises(DataError, match=problem), warehouse.update(PATIENTS, "a") as partition:
+        partition.rows = pa.concat_tables([partition.rows, patients("a", ["p3"])])
+    with pytest.raises(DataError, match=problem):
+        warehouse.rewrite(PATIENTS, "a")
+
+    assert path.read_bytes() == before
+    with warehouse.update(PATIENTS, "a") as partition:
+        partition.rows = patients("a", ["p4"])  # all rows are new: that is a repair
+    assert warehouse.verify().problems == []
 
 
 def test_an_update_holds_the_lock_of_the_partition(warehouse: Warehouse) -> None:
