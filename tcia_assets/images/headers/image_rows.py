@@ -17,6 +17,7 @@ import hashlib
 import math
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,7 +32,11 @@ from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
 from tcia_assets.images.headers.attributes import header_attributes
 from tcia_assets.images.headers.indexed_zips import IndexedImages
-from tcia_assets.images.headers.repeated_uids import add_rows_with_same_uid, clear_repeated_uids
+from tcia_assets.images.headers.repeated_uids import (
+    add_rows_with_same_uid,
+    clear_repeated_uids,
+    find_outdated,
+)
 from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.progress import ProgressCallback, ignore_progress
@@ -132,7 +137,8 @@ class _Update:
 
     def __init__(self, collection: str, warehouse: Warehouse, images: IndexedImages) -> None:
         self._collection, self._warehouse, self._images = collection, warehouse, images
-        self._new = 0
+        # The number of rows that were read, by Series: some are read twice.
+        self._new: dict[str, int] = {}
 
     def run(self, report: ProgressCallback, budget: RereadBudget) -> int:
         """Bring `images` up to date; return the number of rows that were read."""
@@ -143,9 +149,24 @@ class _Update:
         if gone or not self._images.summaries:
             self._images.replace(empty(IMAGES), gone)
         self._read(changed, report)
+        self._read_outdated_repeats(report)
         with budget.spend() as until:
             self._read(outdated - gone - changed, report, until=until, only_good=True)
-        return self._new
+        return sum(self._new.values())
+
+    def _read_outdated_repeats(self, report: ProgressCallback) -> None:
+        """Read the zips again of which an object may have its SOPInstanceUID now.
+
+        One may get it that a third has named since, hence the loop; a zip that cannot be read ends
+        it.
+        """
+        before: set[str] = set()
+        while True:
+            series = find_outdated(self._collection, self._images, self._warehouse)
+            if series == before:
+                return
+            self._read(series, report, only_good=True)
+            before = series
 
     def _read(
         self,
@@ -171,7 +192,7 @@ class _Update:
         for (rows,) in batches:
             if only_good:
                 rows = rows.filter(pc.is_valid(rows["entry_name"]))  # noqa: PLW2901
-            self._new += rows.num_rows
+            self._new |= Counter(rows["SeriesInstanceUID"].to_pylist())
             self._store(rows)
 
     def _store(self, rows: pa.Table) -> None:
@@ -184,9 +205,6 @@ def _find_changes(zips: pa.Table, indexed: pa.Table) -> tuple[set[str], set[str]
     series, current = indexed["SeriesInstanceUID"], zips["SeriesInstanceUID"]
     gone = set(series.filter(pc.invert(pc.is_in(series, value_set=current))).to_pylist())
     changed = set(series_zips.without_hash(zips, indexed).to_pylist())
-    if changed or gone:
-        # Which object keeps a UID depends on all zips of the Collection.
-        changed |= set(series.filter(pc.greater(indexed["repeated_count"], 0)).to_pylist())
     changed |= set(series.filter(pc.equal(indexed["object_count"], 0)).to_pylist())
     counts = pc.value_counts(series)
     copied = counts.field("values").filter(pc.greater(counts.field("counts"), 1))

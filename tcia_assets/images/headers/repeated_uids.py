@@ -10,12 +10,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.images.headers.indexed_zips import REPEATED, IndexedImages
+from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
 _WITH_SAME_UID = """
     SELECT DISTINCT SeriesInstanceUID FROM images
     WHERE Collection = $collection AND SOPInstanceUID IN (SELECT SOPInstanceUID FROM new_rows)
 """
+
+# The Series and the UID are at the end of the error that `clear_repeated_uids` writes.
+_OUTDATED = f"""
+    WITH repeated AS (
+        SELECT SeriesInstanceUID, regexp_extract(error, ' of Series (\\S+): \\S+$', 1) AS keeper,
+            regexp_extract(error, ': (\\S+)$', 1) AS uid
+        FROM images WHERE Collection = $collection AND contains(error, {sql.literal(REPEATED)})
+    ), kept AS (
+        SELECT SeriesInstanceUID AS keeper, SOPInstanceUID AS uid FROM images
+        WHERE Collection = $collection AND SOPInstanceUID IN (SELECT uid FROM repeated)
+    )
+    SELECT DISTINCT SeriesInstanceUID FROM repeated ANTI JOIN kept USING (keeper, uid)
+"""
+
+
+def find_outdated(collection: str, images: IndexedImages, warehouse: Warehouse) -> set[str]:
+    """Return the Series with an object whose UID is not any more that of the Series it names.
+
+    What is stored decides, not what this run changed: a run may have been killed before it read
+    them, and a Series may have been read before the other one lost the object.
+    """
+    if not pc.any(pc.greater(images.zips["repeated_count"], 0)).as_py():
+        return set()
+    found = warehouse.query(_OUTDATED, {"collection": collection})
+    return set(found["SeriesInstanceUID"].to_pylist())
 
 
 def add_rows_with_same_uid(

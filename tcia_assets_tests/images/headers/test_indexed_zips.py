@@ -176,7 +176,8 @@ def assert_as_if_never_killed(zips: ZipWarehouse) -> None:
         table: table_rows(zips, table) for table in (INDEXED_ZIPS, IMAGES, REFERENCES, TARGETS)
     }
     for table in found:
-        shutil.rmtree(zips.warehouse.root / "warehouse" / table.name)
+        for folder in ("", ".digests"):
+            shutil.rmtree(zips.warehouse.root / "warehouse" / folder / table.name)
     index_all(zips)
     for table, rows in found.items():
         assert sorted(map(repr, rows)) == sorted(map(repr, table_rows(zips, table))), table.name

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pyarrow as pa
+
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
 from tcia_assets.images.headers import image_rows
+from tcia_assets.images.headers.indexed_zips import IndexedImages
+from tcia_assets.store.conform import conform, empty
+from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets_tests.images.headers.zip_warehouse import (
     COLLECTION,
     FIRST,
@@ -39,10 +47,77 @@ def test_the_first_series_keeps_the_uid_in_whatever_order_they_come(zips: ZipWar
         assert owners(zips)[:2] == [kept, kept]
 
 
-def test_zips_with_repeated_uids_are_read_again_only_if_a_zip_changed(zips: ZipWarehouse) -> None:
+def test_zips_with_repeated_uids_are_read_again_only_if_their_uids_are_free(
+    zips: ZipWarehouse,
+) -> None:
     zips.add(objects(), FIRST)
     zips.add(objects(), SECOND)
     assert index(zips) == 6
     assert index(zips) == 0
     zips.add(objects(THIRD), THIRD)
-    assert index(zips) == 3 + 3
+    assert index(zips) == 3
+    del zips.manifest[FIRST]
+    zips.write_manifest()
+    assert (index(zips), index(zips)) == (3, 0)
+
+
+def test_a_uid_that_became_free_in_a_run_that_was_killed_is_given_by_the_next(
+    zips: ZipWarehouse,
+) -> None:
+    same = {"1-01.dcm": objects()["1-01.dcm"]}
+    for series in (FIRST, SECOND):
+        zips.add(same | {"2.dcm": objects(series)["1-02.dcm"]}, series)
+        index(zips)
+    del zips.manifest[FIRST]
+    zips.write_manifest()
+    with zips.warehouse.lock(IMAGES, COLLECTION):  # the first thing that a run stores
+        IndexedImages(COLLECTION, zips.warehouse, 2).replace(empty(IMAGES), {FIRST})
+
+    assert owners(zips) == [SECOND]
+    assert (index(zips), owners(zips)) == (2, [SECOND, SECOND])
+
+
+def test_an_object_that_one_series_loses_is_that_of_another_read_before_it(
+    zips: ZipWarehouse,
+) -> None:
+    # In the order of the manifest; the one with the greater UID names the other.
+    both = (SECOND, FIRST)
+    same = {"1.dcm": objects()["1-01.dcm"]}
+    for series in both:
+        zips.add(same | rest(series), series)
+    write_manifest_as_fetched(zips, both)
+    index(zips)
+    shutil.rmtree(zips.warehouse.files(IMAGE_ARCHIVES, COLLECTION).folder)
+    zips.add(rest(FIRST), FIRST)
+    zips.add(same | rest(SECOND) | {"4.dcm": objects(SECOND, 4)["1-04.dcm"]}, SECOND)
+    write_manifest_as_fetched(zips, both)
+
+    assert (index(zips), index(zips)) == (2 + 4, 0)
+    assert [bool(row["SOPInstanceUID"]) for row in zips.rows()] == [True] * 6
+
+
+def test_a_zip_that_cannot_be_read_keeps_its_rows_though_a_uid_is_free(zips: ZipWarehouse) -> None:
+    zips.add(objects(), FIRST)
+    zips.add(objects(), SECOND)
+    index(zips)
+    zips.path(SECOND).write_bytes(b"no zip")
+    del zips.manifest[FIRST]
+    zips.write_manifest()
+
+    assert index(zips) == 0
+    assert [row["entry_name"] for row in zips.rows()] == list(objects())
+
+
+def rest(series: str) -> dict[str, bytes]:
+    found = objects(series)
+    return {"2.dcm": found["1-02.dcm"], "3.dcm": found["1-03.dcm"]}
+
+
+def write_manifest_as_fetched(zips: ZipWarehouse, series: tuple[str, ...]) -> None:
+    """Write the manifest with a file for each Series, in this order."""
+    shutil.rmtree(zips.warehouse.files(IMAGE_ARCHIVES, COLLECTION).folder)
+    with zips.warehouse.lock(IMAGE_ARCHIVES, COLLECTION):
+        for uid in series:
+            rows = pa.Table.from_pylist([zips.manifest[uid]], schema=IMAGE_ARCHIVES.schema)
+            parts = SeriesParts(zips.warehouse.files(IMAGE_ARCHIVES, COLLECTION), 1)
+            parts.replace(conform(IMAGE_ARCHIVES, rows))
