@@ -81,7 +81,7 @@ def index_references(
             images = IndexedImages(collection, warehouse)
         references = _ReferenceParts(warehouse.files(REFERENCES, collection), rows_per_part)
         targets = SeriesParts(warehouse.files(TARGETS, collection), rows_per_part)
-        plan = _make_plan(collection, warehouse, images.zips, references)
+        plan = _make_plan(collection, warehouse, images, references)
         for parts in (targets, references):
             gone = parts.stored_series() - plan.relevant
             if gone or not parts.summaries:
@@ -110,15 +110,33 @@ class _ReferenceParts(SeriesParts):
     """The files of `references`, and from which zip the rows of each Series were read."""
 
     def read_summary(self, number: int) -> pa.Table:
-        columns = ("SeriesInstanceUID", "archive_sha256", "entry_name")
+        columns = ("SeriesInstanceUID", "archive_sha256", "entry_name", "SOPInstanceUID")
         return self.summarize(number, self.files.read(number, columns))
 
     def summarize(self, number: int, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - as declared
         found = rows.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate(
-            [([], "count_all"), ("entry_name", "count")]
+            [([], "count_all"), ("entry_name", "count"), ("SOPInstanceUID", "count")]
         )
-        names = ["SeriesInstanceUID", "archive_sha256", "row_count", "object_count"]
-        return found.rename_columns(names)
+        names = ["row_count", "object_count", "identified_count"]
+        return found.rename_columns(["SeriesInstanceUID", "archive_sha256", *names])
+
+    def with_other_uids(self, images: IndexedImages, relevant: set[str]) -> set[str]:
+        """Return which of these Series have an object with a different SOPInstanceUID in `images`.
+
+        That of an object changes without its zip if it is, or was, that of several objects. Only
+        the rows of Series are read that have an object without one, here or in `images`.
+        """
+        series = set()
+        for zips in images.summaries.values():
+            has_none = pc.greater(zips["unidentified_count"], 0)
+            series |= set(zips["SeriesInstanceUID"].filter(has_none).to_pylist())
+        for zips in self.summaries.values():
+            has_none = pc.less(zips["identified_count"], zips["object_count"])
+            series |= set(zips["SeriesInstanceUID"].filter(has_none).to_pylist())
+        names = ("SeriesInstanceUID", "entry_name", "SOPInstanceUID")
+        now = set(_rows_of(images.read_series(series & relevant, names)))
+        stored = _rows_of(self.read_series(series & relevant, names))
+        return {row[0] for row in stored if row not in now}
 
     @property
     def readable_zips(self) -> pa.Table:
@@ -126,6 +144,10 @@ class _ReferenceParts(SeriesParts):
         none = self.summarize(0, empty(REFERENCES))
         found = pa.concat_tables([none, *self.summaries.values()])
         return found.filter(pc.greater(found["object_count"], 0))
+
+
+def _rows_of(table: pa.Table) -> Iterator[tuple[str, ...]]:
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
 @dataclass(frozen=True)
@@ -138,8 +160,9 @@ class _Plan:
 
 
 def _make_plan(
-    collection: str, warehouse: Warehouse, indexed: pa.Table, references: _ReferenceParts
+    collection: str, warehouse: Warehouse, images: IndexedImages, references: _ReferenceParts
 ) -> _Plan:
+    indexed = images.zips
     zips = series_zips.zip_hashes(collection, warehouse)
     described = indexed.filter(pc.greater(indexed["object_count"], 0))
     waiting = series_zips.without_hash(zips, described)
@@ -152,6 +175,7 @@ def _make_plan(
         unread = series_zips.without_hash(zips, references.readable_zips)
         uids = pa.array(sorted(relevant), pa.string())
         changed = set(uids.filter(pc.is_in(uids, value_set=unread)).to_pylist())
+        changed |= references.with_other_uids(images, relevant)
     return _Plan(relevant, changed, len(waiting))
 
 

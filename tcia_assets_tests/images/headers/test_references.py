@@ -132,3 +132,25 @@ def test_references_grow_by_parts(zips: ZipWarehouse) -> None:
     zips.index()
     assert (index().kept, index().references.rows) == (2, 20)
     assert {row["SeriesInstanceUID"] for row in table_rows(zips, TARGETS)} == {*series[::2]}
+
+
+def test_an_object_whose_uid_has_become_free_has_it_in_its_references_too(
+    zips: ZipWarehouse,
+) -> None:
+    for series in (FIRST, SECOND):
+        zips.add({"seg.dcm": mask_object("SEG")}, series)
+    assert (index_all(zips).new, index_all(zips).new) == (2, 0)
+    for gone, is_added in ((FIRST, False), (FIRST, True)):
+        if is_added:
+            zips.add({"seg.dcm": mask_object("SEG")}, gone)
+        else:
+            del zips.manifest[gone]
+            zips.write_manifest()
+        assert (index_all(zips).new, index_all(zips).new) == (1 + is_added, 0)
+        for table in (REFERENCES, TARGETS):
+            stored = {
+                (row["SeriesInstanceUID"], row["SOPInstanceUID"]) for row in table_rows(zips, table)
+            }
+            assert stored == {
+                (row["SeriesInstanceUID"], row["SOPInstanceUID"]) for row in zips.rows()
+            }
