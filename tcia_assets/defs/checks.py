@@ -115,7 +115,8 @@ def _evaluate(check: Check, key: dg.AssetKey, queries: CleanQueries) -> dg.Asset
     try:
         failing = queries.find(f"{key.path[-1]}.{check.name}", check.sql)
     except TciaError as error:
-        problem = f"{error}; if a file is damaged, delete it and refresh its Collection"
+        # It may be of a different table, which the query reads; the error names file and remedy.
+        problem = f"not evaluated: {error}"
         return check_result(key, check.name, passed=False, is_error=True, description=problem)
     examples = failing.slice(0, _MAX_EXAMPLES).to_pylist() if failing else []
     shown = dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in examples])

@@ -71,6 +71,9 @@ def test_a_damaged_file_fails_checks_and_not_the_run(dagster: Dagster) -> None:
 
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert "delete it and refresh" in str(failed[0].description)
+    for each in failed:
+        assert str(each.description).startswith("not evaluated: series: ")
+        assert str(each.description).count("delete it") == 1
 
 
 @pytest.mark.slow
