@@ -26,10 +26,10 @@ from tcia_assets.spec import Table
 from tcia_assets.store.marks import Mark
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
-# What a refresh of each table reads or writes of the Collection, beside the table itself.
+# What a refresh of each table reads of the Collection, beside the table itself.
 _WITH_SERIES = (SERIES, UNREADABLE_VALUES)
-_FILES = {
-    SERIES: (SERIES_CHANGES, UNREADABLE_VALUES),
+_INPUTS = {
+    SERIES: (UNREADABLE_VALUES,),
     **dict.fromkeys((PATIENTS, STUDIES), (UNREADABLE_VALUES,)),
     **dict.fromkeys((COLLECTION_DESCRIPTIONS, SERIES_SIZES), _WITH_SERIES),
     **dict.fromkeys(VALUE_TABLES, _WITH_SERIES),
@@ -62,9 +62,10 @@ class KnownReply:
     ) -> None:
         self._table, self._key, self._warehouse = table, key, warehouse
         self._mark = None
-        if table in _FILES:
+        if table in _INPUTS:
             context = f"{source.name} {source.release} {accept_schema}"
-            self._mark = Mark(table, key, (table, *_FILES[table]), warehouse, context)
+            written = (SERIES, SERIES_CHANGES) if table is SERIES else (table,)
+            self._mark = Mark(table, key, written, _INPUTS[table], warehouse, context)
         stored = self._mark.read() if self._mark else {}
         self.digest: str = stored.get("digest", "")
         self.facts: dict[str, Any] = stored.get("facts", {})
@@ -77,6 +78,9 @@ class KnownReply:
 
     def keep(self, reply: SourceRows, facts: Mapping[str, Any], *, is_settled: bool = True) -> None:
         """Write the mark, once all that follows from the reply is stored.
+
+        Call it under the lock under which that was: the mark names the files as they are now, and
+        after the lock they may be those of a different reply.
 
         Args:
             reply: The reply.

@@ -109,11 +109,10 @@ def _store(
         if table is catalog.SHARED_LISTS:
             written, facts = write_list(key, rows, warehouse, at)
         else:
-            with warehouse.update(table, key) as partition:
-                partition.rows = rows
-            written = partition.written
-    # Rows of other sources stay as long as a Series needs them.
-    known.keep(reply, facts, is_settled=written.rows == received)
+            with warehouse.lock(table, key):
+                written = warehouse.write(table, rows, key)
+                # Rows of other sources stay as long as a Series needs them.
+                known.keep(reply, facts, is_settled=written.rows == received)
     return RefreshResult(
         table,
         key,

@@ -85,13 +85,14 @@ def refresh_series(
         probed = run.probe(compared.merged, probes)
         with alone_if_large(compared.merged.rows):
             written, events = run.write(before, compared, probed)
+        facts = _facts(compared, probed, events)
+        is_settled = not probed.failure and _is_settled(compared, facts)
+        known.keep(reply, _mark(compared, facts), is_settled=is_settled)
     if warehouse.has(IMAGE_ARCHIVES, key):
         # Licences can change without the images, and their files are next to the zips.
         attribution.write_collection(key, warehouse)
     if probed.failure:
         raise probed.failure
-    facts = _facts(compared, probed, events)
-    known.keep(reply, _mark(compared, facts), is_settled=_is_settled(compared, facts))
     return RefreshResult(
         SERIES,
         key,

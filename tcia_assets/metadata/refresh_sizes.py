@@ -23,7 +23,7 @@ from tcia_assets.metadata.unreadable import (
     unreadable_rows,
 )
 from tcia_assets.sources import Source, SourceRows
-from tcia_assets.store.conform import align, empty
+from tcia_assets.store.conform import align, conform, empty
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = SERIES_SIZES.key[0]
@@ -65,8 +65,8 @@ def refresh_sizes(
         if not granted:
             nothing = SourceRows(empty(SERIES_SIZES), digest=_DIGEST)
             return known.result(nothing, known.facts["counts"])
-    with warehouse.update(SERIES_SIZES, key) as partition:
-        before = partition.rows
+    with warehouse.lock(SERIES_SIZES, key):
+        before = warehouse.read_or_empty(SERIES_SIZES, key)
         pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
         if only is not None:
             pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
@@ -82,24 +82,24 @@ def refresh_sizes(
             check_columns(SERIES_SIZES, key, before.select, _with_size(sizes), reply)
         known.forget()
         record_unreadable(SERIES_SIZES, key, unreadable, warehouse, partial(_is_received, sizes))
-        rows = _replace(before, sizes)
-        partition.rows = rows
+        rows = conform(SERIES_SIZES, _replace(before, sizes))
+        written = warehouse.write(SERIES_SIZES, rows, key)
+        facts = {
+            "asked": len(chosen),
+            "remaining": len(pending) - len(chosen),
+            "unknown": rows["TotalSizeInBytes"].null_count,
+        }
+        if only is None and not reply.failure:
+            still_pending = facts["remaining"] + sizes["TotalSizeInBytes"].null_count
+            counts = facts | {"asked": 0, "remaining": still_pending}
+            reply = replace(reply, digest=_DIGEST)
+            known.keep(reply, {"pending": still_pending, "counts": counts})
     if reply.failure:
         raise reply.failure
-    facts = {
-        "asked": len(chosen),
-        "remaining": len(pending) - len(chosen),
-        "unknown": rows["TotalSizeInBytes"].null_count,
-    }
-    if only is None:
-        still_pending = facts["remaining"] + sizes["TotalSizeInBytes"].null_count
-        counts = facts | {"asked": 0, "remaining": still_pending}
-        reply = replace(reply, digest=_DIGEST)
-        known.keep(reply, {"pending": still_pending, "counts": counts})
     return RefreshResult(
         SERIES_SIZES,
         key,
-        partition.written,
+        written,
         rows_before=before.num_rows,
         cost=reply.cost,
         seconds=time.monotonic() - started,

@@ -4,7 +4,8 @@
 
 A mark is written last and removed first, so a killed writer leaves none. It counts only as long as
 the bytes of all files are those that it names: whatever else writes, damages or removes one of them
-makes it void. To lose a mark costs time, and nothing else.
+makes it void. None is written if an input changed meanwhile. To lose a mark costs time, and nothing
+else.
 """
 
 from __future__ import annotations
@@ -34,17 +35,25 @@ class Mark:
 
     Args:
         table: The table.
-        key: Its partition.
-        tables: The tables of which the partition with this key was read or written.
+        key: Its partition. Hold its lock from the first write of a file until the mark is written.
+        written: The tables of which the partition with this key is written under that lock alone.
+        inputs: Those that others may write at any time. They are compared with what they are now.
         warehouse: Where they are.
         context: What else the result depends on. The version of this code is a part of it.
     """
 
     def __init__(
-        self, table: Table, key: str, tables: Sequence[Table], warehouse: Warehouse, context: str
+        self,
+        table: Table,
+        key: str,
+        written: Sequence[Table],
+        inputs: Sequence[Table],
+        warehouse: Warehouse,
+        context: str,
     ) -> None:
         self._path = mark_path(warehouse.root, table, key)
-        self._key, self._tables, self._warehouse = key, tables, warehouse
+        self._key, self._written, self._warehouse = key, written, warehouse
+        self._inputs, self._found = inputs, self._digests(inputs)
         self._context = f"{context} {code_digest()}"
 
     def read(self) -> dict[str, Any]:
@@ -56,25 +65,30 @@ class Mark:
         if not isinstance(stored, dict) or stored.get("context") != self._context:
             return {}
         facts = stored.get("facts")
-        if not isinstance(facts, dict) or stored.get("files") != self._digests():
+        if not isinstance(facts, dict) or stored.get("files") != self._files():
             return {}
         return facts
 
     def write(self, facts: Mapping[str, Any]) -> None:
-        """Write it, once all else is written.
+        """Write it, once all else is written; not if an input is not what it was at the start.
 
         Raises:
             StorageError: The file cannot be written.
         """
-        whole = {"context": self._context, "files": self._digests(), "facts": facts}
+        if self._digests(self._inputs) != self._found:
+            return
+        whole = {"context": self._context, "files": self._files(), "facts": facts}
         publish_hint(self._path, json.dumps(whole))
 
     def remove(self) -> None:
         """Remove it, before anything is written."""
         self._path.unlink(missing_ok=True)
 
-    def _digests(self) -> dict[str, list[str]]:
-        files = {t.name: self._warehouse.files(t, self._key).paths() for t in self._tables}
+    def _files(self) -> dict[str, list[str]]:
+        return self._digests(self._written) | self._found
+
+    def _digests(self, tables: Sequence[Table]) -> dict[str, list[str]]:
+        files = {t.name: self._warehouse.files(t, self._key).paths() for t in tables}
         return {name: [sha256_of(path) for path in paths] for name, paths in files.items()}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from tcia_assets import catalog
 from tcia_assets.errors import TciaError
 from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.known_replies import KnownReply
 from tcia_assets.metadata.moves import settle_moves
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
@@ -26,7 +28,7 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sandbox.series_index import VISIBLE
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
-from tcia_assets.sources import Source, open_source
+from tcia_assets.sources import Source, SourceRows, open_source
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import (
@@ -292,3 +294,46 @@ def test_what_was_accepted_once_is_not_accepted_for_ever(
         for accept in (True, True, False, False)
     ]
     assert [each.is_known for each in done] == [False, True, False, True]
+
+
+class Late:
+    """A source whose reply arrived earlier."""
+
+    def __init__(self, source: Source, table: Table) -> None:
+        self._source, self._reply = source.of(SMALL), source.of(SMALL).rows(table, SMALL)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def of(self, key: str) -> Late:
+        del key
+        return self
+
+    def rows(self, table: Table, key: str, known: str = "") -> SourceRows:
+        del table, key, known
+        return self._reply
+
+
+def test_a_reply_is_not_known_by_the_rows_that_another_run_stored(
+    source: Source, warehouse: Warehouse, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of an older reply is as fast as the lock of the partition lets it be."""
+    table, keep = catalog.SERIES, KnownReply.keep
+    refresh(table, SMALL, source, warehouse, day(1), ProbeBudget(0))
+    late: Any = Late(source, table)
+    sandbox.archive.revise(collection=SMALL, count=1)
+    args = (table, SMALL, late, warehouse, day(2), ProbeBudget(0))
+    other = Thread(target=refresh, args=args)
+
+    def keep_later(*args: Any, **settings: Any) -> None:
+        if not other.ident:
+            other.start()
+            other.join(0.7)
+        keep(*args, **settings)
+
+    monkeypatch.setattr(KnownReply, "keep", keep_later)
+    refresh(table, SMALL, source, warehouse, day(2), ProbeBudget(0))
+    other.join()
+    after = refresh(table, SMALL, source, warehouse, day(3), ProbeBudget(0))
+
+    assert (after.is_known, after.facts["changed"]) == (False, 1)

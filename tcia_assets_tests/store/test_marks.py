@@ -24,7 +24,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 def mark(warehouse: Warehouse, context: str = "nbia") -> Mark:
-    return Mark(PATIENTS, "A", (PATIENTS, SERIES), warehouse, context)
+    return Mark(PATIENTS, "A", (PATIENTS,), (SERIES,), warehouse, context)
 
 
 def test_a_mark_counts_as_long_as_its_files_are_the_same(warehouse: Warehouse) -> None:
@@ -48,6 +48,17 @@ def test_a_file_that_was_not_there_makes_a_mark_void(warehouse: Warehouse) -> No
     path.parent.mkdir(parents=True)
     path.write_bytes(b"anything")
     assert mark(warehouse).read() == {}
+
+
+def test_no_mark_is_written_for_an_input_that_changed_meanwhile(warehouse: Warehouse) -> None:
+    begun = mark(warehouse)
+    path = warehouse.path(SERIES, "A")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"anything")
+    begun.write(FACTS)
+    assert mark(warehouse).read() == {}
+    mark(warehouse).write(FACTS)
+    assert mark(warehouse).read() == FACTS
 
 
 def test_a_removed_or_torn_mark_is_none(warehouse: Warehouse) -> None:
