@@ -21,7 +21,7 @@ from tcia_assets.images.plan import SAME_BYTES, FetchPlan
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.shared_rows import collections_with_shared_rows
 from tcia_assets.images.workers import FetchProgress, FetchWorkers
-from tcia_assets.images.zip_files import tidy, work_folder
+from tcia_assets.images.zip_files import series_of, stored_zips, tidy, work_folder
 from tcia_assets.metadata import attribution, moves
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source
@@ -271,6 +271,13 @@ def _remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
         return
     complete = set(manifest.read_complete(warehouse, collection, [UID])[UID].to_pylist())
     for name, uids in moved.items():
-        if complete_uids := complete.intersection(uids):
-            manifest.remove_series(warehouse, name, complete_uids)
+        left = complete.intersection(uids)
+        if left and (still_there := left & _stored_series(name, warehouse)):
+            manifest.remove_series(warehouse, name, still_there)
             write_checksums(name, warehouse)
+
+
+def _stored_series(collection: str, warehouse: Warehouse) -> set[str]:
+    """Return the Series with a row or a zip: a kill while they are removed leaves only the zip."""
+    rows = manifest.read_manifest(warehouse, collection, [UID])[UID].to_pylist()
+    return {*rows, *(series_of(each) for each in stored_zips(collection, warehouse))}

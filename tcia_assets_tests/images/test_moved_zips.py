@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import pytest
+
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.manifest import read_rows
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets_tests.images.moves import GOAL, events, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
 
@@ -41,6 +44,34 @@ def test_the_zip_of_a_moved_series_moves_with_it(place: Place) -> None:
     assert [path.read_text().count(moved) for path in sums] == [0, 1]
     found = place.warehouse.query("SELECT SeriesInstanceUID, Collection FROM current_series")
     assert [r["Collection"] for r in found.to_pylist() if r["SeriesInstanceUID"] == moved] == [GOAL]
+
+
+def test_what_a_moved_series_left_is_removed_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, *_ = place.uids
+    place.fetch(*place.uids)
+    content, deleted = place.zip(moved).read_bytes(), []
+    place.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(place)
+    delete = FolderArchives.delete
+
+    def noted(archives: FolderArchives, name: str) -> None:
+        deleted.append(name)
+        delete(archives, name)
+
+    monkeypatch.setattr(FolderArchives, "delete", noted)
+    counts = []
+    for fetches in range(3):
+        if fetches == 2:  # as a kill between the row and the zip leaves it
+            place.zip(moved).write_bytes(content)
+        with place.source() as source:
+            session = FetchSession(Selection(collections=(GOAL,)))
+            fetch_images(GOAL, session, source, place.warehouse)
+        counts.append(len(deleted))
+
+    assert counts == [1, 1, 2]
+    assert not place.zip(moved).exists()
 
 
 def test_a_series_revised_after_it_moved_is_fetched_again(place: Place) -> None:
