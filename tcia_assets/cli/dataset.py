@@ -121,7 +121,9 @@ def build(
             "The cohort query now returns different Series: --update accepts them, --locked "
             "ignores them."
         )
-        print_note(f"{note}\n{changes}")
+        print_note(note)
+        for line in changes.splitlines():
+            err.print(f"  {printable(line)}", soft_wrap=True)
     exit_with(failures)
     built = versions.find(settings.root, declared.name)
     states = Counter(built.samples["state"].to_pylist())
