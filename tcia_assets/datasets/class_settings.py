@@ -10,14 +10,14 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationInfo,
-    field_serializer,
-    field_validator,
     model_validator,
 )
 
 from tcia_assets.datasets.declaration_types import (
     GROUP,
+    IN_ORDER,
     Section,
+    Statement,
     Text,
     choice,
     problem,
@@ -50,22 +50,15 @@ class ClassSettings(Section):
 
     column: Text = Field(description="the column with the values, such as PatientSex")
     table: Annotated[str, text("the name of a table or view")] = ""
-    sql: Annotated[str, text("a statement of SQL")] = ""
+    sql: Statement = ""
     csv: Annotated[str, text("the path of a CSV file")] = ""
     key: Annotated[str, choice(KEYS, "key")] = ""
     names: Annotated[
         dict[Annotated[Text, word("class")], Annotated[str, BeforeValidator(read_pattern)]],
         GROUP,
+        IN_ORDER,
     ] = Field(default_factory=dict)
     _folder: Path = PrivateAttr(Path())
-
-    @field_validator("sql")
-    @classmethod
-    def _check_sql(cls, statement: str) -> str:
-        statement = statement.rstrip("; \n")
-        if reason := sql.why_no_query(statement):
-            raise problem(f"it must be one SELECT: {reason}")
-        return statement
 
     @model_validator(mode="after")
     def _check_together(self, info: ValidationInfo) -> Self:
@@ -76,11 +69,6 @@ class ClassSettings(Section):
             )
         self._folder = (info.context or {}).get("folder", Path())
         return self
-
-    @field_serializer("names")
-    def _names_in_order(self, names: dict[str, str]) -> list[list[str]]:
-        # Pairs, because JSON with sorted keys would lose the order, which gives their numbers.
-        return [*map(list, names.items())]
 
     @property
     def origin(self) -> str:

@@ -14,15 +14,16 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationInfo,
-    field_serializer,
     field_validator,
     model_validator,
 )
 
 from tcia_assets.datasets.declaration_types import (
+    IN_ORDER,
     UNIQUE,
     Names,
     Section,
+    Statement,
     Text,
     check_group,
     check_word,
@@ -62,7 +63,7 @@ class CohortQuery(Section):
         ("patients", "patient", "PatientID"), "write: {where: \"PatientID IN ('A', 'B')\"}"
     )
 
-    sql: Annotated[str, text("a statement of SQL")] = ""
+    sql: Statement = ""
     collections: Names = ()
     modalities: Names = ()
     body_parts: Names = ()
@@ -72,14 +73,6 @@ class CohortQuery(Section):
     shared_lists: Names = ()
     max_series_bytes: Text = ""
     _selection: Selection | None = PrivateAttr(None)
-
-    @field_validator("sql")
-    @classmethod
-    def _check_sql(cls, statement: str) -> str:
-        statement = statement.rstrip("; \n")
-        if reason := sql.why_no_query(statement):
-            raise problem(f"it must be one SELECT: {reason}")
-        return statement
 
     @field_validator(*CRITERIA, "max_series_bytes")
     @classmethod
@@ -181,6 +174,7 @@ class TargetSettings(Section):
             Annotated[str, BeforeValidator(read_pattern)],
         ],
         BeforeValidator(_read_labels),
+        IN_ORDER,
     ] = Field(description="without a target, write 'target: none'")
     priority: Annotated[tuple[Text, ...], some("labels"), UNIQUE] = ()
     where: Annotated[str, text("SQL")] = ""
@@ -208,11 +202,6 @@ class TargetSettings(Section):
         except UsageError as error:
             raise problem(str(error), key="labels") from None
         return self
-
-    @field_serializer("labels")
-    def _labels_in_order(self, labels: dict[str, str]) -> list[list[str]]:
-        # Pairs, because JSON with sorted keys would lose the order, which gives their numbers.
-        return [*map(list, labels.items())]
 
     @property
     def patterns(self) -> LabelPatterns:

@@ -12,10 +12,18 @@ from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from tcia_assets.errors import UnknownName
+from tcia_assets.store import sql
 
 _MAX_SHOWN = 80
 _NUMBER = re.compile(r"[-+]?[0-9]{1,15}([.][0-9]{1,15}|/[1-9][0-9]{0,14})?", re.ASCII)
@@ -184,6 +192,13 @@ def some(what: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _check_statement(statement: str) -> str:
+    statement = statement.rstrip("; \n")
+    if reason := sql.why_no_query(statement):
+        raise problem(f"it must be one SELECT: {reason}")
+    return statement
+
+
 def _without_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(items))
 
@@ -192,4 +207,7 @@ UNIQUE = AfterValidator(_without_repeats)
 GROUP = BeforeValidator(check_group)
 
 Text = Annotated[str, text()]
+Statement = Annotated[str, text("a statement of SQL"), AfterValidator(_check_statement)]
+# JSON with sorted keys would lose the order of the keys, which gives their numbers.
+IN_ORDER = PlainSerializer(lambda named: [*map(list, named.items())])
 Names = Annotated[tuple[Annotated[str, text("a name")], ...], some("names"), UNIQUE]
