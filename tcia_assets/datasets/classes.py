@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tcia_assets.datasets.cohort import IMAGE, Cohort
@@ -57,5 +58,8 @@ class Classes:
     def columns(self, value: str | None) -> dict[str, Any]:
         """Return the columns of a sample about its class; they are null without a class."""
         name = None if value is None or not self else name_of_value(self.names, value)
-        numbers = {each: number for number, each in self.by_number.items()}
-        return {"class_name": name, "class_index": None if name is None else numbers[name]}
+        return {"class_name": name, "class_index": None if name is None else self._numbers[name]}
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in self.by_number.items()}
