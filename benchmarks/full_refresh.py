@@ -18,16 +18,14 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import dagster as dg
 import duckdb
-from processes import BIN, Cost, timed, timed_job
+from processes import BIN, Cost, timed, timed_job, wait_until_up
 
 from tcia_assets.defs.dagster_home import open_instance
 
@@ -87,23 +85,11 @@ def sandbox(work: Path) -> Iterator[None]:
     with (work / "sandbox.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_until_up(process)
+            wait_until_up(process, PORT)
             yield
         finally:
             process.terminate()
             process.wait(timeout=30)
-
-
-def wait_until_up(process: subprocess.Popen[bytes]) -> None:
-    for _ in range(120):
-        try:
-            with urlopen(f"http://127.0.0.1:{PORT}/nbia-api/services/up", timeout=5):
-                return
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(1)
-    raise SystemExit("the sandbox did not come up")
 
 
 def refresh(data: Path) -> Cost:

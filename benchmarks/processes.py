@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import urlopen
 
 BIN = Path(sys.executable).parent
 _LINES_SHOWN = 20
@@ -50,3 +51,16 @@ def timed_job(job: str, keys: tuple[str, str], home: Path, variables: dict[str, 
     command = [str(BIN / "dagster"), "job", "execute", "-m", "tcia_assets.definitions"]
     command += ["-j", job, "--tags", json.dumps(tags)]
     return timed(command, variables | {"DAGSTER_HOME": str(home)})
+
+
+def wait_until_up(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a sandbox that was started answers; two minutes at most."""
+    for _ in range(240):
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/nbia-api/services/up", timeout=5):
+                return
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.5)
+    raise SystemExit("the sandbox did not come up")

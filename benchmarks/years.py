@@ -24,15 +24,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from urllib.request import urlopen
 
-from processes import BIN, Cost, timed, timed_job
+from processes import BIN, Cost, timed, timed_job, wait_until_up
 
 HERE = Path(__file__).parent
 # The Collection that has half of the Series, as NLST has two fifths of TCIA's.
@@ -217,23 +215,11 @@ def opened(size: Size, folder: Path, port: int) -> Iterator[Place]:
 def _served(place: Place) -> Iterator[None]:
     process = subprocess.Popen(place.mirror("serve"), stdout=subprocess.DEVNULL)
     try:
-        _wait_until_up(process, place.port)
+        wait_until_up(process, place.port)
         yield
     finally:
         process.terminate()
         process.wait(timeout=30)
-
-
-def _wait_until_up(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(240):
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/nbia-api/services/up", timeout=5):
-                return
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.5)
-    raise SystemExit("the sandbox did not come up")
 
 
 # --- Measuring and printing -----------------------------------------------------------------------

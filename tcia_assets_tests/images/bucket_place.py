@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from tcia_assets.images.zip_files import stored_zips, zip_name
-from tcia_assets_tests.images.place import COLLECTION, Place, images_in
+from tcia_assets_tests.images.place import COLLECTION, Place, demand_as_recorded, images_in
 
 
 class BucketPlace(Place):
@@ -29,10 +28,7 @@ class BucketPlace(Place):
         assert sorted(self.objects) == sorted(rows)
         for uid, row in rows.items():
             with self.warehouse.archives.copy(self.zip_name(uid)) as path:
-                body = path.read_bytes()
-                assert hashlib.sha256(body).hexdigest() == row["sha256"]
-                assert len(body) == row["archive_bytes"]
-                assert len(images_in(path)) == row["image_count"]
+                demand_as_recorded(path, row)
         for row in self.rows.values():
             assert (row["status"] == "complete") == (row["error"] is None)
         assert self.leftovers() == []

@@ -193,11 +193,7 @@ class Place:
         rows = {row["path"]: row for row in self.rows.values() if row["path"]}
         assert [str(p.relative_to(self.data_dir)) for p in zips] == sorted(rows)
         for path in zips:
-            row = rows[str(path.relative_to(self.data_dir))]
-            body = path.read_bytes()
-            assert hashlib.sha256(body).hexdigest() == row["sha256"]
-            assert len(body) == row["archive_bytes"]
-            assert len(images_in(path)) == row["image_count"]
+            demand_as_recorded(path, rows[str(path.relative_to(self.data_dir))])
         for row in self.rows.values():
             assert (row["status"] == "complete") == (row["error"] is None)
         assert self.leftovers() == []
@@ -252,3 +248,11 @@ class _Moment(Fault):
             self.done.append(True)
             self.happens()
         return False
+
+
+def demand_as_recorded(path: Path, row: Row) -> None:
+    """Demand that a zip has the bytes and objects that its row of the manifest says."""
+    body = path.read_bytes()
+    assert hashlib.sha256(body).hexdigest() == row["sha256"]
+    assert len(body) == row["archive_bytes"]
+    assert len(images_in(path)) == row["image_count"]
