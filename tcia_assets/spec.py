@@ -96,12 +96,23 @@ class Check:
         description: What is true when it passes.
         sql: A query over the warehouse that returns the rows for which it fails.
         is_error: Whether a failure is an error or a warning.
+        order: What the rows are ordered by, first those that a person should see first.
     """
 
     name: str
     description: str
     sql: str
     is_error: bool = False
+    order: str = "ALL"
+
+    @property
+    def ordered_sql(self) -> str:
+        """The query, whose rows come in the same order each time.
+
+        >>> Check("named", "Each thing has a name.", "SELECT key FROM things").ordered_sql
+        'SELECT key FROM things ORDER BY ALL'
+        """
+        return f"{self.sql} ORDER BY {self.order}"
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def check_result(
 
 def _evaluate(check: Check, key: dg.AssetKey, queries: CleanQueries) -> dg.AssetCheckResult:
     try:
-        failing = queries.find(f"{key.path[-1]}.{check.name}", check.sql)
+        failing = queries.find(f"{key.path[-1]}.{check.name}", check.ordered_sql)
     except TciaError as error:
         # It may be of a different table, which the query reads; the error names file and remedy.
         problem = f"not evaluated: {error}"
@@ -224,6 +224,6 @@ def _values_readable(table: Table) -> Check:
         VALUES_READABLE,
         "Each value that the source sent can be read; the others are null.",
         "SELECT Collection, column_name, row_key, value_text, first_seen_at "
-        f"FROM {catalog.UNREADABLE_VALUES.name} WHERE table_name = {sql.literal(table.name)} "
-        "ORDER BY first_seen_at DESC",
+        f"FROM {catalog.UNREADABLE_VALUES.name} WHERE table_name = {sql.literal(table.name)}",
+        order="first_seen_at DESC, Collection, column_name, row_key",
     )

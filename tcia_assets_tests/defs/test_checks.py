@@ -8,12 +8,14 @@ import pytest
 from tcia_assets import catalog
 from tcia_assets.defs.run_report import refresh_report
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets.store.conform import conform
+from tcia_assets.store.conform import conform, empty
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.conftest import SecondRefresh
 from tcia_assets_tests.defs.metadata_runs import (
     failed_checks,
 )
+
+_ORPHANS = "collections_exist"
 
 
 def test_all_checks_pass_on_an_unchanged_source(second_refresh: SecondRefresh) -> None:
@@ -62,6 +64,20 @@ def test_a_listed_series_without_its_study_means_that_studies_are_missing(dagste
     assert failure.startswith(
         "check studies_exist of series: Each row has a parent row in studies."
     )
+
+
+def test_a_check_shows_the_first_of_the_failing_rows_in_their_order(dagster: Dagster) -> None:
+    # DuckDB returns distinct rows in any order, and a different result is recorded again.
+    keys = dagster.start_refreshed()
+    dagster.warehouse.write(catalog.COLLECTIONS, empty(catalog.COLLECTIONS))
+    result = dagster.run("tcia_refresh", SMALL, tables=["patients"], raise_on_error=False)
+
+    [orphans] = (
+        each for each in result.get_asset_check_evaluations() if each.check_name == _ORPHANS
+    )
+    examples = orphans.metadata["examples"].value
+    assert len(keys) > 2
+    assert examples == [{"Collection": key} for key in sorted(keys)][:10]
 
 
 def test_a_damaged_file_fails_checks_and_not_the_run(dagster: Dagster) -> None:
