@@ -221,7 +221,8 @@ def _make_samples(
 
     report_made(0)
     to_make = [uid for uid in jobs if uid not in reused]
-    refuse_leaks(declaration, find_cohort_leaks(declaration, cohort, warehouse, reused, to_make))
+    known = build_table(declaration, cohort, reused).to_pylist()
+    refuse_leaks(declaration, find_cohort_leaks(declaration, cohort, warehouse, known, to_make))
     made = make_all(declaration.name, [jobs[uid] for uid in to_make], store, report_made, workers)
     samples = build_table(declaration, cohort, reused | made)
     keys = {uid: jobs[uid].key for uid in sorted(reused | made)}

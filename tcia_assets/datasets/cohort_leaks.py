@@ -6,7 +6,7 @@ Equal Patients, Studies and frames of reference are known from the warehouse. Eq
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from tcia_assets.datasets.classes import Classes
 from tcia_assets.datasets.cohort import CLASS_VALUE, IMAGE, Cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.quality import DROP, WITHOUT_CLASS, WITHOUT_TARGET
-from tcia_assets.datasets.sample_table import build_table, masks_by_image
+from tcia_assets.datasets.sample_table import masks_by_image
 from tcia_assets.datasets.samples import KEPT
 from tcia_assets.datasets.split import Leak, find_leaks
 from tcia_assets.store.warehouse import Warehouse
@@ -32,7 +32,7 @@ def find_cohort_leaks(
     declaration: Declaration,
     cohort: Cohort,
     warehouse: Warehouse,
-    made: Mapping[str, list[dict[str, Any]]],
+    samples: Iterable[dict[str, Any]],
     to_make: Collection[str],
 ) -> list[Leak]:
     """Return the values in several splits, of samples that are kept or still to be made.
@@ -41,19 +41,16 @@ def find_cohort_leaks(
         declaration: Of the dataset.
         cohort: Its cohort.
         warehouse: Has the frames of reference.
-        made: The rows of samples that are made already, by UID of their Series: only those that
+        samples: The rows of `sample_table.build_table`; of samples that are made, only those that
             are kept count.
         to_make: The UIDs of the Series whose samples are not made.
-
-    Raises:
-        DataError: A sample has no PatientID.
     """
     coming = (
         set(to_make) - _without_target(declaration, cohort) - _without_class(declaration, cohort)
     )
     frames = _frames_of_reference(cohort, warehouse) if coming else {}
     rows = []
-    for row in build_table(declaration, cohort, made).to_pylist():
+    for row in samples:
         uid = row["SeriesInstanceUID"]
         if uid in coming:
             rows.append(row | {"FrameOfReferenceUID": frames.get(uid)})

@@ -161,7 +161,7 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
     voxels = [row for row in sizes if row["uid"] in chosen]
     with_masks = set(cohort.pairs["image_series_instance_uid"].to_pylist())
     waiting = _masks_to_fetch(declaration, images, warehouse)
-    leaks = find_cohort_leaks(declaration, cohort, warehouse, {}, uids)
+    leaks = find_cohort_leaks(declaration, cohort, warehouse, samples, uids)
     return DatasetPlan(
         name=declaration.name,
         title=declaration.title,

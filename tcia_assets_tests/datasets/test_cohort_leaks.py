@@ -8,6 +8,7 @@ import pytest
 from tcia_assets.catalog import IMAGES
 from tcia_assets.datasets.build import build, make_samples
 from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
+from tcia_assets.datasets.sample_table import build_table
 from tcia_assets.errors import DatasetRefused
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
@@ -77,4 +78,5 @@ def test_an_image_without_a_class_leaks_nothing(fetched_warehouse: Warehouse) ->
     )
     declaration = declared((NO_TARGET[0], section % uids[0]))
     cohort = frozen(declaration, fetched_warehouse, update=True)
-    assert find_cohort_leaks(declaration, cohort, fetched_warehouse, {}, uids) == []
+    samples = build_table(declaration, cohort, {}).to_pylist()
+    assert find_cohort_leaks(declaration, cohort, fetched_warehouse, samples, uids) == []
