@@ -7,8 +7,6 @@ repeated_uids       SOPInstanceUIDs that several objects have
 references          the tables `references` and `targets`
 
 dicom               the header of one object: the columns of `images`
-attributes          which DICOM attributes these columns hold
 element_stream      all elements of an object, in bounded memory
-values              encoded values to values of columns
 referenced_objects  what one object refers to, and its segments or ROIs
 """

@@ -1,8 +1,8 @@
 """Read the header of a DICOM object: the columns of `images`.
 
-Which elements are read belongs here. How they are encoded is in `elements.py`, how their values are
-converted in `values.py`, where objects come from in `image_rows.py`, and what their sequences hold
-in `referenced_objects.py`.
+Which elements are read belongs here. How they are encoded and their values converted is in
+`formats/`, where objects come from in `image_rows.py`, and what their sequences hold in
+`referenced_objects.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tcia_assets.catalog import HEADER_COLUMNS
+from tcia_assets.formats.attributes import HeaderAttributes, header_attributes
 from tcia_assets.formats.elements import (
     CHARACTER_SET,
     Element,
@@ -19,8 +20,7 @@ from tcia_assets.formats.elements import (
     find_elements,
     find_in_first_item,
 )
-from tcia_assets.images.headers.attributes import HeaderAttributes, header_attributes
-from tcia_assets.images.headers.values import age_in_years, read_value
+from tcia_assets.formats.values import age_in_years, read_value
 
 _MODALITY = 0x0008_0060
 # Of these the whole header up to the group of nuclear medicine is read.

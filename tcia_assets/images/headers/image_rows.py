@@ -27,10 +27,10 @@ import pyarrow.compute as pc
 from tcia_assets.catalog import HEADER_VERSION, IMAGES
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.formats import md5_list
+from tcia_assets.formats.attributes import header_attributes
 from tcia_assets.formats.elements import TruncatedHeader
 from tcia_assets.images.acceptance.rules import NON_IMAGE_MEMBERS
 from tcia_assets.images.headers import dicom, series_zips
-from tcia_assets.images.headers.attributes import header_attributes
 from tcia_assets.images.headers.indexed_zips import IndexedImages
 from tcia_assets.images.headers.repeated_uids import (
     add_rows_with_same_uid,

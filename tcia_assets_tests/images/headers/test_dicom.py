@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import HEADER_COLUMNS
 from tcia_assets.formats.elements import TruncatedHeader
 from tcia_assets.formats.identity import Identity, identify
+from tcia_assets.formats.values import age_in_years
 from tcia_assets.images.headers import dicom
-from tcia_assets.images.headers.values import age_in_years
 from tcia_assets.spec import Column
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.images.headers.dicom_bytes import (

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tcia_assets.catalog import HEADER_COLUMNS, TABLES, number, numbers, text, uid, whole
-from tcia_assets.images.headers.attributes import attribute_of, header_attributes
+from tcia_assets.formats.attributes import attribute_of, header_attributes
 from tcia_assets.spec import Column
 
 

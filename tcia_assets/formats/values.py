@@ -1,4 +1,4 @@
-"""Convert the encoded value of a DICOM element to the value of its column in `images`."""
+"""Convert the encoded value of a DICOM element to the value of its column."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from tcia_assets.errors import escape_unprintable
+from tcia_assets.formats.attributes import Attribute, declared_attributes
 from tcia_assets.formats.elements import (
     MAX_UID_LENGTH,
     Element,
@@ -17,7 +18,6 @@ from tcia_assets.formats.elements import (
     decode_text,
     is_uid,
 )
-from tcia_assets.images.headers.attributes import Attribute, header_attributes
 
 # Four times what DICOM allows for a text of one value.
 _MAX_TEXT_LENGTH = 256
@@ -66,7 +66,7 @@ def age_in_years(age: str | None) -> float | None:
 
 @lru_cache(maxsize=_CACHED_VALUES)
 def _convert(tag: int, element: Element, order: str, character_set: Element | None) -> Any:
-    attribute = header_attributes().by_tag[tag]
+    attribute = declared_attributes()[tag]
     if element.vr == b"SQ":
         raise ValueError(f"a sequence is not {attribute.column.kind.rule}")
     vr = attribute.vr if element.vr in {b"", b"UN"} else element.vr

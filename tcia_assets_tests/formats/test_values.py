@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tcia_assets.formats.attributes import Attribute, header_attributes
 from tcia_assets.formats.elements import Element
-from tcia_assets.images.headers.attributes import Attribute, header_attributes
-from tcia_assets.images.headers.values import age_in_years, read_value
+from tcia_assets.formats.values import age_in_years, read_value
 
 
 def attribute(name: str) -> Attribute:

@@ -1,4 +1,4 @@
-"""The DICOM attributes that the columns of `images` hold, from the declaration and the dictionary.
+"""The DICOM attributes that columns hold, from the declaration and the dictionary.
 
 Whether a declared column can hold its attribute is decided here, before any header is read. How a
 value is converted is in `values.py`.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from tcia_assets.catalog import HEADER_COLUMNS
+from tcia_assets.catalog import HEADER_COLUMNS, TABLES
 from tcia_assets.formats.elements import import_pydicom
 from tcia_assets.spec import Column
 
@@ -35,7 +35,7 @@ _MULTIPLICITY = re.compile(r"([0-9]+)(?:-([0-9]*)n?)?")
 
 
 class Attribute(NamedTuple):
-    """A column of `images` that a header fills, with the attribute's usual VR and multiplicity.
+    """A column that a header fills, with the attribute's usual VR and multiplicity.
 
     It has `least` to `most` values; `most` is None without a limit.
     """
@@ -80,6 +80,20 @@ def header_attributes() -> HeaderAttributes:
         frozenset(top),
         {sequence: _tags_inside(attributes, sequence) for sequence in sequences},
     )
+
+
+@cache
+def declared_attributes() -> Mapping[int, Attribute]:
+    """Return the attributes that columns of any table hold, by tag.
+
+    Raises:
+        MissingExtra: pydicom, which has the dictionary, is not installed.
+        TypeError: A column cannot hold its attribute.
+    """
+    columns = (column for table in TABLES for column in table.columns if column.tag)
+    attributes = map(attribute_of, dict.fromkeys(columns))
+    # An attribute has the same name and kind in all tables.
+    return {attribute.tag: attribute for attribute in attributes}
 
 
 def attribute_of(column: Column) -> Attribute:
