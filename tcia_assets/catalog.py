@@ -736,7 +736,8 @@ ACQUIRED_MODALITIES = frozenset(
 
 # Zips on disk that a table made from them does not describe, or whose event the history lacks: a
 # run that is killed, or fails, leaves them, and the next run of their Collection completes them.
-# The event of a Series that moved may be in the Collection that it left.
+# The event of a Series that moved may be in the Collection that it left. The rows that tables have
+# of its zip there are removed by the next run of the Collection that has the zip now.
 UNINDEXED_ZIPS = """\
 SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
         CASE WHEN i.archive_sha256 IS NULL THEN 'images' END,
@@ -758,6 +759,18 @@ SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
     ) AS e ON e.SeriesInstanceUID = z.SeriesInstanceUID AND e.mark = z.sha256
     WHERE i.archive_sha256 IS NULL OR (i.refers AND r.archive_sha256 IS NULL)
         OR (z.status = 'complete' AND e.mark IS NULL)
+UNION ALL
+SELECT DISTINCT s.moved_to, s.SeriesInstanceUID, 'still described in ' || s.Collection
+    FROM (SELECT * FROM series WHERE moved_to IS NOT NULL) AS s
+    SEMI JOIN (SELECT * FROM image_archives WHERE status = 'complete') AS z
+        ON z.Collection = s.moved_to AND z.SeriesInstanceUID = s.SeriesInstanceUID
+    SEMI JOIN (
+        SELECT Collection, SeriesInstanceUID FROM indexed_zips
+        UNION ALL SELECT Collection, SeriesInstanceUID FROM "references"
+        UNION ALL SELECT Collection, SeriesInstanceUID FROM targets
+    ) AS d ON d.Collection = s.Collection AND d.SeriesInstanceUID = s.SeriesInstanceUID
+    ANTI JOIN image_archives AS a
+        ON a.Collection = s.Collection AND a.SeriesInstanceUID = s.SeriesInstanceUID
 """
 
 HEADERS_READ_FOR = text("header_version", "Version of the columns that the header was read for.")
@@ -778,7 +791,8 @@ IMAGES = Table(
         Check(
             "zips_indexed",
             "Each zip on disk is described by images and references, and its fetch by "
-            "series_changes; the next run of its Collection completes them.",
+            "series_changes, and none of a Series that moved is described in the Collection that "
+            "it left; the next run of its Collection completes them.",
             UNINDEXED_ZIPS,
         ),
     ),

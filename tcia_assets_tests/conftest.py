@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,7 @@ class Dagster:
         ops: dict[str, object] | None = None,
         checks: bool = False,
         raise_on_error: bool = True,
+        tags: Mapping[str, str] | None = None,
         **chosen: object,
     ) -> dg.ExecuteInProcessResult:
         """Run a job for a key, or for all from the first to the last of two.
@@ -246,7 +247,7 @@ class Dagster:
         With `tables`, run only these assets of the job, as people do in Dagster's UI; without their
         checks unless a test is about them.
         """
-        tags = range_tags(keys[0], keys[-1]) if keys else None
+        of_range = range_tags(keys[0], keys[-1]) if keys else {}
         skips_checks = job in _CHECKED and tables and not checks
         if ops is None and job in {"tcia_refresh", "tcia_update"}:
             # One request a Series: few are enough where a test is not about them.
@@ -256,7 +257,7 @@ class Dagster:
             .resolve_job_def(f"{job}_without_checks" if skips_checks else job)
             .execute_in_process(
                 instance=self.instance,
-                tags=tags,
+                tags={**of_range, **(tags or {})},
                 asset_selection=[dg.AssetKey(["tcia", table]) for table in tables] or None,
                 run_config={"ops": ops or {}, "loggers": QUIET},
                 raise_on_error=raise_on_error,

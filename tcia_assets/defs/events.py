@@ -54,7 +54,8 @@ def record_partitions(
         context: The context of the step.
         names: The names of the assets.
         warehouse: Where the partitions are stored.
-        good: The partitions that succeeded, changed or not.
+        good: The partitions that succeeded, changed or not. One may be of a Collection that is not
+            in the run: one that Series have left.
         bad: What failed ("series of 'LCTSC'"), and the error.
         check_results: Results of the asset checks, evaluated in this step: a step behind it would
             not run if a single partition failed.
@@ -137,21 +138,24 @@ def _record_all(
     *,
     is_whole: bool,
 ) -> Results:
-    """Record all partitions, changed or not.
+    """Record all partitions of the run, changed or not, and those that changed of others.
 
     Dagster neither loses nor doubles an event this way: without failures it makes the events itself
     and gets only their metadata; with failures they are logged before the step fails.
     """
+    own = {"", *(context.partition_keys if any(each.key for each in good) else ())}
     with open_recorded(context.instance, warehouse) as recorded:
         _forget(recorded, names, good)
         for each in good:
-            digest = warehouse.files(each.table, each.key).digest()
-            if not is_whole:
+            digest, asset = warehouse.files(each.table, each.key).digest(), names.key(each.table)
+            if each.key not in own and not recorded.is_due(asset, each.table, each.key, digest):
+                continue
+            if not is_whole or each.key not in own:
                 context.log_event(_materialization(names, each, digest))
             else:
                 context.add_asset_metadata(
                     {**each.facts, DIGEST: digest},
-                    asset_key=names.key(each.table),
+                    asset_key=asset,
                     partition_key=each.key or None,
                 )
         if is_whole:
@@ -159,11 +163,23 @@ def _record_all(
                 yield dg.MaterializeResult(asset_key=names.key(table))
 
 
+def stored_facts(warehouse: Warehouse, table: Table, key: str) -> dict[str, Any]:
+    """Return the metadata of a partition as it is stored."""
+    files = warehouse.files(table, key)
+    size = sum(path.stat().st_size for path in files.paths())
+    written = WriteResult(files.folder, warehouse.row_count(table, key), size, changed=False)
+    return _written(written, "partition_")
+
+
 def written_facts(written: WriteResult, *, is_partition: bool = True) -> dict[str, Any]:
     """Return the metadata of a table, or of one partition of it, that was written."""
+    of = "partition_" if is_partition else ""
+    return {**_written(written, of), "file_changed": written.changed}
+
+
+def _written(written: WriteResult, of: str) -> dict[str, Any]:
     return {
-        f"dagster/{'partition_' if is_partition else ''}row_count": written.rows,
-        "file_changed": written.changed,
+        f"dagster/{of}row_count": written.rows,
         "file_bytes": written.bytes_on_disk,
         "dagster/uri": str(written.path),
     }

@@ -16,7 +16,13 @@ import dagster as dg
 from tcia_assets import catalog
 from tcia_assets.defs import checks, display, mirror, zip_checks
 from tcia_assets.defs.asset_specs import table_assets
-from tcia_assets.defs.events import PartitionEvent, Results, record_partitions, written_facts
+from tcia_assets.defs.events import (
+    PartitionEvent,
+    Results,
+    record_partitions,
+    stored_facts,
+    written_facts,
+)
 from tcia_assets.defs.fetch_reporter import FetchReporter
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
@@ -24,9 +30,12 @@ from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupted
 from tcia_assets.images.fetch_session import FetchSession, current_session
 from tcia_assets.images.headers import image_rows, references
+from tcia_assets.images.manifest import ManifestTotals, count_manifest
 from tcia_assets.images.manifest_row import STATUSES
+from tcia_assets.images.rows_without_zip import remove_rows_without_zip
 from tcia_assets.images.run_limits import RereadBudget, Shard
 from tcia_assets.images.zip_files import work_folder
+from tcia_assets.metadata.moves import left_collections
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.progress import report
 from tcia_assets.spec import Table
@@ -81,24 +90,18 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     just_fetched: dict[str, frozenset[str]] = {}
     session = _session(tcia, config)
     reread = session.reread if session else RereadBudget()
+    left = left_collections(warehouse)
     tasks: list[_Task] = [
         (catalog.IMAGE_TABLES[:1], _fetcher(context, names, tcia, session, just_fetched)),
+        # Before the headers: for their rows it matters whether other Collections have the same.
+        (catalog.IMAGE_TABLES[1:], lambda key: _remove_rows_left(left.get(key, ()), warehouse)),
         (catalog.IMAGE_TABLES[1:2], lambda key: [_read_headers(key, warehouse, reread)]),
         (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
     selected = [t for t in catalog.IMAGE_TABLES if names.key(t) in context.selected_asset_keys]
-    good: list[PartitionEvent] = []
-    bad: list[tuple[str, Exception]] = []
-    for partition in context.partition_keys:
-        for tables, work in tasks:
-            if not set(tables) & set(selected):
-                continue
-            try:
-                made = zip(tables, work(partition), strict=True)
-                good += [PartitionEvent(t, partition, facts) for t, facts in made if t in selected]
-            # Any error is this partition's alone; `record_partitions` raises all of them.
-            except Exception as error:  # noqa: BLE001
-                bad.append((f"{', '.join(t.name for t in tables)} of {partition!r}", error))
+    good, bad = _work_off(context.partition_keys, tasks, selected)
+    names_left = {name for key in context.partition_keys for name in left.get(key, ())}
+    good = _with_events_of(sorted(names_left), context.partition_keys, selected, warehouse, good)
     warehouse.ensure_views()
     if catalog.IMAGE_ARCHIVES in selected:
         mirror.record(context, names, tcia, started, _run_facts(good, bad))
@@ -106,6 +109,57 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     results.append(zip_checks.results(context, names, tcia, just_fetched))
     found = chain.from_iterable(results)
     yield from record_partitions(context, names, warehouse, good, bad, found)
+
+
+def _work_off(
+    keys: Sequence[str], tasks: Sequence[_Task], selected: Sequence[Table]
+) -> tuple[list[PartitionEvent], list[tuple[str, Exception]]]:
+    """Do all tasks of one partition after the other; return what succeeded, and what failed."""
+    good: list[PartitionEvent] = []
+    bad: list[tuple[str, Exception]] = []
+    for key in keys:
+        for tables, work in tasks:
+            if not set(tables) & set(selected):
+                continue
+            try:
+                made = zip(tables, work(key), strict=False)
+                good += [PartitionEvent(t, key, facts) for t, facts in made if t in selected]
+            # Any error is this partition's alone; `record_partitions` raises all of them.
+            except Exception as error:  # noqa: BLE001
+                bad.append((f"{', '.join(t.name for t in tables)} of {key!r}", error))
+    return good, bad
+
+
+def _remove_rows_left(left: Sequence[str], warehouse: Warehouse) -> Sequence[Facts]:
+    """Remove what tables have, in the Collections that Series left, of zips that went with them."""
+    for name in left:
+        remove_rows_without_zip(name, warehouse)
+    return []
+
+
+def _with_events_of(
+    left: Sequence[str],
+    keys: Sequence[str],
+    tables: Sequence[Table],
+    warehouse: Warehouse,
+    good: Sequence[PartitionEvent],
+) -> list[PartitionEvent]:
+    """Return the events with those of Collections that Series left, as they are stored now."""
+    events = {(each.table, each.key): each for each in good}
+    for name in left:
+        for table in tables:
+            known = events.get((table, name))
+            has_failed = known is None and name in keys
+            if warehouse.has(table, name) and not has_failed:
+                facts = {**(known.facts if known else {}), **_stored_facts(table, name, warehouse)}
+                events[table, name] = PartitionEvent(table, name, facts)
+    return [*events.values()]
+
+
+def _stored_facts(table: Table, key: str, warehouse: Warehouse) -> Facts:
+    if table is catalog.IMAGE_ARCHIVES:
+        return _manifest_facts(count_manifest(warehouse, key))
+    return stored_facts(warehouse, table, key)
 
 
 def _run_facts(
@@ -189,10 +243,9 @@ def _without_selection(table: Table, warehouse: Warehouse, key: str) -> Facts:
 
 
 def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
-    plan, totals, complete = result.plan, result.totals, len(result.fetched)
+    plan, complete = result.plan, len(result.fetched)
     return {
-        "dagster/partition_row_count": totals.rows,
-        **{status: totals.statuses[status] for status in STATUSES},
+        **_manifest_facts(result.totals),
         "to_fetch": len(plan.now) + len(plan.later),
         "bytes_to_fetch": plan.bytes_now + plan.bytes_later,
         "fetched": complete,
@@ -203,10 +256,17 @@ def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
         "denied_by_licence": plan.denied,
         "without_licence": plan.unlicensed,
         "received_bytes": result.received_bytes,
-        "bytes_on_disk": totals.bytes_on_disk,
         "shard": str(shard),
         "megabytes_per_second": round(result.received_bytes / 1e6 / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 3),
+    }
+
+
+def _manifest_facts(totals: ManifestTotals) -> Facts:
+    return {
+        "dagster/partition_row_count": totals.rows,
+        **{status: totals.statuses[status] for status in STATUSES},
+        "bytes_on_disk": totals.bytes_on_disk,
     }
 
 

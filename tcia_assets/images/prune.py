@@ -18,7 +18,8 @@ from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
 from tcia_assets.images.checksums import write_checksums
 from tcia_assets.images.journal import has_living_journal
-from tcia_assets.images.run_limits import RereadBudget, Shard
+from tcia_assets.images.rows_without_zip import remove_rows_without_zip
+from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.zip_files import claim, series_of, stored_zips, work_folder
 from tcia_assets.metadata import attribution
 from tcia_assets.metadata.selection import Selection
@@ -207,30 +208,9 @@ def _remove_batch(collection: str, batch: Sequence[RemovableZip], warehouse: War
 
 def _follow_manifest(collection: str, warehouse: Warehouse) -> None:
     """Remove the rows and licences of zips that are not in the manifest any more."""
-    from tcia_assets.images.headers.image_rows import index_images  # noqa: PLC0415 - needs an extra
-    from tcia_assets.images.headers.references import index_references  # noqa: PLC0415 - as above
-
-    if _has_rows_without_zip(collection, warehouse):
-        index_images(collection, warehouse, reread=RereadBudget(0))
-        index_references(collection, warehouse)
+    remove_rows_without_zip(collection, warehouse)
     attribution.write_collection(collection, warehouse)
     write_checksums(collection, warehouse)
-
-
-def _has_rows_without_zip(collection: str, warehouse: Warehouse) -> bool:
-    rows = warehouse.query(_WITHOUT_ZIP, {"collection": collection})
-    return bool(rows.num_rows)
-
-
-_WITHOUT_ZIP = """
-    SELECT SeriesInstanceUID FROM (
-        SELECT Collection, SeriesInstanceUID FROM indexed_zips
-        UNION ALL SELECT Collection, SeriesInstanceUID FROM "references"
-        UNION ALL SELECT Collection, SeriesInstanceUID FROM targets
-    ) WHERE Collection = $collection AND SeriesInstanceUID NOT IN (
-        SELECT SeriesInstanceUID FROM image_archives WHERE Collection = $collection
-    ) LIMIT 1
-"""
 
 
 def remove_quarantined(

@@ -2,7 +2,8 @@
 
 A fetch stores zips first and reads them afterwards, so a run that is killed or fails can leave
 such zips. What makes a zip unindexed is in `catalog.UNINDEXED_ZIPS`; the next run of the
-Collection completes it.
+Collection completes it. It also finds the zips of Series that moved to another Collection, while
+tables still have rows of them in the one that they left.
 
 After a new version of this package, `images` may have columns that its rows were not read for. Such
 zips are outdated; each run reads some of them again.
@@ -64,7 +65,7 @@ def _unindexed_rows(warehouse: Warehouse) -> list[dict[str, str]]:
     except StorageError:  # of a data folder that must not be written to
         rows = warehouse.query(UNINDEXED_ZIPS)
     found = [] if rows is None else rows.to_pylist()
-    return sorted(found, key=lambda row: (row["Collection"], row[_UID]))
+    return sorted(found, key=lambda row: (row["Collection"], row[_UID], row["not_in"]))
 
 
 def _find_lost(collection: str, warehouse: Warehouse) -> list[str]:

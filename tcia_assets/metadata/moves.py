@@ -76,3 +76,15 @@ def moved_series(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
         {"collection": collection},
     )
     return dict(zip(rows["Collection"].to_pylist(), rows["uids"].to_pylist(), strict=True))
+
+
+def left_collections(warehouse: Warehouse) -> dict[str, list[str]]:
+    """Return, by each Collection to which Series moved, the Collections that they left, by name."""
+    rows = warehouse.query(
+        f"SELECT DISTINCT moved_to, Collection FROM {SERIES.name} WHERE moved_to IS NOT NULL "
+        "ORDER BY ALL"
+    )
+    left: dict[str, list[str]] = {}
+    for row in rows.to_pylist():
+        left.setdefault(row["moved_to"], []).append(row["Collection"])
+    return left

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tcia_assets import catalog
 from tcia_assets.metadata import moves
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
+from tcia_assets.sources import Source
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.images.place import COLLECTION, Place
 
 GOAL = "Another Collection"
@@ -16,11 +19,15 @@ GOAL = "Another Collection"
 def refresh_all(place: Place) -> None:
     """Refresh the metadata of both Collections, and settle which Series have moved."""
     with place.source() as source:
-        for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
-            for key in (COLLECTION, GOAL) if table.partitioned_by else ("",):
-                now = datetime.now(UTC)
-                refresh(table, key, source, place.warehouse, now, ProbeBudget(0))
-    moves.settle_moves(place.warehouse, datetime.now(UTC))
+        refresh_moved(source, place.warehouse, (COLLECTION, GOAL))
+
+
+def refresh_moved(source: Source, warehouse: Warehouse, names: Sequence[str]) -> None:
+    """Refresh the metadata of listed Collections, and settle which Series have moved."""
+    for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
+        for key in names if table.partitioned_by else ("",):
+            refresh(table, key, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+    moves.settle_moves(warehouse, datetime.now(UTC))
 
 
 def events(place: Place, uid: str) -> list[tuple[str, str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tcia_assets.catalog import IMAGES, REFERENCES, SERIES_CHANGES, UNINDEXED_ZIPS
-from tcia_assets.images.fetch import finish_interrupted
+from tcia_assets.images.fetch import fetch_images, finish_interrupted
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.images.headers.references import index_references
 from tcia_assets.images.journal import Journal
+from tcia_assets.images.rows_without_zip import remove_rows_without_zip
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.images.unindexed import (
     count_outdated,
@@ -14,8 +16,10 @@ from tcia_assets.images.unindexed import (
     find_outdated,
     find_unindexed,
 )
+from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 from tcia_assets_tests.images.many import SERIES
+from tcia_assets_tests.images.moves import GOAL, refresh_moved
 from tcia_assets_tests.images.place import COLLECTION, Place
 
 
@@ -114,3 +118,23 @@ def test_zips_are_outdated_until_they_are_read_for_all_columns(mirror: Place) ->
     index(mirror)
     assert count_outdated(mirror.warehouse) == {}
     assert mirror.warehouse.read(IMAGES, [COLLECTION]).equals(whole)
+
+
+def test_rows_that_a_moved_zip_left_behind_count_until_they_are_removed(mirror: Place) -> None:
+    mirror.fetch()
+    index(mirror)
+    mirror.sandbox.archive.move(mirror.uids, to=GOAL)
+    with mirror.source() as source:
+        refresh_moved(source, mirror.warehouse, [GOAL])
+        assert count_unindexed(mirror.warehouse) == {}  # the zips are still where they were
+        session = FetchSession(Selection(collections=(GOAL,)))
+        fetch_images(GOAL, session, source, mirror.warehouse)
+    index_images(GOAL, mirror.warehouse)
+    index_references(GOAL, mirror.warehouse)
+
+    assert count_unindexed(mirror.warehouse) == {GOAL: SERIES}
+    assert lacking(mirror) == {f"still described in {COLLECTION}"}
+    assert [remove_rows_without_zip(COLLECTION, mirror.warehouse) for _ in range(2)] == [1, 0]
+    assert count_unindexed(mirror.warehouse) == {}
+    assert mirror.warehouse.keys(IMAGES) == sorted([GOAL, COLLECTION])
+    assert mirror.warehouse.row_count(IMAGES, COLLECTION) == 0
