@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _STEP = 1000
+_SECONDS_A_MINUTE = 60
 
 
 def counted(count: int, noun: str) -> str:
@@ -32,3 +33,15 @@ def format_bytes(count: float | None) -> str:
         count /= _STEP
         units.pop(0)
     return f"{count:.0f} {units[0]}" if units[0] == "B" else f"{count:.1f} {units[0]}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration to about two digits; what takes less than a second takes one.
+
+    >>> [format_duration(s) for s in (0.2, 59, 90, 7_000)]
+    ['1 s', '59 s', '2 min', '1.9 h']
+    """
+    if seconds < _SECONDS_A_MINUTE:
+        return f"{max(1, round(seconds))} s"
+    minutes = seconds / _SECONDS_A_MINUTE
+    return f"{minutes:.0f} min" if minutes < _SECONDS_A_MINUTE else f"{minutes / 60:.1f} h"

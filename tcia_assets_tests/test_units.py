@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_assets.units import are, counted, format_bytes
+from tcia_assets.units import are, counted, format_bytes, format_duration
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,10 @@ def test_the_unit_is_the_largest_that_is_not_above_the_number(count: float, text
 @pytest.mark.parametrize(("count", "text"), [(0, "0 rows are"), (1, "1 row is"), (2, "2 rows are")])
 def test_one_is_no_plural(count: int, text: str) -> None:
     assert f"{counted(count, 'row')} {are(count)}" == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min"), (3_600, "1.0 h")]
+)
+def test_a_duration_has_the_unit_that_people_would_use(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

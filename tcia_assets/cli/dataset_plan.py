@@ -16,14 +16,15 @@ from tcia_assets.cli.declaration_file import find_declaration
 from tcia_assets.cli.options import format_option
 from tcia_assets.cli.terminal import make_grid, out, print_note, printable, right_aligned
 from tcia_assets.mirror import open_warehouse
+from tcia_assets.pages.dataset_plan import plan_page
 from tcia_assets.settings import Settings
-from tcia_assets.units import counted, format_bytes
+from tcia_assets.store.files import publish_text
+from tcia_assets.units import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from tcia_assets.datasets.plan import DatasetPlan
 
-_MOST_NAMES, _MOST_LEAKS = 30, 10
-_SECONDS_A_MINUTE = 60
+_MOST_NAMES = 30
 
 
 @click.command("plan")
@@ -33,22 +34,29 @@ _SECONDS_A_MINUTE = 60
     type=click.Path(path_type=Path),
     help="Folder of dataset declarations.  [default: TCIA_DATASETS_DIR]",
 )
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write it as a page to look at, in this one file.",
+)
 @format_option("table", "json")
-def plan(name: str, datasets_dir: Path | None, form: str) -> None:
+def plan(name: str, datasets_dir: Path | None, page: Path | None, form: str) -> None:
     """Show what a build of the dataset NAME would take and give, before it reads a zip.
 
     Images and masks and how they are paired, the names of segments with the label of each, splits,
-    leaks, licences, and about how much room and time it takes. Nothing is written or requested.
-    Exit code 1 if a build would be refused for its leaks.
+    leaks, licences, and about how much room and time it takes. Nothing is requested, and nothing
+    written but the file of --page. Exit code 1 if a build would be refused for its leaks.
 
     \b
     Examples:
       tcia-assets dataset plan lung_ct
+      tcia-assets dataset plan lung_ct --page plan.html
       tcia-assets dataset plan elsewhere/lung_ct.yaml --format json
     """
     from tcia_assets.datasets.cohort_query import query_cohort  # noqa: PLC0415 - needs an extra
     from tcia_assets.datasets.declaration import load_declaration  # noqa: PLC0415
     from tcia_assets.datasets.plan import plan_dataset  # noqa: PLC0415
+    from tcia_assets.datasets.plan_notes import plan_notes  # noqa: PLC0415
 
     settings = Settings.from_env()
     file = find_declaration(name, datasets_dir or Path(settings.datasets_dir))
@@ -60,7 +68,11 @@ def plan(name: str, datasets_dir: Path | None, form: str) -> None:
     else:
         for part in _parts(made):
             out.print(part, soft_wrap=isinstance(part, str))
-        _print_notes(made)
+        for note in plan_notes(made):
+            print_note(note)
+    if page:
+        publish_text(page, plan_page(made, plan_notes(made)))
+        print_note(f"open {page.absolute().as_uri()}")
     if made.leaks:
         click.get_current_context().exit(1)
 
@@ -89,7 +101,7 @@ def _facts(plan: DatasetPlan) -> Grid:
         if plan.to_fetch
         else "",
         "room": f"about {format_bytes(plan.built_bytes)}; {format_bytes(plan.free_bytes)} are free",
-        "time": f"about {_time(plan.built_seconds)}, once all is on disk",
+        "time": f"about {format_duration(plan.built_seconds)}, once all is on disk",
     }
     grid = make_grid("", "", show_header=False)
     for name, fact in facts.items():
@@ -103,8 +115,8 @@ def _names(plan: DatasetPlan) -> Grid:
     for each in plan.names[:_MOST_NAMES]:
         label = printable(each.label) if each.label else "[yellow]none[/]"
         grid.add_row(printable(each.name), label, f"{each.images:,}", f"{each.drawn:,}")
-    if hidden := len(plan.names) - _MOST_NAMES:
-        grid.add_row(f"and {hidden:,} more" if hidden > 0 else "")
+    if (hidden := len(plan.names) - _MOST_NAMES) > 0:
+        grid.add_row(f"and {hidden:,} more")
     return grid
 
 
@@ -127,39 +139,3 @@ def _counts(counts: Mapping[str, int], name: str, unit: str) -> Grid:
     for value, count in counts.items():
         grid.add_row(printable(value), f"{count:,}")
     return grid
-
-
-def _print_notes(plan: DatasetPlan) -> None:
-    """Print what may be a mistake, and what to do."""
-    if plan.to_fetch or plan.masks_to_fetch:
-        masks = (
-            f", and {plan.masks_to_fetch:,} masks in their Studies "
-            f"({format_bytes(plan.masks_to_fetch_bytes)}), whose pairs are known once they are here"
-            if plan.masks_to_fetch
-            else ""
-        )
-        print_note(f"{plan.to_fetch:,} Series are not on disk{masks}: `tcia-assets fetch` them")
-    if plan.images_without_mask:
-        print_note(
-            f"{counted(plan.images_without_mask, 'image')} without a paired mask on disk: "
-            "`without_target` drops them unless `qc` says else"
-        )
-    if plan.unlabelled:
-        print_note(
-            f"{counted(plan.unlabelled, 'name')} of segments match no label, and give background"
-        )
-    if plan.classes.get(""):
-        print_note(f"{counted(plan.classes[''], 'image')} without a class: `without_class`")
-    if plan.built_bytes > plan.free_bytes:
-        print_note("the disk may be too small for it")
-    for leak in plan.leaks[:_MOST_LEAKS]:
-        print_note(f"in several splits, so that a build is refused: {leak}")
-    if (hidden := len(plan.leaks) - _MOST_LEAKS) > 0:
-        print_note(f"and {hidden:,} more leaks")
-
-
-def _time(seconds: float) -> str:
-    if seconds < _SECONDS_A_MINUTE:
-        return f"{max(1, round(seconds))} s"
-    minutes = seconds / _SECONDS_A_MINUTE
-    return f"{minutes:.0f} min" if minutes < _SECONDS_A_MINUTE else f"{minutes / 60:.1f} h"

@@ -28,6 +28,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     sample_table          one row for each sample: findings, policies, split
     samples               the schema of that table
     plan                  what a build would take and give
+    plan_notes            what in it may be a mistake
     build                 a cohort -> a version of its dataset
     prune                 old versions, and the Series that datasets need
     versions              the versions on disk: published, listed, verified

@@ -90,8 +90,10 @@ class Story:
             stage.run(url, "catalogue")
 
     def _build_dataset(self, url: str) -> None:
-        """Build the declared dataset from the Series on disk, and show how to use it."""
-        self._heading("4. A dataset for training", f"$ tcia-assets dataset build {DATASET}")
+        """Plan and build the declared dataset from the Series on disk, and show how to use it."""
+        self._heading("4. A dataset for training", f"$ tcia-assets dataset plan {DATASET}")
+        self._stage.run(url, "dataset", "plan", DATASET)
+        self._write_line(f"\n   $ tcia-assets dataset build {DATASET}")
         self._stage.run(url, "dataset", "build", DATASET)
         place = self._stage.folder / "datasets" / DATASET
         self._write_line("\n   Its samples; those whose contours are not released are dropped:")

@@ -15,6 +15,7 @@ strip            small pictures of some Series, side by side
 volumes          a volume with its masks, as slices and as voxels
 changes          what happened by day, and the feed
 datasets         built datasets
+dataset_plan     the plan of a dataset, as one file
 rows             rows of a table as a script beside a page
 charts           bars, areas and columns as numbers
 license_badges   licences: a short name, and what they ask

@@ -25,6 +25,16 @@ def test_a_plan_is_a_page_of_tables_or_json(terminal: DatasetTerminal) -> None: 
     assert not terminal.versions
 
 
+def test_a_plan_is_written_as_a_page(terminal: DatasetTerminal, tmp_path: Path) -> None:  # noqa: F811
+    page = tmp_path / "plan.html"
+    shown = terminal("plan", "lung_ct", "--page", str(page))
+    assert shown.exit_code == 0, shown.output
+    assert f"open {page.as_uri()}" in shown.stderr and "Lesion  lesion" in shown.stdout
+    assert "<h1>" in page.read_text() and [each.name for each in tmp_path.glob("plan*")] == [
+        "plan.html"
+    ]
+
+
 def test_a_build_that_leaks_is_known_before_it_starts(terminal: DatasetTerminal) -> None:  # noqa: F811
     rows = terminal.warehouse.query("SELECT SeriesInstanceUID AS u FROM series")
     set_column(terminal.warehouse, "StudyInstanceUID", "1.2.77", *rows["u"].to_pylist())

@@ -1,0 +1,47 @@
+"""What a plan shows that may be a mistake, and what to do, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tcia_assets.datasets.plan import DatasetPlan
+from tcia_assets.units import counted, format_bytes
+
+_MOST_LEAKS = 10
+
+
+def plan_notes(plan: DatasetPlan) -> list[str]:
+    """Return the notes about a plan; leaks, for which a build is refused, are the last."""
+    return [*_images(plan), *_names(plan), *_leaks(plan)]
+
+
+def _images(plan: DatasetPlan) -> Iterator[str]:
+    if plan.to_fetch or plan.masks_to_fetch:
+        masks = (
+            f", and {plan.masks_to_fetch:,} masks in their Studies "
+            f"({format_bytes(plan.masks_to_fetch_bytes)}), whose pairs are known once they are here"
+            if plan.masks_to_fetch
+            else ""
+        )
+        yield f"{plan.to_fetch:,} Series are not on disk{masks}: `tcia-assets fetch` them"
+    if plan.images_without_mask:
+        yield (
+            f"{counted(plan.images_without_mask, 'image')} without a paired mask on disk: "
+            "`without_target` drops them unless `qc` says else"
+        )
+    if plan.built_bytes > plan.free_bytes:
+        yield "the disk may be too small for it"
+
+
+def _names(plan: DatasetPlan) -> Iterator[str]:
+    if plan.unlabelled:
+        yield f"{counted(plan.unlabelled, 'name')} of segments match no label, and give background"
+    if plan.classes.get(""):
+        yield f"{counted(plan.classes[''], 'image')} without a class: `without_class`"
+
+
+def _leaks(plan: DatasetPlan) -> Iterator[str]:
+    for leak in plan.leaks[:_MOST_LEAKS]:
+        yield f"in several splits, so that a build is refused: {leak}"
+    if (hidden := len(plan.leaks) - _MOST_LEAKS) > 0:
+        yield f"and {hidden:,} more leaks"
