@@ -79,6 +79,9 @@ _STATES = {
 )
 @click.option("--audit", is_flag=True, help="The same as --against nbia.")
 @click.option("--rebuild", is_flag=True, help="First add zips that the manifest lacks.")
+@click.option(
+    "--accept-loss", is_flag=True, help="Mark zips as lost although the whole store is gone."
+)
 def verify(
     collections: tuple[str, ...],
     *,
@@ -89,6 +92,7 @@ def verify(
     against: tuple[str, ...],
     audit: bool,
     rebuild: bool,
+    accept_loss: bool,
 ) -> None:
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
 
@@ -96,6 +100,9 @@ def verify(
     those zips that were not read for longest come first; when each was read is in the table
     zip_reads. The tables are compared with the digests that were recorded when they were written;
     one that is gone is named. With --subset K/N, day K of N reads one N-th of the zips.
+
+    Where the store has hardly any zip of any Collection (a disk that is not mounted, a wrong
+    bucket), nothing is marked, and the exit code is 1.
 
     With --against, what differs between the zips and a source, or between two sources, is in the
     table source_equality. The exit code is 1 if something differs or a source cannot be asked; what
@@ -111,6 +118,7 @@ def verify(
       tcia-assets verify --against idc
       tcia-assets verify LCTSC --against nbia --against idc
       tcia-assets verify --rebuild          (the manifest was lost)
+      tcia-assets verify --accept-loss      (the disk was lost)
     """
     mirror = open_mirror()
     settings, warehouse = mirror.settings, mirror.warehouse
@@ -131,7 +139,7 @@ def verify(
         require_known("Collection with images", collections, known)
         chosen = [name for name in collections or on_disk if name in on_disk]
         problems = _rebuild(chosen, warehouse, settings) if rebuild else []
-        limits = _Limits(deep, quick, subset, _deadline(max_minutes))
+        limits = _Limits(deep, quick, subset, _deadline(max_minutes), accept_loss)
         problems += _verify(chosen, warehouse, limits)
         problems += _verify_tables(warehouse, collections)
         problems += _compare(collections or known, on_disk, sources, warehouse)
@@ -158,6 +166,7 @@ class _Limits(NamedTuple):
     quick: bool
     subset: Subset | None
     until: float
+    accept_loss: bool
 
 
 def _deadline(max_minutes: int | None) -> float:

@@ -18,6 +18,7 @@ from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import IS_LOST
+from tcia_assets.images.store_loss import require_store
 from tcia_assets.images.zip_files import name_at, stored_zips
 from tcia_assets.images.zip_parts import (
     PartRead,
@@ -38,6 +39,9 @@ R = TypeVar("R")
 _WORKERS = 2
 # What a killed check has read in this time is read again.
 _WRITE_EVERY_S = 60.0
+_GONE, _UNREADABLE = "its zip is gone", "its zip cannot be read"
+# Where more of the zips than this are gone or cannot be read, the store itself may be missing.
+_SUSPICIOUS_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def verify_zips(
     quick: bool = False,
     subset: Subset | None = None,
     until: float = math.inf,
+    accept_loss: bool = False,
     report: ProgressCallback = ignore_progress,
 ) -> VerifyResult:
     """Compare the zips of a Collection with their manifest: see `verify_parts`.
@@ -84,13 +89,22 @@ def verify_zips(
         quick: Compare names and sizes only, with one list of the store; no zip is read.
         subset: Check only these zips.
         until: Time of `time.monotonic()` after which no zip is begun.
+        accept_loss: Mark zips also if the whole store is gone.
         report: Called with the number of bytes checked and their total.
     """
     parts = list_parts(warehouse, [collection], subset)
     sizes = None
     if quick:
         sizes = {zip_.name: zip_.size_bytes for zip_ in stored_zips(collection, warehouse)}
-    return verify_parts(parts, warehouse, deep=deep, sizes=sizes, until=until, report=report)
+    return verify_parts(
+        parts,
+        warehouse,
+        deep=deep,
+        sizes=sizes,
+        until=until,
+        accept_loss=accept_loss,
+        report=report,
+    )
 
 
 def verify_parts(
@@ -100,6 +114,7 @@ def verify_parts(
     deep: bool = False,
     sizes: Mapping[str, int] | None = None,
     until: float = math.inf,
+    accept_loss: bool = False,
     report: ProgressCallback = ignore_progress,
 ) -> VerifyResult:
     """Compare zips with their manifest: presence, size and SHA-256.
@@ -116,12 +131,13 @@ def verify_parts(
         sizes: The size of each file in the store, by name. If it is given, only names and sizes are
             compared, and no zip counts as read.
         until: Time of `time.monotonic()` after which no zip is begun.
+        accept_loss: Mark zips also if the whole store is gone.
         report: Called with the number of bytes checked and their total.
 
     Raises:
-        StorageError: The store of zips fails, or what was found cannot be written.
+        StorageError: The store of zips fails, or is gone, or what was found cannot be written.
     """
-    reading = _Reading(warehouse, records=sizes is None)
+    reading = _Reading(warehouse, records=sizes is None, accept_loss=accept_loss)
     total, zips = sum(part.bytes for part in parts), sum(part.zips for part in parts)
 
     def check(each: tuple[ZipPart, ManifestRow]) -> str | None:
@@ -152,10 +168,12 @@ class _Reading:
     Args:
         warehouse: Where it is written.
         records: Whether zips count as read.
+        accept_loss: Whether the store need not be there.
     """
 
-    def __init__(self, warehouse: Warehouse, *, records: bool) -> None:
+    def __init__(self, warehouse: Warehouse, *, records: bool, accept_loss: bool) -> None:
         self._warehouse, self._records = warehouse, records
+        self._is_store_known, self._missing = accept_loss, 0
         self._began = datetime.now(UTC)
         self._remaining: Counter[ZipPart] = Counter()
         self._reads: dict[ZipPart, PartRead] = {}
@@ -179,6 +197,7 @@ class _Reading:
             part, read.read_at, read.zips + 1, read.bytes + size, read.damaged + bool(problem)
         )
         self._remaining[part] -= 1
+        self._missing += problem.startswith((_GONE, _UNREADABLE))
         if problem:
             self._problems[row.series_instance_uid] = problem
             self._changes.append((row, _mark_damaged(row, problem)))
@@ -186,7 +205,16 @@ class _Reading:
             self.write()
 
     def write(self) -> None:
-        """Mark damaged zips, then record the parts that were read to their end."""
+        """Mark damaged zips, then record the parts that were read to their end.
+
+        Raises:
+            StorageError: The store itself is gone; nothing is written, now or later.
+        """
+        if self._missing > _SUSPICIOUS_SHARE * self.zips and not self._is_store_known:
+            found = self._changes, self._reads
+            self._changes, self._reads = [], {}
+            require_store(self._warehouse)
+            (self._changes, self._reads), self._is_store_known = found, True
         for name in sorted({new.collection for _, new in self._changes}):
             mine = [change for change in self._changes if change[1].collection == name]
             for row in manifest.replace_unchanged(self._warehouse, name, mine):
@@ -252,7 +280,7 @@ def accept_again(row: ManifestRow, path: Path) -> Proof:
 
 def unreadable_message(error: OSError) -> str:
     """Return the problem of a zip that the disk does not return."""
-    return f"its zip cannot be read: {error.strerror or error}"
+    return f"{_UNREADABLE}: {error.strerror or error}"
 
 
 def _problem(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
@@ -260,7 +288,7 @@ def _problem(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
     try:
         return _difference(row, archives, deep=deep)
     except FileNotFoundError:
-        return f"its zip is gone: {row.path}"
+        return f"{_GONE}: {row.path}"
     except BadArchive as error:
         return error.problem
     except OSError as error:
