@@ -739,26 +739,29 @@ ACQUIRED_MODALITIES = frozenset(
 # The event of a Series that moved may be in the Collection that it left. The rows that tables have
 # of its zip there are removed by the next run of the Collection that has the zip now.
 UNINDEXED_ZIPS = """\
-SELECT z.Collection, z.SeriesInstanceUID, concat_ws(', ',
-        CASE WHEN i.archive_sha256 IS NULL THEN 'images' END,
-        CASE WHEN i.refers AND r.archive_sha256 IS NULL THEN 'references' END,
-        CASE WHEN z.status = 'complete' AND e.mark IS NULL THEN 'series_changes' END
-    ) AS not_in
-    FROM (SELECT * FROM image_archives WHERE path IS NOT NULL) AS z
-    LEFT JOIN (
-        SELECT Collection, SeriesInstanceUID, archive_sha256, referring_count > 0 AS refers
-        FROM indexed_zips
-    ) AS i ON i.Collection = z.Collection AND i.SeriesInstanceUID = z.SeriesInstanceUID
-        AND i.archive_sha256 = z.sha256
-    LEFT JOIN (SELECT DISTINCT Collection, SeriesInstanceUID, archive_sha256 FROM "references") AS r
-        ON r.Collection = z.Collection AND r.SeriesInstanceUID = z.SeriesInstanceUID
-        AND r.archive_sha256 = z.sha256
-    LEFT JOIN (
-        SELECT DISTINCT SeriesInstanceUID, split_part(event_id, ' ', 2) AS mark
-        FROM series_changes WHERE event IN ('fetched', 'refetched')
-    ) AS e ON e.SeriesInstanceUID = z.SeriesInstanceUID AND e.mark = z.sha256
-    WHERE i.archive_sha256 IS NULL OR (i.refers AND r.archive_sha256 IS NULL)
-        OR (z.status = 'complete' AND e.mark IS NULL)
+WITH zips AS (
+    SELECT Collection, SeriesInstanceUID, sha256 AS archive_sha256, status
+    FROM image_archives WHERE path IS NOT NULL
+),
+fetches AS (
+    SELECT SeriesInstanceUID, split_part(event_id, ' ', 2) AS archive_sha256
+    FROM series_changes WHERE event IN ('fetched', 'refetched')
+),
+lacking AS (
+    SELECT Collection, SeriesInstanceUID, 1 AS place, 'images' AS name FROM zips
+    ANTI JOIN indexed_zips USING (Collection, SeriesInstanceUID, archive_sha256)
+    UNION ALL
+    SELECT Collection, SeriesInstanceUID, 2, 'references' FROM zips
+    SEMI JOIN (FROM indexed_zips WHERE referring_count > 0)
+        USING (Collection, SeriesInstanceUID, archive_sha256)
+    ANTI JOIN "references" USING (Collection, SeriesInstanceUID, archive_sha256)
+    UNION ALL
+    SELECT Collection, SeriesInstanceUID, 3, 'series_changes' FROM zips
+    ANTI JOIN fetches USING (SeriesInstanceUID, archive_sha256)
+    WHERE status = 'complete'
+)
+SELECT Collection, SeriesInstanceUID, string_agg(name, ', ' ORDER BY place) AS not_in
+FROM lacking GROUP BY Collection, SeriesInstanceUID
 UNION ALL
 SELECT DISTINCT s.moved_to, s.SeriesInstanceUID, 'still described in ' || s.Collection
     FROM (SELECT * FROM series WHERE moved_to IS NOT NULL) AS s

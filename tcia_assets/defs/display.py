@@ -36,7 +36,8 @@ def first_rows(warehouse: Warehouse, table: Table, key: str) -> dict[str, Any]:
     names = [name for name in table.column_names if name != table.partitioned_by][:_COLUMNS]
     files = warehouse.files(table, key)
     numbers = files.numbers()[:1]  # a large partition has many, and five rows are shown
-    rows = [row for n in numbers for row in files.read(n, names).slice(0, _ROWS).to_pylist()]
+    batches = (batch for number in numbers for batch in files.read_batches(number, names, _ROWS))
+    rows: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
     if not rows:
         return {}
     shown = [{name: _text(value) for name, value in row.items()} for row in rows]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from tcia_assets.errors import BadArchive, UsageError
 from tcia_assets.formats import md5_list
 from tcia_assets.images import manifest
@@ -150,26 +152,24 @@ def _sample(collection: str, warehouse: Warehouse, size: int) -> tuple[list[Mani
 
     The Series are the same throughout a day (UTC), and others the next day.
     """
-    complete = """
-        SELECT a.*, s.SeriesInstanceUID IS NOT NULL AS is_listed FROM (
-            SELECT * FROM image_archives WHERE Collection = $collection AND status = 'complete'
-        ) AS a LEFT JOIN (
-            SELECT SeriesInstanceUID FROM current_series
+    found = warehouse.query(
+        # Of UIDs alone: to sort the rows of 200,000 zips takes three times as long.
+        f"""
+        SELECT count(*) FILTER (l.{UID} IS NULL) AS unlisted,
+            arg_min(a.{UID}, hash($today, a.{UID}), {size}) FILTER (l.{UID} NOTNULL) AS chosen
+        FROM image_archives AS a LEFT JOIN (
+            SELECT {UID} FROM current_series
             WHERE Collection = $collection AND missing_since IS NULL
-        ) AS s ON s.SeriesInstanceUID = a.SeriesInstanceUID
-    """
-    today = datetime.now(UTC).date().isoformat()
-    chosen = warehouse.query(
-        f"FROM ({complete}) WHERE is_listed ORDER BY md5($today || SeriesInstanceUID) LIMIT $size",
-        {"collection": collection, "today": today, "size": size},
+        ) AS l ON l.{UID} = a.{UID}
+        WHERE a.Collection = $collection AND a.status = 'complete'
+        """,
+        {"collection": collection, "today": datetime.now(UTC).date().isoformat()},
     )
-    unlisted = warehouse.query(
-        f"SELECT count(*) AS series FROM ({complete}) WHERE NOT is_listed",
-        {"collection": collection},
-    )
-    return [ManifestRow.from_record(row) for row in chosen.to_pylist()], unlisted["series"][
-        0
-    ].as_py()
+    [(unlisted, chosen)] = (tuple(row.values()) for row in found.to_pylist())
+    uids = pa.chunked_array([chosen or []], pa.string())
+    rows = manifest.read_rows_of(warehouse, collection, uids)
+    # One that was removed meanwhile has no row.
+    return [rows[uid] for uid in uids.to_pylist() if uid in rows], unlisted
 
 
 def _leaves(collection: str, warehouse: Warehouse) -> list[Leaf]:

@@ -21,7 +21,7 @@ from tcia_assets.store.warehouse import Warehouse
 
 _UID = "SeriesInstanceUID"
 # The check of the same query: what one has found clean, the other need not ask again.
-_CHECK = f"{IMAGES.name}.zips_indexed"
+_CHECK = next(check for check in IMAGES.checks if check.sql == UNINDEXED_ZIPS)
 _OUTDATED = """
     SELECT Collection, count(*) AS zips FROM indexed_zips
     WHERE object_count > 0 AND header_version IS DISTINCT FROM $version
@@ -61,11 +61,10 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
 def _unindexed_rows(warehouse: Warehouse) -> list[dict[str, str]]:
     """Return the rows of `UNINDEXED_ZIPS`, sorted; while no table changes, none is read again."""
     try:
-        rows = CleanQueries(warehouse).find(_CHECK, UNINDEXED_ZIPS)
+        rows = CleanQueries(warehouse).find(f"{IMAGES.name}.{_CHECK.name}", _CHECK.ordered_sql)
     except StorageError:  # of a data folder that must not be written to
-        rows = warehouse.query(UNINDEXED_ZIPS)
-    found = [] if rows is None else rows.to_pylist()
-    return sorted(found, key=lambda row: (row["Collection"], row[_UID], row["not_in"]))
+        rows = warehouse.query(_CHECK.ordered_sql)
+    return [] if rows is None else rows.to_pylist()
 
 
 def _find_lost(collection: str, warehouse: Warehouse) -> list[str]:

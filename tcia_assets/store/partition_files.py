@@ -111,13 +111,19 @@ class PartitionFiles:
             problem = f"{path}: {partitions.CHANGED}; {partitions.remedy(self.table)}"
             raise DataError(problem, table=self.table.name)
 
-    def read_batches(self, number: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def read_batches(
+        self,
+        number: int,
+        columns: Sequence[str] | None = None,
+        rows_at_once: int = partitions.ROWS_PER_BATCH,
+    ) -> Iterator[pa.Table]:
         """Yield some columns of a file, of any size, in tables of bounded size.
 
         Raises:
             DataError: The file is damaged.
         """
-        return partitions.read_batches(with_columns(self.table, columns), self.path(number))
+        table = with_columns(self.table, columns)
+        return partitions.read_batches(table, self.path(number), rows_at_once)
 
     def write(
         self, number: int, rows: pa.Table | Iterable[pa.Table], made_from: str = ""

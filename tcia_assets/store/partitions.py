@@ -41,7 +41,7 @@ _PART = re.compile(r"part-([0-9]+)\.parquet", re.ASCII)
 # every partition, no query mixes two versions of a partition.
 _ROWS_PER_GROUP = 1 << 20
 
-_ROWS_PER_BATCH = 1 << 16
+ROWS_PER_BATCH = 1 << 16
 
 # The length in bytes that most file systems allow for one name.
 _MAX_NAME_BYTES = 255
@@ -238,11 +238,13 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
         names = set(file.schema_arrow.names)  # each look at it makes the schema anew
         present = [name for name in table.column_names if name in names]
         # Threads for a small file cost as much again as reading it.
-        is_large = file.metadata.num_rows > _ROWS_PER_BATCH
+        is_large = file.metadata.num_rows > ROWS_PER_BATCH
         return align(table, file.read(present, use_threads=is_large))
 
 
-def read_batches(table: Table, path: Path) -> Iterator[pa.Table]:
+def read_batches(
+    table: Table, path: Path, rows_at_once: int = ROWS_PER_BATCH
+) -> Iterator[pa.Table]:
     """Yield the table's columns as `read_parquet`, so that a file of any size takes little memory.
 
     Raises:
@@ -251,7 +253,7 @@ def read_batches(table: Table, path: Path) -> Iterator[pa.Table]:
     with _readable(table, path), pq.ParquetFile(path) as file:
         names = set(file.schema_arrow.names)
         present = [name for name in table.column_names if name in names]
-        for batch in file.iter_batches(_ROWS_PER_BATCH, columns=present):
+        for batch in file.iter_batches(rows_at_once, columns=present):
             yield align(table, pa.Table.from_batches([batch]))
 
 

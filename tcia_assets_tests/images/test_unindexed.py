@@ -17,6 +17,7 @@ from tcia_assets.images.unindexed import (
     find_unindexed,
 )
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 from tcia_assets_tests.images.many import SERIES
 from tcia_assets_tests.images.moves import GOAL, refresh_moved
@@ -138,3 +139,15 @@ def test_rows_that_a_moved_zip_left_behind_count_until_they_are_removed(mirror: 
     assert count_unindexed(mirror.warehouse) == {}
     assert mirror.warehouse.keys(IMAGES) == sorted([GOAL, COLLECTION])
     assert mirror.warehouse.row_count(IMAGES, COLLECTION) == 0
+
+
+def test_the_check_of_unindexed_zips_and_status_share_what_is_clean(mirror: Place) -> None:
+    mirror.fetch()
+    index(mirror)
+    check = next(each for each in IMAGES.checks if each.name == "zips_indexed")
+    name = f"{IMAGES.name}.{check.name}"
+    assert CleanQueries(mirror.warehouse).find(name, check.ordered_sql) is None
+    clean = mirror.warehouse.root / "warehouse" / ".clean" / name
+    found_at = clean.stat().st_mtime_ns
+    assert count_unindexed(mirror.warehouse) == {}
+    assert clean.stat().st_mtime_ns == found_at

@@ -48,6 +48,13 @@ READ_ERRORS = (
 )
 
 
+_LISTED = """
+    SELECT SeriesInstanceUID, path, sha256, archive_bytes
+    FROM image_archives SEMI JOIN wanted USING (SeriesInstanceUID)
+    WHERE Collection = $collection AND path NOTNULL ORDER BY SeriesInstanceUID
+"""
+
+
 @dataclass(frozen=True)
 class ListedZip:
     """A zip as the manifest describes it."""
@@ -84,7 +91,7 @@ def zip_hashes(collection: str, warehouse: Warehouse) -> pa.Table:
 
 
 class ListedZips:
-    """Zips on disk of a Collection, in the order of the manifest; few of them are objects at once.
+    """Zips on disk of a Collection, by SeriesInstanceUID; few of them are objects at once.
 
     Args:
         collection: The Collection.
@@ -94,11 +101,8 @@ class ListedZips:
 
     def __init__(self, collection: str, warehouse: Warehouse, series: Collection[str]) -> None:
         self._collection, self._archives = collection, warehouse.archives
-        names = ("SeriesInstanceUID", "path", "sha256", "archive_bytes")
-        manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names)
-        wanted = pa.array(sorted(series), pa.string())
-        is_wanted = pc.is_in(manifest["SeriesInstanceUID"], value_set=wanted)
-        self._rows = manifest.filter(pc.and_(is_wanted, pc.is_valid(manifest["path"])))
+        uids = pa.table({"SeriesInstanceUID": pa.array(sorted(series), pa.string())})
+        self._rows = warehouse.query(_LISTED, {"collection": collection}, tables={"wanted": uids})
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
