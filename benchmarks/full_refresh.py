@@ -5,6 +5,7 @@ data folder, then downloads the same replies with one curl process, one after th
 time, processor time and peak memory of each, their ratio, and what a second refresh costs: from the
 command line, and as a run of Dagster's own, in a process like those that its daemon starts. Such a
 run also refreshes all of it for the first time, and the command one Collection that is unchanged.
+Then the HTML catalogue is written, twice, without images.
 
     .venv/bin/python benchmarks/full_refresh.py [--rounds 3]
 """
@@ -61,6 +62,8 @@ def measure(work: Path, rounds: int) -> None:
         "again, a run": run_again,
         "first, a run": run_first,
         "one Collection": refresh_one,
+        "catalogue": write_catalogue,
+        "catalogue again": write_catalogue,
         "curl": curl,
     }
     for number in range(rounds):
@@ -73,7 +76,7 @@ def measure(work: Path, rounds: int) -> None:
         cpu = statistics.median(cost.cpu_s for cost in costs)
         peak = max(cost.peak_mb for cost in costs)
         print(
-            f"{name:14} {seconds:7.1f} s  {cpu:6.1f} CPU-s  {peak:6.0f} MB peak  "
+            f"{name:15} {seconds:7.1f} s  {cpu:6.1f} CPU-s  {peak:6.0f} MB peak  "
             f"{seconds / floor:5.2f} x curl"
         )
     print(f"{found['collections']} Collections, {found['series']} Series")
@@ -119,6 +122,11 @@ def first_run_of_dagster(
 def refresh_one(data: Path) -> Cost:
     """Refresh one small Collection: what is above it is the cost of the others."""
     return timed([str(BIN / "tcia-assets"), "refresh", "LCTSC"], environment(data))
+
+
+def write_catalogue(data: Path) -> Cost:
+    """Write the HTML catalogue of all Collections."""
+    return timed([str(BIN / "tcia-assets"), "catalogue"], environment(data))
 
 
 def run_of_dagster(data: Path, variables: dict[str, str]) -> Cost:

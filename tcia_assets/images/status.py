@@ -180,7 +180,8 @@ _CHANGED = """
 def _counts_sql(predicate: str) -> str:
     return f"""
     WITH at_home AS (
-        -- Only Series that are not withdrawn, and so in `current_series`, can be selected.
+        -- Only Series that are not withdrawn, and so in `current_series`, can be selected. Named
+        -- once below, because DuckDB would hold all rows of what is named twice.
         SELECT *, withdrawn_at IS NULL AND coalesce({predicate}, false) AS is_chosen
         FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
     ),
@@ -194,8 +195,9 @@ def _counts_sql(predicate: str) -> str:
     ),
     elsewhere AS (
         SELECT s.Collection AS home, a.* FROM left_behind AS a
-        JOIN (SELECT Collection, SeriesInstanceUID FROM at_home
-            WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM left_behind)) AS s
+        JOIN (SELECT Collection, SeriesInstanceUID FROM series
+            WHERE moved_to IS NULL AND list_contains($collections, Collection)
+            AND SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM left_behind)) AS s
             ON s.SeriesInstanceUID = a.SeriesInstanceUID
         ANTI JOIN image_archives AS here ON here.SeriesInstanceUID = s.SeriesInstanceUID
             AND here.Collection = s.Collection
@@ -204,6 +206,12 @@ def _counts_sql(predicate: str) -> str:
         ) = 1
     ),
     zips AS (SELECT Collection AS home, * FROM image_archives UNION ALL FROM elsewhere),
+    -- Sizes that are needed: a join with all of them would hold them all.
+    sizes AS (
+        SELECT * FROM series_sizes SEMI JOIN
+            (SELECT Collection, SeriesInstanceUID FROM series WHERE FileSize IS NULL)
+            USING (Collection, SeriesInstanceUID)
+    ),
     each AS (
         SELECT s.*, a.status, a.archive_bytes, z.TotalSizeInBytes,
             coalesce(a.status = 'complete' AND {SAME_BYTES}, false) AS is_complete,
@@ -211,7 +219,7 @@ def _counts_sql(predicate: str) -> str:
         FROM at_home AS s
         LEFT JOIN zips AS a
             ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.home = s.Collection
-        LEFT JOIN series_sizes AS z ON z.Collection = s.Collection
+        LEFT JOIN sizes AS z ON z.Collection = s.Collection
             AND z.SeriesInstanceUID = s.SeriesInstanceUID AND z.fingerprint = s.fingerprint
     ),
     sized AS (

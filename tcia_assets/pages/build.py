@@ -164,7 +164,8 @@ class _Build:
         collections = read_collections(self._warehouse, stale, self._selection)
         self._total = len(stale) + sum(facts.on_disk for facts in collections)
         self._report(0, self._total)
-        for facts in collections:
+        # The largest first: the memory that it leaves is enough for the others.
+        for facts in sorted(collections, key=lambda each: -each.series):
             state = self._write_collection(facts, states[facts.name], identities[facts.name])
             self._folder.save(self._slugs[facts.name], state)
             self._step()

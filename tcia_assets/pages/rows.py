@@ -37,6 +37,7 @@ SERIES_COLUMNS = (
 )
 """The columns of a Collection's table that are of `series`, beside `on_disk`."""
 
+_GROUPS = (SERIES_COLUMNS[:2], SERIES_COLUMNS[2:9], SERIES_COLUMNS[9:])
 _ORDER = ("PatientID", "StudyDate", "StudyInstanceUID", "SeriesInstanceUID")
 _LEVEL = 6
 _PIECE = 10_000
@@ -65,17 +66,19 @@ def _json(columns: Iterable[tuple[str, pa.ChunkedArray]]) -> Iterator[str]:
 
 
 def _column(values: pa.ChunkedArray) -> Iterator[str]:
-    if not pa.types.is_string(values.type):
+    if not pa.types.is_string(values.type) or _is_mostly_distinct(values):
         yield from _list('{"values":', values)
     else:
         encoded = pc.dictionary_encode(values.combine_chunks())
-        places, words = encoded.indices.fill_null(-1), encoded.dictionary
-        if len(words) == len(places):  # no value is repeated
-            yield from _list('{"values":', words)
-        else:
-            yield from _list('{"words":', words)
-            yield from _list(',"places":', places)
+        yield from _list('{"words":', encoded.dictionary)
+        yield from _list(',"places":', encoded.indices.fill_null(-1))
     yield "}"
+
+
+def _is_mostly_distinct(values: pa.ChunkedArray) -> bool:
+    """Return whether few of the first values are repeated: a list of all would save nothing."""
+    first = values.slice(0, _PIECE)
+    return 2 * int(pc.count_distinct(first, mode="all").as_py()) > len(first)
 
 
 def _list(before: str, values: pa.Array | pa.ChunkedArray) -> Iterator[str]:
@@ -91,19 +94,26 @@ def series_columns(warehouse: Warehouse, collection: str) -> Iterator[tuple[str,
 
     Dates are texts, and `on_disk` is 1 for a Series with a zip; sorted by patient, Study and UID.
     """
-    rows = warehouse.read_or_empty(
-        SERIES, collection, [*SERIES_COLUMNS, "withdrawn_at", "moved_to"]
-    )
-    # One column at a time is sorted, because a copy of all of a large Collection takes much memory.
+    order, on_disk = _shown_rows(warehouse, collection)
+    # A group of columns at a time is read, and one column sorted: all of a large Collection at once
+    # take much memory.
+    for names in _GROUPS:
+        rows = warehouse.read_or_empty(SERIES, collection, names)
+        for name in names:
+            values = rows[name].take(order)
+            yield name, pc.cast(values, pa.string()) if name == "StudyDate" else values
+    yield "on_disk", on_disk
+
+
+def _shown_rows(warehouse: Warehouse, collection: str) -> tuple[pa.Array, pa.ChunkedArray]:
+    """Return the places of the rows that are shown, in their order, and whether each has a zip."""
+    rows = warehouse.read_or_empty(SERIES, collection, [*_ORDER, "withdrawn_at", "moved_to"])
     order = pc.sort_indices(rows, [(name, "ascending") for name in _ORDER])
     is_current = pc.and_(pc.is_null(rows["withdrawn_at"]), pc.is_null(rows["moved_to"]))
     order = order.filter(is_current.take(order))
-    for name in SERIES_COLUMNS:
-        values = rows[name].take(order)
-        yield name, pc.cast(values, pa.string()) if name == "StudyDate" else values
-    on_disk = pa.array(uids_on_disk(warehouse, collection), pa.string())
-    is_there = pc.is_in(rows["SeriesInstanceUID"], value_set=on_disk).take(order)
-    yield "on_disk", pc.cast(is_there, pa.int8())
+    zips = pa.array(uids_on_disk(warehouse, collection), pa.string())
+    is_there = pc.is_in(rows["SeriesInstanceUID"], value_set=zips).take(order)
+    return order, pc.cast(is_there, pa.int8())
 
 
 def uids_on_disk(warehouse: Warehouse, collection: str) -> Sequence[str]:

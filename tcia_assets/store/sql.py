@@ -64,6 +64,8 @@ def connect(
         "autoload_known_extensions": True,
         # A table that does not exist could be a Python variable of the caller.
         "python_enable_replacements": False,
+        # The system's cache has what was read; kept here too, it would only take memory.
+        "enable_external_file_cache": False,
     }
     if memory_limit:
         config["memory_limit"] = memory_limit

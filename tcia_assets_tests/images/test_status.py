@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tcia_assets import catalog
 from tcia_assets.images import status
 from tcia_assets.images.fetch import fetch_images
@@ -66,3 +69,24 @@ def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:
 
     assert (now.complete, now.incomplete) == (len(place.uids) - 1, 1)
     assert now.bytes_to_fetch == row["FileSize"]
+
+
+def test_sizes_are_those_of_the_listing_and_else_of_their_own_table(place: Place) -> None:
+    unsized, unknown, *sized = place.uids
+    size = pc.field("SeriesInstanceUID").isin([unsized, unknown])
+    with place.warehouse.update(catalog.SERIES, COLLECTION) as series:
+        lost = series.rows.filter(size)
+        null = pa.nulls(len(lost), pa.int64())
+        at = lost.column_names.index("FileSize")
+        lost = lost.set_column(at, series.rows.schema.field("FileSize"), null)
+        series.rows = pa.concat_tables([series.rows.filter(~size), lost])
+    [row] = [row for row in lost.to_pylist() if row["SeriesInstanceUID"] == unsized]
+    with place.warehouse.update(catalog.SERIES_SIZES, COLLECTION) as sizes:
+        known = {name: row.get(name) for name in sizes.rows.column_names}
+        known |= {"TotalSizeInBytes": 1000, "ObjectCount": 3}
+        sizes.rows = pa.Table.from_pylist([known], schema=sizes.rows.schema)
+    [now] = states(place, COLLECTION, selection=Selection(where="true"))
+    listed = place.warehouse.query("SELECT sum(FileSize)::BIGINT AS bytes FROM series").to_pylist()
+
+    assert now.selected == 2 + len(sized)
+    assert (now.sizes_unknown, now.bytes_to_fetch) == (1, 1000 + listed[0]["bytes"])
