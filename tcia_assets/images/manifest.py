@@ -25,6 +25,7 @@ from tcia_assets.images.manifest_row import UID, ManifestRow, from_table, to_tab
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.shared_rows import merge_shared_rows, share_rows
 from tcia_assets.images.zip_files import quarantine_path, work_folder, zip_name
+from tcia_assets.store import digests
 from tcia_assets.store.partition_files import PartitionFiles
 from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
@@ -275,7 +276,7 @@ def _quarantine(files: PartitionFiles, number: int, root: Path) -> str:
     try:
         (root / target).parent.mkdir(parents=True, exist_ok=True)
         path.replace(root / target)
-        files.digest_path(number).unlink(missing_ok=True)
+        digests.remove(files.digest_path(number))
     except OSError as error:
         raise StorageError(f"{path} cannot be moved to {target}: {error.strerror}") from error
     return target

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from tcia_assets.errors import UsageError
 from tcia_assets.store import digests
-from tcia_assets.store.files import publish
 from tcia_assets.store.partitions import PART
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,99}", re.ASCII)
@@ -30,24 +29,17 @@ def write_clinical(root: Path, name: str, rows: pa.Table) -> bool:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"a clinical table cannot be called {name!r}")
-    path, digest_file = _folder(root) / name / PART, clinical_digest(root, name)
-    is_known = path.is_file() or digest_file.is_file()
-
-    def write(draft: Path) -> None:
-        pq.write_table(rows, draft, compression="zstd")
-        if is_known:
-            digests.record(digest_file, path, draft)
-
-    is_new = publish(path, write)
-    if not is_known:
-        digests.record(digest_file, path, path)
-    return is_new
+    return digests.publish_recorded(
+        _folder(root) / name / PART,
+        clinical_digest(root, name),
+        lambda draft: pq.write_table(rows, draft, compression="zstd"),
+    )
 
 
 def remove_clinical(root: Path, name: str) -> None:
     """Remove a table, if it is there."""
     if _NAME.fullmatch(name):
-        clinical_digest(root, name).unlink(missing_ok=True)
+        digests.remove(clinical_digest(root, name))
         (_folder(root) / name / PART).unlink(missing_ok=True)
 
 

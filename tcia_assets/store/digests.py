@@ -3,19 +3,20 @@
     <root>/warehouse/.digests/<table>/<percent-encoded key>/part-<n>.sha256
 
 A digest is written before its file is replaced, and the one before is kept until the next write:
-whenever a writer is killed, the file that is there has one of the digests. Only the first digest of
-a file is written after it, so that a digest without a file means a loss.
+whenever a writer is killed, the file that is there has one of the digests. The first digest of a
+file has the name `part-<n>.first` until the file is there, so that a digest without a file means a
+loss.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from tcia_assets.spec import Table
-from tcia_assets.store.files import publish_text, sha256_of
+from tcia_assets.store.files import publish, publish_text, sha256_of, storage_errors
 from tcia_assets.store.partitions import subfolder
 
 # How often a file is read whose digests are replaced meanwhile.
@@ -42,6 +43,49 @@ def recorded_files(root: Path, table: Table) -> Iterator[tuple[str, int]]:
 
 def _table_folder(root: Path, table: Table) -> Path:
     return root / "warehouse" / ".digests" / table.name
+
+
+def publish_recorded(path: Path, digests: Path, write: Callable[[Path], object]) -> bool:
+    """Publish a file of a partition as `publish` does, and record its digest.
+
+    Args:
+        path: The file.
+        digests: The file with its digests.
+        write: Called with the path of an empty draft, which it fills.
+
+    Returns:
+        Whether the path now has a new file.
+
+    Raises:
+        StorageError: A file cannot be written; the one at the path is unchanged.
+    """
+    is_known, first = path.is_file() or digests.is_file(), _first(digests)
+
+    def write_and_record(draft: Path) -> None:
+        write(draft)
+        if is_known:
+            record(digests, path, draft)
+        else:
+            publish_text(first, f"{sha256_of(draft)}\n")
+
+    changed = publish(path, write_and_record)
+    if first.is_file():
+        with storage_errors(digests):
+            if digests.is_file():
+                first.unlink()
+            else:
+                first.replace(digests)
+    return changed
+
+
+def _first(digests: Path) -> Path:
+    return digests.with_suffix(".first")
+
+
+def remove(digests: Path) -> None:
+    """Remove the digests of a file that is removed next: alone they would mean that it was lost."""
+    digests.unlink(missing_ok=True)
+    _first(digests).unlink(missing_ok=True)
 
 
 def record(digests: Path, partition: Path, draft: Path) -> None:
@@ -82,7 +126,11 @@ def is_changed(digests: Path, partition: Path) -> bool:
 
 def read(digests: Path) -> tuple[str, ...]:
     """Return the digests of a file, the newest last; none if an earlier version wrote it."""
-    try:
-        return tuple(digests.read_text(encoding="utf-8").split())
-    except (FileNotFoundError, UnicodeDecodeError):
-        return ()
+    for path in (digests, _first(digests)):
+        try:
+            return tuple(path.read_text(encoding="utf-8").split())
+        except FileNotFoundError:
+            continue
+        except UnicodeDecodeError:
+            break
+    return ()

@@ -17,7 +17,7 @@ from tcia_assets.errors import DataError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
 from tcia_assets.store.conform import check
-from tcia_assets.store.files import make_folder, publish, publish_text, sha256_of
+from tcia_assets.store.files import make_folder, publish_text, sha256_of
 
 VERSION = Path("warehouse") / "VERSION"
 
@@ -146,19 +146,13 @@ class PartitionFiles:
         partitions.rename_old_folder(self._table_folder, self.table, self.key)
         make_folder(self._table_folder / self._subfolder)
         mark_layout(self._root)
-        path, digest_file = self.path(number), self.digest_path(number)
-        is_known = path.is_file() or digest_file.is_file()
-        written = []
+        path, written = self.path(number), []
 
         def write(draft: Path) -> None:
             checked = rows if isinstance(rows, pa.Table) else map(self._check, rows)
             written.append(partitions.write_parquet(self.table, checked, draft, made_from))
-            if is_known:
-                digests.record(digest_file, path, draft)
 
-        changed = publish(path, write)
-        if not is_known:
-            digests.record(digest_file, path, path)
+        changed = digests.publish_recorded(path, self.digest_path(number), write)
         return WriteResult(path, written[0], path.stat().st_size, changed)
 
     def _check(self, rows: pa.Table) -> pa.Table:
@@ -172,8 +166,7 @@ class PartitionFiles:
 
     def remove(self, number: int) -> None:
         """Remove a file that is not needed any more."""
-        # The digest first: alone it would mean that the file was lost.
-        self.digest_path(number).unlink(missing_ok=True)
+        digests.remove(self.digest_path(number))
         self.path(number).unlink(missing_ok=True)
 
 

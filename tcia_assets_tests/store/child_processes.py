@@ -43,6 +43,15 @@ def write_for_ever(root: Path, key: str, started: Event) -> None:
             warehouse.write(PATIENTS, rows, key)
 
 
+def write_new_for_ever(root: Path, key: str, started: Event) -> None:
+    """Write one new partition after the other."""
+    warehouse = Warehouse(root)
+    for number in range(10**9):
+        name = f"{key} {number}"
+        warehouse.write(PATIENTS, rounds(name, 0), name)
+        started.set()
+
+
 def rebuild_for_ever(root: Path, started: Event) -> None:
     """Rebuild the views over and over, as another version of the package would."""
     warehouse = Warehouse(root)
