@@ -167,12 +167,15 @@ _EACH_REFRESH = (
     "Queried by each refresh of a Collection. Plots: the rows, bytes and requests of each refresh."
 )
 
-# SQL for the first word of `source`, and for the Series that the source in use has listed: what
-# only another one has listed is in none of its lists.
+# SQL for the first word of `source`; for whether the row is of a folder that was imported, which no
+# server lists; and for the Series that the source in use has listed: what only another one has
+# listed is in none of its lists.
 _FAMILY = "split_part(source, '-', 1)"
+OF_FOLDER = "starts_with(coalesce(source, ''), 'local-')"
 _SERIES_OF_THE_SOURCE = (
-    f"(SELECT * FROM current_series WHERE coalesce({_FAMILY} = "
-    "(SELECT split_part(arg_max(source, taken_at), '-', 1) FROM snapshots), true))"
+    f"(SELECT * FROM current_series WHERE NOT {OF_FOLDER} AND coalesce({_FAMILY} = "
+    f"(SELECT split_part(arg_max(source, taken_at), '-', 1) FROM snapshots WHERE NOT {OF_FOLDER}), "
+    "true))"
 )
 
 COLLECTIONS = Table(
@@ -379,8 +382,10 @@ _SERIES_CHECKS = (
         "FROM series_changes WHERE list_contains(changed_columns, 'MaxSubmissionTimestamp') "
         f"AND seen_at > now() - INTERVAL {_DAYS_OF_SUBMISSION_CHECK} DAY "
         "GROUP BY Collection, SeriesInstanceUID) "
-        # Only some dialects return the time of day.
-        "WHERE newest.after::DATE < newest.before::DATE",
+        # Only some dialects return the time of day. Of a folder it is the time of a file, which an
+        # older one may replace.
+        "WHERE newest.after::DATE < newest.before::DATE "
+        "AND Collection NOT IN (SELECT Collection FROM imports)",
         is_error=True,
     ),
     Check(
@@ -393,9 +398,9 @@ _SERIES_CHECKS = (
     ),
     Check(
         "licences_known",
-        "Each Series has a licence, unless it is from Bindaas, which has none.",
+        "Each Series has a licence, unless it is from Bindaas or a folder, which have none.",
         "SELECT Collection, count(*) AS series FROM current_series WHERE LicenseName IS NULL "
-        f"AND {_FAMILY} <> 'bindaas' GROUP BY Collection",
+        f"AND {_FAMILY} NOT IN ('bindaas', 'local') GROUP BY Collection",
     ),
 )
 
@@ -1038,6 +1043,38 @@ CLINICAL_TABLES = Table(
     ),
 )
 
+IMPORTS = Table(
+    "imports",
+    "Collection that was imported from a folder, with its newest import",
+    key=("Collection",),
+    partitioned_by="Collection",
+    updates=(
+        "Written by `tcia-assets import`, so it has no runs and events of its own. Refreshes, "
+        "sensors and schedules leave these Collections as they are."
+    ),
+    columns=(
+        COLLECTION,
+        text("folder", "The folder.", required=True),
+        instant("imported_at", "When the folder was read.", required=True),
+        count("files", "Number of files in it.", required=True),
+        count("objects", "Number of DICOM objects in these, each once.", required=True),
+        size("object_bytes", "Total bytes of these objects.", required=True),
+        count(
+            "repeated_files",
+            "Number of files whose object another file has too, with the same bytes.",
+            required=True,
+        ),
+        count("not_dicom", "Number of files that are not DICOM.", required=True),
+        count("directories", "Number of DICOMDIR files, which hold no object.", required=True),
+        count(
+            "without_uid",
+            "Number of DICOM files without SOPInstanceUID or SeriesInstanceUID, which are left "
+            "out.",
+            required=True,
+        ),
+    ),
+)
+
 # The tables that the fetch of a Collection makes, with an asset and events of their own.
 IMAGE_TABLES = (IMAGE_ARCHIVES, IMAGES, REFERENCES, TARGETS)
 
@@ -1049,6 +1086,7 @@ TABLES = (
     ZIP_READS,
     SOURCE_EQUALITY,
     CLINICAL_TABLES,
+    IMPORTS,
 )
 
 

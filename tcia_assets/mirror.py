@@ -25,6 +25,7 @@ from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
 from tcia_assets.images.unindexed import count_outdated, count_unindexed
+from tcia_assets.metadata.imports import check_name, check_series, imported_from, record_import
 from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import (
     override_selection,
@@ -41,9 +42,9 @@ from tcia_assets.metadata.single_series import (
 )
 from tcia_assets.metadata.unreadable import describe_unreadable
 from tcia_assets.pages.build import Catalogue, build_catalogue
-from tcia_assets.progress import ProgressCallback, ignore_progress, shown_by
+from tcia_assets.progress import ProgressCallback, ignore_progress, report, shown_by
 from tcia_assets.settings import Settings
-from tcia_assets.sources import open_source
+from tcia_assets.sources import Source, open_folder, open_source
 from tcia_assets.store.sql import why_no_query
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import are, counted
@@ -120,7 +121,10 @@ class Mirror:
                 with the severity of an error failed; the others are stored.
             RemoteError: The source's list of Collections cannot be fetched.
             UnknownName: The source lists no such Collection.
+            UsageError: A Collection was imported from a folder.
         """
+        named = None if collections is None else _names(collections)
+        self._refuse_imported(named or ())
         lists, runs = _names(shared_lists), self._open_runs()
         known, unusable, unnamed = runs.list_collections()
         if unusable:
@@ -128,7 +132,7 @@ class Mirror:
             self._note(f"left out, because their names cannot be partition keys: [{names}]")
         if unnamed:
             self._note(unnamed)
-        chosen = known if collections is None else _names(collections)
+        chosen = known if named is None else named
         require_known("Collection", chosen, known)
         accepted = _names(accept_schema)
         require_known("refreshed Collection or list", accepted, [*chosen, *lists])
@@ -136,11 +140,72 @@ class Mirror:
         reports += [runs.refresh_shared_lists(lists, accepted)] if lists else []
         if unreadable := describe_unreadable(self.warehouse, chosen, lists):
             self._note(unreadable)
-        for note in (note for report in reports for note in report.notes):
+        for note in (note for each in reports for note in each.notes):
             self._note(note)
-        if failures := [line for report in reports for line in report.failures]:
+        if failures := [line for each in reports for line in each.failures]:
             raise RunFailed(failures)
         return self._status(chosen, None)
+
+    def _refuse_imported(self, collections: Iterable[str]) -> None:
+        folders = imported_from(self.warehouse)
+        for name in collections:
+            if name in folders:
+                raise UsageError(
+                    f"{name!r} was imported from {folders[name]}: to read the folder again, run "
+                    f"`tcia-assets import {shlex.quote(folders[name])} --collection "
+                    f"{shlex.quote(name)}`"
+                )
+
+    def import_folder(self, folder: str | Path, collection: str) -> pa.Table:
+        """Make a folder of DICOM files a Collection, or bring that up to date.
+
+        All headers are read; Series that are new or changed are packed as zips, and verified. The
+        folder stays as it is. A Series that it had before, and lacks now, is missing: it keeps its
+        zip, and is withdrawn under the same rule as one of an archive.
+
+        Args:
+            folder: The folder. Files that are not DICOM are counted in a note.
+            collection: The name of the Collection.
+
+        Returns:
+            The status of the Collection, as `status` returns it.
+
+        Raises:
+            UsageError: An archive has a Collection of this name, another Collection has a Series of
+                the folder, two files have one SOPInstanceUID and different content, a Series is of
+                several patients, or there is no folder, or nothing in it. Nothing was changed.
+            RunFailed: A Series cannot be packed; what is complete stays, and the same call goes on.
+            StorageError: A file cannot be read or written.
+        """
+        place, at = Path(folder).resolve(), datetime.now(UTC)
+        check_name(collection, self.warehouse)
+        if not place.is_dir():
+            raise UsageError(f"there is no folder {place}")
+        with open_folder(self.settings, place, collection) as source:
+            with self._progress_shown("Files"):
+                contents = source.scan(report)
+            if not contents.objects:
+                raise UsageError(f"no file in {place} is a DICOM object that can be imported")
+            uids = source.rows(catalog.SERIES, collection).table["SeriesInstanceUID"]
+            check_series(uids, collection, self.warehouse)
+            record_import(collection, place, contents.counts, self.warehouse, at)
+            for note in contents.notes:
+                self._note(note)
+            self._store_imported(collection, source)
+        return self._status([collection], None)
+
+    def _store_imported(self, collection: str, source: Source) -> None:
+        runs = self._open_runs(source)
+        runs.add_collections([collection])
+        done = runs.refresh([collection], 0, [collection])
+        for note in done.notes:
+            self._note(note)
+        session = FetchSession(Selection(collections=(collection,)), from_folder=True)
+        session.plan_all(self.warehouse, done.failures)
+        check_disk_space(session.plans, self.warehouse, self.settings)
+        failures = [*done.failures, *runs.fetch(session, [collection])]
+        if failures := [*failures, *session.incomplete_series(self.warehouse)]:
+            raise RunFailed(failures)
 
     def plan_fetch(
         self,
@@ -512,8 +577,13 @@ class Mirror:
         since = datetime.now(UTC) - timedelta(days=self.settings.verify_days)
         return collection_status(self.warehouse, collections, selection, proven_since=since)
 
-    def _open_runs(self) -> LocalRuns:
-        return open_runs(self.settings, show_progress=self._show_progress, verbose=self._verbose)
+    def _open_runs(self, source: Source | None = None) -> LocalRuns:
+        return open_runs(
+            self.settings,
+            show_progress=self._show_progress,
+            verbose=self._verbose,
+            source=source,
+        )
 
 
 def missing_folder(warehouse: Warehouse) -> str:
@@ -543,6 +613,7 @@ def open_runs(
     show_progress: ShowProgress | None = None,
     verbose: bool = False,
     datasets: str | Path = "",
+    source: Source | None = None,
 ) -> LocalRuns:
     """Return a LocalRuns, which runs the plugin's jobs in this process.
 
@@ -553,12 +624,15 @@ def open_runs(
         show_progress: Shows the progress of each run; nothing is shown by default.
         verbose: Whether Dagster's log is printed.
         datasets: The folder of dataset declarations; "" for none.
+        source: An open source, in place of those that the settings name.
     """
     from tcia_assets.defs.local_runs import LocalRuns  # noqa: PLC0415 - see above
     from tcia_assets.defs.plugin import build_definitions  # noqa: PLC0415 - see above
 
     definitions = build_definitions(datasets=datasets)
-    return LocalRuns(definitions, settings, show_progress=show_progress, verbose=verbose)
+    return LocalRuns(
+        definitions, settings, show_progress=show_progress, verbose=verbose, source=source
+    )
 
 
 def _names(given: str | Iterable[str]) -> list[str]:

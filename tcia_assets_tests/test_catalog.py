@@ -587,6 +587,7 @@ def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
             "Collection",
         ),
         ("clinical_tables", ("Collection", "table_name"), "Collection"),
+        ("imports", ("Collection",), "Collection"),
     }
 
 
@@ -619,4 +620,5 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "zip_reads": "f891ce1f177d",
         "source_equality": "a51a2cc7addd",
         "clinical_tables": "ec400707f376",
+        "imports": "d799f29e7522",
     }

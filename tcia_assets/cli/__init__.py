@@ -4,6 +4,7 @@
     refresh, fetch, status, changes, query, tables, export, verify, prune, migrate, dataset, doctor,
     clinical, catalogue, demo, sandbox
                      the commands of these names
+    import_folder    `import`
     completion       the command, and what completes names in others
     dataset_new, dataset_plan, dataset_pack
                      `dataset new`, `dataset plan` and `dataset pack`

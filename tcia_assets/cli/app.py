@@ -18,6 +18,7 @@ from tcia_assets.cli.demo import demo
 from tcia_assets.cli.doctor import doctor
 from tcia_assets.cli.export import export
 from tcia_assets.cli.fetch import fetch
+from tcia_assets.cli.import_folder import import_folder
 from tcia_assets.cli.migrate import migrate
 from tcia_assets.cli.prune import prune
 from tcia_assets.cli.query import query
@@ -87,6 +88,7 @@ class _Group(click.Group):
         sandbox,
         refresh,
         fetch,
+        import_folder,
         export,
         verify,
         clinical,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import click
 
-from tcia_assets.catalog import SERIES
+from tcia_assets.catalog import IMPORTS, SERIES
 from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.options import parse_subset
 from tcia_assets.cli.terminal import bytes_bar, err, exit_with, out, printable, progress_bar
@@ -39,6 +39,7 @@ from tcia_assets.images.zip_parts import Subset
 from tcia_assets.mirror import missing_folder
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, open_source
+from tcia_assets.sources.names import FOLDER_NAME
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
 
@@ -142,17 +143,20 @@ def verify(
         limits = _Limits(deep, quick, subset, _deadline(max_minutes), accept_loss)
         problems += _verify(chosen, warehouse, limits)
         problems += _verify_tables(warehouse, collections)
-        problems += _compare(collections or known, on_disk, sources, warehouse)
+        imported = warehouse.keys(IMPORTS)  # of which no source has anything
+        compared = [name for name in collections or known if name not in imported]
+        problems += _compare(compared, on_disk, sources, warehouse)
     exit_with(problems)
 
 
 def _rebuild(collections: Sequence[str], warehouse: Warehouse, settings: Settings) -> list[str]:
     """Complete the manifests from the zips on disk; returns a line for each refused zip."""
-    problems = []
+    problems, imported = [], warehouse.keys(IMPORTS)
     aside = quarantine_unreadable_manifests(collections, warehouse)
     for name in collections:
         with progress_bar(f"Rebuild {name}") as report:
             source = settings.of_collection(name).source_name
+            source = FOLDER_NAME if name in imported else source
             rebuilt = rebuild_manifest(name, warehouse, source, report=report)
         out.print(printable(_rebuilt_line(rebuilt, ", ".join(aside.get(name, [])))), soft_wrap=True)
         problems += _damage_lines(name, rebuilt.refused)

@@ -202,6 +202,8 @@ def _parents_exist(table: Table, parent: Parent) -> Check:
     child = listed if table is catalog.SERIES else sql.identifier(table.summary or table.name)
     same = " AND ".join(f"c.{sql.identifier(n)} = p.{sql.identifier(n)}" for n in parent.on)
     condition = " AND ".join(f"c.{sql.identifier(n)} IS NOT NULL" for n in parent.on)
+    if parent.table == catalog.COLLECTIONS.name:  # what was imported is in no source's list
+        condition += f" AND c.Collection NOT IN (SELECT Collection FROM {catalog.IMPORTS.name})"
     return Check(
         f"{parent.table}_exist",
         f"Each row has a parent row in {parent.table}.",

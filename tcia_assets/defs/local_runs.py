@@ -29,7 +29,7 @@ from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.pages.build import Catalogue
 from tcia_assets.progress import Listener, shown_by
 from tcia_assets.settings import Settings
-from tcia_assets.sources import open_source
+from tcia_assets.sources import Source, open_source
 from tcia_assets.store.warehouse import Warehouse
 
 # A context that shows the progress of a run with this title, and yields what to report it to.
@@ -65,6 +65,7 @@ class LocalRuns:
         settings: Where the source and the data folder are.
         show_progress: Shows a progress bar; nothing is shown by default.
         verbose: Whether Dagster's log goes to the console.
+        source: An open source, in place of those that the settings name.
 
     Raises:
         UsageError: The data folder cannot be written to, or Dagster cannot use its home.
@@ -77,7 +78,9 @@ class LocalRuns:
         *,
         show_progress: ShowProgress | None = None,
         verbose: bool = False,
+        source: Source | None = None,
     ) -> None:
+        self._source = source
         self._names, self._definitions, self._settings = Names(), definitions, settings
         self._show_progress, self._verbose = show_progress or _show_nothing, verbose
         self._instance = open_instance(settings.root)
@@ -91,7 +94,8 @@ class LocalRuns:
         with open_source(self._settings) as source:
             found = list_collections(source, warehouse, datetime.now(UTC))
         listed, stored = found.names, warehouse.keys(catalog.SERIES)
-        collections = allowed_collections(listed, self._settings.collections, stored)
+        imported = warehouse.keys(catalog.IMPORTS)
+        collections = allowed_collections(listed, self._settings.collections, stored, imported)
         self.add_collections(collections)
         unusable = sorted(set(listed) - set(allowed_collections(listed, ())))
         return CollectionNames(collections, unusable, found.note)
@@ -233,7 +237,7 @@ class LocalRuns:
         self, job: str, ops: dict[str, Any], tags: dict[str, str]
     ) -> dg.ExecuteInProcessResult:
         level = "INFO" if self._verbose else "CRITICAL"
-        with open_local_resource(self._settings) as resource:
+        with open_local_resource(self._settings, self._source) as resource:
             return self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}},

@@ -43,12 +43,13 @@ def assets(names: Names) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return the assets of the metadata tables.
 
     The history is written together with `series`, what cannot be read with each table, which zips
-    are indexed with `images`, comparisons by a command. So their assets have no runs or events of
-    their own; they are declared so that they are shown, and that other assets can depend on them.
+    are indexed with `images`, comparisons and imports by a command. So their assets have no runs or
+    events of their own; they are declared so that they are shown, and that other assets can depend
+    on them.
     """
     records = (
         *(catalog.SERIES_CHANGES, catalog.SNAPSHOTS, catalog.UNREADABLE_VALUES),
-        *(catalog.INDEXED_ZIPS, catalog.ZIP_READS, catalog.SOURCE_EQUALITY),
+        *(catalog.INDEXED_ZIPS, catalog.ZIP_READS, catalog.SOURCE_EQUALITY, catalog.IMPORTS),
     )
     specs = [asset_spec(table, names) for table in records]
     return [_collections(names), _by_collection(names), _shared_lists(names), *specs]
@@ -65,12 +66,13 @@ def _collections(names: Names) -> dg.AssetsDefinition:
         done = refresh_one(tcia, table)
         listed = tcia.warehouse.read(table)["Collection"].to_pylist()
         stored = tcia.warehouse.keys(catalog.SERIES)
-        partitions = allowed_collections(listed, tcia.settings.collections, stored)
+        imported = tcia.warehouse.keys(catalog.IMPORTS)
+        partitions = allowed_collections(listed, tcia.settings.collections, stored, imported)
         facts = {
             "partitions": len(partitions),
             "added": add_partitions(context.instance, names.collections, partitions),
             "unfit_names": sorted(set(listed) - set(allowed_collections(listed, ()))),
-            "gone": sorted(set(stored) - set(listed)),
+            "gone": sorted(set(stored) - set(listed) - set(imported)),
         }
         if unnamed := done.facts["unnamed"]:
             context.log.warning(

@@ -29,6 +29,7 @@ from tcia_assets.metadata.moves import settle_moves
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.progress import report
+from tcia_assets.sources.names import FOLDER, family_of
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import format_bytes
@@ -159,12 +160,15 @@ def _refresh_all(
     budget: ProbeBudget,
     accept_schema: Sequence[str],
 ) -> _Outcome:
-    removed = _removed_from_list(tcia.warehouse, keys)
+    imported, removed = _left_alone(tcia, keys)
+    if imported:
+        context.log.info(f"imported from a folder, so not refreshed: {imported}")
     if removed:
         context.log.warning(f"removed from the source's list, so not refreshed: {removed}")
     if unused := sorted(set(accept_schema) - set(keys)):
         context.log.warning(f"accept_schema names what this run does not refresh: {unused}")
-    tasks = [(table, key) for key in keys if key not in removed for table in tables]
+    left_alone = {*imported, *removed}
+    tasks = [(table, key) for key in keys if key not in left_alone for table in tables]
     outcome, logged = _Outcome(), time.monotonic()
     refreshed = _work_off(tcia, tasks, at, budget, accept_schema, outcome)
     for done, _ in enumerate(refreshed, start=1):
@@ -180,14 +184,18 @@ def _refresh_all(
     return outcome
 
 
-def _removed_from_list(warehouse: Warehouse, keys: Sequence[str]) -> list[str]:
-    """Return the stored Collections that were removed from the source's list.
+def _left_alone(tcia: RunResource, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the Collections that were imported, and those removed from the source's list.
 
-    They may have been renamed or withdrawn: no request is sent for them, and nothing is changed.
+    No request is sent for them, and nothing is changed: only the folder has the former, and the
+    latter may have been renamed or withdrawn.
     """
-    listed = set(warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
-    stored = set(warehouse.keys(catalog.SERIES))
-    return [key for key in keys if listed and key in stored - listed]
+    imported = [key for key in keys if key in set(tcia.warehouse.keys(catalog.IMPORTS))]
+    if imported and family_of(tcia.source_of_metadata.name) == FOLDER:
+        return [], []
+    listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
+    stored = set(tcia.warehouse.keys(catalog.SERIES)) - set(imported)
+    return imported, [key for key in keys if listed and key in stored - listed]
 
 
 def _work_off(

@@ -109,10 +109,20 @@ RunResource = TciaResource | LocalResource
 
 
 @contextmanager
-def open_local_resource(settings: Settings) -> Generator[LocalResource, None, None]:
-    """Open the source and the warehouse for a run in this process."""
-    with open_source(settings) as source, open_image_sources(source) as image_sources:
-        yield LocalResource(settings, source, image_sources, Warehouse.of(settings))
+def open_local_resource(
+    settings: Settings, source: Source | None = None
+) -> Generator[LocalResource, None, None]:
+    """Open the source and the warehouse for a run in this process.
+
+    Args:
+        settings: Where they are.
+        source: An open source of metadata and images, in place of those that the settings name.
+    """
+    if source is not None:
+        yield LocalResource(settings, source, (source,), Warehouse.of(settings))
+        return
+    with open_source(settings) as opened, open_image_sources(opened) as image_sources:
+        yield LocalResource(settings, opened, image_sources, Warehouse.of(settings))
 
 
 def resource_of(context: dg.AssetExecutionContext, names: Names) -> RunResource:

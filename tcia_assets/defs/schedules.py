@@ -125,7 +125,8 @@ def compare_tick(
     listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
     busy = find_runs(instance, names, order).running
     # A Collection removed from the source's list cannot be compared, and would always come first.
-    known = [key for key in order if key in listed]
+    imported = set(tcia.warehouse.keys(catalog.IMPORTS))
+    known = [key for key in order if key in listed and key not in imported]
     free = [key for key in known if key not in busy]
     try:
         with open_for_tick(tcia.settings) as source:

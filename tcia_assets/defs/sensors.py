@@ -160,7 +160,8 @@ def _compare(tcia: TciaResource) -> Differences:
     with open_for_tick(tcia.settings) as source:
         listed, note = _listed(source, warehouse)
         stored = warehouse.keys(catalog.SERIES)
-        allowed = allowed_collections(listed, tcia.settings.collections, stored)
+        imported = warehouse.keys(catalog.IMPORTS)
+        allowed = allowed_collections(listed, tcia.settings.collections, stored, imported)
         collections = sorted(allowed)
         releases = find_changed_series(source, warehouse, collections)
         release = source.release

@@ -5,17 +5,45 @@ The same members give the same bytes, whenever they are written.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from tcia_assets.formats import md5_list
 
 LICENSE = "LICENSE"
 _PIECE_BYTES = 1 << 20
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, so many at most; b"" at the end."""
+
+
+def license_text(
+    uid: str,
+    collection: str,
+    name: str | None = None,
+    uri: str | None = None,
+    cite: str | None = None,
+) -> str:
+    """Return the text of LICENSE for a zip that is packed here.
+
+    Args:
+        uid: The SeriesInstanceUID.
+        collection: Its Collection.
+        name: The name of its licence.
+        uri: The URL of its licence.
+        cite: What is to be cited; by default the Collection.
+    """
+    return (
+        f"The Series {uid} belongs to the Collection {collection}.\n"
+        f"License: {name or 'Not Specified'}\n{uri or ''}\nPlease cite {cite or collection}.\n"
+    )
 
 
 class SeriesZipWriter:
@@ -25,7 +53,7 @@ class SeriesZipWriter:
         self._zip = file
         self.md5s: list[tuple[str, str]] = []
 
-    def add(self, name: str, content: IO[bytes], size: int, *, method: int = ZIP_STORED) -> None:
+    def add(self, name: str, content: Readable, size: int, *, method: int = ZIP_STORED) -> None:
         """Copy a member.
 
         Args:
@@ -38,10 +66,11 @@ class SeriesZipWriter:
         member = ZipInfo(name)
         member.compress_type, member.file_size = method, size
         with self._zip.open(member, "w") as file:
-            shutil.copyfileobj(content, file, _PIECE_BYTES)
+            while piece := content.read(_PIECE_BYTES):
+                file.write(piece)
 
     def add_image(
-        self, name: str, content: IO[bytes], size: int, md5: str, *, method: int = ZIP_STORED
+        self, name: str, content: Readable, size: int, md5: str, *, method: int = ZIP_STORED
     ) -> None:
         """Copy an image; `md5` is what is listed for it, "" if nobody but us knows it."""
         self.add(name, content, size, method=method)

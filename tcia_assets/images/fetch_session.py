@@ -47,6 +47,7 @@ class FetchSession:
         selection: What is selected.
         shard: The part of each Collection to fetch.
         retry: Also try Series that were given up.
+        from_folder: Whether a folder is the source, not what the settings name.
         budget: What the session may still fetch.
         reread: How long it may still read zips again that are unchanged.
         not_started: Number of planned Series that no fetch of the session has started.
@@ -59,6 +60,7 @@ class FetchSession:
     selection: Selection
     shard: Shard = Shard()  # noqa: RUF009 - frozen
     retry: bool = False
+    from_folder: bool = False
     budget: FetchBudget = field(init=False)
     reread: RereadBudget = field(init=False)
     not_started: int = field(default=0, init=False)
@@ -124,6 +126,7 @@ class FetchSession:
                 shard=self.shard,
                 retry=self.retry,
                 budget=self.budget,
+                from_folder=self.from_folder,
             )
             self._plans[collection] = plan
         return plan

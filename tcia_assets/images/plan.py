@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, OF_FOLDER
 from tcia_assets.images.pending import PendingList
 from tcia_assets.images.run_limits import FetchBudget, Shard
 from tcia_assets.metadata.selection import Selection
@@ -52,10 +52,12 @@ _MAY_BE_SETTLED = f"({_IS_SETTLED} OR {_FETCHED_ON} + 1 >= $today)"
 IS_LOST = "a.status = 'failed' AND a.attempts = 0"
 
 # Whether the zip `a` has the bytes that the Series `s` has now. A fingerprint also changes with a
-# licence, a description or the dialect in use, which is no reason to fetch the bytes again.
+# licence, a description or the dialect in use, which is no reason to fetch the bytes again. That of
+# a folder's Series changes with its files only.
 SAME_BYTES = f"""(
     a.fingerprint = s.fingerprint OR (
-        a.image_count = s.ImageCount
+        NOT {OF_FOLDER.replace("source", "s.source")}
+        AND a.image_count = s.ImageCount
         AND coalesce(a.image_bytes = s.FileSize, true)
         AND coalesce(a.crdc_series_uuid = s.crdc_series_uuid, true)
         AND coalesce({_SUBMITTED_ON} < {_FETCHED_ON}, true)
@@ -126,6 +128,7 @@ def plan_collection(
     shard: Shard = Shard(),  # noqa: B008 - frozen
     retry: bool = False,
     budget: FetchBudget | None = None,
+    from_folder: bool = False,
 ) -> FetchPlan:
     """Compare the selection with the manifest, for one Collection.
 
@@ -137,9 +140,10 @@ def plan_collection(
         retry: Also plan Series that were given up.
         budget: What the run may still fetch; what is planned for now is taken from it. By default
             the budget of a run with this Collection only.
+        from_folder: Whether a folder is the source. Its Series are planned then, and no others.
     """
     version = _manifest_version(collection, warehouse)
-    compared = _Comparison(collection, selection, warehouse, shard)
+    compared = _Comparison(collection, selection, warehouse, shard, from_folder)
     given_up, pending = compared.needed(retry=retry)
     budget = budget or FetchBudget.for_selection(selection)
     fits = budget.take(pending.sizes.to_pylist())
@@ -187,21 +191,22 @@ class _Comparison:
     selection: Selection
     warehouse: Warehouse
     shard: Shard
+    from_folder: bool
 
     def needed(self, *, retry: bool) -> tuple[PendingList, PendingList]:
         """Return the Series that are given up, none with `retry`, and those to fetch.
 
-        Small Series come first. A Series that is missing from the newest listing cannot be
-        fetched; its zip stays.
+        Small Series come first. A Series that is missing from the newest listing, or that only
+        another kind of source has, cannot be fetched; its zip stays.
         """
         table = self._query(
             f"""
-            SELECT c.* EXCLUDE (chosen, denied, unlicensed, complete, is_missing, is_same),
+            SELECT c.* EXCLUDE (chosen, denied, unlicensed, complete, is_absent, is_same),
                    coalesce(FileSize, z.TotalSizeInBytes) AS image_bytes
             FROM compared AS c
             LEFT JOIN (SELECT * FROM series_sizes WHERE Collection = $collection) AS z
             ON z.SeriesInstanceUID = c.{_UID} AND z.fingerprint = c.fingerprint
-            WHERE chosen AND NOT complete AND NOT is_missing
+            WHERE chosen AND NOT complete AND NOT is_absent
             ORDER BY {"" if retry else "is_given_up DESC,"} image_bytes NULLS LAST, {_UID}
             """
         )
@@ -234,17 +239,20 @@ class _Comparison:
                    s.fingerprint, s.MaxSubmissionTimestamp::DATE AS submitted_on,
                    s.LicenseName AS license_name, s.DataDescriptionURI AS description_uri,
                    s.crdc_series_uuid, s.chosen, s.denied, s.unlicensed,
-                   s.missing_since IS NOT NULL AS is_missing, {IS_GIVEN_UP} AS is_given_up,
+                   s.missing_since IS NOT NULL OR s.of_folder <> {self.from_folder} AS is_absent,
+                   {IS_GIVEN_UP} AS is_given_up,
                    coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
                    CASE WHEN is_same THEN a.attempts ELSE 0 END AS attempts,
                    coalesce(
-                       a.status = 'complete' AND {SAME_BYTES} AND {_MAY_BE_SETTLED}, false
+                       a.status = 'complete' AND {SAME_BYTES}
+                       AND (s.of_folder OR {_MAY_BE_SETTLED}), false
                    ) AS complete,
                    CASE WHEN a.status IS NULL THEN 'new' WHEN is_same AND {IS_LOST} THEN 'lost'
                         WHEN a.status = 'complete' OR (a.path <> '' AND NOT is_same) THEN 'changed'
                         ELSE 'again' END AS reason
             FROM (SELECT * FROM (
-                SELECT *, coalesce({selection.predicate}, false) AS chosen,
+                SELECT *, {OF_FOLDER} AS of_folder,
+                       coalesce({selection.predicate}, false) AS chosen,
                        coalesce({selection.denied}, false) AS denied,
                        coalesce({selection.unlicensed}, false) AS unlicensed
                 FROM current_series WHERE Collection = $collection

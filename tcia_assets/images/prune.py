@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, OF_FOLDER
 from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
 from tcia_assets.images.checksums import write_checksums
@@ -63,7 +63,8 @@ class UnselectedZips:
     Attributes:
         removable: Those that can be removed: the source still has them.
         needed: Those that datasets need, with the name of one of these.
-        irreplaceable: Those that the source does not list any more. They are always kept.
+        irreplaceable: Those that the source does not list any more, or that are from a folder. They
+            are always kept.
     """
 
     removable: tuple[RemovableZip, ...]
@@ -106,11 +107,14 @@ def find_unselected(
 
 
 def _series(selection: Selection, warehouse: Warehouse) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what is known of each Series, by Collection and UID; one that moved is not listed."""
+    """Return what is known of each Series, by Collection and UID.
+
+    One that moved is not listed, and one from a folder by no server.
+    """
     rows = warehouse.query(
         f"""
         SELECT Collection, SeriesInstanceUID, coalesce({selection.predicate}, false) AS is_selected,
-            missing_since IS NULL AND moved_to IS NULL AS is_listed
+            missing_since IS NULL AND moved_to IS NULL AND NOT {OF_FOLDER} AS is_listed
         FROM series
         """,
         tables=selection.tables,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.catalog import COLLECTIONS, SERIES
+from tcia_assets.catalog import COLLECTIONS, IMPORTS, OF_FOLDER, SERIES
 from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
 from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.images.zip_parts import count_proven
@@ -66,7 +66,7 @@ def collection_status(
         compared_at     When all Series were last compared with the source's listing.
         is_suspect      Whether the source's list of Collections lacks this one although it has
                         Series that this source has listed. It stays as it is, and is not compared
-                        until it is listed again.
+                        until it is listed again. One that was imported from a folder never is.
         is_partial      Whether it was never refreshed: only Series that were fetched one by one are
                         known.
         zips            Number of zips on disk.
@@ -98,6 +98,7 @@ def collection_status(
     partial = partial_collections(warehouse)
     # What only another source has listed is in no list of the one in use.
     others = set(warehouse.query(_OF_OTHER_SOURCES)["Collection"].to_pylist())
+    unlisted = partial | others | set(warehouse.keys(IMPORTS))
     hidden = {} if selection else {"selected": None, "bytes_to_fetch": None}
     status = [
         {
@@ -106,7 +107,7 @@ def collection_status(
             "unindexed": unindexed.get(name, 0),
             "changed_at": changed.get(name),
             "compared_at": compared.get(name),
-            "is_suspect": bool(listed) and name in counts and name not in listed | partial | others,
+            "is_suspect": bool(listed) and name in counts and name not in listed | unlisted,
             "is_partial": name in partial,
             **no_zips | proofs.get(name, {}),
         }
@@ -162,11 +163,11 @@ def _count(
 
 
 # Collections that were last compared with a source of another family than the newest comparison.
-_OF_OTHER_SOURCES = """
+_OF_OTHER_SOURCES = f"""
     WITH newest AS (
         SELECT Collection, split_part(arg_max(source, taken_at), '-', 1) AS family,
             max(taken_at) AS taken_at
-        FROM snapshots GROUP BY Collection
+        FROM snapshots WHERE NOT {OF_FOLDER} GROUP BY Collection
     )
     SELECT Collection FROM newest WHERE family <> (SELECT arg_max(family, taken_at) FROM newest)
 """
@@ -225,7 +226,7 @@ def _counts_sql(predicate: str) -> str:
     sized AS (
         SELECT *, coalesce(FileSize, TotalSizeInBytes) AS image_bytes,
             is_chosen AND missing_since IS NULL AND NOT is_complete AND NOT is_given_up
-                AS is_to_come
+                AND NOT {OF_FOLDER} AS is_to_come
         FROM each
     )
     SELECT Collection,

@@ -13,6 +13,7 @@ shared_list        a shared list
 clinical           the clinical tables of a Collection
 value_lists        the values that occur in a Collection
 partition_keys     which names can be partition keys
+imports            Collections that are imported from folders
 
 known_replies      replies that were compared before
 listing            merge a listing into the stored rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
 from tcia_assets.errors import UnknownName
@@ -30,7 +30,10 @@ def is_valid_key(name: str) -> bool:
 
 
 def allowed_collections(
-    listed: Iterable[str], allow_list: tuple[str, ...], stored: Iterable[str] = ()
+    listed: Iterable[str],
+    allow_list: tuple[str, ...],
+    stored: Iterable[str] = (),
+    imported: Collection[str] = (),
 ) -> list[str]:
     """Return the listed Collections that may become partitions.
 
@@ -39,6 +42,7 @@ def allowed_collections(
         allow_list: The Collections of TCIA_COLLECTIONS; all if it is empty.
         stored: The Collections in the warehouse. Such a name is allowed even if the source does
             not list it now: it may do so again.
+        imported: The Collections that were imported from folders, which no source refreshes.
 
     Raises:
         UnknownName: A name of the allow-list is neither listed nor stored.
@@ -47,4 +51,8 @@ def allowed_collections(
     for name in allow_list:
         if name not in {*names, *stored}:
             raise UnknownName("Collection (TCIA_COLLECTIONS)", name, names)
-    return [name for name in names if is_valid_key(name) and name in (allow_list or names)]
+    return [
+        name
+        for name in names
+        if is_valid_key(name) and name in (allow_list or names) and name not in imported
+    ]

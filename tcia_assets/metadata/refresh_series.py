@@ -43,6 +43,7 @@ from tcia_assets.metadata.unreadable_series import (
     without_unreadable,
 )
 from tcia_assets.sources import ProbeResult, Source, SourceRows
+from tcia_assets.sources.names import FOLDER, family_of
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
@@ -235,11 +236,11 @@ class _Refresh:
         )
 
     def _count_explained(self, expected: pa.Table, listed: pa.Table) -> int:
-        """Return of how many Series that a release lacks it says what became of them.
+        """Return of how many Series that a release, or a folder, lacks it says what became of them.
 
-        However many these are, a release that lacks them is plausible.
+        However many these are, it is plausible that it lacks them.
         """
-        if not self.source.release:
+        if not (self.source.release or family_of(self.source.name) == FOLDER):
             return 0
         absent = listing.find_absent(expected, listed)
         if not absent.num_rows:

@@ -6,6 +6,7 @@ data folder.
 
     nbia/      the REST API of the NBIA software, in five dialects
     idc/       the Imaging Data Commons: an index release, and public buckets
+    folder/    a folder of DICOM files, as one Collection
     http/      HTTP for implementations
     pacing     timeouts and retries
     doi        DOIs in the forms in which sources write them
@@ -20,7 +21,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -28,6 +29,9 @@ from tcia_assets.errors import TciaError
 from tcia_assets.settings import Settings
 from tcia_assets.sources.pacing import Pacing as Pacing
 from tcia_assets.spec import Table
+
+if TYPE_CHECKING:
+    from tcia_assets.sources.folder.source import FolderSource
 
 
 @dataclass
@@ -426,6 +430,23 @@ def open_source(settings: Settings, *, pacing: Pacing | None = None) -> Source:
         The source. Nothing is sent before its first method is called.
     """
     return _open(settings.source, settings, pacing)
+
+
+def open_folder(settings: Settings, folder: Path, collection: str) -> FolderSource:
+    """Open a folder of DICOM files as the source of one Collection.
+
+    Args:
+        settings: Where the data folder is, which is not read even if it is in the folder.
+        folder: The folder.
+        collection: The name of the Collection.
+
+    Returns:
+        The source, a context manager. Nothing is read before `scan`, or the first method that needs
+        it.
+    """
+    from tcia_assets.sources.folder.source import FolderSource  # noqa: PLC0415 - as in `_open`
+
+    return FolderSource(settings, folder, collection)
 
 
 @contextmanager

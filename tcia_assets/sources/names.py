@@ -2,6 +2,7 @@
 
     nbia-v4@nbia.cancerimagingarchive.net
     idc-v25@s3.amazonaws.com
+    local-folder@localhost
 
 The first word is the family. Sources of one family list the same Series, wherever they are and
 whichever version they have; those of two families may know different ones.
@@ -13,6 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 IDC = "idc"
+# The family of folders that were imported. No server lists what only they have.
+FOLDER = "local"
+FOLDER_NAME = f"{FOLDER}-folder@localhost"
 
 
 def family_of(name: str) -> str:

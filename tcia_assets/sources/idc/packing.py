@@ -17,7 +17,7 @@ from typing import Any
 
 from tcia_assets.errors import TooLarge, UnknownReply, UnreadableReply
 from tcia_assets.formats.identity import identify_file
-from tcia_assets.formats.series_zip import LICENSE, write_series_zip
+from tcia_assets.formats.series_zip import LICENSE, license_text, write_series_zip
 from tcia_assets.sources import Cost, FetchedFile, Target
 from tcia_assets.sources.idc.bucket import SeriesFolder
 from tcia_assets.sources.idc.listing import StoredObject
@@ -194,19 +194,16 @@ def _is_there(path: Path, each: StoredObject) -> bool:
 def _pack(parts: list[_Part], folder: Path, series: Mapping[str, Any], path: Path) -> None:
     # An MD5 that only we know proves nothing: the list has none then, as NBIA's have none.
     with write_series_zip(path) as new:
-        text = _license(series).encode()
+        # Nothing in it depends on the release, as the objects do not.
+        text = license_text(
+            series["SeriesInstanceUID"],
+            series["Collection"],
+            series["LicenseName"],
+            series["LicenseURI"],
+            series["DataDescriptionURI"],
+        ).encode()
         new.add(LICENSE, io.BytesIO(text), len(text))
         for part in parts:
             with (folder / part.name).open("rb") as content:
                 name = f"{part.sop_instance_uid}.dcm"
                 new.add_image(name, content, part.size_bytes, part.md5)
-
-
-def _license(series: Mapping[str, Any]) -> str:
-    """Return the text of LICENSE. Nothing in it depends on the release, as the objects do not."""
-    name, uri = series["LicenseName"] or "Not Specified", series["LicenseURI"] or ""
-    return (
-        f"The Series {series['SeriesInstanceUID']} belongs to the Collection "
-        f"{series['Collection']}.\nLicense: {name}\n{uri}\n"
-        f"Please cite {series['DataDescriptionURI'] or series['Collection']}.\n"
-    )

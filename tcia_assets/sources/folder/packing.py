@@ -1,0 +1,97 @@
+"""Make the zip of a Series from its files in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tcia_assets.errors import TooLarge, UnknownReply
+from tcia_assets.formats.series_zip import LICENSE, license_text, write_series_zip
+from tcia_assets.sources import FetchedFile, Target, counting
+from tcia_assets.store.files import sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A DICOM object in a file, and the size that the file had when it was scanned."""
+
+    sop_instance_uid: str
+    path: Path
+    size_bytes: int
+
+
+class _HashedFile:
+    """A file that counts and hashes what is read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._md5 = file, hashlib.md5(usedforsecurity=False)
+        self.size_bytes = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._file.read(size)
+        self._md5.update(piece)
+        self.size_bytes += len(piece)
+        return piece
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+
+def pack(objects: Sequence[StoredObject], uid: str, collection: str, target: Target) -> FetchedFile:
+    """Pack the objects of a Series in the order of their SOPInstanceUIDs.
+
+    Each MD5 in the list is that of the file as it was read here, so the zip that is read back and
+    agrees with it has the bytes of the folder.
+
+    Args:
+        objects: The objects of the Series.
+        uid: Its SeriesInstanceUID.
+        collection: Its Collection.
+        target: Where the zip goes.
+
+    Raises:
+        UnknownReply: The folder has another version of the Series than is expected, or a file has
+            changed, or cannot be read, since it was scanned.
+        TooLarge: The objects are more bytes than expected.
+    """
+    started = time.monotonic()
+    _compare(objects, target)
+    with counting(target.on_bytes) as count, write_series_zip(target.path) as new:
+        text = license_text(uid, collection).encode()
+        new.add(LICENSE, io.BytesIO(text), len(text))
+        for each in sorted(objects, key=lambda one: one.sop_instance_uid):
+            name = f"{each.sop_instance_uid}.dcm"
+            with _open(each.path) as file:
+                content = _HashedFile(file)
+                new.add(name, content, each.size_bytes)
+            if content.size_bytes != each.size_bytes:
+                raise UnknownReply(f"{each.path} has changed since it was scanned: import again")
+            new.md5s.append((name, content.md5))
+            count(each.size_bytes)
+    path = target.path
+    seconds = time.monotonic() - started
+    return FetchedFile(path.stat().st_size, sha256_of(path), len(objects), seconds)
+
+
+def _compare(objects: Sequence[StoredObject], target: Target) -> None:
+    count, size = len(objects), sum(each.size_bytes for each in objects)
+    if target.image_count not in {None, count} or target.image_bytes not in {None, size}:
+        raise UnknownReply(
+            f"another version of this Series: {count} objects of {size} bytes, but "
+            f"{target.image_count} of {target.image_bytes} are expected"
+        )
+    if target.max_bytes is not None and size > target.max_bytes:
+        raise TooLarge(f"{size} bytes, but at most {target.max_bytes} were expected")
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UnknownReply(f"{path} cannot be read any more: {error.strerror}") from error

@@ -1,0 +1,117 @@
+"""`tcia-assets import`: a folder of DICOM that no archive knows becomes a dataset."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tcia_assets import load_dataset
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.cli.terminal import CommandLine
+from tcia_assets_tests.dicom_folder import unzip_collection, write_series
+from tcia_assets_tests.repository import ROOT
+
+NAME = "Our Scans"
+# Nobody answers there: an import sends no request.
+NO_SERVER = "http://127.0.0.1:9/nbia-api/services/v4"
+
+
+def terminal_over(root: Path, declared: Path) -> CommandLine:
+    return CommandLine(
+        {
+            "TCIA_BASE_URL": NO_SERVER,
+            "TCIA_DATA_DIR": str(root),
+            "TCIA_DATASETS_DIR": str(declared),
+        }
+    )
+
+
+def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
+    folder, declared = tmp_path / "scans", tmp_path / "declared"
+    count = unzip_collection(Warehouse(fetched_root), folder)
+    (folder / "README").write_text("ours")
+    declared.mkdir()
+    example = (ROOT / "datasets" / "lung_ct.yaml").read_text()
+    (declared / "ours.yaml").write_text(
+        example.replace("name: lung_ct", "name: ours").replace("[LCTSC]", f"[{NAME}]")
+    )
+    terminal = terminal_over(tmp_path / "data", declared)
+
+    imported = terminal("import", str(folder), "--collection", NAME)
+    assert imported.exit_code == 0, imported.output
+    assert "left out: 1 file (not DICOM)" in imported.stderr
+    warehouse = Warehouse(tmp_path / "data")
+    facts = warehouse.query(
+        "SELECT verified_by, count(*) AS zips, sum(image_count)::BIGINT AS images "
+        "FROM image_archives GROUP BY ALL"
+    )
+    assert facts.to_pylist() == [{"verified_by": "md5", "zips": 10, "images": count}]
+
+    assert terminal("verify").exit_code == 0
+    exported = terminal("export", NAME, "--to", str(tmp_path / "exported"))
+    assert f"{count} files" in exported.output
+    built = terminal("dataset", "build", "ours")
+    assert built.exit_code == 0, built.output
+    samples = load_dataset(tmp_path / "data" / "datasets" / "ours")
+    assert len(samples) == 5 and all(each.labels is not None for each in samples)
+
+    refused = terminal("refresh", NAME)
+    assert refused.exit_code == 2 and f"tcia-assets import {folder}" in refused.stderr
+    assert terminal("fetch", NAME).exit_code == 0
+
+
+def test_what_cannot_be_imported_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    terminal = terminal_over(tmp_path / "data", tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, reason in {
+        (str(tmp_path / "none"), NAME): "there is no folder",
+        (str(empty), NAME): "is a DICOM object that can be imported",
+        (str(empty), "a|b"): "cannot be a Collection's name",
+    }.items():
+        refused = terminal("import", arguments[0], "--collection", arguments[1])
+        assert refused.exit_code == 2 and reason in refused.stderr, refused.output
+    assert not (tmp_path / "data" / "warehouse").exists()
+
+
+@pytest.mark.slow
+def test_an_import_that_is_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    for number in range(1, 13):
+        write_series(folder, f"1.{number}", 20)
+    command = [sys.executable, "-m", "tcia_assets", "import", str(folder), "--collection", NAME]
+    environment = os.environ | {"TCIA_BASE_URL": NO_SERVER, "TCIA_DATA_DIR": str(tmp_path / "data")}
+    started = time.monotonic()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    duration = time.monotonic() - started
+    undisturbed = _state(tmp_path / "data")
+    chooser = random.Random(5)
+    for _ in range(3):
+        shutil.rmtree(tmp_path / "data")
+        for _ in range(2):
+            with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as child:
+                time.sleep(chooser.uniform(0.2, 1.0) * duration)
+                child.send_signal(signal.SIGKILL)
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        assert _state(tmp_path / "data") == undisturbed
+
+
+def _state(root: Path) -> list[object]:
+    """Return what an import leaves that does not depend on when it ran."""
+    return [
+        Warehouse(root).query(statement).to_pylist()
+        for statement in (
+            "SELECT SeriesInstanceUID, ImageCount, missing_since FROM series ORDER BY 1",
+            "SELECT SeriesInstanceUID, status, sha256 FROM image_archives ORDER BY 1",
+            "SELECT SOPInstanceUID, archive_sha256, md5 FROM images ORDER BY 1",
+            "SELECT DISTINCT SeriesInstanceUID, event FROM series_changes ORDER BY ALL",
+        )
+    ]
