@@ -29,7 +29,7 @@ from tcia_assets_tests.pages.conftest import HOSTILE, describe, series_row, writ
 from tcia_assets_tests.pages.test_datasets import publish
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Playwright
+    from playwright.sync_api import Browser, CDPSession, Page, Playwright
 
 pytestmark = [
     pytest.mark.slow,
@@ -250,14 +250,22 @@ def test_hostile_texts_do_nothing(browser: Browser, catalogue: Path) -> None:
         assert "<script>alert(1)</script>" in page.inner_text("#cards")
 
 
-def test_twenty_thousand_series_are_there_soon(browser: Browser, catalogue: Path) -> None:
+def test_twenty_thousand_series_are_there_within_a_second(
+    browser: Browser, catalogue: Path
+) -> None:
     with opened(browser, catalogue / "collections" / "Many.html") as page:
-        page.evaluate("globalThis.began = performance.now()")
+        session = page.context.new_cdp_session(page)
+        # The processor time of the page's thread, because tests share their machine.
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        before = processor_seconds(session)
         show_table(page)
-        milliseconds = page.evaluate("performance.now() - globalThis.began")
-        # A second on an idle machine; tests share theirs.
-        assert milliseconds < 10_000
+        assert processor_seconds(session) - before < 1
         assert page.inner_text("#selected").replace("\u202f", "") == f"{MANY} Series"
+
+
+def processor_seconds(session: CDPSession) -> float:
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
 
 
 def test_pages_work_without_scripts_and_by_keyboard(browser: Browser, catalogue: Path) -> None:
