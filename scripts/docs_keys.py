@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import griffe
 from pydantic import BaseModel
 
+from tcia_assets.datasets.channel_settings import MISSING, ChannelSettings
 from tcia_assets.datasets.class_settings import KEYS, ClassSettings
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.declaration_sections import (
@@ -60,6 +61,7 @@ def declaration_keys() -> str:
     sections: dict[str, list[str]] = {
         "Top level": key_table(Declaration),
         "`cohort`": key_table(CohortQuery, texts=described(Selection)),
+        "`channels.<name>`": key_table(ChannelSettings),
         "`split`": key_table(SplitSettings),
         "`split.holdout`": key_table(Holdout),
         "`target`": key_table(TargetSettings),
@@ -69,6 +71,7 @@ def declaration_keys() -> str:
     }
     choices: dict[str, Mapping[str, str] | tuple[str, ...]] = {
         "`formats`": FORMATS,
+        "`channels.<name>.missing`": MISSING,
         "`split.patients`": PATIENTS,
         "`split.stratify`, `split.holdout.column`": SPLIT_COLUMNS,
         "`classes.key`": KEYS,

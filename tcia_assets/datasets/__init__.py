@@ -6,6 +6,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     new_declaration       the text of a new one, from what is in the warehouse
     declaration_sections  its sections
     class_settings        its section about classes
+    channel_settings      its section about channels
     volume_settings       its section about volumes
     declaration_types     their field types
     yaml_lines            YAML with the line of each value
@@ -13,6 +14,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     pairing               which masks lie on which images
     cohort                the Series of a dataset, as a value
     declared_sql          SQL that a declaration holds
+    channel_query         which Series is each channel of a case
     class_query           the values that classes are made of, joined with images
     classes               the classes of a dataset, and which an image has
     cohort_query          the cohort of a declaration, queried from the warehouse
@@ -20,6 +22,10 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     cohort_lock           the lock file of a cohort
     split                 which Patient is in which split, and the check that none is in two
     cohort_leaks          leaks that the cohort shows before any volume is made
+    sample_job            all that decides what is in a sample, with a hash
+    sample_grid           the grid of a sample
+    sample_channels       the channels of a case, on that grid
+    sample_rows           what a row says about its files
     sample_files          the samples of a Series: zips -> NIfTI files
     sample_code           the code that decides what is in them, as a digest
     written_values        their values, in the declared dtype and window

@@ -33,17 +33,19 @@ from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS, Declaration
-from tcia_assets.datasets.sample_files import SampleJob
+from tcia_assets.datasets.sample_job import SampleJob
 from tcia_assets.datasets.sample_pool import make_all
 from tcia_assets.datasets.sample_table import (
     FOLDERS,
     SamplesResult,
     build_table,
+    channels_by_image,
     check_samples,
+    lacks_channel,
     masks_by_image,
     refuse_leaks,
 )
-from tcia_assets.datasets.samples import sample_name
+from tcia_assets.datasets.samples import image_files, sample_name
 from tcia_assets.datasets.versions import INDEX, Version, VersionFile
 from tcia_assets.datasets.volume import decoders
 from tcia_assets.datasets.volume.decoders import installed
@@ -166,7 +168,7 @@ def made_with(declaration: Declaration) -> dict[str, str]:
 
 
 def _needs_simpleitk(declaration: Declaration) -> str:
-    if declaration.volume.spacing is not None:
+    if declaration.volume.spacing is not None or len(declaration.channels) > 1:
         return "resampling"
     target = declaration.target
     return "interpolating or combining labels" if target and target.choices.needs_simpleitk else ""
@@ -232,16 +234,18 @@ def _make_samples(
 def _jobs(
     declaration: Declaration, cohort: Cohort, zips: Mapping[str, LockedZip]
 ) -> dict[str, SampleJob]:
-    """Return the job of each image whose zip is on disk, with those of its masks."""
-    pairs = masks_by_image(cohort)
+    """Return the job of each image whose zip is on disk, with those of its masks and channels."""
+    pairs, channels = masks_by_image(cohort), channels_by_image(cohort)
     others = _NOT_OF_SAMPLES - decoders.made_with().keys()
     libraries = {n: number for n, number in made_with(declaration).items() if n not in others}
     jobs = {}
     for image in cohort.of_role(IMAGE).to_pylist():
         uid = image["SeriesInstanceUID"]
         needed = {uid, *(pair["target_series_instance_uid"] for pair in pairs[uid])}
-        if needed <= zips.keys():
-            jobs[uid] = SampleJob.of(declaration, image, pairs[uid], zips, libraries)
+        needed |= {channel["SeriesInstanceUID"] for channel in channels[uid]} - {None}
+        if needed <= zips.keys() and not lacks_channel(channels[uid]):
+            made_of = (pairs[uid], channels[uid])
+            jobs[uid] = SampleJob.of(declaration, image, *made_of, zips, libraries)
     return jobs
 
 
@@ -286,12 +290,20 @@ def _draft(folder: Path) -> Iterator[Path]:
 
 
 def _link_samples(result: SamplesResult, store: Path, draft: Path) -> None:
-    for row in result.kept.select(["SeriesInstanceUID", "sample", *FOLDERS]).to_pylist():
+    for row in result.kept.to_pylist():
         made = store / result.keys[row["SeriesInstanceUID"]]
-        for kind in FOLDERS:
-            if row[kind]:
-                path = sample_store.sample_path(made, kind, sample_name(row))
-                link_or_copy(path, draft / row[kind])
+        for kind, path, _ in _files_of(row):
+            link_or_copy(sample_store.sample_path(made, kind, sample_name(row)), draft / path)
+
+
+def _files_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, path and SHA-256 of each file of a sample."""
+    for kind in FOLDERS:
+        if row[kind]:
+            yield kind, row[kind], row[f"{kind}_sha256"]
+    for name, image in image_files(row).items():
+        if image["image"] != row["image"]:
+            yield sample_store.channel_kind(name), image["image"], image["image_sha256"]
 
 
 def _check_hashes(name: str, result: SamplesResult, files: list[VersionFile], store: Path) -> None:
@@ -300,7 +312,7 @@ def _check_hashes(name: str, result: SamplesResult, files: list[VersionFile], st
     changed = [
         row["SeriesInstanceUID"]
         for row in result.kept.to_pylist()
-        if any(row[kind] and hashes[row[kind]] != row[f"{kind}_sha256"] for kind in FOLDERS)
+        if any(hashes[path] != sha256 for _, path, sha256 in _files_of(row))
     ]
     for uid in changed:
         sample_store.remove_sample(store, result.keys[uid])

@@ -24,7 +24,7 @@ from tcia_assets.store.archives import Archives
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
-IMAGE, TARGET = "image", "target"
+IMAGE, CHANNEL, TARGET = "image", "channel", "target"
 FETCHED, NOT_FETCHED, WITHDRAWN, UNKNOWN = "fetched", "not_fetched", "withdrawn", "unknown"
 STATES = {
     FETCHED: "its zip is on disk",
@@ -73,7 +73,8 @@ SERIES = pa.schema(
 )
 """One row for each Series of a cohort, sorted by role and UID.
 
-`role` is `image`, or `target` for a mask that is paired with an image; `state` is one of `STATES`.
+`role` is `image`, `target` for a mask that is paired with an image, or `channel` for another
+channel of an image; `state` is one of `STATES`.
 `fingerprint` is that of the Series' row in the warehouse, `archive_sha256` that of the zip on disk,
 null without one. `content_md5` is over the objects in the zip, as NBIA's getMD5Hierarchy computes
 it: two downloads of a Series are different zips with the same objects, so this is the hash that
@@ -94,6 +95,23 @@ PAIRS = pa.schema(
 Objects are identified by SOPInstanceUID only: names of entries can differ between two downloads.
 """
 
+CHANNELS = pa.schema(
+    [
+        pa.field("image_series_instance_uid", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("is_reference", pa.bool_(), nullable=False),
+        pa.field("SeriesInstanceUID", pa.string()),
+        pa.field("finding", pa.string()),
+        pa.field("message", pa.string()),
+    ]
+)
+"""Which Series is each channel of an image; see `channel_query.query_channels`.
+
+An image is a channel of its own too. A channel without a Series is null there. `finding` is the
+code of what is uncertain about the choice, with its message.
+"""
+
+_HASHED = ("series", "pairs", "channels", "publications")
 _CURRENT_SERIES = """
     SELECT SeriesInstanceUID, fingerprint, greatest(first_seen_at, changed_at) AS at
     FROM current_series ORDER BY SeriesInstanceUID
@@ -180,6 +198,7 @@ class ClassJoin:
 class Cohort:
     """The Series of a dataset and their pairs, as the schemas `SERIES` and `PAIRS`.
 
+    `channels` is as the schema `CHANNELS`, empty for a dataset without channels.
     `publications` are those that the Series have to cite, as `PUBLICATIONS`; `class_join` is how
     the values of classes were joined, None for a dataset without. `query` is the part of
     the declaration that selects the cohort: `Declaration.cohort_settings`.
@@ -192,6 +211,7 @@ class Cohort:
     pairs: pa.Table
     publications: pa.Table = field(default_factory=PUBLICATIONS.empty_table)
     class_join: ClassJoin | None = None
+    channels: pa.Table = field(default_factory=CHANNELS.empty_table)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -217,13 +237,15 @@ class Cohort:
             for row in self.series.to_pylist()
         ]
         content = {"series": rows, "pairs": self.pairs.to_pylist()}
+        if self.channels.num_rows:
+            content["channels"] = self.channels.to_pylist()
         if self.publications.num_rows:  # Cohorts of NBIA, and earlier ones, have none.
             content["publications"] = self.publications.to_pylist()
         return content
 
     @property
     def sha256(self) -> str:
-        """The hash over Series, pairs and publications, but not over the query or the snapshot.
+        """The hash over Series, pairs, channels and publications, not over query or snapshot.
 
         Where `content_md5` is known, the hash of the zip is left out too: the same Series,
         downloaded by somebody else, give the same cohort.
@@ -248,9 +270,7 @@ class Cohort:
 
 def hash_cohort(content: Mapping[str, Any]) -> str:
     """Return the hash of a cohort from the content of its lock file; see `Cohort.sha256`."""
-    hashed = {name: content[name] for name in ("series", "pairs")}
-    if "publications" in content:
-        hashed["publications"] = content["publications"]
+    hashed = {name: content[name] for name in _HASHED if name in content}
     hashed["series"] = [without_zip(row) for row in hashed["series"]]
     return hashlib.sha256(_json(hashed).encode()).hexdigest()
 
@@ -269,8 +289,8 @@ class CohortDiff:
         added: UIDs of Series.
         removed: UIDs of Series.
         changed: For each changed Series its columns that differ, each as (old, new).
-        pairs_added: Lines with the UIDs of a pair.
-        pairs_removed: Lines with the UIDs of a pair.
+        pairs_added: Lines with the UIDs of a pair, or of a channel and its image.
+        pairs_removed: Lines with the UIDs of a pair, or of a channel and its image.
         publications: The DOIs whose title or citation differs.
     """
 
@@ -342,7 +362,12 @@ def _by_uid(cohort: Cohort) -> dict[str, dict[str, Any]]:
 
 
 def _pair_lines(cohort: Cohort) -> set[str]:
-    return {
+    channels = {
+        f"{row['SeriesInstanceUID'] or 'none'} as {row['channel']!r} of "
+        f"{row['image_series_instance_uid']}"
+        for row in cohort.channels.to_pylist()
+    }
+    return channels | {
         f"{row['target_series_instance_uid']} {row['SOPInstanceUID']} on "
         f"{row['image_series_instance_uid']} by {row['how']}, rank {row['rank']}"
         for row in cohort.pairs.to_pylist()

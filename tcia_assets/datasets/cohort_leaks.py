@@ -15,7 +15,11 @@ from tcia_assets.datasets.classes import Classes
 from tcia_assets.datasets.cohort import CLASS_VALUE, IMAGE, Cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.quality import DROP, WITHOUT_CLASS, WITHOUT_TARGET
-from tcia_assets.datasets.sample_table import masks_by_image
+from tcia_assets.datasets.sample_table import (
+    channels_by_image,
+    lacks_channel,
+    masks_by_image,
+)
 from tcia_assets.datasets.samples import KEPT
 from tcia_assets.datasets.split import Leak, find_leaks
 from tcia_assets.store.warehouse import Warehouse
@@ -45,8 +49,10 @@ def find_cohort_leaks(
             are kept count.
         to_make: The UIDs of the Series whose samples are not made.
     """
-    coming = (
-        set(to_make) - _without_target(declaration, cohort) - _without_class(declaration, cohort)
+    coming = set(to_make).difference(
+        _without_target(declaration, cohort),
+        _without_class(declaration, cohort),
+        _without_channel(cohort),
     )
     frames = _frames_of_reference(cohort, warehouse) if coming else {}
     rows = []
@@ -80,6 +86,11 @@ def _without_class(declaration: Declaration, cohort: Cohort) -> set[str]:
         for row in cohort.of_role(IMAGE).select(["SeriesInstanceUID", CLASS_VALUE]).to_pylist()
         if classes.columns(row[CLASS_VALUE])["class_name"] is None
     }
+
+
+def _without_channel(cohort: Cohort) -> set[str]:
+    """Return the images that are dropped because a channel has no Series."""
+    return {uid for uid, found in channels_by_image(cohort).items() if lacks_channel(found)}
 
 
 def _frames_of_reference(cohort: Cohort, warehouse: Warehouse) -> dict[str, str]:

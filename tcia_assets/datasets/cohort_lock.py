@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.datasets.cohort import (
+    CHANNELS,
     FORMAT,
     PAIRS,
     SERIES,
@@ -111,4 +112,5 @@ def _cohort(content: dict[str, Any]) -> Cohort:
         pairs=pa.Table.from_pylist(content["pairs"], schema=PAIRS),
         publications=pa.Table.from_pylist(content.get("publications", []), schema=PUBLICATIONS),
         class_join=ClassJoin(**content["class_join"]) if "class_join" in content else None,
+        channels=pa.Table.from_pylist(content.get("channels", []), schema=CHANNELS),
     )

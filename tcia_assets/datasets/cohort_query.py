@@ -6,14 +6,21 @@ what the warehouse has about both. It sends no request to a source.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES, SHARED_LISTS
+from tcia_assets.datasets.channel_query import (
+    find_reference,
+    members_of_channels,
+    pair_channels,
+)
 from tcia_assets.datasets.class_query import query_classes
 from tcia_assets.datasets.cohort import (
+    CHANNEL,
+    CHANNELS,
     CLASS_VALUE,
     FETCHED,
     IMAGE,
@@ -110,12 +117,14 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
 
 
 def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
-    images = _query_images(declaration, warehouse)
+    images, channels = _query_cases(declaration, warehouse)
     pairs = _query_pairs(declaration, warehouse, images)
-    targets = pc.unique(pairs["target_series_instance_uid"])
-    roles = [IMAGE] * len(images) + [TARGET] * len(targets)
-    uids = pa.concat_arrays([images, targets])
-    chosen = pa.table({"SeriesInstanceUID": uids, "role": pa.array(roles, pa.string())})
+    targets = pc.unique(pairs["target_series_instance_uid"]).to_pylist()
+    others = sorted({*pc.drop_null(channels["SeriesInstanceUID"]).to_pylist()} - {*images})
+    roles = dict.fromkeys(images, IMAGE) | dict.fromkeys(others, CHANNEL)
+    roles |= dict.fromkeys(targets, TARGET)
+    uids, names = (pa.array(values, pa.string()) for values in (roles, roles.values()))
+    chosen = pa.table({"SeriesInstanceUID": uids, "role": names})
     columns = ", ".join(_OTHER_COLUMNS.get(name, f"s.{name}") for name in SERIES.names[3:])
     statement = CONTENTS.format(series="chosen") + _MADE + _ROWS.format(columns=columns)
     rows = warehouse.query(statement, tables={"chosen": chosen})
@@ -129,6 +138,7 @@ def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         pairs=pairs,
         publications=read_publications(warehouse, rows["DataDescriptionURI"].to_pylist()),
         class_join=class_join,
+        channels=channels,
     )
 
 
@@ -172,8 +182,31 @@ def _values_of(column: str, warehouse: Warehouse) -> list[str]:
     return list(rows["n"].to_pylist())
 
 
-def _query_images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
-    """Return the UIDs of the Series that the cohort's query selects, sorted."""
+def _query_cases(declaration: Declaration, warehouse: Warehouse) -> tuple[list[str], pa.Table]:
+    """Return the images, of which each is a case, and the channels of each, as `CHANNELS`."""
+    modalities = _query_images(declaration, warehouse)
+    selected = list(modalities)
+    if not declaration.channels:
+        _check_images(declaration, modalities)
+        return selected, CHANNELS.empty_table()
+    members = members_of_channels(declaration, warehouse, selected)
+    used = sorted({uid for uids in members.values() for uid in uids})
+    _check_images(declaration, {uid: modalities[uid] for uid in used})
+    reference = declaration.reference
+    if not reference:
+        drawn = _query_pairs(declaration, warehouse, used)["image_series_instance_uid"]
+        reference = find_reference(declaration, members, drawn.to_pylist())
+    channels = pair_channels(declaration, warehouse, members, reference)
+    # A listed Series that the warehouse does not have must stay visible.
+    unknown = [uid for uid, modality in modalities.items() if modality is None]
+    return sorted({*members[reference], *unknown}), channels
+
+
+def _query_images(declaration: Declaration, warehouse: Warehouse) -> dict[str, str | None]:
+    """Return the Modality of each Series that the cohort's query selects, sorted by UID.
+
+    It is None for a Series that the warehouse does not have.
+    """
     query = declaration.cohort
     statement = f"""
         SELECT q.SeriesInstanceUID::VARCHAR AS uid, s.Modality AS modality
@@ -181,24 +214,33 @@ def _query_images(declaration: Declaration, warehouse: Warehouse) -> pa.Array:
         LEFT JOIN series AS s ON s.SeriesInstanceUID = q.SeriesInstanceUID
         WHERE q.SeriesInstanceUID IS NOT NULL ORDER BY uid
     """
-    key = "cohort.sql" if query.sql else "cohort.where" if query.where else "cohort"
+    key = _key(declaration)
     rows = run_declared(declaration, key, warehouse, statement, query.tables)
     if not rows.num_rows:
         problem = "the query selects no Series; has the Collection been refreshed?"
         raise declaration.error_at(key, problem)
-    modalities = rows["modality"].to_pylist()
-    others = sorted({name for name in modalities if name is not None} - ACQUIRED_MODALITIES)
+    return dict(zip(rows["uid"].to_pylist(), rows["modality"].to_pylist(), strict=True))
+
+
+def _key(declaration: Declaration) -> str:
+    """Return the key of the cohort's query, where errors are."""
+    query = declaration.cohort
+    return "cohort.sql" if query.sql else "cohort.where" if query.where else "cohort"
+
+
+def _check_images(declaration: Declaration, modalities: Mapping[str, str | None]) -> None:
+    """Raise BadDeclaration if selected Series are not images."""
+    others = sorted({name for name in modalities.values() if name} - ACQUIRED_MODALITIES)
     if others:
-        count = sum(name in others for name in modalities)
+        count = sum(name in others for name in modalities.values())
         problem = (
-            f"{count} of the {rows.num_rows} selected Series are not images ({', '.join(others)}): "
-            "select modalities, such as CT; 'target' finds the masks"
+            f"{count} of the {len(modalities)} selected Series are not images "
+            f"({', '.join(others)}): select modalities, such as CT; 'target' finds the masks"
         )
-        raise declaration.error_at(key, problem)
-    return rows["uid"].cast(pa.string()).combine_chunks()
+        raise declaration.error_at(_key(declaration), problem)
 
 
-def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Array) -> pa.Table:
+def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: Sequence[str]) -> pa.Table:
     """Return the masks of the target that are paired with these images, as `PAIRS`."""
     target = declaration.target
     if target is None:
@@ -218,7 +260,7 @@ def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: pa.Arra
         pc.and_(pc.equal(pairs["state"], PAIRED), pc.equal(pairs["Modality"], target.kind)),
         pc.and_(
             pc.is_in(pairs["how"], value_set=pa.array(target.ways)),
-            pc.is_in(pairs["image_series_instance_uid"], value_set=images),
+            pc.is_in(pairs["image_series_instance_uid"], value_set=pa.array(images, pa.string())),
         ),
     )
     renamed = {"SeriesInstanceUID": "target_series_instance_uid"}

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.datasets.classes import Classes
-from tcia_assets.datasets.cohort import SERIES, TARGET, ClassJoin, Cohort
+from tcia_assets.datasets.cohort import CHANNEL, SERIES, TARGET, ClassJoin, Cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.metadata.citations import POLICY
 from tcia_assets.metadata.publications import PUBLICATIONS
@@ -29,6 +29,8 @@ class DatasetInfo:
         cohort_sha256: the hash of the cohort.
         made_with: The versions of the libraries that made the dataset.
         policy: The address of TCIA's data usage policy.
+        channels: The names of the channels in the order of their numbers; empty without channels.
+        series_of_channels: The Series of channels that are not the reference, as `cohort.SERIES`.
         masks: The SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
         publications: What images and masks have to cite, as `publications.PUBLICATIONS`.
         classes: The names of classes by number, from 0; empty without classes.
@@ -50,6 +52,10 @@ class DatasetInfo:
     )
     classes: Mapping[int, str] = field(default_factory=dict)
     class_join: ClassJoin | None = None
+    channels: tuple[str, ...] = ()
+    series_of_channels: pa.Table = field(
+        default_factory=SERIES.empty_table, compare=False, repr=False
+    )
 
     @classmethod
     def of(
@@ -70,4 +76,6 @@ class DatasetInfo:
             publications=cohort.publications,
             classes=Classes.of(declaration, cohort).by_number,
             class_join=cohort.class_join,
+            channels=tuple(declaration.channels),
+            series_of_channels=cohort.of_role(CHANNEL),
         )

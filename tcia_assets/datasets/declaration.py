@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from tcia_assets.datasets.channel_settings import Channels
 from tcia_assets.datasets.class_settings import ClassSettings
 from tcia_assets.datasets.declaration_sections import (
     CohortQuery,
@@ -37,8 +38,10 @@ from tcia_assets.datasets.declaration_types import (
     choice,
     problem,
     some,
+    text,
 )
 from tcia_assets.datasets.quality import (
+    CHANNEL_CODES,
     DEFAULT_POLICIES,
     KEEP,
     POLICIES,
@@ -48,6 +51,7 @@ from tcia_assets.datasets.quality import (
 )
 from tcia_assets.datasets.split import CLASS, SplitSettings
 from tcia_assets.datasets.volume.label_readers import EACH
+from tcia_assets.datasets.volume.volume_choice import ALL
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
 from tcia_assets.errors import BadDeclaration, UnknownName
@@ -87,7 +91,11 @@ class Declaration(Section):
 
     Attributes:
         title: The title of the dataset.
-        cohort: Which image Series.
+        cohort: Which image Series; with channels, those of all channels.
+        channels: Several images a case, such as T1 and T2, or PT with its CT. Their order gives
+            their numbers.
+        reference: The channel whose Series are the cases and whose masks are the labels; by default
+            the one on which masks are drawn, or without a target the first.
         split: How Patients are divided into splits.
         target: The labels; `none` for images alone.
         classes: What to classify, instead of labels or beside them.
@@ -103,6 +111,8 @@ class Declaration(Section):
 
     title: Text
     cohort: CohortQuery
+    channels: Channels = Field(default_factory=dict)
+    reference: Annotated[str, text("the name of a channel")] = ""
     split: SplitSettings
     target: Annotated[TargetSettings | None, BeforeValidator(_read_target)] = None
     classes: Annotated[ClassSettings | None, GROUP] = None
@@ -145,6 +155,22 @@ class Declaration(Section):
             raise problem(reason, key="target.readers")
         if "huggingface" in self.formats:
             self._check_split_names()
+        return self
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        named = {"reference": self.reference, "volume.grid": self.volume.grid}
+        for key, name in named.items():
+            if name and not self.channels:
+                raise problem("it names a channel, and there is no section 'channels'", key=key)
+            if name and name not in self.channels:
+                raise problem(str(UnknownName("channel", name, self.channels)), key=key)
+        if self.channels and self.volume.window is not None:
+            example = f"{next(iter(self.channels))}: {{where: ..., window: ...}}"
+            reason = f"channels have units of their own, and windows too: {example}"
+            raise problem(reason, key="volume.window")
+        if self.channels and (self.volume.choose and self.volume.choose.pick == ALL):
+            raise problem("a channel is one volume: valid are all others", key="volume.choose")
         return self
 
     @model_validator(mode="after")
@@ -196,19 +222,26 @@ class Declaration(Section):
         """The settings on which the cohort depends: its query, which masks, which values."""
         chosen = {"kind", "where", "ways"}
         masks = self.target and self.target.model_dump(mode="json", include=chosen)
-        settings = {"cohort": self.cohort.content, "target": masks}
+        settings: dict[str, Any] = {"cohort": self.cohort.content, "target": masks}
         if self.classes is not None:  # lock files of earlier versions do not have it
             settings["classes"] = self.classes.model_dump(mode="json", exclude={"names"})
+        if self.channels:
+            wheres = [[name, channel.where] for name, channel in self.channels.items()]
+            settings["channels"], settings["reference"] = wheres, self.reference
         return settings
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides what is built, as JSON can hold it."""
         licenses = self.license_keys
-        return self.model_dump(mode="json", by_alias=True) | {
+        # A dataset without channels has the settings, and so the bytes, of earlier versions.
+        without = set() if self.channels else {"channels", "reference"}
+        codes = SAMPLE_CODES.keys() - (set() if self.channels else CHANNEL_CODES)
+        return self.model_dump(mode="json", by_alias=True, exclude=without) | {
             "cohort": self.cohort.content,
+            "volume": self.volume.content,
             "licenses": licenses.model_dump(mode="json", exclude_defaults=True) if licenses else {},
-            "qc": {code: self.policy(code) for code in sorted(SAMPLE_CODES)},
+            "qc": {code: self.policy(code) for code in sorted(codes)},
         }
 
 

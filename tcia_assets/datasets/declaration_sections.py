@@ -21,6 +21,7 @@ from pydantic import (
 from tcia_assets.datasets.declaration_types import (
     IN_ORDER,
     UNIQUE,
+    Condition,
     Names,
     Section,
     Statement,
@@ -32,7 +33,6 @@ from tcia_assets.datasets.declaration_types import (
     read_pattern,
     shown,
     some,
-    text,
 )
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.volume.label_gaps import BETWEEN, NOTHING
@@ -43,7 +43,6 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.metadata.licenses import Licenses
 from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import selection_from_fields
-from tcia_assets.store import sql
 
 MASKS = ("SEG", "RTSTRUCT")
 
@@ -177,19 +176,10 @@ class TargetSettings(Section):
         IN_ORDER,
     ] = Field(description="without a target, write 'target: none'")
     priority: Annotated[tuple[Text, ...], some("labels"), UNIQUE] = ()
-    where: Annotated[str, text("SQL")] = ""
+    where: Condition = ""
     ways: Annotated[tuple[Annotated[str, choice(WAYS, "way")], ...], some("ways"), UNIQUE] = WAYS
     between: Annotated[str, choice(BETWEEN, "choice")] = NOTHING
     readers: Annotated[str, choice(READERS, "choice")] = UNION
-
-    @field_validator("where")
-    @classmethod
-    def _check_where(cls, where: str) -> str:
-        if not sql.is_expression(where):
-            raise problem("it must be one SQL condition")
-        if reason := sql.why_no_query(f"SELECT ({where}\n)"):
-            raise problem(f"it must be one SQL condition: {reason}")
-        return where
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:

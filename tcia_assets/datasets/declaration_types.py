@@ -199,6 +199,14 @@ def _check_statement(statement: str) -> str:
     return statement
 
 
+def _check_condition(condition: str) -> str:
+    if not sql.is_expression(condition):
+        raise problem("it must be one SQL condition")
+    if reason := sql.why_no_query(f"SELECT ({condition}\n)"):
+        raise problem(f"it must be one SQL condition: {reason}")
+    return condition
+
+
 def _without_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(items))
 
@@ -208,6 +216,7 @@ GROUP = BeforeValidator(check_group)
 
 Text = Annotated[str, text()]
 Statement = Annotated[str, text("a statement of SQL"), AfterValidator(_check_statement)]
+Condition = Annotated[str, text("SQL"), AfterValidator(_check_condition)]
 # JSON with sorted keys would lose the order of the keys, which gives their numbers.
 IN_ORDER = PlainSerializer(lambda named: [*map(list, named.items())])
 Names = Annotated[tuple[Annotated[str, text("a name")], ...], some("names"), UNIQUE]

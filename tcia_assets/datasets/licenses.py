@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.samples import kept_samples
+from tcia_assets.datasets.samples import image_files, kept_samples
 from tcia_assets.metadata.citations import SCHEMA, Attribution, Citation
 from tcia_assets.metadata.licenses import short_license
 from tcia_assets.metadata.publications import add_publications
@@ -80,24 +80,30 @@ class License:
 
 
 def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:
-    """Return the attribution of kept images and their masks, as `citations.SCHEMA`.
+    """Return the attribution of kept images, all channels, and masks, as `citations.SCHEMA`.
 
     `bytes` are those of the NIfTI files; a file of labels counts for the first of its masks.
     """
-    masks = {row["SeriesInstanceUID"]: row for row in info.masks.to_pylist()}
+    others = {
+        row["SeriesInstanceUID"]: row
+        for table in (info.masks, info.series_of_channels)
+        for row in table.to_pylist()
+    }
     series: Counter[_Key] = Counter()
     sizes: Counter[_Key] = Counter()
-    label_bytes: dict[str, int] = {}
+    other_bytes: Counter[str] = Counter()
     for row in kept_samples(samples).to_pylist():
         series[_key(row)] += 1
         sizes[_key(row)] += row["image_bytes"]
         for position, uid in enumerate(row["target_series_instance_uids"]):
-            size = (row["label_bytes"] or 0) if position == 0 else 0
-            label_bytes[uid] = label_bytes.get(uid, 0) + size
-    for uid, size in label_bytes.items():
-        if uid in masks:
-            series[_key(masks[uid])] += 1
-            sizes[_key(masks[uid])] += size
+            other_bytes[uid] += (row["label_bytes"] or 0) if position == 0 else 0
+        for image in image_files(row).values():
+            if image["SeriesInstanceUID"] not in (None, row["SeriesInstanceUID"]):
+                other_bytes[image["SeriesInstanceUID"]] += image["image_bytes"]
+    for uid, size in other_bytes.items():
+        if uid in others:
+            series[_key(others[uid])] += 1
+            sizes[_key(others[uid])] += size
     rows = [
         {**dict(zip(_COLUMNS, key, strict=True)), "series": number, "bytes": sizes[key]}
         for key, number in sorted(series.items(), key=lambda item: [str(v) for v in item[0]])

@@ -7,7 +7,7 @@ not need torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,7 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from nibabel.filebasedimages import ImageFileError
 
-from tcia_assets.datasets.samples import KEPT, SAMPLES, sample_name
+from tcia_assets.datasets.samples import (
+    CHANNELS,
+    KEPT,
+    SAMPLES_WITH_CHANNELS,
+    image_files,
+    sample_name,
+)
 from tcia_assets.datasets.versions import INDEX, LATEST
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
 from tcia_assets.errors import StorageError, UnknownName, UsageError
@@ -34,6 +40,8 @@ class Sample:
         affine: 4 by 4, from (x, y, z, 1) to millimetres in RAS+.
         spacing: In mm along x, y, z.
         row: The sample's row of `samples.parquet`.
+        channels: The voxels of all channels by name, in the order of their numbers; `voxels` are
+            those of the reference. Empty for a dataset without channels.
     """
 
     voxels: Voxels
@@ -41,6 +49,7 @@ class Sample:
     affine: Matrix
     spacing: tuple[float, float, float]
     row: Mapping[str, Any]
+    channels: Mapping[str, Voxels] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -111,12 +120,18 @@ class Samples(Sequence[Sample]):
             return Samples(self.root, self.rows[index])
         row = self.rows[index]
         x, y, z = row["spacing"]
+        images = {
+            name: read_voxels(self.root / image["image"])
+            for name, image in image_files(row).items()
+        }
+        reference = next((c["name"] for c in row[CHANNELS] or () if c["is_reference"]), "")
         return Sample(
-            voxels=read_voxels(self.root / row["image"]),
+            voxels=images[reference],
             labels=read_voxels(self.root / row["label"]) if row["label"] else None,
             affine=np.array(row["affine"]).reshape(4, 4),
             spacing=(x, y, z),
             row=row,
+            channels=images if reference else {},
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -182,7 +197,7 @@ def _root(path: Path) -> Path:
 
 def _table(root: Path) -> pa.Table:
     try:
-        return pq.read_table(root / INDEX, schema=SAMPLES)
+        return pq.read_table(root / INDEX, schema=SAMPLES_WITH_CHANNELS)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{root / INDEX} cannot be read: {error}") from error
 

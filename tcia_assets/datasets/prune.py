@@ -8,6 +8,7 @@ from pathlib import Path
 from tcia_assets.datasets import versions
 from tcia_assets.datasets.build import cohort_lock_path, hold_dataset
 from tcia_assets.datasets.cohort_lock import read_lock
+from tcia_assets.datasets.samples import CHANNELS, series_of_images
 from tcia_assets.datasets.versions import Version
 from tcia_assets.store.files import storage_errors
 from tcia_assets.store.warehouse import Warehouse
@@ -55,9 +56,11 @@ def series_in_use(warehouse: Warehouse, removed: Collection[Version] = ()) -> di
 
 def _series_of(version: Version) -> set[str]:
     samples = version.samples
-    targets = samples["target_series_instance_uids"].to_pylist()
-    images = samples["SeriesInstanceUID"].to_pylist()
-    return {*images, *(uid for uids in targets for uid in uids)}
+    columns = {"SeriesInstanceUID", "target_series_instance_uids", CHANNELS}
+    used: set[str] = set()
+    for row in samples.select([n for n in samples.column_names if n in columns]).to_pylist():
+        used |= {*series_of_images(row), *row["target_series_instance_uids"]}
+    return used
 
 
 def remove_version(version: Version, warehouse: Warehouse) -> None:

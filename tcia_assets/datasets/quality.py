@@ -10,13 +10,23 @@ from collections.abc import Mapping
 from tcia_assets.datasets.volume.findings import FINDING_CODES, IMPOSSIBLE, WRONG_VALUES
 
 NOT_FETCHED, WITHOUT_TARGET, WITHOUT_CLASS = "not_fetched", "without_target", "without_class"
+CHANNEL_MISSING, CHANNEL_ZEROS = "channel_missing", "channel_zeros"
+CHANNEL_BY_TIME, CHANNEL_AMBIGUOUS = "channel_by_time", "channel_ambiguous"
 SAMPLE_CODES: Mapping[str, str] = {
     NOT_FETCHED: "the images of the Series are not on disk",
     WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
     WITHOUT_CLASS: "no class is known for the Series",
+    CHANNEL_MISSING: "a channel of the case has no Series",
+    CHANNEL_ZEROS: "a channel without a Series is written as zeros, as `missing` says",
+    CHANNEL_BY_TIME: "of several Series for a channel, the one acquired nearest in time to the "
+    "reference is taken",
+    CHANNEL_AMBIGUOUS: "several Series fit a channel, and no time distinguishes them",
     **FINDING_CODES,
 }
 """Each code with its meaning: those of a sample, and those of `volume.findings`."""
+
+CHANNEL_CODES = frozenset(code for code in SAMPLE_CODES if code.startswith("channel_"))
+"""The codes that only a dataset with channels has."""
 
 DROP, KEEP, FAIL = "drop", "keep", "fail"
 POLICIES = {
@@ -30,6 +40,10 @@ _DROPPED = frozenset(
         NOT_FETCHED,
         WITHOUT_TARGET,
         WITHOUT_CLASS,
+        CHANNEL_MISSING,
+        CHANNEL_AMBIGUOUS,
+        "channel_other_frame",
+        "channel_outside",
         "unreadable_object",
         "mixed_frame_of_reference",
         "empty_mask",
@@ -50,4 +64,4 @@ DEFAULT_POLICIES: Mapping[str, str] = {
 
 def has_nothing_to_keep(code: str) -> bool:
     """Return whether a sample with this code has no volume, so that it cannot be kept."""
-    return code == NOT_FETCHED or code in IMPOSSIBLE
+    return code in (NOT_FETCHED, CHANNEL_MISSING) or code in IMPOSSIBLE

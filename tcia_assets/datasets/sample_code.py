@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_MODULES = ("sample_files.py", "volume_settings.py", "written_values.py", "volume/*.py")
+_MODULES = (
+    *("sample_channels.py", "sample_files.py", "sample_grid.py", "sample_job.py", "sample_rows.py"),
+    *("volume_settings.py", "written_values.py", "volume/*.py"),
+)
 
 
 @cache

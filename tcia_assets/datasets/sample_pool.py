@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tcia_assets.datasets import sample_files
-from tcia_assets.datasets.sample_files import SampleJob, make_samples
+from tcia_assets.datasets.sample_files import make_samples
+from tcia_assets.datasets.sample_job import SampleJob
 from tcia_assets.datasets.sample_store import Row
 from tcia_assets.errors import DatasetRefused, StorageError, TciaError
 

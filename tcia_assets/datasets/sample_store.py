@@ -28,8 +28,13 @@ _RECORD = "samples.json"
 _DRAFT_PREFIX = ".making-"
 
 
+def channel_kind(name: str) -> str:
+    """Return the kind of the file of a channel that is not the sample's `IMAGE`."""
+    return f"{IMAGE}_{name}"
+
+
 def sample_path(folder: Path, kind: str, sample: str) -> Path:
-    """Return the path of the `IMAGE` or the `LABEL` of a sample, by its name."""
+    """Return the path of the `IMAGE`, the `LABEL` or a channel of a sample, by its name."""
     return folder / f"{sample}.{kind}.nii.gz"
 
 
@@ -39,14 +44,23 @@ def read_samples(store: Path, key: str) -> list[Row] | None:
     try:
         rows: list[Row] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         is_whole = all(
-            sample_path(folder, kind, row["sample"]).stat().st_size == row[f"{kind}_bytes"]
+            sample_path(folder, kind, row["sample"]).stat().st_size == size
             for row in rows
-            for kind in (IMAGE, LABEL)
-            if row.get(f"{kind}_bytes") is not None
+            for kind, size in _sizes(row)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return rows if rows and is_whole else None
+
+
+def _sizes(row: Row) -> Iterator[tuple[str, int]]:
+    """Yield kind and size of each file of a sample."""
+    for kind in (IMAGE, LABEL):
+        if row.get(f"{kind}_bytes") is not None:
+            yield kind, row[f"{kind}_bytes"]
+    for channel in row.get("channels") or ():
+        if not channel["is_reference"]:
+            yield channel_kind(channel["name"]), channel["image_bytes"]
 
 
 @contextmanager

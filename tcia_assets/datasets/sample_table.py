@@ -17,14 +17,23 @@ import pyarrow as pa
 from tcia_assets.datasets.classes import Classes
 from tcia_assets.datasets.cohort import IMAGE, STATES, Cohort
 from tcia_assets.datasets.declaration import Declaration
-from tcia_assets.datasets.quality import DROP, FAIL, NOT_FETCHED, WITHOUT_CLASS
-from tcia_assets.datasets.sample_files import sample_finding
+from tcia_assets.datasets.quality import (
+    CHANNEL_MISSING,
+    DROP,
+    FAIL,
+    NOT_FETCHED,
+    WITHOUT_CLASS,
+)
+from tcia_assets.datasets.sample_rows import sample_finding
 from tcia_assets.datasets.sample_store import IMAGE as IMAGE_FILE
 from tcia_assets.datasets.sample_store import LABEL as LABEL_FILE
 from tcia_assets.datasets.samples import (
+    CHANNELS,
     DROPPED,
     KEPT,
     SAMPLES,
+    SAMPLES_WITH_CHANNELS,
+    image_files,
     kept_samples,
     name_sample,
     sample_name,
@@ -36,6 +45,7 @@ FOLDERS = {IMAGE_FILE: "images", LABEL_FILE: "labels"}
 """The folder of a version for each kind of file."""
 
 _Row = dict[str, Any]
+_OF_FILES = ("_bytes", "_sha256")
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class SamplesResult:
 
     def leaks(self, declaration: Declaration) -> list[Leak]:
         """Return what is in several splits; an empty list proves that nothing is."""
-        return find_leaks(self.kept, declaration.split.leak_columns)
+        return find_leaks(_one_image_a_row(self.kept), declaration.split.leak_columns)
 
     @property
     def tally(self) -> dict[tuple[str, str], int]:
@@ -72,6 +82,35 @@ class SamplesResult:
             for pair in {(finding["code"], finding["policy"]) for finding in findings}
         )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _one_image_a_row(samples: pa.Table) -> pa.Table:
+    """Return a row for each image, so that equal pixels are found in any channel."""
+    if CHANNELS not in samples.schema.names:
+        return samples
+    rows = [
+        row | {name: image[name] for name in ("SeriesInstanceUID", "pixel_sha256")}
+        for row in samples.to_pylist()
+        for image in image_files(row).values()
+    ]
+    return pa.Table.from_pylist(rows, schema=samples.schema)
+
+
+def channels_by_image(cohort: Cohort) -> dict[str, list[_Row]]:
+    """Return the rows of `cohort.CHANNELS` of each image, by its UID.
+
+    Each has the Modality and ImageCount of its Series too. Images of a dataset without channels
+    have an empty list.
+    """
+    about = {row["SeriesInstanceUID"]: row for row in cohort.series.to_pylist()}
+    nothing = {"Modality": None, "ImageCount": None}
+    channels: dict[str, list[_Row]] = defaultdict(list)
+    for row in cohort.channels.to_pylist():
+        series = about.get(row["SeriesInstanceUID"], nothing)
+        channels[row["image_series_instance_uid"]].append(
+            row | {name: series[name] for name in nothing}
+        )
+    return channels
 
 
 def masks_by_image(cohort: Cohort) -> dict[str, list[_Row]]:
@@ -98,17 +137,23 @@ def build_table(
         DataError: A sample has no PatientID.
     """
     pairs, classes = masks_by_image(cohort), Classes.of(declaration, cohort)
+    channels = channels_by_image(cohort)
     rows = []
     for chosen in cohort.of_role(IMAGE).to_pylist():
         image, uid = chosen | classes.columns(chosen["class_value"]), chosen["SeriesInstanceUID"]
-        masks = sorted({pair["target_series_instance_uid"] for pair in pairs[uid]})
-        not_fetched = {"sample": name_sample(uid), "findings": [_not_fetched(image, masks)]}
-        rows += [
-            _apply_policies(declaration, image | row, masks) for row in made.get(uid, [not_fetched])
-        ]
+        image["target_series_instance_uids"] = _masks(pairs[uid])
+        for row in made.get(uid, [_not_made(image, channels[uid])]):
+            complete = _with_channels(image | row, channels[uid])
+            rows.append(_apply_policies(declaration, complete))
+    schema = SAMPLES_WITH_CHANNELS if declaration.channels else SAMPLES
     split = _add_splits(declaration, rows)
-    complete = [{name: row.get(name) for name in SAMPLES.names} for row in split]
-    return pa.Table.from_pylist(complete, schema=SAMPLES)
+    complete_rows = [{name: row.get(name) for name in schema.names} for row in split]
+    return pa.Table.from_pylist(complete_rows, schema=schema)
+
+
+def lacks_channel(channels: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether an image has no case: a channel without a Series is not to be zeros."""
+    return any(channel["finding"] == CHANNEL_MISSING for channel in channels)
 
 
 def check_samples(declaration: Declaration, result: SamplesResult) -> None:
@@ -141,11 +186,36 @@ def _dropped_counts(result: SamplesResult) -> Iterable[str]:
     return [f"{code} {count}" for (code, policy), count in result.tally.items() if policy == DROP]
 
 
-def _not_fetched(image: _Row, masks: list[str]) -> _Row:
+def _masks(pairs: Iterable[_Row]) -> list[str]:
+    return sorted({pair["target_series_instance_uid"] for pair in pairs})
+
+
+def _not_made(image: _Row, channels: list[_Row]) -> _Row:
+    """Return the row of an image of which no sample was made."""
+    findings = [] if lacks_channel(channels) else [_not_fetched(image, channels)]
+    return {"sample": name_sample(image["SeriesInstanceUID"]), "findings": findings}
+
+
+def _not_fetched(image: _Row, channels: list[_Row]) -> _Row:
     if image["archive_sha256"] is None:
         return sample_finding(NOT_FETCHED, STATES[image["state"]])
-    problem = f"the zip of one of its masks is not on disk; its masks are {', '.join(masks)}"
+    others = {channel["SeriesInstanceUID"] for channel in channels}
+    others -= {image["SeriesInstanceUID"], None}
+    kinds = {"masks": image["target_series_instance_uids"], "channels": sorted(others)}
+    named = [f"its {kind} are {', '.join(uids)}" for kind, uids in kinds.items() if uids]
+    one_of = " or ".join(kind for kind, uids in kinds.items() if uids)
+    problem = f"the zip of one of its {one_of} is not on disk; {', '.join(named)}"
     return sample_finding(NOT_FETCHED, problem)
+
+
+def _with_channels(row: _Row, channels: list[_Row]) -> _Row:
+    """Return the row of a sample with what the cohort has about its channels."""
+    found = [sample_finding(c["finding"], c["message"]) for c in channels if c["finding"]]
+    row = row | {"findings": [*row["findings"], *found]}
+    if row.get(CHANNELS):
+        modalities = {channel["channel"]: channel["Modality"] for channel in channels}
+        row[CHANNELS] = [each | {"Modality": modalities[each["name"]]} for each in row[CHANNELS]]
+    return row
 
 
 def _without_class(value: str | None) -> _Row:
@@ -153,7 +223,7 @@ def _without_class(value: str | None) -> _Row:
     return sample_finding(WITHOUT_CLASS, problem)
 
 
-def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _Row:
+def _apply_policies(declaration: Declaration, row: _Row) -> _Row:
     """Return the row of a sample with its state, its reasons and the paths of its files."""
     found = list(row["findings"])
     if declaration.classes and row["class_name"] is None:
@@ -167,16 +237,31 @@ def _apply_policies(declaration: Declaration, row: _Row, masks: list[str]) -> _R
         "state": DROPPED if reasons else KEPT,
         "reasons": reasons,
         "findings": findings,
-        "target_series_instance_uids": masks,
     }
-    for kind, folder in FOLDERS.items():
-        if reasons:
-            row |= {kind: None, f"{kind}_bytes": None, f"{kind}_sha256": None}
-        elif row.get(f"{kind}_sha256"):
-            row[kind] = f"{folder}/{sample_name(row)}.nii.gz"
+    if reasons:
+        row |= dict.fromkeys(f"{kind}{end}" for kind in FOLDERS for end in ("", *_OF_FILES))
+    else:
+        row = _with_paths(row)
+    if row.get(CHANNELS) and reasons:
+        without = dict.fromkeys(f"{IMAGE_FILE}{end}" for end in _OF_FILES)
+        row[CHANNELS] = [channel | without for channel in row[CHANNELS]]
     if row.get("label_voxels") is not None:
         row["label_voxels"] = [*row["label_voxels"].items()]
     return row
+
+
+def _with_paths(row: _Row) -> _Row:
+    """Return the row of a kept sample with the paths of its files."""
+    name = sample_name(row)
+    paths: _Row = {
+        k: f"{folder}/{name}.nii.gz" for k, folder in FOLDERS.items() if row.get(f"{k}_sha256")
+    }
+    if channels := row.get(CHANNELS):
+        folder = FOLDERS[IMAGE_FILE]
+        named = [each | {IMAGE_FILE: f"{folder}/{name}_{each['name']}.nii.gz"} for each in channels]
+        paths[IMAGE_FILE] = next(each[IMAGE_FILE] for each in named if each["is_reference"])
+        paths[CHANNELS] = named
+    return row | paths
 
 
 def _add_splits(declaration: Declaration, rows: list[_Row]) -> list[_Row]:

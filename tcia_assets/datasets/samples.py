@@ -7,7 +7,7 @@ This module has the schema, and what several readers of the table need. Rows are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +39,26 @@ FINDING = pa.struct(
     ]
 )
 """A finding: a code of `quality.SAMPLE_CODES`, and the policy that the declaration has for it."""
+
+CHANNEL = pa.struct(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("is_reference", pa.bool_(), nullable=False),
+        pa.field("SeriesInstanceUID", pa.string()),
+        pa.field("Modality", pa.string()),
+        pa.field("volume", pa.string()),
+        pa.field("image", pa.string()),
+        pa.field("image_bytes", pa.int64()),
+        pa.field("image_sha256", pa.string()),
+        pa.field("dtype", pa.string()),
+        pa.field("units", pa.string()),
+        pa.field("decoder", pa.string()),
+        pa.field("least", pa.float64()),
+        pa.field("greatest", pa.float64()),
+        pa.field("pixel_sha256", pa.string()),
+    ]
+)
+"""An image of a case; the columns are those of `SAMPLES`. One of zeros has no SeriesInstanceUID."""
 
 SAMPLES = pa.schema(
     [
@@ -95,6 +115,42 @@ of the fourth axis of the labels; otherwise it is null.
 All columns from `image` on are null where no volume could be made; the six about files are null for
 every dropped sample, because the dataset does not have its files.
 """
+
+
+CHANNELS = "channels"
+SAMPLES_WITH_CHANNELS = SAMPLES.append(pa.field(CHANNELS, pa.list_(CHANNEL)))
+"""`SAMPLES` of a dataset with channels.
+
+`channels` has the images of a case in the order of their numbers, with the reference among them,
+whose columns are those of the sample itself; null where no volume could be made.
+"""
+
+
+def schema_for(names: Collection[str]) -> pa.Schema:
+    """Return the schema of a table of samples that has these columns."""
+    return SAMPLES_WITH_CHANNELS if CHANNELS in names else SAMPLES
+
+
+def image_files(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the images of a sample by the name of their channel, in the order of their numbers.
+
+    Each has `image`, `image_bytes`, `image_sha256` and what else is said of it; the only one of a
+    sample without channels has the name "".
+    """
+    channels = row.get(CHANNELS)
+    return {"": row} if channels is None else {each["name"]: each for each in channels}
+
+
+def series_of_images(row: Mapping[str, Any]) -> set[str]:
+    """Return the UIDs of the Series of all images of a sample."""
+    found = {image["SeriesInstanceUID"] for image in image_files(row).values()}
+    return (found | {row["SeriesInstanceUID"]}) - {None}
+
+
+def file_bytes(row: Mapping[str, Any]) -> int:
+    """Return the bytes of all files of a kept sample."""
+    images: int = sum(each["image_bytes"] for each in image_files(row).values())
+    return images + (row["label_bytes"] or 0)
 
 
 def kept_samples(samples: pa.Table) -> pa.Table:

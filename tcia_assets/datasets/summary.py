@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.datasets.samples import DROPPED, KEPT
+from tcia_assets.datasets.samples import DROPPED, KEPT, file_bytes
 
 Record = dict[str, str | int | float]
 Summary = dict[str, list[Record]]
@@ -79,7 +79,7 @@ def _splits(rows: list[_Row], splits: list[str]) -> Iterator[Record]:
             "patients": len({row["patient"] for row in kept}),
             KEPT: len(kept),
             DROPPED: len(members) - len(kept),
-            "bytes": sum(row["image_bytes"] + (row["label_bytes"] or 0) for row in kept),
+            "bytes": sum(file_bytes(row) for row in kept),
         }
 
 

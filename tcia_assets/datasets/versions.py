@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tcia_assets.datasets.cohort import hash_cohort
-from tcia_assets.datasets.samples import SAMPLES
+from tcia_assets.datasets.samples import schema_for
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import publish_draft, sha256_of, sync
@@ -99,7 +99,7 @@ class Version:
         """
         path = self.folder / INDEX
         try:
-            return pq.read_table(path, schema=SAMPLES)
+            return pq.read_table(path, schema=schema_for(pq.read_schema(path).names))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read: {error}", table="samples") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, field_serializer, model_validator
+from pydantic import BeforeValidator, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from tcia_assets.datasets.declaration_types import (
@@ -16,6 +16,7 @@ from tcia_assets.datasets.declaration_types import (
     read_numbers,
     read_text,
     shown,
+    text,
     unlike,
     whole_number,
 )
@@ -36,6 +37,7 @@ WINDOWS: Mapping[str, tuple[float, float]] = {
 """Windows of CT by name, in HU: widths and levels that viewers commonly offer."""
 
 _AXES = 3
+_LATER_KEYS = frozenset({"grid"})
 # Criteria of a volume: texts with their attributes, and values of attributes; others are counts.
 _TEXTS = {"stack": "StackID", "type": "ImageType"}
 _VALUES = frozenset({"b", "acquisition"})
@@ -109,6 +111,23 @@ def _read_criterion(key: str, value: Any) -> str:
     return f"{float(number):.12g}"
 
 
+def check_dtype(dtype: str | None, window: tuple[float, float] | None) -> None:
+    """Raise an error if most values of an image do not fit into the dtype."""
+    if dtype == "uint8" and window is None:
+        advice = "'uint8' needs a window: most values of an image do not fit into it"
+        raise problem(advice, key="dtype")
+
+
+Dtype = Annotated[str | None, _choice_or_native(DTYPES, "dtype")]
+Window = Annotated[tuple[float, float] | None, BeforeValidator(_read_window)]
+Choice = Annotated[
+    VolumeChoice | None,
+    BeforeValidator(_read_choice_of_volumes),
+    PlainSerializer(lambda choice: None if choice is None else choice.content),
+]
+"""Types of keys that volumes and channels have in common."""
+
+
 class VolumeSettings(Section):
     """How volumes are written; None leaves a property as the Series has it.
 
@@ -122,22 +141,27 @@ class VolumeSettings(Section):
         least_slices: A Series with fewer slices has the finding `too_few_slices`.
         choose: Which volumes of a Series that has several; without it, such a Series has the
             finding `several_volumes`.
+        grid: The channel on whose grid all channels and labels are; by default the reference.
     """
 
     spacing: Annotated[Spacing | None, BeforeValidator(_read_spacing)] = None
     orientation: Annotated[str | None, _choice_or_native(ORIENTATIONS, "orientation")] = None
-    dtype: Annotated[str | None, _choice_or_native(DTYPES, "dtype")] = None
-    window: Annotated[tuple[float, float] | None, BeforeValidator(_read_window)] = None
+    dtype: Dtype = None
+    window: Window = None
     least_slices: Annotated[int, whole_number(1, 100_000)] = 3
-    choose: Annotated[VolumeChoice | None, BeforeValidator(_read_choice_of_volumes)] = None
-
-    @field_serializer("choose")
-    def _choice_as_declared(self, choice: VolumeChoice | None) -> str | dict[str, str] | None:
-        return None if choice is None else choice.content
+    choose: Choice = None
+    grid: Annotated[str, text("the name of a channel")] = ""
 
     @model_validator(mode="after")
     def _check_dtype(self) -> Self:
-        if self.dtype == "uint8" and self.window is None:
-            advice = "'uint8' needs a window: most values of an image do not fit into it"
-            raise problem(advice, key="dtype")
+        check_dtype(self.dtype, self.window)
         return self
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The settings as JSON can hold them.
+
+        Keys that earlier versions did not have are left out where they change nothing.
+        """
+        content = self.model_dump(mode="json")
+        return {n: value for n, value in content.items() if value or n not in _LATER_KEYS}

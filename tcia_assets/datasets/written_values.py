@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from tcia_assets.datasets.volume.arrays import Volume
-from tcia_assets.datasets.volume.findings import ZERO_VARIANCE, Finding, make_finding
+from tcia_assets.datasets.volume.findings import (
+    WRONG_VALUES,
+    ZERO_VARIANCE,
+    Finding,
+    NoVolume,
+    make_finding,
+)
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.errors import BadValue
 
@@ -28,6 +34,21 @@ def convert_values(volume: Volume, settings: VolumeSettings) -> tuple[Volume, li
     if settings.window is not None:
         where = f"after the window from {settings.window[0]:g} to {settings.window[1]:g}"
     return converted, [make_finding(ZERO_VARIANCE, f"{least:g}, {where}", value=float(least))]
+
+
+def check_values(volume: Volume, settings: VolumeSettings) -> None:
+    """Raise NoVolume if values that are wrong do not fit into the dtype: no build stops for them.
+
+    Raises:
+        BadValue: Values that are right do not fit.
+    """
+    try:
+        check_range(volume, settings)
+    except BadValue as error:
+        if not any(finding.code in WRONG_VALUES for finding in volume.findings):
+            raise
+        finding = make_finding("values_beyond_dtype", str(settings.dtype))
+        raise NoVolume(volume.series_instance_uid, (*volume.findings, finding)) from error
 
 
 def check_range(volume: Volume, settings: VolumeSettings) -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tcia_assets.catalog import SERIES
 from tcia_assets.datasets.build import make_samples
 from tcia_assets.datasets.cohort_query import query_cohort
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.headers import image_rows, references
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.metadata.selection import Selection
+from tcia_assets.sandbox.server import Sandbox
+from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import IMPATIENT, settings_for
 from tcia_assets_tests.datasets.example_builds import NO_TARGET, declared
+from tcia_assets_tests.datasets.example_channels import MR_STUDIES, SARCOMA
 
 STORE = Path("datasets/lung_ct/.samples")
 LEFT_OUT = shutil.ignore_patterns("*.duckdb")
@@ -21,6 +33,28 @@ def fetched_warehouse(fetched_root: Path, tmp_path: Path) -> Warehouse:
     """Return a copy of the fetched warehouse for one test."""
     shutil.copytree(fetched_root, tmp_path / "fetched", ignore=LEFT_OUT)
     return Warehouse(tmp_path / "fetched")
+
+
+@pytest.fixture(scope="session")
+def sarcoma_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with MR Studies of a T1, drawn on, and a STIR or T2 Series each."""
+    root = tmp_path_factory.mktemp("sarcoma")
+    warehouse = Warehouse(root)
+    served.reset()
+    small = Selection(collections=(SARCOMA,), where=MR_STUDIES)
+    with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
+        refresh(SERIES, SARCOMA, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+        fetch_images(SARCOMA, FetchSession(small), source, warehouse)
+    image_rows.index_images(SARCOMA, warehouse)
+    references.index_references(SARCOMA, warehouse)
+    return root
+
+
+@pytest.fixture
+def sarcomas(sarcoma_root: Path, tmp_path: Path) -> Warehouse:
+    """Return a copy of the warehouse with MR Studies for one test."""
+    shutil.copytree(sarcoma_root, tmp_path / "sarcomas", ignore=LEFT_OUT)
+    return Warehouse(tmp_path / "sarcomas")
 
 
 @pytest.fixture(scope="session")

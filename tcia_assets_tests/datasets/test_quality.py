@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from tcia_assets.datasets.quality import (
+    CHANNEL_AMBIGUOUS,
+    CHANNEL_BY_TIME,
+    CHANNEL_MISSING,
+    CHANNEL_ZEROS,
     DEFAULT_POLICIES,
     DROP,
     KEEP,
@@ -21,6 +25,7 @@ def test_each_code_has_a_meaning_and_a_default_policy() -> None:
         NOT_FETCHED,
         WITHOUT_TARGET,
         WITHOUT_CLASS,
+        *(CHANNEL_MISSING, CHANNEL_ZEROS, CHANNEL_BY_TIME, CHANNEL_AMBIGUOUS),
     }
     assert DEFAULT_POLICIES.keys() == SAMPLE_CODES.keys()
     assert set(DEFAULT_POLICIES.values()) == {DROP, KEEP} < set(POLICIES)
@@ -30,6 +35,7 @@ def test_a_sample_without_a_volume_cannot_be_kept() -> None:
     impossible = {code for code in SAMPLE_CODES if has_nothing_to_keep(code)}
     assert impossible == {
         NOT_FETCHED,
+        CHANNEL_MISSING,
         "no_slices",
         "undecodable_pixels",
         "values_beyond_dtype",

@@ -12,7 +12,8 @@ import pytest
 
 from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.loading import load_dataset
-from tcia_assets.datasets.sample_files import SampleJob, make_samples
+from tcia_assets.datasets.sample_files import make_samples
+from tcia_assets.datasets.sample_job import SampleJob
 from tcia_assets.datasets.sample_store import IMAGE, read_samples, sample_path
 from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume_settings import VolumeSettings

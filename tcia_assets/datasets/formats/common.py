@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.samples import kept_samples
+from tcia_assets.datasets.samples import file_bytes, image_files, kept_samples
 
 Row = dict[str, Any]
 
@@ -52,7 +52,17 @@ class KeptSamples:
     @property
     def modalities(self) -> list[str]:
         """The Modalities of the samples, sorted."""
-        return sorted({row["Modality"] or "unknown" for row in self.rows})
+        return sorted(set().union(*self.modalities_of_channels.values()))
+
+    @property
+    def modalities_of_channels(self) -> dict[str, set[str]]:
+        """The Modalities of each channel; that of images without channels is named ""."""
+        found: dict[str, set[str]] = {}
+        for row in self.rows:
+            for name, image in image_files(row).items():
+                modality = {image["Modality"] or "unknown"} if image["SeriesInstanceUID"] else set()
+                found.setdefault(name, set()).update(modality)
+        return found
 
 
 def split_role(split: str, info: DatasetInfo) -> Role:
@@ -91,11 +101,11 @@ def batches(rows: list[Row], max_bytes: int) -> Iterator[list[Row]]:
     batch: list[Row] = []
     size = 0
     for row in rows:
-        file_bytes = row["image_bytes"] + (row["label_bytes"] or 0)
-        if batch and size + file_bytes > max_bytes:
+        row_bytes = file_bytes(row)
+        if batch and size + row_bytes > max_bytes:
             yield batch
             batch, size = [], 0
         batch.append(row)
-        size += file_bytes
+        size += row_bytes
     if batch:
         yield batch

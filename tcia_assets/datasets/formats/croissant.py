@@ -76,7 +76,11 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         # The dataset's own version is a hash over all files, so that no file can hold it.
         "version": f"1.0.0+{info.cohort_sha256[:12]}",
         "distribution": _distribution(root, info),
-        "recordSet": [_splits(info), _samples()],
+        "recordSet": [
+            _splits(info),
+            *([_channels(kept)] if info.channels else ()),
+            _samples(),
+        ],
     }
 
 
@@ -114,6 +118,29 @@ def _splits(info: DatasetInfo) -> dict[str, Any]:
         data=[
             {"parts/name": each, "parts/url": f"cr:{split_role(each, info).capitalize()}Split"}
             for each in info.splits
+        ],
+    )
+
+
+def _channels(kept: KeptSamples) -> dict[str, Any]:
+    """Return the channels by number; their files end in `_<name>.nii.gz`."""
+    return _node(
+        "RecordSet",
+        "channels",
+        description="The images of each case: images/<sample>_<name>.nii.gz.",
+        key={"@id": "channels/number"},
+        field=[
+            _node("Field", "channels/number", dataType="sc:Integer"),
+            _node("Field", "channels/name", dataType="sc:Text"),
+            _node("Field", "channels/modality", dataType="sc:Text"),
+        ],
+        data=[
+            {
+                "channels/number": number,
+                "channels/name": name,
+                "channels/modality": " and ".join(sorted(modalities)),
+            }
+            for number, (name, modalities) in enumerate(kept.modalities_of_channels.items())
         ],
     )
 

@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
-from tcia_assets.datasets.samples import SAMPLES
+from tcia_assets.datasets.samples import CHANNEL, CHANNELS, SAMPLES, image_files
 from tcia_assets.errors import UsageError
 
 # As the Hub advises: files of half a gigabyte, row groups that fit into memory.
 _FILE_BYTES, _GROUP_BYTES = 500_000_000, 100_000_000
 
 _FILE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+# Without paths: the files are in columns of their own.
+_CHANNEL = pa.struct([field for field in CHANNEL if field.name != "image"])
 _FINDING = pa.struct([pa.field(name, pa.string()) for name in ("code", "policy", "message")])
 # Columns that are left out, or written in a type that other readers know.
 _RESHAPED = ("findings", "label_voxels", "state", "reasons", "image", "label")
@@ -32,7 +34,8 @@ def write(
 ) -> None:
     """Write the Parquet files, which have a column for each column of the samples.
 
-    `image` and `label` hold the files as `bytes` and `path`; cast them to `datasets.Nifti()`.
+    `image` and `label` hold the files as `bytes` and `path`; cast them to `datasets.Nifti()`. In a
+    dataset with channels each has a column `image_<channel>` instead of `image`.
     `label` and `label_voxels`, a struct with a field for each label, are there if the dataset has a
     target. `findings` are without their numbers.
 
@@ -75,15 +78,26 @@ def configs(info: DatasetInfo, splits: Iterable[str]) -> list[dict[str, Any]]:
 
 def _schema(info: DatasetInfo) -> pa.Schema:
     fields = [field for field in SAMPLES if field.name not in _RESHAPED]
-    fields += [pa.field("findings", pa.list_(_FINDING)), pa.field("image", _FILE)]
+    fields += [pa.field("findings", pa.list_(_FINDING))]
+    fields += [pa.field(column, _FILE) for column in image_columns(info).values()]
+    if info.channels:
+        fields += [pa.field(CHANNELS, pa.list_(_CHANNEL))]
     if info.labels:
         counts = [pa.field(name, pa.int64()) for _, name in sorted(info.labels.items())]
         fields += [pa.field("label", _FILE), pa.field("label_voxels", pa.struct(counts))]
     return pa.schema(fields)
 
 
+def image_columns(info: DatasetInfo) -> dict[str, str]:
+    """Return the column of each channel, or of the image of a dataset without channels."""
+    return {name: f"image_{name}" for name in info.channels} or {"": "image"}
+
+
 def _row(root: Path, row: Row, info: DatasetInfo) -> Row:
-    values = row_metadata(row) | {"image": _file(root, row["image"])}
+    columns = image_columns(info)
+    values = row_metadata(row) | {
+        columns[name]: _file(root, image["image"]) for name, image in image_files(row).items()
+    }
     if info.labels and row["label"]:
         values["label"] = _file(root, row["label"])
     return values

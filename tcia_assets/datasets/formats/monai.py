@@ -10,6 +10,7 @@ from typing import Any
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Role, split_role, write_json
+from tcia_assets.datasets.samples import CHANNELS, image_files
 
 _COLUMNS = ("part", "patient", "SeriesInstanceUID", "volume", "Modality", "Collection")
 
@@ -18,7 +19,8 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """Write the lists `training`, `validation` and `test` (see `common.split_role`).
 
     An empty list is left out, because MONAI cannot read one. Each item has `image`, `label` and
-    `fold` where the sample has them, and `part`, `patient` and the UID. The number of its class is
+    `fold` where the sample has them (`image` is a list of paths, one for each channel, in a dataset
+    with channels), and `part`, `patient` and the UID. The number of its class is
     `class`, or `label` where there are no masks, as MONAI's classifiers take it.
     """
     lists: dict[str, list[dict[str, Any]]] = {role: [] for role in Role}
@@ -31,7 +33,10 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
         "licence": "see LICENSES.md",
         "reference": info.policy,
         "tensorImageSize": "3D",
-        "modality": {"0": " and ".join(kept.modalities)},
+        "modality": {
+            str(number): channel or " and ".join(sorted(modalities))
+            for number, (channel, modalities) in enumerate(kept.modalities_of_channels.items())
+        },
         **({"labels": names} if info.labels else {}),
         **({"classes": {str(n): each for n, each in info.classes.items()}} if info.classes else {}),
         "numTraining": len(lists[Role.TRAINING]),
@@ -42,7 +47,8 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
 
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
-    item: dict[str, Any] = {"image": f"../{row['image']}"}
+    paths = [f"../{image['image']}" for image in image_files(row).values()]
+    item: dict[str, Any] = {"image": paths if row.get(CHANNELS) else paths[0]}
     if row["label"]:
         item["label"] = f"../{row['label']}"
     if row["class_index"] is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Role, Row, split_role, write_json
-from tcia_assets.datasets.samples import sample_name
+from tcia_assets.datasets.samples import image_files, sample_name
 from tcia_assets.datasets.split import hash_position
 from tcia_assets.datasets.volume.arrays import is_sheared
 from tcia_assets.errors import UsageError
@@ -22,6 +22,7 @@ from tcia_assets.store.files import link_or_copy
 _ENDING = ".nii.gz"
 # Lower numbers belong to the Decathlon, and to datasets that people number by hand.
 _FIRST_NUMBER, _NUMBERS = 100, 900
+_CT = "CT"
 # nnU-Net's own number of folds.
 _FOLDS = 5
 _MAX_SHOWN = 10
@@ -85,15 +86,16 @@ def _check_labels(training: Iterable[Row], info: DatasetInfo) -> None:
 
 def _link(root: Path, folder: Path, row: Row, end: str) -> None:
     uid = sample_name(row)
-    link_or_copy(root / row["image"], folder / f"images{end}" / f"{uid}_0000{_ENDING}")
+    for channel, image in enumerate(image_files(row).values()):
+        path = folder / f"images{end}" / f"{uid}_{channel:04}{_ENDING}"
+        link_or_copy(root / image["image"], path)
     if row["label"]:
         link_or_copy(root / row["label"], folder / f"labels{end}" / f"{uid}{_ENDING}")
 
 
 def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[str, Any]:
     content = {
-        # nnU-Net normalizes `CT` by the voxels of the whole dataset.
-        "channel_names": {"0": " and ".join(kept.modalities)},
+        "channel_names": _channel_names(kept),
         "labels": {"background": 0, **{name: n for n, name in sorted(info.labels.items())}},
         "numTraining": training,
         "file_ending": _ENDING,
@@ -107,6 +109,15 @@ def _dataset_json(kept: KeptSamples, info: DatasetInfo, training: int) -> dict[s
         # SimpleITK, nnU-Net's default reader, refuses an affine with a shear.
         content["overwrite_image_reader_writer"] = "NibabelIO"
     return content
+
+
+def _channel_names(kept: KeptSamples) -> dict[str, str]:
+    """Return the name of each channel: nnU-Net normalizes `CT` by the voxels of all cases."""
+    names = {}
+    for number, (channel, modalities) in enumerate(kept.modalities_of_channels.items()):
+        shown = " and ".join(sorted(modalities))
+        names[str(number)] = channel if channel and shown != _CT else shown
+    return names
 
 
 # --- splits_final.json ----------------------------------------------------------------------------

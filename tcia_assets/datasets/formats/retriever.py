@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row
+from tcia_assets.datasets.samples import series_of_images
 
 _TCIA_HEADER = """\
 downloadServerUrl=https://public.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet
@@ -26,7 +27,7 @@ _CSV_HEADER = "SeriesInstanceUID\n"
 def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """Write `retriever/<name>.csv`, one such file for each split, and `retriever/<name>.tcia`.
 
-    Each lists the Series of the images and of their masks, once and sorted.
+    Each lists the Series of the images, all channels, and of their masks, once and sorted.
     """
     folder = root / "retriever"
     folder.mkdir(parents=True)
@@ -41,7 +42,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
 def _series(rows: Iterable[Row]) -> list[str]:
     uids: set[str] = set()
     for row in rows:
-        uids.update((row["SeriesInstanceUID"], *row["target_series_instance_uids"]))
+        uids.update(row["target_series_instance_uids"], series_of_images(row))
     return sorted(uids)
 
 

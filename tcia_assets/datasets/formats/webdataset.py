@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
-from tcia_assets.datasets.samples import sample_name, uid_hash
+from tcia_assets.datasets.samples import image_files, sample_name, uid_hash
 
 _SHARD_BYTES = 1 << 30
 
@@ -41,7 +41,9 @@ def _write_shard(path: Path, root: Path, rows: list[Row]) -> None:
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as shard:
         for row in rows:
             key = sample_name(row).replace(".", "_")
-            _add_file(shard, f"{key}.image.nii.gz", root / row["image"])
+            for channel, image in image_files(row).items():
+                kind = f"image_{channel}" if channel else "image"
+                _add_file(shard, f"{key}.{kind}.nii.gz", root / image["image"])
             if row["label"]:
                 _add_file(shard, f"{key}.label.nii.gz", root / row["label"])
             if row["class_index"] is not None:

@@ -29,6 +29,10 @@ FINDING_CODES: Mapping[str, str] = {
     "several_volumes": "the Series has several volumes, and `volume.choose` does not name one",
     "other_volumes": "further volumes of the Series are left out, as `volume.choose` says",
     "volume_not_found": "the Series has no volume that `volume.choose` names",
+    # Channels of a case.
+    "channel_other_frame": "a channel is in a different frame of reference than the reference",
+    "channel_partly_outside": "a part of the grid lies outside a channel, and has its lowest value",
+    "channel_outside": "a channel has nothing on the grid of the case",
     # Positions of the slices.
     "missing_slice": "a step between slices is more than 1.5 times the median",
     "uneven_spacing": "slices lie off the even grid of the affine",

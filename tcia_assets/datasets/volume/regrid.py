@@ -22,6 +22,10 @@ from tcia_assets.errors import MissingExtra, UsageError
 Image = TypeVar("Image", Volume, Labels)
 Size = tuple[int, int, int]
 
+# Grids that differ by less, in voxels, are the same: headers round.
+_SAME_PLACE = 0.01
+# Along each axis, to see how far a grid is covered.
+_POSITIONS = 33
 _DIRECTIONS = {frozenset(letters) for letters in product("LR", "PA", "IS")}
 
 
@@ -89,12 +93,56 @@ def resample(
     turned = image if orientation is None else reorient(image, orientation)
     new_spacing = _new_spacing(turned.affine, spacing)
     affine, size = _new_grid(turned.affine, turned.voxels.shape[-3:][::-1], new_spacing)
-    to_old = np.linalg.inv(turned.affine) @ affine
+    return _onto(turned, affine, size)
+
+
+def resample_onto(image: Image, affine: Matrix, size: Size) -> Image:
+    """Return the image on a given grid; the same image if that is its own.
+
+    Volumes keep their dtype, and labels are those of the nearest voxel: see `resample`.
+
+    Args:
+        image: A volume or labels.
+        affine: Of the grid, from voxel (x, y, z, 1) to RAS+ millimetres.
+        size: Voxels of the grid along x, y and z.
+
+    Raises:
+        MissingExtra: The grids differ, and SimpleITK is not installed.
+    """
+    own = image.voxels.shape[-3:][::-1]
+    if own == tuple(size) and _farthest(image.affine, affine, size) < _SAME_PLACE:
+        return image
+    return _onto(image, affine, size)
+
+
+def _onto(image: Image, affine: Matrix, size: Size) -> Image:
+    to_old = np.linalg.inv(image.affine) @ affine
     is_linear = isinstance(image, Volume)
-    boxes = turned.voxels.reshape(-1, *turned.voxels.shape[-3:])
+    boxes = image.voxels.reshape(-1, *image.voxels.shape[-3:])
     resampled = [_resample(box, to_old, size, is_linear=is_linear) for box in boxes]
-    voxels = resampled[0] if turned.voxels.ndim == 3 else np.stack(resampled)  # noqa: PLR2004
+    voxels = resampled[0] if image.voxels.ndim == 3 else np.stack(resampled)  # noqa: PLR2004
     return image.on_grid(voxels, affine)
+
+
+def covered_share(image: Image, affine: Matrix, size: Size) -> float:
+    """Return about which share of a grid, from 0 to 1, lies inside an image.
+
+    It is that of at most 33 positions along each axis.
+    """
+    own = np.array(image.voxels.shape[-3:][::-1])
+    axes = [np.linspace(0, count - 1, min(count, _POSITIONS)) for count in size]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    to_own = np.linalg.inv(image.affine) @ affine
+    places = points @ to_own[:3, :3].T + to_own[:3, 3]
+    inside = (places >= -0.5 - _SAME_PLACE) & (places <= own - 0.5 + _SAME_PLACE)
+    return float(inside.all(axis=1).mean())
+
+
+def _farthest(one: Matrix, other: Matrix, size: Size) -> float:
+    """Return how far a corner of the second grid is from its place in the first, in voxels."""
+    corners = np.array(list(product(*((0, count - 1) for count in size))), dtype=np.float64)
+    to_one = np.linalg.inv(one) @ other
+    return float(np.abs(corners @ to_one[:3, :3].T + to_one[:3, 3] - corners).max())
 
 
 def _new_spacing(affine: Matrix, spacing: Sequence[float | None]) -> Matrix:

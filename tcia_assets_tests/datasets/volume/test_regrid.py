@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_assets.datasets.volume.arrays import Labels, Volume
-from tcia_assets.datasets.volume.regrid import axis_codes, reorient, resample
+from tcia_assets.datasets.volume.regrid import (
+    axis_codes,
+    covered_share,
+    reorient,
+    resample,
+    resample_onto,
+)
 from tcia_assets.errors import MissingExtra, UsageError
 from tcia_assets_tests.datasets.volume.synthetic import (
     CORONAL,
@@ -199,3 +205,39 @@ def test_an_axis_that_keeps_its_spacing_keeps_its_slices(orientation: str | None
     resampled = resample(image, wanted, orientation)
     assert resampled.spacing == pytest.approx([1.0 if each else 3.0 for each in wanted])
     assert sorted(resampled.voxels.shape) == [5, 12, 16]
+
+
+def test_an_image_is_put_on_the_grid_of_another_one() -> None:
+    fixed = Series(noise((6, 7, 8)), orientation=OBLIQUE, spacing=(2, 2, 3))
+    moving = Series(noise((9, 10, 11)), spacing=(1.5, 1.5, 2), origin=(-33, 15, -122))
+    placed = resample_onto(volume(moving.values, moving.affine), fixed.affine, (8, 7, 6))
+    assert placed.voxels.shape == fixed.values.shape and np.array_equal(placed.affine, fixed.affine)
+
+    def itk(series: Series) -> Any:
+        image = SimpleITK.GetImageFromArray(series.values.astype(np.float32))
+        image.SetOrigin(series.origin)
+        image.SetSpacing(series.spacing)
+        axes = series.affine_lps[:3, :3] / np.array(series.spacing)
+        image.SetDirection(axes.ravel().tolist())
+        return image
+
+    lowest = float(moving.values.min())
+    theirs = SimpleITK.Resample(itk(moving), itk(fixed), SimpleITK.Transform(), 2, lowest)
+    assert np.abs(SimpleITK.GetArrayFromImage(theirs) - placed.voxels).max() <= 0.51
+
+
+def test_an_image_on_the_grid_already_is_left_alone() -> None:
+    series = Series(noise((4, 5, 6)), orientation=OBLIQUE)
+    image = volume(series.values, series.affine)
+    rounded = series.affine + 1e-5
+    assert resample_onto(image, rounded, (6, 5, 4)) is image
+    assert covered_share(image, series.affine, (6, 5, 4)) == 1
+
+
+def test_how_far_a_grid_is_covered() -> None:
+    image = volume(noise((4, 10, 10)), np.diag([1.0, 1.0, 1.0, 1.0]))
+    half = np.eye(4)
+    half[0, 3] = 5
+    assert covered_share(image, half, (10, 10, 4)) == 0.5
+    half[0, 3] = 50
+    assert covered_share(image, half, (10, 10, 4)) == 0

@@ -1,0 +1,144 @@
+"""Which Series is each channel of a case: by Study, frame of reference and time."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from tcia_assets.catalog import SERIES
+from tcia_assets.datasets import cohort_lock
+from tcia_assets.datasets.build import cohort_lock_path
+from tcia_assets.datasets.cohort import CHANNEL, IMAGE, Cohort, diff_cohorts
+from tcia_assets.datasets.cohort_query import query_cohort
+from tcia_assets.errors import BadDeclaration
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.datasets.example_channels import (
+    FLUID,
+    SARCOMA,
+    T1,
+    declared,
+    series_of,
+    set_rows,
+)
+
+ANY = ("Modality = 'MR' AND SeriesDescription NOT ILIKE '%t1%'", "Modality = 'MR'")
+
+
+def channels(cohort: Cohort) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the rows of the channels of each case."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in cohort.channels.to_pylist():
+        found.setdefault(row["image_series_instance_uid"], {})[row["channel"]] = row
+    return found
+
+
+def move_to_first_study(warehouse: Warehouse, uid: str) -> None:
+    """Put a second fluid Series into the first Study."""
+    first = series_of(warehouse, T1)[0]
+    study = warehouse.query(
+        f"SELECT StudyInstanceUID AS s FROM series WHERE SeriesInstanceUID = '{first}'"
+    )["s"][0].as_py()
+    frame = warehouse.query(
+        f"SELECT FrameOfReferenceUID AS f FROM images WHERE SeriesInstanceUID = '{first}'"
+    )["f"][0].as_py()
+    set_rows(warehouse, uid, {"StudyInstanceUID": study}, SERIES)
+    set_rows(warehouse, uid, {"StudyInstanceUID": study, "FrameOfReferenceUID": frame})
+
+
+def test_each_channel_is_the_series_of_the_same_study(sarcomas: Warehouse) -> None:
+    cohort = query_cohort(declared(), sarcomas)
+    t1, fluid = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
+    assert sorted(cohort.of_role(IMAGE)["SeriesInstanceUID"].to_pylist()) == sorted(t1)
+    assert sorted(cohort.of_role(CHANNEL)["SeriesInstanceUID"].to_pylist()) == sorted(fluid)
+    found = channels(cohort)
+    assert {uid: found[uid]["fluid"]["SeriesInstanceUID"] for uid in t1} == dict(
+        zip(t1, fluid, strict=True)
+    )
+    assert all(found[uid]["t1"]["SeriesInstanceUID"] == uid for uid in t1)
+    assert all(row["finding"] is None for case in found.values() for row in case.values())
+
+
+def test_the_reference_is_the_channel_that_masks_are_drawn_on(sarcomas: Warehouse) -> None:
+    found = channels(query_cohort(declared(), sarcomas))
+    assert {case["t1"]["is_reference"] for case in found.values()} == {True}
+    other = query_cohort(declared(("target:", "reference: fluid\ntarget:")), sarcomas)
+    assert {case["fluid"]["is_reference"] for case in channels(other).values()} == {True}
+    assert not other.pairs.num_rows
+    lost = declared(("kind: RTSTRUCT", "kind: SEG"))
+    with pytest.raises(BadDeclaration, match="masks are drawn on no channel: say which by 'ref"):
+        query_cohort(lost, sarcomas)
+
+
+def test_of_several_series_the_nearest_in_time_is_taken_and_said(sarcomas: Warehouse) -> None:
+    (case, *_), (near, far, *_) = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
+    move_to_first_study(sarcomas, far)
+    for uid, clock in ((case, "100000"), (near, "101500.25"), (far, "093000")):
+        set_rows(sarcomas, uid, {"AcquisitionDate": date(2000, 1, 1), "AcquisitionTime": clock})
+    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
+    assert row["SeriesInstanceUID"] == near
+    assert row["finding"] == "channel_by_time"
+    assert f"not {far}" in row["message"] and "+900 s" in row["message"]
+
+
+def test_without_times_several_series_are_ambiguous(sarcomas: Warehouse) -> None:
+    (case, *_), (one, other, *_) = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
+    move_to_first_study(sarcomas, other)
+    set_rows(sarcomas, one, {"ImageCount": 99}, SERIES)
+    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
+    assert (row["SeriesInstanceUID"], row["finding"]) == (one, "channel_ambiguous")
+
+
+def test_a_series_in_another_frame_of_reference_is_the_last_choice(sarcomas: Warehouse) -> None:
+    (case, *_), (one, other, *_) = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
+    move_to_first_study(sarcomas, other)
+    set_rows(sarcomas, one, {"FrameOfReferenceUID": "1.2.3"})
+    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
+    assert (row["SeriesInstanceUID"], row["finding"]) == (other, None)
+
+
+def test_a_missing_channel_is_said_in_the_cohort(sarcomas: Warehouse) -> None:
+    case, lost = series_of(sarcomas, T1)[0], series_of(sarcomas, FLUID)[0]
+    set_rows(sarcomas, lost, {"Modality": "CT"}, SERIES)
+    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
+    assert (row["SeriesInstanceUID"], row["finding"]) == (None, "channel_missing")
+    zeros = declared((f'{FLUID}"', f'{FLUID}", missing: zeros'))
+    assert channels(query_cohort(zeros, sarcomas))[case]["fluid"]["finding"] == "channel_zeros"
+
+
+def test_a_series_is_one_channel_unless_volumes_are_chosen(sarcomas: Warehouse) -> None:
+    with pytest.raises(BadDeclaration) as error:
+        query_cohort(declared(ANY), sarcomas)
+    assert "4 Series are both 't1' and 'fluid'" in str(error.value)
+    assert "let the conditions exclude each other" in str(error.value)
+    chosen = declared(
+        ANY,
+        ("t1: {", "t1: {choose: {b: 0}, "),
+        ("fluid: {", "fluid: {choose: {b: 1000}, "),
+        ("target:", "reference: t1\ntarget:"),
+    )
+    for uid, case in channels(query_cohort(chosen, sarcomas)).items():
+        assert case["fluid"]["SeriesInstanceUID"] == uid
+        assert case["fluid"]["finding"] is None
+
+
+def test_a_condition_that_selects_nothing_or_masks_is_refused(sarcomas: Warehouse) -> None:
+    with pytest.raises(BadDeclaration, match=r"channels\.t1.where: no Series of the"):
+        query_cohort(declared((T1, "false")), sarcomas)
+    with pytest.raises(BadDeclaration, match=r"channels\.t1.where: the query fails"):
+        query_cohort(declared((T1, "Description = 'x'")), sarcomas)
+    with pytest.raises(BadDeclaration, match="are not images"):
+        query_cohort(declared((f"Modality = 'MR' AND {T1}", "Modality = 'RTSTRUCT'")), sarcomas)
+
+
+def test_the_lock_file_holds_the_channels(sarcomas: Warehouse) -> None:
+    lock = cohort_lock_path(sarcomas, "sarcomas")
+    frozen, _ = cohort_lock.freeze_cohort(declared(), sarcomas, lock)
+    assert cohort_lock.read_lock(lock, "sarcomas").channels.equals(frozen.channels)
+    lost = series_of(sarcomas, FLUID)[0]
+    set_rows(sarcomas, lost, {"Modality": "CT"}, SERIES)
+    now = query_cohort(declared(), sarcomas)
+    assert now.sha256 != frozen.sha256
+    assert any(f"{lost} as 'fluid' of" in line for line in diff_cohorts(frozen, now).pairs_removed)
+    assert SARCOMA in str(frozen.query)
