@@ -74,7 +74,7 @@ class _Card:
     facts: CollectionFacts
     href: str
     badges: tuple[Badge, ...]
-    keys: Mapping[str, Sequence[str]]
+    series: Mapping[str, Mapping[str, int]]
     search: str
     thumbnails: Sequence[str]
 
@@ -178,21 +178,25 @@ def _key(value: str) -> str:
 
 
 def _card(facts: CollectionFacts, slugs: Mapping[str, str], thumbnails: Sequence[str]) -> _Card:
-    keys = {
-        name: sorted({_key(share.value) for share in values(facts)})
-        for name, _, _, _, values in _FACETS
-    }
-    words = (facts.name, facts.title, *(w for found in keys.values() for w in found))
+    series = {name: _series_by_key(values(facts)) for name, _, _, _, values in _FACETS}
+    words = (facts.name, facts.title, *(key for found in series.values() for key in found))
     places = (facts.about.get("tumor_locations", ""), facts.about.get("program", ""))
     search = " ".join([*words, *places, display.shortened(facts.description, _SEARCHED)])
     return _Card(
         facts,
         addresses.collection_page(slugs[facts.name]),
         license_badges_of(facts),
-        keys,
+        series,
         display.text(search).casefold(),
         thumbnails,
     )
+
+
+def _series_by_key(shares: Iterable[Share]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for share in shares:
+        counts[_key(share.value)] = counts.get(_key(share.value), 0) + share.series
+    return dict(sorted(counts.items()))
 
 
 def license_badges_of(facts: CollectionFacts) -> tuple[Badge, ...]:

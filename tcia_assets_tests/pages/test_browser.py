@@ -152,6 +152,33 @@ def test_someone_finds_a_collection_its_citation_and_a_list_by_clicking(
         assert page.locator(".card:visible").count() == 1
 
 
+def test_each_filter_counts_what_the_others_leave(browser: Browser, catalogue: Path) -> None:
+    def count(name: str, value: str) -> int:
+        label = page.locator(f'label.facet:has(input[name="{name}"][value="{value}"])')
+        return int((label.locator(".num").text_content() or "").split(" ")[0].replace("\u202f", ""))
+
+    def listed() -> int:
+        cards = page.locator(".card:visible").all()
+        return sum(int(card.get_attribute("data-series") or 0) for card in cards)
+
+    with opened(browser, catalogue / "index.html") as page:
+        every_ct, every_license = count("modality", "ct"), count("license", "cc by 3.0")
+        assert count("modality", "mg") > 0 and every_license < listed()
+        page.check('input[name="license"][value="cc by 3.0"]')
+        # Within a facet of which one value is enough, the others still say what they would add.
+        assert listed() == every_license == count("license", "cc by 3.0")
+        assert count("license", "cc by 4.0") == MANY + 1
+        assert 0 < count("modality", "ct") < every_ct
+        # Of a facet of which all must match, one value narrows the others.
+        page.check('input[name="modality"][value="seg"]')
+        assert page.locator(".card:visible h3").all_inner_texts() == [WANTED]
+        assert count("modality", "rtstruct") == count("modality", "mg") == 0
+        page.fill("#words", "no such word")
+        assert count("modality", "ct") == count("license", "cc by 4.0") == 0
+        page.click("#clear")
+        assert (count("modality", "ct"), count("license", "cc by 3.0")) == (every_ct, every_license)
+
+
 def test_selected_and_filtered_series_are_taken_along(
     browser: Browser, catalogue: Path, tmp_path: Path
 ) -> None:

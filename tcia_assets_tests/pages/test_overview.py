@@ -22,8 +22,8 @@ def page_of(warehouse: Warehouse, *names: str, state: State = NOTHING) -> Page:
 def test_each_collection_has_a_card_that_filters_find(mirror: Warehouse) -> None:
     page = page_of(mirror, SMALL, state=read_state(mirror))
     [card] = [each for each in page.all("li") if each.get("class") == "card"]
-    assert card["data-modality"].split("\n") == ["ct", "rtstruct"]
-    assert card["data-license"] == "cc by 3.0"
+    assert [line.split(" ")[1] for line in card["data-modality"].split("\n")] == ["ct", "rtstruct"]
+    assert card["data-license"] == f"{card['data-series']} cc by 3.0"
     assert "lctsc" in card["data-search"]
     boxes = {(each["name"], each["value"]) for each in page.all("input") if "value" in each}
     assert {("modality", "ct"), ("modality", "rtstruct"), ("license", "cc by 3.0")} <= boxes

@@ -55,14 +55,18 @@ document.documentElement.classList.add("js");
     needsAll: fieldset.dataset.all === "1",
     boxes: all("input", fieldset),
   }));
-  const keys = new Map(
+  // Of each card, the number of Series by facet and value: lines such as "60 ct".
+  const series = new Map(
     cards.map((card) => [
       card,
-      Object.fromEntries(
-        facets.map(({ name }) => [name, new Set(card.getAttribute(`data-${name}`).split("\n"))]),
-      ),
+      Object.fromEntries(facets.map(({ name }) => [name, byValue(card.getAttribute(`data-${name}`))])),
     ]),
   );
+
+  function byValue(lines) {
+    const pairs = lines.split("\n").map((line) => line.match(/^(\d+) (.*)$/));
+    return new Map(pairs.filter(Boolean).map(([, number, value]) => [value, Number(number)]));
+  }
 
   function chosen() {
     return facets.map((facet) => ({
@@ -71,28 +75,44 @@ document.documentElement.classList.add("js");
     }));
   }
 
-  function fits(card, terms, wanted) {
-    if (!terms.every((term) => card.dataset.search.includes(term))) return false;
-    return wanted.every(({ name, needsAll, values }) => {
-      if (!values.length) return true;
-      const has = (value) => keys.get(card)[name].has(value);
-      return needsAll ? values.every(has) : values.some(has);
-    });
+  function matchesWords(card, terms) {
+    return terms.every((term) => card.dataset.search.includes(term));
   }
 
-  function counted(number) {
-    const noun = number === 1 ? "Collection" : "Collections";
-    return `${number.toLocaleString("en").replaceAll(",", "\u202f")} ${noun}`;
+  function fits(card, { name, needsAll, values }) {
+    if (!values.length) return true;
+    const has = (value) => series.get(card)[name].has(value);
+    return needsAll ? values.every(has) : values.some(has);
+  }
+
+  const thin = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");
+  const counted = (number) => `${thin(number)} ${number === 1 ? "Collection" : "Collections"}`;
+
+  /* What each value of a facet would leave. Where one value is enough, the others of its facet do not
+     count, because choosing one more adds Collections. */
+  function countValues(facet, matching, wanted) {
+    const others = wanted.filter((each) => each.needsAll || each.name !== facet.name);
+    const left = matching.filter((card) => others.every((each) => fits(card, each)));
+    const count = (value) =>
+      left.reduce((sum, card) => sum + (series.get(card)[facet.name].get(value) ?? 0), 0);
+    const counts = facet.boxes.map((box) => count(box.value));
+    const most = Math.max(1, ...counts);
+    facet.boxes.forEach((box, at) => {
+      const label = box.closest("label");
+      label.classList.toggle("none", counts[at] === 0);
+      label.querySelector(".num").firstChild.nodeValue = thin(counts[at]);
+      label.querySelector("rect").setAttribute("width", (100 * counts[at]) / most);
+    });
   }
 
   function update() {
     const terms = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = chosen();
-    let shown = 0;
-    for (const card of cards) {
-      card.hidden = !fits(card, terms, wanted);
-      shown += card.hidden ? 0 : 1;
-    }
+    const matching = cards.filter((card) => matchesWords(card, terms));
+    const fitting = new Set(matching.filter((card) => wanted.every((each) => fits(card, each))));
+    const shown = fitting.size;
+    for (const card of cards) card.hidden = !fitting.has(card);
+    for (const facet of facets) countValues(facet, matching, wanted);
     found.textContent = shown === cards.length ? counted(shown) : `${shown} of ${counted(cards.length)}`;
     show.textContent = `Show ${counted(shown)}`;
     show.disabled = shown === 0;
