@@ -59,9 +59,10 @@ class SeriesParts:
         size = sum(path.stat().st_size for path in self.files.paths())
         return WriteResult(self.files.folder, self.row_count, size, self.changed)
 
-    def stored_series(self) -> set[str]:
-        """Return the Series that are stored."""
-        return {uid for each in self.summaries.values() for uid in each[SERIES].to_pylist()}
+    def series_except(self, kept: pa.ChunkedArray) -> set[str]:
+        """Return the stored Series that are not among these."""
+        stored = _series(self.summaries.values())
+        return set(stored.filter(pc.invert(pc.is_in(stored, value_set=kept))).to_pylist())
 
     def locate(self, series: Iterable[str]) -> dict[str, list[int]]:
         """Return, for those of these Series that are stored, the numbers of their files.
@@ -70,8 +71,8 @@ class SeriesParts:
         """
         wanted = pa.array(sorted(set(series)), pa.string())
         found: dict[str, list[int]] = {}
-        for number, summary in self.summaries.items():
-            for uid in wanted.filter(pc.is_in(wanted, value_set=_column(summary))).to_pylist():
+        for number, summary in self.summaries.items() if len(wanted) else ():
+            for uid in _of_series(summary, wanted)[SERIES].to_pylist():
                 found.setdefault(uid, []).append(number)
         return found
 
@@ -147,13 +148,15 @@ def _without(rows: pa.Table, series: list[str]) -> pa.Table:
     return rows.filter(pc.invert(_is_in(rows, series))) if series else rows
 
 
-def _of_series(rows: pa.Table, series: Iterable[str]) -> pa.Table:
+def _of_series(rows: pa.Table, series: Iterable[str] | pa.Array) -> pa.Table:
     return rows.filter(_is_in(rows, series))
 
 
-def _is_in(rows: pa.Table, series: Iterable[str]) -> pa.ChunkedArray:
-    return pc.is_in(rows[SERIES], value_set=pa.array(sorted(series), pa.string()))
+def _is_in(rows: pa.Table, series: Iterable[str] | pa.Array) -> pa.ChunkedArray:
+    if not isinstance(series, pa.Array):
+        series = pa.array(sorted(series), pa.string())
+    return pc.is_in(rows[SERIES], value_set=series)
 
 
-def _column(summary: pa.Table) -> pa.Array:
-    return summary[SERIES].combine_chunks()
+def _series(summaries: Iterable[pa.Table]) -> pa.ChunkedArray:
+    return pa.chunked_array([c for each in summaries for c in each[SERIES].chunks], pa.string())

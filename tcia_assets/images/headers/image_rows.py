@@ -202,10 +202,14 @@ class _Update:
 
 def _find_changes(zips: pa.Table, indexed: pa.Table) -> tuple[set[str], set[str]]:
     """Return the Series that have no zip any more, and those whose zip is to be read."""
-    series, current = indexed["SeriesInstanceUID"], zips["SeriesInstanceUID"]
-    gone = set(series.filter(pc.invert(pc.is_in(series, value_set=current))).to_pylist())
-    changed = set(series_zips.without_hash(zips, indexed).to_pylist())
+    series = indexed["SeriesInstanceUID"]
+    matches = series_zips.match(zips, indexed)
+    changed = set(matches.without_hash.to_pylist())
     changed |= set(series.filter(pc.equal(indexed["object_count"], 0)).to_pylist())
+    if matches.is_one_to_one:
+        return set(), changed
+    is_there = pc.is_in(series, value_set=zips["SeriesInstanceUID"])
+    gone = set(series.filter(pc.invert(is_there)).to_pylist())
     counts = pc.value_counts(series)
     copied = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     return gone, (changed | set(copied.to_pylist())) - gone

@@ -83,7 +83,7 @@ def index_references(
         targets = SeriesParts(warehouse.files(TARGETS, collection), rows_per_part)
         plan = _make_plan(collection, warehouse, images, references)
         for parts in (targets, references):
-            gone = parts.stored_series() - plan.relevant
+            gone = parts.series_except(plan.relevant)
             if gone or not parts.summaries:
                 parts.replace(empty(parts.files.table), gone)
         zips = series_zips.ListedZips(collection, warehouse, plan.changed)
@@ -120,7 +120,7 @@ class _ReferenceParts(SeriesParts):
         names = ["row_count", "object_count", "identified_count"]
         return found.rename_columns(["SeriesInstanceUID", "archive_sha256", *names])
 
-    def with_other_uids(self, images: IndexedImages, relevant: set[str]) -> set[str]:
+    def with_other_uids(self, images: IndexedImages, relevant: pa.ChunkedArray) -> set[str]:
         """Return which of these Series have an object with a different SOPInstanceUID in `images`.
 
         That of an object changes without its zip if it is, or was, that of several objects. Only
@@ -133,9 +133,11 @@ class _ReferenceParts(SeriesParts):
         for zips in self.summaries.values():
             has_none = pc.less(zips["identified_count"], zips["object_count"])
             series |= set(zips["SeriesInstanceUID"].filter(has_none).to_pylist())
+        some = pa.array(sorted(series), pa.string())
+        chosen = relevant.filter(pc.is_in(relevant, value_set=some)).to_pylist()
         names = ("SeriesInstanceUID", "entry_name", "SOPInstanceUID")
-        now = set(_rows_of(images.read_series(series & relevant, names)))
-        stored = _rows_of(self.read_series(series & relevant, names))
+        now = set(_rows_of(images.read_series(chosen, names)))
+        stored = _rows_of(self.read_series(chosen, names))
         return {row[0] for row in stored if row not in now}
 
     @property
@@ -154,7 +156,7 @@ def _rows_of(table: pa.Table) -> Iterator[tuple[str, ...]]:
 class _Plan:
     """The Series with objects that may refer to images, and those whose zip is to be read."""
 
-    relevant: set[str]
+    relevant: pa.ChunkedArray
     changed: set[str]
     waiting: int
 
@@ -162,21 +164,17 @@ class _Plan:
 def _make_plan(
     collection: str, warehouse: Warehouse, images: IndexedImages, references: _ReferenceParts
 ) -> _Plan:
-    indexed = images.zips
     zips = series_zips.zip_hashes(collection, warehouse)
-    described = indexed.filter(pc.greater(indexed["object_count"], 0))
-    waiting = series_zips.without_hash(zips, described)
-    referring = described["SeriesInstanceUID"].filter(pc.greater(described["referring_count"], 0))
-    is_there = pc.is_in(referring, value_set=zips["SeriesInstanceUID"])
-    is_waiting = pc.is_in(referring, value_set=waiting)
-    relevant = set(referring.filter(pc.and_not(is_there, is_waiting)).to_pylist())
-    changed = relevant
+    described = series_zips.match(zips, images.zips)
+    waiting = zips.num_rows - pc.sum(described.is_positive("object_count"), min_count=0).as_py()
+    zips = zips.filter(described.is_positive("referring_count"))
+    relevant = zips["SeriesInstanceUID"]
     if all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
-        unread = series_zips.without_hash(zips, references.readable_zips)
-        uids = pa.array(sorted(relevant), pa.string())
-        changed = set(uids.filter(pc.is_in(uids, value_set=unread)).to_pylist())
-        changed |= references.with_other_uids(images, relevant)
-    return _Plan(relevant, changed, len(waiting))
+        unread = series_zips.match(zips, references.readable_zips).without_hash
+        changed = set(unread.to_pylist()) | references.with_other_uids(images, relevant)
+    else:
+        changed = set(relevant.to_pylist())
+    return _Plan(relevant, changed, waiting)
 
 
 # The SOPInstanceUID and Modality of an object, as `images` has them.

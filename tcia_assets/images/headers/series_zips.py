@@ -128,17 +128,49 @@ def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
     )
 
 
-def without_hash(zips: pa.Table, indexed: pa.Table) -> pa.ChunkedArray:
-    """Return the Series of the zips that are not indexed with the SHA-256 that they have now.
+@dataclass(frozen=True)
+class Matches:
+    """How zips compare with what is indexed.
+
+    Attributes:
+        zips: The zips.
+        indexed: What is indexed.
+        places: For each zip the number of the row of its Series in `indexed`, null if it has none.
+        is_same: For each zip whether that row is of its SHA-256.
+    """
+
+    zips: pa.Table
+    indexed: pa.Table
+    places: pa.ChunkedArray
+    is_same: pa.ChunkedArray
+
+    @property
+    def without_hash(self) -> pa.ChunkedArray:
+        """The Series of the zips that are not indexed with the SHA-256 that they have now."""
+        return self.zips["SeriesInstanceUID"].filter(pc.invert(self.is_same))
+
+    @property
+    def is_one_to_one(self) -> bool:
+        """Whether each indexed row is of the Series of a zip, and no two are of the same."""
+        return bool(pc.count_distinct(self.places).as_py() == self.indexed.num_rows)
+
+    def is_positive(self, count: str) -> pa.ChunkedArray:
+        """Return, for each zip, whether a count of its indexed row is; false without one."""
+        counts = self.indexed[count].take(pc.if_else(self.is_same, self.places, None))
+        return pc.fill_null(pc.greater(counts, 0), fill_value=False)
+
+
+def match(zips: pa.Table, indexed: pa.Table) -> Matches:
+    """Compare zips with what is indexed, by Series and SHA-256.
 
     Args:
         zips: As `zip_hashes` returns them.
-        indexed: SeriesInstanceUID and archive_sha256 of what is indexed, each Series once.
+        indexed: SeriesInstanceUID and archive_sha256 of what is indexed, and counts of it.
     """
     places = pc.index_in(zips["SeriesInstanceUID"], value_set=indexed["SeriesInstanceUID"])
     hashes = indexed["archive_sha256"].combine_chunks().take(places)
     is_same = pc.fill_null(pc.equal(hashes, zips["sha256"]), fill_value=False)
-    return zips["SeriesInstanceUID"].filter(pc.invert(is_same))
+    return Matches(zips, indexed, places, is_same)
 
 
 def read_rows(
