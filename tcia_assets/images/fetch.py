@@ -175,7 +175,7 @@ def _follow_manifest(
     if shard.is_part and warehouse.archives.is_shared:
         return  # these files are about the whole, which only other machines may have
     attribution.write_collection(collection, warehouse)
-    write_checksums(collection, warehouse)
+    write_checksums(collection, warehouse, added)
 
 
 def _record_rows(

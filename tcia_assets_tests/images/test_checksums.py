@@ -85,9 +85,24 @@ def test_without_zips_there_is_no_file(mirror: Place) -> None:
     assert not sums(mirror).exists()
 
 
-def test_a_fetch_that_adds_a_zip_adds_its_line(mirror: Place) -> None:
-    first, second = mirror.uids[:2]
-    for uid in (first, second):
+def test_the_lines_of_some_series_alone_are_replaced_as_if_all_were_made(mirror: Place) -> None:
+    # In no order, so that lines come before, between and after those that are there.
+    for count, uid in enumerate([mirror.uids[place] for place in (3, 0, 5, 2)], start=1):
         mirror.fetch(uid)
-        assert f"  {uid}.zip\n" in sums(mirror).read_text()
-    assert sums(mirror).read_text().count("\n") == 2
+        text = sums(mirror).read_text()
+        assert text.count("\n") == count and f"  {uid}.zip\n" in text
+        assert not write_checksums(COLLECTION, mirror.warehouse)
+    changed = mirror.rows[mirror.uids[2]] | {"sha256": "0" * 64}
+    put(mirror, changed, row("1.2.3", "unavailable"))
+
+    assert write_checksums(COLLECTION, mirror.warehouse, [mirror.uids[2], "1.2.3", "not there"])
+    assert f"{'0' * 64}  {mirror.uids[2]}.zip\n" in sums(mirror).read_text()
+    assert not write_checksums(COLLECTION, mirror.warehouse)
+
+
+def test_a_file_that_is_torn_is_made_anew(fetched: Place) -> None:
+    whole = sums(fetched).read_text()
+    sums(fetched).write_text(whole[:-10])
+
+    assert write_checksums(COLLECTION, fetched.warehouse, fetched.uids[:1])
+    assert sums(fetched).read_text() == whole
