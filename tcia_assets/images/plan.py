@@ -144,15 +144,20 @@ def plan_collection(
     """
     version = _manifest_version(collection, warehouse)
     compared = _Comparison(collection, selection, warehouse, shard, from_folder)
-    given_up, pending = compared.needed(retry=retry)
+    counts, incomplete = compared.counts(), compared.incomplete(retry=retry)
+    selected = counts.pop("selected")
+    absent, given_up = (_count(incomplete[name]) for name in ("is_absent", "is_given_up"))
+    pending = PendingList(incomplete[absent + given_up :])
     budget = budget or FetchBudget.for_selection(selection)
     fits = budget.take(pending.sizes.to_pylist())
     return FetchPlan(
         collection,
         now=pending[:fits],
         later=pending[fits:],
-        given_up=given_up,
-        **compared.counts(),
+        # A refresh may have removed Series between the two queries.
+        complete=max(0, selected - incomplete.num_rows),
+        given_up=PendingList(incomplete[absent : absent + given_up]),
+        **counts,
         manifest_version=version,
     )
 
@@ -174,6 +179,10 @@ def selected_collections(selection: Selection, warehouse: Warehouse) -> list[str
     return found
 
 
+def _count(flags: pa.ChunkedArray) -> int:
+    return int(pc.sum(flags, min_count=0).as_py())
+
+
 def _manifest_version(collection: str, warehouse: Warehouse) -> _Version:
     """Return what identifies the files of the manifest; each write makes a new file."""
     stats = [path.stat() for path in warehouse.files(IMAGE_ARCHIVES, collection).paths()]
@@ -193,54 +202,54 @@ class _Comparison:
     shard: Shard
     from_folder: bool
 
-    def needed(self, *, retry: bool) -> tuple[PendingList, PendingList]:
-        """Return the Series that are given up, none with `retry`, and those to fetch.
-
-        Small Series come first. A Series that is missing from the newest listing, or that only
-        another kind of source has, cannot be fetched; its zip stays.
-        """
-        table = self._query(
-            f"""
-            SELECT c.* EXCLUDE (chosen, denied, unlicensed, complete, is_absent, is_same),
-                   coalesce(FileSize, z.TotalSizeInBytes) AS image_bytes
-            FROM compared AS c
-            LEFT JOIN (SELECT * FROM series_sizes WHERE Collection = $collection) AS z
-            ON z.SeriesInstanceUID = c.{_UID} AND z.fingerprint = c.fingerprint
-            WHERE chosen AND NOT complete AND NOT is_absent
-            ORDER BY {"" if retry else "is_given_up DESC,"} image_bytes NULLS LAST, {_UID}
-            """
-        )
-        given_up = 0 if retry else pc.sum(table["is_given_up"]).as_py() or 0
-        return PendingList(table[:given_up]), PendingList(table[given_up:])
-
     def counts(self) -> dict[str, int]:
-        """Return how many Series are complete, denied and without a licence."""
+        """Return how many Series are selected, denied and without a licence."""
+        selection = self.selection
         [row] = self._query(
-            """
-            SELECT count(*) FILTER (chosen AND complete) AS complete,
-                   count(*) FILTER (denied) AS denied, count(*) FILTER (unlicensed) AS unlicensed
-            FROM compared
+            f"""
+            SELECT count(*) FILTER ({selection.predicate}) AS selected,
+                   count(*) FILTER ({selection.denied}) AS denied,
+                   count(*) FILTER ({selection.unlicensed}) AS unlicensed
+            FROM current_series WHERE Collection = $collection AND {self.shard.condition}
             """
         ).to_pylist()
         return dict(row)
 
-    def _query(self, statement: str) -> pa.Table:
+    def incomplete(self, *, retry: bool) -> pa.Table:
+        """Return the selected Series that are not complete.
+
+        Those come first that are missing from the newest listing, or that only another kind of
+        source has: they cannot be fetched, and their zips stay. Then those that are given up, none
+        with `retry`; then those to fetch. Of each, small ones are first.
+        """
         today = (datetime.now(UTC).date() - date(1970, 1, 1)).days
-        parameters = {"collection": self.collection, "today": today}
-        return self.warehouse.query(
-            f"WITH compared AS ({self._sql}) {statement}", parameters, tables=self.selection.tables
+        return self._query(
+            f"""
+            WITH compared AS ({self._sql})
+            SELECT c.* EXCLUDE (complete, is_same, is_refused),
+                   is_refused AND NOT is_absent AND {not retry} AS is_given_up,
+                   coalesce(FileSize, z.TotalSizeInBytes) AS image_bytes
+            FROM (FROM compared WHERE NOT complete) AS c
+            LEFT JOIN (SELECT * FROM series_sizes WHERE Collection = $collection) AS z
+            ON z.SeriesInstanceUID = c.{_UID} AND z.fingerprint = c.fingerprint
+            ORDER BY is_absent DESC, is_given_up DESC, image_bytes NULLS LAST, {_UID}
+            """,
+            today=today,
         )
+
+    def _query(self, statement: str, **parameters: object) -> pa.Table:
+        parameters["collection"] = self.collection
+        return self.warehouse.query(statement, parameters, tables=self.selection.tables)
 
     @property
     def _sql(self) -> str:
-        selection = self.selection
         return f"""
             SELECT s.SeriesInstanceUID AS {_UID}, s.ImageCount AS image_count, s.FileSize,
                    s.fingerprint, s.MaxSubmissionTimestamp::DATE AS submitted_on,
                    s.LicenseName AS license_name, s.DataDescriptionURI AS description_uri,
-                   s.crdc_series_uuid, s.chosen, s.denied, s.unlicensed,
+                   s.crdc_series_uuid,
                    s.missing_since IS NOT NULL OR s.of_folder <> {self.from_folder} AS is_absent,
-                   {IS_GIVEN_UP} AS is_given_up,
+                   {IS_GIVEN_UP} AS is_refused,
                    coalesce(a.fingerprint = s.fingerprint, false) AS is_same,
                    CASE WHEN is_same THEN a.attempts ELSE 0 END AS attempts,
                    coalesce(
@@ -250,13 +259,11 @@ class _Comparison:
                    CASE WHEN a.status IS NULL THEN 'new' WHEN is_same AND {IS_LOST} THEN 'lost'
                         WHEN a.status = 'complete' OR (a.path <> '' AND NOT is_same) THEN 'changed'
                         ELSE 'again' END AS reason
-            FROM (SELECT * FROM (
-                SELECT *, {OF_FOLDER} AS of_folder,
-                       coalesce({selection.predicate}, false) AS chosen,
-                       coalesce({selection.denied}, false) AS denied,
-                       coalesce({selection.unlicensed}, false) AS unlicensed
-                FROM current_series WHERE Collection = $collection
-            ) WHERE (chosen OR denied OR unlicensed) AND {self.shard.condition}) AS s
+            FROM (
+                SELECT *, {OF_FOLDER} AS of_folder FROM current_series
+                WHERE Collection = $collection AND ({self.selection.predicate})
+                AND {self.shard.condition}
+            ) AS s
             LEFT JOIN (SELECT * FROM image_archives WHERE Collection = $collection) AS a
             ON a.SeriesInstanceUID = s.SeriesInstanceUID
         """
