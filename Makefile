@@ -121,7 +121,7 @@ browser-tests: $(VENV)/.dev
 # nnU-Net, MONAI and TorchIO need torch. Debian's is built without GPU libraries, which saves 6 GB. It must
 # not be replaced, so nnU-Net is installed without its dependencies, and these after it.
 TORCH := .venv-torch
-TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/, test_training.py formats/test_nnunet.py formats/test_monai.py \
+TORCH_TESTS := $(addprefix tcia_assets_tests/datasets/, test_training.py test_channels.py formats/test_nnunet.py formats/test_monai.py \
 	volume/test_torch_readers.py)
 
 torch-readers: $(TORCH)/.installed
@@ -136,6 +136,7 @@ $(TORCH)/.installed: pyproject.toml
 		> $(TORCH)/held
 	$(TORCH)/bin/python -m pip install --quiet --constraint $(TORCH)/held --editable '.[sandbox]' \
 		pytest hypothesis psutil monai torchio SimpleITK scikit-learn scikit-image pandas tqdm tifffile blosc2 \
+		matplotlib seaborn einops \
 		connected-components-3d
 	$(TORCH)/bin/python -m pip install --quiet --no-deps nnunetv2 acvl-utils batchgenerators \
 		batchgeneratorsv2 dynamic-network-architectures

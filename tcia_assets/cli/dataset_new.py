@@ -24,6 +24,19 @@ _NONE = "none"
 _MOST_SHOWN = 20
 
 
+def _parse_channels(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the condition of each channel."""
+    channels = {}
+    for value in values:
+        name, separator, condition = value.partition("=")
+        if not (separator and name.strip() and condition.strip()):
+            raise click.BadParameter(f"{value!r} is not like \"ct=Modality = 'CT'\"")
+        channels[name.strip()] = condition.strip()
+    return channels
+
+
 @click.command("new")
 @click.argument("name")
 @click.option(
@@ -35,6 +48,14 @@ _MOST_SHOWN = 20
 )
 @click.option("--modality", "modalities", multiple=True, help="A Modality of its images.")
 @click.option("--kind", type=click.Choice(["SEG", "RTSTRUCT", _NONE]), help="Masks to learn from.")
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="NAME=CONDITION",
+    callback=_parse_channels,
+    help="An image of each case, by SQL over current_series; may be repeated.",
+)
 @click.option("--format", "formats", multiple=True, help="A format, such as nnunet.")
 @click.option("--title", help="The title.  [default: from the Collections]")
 @click.option(
@@ -47,6 +68,7 @@ def new(
     collections: tuple[str, ...],
     modalities: tuple[str, ...],
     kind: str | None,
+    channels: dict[str, str],
     formats: tuple[str, ...],
     title: str | None,
     datasets_dir: Path | None,
@@ -61,6 +83,8 @@ def new(
     Examples:
       tcia-assets dataset new lung --collection LCTSC
       tcia-assets dataset new lung --collection LCTSC --modality CT --kind RTSTRUCT --format nnunet
+      tcia-assets dataset new pet_ct --collection Soft-tissue-Sarcoma --modality CT --modality PT
+        --channel "ct=Modality = 'CT'" --channel "pet=Modality = 'PT'"
       tcia-assets dataset plan lung
     """
     from tcia_assets.datasets.declaration import parse_declaration  # noqa: PLC0415 - an extra
@@ -89,6 +113,7 @@ def new(
         masks,
         propose_labels(names),
         formats or ("nifti",),
+        channels,
     )
     text = declaration_text(choices, names)
     parse_declaration(text, name)

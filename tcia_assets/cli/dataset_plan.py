@@ -94,6 +94,7 @@ def _facts(plan: DatasetPlan) -> Grid:
     masks = ", ".join(f"{count:,} by {how}" for how, count in plan.masks.items())
     facts = {
         "images": f"{plan.images:,} Series of {counted(plan.patients, 'Patient')}",
+        **{f"channel {each.name}": each.about for each in plan.channels},
         "masks": masks,
         "classes": ", ".join(f"{name or 'without'} {n:,}" for name, n in plan.classes.items()),
         "on disk": format_bytes(plan.bytes_on_disk),

@@ -33,6 +33,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     sample_pool           the processes that make samples
     sample_table          one row for each sample: findings, policies, split
     samples               the schema of that table
+    plan_channels         what a plan says about channels
     plan                  what a build would take and give
     plan_notes            what in it may be a mistake
     build                 a cohort -> a version of its dataset

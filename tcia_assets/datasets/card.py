@@ -23,7 +23,7 @@ from tcia_assets.datasets.formats import huggingface, nnunet
 from tcia_assets.datasets.label_makers import LabelMaker, label_makers
 from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
 from tcia_assets.datasets.quality import SAMPLE_CODES
-from tcia_assets.datasets.samples import DROPPED, KEPT
+from tcia_assets.datasets.samples import CHANNELS, DROPPED, KEPT, kept_samples
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.metadata import attribution
@@ -85,6 +85,7 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
         _makers_section(label_makers(samples, info)),
         _license_section(licenses, info),
         _citation_section(samples, info),
+        _channel_section(samples, info),
         _class_section(info),
         *_number_sections(numbers),
         _files_section(info),
@@ -174,6 +175,38 @@ def _publication(maker: LabelMaker) -> str:
 
 def _joined(*texts: str) -> str:
     return ", ".join(filter(None, texts))
+
+
+# --- Channels -------------------------------------------------------------------------------------
+
+
+def _channel_section(samples: pa.Table, info: DatasetInfo) -> str:
+    if not info.channels:
+        return ""
+    rows = [row for row in kept_samples(samples)[CHANNELS].to_pylist() if row]
+    table = []
+    for number, name in enumerate(info.channels):
+        images = [row[number] for row in rows]
+        with_series = [image for image in images if image["SeriesInstanceUID"]]
+        table.append(
+            {
+                "Number": str(number),
+                "Channel": f"`{name}`",
+                "Modality": markdown(_distinct(with_series, "Modality")),
+                "Units": markdown(_distinct(with_series, "units")),
+                "Type": markdown(_distinct(images, "dtype")),
+                "Series": f"{len({image['SeriesInstanceUID'] for image in with_series}):,}",
+                "Zeros": f"{len(images) - len(with_series):,}",
+            }
+        )
+    return (
+        "## Channels\n\nEach sample has an image for each channel, all on one grid: "
+        f"`images/<sample>_<channel>.nii.gz`.\n\n{_table(table)}"
+    )
+
+
+def _distinct(images: Iterable[Mapping[str, Any]], column: str) -> str:
+    return ", ".join(sorted({image[column] or NOT_GIVEN for image in images}))
 
 
 # --- Classes --------------------------------------------------------------------------------------
@@ -285,7 +318,8 @@ def _about_labels(info: DatasetInfo) -> str:
 def _files_section(info: DatasetInfo) -> str:
     files: dict[str, str] = {
         "samples.parquet": "a row for each image Series of the cohort, with its state and reasons",
-        "images/": "the volumes as NIfTI, named by SeriesInstanceUID",
+        "images/": "the volumes as NIfTI, named by SeriesInstanceUID"
+        + (" and channel" if info.channels else ""),
         **({"labels/": _about_labels(info)} if info.labels else {}),
         "dataset.lock.json": "the cohort, the settings, and the SHA-256 of each file",
     }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import yaml
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES
 from tcia_assets.datasets.declaration_sections import MASKS
+from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
 _MOST_LABELS = 20
@@ -38,6 +39,7 @@ class Choices:
         kind: The Modality of its masks; "" for none.
         labels: For each label a regular expression for names of segments or ROIs.
         formats: The formats that it is written in.
+        channels: For each channel a condition over `current_series`; none for one image a case.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Choices:
     kind: str = ""
     labels: Mapping[str, str] | None = None
     formats: tuple[str, ...] = ("nifti",)
+    channels: Mapping[str, str] = field(default_factory=dict)
 
 
 def count_modalities(warehouse: Warehouse, collections: Sequence[str]) -> tuple[Counter[str], ...]:
@@ -96,6 +99,7 @@ cohort:
   collections: {_list(choices.collections)}
   modalities: {_list(choices.modalities)}
 
+{_channels(choices)}
 {_target(choices, names)}
 # A Patient's split depends only on the salt and the PatientID: adding Patients moves nobody.
 split:
@@ -116,6 +120,23 @@ formats: {_list(choices.formats)}
 qc:
   missing_slice: drop
 """
+
+
+def _channels(choices: Choices) -> str:
+    """Return the section, as a comment where no channel was chosen."""
+    mark = "" if choices.channels else "# "
+    example = {
+        name.casefold(): f"Modality = {sql.literal(name)}" for name in choices.modalities
+    } or {"ct": "Modality = 'CT'"}
+    channels = choices.channels or example
+    lines = [
+        "# Several images a case, such as PET with its CT, or T1 and T2: each has a condition. The",
+        "# reference is the channel whose Series are the cases, and on which labels are drawn.",
+        f"{mark}channels:",
+        *(f"{mark}  {name}: {{where: {_quoted(where)}}}" for name, where in channels.items()),
+        f"{mark}reference: {next(iter(channels))}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _target(choices: Choices, names: Mapping[str, int]) -> str:
@@ -139,7 +160,8 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text):
+    # Words such as NULL would not stay text.
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text) and yaml.safe_load(text) == text:
         return text
     quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
     return quoted.strip()

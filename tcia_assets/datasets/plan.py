@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.datasets.classes import Classes
-from tcia_assets.datasets.cohort import FETCHED, IMAGE, ClassJoin, Cohort
+from tcia_assets.datasets.cohort import CHANNEL, FETCHED, IMAGE, ClassJoin, Cohort
 from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.plan_channels import ChannelPlan, plan_channels
 from tcia_assets.datasets.sample_pool import count_cores
 from tcia_assets.datasets.sample_table import build_table
 from tcia_assets.datasets.volume_settings import Spacing
@@ -88,9 +89,9 @@ class DatasetPlan:
     Attributes:
         name: Of the dataset.
         title: Of the dataset.
-        images: Image Series of the cohort.
+        images: Image Series of the cohort; with channels those of the reference, the cases.
         patients: Their Patients.
-        to_fetch: Series, images and paired masks, whose zips are not on disk.
+        to_fetch: Series, images of all channels and paired masks, whose zips are not on disk.
         bytes_on_disk: Bytes of the DICOM objects of those that are.
         bytes_to_fetch: Bytes of the others.
         masks: Paired masks by the way by which they were found; see `pairing.WAYS`.
@@ -107,6 +108,7 @@ class DatasetPlan:
         built_bytes: About how many bytes a version has.
         built_seconds: About how long a build takes on this machine, in seconds.
         free_bytes: Bytes that are free on the disk.
+        channels: The channels in the order of their numbers; none without channels.
     """
 
     name: str
@@ -129,6 +131,7 @@ class DatasetPlan:
     built_bytes: int
     built_seconds: float
     free_bytes: int
+    channels: tuple[ChannelPlan, ...] = ()
 
     @property
     def content(self) -> dict[str, Any]:
@@ -158,6 +161,7 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
     sizes = warehouse.query(_VOXELS, tables={"cohort": cohort.series}).to_pylist()
     fetched = set(_fetched(cohort.series)["SeriesInstanceUID"].to_pylist())
     chosen = set(uids)
+    read = chosen.union(cohort.of_role(CHANNEL)["SeriesInstanceUID"].to_pylist())
     voxels = [row for row in sizes if row["uid"] in chosen]
     with_masks = set(cohort.pairs["image_series_instance_uid"].to_pylist())
     waiting = _masks_to_fetch(declaration, images, warehouse)
@@ -167,6 +171,7 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
         title=declaration.title,
         images=len(uids),
         patients=len({row["patient"] for row in samples}),
+        channels=plan_channels(cohort),
         to_fetch=len(cohort.not_fetched),
         bytes_on_disk=sum(row["bytes"] for row in sizes if row["uid"] in fetched),
         bytes_to_fetch=sum(row["bytes"] for row in sizes if row["uid"] not in fetched),
@@ -181,7 +186,7 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
         leaks=tuple(map(str, leaks)),
         licenses=_licenses(cohort),
         built_bytes=_built_bytes(declaration, voxels),
-        built_seconds=sum(r["voxels"] for r in voxels)
+        built_seconds=sum(row["voxels"] for row in sizes if row["uid"] in read)
         / 1e6
         * _SECONDS_PER_MEGAVOXEL
         / count_cores(),
@@ -257,7 +262,7 @@ def _built_bytes(declaration: Declaration, series: list[dict[str, Any]]) -> int:
     voxels = sum(row["voxels"] * _growth(row, declaration.volume.spacing) for row in series)
     each = _BYTES_PER_VOXEL.get(declaration.volume.dtype or "", _BYTES_PER_VOXEL_OF_16_BITS)
     copies = 1 + sum(name in declaration.formats for name in _COPIES)
-    return int(voxels * each * copies)
+    return int(voxels * each * copies * max(len(declaration.channels), 1))
 
 
 def _growth(row: dict[str, Any], spacing: Spacing | None) -> float:

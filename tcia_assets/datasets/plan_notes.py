@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tcia_assets.datasets.plan import DatasetPlan
+from tcia_assets.datasets.plan_channels import channel_notes
 from tcia_assets.units import counted, format_bytes
 
 _MOST_LEAKS = 10
@@ -12,7 +13,7 @@ _MOST_LEAKS = 10
 
 def plan_notes(plan: DatasetPlan) -> list[str]:
     """Return the notes about a plan; leaks, for which a build is refused, are the last."""
-    return [*_images(plan), *_names(plan), *_leaks(plan)]
+    return [*_images(plan), *channel_notes(plan.channels), *_names(plan), *_leaks(plan)]
 
 
 def _images(plan: DatasetPlan) -> Iterator[str]:

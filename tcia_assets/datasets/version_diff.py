@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcia_assets.datasets.cohort import change_line
-from tcia_assets.datasets.samples import sample_name
+from tcia_assets.datasets.samples import CHANNELS, sample_name
 from tcia_assets.datasets.versions import Version
 
 # The columns of a sample that are compared; findings and sizes of files are not.
@@ -91,8 +91,20 @@ def diff_versions(before: Version, after: Version) -> VersionDiff:
 
 
 def _rows(version: Version) -> dict[str, dict[str, Any]]:
-    rows = version.samples.select(["SeriesInstanceUID", "sample", *_COMPARED]).to_pylist()
-    return {sample_name(row): {name: row[name] for name in _COMPARED} for row in rows}
+    columns = ["SeriesInstanceUID", "sample", *_COMPARED]
+    samples = version.samples
+    columns += [CHANNELS] if CHANNELS in samples.column_names else []
+    rows = samples.select(columns).to_pylist()
+    return {sample_name(row): {n: row[n] for n in _COMPARED} | _channels(row) for row in rows}
+
+
+def _channels(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Series and pixels of each channel of a sample."""
+    return {
+        f"{channel['name']}.{column}": channel[column]
+        for channel in row.get(CHANNELS) or ()
+        for column in ("SeriesInstanceUID", "pixel_sha256", "image_sha256")
+    }
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tcia_assets.datasets import prune
 from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path
 from tcia_assets.datasets.cohort_lock import freeze_cohort
 from tcia_assets.datasets.declaration import FORMATS, Declaration
+from tcia_assets.datasets.formats import nnunet
 from tcia_assets.datasets.sample_table import SamplesResult, check_samples
 from tcia_assets.datasets.samples import SAMPLES_WITH_CHANNELS
 from tcia_assets.errors import DatasetRefused
@@ -160,6 +162,11 @@ def test_lists_licences_and_what_is_kept_have_the_series_of_all_channels(
     assert f"| {len(both | masks)} |" in (result.folder / "README.md").read_text()
 
 
+def test_the_card_says_what_each_channel_is(result: BuildResult) -> None:
+    card = (result.folder / "README.md").read_text(encoding="utf-8")
+    assert "| 1 | `fluid` | MR | stored | int16 | 4 | 0 |" in card
+
+
 def test_equal_pixels_of_any_channel_in_two_splits_are_a_leak(result: BuildResult) -> None:
     rows = result.samples.to_pylist()
     train, test = (next(r for r in rows if r["part"] == part) for part in ("train", "test"))
@@ -168,6 +175,20 @@ def test_equal_pixels_of_any_channel_in_two_splits_are_a_leak(result: BuildResul
     table = result.samples.from_pylist(rows, schema=result.samples.schema)
     with pytest.raises(DatasetRefused, match=f"pixel_sha256 '{copied}'"):
         check_samples(declared(), SamplesResult(table, {}, 0, 0))
+
+
+def test_pytorch_trains_an_epoch_of_nnunet(result: BuildResult, tmp_path: Path) -> None:
+    from_torch("nnunetv2")
+    raw = result.folder / "nnunet"
+    command = [sys.executable, str(Path(__file__).with_name("nnunet_epoch.py")), str(raw)]
+    number = str(nnunet.number(result.version.name))
+    ended = subprocess.run(
+        [*command, str(tmp_path), number], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    told = dict(line.rsplit(" ", 1) for line in ended.stdout.splitlines()[-2:])
+    assert told["channels"] == "2"
+    assert np.isfinite(float(told["loss"]))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -47,3 +47,22 @@ def test_any_names_give_a_valid_file(title: str, name: str, names: dict[str, int
     assert declaration.title == title.strip()
     plain = parse_declaration(declaration_text(Choices("T", ("A",), ("MR",)), {}), "new")
     assert (plain.target, plain.cohort.modalities) == (None, ("MR",))
+
+
+def test_words_of_yaml_stay_names() -> None:
+    choices = Choices("NULL", ("NULL", "yes"), ("CT",))
+    declaration = parse_declaration(declaration_text(choices, {}), "new")
+    assert declaration.cohort.collections == ("NULL", "yes")
+
+
+def test_channels_are_written_or_shown_as_a_comment() -> None:
+    channels = {"ct": "Modality = 'CT'", "pet": "Modality = 'PT'"}
+    choices = Choices("t", ("A",), ("CT", "PT"), channels=channels)
+    declaration = parse_declaration(declaration_text(choices, {}), "new")
+    assert {name: each.where for name, each in declaration.channels.items()} == channels
+    assert declaration.reference == "ct"
+    text = declaration_text(Choices("t", ("A",), ("CT", "PT")), {})
+    assert not parse_declaration(text, "new").channels
+    shown = text.replace("\n# channels:", "\nchannels:").replace("\n#   ", "\n  ")
+    shown = shown.replace("\n# reference:", "\nreference:")
+    assert list(parse_declaration(shown, "new").channels) == ["ct", "pt"]

@@ -1,0 +1,28 @@
+"""A plan says how many cases have each channel, and what is uncertain or missing."""
+
+from __future__ import annotations
+
+from tcia_assets.catalog import SERIES
+from tcia_assets.datasets.cohort_query import query_cohort
+from tcia_assets.datasets.plan import plan_dataset
+from tcia_assets.datasets.plan_channels import ChannelPlan, channel_notes, plan_channels
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.datasets.example_channels import FLUID, declared, series_of, set_rows
+
+
+def test_a_plan_counts_the_series_of_each_channel(sarcomas: Warehouse) -> None:
+    plan = plan_dataset(declared(), query_cohort(declared(), sarcomas), sarcomas)
+    assert plan.channels == (
+        ChannelPlan("t1", is_reference=True, cases=4, modalities={"MR": 4}, findings={}),
+        ChannelPlan("fluid", is_reference=False, cases=4, modalities={"MR": 4}, findings={}),
+    )
+    assert (plan.images, plan.to_fetch) == (4, 0)
+    assert [each.about for each in plan.channels] == ["4 MR (reference)", "4 MR"]
+
+
+def test_what_is_missing_is_a_note(sarcomas: Warehouse) -> None:
+    set_rows(sarcomas, series_of(sarcomas, FLUID)[0], {"Modality": "CT"}, SERIES)
+    channels = plan_channels(query_cohort(declared(), sarcomas))
+    assert channels[1].about == "3 MR, 1 channel_missing"
+    [note] = channel_notes(channels)
+    assert note.startswith("fluid: 1 case `channel_missing`")
