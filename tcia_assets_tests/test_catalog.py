@@ -22,7 +22,7 @@ from tcia_assets.catalog import (
 )
 from tcia_assets.errors import UnknownName
 from tcia_assets.sources.nbia import values
-from tcia_assets.spec import Column, Dialect, Endpoint, Table
+from tcia_assets.spec import Dialect, Table
 
 # --- Parameters and columns of the servers -----------------------------------------------------
 
@@ -180,8 +180,9 @@ SINCE |= {("nbia-v2", name): text for (of, name), text in SINCE.items() if of ==
 SINCE |= {("bindaas-v3", name): text for (of, name), text in SINCE.items() if of == "bindaas-v4"}
 
 ENDPOINTS = [(dialect_, endpoint) for dialect_ in DIALECTS for endpoint in dialect_.endpoints]
-BY_PATH = [pytest.param(s, e, id=f"{s.name}-{e.path}") for s, e in ENDPOINTS]
-COLUMNS = [pytest.param(t, c, id=f"{t.name}.{c.name}") for t in TABLES for c in t.columns]
+# A test compares them all at once, by these names: 300 tests of one each would take seconds.
+BY_PATH = {f"{s.name}-{e.path}": (s, e) for s, e in ENDPOINTS}
+COLUMNS = {f"{t.name}.{c.name}": c for t in TABLES for c in t.columns}
 
 # Fields that the source defines; all others are DICOM keywords or our own.
 SOURCE_FIELDS = {
@@ -220,41 +221,37 @@ def test_each_dialect_has_exactly_the_paths_of_its_server(dialect_: Dialect) -> 
     assert {e.path for e in dialect_.endpoints} == SERVED[dialect_.name].keys()
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_parameters_have_the_names_of_the_server(dialect_: Dialect, endpoint: Endpoint) -> None:
-    sent = {p.wire_name: p.required for p in endpoint.parameters}
-    if endpoint.formats:
-        sent["format"] = False
-    assert sent == required_by_name(SERVED[dialect_.name][endpoint.path])
+def test_parameters_have_the_names_of_the_server() -> None:
+    sent = {
+        path: {p.wire_name: p.required for p in endpoint.parameters}
+        | ({"format": False} if endpoint.formats else {})
+        for path, (_, endpoint) in BY_PATH.items()
+    }
+    assert sent == {
+        path: required_by_name(SERVED[s.name][e.path]) for path, (s, e) in BY_PATH.items()
+    }
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_columns_have_the_order_and_names_of_the_server(
-    dialect_: Dialect, endpoint: Endpoint
-) -> None:
-    expected = SERVED[dialect_.name][endpoint.path][1].split()
-    assert [name.replace(" ", "_") for name in endpoint.columns] == expected
+def test_columns_have_the_order_and_names_of_the_server() -> None:
+    declared = {
+        path: [name.replace(" ", "_") for name in endpoint.columns]
+        for path, (_, endpoint) in BY_PATH.items()
+    }
+    assert declared == {path: SERVED[s.name][e.path][1].split() for path, (s, e) in BY_PATH.items()}
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_a_date_parameter_has_the_format_of_the_server(
-    dialect_: Dialect, endpoint: Endpoint
-) -> None:
-    takes_a_date = "since" in {p.name for p in endpoint.parameters}
-    assert takes_a_date == ((dialect_.name, endpoint.name) in SINCE) == bool(endpoint.since_format)
-    if takes_a_date:
-        expected = SINCE[dialect_.name, endpoint.name]
-        assert date(2020, 1, 5).strftime(endpoint.since_format) == expected
-        assert endpoint.may_be_empty
+def test_a_date_parameter_has_the_format_of_the_server() -> None:
+    dated = [(s, e) for s, e in ENDPOINTS if "since" in {p.name for p in e.parameters}]
+    formats = {(s.name, e.name): date(2020, 1, 5).strftime(e.since_format) for s, e in dated}
+    assert formats == SINCE
+    assert [(s, e) for s, e in ENDPOINTS if e.since_format] == dated
+    assert [e for _, e in dated if not e.may_be_empty] == []
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_fixed_parameters_are_parameters_of_the_server(
-    dialect_: Dialect, endpoint: Endpoint
-) -> None:
-    assert {name for name, _ in endpoint.fixed_parameters} <= required_by_name(
-        SERVED[dialect_.name][endpoint.path]
-    ).keys()
+def test_fixed_parameters_are_parameters_of_the_server() -> None:
+    for path, (dialect_, endpoint) in BY_PATH.items():
+        known = required_by_name(SERVED[dialect_.name][endpoint.path])
+        assert {name for name, _ in endpoint.fixed_parameters} <= known.keys(), path
 
 
 def test_only_nbia_v4_has_post_endpoints() -> None:
@@ -265,8 +262,7 @@ def test_only_nbia_v4_has_post_endpoints() -> None:
     }
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_the_content_of_each_reply(dialect_: Dialect, endpoint: Endpoint) -> None:
+def test_the_content_of_each_reply() -> None:
     others = {
         "getImage": "zip",
         "getImageWithMD5Hash": "zip",
@@ -276,31 +272,33 @@ def test_the_content_of_each_reply(dialect_: Dialect, endpoint: Endpoint) -> Non
         "getMD5Hierarchy": "text",
         "getManifestForCollection": "manifest",
     }
-    assert endpoint.returns == others.get(endpoint.name, "rows")
-    assert (endpoint.returns == "rows") == bool(endpoint.columns)
+    returned = {path: endpoint.returns for path, (_, endpoint) in BY_PATH.items()}
+    assert returned == {path: others.get(e.name, "rows") for path, (_, e) in BY_PATH.items()}
+    assert {path for path, (_, e) in BY_PATH.items() if e.columns} == {
+        path for path, content in returned.items() if content == "rows"
+    }
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_only_the_metadata_for_downloaders_has_its_own_date_formats(
-    dialect_: Dialect, endpoint: Endpoint
-) -> None:
-    forms = dict(endpoint.date_formats)
-    assert forms.keys() <= set(endpoint.columns)
-    if endpoint.name == "getSeriesMetadata" and dialect_.name != "nbia-v4":
-        java = "%a %b %d %H:%M:%S UTC %Y"  # Tue Nov 08 08:08:01 UTC 2011
-        assert forms == {
-            "Study Date": "%m-%d-%Y",
-            "Series Date": java,
-            "Date Released": java,
-            "TimeStamp": java,
+def test_only_the_metadata_for_downloaders_has_its_own_date_formats() -> None:
+    java = "%a %b %d %H:%M:%S UTC %Y"  # Tue Nov 08 08:08:01 UTC 2011
+    own = {
+        "Study Date": "%m-%d-%Y",
+        "Series Date": java,
+        "Date Released": java,
+        "TimeStamp": java,
+    }
+    for path, (dialect_, endpoint) in BY_PATH.items():
+        formats = {
+            name: endpoint.value_format(name, dialect_.value_format) for name in endpoint.columns
         }
-        assert endpoint.value_format("TimeStamp", dialect_.value_format).instant == java
-        assert endpoint.value_format("Study Date", dialect_.value_format).day == "%m-%d-%Y"
-    else:
-        assert all(
-            endpoint.value_format(name, dialect_.value_format) == dialect_.value_format
-            for name in endpoint.columns
-        )
+        if endpoint.name == "getSeriesMetadata" and dialect_.name != "nbia-v4":
+            assert dict(endpoint.date_formats) == own, path
+            assert own.keys() <= formats.keys(), path
+            assert formats["TimeStamp"].instant == java, path
+            assert formats["Study Date"].day == "%m-%d-%Y", path
+        else:
+            assert not endpoint.date_formats, path
+            assert set(formats.values()) <= {dialect_.value_format}, path
 
 
 def test_get_image_of_v4_requests_the_md5s() -> None:
@@ -405,10 +403,10 @@ def test_an_unknown_dialect_or_table_is_an_error_with_suggestions() -> None:
 # --- Wire names and columns -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dialect_", "endpoint"), BY_PATH)
-def test_the_columns_of_an_endpoint_are_distinct(dialect_: Dialect, endpoint: Endpoint) -> None:
-    names = [COLUMNS_BY_WIRE_NAME[name].name for name in endpoint.columns]
-    assert len(set(names)) == len(names)
+def test_the_columns_of_an_endpoint_are_distinct() -> None:
+    for path, (_, endpoint) in BY_PATH.items():
+        names = [COLUMNS_BY_WIRE_NAME[name].name for name in endpoint.columns]
+        assert sorted(set(names)) == sorted(names), path
 
 
 def test_a_wire_name_means_one_column_in_every_table() -> None:
@@ -496,33 +494,34 @@ def test_a_column_has_the_same_kind_in_tables_and_replies(fed: Table) -> None:
             assert COLUMNS_BY_WIRE_NAME[spelling].kind == column.kind
 
 
-@pytest.mark.parametrize("name", sorted({n for _, e in ENDPOINTS for n in e.columns}))
-def test_every_kind_in_replies_can_be_read(name: str) -> None:
-    column = COLUMNS_BY_WIRE_NAME[name]
-    assert column.kind.name == "text" or values.value(
-        column.kind.name, "x", DIALECTS[0].value_format
-    )
+def test_every_kind_in_replies_can_be_read() -> None:
+    for name in {name for _, endpoint in ENDPOINTS for name in endpoint.columns}:
+        kind = COLUMNS_BY_WIRE_NAME[name].kind.name
+        assert kind == "text" or values.value(kind, "x", DIALECTS[0].value_format), name
 
 
-@pytest.mark.parametrize(("of", "column"), COLUMNS)
-def test_every_column_is_described(of: Table, column: Column) -> None:
-    assert re.fullmatch(r"\S.*\S", column.description)
-    assert column.description.endswith((".", "..."))
+def test_every_column_is_described() -> None:
+    # The whole text: a description that ends in a full stop, without blanks around it.
+    described = re.compile(r"\S.*\S(?<=\.)")
+    assert [n for n, c in COLUMNS.items() if not described.fullmatch(c.description)] == []
 
 
-@pytest.mark.parametrize(("of", "column"), COLUMNS)
-def test_dicom_keywords_have_their_tag_and_other_columns_none(of: Table, column: Column) -> None:
+def test_dicom_keywords_have_their_tag_and_other_columns_none() -> None:
     datadict = pytest.importorskip("pydicom.datadict")
-    number = datadict.tag_for_keyword(column.name)
-    tag = f"({number >> 16:04X},{number & 0xFFFF:04X})" if number is not None else ""
-    assert column.tag == tag
-    assert not tag or datadict.keyword_for_tag(number) == column.name
+    for name, column in COLUMNS.items():
+        number = datadict.tag_for_keyword(column.name)
+        tag = f"({number >> 16:04X},{number & 0xFFFF:04X})" if number is not None else ""
+        assert column.tag == tag, name
+        assert not tag or datadict.keyword_for_tag(number) == column.name, name
 
 
-@pytest.mark.parametrize(("of", "column"), COLUMNS)
-def test_our_own_columns_are_in_snake_case(of: Table, column: Column) -> None:
-    is_ours = not column.tag and column.name not in SOURCE_FIELDS
-    assert bool(re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", column.name)) == is_ours
+def test_our_own_columns_are_in_snake_case() -> None:
+    snake_case = re.compile("[a-z][a-z0-9]*(_[a-z0-9]+)*")
+    assert {name for name, column in COLUMNS.items() if snake_case.fullmatch(column.name)} == {
+        name
+        for name, column in COLUMNS.items()
+        if not column.tag and column.name not in SOURCE_FIELDS
+    }
 
 
 @pytest.mark.parametrize("declared", TABLES, ids=lambda t: t.name)

@@ -15,7 +15,7 @@ from tcia_assets.sandbox.endpoints import (
     served,
 )
 
-BY_PATH = [pytest.param(e, id=f"{e.dialect.name}-{e.endpoint.path}") for e in SERVED]
+BY_PATH = {f"{e.dialect.name}-{e.endpoint.path}": e for e in SERVED}
 
 
 def test_every_endpoint_of_the_catalog_is_served() -> None:
@@ -41,15 +41,15 @@ def test_each_dialect_has_its_software() -> None:
         ]
 
 
-@pytest.mark.parametrize("each", BY_PATH)
-def test_only_v4_rejects_unknown_parameters_except_on_one_endpoint(each: ServedEndpoint) -> None:
-    is_v4 = each.dialect.name == "nbia-v4"
-    is_lenient = each.endpoint.name == "getCollectionValuesAndCounts"
-    assert each.rejects_unknown_parameters == (is_v4 and not is_lenient)
+def test_only_v4_rejects_unknown_parameters_except_on_one_endpoint() -> None:
+    lenient = {"getCollectionValuesAndCounts"}
+    assert {path: each.rejects_unknown_parameters for path, each in BY_PATH.items()} == {
+        path: each.dialect.name == "nbia-v4" and each.endpoint.name not in lenient
+        for path, each in BY_PATH.items()
+    }
 
 
-@pytest.mark.parametrize("each", BY_PATH)
-def test_the_reply_without_rows(each: ServedEndpoint) -> None:
+def test_the_reply_without_rows() -> None:
     exceptions = {
         (HIBERNATE, "getSeriesSize"): "null row",
         (HIBERNATE, "getSeriesMetadata"): "204",
@@ -57,41 +57,55 @@ def test_the_reply_without_rows(each: ServedEndpoint) -> None:
         (NATIVE_SQL, "getDeniedSeries"): "204",
         (NATIVE_SQL, "getCollectionDescriptions"): "array",
     }
-    usual = "array" if each.software == BINDAAS else "empty body"
-    assert each.no_rows == exceptions.get((each.software, each.endpoint.name), usual)
+
+    def expected(each: ServedEndpoint) -> str:
+        usual = "array" if each.software == BINDAAS else "empty body"
+        return exceptions.get((each.software, each.endpoint.name), usual)
+
+    assert {path: each.no_rows for path, each in BY_PATH.items()} == {
+        path: expected(each) for path, each in BY_PATH.items()
+    }
 
 
-@pytest.mark.parametrize("each", BY_PATH)
-def test_the_default_format_is_json_in_nbia_and_csv_in_bindaas(each: ServedEndpoint) -> None:
-    if each.endpoint.method == "POST" and each.endpoint.formats:
-        assert each.default_format == "csv-download"
-    else:
-        is_csv = each.software == BINDAAS and bool(each.endpoint.formats)
-        assert each.default_format == ("csv" if is_csv else "json")
+def test_the_default_format_is_json_in_nbia_and_csv_in_bindaas() -> None:
+    def expected(each: ServedEndpoint) -> str:
+        if each.endpoint.method == "POST" and each.endpoint.formats:
+            return "csv-download"
+        return "csv" if each.software == BINDAAS and each.endpoint.formats else "json"
+
+    assert {path: each.default_format for path, each in BY_PATH.items()} == {
+        path: expected(each) for path, each in BY_PATH.items()
+    }
 
 
-@pytest.mark.parametrize("each", BY_PATH)
-def test_a_missing_parameter_is_an_error_except_for_one_hash(each: ServedEndpoint) -> None:
-    is_required = any(p.required for p in each.endpoint.parameters)
-    is_checked = is_required and each.endpoint.name != "getMD5HashForImage"
-    assert bool(each.missing_parameter_message) == is_checked
+def test_a_missing_parameter_is_an_error_except_for_one_hash() -> None:
+    unchecked = {"getMD5HashForImage"}
+    assert {path: bool(each.missing_parameter_message) for path, each in BY_PATH.items()} == {
+        path: any(p.required for p in each.endpoint.parameters)
+        and each.endpoint.name not in unchecked
+        for path, each in BY_PATH.items()
+    }
 
 
-@pytest.mark.parametrize("each", [e for e in SERVED if e.endpoint.since_format])
-def test_the_day_itself_is_left_out_except_by_two_endpoints(each: ServedEndpoint) -> None:
+def test_the_day_itself_is_left_out_except_by_two_endpoints() -> None:
     includes_the_day = {
         (software, name)
         for software in (NATIVE_SQL, BINDAAS)
         for name in ("NewPatientsInCollection", "NewStudiesInPatientCollection")
     }
-    is_included = (each.software, each.endpoint.name) in includes_the_day
-    assert each.since_is_exclusive == (not is_included)
+    dated = {path: each for path, each in BY_PATH.items() if each.endpoint.since_format}
+    assert dated
+    assert {path: each.since_is_exclusive for path, each in dated.items()} == {
+        path: (each.software, each.endpoint.name) not in includes_the_day
+        for path, each in dated.items()
+    }
 
 
-@pytest.mark.parametrize("each", BY_PATH)
-def test_values_are_texts_only_in_the_metadata_for_downloaders(each: ServedEndpoint) -> None:
-    expected = None
-    if each.endpoint.name == "getSeriesMetadata":
-        expected = () if each.software == HIBERNATE else ("ImageCount", "FileSize")
-    assert each.number_columns == expected
-    assert set(each.number_columns or ()) <= set(each.endpoint.columns)
+def test_values_are_texts_only_in_the_metadata_for_downloaders() -> None:
+    numbers = {HIBERNATE: (), NATIVE_SQL: ("ImageCount", "FileSize")}
+    assert {path: each.number_columns for path, each in BY_PATH.items()} == {
+        path: numbers[each.software] if each.endpoint.name == "getSeriesMetadata" else None
+        for path, each in BY_PATH.items()
+    }
+    for path, each in BY_PATH.items():
+        assert set(each.number_columns or ()) <= set(each.endpoint.columns), path
