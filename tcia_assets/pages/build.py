@@ -194,7 +194,7 @@ class _Build:
             "facts": facts.model_dump(mode="json"),
             "series": hashes,
             "gallery": gallery,
-            "strip": [each.picture for each in thumbnails[:_STRIP]],
+            "strip": [(each.picture, each.alt) for each in thumbnails[:_STRIP]],
         }
 
     def _write_series(

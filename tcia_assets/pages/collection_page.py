@@ -110,7 +110,7 @@ def _thumbnail(facts: SeriesFacts, shown: Shown, slug: str) -> Thumbnail:
         picture=shown.picture,
         label=label_of(facts),
         detail=detail_of(facts),
-        alt=alt_of(facts),
+        alt=alt_of(facts, shown.slice_name),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -21,7 +21,7 @@ from tcia_assets.images.zip_files import name_at
 from tcia_assets.pages import addresses
 from tcia_assets.pages.folder import CatalogueFolder
 from tcia_assets.pages.series import MASKS, VOLUMES, SeriesFacts, Zip, add_pairs, target_names
-from tcia_assets.pages.series_page import Shown, Viewer, related_to
+from tcia_assets.pages.series_page import Shown, Viewer, name_slice, related_to
 from tcia_assets.store.warehouse import Warehouse
 
 MISSING_ZIP, DAMAGED_ZIP = "its zip is missing", "its zip is damaged"
@@ -79,13 +79,13 @@ class Gallery:
             whys = dict.fromkeys(found, Shown(why=f"There is no picture: {self.missing}."))
             return whys, {}
         chosen = self._choose(found)
-        state: _Known = {"pictures": {}, "volumes": {}}
+        state: _Known = {"pictures": {}, "volumes": {}, "lost": self._lost(found)}
         with ThreadPoolExecutor(_WORKERS) as pool:
             for uid, made in pool.map(lambda f: self._picture(f, known), found.values()):
                 state["pictures"][uid] = made
                 report()
         for uid in chosen:
-            state["volumes"][uid] = self._volume(found[uid], found, known)
+            state["volumes"][uid] = self._volume(found[uid], found, known, state["lost"])
         self._remove_old(known, state)
         shown = _combine(found, state)
         return {uid: self._explain(found[uid], each) for uid, each in shown.items()}, state
@@ -96,10 +96,28 @@ class Gallery:
         fit.sort(key=lambda facts: (not facts.masks, hashlib.sha256(facts.uid.encode()).digest()))
         return [facts.uid for facts in fit[: self._volumes]]
 
+    def _lost(self, found: dict[str, SeriesFacts]) -> dict[str, str]:
+        """Return what is wrong with zips, as far as the lists of their folders show it."""
+        zips = {uid: name_at(facts.zip.path) for uid, facts in found.items()}
+        folders = sorted({name.rpartition("/")[0] for name in zips.values()})
+        try:
+            stored = {file.name: file for f in folders for file in self._warehouse.archives.list(f)}
+        except (TciaError, OSError):
+            return {}  # nothing is known of them; who opens one finds out
+        sizes = {uid: stored[name].size_bytes for uid, name in zips.items() if name in stored}
+        lost = dict.fromkeys(zips.keys() - sizes.keys(), MISSING_ZIP)
+        damaged = (u for u, size in sizes.items() if size != found[u].archive["archive_bytes"])
+        return lost | dict.fromkeys(damaged, DAMAGED_ZIP)
+
     def _explain(self, facts: SeriesFacts, shown: Shown) -> Shown:
         if shown.zip_problem:
             collection = shlex.quote(facts.archive["Collection"])
-            return replace(shown, advice=f"tcia-assets verify {collection}")
+            if facts.archive["status"] != "complete":  # `verify` has marked it
+                text, command = "The next fetch replaces it:", "fetch"
+            else:
+                text, command = "So that the next fetch replaces it:", "verify"
+            advice = f"tcia-assets {command} {collection}"
+            return replace(shown, why=f"{shown.why} {text}", advice=advice)
         if shown.viewer or shown.why or not _may_be_volume(facts):
             return shown
         text = (
@@ -147,18 +165,38 @@ class Gallery:
 
     # --- Volumes ----------------------------------------------------------------------------------
 
-    def _volume(self, facts: SeriesFacts, found: dict[str, SeriesFacts], known: _Known) -> _Known:
+    def _volume(
+        self,
+        facts: SeriesFacts,
+        found: dict[str, SeriesFacts],
+        known: _Known,
+        lost: Collection[str],
+    ) -> _Known:
+        """Return the key of a volume and its viewer, or why there is none."""
         masks = [found[uid] for uid in facts.masks]
-        names = target_names(masks)
-        zips = (facts.zip.sha256, *(mask.zip.sha256 for mask in masks))
-        key = _key("volume", self._volume_module.VERSION, *zips, *names)
+        made = self._known_volume(facts, masks, known)
+        return made or self._new_volume(facts, [each for each in masks if each.uid not in lost])
+
+    def _known_volume(
+        self, facts: SeriesFacts, masks: Sequence[SeriesFacts], known: _Known
+    ) -> _Known | None:
+        """Return what an earlier call made of the same zips, if it is still there."""
         before: _Known = known.get("volumes", {}).get(facts.uid, {})
+        key = self._volume_key(facts, masks)
+        if before.get("key") != key:
+            return None
         files = (addresses.volume(key), addresses.slices(key), addresses.picture(key))
-        if before.get("key") == key and (before["why"] or all(map(self._folder.has, files))):
-            return before
+        return before if before["why"] or all(map(self._folder.has, files)) else None
+
+    def _new_volume(self, facts: SeriesFacts, masks: Sequence[SeriesFacts]) -> _Known:
+        key, names = self._volume_key(facts, masks), target_names(masks)
         made: _Known = {}
         why, lasts = self._try(lambda: made.update(self._make_volume(facts, masks, names, key)))
         return {"key": key if lasts else "", "why": why, "viewer": made or None}
+
+    def _volume_key(self, facts: SeriesFacts, masks: Sequence[SeriesFacts]) -> str:
+        zips = (facts.zip.sha256, *(mask.zip.sha256 for mask in masks))
+        return _key("volume", self._volume_module.VERSION, *zips, *target_names(masks))
 
     def _make_volume(
         self, facts: SeriesFacts, masks: Sequence[SeriesFacts], names: Sequence[str], key: str
@@ -195,7 +233,7 @@ class Gallery:
 def is_final(state: _Known) -> bool:
     """Return whether all that could be made was made; what fails for want of a library may not."""
     made = [*state.get("pictures", {}).values(), *state.get("volumes", {}).values()]
-    return all(each["key"] or not each["why"] for each in made)
+    return not state.get("lost") and all(each["key"] or not each["why"] for each in made)
 
 
 def files_of(state: _Known) -> Iterator[str]:
@@ -219,18 +257,22 @@ def _combine(found: dict[str, SeriesFacts], state: _Known) -> dict[str, Shown]:
         if made["key"] and not made["why"]
     }
     pictures |= {uid: viewer.picture for uid, viewer in viewers.items()}
+    slices = {u: name_slice(f.zip.slice_number, f.zip.slice_count) for u, f in found.items()}
+    slices |= {uid: viewer.slice_name for uid, viewer in viewers.items()}
     for uid, facts in found.items():
         # A mask is shown over its image.
         image = next((image for image in facts.images if image in viewers), None)
         if image and facts.modality in MASKS:
             pictures[uid] = viewers[image].picture
+            slices[uid] = f"drawn on {slices[image] or 'its image'}"
     return {
         uid: Shown(
             picture=pictures.get(uid, ""),
+            slice_name=slices[uid],
             viewer=viewers.get(uid),
             why=_why(uid, state),
             zip_problem=_zip_problem(uid, state),
-            related=related_to(facts, found, pictures),
+            related=related_to(facts, found, pictures, slices),
         )
         for uid, facts in found.items()
     }
@@ -249,13 +291,13 @@ def unpictured(state: _Known) -> int:
 
 def _zip_problem(uid: str, state: _Known) -> str:
     """Return what was found wrong with the zip of a Series; "" for nothing."""
-    why = state["pictures"][uid]["why"]
+    why = state["lost"].get(uid) or state["pictures"][uid]["why"]
     return {MISSING_ZIP: "zip missing", DAMAGED_ZIP: "zip damaged"}.get(why, "")
 
 
 def _why(uid: str, state: _Known) -> str:
     if problem := _zip_problem(uid, state):
-        return f"Its {problem.replace(' ', ' is ')}. So that the next fetch replaces it:"
+        return f"Its {problem.replace(' ', ' is ')}."
     if why := state["volumes"].get(uid, {}).get("why"):
         return f"The volume cannot be shown: {why}"
     if why := state["pictures"][uid]["why"]:

@@ -76,7 +76,7 @@ class _Card:
     badges: tuple[Badge, ...]
     series: Mapping[str, Mapping[str, int]]
     search: str
-    thumbnails: Sequence[str]
+    thumbnails: Sequence[tuple[str, str]]
 
 
 def read_state(warehouse: Warehouse) -> State:
@@ -90,7 +90,7 @@ def overview_page(
     collections: Sequence[CollectionFacts],
     state: State,
     slugs: Mapping[str, str],
-    thumbnails: Mapping[str, Sequence[str]],
+    thumbnails: Mapping[str, Sequence[tuple[str, str]]],
 ) -> str:
     """Return the page.
 
@@ -98,7 +98,7 @@ def overview_page(
         collections: All Collections of the mirror.
         state: See `read_state`.
         slugs: Of all Collections.
-        thumbnails: Paths of pictures by Collection.
+        thumbnails: Path of each picture and what it shows, by Collection.
     """
     facets = [_facet(*kind, collections) for kind in _FACETS]
     totals = {name: sum(getattr(each, name) for each in collections) for name in _SUMMED}
@@ -177,7 +177,9 @@ def _key(value: str) -> str:
     return display.text(value).casefold()
 
 
-def _card(facts: CollectionFacts, slugs: Mapping[str, str], thumbnails: Sequence[str]) -> _Card:
+def _card(
+    facts: CollectionFacts, slugs: Mapping[str, str], thumbnails: Sequence[tuple[str, str]]
+) -> _Card:
     series = {name: _series_by_key(values(facts)) for name, _, _, _, values in _FACETS}
     words = (facts.name, facts.title, *(key for found in series.values() for key in found))
     places = (facts.about.get("tumor_locations", ""), facts.about.get("program", ""))

@@ -32,11 +32,21 @@ _Fact = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Zip:
-    """A zip on disk, as the manifest has it, and the object in its middle."""
+    """A zip on disk, as the manifest has it.
+
+    Attributes:
+        path: Its path in the manifest.
+        sha256: Its hash.
+        middle_entry: The object in its middle; None if it has no pixels.
+        slice_number: The slice in the middle, from 1.
+        slice_count: Number of its slices: its objects with pixels, or the frames of a single one.
+    """
 
     path: str
     sha256: str
     middle_entry: str | None = None
+    slice_number: int = 0
+    slice_count: int = 0
 
 
 @dataclass
@@ -104,9 +114,11 @@ def read_series(warehouse: Warehouse, collection: str) -> dict[str, SeriesFacts]
     reader = _Reader(warehouse, collection)
     archives = {row["SeriesInstanceUID"]: row for row in reader.rows(_ZIPS)}
     rows = {row["SeriesInstanceUID"]: row for row in reader.rows(_SERIES)}
-    middles = {row["SeriesInstanceUID"]: row["entry_name"] for row in reader.rows(_MIDDLES)}
+    middles = {row.pop("SeriesInstanceUID"): row for row in reader.rows(_MIDDLES)}
     found = {
-        uid: SeriesFacts(uid, rows[uid], row, Zip(row["path"], row["sha256"], middles.get(uid)))
+        uid: SeriesFacts(
+            uid, rows[uid], row, Zip(row["path"], row["sha256"], **middles.get(uid, {}))
+        )
         for uid, row in sorted(archives.items())
         if uid in rows
     }
@@ -187,8 +199,11 @@ _SERIES = f"""
     )
 """
 _MIDDLES = """
-    SELECT SeriesInstanceUID, entry_name FROM (
-        SELECT SeriesInstanceUID, entry_name,
+    SELECT SeriesInstanceUID, entry_name AS middle_entry,
+        if(objects = 1, frames // 2 + 1, place) AS slice_number,
+        if(objects = 1, frames, objects) AS slice_count
+    FROM (
+        SELECT SeriesInstanceUID, entry_name, greatest(coalesce(NumberOfFrames, 1), 1) AS frames,
             row_number() OVER (
                 PARTITION BY SeriesInstanceUID ORDER BY InstanceNumber NULLS LAST, entry_name
             ) AS place,

@@ -43,6 +43,17 @@ class Viewer:
     window_name: str
     labels: tuple[tuple[str, str, int], ...]
 
+    @property
+    def slice_name(self) -> str:
+        """Which slice is shown first, such as "slice 43 of 86"."""
+        steps = max(self.count - 1, 1)
+        return name_slice(int(self.best * (self.depth - 1) / steps + 1.5), self.depth)
+
+
+def name_slice(number: int, count: int) -> str:
+    """Return what a slice is called; "" for the only one."""
+    return f"slice {number} of {count}" if count > 1 else ""
+
 
 @dataclass(frozen=True)
 class Related:
@@ -50,6 +61,7 @@ class Related:
 
     href: str
     picture: str
+    alt: str
     label: str
     detail: str
 
@@ -60,6 +72,7 @@ class Shown:
 
     Attributes:
         picture: Path of its picture; "" for none.
+        slice_name: Which of its slices the picture shows; "" for the only one.
         viewer: Its volume; None for none.
         why: Why there is none; "" where nothing has to be said.
         advice: A command that helps; "" for none.
@@ -68,6 +81,7 @@ class Shown:
     """
 
     picture: str = ""
+    slice_name: str = ""
     viewer: Viewer | None = None
     why: str = ""
     advice: str = ""
@@ -100,7 +114,7 @@ def series_page(facts: SeriesFacts, collection: str, slug: str, shown: Shown) ->
         advice=shown.advice,
         related=shown.related,
         zip_problem=shown.zip_problem,
-        alt=alt_of(facts),
+        alt=alt_of(facts, shown.slice_name),
         events=[each | {"changes": list(changed_values(each))} for each in facts.events],
         export=f"tcia-assets export --series {facts.uid} --to dicom",
         links=_links(facts),
@@ -131,23 +145,40 @@ def detail_of(facts: SeriesFacts) -> str:
     return ", ".join(part for part in parts if part and part != display.NOTHING)
 
 
-def alt_of(facts: SeriesFacts) -> str:
-    """Return what a picture of a Series shows, in words."""
-    parts = [display.modality(facts.modality) or facts.modality or "Image"]
-    if part := facts.row["BodyPartExamined"]:
-        parts.append(f"of {display.word(part).lower()}")
-    return f"{' '.join(parts)}, middle slice: {heading_of(facts)}"
+def alt_of(facts: SeriesFacts, slice_name: str) -> str:
+    """Return what a picture of a Series shows: "Computed tomography of lung, Thorax, slice 4 of 9".
+
+    Args:
+        facts: Of the Series.
+        slice_name: See `Shown`.
+    """
+    kind = display.modality(facts.modality) or facts.modality or "Image"
+    part = facts.row["BodyPartExamined"]
+    shown = f"{kind} of {display.word(part).lower()}" if part else kind
+    heading = heading_of(facts)
+    return ", ".join(filter(None, (shown, heading if heading != kind else "", slice_name)))
 
 
 def related_to(
-    facts: SeriesFacts, others: dict[str, SeriesFacts], pictures: dict[str, str]
+    facts: SeriesFacts,
+    others: dict[str, SeriesFacts],
+    pictures: dict[str, str],
+    slice_names: dict[str, str],
 ) -> list[Related]:
-    """Return the Series of the same Collection that are drawn on it, or that it is drawn on."""
+    """Return the Series of the same Collection that are drawn on it, or that it is drawn on.
+
+    Args:
+        facts: Of the Series.
+        others: All Series of its Collection.
+        pictures: Paths of their pictures.
+        slice_names: See `Shown`.
+    """
     known = [uid for uid in (*facts.images, *facts.masks) if uid in others]
     return [
         Related(
             href=f"{uid}.html",
             picture=pictures.get(uid, ""),
+            alt=alt_of(others[uid], slice_names[uid]),
             label=label_of(others[uid]),
             detail="drawn on it" if uid in facts.masks else "it is drawn on this",
         )

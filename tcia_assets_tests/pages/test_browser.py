@@ -251,8 +251,15 @@ def test_a_volume_opens_with_its_mask_and_closes(browser: Browser, catalogue: Pa
         page.wait_for_timeout(1000)
         picture = page.locator("canvas").screenshot()
         assert len(picture) > 10_000  # grey and coloured, not black
+        slider = page.get_by_label("Opacity of the mask")
+        assert (slider.input_value(), slider.get_attribute("aria-valuetext")) == ("50", "50\u202f%")
+        slider.focus()
+        page.keyboard.press("Home")
+        assert page.inner_text("#share") == "0\u202f%"
+        page.wait_for_timeout(1000)
+        assert page.locator("canvas").screenshot() != picture  # without the mask
         page.click("#open")
-        assert page.locator("canvas").count() == 0
+        assert page.locator("canvas").count() == 0 and not slider.is_visible()
 
 
 def test_without_webgl_the_slices_stay(playwright: Playwright, catalogue: Path) -> None:

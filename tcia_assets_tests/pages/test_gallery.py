@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets.catalog import SERIES
+from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
 from tcia_assets.errors import MissingExtra
+from tcia_assets.images.verify import verify_zips
 from tcia_assets.pages import gallery
 from tcia_assets.pages.build import build_catalogue
 from tcia_assets.store.warehouse import Warehouse
@@ -78,6 +79,26 @@ def test_without_the_extra_pages_say_so(
     assert list(build_catalogue(fetched_mirror, volumes=0).folder.glob("pictures/*/*.jpg"))
 
 
+def test_what_was_shown_of_a_lost_zip_stays(fetched_mirror: Warehouse) -> None:
+    build_catalogue(fetched_mirror, volumes=0)
+    zips = (fetched_mirror.root / "archives" / SMALL).glob("*.zip")
+    max(zips, key=lambda path: path.stat().st_size).unlink()
+    manifest = fetched_mirror.path(IMAGE_ARCHIVES, SMALL)
+    manifest.touch()  # as any fetch of the Collection does
+    made = build_catalogue(fetched_mirror)
+    assert (made.bad_zips, made.unpictured) == (1, 0)
+    assert len(list(made.folder.glob("pictures/*/*.jpg"))) == 5
+
+
+def test_a_zip_that_verify_has_marked_waits_for_a_fetch(fetched_mirror: Warehouse) -> None:
+    lost = next((fetched_mirror.root / "archives" / SMALL).glob("*.zip"))
+    lost.unlink()
+    verify_zips(SMALL, fetched_mirror)
+    page = series_pages(build_catalogue(fetched_mirror, volumes=0).folder)[lost.stem]
+    assert "The next fetch replaces it" in page.text
+    assert f"tcia-assets fetch {SMALL}" in page.text
+
+
 def test_a_zip_that_is_lost_or_damaged_costs_only_its_own_picture(
     fetched_mirror: Warehouse, tmp_path: Path
 ) -> None:
@@ -96,6 +117,13 @@ def test_a_zip_that_is_lost_or_damaged_costs_only_its_own_picture(
     assert len(list(made.folder.glob("pictures/*/*.jpg"))) == 3
     assert (made.unpictured, made.bad_zips) == (2, 2)
     assert "2 Series with a missing or damaged zip" in Page(made.index.read_text()).text
+    # Nobody opens the zip of contours for a picture: the list of the folder shows that it is gone.
+    contours = zips[0].rename(tmp_path / zips[0].name)
+    lost = build_catalogue(fetched_mirror)
+    page = series_pages(lost.folder)[contours.stem]
+    assert "Its zip is missing" in page.text and "zip missing" in page.text
+    assert (lost.unpictured, lost.bad_zips) == (2, 3)
+    contours.rename(zips[0])
     # The same zip again, with the same hash, has its picture.
     zips[-1].write_bytes(content)
     assert build_catalogue(fetched_mirror).bad_zips == 1

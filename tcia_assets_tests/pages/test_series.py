@@ -31,6 +31,8 @@ def test_the_middle_object_is_known_by_its_number(fetched_mirror: Warehouse) -> 
         {"uid": facts.uid},
     )["name"].to_pylist()
     assert facts.zip.middle_entry == numbers[len(numbers) // 2]
+    place = facts.zip.slice_number, facts.zip.slice_count
+    assert place == (len(numbers) // 2 + 1, len(numbers))
     assert ("Rows", "64") in [(name, value) for name, value, _ in facts.acquisition]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcia_assets.pages.series import SeriesFacts, read_series
-from tcia_assets.pages.series_page import Shown, heading_of, series_page
+from tcia_assets.pages.series_page import Shown, alt_of, heading_of, name_slice, series_page
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.pages.conftest import HOSTILE
@@ -40,6 +40,18 @@ def test_hostile_values_are_shown_as_text(mirror: Warehouse) -> None:
     page = Page(source)
     assert "<script>alert" not in source and len(page.all("script")) == 1
     assert not page.all("img") and not any("javascript" in link for link in page.links)
+
+
+def test_a_picture_is_described_by_what_it_shows(mirror: Warehouse) -> None:
+    facts = facts_of(mirror)
+    facts.row |= {"Modality": "CT", "BodyPartExamined": "LUNG", "SeriesDescription": "Thorax 1.0"}
+    described = "Computed tomography of lung, Thorax 1.0"
+    assert alt_of(facts, "slice 4 of 9") == f"{described}, slice 4 of 9"
+    assert alt_of(facts, "") == described
+    page = Page(series_page(facts, SMALL, SMALL, Shown(picture="a.jpg", slice_name="slice 4 of 9")))
+    assert [image["alt"] for image in page.all("img")] == [f"{described}, slice 4 of 9"]
+    facts.row |= {"SeriesDescription": None, "BodyPartExamined": None}
+    assert alt_of(facts, name_slice(1, 2)) == "Computed tomography, slice 1 of 2"
 
 
 def test_a_series_without_a_description_is_called_by_its_modality(mirror: Warehouse) -> None:

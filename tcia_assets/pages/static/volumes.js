@@ -9,6 +9,8 @@
   const range = document.getElementById("slice");
   const position = document.getElementById("position");
   const open = document.getElementById("open");
+  const opacity = document.getElementById("opacity");
+  const share = document.getElementById("share");
   const { slices, script, library, colors } = viewer.dataset;
   const count = Number(viewer.dataset.count);
   const depth = Number(viewer.dataset.depth);
@@ -123,12 +125,25 @@
     }
     shown.addVolume(volume);
     if (mask && colors) {
-      const overlay = await NVImage.loadFromUrl({ url: mask, name: "mask.nii.gz", opacity: 0.5 });
+      const overlay = await NVImage.loadFromUrl({ url: mask, name: "mask.nii.gz" });
       overlay.setColormapLabel(colorMap());
       shown.addVolume(overlay);
+      showMask(shown);
     }
     shown.setSliceType(SLICE_TYPE.MULTIPLANAR);
     return shown;
+  }
+
+  /* The slider is there while a volume with a mask is, and begins in the middle each time. */
+  function showMask(shown) {
+    opacity.value = "50";
+    opacity.oninput = () => {
+      share.textContent = `${opacity.value}\u202f%`;
+      opacity.setAttribute("aria-valuetext", share.textContent);
+      shown.setOpacity(1, Number(opacity.value) / 100);
+    };
+    opacity.oninput();
+    opacity.closest("label").hidden = false;
   }
 
   async function openVolume() {
@@ -164,6 +179,7 @@
   function closeVolume() {
     viewer.dataset.state = "";
     range.closest("label").hidden = false;
+    opacity.closest("label").hidden = true;
     open.textContent = "Open the volume in three planes";
     slice = null;
     show();
