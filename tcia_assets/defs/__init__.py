@@ -34,6 +34,7 @@
     fetch_reporter    a fetch in Dagster's log
     run_process       the process of a run
     events            events of partitions that changed
+    left_events       events of Collections that Series left with their zips
     recorded          which of them Dagster has
     alarms            what failed as a line
     local_runs        runs in this process

@@ -22,11 +22,22 @@ _BACKFILL = "dagster/backfill"
 
 
 class PartitionEvent(NamedTuple):
-    """What a run made: a partition of a table, or a table ("") without partitions."""
+    """What a run made: a partition of a table, or a table ("") without partitions.
+
+    Attributes:
+        table: The table.
+        key: The partition.
+        facts: What it is like now.
+        of_run: What the run did for it. The event of a partition that an earlier run has written,
+            and was killed before it recorded that, is without.
+        is_written: Whether this run has written it.
+    """
 
     table: Table
     key: str
     facts: Mapping[str, Any]
+    of_run: Mapping[str, Any] = {}
+    is_written: bool = True
 
 
 _MOST_FAILURES_SHOWN = 20
@@ -101,7 +112,8 @@ def _record_changed(
         context.log.info(f"{len(due)} of {len(good)} partitions changed")
         _forget(recorded, names, [each for each, _ in due])
         for each, digest in due:
-            context.log_event(_materialization(names, each, digest))
+            of_run = each.of_run if each.is_written else {}
+            context.log_event(_materialization(names, each._replace(of_run=of_run), digest))
         if not OWN_EVENTS.items() <= context.run.tags.items():
             return
         # Steps behind this one run, whether or not anything changed. These outputs have no events.
@@ -125,7 +137,7 @@ def _materialization(names: Names, each: PartitionEvent, digest: str) -> dg.Asse
     return dg.AssetMaterialization(
         names.key(each.table),
         partition=each.key or None,
-        metadata={**each.facts, DIGEST: digest},
+        metadata={**each.facts, **each.of_run, DIGEST: digest},
         tags={"dagster/data_version": digest},
     )
 
@@ -154,7 +166,7 @@ def _record_all(
                 context.log_event(_materialization(names, each, digest))
             else:
                 context.add_asset_metadata(
-                    {**each.facts, DIGEST: digest},
+                    {**each.facts, **each.of_run, DIGEST: digest},
                     asset_key=asset,
                     partition_key=each.key or None,
                 )
@@ -171,10 +183,17 @@ def stored_facts(warehouse: Warehouse, table: Table, key: str) -> dict[str, Any]
     return _written(written, "partition_")
 
 
-def written_facts(written: WriteResult, *, is_partition: bool = True) -> dict[str, Any]:
-    """Return the metadata of a table, or of one partition of it, that was written."""
-    of = "partition_" if is_partition else ""
-    return {**_written(written, of), "file_changed": written.changed}
+def written_event(
+    table: Table,
+    key: str,
+    written: WriteResult,
+    facts: Mapping[str, Any],
+    of_run: Mapping[str, Any],
+) -> PartitionEvent:
+    """Return the event of a partition, or of a table without partitions, that was written."""
+    stored = _written(written, "partition_" if key else "")
+    facts = {**stored, "file_changed": written.changed, **facts}
+    return PartitionEvent(table, key, facts, of_run, is_written=written.changed)
 
 
 def _written(written: WriteResult, of: str) -> dict[str, Any]:

@@ -20,18 +20,16 @@ from tcia_assets.defs.events import (
     PartitionEvent,
     Results,
     record_partitions,
-    stored_facts,
-    written_facts,
+    written_event,
 )
 from tcia_assets.defs.fetch_reporter import FetchReporter
+from tcia_assets.defs.left_events import image_facts, manifest_facts, with_events_of
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupted
 from tcia_assets.images.fetch_session import FetchSession, current_session
 from tcia_assets.images.headers import image_rows, references
-from tcia_assets.images.manifest import ManifestTotals, count_manifest
-from tcia_assets.images.manifest_row import STATUSES
 from tcia_assets.images.rows_without_zip import remove_rows_without_zip
 from tcia_assets.images.run_limits import RereadBudget, Shard
 from tcia_assets.images.zip_files import work_folder
@@ -78,8 +76,8 @@ def assets(names: Names) -> list[dg.AssetsDefinition]:
 
 # --- A run over partitions ------------------------------------------------------------------------
 
-# Tables that are made together, and the work for one partition, which returns metadata for each.
-_Task = tuple[Sequence[Table], Callable[[str], Sequence[Facts]]]
+# Tables that are made together, and the work for one partition, which returns the event of each.
+_Task = tuple[Sequence[Table], Callable[[str], Sequence[PartitionEvent]]]
 
 
 def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -> Results:
@@ -95,13 +93,13 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
         (catalog.IMAGE_TABLES[:1], _fetcher(context, names, tcia, session, just_fetched)),
         # Before the headers: for their rows it matters whether other Collections have the same.
         (catalog.IMAGE_TABLES[1:], lambda key: _remove_rows_left(left.get(key, ()), warehouse)),
-        (catalog.IMAGE_TABLES[1:2], lambda key: [_read_headers(key, warehouse, reread)]),
+        (catalog.IMAGE_TABLES[1:2], lambda key: _read_headers(key, warehouse, reread)),
         (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
     selected = [t for t in catalog.IMAGE_TABLES if names.key(t) in context.selected_asset_keys]
     good, bad = _work_off(context.partition_keys, tasks, selected)
     names_left = {name for key in context.partition_keys for name in left.get(key, ())}
-    good = _with_events_of(sorted(names_left), context.partition_keys, selected, warehouse, good)
+    good = with_events_of(sorted(names_left), context.partition_keys, selected, warehouse, good)
     warehouse.ensure_views()
     if catalog.IMAGE_ARCHIVES in selected:
         mirror.record(context, names, tcia, started, _run_facts(good, bad))
@@ -122,51 +120,25 @@ def _work_off(
             if not set(tables) & set(selected):
                 continue
             try:
-                made = zip(tables, work(key), strict=False)
-                good += [PartitionEvent(t, key, facts) for t, facts in made if t in selected]
+                good += [event for event in work(key) if event.table in selected]
             # Any error is this partition's alone; `record_partitions` raises all of them.
             except Exception as error:  # noqa: BLE001
                 bad.append((f"{', '.join(t.name for t in tables)} of {key!r}", error))
     return good, bad
 
 
-def _remove_rows_left(left: Sequence[str], warehouse: Warehouse) -> Sequence[Facts]:
+def _remove_rows_left(left: Sequence[str], warehouse: Warehouse) -> Sequence[PartitionEvent]:
     """Remove what tables have, in the Collections that Series left, of zips that went with them."""
     for name in left:
         remove_rows_without_zip(name, warehouse)
     return []
 
 
-def _with_events_of(
-    left: Sequence[str],
-    keys: Sequence[str],
-    tables: Sequence[Table],
-    warehouse: Warehouse,
-    good: Sequence[PartitionEvent],
-) -> list[PartitionEvent]:
-    """Return the events with those of Collections that Series left, as they are stored now."""
-    events = {(each.table, each.key): each for each in good}
-    for name in left:
-        for table in tables:
-            known = events.get((table, name))
-            has_failed = known is None and name in keys
-            if warehouse.has(table, name) and not has_failed:
-                facts = {**(known.facts if known else {}), **_stored_facts(table, name, warehouse)}
-                events[table, name] = PartitionEvent(table, name, facts)
-    return [*events.values()]
-
-
-def _stored_facts(table: Table, key: str, warehouse: Warehouse) -> Facts:
-    if table is catalog.IMAGE_ARCHIVES:
-        return _manifest_facts(count_manifest(warehouse, key))
-    return stored_facts(warehouse, table, key)
-
-
 def _run_facts(
     good: Sequence[PartitionEvent], bad: Sequence[tuple[str, Exception]]
 ) -> dict[str, int]:
     """Return what a run did, for the asset `mirror`."""
-    fetched = [each.facts for each in good if "received_bytes" in each.facts]
+    fetched = [each.of_run for each in good if "received_bytes" in each.of_run]
     return {
         "fetched": sum(facts["fetched"] for facts in fetched),
         "received_bytes": sum(facts["received_bytes"] for facts in fetched),
@@ -192,7 +164,7 @@ def _fetcher(
     tcia: RunResource,
     session: FetchSession | None,
     just_fetched: dict[str, frozenset[str]],
-) -> Callable[[str], Sequence[Facts]]:
+) -> Callable[[str], Sequence[PartitionEvent]]:
     """Return a function that fetches one Collection.
 
     It adds the Collection's complete Series to `just_fetched`.
@@ -202,7 +174,7 @@ def _fetcher(
     if session is None:
         return lambda key: [_without_selection(table, tcia.warehouse, key)]
 
-    def fetch(key: str) -> Sequence[Facts]:
+    def fetch(key: str) -> Sequence[PartitionEvent]:
         started = time.monotonic()
 
         def read_zips() -> None:
@@ -216,45 +188,53 @@ def _fetcher(
         if note := session.quiet_note:
             context.log.warning(note)
         just_fetched[key] = result.fetched
-        facts = _fetch_facts(result, session.shard, time.monotonic() - started)
+        of_run = _fetch_facts(result, session.shard, time.monotonic() - started)
         warehouse = tcia.warehouse
-        return [
-            {
-                **facts,
-                **display.pictures(warehouse, result.fetched),
-                **display.publication(warehouse, key),
-                **display.first_rows(warehouse, table, key),
-            }
-        ]
+        facts = {
+            **manifest_facts(result.totals),
+            **_plan_facts(result),
+            **display.publication(warehouse, key),
+            **display.first_rows(warehouse, table, key),
+        }
+        of_run |= display.pictures(warehouse, result.fetched)
+        is_written = result.recorded.total() > 0
+        return [PartitionEvent(table, key, facts, of_run, is_written=is_written)]
 
     return fetch
 
 
-def _without_selection(table: Table, warehouse: Warehouse, key: str) -> Facts:
+def _without_selection(table: Table, warehouse: Warehouse, key: str) -> PartitionEvent:
     """Write an empty manifest if there is none, since a materialized partition can be loaded."""
     if work_folder(key, warehouse).is_dir():
         finish_interrupted(key, warehouse)
     elif not warehouse.has(table, key):
         warehouse.write(table, empty(table), key)
-    return {"note": "no image selection is set, so nothing is fetched"}
+    note = {"note": "no image selection is set, so nothing is fetched"}
+    return PartitionEvent(table, key, image_facts(table, key, warehouse), note)
 
 
 # --- Metadata of the events -----------------------------------------------------------------------
 
 
-def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
-    plan, complete = result.plan, len(result.fetched)
+def _plan_facts(result: FetchResult) -> Facts:
+    """Return what is left to fetch, and what is left out."""
+    plan = result.plan
     return {
-        **_manifest_facts(result.totals),
-        "to_fetch": len(plan.now) + len(plan.later),
-        "bytes_to_fetch": plan.bytes_now + plan.bytes_later,
-        "fetched": complete,
-        "not_fetched": result.recorded.total() - complete,
         "remaining": result.not_started + len(plan.later),
         "remaining_bytes": plan.bytes_later,
         "given_up": len(plan.given_up),
         "denied_by_licence": plan.denied,
         "without_licence": plan.unlicensed,
+    }
+
+
+def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
+    plan, complete = result.plan, len(result.fetched)
+    return {
+        "to_fetch": len(plan.now) + len(plan.later),
+        "bytes_to_fetch": plan.bytes_now + plan.bytes_later,
+        "fetched": complete,
+        "not_fetched": result.recorded.total() - complete,
         "received_bytes": result.received_bytes,
         "shard": str(shard),
         "megabytes_per_second": round(result.received_bytes / 1e6 / max(seconds, 1e-9), 1),
@@ -262,45 +242,44 @@ def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
     }
 
 
-def _manifest_facts(totals: ManifestTotals) -> Facts:
-    return {
-        "dagster/partition_row_count": totals.rows,
-        **{status: totals.statuses[status] for status in STATUSES},
-        "bytes_on_disk": totals.bytes_on_disk,
-    }
-
-
-def _read_headers(key: str, warehouse: Warehouse, reread: RereadBudget) -> Facts:
+def _read_headers(key: str, warehouse: Warehouse, reread: RereadBudget) -> Sequence[PartitionEvent]:
     done = image_rows.index_images(
         key,
         warehouse,
         report=lambda n, total: report(n, total, f"zips of {key} read for images"),
         reread=reread,
     )
-    return {
-        **written_facts(done.written),
-        "new": done.new,
-        "kept": done.kept,
+    facts = {
         "outdated": done.outdated,
         "unreadable": done.unreadable,
         "with_errors": done.with_errors,
+    }
+    of_run = {
+        "new": done.new,
+        "kept": done.kept,
         "files_per_second": round(done.files_per_second),
         "seconds": round(done.seconds, 3),
     }
+    return [written_event(catalog.IMAGES, key, done.written, facts, of_run)]
 
 
-def _read_references(key: str, warehouse: Warehouse) -> Sequence[Facts]:
+def _read_references(key: str, warehouse: Warehouse) -> Sequence[PartitionEvent]:
     done = references.index_references(
         key,
         warehouse,
         report=lambda n, total: report(n, total, f"zips of {key} read for references"),
     )
-    shared: Facts = {
-        "zips_read": done.new,
-        "zips_kept": done.kept,
+    facts = {
         "zips_waiting": done.waiting,
         "objects_without_references": done.without,
         "with_errors": done.with_errors,
+    }
+    of_run = {
+        "zips_read": done.new,
+        "zips_kept": done.kept,
         "seconds": round(done.seconds, 3),
     }
-    return [written_facts(written) | shared for written in (done.references, done.targets)]
+    return [
+        written_event(catalog.REFERENCES, key, done.references, facts, of_run),
+        written_event(catalog.TARGETS, key, done.targets, facts, of_run),
+    ]

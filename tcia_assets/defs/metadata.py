@@ -1,6 +1,7 @@
 """The metadata tables as assets."""
 
 from itertools import chain
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -8,10 +9,10 @@ from pydantic import Field
 from tcia_assets import catalog
 from tcia_assets.defs import checks
 from tcia_assets.defs.asset_specs import BY_COLLECTION, asset_spec, table_assets
-from tcia_assets.defs.events import PartitionEvent, Results, record_partitions
+from tcia_assets.defs.events import Results, record_partitions
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import add_partitions
-from tcia_assets.defs.refresh_run import refresh_facts, refresh_one, refresh_partitions
+from tcia_assets.defs.refresh_run import refresh_event, refresh_one, refresh_partitions
 from tcia_assets.defs.resource import resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.metadata.budget import ProbeBudget
@@ -68,7 +69,7 @@ def _collections(names: Names) -> dg.AssetsDefinition:
         stored = tcia.warehouse.keys(catalog.SERIES)
         imported = tcia.warehouse.keys(catalog.IMPORTS)
         partitions = allowed_collections(listed, tcia.settings.collections, stored, imported)
-        facts = {
+        facts: dict[str, Any] = {
             "partitions": len(partitions),
             "added": add_partitions(context.instance, names.collections, partitions),
             "unfit_names": sorted(set(listed) - set(allowed_collections(listed, ()))),
@@ -78,7 +79,7 @@ def _collections(names: Names) -> dg.AssetsDefinition:
             context.log.warning(
                 f"left out of the source's list: {counted(int(unnamed), 'row')} without a name"
             )
-        good = [PartitionEvent(table, "", refresh_facts(done) | facts)]
+        good = [refresh_event(done, facts)]
         found = chain(
             checks.results(context, table, names, tcia.warehouse),
             checks.rows_kept(context, table, names, [done]),

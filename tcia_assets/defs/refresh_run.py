@@ -5,7 +5,7 @@ Collection that fails affects only its own rows. It also starts one process inst
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,13 @@ import pyarrow as pa
 
 from tcia_assets import catalog
 from tcia_assets.defs import checks, display, mirror
-from tcia_assets.defs.events import PartitionEvent, Results, record_partitions, written_facts
+from tcia_assets.defs.events import (
+    PartitionEvent,
+    Results,
+    record_partitions,
+    stored_facts,
+    written_event,
+)
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
@@ -50,6 +56,8 @@ class _Outcome:
     good: list[RefreshResult] = field(default_factory=list)
     bad: list[tuple[Table, str, Exception]] = field(default_factory=list)
     received_bytes: int = 0
+    others: set[str] = field(default_factory=set)
+    """Collections that were not refreshed, of which Series may have moved to others."""
 
 
 def refresh_partitions(
@@ -82,18 +90,25 @@ def refresh_partitions(
         _settle_moves(context, tcia.warehouse, at, outcome)
     if catalog.SHARED_LISTS not in tables:
         mirror.record(context, names, tcia, at, _run_facts(outcome))
-    good = [
-        PartitionEvent(
-            done.table, done.key, refresh_facts(done) | _shown_rows(done, tcia.warehouse)
-        )
-        for done in outcome.good
-    ]
+    good = [refresh_event(done, _shown_rows(done, tcia.warehouse)) for done in outcome.good]
+    if catalog.SERIES in tables:
+        good += _other_events(tcia.warehouse, outcome)
     bad = [(f"{table.name} of {key!r}", error) for table, key, error in outcome.bad]
     found = [checks.results(context, table, names, tcia.warehouse) for table in tables]
     found += [checks.rows_kept(context, table, names, outcome.good) for table in tables]
     yield from record_partitions(
         context, names, tcia.warehouse, good, bad, chain.from_iterable(found)
     )
+
+
+def _other_events(warehouse: Warehouse, outcome: _Outcome) -> list[PartitionEvent]:
+    """Return events of Collections that were not refreshed: Series may have left them."""
+    table = catalog.SERIES
+    return [
+        PartitionEvent(table, key, stored_facts(warehouse, table, key))
+        for key in sorted(outcome.others)
+        if warehouse.has(table, key)
+    ]
 
 
 def _run_facts(outcome: _Outcome) -> dict[str, Any]:
@@ -122,18 +137,21 @@ def refresh_one(tcia: RunResource, table: Table) -> RefreshResult:
     return done
 
 
-def refresh_facts(done: RefreshResult) -> dict[str, Any]:
-    """Return the metadata of a materialization."""
-    return {
-        **written_facts(done.written, is_partition=bool(done.key)),
+def refresh_event(done: RefreshResult, shown: Mapping[str, Any]) -> PartitionEvent:
+    """Return the event of a partition that was compared; `shown` are further facts about it."""
+    found = {name: _shown(value) for name, value in done.facts.items()}
+    # Those of a list of Series count what this comparison changed, those of other tables what is.
+    facts, counts = ({}, found) if done.table is catalog.SERIES else (found, {})
+    of_run = {
         "rows_before": done.rows_before,
         "requests": done.cost.requests,
         "received_bytes": done.cost.size_bytes,
         "seconds": round(done.seconds, 3),
         "unclaimed_wire_fields": ", ".join(done.unclaimed) or "none",
         "unreadable_values": done.unreadable,
-        **{name: _shown(value) for name, value in done.facts.items()},
+        **counts,
     }
+    return written_event(done.table, done.key, done.written, {**facts, **shown}, of_run)
 
 
 def _shown_rows(done: RefreshResult, warehouse: Warehouse) -> dict[str, Any]:
@@ -169,7 +187,7 @@ def _refresh_all(
         context.log.warning(f"accept_schema names what this run does not refresh: {unused}")
     left_alone = {*imported, *removed}
     tasks = [(table, key) for key in keys if key not in left_alone for table in tables]
-    outcome, logged = _Outcome(), time.monotonic()
+    outcome, logged = _Outcome(others=set(removed)), time.monotonic()
     refreshed = _work_off(tcia, tasks, at, budget, accept_schema, outcome)
     for done, _ in enumerate(refreshed, start=1):
         report(done, len(tasks), format_bytes(outcome.received_bytes))
@@ -266,5 +284,7 @@ def _settle_moves(
     except TciaError as error:  # what was refreshed is recorded all the same
         outcome.bad.append((catalog.SERIES, "all Collections: moves cannot be determined", error))
         return
+    refreshed = {done.key for done in outcome.good} | {key for _, key, _ in outcome.bad}
+    outcome.others |= settled.keys() - refreshed
     if settled:
-        context.log.info(f"Series that moved, by the Collection that has them now: {settled}")
+        context.log.info(f"Series whose `moved_to` changed, by Collection: {settled}")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dagster as dg
-import pytest
 
-from tcia_assets.catalog import IMAGE_TABLES, IMAGES, REFERENCES, TARGETS, UNINDEXED_ZIPS
+from tcia_assets.catalog import IMAGES, REFERENCES, TARGETS, UNINDEXED_ZIPS
 from tcia_assets.images.zip_files import collection_folder
-from tcia_assets.sources import Source
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.sensor_ticks import launch, tick
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
-from tcia_assets_tests.images.moves import refresh_moved
 
 CONTOURS = {"tcia_image_archives": {"config": {"selection": {"modalities": ["RTSTRUCT"]}}}}
 HEADERS = (IMAGES, REFERENCES, TARGETS)
@@ -83,28 +80,3 @@ def test_the_next_tick_asks_for_a_run_that_fills_columns_that_are_new(with_zips:
 
     assert dagster.warehouse.read(IMAGES, [SMALL]).equals(whole)
     assert isinstance(tick(dagster, collections=[SMALL]), dg.SkipReason)
-
-
-@pytest.mark.parametrize("defers", ["true", "false"])
-def test_a_collection_that_was_renamed_has_no_images_under_its_old_name(
-    with_zips: Dagster, source: Source, defers: str
-) -> None:
-    dagster, new = with_zips, f"{SMALL} renamed"
-    tags = {"dagster/backfill": "abc", "dagster/defer_asset_events": defers}
-    dagster.run("tcia_images", SMALL, ops=CONTOURS)
-    before = {table: dagster.warehouse.row_count(table, SMALL) for table in IMAGE_TABLES}
-    assert all(before.values())
-    dagster.sandbox.archive.move(collection=SMALL, to=new)
-    refresh_moved(source, dagster.warehouse, [new])
-    dagster.instance.add_dynamic_partitions("tcia_collections", [new])
-    for _ in range(2):
-        dagster.run("tcia_images", new, ops=CONTOURS, tags=tags)
-
-    for table in IMAGE_TABLES:
-        assert dagster.warehouse.row_count(table, SMALL) == 0
-        assert dagster.warehouse.row_count(table, new) == before[table]
-        first, then = [e for e in dagster.events(table.name) if e.partition == SMALL]
-        rows = [e.metadata["dagster/partition_row_count"].value for e in (first, then)]
-        assert rows == [before[table], 0]
-        assert then.metadata["digest"].value == dagster.warehouse.files(table, SMALL).digest()
-    assert not dagster.sandbox.requests["getImage"]

@@ -51,6 +51,15 @@ def test_what_was_written_by_a_run_that_was_killed_before_its_event_is_recorded_
         dagster.run("tcia_refresh", SMALL, tables=TABLES)
         assert recorded(dagster) == [2, 1]
 
+    found = dagster.events("series")[-1].metadata
+    assert found["file_changed"].value is False
+    assert not {"requests", "changed", "seconds"} & found.keys()  # they would be of another run
+    stored = dagster.warehouse.row_count(catalog.SERIES, SMALL)
+    assert found["dagster/partition_row_count"].value == stored
+    dagster.sandbox.archive.revise(collection=SMALL, count=1, image_count=7)
+    dagster.run("tcia_refresh", SMALL, tables=TABLES)
+    assert {"requests", "changed", "seconds"} <= dagster.events("series")[-1].metadata.keys()
+
 
 def test_the_event_of_a_run_that_was_killed_right_after_it_is_not_recorded_again(
     dagster: Dagster,
