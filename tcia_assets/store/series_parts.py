@@ -46,6 +46,9 @@ class SeriesParts:
 
     def summarize(self, number: int, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - for subclasses
         """Return the Series of a file's rows, and the `row_count` of each."""
+        if self.files.table.key == (SERIES,):  # each has one row
+            ones = pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows)
+            return pa.table({SERIES: rows[SERIES], ROWS: ones})
         counts = rows.group_by([SERIES]).aggregate([([], "count_all")])
         return counts.rename_columns([SERIES, ROWS])
 

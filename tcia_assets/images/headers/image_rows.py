@@ -142,10 +142,7 @@ class _Update:
 
     def run(self, report: ProgressCallback, budget: RereadBudget) -> int:
         """Bring `images` up to date; return the number of rows that were read."""
-        indexed = self._images.zips
-        zips = series_zips.zip_hashes(self._collection, self._warehouse)
-        gone, changed = _find_changes(zips, indexed)
-        outdated = set(indexed["SeriesInstanceUID"].filter(_is_outdated(indexed)).to_pylist())
+        gone, changed, outdated = self._compare()
         if gone or not self._images.summaries:
             self._images.replace(empty(IMAGES), gone)
         self._read(changed, report)
@@ -153,6 +150,14 @@ class _Update:
         with budget.spend() as until:
             self._read(outdated - gone - changed, report, until=until, only_good=True)
         return sum(self._new.values())
+
+    def _compare(self) -> tuple[set[str], set[str], set[str]]:
+        """Return the Series without a zip, with another one than is indexed, and outdated ones."""
+        indexed = self._images.zips
+        zips = series_zips.zip_hashes(self._collection, self._warehouse)
+        gone, changed = _find_changes(zips, indexed)
+        outdated = set(indexed["SeriesInstanceUID"].filter(_is_outdated(indexed)).to_pylist())
+        return gone, changed, outdated
 
     def _read_outdated_repeats(self, report: ProgressCallback) -> None:
         """Read the zips again of which an object may have its SOPInstanceUID now.
