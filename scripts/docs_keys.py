@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tcia_assets.datasets.channel_settings import MISSING, ChannelSettings
 from tcia_assets.datasets.class_settings import KEYS, ClassSettings
+from tcia_assets.datasets.crop_settings import CROPS, CropSettings
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.declaration_sections import (
     MASKS,
@@ -40,6 +41,7 @@ KINDS = {
     int: "whole number",
     time: "text, such as `08:00`",
     VolumeChoice: "text, or keys",
+    CropSettings: "text, or keys",
 }
 
 
@@ -67,6 +69,7 @@ def declaration_keys() -> str:
         "`target`": key_table(TargetSettings),
         "`classes`": key_table(ClassSettings),
         "`volume`": key_table(VolumeSettings),
+        "`volume.crop`": key_table(CropSettings),
         "`licenses`": key_table(LicenseKeys),
     }
     choices: dict[str, Mapping[str, str] | tuple[str, ...]] = {
@@ -80,6 +83,7 @@ def declaration_keys() -> str:
         "`target.between`": BETWEEN,
         "`target.readers`": READERS,
         "`volume.choose`, and its key `pick`": PICKS,
+        "`volume.crop.to`": CROPS,
         "`volume.dtype`": DTYPES,
         "`volume.window`": {
             name: f"{low:g} to {high:g} HU" for name, (low, high) in WINDOWS.items()

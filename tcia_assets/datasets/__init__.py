@@ -8,6 +8,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     class_settings        its section about classes
     channel_settings      its section about channels
     volume_settings       its section about volumes
+    crop_settings         its keys about which part of a grid is written
     declaration_types     their field types
     yaml_lines            YAML with the line of each value
     quality               the codes of findings, and the policies for them

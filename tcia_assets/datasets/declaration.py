@@ -24,6 +24,7 @@ from pydantic import (
 
 from tcia_assets.datasets.channel_settings import Channels
 from tcia_assets.datasets.class_settings import ClassSettings
+from tcia_assets.datasets.crop_settings import LABEL
 from tcia_assets.datasets.declaration_sections import (
     CohortQuery,
     LicenseKeys,
@@ -42,6 +43,7 @@ from tcia_assets.datasets.declaration_types import (
 )
 from tcia_assets.datasets.quality import (
     CHANNEL_CODES,
+    CUT_CODES,
     DEFAULT_POLICIES,
     KEEP,
     POLICIES,
@@ -107,7 +109,10 @@ class Declaration(Section):
 
     hints = dict.fromkeys(
         ("seed", "salt", "fractions", "folds", "stratify"), "it belongs below 'split'"
-    ) | dict.fromkeys(("spacing", "window", "orientation", "dtype"), "it belongs below 'volume'")
+    ) | dict.fromkeys(
+        ("spacing", "window", "orientation", "dtype", "crop", "size", "choose"),
+        "it belongs below 'volume'",
+    )
 
     title: Text
     cohort: CohortQuery
@@ -174,6 +179,13 @@ class Declaration(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_crop(self) -> Self:
+        crop = self.volume.crop
+        if crop is not None and crop.to == LABEL and self.target is None:
+            raise problem("there are no labels: it needs a target", key="volume.crop")
+        return self
+
+    @model_validator(mode="after")
     def _check_stratify(self) -> Self:
         if CLASS in self.split.stratify and self.classes is None:
             raise problem(f"{CLASS!r} needs a section 'classes'", key="split.stratify")
@@ -237,6 +249,7 @@ class Declaration(Section):
         # A dataset without channels has the settings, and so the bytes, of earlier versions.
         without = set() if self.channels else {"channels", "reference"}
         codes = SAMPLE_CODES.keys() - (set() if self.channels else CHANNEL_CODES)
+        codes -= set() if self.volume.is_cut else CUT_CODES
         return self.model_dump(mode="json", by_alias=True, exclude=without) | {
             "cohort": self.cohort.content,
             "volume": self.volume.content,

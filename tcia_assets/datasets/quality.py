@@ -28,6 +28,9 @@ SAMPLE_CODES: Mapping[str, str] = {
 CHANNEL_CODES = frozenset(code for code in SAMPLE_CODES if code.startswith("channel_"))
 """The codes that only a dataset with channels has."""
 
+CUT_CODES = frozenset({"nothing_to_crop_to", "labels_cut_off", "padded_to_size"})
+"""The codes that only a dataset with `volume.crop` or `volume.size` has."""
+
 DROP, KEEP, FAIL = "drop", "keep", "fail"
 POLICIES = {
     DROP: "the sample is left out; its row gives the reason",

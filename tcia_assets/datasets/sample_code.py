@@ -13,7 +13,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _MODULES = (
     *("sample_channels.py", "sample_files.py", "sample_grid.py", "sample_job.py", "sample_rows.py"),
-    *("volume_settings.py", "written_values.py", "volume/*.py"),
+    *("crop_settings.py", "volume_settings.py", "written_values.py", "volume/*.py"),
 )
 
 

@@ -19,7 +19,7 @@ from tcia_assets.datasets.sample_channels import (
     place_findings,
     write_channels,
 )
-from tcia_assets.datasets.sample_grid import Grid, to_grid
+from tcia_assets.datasets.sample_grid import Grid, find_box, to_grid
 from tcia_assets.datasets.sample_job import SampleJob
 from tcia_assets.datasets.sample_rows import (
     describe_grid,
@@ -39,6 +39,7 @@ from tcia_assets.datasets.sample_store import (
 )
 from tcia_assets.datasets.samples import name_sample
 from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.boxes import Box, cut
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels
@@ -109,19 +110,25 @@ def _write_sample(
     row: Row = {"sample": sample, "FrameOfReferenceUID": volume.frame_of_reference_uid or None}
     findings = [finding_row(finding) for finding in volume.findings]
     grid = find_grid(job)
-    if job.masks:
-        labels = _read_labels(job, masks, volume, grid)
+    labels = _read_labels(job, masks, volume, grid) if job.masks else None
+    box = None
+    if job.volume.is_cut:
+        box, about = find_box(job.volume, to_grid(volume, job.volume, grid), labels)
+        findings += [finding_row(finding) for finding in about]
+    if labels is not None:
+        labels = labels if box is None else _cut_labels(labels, box)
         row |= write_image(sample_path(folder, LABEL, sample), LABEL, labels)
         row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
         if labels.readers:
             row["label_readers"] = [list(uids) for uids in labels.readers]
         findings += [finding_row(finding) for finding in labels.findings]
-        del labels  # before the volume is copied: one large array less
+        labels = None  # before the volume is copied: one large array less
     elif job.labels:
         findings.append(sample_finding(WITHOUT_TARGET, "no mask is paired with the Series"))
     if grid is not None:
         findings += [finding_row(each) for each in place_findings(volume, volume, grid)]
     placed = to_grid(volume, job.volume, grid)
+    placed = placed if box is None else cut(placed, box)
     channels, found = write_channels(job, volume, Grid.of(placed), folder, sample)
     volume, constant = convert_values(placed, job.volume)
     image = read | describe_values(volume)
@@ -156,8 +163,13 @@ def _read_labels(
     return replace(placed, findings=(*labels.findings, *_lost_labels(labels, placed)))
 
 
+def _cut_labels(labels: Labels, box: Box) -> Labels:
+    made = cut(labels, box)
+    return replace(made, findings=(*labels.findings, *_lost_labels(labels, made)))
+
+
 def _lost_labels(before: Labels, after: Labels) -> list[Finding]:
-    """Return findings about labels that have no voxel left on a coarser grid."""
+    """Return findings about labels that have no voxel left on another grid."""
     lost = [n for n, count in before.counts.items() if count and not after.counts[n]]
     if lost and not any(after.counts.values()):
         return [make_finding("empty_mask", "on the new grid", labels=len(before.counts))]

@@ -34,6 +34,7 @@ TITLES: Mapping[str, str] = {
 # No split has these names: names of splits have no blanks.
 VALUE, TOTAL = "the value", "in total"
 NOT_GIVEN = "not given"
+NEGATIVE = "none of them (negatives)"
 
 _Row = dict[str, Any]
 
@@ -84,13 +85,20 @@ def _splits(rows: list[_Row], splits: list[str]) -> Iterator[Record]:
 
 
 def _labels(kept: list[_Row]) -> list[Record]:
+    """Count samples and voxels of each label, and the samples with masks that have none."""
     samples: Counter[str] = Counter()
     voxels: Counter[str] = Counter()
     for row in kept:
         for name, count in row["label_voxels"] or ():
             samples[name] += count > 0
             voxels[name] += count
-    return [{"label": n, "samples with it": samples[n], "voxels": voxels[n]} for n in voxels]
+    found: list[Record] = [
+        {"label": n, "samples with it": samples[n], "voxels": voxels[n]} for n in voxels
+    ]
+    drawn = [row["label_voxels"] for row in kept if row["label_voxels"] is not None]
+    if negatives := sum(not any(count for _, count in counts) for counts in drawn):
+        found.append({"label": NEGATIVE, "samples with it": negatives, "voxels": 0})
+    return found
 
 
 def _classes(kept: list[_Row], splits: list[str]) -> list[Record]:

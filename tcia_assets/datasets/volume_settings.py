@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
+from tcia_assets.datasets.crop_settings import Crop, Size
 from tcia_assets.datasets.declaration_types import (
     Section,
     problem,
@@ -37,7 +38,7 @@ WINDOWS: Mapping[str, tuple[float, float]] = {
 """Windows of CT by name, in HU: widths and levels that viewers commonly offer."""
 
 _AXES = 3
-_LATER_KEYS = frozenset({"grid"})
+_LATER_KEYS = frozenset({"crop", "size", "grid"})
 # Criteria of a volume: texts with their attributes, and values of attributes; others are counts.
 _TEXTS = {"stack": "StackID", "type": "ImageType"}
 _VALUES = frozenset({"b", "acquisition"})
@@ -141,8 +142,20 @@ class VolumeSettings(Section):
         least_slices: A Series with fewer slices has the finding `too_few_slices`.
         choose: Which volumes of a Series that has several; without it, such a Series has the
             finding `several_volumes`.
+        crop: To what the grid is cropped, before `size`: text such as `label`, or keys.
+        size: Voxels along x, y, z as written: cropped or padded about the centre; an axis that is
+            `native` keeps its own.
         grid: The channel on whose grid all channels and labels are; by default the reference.
     """
+
+    hints = (
+        dict.fromkeys(("shape", "patch_size"), "write: {size: [128, 128, 64]}")
+        | dict.fromkeys(("margin", "above"), "write: {crop: {to: label, margin: 10}}")
+        | dict.fromkeys(
+            ("pad", "padding"), "'size' pads what is smaller: write {size: [128, 128, 64]}"
+        )
+        | {"resample": "write: {spacing: [1, 1, 3]}", "modality": "write 'channels'"}
+    )
 
     spacing: Annotated[Spacing | None, BeforeValidator(_read_spacing)] = None
     orientation: Annotated[str | None, _choice_or_native(ORIENTATIONS, "orientation")] = None
@@ -150,12 +163,19 @@ class VolumeSettings(Section):
     window: Window = None
     least_slices: Annotated[int, whole_number(1, 100_000)] = 3
     choose: Choice = None
+    crop: Crop = None
+    size: Size = None
     grid: Annotated[str, text("the name of a channel")] = ""
 
     @model_validator(mode="after")
     def _check_dtype(self) -> Self:
         check_dtype(self.dtype, self.window)
         return self
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a part of the grid is written, or more than it."""
+        return self.crop is not None or self.size is not None
 
     @property
     def content(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def main(raw: str, work: str, number: int) -> None:
     torch.set_num_threads(2)
     api.extract_fingerprints([number], num_processes=1, check_dataset_integrity=True)
     # A small network: memory is asked for in GB of a GPU.
-    plans = api.plan_experiments([number], gpu_memory_target_in_gb=0.5)[1]
+    plans = api.plan_experiments([number], gpu_memory_target_in_gb=0.5)
     api.preprocess([number], plans, ("3d_fullres",), num_processes=(1,))
     trainer = get_trainer_from_args(
         str(number), "3d_fullres", 0, plans_identifier=plans, device=torch.device("cpu")

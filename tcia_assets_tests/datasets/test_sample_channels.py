@@ -101,6 +101,23 @@ def test_a_channel_is_where_it_was_on_the_grid_of_the_reference(tmp_path: Path) 
     assert row["pixel_sha256"] == row["channels"][0]["pixel_sha256"]
 
 
+def test_all_channels_are_cut_to_the_same_voxels(tmp_path: Path) -> None:
+    ct, pet = ct_and_pet(tmp_path)
+    settings: dict[str, Any] = {"dtype": "float32", "size": ["9", "24", "5"]}
+    channels = (channel("ct", ct, is_reference=True, **settings), channel("pet", pet, **settings))
+    row, images = made(tmp_path, *channels)
+    assert row["shape"] == [9, 24, 5] and "padded_to_size" in codes(row)
+    for image in images.values():
+        assert image.shape == (9, 24, 5) and np.allclose(image.affine, images["ct"].affine)
+        places = np.indices(image.shape).reshape(3, -1)
+        points = image.affine[:3, :3] @ places + image.affine[:3, 3:]
+        inside = (places[1] >= 2) & (places[1] < 22)
+        error = np.abs(image.get_fdata().ravel() - [1.0, 2.0, 3.0] @ points)
+        assert error[inside].max() <= 0.51, "what was there is where it was"
+    padding = images["ct"].get_fdata()[:, :2]
+    assert (padding == row["least"]).all(), "what was not there has the lowest value"
+
+
 def test_the_grid_may_be_that_of_another_channel(tmp_path: Path) -> None:
     ct, pet = ct_and_pet(tmp_path)
     row, images = made(

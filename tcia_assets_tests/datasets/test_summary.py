@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tcia_assets.datasets.summary import TITLES, summarize
+from tcia_assets.datasets.summary import NEGATIVE, TITLES, summarize
 from tcia_assets_tests.datasets.example_dataset import (
     KEPT,
     ExampleSample,
@@ -71,3 +71,14 @@ def test_an_empty_split_is_shown(tmp_path: Path) -> None:
 def test_ages_are_grouped_by_years(tmp_path: Path, age: str | None, group: str) -> None:
     numbers = summarize(build(tmp_path, (ExampleSample(1, "train", "A", 0, age=age),)))
     assert [record["the value"] for record in numbers["ages"]] == [group]
+
+
+def test_samples_whose_masks_are_empty_are_counted_as_negatives(samples: pa.Table) -> None:
+    assert not [each for each in summarize(samples)["labels"] if each["label"] == NEGATIVE]
+    rows = samples.to_pylist()
+    kept = [row for row in rows if row["state"] == "kept"]
+    for row in kept[:2]:
+        row["label_voxels"] = [(name, 0) for name, _ in row["label_voxels"]]
+    edited = samples.from_pylist(rows, schema=samples.schema)
+    last = summarize(edited)["labels"][-1]
+    assert last == {"label": NEGATIVE, "samples with it": 2, "voxels": 0}

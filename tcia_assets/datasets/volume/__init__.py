@@ -29,6 +29,7 @@ Nothing here depends on tables, cohorts or Dagster.
     seg_pixels      the pixels of its frames
     rtstruct        RTSTRUCT
     label_reader    read_labels
+    boxes           boxes of voxels, and images cut to them
     regrid          axes in other directions, and a different spacing
     nifti           NIfTI files
 """

@@ -33,6 +33,10 @@ FINDING_CODES: Mapping[str, str] = {
     "channel_other_frame": "a channel is in a different frame of reference than the reference",
     "channel_partly_outside": "a part of the grid lies outside a channel, and has its lowest value",
     "channel_outside": "a channel has nothing on the grid of the case",
+    # The part of the grid that is written.
+    "nothing_to_crop_to": "nothing is there to crop to, as `volume.crop` says: all is written",
+    "labels_cut_off": "a part of the labels lies outside `volume.size`, and is cut off",
+    "padded_to_size": "the grid is smaller than `volume.size`, and was padded",
     # Positions of the slices.
     "missing_slice": "a step between slices is more than 1.5 times the median",
     "uneven_spacing": "slices lie off the even grid of the affine",
