@@ -30,6 +30,7 @@ from tcia_assets.sandbox.idc.index_files import write_index
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
+from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests import s3_servers
 from tcia_assets_tests.examples import examples
@@ -132,8 +133,7 @@ class RefreshedFolders:
 
     def keep(self, state: str, data_dir: Path) -> None:
         copied = self._folder / str(len(self.by_state))
-        # The views hold the absolute paths of the folder that they were made for.
-        shutil.copytree(data_dir, copied, ignore=shutil.ignore_patterns("warehouse.duckdb"))
+        shutil.copytree(data_dir, copied)
         self.by_state[state] = copied
 
 
@@ -158,6 +158,10 @@ def _without_checks() -> list[Job]:
     ]
 
 
+# The definitions that a worker has built, each with its resource.
+BuiltDefinitions = list[tuple[TciaResource, dg.Definitions]]
+
+
 class Dagster:
     """The plugin over the sandbox, on an instance of its own."""
 
@@ -167,11 +171,11 @@ class Dagster:
         data_dir: Path,
         instance: dg.DagsterInstance,
         refreshed: RefreshedFolders,
+        built: BuiltDefinitions,
     ) -> None:
         self.sandbox, self.instance, self.data_dir = sandbox, instance, data_dir
         self.warehouse = Warehouse(data_dir)
-        self._refreshed = refreshed
-        self._definitions: list[tuple[dict[str, object], dg.Definitions]] = []
+        self._refreshed, self._built = refreshed, built
 
     def start_refreshed(self) -> list[str]:
         """Start with the metadata of all Collections, as a refresh stores them; return the keys.
@@ -186,7 +190,8 @@ class Dagster:
             "FROM archive.series AS s"
         )[0]["digest"]
         if state not in self._refreshed.by_state:
-            self._refresh_all()
+            self._refresh(BY_COLLECTION)
+            self.warehouse.ensure_views()
             self._refreshed.keep(state, self.data_dir)
         else:
             shutil.copytree(self._refreshed.by_state[state], self.data_dir, dirs_exist_ok=True)
@@ -194,14 +199,20 @@ class Dagster:
         self.instance.add_dynamic_partitions("tcia_collections", keys)
         return keys
 
-    def _refresh_all(self) -> None:
+    def start_listed(self) -> list[str]:
+        """Start with the list of all Collections and nothing of any; return the keys."""
+        self._refresh([])
+        keys = self.listed()
+        self.instance.add_dynamic_partitions("tcia_collections", keys)
+        return keys
+
+    def _refresh(self, tables: Sequence[Table]) -> None:
         now, budget = datetime.now(UTC), ProbeBudget(0)
         with open_source(settings_for(self.sandbox, self.data_dir), pacing=IMPATIENT) as source:
             refresh(COLLECTIONS, "", source, self.warehouse, now, budget)
-            for table in BY_COLLECTION:
+            for table in tables:
                 for key in self.listed():
                     refresh(table, key, source, self.warehouse, now, budget)
-        self.warehouse.ensure_views()
 
     def resource(self, **chosen: object) -> TciaResource:
         dialect = str(chosen.pop("dialect", "nbia-v4"))
@@ -219,11 +230,12 @@ class Dagster:
         return TciaResource(**(fields | chosen))
 
     def definitions(self, **chosen: object) -> dg.Definitions:
-        made = next((defs for key, defs in self._definitions if key == chosen), None)
+        resource = self.resource(**chosen)
+        made = next((defs for given, defs in self._built if given == resource), None)
         if made is None:
-            built = build_definitions(resource=self.resource(**chosen))
+            built = build_definitions(resource=resource)
             made = dg.Definitions.merge(built, dg.Definitions(jobs=_without_checks()))
-            self._definitions.append((chosen, made))
+            self._built.append((resource, made))
         return made
 
     def collections(self, **chosen: object) -> list[str]:
@@ -292,16 +304,22 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@pytest.fixture(scope="session")
+def built_definitions() -> BuiltDefinitions:
+    return []
+
+
 @pytest.fixture
 def dagster(
     sandbox: Sandbox,
     tmp_path: Path,
     instance: dg.DagsterInstance,
     refreshed_folders: RefreshedFolders,
+    built_definitions: BuiltDefinitions,
 ) -> Dagster:
     # No test of these starts a daemon, a schedule or a sensor, of which `wipe` keeps the state.
     instance.wipe()
-    return Dagster(sandbox, tmp_path, instance, refreshed_folders)
+    return Dagster(sandbox, tmp_path, instance, refreshed_folders, built_definitions)
 
 
 @pytest.fixture(scope="session")

@@ -6,23 +6,36 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from tcia_assets.cli.terminal import out
 from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.cli.terminal import Terminal
+from tcia_assets_tests.same_path import tmp_path
+
+__all__ = ["tmp_path"]
 
 # In memory where that is possible: a Dagster run commits to SQLite hundreds of times.
 IN_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
+@pytest.fixture(scope="session")
+def unused_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Dagster home whose databases are empty: Dagster takes 200 ms to create them."""
+    home = tmp_path_factory.mktemp("unused_home")
+    (home / "dagster.yaml").write_text(DAGSTER_YAML)
+    with dg.DagsterInstance.from_config(str(home)):
+        return home
+
+
 @pytest.fixture(autouse=True)
-def dagster_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def dagster_home(unused_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A Dagster home of the test's own, in DAGSTER_HOME."""
     with tempfile.TemporaryDirectory(prefix="dagster_home_", dir=IN_MEMORY) as folder:
         home = Path(folder)
-        (home / "dagster.yaml").write_text(DAGSTER_YAML)
+        shutil.copytree(unused_home, home, dirs_exist_ok=True)
         monkeypatch.setenv("DAGSTER_HOME", folder)
         yield home
 

@@ -23,6 +23,9 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, settings_for
 from tcia_assets_tests.datasets.example_builds import NO_TARGET, declared
 from tcia_assets_tests.datasets.example_channels import MR_STUDIES, SARCOMA
+from tcia_assets_tests.same_path import tmp_path
+
+__all__ = ["tmp_path"]
 
 STORE = Path("datasets/lung_ct/.samples")
 LEFT_OUT = shutil.ignore_patterns("*.duckdb")

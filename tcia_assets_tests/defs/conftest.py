@@ -22,6 +22,9 @@ from tcia_assets_tests.conftest import (
     settings_for,
 )
 from tcia_assets_tests.defs.metadata_runs import NO_SIZES
+from tcia_assets_tests.same_path import tmp_path
+
+__all__ = ["tmp_path"]
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def second_refresh(
         return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
 
     with dg.DagsterInstance.ephemeral() as instance:
-        dagster = Dagster(served, root, instance, refreshed_folders)
+        dagster = Dagster(served, root, instance, refreshed_folders, [])
         keys = dagster.start_refreshed()
         with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
             now, sizes = datetime.now(UTC), ProbeBudget(10)

@@ -33,7 +33,7 @@ def failed(dagster: Dagster, job: str, *keys: str) -> dg.RunFailureSensorContext
 
 
 def test_a_failed_run_is_one_line_with_job_collection_table_and_reason(dagster: Dagster) -> None:
-    dagster.collections()
+    dagster.start_listed()
     dagster.sandbox.faults.add(Fault("html", "getPatient", times=0, collection=SMALL))
     context = failed(dagster, "tcia_refresh", SMALL, SMALL)
     line = failure_line(context)

@@ -119,7 +119,7 @@ def test_every_dialect_gives_the_same_tables_apart_from_columns_that_it_lacks(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp(dialect)
-    other = Dagster(dagster.sandbox, folder, dagster.instance, refreshed_folders)
+    other = Dagster(dagster.sandbox, folder, dagster.instance, refreshed_folders, [])
     dagster.start_refreshed()
     dagster.instance.wipe()
     compared = [SMALL, "RIDER Lung CT", "VICTRE"]

@@ -12,7 +12,7 @@ from tcia_assets_tests.conftest import SMALL, Dagster
 
 @pytest.mark.slow
 def test_a_run_that_fetches_images_reads_whom_they_refer_to(dagster: Dagster) -> None:
-    dagster.collections()
+    dagster.start_listed()
     dagster.run("tcia_refresh", SMALL, SMALL)
     (patient,) = dagster.warehouse.query(
         "SELECT PatientID FROM series WHERE Collection = $c ORDER BY ImageCount, PatientID LIMIT 1",

@@ -20,7 +20,7 @@ def test_a_second_refresh_changes_only_its_time(second_refresh: SecondRefresh) -
 
 def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) -> None:
     tables = ["series", "series_sizes"]
-    dagster.collections()
+    dagster.start_listed()
     dagster.run("tcia_refresh", SMALL, tables=tables)
     before = dagster.sandbox.requests["getSeriesSize"]
     [revised] = dagster.sandbox.archive.revise(collection=SMALL, count=1, image_count=7)
@@ -36,7 +36,7 @@ def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) ->
 @pytest.mark.slow
 def test_sizes_beyond_the_budget_are_left_to_the_next_run(dagster: Dagster) -> None:
     tables = ["series", "series_sizes"]
-    dagster.collections()
+    dagster.start_listed()
     ops = {"tcia_metadata": {"config": {"max_size_requests": 4}}}
     dagster.run("tcia_refresh", SMALL, tables=tables, ops=ops)
 
@@ -138,7 +138,7 @@ def test_a_changed_schema_is_accepted_by_the_config_of_the_step(dagster: Dagster
 
 
 def test_a_passing_fault_costs_only_a_retry(dagster: Dagster) -> None:
-    dagster.collections()
+    dagster.start_listed()
     dagster.sandbox.faults.add(
         Fault("status", "getSeries", status=503), Fault("reset", "getPatient", after_bytes=10)
     )
@@ -180,7 +180,7 @@ def test_when_moves_cannot_be_settled_the_refreshed_partitions_are_recorded(
 
 @pytest.mark.slow
 def test_counts_of_series_are_numbers_that_dagster_plots(dagster: Dagster) -> None:
-    keys = dagster.collections()
+    keys = dagster.start_listed()
     assert dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"]).success
     stored = dagster.warehouse.read(catalog.SERIES).num_rows
     events = dagster.events("series")

@@ -93,7 +93,7 @@ def test_what_was_compared_lately_is_not_compared_again() -> None:
 
 def test_a_first_tick_asks_for_all_in_one_run_and_the_next_for_none(dagster: Dagster) -> None:
     assert "no Collection is known yet" in tick(dagster, NOW)
-    keys = dagster.collections()
+    keys = dagster.start_listed()
     now = datetime.now(UTC)
     assert tick(dagster, now) == [(keys[0], keys[-1])]
     refresh(dagster, keys[0], keys[-1])
@@ -104,7 +104,7 @@ def test_a_first_tick_asks_for_all_in_one_run_and_the_next_for_none(dagster: Dag
 
 
 def test_collections_at_work_or_listed_no_more_are_left_out(dagster: Dagster) -> None:
-    keys = dagster.collections()
+    keys = dagster.start_listed()
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     dagster.instance.create_run_for_job(job, tags={"dagster/partition": keys[2]})
     asked = tick(dagster, datetime.now(UTC))
@@ -115,7 +115,7 @@ def test_collections_at_work_or_listed_no_more_are_left_out(dagster: Dagster) ->
 
 
 def test_a_comparison_that_failed_is_asked_for_again(dagster: Dagster) -> None:
-    dagster.collections()
+    dagster.start_listed()
     dagster.sandbox.faults.add(Fault("html", "getSeries", times=0, collection=SMALL))
     result = dagster.run("tcia_refresh", SMALL, tables=["series"], raise_on_error=False)
     assert not result.success
@@ -127,7 +127,7 @@ def test_a_comparison_that_failed_is_asked_for_again(dagster: Dagster) -> None:
 def test_what_fails_each_time_does_not_hold_up_the_others(
     dagster: Dagster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = dagster.collections()
+    keys = dagster.start_listed()
     monkeypatch.setattr(schedules, "_MAX_RUNS_PER_TICK", 2)
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     failing = [keys[0], keys[2]]
@@ -149,7 +149,7 @@ def test_what_fails_each_time_does_not_hold_up_the_others(
 def test_the_schedule_itself_is_off_and_has_a_key_of_its_own_each_hour(
     dagster: Dagster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    dagster.collections()
+    dagster.start_listed()
     definitions = dagster.definitions()
     [schedule] = [s for s in definitions.schedules or [] if s.name == "tcia_compare"]
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED

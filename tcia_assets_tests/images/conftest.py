@@ -13,6 +13,9 @@ from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.images.many import SERIES, place_at
 from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
+from tcia_assets_tests.same_path import tmp_path
+
+__all__ = ["tmp_path"]
 
 
 def _served(series: int, images: int) -> Callable[[], Iterator[Sandbox]]:
@@ -51,7 +54,7 @@ def _refreshed_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sandb
 
 
 @pytest.fixture
-def _place_of(_refreshed_once: Callable[[Sandbox], Path], tmp_path: Path) -> PlaceOf:
+def place_of(_refreshed_once: Callable[[Sandbox], Path], tmp_path: Path) -> PlaceOf:
     """Return what returns a place with the metadata of a sandbox, and no zips."""
 
     def made(sandbox: Sandbox) -> Place:
@@ -67,21 +70,21 @@ def _copied(folder: Path, sandbox: Sandbox, data_dir: Path) -> Place:
 
 
 @pytest.fixture
-def place(small_served: Sandbox, _place_of: PlaceOf) -> Place:
+def place(small_served: Sandbox, place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of three Series of four images, and no zips."""
-    return _place_of(small_served)
+    return place_of(small_served)
 
 
 @pytest.fixture
-def wide(wide_served: Sandbox, _place_of: PlaceOf) -> Place:
+def wide(wide_served: Sandbox, place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of sixty Series of two images, and no zips."""
-    return _place_of(wide_served)
+    return place_of(wide_served)
 
 
 @pytest.fixture
-def mirror(twelve_served: Sandbox, _place_of: PlaceOf) -> Place:
+def mirror(twelve_served: Sandbox, place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of twelve Series of two images, and no zips."""
-    return _place_of(twelve_served)
+    return place_of(twelve_served)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.metadata.mirror import SandboxMirror
+from tcia_assets_tests.same_path import tmp_path
+
+__all__ = ["tmp_path"]
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ from tcia_assets.catalog import COLLECTION_DESCRIPTIONS, SERIES
 from tcia_assets.pages.build import build_catalogue
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.same_path import tmp_path
+
+__all__ = ["tmp_path"]
 
 HOSTILE = (
     '</script><script>alert(1)</script> <img src=x onerror="alert(2)"> \u2028 {{ 7 * 7 }} \u202e&'
