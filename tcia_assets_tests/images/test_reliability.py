@@ -26,9 +26,10 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sandbox.zip_stream import Entry, zip_chunks
 from tcia_assets.sources import open_source
 from tcia_assets_tests.disks import filled, read_only, small_disk
+from tcia_assets_tests.images.conftest import PlaceOf
 from tcia_assets_tests.images.many import place_at
 from tcia_assets_tests.images.outcomes import OUTCOMES
-from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in
+from tcia_assets_tests.images.place import COLLECTION, QUICK, Place, images_in, small_catalogue
 from tcia_assets_tests.sources.scripted import Answer, Scripted, chunked
 
 HERE = Path(__file__).parent
@@ -38,7 +39,7 @@ NOT_PUBLIC = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A fault in all replies about a Series."""
 
@@ -115,27 +116,51 @@ def test_the_document_lists_exactly_what_is_tested() -> None:
 # --- What the source may send ---------------------------------------------------------------------
 
 
-@by_title(CASES)
-def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
-    place: Place, two_fetched: Path, case: Case
-) -> None:
-    other, earlier, new = place.uids
-    before = with_an_earlier_copy(place, two_fetched, earlier)
+def refuse(place: Place, earlier_zips: Path, cases: list[Case]) -> None:
+    """Fetch two Series for each case, one of which has an earlier zip, and the Series left over."""
+    spoilt = dict(zip(cases, zip(place.uids[1::2], place.uids[2::2], strict=True), strict=False))
+    revised = [earlier for earlier, _ in spoilt.values()]
+    before = with_earlier_copies(place, earlier_zips, *revised)
     place.without_single_images()
-    place.spoil(case.kind, earlier, new, **case.settings)
-    place.fetch(**case.pacing)
+    for case, uids in spoilt.items():
+        place.spoil(case.kind, *uids, **case.settings)
+    place.fetch(**cases[0].pacing)
 
     place.demand_sound()
-    for uid in (earlier, new):
-        demand(place, uid, case.title)
-        assert place.rows[uid]["attempts"] == 1
-    assert place.rows[other]["status"] == "complete"
-    assert place.zip(earlier).read_bytes() == before
-    assert not place.zip(new).exists()
+    for case, (earlier, new) in spoilt.items():
+        for uid in (earlier, new):
+            demand(place, uid, case.title)
+            assert place.rows[uid]["attempts"] == 1, case.title
+        assert place.zip(earlier).read_bytes() == before[earlier], case.title
+        assert not place.zip(new).exists(), case.title
+    left_over = set(place.uids).difference(*spoilt.values())
+    assert {place.rows[uid]["status"] for uid in left_over} == {"complete"}
     demand_nothing_outside(place)
     place.sandbox.faults.clear()
     place.fetch()
     place.demand_complete()
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param([c for c in CASES if not (c.pacing or c.title in TESTED_TWICE)], id="some"),
+        pytest.param(
+            [c for c in CASES if c.title in TESTED_TWICE], marks=pytest.mark.slow, id="others"
+        ),
+    ],
+)
+def test_a_refused_zip_gets_no_final_path_and_the_manifest_has_the_reason(
+    many: Place, one_of_each_fetched: Path, cases: list[Case]
+) -> None:
+    refuse(many, one_of_each_fetched, cases)
+
+
+@by_title([case for case in CASES if case.pacing])
+def test_a_reply_that_is_too_slow_gives_no_zip_and_the_manifest_has_the_reason(
+    place: Place, two_fetched: Path, case: Case
+) -> None:
+    refuse(place, two_fetched, [case])
 
 
 @by_title([c for c in CASES if c.title in OUTCOMES and OUTCOMES[c.title].is_completed_at_once])
@@ -462,12 +487,37 @@ def two_fetched(small_served: Sandbox, tmp_path_factory: pytest.TempPathFactory)
     return there.data_dir
 
 
-def with_an_earlier_copy(place: Place, two_fetched: Path, earlier: str) -> bytes:
-    """Copy two zips, then revise and refresh the Series of one; return the bytes of its old zip."""
-    shutil.copytree(two_fetched, place.data_dir, dirs_exist_ok=True)
-    place.revise(earlier)
+@pytest.fixture(scope="session")
+def many_served() -> Iterator[Sandbox]:
+    """Serve a Series and two more for each of eleven cases."""
+    with Sandbox(small_catalogue(23, 4)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def many(many_served: Sandbox, place_of: PlaceOf) -> Place:
+    """Return a data folder that has the metadata of 23 Series of four images, and no zips."""
+    return place_of(many_served)
+
+
+@pytest.fixture(scope="session")
+def one_of_each_fetched(many_served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with the zips of the first Series and of one for each case."""
+    there = place_at(many_served, tmp_path_factory.mktemp("one_of_each"))
+    there.fetch(there.uids[0], *there.uids[1::2])
+    return there.data_dir
+
+
+def with_an_earlier_copy(place: Place, fetched: Path, earlier: str) -> bytes:
+    return with_earlier_copies(place, fetched, earlier)[earlier]
+
+
+def with_earlier_copies(place: Place, fetched: Path, *earlier: str) -> dict[str, bytes]:
+    """Copy zips, then revise and refresh the Series of some; return the bytes of their old zips."""
+    shutil.copytree(fetched, place.data_dir, dirs_exist_ok=True)
+    place.revise(*earlier)
     place.refresh()
-    return place.zip(earlier).read_bytes()
+    return {uid: place.zip(uid).read_bytes() for uid in earlier}
 
 
 def demand(place: Place, uid: str, title: str) -> None:
