@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ from tcia_assets_tests.conftest import SMALL, Dagster
 SELECTED = {"collections": [SMALL], "modalities": ["RTSTRUCT"]}
 
 
+ARCHIVES = ["image_archives"]
+
+
 def run_fetch(
-    dagster: Dagster, selection: dict[str, Any] | None = None, **chosen: Any
+    dagster: Dagster,
+    selection: dict[str, Any] | None = None,
+    tables: Sequence[str] = ARCHIVES,
+    **chosen: Any,
 ) -> dg.ExecuteInProcessResult:
+    """Fetch zips and check them; by default without the tables that are read from them."""
     ops = {"tcia_image_archives": {"config": {"selection": selection or SELECTED}}}
-    return dagster.run("tcia_images", SMALL, SMALL, ops=ops, **chosen)
+    return dagster.run("tcia_images", SMALL, SMALL, ops=ops, tables=tables, checks=True, **chosen)
 
 
 def manifest(dagster: Dagster) -> list[dict[str, Any]]:
