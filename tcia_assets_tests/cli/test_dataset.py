@@ -10,7 +10,11 @@ import pytest
 from tcia_assets import load_dataset
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine
-from tcia_assets_tests.datasets.conftest import fetched_warehouse  # noqa: F401 - a fixture
+from tcia_assets_tests.datasets.conftest import (  # noqa: F401 - fixtures
+    fetched_warehouse,
+    made_samples,
+    stocked_warehouse,
+)
 from tcia_assets_tests.datasets.warehouse_edits import set_column
 from tcia_assets_tests.repository import ROOT
 
@@ -32,11 +36,11 @@ class DatasetTerminal(CommandLine):
 
 
 @pytest.fixture
-def terminal(fetched_warehouse: Warehouse, tmp_path: Path) -> DatasetTerminal:  # noqa: F811
+def terminal(stocked_warehouse: Warehouse, tmp_path: Path) -> DatasetTerminal:  # noqa: F811
     folder = tmp_path / "declared"
     folder.mkdir()
     shutil.copy(EXAMPLE, folder / "lung_ct.yaml")
-    return DatasetTerminal(fetched_warehouse, folder)
+    return DatasetTerminal(stocked_warehouse, folder)
 
 
 def test_a_dataset_is_built_listed_verified_and_compared(terminal: DatasetTerminal) -> None:
@@ -141,4 +145,5 @@ def test_a_declaration_that_is_wrong_is_refused_before_anything_runs(
     result = terminal("build", "lung_ct")
     assert result.exit_code == 2
     assert "lung_ct.yaml, line 25, split.salzt: no key 'salzt'" in result.output
-    assert not (terminal.warehouse.root / "datasets").exists()
+    written = (terminal.warehouse.root / "datasets" / "lung_ct").iterdir()
+    assert [path.name for path in written] == [".samples"]

@@ -90,18 +90,18 @@ def test_the_same_inputs_give_the_same_bytes(
     assert first.folder.name == second.folder.name
 
 
-def test_finished_samples_are_reused(fetched_warehouse: Warehouse) -> None:
-    first = built(declared(), fetched_warehouse)
+def test_finished_samples_are_reused(stocked_warehouse: Warehouse) -> None:
+    first = built(declared(), stocked_warehouse)
     inodes = {path: path.stat().st_ino for path in first.folder.rglob("*")}
-    again = built(declared(), fetched_warehouse)
+    again = built(declared(), stocked_warehouse)
     assert (again.made, again.reused) == (0, 5)
     assert {path: path.stat().st_ino for path in again.folder.rglob("*")} == inodes
-    other = built(declared(('salt: "2001"', "salt: other")), fetched_warehouse)
+    other = built(declared(('salt: "2001"', "salt: other")), stocked_warehouse)
     assert (other.made, other.reused) == (0, 5)
     assert other.folder != first.folder
     assert versions.verify(first.version).problems == ()
-    assert versions.latest(fetched_warehouse.root, "lung_ct") == other.version.version
-    there = {each.version for each in versions.list_versions(fetched_warehouse.root, "lung_ct")}
+    assert versions.latest(stocked_warehouse.root, "lung_ct") == other.version.version
+    there = {each.version for each in versions.list_versions(stocked_warehouse.root, "lung_ct")}
     assert there == {first.version.version, other.version.version}
 
 
@@ -155,14 +155,14 @@ def test_a_build_continues_after_a_kill(fetched_warehouse: Warehouse) -> None:
     assert not (result.folder.parent / ".draft").exists()
 
 
-def test_all_formats_together_give_the_same_bytes(fetched_warehouse: Warehouse) -> None:
+def test_all_formats_together_give_the_same_bytes(stocked_warehouse: Warehouse) -> None:
     every = "formats: [nifti, nnunet, monai, webdataset, huggingface, croissant, retriever]"
     declaration = declared(("formats: [nifti]", every))
-    first = built(declaration, fetched_warehouse)
+    first = built(declaration, stocked_warehouse)
     assert versions.verify(first.version).problems == ()
     kept = contents(first.folder)
     shutil.rmtree(first.folder)
-    again = built(declaration, fetched_warehouse)
+    again = built(declaration, stocked_warehouse)
     assert contents(again.folder) == kept
 
 
@@ -198,12 +198,12 @@ def test_each_volume_of_a_series_is_in_each_format(
     assert versions.verify(result.version).problems == ()
 
 
-def test_a_format_that_cannot_be_written_leaves_no_draft(fetched_warehouse: Warehouse) -> None:
+def test_a_format_that_cannot_be_written_leaves_no_draft(stocked_warehouse: Warehouse) -> None:
     few = ("fractions: {train: 0.6, val: 0.2, test: 0.2}", "fractions: {train: 0.001, test: 0.999}")
     with pytest.raises(UsageError, match="no sample of train is kept"):
-        built(declared(few, ("formats: [nifti]", "formats: [nnunet]")), fetched_warehouse)
+        built(declared(few, ("formats: [nifti]", "formats: [nnunet]")), stocked_warehouse)
     names = {
-        path.name for path in versions.dataset_folder(fetched_warehouse.root, "lung_ct").iterdir()
+        path.name for path in versions.dataset_folder(stocked_warehouse.root, "lung_ct").iterdir()
     }
     assert names == {".samples", "cohort.lock.json"}
 
@@ -264,16 +264,16 @@ def test_a_licence_that_is_now_refused_is_an_error_with_its_series(
     assert len(caught.value.series) == 10
 
 
-def test_two_builds_of_one_dataset_exclude_each_other(fetched_warehouse: Warehouse) -> None:
+def test_two_builds_of_one_dataset_exclude_each_other(stocked_warehouse: Warehouse) -> None:
     from tcia_assets.datasets.build import hold_dataset
 
-    cohort_ = frozen(declared(), fetched_warehouse)
+    cohort_ = frozen(declared(), stocked_warehouse)
     with (
-        hold_dataset("lung_ct", fetched_warehouse, 0.0),
+        hold_dataset("lung_ct", stocked_warehouse, 0.0),
         pytest.raises(Busy, match="the dataset 'lung_ct'"),
     ):
-        build(declared(), cohort_, fetched_warehouse, wait=0.0)
-    assert build(declared(), cohort_, fetched_warehouse, wait=0.0).made == 5
+        build(declared(), cohort_, stocked_warehouse, wait=0.0)
+    assert build(declared(), cohort_, stocked_warehouse, wait=0.0).reused == 5
 
 
 def test_what_simpleitk_does_needs_its_extra(
