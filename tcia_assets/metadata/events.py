@@ -92,7 +92,7 @@ def _altered(old: pa.Table, new: pa.Table, at: datetime, listing_id: str | None)
         return empty(SERIES_CHANGES)
     names = (_KEY, "Collection", "changes", *RESTORED_COLUMNS)
     pairs = {f"old {name}": old[name] for name in RESTORED_COLUMNS} | {n: new[n] for n in names}
-    with sql.connect() as connection:
+    with sql.connect(threads=1) as connection:
         connection.register("pairs", pa.table(pairs))
         rows = sql.fetch_table(connection, _EVENTS, {"at": at, "listing_id": listing_id})
     return align(SERIES_CHANGES, rows)

@@ -16,7 +16,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from tcia_assets.spec import Table
-from tcia_assets.store.files import publish, publish_text, sha256_of, storage_errors
+from tcia_assets.store.files import (
+    publish,
+    publish_hint,
+    publish_text,
+    sha256_of,
+    storage_errors,
+)
 from tcia_assets.store.partitions import subfolder
 
 # How often a file is read whose digests are replaced meanwhile.
@@ -66,7 +72,8 @@ def publish_recorded(path: Path, digests: Path, write: Callable[[Path], object])
         if is_known:
             record(digests, path, draft)
         else:
-            publish_text(first, f"{sha256_of(draft)}\n")
+            # Not synced: after a power cut a file without a digest counts as unchanged.
+            publish_hint(first, f"{sha256_of(draft)}\n")
 
     changed = publish(path, write_and_record)
     if first.is_file():

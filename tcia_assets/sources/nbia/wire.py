@@ -63,9 +63,7 @@ def _database_for(body: Path) -> sql.Connection:
     if body.stat().st_size <= LARGE:
         return sql.scratch()
     # For a large reply, one of its own: closing it gives its memory back to the system.
-    connection = sql.connect()
-    connection.execute("SET threads = 1")  # one array is parsed by one thread; others would wait
-    return connection
+    return sql.connect(threads=1)  # one array is parsed by one thread; others would wait
 
 
 def empty(endpoint: Endpoint) -> SourceRows:
