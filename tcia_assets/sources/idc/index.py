@@ -118,13 +118,13 @@ class Index:
         rows = _declaration(table)
         if not wanted:
             return self._read(rows, _LOADED, "false")
-        if not self._is_loaded:
-            # Mostly they are of a Collection that was asked for.
-            found = self._read(rows, _LOADED, condition, {"values": wanted})
-            if found.table.num_rows >= len(wanted):
-                return found
-            with self._loading:
-                self._load_all_if_due(_MANY_SERIES)
+        # Mostly they are of one Collection, and one that was asked for.
+        home = f'Collection = (SELECT Collection FROM {_LOADED} WHERE "{by}" = $values[1] LIMIT 1)'
+        found = self._read(rows, _LOADED, f"{home} AND {condition}", {"values": wanted})
+        if found.table.num_rows >= len(wanted):
+            return found
+        with self._loading:
+            self._load_all_if_due(_MANY_SERIES)
         return self._read(rows, _ALL, condition, {"values": wanted})
 
     def find(self, uid: str, columns: str) -> dict[str, Any] | None:
