@@ -6,8 +6,8 @@
                      the commands of these names
     import_folder    `import`
     completion       the command, and what completes names in others
-    dataset_new, dataset_plan, dataset_pack
-                     `dataset new`, `dataset plan` and `dataset pack`
+    dataset_new, dataset_plan, dataset_pack, dataset_push
+                     `dataset new`, `dataset plan`, `dataset pack` and `dataset push`
     declaration_file the file that declares a dataset
     workspace        the mirror that a command works on
     options          options that several commands share

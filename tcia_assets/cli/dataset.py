@@ -15,6 +15,7 @@ from tcia_assets.cli.completion import complete_datasets
 from tcia_assets.cli.dataset_new import new
 from tcia_assets.cli.dataset_pack import pack
 from tcia_assets.cli.dataset_plan import plan
+from tcia_assets.cli.dataset_push import push
 from tcia_assets.cli.declaration_file import find_declaration
 from tcia_assets.cli.terminal import (
     err,
@@ -61,6 +62,7 @@ def dataset() -> None:
 dataset.add_command(new)
 dataset.add_command(plan)
 dataset.add_command(pack)
+dataset.add_command(push)
 
 
 @dataset.command()

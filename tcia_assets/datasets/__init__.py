@@ -43,6 +43,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     version_diff          what differs between two versions
     dataset_info          what is true of a dataset as a whole
     pack                  a version as one archive to publish
+    push                  a version on the Hugging Face Hub
     formats/              the samples in the formats of other tools
     label_makers          who made its labels
     licenses              the licences of a dataset, and what it has to cite
