@@ -6,11 +6,16 @@ rules about a single value are where it is read, in `sources/nbia/values.py`.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.errors import BadValue, DataError, MissingColumn, RepeatedKey, shorten
 from tcia_assets.spec import Column, Table
+
+# Rows that stay beside each other, on average, for which slices are better than copies.
+_LONG_RUN = 100
 
 
 def conform(table: Table, rows: pa.Table, **constants: object) -> pa.Table:
@@ -32,7 +37,7 @@ def conform(table: Table, rows: pa.Table, **constants: object) -> pa.Table:
     rows = align(table, rows, **constants)
     _check_required(table, rows)
     order = _order(table, rows)
-    return rows if order is None else rows.take(order)
+    return rows if order is None else _take(rows, order)
 
 
 def align(table: Table, rows: pa.Table, **constants: object) -> pa.Table:
@@ -157,6 +162,18 @@ def _order(table: Table, rows: pa.Table) -> pa.Array | None:
         first, rest = order[:keyless], order[keyless:]
         return pa.concat_arrays([_sort_keyless(rows, first), _unique(table, rows, keys, rest)])
     return _unique(table, rows, keys, order)
+
+
+def _take(rows: pa.Table, order: pa.Array) -> pa.Table:
+    """Return rows in an order; a few new ones among many sorted ones cost no copy of these."""
+    one = pa.scalar(1, order.type)
+    breaks = pc.indices_nonzero(pc.not_equal(order[1:], pc.add(order[:-1], one)))
+    if len(order) < _LONG_RUN * (len(breaks) + 1):
+        return rows.take(order)
+    starts = [0, *pc.add(breaks, pa.scalar(1, breaks.type)).to_pylist()]
+    lengths = (stop - start for start, stop in pairwise([*starts, len(order)]))
+    places = order.take(pa.array(starts, pa.int64())).to_pylist()
+    return pa.concat_tables(rows.slice(*run) for run in zip(places, lengths, strict=True))
 
 
 def _unique(table: Table, rows: pa.Table, keys: list[pa.Array], order: pa.Array) -> pa.Array:

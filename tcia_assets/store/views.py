@@ -20,7 +20,6 @@ from pathlib import Path
 
 from tcia_assets.catalog import TABLES
 from tcia_assets.errors import StorageError, TciaError
-from tcia_assets.spec import Table
 from tcia_assets.store import sql
 from tcia_assets.store.clinical import clinical_views
 from tcia_assets.store.conform import empty
@@ -60,6 +59,8 @@ class Views:
         self.root = root
         self.database = root / "warehouse.duckdb"
         self.statements = ViewSql(root, clinical_views(root))
+        # Made once: each query looks for them.
+        self._schema_files = [table_folder(root, table) / SCHEMA_FILE for table in TABLES]
 
     def cursor(
         self, statement: str, *, needs_all: bool = False, may_build: bool = True
@@ -167,8 +168,8 @@ class Views:
         return True
 
     def _has_schemas(self) -> bool:
-        is_there = Path.is_file if self.root in _sound else is_schema_file
-        found = all(is_there(self._schema_file(table)) for table in TABLES)
+        is_there = os.path.isfile if self.root in _sound else is_schema_file
+        found = all(map(is_there, self._schema_files))
         if found:
             _sound.add(self.root)
         return found
@@ -176,13 +177,9 @@ class Views:
     def _publish_schemas(self) -> None:
         if self._has_schemas():
             return
-        for table in TABLES:
-            path = self._schema_file(table)
+        for table, path in zip(TABLES, self._schema_files, strict=True):
             if not is_schema_file(path):
                 publish(path, partial(write_parquet, table, empty(table)))
-
-    def _schema_file(self, table: Table) -> Path:
-        return table_folder(self.root, table) / SCHEMA_FILE
 
     def _open(self) -> sql.Connection | None:
         """Return a connection to the views on disk; None if they are not current."""
