@@ -38,6 +38,7 @@ from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.conform import conform
 from tcia_assets.store.files import link_or_copy
+from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 
 # Series of the largest Collection that are known and not fetched, for measurements that fetch one.
@@ -133,14 +134,17 @@ def _write_tables(
         if table is IMAGES:
             _write_images(statement, given, fetched, size, warehouse)
             continue
-        rows = warehouse.query(statement, given, tables={"fetched": fetched})
-        warehouse.write(table, conform(table, rows), collection)
+        rows = conform(table, warehouse.query(statement, given, tables={"fetched": fetched}))
+        # As a fetch does: a file of them after the other.
+        parts = SeriesParts(warehouse.files(table, collection))
+        for start in range(0, max(1, rows.num_rows), parts.limit):
+            parts.replace(rows.slice(start, parts.limit))
 
 
 def _write_images(
     statement: str, given: dict[str, Any], fetched: pa.Table, size: Size, warehouse: Warehouse
 ) -> None:
-    """Write the rows of objects as a fetch does: a file of them after the other."""
+    """Write the rows of objects, with their summaries, in the same way."""
     at_once = max(1, IMAGES.rows_per_part // size.objects)
     with warehouse.lock(IMAGES, given["collection"]):
         images = IndexedImages(given["collection"], warehouse)
