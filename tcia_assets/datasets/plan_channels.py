@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tcia_assets.datasets.cohort import Cohort
-from tcia_assets.datasets.quality import CHANNEL_AMBIGUOUS, CHANNEL_MISSING, SAMPLE_CODES
+from tcia_assets.datasets.quality import CHANNEL_AMBIGUOUS, CHANNEL_MISSING
 from tcia_assets.units import counted
 
 
@@ -21,6 +21,7 @@ class ChannelPlan:
         cases: How many cases have a Series for it.
         modalities: These Series by Modality.
         findings: Cases by the code of what is uncertain about their Series, or missing.
+        examples: The message of the first such case, by code.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ChannelPlan:
     cases: int
     modalities: Mapping[str, int]
     findings: Mapping[str, int]
+    examples: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def about(self) -> str:
@@ -45,6 +47,7 @@ def plan_channels(cohort: Cohort) -> tuple[ChannelPlan, ...]:
     plans = []
     for name in dict.fromkeys(row["channel"] for row in rows):
         mine = [row for row in rows if row["channel"] == name]
+        found = [row for row in mine if row["finding"]]
         uids = [row["SeriesInstanceUID"] for row in mine if row["SeriesInstanceUID"]]
         plans.append(
             ChannelPlan(
@@ -52,7 +55,8 @@ def plan_channels(cohort: Cohort) -> tuple[ChannelPlan, ...]:
                 is_reference=mine[0]["is_reference"],
                 cases=len(uids),
                 modalities=dict(Counter(modality[uid] or "unknown" for uid in uids).most_common()),
-                findings=dict(Counter(r["finding"] for r in mine if r["finding"]).most_common()),
+                findings=dict(Counter(row["finding"] for row in found).most_common()),
+                examples={row["finding"]: row["message"] for row in reversed(found)},
             )
         )
     return tuple(plans)
@@ -63,5 +67,4 @@ def channel_notes(channels: tuple[ChannelPlan, ...]) -> Iterator[str]:
     for channel in channels:
         for code in (CHANNEL_MISSING, CHANNEL_AMBIGUOUS):
             if count := channel.findings.get(code):
-                cases = counted(count, "case")
-                yield f"{channel.name}: {cases} `{code}`: {SAMPLE_CODES[code]}"
+                yield f"{counted(count, 'case')} `{code}`, such as: {channel.examples[code]}"

@@ -25,4 +25,4 @@ def test_what_is_missing_is_a_note(sarcomas: Warehouse) -> None:
     channels = plan_channels(query_cohort(declared(), sarcomas))
     assert channels[1].about == "3 MR, 1 channel_missing"
     [note] = channel_notes(channels)
-    assert note.startswith("fluid: 1 case `channel_missing`")
+    assert note == "1 case `channel_missing`, such as: a channel of the case has no Series: 'fluid'"
