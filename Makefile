@@ -134,7 +134,7 @@ $(TORCH)/.installed: pyproject.toml
 	/usr/bin/python3 -m venv --clear --system-site-packages $(TORCH)
 	$(TORCH)/bin/python -c 'import torch; print(f"torch=={torch.__version__.split("+")[0]}")' \
 		> $(TORCH)/held
-	$(TORCH)/bin/python -m pip install --quiet --constraint $(TORCH)/held --editable '.[sandbox]' \
+	$(TORCH)/bin/python -m pip install --quiet --constraint $(TORCH)/held --editable '.[sandbox,s3]' \
 		pytest hypothesis psutil monai torchio SimpleITK scikit-learn scikit-image pandas tqdm tifffile blosc2 \
 		matplotlib seaborn einops \
 		connected-components-3d

@@ -24,6 +24,7 @@ from tcia_assets.datasets.declaration_sections import (
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, POLICIES, SAMPLE_CODES
 from tcia_assets.datasets.split import PATIENTS, SPLIT_COLUMNS, Holdout, SplitSettings
+from tcia_assets.datasets.volume.intensities import UNITS
 from tcia_assets.datasets.volume.label_gaps import BETWEEN
 from tcia_assets.datasets.volume.label_readers import READERS
 from tcia_assets.datasets.volume.volume_choice import PICKS, VolumeChoice
@@ -84,6 +85,7 @@ def declaration_keys() -> str:
         "`target.readers`": READERS,
         "`volume.choose`, and its key `pick`": PICKS,
         "`volume.crop.to`": CROPS,
+        "`volume.units.<Modality>`": {name: ", ".join(valid) for name, valid in UNITS.items()},
         "`volume.dtype`": DTYPES,
         "`volume.window`": {
             name: f"{low:g} to {high:g} HU" for name, (low, high) in WINDOWS.items()

@@ -48,6 +48,7 @@ from tcia_assets.datasets.quality import (
     KEEP,
     POLICIES,
     SAMPLE_CODES,
+    UNIT_CODES,
     WITHOUT_TARGET,
     has_nothing_to_keep,
 )
@@ -110,7 +111,7 @@ class Declaration(Section):
     hints = dict.fromkeys(
         ("seed", "salt", "fractions", "folds", "stratify"), "it belongs below 'split'"
     ) | dict.fromkeys(
-        ("spacing", "window", "orientation", "dtype", "crop", "size", "choose"),
+        ("spacing", "window", "orientation", "dtype", "crop", "size", "choose", "units"),
         "it belongs below 'volume'",
     )
 
@@ -250,6 +251,7 @@ class Declaration(Section):
         without = set() if self.channels else {"channels", "reference"}
         codes = SAMPLE_CODES.keys() - (set() if self.channels else CHANNEL_CODES)
         codes -= set() if self.volume.is_cut else CUT_CODES
+        codes -= set() if self.volume.units else UNIT_CODES
         return self.model_dump(mode="json", by_alias=True, exclude=without) | {
             "cohort": self.cohort.content,
             "volume": self.volume.content,

@@ -31,6 +31,9 @@ CHANNEL_CODES = frozenset(code for code in SAMPLE_CODES if code.startswith("chan
 CUT_CODES = frozenset({"nothing_to_crop_to", "labels_cut_off", "padded_to_size"})
 """The codes that only a dataset with `volume.crop` or `volume.size` has."""
 
+UNIT_CODES = frozenset({"not_in_declared_unit"})
+"""The codes that only a dataset with `volume.units` has."""
+
 DROP, KEEP, FAIL = "drop", "keep", "fail"
 POLICIES = {
     DROP: "the sample is left out; its row gives the reason",

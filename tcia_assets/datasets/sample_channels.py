@@ -104,7 +104,7 @@ def _read(channel: Channel) -> Volume:
         )
         try:
             with opened as volumes:
-                volume = volumes.read(volumes.chosen[0])
+                volume = volumes.read(volumes.chosen[0], settings.units)
                 check_values(volume, settings)
         except NoVolume as error:
             rows = [finding_row(finding, channel.name) for finding in error.findings]

@@ -92,7 +92,7 @@ def _write_volume(
     is_numbered = len(volumes.chosen) > 1
     sample = name_sample(job.series_instance_uid, place + 1 if is_numbered else 0)
     try:
-        volume = volumes.read(place)
+        volume = volumes.read(place, job.volume.units)
         check_values(volume, job.volume)
         return _write_sample(job, masks, volume, folder, sample)
     except NoVolume as error:

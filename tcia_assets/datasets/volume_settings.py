@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from tcia_assets.datasets.crop_settings import Crop, Size
 from tcia_assets.datasets.declaration_types import (
     Section,
+    check_group,
     problem,
     read_choice,
     read_number,
@@ -21,6 +22,7 @@ from tcia_assets.datasets.declaration_types import (
     unlike,
     whole_number,
 )
+from tcia_assets.datasets.volume.intensities import UNITS
 from tcia_assets.datasets.volume.volume_choice import CRITERIA, PICKS, VolumeChoice
 from tcia_assets.errors import UnknownName
 
@@ -38,7 +40,7 @@ WINDOWS: Mapping[str, tuple[float, float]] = {
 """Windows of CT by name, in HU: widths and levels that viewers commonly offer."""
 
 _AXES = 3
-_LATER_KEYS = frozenset({"crop", "size", "grid"})
+_LATER_KEYS = frozenset({"crop", "size", "units", "grid"})
 # Criteria of a volume: texts with their attributes, and values of attributes; others are counts.
 _TEXTS = {"stack": "StackID", "type": "ImageType"}
 _VALUES = frozenset({"b", "acquisition"})
@@ -112,6 +114,18 @@ def _read_criterion(key: str, value: Any) -> str:
     return f"{float(number):.12g}"
 
 
+def _read_units(value: Any) -> dict[str, str]:
+    for modality, unit in check_group(value).items():
+        if modality not in UNITS:
+            valid = ", ".join(UNITS)
+            raise problem(f"only {valid} have units to choose: others are as stored", key=modality)
+        try:
+            read_choice(unit, UNITS[modality], f"unit of {modality}")
+        except PydanticCustomError as error:
+            raise problem((error.context or {})["problem"], key=modality) from None
+    return dict(value)
+
+
 def check_dtype(dtype: str | None, window: tuple[float, float] | None) -> None:
     """Raise an error if most values of an image do not fit into the dtype."""
     if dtype == "uint8" and window is None:
@@ -145,6 +159,8 @@ class VolumeSettings(Section):
         crop: To what the grid is cropped, before `size`: text such as `label`, or keys.
         size: Voxels along x, y, z as written: cropped or padded about the centre; an axis that is
             `native` keeps its own.
+        units: For a Modality the unit of its voxels, where it is not the default: HU for CT and
+            SUVbw for PT.
         grid: The channel on whose grid all channels and labels are; by default the reference.
     """
 
@@ -154,6 +170,7 @@ class VolumeSettings(Section):
         | dict.fromkeys(
             ("pad", "padding"), "'size' pads what is smaller: write {size: [128, 128, 64]}"
         )
+        | {"unit": "write: {units: {PT: Bq/ml}}"}
         | {"resample": "write: {spacing: [1, 1, 3]}", "modality": "write 'channels'"}
     )
 
@@ -165,6 +182,7 @@ class VolumeSettings(Section):
     choose: Choice = None
     crop: Crop = None
     size: Size = None
+    units: Annotated[dict[str, str], BeforeValidator(_read_units)] = Field(default_factory=dict)
     grid: Annotated[str, text("the name of a channel")] = ""
 
     @model_validator(mode="after")

@@ -73,9 +73,13 @@ def test_an_axis_may_keep_its_spacing_and_a_window_may_have_a_name() -> None:
         ({"spacing": ["1", "1", "0"]}, "[1, 1, 0] is not 'native'"),
         ({"spacing": ["1", "1", "x"]}, "'x' is not 'native'"),
         ({"window": "lungs"}, "or the name of one (lung, soft_tissue"),
+        ({"units": "SUV"}, "is not a group of keys"),
+        ({"units": {"MR": "HU"}}, "only CT, PT have units to choose"),
+        ({"units": {"PT": "SUV"}}, "valid: 'SUVbw', 'Bq/ml', 'stored'"),
+        ({"unit": "HU"}, "write: {units: {PT: Bq/ml}}"),
     ],
 )
-def test_an_invalid_spacing_or_window_names_what_is_valid(written: Any, said: str) -> None:
+def test_an_invalid_property_names_what_is_valid(written: Any, said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         VolumeSettings.model_validate(written)
     assert said in str(caught.value)

@@ -55,6 +55,7 @@ FINDING_CODES: Mapping[str, str] = {
     "pixel_padding": "padding below the values of air was set to that of air, -1024 HU",
     "padding_like_tissue": "padding along the edges has values of tissue, and is as stored",
     "pet_without_suv_factors": "voxels are not SUV: the header lacks what SUV needs",
+    "not_in_declared_unit": "voxels are not in the unit that `volume.units` declares",
     "implausible_suv": "SUV that no scan has: a weight or a dose in the header is wrong",
     "values_beyond_dtype": "values that are wrong anyway do not fit into the declared dtype",
     "monochrome1": "low values are meant to be shown white (MONOCHROME1); voxels are as stored",
@@ -93,7 +94,10 @@ FINDING_CODES: Mapping[str, str] = {
 """Each code with its meaning."""
 
 WRONG_VALUES = frozenset(
-    {"implausible_hounsfield", "implausible_suv", "not_hounsfield", "pet_without_suv_factors"}
+    {
+        *("implausible_hounsfield", "implausible_suv", "not_hounsfield"),
+        *("pet_without_suv_factors", "not_in_declared_unit"),
+    }
 )
 """Codes of values that are not in the unit of their Modality."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,8 +17,15 @@ from tcia_assets.datasets.volume.padding import take_out
 from tcia_assets.datasets.volume.pixels import StoredPixels, rescale
 from tcia_assets.datasets.volume.suv import NoSuvFactor, suv_factor
 
-HOUNSFIELD, SUV, STORED = "HU", "SUVbw", "stored"
+HOUNSFIELD, SUV, STORED, ACTIVITY = "HU", "SUVbw", "stored", "Bq/ml"
+UNITS: Mapping[str, tuple[str, ...]] = {
+    "CT": (HOUNSFIELD, STORED),
+    "PT": (SUV, ACTIVITY, STORED),
+}
+"""The units that a Modality may be in, the default first; all others are `stored`."""
 
+# Of the attribute Units.
+_ACTIVITY_CODE = "BQML"
 # The highest SUV of a scan is far from both: a dose in MBq, or a weight in grams, is not.
 _LEAST_SUV, _GREATEST_SUV = 0.1, 1000.0
 # Padding that is not declared is above the first, metal in an extended CT scale below the second.
@@ -34,7 +42,12 @@ class Intensities:
     findings: tuple[Finding, ...]
 
 
-def apply(frames: Sequence[Frame], pixels: StoredPixels, series: Iterable[Frame]) -> Intensities:
+def apply(
+    frames: Sequence[Frame],
+    pixels: StoredPixels,
+    series: Iterable[Frame],
+    units: Mapping[str, str] = MappingProxyType({}),
+) -> Intensities:
     """Rescale the pixels of a stack.
 
     Args:
@@ -42,44 +55,57 @@ def apply(frames: Sequence[Frame], pixels: StoredPixels, series: Iterable[Frame]
         pixels: Theirs; they may be overwritten.
         series: The slices of all volumes of the Series: a PET is corrected for decay to the start
             of the whole scan.
+        units: The units to use, by Modality, where they are not the defaults of `UNITS`.
     """
     modality = read_text(frames[0].dicom_object.header, "Modality")
-    factor, units, findings = _scale(frames, modality, series)
+    wanted = units.get(modality, UNITS.get(modality, (STORED,))[0])
+    factor, unit, findings = _scale(frames, modality, series, wanted)
     slopes = np.array([frame.slope * factor for frame in frames])
     intercepts = np.array([frame.intercept * factor for frame in frames])
-    is_hounsfield = units == HOUNSFIELD
+    is_hounsfield = unit == HOUNSFIELD
     padding = take_out(frames, pixels, slopes, intercepts, is_hounsfield=is_hounsfield)
     findings += padding.findings
     if is_hounsfield:
         findings += _hounsfield_findings(pixels, slopes, intercepts)
         findings += _offset_findings(frames)
-    elif units == SUV:
+    elif unit == SUV:
         findings += _suv_findings(pixels, slopes, intercepts)
     voxels = rescale(pixels, slopes, intercepts)
     padding.fill(voxels)
     findings += [*_inversion_findings(frames), *_variance_findings(pixels, voxels)]
-    return Intensities(voxels, units, tuple(findings))
+    return Intensities(voxels, unit, tuple(findings))
 
 
 def _scale(
-    frames: Sequence[Frame], modality: str, series: Iterable[Frame]
+    frames: Sequence[Frame], modality: str, series: Iterable[Frame], wanted: str
 ) -> tuple[float, str, list[Finding]]:
     """Return a factor for rescaled values, their unit after it, and findings."""
     if modality == "PT":
-        try:
-            return _suv_factor(frames, series), SUV, []
-        except NoSuvFactor as error:
-            units = read_text(frames[0].dicom_object.header, "Units") or "unknown"
-            detail = f"{error}; the unit is {units}"
-            return 1.0, STORED, [make_finding("pet_without_suv_factors", detail)]
+        return _scale_of_pet(frames, series, wanted)
     # PET scanners scale each slice separately; in other modalities that is unusual.
     scales = {(frame.slope, frame.intercept) for frame in frames}
     findings = [make_finding("mixed_rescale", scales=len(scales))] if len(scales) > 1 else []
-    if modality != "CT":
+    if wanted != HOUNSFIELD:
         return 1.0, STORED, findings
     if reasons := sorted({_why_not_hounsfield(frame) for frame in frames} - {""}):
         return 1.0, STORED, [*findings, make_finding("not_hounsfield", ", ".join(reasons))]
     return 1.0, HOUNSFIELD, findings
+
+
+def _scale_of_pet(
+    frames: Sequence[Frame], series: Iterable[Frame], wanted: str
+) -> tuple[float, str, list[Finding]]:
+    units = sorted({read_text(header, "Units") or "unknown" for header in _headers(frames)})
+    if wanted == SUV:
+        try:
+            return _suv_factor(frames, series), SUV, []
+        except NoSuvFactor as error:
+            detail = f"{error}; the unit is {units[0]}"
+            return 1.0, STORED, [make_finding("pet_without_suv_factors", detail)]
+    if wanted == ACTIVITY and units != [_ACTIVITY_CODE]:
+        detail = f"{ACTIVITY}; the unit is {', '.join(units)}"
+        return 1.0, STORED, [make_finding("not_in_declared_unit", detail)]
+    return 1.0, wanted, []
 
 
 def _suv_factor(frames: Sequence[Frame], series: Iterable[Frame]) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from tcia_assets.datasets.volume import intensities
 from tcia_assets.datasets.volume.arrays import Slice, Volume, swap_lps_ras
@@ -13,7 +14,7 @@ from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.decoders import decoders_of
 from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
 from tcia_assets.datasets.volume.frames import Frame, plane_of, read_frames
-from tcia_assets.datasets.volume.pixels import StoredPixels, UndecodablePixels, read_pixels
+from tcia_assets.datasets.volume.pixels import UndecodablePixels, read_pixels
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
 from tcia_assets.datasets.volume.slice_geometry import SliceStack, stack_frames
 from tcia_assets.datasets.volume.volume_choice import ALL, LARGEST, VolumeChoice
@@ -39,8 +40,12 @@ class SeriesVolumes:
     findings: tuple[Finding, ...]
     least_slices: int
 
-    def read(self, place: int) -> Volume:
-        """Read a volume, by its number from 0.
+    def read(self, place: int, units: Mapping[str, str] = MappingProxyType({})) -> Volume:
+        """Read a volume.
+
+        Args:
+            place: Its number, from 0.
+            units: By Modality, where they are not the defaults of `intensities.UNITS`.
 
         Raises:
             NoVolume: Its pixels cannot be read.
@@ -55,7 +60,8 @@ class SeriesVolumes:
         except UndecodablePixels as error:
             raise NoVolume(self.series_instance_uid, (*findings, error.finding)) from error
         series = [frame for each in self.groups for frame in each.frames]
-        volume = _to_volume(stack, pixels, series, findings)
+        real = intensities.apply(stack.frames, pixels, series, units)
+        volume = _to_volume(stack, real, findings)
         is_only = len(self.groups) == 1
         return replace(volume, number=0 if is_only else place + 1, name=group.name)
 
@@ -211,10 +217,9 @@ def _names(groups: Sequence[VolumeGroup]) -> str:
 
 
 def _to_volume(
-    stack: SliceStack, pixels: StoredPixels, series: list[Frame], findings: tuple[Finding, ...]
+    stack: SliceStack, real: intensities.Intensities, findings: tuple[Finding, ...]
 ) -> Volume:
     header = stack.frames[0].dicom_object.header
-    real = intensities.apply(stack.frames, pixels, series)
     return Volume(
         voxels=real.voxels,
         affine=swap_lps_ras(stack.affine_lps),

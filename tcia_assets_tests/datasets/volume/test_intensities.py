@@ -185,3 +185,20 @@ def test_values_without_their_unit_are_dropped_unless_the_dataset_keeps_them() -
     wrong = ("not_hounsfield", "pet_without_suv_factors", "implausible_suv", "zero_variance")
     assert {DEFAULT_POLICIES[code] for code in wrong} == {DROP}
     assert DEFAULT_POLICIES["monochrome1"] == KEEP
+
+
+def test_the_unit_of_a_modality_may_be_chosen(tmp_path: Path) -> None:
+    series = pet()
+    path = write_zip(tmp_path / "pet.zip", series.objects())
+    with open_volumes(path) as volumes:
+        activity = volumes.read(0, {"PT": "Bq/ml", "CT": "stored"})
+        assert (activity.units, *finding_codes(activity)) == ("Bq/ml",)
+        assert np.allclose(activity.voxels, series.real)
+        assert volumes.read(0, {"PT": "stored"}).units == "stored"
+        assert volumes.read(0, {"CT": "stored"}).units == "SUVbw"
+    path = write_zip(tmp_path / "counts.zip", pet(Units="CNTS").objects())
+    with open_volumes(path) as volumes:
+        counts = volumes.read(0, {"PT": "Bq/ml"})
+    assert (counts.units, *finding_codes(counts)) == ("stored", "not_in_declared_unit")
+    with open_volumes(write_zip(tmp_path / "ct.zip", changed(lut))) as volumes:
+        assert not finding_codes(volumes.read(0, {"CT": "stored"}))
