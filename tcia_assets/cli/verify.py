@@ -18,6 +18,7 @@ from tcia_assets.cli.terminal import bytes_bar, err, exit_with, out, printable, 
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import UsageError, require_known
 from tcia_assets.images.audit import require_hashes
+from tcia_assets.images.changed_texts import restore_texts
 from tcia_assets.images.equality import (
     IDC,
     MIRROR,
@@ -185,6 +186,8 @@ def _verify(collections: Sequence[str], warehouse: Warehouse, limits: _Limits) -
             verified = verify_zips(name, warehouse, **limits._asdict(), report=report)
         strays = [] if limits.subset else find_strays(name, warehouse)
         line = _verified_line(name, verified, strays)
+        if restored := restore_texts(name, warehouse):
+            line += f"; put again: {', '.join(restored)}"
         out.print(printable(line), soft_wrap=True)
         problems += _damage_lines(name, verified.damaged)
     return problems

@@ -148,18 +148,38 @@ def test_a_warehouse_that_fetches_nothing_learns_of_it_too(machine: Machine) -> 
     main.demand_complete()
 
 
+def test_a_shard_downloads_the_rows_of_others_once(machine: Machine, served_s3: Proxy) -> None:
+    whole, one = machine(), machine()
+    whole.fetch()
+    with one.source() as source:
+        one.fetch_by(source, shard=Shard(0, 2))
+        served_s3.seen.clear()
+        one.fetch_by(source, shard=Shard(0, 2))
+        assert [r.path for r in served_s3.seen if r.method == "GET" and "/journal/" in r.path] == []
+        one.fetch_by(source)
+    assert one.rows == whole.rows
+
+
 @pytest.mark.slow
 def test_old_files_of_rows_are_removed_by_those_who_have_merged_them(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = machine()
+    one, two, three = machine(), machine(), machine()
     one.fetch()
+    two.fetch()
+    with three.source() as source:
+        three.fetch_by(source, shard=Shard(0, 2))
     monkeypatch.setattr(shared_rows, "_KEPT", timedelta(0))
     time.sleep(1.1)  # the server's clock ticks in seconds
     one.fetch()
     assert one.warehouse.archives.list(f"journal/{FOLDER}") == []
-    assert list((one.data_dir / "archives" / "journal").rglob("*.jsonl")) == []
-    assert one.rows.keys() == set(one.uids)
+    two.fetch()
+    with three.source() as source:
+        three.fetch_by(source, shard=Shard(0, 2))
+    for each in (one, two, three):
+        folder = each.data_dir / "archives" / "journal"
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+    assert one.rows.keys() == two.rows.keys() == set(one.uids)
 
 
 @pytest.mark.slow

@@ -135,7 +135,11 @@ class IndexedImages(SeriesParts):
         )
 
     def _count_shared(self, rows: pa.Table) -> pa.Table:
-        """Return, by Series, how many SOPInstanceUIDs of these rows other Collections have."""
+        """Return, by Series, how many SOPInstanceUIDs of these rows other Collections have.
+
+        The rows are stored already: of two Collections that are indexed at the same time, the one
+        that counts last finds the rows of the other. That is enough for the check `keys_unique`.
+        """
         # Named one by one, so that DuckDB reads no UIDs of this Collection.
         others = [key for key in self._warehouse.keys(IMAGES) if key != self._collection]
         names = ", ".join(map(sql.literal, others)) or "NULL"

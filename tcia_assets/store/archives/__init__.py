@@ -123,6 +123,15 @@ class Archives(Protocol):
             Whether anything changed.
         """
 
+    def forget_changed_texts(self, folder: str) -> Sequence[str]:
+        """Find texts that this machine put into a folder and that are others now, or gone.
+
+        `put_text` compares with what it put last. After this, it puts them anew.
+
+        Returns:
+            Their names.
+        """
+
     def head(self, name: str) -> StoredFile:
         """Describe a file without reading it."""
 

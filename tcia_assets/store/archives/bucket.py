@@ -184,6 +184,26 @@ class BucketArchives:
         copy.unlink()
         return True
 
+    def forget_changed_texts(self, folder: str) -> Sequence[str]:
+        copies = (path for path in (self._work / folder).glob("[!.]*") if path.is_file())
+        changed = [path for path in sorted(copies) if not self._has(f"{folder}/{path.name}", path)]
+        for path in changed:
+            path.unlink(missing_ok=True)
+        return [f"{folder}/{path.name}" for path in changed]
+
+    def _has(self, name: str, copy: Path) -> bool:
+        """Return whether an object has the bytes of a file; as a rule its ETag shows that."""
+        content = copy.read_bytes()
+        try:
+            meta = self._head(name).meta
+            e_tag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            if (meta["size"], (meta["e_tag"] or "").strip('"')) == (len(content), e_tag):
+                return True
+            with s3_errors(self.address(name)):
+                return bool(obstore.get(self._store, name).bytes() == content)
+        except FileNotFoundError:
+            return False
+
     def delete(self, name: str) -> None:
         with s3_errors(self.address(name)):
             obstore.delete(self._store, name)

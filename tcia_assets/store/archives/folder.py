@@ -59,6 +59,10 @@ class FolderArchives:
             raise StorageError(f"{path} cannot be removed: {reason}") from error
         return True
 
+    def forget_changed_texts(self, folder: str) -> Sequence[str]:
+        del folder  # `put_text` compares with the file itself
+        return []
+
     def head(self, name: str) -> StoredFile:
         path = self.root / name
         if not path.is_file():

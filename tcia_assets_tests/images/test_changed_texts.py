@@ -1,0 +1,58 @@
+"""Files beside the zips in a bucket that somebody has changed or removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tcia_assets.images.changed_texts import restore_texts
+from tcia_assets.images.run_limits import Shard
+from tcia_assets_tests.images.bucket_place import BucketPlace, beside
+from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
+from tcia_assets_tests.s3_proxy import Proxy
+
+SUMS, LICENCES = f"{FOLDER}/SHA256SUMS", f"{FOLDER}/LICENSES.md"
+
+
+Machine = Callable[[], BucketPlace]
+
+
+@pytest.fixture
+def machine(place: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return what makes a machine: a data folder of its own, and the bucket of all."""
+    return lambda: beside(place, tmp_path_factory.mktemp("machine") / "data", bucket)
+
+
+def read(place: BucketPlace, name: str) -> bytes:
+    return place.warehouse.archives.open(name).read()
+
+
+def test_changed_files_are_put_again_by_a_machine_that_has_put_them(
+    machine: Machine, served_s3: Proxy
+) -> None:
+    one = machine()
+    other = machine()
+    one.fetch()
+    before = [read(one, name) for name in (SUMS, LICENCES)]
+    assert restore_texts(COLLECTION, one.warehouse) == []
+    other.warehouse.archives.put_text(SUMS, "no hash")
+    other.warehouse.archives.delete(LICENCES)
+    one.fetch()
+    assert read(one, SUMS) == b"no hash", "nothing was requested for it"
+    assert restore_texts(COLLECTION, one.warehouse) == ["LICENSES.md", "SHA256SUMS"]
+    assert [read(one, name) for name in (SUMS, LICENCES)] == before
+    served_s3.seen.clear()
+    assert restore_texts(COLLECTION, one.warehouse) == []
+    assert {request.method for request in served_s3.seen} == {"HEAD"}
+
+
+def test_a_machine_that_knows_a_part_puts_none(machine: Machine) -> None:
+    one = machine()
+    shard = machine()
+    one.fetch()
+    with shard.source() as source:
+        shard.fetch_by(source, shard=Shard(0, 2))
+    one.warehouse.archives.delete(SUMS)
+    assert restore_texts(COLLECTION, shard.warehouse) == []
+    assert restore_texts(COLLECTION, one.warehouse) == ["SHA256SUMS"]
