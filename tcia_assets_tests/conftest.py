@@ -158,8 +158,27 @@ def _without_checks() -> list[Job]:
     ]
 
 
-# The definitions that a worker has built, each with its resource.
-BuiltDefinitions = list[tuple[TciaResource, dg.Definitions]]
+class BuiltPlugins:
+    """The resources and definitions that a worker has made, by the fields of the resource."""
+
+    def __init__(self) -> None:
+        self._resources: list[tuple[dict[str, object], TciaResource]] = []
+        self._definitions: dict[int, dg.Definitions] = {}
+
+    def resource(self, fields: dict[str, object]) -> TciaResource:
+        made = next((resource for given, resource in self._resources if given == fields), None)
+        if made is None:
+            made = TciaResource(**fields)
+            self._resources.append((fields, made))
+        return made
+
+    def definitions(self, resource: TciaResource) -> dg.Definitions:
+        """Build the plugin with a resource that `resource` has returned, unless it is built."""
+        if id(resource) not in self._definitions:
+            built = build_definitions(resource=resource)
+            more = dg.Definitions(jobs=_without_checks())
+            self._definitions[id(resource)] = dg.Definitions.merge(built, more)
+        return self._definitions[id(resource)]
 
 
 class Dagster:
@@ -171,7 +190,7 @@ class Dagster:
         data_dir: Path,
         instance: dg.DagsterInstance,
         refreshed: RefreshedFolders,
-        built: BuiltDefinitions,
+        built: BuiltPlugins,
     ) -> None:
         self.sandbox, self.instance, self.data_dir = sandbox, instance, data_dir
         self.warehouse = Warehouse(data_dir)
@@ -227,16 +246,10 @@ class Dagster:
             "first_wait_s": 0.001,
             "read_timeout_s": 5.0,
         }
-        return TciaResource(**(fields | chosen))
+        return self._built.resource(fields | chosen)
 
     def definitions(self, **chosen: object) -> dg.Definitions:
-        resource = self.resource(**chosen)
-        made = next((defs for given, defs in self._built if given == resource), None)
-        if made is None:
-            built = build_definitions(resource=resource)
-            made = dg.Definitions.merge(built, dg.Definitions(jobs=_without_checks()))
-            self._built.append((resource, made))
-        return made
+        return self._built.definitions(self.resource(**chosen))
 
     def collections(self, **chosen: object) -> list[str]:
         """Materializes `collections`; the partitions that there are then."""
@@ -305,8 +318,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture(scope="session")
-def built_definitions() -> BuiltDefinitions:
-    return []
+def built_plugins() -> BuiltPlugins:
+    return BuiltPlugins()
 
 
 @pytest.fixture
@@ -315,11 +328,11 @@ def dagster(
     tmp_path: Path,
     instance: dg.DagsterInstance,
     refreshed_folders: RefreshedFolders,
-    built_definitions: BuiltDefinitions,
+    built_plugins: BuiltPlugins,
 ) -> Dagster:
     # No test of these starts a daemon, a schedule or a sensor, of which `wipe` keeps the state.
     instance.wipe()
-    return Dagster(sandbox, tmp_path, instance, refreshed_folders, built_definitions)
+    return Dagster(sandbox, tmp_path, instance, refreshed_folders, built_plugins)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from tcia_assets.sources import Source, open_source
 from tcia_assets_tests.conftest import (
     IMPATIENT,
     SMALL,
+    BuiltPlugins,
     Dagster,
     RefreshedFolders,
     settings_for,
@@ -69,7 +70,7 @@ def second_refresh(
         return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in found}
 
     with dg.DagsterInstance.ephemeral() as instance:
-        dagster = Dagster(served, root, instance, refreshed_folders, [])
+        dagster = Dagster(served, root, instance, refreshed_folders, BuiltPlugins())
         keys = dagster.start_refreshed()
         with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
             now, sizes = datetime.now(UTC), ProbeBudget(10)

@@ -8,7 +8,13 @@ import pytest
 
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets_tests.conftest import BY_COLLECTION, SMALL, Dagster, RefreshedFolders
+from tcia_assets_tests.conftest import (
+    BY_COLLECTION,
+    SMALL,
+    BuiltPlugins,
+    Dagster,
+    RefreshedFolders,
+)
 from tcia_assets_tests.defs.metadata_runs import (
     ALL_SIZES,
     NO_SIZES,
@@ -119,7 +125,7 @@ def test_every_dialect_gives_the_same_tables_apart_from_columns_that_it_lacks(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp(dialect)
-    other = Dagster(dagster.sandbox, folder, dagster.instance, refreshed_folders, [])
+    other = Dagster(dagster.sandbox, folder, dagster.instance, refreshed_folders, BuiltPlugins())
     dagster.start_refreshed()
     dagster.instance.wipe()
     compared = [SMALL, "RIDER Lung CT", "VICTRE"]
