@@ -36,33 +36,36 @@ def test_unchanged_zips_leave_the_manifest_as_it_is(fetched: Place) -> None:
     assert fetched.rows == rows
 
 
-@pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (flip, "its zip has changed since it was verified: its SHA-256 differs"),
-        (Path.unlink, "its zip is gone"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"."), "bytes where"),
-        (lambda path: path.write_bytes(b""), "its zip has 0 bytes where"),
-    ],
-)
-def test_a_damaged_zip_fails_and_the_next_fetch_replaces_only_it(
-    fetched: Place, damage: Callable[[Path], object], said: str, *, deep: bool
-) -> None:
-    uid, before = fetched.uids[3], fetched.rows
-    damage(fetched.zip(uid))
-    [found] = verified(fetched, deep=deep).damaged
+DAMAGES: list[tuple[Callable[[Path], object], str]] = [
+    (flip, "its zip has changed since it was verified: its SHA-256 differs"),
+    (Path.unlink, "its zip is gone"),
+    (lambda path: path.write_bytes(path.read_bytes() + b"."), "bytes where"),
+    (lambda path: path.write_bytes(b""), "its zip has 0 bytes where"),
+]
 
-    assert found.series_instance_uid == uid and said in found.problem
-    assert fetched.rows[uid]["status"] == "failed" and said in fetched.rows[uid]["error"]
-    assert {u: r for u, r in fetched.rows.items() if u != uid} == {
-        u: r for u, r in before.items() if u != uid
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_damaged_zips_fail_and_the_next_fetch_replaces_only_them(
+    fetched: Place, *, deep: bool
+) -> None:
+    before, said = fetched.rows, {}
+    for uid, (damage, problem) in zip(fetched.uids[3:], DAMAGES, strict=False):
+        damage(fetched.zip(uid))
+        said[uid] = problem
+    found = {each.series_instance_uid: each for each in verified(fetched, deep=deep).damaged}
+
+    assert found.keys() == said.keys()
+    known = {each.series_instance_uid: each for each in find_known_damage(fetched.warehouse)}
+    assert known.keys() == said.keys()
+    for uid, problem in said.items():
+        assert problem in found[uid].problem and found[uid].problem in known[uid].problem
+        assert fetched.rows[uid]["status"] == "failed" and problem in fetched.rows[uid]["error"]
+    assert {u: r for u, r in fetched.rows.items() if u not in said} == {
+        u: r for u, r in before.items() if u not in said
     }
-    [known] = find_known_damage(fetched.warehouse)
-    assert known.series_instance_uid == uid and found.problem in known.problem
     fetched.sandbox.requests.clear()
     fetched.fetch()
-    assert fetched.asked() == [uid] and find_known_damage(fetched.warehouse) == []
+    assert fetched.asked() == sorted(said) and find_known_damage(fetched.warehouse) == []
     fetched.demand_complete()
 
 
