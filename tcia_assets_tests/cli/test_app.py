@@ -131,6 +131,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow  # the next one waits for another attempt, and this one for a reply
 def test_ctrl_c_while_a_request_waits_ends_with_130(empty_terminal: Terminal) -> None:
     sandbox = empty_terminal.sandbox
     sandbox.faults.add(Fault("hang", "getCollectionValues", times=0, seconds=2.0))
@@ -164,6 +165,8 @@ def test_a_long_wait_for_the_source_is_shown_while_it_lasts_and_ended_by_ctrl_c(
 
     assert "(status 429); waiting 300 s before attempt 2 of 5" in shown
     assert process.returncode == 130, stderr
+    assert "Interrupted: what was complete is kept" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_ctrl_c_in_a_callback_of_a_weak_reference_is_not_lost() -> None:

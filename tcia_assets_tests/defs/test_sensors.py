@@ -55,7 +55,7 @@ def test_a_collection_without_a_name_ends_no_tick(dagster: Dagster) -> None:
 def test_a_released_series_is_noticed_and_only_its_collection_is_refreshed(
     dagster: Dagster,
 ) -> None:
-    held = dagster.sandbox.archive.hold(collection=SMALL, count=2)
+    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
     caught_up(dagster)
     assert isinstance(tick(dagster), dg.SkipReason)
     dagster.sandbox.archive.release(held)
@@ -71,6 +71,7 @@ def test_a_released_series_is_noticed_and_only_its_collection_is_refreshed(
     assert isinstance(tick(dagster), dg.SkipReason)
 
 
+@pytest.mark.slow  # `test_images` updates a revised one, and the test above notices a released one
 def test_a_revised_series_is_fetched_again_and_no_other(dagster: Dagster) -> None:
     chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
     tables = ["image_archives", "images", "references", "targets"]
