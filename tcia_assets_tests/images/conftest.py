@@ -1,4 +1,4 @@
-"""Sandboxes with 3, 12 and 60 small Series, one of each a worker, and data folders for them."""
+"""Sandboxes with 3, 8, 12 and 60 small Series, one of each a worker, and data folders for them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def _served(series: int, images: int) -> Callable[[], Iterator[Sandbox]]:
 
 
 small_served = _served(series=3, images=4)
+eight_served = _served(series=8, images=4)
 twelve_served = _served(series=SERIES, images=2)
 wide_served = _served(series=60, images=2)
 
@@ -73,6 +74,12 @@ def _copied(folder: Path, sandbox: Sandbox, data_dir: Path) -> Place:
 def place(small_served: Sandbox, place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of three Series of four images, and no zips."""
     return place_of(small_served)
+
+
+@pytest.fixture
+def eight(eight_served: Sandbox, place_of: PlaceOf) -> Place:
+    """Return a data folder that has the metadata of eight Series of four images, and no zips."""
+    return place_of(eight_served)
 
 
 @pytest.fixture

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tcia_assets_tests.images.place import FOLDER, Place
 
 ROUTES = ("getImage", "getImageWithMD5Hash")
-SHORT_BY_ROUTE = pytest.mark.parametrize("short", ROUTES)
-WORSE = pytest.mark.parametrize("worse", ["zip_empty", "zip_license_only", "zip_trailing_bytes"])
+_WORSE = ("zip_empty", "zip_license_only", "zip_trailing_bytes")
 
 
-def spoil_routes(place: Place, uid: str, short: str, worse: str) -> None:
-    """One route gives a zip that lacks an image, the other one that is worse."""
-    [other] = set(ROUTES) - {short}
-    place.spoil("zip_short", uid, endpoint=short, images=1)
-    place.spoil(worse, uid, endpoint=other)
+def spoil_routes(place: Place) -> dict[str, str]:
+    """Let one route give a zip that lacks an image, and the other one that is worse.
+
+    Returns:
+        The route of the better zip by UID, for six Series: each route with each that is worse.
+    """
+    short_by_uid = {}
+    for uid, (short, worse) in zip(place.uids, product(ROUTES, _WORSE), strict=False):
+        [other] = set(ROUTES) - {short}
+        place.spoil("zip_short", uid, endpoint=short, images=1)
+        place.spoil(worse, uid, endpoint=other)
+        short_by_uid[uid] = short
+    return short_by_uid
 
 
 def quarantine(place: Place, uid: str) -> Path:

@@ -12,8 +12,6 @@ from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.images.place import Place, md5
 from tcia_assets_tests.images.refused_zips import (
     ROUTES,
-    SHORT_BY_ROUTE,
-    WORSE,
     quarantine,
     reason,
     spoil_routes,
@@ -53,24 +51,22 @@ def test_a_refused_zip_is_in_quarantine_until_the_series_is_complete(
     assert mirror.quarantined(uid) == (False, False)
 
 
-@SHORT_BY_ROUTE
-@WORSE
 def test_the_better_of_two_refused_zips_is_in_quarantine_and_named_in_the_manifest(
-    place: Place, short: str, worse: str
+    eight: Place,
 ) -> None:
-    uid = place.uids[0]
-    place.without_single_images()
-    spoil_routes(place, uid, short, worse)
-    place.fetch()
+    eight.without_single_images()
+    spoilt = spoil_routes(eight)
+    eight.fetch()
 
-    said = reason(place, uid)
-    assert len(images_of_quarantine(place, uid)) == 3
-    assert (said["reason"], said["endpoint"]) == ("3 images, but the source lists 4", short)
-    demand_agreement(place, uid)
-    place.demand_sound()
-    place.sandbox.faults.clear()
-    place.fetch()
-    place.demand_complete()
+    for uid, short in spoilt.items():
+        said = reason(eight, uid)
+        assert len(images_of_quarantine(eight, uid)) == 3
+        assert (said["reason"], said["endpoint"]) == ("3 images, but the source lists 4", short)
+        demand_agreement(eight, uid)
+    eight.demand_sound()
+    eight.sandbox.faults.clear()
+    eight.fetch()
+    eight.demand_complete()
 
 
 def test_of_two_equally_bad_zips_the_newer_is_in_quarantine(place: Place) -> None:
