@@ -122,11 +122,13 @@ def _hugging_face_name(license_: License) -> str:
 def _opening(numbers: Summary, info: DatasetInfo, kept: int) -> str:
     patients = sum(int(record["patients"]) for record in numbers["parts"])
     dropped = sum(int(record[DROPPED]) for record in numbers["parts"])
+    channels = f", each with the channels {_and(info.channels)}" if info.channels else ""
+    kind = "cases" if info.channels else "volumes"
     labels = f", with labels for {_and(info.labels.values())}" if info.labels else ""
     folds = f" `{info.splits[0]}` has {info.folds} folds." if info.folds else ""
     return (
-        f"{kept:,} volumes of {patients:,} Patients of [The Cancer Imaging Archive]"
-        f"(https://www.cancerimagingarchive.net){labels}, split by Patient into "
+        f"{kept:,} {kind} of {patients:,} Patients of [The Cancer Imaging Archive]"
+        f"(https://www.cancerimagingarchive.net){channels}{labels}, split by Patient into "
         f"{_and(info.splits)}.{folds} Series that were left out, for the reasons under "
         f'"{TITLES["quality"]}": {dropped:,}.\n'
     )

@@ -53,6 +53,12 @@ def sarcoma_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> P
     return root
 
 
+@pytest.fixture(scope="session")
+def fetched_sarcomas(sarcoma_root: Path) -> Warehouse:
+    """Return the warehouse with MR Studies, for tests that change nothing."""
+    return Warehouse(sarcoma_root)
+
+
 @pytest.fixture
 def sarcomas(sarcoma_root: Path, tmp_path: Path) -> Warehouse:
     """Return a copy of the warehouse with MR Studies for one test."""

@@ -47,9 +47,9 @@ def move_to_first_study(warehouse: Warehouse, uid: str) -> None:
     set_rows(warehouse, uid, {"StudyInstanceUID": study, "FrameOfReferenceUID": frame})
 
 
-def test_each_channel_is_the_series_of_the_same_study(sarcomas: Warehouse) -> None:
-    cohort = query_cohort(declared(), sarcomas)
-    t1, fluid = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
+def test_each_channel_is_the_series_of_the_same_study(fetched_sarcomas: Warehouse) -> None:
+    cohort = query_cohort(declared(), fetched_sarcomas)
+    t1, fluid = series_of(fetched_sarcomas, T1), series_of(fetched_sarcomas, FLUID)
     assert sorted(cohort.of_role(IMAGE)["SeriesInstanceUID"].to_pylist()) == sorted(t1)
     assert sorted(cohort.of_role(CHANNEL)["SeriesInstanceUID"].to_pylist()) == sorted(fluid)
     found = channels(cohort)
@@ -60,42 +60,34 @@ def test_each_channel_is_the_series_of_the_same_study(sarcomas: Warehouse) -> No
     assert all(row["finding"] is None for case in found.values() for row in case.values())
 
 
-def test_the_reference_is_the_channel_that_masks_are_drawn_on(sarcomas: Warehouse) -> None:
-    found = channels(query_cohort(declared(), sarcomas))
+def test_the_reference_is_the_channel_that_masks_are_drawn_on(fetched_sarcomas: Warehouse) -> None:
+    found = channels(query_cohort(declared(), fetched_sarcomas))
     assert {case["t1"]["is_reference"] for case in found.values()} == {True}
-    other = query_cohort(declared(("target:", "reference: fluid\ntarget:")), sarcomas)
+    other = query_cohort(declared(("target:", "reference: fluid\ntarget:")), fetched_sarcomas)
     assert {case["fluid"]["is_reference"] for case in channels(other).values()} == {True}
     assert not other.pairs.num_rows
     lost = declared(("kind: RTSTRUCT", "kind: SEG"))
     with pytest.raises(BadDeclaration, match="masks are drawn on no channel: say which by 'ref"):
-        query_cohort(lost, sarcomas)
+        query_cohort(lost, fetched_sarcomas)
 
 
 def test_of_several_series_the_nearest_in_time_is_taken_and_said(sarcomas: Warehouse) -> None:
     (case, *_), (near, far, *_) = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
     move_to_first_study(sarcomas, far)
-    for uid, clock in ((case, "100000"), (near, "101500.25"), (far, "093000")):
+
+    def chosen() -> tuple[str, str | None, str | None]:
+        row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
+        return row["SeriesInstanceUID"], row["finding"], row["message"]
+
+    set_rows(sarcomas, near, {"ImageCount": 99}, SERIES)
+    assert chosen()[:2] == (near, "channel_ambiguous"), "without times, that with most images"
+    for uid, clock in ((case, "100000"), (far, "101500.25"), (near, "093000")):
         set_rows(sarcomas, uid, {"AcquisitionDate": date(2000, 1, 1), "AcquisitionTime": clock})
-    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
-    assert row["SeriesInstanceUID"] == near
-    assert row["finding"] == "channel_by_time"
-    assert f"not {far}" in row["message"] and "+900 s" in row["message"]
-
-
-def test_without_times_several_series_are_ambiguous(sarcomas: Warehouse) -> None:
-    (case, *_), (one, other, *_) = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
-    move_to_first_study(sarcomas, other)
-    set_rows(sarcomas, one, {"ImageCount": 99}, SERIES)
-    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
-    assert (row["SeriesInstanceUID"], row["finding"]) == (one, "channel_ambiguous")
-
-
-def test_a_series_in_another_frame_of_reference_is_the_last_choice(sarcomas: Warehouse) -> None:
-    (case, *_), (one, other, *_) = series_of(sarcomas, T1), series_of(sarcomas, FLUID)
-    move_to_first_study(sarcomas, other)
-    set_rows(sarcomas, one, {"FrameOfReferenceUID": "1.2.3"})
-    row = channels(query_cohort(declared(), sarcomas))[case]["fluid"]
-    assert (row["SeriesInstanceUID"], row["finding"]) == (other, None)
+    uid, finding, message = chosen()
+    assert (uid, finding) == (far, "channel_by_time")
+    assert message and f"not {near}" in message and "+900 s" in message
+    set_rows(sarcomas, far, {"FrameOfReferenceUID": "1.2.3"})
+    assert chosen()[:2] == (near, None), "one in another frame of reference is the last choice"
 
 
 def test_a_missing_channel_is_said_in_the_cohort(sarcomas: Warehouse) -> None:
@@ -107,9 +99,9 @@ def test_a_missing_channel_is_said_in_the_cohort(sarcomas: Warehouse) -> None:
     assert channels(query_cohort(zeros, sarcomas))[case]["fluid"]["finding"] == "channel_zeros"
 
 
-def test_a_series_is_one_channel_unless_volumes_are_chosen(sarcomas: Warehouse) -> None:
+def test_a_series_is_one_channel_unless_volumes_are_chosen(fetched_sarcomas: Warehouse) -> None:
     with pytest.raises(BadDeclaration) as error:
-        query_cohort(declared(ANY), sarcomas)
+        query_cohort(declared(ANY), fetched_sarcomas)
     assert "4 Series are both 't1' and 'fluid'" in str(error.value)
     assert "let the conditions exclude each other" in str(error.value)
     chosen = declared(
@@ -118,18 +110,20 @@ def test_a_series_is_one_channel_unless_volumes_are_chosen(sarcomas: Warehouse) 
         ("fluid: {", "fluid: {choose: {b: 1000}, "),
         ("target:", "reference: t1\ntarget:"),
     )
-    for uid, case in channels(query_cohort(chosen, sarcomas)).items():
+    for uid, case in channels(query_cohort(chosen, fetched_sarcomas)).items():
         assert case["fluid"]["SeriesInstanceUID"] == uid
         assert case["fluid"]["finding"] is None
 
 
-def test_a_condition_that_selects_nothing_or_masks_is_refused(sarcomas: Warehouse) -> None:
+def test_a_condition_that_selects_nothing_or_masks_is_refused(fetched_sarcomas: Warehouse) -> None:
     with pytest.raises(BadDeclaration, match=r"channels\.t1.where: no Series of the"):
-        query_cohort(declared((T1, "false")), sarcomas)
+        query_cohort(declared((T1, "false")), fetched_sarcomas)
     with pytest.raises(BadDeclaration, match=r"channels\.t1.where: the query fails"):
-        query_cohort(declared((T1, "Description = 'x'")), sarcomas)
+        query_cohort(declared((T1, "Description = 'x'")), fetched_sarcomas)
     with pytest.raises(BadDeclaration, match="are not images"):
-        query_cohort(declared((f"Modality = 'MR' AND {T1}", "Modality = 'RTSTRUCT'")), sarcomas)
+        query_cohort(
+            declared((f"Modality = 'MR' AND {T1}", "Modality = 'RTSTRUCT'")), fetched_sarcomas
+        )
 
 
 def test_the_lock_file_holds_the_channels(sarcomas: Warehouse) -> None:

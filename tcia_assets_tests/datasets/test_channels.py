@@ -165,6 +165,7 @@ def test_lists_licences_and_what_is_kept_have_the_series_of_all_channels(
 def test_the_card_says_what_each_channel_is(result: BuildResult) -> None:
     card = (result.folder / "README.md").read_text(encoding="utf-8")
     assert "| 1 | `fluid` | MR | stored | int16 | 4 | 0 |" in card
+    assert "4 cases of 4 Patients" in card and "each with the channels `t1` and `fluid`" in card
 
 
 def test_equal_pixels_of_any_channel_in_two_splits_are_a_leak(result: BuildResult) -> None:

@@ -10,8 +10,9 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_channels import FLUID, declared, series_of, set_rows
 
 
-def test_a_plan_counts_the_series_of_each_channel(sarcomas: Warehouse) -> None:
-    plan = plan_dataset(declared(), query_cohort(declared(), sarcomas), sarcomas)
+def test_a_plan_counts_the_series_of_each_channel(fetched_sarcomas: Warehouse) -> None:
+    cohort = query_cohort(declared(), fetched_sarcomas)
+    plan = plan_dataset(declared(), cohort, fetched_sarcomas)
     assert plan.channels == (
         ChannelPlan("t1", is_reference=True, cases=4, modalities={"MR": 4}, findings={}),
         ChannelPlan("fluid", is_reference=False, cases=4, modalities={"MR": 4}, findings={}),
