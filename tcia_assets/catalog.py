@@ -220,6 +220,7 @@ def _values(name: str, noun: str, column: Column, endpoint: str) -> Table:
         partitioned_by="Collection",
         columns=(COLLECTION, column),
         parents=_IN_COLLECTION,
+        refreshed_after=("series",),  # they are compared with its values
         updates=_EACH_REFRESH,
         # The replies do not contain the Collection: a filter that the server ignored shows here.
         checks=(
@@ -255,6 +256,7 @@ COLLECTION_DESCRIPTIONS = Table(
     endpoint="getCollectionDescriptions",
     partitioned_by="Collection",
     parents=_IN_COLLECTION,
+    refreshed_after=("series",),  # whose licences and DOIs complete them
     updates=(
         f"{_EACH_REFRESH} A source that describes nothing, or has no descriptions at all, leaves "
         "what is stored. The runs link to the DOI."
@@ -411,6 +413,7 @@ SERIES = Table(
     endpoint="getSeries",
     partitioned_by="Collection",
     parents=(Parent("studies", ("Collection", "StudyInstanceUID")),),
+    refreshed_after=("studies",),  # which may have the PatientIDs that Series lack
     updates=(
         "Updated by the sensor `{prefix}_new_series` when the source reports a release, and by "
         "the schedule `{prefix}_compare`, which compares each Collection completely. No row is "
@@ -536,6 +539,7 @@ SERIES_SIZES = Table(
     partitioned_by="Collection",
     made_from="series",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
+    refreshed_after=("series",),
     updates=(
         "Needs one request for each Series, so only new and changed Series are queried, up to a "
         "limit per run. Plots: how many Series were `asked` and how many are `remaining`."

@@ -128,6 +128,7 @@ class Table:
         partitioned_by: The column whose value is the partition key, "" without partitions.
         parents: The tables in which each row must have a parent row.
         made_from: The table from which it is made, "" if it is requested for its own sake.
+        refreshed_after: The tables whose rows a refresh of it reads: they are refreshed before.
         updates: How its asset is kept current and what its plots show, for Dagster's UI.
         checks: Checks in addition to those of key and parents.
         rows_per_part: A partition of more rows has several files of about so many, so that a change
@@ -144,6 +145,7 @@ class Table:
     partitioned_by: str = ""
     parents: tuple[Parent, ...] = ()
     made_from: str = ""
+    refreshed_after: tuple[str, ...] = ()
     updates: str = ""
     checks: tuple[Check, ...] = ()
     rows_per_part: int = 0

@@ -532,6 +532,8 @@ def test_the_declaration_of_a_table_is_consistent(declared: Table) -> None:
     assert re.fullmatch("[a-z]+(_[a-z]+)*", declared.name)
     for parent in declared.parents:
         assert set(parent.on) <= set(declared.column_names) & set(table(parent.table).column_names)
+    for earlier in declared.refreshed_after:
+        assert table(earlier).partitioned_by == declared.partitioned_by
 
 
 @pytest.mark.parametrize("declared", TABLES, ids=lambda t: t.name)

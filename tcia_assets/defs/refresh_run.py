@@ -5,10 +5,11 @@ Collection that fails affects only its own rows. It also starts one process inst
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from graphlib import TopologicalSorter
 from itertools import chain
 from typing import Any
 
@@ -41,7 +42,6 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import format_bytes
 
 _LOG_EVERY_S = 10.0
-_LAST_STAGE = 2
 # For a source on this disk, where no partition waits for the network: more of them would take more
 # memory, and no less time.
 _LOCAL_WORKERS = 2
@@ -226,12 +226,10 @@ def _work_off(
 ) -> Iterator[None]:
     """Refresh many partitions at a time; yields after each.
 
-    Series come after Studies, which may have the PatientIDs that they lack. Sizes, values and
-    descriptions come last: they are requested for the Series that are stored, or compared with
-    them, or completed from them.
+    A table is refreshed once those are whose rows its refresh reads, for all Collections.
     """
     is_local = tcia.settings.source == "idc"
-    for stage in range(_LAST_STAGE + 1):
+    for stage in _stages(dict.fromkeys(table for table, _ in tasks)):
         with ThreadPoolExecutor(
             _LOCAL_WORKERS if is_local else tcia.settings.max_connections
         ) as pool:
@@ -246,7 +244,7 @@ def _work_off(
                     accept_schema=task[1] in accept_schema,
                 ): task
                 for task in tasks
-                if _stage(task[0]) == stage
+                if task[0] in stage
             }
             try:
                 for future in as_completed(futures):
@@ -260,11 +258,15 @@ def _work_off(
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _stage(table: Table) -> int:
-    """Return when a table is refreshed: after all tables of lower stages."""
-    if table in (catalog.SERIES_SIZES, catalog.COLLECTION_DESCRIPTIONS, *catalog.VALUE_TABLES):
-        return _LAST_STAGE
-    return 1 if table is catalog.SERIES else 0
+def _stages(tables: Iterable[Table]) -> Iterator[list[Table]]:
+    """Yield tables that can be refreshed at the same time, after those of the stages before."""
+    chosen = {table.name: table for table in tables}
+    order = TopologicalSorter({name: table.refreshed_after for name, table in chosen.items()})
+    order.prepare()
+    while order.is_active():
+        ready = order.get_ready()
+        yield [chosen[name] for name in ready if name in chosen]
+        order.done(*ready)
 
 
 def _collect(future: Future[RefreshResult], task: _Task, outcome: _Outcome) -> None:
