@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, OF_FOLDER
 from tcia_assets.errors import Busy
 from tcia_assets.images import manifest
 from tcia_assets.images.checksums import write_checksums
@@ -251,7 +251,9 @@ def _zips_before_move(collection: str, warehouse: Warehouse) -> dict[str, list[s
     rows = warehouse.query(
         f"""
         SELECT s.SeriesInstanceUID AS uid, list(a.Collection ORDER BY a.Collection) AS collections
-        FROM (SELECT * FROM series WHERE Collection = $collection) AS s
+        FROM (
+            SELECT *, {OF_FOLDER} AS of_folder FROM series WHERE Collection = $collection
+        ) AS s
         JOIN (SELECT * FROM series WHERE moved_to = $collection) AS earlier
         ON earlier.SeriesInstanceUID = s.SeriesInstanceUID
         JOIN image_archives AS a

@@ -22,7 +22,8 @@ from tcia_assets.store.warehouse import Warehouse
 _UID = "series_instance_uid"
 _Version = tuple[tuple[int, int, int], ...]
 
-# In the SQL below, `s` is the row of a Series in `series`, and `a` the one in `image_archives`.
+# In the SQL below, `s` is the row of a Series in `series`, with OF_FOLDER as `of_folder`: a join
+# holds a flag where it would hold the name of the source. `a` is the row in `image_archives`.
 
 # A Series that was refused this many times, unchanged, is given up.
 MAX_ATTEMPTS = 5
@@ -56,7 +57,7 @@ IS_LOST = "a.status = 'failed' AND a.attempts = 0"
 # a folder's Series changes with its files only.
 SAME_BYTES = f"""(
     a.fingerprint = s.fingerprint OR (
-        NOT {OF_FOLDER.replace("source", "s.source")}
+        NOT s.of_folder
         AND a.image_count = s.ImageCount
         AND coalesce(a.image_bytes = s.FileSize, true)
         AND coalesce(a.crdc_series_uuid = s.crdc_series_uuid, true)

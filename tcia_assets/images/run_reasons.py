@@ -163,7 +163,8 @@ def pending_images(
     rows = warehouse.query(
         f"""
         WITH wanted AS (
-            SELECT * FROM current_series WHERE missing_since IS NULL AND ({selection.predicate})
+            SELECT *, {catalog.OF_FOLDER} AS of_folder FROM current_series
+            WHERE missing_since IS NULL AND ({selection.predicate})
         ),
         -- An inner join: DuckDB compares each pair of rows for an anti join with such a condition.
         settled AS (

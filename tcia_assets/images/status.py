@@ -183,7 +183,8 @@ def _counts_sql(predicate: str) -> str:
     WITH at_home AS (
         -- Only Series that are not withdrawn, and so in `current_series`, can be selected. Named
         -- once below, because DuckDB would hold all rows of what is named twice.
-        SELECT *, withdrawn_at IS NULL AND coalesce({predicate}, false) AS is_chosen
+        SELECT *, {OF_FOLDER} AS of_folder,
+            withdrawn_at IS NULL AND coalesce({predicate}, false) AS is_chosen
         FROM series WHERE moved_to IS NULL AND list_contains($collections, Collection)
     ),
     -- The zip of a Series that moved may still be in a Collection that it left. A zip in any other
@@ -226,7 +227,7 @@ def _counts_sql(predicate: str) -> str:
     sized AS (
         SELECT *, coalesce(FileSize, TotalSizeInBytes) AS image_bytes,
             is_chosen AND missing_since IS NULL AND NOT is_complete AND NOT is_given_up
-                AND NOT {OF_FOLDER} AS is_to_come
+                AND NOT of_folder AS is_to_come
         FROM each
     )
     SELECT Collection,
