@@ -21,6 +21,7 @@ from tcia_assets.datasets.declaration_sections import (
     LicenseKeys,
     TargetSettings,
 )
+from tcia_assets.datasets.declaration_types import Section
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, POLICIES, SAMPLE_CODES
 from tcia_assets.datasets.split import PATIENTS, SPLIT_COLUMNS, Holdout, SplitSettings
@@ -43,6 +44,13 @@ KINDS = {
     time: "text, such as `08:00`",
     VolumeChoice: "text, or keys",
     CropSettings: "text, or keys",
+}
+
+SECTIONS: dict[str, type[Section]] = {
+    "": Declaration,
+    "cohort.": CohortQuery,
+    "split.": SplitSettings,
+    "volume.": VolumeSettings,
 }
 
 
@@ -99,6 +107,17 @@ def declaration_keys() -> str:
         lines.append(f"**{name}**\n")
         lines += values_table(valid)
     return "\n".join(lines)
+
+
+def guesses() -> str:
+    """Return the keys that people guess, with what to write, as a Markdown table."""
+    lines = ["| not a key | what to write |", "|---|---|"]
+    for above, section in SECTIONS.items():
+        by_hint: dict[str, list[str]] = {}
+        for key, hint in section.hints.items():
+            by_hint.setdefault(hint, []).append(f"`{above}{key}`")
+        lines += [f"| {', '.join(keys)} | {hint} |" for hint, keys in by_hint.items()]
+    return "\n".join(lines) + "\n"
 
 
 def finding_list() -> str:

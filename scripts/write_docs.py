@@ -10,7 +10,7 @@ from pathlib import Path
 
 from docs_cli import cli_reference, command_list
 from docs_dagster import dagster_reference
-from docs_keys import declaration_keys, finding_list, selection_keys
+from docs_keys import declaration_keys, finding_list, guesses, selection_keys
 
 from tcia_assets.cli.data_dictionary import data_dictionary, table_list
 from tcia_assets.settings import Settings, default_text, variable
@@ -72,7 +72,11 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"commands": command_list},
     "docs/reference/settings.md": {"settings": setting_list},
     "docs/reference/selection.md": {"selection": selection_keys},
-    "docs/reference/dataset-file.md": {"keys": declaration_keys, "findings": finding_list},
+    "docs/reference/dataset-file.md": {
+        "keys": declaration_keys,
+        "guesses": guesses,
+        "findings": finding_list,
+    },
     "docs/reference/dagster.md": {"dagster": dagster_reference},
 }
 

@@ -79,11 +79,17 @@ dataset.add_command(push)
     type=click.Path(path_type=Path),
     help="Folder of dataset declarations.  [default: TCIA_DATASETS_DIR]",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that make samples; each holds one in memory.  [default: one for each core]",
+)
 @click.option("--verbose", is_flag=True, help="Show Dagster's log.")
 def build(
     name: str,
     lock: Path | None,
     datasets_dir: Path | None,
+    workers: int | None,
     *,
     locked: bool,
     update: bool,
@@ -100,6 +106,7 @@ def build(
       tcia-assets dataset build lung_ct
       tcia-assets dataset build lung_ct --update       (with the Series that are new)
       tcia-assets dataset build lung_ct --locked       (only from the frozen cohort)
+      tcia-assets dataset build lung_ct --workers 2    (with less memory)
       tcia-assets dataset build lung_ct --lock lung_ct.lock.json
       tcia-assets dataset build elsewhere/lung_ct.yaml
     """
@@ -117,7 +124,7 @@ def build(
         settings, show_progress=run_progress_bar, verbose=verbose, datasets=file.parent
     )
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
-    failures = runs.build_dataset(declared.name, config)
+    failures = runs.build_dataset(declared.name, config, workers or 0)
     if changes := runs.cohort_changes(declared.name):
         note = (
             "The cohort query now returns different Series: --update accepts them, --locked "

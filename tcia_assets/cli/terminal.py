@@ -37,6 +37,7 @@ err = Console(stderr=True, highlight=False, emoji=False)
 
 # Wider than any terminal, so that rich measures a table without folding it.
 _UNBOUNDED = 1_000_000
+_ESTIMATE_S = 600.0
 
 
 def printable(text: str) -> str:
@@ -122,7 +123,8 @@ def bytes_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 def run_progress_bar(title: str) -> Iterator[Listener]:
     """Show the progress of a run on standard error; the bar stays, and is full after success."""
     columns = (*_bar_columns(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=err) as progress:
+    # A sample may take minutes: of steps that are longer than the period, no end is estimated.
+    with Progress(*columns, console=err, speed_estimate_period=_ESTIMATE_S) as progress:
         task = progress.add_task(title, total=1, note="")
         yield lambda done, total, note: progress.update(
             task, completed=done, total=total, note=note

@@ -111,7 +111,7 @@ An image is a channel of its own too. A channel without a Series is null there. 
 code of what is uncertain about the choice, with its message.
 """
 
-_HASHED = ("series", "pairs", "channels", "publications")
+_HASHED = ("series", "pairs", "channels", "publications", "released")
 _CURRENT_SERIES = """
     SELECT SeriesInstanceUID, fingerprint, greatest(first_seen_at, changed_at) AS at
     FROM current_series ORDER BY SeriesInstanceUID
@@ -201,7 +201,9 @@ class Cohort:
     `channels` is as the schema `CHANNELS`, empty for a dataset without channels.
     `publications` are those that the Series have to cite, as `PUBLICATIONS`; `class_join` is how
     the values of classes were joined, None for a dataset without. `query` is the part of
-    the declaration that selects the cohort: `Declaration.cohort_settings`.
+    the declaration that selects the cohort: `Declaration.cohort_settings`. `released` is the newest
+    DateReleased of its Series, as 2026-11-27; None where the source has none, and in lock files of
+    earlier versions.
     """
 
     name: str
@@ -212,6 +214,7 @@ class Cohort:
     publications: pa.Table = field(default_factory=PUBLICATIONS.empty_table)
     class_join: ClassJoin | None = None
     channels: pa.Table = field(default_factory=CHANNELS.empty_table)
+    released: str | None = None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -241,11 +244,15 @@ class Cohort:
             content["channels"] = self.channels.to_pylist()
         if self.publications.num_rows:  # Cohorts of NBIA, and earlier ones, have none.
             content["publications"] = self.publications.to_pylist()
+        if self.released:
+            content["released"] = self.released
         return content
 
     @property
     def sha256(self) -> str:
-        """The hash over Series, pairs, channels and publications, not over query or snapshot.
+        """The hash over Series, pairs, channels, publications and `released`.
+
+        Query and snapshot are left out.
 
         Where `content_md5` is known, the hash of the zip is left out too: the same Series,
         downloaded by somebody else, give the same cohort.

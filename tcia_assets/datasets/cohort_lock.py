@@ -113,4 +113,5 @@ def _cohort(content: dict[str, Any]) -> Cohort:
         publications=pa.Table.from_pylist(content.get("publications", []), schema=PUBLICATIONS),
         class_join=ClassJoin(**content["class_join"]) if "class_join" in content else None,
         channels=pa.Table.from_pylist(content.get("channels", []), schema=CHANNELS),
+        released=content.get("released"),
     )

@@ -139,7 +139,19 @@ def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         publications=read_publications(warehouse, rows["DataDescriptionURI"].to_pylist()),
         class_join=class_join,
         channels=channels,
+        released=_released(warehouse, chosen),
     )
+
+
+def _released(warehouse: Warehouse, chosen: pa.Table) -> str | None:
+    """Return the newest day on which one of some Series was released; None if none is known."""
+    statement = """
+        SELECT max(DateReleased)::VARCHAR AS day FROM series SEMI JOIN chosen
+        USING (SeriesInstanceUID)
+    """
+    [row] = warehouse.query(statement, tables={"chosen": chosen}).to_pylist()
+    day: str | None = row["day"]
+    return day
 
 
 def _with_classes(

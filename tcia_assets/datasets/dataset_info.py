@@ -33,6 +33,8 @@ class DatasetInfo:
         series_of_channels: The Series of channels that are not the reference, as `cohort.SERIES`.
         masks: The SEG and RTSTRUCT Series, as `cohort.SERIES`: they have licences of their own.
         publications: What images and masks have to cite, as `publications.PUBLICATIONS`.
+        released: The newest day on which a Series of the cohort was released, as 2026-11-27; None
+            if it is not known.
         classes: The names of classes by number, from 0; empty without classes.
         class_join: How their values were joined with images.
     """
@@ -50,6 +52,7 @@ class DatasetInfo:
     publications: pa.Table = field(
         default_factory=PUBLICATIONS.empty_table, compare=False, repr=False
     )
+    released: str | None = None
     classes: Mapping[int, str] = field(default_factory=dict)
     class_join: ClassJoin | None = None
     channels: tuple[str, ...] = ()
@@ -74,6 +77,7 @@ class DatasetInfo:
             made_with=made_with,
             masks=cohort.of_role(TARGET),
             publications=cohort.publications,
+            released=cohort.released,
             classes=Classes.of(declaration, cohort).by_number,
             class_join=cohort.class_join,
             channels=tuple(declaration.channels),

@@ -79,6 +79,8 @@ def _read_target(value: Any) -> Any:
         return None
     if isinstance(value, dict) and value.get("kind") in _CLASS_KINDS:
         raise problem("classes are no masks: write them as 'classes: {column: ...}'", key="kind")
+    if value == "false":
+        raise problem("without masks, write 'target: none'")
     return check_group(value)
 
 
@@ -108,11 +110,18 @@ class Declaration(Section):
         qc: For codes of findings, what becomes of a sample with that finding.
     """
 
-    hints = dict.fromkeys(
-        ("seed", "salt", "fractions", "folds", "stratify"), "it belongs below 'split'"
-    ) | dict.fromkeys(
-        ("spacing", "window", "orientation", "dtype", "crop", "size", "choose", "units"),
-        "it belongs below 'volume'",
+    hints = (
+        dict.fromkeys(("salt", "fractions", "folds", "stratify"), "it belongs below 'split'")
+        | dict.fromkeys(
+            ("spacing", "window", "orientation", "dtype", "crop", "size", "choose", "units"),
+            "it belongs below 'volume'",
+        )
+        | dict.fromkeys(("kind", "labels", "priority", "readers"), "it belongs below 'target'")
+        | dict.fromkeys(
+            ("seed", "random_seed", "random_state"),
+            "no random numbers are used: 'salt' below 'split' gives another split",
+        )
+        | {"name": "a dataset has the name of its file"}
     )
 
     title: Text

@@ -103,6 +103,8 @@ def read_text(value: Any, wanted: str = "a text") -> str:
 def read_pattern(value: Any) -> str:
     """Return a regular expression."""
     wanted = "a regular expression"
+    if isinstance(value, list):
+        raise problem("a list is not a regular expression: join its names as 'Lung_L|Lung_R'")
     pattern = read_text(value, wanted)
     try:
         with warnings.catch_warnings():
@@ -116,13 +118,17 @@ def read_pattern(value: Any) -> str:
 
 def read_choice(value: Any, valid: Collection[str], what: str) -> str:
     """Return one of the valid texts."""
-    text = read_text(value, f"a {what}: {listed(valid)}")
+    text = read_text(value, f"{_a(what)}: {listed(valid)}")
     if text not in valid:
         near = [name for name in valid if name.casefold() == text.casefold()]
         near = near or difflib.get_close_matches(text, valid, n=3, cutoff=0.5)
         hint = f"; did you mean {listed(near)}?" if near else ""
-        raise problem(f"{shown(value)} is not a {what}; valid: {listed(valid)}{hint}")
+        raise problem(f"{shown(value)} is not {_a(what)}; valid: {listed(valid)}{hint}")
     return text
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def read_number(value: Any, wanted: str) -> Fraction:

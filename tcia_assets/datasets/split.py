@@ -136,7 +136,10 @@ class SplitSettings(Section):
     hints = dict.fromkeys(
         ("train", "val", "valid", "validation", "test"),
         "splits are named below 'fractions': {fractions: {train: 0.8, test: 0.2}}",
-    ) | {"seed": "no random numbers are used: 'salt' gives another split, such as {salt: second}"}
+    ) | dict.fromkeys(
+        ("seed", "random_seed", "random_state"),
+        "no random numbers are used: 'salt' gives another split, such as {salt: second}",
+    )
 
     fractions: Annotated[
         dict[Annotated[Text, word("split")], Annotated[Fraction, BeforeValidator(_read_share)]],

@@ -55,7 +55,8 @@ def _read_spacing(value: Any) -> tuple[float | None, ...] | None:
         return None
     wanted = "'native', or three lengths in mm above 0, each of which may be 'native': [1, 1, 1.5]"
     if not isinstance(value, list) or len(value) != _AXES:
-        advice = "" if isinstance(value, list) else "; one length for all axes is three times that"
+        is_one = isinstance(value, str)
+        advice = f"; one length for all axes is [{value}, {value}, {value}]" if is_one else ""
         raise problem(f"{shown(value)} is not {wanted}{advice}")
     lengths = [None if each == NATIVE else float(read_number(each, wanted)) for each in value]
     if min((each for each in lengths if each is not None), default=1) <= 0:

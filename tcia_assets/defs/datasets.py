@@ -64,6 +64,13 @@ class CohortConfig(dg.Config):
     """Path of a lock file: freeze the cohort that it holds, without running the query."""
 
 
+class SamplesConfig(dg.Config):
+    """Configuration of the samples in a run."""
+
+    workers: int = 0
+    """Processes that make samples; 0 for one for each core. Each holds one sample in memory."""
+
+
 def assets(files: Sequence[DatasetFile]) -> list[dg.AssetsDefinition]:
     """Return three assets for each file."""
     return [make(file) for file in files for make in (_cohort, _samples, _dataset)]
@@ -154,13 +161,16 @@ def _samples(file: DatasetFile) -> dg.AssetsDefinition:
     about = "Its samples: volumes and labels, each with its findings, its Patient and its split."
 
     @_asset(file, "samples", about, {"parquet", "nifti"}, [file.key("cohort")], _SAMPLE_CHECKS)
-    def samples(context: dg.AssetExecutionContext) -> Results:
+    def samples(context: dg.AssetExecutionContext, config: SamplesConfig) -> Results:
         """Make the samples of the frozen cohort that do not exist yet."""
         declaration, warehouse = file.load(), resource_of(context, file.names).warehouse
         from tcia_assets.datasets import build  # noqa: PLC0415 - see above
 
         frozen = _load_frozen(declaration, warehouse)
-        made = build.make_samples(declaration, frozen, warehouse, report=_report_samples)
+        workers = config.workers or None
+        made = build.make_samples(
+            declaration, frozen, warehouse, report=_report_samples, workers=workers
+        )
         findings = [
             {"code": code, "policy": policy, "samples": count}
             for (code, policy), count in made.tally.items()

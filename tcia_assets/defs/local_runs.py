@@ -184,9 +184,18 @@ class LocalRuns:
         with _records_written():
             self._instance.report_runless_asset_event(catalogue_event(self._names, made))
 
-    def build_dataset(self, name: str, config: dict[str, Any]) -> list[str]:
-        """Build a dataset; returns a line for each failure. `config` is that of its cohort."""
-        ops = {self._names.of(f"{name}_cohort"): {"config": config}}
+    def build_dataset(self, name: str, config: dict[str, Any], workers: int = 0) -> list[str]:
+        """Build a dataset; returns a line for each failure.
+
+        Args:
+            name: Of the dataset.
+            config: That of its cohort.
+            workers: Processes that make samples; 0 for one for each core.
+        """
+        ops = {
+            self._names.of(f"{name}_cohort"): {"config": config},
+            self._names.of(f"{name}_samples"): {"config": {"workers": workers}},
+        }
         return self._run(dataset_job(self._names, name), name, ops).failures
 
     def cohort_changes(self, name: str) -> str:

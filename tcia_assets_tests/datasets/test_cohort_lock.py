@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tcia_assets.datasets.cohort import hash_cohort
 from tcia_assets.datasets.cohort_lock import freeze_cohort, load_cohort
 from tcia_assets.datasets.declaration import parse_declaration
 from tcia_assets.errors import CohortMoved
@@ -65,6 +66,18 @@ def test_the_same_objects_as_another_source_describes_them_are_no_change(
     _, changes = freeze_cohort(declared(), fetched_warehouse, lock)
 
     assert not changes
+
+
+def test_a_lock_file_of_an_earlier_version_has_no_day_of_release(
+    fetched_warehouse: Warehouse, lock: Path
+) -> None:
+    frozen, _ = freeze_cohort(declared(), fetched_warehouse, lock)
+    assert frozen.released and frozen.released[:2] == "20"
+    content = json.loads(lock.read_text())
+    del content["released"], content["sha256"]
+    lock.write_text(json.dumps({**content, "sha256": hash_cohort(content)}))
+    before, changes = freeze_cohort(declared(), fetched_warehouse, lock)
+    assert before.released is None and not changes
 
 
 def test_an_edited_lock_file_is_refused(fetched_warehouse: Warehouse, lock: Path) -> None:

@@ -103,8 +103,16 @@ def test_a_long_value_is_cut_off_in_errors() -> None:
         ("target: {kind: seg, labels: {a: b}}", "did you mean 'SEG'"),
         ("target: {kind: SEG, labels: [a, b]}", "each label has a pattern"),
         ("cohort: {collections: [A], patients: [B]}", "PatientID IN"),
-        ("volume: {spacing: 1}", "one length for all axes is three times that"),
-        ("seed: 1", "it belongs below 'split'"),
+        ("volume: {spacing: 1}", "one length for all axes is \\[1, 1, 1\\]"),
+        ("split: {fractions: {train: 1}, random_state: 1}", "'salt' gives another split"),
+        ("split: {fractions: {train: 1}, val: 0.2}", "below 'fractions'"),
+        ("target: {kind: SEG, labels: {lung: [a, b]}}", r"join its names as 'Lung_L\|Lung_R'"),
+        ("target: false", "write 'target: none'"),
+        ("volume: {window: lungs}", "or the name of one .lung, soft_tissue"),
+        ("volume: {orientation: ras}", "is not an orientation; .* did you mean 'RAS'"),
+        ("labels: {lung: Lung}", "it belongs below 'target'"),
+        ("name: lung", "the name of its file"),
+        ("seed: 1", "'salt' below 'split'"),
         ("window: lung", "it belongs below 'volume'"),
         ("formats: nnUNet", "did you mean 'nnunet'"),
     ],
@@ -118,6 +126,19 @@ def test_what_people_guess_gets_a_hint(text: str, hint: str) -> None:
     lines = keys | {text.partition(":")[0]: text}
     with pytest.raises(BadDeclaration, match=hint):
         parse_declaration("\n".join(lines.values()), "t")
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "key", "value"),
+    [
+        ("spacing: [1, 1, native]", "volume", "spacing", (1.0, 1.0, None)),
+        ("window: lung", "volume", "window", (-1350.0, 150.0)),
+    ],
+)
+def test_what_people_guess_may_be_right(text: str, section: str, key: str, value: object) -> None:
+    keys = f"title: T\ncohort: {{collections: [A]}}\nsplit: {{fractions: {{train: 1}}}}\n{section}:"
+    declaration = parse_declaration(f"{keys}\n  {text}\n", "t")
+    assert getattr(getattr(declaration, section), key) == value
 
 
 def test_no_target_may_be_written_as_null() -> None:

@@ -69,7 +69,7 @@ def test_an_axis_may_keep_its_spacing_and_a_window_may_have_a_name() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ({"spacing": "1"}, "one length for all axes is three times that"),
+        ({"spacing": "1"}, "one length for all axes is [1, 1, 1]"),
         ({"spacing": ["1", "1", "0"]}, "[1, 1, 0] is not 'native'"),
         ({"spacing": ["1", "1", "x"]}, "'x' is not 'native'"),
         ({"window": "lungs"}, "or the name of one (lung, soft_tissue"),

@@ -36,7 +36,12 @@ def build(
     dagster: Dagster, folder: Path, name: str = "lung_ct", **cohort: object
 ) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(resource=dagster.resource(), datasets=folder)
-    config = {"ops": {f"tcia_{name}_cohort": {"config": cohort}}}
+    config = {
+        "ops": {
+            f"tcia_{name}_cohort": {"config": cohort},
+            f"tcia_{name}_samples": {"config": {"workers": 1}},
+        }
+    }
     return definitions.resolve_job_def(f"tcia_dataset_{name}").execute_in_process(
         instance=dagster.instance, run_config=config, raise_on_error=False
     )

@@ -75,6 +75,8 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         "keywords": ["medical imaging", "cancer", *kept.modalities],
         # The dataset's own version is a hash over all files, so that no file can hold it.
         "version": f"1.0.0+{info.cohort_sha256[:12]}",
+        # The day on which its newest images were: no file may hold the time of a build.
+        **({"datePublished": info.released} if info.released else {}),
         "distribution": _distribution(root, info),
         "recordSet": [
             _splits(info),
