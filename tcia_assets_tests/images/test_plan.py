@@ -102,25 +102,33 @@ def test_each_reason_to_fetch_again_has_a_name(mirror: Place) -> None:
     assert plan.complete == 1
 
 
-@pytest.mark.parametrize(
-    ("days_after_submission", "days_ago", "why"),
-    [(0, 1, None), (0, 2, "changed"), (1, 5, "changed"), (2, 5, None), (0, 0, None)],
-)
 def test_a_series_fetched_near_its_submission_is_fetched_again_when_that_day_is_over(
-    mirror: Place, days_after_submission: int, days_ago: int, why: str | None
+    mirror: Place,
 ) -> None:
     # The archive tells the day only: a second submission on it would look the same.
-    uid = mirror.uids[0]
-    mirror.fetch(uid)
-    fetched_at = datetime.now(UTC) - timedelta(days=days_ago)
-    submitted = fetched_at - timedelta(days=days_after_submission)
-    midnight = submitted.replace(hour=0, minute=0, second=0, microsecond=0)
-    prints = {u: r["fingerprint"] for u, r in stored(mirror).items()}
-    edit_series(mirror, lambda r: r | {"MaxSubmissionTimestamp": midnight})
-    put(mirror, mirror.rows[uid] | {"fetched_at": fetched_at, "fingerprint": prints[uid]})
-    plan = planned(mirror, selected(series=(uid,)))
+    cases = {  # days after the submission, days ago
+        (0, 1): None,
+        (0, 2): "changed",
+        (1, 5): "changed",
+        (2, 5): None,
+        (0, 0): None,
+    }
+    by_uid = dict(zip(mirror.uids, cases, strict=False))
+    mirror.fetch(*by_uid)
+    now, prints = datetime.now(UTC), {u: r["fingerprint"] for u, r in stored(mirror).items()}
 
-    assert [w.reason for w in plan.now] == ([why] if why else [])
+    def submitted(uid: str) -> datetime:
+        day = now - timedelta(days=sum(by_uid.get(uid, (0, 0))))
+        return day.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    edit_series(mirror, lambda r: r | {"MaxSubmissionTimestamp": submitted(r["SeriesInstanceUID"])})
+    for uid, (_, days_ago) in by_uid.items():
+        fetched_at = now - timedelta(days=days_ago)
+        put(mirror, mirror.rows[uid] | {"fetched_at": fetched_at, "fingerprint": prints[uid]})
+    plan = planned(mirror, selected(series=tuple(by_uid)))
+
+    reasons = {each.series_instance_uid: each.reason for each in plan.now}
+    assert {case: reasons.get(uid) for uid, case in by_uid.items()} == cases
 
 
 def test_a_series_refused_too_often_is_given_up_until_it_changes(mirror: Place) -> None:
