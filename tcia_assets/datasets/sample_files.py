@@ -107,7 +107,6 @@ def _write_sample(
     job: SampleJob, masks: Sequence[Path], volume: Volume, folder: Path, sample: str
 ) -> Row:
     read = describe_read(volume)
-    row: Row = {"sample": sample, "FrameOfReferenceUID": volume.frame_of_reference_uid or None}
     findings = [finding_row(finding) for finding in volume.findings]
     grid = find_grid(job)
     labels = _read_labels(job, masks, volume, grid) if job.masks else None
@@ -115,28 +114,37 @@ def _write_sample(
     if job.volume.is_cut:
         box, about = find_box(job.volume, to_grid(volume, job.volume, grid), labels)
         findings += [finding_row(finding) for finding in about]
-    if labels is not None:
-        labels = labels if box is None else _cut_labels(labels, box)
-        row |= write_image(sample_path(folder, LABEL, sample), LABEL, labels)
-        row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
-        if labels.readers:
-            row["label_readers"] = [list(uids) for uids in labels.readers]
-        findings += [finding_row(finding) for finding in labels.findings]
-        labels = None  # before the volume is copied: one large array less
-    elif job.labels:
-        findings.append(sample_finding(WITHOUT_TARGET, "no mask is paired with the Series"))
+    row, found = _write_labels(job, labels, box, sample_path(folder, LABEL, sample))
+    findings += found
+    del labels  # before the volume is copied: one large array less
     if grid is not None:
         findings += [finding_row(each) for each in place_findings(volume, volume, grid)]
     placed = to_grid(volume, job.volume, grid)
     placed = placed if box is None else cut(placed, box)
     channels, found = write_channels(job, volume, Grid.of(placed), folder, sample)
-    volume, constant = convert_values(placed, job.volume)
-    image = read | describe_values(volume)
-    image |= write_image(sample_path(folder, IMAGE, sample), IMAGE, volume)
+    written, constant = convert_values(placed, job.volume)
+    image = read | describe_values(written)
+    image |= write_image(sample_path(folder, IMAGE, sample), IMAGE, written)
     if job.channels:
         row["channels"] = _in_order(job, channels, image)
     findings += [*(finding_row(finding) for finding in constant), *found]
-    return row | image | describe_grid(volume) | {"findings": findings}
+    row |= {"sample": sample, "FrameOfReferenceUID": volume.frame_of_reference_uid or None}
+    return row | image | describe_grid(written) | {"findings": findings}
+
+
+def _write_labels(
+    job: SampleJob, labels: Labels | None, box: Box | None, path: Path
+) -> tuple[Row, list[Row]]:
+    """Write the labels of a sample, and return what is said of them, and findings."""
+    if labels is None:
+        without = sample_finding(WITHOUT_TARGET, "no mask is paired with the Series")
+        return {}, [without] if job.labels else []
+    labels = labels if box is None else _cut_labels(labels, box)
+    row = write_image(path, LABEL, labels)
+    row["label_voxels"] = {labels.names[n]: count for n, count in labels.counts.items()}
+    if labels.readers:
+        row["label_readers"] = [list(uids) for uids in labels.readers]
+    return row, [finding_row(finding) for finding in labels.findings]
 
 
 def _in_order(job: SampleJob, others: list[Row], image: Row) -> list[Row]:

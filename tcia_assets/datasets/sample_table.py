@@ -102,13 +102,17 @@ def channels_by_image(cohort: Cohort) -> dict[str, list[_Row]]:
     Each has the Modality and ImageCount of its Series too. Images of a dataset without channels
     have an empty list.
     """
-    about = {row["SeriesInstanceUID"]: row for row in cohort.series.to_pylist()}
+    columns = ["SeriesInstanceUID", "Modality", "ImageCount"]
+    series = (
+        cohort.series.select(columns) if cohort.channels.num_rows else cohort.series.slice(0, 0)
+    )
+    about = {row["SeriesInstanceUID"]: row for row in series.to_pylist()}
     nothing = {"Modality": None, "ImageCount": None}
     channels: dict[str, list[_Row]] = defaultdict(list)
     for row in cohort.channels.to_pylist():
-        series = about.get(row["SeriesInstanceUID"], nothing)
+        found = about.get(row["SeriesInstanceUID"], nothing)
         channels[row["image_series_instance_uid"]].append(
-            row | {name: series[name] for name in nothing}
+            row | {name: found[name] for name in nothing}
         )
     return channels
 
