@@ -40,8 +40,6 @@ _WORKERS = 2
 # What a killed check has read in this time is read again.
 _WRITE_EVERY_S = 60.0
 _GONE, _UNREADABLE = "its zip is gone", "its zip cannot be read"
-# Where more of the zips than this are gone or cannot be read, the store itself may be missing.
-_SUSPICIOUS_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class _Reading:
 
     def __init__(self, warehouse: Warehouse, *, records: bool, accept_loss: bool) -> None:
         self._warehouse, self._records = warehouse, records
-        self._is_store_known, self._missing = accept_loss, 0
+        self._accepts_loss, self._is_missing = accept_loss, False
         self._began = datetime.now(UTC)
         self._remaining: Counter[ZipPart] = Counter()
         self._reads: dict[ZipPart, PartRead] = {}
@@ -197,7 +195,7 @@ class _Reading:
             part, read.read_at, read.zips + 1, read.bytes + size, read.damaged + bool(problem)
         )
         self._remaining[part] -= 1
-        self._missing += problem.startswith((_GONE, _UNREADABLE))
+        self._is_missing |= problem.startswith((_GONE, _UNREADABLE))
         if problem:
             self._problems[row.series_instance_uid] = problem
             self._changes.append((row, _mark_damaged(row, problem)))
@@ -210,11 +208,11 @@ class _Reading:
         Raises:
             StorageError: The store itself is gone; nothing is written, now or later.
         """
-        if self._missing > _SUSPICIOUS_SHARE * self.zips and not self._is_store_known:
-            found = self._changes, self._reads
+        if self._is_missing and not self._accepts_loss:
+            found, self._is_missing = (self._changes, self._reads), False
             self._changes, self._reads = [], {}
-            require_store(self._warehouse)
-            (self._changes, self._reads), self._is_store_known = found, True
+            require_store(self._warehouse)  # each time: a disk may be gone since the last one
+            self._changes, self._reads = found
         for name in sorted({new.collection for _, new in self._changes}):
             mine = [change for change in self._changes if change[1].collection == name]
             for row in manifest.replace_unchanged(self._warehouse, name, mine):

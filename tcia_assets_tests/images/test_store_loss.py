@@ -48,6 +48,17 @@ def test_a_zip_that_was_fetched_without_the_disk_does_not_stand_for_the_others(
     assert len(found.damaged) == SERIES - 1
 
 
+def test_a_disk_may_go_while_its_zips_are_read(fetched: Place) -> None:
+    before = fetched.rows
+    with pytest.raises(StorageError, match=f"has 0 of {SERIES} zips"):
+        verify_zips(
+            COLLECTION,
+            fetched.warehouse,
+            report=lambda *_: unmount(fetched) if fetched.folder.exists() else None,
+        )
+    assert fetched.rows == before
+
+
 def test_the_zips_of_a_folder_are_not_lost_because_the_bucket_is_a_new_one(
     fetched: Place, bucket: str
 ) -> None:
