@@ -137,7 +137,7 @@ $(TORCH)/.installed: pyproject.toml
 	$(TORCH)/bin/python -m pip install --quiet --constraint $(TORCH)/held --editable '.[sandbox,s3]' \
 		pytest hypothesis psutil monai torchio SimpleITK scikit-learn scikit-image pandas tqdm tifffile blosc2 \
 		matplotlib seaborn einops \
-		connected-components-3d
+		connected-components-3d obstore
 	$(TORCH)/bin/python -m pip install --quiet --no-deps nnunetv2 acvl-utils batchgenerators \
 		batchgeneratorsv2 dynamic-network-architectures
 	touch $@

@@ -22,6 +22,9 @@ from tcia_assets.datasets.declaration_sections import (
     TargetSettings,
 )
 from tcia_assets.datasets.declaration_types import Section
+from tcia_assets.datasets.frame.frame_choice import PICKS as FRAME_PICKS
+from tcia_assets.datasets.frame_settings import FILES, FrameSettings
+from tcia_assets.datasets.frame_settings import WINDOWS as FRAME_WINDOWS
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, POLICIES, SAMPLE_CODES
 from tcia_assets.datasets.split import PATIENTS, SPLIT_COLUMNS, Holdout, SplitSettings
@@ -79,6 +82,7 @@ def declaration_keys() -> str:
         "`classes`": key_table(ClassSettings),
         "`volume`": key_table(VolumeSettings),
         "`volume.crop`": key_table(CropSettings),
+        "`frames`": key_table(FrameSettings),
         "`licenses`": key_table(LicenseKeys),
     }
     choices: dict[str, Mapping[str, str] | tuple[str, ...]] = {
@@ -99,6 +103,10 @@ def declaration_keys() -> str:
             name: f"{low:g} to {high:g} HU" for name, (low, high) in WINDOWS.items()
         },
         "`volume.orientation`": ORIENTATIONS,
+        "`frames.file`": FILES,
+        "`frames.window`": FRAME_WINDOWS
+        | {"[low, high]": "a lower and an upper end, in real values"},
+        "`frames.choose`": FRAME_PICKS,
         "`qc`": POLICIES,
     }
     lines = [line for name, table in sections.items() for line in (f"### {name}\n", *table)]

@@ -11,7 +11,7 @@ import pytest
 
 from tcia_assets.cli import main
 from tcia_assets.datasets.quality import SAMPLE_CODES
-from tcia_assets.datasets.samples import SAMPLES_WITH_CHANNELS
+from tcia_assets.datasets.samples import SAMPLES_OF_FRAMES, SAMPLES_WITH_CHANNELS
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
 from tcia_assets_tests.repository import ROOT, script
@@ -47,7 +47,8 @@ def test_every_column_of_samples_is_in_the_docs_about_datasets() -> None:
     text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
     table = text.partition("## samples.parquet")[2].partition("\n## ")[0]
     cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| "))
-    assert set(SAMPLES_WITH_CHANNELS.names) == set(re.findall(r"`(\w+)`", cells))
+    columns = {*SAMPLES_WITH_CHANNELS.names, *SAMPLES_OF_FRAMES.names}
+    assert columns == set(re.findall(r"`(\w+)`", cells))
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/how-to/dagster-project.md"])

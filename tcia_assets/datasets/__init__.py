@@ -9,6 +9,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     channel_settings      its section about channels
     volume_settings       its section about volumes
     crop_settings         its keys about which part of a grid is written
+    frame_settings        its section about two-dimensional images
     declaration_types     their field types
     yaml_lines            YAML with the line of each value
     quality               the codes of findings, and the policies for them
@@ -28,6 +29,8 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     sample_channels       the channels of a case, on that grid
     sample_rows           what a row says about its files
     sample_files          the samples of a Series: zips -> NIfTI files
+    frame_samples         the samples of two-dimensional images: a zip -> PNG or NIfTI files
+    frame/                the frames of DICOM objects, and PNG files
     sample_code           the code that decides what is in them, as a digest
     written_values        their values, in the declared dtype and window
     sample_store          the finished samples on disk

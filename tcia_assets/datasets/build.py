@@ -237,6 +237,7 @@ def _jobs(
     """Return the job of each image whose zip is on disk, with those of its masks and channels."""
     pairs, channels = masks_by_image(cohort), channels_by_image(cohort)
     others = _NOT_OF_SAMPLES - decoders.made_with().keys()
+    others -= {"pillow"} if declaration.frames else set()
     libraries = {n: number for n, number in made_with(declaration).items() if n not in others}
     jobs = {}
     for image in cohort.of_role(IMAGE).to_pylist():
@@ -293,7 +294,9 @@ def _link_samples(result: SamplesResult, store: Path, draft: Path) -> None:
     for row in result.kept.to_pylist():
         made = store / result.keys[row["SeriesInstanceUID"]]
         for kind, path, _ in _files_of(row):
-            link_or_copy(sample_store.sample_path(made, kind, sample_name(row)), draft / path)
+            ending = sample_store.ending_of(path)
+            stored = sample_store.sample_path(made, kind, sample_name(row), ending)
+            link_or_copy(stored, draft / path)
 
 
 def _files_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

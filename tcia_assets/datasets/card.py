@@ -23,6 +23,7 @@ from tcia_assets.datasets.formats import huggingface, nnunet
 from tcia_assets.datasets.label_makers import LabelMaker, label_makers
 from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
 from tcia_assets.datasets.quality import SAMPLE_CODES
+from tcia_assets.datasets.sample_store import PNG
 from tcia_assets.datasets.samples import CHANNELS, DROPPED, KEPT, kept_samples
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.datasets.volume.label_readers import EACH
@@ -64,7 +65,7 @@ def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
         StorageError: A file cannot be written, or a file that a sample names cannot be read.
     """
     table = attribution_table(samples, info)
-    attribution.write_files(FolderArchives(root), "", info.title, table, form="as NIfTI")
+    attribution.write_files(FolderArchives(root), "", info.title, table, form=f"as {_kind(info)}")
     has_sheet = contact_sheet.write_contact_sheet(root, samples, info)
     text = readme(samples, info, has_sheet=has_sheet)
     content = text.encode("utf-8", "replace")
@@ -123,7 +124,7 @@ def _opening(numbers: Summary, info: DatasetInfo, kept: int) -> str:
     patients = sum(int(record["patients"]) for record in numbers["parts"])
     dropped = sum(int(record[DROPPED]) for record in numbers["parts"])
     channels = f", each with the channels {_and(info.channels)}" if info.channels else ""
-    kind = "cases" if info.channels else "volumes"
+    kind = "cases" if info.channels else _noun(info)
     labels = f", with labels for {_and(info.labels.values())}" if info.labels else ""
     folds = f" `{info.splits[0]}` has {info.folds} folds." if info.folds else ""
     return (
@@ -132,6 +133,14 @@ def _opening(numbers: Summary, info: DatasetInfo, kept: int) -> str:
         f"{_and(info.splits)}.{folds} Series that were left out, for the reasons under "
         f'"{TITLES["quality"]}": {dropped:,}.\n'
     )
+
+
+def _noun(info: DatasetInfo) -> str:
+    return "images" if info.has_frames else "volumes"
+
+
+def _kind(info: DatasetInfo) -> str:
+    return "PNG" if info.image_ending == PNG else "NIfTI"
 
 
 def _and(names: Iterable[str]) -> str:
@@ -320,7 +329,7 @@ def _about_labels(info: DatasetInfo) -> str:
 def _files_section(info: DatasetInfo) -> str:
     files: dict[str, str] = {
         "samples.parquet": "a row for each image Series of the cohort, with its state and reasons",
-        "images/": "the volumes as NIfTI, named by SeriesInstanceUID"
+        "images/": f"the {_noun(info)} as {_kind(info)}, named by SeriesInstanceUID"
         + (" and channel" if info.channels else ""),
         **({"labels/": _about_labels(info)} if info.labels else {}),
         "dataset.lock.json": "the cohort, the settings, and the SHA-256 of each file",

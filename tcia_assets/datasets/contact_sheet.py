@@ -137,9 +137,10 @@ def _draw_slice(sheet: Image.Image, slice_: SlicePreview, at: tuple[int, int]) -
     picture = Image.fromarray(slice_.colored)
     inset = ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2)
     sheet.paste(picture, (left + inset[0], top + inset[1]))
-    side = {"fill": _BRIGHT, "font": _font(_TEXT_SIZE), "stroke_width": 2, "stroke_fill": _BLACK}
-    draw.text((left + 6, top + SIDE // 2), "R", anchor="lm", **side)
-    draw.text((left + SIDE - 6, top + SIDE // 2), "L", anchor="rm", **side)
+    if slice_.has_sides:
+        side = {"fill": _BRIGHT, "font": _font(_TEXT_SIZE), "stroke_fill": _BLACK}
+        draw.text((left + 6, top + SIDE // 2), "R", anchor="lm", stroke_width=2, **side)
+        draw.text((left + SIDE - 6, top + SIDE // 2), "L", anchor="rm", stroke_width=2, **side)
     for line, (text, color) in enumerate(((slice_.caption, _BRIGHT), (slice_.details, _DIM))):
         shown = _shorten(text, _TEXT_SIZE, SIDE)
         draw.text((left, top + SIDE + 3 + line * LINE), shown, color, _font(_TEXT_SIZE))

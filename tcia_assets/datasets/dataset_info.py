@@ -11,6 +11,7 @@ import pyarrow as pa
 from tcia_assets.datasets.classes import Classes
 from tcia_assets.datasets.cohort import CHANNEL, SERIES, TARGET, ClassJoin, Cohort
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.sample_store import NIFTI, PNG
 from tcia_assets.metadata.citations import POLICY
 from tcia_assets.metadata.publications import PUBLICATIONS
 
@@ -59,6 +60,17 @@ class DatasetInfo:
     series_of_channels: pa.Table = field(
         default_factory=SERIES.empty_table, compare=False, repr=False
     )
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the samples are two-dimensional images."""
+        return bool(self.settings.get("frames"))
+
+    @property
+    def image_ending(self) -> str:
+        """The end of the names of the images' files."""
+        frames = self.settings.get("frames") or {}
+        return PNG if frames.get("file") == "png" else NIFTI
 
     @classmethod
     def of(

@@ -41,8 +41,10 @@ from tcia_assets.datasets.declaration_types import (
     some,
     text,
 )
+from tcia_assets.datasets.frame_settings import NIFTI, FrameSettings
 from tcia_assets.datasets.quality import (
     CHANNEL_CODES,
+    CODES_OF_FRAMES,
     CUT_CODES,
     DEFAULT_POLICIES,
     KEEP,
@@ -61,12 +63,13 @@ from tcia_assets.errors import BadDeclaration, UnknownName
 from tcia_assets.metadata.licenses import Licenses
 
 FORMATS = {
-    "nifti": "NIfTI files, with an index in Parquet",
+    "nifti": "NIfTI files, with an index in Parquet; always there, with `frames` as PNG files",
     "nnunet": "nnU-Net v2 raw: dataset.json, imagesTr, labelsTr",
     "monai": "a MONAI datalist, with folds",
     "webdataset": "WebDataset shards, as tar files",
     "huggingface": "Parquet files for Hugging Face datasets",
     "croissant": "Croissant metadata, as JSON-LD",
+    "imagefolder": "folders of PNG files by split and class, with metadata.csv (`frames` only)",
     "retriever": "series lists for TCIA's Data Retriever: CSV and .tcia",
 }
 
@@ -105,6 +108,8 @@ class Declaration(Section):
         target: The labels; `none` for images alone.
         classes: What to classify, instead of labels or beside them.
         volume: How volumes are chosen and written.
+        frames: How two-dimensional images are written, instead of volumes: MG, DX, CR, US. `{}` for
+            all defaults.
         license_keys: The licences to refuse, or the only ones to accept.
         formats: The formats in which the dataset is written.
         qc: For codes of findings, what becomes of a sample with that finding.
@@ -132,6 +137,7 @@ class Declaration(Section):
     target: Annotated[TargetSettings | None, BeforeValidator(_read_target)] = None
     classes: Annotated[ClassSettings | None, GROUP] = None
     volume: VolumeSettings = VolumeSettings()
+    frames: Annotated[FrameSettings | None, GROUP] = None
     license_keys: Annotated[LicenseKeys | None, GROUP] = Field(None, alias="licenses")
     formats: Annotated[
         tuple[Annotated[str, choice(FORMATS, "format")], ...], some("formats"), UNIQUE
@@ -196,6 +202,26 @@ class Declaration(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_frames(self) -> Self:
+        if self.frames is None:
+            if "imagefolder" in self.formats:
+                reason = "'imagefolder' holds two-dimensional images: it needs a section 'frames'"
+                raise problem(reason, key="formats")
+            return self
+        if "imagefolder" in self.formats and self.frames.file == NIFTI:
+            raise problem("'imagefolder' needs 'png'", key="frames.file")
+        is_there = {
+            "target": self.target is not None,
+            "channels": bool(self.channels),
+            "volume": "volume" in self.model_fields_set,
+        }
+        for key, value in is_there.items():
+            if value:
+                reason = "it cannot stand beside 'frames': of two-dimensional images no volume is"
+                raise problem(f"{reason} made, and no mask is read", key=key)
+        return self
+
+    @model_validator(mode="after")
     def _check_stratify(self) -> Self:
         if CLASS in self.split.stratify and self.classes is None:
             raise problem(f"{CLASS!r} needs a section 'classes'", key="split.stratify")
@@ -256,11 +282,13 @@ class Declaration(Section):
     def settings(self) -> dict[str, Any]:
         """All that decides what is built, as JSON can hold it."""
         licenses = self.license_keys
-        # A dataset without channels has the settings, and so the bytes, of earlier versions.
+        # A dataset without channels or frames has the settings, and the bytes, of earlier versions.
         without = set() if self.channels else {"channels", "reference"}
+        without |= set() if self.frames else {"frames"}
         codes = SAMPLE_CODES.keys() - (set() if self.channels else CHANNEL_CODES)
         codes -= set() if self.volume.is_cut else CUT_CODES
         codes -= set() if self.volume.units else UNIT_CODES
+        codes -= set() if self.frames else CODES_OF_FRAMES
         return self.model_dump(mode="json", by_alias=True, exclude=without) | {
             "cohort": self.cohort.content,
             "volume": self.volume.content,

@@ -6,6 +6,7 @@ not need torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from nibabel.filebasedimages import ImageFileError
 
+from tcia_assets.datasets.sample_store import PNG
 from tcia_assets.datasets.samples import (
     CHANNELS,
     KEPT,
-    SAMPLES_WITH_CHANNELS,
     image_files,
     sample_name,
+    schema_for,
 )
 from tcia_assets.datasets.versions import INDEX, LATEST
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
@@ -31,14 +33,14 @@ from tcia_assets.errors import StorageError, UnknownName, UsageError
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A volume with its labels.
+    """A volume with its labels, or a two-dimensional image.
 
     Attributes:
-        voxels: Indexed [z, y, x].
+        voxels: Indexed [z, y, x]; those of PNG files [y, x] or [y, x, colour].
         labels: On the same grid, 0 for no label; None if the sample has no labels. With
             `readers: each` they are indexed [reader, z, y, x].
-        affine: 4 by 4, from (x, y, z, 1) to millimetres in RAS+.
-        spacing: In mm along x, y, z.
+        affine: 4 by 4, from (x, y, z, 1) to millimetres in RAS+; in 1 mm where no spacing is known.
+        spacing: In mm along x, y, z; NaN where it is not known.
         row: The sample's row of `samples.parquet`.
         channels: The voxels of all channels by name, in the order of their numbers; `voxels` are
             those of the reference. Empty for a dataset without channels.
@@ -119,16 +121,17 @@ class Samples(Sequence[Sample]):
         if isinstance(index, slice):
             return Samples(self.root, self.rows[index])
         row = self.rows[index]
-        x, y, z = row["spacing"]
         images = {
             name: read_voxels(self.root / image["image"])
             for name, image in image_files(row).items()
         }
-        reference = next((c["name"] for c in row[CHANNELS] or () if c["is_reference"]), "")
+        channels = row.get(CHANNELS) or ()
+        reference = next((each["name"] for each in channels if each["is_reference"]), "")
+        x, y, z = row["spacing"] or (math.nan,) * 3
         return Sample(
             voxels=images[reference],
             labels=read_voxels(self.root / row["label"]) if row["label"] else None,
-            affine=np.array(row["affine"]).reshape(4, 4),
+            affine=np.array(row["affine"] or np.diag([-1, -1, 1, 1])).reshape(4, 4),
             spacing=(x, y, z),
             row=row,
             channels=images if reference else {},
@@ -175,11 +178,18 @@ def load_dataset(
 
 
 def read_voxels(path: Path) -> Voxels:
-    """Read the voxels of a NIfTI file, indexed [z, y, x] or [reader, z, y, x], in its dtype.
+    """Read the voxels of a file in its dtype.
+
+    Those of NIfTI are indexed [z, y, x] or [reader, z, y, x]; the pixels of PNG [y, x] or
+    [y, x, colour].
 
     Raises:
         StorageError: The file is missing or cannot be read.
     """
+    if path.suffix == PNG:
+        from tcia_assets.datasets.frame.png import read_png  # noqa: PLC0415 - needs Pillow
+
+        return read_png(path)
     try:
         image = nibabel.Nifti1Image.from_filename(path)
         return np.asanyarray(image.dataobj).T
@@ -197,7 +207,7 @@ def _root(path: Path) -> Path:
 
 def _table(root: Path) -> pa.Table:
     try:
-        return pq.read_table(root / INDEX, schema=SAMPLES_WITH_CHANNELS)
+        return pq.read_table(root / INDEX, schema=schema_for(pq.read_schema(root / INDEX).names))
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{root / INDEX} cannot be read: {error}") from error
 

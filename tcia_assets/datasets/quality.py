@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tcia_assets.datasets.volume.findings import FINDING_CODES, IMPOSSIBLE, WRONG_VALUES
+from tcia_assets.datasets.volume.findings import (
+    FINDING_CODES,
+    FRAME_CODES,
+    IMPOSSIBLE,
+    WRONG_VALUES,
+)
 
 NOT_FETCHED, WITHOUT_TARGET, WITHOUT_CLASS = "not_fetched", "without_target", "without_class"
 CHANNEL_MISSING, CHANNEL_ZEROS = "channel_missing", "channel_zeros"
@@ -33,6 +38,9 @@ CUT_CODES = frozenset({"nothing_to_crop_to", "labels_cut_off", "padded_to_size"}
 
 UNIT_CODES = frozenset({"not_in_declared_unit"})
 """The codes that only a dataset with `volume.units` has."""
+
+CODES_OF_FRAMES = frozenset(FRAME_CODES)
+"""The codes that only a dataset of two-dimensional images has."""
 
 DROP, KEEP, FAIL = "drop", "keep", "fail"
 POLICIES = {

@@ -14,6 +14,7 @@ _HERE = Path(__file__).parent
 _MODULES = (
     *("sample_channels.py", "sample_files.py", "sample_grid.py", "sample_job.py", "sample_rows.py"),
     *("crop_settings.py", "volume_settings.py", "written_values.py", "volume/*.py"),
+    *("frame_samples.py", "frame_settings.py", "frame/*.py"),
 )
 
 

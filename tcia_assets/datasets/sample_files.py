@@ -1,4 +1,4 @@
-"""The samples of a Series: from its zip and those of its masks to NIfTI files, and a row for each.
+"""The samples of a Series: from its zip and those of its masks to files, and a row for each.
 
 This is the work of one process, with all that it needs. What becomes of the findings is decided in
 `sample_table.py`; the files are kept in `sample_store.py`.
@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from tcia_assets.datasets.frame_samples import write_frames
 from tcia_assets.datasets.quality import WITHOUT_TARGET
 from tcia_assets.datasets.sample_channels import (
     NoChannel,
@@ -58,9 +59,14 @@ def make_samples(job: SampleJob, store: Path) -> list[Row]:
         BadArchive, MissingExtra, OSError: see `open_volumes`.
     """
     with sample_draft(store) as draft:
-        rows = _write_files(job, draft)
+        rows = _write_frames(job, draft) if job.frames else _write_files(job, draft)
         store_samples(store, job.key, draft, rows)
     return rows
+
+
+def _write_frames(job: SampleJob, folder: Path) -> list[Row]:
+    with job.zip.open() as path:
+        return list(write_frames(path, job, folder))
 
 
 def _write_files(job: SampleJob, folder: Path) -> list[Row]:

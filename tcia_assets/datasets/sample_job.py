@@ -11,6 +11,7 @@ from typing import Any
 
 from tcia_assets.datasets.cohort import LockedZip
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.frame_settings import FrameSettings
 from tcia_assets.datasets.sample_code import code_digest
 from tcia_assets.datasets.volume.label_grid import LabelChoices
 from tcia_assets.datasets.volume_settings import VolumeSettings
@@ -73,7 +74,8 @@ class Channel:
 class SampleJob:
     """All that decides what is in a sample; `labels` and `priority` are empty without a target.
 
-    `channels` are empty for a dataset without channels; otherwise the image is among them.
+    `channels` are empty for a dataset without channels; otherwise the image is among them. With
+    `frames` the samples are two-dimensional images, and no volume is made.
     """
 
     series_instance_uid: str
@@ -86,6 +88,7 @@ class SampleJob:
     made_with: Mapping[str, str]
     choices: LabelChoices = field(default_factory=LabelChoices)
     channels: tuple[Channel, ...] = ()
+    frames: FrameSettings | None = None
     code: str = field(default_factory=code_digest)
 
     @cached_property
@@ -101,6 +104,7 @@ class SampleJob:
             "priority": self.priority,
             "choices": asdict(self.choices),
             "channels": [channel.content for channel in self.channels],
+            "frames": self.frames and self.frames.model_dump(mode="json"),
             "made_with": dict(self.made_with),
             "code": self.code,
         }
@@ -145,4 +149,5 @@ class SampleJob:
             choices=LabelChoices() if target is None else target.choices,
             made_with=made_with,
             channels=made,
+            frames=declaration.frames,
         )

@@ -3,8 +3,9 @@
 The folder of a sample appears whole or not at all. Its files are made in `sample_files.py`.
 
     <store>/<key>/<sample>.image.nii.gz, <sample>.label.nii.gz, ..., samples.json
+    <store>/<key>/<sample>.image.png, ...
 
-A key is that of a Series, which has several samples where each of its volumes is one.
+A key is that of a Series, which has several samples where each of its volumes or frames is one.
 
 The key is a hash over all that decides what is in the files: see `SampleJob.key`.
 """
@@ -24,6 +25,9 @@ from tcia_assets.store.files import publish_draft
 Row = dict[str, Any]
 
 IMAGE, LABEL = "image", "label"
+NIFTI, PNG = ".nii.gz", ".png"
+# In the record of a sample whose image is no NIfTI file.
+ENDING = "ending"
 _RECORD = "samples.json"
 _DRAFT_PREFIX = ".making-"
 
@@ -33,9 +37,18 @@ def channel_kind(name: str) -> str:
     return f"{IMAGE}_{name}"
 
 
-def sample_path(folder: Path, kind: str, sample: str) -> Path:
+def sample_path(folder: Path, kind: str, sample: str, ending: str = NIFTI) -> Path:
     """Return the path of the `IMAGE`, the `LABEL` or a channel of a sample, by its name."""
-    return folder / f"{sample}.{kind}.nii.gz"
+    return folder / f"{sample}.{kind}{ending}"
+
+
+def ending_of(path: str) -> str:
+    """Return the end of the name of a sample's file.
+
+    >>> ending_of("images/1.2.3.png"), ending_of("images/1.2.3.nii.gz")
+    ('.png', '.nii.gz')
+    """
+    return PNG if path.endswith(PNG) else NIFTI
 
 
 def read_samples(store: Path, key: str) -> list[Row] | None:
@@ -44,23 +57,23 @@ def read_samples(store: Path, key: str) -> list[Row] | None:
     try:
         rows: list[Row] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         is_whole = all(
-            sample_path(folder, kind, row["sample"]).stat().st_size == size
+            sample_path(folder, kind, row["sample"], ending).stat().st_size == size
             for row in rows
-            for kind, size in _sizes(row)
+            for kind, ending, size in _sizes(row)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return rows if rows and is_whole else None
 
 
-def _sizes(row: Row) -> Iterator[tuple[str, int]]:
-    """Yield kind and size of each file of a sample."""
-    for kind in (IMAGE, LABEL):
+def _sizes(row: Row) -> Iterator[tuple[str, str, int]]:
+    """Yield kind, ending and size of each file of a sample."""
+    for kind, ending in ((IMAGE, row.get(ENDING, NIFTI)), (LABEL, NIFTI)):
         if row.get(f"{kind}_bytes") is not None:
-            yield kind, row[f"{kind}_bytes"]
+            yield kind, ending, row[f"{kind}_bytes"]
     for channel in row.get("channels") or ():
         if not channel["is_reference"]:
-            yield channel_kind(channel["name"]), channel["image_bytes"]
+            yield channel_kind(channel["name"]), NIFTI, channel["image_bytes"]
 
 
 @contextmanager

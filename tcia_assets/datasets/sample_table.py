@@ -25,6 +25,7 @@ from tcia_assets.datasets.quality import (
     WITHOUT_CLASS,
 )
 from tcia_assets.datasets.sample_rows import sample_finding
+from tcia_assets.datasets.sample_store import ENDING, NIFTI
 from tcia_assets.datasets.sample_store import IMAGE as IMAGE_FILE
 from tcia_assets.datasets.sample_store import LABEL as LABEL_FILE
 from tcia_assets.datasets.samples import (
@@ -32,6 +33,7 @@ from tcia_assets.datasets.samples import (
     DROPPED,
     KEPT,
     SAMPLES,
+    SAMPLES_OF_FRAMES,
     SAMPLES_WITH_CHANNELS,
     image_files,
     kept_samples,
@@ -150,6 +152,7 @@ def build_table(
             complete = _with_channels(image | row, channels[uid])
             rows.append(_apply_policies(declaration, complete))
     schema = SAMPLES_WITH_CHANNELS if declaration.channels else SAMPLES
+    schema = SAMPLES_OF_FRAMES if declaration.frames else schema
     split = _add_splits(declaration, rows)
     complete_rows = [{name: row.get(name) for name in schema.names} for row in split]
     return pa.Table.from_pylist(complete_rows, schema=schema)
@@ -257,8 +260,9 @@ def _apply_policies(declaration: Declaration, row: _Row) -> _Row:
 def _with_paths(row: _Row) -> _Row:
     """Return the row of a kept sample with the paths of its files."""
     name = sample_name(row)
+    endings = dict.fromkeys(FOLDERS, NIFTI) | {IMAGE_FILE: row.get(ENDING, NIFTI)}
     paths: _Row = {
-        k: f"{folder}/{name}.nii.gz" for k, folder in FOLDERS.items() if row.get(f"{k}_sha256")
+        k: f"{folder}/{name}{endings[k]}" for k, folder in FOLDERS.items() if row.get(f"{k}_sha256")
     }
     if channels := row.get(CHANNELS):
         folder = FOLDERS[IMAGE_FILE]

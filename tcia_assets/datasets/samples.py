@@ -126,8 +126,29 @@ whose columns are those of the sample itself; null where no volume could be made
 """
 
 
+_FRAME_FIELDS = (
+    pa.field("SOPInstanceUID", pa.string()),
+    pa.field("frame", pa.int64()),
+    pa.field("ViewPosition", pa.string()),
+    pa.field("ImageLaterality", pa.string()),
+    pa.field("PatientOrientation", pa.string()),
+    pa.field("shown_by", pa.string()),
+)
+SAMPLES_OF_FRAMES = pa.schema([*SAMPLES, *_FRAME_FIELDS])
+"""`SAMPLES` of a dataset of two-dimensional images.
+
+`SOPInstanceUID` is the object of the sample, `frame` the number of the frame in it, from 1, null
+for the only one. `ViewPosition` is that of the header, or the code of its view; `ImageLaterality`
+falls back on Laterality. `shown_by` says how grey levels were made of real values; null in NIfTI.
+The third of `shape` and of `spacing` is 1. `spacing` and `affine` are null where the header has no
+spacing; the affine has no place in the patient.
+"""
+
+
 def schema_for(names: Collection[str]) -> pa.Schema:
     """Return the schema of a table of samples that has these columns."""
+    if _FRAME_FIELDS[0].name in names:
+        return SAMPLES_OF_FRAMES
     return SAMPLES_WITH_CHANNELS if CHANNELS in names else SAMPLES
 
 

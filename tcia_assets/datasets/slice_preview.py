@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.frame_settings import DISPLAY
 from tcia_assets.datasets.loading import read_voxels
 from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.volume.arrays import Labels, Volume, Voxels
@@ -40,6 +41,8 @@ _COLORS: list[list[int]] = np.frombuffer(_PALETTE, np.uint8).reshape(-1, 3).toli
 _FILL_OPACITY = 0.2
 _MAX_LABEL = 250
 _UID_TAIL = 12
+# Rows, columns, and red, green and blue.
+_WITH_COLOURS = 3
 # CT windows, in HU; a slice shows lungs if enough of its voxels have the values of lungs.
 _SOFT_TISSUE, _LUNGS = (-160.0, 240.0), (-1350.0, 150.0)
 _LUNG_VALUES, _LEAST_LUNG_SHARE = (-950.0, -500.0), 0.04
@@ -55,12 +58,14 @@ class SlicePreview:
         labels: The label of each pixel, 0 for none; None for a sample without labels.
         caption: The split and the end of the UID.
         details: Modality, slice and window.
+        has_sides: Whether the patient's right is on the left.
     """
 
     grey: Pixels
     labels: Pixels | None
     caption: str
     details: str
+    has_sides: bool = True
 
     @property
     def colored(self) -> Pixels:
@@ -87,6 +92,8 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
     Raises:
         StorageError: A file is missing or cannot be read.
     """
+    if info.has_frames:
+        return _preview_frame(root, row)
     affine = np.array(row["affine"]).reshape(4, 4)
     uid, modality = sample_name(row), row["Modality"] or ""
     voxels = read_voxels(root / row["image"])
@@ -109,9 +116,33 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
     return SlicePreview(
         grey=resize(grey, size, Image.Resampling.BICUBIC),
         labels=mask,
-        caption=f"{row['part']}  …{uid[-_UID_TAIL:].lstrip('.')}",
+        caption=_caption(row),
         details=f"{modality or 'unknown'}, slice {position + 1} of {len(volume.voxels)}, "
         f"{window_name}",
+    )
+
+
+def _caption(row: dict[str, Any]) -> str:
+    return f"{row['part']}  …{sample_name(row)[-_UID_TAIL:].lstrip('.')}"
+
+
+def _preview_frame(root: Path, row: dict[str, Any]) -> SlicePreview:
+    """Return a two-dimensional image as it is stored; of colours, their mean."""
+    pixels = read_voxels(root / row["image"])
+    is_colour = row["units"] == DISPLAY and pixels.ndim == _WITH_COLOURS
+    values = pixels.mean(axis=2) if is_colour else pixels.reshape(pixels.shape[-2:])
+    window, name = auto_window(values, row["units"])
+    if row["units"] == DISPLAY:
+        top = 255.0 if is_colour else float(np.iinfo(pixels.dtype).max)
+        window, name = (0.0, top), row["shown_by"]
+    size = fitted_size(values.shape, row["spacing"] or (1.0, 1.0))
+    about = (row["Modality"] or "unknown", row["ImageLaterality"], row["ViewPosition"], name)
+    return SlicePreview(
+        grey=resize(to_grey(values, window, is_inverted=False), size, Image.Resampling.BICUBIC),
+        labels=None,
+        caption=_caption(row),
+        details=", ".join(filter(None, about)),
+        has_sides=False,
     )
 
 

@@ -149,7 +149,12 @@ def _geometry(kept: list[_Row]) -> Iterator[Record]:
         return
     for column, unit in (("spacing", "mm"), ("shape", "voxels")):
         for position, axis in enumerate("xyz"):
-            values = [row[column][position] for row in kept]
+            if axis == "z" and "frame" in kept[0]:
+                continue
+            # The spacing of a two-dimensional image may not be known.
+            values = [row[column][position] for row in kept if row[column]]
+            if not values:
+                continue
             yield {
                 "axis": f"{axis}, in {unit}",
                 "least": round(min(values), 4),

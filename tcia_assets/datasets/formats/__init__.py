@@ -13,6 +13,7 @@ name, that is a hard link, or a copy on a disk without hard links.
     webdataset   shards as tar files
     huggingface  Parquet with the files in it
     croissant    Croissant, as JSON-LD
+    imagefolder  folders of PNG files by split and class
     retriever    series lists for TCIA's Data Retriever
 """
 
@@ -29,6 +30,7 @@ from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import (
     croissant,
     huggingface,
+    imagefolder,
     monai,
     nnunet,
     retriever,
@@ -46,6 +48,7 @@ _WRITERS: dict[str, _Writer | None] = {
     "webdataset": webdataset.write,
     "huggingface": huggingface.write,
     "croissant": croissant.write,
+    "imagefolder": imagefolder.write,
     "retriever": retriever.write,
 }
 

@@ -15,10 +15,12 @@ import pyarrow as pa
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, split_role, write_json
 from tcia_assets.datasets.licenses import list_citations, list_licenses
-from tcia_assets.datasets.samples import KEPT, SAMPLES
+from tcia_assets.datasets.sample_store import NIFTI, PNG
+from tcia_assets.datasets.samples import KEPT, SAMPLES, SAMPLES_OF_FRAMES
 from tcia_assets.store.files import sha256_of
 
 _TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float"}
+_MEDIA_TYPES = {NIFTI: "application/gzip", PNG: "image/png"}
 _ABOUT = {
     "SeriesInstanceUID": "The DICOM Series from which the sample was made.",
     "sample": "The name of the sample: its Series, with a number if that has several volumes.",
@@ -58,7 +60,8 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         "@type": "sc:Dataset",
         "name": info.name,
         "alternateName": info.title,
-        "description": f"{info.title}. {len(kept.rows)} volumes of The Cancer Imaging Archive"
+        "description": f"{info.title}. {len(kept.rows)} "
+        f"{'images' if info.has_frames else 'volumes'} of The Cancer Imaging Archive"
         f"{' with labels' if info.labels else ''}, split by Patient into "
         f"{', '.join(info.splits)}.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
@@ -81,7 +84,7 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         "recordSet": [
             _splits(info),
             *([_channels(kept)] if info.channels else ()),
-            _samples(),
+            _samples(SAMPLES_OF_FRAMES if info.has_frames else SAMPLES),
         ],
     }
 
@@ -98,11 +101,13 @@ def _distribution(root: Path, info: DatasetInfo) -> list[dict[str, Any]]:
         sha256=sha256_of(table),
     )
     images = _file_set("images", "The volumes, as NIfTI.")
+    if info.has_frames:
+        images = _file_set("images", "The images.", info.image_ending)
     return [index, images, *([_file_set("labels", "The labels, as NIfTI.")] if info.labels else ())]
 
 
-def _file_set(folder: str, about: str) -> dict[str, Any]:
-    files = {"includes": f"{folder}/*.nii.gz", "encodingFormat": "application/gzip"}
+def _file_set(folder: str, about: str, ending: str = NIFTI) -> dict[str, Any]:
+    files = {"includes": f"{folder}/*{ending}", "encodingFormat": _MEDIA_TYPES[ending]}
     return _node("FileSet", folder, description=about, **files)
 
 
@@ -147,13 +152,13 @@ def _channels(kept: KeptSamples) -> dict[str, Any]:
     )
 
 
-def _samples() -> dict[str, Any]:
+def _samples(schema: pa.Schema) -> dict[str, Any]:
     return _node(
         "RecordSet",
         "samples",
         description="The rows of samples.parquet, without its nested columns.",
         key={"@id": "samples/sample"},
-        field=[_field(field) for field in SAMPLES if field.type in _TYPES],
+        field=[_field(field) for field in schema if field.type in _TYPES],
     )
 
 

@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
-from tcia_assets.datasets.samples import CHANNEL, CHANNELS, SAMPLES, image_files
+from tcia_assets.datasets.samples import (
+    CHANNEL,
+    CHANNELS,
+    SAMPLES,
+    SAMPLES_OF_FRAMES,
+    image_files,
+)
 from tcia_assets.errors import UsageError
 
 # As the Hub advises: files of half a gigabyte, row groups that fit into memory.
@@ -34,8 +40,9 @@ def write(
 ) -> None:
     """Write the Parquet files, which have a column for each column of the samples.
 
-    `image` and `label` hold the files as `bytes` and `path`; cast them to `datasets.Nifti()`. In a
-    dataset with channels each has a column `image_<channel>` instead of `image`.
+    `image` and `label` hold the files as `bytes` and `path`; cast them to `datasets.Nifti()`, and
+    PNG files to `datasets.Image()`. In a dataset with channels each has a column `image_<channel>`
+    instead of `image`.
     `label` and `label_voxels`, a struct with a field for each label, are there if the dataset has a
     target. `findings` are without their numbers.
 
@@ -49,7 +56,7 @@ def write(
         shards = list(batches(kept.in_split(split), max_bytes))
         for number, rows in enumerate(shards):
             path = folder / f"{name}-{number:05}-of-{len(shards):05}.parquet"
-            # Not compressed again: the NIfTI files are, and the rest is small.
+            # Not compressed again: the files are, and the rest is small.
             with pq.ParquetWriter(path, schema, compression="none") as file:
                 for group in batches(rows, _GROUP_BYTES):
                     table = pa.Table.from_pylist([_row(root, row, info) for row in group], schema)
@@ -77,7 +84,8 @@ def configs(info: DatasetInfo, splits: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def _schema(info: DatasetInfo) -> pa.Schema:
-    fields = [field for field in SAMPLES if field.name not in _RESHAPED]
+    own = SAMPLES_OF_FRAMES if info.has_frames else SAMPLES
+    fields = [field for field in own if field.name not in _RESHAPED]
     fields += [pa.field("findings", pa.list_(_FINDING))]
     fields += [pa.field(column, _FILE) for column in image_columns(info).values()]
     if info.channels:

@@ -32,7 +32,7 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
         "description": info.title,
         "licence": "see LICENSES.md",
         "reference": info.policy,
-        "tensorImageSize": "3D",
+        "tensorImageSize": "2D" if info.has_frames else "3D",
         "modality": {
             str(number): channel or " and ".join(sorted(modalities))
             for number, (channel, modalities) in enumerate(kept.modalities_of_channels.items())

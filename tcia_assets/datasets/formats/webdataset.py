@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.formats.common import KeptSamples, Row, batches, row_metadata
+from tcia_assets.datasets.sample_store import ending_of
 from tcia_assets.datasets.samples import image_files, sample_name, uid_hash
 
 _SHARD_BYTES = 1 << 30
@@ -23,7 +24,8 @@ def write(
 ) -> None:
     """Write each sample as `<key>.image.nii.gz`, `<key>.label.nii.gz` if any, and `<key>.json`.
 
-    `<key>.cls` is the number of its class, if it has one.
+    `<key>.cls` is the number of its class, if it has one. An image that is a PNG file is
+    `<key>.image.png`.
 
     The key is the name of the sample with `_` in place of each dot, because WebDataset splits names
     at the first dot; the JSON holds the UID and the other columns. Samples are in the order of the
@@ -43,7 +45,8 @@ def _write_shard(path: Path, root: Path, rows: list[Row]) -> None:
             key = sample_name(row).replace(".", "_")
             for channel, image in image_files(row).items():
                 kind = f"image_{channel}" if channel else "image"
-                _add_file(shard, f"{key}.{kind}.nii.gz", root / image["image"])
+                ending = ending_of(image["image"])
+                _add_file(shard, f"{key}.{kind}{ending}", root / image["image"])
             if row["label"]:
                 _add_file(shard, f"{key}.label.nii.gz", root / row["label"])
             if row["class_index"] is not None:

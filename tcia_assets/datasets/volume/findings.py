@@ -12,6 +12,20 @@ from dataclasses import dataclass, field
 from tcia_assets.errors import DataError
 
 ZERO_VARIANCE = "zero_variance"
+FRAME_CODES: Mapping[str, str] = {
+    "other_frames": "further frames of an object are left out, as `frames.choose` says",
+    "without_spacing": "the header has no spacing; it is unknown in the table, and 1 mm in NIfTI",
+    "detector_spacing": "the spacing is that on the detector or film; in the patient it is smaller",
+    "burned_in_annotation": "texts are burned into the pixels, and may identify the Patient or "
+    "tell the class",
+    "for_processing": "raw values of a detector, which no viewer shows as they are",
+    "converted_image": "made by conversion (secondary capture): values and spacing may not be "
+    "those of the detector",
+    "colour": "a colour image",
+    "inverted": "low values are meant to be shown white (MONOCHROME1); pixels are inverted, so "
+    "that higher is brighter",
+}
+"""Codes of two-dimensional images only."""
 FINDING_CODES: Mapping[str, str] = {
     # Objects that are left out of a volume.
     "unreadable_object": "an object with an unreadable header is left out",
@@ -90,6 +104,7 @@ FINDING_CODES: Mapping[str, str] = {
     "unmatched_names": "segments or ROIs that match no label are left out",
     "target_missing": "a label has no voxels",
     "empty_mask": "no label has any voxels",
+    **FRAME_CODES,
 }
 """Each code with its meaning."""
 

@@ -30,7 +30,7 @@ _SYMMETRIC = 1e-5
 _NO_ROTATION = 1e-7
 
 
-def write_nifti(path: Path, image: Volume | Labels) -> int:
+def write_nifti(path: Path, image: Volume | Labels, *, is_placed: bool = True) -> int:
     """Write a NIfTI-1 file and return its size in bytes.
 
     The sform is the affine. The qform is the same, unless the affine has a shear (a gantry tilt),
@@ -39,6 +39,8 @@ def write_nifti(path: Path, image: Volume | Labels) -> int:
     Args:
         path: Must end in `.nii`, or in `.nii.gz` for a compressed file.
         image: The voxels to write; their dtype is kept.
+        is_placed: Whether the affine is a place in the patient; else its codes are 0, and the
+            spacing alone is valid.
 
     Raises:
         UsageError: The path has a different ending, or NIfTI-1 cannot hold the image.
@@ -48,6 +50,8 @@ def write_nifti(path: Path, image: Volume | Labels) -> int:
     if not is_compressed and path.suffix != ".nii":
         raise UsageError(f"the name of a NIfTI file must end in .nii or .nii.gz: {path.name!r}")
     header = nifti_header(image.voxels, image.affine)
+    if not is_placed:
+        header["sform_code"] = header["qform_code"] = 0
 
     def write(draft: Path) -> None:
         pieces = _pieces(header, image.voxels)
