@@ -1,11 +1,12 @@
 """The events of a run over partitions, and the reasons of failed runs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dagster as dg
 
 from tcia_assets.catalog import TABLES
+from tcia_assets.defs.check_records import results_to_record
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.recorded import DIGEST, RecordedDigests, open_recorded
 from tcia_assets.errors import TciaError, shorten
@@ -14,6 +15,8 @@ from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 # Dagster refuses a parametrized MaterializeResult in an asset's annotation.
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]  # type: ignore[type-arg]
+# Returns the assets that have got an event.
+_Recording = Generator[dg.MaterializeResult, None, set[dg.AssetKey]]  # type: ignore[type-arg]
 
 # A run with this tag gets no events from Dagster: neither one that says what is planned, for each
 # partition of each asset, nor one for each output. Its steps record what changed.
@@ -69,16 +72,16 @@ def record_partitions(
             in the run: one that Series have left.
         bad: What failed ("series of 'LCTSC'"), and the error.
         check_results: Results of the asset checks, evaluated in this step: a step behind it would
-            not run if a single partition failed.
+            not run if a single partition failed. Those that Dagster lacks are recorded.
 
     Raises:
         dg.Failure: A partition failed; the text has a line for each of the first 20.
     """
     if _is_asked_for_all(context):
-        yield from _record_all(context, names, warehouse, good, is_whole=not bad)
+        recorded = yield from _record_all(context, names, warehouse, good, is_whole=not bad)
     else:
-        yield from _record_changed(context, names, warehouse, good)
-    yield from check_results
+        recorded = yield from _record_changed(context, names, warehouse, good)
+    yield from results_to_record(context, check_results, recorded)
     if bad:
         raise _failure(len(good), [f"{what}: {error_text(error)}" for what, error in bad])
 
@@ -101,7 +104,7 @@ def _record_changed(
     names: Names,
     warehouse: Warehouse,
     good: Sequence[PartitionEvent],
-) -> Results:
+) -> _Recording:
     with open_recorded(context.instance, warehouse) as recorded:
         digests = [warehouse.files(each.table, each.key).digest() for each in good]
         due = [
@@ -114,8 +117,9 @@ def _record_changed(
         for each, digest in due:
             of_run = each.of_run if each.is_written else {}
             context.log_event(_materialization(names, each._replace(of_run=of_run), digest))
+        changed = {names.key(each.table) for each, _ in due}
         if not OWN_EVENTS.items() <= context.run.tags.items():
-            return
+            return changed
         # Steps behind this one run, whether or not anything changed. These outputs have no events.
         for key in filter(context.selected_asset_keys.__contains__, map(names.key, TABLES)):
             yield dg.MaterializeResult(asset_key=key)
@@ -123,6 +127,7 @@ def _record_changed(
         for each, digest in zip(good, digests, strict=True):
             recorded.mark(names.key(each.table), each.key, digest)
         recorded.save()
+        return changed
 
 
 def _forget(recorded: RecordedDigests, names: Names, changing: Sequence[PartitionEvent]) -> None:
@@ -149,7 +154,7 @@ def _record_all(
     good: Sequence[PartitionEvent],
     *,
     is_whole: bool,
-) -> Results:
+) -> _Recording:
     """Record all partitions of the run, changed or not, and those that changed of others.
 
     Dagster neither loses nor doubles an event this way: without failures it makes the events itself
@@ -173,6 +178,7 @@ def _record_all(
         if is_whole:
             for table in dict.fromkeys(each.table for each in good):
                 yield dg.MaterializeResult(asset_key=names.key(table))
+        return {names.key(each.table) for each in good}
 
 
 def stored_facts(warehouse: Warehouse, table: Table, key: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 import dagster as dg
 
 from tcia_assets import catalog
-from tcia_assets.defs.check_records import different_results
 from tcia_assets.defs.checks import check_result, check_specs, selected_checks
 from tcia_assets.defs.jobs import verify_job
 from tcia_assets.defs.names import Names
@@ -64,7 +63,7 @@ def results(
     tcia: RunResource,
     just_fetched: Mapping[str, frozenset[str]],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Check a sample of the run's Collections, if it has selected that, and yield what is new.
+    """Check a sample of the run's Collections, if it has selected that.
 
     Nothing is read before this is iterated.
 
@@ -77,12 +76,10 @@ def results(
     key = names.key(catalog.IMAGE_ARCHIVES)
     selected = selected_checks(context, key)
     fetched = {name: just_fetched.get(name, frozenset()) for name in context.partition_keys}
-    found = []
     if _INTACT in selected:
-        found.append(_check_intact(key, tcia, fetched))
+        yield _check_intact(key, tcia, fetched)
     if _EQUAL in selected:
-        found.append(_check_equal(key, tcia, fetched))
-    yield from different_results(context, found)
+        yield _check_equal(key, tcia, fetched)
 
 
 def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
