@@ -1014,8 +1014,9 @@ SOURCE_EQUALITY = Table(
     made_from="images",
     parents=(Parent("series", ("SeriesInstanceUID",)),),
     updates=(
-        "Written by `tcia-assets verify --against`, so it has no runs and events of its own. Only "
-        "hashes are compared; no image is downloaded for it."
+        "Written by `tcia-assets verify --against`, so it has no runs and events of its own; what "
+        "differs is shown by the check `sources_equal` of image_archives. Only hashes are "
+        "compared; no image is downloaded for it."
     ),
     columns=(
         SERIES_UID,
@@ -1044,9 +1045,10 @@ CLINICAL_TABLES = Table(
     key=("Collection", "table_name"),
     partitioned_by="Collection",
     updates=(
-        "Written by `tcia-assets clinical`, so it has no runs and events of its own. The rows of "
-        "each table are in `warehouse/clinical/<table_name>/` and in the view "
-        "`clinical_<table_name>`, with Collection and PatientID as the first columns."
+        "Written by the job `{prefix}_clinical`, each Sunday where its schedule is on, and by "
+        "`tcia-assets clinical`. The rows of each table are in "
+        "`warehouse/clinical/<table_name>/` and in the view `clinical_<table_name>`, with "
+        "Collection and PatientID as the first columns."
     ),
     columns=(
         COLLECTION,

@@ -69,8 +69,8 @@ def asset_spec(table: Table, names: Names) -> dg.AssetSpec:
 
 def _stage(table: Table) -> str:
     """Return the stage of a table: what follows from zips, and how they are proven, or metadata."""
-    is_image = table in (*catalog.IMAGE_TABLES, catalog.SOURCE_EQUALITY)
-    return "images" if is_image else "metadata"
+    of_images = {each.name for each in catalog.IMAGE_TABLES}
+    return "images" if {table.name, table.made_from} & of_images else "metadata"
 
 
 def _column_schema(table: Table) -> dg.TableSchema:

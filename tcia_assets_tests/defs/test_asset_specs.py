@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.catalog import IMAGE_TABLES, SOURCE_EQUALITY, TABLES
+from tcia_assets.catalog import IMAGE_TABLES, INDEXED_ZIPS, SOURCE_EQUALITY, TABLES, ZIP_READS
 from tcia_assets.defs.asset_specs import asset_spec
 from tcia_assets.defs.names import Names
 from tcia_assets.spec import Table
@@ -20,7 +20,8 @@ def test_a_spec_follows_from_the_declaration(table: Table) -> None:
     schema = spec.metadata["dagster/column_schema"]
 
     assert spec.key == NAMES.key(table)
-    stage = "images" if table in (*IMAGE_TABLES, SOURCE_EQUALITY) else "metadata"
+    is_image = table in IMAGE_TABLES or table in (INDEXED_ZIPS, SOURCE_EQUALITY, ZIP_READS)
+    stage = "images" if is_image else "metadata"
     assert (spec.group_name, spec.owners) == (f"group_{stage}", ["team:imaging"])
     assert spec.partitions_def == NAMES.partitions(table)
     assert [column.name for column in schema.columns] == [c.name for c in table.columns]
