@@ -162,8 +162,8 @@ class Story:
         self._result(
             "only complete listings show it; the schedule tcia_compare requests each once a day.\n"
             "      A Series is withdrawn once three listings lack it and a request for it finds\n"
-            "      nothing; until then a note of the check none_missing names it, as it should. To\n"
-            "      have three days in a minute, refresh three times now:"
+            "      nothing; until then a note of the check none_missing names it, as it should.\n"
+            "      To have three days in a minute, refresh three times now:"
         )
         for _ in range(3):
             self._write_line("   $ tcia-assets refresh --all")
