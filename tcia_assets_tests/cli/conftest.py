@@ -13,9 +13,10 @@ from tcia_assets.cli.terminal import out
 from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.cli.terminal import Terminal
+from tcia_assets_tests.datasets.conftest import fetched_warehouse, made_samples, stocked_warehouse
 from tcia_assets_tests.same_path import tmp_path
 
-__all__ = ["tmp_path"]
+__all__ = ["fetched_warehouse", "made_samples", "stocked_warehouse", "tmp_path"]
 
 # In memory where that is possible: a Dagster run commits to SQLite hundreds of times.
 IN_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None

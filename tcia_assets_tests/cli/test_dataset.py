@@ -10,11 +10,6 @@ import pytest
 from tcia_assets import load_dataset
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine
-from tcia_assets_tests.datasets.conftest import (  # noqa: F401 - fixtures
-    fetched_warehouse,
-    made_samples,
-    stocked_warehouse,
-)
 from tcia_assets_tests.datasets.warehouse_edits import set_column
 from tcia_assets_tests.repository import ROOT
 
@@ -36,7 +31,7 @@ class DatasetTerminal(CommandLine):
 
 
 @pytest.fixture
-def terminal(stocked_warehouse: Warehouse, tmp_path: Path) -> DatasetTerminal:  # noqa: F811
+def terminal(stocked_warehouse: Warehouse, tmp_path: Path) -> DatasetTerminal:
     folder = tmp_path / "declared"
     folder.mkdir()
     shutil.copy(EXAMPLE, folder / "lung_ct.yaml")

@@ -8,7 +8,6 @@ from tcia_assets.datasets.declaration import load_declaration
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.test_dataset import (  # noqa: F401 - fixtures
     DatasetTerminal,
-    fetched_warehouse,
     terminal,
 )
 

@@ -6,9 +6,6 @@ from pathlib import Path
 
 from tcia_assets_tests.cli.test_dataset import (  # noqa: F401 - fixtures
     DatasetTerminal,
-    fetched_warehouse,
-    made_samples,
-    stocked_warehouse,
     terminal,
 )
 

@@ -9,9 +9,6 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.test_dataset import (  # noqa: F401 - a fixture
     EXAMPLE,
     DatasetTerminal,
-    fetched_warehouse,
-    made_samples,
-    stocked_warehouse,
     terminal,
 )
 from tcia_assets_tests.datasets.warehouse_edits import set_column

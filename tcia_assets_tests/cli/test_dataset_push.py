@@ -12,9 +12,6 @@ import pytest
 from tcia_assets import load_dataset
 from tcia_assets_tests.cli.test_dataset import (  # noqa: F401 - fixtures
     DatasetTerminal,
-    fetched_warehouse,
-    made_samples,
-    stocked_warehouse,
     terminal,
 )
 from tcia_assets_tests.datasets.hub import TOKEN, Hub, serving
