@@ -24,13 +24,17 @@ from tcia_assets_tests.conftest import IMPATIENT, SMALL, Dagster, settings_for
 from tcia_assets_tests.defs.sensor_ticks import launch, tick, tick_at
 
 DAY = dt.timedelta(days=1)
-# Later than what the tests refresh.
-NOW = dt.datetime.now(dt.UTC) + DAY
 GOODBYES = {
     "410": Fault("status", times=0, status=410, body="Gone"),
     "page": Fault("html", times=0),
     "nothing": Fault("reset", times=0),
 }
+
+
+@pytest.fixture
+def now() -> dt.datetime:
+    """A time later than what the test refreshes."""
+    return dt.datetime.now(dt.UTC) + DAY
 
 
 def skip_text(answer: dg.SensorResult) -> str:
@@ -39,14 +43,14 @@ def skip_text(answer: dg.SensorResult) -> str:
 
 @pytest.mark.parametrize("goodbye", GOODBYES)
 def test_a_source_that_is_gone_is_one_failed_check_and_no_failed_tick(
-    dagster: Dagster, goodbye: str
+    dagster: Dagster, goodbye: str, now: dt.datetime
 ) -> None:
     dagster.start_refreshed()
     before = dagster.warehouse.read(catalog.SERIES)
     dagster.sandbox.faults.add(GOODBYES[goodbye])
     cursor, evaluations, texts = None, [], []
     for days in (0, 13, 14, 15, 30):
-        answer = tick_at(dagster, cursor, NOW + days * DAY)
+        answer = tick_at(dagster, cursor, now + days * DAY)
         cursor = answer.cursor
         evaluations += [(days, event) for event in answer.asset_events]
         texts.append(skip_text(answer))
@@ -59,35 +63,35 @@ def test_a_source_that_is_gone_is_one_failed_check_and_no_failed_tick(
     assert dagster.warehouse.read(catalog.SERIES).equals(before)
 
     dagster.sandbox.faults.clear()
-    answer = tick_at(dagster, cursor, NOW + 31 * DAY)
+    answer = tick_at(dagster, cursor, now + 31 * DAY)
     [back] = answer.asset_events
     assert isinstance(back, dg.AssetCheckEvaluation)
     assert back.passed
-    assert find_outage(dagster.warehouse, dagster.resource().settings, NOW) is None
+    assert find_outage(dagster.warehouse, dagster.resource().settings, now) is None
 
 
-def test_it_is_remembered_since_when_without_the_cursor(dagster: Dagster) -> None:
+def test_it_is_remembered_since_when_without_the_cursor(dagster: Dagster, now: dt.datetime) -> None:
     dagster.start_refreshed()
     dagster.sandbox.faults.add(GOODBYES["410"])
-    tick_at(dagster, None, NOW)
-    assert len(tick_at(dagster, None, NOW + 20 * DAY).asset_events) == 1
+    tick_at(dagster, None, now)
+    assert len(tick_at(dagster, None, now + 20 * DAY).asset_events) == 1
 
 
-def test_while_the_source_is_gone_no_comparison_is_due(dagster: Dagster) -> None:
+def test_while_the_source_is_gone_no_comparison_is_due(dagster: Dagster, now: dt.datetime) -> None:
     dagster.start_refreshed()
     dagster.sandbox.faults.add(GOODBYES["410"])
-    tick_at(dagster, None, NOW)
+    tick_at(dagster, None, now)
     with dagster.resource().yield_for_execution(
         dg.build_init_resource_context(instance=dagster.instance)
     ) as tcia:
-        answer = schedules.compare_tick(dagster.instance, tcia, Names(), NOW + 20 * DAY)
+        answer = schedules.compare_tick(dagster.instance, tcia, Names(), now + 20 * DAY)
     assert isinstance(answer, dg.SkipReason)
     assert "counts as gone" in str(answer.skip_message)
 
 
-def test_each_outage_has_one_alarm(dagster: Dagster) -> None:
+def test_each_outage_has_one_alarm(dagster: Dagster, now: dt.datetime) -> None:
     dagster.sandbox.faults.add(GOODBYES["410"])
-    tick_at(dagster, None, NOW - 20 * DAY)
+    tick_at(dagster, None, now - 20 * DAY)
     sensor, cursor = gone_alarm(Names()), None
     for _ in range(2):
         context = dg.build_sensor_context(
@@ -98,11 +102,13 @@ def test_each_outage_has_one_alarm(dagster: Dagster) -> None:
         assert "counts as gone" in str(answer.skip_message)
         cursor = answer.cursor
     assert cursor is not None
-    assert dt.datetime.fromisoformat(cursor) == NOW - 20 * DAY
+    assert dt.datetime.fromisoformat(cursor) == now - 20 * DAY
 
 
 @pytest.mark.slow
-def test_the_mirror_goes_on_with_the_imaging_data_commons(dagster: Dagster, tmp_path: Path) -> None:
+def test_the_mirror_goes_on_with_the_imaging_data_commons(
+    dagster: Dagster, tmp_path: Path, now: dt.datetime
+) -> None:
     sandbox, warehouse = dagster.sandbox, dagster.warehouse
     dagster.start_refreshed()
     with open_source(settings_for(sandbox, dagster.data_dir), pacing=IMPATIENT) as nbia:
@@ -111,8 +117,8 @@ def test_the_mirror_goes_on_with_the_imaging_data_commons(dagster: Dagster, tmp_
     index = write_index(sandbox.archive, tmp_path / "index")
     for endpoint in ("getCollectionValues", "getSeries", "getImage", "getUpdatedSeries"):
         sandbox.faults.add(replace(GOODBYES["410"], endpoint=endpoint))
-    tick_at(dagster, None, NOW)
-    tick_at(dagster, None, NOW + 20 * DAY)
+    tick_at(dagster, None, now)
+    tick_at(dagster, None, now + 20 * DAY)
 
     chosen = {"source": "idc", "idc_index": str(index), "idc_base_url": sandbox.idc_base_url}
     answer = tick(dagster, **chosen)
@@ -140,7 +146,9 @@ def test_the_mirror_goes_on_with_the_imaging_data_commons(dagster: Dagster, tmp_
     assert [request.job_name for request in back.run_requests or []] == ["tcia_refresh"]
 
 
-def test_nothing_of_a_release_is_due_while_it_is_the_same(dagster: Dagster, tmp_path: Path) -> None:
+def test_nothing_of_a_release_is_due_while_it_is_the_same(
+    dagster: Dagster, tmp_path: Path, now: dt.datetime
+) -> None:
     index = write_index(dagster.sandbox.archive, tmp_path / "index")
     chosen = {"source": "idc", "idc_index": str(index)}
     first = tick(dagster, **chosen)
@@ -154,7 +162,7 @@ def test_nothing_of_a_release_is_due_while_it_is_the_same(dagster: Dagster, tmp_
         resource, instance = dagster.resource(**chosen), dagster.instance
         context = dg.build_init_resource_context(instance=instance)
         with resource.yield_for_execution(context) as tcia:
-            return schedules.compare_tick(instance, tcia, Names(), NOW + days * DAY)
+            return schedules.compare_tick(instance, tcia, Names(), now + days * DAY)
 
     answer = compare(3)
     assert isinstance(answer, dg.SkipReason)

@@ -18,8 +18,6 @@ from tcia_assets_tests.conftest import SMALL, settings_for
 from tcia_assets_tests.doctor.conftest import HASTY, MakeSubject, Serve, check_of, settings_of
 from tcia_assets_tests.sources.scripted import HANGING, RESET, Answer, answer, in_turn
 
-NOW = datetime.now(UTC)
-
 
 def connection(**facts: object) -> Connection:
     usual: dict[str, object] = {
@@ -95,7 +93,8 @@ def test_the_proxy_of_the_environment_is_seen_and_used(
 
 
 def test_tls_that_is_about_to_expire_or_absent_where_a_secret_is_sent_differs() -> None:
-    until = {days: NOW + timedelta(days=days) for days in (3, 60)}
+    now = datetime.now(UTC)
+    until = {days: now + timedelta(days=days) for days in (3, 60)}
     assert judge_tls(connection(certificate_until=until[60]), has_secret=True).outcome == OK
     assert judge_tls(connection(certificate_until=until[3]), has_secret=False).outcome == DIFFERS
     plain = connection(tls="")
@@ -105,8 +104,9 @@ def test_tls_that_is_about_to_expire_or_absent_where_a_secret_is_sent_differs() 
 
 
 def test_a_clock_that_is_wrong_by_minutes_differs() -> None:
-    assert judge_clock(connection(server_time=NOW - timedelta(minutes=2))).outcome == OK
-    assert judge_clock(connection(server_time=NOW + timedelta(hours=1))).outcome == DIFFERS
+    now = datetime.now(UTC)
+    assert judge_clock(connection(server_time=now - timedelta(minutes=2))).outcome == OK
+    assert judge_clock(connection(server_time=now + timedelta(hours=1))).outcome == DIFFERS
     assert judge_clock(connection()).outcome == UNKNOWN
 
 
