@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from tcia_assets.sandbox.api_request import ApiRequest
 from tcia_assets.sandbox.archive import Archive
@@ -24,7 +24,7 @@ from tcia_assets.sandbox.handlers import Handlers
 from tcia_assets.sandbox.idc.releases import Releases
 from tcia_assets.sandbox.idc.service import DIALECT, IdcService, is_for_idc
 from tcia_assets.sandbox.reply import Reply, json_reply, server_error, text_reply
-from tcia_assets.sandbox.request_log import RequestLog
+from tcia_assets.sandbox.request_log import RequestInFlight, RequestLog
 from tcia_assets.sandbox.transport import plain_response, response
 from tcia_assets.spec import Dialect, Endpoint
 
@@ -85,13 +85,17 @@ class App:
         served = ROUTES[request.scope["path"]]
         dialect, endpoint = served.dialect, served.endpoint
         sent = _first_values(request, body, _repeatable_fields(endpoint))
-        with self._request_log.record(dialect.name, endpoint.name, sent) as number:
-            api_request = ApiRequest(served, sent, request.headers, number)
+        with self._request_log.record(dialect.name, endpoint.name, sent) as logged:
+            api_request = ApiRequest(served, sent, request.headers, logged.number)
             fault = self._faults.take(
                 dialect.name, endpoint.name, api_request.values, returns=endpoint.returns
             )
             await _send_reply(
-                request, send, fault, lambda: self._reply(request, served, api_request, fault)
+                request,
+                send,
+                fault,
+                lambda: self._reply(request, served, api_request, fault),
+                logged,
             )
 
     async def _serve_idc(self, request: Request, send: Send) -> None:
@@ -100,19 +104,21 @@ class App:
             self._idc.read, request.scope["path"], sent, dict(request.headers)
         )
         shown = {"bucket": asked.request.bucket, "key": asked.request.key} | sent
-        with self._request_log.record(DIALECT, asked.endpoint, shown):
+        with self._request_log.record(DIALECT, asked.endpoint, shown) as logged:
             fault = self._faults.take(
                 DIALECT, asked.endpoint, {**asked.values}, returns=asked.returns
             )
             await _send_reply(
-                request, send, fault, lambda: self._idc.handle(request.method, asked, fault)
+                request, send, fault, lambda: self._idc.handle(request.method, asked, fault), logged
             )
 
     async def _serve_other(self, request: Request, sent: Mapping[str, str], send: Send) -> None:
         name = _TOKEN if request.scope["path"] == TOKEN_PATH else ""
-        with self._request_log.record("", name, sent):
+        with self._request_log.record("", name, sent) as logged:
             fault = self._faults.take("", name, {}, returns=_TOKEN) if name else None
-            await _send_reply(request, send, fault, lambda: self._other_reply(request, sent))
+            await _send_reply(
+                request, send, fault, lambda: self._other_reply(request, sent), logged
+            )
 
     def _reply(
         self,
@@ -168,10 +174,21 @@ async def _limited_body(request: Request) -> tuple[bytes, Reply | None]:
 
 
 async def _send_reply(
-    request: Request, send: Send, fault: Fault | None, make_reply: Callable[[], Reply]
+    request: Request,
+    send: Send,
+    fault: Fault | None,
+    make_reply: Callable[[], Reply],
+    logged: RequestInFlight,
 ) -> None:
+    """Send a reply; the request ends before the last part, with which the next one may come."""
+
+    async def send_part(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            logged.end()
+        await send(message)
+
     made = await response(request, make_reply, fault, send)
-    await made(request.scope, request.receive, send)
+    await made(request.scope, request.receive, send_part)
 
 
 def _first_values(request: Request, body: bytes, repeatable: Sequence[str] = ()) -> dict[str, str]:

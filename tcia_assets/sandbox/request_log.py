@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,13 +22,32 @@ class LoggedRequest:
     parameters: Mapping[str, str]
 
 
+class RequestInFlight:
+    """A request that is being served.
+
+    Args:
+        number: Its number in the log.
+        on_end: Is called once, at the end.
+    """
+
+    def __init__(self, number: int, on_end: Callable[[], None]) -> None:
+        self.number = number
+        self._on_end, self._is_over = on_end, False
+
+    def end(self) -> None:
+        """Count the request no more; a second call does nothing."""
+        if not self._is_over:
+            self._is_over = True
+            self._on_end()
+
+
 class RequestLog:
     """Counts and keeps requests; safe to use from many threads.
 
     Attributes:
         counts: Requests by our name of the endpoint, over all dialects.
         last: The latest requests, oldest first.
-        in_flight: Requests that are being served now.
+        in_flight: Requests whose replies are not sent yet, except for the last part.
         most_at_once: The largest `in_flight` since the log was cleared.
 
     >>> log = RequestLog()
@@ -53,8 +72,10 @@ class RequestLog:
             self._number = 0
 
     @contextmanager
-    def record(self, dialect: str, endpoint: str, parameters: Mapping[str, str]) -> Iterator[int]:
-        """Record a request that is in flight until the block ends; yield its number."""
+    def record(
+        self, dialect: str, endpoint: str, parameters: Mapping[str, str]
+    ) -> Iterator[RequestInFlight]:
+        """Record a request that is in flight until the block ends, unless it is ended before."""
         secret = {"password", "refresh_token", "api_key"}
         shown = {k: "..." if k in secret else v for k, v in parameters.items()}
         with self._lock:
@@ -63,11 +84,15 @@ class RequestLog:
             self.last.append(LoggedRequest(number, dialect, endpoint, shown))
             self.in_flight += 1
             self.most_at_once = max(self.most_at_once, self.in_flight)
+        request = RequestInFlight(number, self._end)
         try:
-            yield number
+            yield request
         finally:
-            with self._lock:
-                self.in_flight -= 1
+            request.end()
+
+    def _end(self) -> None:
+        with self._lock:
+            self.in_flight -= 1
 
     def __getitem__(self, endpoint: str) -> int:
         """Return the number of requests to an endpoint, by our name of it, over all dialects."""
