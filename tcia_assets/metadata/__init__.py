@@ -16,6 +16,7 @@ partition_keys     which names can be partition keys
 imports            Collections that are imported from folders
 
 known_replies      replies that were compared before
+repeated_listing   a listing that is the one before
 listing            merge a listing into the stored rows
 source_outage      since when a source does not answer
 plausibility       whether a listing can be true

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +28,7 @@ from tcia_assets.metadata.other_sources import (
 )
 from tcia_assets.metadata.patient_ids import fill_patient_ids
 from tcia_assets.metadata.refresh_result import RefreshResult
+from tcia_assets.metadata.repeated_listing import facts_to_keep, record_again
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.unreadable import (
     describe,
@@ -67,7 +68,7 @@ def refresh_series(
     known = KnownReply(SERIES, key, source, warehouse, accept_schema=accept_schema)
     reply = source.rows(SERIES, key, known=known.digest)
     if reply.is_known:
-        return _listed_again(key, known, reply, source, warehouse, at)
+        return record_again(key, known, reply, source, warehouse, at)
     unreadable = unreadable_rows(SERIES, key, reply, at, accept=accept_schema)
     run = _Refresh(key, source, warehouse, at, unreadable, reply.promised)
     listed = conform(listing.LISTED, reply.table)
@@ -88,7 +89,7 @@ def refresh_series(
             written, events = run.write(before, compared, probed)
         facts = _facts(compared, probed, events)
         is_settled = not probed.failure and _is_settled(compared, facts)
-        known.keep(reply, _mark(compared, facts), is_settled=is_settled)
+        known.keep(reply, facts_to_keep(compared.record, facts), is_settled=is_settled)
     if warehouse.has(IMAGE_ARCHIVES, key):
         # Licences can change without the images, and their files are next to the zips.
         attribution.write_collection(key, warehouse)
@@ -291,9 +292,6 @@ class _Refresh:
         return written, changes
 
 
-# --- The same listing again -----------------------------------------------------------------------
-
-
 def _is_settled(compared: _Comparison, facts: Mapping[str, int | bool | str]) -> bool:
     """Return whether the same listing, compared once more, could have no other result.
 
@@ -304,49 +302,6 @@ def _is_settled(compared: _Comparison, facts: Mapping[str, int | bool | str]) ->
     is_odd = compared.unread or compared.unread_before or compared.merged.rebased.rows.num_rows
     is_open = facts["missing"] or compared.lacks_patients
     return bool(facts["plausible"]) and not (is_odd or is_open)
-
-
-def _mark(compared: _Comparison, facts: Mapping[str, int | bool | str]) -> dict[str, Any]:
-    """Return what is kept with a listing: its record and its facts, if it comes again."""
-    nothing_new = dict.fromkeys(
-        ("new", "changed", "reappeared", "events", "due", "asked_singly"), 0
-    )
-    newest = compared.record["newest_release"]
-    return {
-        "listing": listing.content_of(compared.record["snapshot"]),
-        "newest_release": newest and newest.isoformat(),
-        "counts": {**facts, **nothing_new, "listed_before": facts["listed"]},
-    }
-
-
-def _listed_again(
-    key: str,
-    known: KnownReply,
-    reply: SourceRows,
-    source: Source,
-    warehouse: Warehouse,
-    at: datetime,
-) -> RefreshResult:
-    """Record a listing that is the one before."""
-    facts, counts = known.facts, known.facts["counts"]
-    newest = facts["newest_release"]
-    record = {
-        "Collection": key,
-        "taken_at": at,
-        "snapshot": listing.listing_id(at, facts["listing"]),
-        "listed": counts["listed"],
-        "lost": 0,
-        "plausible": True,
-        "reason": None,
-        "newest_release": newest and date.fromisoformat(newest),
-        "source": source.name,
-        "release": source.release or None,
-        "changes": 0,
-    }
-    plausibility.record_listing(record, warehouse)
-    if warehouse.has(IMAGE_ARCHIVES, key):
-        attribution.write_collection(key, warehouse)
-    return known.result(reply, counts, counts["listed"])
 
 
 def _listed_of(listed: pa.Table, uids: Iterable[str]) -> Iterable[str]:

@@ -242,24 +242,6 @@ def test_known_replies_leave_those_files_whatever_happens(
     assert Story(sandbox, tmp_path, idc_index, seed).run(60) > 60
 
 
-def test_a_listing_that_is_known_is_recorded(
-    source: Source, warehouse: Warehouse, sandbox: Sandbox
-) -> None:
-    budget = ProbeBudget(0)
-    first = refresh(catalog.SERIES, SMALL, source, warehouse, day(1), budget)
-    path = warehouse.path(catalog.SERIES, SMALL)
-    before = path.stat()
-    second = refresh(catalog.SERIES, SMALL, source, warehouse, day(2), budget)
-    assert (first.is_known, second.is_known, second.written.changed) == (False, True, False)
-    listed = first.facts["listed"]
-    assert second.facts == {**first.facts, "new": 0, "events": 0, "listed_before": listed}
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
-    rows = warehouse.read(catalog.SNAPSHOTS, [SMALL]).to_pylist()
-    assert [row["taken_at"] for row in rows] == [day(1), day(2)]
-    assert [row["listed"] for row in rows] == [listed] * 2
-    assert len({row["snapshot"].split()[1] for row in rows}) == 1
-
-
 def test_a_series_whose_absence_is_not_decided_keeps_its_collection_compared(
     source: Source, warehouse: Warehouse, sandbox: Sandbox
 ) -> None:
