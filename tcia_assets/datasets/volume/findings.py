@@ -58,8 +58,8 @@ FINDING_CODES: Mapping[str, str] = {
     "than half a step",
     "gantry_tilt": "slices are shifted against each other: the affine has a shear",
     "overlapping_slices": "slices are thicker than the step between them",
-    "interleaved_slices": "slices lie between each other, by their numbers or in uneven steps: "
-    "probably several acquisitions, which no attribute distinguishes",
+    "interleaved_slices": "slices lie between each other, by their numbers (without any, by an "
+    "attribute) or in uneven steps: probably several acquisitions, which cannot be told apart",
     "too_few_slices": "fewer slices than required",
     "count_unlike_image_count": "the number of objects differs from ImageCount",
     # Values of the voxels.

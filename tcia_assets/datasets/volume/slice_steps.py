@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy as np
 from tcia_assets.datasets.volume.arrays import Matrix
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame, normal_of, plane_of
+from tcia_assets.datasets.volume.traits import Value
 
 # Fractions of the median step: larger steps mean a missing slice, larger errors an uneven one.
 GAP = 1.5
@@ -124,7 +125,8 @@ def _find_overlap(ordered: Sequence[Frame], heights: Matrix) -> Iterator[Finding
 
     Slices may be closer than they are thick, unless that distance is declared; so are those of two
     acquisitions half a step apart. Numbers that do not follow the positions, or uneven steps, make
-    these likely.
+    these likely; without numbers, attributes that divide the slices do, unless the steps are as
+    declared.
     """
     step = float(heights[-1] - heights[0]) / (len(heights) - 1)
     thickness = float(np.median([frame.thickness or frame.declared_step for frame in ordered]))
@@ -132,7 +134,12 @@ def _find_overlap(ordered: Sequence[Frame], heights: Matrix) -> Iterator[Finding
     is_close = thickness >= OVERLAP * step and abs(declared - step) > UNEVEN * step
     # Slices that are computed to overlap have even steps.
     is_even = np.ptp(np.diff(heights)) <= 2 * UNEVEN * step
-    passes = _count_passes([frame.number for frame in ordered], heights)
+    is_declared = abs((declared or thickness) - step) <= UNEVEN * step
+    numbers = [frame.number for frame in ordered]
+    if len(set(numbers)) > 1:
+        passes = _count_passes(_passes(numbers, heights))
+    else:
+        passes = 1 if is_declared else max(map(_count_passes, _find_parts(ordered, heights)))
     if is_close or passes > 1:
         yield make_finding(
             "overlapping_slices" if is_even and passes == 1 else "interleaved_slices",
@@ -142,13 +149,21 @@ def _find_overlap(ordered: Sequence[Frame], heights: Matrix) -> Iterator[Finding
         )
 
 
-def _count_passes(numbers: Sequence[tuple[int, int]], heights: Matrix) -> int:
-    """Return how often slices, in the order of their numbers, go through the same range.
+def _find_parts(ordered: Sequence[Frame], heights: Matrix) -> Iterator[list[Matrix]]:
+    """Yield for each attribute the heights of the slices with each of its values; not of one."""
+    for name in ordered[0].traits:
+        parts: dict[Value, list[float]] = defaultdict(list)
+        for frame, height in zip(ordered, heights, strict=True):
+            parts[frame.traits[name]].append(height)
+        yield [np.array(part) for part in parts.values() if len(part) > 1]
 
-    Slices without numbers, or in no order at all, go once.
+
+def _count_passes(passes: Sequence[Matrix]) -> int:
+    """Return how many passes go through the same range; 1 if they are very short.
+
+    Slices in no order at all go once.
     """
-    passes = _passes(numbers, heights)
-    if len(passes) > len(heights) / LEAST_PASS:
+    if len(passes) > sum(map(len, passes)) / LEAST_PASS:
         return 1
     return 1 + sum(_do_overlap(one, other) for one, other in pairwise(passes))
 

@@ -48,6 +48,47 @@ def test_thin_slices_of_two_acquisitions_are_a_finding(tmp_path: Path) -> None:
         assert len(volumes.groups) == 2
 
 
+def thin_parts(attribute: str, **more: Any) -> list[list[Any]]:
+    """Return two parts of MR slices without numbers, half a step apart: 1 mm thick in 1.25 mm."""
+    values: dict[str, list[Any]] = {
+        "AcquisitionNumber": [1, 2],
+        "TriggerTime": ["0", "30"],
+        "ImageType": ["W", "F"],
+    }
+    return [
+        volume(
+            n,
+            origin=(0.0, 0.0, -120.0 + 1.25 * n),
+            **{"InstanceNumber": None, "SliceThickness": 1.0, attribute: values[attribute][n]},
+            **more,
+        )
+        for n in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("attribute", ["AcquisitionNumber", "TriggerTime", "ImageType"])
+def test_without_numbers_parts_by_an_attribute_are_a_finding(
+    tmp_path: Path, attribute: str
+) -> None:
+    found = read_volume(zipped(tmp_path, *thin_parts(attribute)))
+    assert finding_codes(found) == ["interleaved_slices"]
+
+
+def test_one_volume_acquired_in_parts_is_no_finding_by_its_numbers_or_declared_steps(
+    tmp_path: Path,
+) -> None:
+    declared = thin_parts("AcquisitionNumber", SpacingBetweenSlices=1.25)
+    touching = thin_parts("AcquisitionNumber")
+    numbered = thin_parts("AcquisitionNumber")
+    for n in (0, 1):
+        for place in range(len(touching[n])):
+            touching[n][place].SliceThickness = 1.25
+            numbered[n][place].InstanceNumber = 2 * place + n + 1
+    for parts in (declared, touching, numbered):
+        found = read_volume(zipped(tmp_path, *parts))
+        assert (len(found.voxels), finding_codes(found)) == (12, [])
+
+
 @pytest.mark.parametrize(
     "numbers",
     [

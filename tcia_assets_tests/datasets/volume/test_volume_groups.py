@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP
@@ -280,7 +280,23 @@ mixtures = st.builds(
 )
 
 
+# Thin slices of an MR, which could be one volume, but for the number of their acquisition.
+THIN = Mixture(
+    volumes=2,
+    offset=STEP / 2,
+    by_value=frozenset({"AcquisitionNumber"}),
+    by_slice=frozenset(),
+    numbers="none",
+    modality="MR",
+    thickness=1.0,
+    missing=(None, None, None),
+)
+
+
 @given(made=mixtures)
+@example(made=THIN)
+@example(made=replace(THIN, by_value=frozenset({"ImageType", "TriggerTime"})))
+@example(made=replace(THIN, by_value=frozenset({"TriggerTime"}), volumes=3, offset=0.8))
 @settings(
     max_examples=examples(200),
     deadline=None,
