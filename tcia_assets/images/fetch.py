@@ -113,9 +113,9 @@ def fetch_images(
             check_disk_space([plan], warehouse, source.settings)
             tidy(work_folder(collection, warehouse))
             known = manifest.read_rows_of(warehouse, collection, plan.now.tried())
-            workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget)
-            most = _bytes_before_reading(warehouse, source.settings)
-            recorded, fetched = _record_rows(workers, writer, listener, most)
+            most = _max_unread_bytes(warehouse, source.settings)
+            workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget, most)
+            recorded, fetched = _record_rows(workers, writer, listener)
         finally:
             shard = session.shard
             writer.close(lambda added: _follow_manifest(collection, warehouse, added, shard))
@@ -148,8 +148,8 @@ def merge_rows_of_others(warehouse: Warehouse) -> None:
             _follow_manifest(collection, warehouse)
 
 
-def _bytes_before_reading(warehouse: Warehouse, settings: Settings) -> float:
-    """Return how many bytes of zips may be recorded before what is in them is read."""
+def _max_unread_bytes(warehouse: Warehouse, settings: Settings) -> float:
+    """Return how many bytes of zips may be fetched before what is in them is read."""
     is_limited = warehouse.archives.is_shared and settings.cache_bytes
     return settings.cache_bytes / 2 if is_limited else math.inf
 
@@ -182,20 +182,18 @@ def _record_rows(
     workers: FetchWorkers,
     writer: manifest.ManifestWriter,
     listener: FetchListener,
-    bytes_before_reading: float = math.inf,
 ) -> tuple[Counter[str], set[str]]:
     """Run the workers and record each row; after an error, also the rows that had arrived.
 
     Args:
         workers: The workers.
         writer: Records the rows.
-        listener: Is called for each row, and when so many bytes of zips wait to be read.
-        bytes_before_reading: So many.
+        listener: Is called for each row, and when zips are to be read before others are fetched.
 
     Returns:
         The number of rows by status, and the Series that are complete.
     """
-    recorded, fetched, waiting = Counter[str](), set[str](), 0
+    recorded, fetched = Counter[str](), set[str]()
     arriving = workers.run(listener.on_progress)
     try:
         for row in arriving:
@@ -203,13 +201,11 @@ def _record_rows(
             recorded[row.status] += 1
             if row.is_complete:
                 fetched.add(row.series_instance_uid)
-                waiting += row.archive_bytes or 0
             listener.on_row(row)
-            if waiting > bytes_before_reading:
+            if workers.must_be_read:
                 writer.merge()
-                with workers.paused():
-                    listener.on_cache_filling()
-                waiting = 0
+                listener.on_cache_filling()
+                workers.mark_read()
     except BaseException as error:
         workers.stop_after(error)
         raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from queue import Empty, SimpleQueue
-from threading import Event, Lock
+from threading import Condition, Lock
 
 from tcia_assets.errors import ArchiveBroken, Busy
 from tcia_assets.images.manifest_row import ManifestRow
@@ -53,6 +54,56 @@ class FetchProgress:
     connections: int = 0
 
 
+class _UnreadZips:
+    """Bytes of fetched zips that nobody has read yet, so that a cache can keep them until then.
+
+    Args:
+        max_bytes: With more of them, no further Series is started.
+    """
+
+    def __init__(self, max_bytes: float) -> None:
+        self._max_bytes = max_bytes
+        self._fetched = self._returned = 0
+        self._is_closed, self._changed = False, Condition()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether those whose rows were returned are so many that they are to be read now."""
+        return self._returned > self._max_bytes
+
+    def wait(self) -> bool:
+        """Wait until a Series may be started; returns False if none may any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._fetched <= self._max_bytes)
+            return not self._is_closed
+
+    def add_fetched(self, row: ManifestRow) -> None:
+        """Count a zip that may be in the cache now; call it before the row can be returned."""
+        with self._changed:
+            self._fetched += _zip_bytes(row)
+
+    def add_returned(self, row: ManifestRow) -> None:
+        """Count a zip that the caller can read now."""
+        self._returned += _zip_bytes(row)
+
+    def mark_read(self) -> None:
+        """Count what was returned as read."""
+        with self._changed:
+            self._fetched -= self._returned
+            self._returned = 0
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+
+def _zip_bytes(row: ManifestRow) -> int:
+    return row.archive_bytes or 0 if row.is_complete else 0
+
+
 class FetchWorkers:
     """Threads that fetch the Series of a plan.
 
@@ -63,6 +114,7 @@ class FetchWorkers:
         known: The manifest rows of planned Series so far, by UID.
         earlier_collections: Collections that may have the zip of a moved Series, by UID.
         budget: The run's budget; its deadline and its count of failures end the work.
+        max_unread_bytes: With more bytes of zips that are not read yet, no Series is started.
 
     Attributes:
         progress: What is done so far, without `connections`.
@@ -76,6 +128,7 @@ class FetchWorkers:
         known: Mapping[str, ManifestRow],
         earlier_collections: Mapping[str, Sequence[str]],
         budget: FetchBudget,
+        max_unread_bytes: float = math.inf,
     ) -> None:
         self._plan, self._sources, self._warehouse = plan, sources, warehouse
         self._known, self._earlier, self._budget = known, earlier_collections, budget
@@ -84,8 +137,7 @@ class FetchWorkers:
         self._max_failures = max(_MIN_FAILURES, 2 * sources[0].settings.image_connections)
         self.progress = FetchProgress(planned=len(plan.now), bytes_planned=plan.bytes_now)
         self._outages = Outages()
-        self._may_start = Event()
-        self._may_start.set()
+        self._unread = _UnreadZips(max_unread_bytes)
         self._lock = Lock()  # for the count of received bytes, which all threads add to
 
     def run(self, on_progress: Callable[[FetchProgress], None]) -> Generator[ManifestRow]:
@@ -111,22 +163,24 @@ class FetchWorkers:
                     queued += self._submit(pool, islice(waiting, 1)) - 1
                     if result is not None:
                         self._count(result)
+                        self._unread.add_returned(result.row)
                         yield result.row
                         on_progress(self._snapshot())
                         self._check_source(result)
             except BaseException as error:
+                self._unread.close()
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.stop_after(error)
                 raise
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Start no further Series while the block lasts; those that are running go on."""
-        self._may_start.clear()
-        try:
-            yield
-        finally:
-            self._may_start.set()
+    @property
+    def must_be_read(self) -> bool:
+        """Whether the zips of the rows so far are to be read before further Series are started."""
+        return self._unread.is_due
+
+    def mark_read(self) -> None:
+        """Go on: the zips of the rows so far were read."""
+        self._unread.mark_read()
 
     def stop_after(self, error: BaseException) -> None:
         """Stop running requests after an interrupt; after other errors let them finish."""
@@ -160,8 +214,7 @@ class FetchWorkers:
             self._results.put(error)
 
     def _fetch(self, series: PendingSeries) -> SeriesResult | None:
-        self._may_start.wait()
-        if self._budget.is_over:
+        if not self._unread.wait() or self._budget.is_over:
             return None
         first, *others = self._sources
         task = SeriesTask(
@@ -175,9 +228,11 @@ class FetchWorkers:
             self._outages,
         )
         try:
-            return fetch_series(task, self._known.get(task.uid), self._earlier.get(task.uid, ()))
+            result = fetch_series(task, self._known.get(task.uid), self._earlier.get(task.uid, ()))
         except Busy:
             return None
+        self._unread.add_fetched(result.row)
+        return result
 
     def _next(self, on_progress: Callable[[FetchProgress], None]) -> SeriesResult | None:
         """Wait for the next result; report progress meanwhile."""

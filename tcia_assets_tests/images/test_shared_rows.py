@@ -221,11 +221,31 @@ def test_zips_are_read_before_they_leave_the_cache(machine: Machine, served_s3: 
     # Less than all zips; more than a half of it and what three threads fetch at the same time.
     one.cache_bytes, one.max_connections = 80_000, 1
     with one.source() as source:
-        one.fetch_by(source, on_cache_filling=lambda: index_images(COLLECTION, one.warehouse))
+        one.fetch_by(
+            source,
+            # Recording a row may take longer than fetching a Series.
+            on_row=lambda _: time.sleep(0.3),
+            on_cache_filling=lambda: index_images(COLLECTION, one.warehouse),
+        )
     index_images(COLLECTION, one.warehouse)
     assert sum(row["archive_bytes"] for row in one.rows.values()) > 80_000
     assert [r for r in served_s3.seen if r.method == "GET" and ".zip" in r.path] == []
     assert one.warehouse.row_count(IMAGES, COLLECTION) == 2 * len(one.uids)
+
+
+@pytest.mark.slow
+def test_a_fetch_whose_zips_cannot_be_read_ends_and_the_next_one_goes_on(machine: Machine) -> None:
+    def fail() -> None:
+        raise StorageError("cannot read")
+
+    one = machine()
+    one.cache_bytes, one.max_connections = 10_000, 1
+    with one.source() as source, pytest.raises(StorageError, match="cannot read"):
+        one.fetch_by(source, on_cache_filling=fail)
+    one.demand_sound()
+    one.fetch()
+    one.demand_complete()
+    assert one.asked() == one.uids, "each once"
 
 
 # --- Kills and full disks -------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,8 +14,9 @@ from tcia_assets.errors import ArchiveBroken
 from tcia_assets.images import series_task, workers
 from tcia_assets.images.fetch import FetchListener, FetchResult, fetch_images
 from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan
-from tcia_assets.images.workers import FetchProgress
+from tcia_assets.images.workers import FetchProgress, FetchWorkers
 from tcia_assets.metadata.quiet_hours import QuietHours
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets.sources import open_source
@@ -123,6 +125,42 @@ def test_no_more_requests_at_the_same_time_than_allowed(mirror: Place) -> None:
     mirror.fetch()
 
     assert 1 < mirror.sandbox.requests.most_at_once <= mirror.settings.max_connections
+
+
+@pytest.fixture
+def one_by_one(
+    mirror: Place, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[FetchWorkers, Generator[ManifestRow]]]:
+    """One thread that fetches no further Series before the last zip is read, and its rows."""
+    monkeypatch.setattr(series_task, "CORES", 0)
+    settings, plan = mirror.settings.replace(max_connections=1), planned(mirror)
+    with open_source(settings, pacing=mirror.pacing) as source:
+        budget = FetchSession(selected()).budget
+        fetched = FetchWorkers(plan, [source], mirror.warehouse, {}, {}, budget, 1)
+        yield fetched, fetched.run(lambda _: None)
+
+
+def test_no_series_is_started_while_zips_wait_for_their_reader(
+    mirror: Place, one_by_one: tuple[FetchWorkers, Generator[ManifestRow]]
+) -> None:
+    fetched, rows = one_by_one
+    for number, _ in enumerate(rows, start=1):
+        assert fetched.must_be_read
+        if number == 1:
+            time.sleep(0.2)
+        assert len(mirror.asked()) == number
+        fetched.mark_read()
+        assert not fetched.must_be_read
+    assert mirror.asked() == mirror.uids
+
+
+def test_a_fetch_that_ends_while_zips_wait_for_their_reader_starts_no_further_series(
+    mirror: Place, one_by_one: tuple[FetchWorkers, Generator[ManifestRow]]
+) -> None:
+    _, rows = one_by_one
+    next(rows)
+    rows.close()
+    assert len(mirror.asked()) == 1
 
 
 def test_progress_counts_up_to_the_plan(mirror: Place) -> None:
