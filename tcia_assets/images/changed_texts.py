@@ -5,9 +5,14 @@ A fetch compares them with what this machine put last, for which nothing is requ
 
 from __future__ import annotations
 
+from tcia_assets.images import checksums
 from tcia_assets.images.fetch import finish_interrupted
 from tcia_assets.images.zip_files import collection_folder
+from tcia_assets.metadata import attribution
 from tcia_assets.store.warehouse import Warehouse
+
+TEXTS = tuple(sorted((checksums.FILE_NAME, *attribution.FILE_NAMES)))
+"""The names of the files beside the zips of a Collection."""
 
 
 def restore_texts(collection: str, warehouse: Warehouse) -> list[str]:
@@ -22,7 +27,8 @@ def restore_texts(collection: str, warehouse: Warehouse) -> list[str]:
         DataError: The journal of a killed run, or the manifest, is damaged.
         StorageError: The store fails, or a file cannot be written.
     """
-    changed = warehouse.archives.forget_changed_texts(collection_folder(collection))
+    folder = collection_folder(collection)
+    changed = warehouse.archives.forget_changed_texts([f"{folder}/{name}" for name in TEXTS])
     if changed:
         finish_interrupted(collection, warehouse)
     return [name.rpartition("/")[2] for name in changed]

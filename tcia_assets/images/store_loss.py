@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import StorageError
-from tcia_assets.images.manifest import read_manifest
+from tcia_assets.images.manifest import read_complete
 from tcia_assets.images.zip_files import name_at, stored_zips
 from tcia_assets.store.warehouse import Warehouse
 
@@ -16,22 +16,23 @@ from tcia_assets.store.warehouse import Warehouse
 _FEW = 10
 # A store that has no larger share of the zips is not the store that had them.
 _SHARE = 0.1
+_COMPLETE = "SELECT count(path) AS zips FROM image_archives WHERE status = 'complete'"
 
 
 def require_store(warehouse: Warehouse) -> None:
-    """Look whether the store has more than a tenth of the zips that all manifests list.
+    """Check that the store has more than a tenth of the zips that all manifests have as complete.
 
-    It lists Collections until it has found so many.
+    Rows that were marked as lost before do not count: their loss was accepted. Collections are
+    listed until so many zips are found.
 
     Raises:
         StorageError: It has not, and they are more than ten.
     """
-    counts = warehouse.query("SELECT count(path) AS zips FROM image_archives").to_pylist()
-    known, found = counts[0]["zips"], 0
+    known, found = warehouse.query(_COMPLETE)["zips"][0].as_py(), 0
     if known <= _FEW:
         return
     for collection in warehouse.keys(IMAGE_ARCHIVES):
-        paths = read_manifest(warehouse, collection, ["path"])["path"].drop_null()
+        paths = read_complete(warehouse, collection, ["path"])["path"].drop_null()
         stored = {zip_.name for zip_ in stored_zips(collection, warehouse)}
         found += len(stored.intersection(map(name_at, paths.to_pylist())))
         if found > _SHARE * known:

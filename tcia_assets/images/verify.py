@@ -195,7 +195,8 @@ class _Reading:
             part, read.read_at, read.zips + 1, read.bytes + size, read.damaged + bool(problem)
         )
         self._remaining[part] -= 1
-        self._is_missing |= problem.startswith((_GONE, _UNREADABLE))
+        # A row that is not complete is not marked, and its zip may be known to be lost.
+        self._is_missing |= row.is_complete and problem.startswith((_GONE, _UNREADABLE))
         if problem:
             self._problems[row.series_instance_uid] = problem
             self._changes.append((row, _mark_damaged(row, problem)))

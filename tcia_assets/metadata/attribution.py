@@ -24,6 +24,8 @@ _RENDERERS = {
     "CITATION.cff": citation_cff,
     "CITATIONS.bib": citations_bib,
 }
+FILE_NAMES = tuple(_RENDERERS)
+"""The names of the three files."""
 
 # Counted by what is stored before that is cleaned: there are a few different values of 200,000.
 _COUNTS = """

@@ -47,6 +47,20 @@ def test_changed_files_are_put_again_by_a_machine_that_has_put_them(
     assert {request.method for request in served_s3.seen} == {"HEAD"}
 
 
+def test_zips_of_the_time_before_the_bucket_stay(machine: Machine) -> None:
+    one = machine()
+    one.fetch()
+    local = one.folder / f"{one.uids[0]}.zip"
+    local.write_bytes(b"the last copy")
+    notes = one.folder / "notes.txt"
+    notes.write_text("of a user")
+    one.warehouse.archives.delete(one.zip_name(one.uids[0]))
+    one.warehouse.archives.delete(SUMS)
+
+    assert restore_texts(COLLECTION, one.warehouse) == ["SHA256SUMS"]
+    assert local.read_bytes() == b"the last copy" and notes.exists()
+
+
 def test_a_machine_that_knows_a_part_puts_none(machine: Machine) -> None:
     one = machine()
     shard = machine()

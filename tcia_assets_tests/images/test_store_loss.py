@@ -48,6 +48,14 @@ def test_a_zip_that_was_fetched_without_the_disk_does_not_stand_for_the_others(
     assert len(found.damaged) == SERIES - 1
 
 
+def test_an_accepted_loss_is_not_refused_again(fetched: Place) -> None:
+    unmount(fetched)
+    verify_zips(COLLECTION, fetched.warehouse, accept_loss=True)
+    assert len(verify_zips(COLLECTION, fetched.warehouse).damaged) == SERIES
+    fetched.fetch(fetched.uids[0])
+    assert len(verify_zips(COLLECTION, fetched.warehouse).damaged) == SERIES - 1
+
+
 def test_a_disk_may_go_while_its_zips_are_read(fetched: Place) -> None:
     before = fetched.rows
     with pytest.raises(StorageError, match=f"has 0 of {SERIES} zips"):

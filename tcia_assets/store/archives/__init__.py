@@ -123,13 +123,17 @@ class Archives(Protocol):
             Whether anything changed.
         """
 
-    def forget_changed_texts(self, folder: str) -> Sequence[str]:
-        """Find texts that this machine put into a folder and that are others now, or gone.
+    def forget_changed_texts(self, names: Sequence[str]) -> Sequence[str]:
+        """Find texts that this machine put and that were changed or removed since.
 
         `put_text` compares with what it put last. After this, it puts them anew.
 
+        Args:
+            names: The texts to look at. No other file is read or removed: the work folder may hold
+                zips that were there before the store was a bucket.
+
         Returns:
-            Their names.
+            The names of those that differ.
         """
 
     def head(self, name: str) -> StoredFile:

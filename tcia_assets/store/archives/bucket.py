@@ -184,12 +184,12 @@ class BucketArchives:
         copy.unlink()
         return True
 
-    def forget_changed_texts(self, folder: str) -> Sequence[str]:
-        copies = (path for path in (self._work / folder).glob("[!.]*") if path.is_file())
-        changed = [path for path in sorted(copies) if not self._has(f"{folder}/{path.name}", path)]
-        for path in changed:
-            path.unlink(missing_ok=True)
-        return [f"{folder}/{path.name}" for path in changed]
+    def forget_changed_texts(self, names: Sequence[str]) -> Sequence[str]:
+        copies = {name: self._work / name for name in names}
+        changed = [n for n, copy in copies.items() if copy.is_file() and not self._has(n, copy)]
+        for name in changed:
+            copies[name].unlink(missing_ok=True)
+        return changed
 
     def _has(self, name: str, copy: Path) -> bool:
         """Return whether an object has the bytes of a file; as a rule its ETag shows that."""

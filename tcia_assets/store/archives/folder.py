@@ -59,8 +59,8 @@ class FolderArchives:
             raise StorageError(f"{path} cannot be removed: {reason}") from error
         return True
 
-    def forget_changed_texts(self, folder: str) -> Sequence[str]:
-        del folder  # `put_text` compares with the file itself
+    def forget_changed_texts(self, names: Sequence[str]) -> Sequence[str]:
+        del names  # `put_text` compares with the file itself
         return []
 
     def head(self, name: str) -> StoredFile:
@@ -73,7 +73,7 @@ class FolderArchives:
         return (self.root / name).open("rb")
 
     def list(self, folder: str) -> Sequence[StoredFile]:
-        # Also what is not a file: who reads it finds out.
+        # Also what is not a file: to read it raises an OSError.
         return [self._describe(path) for path in sorted((self.root / folder).glob("[!.]*"))]
 
     def delete(self, name: str) -> None:
