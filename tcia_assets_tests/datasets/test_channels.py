@@ -30,7 +30,8 @@ from tcia_assets_tests.datasets.example_channels import FLUID, T1, declared, ser
 from tcia_assets_tests.datasets.example_dataset import from_torch
 from tcia_assets_tests.datasets.formats.written import written
 
-ALL = ("formats: [nifti]", f"formats: [{', '.join(FORMATS)}]")
+OF_VOLUMES = [name for name in FORMATS if name != "imagefolder"]
+ALL = ("formats: [nifti]", f"formats: [{', '.join(OF_VOLUMES)}]")
 
 
 def built(declaration: Declaration, warehouse: Warehouse) -> BuildResult:
