@@ -196,12 +196,13 @@ class Mirror:
 
     def _store_imported(self, collection: str, source: Source) -> None:
         runs = self._open_runs(source)
-        runs.add_collections([collection])
-        done = runs.refresh([collection], 0, [collection])
+        done = runs.refresh_imported(collection)
         for note in done.notes:
             self._note(note)
+        if not done.succeeded:  # what the plan needs may not be stored
+            raise RunFailed(done.failures)
         session = FetchSession(Selection(collections=(collection,)), from_folder=True)
-        session.plan_all(self.warehouse, done.failures)
+        session.plan_all(self.warehouse)
         check_disk_space(session.plans, self.warehouse, self.settings)
         failures = [*done.failures, *runs.fetch(session, [collection])]
         if failures := [*failures, *session.incomplete_series(self.warehouse)]:

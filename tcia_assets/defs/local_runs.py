@@ -11,6 +11,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from tcia_assets import catalog
+from tcia_assets.defs.asset_specs import BY_COLLECTION
 from tcia_assets.defs.catalogue import event as catalogue_event
 from tcia_assets.defs.dagster_home import open_instance
 from tcia_assets.defs.datasets import AS_FROZEN, dataset_job
@@ -121,9 +122,28 @@ class LocalRuns:
             "max_size_requests": max_size_requests,
             "accept_schema": [name for name in accept_schema if name in collections],
         }
-        job, op = refresh_job(self._names), self._names.of("metadata")
-        ops = {op: {"config": config}}
-        return self._run_by_ranges(job, "Metadata", collections, ops, refresh_report)
+        return self._refresh(collections, config)
+
+    def refresh_imported(self, collection: str) -> RunReport:
+        """Refresh all metadata of a Collection from the folder that is the source.
+
+        The source's list of Collections stays as it is: no folder has it.
+
+        Returns:
+            As `refresh`.
+        """
+        self.add_collections([collection])
+        config = {"max_size_requests": 0, "accept_schema": [collection]}
+        return self._refresh([collection], config, [self._names.key(t) for t in BY_COLLECTION])
+
+    def _refresh(
+        self,
+        collections: Sequence[str],
+        config: dict[str, Any],
+        assets: Sequence[dg.AssetKey] | None = None,
+    ) -> RunReport:
+        job, ops = refresh_job(self._names), {self._names.of("metadata"): {"config": config}}
+        return self._run_by_ranges(job, "Metadata", collections, ops, refresh_report, assets)
 
     def store_clinical(self, collections: Sequence[str]) -> list[str]:
         """Store the clinical tables of these Collections; returns a line for each failure."""
@@ -215,12 +235,14 @@ class LocalRuns:
         collections: Sequence[str],
         ops: dict[str, Any],
         make_report: MakeReport = run_report,
+        assets: Sequence[dg.AssetKey] | None = None,
     ) -> RunReport:
-        """One run for each group of neighbouring partitions."""
+        """One run for each group of neighbouring partitions, of all assets of the job or some."""
         order = self._instance.get_dynamic_partitions(str(self._names.collections.name))
         report = RunReport()
         for keys in ranges(collections, order):
-            report += self._run(job, title, ops, make_report, range_tags(keys[0], keys[-1]))
+            tags = range_tags(keys[0], keys[-1])
+            report += self._run(job, title, ops, make_report, tags, assets)
         return report
 
     def _run(
@@ -230,24 +252,32 @@ class LocalRuns:
         ops: dict[str, Any],
         make_report: MakeReport = run_report,
         tags: dict[str, str] | None = None,
+        assets: Sequence[dg.AssetKey] | None = None,
     ) -> RunReport:
         report = RunReport()
         try:
             with self._show_progress(title) as listener, shown_by(listener), _records_written():
-                result = self._execute(job, ops, (tags or {}) | process_tag())
+                result = self._execute(job, ops, (tags or {}) | process_tag(), assets)
                 report = make_report(result)
                 # Raised within the progress bar, which would end as full.
                 _raise_if_failed(result, report)
         except RunFailed as error:
-            return RunReport(list(error.failures), report.notes)
+            return RunReport(list(error.failures), report.notes, succeeded=False)
         return report
 
     def _execute(
-        self, job: str, ops: dict[str, Any], tags: dict[str, str]
+        self,
+        job: str,
+        ops: dict[str, Any],
+        tags: dict[str, str],
+        assets: Sequence[dg.AssetKey] | None,
     ) -> dg.ExecuteInProcessResult:
         level = "INFO" if self._verbose else "CRITICAL"
+        chosen = self._definitions.resolve_job_def(job)
+        if assets is not None:
+            chosen = chosen.get_subset(asset_selection=set(assets))
         with open_local_resource(self._settings, self._source) as resource:
-            return self._definitions.resolve_job_def(job).execute_in_process(
+            return chosen.execute_in_process(
                 instance=self._instance,
                 run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": level}}}},
                 tags=tags,

@@ -27,15 +27,18 @@ class RunReport:
     Attributes:
         failures: What failed, and what means that data may be wrong.
         notes: What is unusual but may be right.
+        succeeded: Whether the runs did all that they should; failed checks may still be failures.
     """
 
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    succeeded: bool = True
 
     def __iadd__(self, other: RunReport) -> Self:
         """Add the lines of another report that are not in this one."""
         self.failures += [line for line in other.failures if line not in self.failures]
         self.notes += [line for line in other.notes if line not in self.notes]
+        self.succeeded = self.succeeded and other.succeeded
         return self
 
 

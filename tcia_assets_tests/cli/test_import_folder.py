@@ -9,13 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tcia_assets import load_dataset
+from tcia_assets.catalog import COLLECTIONS, STUDIES
+from tcia_assets.images.status import collection_status
+from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.refresh import refresh
+from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine
+from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.dicom_folder import unzip_collection, write_series
 from tcia_assets_tests.repository import ROOT
 
@@ -66,6 +73,30 @@ def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
     refused = terminal("refresh", NAME)
     assert refused.exit_code == 2 and f"tcia-assets import {folder}" in refused.stderr
     assert terminal("fetch", NAME).exit_code == 0
+
+
+def test_an_import_leaves_the_list_of_the_archive_as_it_is(
+    series_root: Path, source: Source, tmp_path: Path
+) -> None:
+    root, folder = tmp_path / "data", tmp_path / "scans"
+    shutil.copytree(series_root, root)
+    warehouse = Warehouse(root)
+    for table, key in ((COLLECTIONS, ""), (STUDIES, SMALL)):
+        refresh(table, key, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+    listed = warehouse.path(COLLECTIONS).read_bytes()
+    terminal = terminal_over(root, tmp_path)
+    terminal.environment["TCIA_COLLECTIONS"] = SMALL  # it limits what is mirrored, not imports
+
+    write_series(folder, "1.1")
+    imported = terminal("import", str(folder), "--collection", NAME)
+    assert imported.exit_code == 0, imported.output
+    assert warehouse.path(COLLECTIONS).read_bytes() == listed
+    status = collection_status(warehouse, [SMALL, NAME])
+    assert status["is_suspect"].to_pylist() == [False, False]
+    # Of the archive's list, not only of what was refreshed.
+    other = next(n for n in warehouse.read(COLLECTIONS)["Collection"].to_pylist() if n != SMALL)
+    refused = terminal("import", str(folder), "--collection", other)
+    assert refused.exit_code == 2 and "is a Collection of the archive" in refused.stderr
 
 
 def test_what_cannot_be_imported_is_refused_and_changes_nothing(tmp_path: Path) -> None:
