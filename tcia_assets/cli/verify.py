@@ -187,7 +187,7 @@ def _verify(collections: Sequence[str], warehouse: Warehouse, limits: _Limits) -
         strays = [] if limits.subset else find_strays(name, warehouse)
         line = _verified_line(name, verified, strays)
         if restored := restore_texts(name, warehouse):
-            line += f"; put again: {', '.join(restored)}"
+            line += f"; written again: {', '.join(restored)}"
         out.print(printable(line), soft_wrap=True)
         problems += _damage_lines(name, verified.damaged)
     return problems

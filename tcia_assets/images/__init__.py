@@ -32,7 +32,7 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     store_loss      whether the store that had the zips is there
     zip_parts       the parts in which they are read again, and when each was read
     checksums       `SHA256SUMS` beside the zips, for other programs
-    changed_texts   it and the licences, put again where they were changed in a bucket
+    changed_texts   it and the licences, written again where they were changed
     audit           whether they are as the source has them now
     hash_walk       the requests by which that is found out
     equality        the table `source_equality`: what was compared, and how it differs

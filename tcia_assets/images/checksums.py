@@ -2,13 +2,19 @@
 
 cd archives/LCTSC && sha256sum --check --quiet SHA256SUMS
 rclone checksum sha256 SHA256SUMS remote:bucket/archives/LCTSC --one-way
+
+In a folder, the SHA-256 of what was written last is in `warehouse/.marks`: only lines that this
+package wrote are kept by a fetch, and only as long as no rows were removed since.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,11 +23,14 @@ from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images import manifest
 from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.zip_files import collection_folder
+from tcia_assets.store.files import publish_hint
+from tcia_assets.store.marks import mark_path
 from tcia_assets.store.warehouse import Warehouse
 
 FILE_NAME = "SHA256SUMS"
 # To replace more lines one by one takes as long as to make all of them.
 _MOST_REPLACED = 1_000
+_PART = "checksums"
 _BEFORE_UID, _AFTER_UID = 64 + 2, len(".zip")
 
 
@@ -45,12 +54,53 @@ def write_checksums(
         Busy: Another run has been writing it for ten minutes.
     """
     name = f"{collection_folder(collection)}/{FILE_NAME}"
-    with warehouse.lock(IMAGE_ARCHIVES, collection, part="checksums"):
+    with warehouse.lock(IMAGE_ARCHIVES, collection, part=_PART):
         text = None if added is None else _text_with(added, name, collection, warehouse)
         if text is None:
-            rows = manifest.read_manifest(warehouse, collection, [UID, "path", "sha256"])
-            text = _lines(rows)
-        return warehouse.archives.put_text(name, text)
+            text = checksums_text(collection, warehouse)
+        changed = warehouse.archives.put_text(name, text)
+        _mark_written(text, collection, warehouse)
+        return changed
+
+
+def checksums_text(collection: str, warehouse: Warehouse) -> str:
+    """Return what the file has to have: a line for each zip of the manifest; "" without zips."""
+    return _lines(manifest.read_manifest(warehouse, collection, [UID, "path", "sha256"]))
+
+
+@contextmanager
+def removing_lines(collection: str, warehouse: Warehouse) -> Iterator[None]:
+    """Hold the lock of the file while rows of its zips are removed.
+
+    Until `write_checksums` is called after it, also by a later run, the file does not count as
+    written.
+
+    Raises:
+        Busy: Another run has been writing it for ten minutes.
+    """
+    with warehouse.lock(IMAGE_ARCHIVES, collection, part=_PART):
+        _mark_path(collection, warehouse).unlink(missing_ok=True)
+        yield
+
+
+def is_written(collection: str, warehouse: Warehouse) -> bool:
+    """Return whether the file was written after rows were removed last; of a bucket, true."""
+    return warehouse.archives.is_shared or _mark_path(collection, warehouse).exists()
+
+
+def _mark_written(text: str, collection: str, warehouse: Warehouse) -> None:
+    if warehouse.archives.is_shared:
+        return  # all lines are always made anew
+    publish_hint(_mark_path(collection, warehouse), _sha256(text.encode()))
+
+
+def _mark_path(collection: str, warehouse: Warehouse) -> Path:
+    mark = mark_path(warehouse.root, IMAGE_ARCHIVES, collection)
+    return mark.with_name(f"{FILE_NAME}.sha256")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _lines(rows: pa.Table) -> str:
@@ -69,16 +119,21 @@ def _lines(rows: pa.Table) -> str:
 def _text_with(
     added: Collection[str], name: str, collection: str, warehouse: Warehouse
 ) -> str | None:
-    """Return the stored text with new lines for some Series; None if all are to be made anew."""
+    """Return the stored text with new lines for some Series; None if all are to be made anew.
+
+    They are if it is not the text that was written last.
+    """
     if len(added) > _MOST_REPLACED or warehouse.archives.is_shared:
         return None
     try:
         with warehouse.archives.open(name) as file:
-            text = file.read().decode(errors="replace")
+            content = file.read()
+        written = _mark_path(collection, warehouse).read_text(errors="replace")
     except FileNotFoundError:
         return None
-    if not text.endswith("\n"):
+    if _sha256(content) != written:
         return None
+    text = content.decode()
     if not added:
         return text
     uids = pa.chunked_array([sorted(added)], pa.string())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tcia_assets.catalog import IMAGE_ARCHIVES, OF_FOLDER
 from tcia_assets.errors import Busy
 from tcia_assets.images import manifest
-from tcia_assets.images.checksums import write_checksums
+from tcia_assets.images.checksums import is_written, removing_lines, write_checksums
 from tcia_assets.images.disk_space import check_disk_space
 from tcia_assets.images.fetch_events import record_new_zips
 from tcia_assets.images.fetch_session import FetchSession
@@ -271,8 +271,11 @@ def _remove_zips_left_behind(collection: str, warehouse: Warehouse) -> None:
     for name, uids in moved.items():
         left = complete.intersection(uids)
         if left and (still_there := left & _stored_series(name, warehouse)):
-            manifest.remove_series(warehouse, name, still_there)
+            with removing_lines(name, warehouse):
+                manifest.remove_series(warehouse, name, still_there)
             write_checksums(name, warehouse)
+        elif left and not is_written(name, warehouse):
+            write_checksums(name, warehouse)  # a run was killed before it did
 
 
 def _stored_series(collection: str, warehouse: Warehouse) -> set[str]:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from tcia_assets.catalog import IMAGE_ARCHIVES, OF_FOLDER
 from tcia_assets.errors import Busy, StorageError
 from tcia_assets.images import manifest
-from tcia_assets.images.checksums import write_checksums
+from tcia_assets.images.checksums import removing_lines, write_checksums
 from tcia_assets.images.journal import has_living_journal
 from tcia_assets.images.rows_without_zip import remove_rows_without_zip
 from tcia_assets.images.run_limits import Shard
@@ -205,7 +205,7 @@ def _remove_batch(collection: str, batch: Sequence[RemovableZip], warehouse: War
             with suppress(Busy):
                 claims.enter_context(claim(folder / f"{file.series_instance_uid}.zip"))
                 mine.append(file.series_instance_uid)
-        with _removing(folder):
+        with _removing(folder), removing_lines(collection, warehouse):
             manifest.remove_series(warehouse, collection, mine)
     return len(mine)
 

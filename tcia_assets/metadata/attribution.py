@@ -93,10 +93,15 @@ def write_collection(collection: str, warehouse: Warehouse) -> bool:
             version.
         Busy: Another run has been writing them for ten minutes.
     """
-    folder, title = quote(collection, safe=""), f"Images of the Collection {collection}"
+    folder = quote(collection, safe="")
     with warehouse.lock(IMAGE_ARCHIVES, collection, part="attribution"):
-        table = attribution_table(warehouse, collection)
-        return write_files(warehouse.archives, folder, title, table)
+        return _put(warehouse.archives, folder, collection_texts(collection, warehouse))
+
+
+def collection_texts(collection: str, warehouse: Warehouse) -> dict[str, str]:
+    """Return what the three files next to a Collection's zips have to have; "" without zips."""
+    title = f"Images of the Collection {collection}"
+    return _texts(title, attribution_table(warehouse, collection), "as zips")
 
 
 def write_files(
@@ -118,11 +123,17 @@ def write_files(
         StorageError: A file cannot be written. Each file is complete, in its old or its new
             version.
     """
-    prefix = f"{folder}/" if folder else ""
+    return _put(archives, folder, _texts(title, table, form))
+
+
+def _texts(title: str, table: pa.Table, form: str) -> dict[str, str]:
     if not table.num_rows:
-        texts = dict.fromkeys(_RENDERERS, "")
-    else:
-        texts = render_files(title, table, form=form)
+        return dict.fromkeys(_RENDERERS, "")
+    return render_files(title, table, form=form)
+
+
+def _put(archives: Archives, folder: str, texts: dict[str, str]) -> bool:
+    prefix = f"{folder}/" if folder else ""
     changed = [archives.put_text(prefix + name, text) for name, text in texts.items()]
     return any(changed)
 

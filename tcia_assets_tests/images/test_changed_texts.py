@@ -1,4 +1,4 @@
-"""Files beside the zips in a bucket that somebody has changed or removed."""
+"""Files beside the zips that were changed or removed since they were written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tcia_assets.images.changed_texts import restore_texts
+from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.images.changed_texts import TEXTS, restore_texts
 from tcia_assets.images.run_limits import Shard
 from tcia_assets_tests.images.bucket_place import BucketPlace, beside
 from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
@@ -59,6 +60,22 @@ def test_zips_of_the_time_before_the_bucket_stay(machine: Machine) -> None:
 
     assert restore_texts(COLLECTION, one.warehouse) == ["SHA256SUMS"]
     assert local.read_bytes() == b"the last copy" and notes.exists()
+
+
+def test_files_of_a_folder_are_written_again(fetched: Place) -> None:
+    texts = {name: (fetched.folder / name).read_bytes() for name in TEXTS}
+    assert restore_texts(COLLECTION, fetched.warehouse) == []
+    (fetched.folder / "SHA256SUMS").write_bytes(texts["SHA256SUMS"][:500])
+    (fetched.folder / "CITATION.cff").unlink()
+    assert restore_texts(COLLECTION, fetched.warehouse) == ["CITATION.cff", "SHA256SUMS"]
+    assert {name: (fetched.folder / name).read_bytes() for name in TEXTS} == texts
+
+
+def test_files_of_a_lost_manifest_stay(fetched: Place) -> None:
+    before = (fetched.folder / "SHA256SUMS").read_bytes()
+    fetched.warehouse.path(IMAGE_ARCHIVES, COLLECTION).unlink()
+    assert restore_texts(COLLECTION, fetched.warehouse) == []
+    assert (fetched.folder / "SHA256SUMS").read_bytes() == before
 
 
 def test_a_machine_that_knows_a_part_puts_none(machine: Machine) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets.images.checksums import write_checksums
+from tcia_assets.images.checksums import is_written, removing_lines, write_checksums
+from tcia_assets.images.manifest import remove_series
 from tcia_assets_tests.images.many import SERIES, flip, put, row
 from tcia_assets_tests.images.place import COLLECTION, Place
 
@@ -98,6 +99,27 @@ def test_the_lines_of_some_series_alone_are_replaced_as_if_all_were_made(mirror:
     assert write_checksums(COLLECTION, mirror.warehouse, [mirror.uids[2], "1.2.3", "not there"])
     assert f"{'0' * 64}  {mirror.uids[2]}.zip\n" in sums(mirror).read_text()
     assert not write_checksums(COLLECTION, mirror.warehouse)
+
+
+def test_an_edited_file_is_made_anew(fetched: Place) -> None:
+    whole = sums(fetched).read_text()
+    sums(fetched).write_text(whole.replace(whole[:8], "0" * 8))
+    assert write_checksums(COLLECTION, fetched.warehouse, [])
+    assert sums(fetched).read_text() == whole
+    sums(fetched).write_text("".join(whole.splitlines(keepends=True)[1:]))
+    fetched.fetch()
+    assert sums(fetched).read_text() == whole
+
+
+def test_a_removal_that_is_killed_leaves_no_line_for_good(fetched: Place) -> None:
+    lines = sums(fetched).read_text().splitlines(keepends=True)
+    with removing_lines(COLLECTION, fetched.warehouse):
+        remove_series(fetched.warehouse, COLLECTION, fetched.uids[:2])
+    assert not is_written(COLLECTION, fetched.warehouse)
+
+    assert write_checksums(COLLECTION, fetched.warehouse, fetched.uids[3:4])
+    assert sums(fetched).read_text() == "".join(lines[2:])
+    assert is_written(COLLECTION, fetched.warehouse)
 
 
 def test_a_file_that_is_torn_is_made_anew(fetched: Place) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tcia_assets.images.checksums import removing_lines
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.manifest import read_rows
@@ -62,7 +63,13 @@ def test_what_a_moved_series_left_is_removed_once(
 
     monkeypatch.setattr(FolderArchives, "delete", noted)
     counts = []
+    sums = place.folder / "SHA256SUMS"
     for fetches in range(3):
+        if fetches == 1:  # as a kill before the checksums leaves it
+            lines = sums.read_text()
+            sums.write_text(f"{'0' * 64}  {moved}.zip\n{lines}")
+            with removing_lines(COLLECTION, place.warehouse):
+                pass
         if fetches == 2:  # as a kill between the row and the zip leaves it
             place.zip(moved).write_bytes(content)
         with place.source() as source:
@@ -71,6 +78,7 @@ def test_what_a_moved_series_left_is_removed_once(
         counts.append(len(deleted))
 
     assert counts == [1, 1, 2]
+    assert sums.read_text() == lines and moved not in lines
     assert not place.zip(moved).exists()
 
 
