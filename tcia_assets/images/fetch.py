@@ -250,7 +250,7 @@ def _zips_before_move(collection: str, warehouse: Warehouse) -> dict[str, list[s
         FROM (
             SELECT *, {OF_FOLDER} AS of_folder FROM series WHERE Collection = $collection
         ) AS s
-        JOIN (SELECT * FROM series WHERE moved_to = $collection) AS earlier
+        JOIN (SELECT * FROM series WHERE moved_to = $collection AND {moves.ZIPS_MOVE}) AS earlier
         ON earlier.SeriesInstanceUID = s.SeriesInstanceUID
         JOIN image_archives AS a
         ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.Collection = earlier.Collection

@@ -15,6 +15,7 @@ from tcia_assets.catalog import COLLECTIONS, IMPORTS, OF_FOLDER, SERIES
 from tcia_assets.images.plan import IS_GIVEN_UP, SAME_BYTES
 from tcia_assets.images.unindexed import count_unindexed
 from tcia_assets.images.zip_parts import count_proven
+from tcia_assets.metadata.moves import ZIPS_MOVE
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.single_series import partial_collections
@@ -192,7 +193,7 @@ def _counts_sql(predicate: str) -> str:
     -- because over all of them it would hold them all in memory.
     left_behind AS MATERIALIZED (
         SELECT a.* FROM image_archives AS a SEMI JOIN
-            (SELECT Collection, SeriesInstanceUID FROM series WHERE moved_to IS NOT NULL)
+            (SELECT Collection, SeriesInstanceUID FROM series WHERE {ZIPS_MOVE})
             USING (Collection, SeriesInstanceUID)
     ),
     elsewhere AS (

@@ -41,11 +41,12 @@ def check_name(collection: str, warehouse: Warehouse) -> None:
 
 
 def check_series(uids: pa.ChunkedArray, collection: str, warehouse: Warehouse) -> None:
-    """Raise UsageError if another Collection has one of these Series, which would leave it."""
+    """Raise UsageError if only another Collection has one of these Series, which would leave it."""
     found = warehouse.query(
         "SELECT s.Collection, s.SeriesInstanceUID FROM series AS s SEMI JOIN named "
         "USING (SeriesInstanceUID) WHERE s.Collection <> $collection AND s.moved_to IS NULL "
-        "ORDER BY ALL",
+        "AND s.SeriesInstanceUID NOT IN "
+        "(SELECT SeriesInstanceUID FROM series WHERE Collection = $collection) ORDER BY ALL",
         {"collection": collection},
         tables={"named": pa.table({"SeriesInstanceUID": uids})},
     )

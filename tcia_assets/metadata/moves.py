@@ -3,6 +3,10 @@
 A Series belongs to the Collection that began to list it last; its rows in the others name that one
 in `moved_to`. If no Collection lists it now, nothing changes. So the result does not depend on the
 order in which Collections are refreshed, nor on their runs.
+
+A Series that was imported from a folder, and is listed there, belongs to the imported Collection,
+whoever lists it later. Zips of imported Collections are not moved: they are neither removed because
+an archive has the Series, nor taken for the archive's, nor the other way round.
 """
 
 from __future__ import annotations
@@ -18,12 +22,15 @@ from tcia_assets.store.warehouse import Warehouse
 _UNSETTLED = """
     WITH known AS (
         SELECT SeriesInstanceUID, Collection, missing_since, moved_to,
-            coalesce(listed_since, first_seen_at) AS since
+            coalesce(listed_since, first_seen_at) AS since,
+            Collection IN (SELECT Collection FROM imports) AS is_imported
         FROM series
     ),
     homes AS (
         SELECT SeriesInstanceUID,
-            arg_max(Collection, {'since': since, 'name': Collection})
+            arg_max(
+                Collection, {'is_imported': is_imported, 'since': since, 'name': Collection}
+            )
                 FILTER (WHERE missing_since IS NULL) AS home
         FROM known
         GROUP BY SeriesInstanceUID
@@ -33,6 +40,12 @@ _UNSETTLED = """
     FROM known JOIN homes USING (SeriesInstanceUID)
     WHERE home IS NOT NULL AND moved_to IS DISTINCT FROM nullif(home, Collection)
     ORDER BY ALL
+"""
+
+# SQL for the rows of `series` whose zip moves with the Series to another Collection.
+ZIPS_MOVE = """moved_to IS NOT NULL
+    AND Collection NOT IN (SELECT Collection FROM imports)
+    AND moved_to NOT IN (SELECT Collection FROM imports)
 """
 
 
@@ -64,7 +77,7 @@ def _mark_moved(
 
 
 def moved_series(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
-    """Return the Series that moved to this Collection: their images may be where they were.
+    """Return the Series that moved to this Collection: their zips may be where they were.
 
     Returns:
         By each Collection that they left, the SeriesInstanceUIDs, sorted.
@@ -72,17 +85,16 @@ def moved_series(collection: str, warehouse: Warehouse) -> dict[str, list[str]]:
     uid = SERIES.key[0]
     rows = warehouse.query(
         f"SELECT Collection, list({uid} ORDER BY {uid}) AS uids FROM {SERIES.name} "
-        "WHERE moved_to = $collection GROUP BY Collection ORDER BY Collection",
+        f"WHERE moved_to = $collection AND {ZIPS_MOVE} GROUP BY Collection ORDER BY Collection",
         {"collection": collection},
     )
     return dict(zip(rows["Collection"].to_pylist(), rows["uids"].to_pylist(), strict=True))
 
 
 def left_collections(warehouse: Warehouse) -> dict[str, list[str]]:
-    """Return, by each Collection to which Series moved, the Collections that they left, by name."""
+    """Return, by each Collection to which zips move, the Collections that they leave, by name."""
     rows = warehouse.query(
-        f"SELECT DISTINCT moved_to, Collection FROM {SERIES.name} WHERE moved_to IS NOT NULL "
-        "ORDER BY ALL"
+        f"SELECT DISTINCT moved_to, Collection FROM {SERIES.name} WHERE {ZIPS_MOVE} ORDER BY ALL"
     )
     left: dict[str, list[str]] = {}
     for row in rows.to_pylist():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tcia_assets.catalog import IMPORTS, SERIES
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMPORTS, SERIES
 from tcia_assets.errors import UsageError
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
@@ -20,6 +20,7 @@ from tcia_assets.images.prune import find_unselected
 from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.imports import check_name, check_series, imported_from, record_import
+from tcia_assets.metadata.moves import settle_moves
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.settings import Settings
@@ -119,6 +120,52 @@ def test_no_source_lists_it_and_none_is_asked(
     # What a selection leaves out cannot be fetched again, so it stays.
     unselected = find_unselected(Selection(modalities=("PT",)), warehouse, {})
     assert not unselected.removable and len(unselected.irreplaceable) == 1
+
+
+def test_a_series_that_an_archive_lists_later_stays_in_the_imported_collection(
+    warehouse: Warehouse, tmp_path: Path, source: Source
+) -> None:
+    """Its zip too, and no zip of the one is taken for that of the other."""
+    [(uid, _), *_] = listed = sorted(_listed_contours(source).items())
+    folder = tmp_path / "in"
+    for each, patient in listed[:2]:
+        write_series(folder, each, PatientID=patient)
+    import_once(folder, warehouse)
+    zips = zips_of(warehouse)
+
+    refresh(SERIES, SMALL, source, warehouse, NOW + timedelta(hours=1), ProbeBudget(5))
+    settle_moves(warehouse, NOW + timedelta(hours=1))
+    assert _homes(uid, warehouse) == {NAME: None, SMALL: NAME}
+    selection = Selection(collections=(SMALL,), modalities=("RTSTRUCT",))
+    fetch_images(SMALL, FetchSession(selection), source, warehouse)
+    fetched = warehouse.read(IMAGE_ARCHIVES, [SMALL])["SeriesInstanceUID"].to_pylist()
+    assert fetched == [each for each, _ in listed[2:]]  # the others are in one Collection only
+    assert zips_of(warehouse).items() >= zips.items()
+    assert not import_once(folder, warehouse, NOW + timedelta(hours=2))
+
+    # Once the folder lacks it, it belongs to the archive, whose own zip is fetched.
+    shutil.rmtree(folder)
+    write_series(folder, listed[1][0], PatientID=listed[1][1])
+    import_once(folder, warehouse, NOW + timedelta(hours=3))
+    settle_moves(warehouse, NOW + timedelta(hours=3))
+    assert _homes(uid, warehouse) == {NAME: SMALL, SMALL: None}
+    [status] = collection_status(warehouse, [SMALL], selection).to_pylist()
+    assert status["complete"] == len(listed) - 2
+    fetch_images(SMALL, FetchSession(selection), source, warehouse)
+    rows = warehouse.read(IMAGE_ARCHIVES).to_pylist()
+    assert {r["Collection"] for r in rows if r["SeriesInstanceUID"] == uid} == {NAME, SMALL}
+
+
+def _listed_contours(source: Source) -> dict[str, str]:
+    rows = source.rows(SERIES, SMALL).table.to_pylist()
+    return {r["SeriesInstanceUID"]: r["PatientID"] for r in rows if r["Modality"] == "RTSTRUCT"}
+
+
+def _homes(uid: str, warehouse: Warehouse) -> dict[str, str | None]:
+    rows = warehouse.query(
+        "SELECT Collection, moved_to FROM series WHERE SeriesInstanceUID = $uid", {"uid": uid}
+    ).to_pylist()
+    return {row["Collection"]: row["moved_to"] for row in rows}
 
 
 def test_a_name_of_the_archive_and_its_series_are_refused(
