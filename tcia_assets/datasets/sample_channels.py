@@ -76,7 +76,7 @@ def write_channels(
             row = describe_read(read)
             found = [*read.findings, *place_findings(read, reference, grid)]
             volume = to_grid(read, channel.volume, grid)
-            volume, constant = convert_values(volume, channel.volume)
+            volume, constant = convert_values(volume, channel.volume, read.voxels.dtype)
             findings += [finding_row(each, channel.name) for each in (*found, *constant)]
         row |= describe_values(volume) | write_image(path, IMAGE, volume)
         rows.append(channel_row(channel, row))

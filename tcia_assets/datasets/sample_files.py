@@ -123,12 +123,13 @@ def _write_sample(
     row, found = _write_labels(job, labels, box, sample_path(folder, LABEL, sample))
     findings += found
     del labels  # before the volume is copied: one large array less
-    if grid is not None:
-        findings += [finding_row(each) for each in place_findings(volume, volume, grid)]
     placed = to_grid(volume, job.volume, grid)
     placed = placed if box is None else cut(placed, box)
-    channels, found = write_channels(job, volume, Grid.of(placed), folder, sample)
-    written, constant = convert_values(placed, job.volume)
+    as_written = Grid.of(placed)
+    if grid is not None:
+        findings += [finding_row(each) for each in place_findings(volume, volume, as_written)]
+    channels, found = write_channels(job, volume, as_written, folder, sample)
+    written, constant = convert_values(placed, job.volume, volume.voxels.dtype)
     image = read | describe_values(written)
     image |= write_image(sample_path(folder, IMAGE, sample), IMAGE, written)
     if job.channels:

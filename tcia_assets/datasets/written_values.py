@@ -19,13 +19,21 @@ from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.errors import BadValue
 
 
-def convert_values(volume: Volume, settings: VolumeSettings) -> tuple[Volume, list[Finding]]:
+def convert_values(
+    volume: Volume, settings: VolumeSettings, native: np.dtype[Any]
+) -> tuple[Volume, list[Finding]]:
     """Return the volume in the declared dtype and window, and a finding if nothing in it differs.
+
+    Args:
+        volume: On the grid on which it is written.
+        settings: Dtype and window.
+        native: The dtype of the volume as it was read, which is written where none is declared: a
+            resampled volume has float32.
 
     Raises:
         BadValue: Voxels do not fit into the dtype.
     """
-    converted = _convert(volume, settings)
+    converted = _convert(volume, settings, np.dtype(settings.dtype or native))
     least, greatest = converted.voxels.min(), converted.voxels.max()
     was_constant = any(finding.code == ZERO_VARIANCE for finding in volume.findings)
     if least != greatest or was_constant:
@@ -57,10 +65,9 @@ def check_range(volume: Volume, settings: VolumeSettings) -> None:
         _check_range(volume, np.dtype(settings.dtype or volume.voxels.dtype))
 
 
-def _convert(volume: Volume, settings: VolumeSettings) -> Volume:
-    """Convert slice by slice."""
+def _convert(volume: Volume, settings: VolumeSettings, dtype: np.dtype[Any]) -> Volume:
+    """Convert slice by slice; this is the only time that values are rounded."""
     old = volume.voxels
-    dtype = np.dtype(settings.dtype or old.dtype)
     if settings.window is None and dtype == old.dtype:
         return volume
     check_range(volume, settings)

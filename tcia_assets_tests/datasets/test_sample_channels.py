@@ -94,11 +94,30 @@ def test_a_channel_is_where_it_was_on_the_grid_of_the_reference(tmp_path: Path) 
         assert image.shape == images["ct"].shape and np.allclose(image.affine, images["ct"].affine)
         points = np.indices(image.shape).reshape(3, -1).T @ image.affine[:3, :3].T
         expected = (points + image.affine[:3, 3]) @ [1.0, 2.0, 3.0]
-        # Stored values are rounded, and so is what lies between them.
+        # Stored values are rounded.
         assert np.abs(image.get_fdata().ravel() - expected).max() <= 0.51
     assert [each["name"] for each in row["channels"]] == ["ct", "pet"]
     assert [each["units"] for each in row["channels"]] == ["HU", "stored"]
     assert row["pixel_sha256"] == row["channels"][0]["pixel_sha256"]
+
+
+def test_resampled_values_are_rounded_once_into_the_declared_dtype(tmp_path: Path) -> None:
+    ct, _ = ct_and_pet(tmp_path)
+    spacing = ["1.3", "1.7", "2.3"]
+
+    def written(**settings: Any) -> Any:
+        reference = channel("ct", ct, is_reference=True, spacing=spacing, **settings)
+        row, images = made(tmp_path, reference)
+        assert row["channels"][0]["dtype"] == images["ct"].get_data_dtype().name
+        return np.asanyarray(images["ct"].dataobj)
+
+    exact = written(dtype="float32")
+    assert (exact != np.rint(exact)).mean() > 0.5, "values between two voxels are no integers"
+    native = written()
+    assert native.dtype == np.int16 and np.array_equal(native, np.rint(exact))
+    windowed = [np.rint((np.clip(each, -100, 0) + 100.0) * 2.55) for each in (exact, native)]
+    assert np.array_equal(written(dtype="uint8", window=["-100", "0"]), windowed[0])
+    assert not np.array_equal(windowed[1], windowed[0]), "values rounded before would be others"
 
 
 def test_all_channels_are_cut_to_the_same_voxels(tmp_path: Path) -> None:
@@ -126,6 +145,10 @@ def test_the_grid_may_be_that_of_another_channel(tmp_path: Path) -> None:
     assert images["ct"].shape == images["pet"].shape == (12, 12, 8)
     assert row["spacing"] == pytest.approx([5, 5, 6])
     assert "channel_partly_outside" in codes(row), "the CT does not reach to the edges of the PET"
+    cut = {"grid": "pet", "size": ["4", "4", "3"]}
+    channels = (channel("ct", ct, is_reference=True, **cut), channel("pet", pet, **cut))
+    inside = "the middle of the PET is inside the CT"
+    assert "channel_partly_outside" not in codes(made(tmp_path, *channels)[0]), inside
 
 
 def test_each_channel_has_its_own_units_window_and_dtype(tmp_path: Path) -> None:

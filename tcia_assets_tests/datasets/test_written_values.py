@@ -21,7 +21,9 @@ def volume(*values: float, **more: Any) -> Volume:
 
 def converted(volume: Volume, **settings: Any) -> tuple[list[float], list[str]]:
     """Return the values, and the codes of findings."""
-    done, findings = convert_values(volume, VolumeSettings.model_validate(settings))
+    done, findings = convert_values(
+        volume, VolumeSettings.model_validate(settings), volume.voxels.dtype
+    )
     return done.voxels.ravel().tolist(), [finding.code for finding in findings]
 
 
@@ -42,7 +44,9 @@ def test_a_volume_that_a_window_makes_constant_is_a_finding() -> None:
     counts = volume(2000, 9000, 32000)
     window = {"window": ["0", "5"], "dtype": "uint8"}
     assert converted(counts, **window) == ([255, 255, 255], ["zero_variance"])
-    _, (finding,) = convert_values(counts, VolumeSettings.model_validate(window))
+    _, (finding,) = convert_values(
+        counts, VolumeSettings.model_validate(window), counts.voxels.dtype
+    )
     assert finding.message.endswith("255, after the window from 0 to 5")
     assert converted(volume(0.1, 0.2), dtype="int16") == ([0, 0], ["zero_variance"])
 

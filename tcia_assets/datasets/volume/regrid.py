@@ -77,9 +77,9 @@ def resample(
 ) -> Image:
     """Return the image on a grid with a different spacing and orthogonal axes.
 
-    The centre stays the same, and so does the extent, to half a voxel. Volumes keep their dtype;
-    values of integer dtypes are rounded. Voxels outside the original grid get its lowest value, or
-    no label.
+    The centre stays the same, and so does the extent, to half a voxel. A volume gets the dtype
+    float32, so that its values are rounded once, where they are converted for writing. Voxels
+    outside the original grid get its lowest value, or no label.
 
     Args:
         image: A volume or labels.
@@ -99,7 +99,8 @@ def resample(
 def resample_onto(image: Image, affine: Matrix, size: Size) -> Image:
     """Return the image on a given grid; the same image if that is its own.
 
-    Volumes keep their dtype, and labels are those of the nearest voxel: see `resample`.
+    A volume on a new grid has the dtype float32, and labels are those of the nearest voxel: see
+    `resample`.
 
     Args:
         image: A volume or labels.
@@ -198,7 +199,4 @@ def _resample(voxels: Voxels, to_old: Matrix, size: Size, *, is_linear: bool) ->
     pixel_type = itk.sitkFloat32 if is_linear else itk.sitkUnknown  # which keeps the type
     image = itk.GetImageFromArray(np.ascontiguousarray(voxels))
     values: Voxels = itk.GetArrayFromImage(itk.Resample(image, *grid, outside, pixel_type))
-    if is_linear and voxels.dtype.kind in "iu":
-        # Rounded here, because ITK truncates.
-        return np.rint(values, out=values).astype(voxels.dtype)
     return values
