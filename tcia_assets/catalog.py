@@ -775,7 +775,8 @@ lacking AS (
         FROM series_changes WHERE event IN ('fetched', 'refetched')
     ) USING (zip) WHERE status = 'complete'
 )
-SELECT Collection, SeriesInstanceUID, string_agg(name, ', ' ORDER BY place) AS not_in
+SELECT Collection, SeriesInstanceUID,
+    'not in ' || string_agg(name, ', ' ORDER BY place) AS problem
 FROM lacking GROUP BY Collection, SeriesInstanceUID
 UNION ALL
 SELECT DISTINCT moved_to, SeriesInstanceUID, 'still described in ' || Collection FROM moved

@@ -45,10 +45,10 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
     """
     missing: dict[str, dict[str, str]] = {}
     for row in _unindexed_rows(warehouse):
-        missing.setdefault(row["Collection"], {})[row[_UID]] = row["not_in"]
+        missing.setdefault(row["Collection"], {})[row[_UID]] = row["problem"]
     for collection in warehouse.keys(INDEXED_ZIPS):
         if lost := _find_lost(collection, warehouse):
-            missing.setdefault(collection, {}).update(dict.fromkeys(lost, IMAGES.name))
+            missing.setdefault(collection, {}).update(dict.fromkeys(lost, f"not in {IMAGES.name}"))
     for collection in collections_with_work(warehouse):
         if has_dead_journal(work_folder(collection, warehouse)):
             missing.setdefault(collection, {"": "journal"})

@@ -103,7 +103,7 @@ class Gallery:
         try:
             stored = {file.name: file for f in folders for file in self._warehouse.archives.list(f)}
         except (TciaError, OSError):
-            return {}  # nothing is known of them; who opens one finds out
+            return {}  # to open one raises the error again, of which the reason is shown
         sizes = {uid: stored[name].size_bytes for uid, name in zips.items() if name in stored}
         lost = dict.fromkeys(zips.keys() - sizes.keys(), MISSING_ZIP)
         damaged = (u for u, size in sizes.items() if size != found[u].archive["archive_bytes"])

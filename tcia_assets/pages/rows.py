@@ -94,24 +94,25 @@ def series_columns(warehouse: Warehouse, collection: str) -> Iterator[tuple[str,
 
     Dates are texts, and `on_disk` is 1 for a Series with a zip; sorted by patient, Study and UID.
     """
-    order, on_disk = _shown_rows(warehouse, collection)
-    # A group of columns at a time is read, and one column sorted: all of a large Collection at once
-    # take much memory.
-    for names in _GROUPS:
-        rows = warehouse.read_or_empty(SERIES, collection, names)
-        for name in names:
-            values = rows[name].take(order)
-            yield name, pc.cast(values, pa.string()) if name == "StudyDate" else values
+    zips = pa.array(uids_on_disk(warehouse, collection), pa.string())
+    # One version of the file, although a refresh may replace it meanwhile.
+    with warehouse.files(SERIES, collection).reader() as read:
+        order, on_disk = _shown_rows(read([*_ORDER, "withdrawn_at", "moved_to"]), zips)
+        # A group of columns at a time is read, and one column sorted: all of a large Collection at
+        # once take much memory.
+        for names in _GROUPS:
+            rows = read(names)
+            for name in names:
+                values = rows[name].take(order)
+                yield name, pc.cast(values, pa.string()) if name == "StudyDate" else values
     yield "on_disk", on_disk
 
 
-def _shown_rows(warehouse: Warehouse, collection: str) -> tuple[pa.Array, pa.ChunkedArray]:
+def _shown_rows(rows: pa.Table, zips: pa.Array) -> tuple[pa.Array, pa.ChunkedArray]:
     """Return the places of the rows that are shown, in their order, and whether each has a zip."""
-    rows = warehouse.read_or_empty(SERIES, collection, [*_ORDER, "withdrawn_at", "moved_to"])
     order = pc.sort_indices(rows, [(name, "ascending") for name in _ORDER])
     is_current = pc.and_(pc.is_null(rows["withdrawn_at"]), pc.is_null(rows["moved_to"]))
     order = order.filter(is_current.take(order))
-    zips = pa.array(uids_on_disk(warehouse, collection), pa.string())
     is_there = pc.is_in(rows["SeriesInstanceUID"], value_set=zips).take(order)
     return order, pc.cast(is_there, pa.int8())
 

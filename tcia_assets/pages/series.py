@@ -32,7 +32,7 @@ _Fact = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Zip:
-    """A zip on disk, as the manifest has it.
+    """The zip of a Series, as the manifest has it; it may be missing or damaged since.
 
     Attributes:
         path: Its path in the manifest.

@@ -6,7 +6,8 @@ of the folder finds it in its old or its new version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow as pa
 from tcia_assets.errors import DataError
 from tcia_assets.spec import Table
 from tcia_assets.store import digests, partitions
-from tcia_assets.store.conform import check
+from tcia_assets.store.conform import check, empty
 from tcia_assets.store.files import make_folder, publish_text, sha256_of
 
 VERSION = Path("warehouse") / "VERSION"
@@ -92,6 +93,19 @@ class PartitionFiles:
             DataError: The file is damaged.
         """
         return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
+
+    @contextmanager
+    def reader(self, number: int = 0) -> Iterator[Callable[[Sequence[str]], pa.Table]]:
+        """Provide what reads columns as `read`, all of one version of a file; empty if it is gone.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        if not self.path(number).exists():
+            yield lambda columns: empty(with_columns(self.table, columns))
+            return
+        with partitions.open_parquet(self.table, self.path(number)) as read:
+            yield lambda columns: read(with_columns(self.table, columns))
 
     def read_to_rewrite(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a file as `read`, but only if it is as it was written.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -252,12 +252,30 @@ def read_parquet(table: Table, path: Path) -> pa.Table:
     Raises:
         DataError: The file is damaged.
     """
-    with _readable(table, path), pq.ParquetFile(path) as file:
-        names = set(file.schema_arrow.names)  # each look at it makes the schema anew
-        present = [name for name in table.column_names if name in names]
-        # Threads for a small file cost as much again as reading it.
-        is_large = file.metadata.num_rows > ROWS_PER_BATCH
-        return align(table, file.read(present, use_threads=is_large))
+    with open_parquet(table, path) as read:
+        return read(table)
+
+
+@contextlib.contextmanager
+def open_parquet(table: Table, path: Path) -> Iterator[Callable[[Table], pa.Table]]:
+    """Provide what reads columns as `read_parquet`, all of the version that is there now.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    with _readable(table, path):
+        file = pq.ParquetFile(path)
+
+    def read(chosen: Table) -> pa.Table:
+        with _readable(table, path):
+            names = set(file.schema_arrow.names)  # each look at it makes the schema anew
+            present = [name for name in chosen.column_names if name in names]
+            # Threads for a small file cost as much again as reading it.
+            is_large = file.metadata.num_rows > ROWS_PER_BATCH
+            return align(chosen, file.read(present, use_threads=is_large))
+
+    with file:
+        yield read
 
 
 def read_batches(

@@ -68,7 +68,7 @@ def test_a_check_names_the_zips_that_are_not_indexed(with_zips: Dagster) -> None
 
     assert not found.passed
     examples = found.metadata["examples"].value
-    assert {row["not_in"] for row in examples} == {"references"}
+    assert {row["problem"] for row in examples} == {"not in references"}
     assert len(examples) == len(with_zips.uids(SMALL, "RTSTRUCT"))
 
 

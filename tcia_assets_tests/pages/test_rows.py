@@ -21,6 +21,20 @@ def test_a_script_has_every_series_once_and_says_which_are_on_disk(mirror: Wareh
     assert [row["PatientID"] for row in rows] == sorted(row["PatientID"] for row in rows)
 
 
+def test_all_columns_are_of_one_version(empty_mirror: Warehouse) -> None:
+    old = [series_row(number, Manufacturer="old") for number in (1, 2, 3)]
+    write_series(empty_mirror, *old)
+    columns = series_columns(empty_mirror, "Lungs")
+    first = next(columns)
+    write_series(empty_mirror, series_row(9, Manufacturer="new"))
+    found = dict([first, *columns])
+
+    assert found["SeriesInstanceUID"].to_pylist() == ["1.2.3.1", "1.2.3.2", "1.2.3.3"]
+    assert found["Manufacturer"].to_pylist() == ["old"] * 3
+    new = dict(series_columns(empty_mirror, "Lungs"))
+    assert new["Manufacturer"].to_pylist() == ["new"]
+
+
 def test_no_text_ends_the_script(empty_mirror: Warehouse) -> None:
     write_series(empty_mirror, series_row(1, SeriesDescription=HOSTILE), series_row(2))
     script = rows_script(series_columns(empty_mirror, "Lungs"))

@@ -158,7 +158,7 @@ class Matches:
         return bool(pc.count_distinct(self.places).as_py() == self.indexed.num_rows)
 
     def is_positive(self, count: str) -> pa.ChunkedArray:
-        """Return, for each zip, whether a count of its indexed row is; false without one."""
+        """Return whether a count is above 0 in the indexed row of each zip; false without a row."""
         counts = self.indexed[count].take(pc.if_else(self.is_same, self.places, None))
         return pc.fill_null(pc.greater(counts, 0), fill_value=False)
 
