@@ -105,7 +105,7 @@ def new(
     chosen = collections or _ask_collections(known)
     require_known("refreshed Collection", chosen, known)
     images, masks = _ask_modalities(warehouse, chosen, modalities, kind)
-    names: Counter[str] = count_names(warehouse, chosen, masks) if masks else Counter()
+    names: Counter[str] = count_names(warehouse, chosen, masks, images) if masks else Counter()
     choices = Choices(
         title or f"{' and '.join(images)} of {', '.join(chosen)}",
         chosen,
@@ -145,6 +145,7 @@ def _ask_modalities(
     if not modalities:
         answer = _ask("Images", images)
         modalities = tuple(name.strip() for name in answer.split(",") if name.strip())
+    require_known("Modality of images", modalities, images)
     if kind is None:
         kind = _ask("Masks (or none)", masks) if masks else _NONE
     return modalities, "" if kind == _NONE else kind

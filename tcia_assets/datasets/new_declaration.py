@@ -12,6 +12,7 @@ import yaml
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES
 from tcia_assets.datasets.declaration_sections import MASKS
+from tcia_assets.datasets.pairing import find_pairs
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
@@ -21,9 +22,18 @@ _MODALITIES = """
     WHERE Collection IN (SELECT name FROM chosen) AND Modality NOTNULL
     GROUP BY ALL ORDER BY series DESC, name
 """
+_MASKS = """
+    SELECT DISTINCT SeriesInstanceUID FROM targets
+    WHERE Collection IN (SELECT name FROM chosen) AND Modality = $kind
+"""
+# A mask without a known image is counted: what it lies on may not be fetched yet.
 _NAMES = """
     SELECT trim(target_name) AS name, count(DISTINCT SeriesInstanceUID) AS series FROM targets
     WHERE Collection IN (SELECT name FROM chosen) AND Modality = $kind AND trim(target_name) <> ''
+    AND SeriesInstanceUID NOT IN (
+        SELECT SeriesInstanceUID FROM pairs GROUP BY ALL
+        HAVING count(image_modality) > 0 AND NOT coalesce(bool_or(image_modality IN $images), false)
+    )
     GROUP BY ALL ORDER BY series DESC, name
 """
 
@@ -59,9 +69,22 @@ def count_modalities(warehouse: Warehouse, collections: Sequence[str]) -> tuple[
     return images, Counter({name: n for name, n in counts.items() if name in MASKS})
 
 
-def count_names(warehouse: Warehouse, collections: Sequence[str], kind: str) -> Counter[str]:
-    """Count the masks on disk of a kind by the names of their segments or ROIs."""
-    rows = warehouse.query(_NAMES, {"kind": kind}, tables=_chosen(collections)).to_pylist()
+def count_names(
+    warehouse: Warehouse, collections: Sequence[str], kind: str, modalities: Sequence[str]
+) -> Counter[str]:
+    """Count the masks on disk of a kind by the names of their segments or ROIs.
+
+    Args:
+        warehouse: Has the masks and what they refer to.
+        collections: Their Collections.
+        kind: Their Modality.
+        modalities: Those of the images: masks of other images only are not counted.
+    """
+    tables = _chosen(collections)
+    masks = warehouse.query(_MASKS, {"kind": kind}, tables=tables)["SeriesInstanceUID"]
+    tables["pairs"] = find_pairs(warehouse, masks.to_pylist())
+    of = {"kind": kind, "images": list(modalities)}
+    rows = warehouse.query(_NAMES, of, tables=tables).to_pylist()
     return Counter({row["name"]: row["series"] for row in rows})
 
 
@@ -133,8 +156,11 @@ def _channels(choices: Choices) -> str:
         "# Several images a case, such as PET with its CT, or T1 and T2: each has a condition. The",
         "# reference is the channel whose Series are the cases, and on which labels are drawn.",
         f"{mark}channels:",
-        *(f"{mark}  {name}: {{where: {_quoted(where)}}}" for name, where in channels.items()),
-        f"{mark}reference: {next(iter(channels))}",
+        *(
+            f"{mark}  {_quoted(name)}: {{where: {_quoted(where)}}}"
+            for name, where in channels.items()
+        ),
+        f"{mark}reference: {_quoted(next(iter(channels)))}",
     ]
     return "\n".join([*lines, ""])
 
@@ -151,7 +177,12 @@ def _target(choices: Choices, names: Mapping[str, int]) -> str:
         lines[1:] = ["# none are on disk yet: fetch them, then look at `tcia-assets dataset plan`."]
     labels = choices.labels or {"lesion": "(?i)gtv.*|lesion|tumou?r"}
     lines += ["target:", f"  kind: {choices.kind}", "  labels:"]
-    lines += [f"    {label}: {_quoted(pattern)}" for label, pattern in labels.items()]
+    lines += [f"    {_quoted(label)}: {_quoted(pattern)}" for label, pattern in labels.items()]
+    if len(labels) > 1:
+        lines += [
+            "  # A voxel of several labels gets the first of these; without it, the first above.",
+            f"  # priority: {_list([*labels][::-1])}",
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -33,6 +33,11 @@ def test_what_must_be_said_is_said(series_root: Path, tmp_path: Path) -> None:
     assert (unknown.exit_code, "did you mean 'LCTSC'" in unknown.stderr) == (2, True)
     wrong = terminal("new", "own", "--collection", "LCTSC", "--format", "nnUNet")
     assert (wrong.exit_code, "did you mean 'nnunet'" in wrong.stderr) == (2, True)
+    modality = terminal("new", "own", "--collection", "LCTSC", "--modality", "XX")
+    assert (modality.exit_code, "no Modality of images 'XX'; valid: 'CT'" in modality.stderr) == (
+        2,
+        True,
+    )
     assert not folder.exists()
     made = terminal("new", "own", "--collection", "LCTSC")
     assert "no RTSTRUCT is on disk" in made.stderr

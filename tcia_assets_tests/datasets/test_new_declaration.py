@@ -25,8 +25,11 @@ def test_what_is_in_the_warehouse_is_counted(fetched_root: object) -> None:
     warehouse = Warehouse(str(fetched_root))
     images, masks = count_modalities(warehouse, [SMALL])
     assert (dict(images), dict(masks)) == ({"CT": 5}, {"RTSTRUCT": 5})
-    assert dict(count_names(warehouse, [SMALL], "RTSTRUCT")) == {"Body": 5, "Lesion": 5}
-    assert not count_names(warehouse, [SMALL], "SEG")
+    names = {"Body": 5, "Lesion": 5}
+    assert dict(count_names(warehouse, [SMALL], "RTSTRUCT", ["CT"])) == names
+    assert dict(count_names(warehouse, [SMALL], "RTSTRUCT", ["MR", "CT"])) == names
+    assert not count_names(warehouse, [SMALL], "RTSTRUCT", ["MR"])
+    assert not count_names(warehouse, [SMALL], "SEG", ["CT"])
 
 
 def test_spellings_of_one_name_are_one_label() -> None:
@@ -49,10 +52,24 @@ def test_any_names_give_a_valid_file(title: str, name: str, names: dict[str, int
     assert (plain.target, plain.cohort.modalities) == (None, ("MR",))
 
 
+def test_the_order_of_overlapping_labels_is_proposed() -> None:
+    text = declaration_text(
+        Choices("t", ("A",), ("CT",), "SEG", {"body": "body", "lesion": "gtv"}), {}
+    )
+    assert "# priority: [lesion, body]" in text
+    chosen = parse_declaration(text.replace("# priority:", "priority:"), "new")
+    assert chosen.target and chosen.target.priority == ("lesion", "body")
+    assert "priority" not in declaration_text(Choices("t", ("A",), ("CT",), "SEG"), {})
+
+
 def test_words_of_yaml_stay_names() -> None:
     choices = Choices("NULL", ("NULL", "yes"), ("CT",))
     declaration = parse_declaration(declaration_text(choices, {}), "new")
     assert declaration.cohort.collections == ("NULL", "yes")
+    labels = propose_labels({"NULL": 2, "yes": 1})
+    text = declaration_text(Choices("T", ("A",), ("CT",), "SEG", labels), {})
+    made = parse_declaration(text, "new").target
+    assert made and list(made.labels) == ["null", "yes"]
 
 
 def test_channels_are_written_or_shown_as_a_comment() -> None:
