@@ -51,6 +51,8 @@ _REFUSED, _BROKEN = 400, 500
 _UNAUTHORIZED, _FORBIDDEN, _CHANGED = 401, 403, 412
 _LONGEST_REPLY = 300
 _GO_ON = "push again: what is uploaded stays"
+# A file of this machine that cannot be read is an OSError too, and no matter of the network.
+_NO_CONNECTION = (hub_errors.HTTPError, ConnectionError, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,14 @@ def push(
         raise DatasetRefused(version.name, "its files differ from its lock file", problems, advice)
     hub = HfApi(endpoint=options.endpoint)
     with _clear_errors(repository, hub.endpoint):
-        return _upload(hub, version, repository, options, notes)
+        is_new = not hub.repo_exists(repository, repo_type=_KIND)
+        made = hub.create_repo(
+            repository, repo_type=_KIND, private=not options.is_public, exist_ok=True
+        )
+    kind = "public" if options.is_public else "private"
+    left = f"the {kind} repository {made} was made, and is empty" if is_new else ""
+    with _clear_errors(repository, hub.endpoint, left):
+        return _upload(hub, version, repository, str(made), notes)
 
 
 def parse_address(address: str) -> str:
@@ -177,11 +186,8 @@ def _limits(license_: License) -> str:
 
 
 def _upload(
-    hub: HfApi, version: Version, repository: str, options: PushOptions, notes: tuple[str, ...]
+    hub: HfApi, version: Version, repository: str, url: str, notes: tuple[str, ...]
 ) -> PushedDataset:
-    made = hub.create_repo(
-        repository, repo_type=_KIND, private=not options.is_public, exist_ok=True
-    )
     before = hub.dataset_info(repository)
     paths = [*sorted(version.files), LOCK]
     additions = [CommitOperationAdd(path, version.folder / path) for path in paths]
@@ -197,7 +203,7 @@ def _upload(
         parent_commit=before.sha,
     )
     return PushedDataset(
-        url=str(made),
+        url=url,
         commit=commit.oid,
         is_changed=commit.oid != before.sha,
         is_private=bool(before.private),
@@ -218,30 +224,42 @@ def _files_of(hub: HfApi, repository: str) -> set[str]:
 
 
 @contextmanager
-def _clear_errors(repository: str, url: str) -> Iterator[None]:
-    """Raise our errors for those of huggingface_hub, each a sentence with what to do."""
+def _clear_errors(repository: str, url: str, left: str = "") -> Iterator[None]:
+    """Raise our errors for those of huggingface_hub, each a sentence with what to do.
+
+    Args:
+        repository: Of the dataset.
+        url: The address of the Hub.
+        left: What a failure leaves on the Hub; "" for nothing.
+    """
     try:
         yield
-    except hub_errors.HfHubHTTPError as error:
-        raise _refusal(error, repository, url) from None
-    except (hub_errors.HTTPError, OSError) as error:
-        raise _unreachable(error, url) from None
-    except (RuntimeError, ValueError) as error:
-        # Of an upload, whose failure is the cause.
-        cause = error.__cause__ or error
+    except (hub_errors.HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise _explain(error, repository, url, left) from None
+
+
+def _explain(error: BaseException, repository: str, url: str, left: str) -> RemoteError:
+    """Return our error for one of huggingface_hub, by the first cause that the Hub gave."""
+    left = f"; {left}" if left else ""
+    for cause in _causes(error):
         if isinstance(cause, hub_errors.HfHubHTTPError):
-            raise _refusal(cause, repository, url) from None
-        if isinstance(cause, hub_errors.HTTPError | OSError):
-            raise _unreachable(cause, url) from None
-        raise ArchiveBroken(f"the upload failed: {shorten(str(cause))}; {_GO_ON}") from None
+            return _refusal(cause, repository, url, left)
+        if isinstance(cause, _NO_CONNECTION):
+            reason = shorten(str(cause)) or type(cause).__name__
+            problem = f"the Hub cannot be reached: {reason}; {_GO_ON}{left}"
+            return ArchiveUnreachable(problem, url=url)
+    reason = shorten(str(error.__cause__ or error))
+    return ArchiveBroken(f"the upload failed: {reason}; {_GO_ON}{left}")
 
 
-def _unreachable(error: Exception, url: str) -> ArchiveUnreachable:
-    reason = shorten(str(error)) or type(error).__name__
-    return ArchiveUnreachable(f"the Hub cannot be reached: {reason}; {_GO_ON}", url=url)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from: downloads and uploads wrap what the Hub said."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
-def _refusal(error: Any, repository: str, url: str) -> RemoteError:
+def _refusal(error: Any, repository: str, url: str, left: str) -> RemoteError:
     status = int(error.response.status_code)
     said = shorten(" ".join((error.server_message or "").split()), _LONGEST_REPLY)
     if status == _UNAUTHORIZED:
@@ -251,8 +269,8 @@ def _refusal(error: Any, repository: str, url: str) -> RemoteError:
     elif status == _CHANGED:
         problem = f"{repository} was changed meanwhile: push again"
     elif status < _BROKEN:
-        problem = f"the Hub refuses the request for {repository}"
+        problem = f"the Hub answered {status} for {repository}"
     else:
         problem = f"the Hub fails; {_GO_ON}"
     kind = RequestRefused if _REFUSED <= status < _BROKEN else ArchiveBroken
-    return kind(problem, url=url, status=status, excerpt=said)
+    return kind(problem + left, url=url, status=status, excerpt=said)

@@ -36,12 +36,14 @@ class Hub:
     """What the Hub holds, and what it was asked.
 
     `fail_after` is how many large files it takes before it fails; `on_batch` is called before one.
+    `broken_files` is the status with which it refuses to serve files; 0 if it serves them.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     large: dict[str, bytes] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
     fail_after: int | None = None
+    broken_files: int = 0
     on_batch: Callable[[], object] = bool
     url: str = ""
 
@@ -67,8 +69,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
 
 
 class _Refusal(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        self.status, self.message = status, message
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        self.status, self.message, self.code = status, message, code
         super().__init__(message)
 
 
@@ -100,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         except StopIteration:
             self._send(404, {"error": f"no {path}"})
         except _Refusal as error:
-            self._send(error.status, {"error": error.message})
+            code = {"X_Error_Code": error.code} if error.code else {}
+            self._send(error.status, {"error": error.message}, **code)
 
     def _chunks(self) -> bytes:
         parts = []
@@ -130,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, name: str) -> Repository:
         if name not in self.its_hub.repositories:
-            raise _Refusal(404, "Repository not found")
+            raise _Refusal(404, "Repository not found", "RepoNotFound")
         return self.its_hub.repositories[name]
 
     # --- What is asked ----------------------------------------------------------------------------
@@ -221,6 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def resolve(self, _body: bytes, name: str, path: str) -> None:
         self._check_token(writes=False)
+        if self.its_hub.broken_files:
+            raise _Refusal(self.its_hub.broken_files, "no files are served")
         repository = self._repository(name)
         if path not in repository.files:
             self._send(404, {"error": "Entry not found"}, X_Error_Code="EntryNotFound")

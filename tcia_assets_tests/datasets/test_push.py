@@ -89,7 +89,9 @@ def test_another_version_replaces_the_files_of_the_one_before_only(
 
 def test_an_interrupted_push_goes_on_where_it_was(hub: Hub, version: Version) -> None:
     hub.fail_after = 2
-    with pytest.raises(TciaError, match=r"the Hub refuses .*the line was cut"):
+    with pytest.raises(
+        TciaError, match=r"answered 400 .* was made, and is empty.*the line was cut"
+    ):
         _push(version, hub)
     assert set(hub.repositories[NAME].files) == {".gitattributes"}
     hub.fail_after, before = None, list(hub.uploads)
@@ -125,6 +127,14 @@ def test_without_a_network_nothing_hangs(hub: Hub, version: Version) -> None:
     hub.url = "http://127.0.0.1:9"
     with pytest.raises(ArchiveUnreachable, match=r"cannot be reached: .*; push again"):
         _push(version, hub)
+
+
+def test_an_answer_of_the_hub_is_not_a_lost_connection(hub: Hub, version: Version) -> None:
+    _push(version, hub)
+    hub.broken_files = 404
+    with pytest.raises(RequestRefused, match="the Hub answered 404 for me/lung_ct") as raised:
+        _push(version, hub)
+    assert "was made" not in str(raised.value)
 
 
 def test_a_push_in_between_is_not_overwritten(hub: Hub, version: Version) -> None:
