@@ -329,6 +329,11 @@ _SERIES_OF_THE_IDC = (
     *(SOP_CLASS_UID, TRANSFER_SYNTAX_UID),
 )
 
+FILES_MD5 = text(
+    "files_md5",
+    "MD5 of SOPInstanceUID, size and time of modification of each of its files (folders only).",
+)
+
 # SQL for the Series that listings have shown, without those that were stored one by one since.
 COMPARED_SERIES = (
     "(SELECT s.* FROM series AS s JOIN "
@@ -426,6 +431,7 @@ SERIES = Table(
     columns=(
         *_SERIES_OF_THE_ARCHIVE,
         *_SERIES_OF_THE_IDC,
+        FILES_MD5,
         SOURCE,
         FINGERPRINT,
         instant("first_seen_at", "When the Series was first seen.", required=True),
@@ -455,7 +461,8 @@ FINGERPRINT_COLUMNS = _names(
     "Collection, PatientID, StudyInstanceUID, Modality, SeriesDate, SeriesDescription, "
     "BodyPartExamined, SeriesNumber, ProtocolName, Manufacturer, ManufacturerModelName, "
     "SoftwareVersions, ImageCount, FileSize, MaxSubmissionTimestamp, DateReleased, LicenseName, "
-    "LicenseURI, DataDescriptionURI, ThirdPartyAnalysis, crdc_series_uuid"
+    "LicenseURI, DataDescriptionURI, ThirdPartyAnalysis, crdc_series_uuid, "
+    "files_md5"
 )
 
 # Columns of `series` that `series_changes` can restore to an earlier moment: all except the key,

@@ -607,7 +607,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "manufacturer_values": "380cf0c4cfd1",
         "patients": "38c9c0f04503",
         "studies": "401042fc0855",
-        "series": "70e3f1330ecd",
+        "series": "6b43ef2d438b",
         "series_changes": "73406249816d",
         "snapshots": "0b5ecff34c8d",
         "series_sizes": "55fbbe7c3d91",

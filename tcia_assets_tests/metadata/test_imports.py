@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zipfile import ZipFile
 
 import pyarrow as pa
 import pytest
@@ -94,6 +95,20 @@ def test_the_same_bytes_written_anew_are_packed_again_and_no_other_file(
     os.utime(path, (2e9, 2e9))
     assert import_once(tmp_path, warehouse) == Counter(["changed 1.1", "refetched 1.1"])
     assert zips_of(warehouse) != zips
+
+
+def test_a_corrected_file_is_packed_although_another_is_newer(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    older, newer = write_series(tmp_path, "1.1")
+    os.utime(older, (1e9, 1e9)), os.utime(newer, (2e9, 2e9))
+    import_once(tmp_path, warehouse)
+    content = older.read_bytes()
+    older.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # pixels, of the same size
+    os.utime(older, (1e9 + 1, 1e9 + 1))
+    assert import_once(tmp_path, warehouse) == Counter(["changed 1.1", "refetched 1.1"])
+    with ZipFile(warehouse.root / "archives" / NAME / "1.1.zip") as file:
+        assert file.read(older.name) == older.read_bytes()
 
 
 def test_an_import_that_was_killed_goes_on(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,25 +18,37 @@ from tcia_assets.store.files import sha256_of
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
-    """A DICOM object in a file, and the size that the file had when it was scanned."""
+class ScannedFile:
+    """A file with a DICOM object, as it was when it was scanned.
+
+    Attributes:
+        sop_instance_uid: The object's SOPInstanceUID.
+        path: Where the file is.
+        size_bytes: Its size.
+        modified_ns: When it was modified last, in nanoseconds since the epoch.
+    """
 
     sop_instance_uid: str
     path: Path
     size_bytes: int
+    modified_ns: int
+
+    def require_unchanged(self, file: IO[bytes]) -> None:
+        """Raise UnknownReply if the open file is not as it was scanned."""
+        now = os.fstat(file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self.size_bytes, self.modified_ns):
+            raise UnknownReply(f"{self.path} has changed since it was scanned: import again")
 
 
 class _HashedFile:
-    """A file that counts and hashes what is read of it."""
+    """A file that hashes what is read of it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._md5 = file, hashlib.md5(usedforsecurity=False)
-        self.size_bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
         piece = self._file.read(size)
         self._md5.update(piece)
-        self.size_bytes += len(piece)
         return piece
 
     @property
@@ -43,7 +56,7 @@ class _HashedFile:
         return self._md5.hexdigest()
 
 
-def pack(objects: Sequence[StoredObject], uid: str, collection: str, target: Target) -> FetchedFile:
+def pack(objects: Sequence[ScannedFile], uid: str, collection: str, target: Target) -> FetchedFile:
     """Pack the objects of a Series in the order of their SOPInstanceUIDs.
 
     Each MD5 in the list is that of the file as it was read here, so the zip that is read back and
@@ -68,10 +81,10 @@ def pack(objects: Sequence[StoredObject], uid: str, collection: str, target: Tar
         for each in sorted(objects, key=lambda one: one.sop_instance_uid):
             name = f"{each.sop_instance_uid}.dcm"
             with _open(each.path) as file:
+                each.require_unchanged(file)
                 content = _HashedFile(file)
                 new.add(name, content, each.size_bytes)
-            if content.size_bytes != each.size_bytes:
-                raise UnknownReply(f"{each.path} has changed since it was scanned: import again")
+                each.require_unchanged(file)  # and none of it while it was read
             new.md5s.append((name, content.md5))
             count(each.size_bytes)
     path = target.path
@@ -79,7 +92,7 @@ def pack(objects: Sequence[StoredObject], uid: str, collection: str, target: Tar
     return FetchedFile(path.stat().st_size, sha256_of(path), len(objects), seconds)
 
 
-def _compare(objects: Sequence[StoredObject], target: Target) -> None:
+def _compare(objects: Sequence[ScannedFile], target: Target) -> None:
     count, size = len(objects), sum(each.size_bytes for each in objects)
     if target.image_count not in {None, count} or target.image_bytes not in {None, size}:
         raise UnknownReply(

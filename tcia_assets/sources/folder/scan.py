@@ -36,7 +36,12 @@ _AT_ONCE = 5_000
 _MOST_NAMED = 3
 # A path is bytes: its name need not be text in any encoding.
 _FILES = pa.schema(
-    [("path", pa.binary()), ("size_bytes", pa.int64()), ("modified_at", pa.timestamp("us", "UTC"))]
+    [
+        ("path", pa.binary()),
+        ("size_bytes", pa.int64()),
+        ("modified_at", pa.timestamp("us", "UTC")),
+        ("modified_ns", pa.int64()),
+    ]
 )
 _REPEATED = """
     SELECT SOPInstanceUID, path, size_bytes FROM objects
@@ -179,6 +184,7 @@ class FolderScan:
                     "path": os.fsencode(path.relative_to(self._folder)),
                     "size_bytes": stat.st_size,
                     "modified_at": datetime.fromtimestamp(stat.st_mtime, UTC),
+                    "modified_ns": stat.st_mtime_ns,
                 }
 
     def _read_all(self, total: int, report: ProgressCallback) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from tcia_assets.catalog import (
     COLLECTION_DESCRIPTIONS,
     COLLECTIONS,
+    FILES_MD5,
     SERIES,
     VALUE_TABLES,
 )
@@ -29,7 +30,7 @@ from tcia_assets.sources import (
     Strictness,
     Target,
 )
-from tcia_assets.sources.folder.packing import StoredObject, pack
+from tcia_assets.sources.folder.packing import ScannedFile, pack
 from tcia_assets.sources.folder.scan import FolderContents, FolderScan
 from tcia_assets.sources.http.scratch import Scratch
 from tcia_assets.sources.names import FOLDER_NAME, is_of_family
@@ -44,6 +45,8 @@ _COUNTED = {
     "FileSize": "sum(size_bytes)::BIGINT",
     "MaxSubmissionTimestamp": "max(modified_at)",
     "SeriesCount": "count(DISTINCT SeriesInstanceUID)",
+    FILES_MD5.name: "md5(string_agg(concat_ws(' ', SOPInstanceUID, size_bytes, modified_ns), ',' "
+    "ORDER BY SOPInstanceUID))",
 }
 
 
@@ -177,13 +180,19 @@ class FolderSource:
         del route
         self._require_running()
         rows = self._scan.query(
-            "SELECT SOPInstanceUID, path, size_bytes FROM objects WHERE SeriesInstanceUID = $uid",
+            "SELECT SOPInstanceUID, path, size_bytes, modified_ns FROM objects "
+            "WHERE SeriesInstanceUID = $uid",
             {"uid": uid},
         ).to_pylist()
         if not rows:
             raise UnknownReply("the folder does not have this Series")
         objects = [
-            StoredObject(row["SOPInstanceUID"], self._scan.path(row["path"]), row["size_bytes"])
+            ScannedFile(
+                row["SOPInstanceUID"],
+                self._scan.path(row["path"]),
+                row["size_bytes"],
+                row["modified_ns"],
+            )
             for row in rows
         ]
         return pack(objects, uid, self._collection, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from tcia_assets.errors import TooLarge, UnknownReply
 from tcia_assets.formats import md5_list
 from tcia_assets.sources import Target
-from tcia_assets.sources.folder.packing import StoredObject, pack
+from tcia_assets.sources.folder.packing import ScannedFile, pack
 from tcia_assets_tests.dicom_folder import write_series
 
 
-def objects_of(paths: list[Path]) -> list[StoredObject]:
-    return [StoredObject(path.stem, path, path.stat().st_size) for path in paths]
+def objects_of(paths: list[Path]) -> list[ScannedFile]:
+    return [
+        ScannedFile(path.stem, path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths
+    ]
 
 
 def test_a_zip_lists_the_md5_of_each_file_and_is_the_same_again(tmp_path: Path) -> None:
@@ -44,9 +47,26 @@ def test_a_file_that_changed_since_it_was_scanned_is_refused(tmp_path: Path) -> 
     paths[1].write_bytes(paths[1].read_bytes() + b"more")
     with pytest.raises(UnknownReply, match="has changed since it was scanned"):
         pack(objects, "1.2.3", "Mine", Target(tmp_path / "a.zip"))
+    objects = objects_of(paths)
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
+    os.utime(paths[1], ns=(0, objects[1].modified_ns + 1))
+    with pytest.raises(UnknownReply, match=f"{paths[1]} has changed since it was scanned"):
+        pack(objects, "1.2.3", "Mine", Target(tmp_path / "a.zip"))
     paths[1].unlink()
     with pytest.raises(UnknownReply, match="cannot be read any more"):
         pack(objects, "1.2.3", "Mine", Target(tmp_path / "a.zip"))
+
+
+def test_a_file_that_changes_while_its_series_is_packed_is_refused(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", "1.2.3", 2)
+    objects = objects_of(paths)
+
+    def touch(_size: int) -> None:  # called once the first file was read
+        os.utime(paths[1], ns=(0, objects[1].modified_ns + 1))
+
+    with pytest.raises(UnknownReply, match="import again"):
+        pack(objects, "1.2.3", "Mine", Target(tmp_path / "a.zip", on_bytes=touch))
 
 
 def test_another_version_than_expected_is_refused(tmp_path: Path) -> None:
