@@ -8,7 +8,6 @@ megabytes: first of those with masks.
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,12 +18,18 @@ from typing import Any
 from tcia_assets.errors import BadArchive, MissingExtra, TciaError, shorten
 from tcia_assets.images.zip_files import name_at
 from tcia_assets.pages import addresses
+from tcia_assets.pages.bad_zips import (
+    DAMAGED_ZIP,
+    MISSING_ZIP,
+    advise_repair,
+    find_bad_zips,
+    zip_problem,
+)
 from tcia_assets.pages.folder import CatalogueFolder
 from tcia_assets.pages.series import MASKS, VOLUMES, SeriesFacts, Zip, add_pairs, target_names
 from tcia_assets.pages.series_page import Shown, Viewer, name_slice, related_to
 from tcia_assets.store.warehouse import Warehouse
 
-MISSING_ZIP, DAMAGED_ZIP = "its zip is missing", "its zip is damaged"
 DEFAULT_VOLUMES = 8
 """How many volumes a Collection has, unless another number is chosen."""
 
@@ -79,7 +84,11 @@ class Gallery:
             whys = dict.fromkeys(found, Shown(why=f"There is no picture: {self.missing}."))
             return whys, {}
         chosen = self._choose(found)
-        state: _Known = {"pictures": {}, "volumes": {}, "lost": self._lost(found)}
+        state: _Known = {
+            "pictures": {},
+            "volumes": {},
+            "lost": find_bad_zips(found, self._warehouse),
+        }
         with ThreadPoolExecutor(_WORKERS) as pool:
             for uid, made in pool.map(lambda f: self._picture(f, known), found.values()):
                 state["pictures"][uid] = made
@@ -96,28 +105,9 @@ class Gallery:
         fit.sort(key=lambda facts: (not facts.masks, hashlib.sha256(facts.uid.encode()).digest()))
         return [facts.uid for facts in fit[: self._volumes]]
 
-    def _lost(self, found: dict[str, SeriesFacts]) -> dict[str, str]:
-        """Return what is wrong with zips, as far as the lists of their folders show it."""
-        zips = {uid: name_at(facts.zip.path) for uid, facts in found.items()}
-        folders = sorted({name.rpartition("/")[0] for name in zips.values()})
-        try:
-            stored = {file.name: file for f in folders for file in self._warehouse.archives.list(f)}
-        except (TciaError, OSError):
-            return {}  # to open one raises the error again, of which the reason is shown
-        sizes = {uid: stored[name].size_bytes for uid, name in zips.items() if name in stored}
-        lost = dict.fromkeys(zips.keys() - sizes.keys(), MISSING_ZIP)
-        damaged = (u for u, size in sizes.items() if size != found[u].archive["archive_bytes"])
-        return lost | dict.fromkeys(damaged, DAMAGED_ZIP)
-
     def _explain(self, facts: SeriesFacts, shown: Shown) -> Shown:
         if shown.zip_problem:
-            collection = shlex.quote(facts.archive["Collection"])
-            if facts.archive["status"] != "complete":  # `verify` has marked it
-                text, command = "The next fetch replaces it:", "fetch"
-            else:
-                text, command = "So that the next fetch replaces it:", "verify"
-            advice = f"tcia-assets {command} {collection}"
-            return replace(shown, why=f"{shown.why} {text}", advice=advice)
+            return advise_repair(facts, shown)
         if shown.viewer or shown.why or not _may_be_volume(facts):
             return shown
         text = (
@@ -291,8 +281,7 @@ def unpictured(state: _Known) -> int:
 
 def _zip_problem(uid: str, state: _Known) -> str:
     """Return what was found wrong with the zip of a Series; "" for nothing."""
-    why = state["lost"].get(uid) or state["pictures"][uid]["why"]
-    return {MISSING_ZIP: "zip missing", DAMAGED_ZIP: "zip damaged"}.get(why, "")
+    return zip_problem(state["lost"].get(uid) or state["pictures"][uid]["why"])
 
 
 def _why(uid: str, state: _Known) -> str:
