@@ -109,6 +109,8 @@ class DatasetPlan:
         built_seconds: About how long a build takes on this machine, in seconds.
         free_bytes: Bytes that are free on the disk.
         channels: The channels in the order of their numbers; none without channels.
+        unmatched_labels: The labels that no name of a paired mask on disk gets; none as long as no
+            such name is known.
     """
 
     name: str
@@ -132,6 +134,7 @@ class DatasetPlan:
     built_seconds: float
     free_bytes: int
     channels: tuple[ChannelPlan, ...] = ()
+    unmatched_labels: tuple[str, ...] = ()
 
     @property
     def content(self) -> dict[str, Any]:
@@ -165,13 +168,14 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
     voxels = [row for row in sizes if row["uid"] in chosen]
     with_masks = set(cohort.pairs["image_series_instance_uid"].to_pylist())
     waiting = _masks_to_fetch(declaration, images, warehouse)
+    names = _names(declaration, cohort, warehouse)
     leaks = find_cohort_leaks(declaration, cohort, warehouse, samples, uids)
     return DatasetPlan(
         name=declaration.name,
         title=declaration.title,
         images=len(uids),
         patients=len({row["patient"] for row in samples}),
-        channels=plan_channels(cohort),
+        channels=plan_channels(cohort, warehouse),
         to_fetch=len(cohort.not_fetched),
         bytes_on_disk=sum(row["bytes"] for row in sizes if row["uid"] in fetched),
         bytes_to_fetch=sum(row["bytes"] for row in sizes if row["uid"] not in fetched),
@@ -179,7 +183,8 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
         images_without_mask=len(chosen - with_masks) if declaration.target else 0,
         masks_to_fetch=waiting["series"],
         masks_to_fetch_bytes=waiting["bytes"],
-        names=_names(declaration, cohort, warehouse),
+        names=names,
+        unmatched_labels=_unmatched_labels(declaration, names),
         classes=_classes(declaration, cohort, samples),
         class_join=cohort.class_join,
         splits=_splits(declaration, samples),
@@ -229,6 +234,13 @@ def _names(declaration: Declaration, cohort: Cohort, warehouse: Warehouse) -> tu
         for row in rows
         for name in [row["name"] or ""]
     )
+
+
+def _unmatched_labels(declaration: Declaration, names: tuple[NamePlan, ...]) -> tuple[str, ...]:
+    if declaration.target is None or not names:
+        return ()
+    matched = {each.label for each in names}
+    return tuple(name for name in declaration.target.patterns.names if name not in matched)
 
 
 def _classes(

@@ -13,7 +13,13 @@ _MOST_LEAKS = 10
 
 def plan_notes(plan: DatasetPlan) -> list[str]:
     """Return the notes about a plan; leaks, for which a build is refused, are the last."""
-    return [*_images(plan), *channel_notes(plan.channels), *_names(plan), *_leaks(plan)]
+    return [
+        *_images(plan),
+        *channel_notes(plan.channels),
+        *_names(plan),
+        *_splits(plan),
+        *_leaks(plan),
+    ]
 
 
 def _images(plan: DatasetPlan) -> Iterator[str]:
@@ -37,8 +43,20 @@ def _images(plan: DatasetPlan) -> Iterator[str]:
 def _names(plan: DatasetPlan) -> Iterator[str]:
     if plan.unlabelled:
         yield f"{counted(plan.unlabelled, 'name')} of segments match no label, and give background"
+    if plan.unmatched_labels:
+        named = ", ".join(map(repr, plan.unmatched_labels))
+        is_one = len(plan.unmatched_labels) == 1
+        found = f"label {named} matches" if is_one else f"labels {named} match"
+        yield f"{found} no name of segments, so that no voxel gets {'it' if is_one else 'them'}"
     if plan.classes.get(""):
         yield f"{counted(plan.classes[''], 'image')} without a class: `without_class`"
+
+
+def _splits(plan: DatasetPlan) -> Iterator[str]:
+    for each in plan.splits:
+        if not each.patients:
+            advice = "try a larger fraction, a different `salt` or `stratify`"
+            yield f"split {each.split!r} has no Patient: {advice}"
 
 
 def _leaks(plan: DatasetPlan) -> Iterator[str]:

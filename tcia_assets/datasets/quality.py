@@ -17,6 +17,7 @@ from tcia_assets.datasets.volume.findings import (
 NOT_FETCHED, WITHOUT_TARGET, WITHOUT_CLASS = "not_fetched", "without_target", "without_class"
 CHANNEL_MISSING, CHANNEL_ZEROS = "channel_missing", "channel_zeros"
 CHANNEL_BY_TIME, CHANNEL_AMBIGUOUS = "channel_by_time", "channel_ambiguous"
+CHANNEL_OTHER_FRAME = "channel_other_frame"
 SAMPLE_CODES: Mapping[str, str] = {
     NOT_FETCHED: "the images of the Series are not on disk",
     WITHOUT_TARGET: "no SEG or RTSTRUCT is paired with the Series",
@@ -56,7 +57,7 @@ _DROPPED = frozenset(
         WITHOUT_CLASS,
         CHANNEL_MISSING,
         CHANNEL_AMBIGUOUS,
-        "channel_other_frame",
+        CHANNEL_OTHER_FRAME,
         "channel_outside",
         "unreadable_object",
         "mixed_frame_of_reference",

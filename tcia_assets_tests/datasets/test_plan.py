@@ -50,6 +50,9 @@ def test_it_says_what_is_not_on_disk_what_has_no_label_and_what_leaks(
     plan = _plan(declared(('    body: "(?i)body|external"\n', "")), warehouse)
     assert (plan.to_fetch, plan.masks_to_fetch, plan.unlabelled) == (1, 1, 1)
     assert [each.label for each in plan.names] == ["", "lesion"]
+    unlike = _plan(declared(('body: "(?i)body|external"', 'body: "Torso"')), warehouse)
+    absent = ("lung", "heart", "esophagus", "cord")
+    assert (plan.unmatched_labels, unlike.unmatched_labels) == (absent, (*absent, "body"))
     [leak] = plan.leaks
     assert leak.startswith("StudyInstanceUID '1.2.77'")
 

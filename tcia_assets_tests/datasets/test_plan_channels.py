@@ -23,7 +23,18 @@ def test_a_plan_counts_the_series_of_each_channel(fetched_sarcomas: Warehouse) -
 
 def test_what_is_missing_is_a_note(sarcomas: Warehouse) -> None:
     set_rows(sarcomas, series_of(sarcomas, FLUID)[0], {"Modality": "CT"}, SERIES)
-    channels = plan_channels(query_cohort(declared(), sarcomas))
+    channels = plan_channels(query_cohort(declared(), sarcomas), sarcomas)
     assert channels[1].about == "3 MR, 1 channel_missing"
     [note] = channel_notes(channels)
     assert note == "1 case `channel_missing`, such as: a channel of the case has no Series: 'fluid'"
+
+
+def test_a_channel_in_another_frame_of_reference_is_counted_as_the_build_finds_it(
+    sarcomas: Warehouse,
+) -> None:
+    uid = series_of(sarcomas, FLUID)[0]
+    set_rows(sarcomas, uid, {"FrameOfReferenceUID": "1.2.3"})
+    reference, fluid = plan_channels(query_cohort(declared(), sarcomas), sarcomas)
+    assert (reference.about, fluid.about) == ("4 MR (reference)", "4 MR, 1 channel_other_frame")
+    [note] = channel_notes((reference, fluid))
+    assert note.startswith("1 case `channel_other_frame`, such as: ") and uid in note

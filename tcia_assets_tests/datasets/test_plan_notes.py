@@ -46,7 +46,9 @@ def test_each_mistake_has_a_note_with_the_remedy() -> None:
         masks_to_fetch_bytes=3_000,
         images_without_mask=1,
         names=(NamePlan("Spine", "", 1, 1),),
+        unmatched_labels=("tumour",),
         classes={"early": 2, "": 1},
+        splits=(*SOUND.splits, SplitPlan("val", 0, 0, {"Manufacturer": {}})),
         built_bytes=3_000,
     )
     fetch, *others = plan_notes(plan)
@@ -55,7 +57,9 @@ def test_each_mistake_has_a_note_with_the_remedy() -> None:
         "1 image without a paired mask on disk: `without_target` drops them unless `qc` says else",
         "the disk may be too small for it",
         "1 name of segments match no label, and give background",
+        "label 'tumour' matches no name of segments, so that no voxel gets it",
         "1 image without a class: `without_class`",
+        "split 'val' has no Patient: try a larger fraction, a different `salt` or `stratify`",
     ]
 
 
