@@ -70,14 +70,27 @@ _MADE = """, made AS (
     ) GROUP BY ALL
 )
 """
+# Of a Series that moved, each Collection that had it has a row, and may still have its zip.
+_AT_HOME = """, home AS (
+    SELECT * FROM series SEMI JOIN chosen USING (SeriesInstanceUID) QUALIFY row_number() OVER (
+        PARTITION BY SeriesInstanceUID ORDER BY moved_to IS NOT NULL, Collection
+    ) = 1
+), zips AS (
+    SELECT a.* FROM image_archives AS a JOIN home AS h USING (SeriesInstanceUID)
+    QUALIFY row_number() OVER (
+        PARTITION BY a.SeriesInstanceUID
+        ORDER BY a.path IS NULL, a.Collection <> h.Collection, a.Collection
+    ) = 1
+)
+"""
 _ROWS = f"""
     SELECT c.SeriesInstanceUID, c.role,
            CASE WHEN s.SeriesInstanceUID IS NULL THEN '{UNKNOWN}'
                 WHEN s.withdrawn_at IS NOT NULL THEN '{WITHDRAWN}'
                 WHEN a.path IS NULL THEN '{NOT_FETCHED}' ELSE '{FETCHED}' END AS state,
            {{columns}}
-    FROM chosen AS c LEFT JOIN series AS s USING (SeriesInstanceUID)
-    LEFT JOIN image_archives AS a USING (SeriesInstanceUID)
+    FROM chosen AS c LEFT JOIN home AS s USING (SeriesInstanceUID)
+    LEFT JOIN zips AS a USING (SeriesInstanceUID)
     LEFT JOIN contents AS i USING (SeriesInstanceUID)
     LEFT JOIN made AS m USING (SeriesInstanceUID)
     ORDER BY role, SeriesInstanceUID
@@ -126,7 +139,7 @@ def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
     uids, names = (pa.array(values, pa.string()) for values in (roles, roles.values()))
     chosen = pa.table({"SeriesInstanceUID": uids, "role": names})
     columns = ", ".join(_OTHER_COLUMNS.get(name, f"s.{name}") for name in SERIES.names[3:])
-    statement = CONTENTS.format(series="chosen") + _MADE + _ROWS.format(columns=columns)
+    statement = CONTENTS.format(series="chosen") + _MADE + _AT_HOME + _ROWS.format(columns=columns)
     rows = warehouse.query(statement, tables={"chosen": chosen})
     check_makers(declaration, rows, pairs)
     rows, class_join = _with_classes(declaration, warehouse, rows)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import load_declaration, parse_declaration
 from tcia_assets.datasets.split import assign_splits, find_leaks
@@ -53,6 +53,15 @@ def test_a_cohort_is_split_without_leaks(fetched_warehouse: Warehouse) -> None:
     )
     assert find_leaks(parts, declaration.split.leak_columns) == []
     assert set(parts["part"].to_pylist()) <= set(declaration.split.splits)
+
+
+def test_a_series_that_moved_is_in_the_cohort_once(fetched_warehouse: Warehouse) -> None:
+    before = query_cohort(declared(), fetched_warehouse)
+    left = fetched_warehouse.read(SERIES, [SMALL]).to_pylist()
+    left = [row | {"Collection": "Left", "moved_to": SMALL} for row in left]
+    fetched_warehouse.write(SERIES, pa.Table.from_pylist(left, schema=SERIES.schema), "Left")
+    fetched_warehouse.ensure_views()
+    assert query_cohort(declared(), fetched_warehouse).series.equals(before.series)
 
 
 def test_the_same_warehouse_gives_the_same_bytes(fetched_warehouse: Warehouse) -> None:
