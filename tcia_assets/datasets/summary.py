@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tcia_assets.datasets.samples import DROPPED, KEPT, file_bytes
+from tcia_assets.datasets.samples import DROPPED, KEPT, file_bytes, image_files
 
 Record = dict[str, str | int | float]
 Summary = dict[str, list[Record]]
@@ -39,7 +39,6 @@ NEGATIVE = "none of them (negatives)"
 _Row = dict[str, Any]
 
 _COUNTED = {
-    "modalities": "Modality",
     "manufacturers": "Manufacturer",
     "collections": "Collection",
     "sexes": "PatientSex",
@@ -63,6 +62,7 @@ def summarize(samples: pa.Table, splits: Sequence[str] = ()) -> Summary:
         "parts": list(_splits(rows, ordered)),
         "labels": _labels(kept),
         "classes": _classes(kept, ordered),
+        "modalities": _counts(list(_modalities(kept)), _value_of("Modality"), ordered),
         **{name: _counts(kept, _value_of(column), ordered) for name, column in _COUNTED.items()},
         "ages": _counts(kept, _age_group, ordered, [name for _, name in _AGES]),
         "geometry": list(_geometry(kept)),
@@ -108,6 +108,14 @@ def _classes(kept: list[_Row], splits: list[str]) -> list[Record]:
         return []
     order = [names[number] for number in sorted(names)]
     return _counts(kept, _value_of("class_name"), splits, order)
+
+
+def _modalities(kept: list[_Row]) -> Iterator[_Row]:
+    """Yield each Modality of the images of each sample: channels may have several."""
+    for row in kept:
+        images = image_files(row).values()
+        found = {image["Modality"] for image in images if image["SeriesInstanceUID"]}
+        yield from ({"part": row["part"], "Modality": modality} for modality in found)
 
 
 def _counts(

@@ -12,22 +12,24 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets import load_dataset
-from tcia_assets.datasets import prune
+from tcia_assets.datasets import formats, prune
 from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path
 from tcia_assets.datasets.cohort_lock import freeze_cohort
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.formats import nnunet
 from tcia_assets.datasets.sample_table import SamplesResult, check_samples
-from tcia_assets.datasets.samples import SAMPLES_WITH_CHANNELS
+from tcia_assets.datasets.samples import SAMPLES_WITH_CHANNELS, kept_samples
+from tcia_assets.datasets.summary import summarize
 from tcia_assets.errors import DatasetRefused
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.conftest import LEFT_OUT
 from tcia_assets_tests.datasets.example_channels import FLUID, T1, declared, series_of
-from tcia_assets_tests.datasets.example_dataset import from_torch
+from tcia_assets_tests.datasets.example_dataset import example_info, from_torch
 from tcia_assets_tests.datasets.formats.written import written
 
 OF_VOLUMES = [name for name in FORMATS if name != "imagefolder"]
@@ -163,9 +165,26 @@ def test_lists_licences_and_what_is_kept_have_the_series_of_all_channels(
     assert f"| {len(both | masks)} |" in (result.folder / "README.md").read_text()
 
 
+def test_the_modalities_of_all_channels_are_shown(result: BuildResult, tmp_path: Path) -> None:
+    rows = result.samples.to_pylist()
+    for row in rows:
+        for channel in row["channels"] or ():
+            if channel["name"] == "fluid":
+                channel["Modality"] = "PT"
+    samples = pa.Table.from_pylist(rows, schema=result.samples.schema)
+    kept = kept_samples(samples).num_rows
+    found = {each["the value"]: each["in total"] for each in summarize(samples)["modalities"]}
+    assert found == {"MR": kept, "PT": kept}
+    formats.write("monai", tmp_path, samples, example_info(splits=("train", "test")))
+    datalist = json.loads((tmp_path / "monai" / "datalist.json").read_text())
+    items = [*datalist["training"], *datalist["test"]]
+    assert [item["Modality"] for item in items] == [["MR", "PT"]] * kept
+
+
 def test_the_card_says_what_each_channel_is(result: BuildResult) -> None:
     card = (result.folder / "README.md").read_text(encoding="utf-8")
     assert "| 1 | `fluid` | MR | stored | int16 | 4 | 0 |" in card
+    assert "- mr\n" in card.split("---")[1]
     assert "4 cases of 4 Patients" in card and "each with the channels `t1` and `fluid`" in card
 
 

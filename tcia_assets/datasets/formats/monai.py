@@ -19,9 +19,10 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
     """Write the lists `training`, `validation` and `test` (see `common.split_role`).
 
     An empty list is left out, because MONAI cannot read one. Each item has `image`, `label` and
-    `fold` where the sample has them (`image` is a list of paths, one for each channel, in a dataset
-    with channels), and `part`, `patient` and the UID. The number of its class is
-    `class`, or `label` where there are no masks, as MONAI's classifiers take it.
+    `fold` where the sample has them, and `part`, `patient` and the UID. In a dataset with channels
+    `image` and `Modality` are lists, with one for each channel; "" for a channel of zeros. The
+    number of its class is `class`, or `label` where there are no masks, as MONAI's classifiers take
+    it.
     """
     lists: dict[str, list[dict[str, Any]]] = {role: [] for role in Role}
     for row in kept.rows:
@@ -47,7 +48,8 @@ def write(root: Path, kept: KeptSamples, info: DatasetInfo) -> None:
 
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
-    paths = [f"../{image['image']}" for image in image_files(row).values()]
+    images = list(image_files(row).values())
+    paths = [f"../{image['image']}" for image in images]
     item: dict[str, Any] = {"image": paths if row.get(CHANNELS) else paths[0]}
     if row["label"]:
         item["label"] = f"../{row['label']}"
@@ -55,4 +57,8 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
         item["class" if row["label"] else "label"] = row["class_index"]
     if row["fold"] is not None:
         item["fold"] = row["fold"]
-    return item | {name: row[name] for name in _COLUMNS if row[name] is not None}
+    item |= {name: row[name] for name in _COLUMNS if row[name] is not None}
+    if row.get(CHANNELS):
+        # No null, which no collate function of PyTorch takes.
+        item["Modality"] = [image["Modality"] or "" for image in images]
+    return item
