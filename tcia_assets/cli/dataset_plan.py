@@ -92,11 +92,20 @@ def _parts(plan: DatasetPlan) -> Iterator[RenderableType]:
 
 def _facts(plan: DatasetPlan) -> Grid:
     masks = ", ".join(f"{count:,} by {how}" for how, count in plan.masks.items())
+    joined = plan.class_join
     facts = {
         "images": f"{plan.images:,} Series of {counted(plan.patients, 'Patient')}",
+        "samples": f"{counted(plan.objects, 'object')}: a sample each, or each frame with "
+        "`choose: all`"
+        if plan.objects
+        else "",
         **{f"channel {each.name}": each.about for each in plan.channels},
         "masks": masks,
         "classes": ", ".join(f"{name or 'without'} {n:,}" for name, n in plan.classes.items()),
+        "no image": f"{joined.unused:,} of the {counted(joined.keys, joined.key)} with a class "
+        f"have none here, such as {joined.example!r}"
+        if joined and joined.unused
+        else "",
         "on disk": format_bytes(plan.bytes_on_disk),
         "to fetch": f"{plan.to_fetch:,} Series, {format_bytes(plan.bytes_to_fetch)}"
         if plan.to_fetch

@@ -231,12 +231,11 @@ def _class_section(info: DatasetInfo) -> str:
         origin = "a CSV file" if settings["csv"] else "a query"
     else:
         origin = f"`{settings['table'] or 'current_series'}`"
-    unused = joined.keys - joined.matched
     return (
         f"## Classes\n\n{_and(info.classes.values())}, numbered from 0, from the column "
         f"{markdown(settings['column'])} of {origin}, joined by {joined.key}: {joined.keys:,} "
-        f"values of it are there, {unused:,} of them of no image here. No {joined.key} has two "
-        "classes.\n"
+        f"values of it are there, {joined.unused:,} of them of no image here. No {joined.key} has "
+        "two classes.\n"
     )
 
 

@@ -38,7 +38,8 @@ _BY_SERIES = """
 """
 _COUNTS = """
     SELECT count(DISTINCT (g.key, g.collection)) AS keys,
-           count(DISTINCT (g.key, g.collection)) FILTER (WHERE c.{key} NOTNULL) AS matched
+           count(DISTINCT (g.key, g.collection)) FILTER (WHERE c.{key} NOTNULL) AS matched,
+           min(g.key) FILTER (WHERE c.{key} IS NULL) AS example
     FROM given AS g LEFT JOIN (SELECT DISTINCT Collection, {key} FROM chosen) AS c
     ON g.key = c.{key} AND coalesce(g.collection = c.Collection, true)
 """

@@ -187,11 +187,23 @@ class ClassJoin:
         key: The column by which.
         keys: The number of keys that have a value, or are listed without one.
         matched: The number of these that are the key of an image.
+        example: One of the others; None if there is none, and of a frozen cohort.
     """
 
     key: str
     keys: int
     matched: int
+    example: str | None = field(default=None, compare=False)
+
+    @property
+    def unused(self) -> int:
+        """The number of keys that are of no image."""
+        return self.keys - self.matched
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What lock files hold: no ID of somebody who is not in the dataset."""
+        return {"key": self.key, "keys": self.keys, "matched": self.matched}
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +236,7 @@ class Cohort:
             "name": self.name,
             "question": self.query,  # The key's name in lock file format 1.
             "snapshot": vars(self.snapshot),
-            **({"class_join": vars(self.class_join)} if self.class_join else {}),
+            **({"class_join": self.class_join.content} if self.class_join else {}),
             **self._hashed,
         }
 

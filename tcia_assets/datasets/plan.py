@@ -111,6 +111,8 @@ class DatasetPlan:
         channels: The channels in the order of their numbers; none without channels.
         unmatched_labels: The labels that no name of a paired mask on disk gets; none as long as no
             such name is known.
+        objects: The objects of the images of a dataset with `frames`, each of which is a sample; 0
+            for a dataset of volumes.
     """
 
     name: str
@@ -135,6 +137,7 @@ class DatasetPlan:
     free_bytes: int
     channels: tuple[ChannelPlan, ...] = ()
     unmatched_labels: tuple[str, ...] = ()
+    objects: int = 0
 
     @property
     def content(self) -> dict[str, Any]:
@@ -176,6 +179,7 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
         images=len(uids),
         patients=len({row["patient"] for row in samples}),
         channels=plan_channels(cohort, warehouse),
+        objects=pc.sum(images["ImageCount"]).as_py() or 0 if declaration.frames else 0,
         to_fetch=len(cohort.not_fetched),
         bytes_on_disk=sum(row["bytes"] for row in sizes if row["uid"] in fetched),
         bytes_to_fetch=sum(row["bytes"] for row in sizes if row["uid"] not in fetched),

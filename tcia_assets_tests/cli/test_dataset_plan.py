@@ -34,6 +34,25 @@ def test_a_plan_is_written_as_a_page(terminal: DatasetTerminal, tmp_path: Path) 
     ]
 
 
+def test_values_of_no_image_and_samples_of_frames_are_counted(terminal: DatasetTerminal) -> None:  # noqa: F811
+    root = terminal.warehouse.root
+    series = terminal.warehouse.query(
+        "SELECT PatientID AS id, ImageCount AS n FROM series WHERE Modality = 'CT'"
+    )
+    ids = [*series["id"].to_pylist(), "nobody"]
+    (terminal.folder / "own.csv").write_text("PatientID,c\n" + "".join(f"{i},x\n" for i in ids))
+    (terminal.folder / "own.yaml").write_text(
+        "title: T\ncohort: {collections: [LCTSC], modalities: [CT]}\nframes: {}\ntarget: none\n"
+        "split: {fractions: {train: 1}}\nclasses: {column: c, csv: own.csv}\n"
+    )
+    page = root / "plan.html"
+    shown = terminal("plan", "own", "--page", str(page))
+    assert shown.exit_code == 0, shown.output
+    assert "1 of the 6 PatientIDs with a class have none here, such as 'nobody'" in shown.stdout
+    assert f"{sum(series['n'].to_pylist()):,} objects: a sample each" in shown.stdout
+    assert "nobody" in page.read_text() and "a sample each" in page.read_text()
+
+
 def test_a_build_that_leaks_is_known_before_it_starts(terminal: DatasetTerminal) -> None:  # noqa: F811
     rows = terminal.warehouse.query("SELECT SeriesInstanceUID AS u FROM series")
     set_column(terminal.warehouse, "StudyInstanceUID", "1.2.77", *rows["u"].to_pylist())

@@ -50,6 +50,8 @@ def test_ids_of_a_file_stay_texts_and_those_of_no_image_are_counted(warehouse: W
     values, joined = _query(section, warehouse)
     assert values == {"1.1.1": "II", "1.2.1": "III", "1.3.1": "II"}
     assert joined == ClassJoin("PatientID", keys=3, matched=2)
+    assert (joined.unused, joined.example) == (1, "009")
+    assert "009" not in str(joined.content)
 
 
 def test_with_a_collection_it_must_be_equal_too(warehouse: Warehouse) -> None:
