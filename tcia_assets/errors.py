@@ -62,16 +62,18 @@ def shorten(text: str, most: int = 200) -> str:
     return f"{text[:start]}[... {len(text) - most} characters ...]{text[-end:]}"
 
 
-def _join_first(texts: Sequence[str], separator: str, before_rest: str = " and") -> str:
+def _join_first(
+    texts: Sequence[str], separator: str, before_rest: str = " and", most: int = _MOST_SHOWN
+) -> str:
     """Join the first texts, followed by the number of the others."""
-    left = len(texts) - _MOST_SHOWN
+    left = len(texts) - most
     rest = f"{before_rest} {left} more" if left > 0 else ""
-    return separator.join(texts[:_MOST_SHOWN]) + rest
+    return separator.join(texts[:most]) + rest
 
 
-def quote_first(names: Iterable[str]) -> str:
+def quote_first(names: Iterable[str], most: int = _MOST_SHOWN) -> str:
     """Quote the first names for a message, each cut to a short text."""
-    return _join_first([repr(shorten(name)) for name in names], ", ")
+    return _join_first([repr(shorten(name)) for name in names], ", ", most=most)
 
 
 class TciaError(Exception):

@@ -86,10 +86,10 @@ def listed(names: Collection[str]) -> str:
 # --- Reading one value ----------------------------------------------------------------------------
 
 
-def check_group(value: Any) -> Any:
+def check_group(value: Any, example: str = "") -> Any:
     """Return a group of keys, or a section that was built from one."""
     if not isinstance(value, dict | Section):
-        raise unlike(value, "a group of keys with values")
+        raise unlike(value, f"a group of keys with values{example and f', such as {example}'}")
     return value
 
 
@@ -120,11 +120,16 @@ def read_choice(value: Any, valid: Collection[str], what: str) -> str:
     """Return one of the valid texts."""
     text = read_text(value, f"{_a(what)}: {listed(valid)}")
     if text not in valid:
-        near = [name for name in valid if name.casefold() == text.casefold()]
-        near = near or difflib.get_close_matches(text, valid, n=3, cutoff=0.5)
-        hint = f"; did you mean {listed(near)}?" if near else ""
-        raise problem(f"{shown(value)} is not {_a(what)}; valid: {listed(valid)}{hint}")
+        wanted = f"{_a(what)}; valid: {listed(valid)}"
+        raise problem(f"{shown(value)} is not {wanted}{did_you_mean(text, valid)}")
     return text
+
+
+def did_you_mean(text: str, valid: Collection[str]) -> str:
+    """Return the end of an error with the valid texts that are like a wrong one; "" for none."""
+    near = [name for name in valid if name.casefold() == text.casefold()]
+    near = near or difflib.get_close_matches(text, valid, n=3, cutoff=0.5)
+    return f"; did you mean {listed(near)}?" if near else ""
 
 
 def _a(noun: str) -> str:

@@ -42,7 +42,9 @@ def _images(plan: DatasetPlan) -> Iterator[str]:
 
 def _names(plan: DatasetPlan) -> Iterator[str]:
     if plan.unlabelled:
-        yield f"{counted(plan.unlabelled, 'name')} of segments match no label, and give background"
+        verbs = ("matches", "gives") if plan.unlabelled == 1 else ("match", "give")
+        names = counted(plan.unlabelled, "name")
+        yield f"{names} of segments {verbs[0]} no label, and {verbs[1]} background"
     if plan.unmatched_labels:
         named = ", ".join(map(repr, plan.unmatched_labels))
         is_one = len(plan.unmatched_labels) == 1

@@ -162,9 +162,9 @@ def check_licenses(version: Version, *, allow_unlicensed: bool) -> tuple[str, ..
     if any(each.is_missing for each in found) and not allow_unlicensed:
         uids = [r["SeriesInstanceUID"] for r in rows if not (r["LicenseName"] or r["LicenseURI"])]
         raise UsageError(
-            f"the source states no licence for {len(uids)} Series, so that nobody may pass them "
-            f"on: {quote_first(uids)}; leave them out of the cohort, or use --allow-unlicensed if "
-            "you have the right"
+            "leave Series without a licence out of the cohort, or use --allow-unlicensed if you "
+            f"have the right to pass them on: the source states no licence for {len(uids)} Series, "
+            f"{quote_first(uids, 2)}"
         )
     return tuple(sorted(filter(None, map(_limits, found))))
 

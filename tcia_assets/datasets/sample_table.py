@@ -42,6 +42,7 @@ from tcia_assets.datasets.samples import (
 )
 from tcia_assets.datasets.split import Leak, assign_splits, find_leaks
 from tcia_assets.errors import DatasetRefused
+from tcia_assets.units import are, counted
 
 FOLDERS = {IMAGE_FILE: "images", LABEL_FILE: "labels"}
 """The folder of a version for each kind of file."""
@@ -184,7 +185,7 @@ def check_samples(declaration: Declaration, result: SamplesResult) -> None:
 def refuse_leaks(declaration: Declaration, leaks: Sequence[Leak]) -> None:
     """Raise DatasetRefused if there are leaks; names the Patients and Series of each."""
     if leaks:
-        problem = f"{len(leaks)} values are in several splits"
+        problem = f"{counted(len(leaks), 'value')} {are(len(leaks))} in several splits"
         advice = "name the person under `split.same_patient`, or leave one of the Series out"
         raise DatasetRefused(declaration.name, problem, map(str, leaks), advice)
 

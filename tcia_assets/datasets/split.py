@@ -24,6 +24,7 @@ from tcia_assets.datasets.declaration_types import (
     Names,
     Section,
     Text,
+    check_group,
     choice,
     problem,
     read_number,
@@ -57,6 +58,7 @@ LEAK_COLUMNS = ("patient", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID
 # IDs that differ only in case or by blanks are taken as one person's that were written differently.
 _WRITTEN_BY_HAND = ("patient", "PatientID")
 
+_EXAMPLE = "{train: 0.8, test: 0.2}"
 _MAX_FOLDS = 100
 _MAX_NAMED = 3
 _HASH_SPACE = 1 << 64
@@ -143,9 +145,9 @@ class SplitSettings(Section):
 
     fractions: Annotated[
         dict[Annotated[Text, word("split")], Annotated[Fraction, BeforeValidator(_read_share)]],
-        GROUP,
+        BeforeValidator(lambda value: check_group(value, _EXAMPLE)),
         AfterValidator(_check_total),
-    ] = Field(description="such as {train: 0.8, test: 0.2}")
+    ] = Field(description=f"such as {_EXAMPLE}")
     salt: Text = ""
     stratify: Annotated[tuple[_Stratum, ...], some("columns"), UNIQUE] = ()
     folds: Annotated[int, whole_number(2, _MAX_FOLDS)] = 0

@@ -12,6 +12,7 @@ from tcia_assets.datasets.crop_settings import Crop, Size
 from tcia_assets.datasets.declaration_types import (
     Section,
     check_group,
+    did_you_mean,
     problem,
     read_choice,
     read_number,
@@ -69,6 +70,8 @@ def _read_window(value: Any) -> tuple[float, ...]:
     wanted = f"a lower and an upper end, such as [-1000, 400], or the name of one ({named})"
     if value in tuple(WINDOWS):
         return WINDOWS[value]
+    if isinstance(value, str):
+        raise problem(f"{shown(value)} is not {wanted}{did_you_mean(value, WINDOWS)}")
     low, high = map(float, read_numbers(value, 2, wanted))
     if low >= high:
         raise problem(f"[{low:g}, {high:g}] is not {wanted}")

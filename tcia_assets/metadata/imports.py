@@ -54,8 +54,8 @@ def check_series(uids: pa.ChunkedArray, collection: str, warehouse: Warehouse) -
         return
     series, names = found["SeriesInstanceUID"].to_pylist(), found["Collection"].unique().to_pylist()
     raise UsageError(
-        f"{len(series)} Series of the folder {are(len(series))} in the warehouse "
-        f"already, in {quote_first(names)}: {quote_first(series)}; import a folder without them"
+        f"import a folder without the Series that are in {quote_first(names)} already: "
+        f"{len(series)} {are(len(series))}, {quote_first(series, 2)}"
     )
 
 

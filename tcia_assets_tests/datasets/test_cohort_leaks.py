@@ -31,7 +31,7 @@ def refused(warehouse: Warehouse) -> DatasetRefused:
     declaration = declared(NO_TARGET)
     cohort = frozen(declaration, warehouse, update=True)
     for make in (build, make_samples):
-        with pytest.raises(DatasetRefused, match="values are in several splits") as caught:
+        with pytest.raises(DatasetRefused, match="in several splits") as caught:
             make(declaration, cohort, warehouse)
     assert not list((warehouse.root / STORE).iterdir())
     return caught.value

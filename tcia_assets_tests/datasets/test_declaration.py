@@ -249,6 +249,12 @@ def declared_as_written() -> dict[str, object]:
             "valid: 'a'",
         ),
         (LEAST.replace("0.2", "0.3"), 5, "split.fractions", "add up to 1.1, not 1"),
+        (
+            LEAST.replace("{train: 0.8, test: 0.2}", "[0.8, 0.2]"),
+            5,
+            "split.fractions",
+            "such as {train: 0.8, te",
+        ),
         (LEAST.replace("0.2", "x"), 5, "split.fractions.test", "'x' is not a share"),
         (LEAST + "  folds: 1\n", 6, "split.folds", "a whole number from 2 to 100"),
         (LEAST + "  stratify: [Maker]\n", 6, "split.stratify", "valid: 'Collection'"),

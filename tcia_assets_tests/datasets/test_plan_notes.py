@@ -56,11 +56,17 @@ def test_each_mistake_has_a_note_with_the_remedy() -> None:
     assert others == [
         "1 image without a paired mask on disk: `without_target` drops them unless `qc` says else",
         "the disk may be too small for it",
-        "1 name of segments match no label, and give background",
+        "1 name of segments matches no label, and gives background",
         "label 'tumour' matches no name of segments, so that no voxel gets it",
         "1 image without a class: `without_class`",
         "split 'val' has no Patient: try a larger fraction, a different `salt` or `stratify`",
     ]
+
+
+def test_a_note_about_several_names_is_in_the_plural() -> None:
+    names = (NamePlan("Spine", "", 1, 1), NamePlan("Cord", "", 1, 1))
+    [note] = plan_notes(replace(SOUND, names=names))
+    assert note == "2 names of segments match no label, and give background"
 
 
 def test_of_many_leaks_the_first_are_shown() -> None:

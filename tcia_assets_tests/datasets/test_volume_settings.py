@@ -73,6 +73,7 @@ def test_an_axis_may_keep_its_spacing_and_a_window_may_have_a_name() -> None:
         ({"spacing": ["1", "1", "0"]}, "[1, 1, 0] is not 'native'"),
         ({"spacing": ["1", "1", "x"]}, "'x' is not 'native'"),
         ({"window": "lungs"}, "or the name of one (lung, soft_tissue"),
+        ({"window": "lungs"}, "; did you mean 'lung'?"),
         ({"units": "SUV"}, "is not a group of keys"),
         ({"units": {"MR": "HU"}}, "only CT, PT have units to choose"),
         ({"units": {"PT": "SUV"}}, "valid: 'SUVbw', 'Bq/ml', 'stored'"),

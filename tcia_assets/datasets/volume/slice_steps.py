@@ -12,6 +12,7 @@ from tcia_assets.datasets.volume.arrays import Matrix
 from tcia_assets.datasets.volume.findings import Finding, make_finding
 from tcia_assets.datasets.volume.frames import Frame, normal_of, plane_of
 from tcia_assets.datasets.volume.traits import Value
+from tcia_assets.units import counted
 
 # Fractions of the median step: larger steps mean a missing slice, larger errors an uneven one.
 GAP = 1.5
@@ -48,7 +49,7 @@ def _find_gaps(steps: Matrix) -> Iterator[Finding]:
         largest = float(gaps.max())
         yield make_finding(
             "missing_slice",
-            f"{len(gaps)} gaps up to {largest:.3f} mm; the median is {median:.3f} mm",
+            f"{counted(len(gaps), 'gap')} of up to {largest:.3f} mm; the median is {median:.3f} mm",
             gaps=len(gaps),
             missing=int(np.sum(np.rint(gaps / median) - 1)),
             largest_step_mm=largest,
