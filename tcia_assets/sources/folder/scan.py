@@ -106,8 +106,8 @@ class FolderContents:
         ]
         if self.repeated:
             lines.append(
-                f"{counted(self.repeated, 'file')} repeat an object of another file, with the same "
-                "bytes: each object is stored once"
+                f"{counted(self.repeated, 'file')} repeat{'s' * (self.repeated == 1)} an object of "
+                "another file, with the same bytes: each object is stored once"
             )
         if self.unidentified:
             lines.append(
@@ -209,8 +209,8 @@ class FolderScan:
         self._fill("repeated", more, self._find_same(found, different.append))
         if different:
             raise UsageError(
-                f"{len(different)} SOPInstanceUIDs have files with different content; keep the "
-                f"right one of each: {'; '.join(different[:_MOST_NAMED])}"
+                f"keep the right file of each SOPInstanceUID; of {len(different)} there are files "
+                f"with different content: {'; '.join(different[:_MOST_NAMED])}"
                 + ("; ..." if len(different) > _MOST_NAMED else "")
             )
         [count] = self._column("SELECT count(*) AS n FROM repeated")
@@ -227,7 +227,10 @@ class FolderScan:
             sha256 = self._sha256(first)
             for row in rows:
                 if row["size_bytes"] != first["size_bytes"] or self._sha256(row) != sha256:
-                    pair = " and ".join(self._shown(each["path"]) for each in (first, row))
+                    pair = " and ".join(
+                        f"{self._shown(each['path'])} of {each['size_bytes']:,} bytes"
+                        for each in (first, row)
+                    )
                     on_different(f"{pair} ({uid})")
                     break
                 yield {"path": row["path"]}

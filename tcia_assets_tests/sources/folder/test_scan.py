@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def test_files_with_the_same_object_and_bytes_count_once(tmp_path: Path) -> None
         found = scan.run()
     assert (found.files, found.objects, found.repeated) == (5, 3, 2)
     assert "2 files repeat an object of another file" in found.notes[-1]
+    assert "1 file repeats an object" in replace(found, repeated=1).notes[-1]
 
 
 def test_files_with_the_same_object_and_other_bytes_are_refused_with_both_paths(
@@ -60,7 +62,8 @@ def test_files_with_the_same_object_and_other_bytes_are_refused_with_both_paths(
         pytest.raises(UsageError, match="different content") as refused,
     ):
         scan.run()
-    assert f"{path} and {other}" in str(refused.value)
+    files = " and ".join(f"{each} of {each.stat().st_size:,} bytes" for each in (path, other))
+    assert files in str(refused.value)
 
 
 @pytest.mark.parametrize("column", ["PatientID", "StudyInstanceUID"])
