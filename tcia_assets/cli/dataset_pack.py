@@ -59,7 +59,7 @@ def pack(
       tcia-assets dataset pack lung_ct 3f2a --to /tmp/lung_ct.zip --published 2026-11-27
     """
     from tcia_assets.datasets import versions  # noqa: PLC0415 - numpy is an extra
-    from tcia_assets.datasets.pack import Publication  # noqa: PLC0415
+    from tcia_assets.datasets.pack import Publication, unlicensed_series  # noqa: PLC0415
     from tcia_assets.datasets.pack import pack as write_pack  # noqa: PLC0415
 
     found = versions.find(Settings.from_env().root, f"{name}/{version}" if version else name)
@@ -71,5 +71,10 @@ def pack(
         soft_wrap=True,
     )
     out.print(f"{printable(str(packed.metadata))}: metadata for Zenodo", soft_wrap=True)
+    if count := unlicensed_series(found):
+        print_note(
+            f"{count:,} Series have no licence, so that access is 'restricted' for Zenodo: ask who "
+            "owns the data before you publish them"
+        )
     if not creators:
         print_note("no creators are named (--creator), which Zenodo needs")

@@ -22,13 +22,14 @@ from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet
 from tcia_assets.datasets.label_makers import LabelMaker, label_makers
 from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
+from tcia_assets.datasets.origin import Origin
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.sample_store import PNG
 from tcia_assets.datasets.samples import CHANNELS, DROPPED, KEPT, kept_samples
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.metadata import attribution
-from tcia_assets.metadata.citations import doi_url
+from tcia_assets.metadata.citations import ARCHIVE, ARCHIVE_URL, doi_url
 from tcia_assets.metadata.markdown import (
     is_plain_url,
     markdown,
@@ -108,7 +109,8 @@ def _front_matter(numbers: Summary, licenses: list[License], info: DatasetInfo, 
     matter["task_categories"] = tasks or ["other"]
     matter["size_categories"] = [next((n for most, n in _SIZES if kept < most), "n>1M")]
     modalities = [str(record[VALUE]).lower() for record in numbers["modalities"]]
-    matter["tags"] = ["medical", "cancer", "tcia", *(m for m in modalities if m != NOT_GIVEN)]
+    known = ["tcia"] * info.origin.has_tcia
+    matter["tags"] = ["medical", "cancer", *known, *(m for m in modalities if m != NOT_GIVEN)]
     if "huggingface" in info.settings["formats"]:
         filled = [str(record["split"]) for record in numbers["parts"] if record[KEPT]]
         matter["configs"] = huggingface.configs(info, filled)
@@ -128,11 +130,15 @@ def _opening(numbers: Summary, info: DatasetInfo, kept: int) -> str:
     labels = f", with labels for {_and(info.labels.values())}" if info.labels else ""
     folds = f" `{info.splits[0]}` has {info.folds} folds." if info.folds else ""
     return (
-        f"{kept:,} {kind} of {patients:,} Patients of [The Cancer Imaging Archive]"
-        f"(https://www.cancerimagingarchive.net){channels}{labels}, split by Patient into "
+        f"{kept:,} {kind} of {patients:,} Patients of {_linked(info.origin)}{channels}{labels}, "
+        "split by Patient into "
         f"{_and(info.splits)}.{folds} Series that were left out, for the reasons under "
         f'"{TITLES["quality"]}": {dropped:,}.\n'
     )
+
+
+def _linked(origin: Origin) -> str:
+    return origin.value.replace(ARCHIVE, markdown_link(ARCHIVE, ARCHIVE_URL))
 
 
 def _noun(info: DatasetInfo) -> str:
@@ -246,36 +252,46 @@ def _license_section(licenses: list[License], info: DatasetInfo) -> str:
     table = [
         {
             "Licence": markdown_license(each.name, each.uri),
-            "Conditions": "; ".join(_conditions(each)),
+            "Conditions": "; ".join(_conditions(each, info.origin)),
             "Series": f"{each.series:,}",
             "Collections": markdown(", ".join(each.collections)),
         }
         for each in licenses
     ]
-    policy = markdown_link("data usage policy", info.policy)
     return (
-        f"## Licences\n\n{_strictest(licenses)}TCIA's {policy} applies to everyone who uses or "
-        "distributes these data: do not try to identify participants; name and cite the source "
-        "datasets; pass these rules on with the data. For details, see `LICENSES.md`.\n\n"
-        f"{_table(table)}"
+        f"## Licences\n\n{_strictest(licenses, info.origin)}{_policy(info)}For details, see "
+        f"`LICENSES.md`.\n\n{_table(table)}"
     )
 
 
-def _strictest(licenses: list[License]) -> str:
+def _policy(info: DatasetInfo) -> str:
+    if not info.origin.has_tcia:
+        return ""
+    policy = markdown_link("data usage policy", info.policy)
+    return (
+        f"TCIA's {policy} applies to everyone who uses or distributes "
+        f"{'these data' if info.origin is Origin.TCIA else 'the data of TCIA'}: do not try to "
+        "identify participants; name and cite the source datasets; pass these rules on with the "
+        "data. "
+    )
+
+
+def _strictest(licenses: list[License], origin: Origin) -> str:
     if not licenses:
         return ""
     strictest = licenses[0]
     name = markdown(strictest.name or strictest.uri)
     if strictest.is_missing:
-        return f"**No licence is given for {strictest.series:,} Series: ask TCIA before use.** "
+        missing = f"No licence is given for {strictest.series:,} Series"
+        return f"**{missing}: ask {origin.advice} before use.** "
     if len(licenses) == 1:
         return f"**Licence: {name}.** "
     return f"**The strictest licence: {name}.** Each licence applies to its own Series. "
 
 
-def _conditions(license_: License) -> list[str]:
+def _conditions(license_: License, origin: Origin) -> list[str]:
     if license_.is_missing:
-        return ["ask TCIA before use"]
+        return [f"ask {origin.advice} before use"]
     if not license_.short:
         return ["read the licence"]
     words = license_.short.split("-")

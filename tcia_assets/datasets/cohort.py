@@ -61,6 +61,12 @@ CLASS_VALUE = "class_value"
 
 Lock files leave it out where it is null, as those above.
 """
+IMPORTED_FROM = "imported_from"
+"""Column that only Series have which were imported from a folder: the name of that source.
+
+Lock files leave it out where it is null, as those above.
+"""
+_LEFT_OUT_IF_NULL = (*OF_ANALYSES, CLASS_VALUE, IMPORTED_FROM)
 SERIES = pa.schema(
     [
         pa.field("SeriesInstanceUID", pa.string(), nullable=False),
@@ -68,7 +74,7 @@ SERIES = pa.schema(
         pa.field("state", pa.string(), nullable=False),
         *(pa.field(name, pa.string()) for name in _TEXT_COLUMNS),
         pa.field("ImageCount", pa.int64()),
-        *(pa.field(name, pa.string()) for name in (*OF_ANALYSES, CLASS_VALUE)),
+        *(pa.field(name, pa.string()) for name in _LEFT_OUT_IF_NULL),
     ]
 )
 """One row for each Series of a cohort, sorted by role and UID.
@@ -244,11 +250,7 @@ class Cohort:
     def _hashed(self) -> dict[str, Any]:
         """The part of the content that has a hash."""
         rows = [
-            {
-                name: value
-                for name, value in row.items()
-                if value or name not in (*OF_ANALYSES, CLASS_VALUE)
-            }
+            {name: value for name, value in row.items() if value or name not in _LEFT_OUT_IF_NULL}
             for row in self.series.to_pylist()
         ]
         content = {"series": rows, "pairs": self.pairs.to_pylist()}

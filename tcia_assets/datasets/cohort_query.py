@@ -24,6 +24,7 @@ from tcia_assets.datasets.cohort import (
     CLASS_VALUE,
     FETCHED,
     IMAGE,
+    IMPORTED_FROM,
     NOT_FETCHED,
     OF_ANALYSES,
     PAIRS,
@@ -48,6 +49,7 @@ from tcia_assets.errors import UnknownName
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.publications import read_publications
 from tcia_assets.metadata.selection import check_shared_lists
+from tcia_assets.sources.names import FOLDER
 from tcia_assets.store.conform import replace_column
 from tcia_assets.store.sql import identifier
 from tcia_assets.store.warehouse import Warehouse
@@ -108,6 +110,8 @@ _OTHER_COLUMNS = {
         for name in OF_ANALYSES
     },
     CLASS_VALUE: f"NULL::VARCHAR AS {CLASS_VALUE}",
+    IMPORTED_FROM: f"CASE WHEN starts_with(s.source, '{FOLDER}-') THEN s.source END "
+    f"AS {IMPORTED_FROM}",
 }
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.datasets.classes import Classes
-from tcia_assets.datasets.cohort import CHANNEL, SERIES, TARGET, ClassJoin, Cohort
+from tcia_assets.datasets.cohort import CHANNEL, IMPORTED_FROM, SERIES, TARGET, ClassJoin, Cohort
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.origin import Origin
 from tcia_assets.datasets.sample_store import NIFTI, PNG
 from tcia_assets.metadata.citations import POLICY
 from tcia_assets.metadata.publications import PUBLICATIONS
@@ -36,6 +37,7 @@ class DatasetInfo:
         publications: What images and masks have to cite, as `publications.PUBLICATIONS`.
         released: The newest day on which a Series of the cohort was released, as 2026-11-27; None
             if it is not known.
+        origin: Where its Series are from.
         classes: The names of classes by number, from 0; empty without classes.
         class_join: How their values were joined with images.
     """
@@ -54,6 +56,7 @@ class DatasetInfo:
         default_factory=PUBLICATIONS.empty_table, compare=False, repr=False
     )
     released: str | None = None
+    origin: Origin = Origin.TCIA
     classes: Mapping[int, str] = field(default_factory=dict)
     class_join: ClassJoin | None = None
     channels: tuple[str, ...] = ()
@@ -90,6 +93,7 @@ class DatasetInfo:
             masks=cohort.of_role(TARGET),
             publications=cohort.publications,
             released=cohort.released,
+            origin=Origin.of(cohort.series[IMPORTED_FROM].to_pylist()),
             classes=Classes.of(declaration, cohort).by_number,
             class_join=cohort.class_join,
             channels=tuple(declaration.channels),

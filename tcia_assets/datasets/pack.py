@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tcia_assets.datasets.cohort import IMPORTED_FROM
 from tcia_assets.datasets.licenses import License
+from tcia_assets.datasets.origin import Origin
 from tcia_assets.datasets.versions import LOCK, Version
 from tcia_assets.errors import DatasetRefused, StorageError
-from tcia_assets.metadata.citations import doi_url
+from tcia_assets.metadata.citations import ARCHIVE, doi_url
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources.doi import doi_of
 from tcia_assets.store.files import publish, sha256_of
@@ -152,10 +154,21 @@ def _title(version: Version) -> str:
 def _description(version: Version) -> str:
     states = version.samples["state"].to_pylist()
     return (
-        f"{_title(version)}. {states.count('kept'):,} volumes made from images of The Cancer "
-        "Imaging Archive, split by patient, with the hash of each file. README.md is its card; "
+        f"{_title(version)}. {states.count('kept'):,} volumes made from images of "
+        f"{_origin(version)}, split by patient, with the hash of each file. README.md is its card; "
         "LICENSES.md and CITATION.cff have the licence and the citation of each source."
     )
+
+
+def _origin(version: Version) -> Origin:
+    # Lock files have the column only where it is not null.
+    return Origin.of(row.get(IMPORTED_FROM) for row in version.content["cohort"]["series"])
+
+
+def unlicensed_series(version: Version) -> int:
+    """Return how many Series of a version have no licence."""
+    rows = version.content["cohort"]["series"]
+    return sum(not (row["LicenseURI"] or row["LicenseName"]) for row in rows)
 
 
 def _sources(version: Version) -> list[str]:
@@ -225,8 +238,9 @@ def _zenodo(version: Version, publication: Publication) -> dict[str, Any]:
         "description": _description(version),
         "version": version.version,
         "creators": [{"name": name} for name in publication.creators],
-        "keywords": ["medical imaging", "cancer", "DICOM", "The Cancer Imaging Archive"],
-        "access_right": "open",
+        "keywords": ["medical imaging", "cancer", "DICOM", *[ARCHIVE] * _origin(version).has_tcia],
+        # Without a licence, a person must decide who may have the data.
+        "access_right": "restricted" if unlicensed_series(version) else "open",
         "notes": "Licences of the sources: " + "; ".join(_licenses(version)),
         "related_identifiers": [
             {"identifier": doi, "relation": "isDerivedFrom", "resource_type": "dataset"}

@@ -48,7 +48,9 @@ def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
     declared.mkdir()
     example = (ROOT / "datasets" / "lung_ct.yaml").read_text()
     (declared / "ours.yaml").write_text(
-        example.replace("name: lung_ct", "name: ours").replace("[LCTSC]", f"[{NAME}]")
+        example.replace("formats: [nifti]", "formats: [nifti, croissant]").replace(
+            "[LCTSC]", f"[{NAME}]"
+        )
     )
     terminal = terminal_over(tmp_path / "data", declared)
 
@@ -67,6 +69,14 @@ def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
     assert f"{count} files" in exported.output
     built = terminal("dataset", "build", "ours")
     assert built.exit_code == 0, built.output
+    version = tmp_path / "data" / "datasets" / "ours" / "latest"
+    for name in ("README.md", "croissant.json"):
+        text = (version / name).read_text(encoding="utf-8")
+        assert "a folder that was imported" in text and "Cancer Imaging" not in text
+    packed = terminal("dataset", "pack", "ours", "--to", str(tmp_path / "ours.zip"))
+    described = (tmp_path / "ours.zenodo.json").read_text(encoding="utf-8")
+    assert '"restricted"' in described and "Cancer Imaging" not in described
+    assert "Series have no licence" in packed.stderr
     samples = load_dataset(tmp_path / "data" / "datasets" / "ours")
     assert len(samples) == 5 and all(each.labels is not None for each in samples)
 

@@ -17,6 +17,7 @@ from tcia_assets.datasets.formats.common import KeptSamples, split_role, write_j
 from tcia_assets.datasets.licenses import list_citations, list_licenses
 from tcia_assets.datasets.sample_store import NIFTI, PNG
 from tcia_assets.datasets.samples import KEPT, SAMPLES, SAMPLES_OF_FRAMES
+from tcia_assets.metadata.citations import ARCHIVE, ARCHIVE_URL
 from tcia_assets.store.files import sha256_of
 
 _TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float"}
@@ -61,20 +62,14 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
         "name": info.name,
         "alternateName": info.title,
         "description": f"{info.title}. {len(kept.rows)} "
-        f"{'images' if info.has_frames else 'volumes'} of The Cancer Imaging Archive"
+        f"{'images' if info.has_frames else 'volumes'} of {info.origin}"
         f"{' with labels' if info.labels else ''}, split by Patient into "
         f"{', '.join(info.splits)}.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "license": licenses,
-        "citeAs": "; ".join(cited) or "The Cancer Imaging Archive",
+        "citeAs": "; ".join(cited) or info.origin.value,
         "citation": cited,
-        "usageInfo": info.policy,
-        "url": "https://www.cancerimagingarchive.net",
-        "creator": {
-            "@type": "sc:Organization",
-            "name": "The Cancer Imaging Archive",
-            "url": "https://www.cancerimagingarchive.net",
-        },
+        **(_archive(info) if info.origin.has_tcia else {}),
         "keywords": ["medical imaging", "cancer", *kept.modalities],
         # The dataset's own version is a hash over all files, so that no file can hold it.
         "version": f"1.0.0+{info.cohort_sha256[:12]}",
@@ -86,6 +81,14 @@ def _document(root: Path, kept: KeptSamples, info: DatasetInfo) -> dict[str, Any
             *([_channels(kept)] if info.channels else ()),
             _samples(SAMPLES_OF_FRAMES if info.has_frames else SAMPLES),
         ],
+    }
+
+
+def _archive(info: DatasetInfo) -> dict[str, Any]:
+    return {
+        "usageInfo": info.policy,
+        "url": ARCHIVE_URL,
+        "creator": {"@type": "sc:Organization", "name": ARCHIVE, "url": ARCHIVE_URL},
     }
 
 
