@@ -13,6 +13,7 @@ from tcia_assets.datasets.sample_code import code_digest
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
+    code_digest.cache_clear()  # the folder of another test had this path
     return Path(shutil.copytree(Path(datasets.__file__).parent, tmp_path / "datasets"))
 
 
