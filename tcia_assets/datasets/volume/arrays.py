@@ -108,5 +108,10 @@ class Labels(_Grid):
 
 def count_labels(voxels: Voxels, names: Mapping[int, str]) -> dict[int, int]:
     """Count the voxels of each label in `names`, also of those that have none."""
-    counts = np.bincount(voxels.ravel(), minlength=max(names, default=0) + 1)
+    size = max(names, default=0) + 1
+    counts = np.zeros(size, np.int64)
+    # A slice at a time: numpy makes a copy with eight bytes a voxel.
+    for plane in voxels.reshape(-1, voxels.shape[-2] * voxels.shape[-1]):
+        if plane.any():
+            counts += np.bincount(plane, minlength=size)
     return {label: int(counts[label]) for label in names}

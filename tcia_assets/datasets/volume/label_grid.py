@@ -71,6 +71,8 @@ class LabelGrid:
         self.positions = np.array([each.position for each in volume.slices])
         self.heights: Matrix = self.positions @ self.normal
         self.step = self._median_step()
+        basis = np.stack([self.to_column, self.to_row], axis=1)
+        self._to_pixels: Matrix = np.asarray(np.linalg.pinv(basis).T)
         self.unmatched: set[str] = set()
         self.findings: list[Finding] = []
         self._drawings: list[Drawing] = []
@@ -89,8 +91,7 @@ class LabelGrid:
 
     def to_pixels(self, points: Matrix, z: int) -> Matrix:
         """Project LPS points, one per row, to the x and y of a slice, in pixels."""
-        basis = np.stack([self.to_column, self.to_row], axis=1)
-        return np.asarray((points - self.positions[z]) @ np.linalg.pinv(basis).T)
+        return np.asarray((points - self.positions[z]) @ self._to_pixels)
 
     def count_outside(self, voxels: int) -> None:
         """Count voxels that would have a label if the volume were larger."""

@@ -108,7 +108,7 @@ def _turns(polygons: list[Matrix], rows: int, columns: int, *, is_signed: bool =
     """
     rounded = [np.round(polygon, _PIXEL_DIGITS) for polygon in polygons]
     x1, y1 = np.concatenate(rounded).T
-    x2, y2 = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in rounded]).T
+    x2, y2 = np.concatenate([part for each in rounded for part in (each[1:], each[:1])]).T
     # An edge crosses the rows from its upper end, inclusive, to its lower end, exclusive.
     first = np.clip(np.ceil(np.minimum(y1, y2)), 0, rows).astype(np.int64)
     crossed = np.clip(np.ceil(np.maximum(y1, y2)), 0, rows).astype(np.int64) - first
@@ -152,6 +152,8 @@ class _Filled:
 
 def _close_pairs(polygons: list[Matrix]) -> list[tuple[int, int]]:
     """Return the numbers of each two polygons whose boxes have a point in common."""
+    if len(polygons) == 1:
+        return []
     low = np.array([polygon.min(axis=0) for polygon in polygons])
     high = np.array([polygon.max(axis=0) for polygon in polygons])
     meet = (low[:, None] <= high).all(axis=2) & (low <= high[:, None]).all(axis=2)

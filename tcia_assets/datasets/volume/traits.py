@@ -163,6 +163,9 @@ def _direction(groups: Groups) -> Value:
 
 def _private_numbers(header: Dataset, group: int, creator: str, element: int) -> tuple[float, ...]:
     """Return the numbers of a private attribute, also where its VR is not known."""
+    # Most headers have none, and pydicom takes long to say so.
+    if all(tag >> 16 != group for tag in header.keys()):  # noqa: SIM118 - else it parses each value
+        return ()
     try:
         value = header.private_block(group, creator)[element].value
         if isinstance(value, bytes):

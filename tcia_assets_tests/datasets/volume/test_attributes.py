@@ -19,7 +19,7 @@ from tcia_assets.datasets.volume.attributes import (
 )
 
 
-def holder(keyword: str, vr: str, raw: bytes) -> Dataset:
+def holder(keyword: str, vr: str | None, raw: bytes) -> Dataset:
     """Return a dataset with one value that is not parsed yet, as after reading a file."""
     tag = Tag(keyword)
     dataset = Dataset()
@@ -61,3 +61,48 @@ def test_a_moment_sorts_as_a_text_and_needs_a_date() -> None:
     assert read_moment(dataset, "StructureSet") == ""
     dataset.StructureSetTime = "093000"
     assert read_moment(dataset, "StructureSet") == ""
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("keyword", "vr", "raw"),
+    [
+        ("SliceThickness", "DS", b" 2.50 "),
+        ("SliceThickness", "DS", b"+.5e1\0"),
+        ("InstanceNumber", "IS", b" 12 "),
+        ("InstanceNumber", "IS", b"-3"),
+        ("InstanceNumber", "IS", b"2.0"),
+        ("InstanceNumber", "IS", b"2.5"),
+        ("InstanceNumber", "IS", b""),
+        ("Rows", "US", b"\x00\x02"),
+    ],
+)
+def test_a_number_is_what_pydicom_reads(keyword: str, vr: str, raw: bytes) -> None:
+    parsed = holder(keyword, vr, raw)
+    try:
+        expected = float(parsed[keyword].value)
+    except (TypeError, ValueError):
+        expected = None
+    assert read_number(holder(keyword, vr, raw), keyword) == expected
+    # Once pydicom has parsed it, and where the file does not say its kind.
+    assert read_number(parsed, keyword) == expected
+    assert read_number(holder(keyword, None, raw), keyword) == expected
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "raw"),
+    [
+        ("Modality", "CS", b"CT "),
+        ("Modality", "CS", b" MR\0"),
+        ("ImageType", "CS", b"ORIGINAL\\PRIMARY "),
+        ("SOPInstanceUID", "UI", b"1.2.3\0"),
+        ("PatientName", "PN", b"A^B"),
+        ("StudyDate", "DA", b"20200102"),
+    ],
+)
+def test_a_text_is_what_pydicom_reads(keyword: str, vr: str, raw: bytes) -> None:
+    parsed = holder(keyword, vr, raw)
+    expected = str(parsed[keyword].value).strip()
+    assert read_text(holder(keyword, vr, raw), keyword) == expected
+    assert read_text(parsed, keyword) == expected
+    assert read_text(holder(keyword, None, raw), keyword) == expected
