@@ -45,7 +45,6 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     versions              the versions on disk: published, listed, verified
     version_diff          what differs between two versions
     dataset_info          what is true of a dataset as a whole
-    origin                where its images are from: TCIA or imported folders
     pack                  a version as one archive to publish
     push                  a version on the Hugging Face Hub
     formats/              the samples in the formats of other tools

@@ -22,14 +22,13 @@ from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet
 from tcia_assets.datasets.label_makers import LabelMaker, label_makers
 from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
-from tcia_assets.datasets.origin import Origin
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.sample_store import PNG
 from tcia_assets.datasets.samples import CHANNELS, DROPPED, KEPT, kept_samples
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.metadata import attribution
-from tcia_assets.metadata.citations import ARCHIVE, ARCHIVE_URL, doi_url
+from tcia_assets.metadata.citations import ARCHIVE, ARCHIVE_URL, Origin, doi_url
 from tcia_assets.metadata.markdown import (
     is_plain_url,
     markdown,
@@ -66,7 +65,9 @@ def write_card(root: Path, samples: pa.Table, info: DatasetInfo) -> None:
         StorageError: A file cannot be written, or a file that a sample names cannot be read.
     """
     table = attribution_table(samples, info)
-    attribution.write_files(FolderArchives(root), "", info.title, table, form=f"as {_kind(info)}")
+    attribution.write_files(
+        FolderArchives(root), "", info.title, table, form=f"as {_kind(info)}", origin=info.origin
+    )
     has_sheet = contact_sheet.write_contact_sheet(root, samples, info)
     text = readme(samples, info, has_sheet=has_sheet)
     content = text.encode("utf-8", "replace")

@@ -11,9 +11,8 @@ import pyarrow as pa
 from tcia_assets.datasets.classes import Classes
 from tcia_assets.datasets.cohort import CHANNEL, IMPORTED_FROM, SERIES, TARGET, ClassJoin, Cohort
 from tcia_assets.datasets.declaration import Declaration
-from tcia_assets.datasets.origin import Origin
 from tcia_assets.datasets.sample_store import NIFTI, PNG
-from tcia_assets.metadata.citations import POLICY
+from tcia_assets.metadata.citations import POLICY, Origin
 from tcia_assets.metadata.publications import PUBLICATIONS
 
 

@@ -20,10 +20,9 @@ from urllib.parse import quote
 
 from tcia_assets.datasets.cohort import IMPORTED_FROM
 from tcia_assets.datasets.licenses import License
-from tcia_assets.datasets.origin import Origin
 from tcia_assets.datasets.versions import LOCK, Version
 from tcia_assets.errors import DatasetRefused, StorageError
-from tcia_assets.metadata.citations import ARCHIVE, doi_url
+from tcia_assets.metadata.citations import ARCHIVE, Origin, doi_url
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources.doi import doi_of
 from tcia_assets.store.files import publish, sha256_of

@@ -27,7 +27,7 @@ from tcia_assets.images.export_index import LOCK_NAME, ExportedSeries, ExportInd
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate, file_names
 from tcia_assets.images.headers.series_zips import READ_ERRORS, error_text
 from tcia_assets.images.zip_files import name_at, open_zip
-from tcia_assets.metadata.attribution import with_descriptions, write_files
+from tcia_assets.metadata.attribution import origin_of, with_descriptions, write_files
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.archives import Archives
@@ -254,7 +254,8 @@ def _write_records(
     uids = {"series_instance_uid": list(sizes), "bytes": pa.array(sizes.values(), pa.int64())}
     attribution = warehouse.query(_ATTRIBUTION, tables={"exported": pa.table(uids)})
     complete = with_descriptions(attribution, warehouse)
-    write_files(FolderArchives(to), "", "Exported Series", complete, form="as DICOM")
+    origin = origin_of(complete, warehouse)
+    write_files(FolderArchives(to), "", "Exported Series", complete, form="as DICOM", origin=origin)
 
 
 # --- The files of a Series ------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import IMAGE_ARCHIVES, IMPORTS
 from tcia_assets.metadata.citation_files import citation_cff, citations_bib
-from tcia_assets.metadata.citations import SCHEMA, Attribution
+from tcia_assets.metadata.citations import SCHEMA, Attribution, Origin
 from tcia_assets.metadata.license_file import licenses_md
 from tcia_assets.metadata.publications import add_publications, read_publications
 from tcia_assets.store.archives import Archives
@@ -101,11 +101,24 @@ def write_collection(collection: str, warehouse: Warehouse) -> bool:
 def collection_texts(collection: str, warehouse: Warehouse) -> dict[str, str]:
     """Return what the three files next to a Collection's zips have to have; "" without zips."""
     title = f"Images of the Collection {collection}"
-    return _texts(title, attribution_table(warehouse, collection), "as zips")
+    table = attribution_table(warehouse, collection)
+    return _texts(title, table, "as zips", origin_of(table, warehouse))
+
+
+def origin_of(table: pa.Table, warehouse: Warehouse) -> Origin:
+    """Return where the Series are from of which a table has the Collections."""
+    imported = warehouse.keys(IMPORTS)
+    return Origin.of(name in imported for name in table["Collection"].unique().to_pylist())
 
 
 def write_files(
-    archives: Archives, folder: str, title: str, table: pa.Table, *, form: str = "as zips"
+    archives: Archives,
+    folder: str,
+    title: str,
+    table: pa.Table,
+    *,
+    form: str = "as zips",
+    origin: Origin = Origin.TCIA,
 ) -> bool:
     """Write the three files into a folder; if the table has no rows, remove them.
 
@@ -115,6 +128,7 @@ def write_files(
         title: What the data are.
         table: A table with `SCHEMA`.
         form: The form of the data that its bytes are counted of.
+        origin: Where they are from.
 
     Returns:
         Whether a file changed. A file with the same content is left in place.
@@ -123,13 +137,13 @@ def write_files(
         StorageError: A file cannot be written. Each file is complete, in its old or its new
             version.
     """
-    return _put(archives, folder, _texts(title, table, form))
+    return _put(archives, folder, _texts(title, table, form, origin))
 
 
-def _texts(title: str, table: pa.Table, form: str) -> dict[str, str]:
+def _texts(title: str, table: pa.Table, form: str, origin: Origin) -> dict[str, str]:
     if not table.num_rows:
         return dict.fromkeys(_RENDERERS, "")
-    return render_files(title, table, form=form)
+    return render_files(title, table, form=form, origin=origin)
 
 
 def _put(archives: Archives, folder: str, texts: dict[str, str]) -> bool:
@@ -138,7 +152,9 @@ def _put(archives: Archives, folder: str, texts: dict[str, str]) -> bool:
     return any(changed)
 
 
-def render_files(title: str, table: pa.Table, *, form: str = "as zips") -> dict[str, str]:
+def render_files(
+    title: str, table: pa.Table, *, form: str = "as zips", origin: Origin = Origin.TCIA
+) -> dict[str, str]:
     """Return the texts of the three files by name; equal tables, in any order, give equal texts."""
-    attribution = Attribution.of(title, table, form)
+    attribution = Attribution.of(title, table, form, origin)
     return {name: render(attribution) for name, render in _RENDERERS.items()}

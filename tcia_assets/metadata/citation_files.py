@@ -18,6 +18,8 @@ from tcia_assets.metadata.citations import (
     spdx_of,
 )
 
+# The file format demands an author.
+_OWNER = "Whoever owns the imported data"
 _AUTHORS = "The source lists no authors; they are on the web page of the data."
 
 
@@ -25,17 +27,17 @@ def citation_cff(attribution: Attribution) -> str:
     """Return the text of CITATION.cff, in version 1.2.0 of the Citation File Format."""
     citations = attribution.citations
     gaps = [f"no {what} stated for {count_of_series(n)}" for what, n, _ in attribution.gaps()]
-    total = f"{count_of_series(attribution.total())} {attribution.origin}"
+    total = f"{count_of_series(attribution.total())} {attribution.from_whom}"
     content: dict[str, Any] = {
         "cff-version": "1.2.0",
         "type": "dataset",
         "title": attribution.title,
-        "message": "Please cite each dataset under `references`, by its DOI if it has one, and "
-        f"comply with the archive's data usage policy: {POLICY}",
+        "message": _message(attribution),
         "abstract": "; ".join([total, *gaps]) + ".",
-        "authors": [_archive()],
-        "url": ARCHIVE_URL,
+        "authors": [_archive() if attribution.origin.has_tcia else {"name": _OWNER}],
     }
+    if attribution.origin.has_tcia:
+        content["url"] = ARCHIVE_URL
     if spdx := spdx_of(tuple({license_of(row) for row in attribution.rows})):
         content["license"] = spdx
     if citations:
@@ -43,6 +45,13 @@ def citation_cff(attribution: Attribution) -> str:
         content["references"] = [_reference(citation) for citation in citations]
     # PyYAML quotes whatever the source may have sent.
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _message(attribution: Attribution) -> str:
+    cite = "Please cite each dataset under `references`, by its DOI if it has one"
+    if not attribution.origin.has_tcia:
+        return f"{cite}."
+    return f"{cite}, and comply with the archive's data usage policy: {POLICY}"
 
 
 def _archive() -> dict[str, str]:
@@ -105,7 +114,9 @@ _TEX = {
 
 def citations_bib(attribution: Attribution) -> str:
     """Return the text of CITATIONS.bib: one entry a citation, with unique keys."""
-    head = [f"% The archive's data usage policy: {POLICY}"]
+    head = ["% What to cite."]
+    if attribution.origin.has_tcia:
+        head = [f"% The archive's data usage policy: {POLICY}"]
     if not all(citation.authors for citation in attribution.citations):
         head.append(f"% {_AUTHORS}")
     head += [

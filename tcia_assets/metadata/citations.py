@@ -6,8 +6,9 @@ The files that are written from this are in `license_file.py` and `citation_file
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,39 @@ from tcia_assets.sources.doi import doi_of
 POLICY = "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/"
 ARCHIVE = "The Cancer Imaging Archive"
 ARCHIVE_URL = "https://www.cancerimagingarchive.net"
+
+
+class Origin(StrEnum):
+    """Where Series are from, as texts name it."""
+
+    TCIA = ARCHIVE
+    FOLDER = "a folder that was imported"
+    BOTH = f"{ARCHIVE} and folders that were imported"
+
+    @classmethod
+    def of(cls, imported_from: Iterable[object]) -> Origin:
+        """Return the origin of Series.
+
+        Args:
+            imported_from: For each of them, or of their Collections, what is true if it was
+                imported, such as the folder.
+        """
+        is_imported = {bool(each) for each in imported_from}
+        if is_imported == {True}:
+            return cls.FOLDER
+        return cls.BOTH if True in is_imported else cls.TCIA
+
+    @property
+    def has_tcia(self) -> bool:
+        """Whether TCIA has some of the Series."""
+        return self is not Origin.FOLDER
+
+    @property
+    def advice(self) -> str:
+        """Whom to ask about Series without a licence."""
+        owner = "whoever owns the data"
+        return {Origin.TCIA: "TCIA", Origin.FOLDER: owner}.get(self, f"TCIA, or {owner},")
+
 
 SCHEMA = pa.schema(
     [
@@ -128,34 +162,39 @@ class Attribution:
         title: What the data are.
         rows: The rows of the table, with the columns of `SCHEMA`.
         form: The form of the data that the bytes are counted of, such as "as zips".
+        origin: Where the data are from.
     """
 
     title: str
     rows: tuple[dict[str, Any], ...]
     form: str
+    origin: Origin = Origin.TCIA
 
     @classmethod
-    def of(cls, title: str, table: pa.Table, form: str = "") -> Attribution:
+    def of(
+        cls, title: str, table: pa.Table, form: str = "", origin: Origin = Origin.TCIA
+    ) -> Attribution:
         """Prepare a table; equal tables, in any order, give equal results."""
         rows = [{k: one_line(v) for k, v in row.items()} for row in table.to_pylist()]
         rows.sort(key=lambda row: [str(row[name]) for name in SCHEMA.names])
-        return cls(one_line(title), tuple(rows), form)
+        return cls(one_line(title), tuple(rows), form, origin)
 
     def total(self, unit: str = "series") -> int:
         """Return the number of Series or bytes."""
         return sum(row[unit] for row in self.rows)
 
     @property
-    def origin(self) -> str:
-        """Where the data are from: the archive, or also analyses by others."""
+    def from_whom(self) -> str:
+        """Where the data are from, in words: also whether from analyses by others."""
         is_derived = any(row["analysis_result_id"] for row in self.rows)
-        return f"from {ARCHIVE}{' and from analyses of its images' if is_derived else ''}"
+        return f"from {self.origin}{' and from analyses of its images' if is_derived else ''}"
 
     def gaps(self) -> Iterator[tuple[str, int, str]]:
         """Yield what the source does not state, for how many Series, and what to do about it."""
         unlicensed = sum(row["series"] for row in self.rows if not license_of(row))
         if unlicensed:
-            yield "licence", unlicensed, "ask TCIA before you use or redistribute these data."
+            advice = f"ask {self.origin.advice} before you use or redistribute these data."
+            yield "licence", unlicensed, advice
         without_doi = sum(row["series"] for row in self.rows if not row["DataDescriptionURI"])
         if without_doi:
             yield "DOI", without_doi, "name the Collection where you cite these."

@@ -18,13 +18,16 @@ from tcia_assets.metadata.markdown import NOT_STATED, markdown, markdown_license
 _TEMPLATE = """\
 # Licences: {title}
 
-{total} from [{archive}]({archive_url}){others}.
+{total} {origin}.
 
 | Collection | Licence | Data to be cited | Series | Bytes |
 | --- | --- | --- | ---: | ---: |
 {rows}
 
-{analyses}{gaps}## Data usage policy
+{analyses}{gaps}{policy}"""
+
+_POLICY = """\
+## Data usage policy
 
 TCIA's [data usage policy]({policy}) requires:
 
@@ -52,17 +55,16 @@ def licenses_md(attribution: Attribution) -> str:
         for what, number, advice in attribution.gaps()
     ]
     total = f"{count_of_series(attribution.total())}, {attribution.total('bytes'):,} bytes"
-    return _TEMPLATE.format(
+    text = _TEMPLATE.format(
         title=markdown(attribution.title),
         total=f"{total} {attribution.form},",
-        archive=ARCHIVE,
-        archive_url=ARCHIVE_URL,
         rows="\n".join(map(_row, attribution.rows)),
-        others=attribution.origin.removeprefix(f"from {ARCHIVE}"),
+        origin=attribution.from_whom.replace(ARCHIVE, f"[{ARCHIVE}]({ARCHIVE_URL})"),
         analyses=_analyses(attribution),
         gaps="".join(gaps),
-        policy=POLICY,
+        policy=_POLICY.format(policy=POLICY) if attribution.origin.has_tcia else "",
     )
+    return f"{text.rstrip()}\n"
 
 
 def _analyses(attribution: Attribution) -> str:

@@ -67,10 +67,13 @@ def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
     assert terminal("verify").exit_code == 0
     exported = terminal("export", NAME, "--to", str(tmp_path / "exported"))
     assert f"{count} files" in exported.output
+    for place in (warehouse.root / "archives", tmp_path / "exported"):
+        [text] = [path.read_text(encoding="utf-8") for path in place.rglob("LICENSES.md")]
+        assert "from a folder that was imported" in text and "Cancer Imaging" not in text
     built = terminal("dataset", "build", "ours")
     assert built.exit_code == 0, built.output
     version = tmp_path / "data" / "datasets" / "ours" / "latest"
-    for name in ("README.md", "croissant.json"):
+    for name in ("README.md", "croissant.json", "LICENSES.md"):
         text = (version / name).read_text(encoding="utf-8")
         assert "a folder that was imported" in text and "Cancer Imaging" not in text
     packed = terminal("dataset", "pack", "ours", "--to", str(tmp_path / "ours.zip"))

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.metadata.attribution import render_files
+from tcia_assets.metadata.citations import Origin
 from tcia_assets_tests.metadata.attribution_files import (
     BY3,
     BY3_URI,
@@ -88,3 +89,34 @@ def test_an_analysis_without_a_title_is_not_taken_for_the_archives_own() -> None
     )
     [reference] = card(render_files("t", own)["CITATION.cff"])["references"]
     assert reference["publisher"]["name"] == "The Cancer Imaging Archive"
+
+
+@pytest.mark.parametrize(
+    ("imported_from", "origin", "advice"),
+    [
+        ([], Origin.TCIA, "TCIA"),
+        ([None, None], Origin.TCIA, "TCIA"),
+        (["local-folder@localhost"], Origin.FOLDER, "whoever owns the data"),
+        ([None, "local-folder@localhost"], Origin.BOTH, "TCIA, or whoever owns the data,"),
+    ],
+)
+def test_the_origin_is_that_of_all_series(
+    imported_from: list[str | None], origin: Origin, advice: str
+) -> None:
+    found = Origin.of(imported_from)
+    assert (found, found.advice) == (origin, advice)
+    assert found.has_tcia == (found != "a folder that was imported")
+
+
+@pytest.mark.parametrize(
+    ("origin", "names_tcia"), [(Origin.FOLDER, False), (Origin.BOTH, True), (Origin.TCIA, True)]
+)
+def test_the_files_name_tcia_only_where_series_are_from_there(
+    origin: Origin, *, names_tcia: bool
+) -> None:
+    made = render_files("Images", table(("Mine", None, None, None, 3, 9)), origin=origin)
+    for text in made.values():
+        assert ("Cancer Imaging" in text or "cancerimagingarchive" in text) == names_tcia
+    assert f"ask {origin.advice} before you use" in made["LICENSES.md"]
+    assert ("imported" in made["LICENSES.md"]) == (origin is not Origin.TCIA)
+    assert card(made["CITATION.cff"])["authors"]
