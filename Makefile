@@ -157,6 +157,8 @@ benchmarks: $(VENV)/.dev
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/idc_fetch.py --series 6
 	$(BIN)/python benchmarks/volumes.py
 	$(BIN)/python benchmarks/datasets.py
+	$(BIN)/python benchmarks/dataset_ct.py
+	$(BIN)/python benchmarks/dataset_plan.py
 	$(BIN)/python benchmarks/ticks.py
 	$(BIN)/python benchmarks/years.py
 	$(BIN)/python benchmarks/dagster_year.py

@@ -28,7 +28,8 @@ from pydicom.dataset import Dataset
 from volumes import SIDE, generate
 
 from tcia_assets.datasets.cohort import LockedZip
-from tcia_assets.datasets.sample_files import Mask, SampleJob, make_samples
+from tcia_assets.datasets.sample_files import make_samples
+from tcia_assets.datasets.sample_job import Mask, SampleJob
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.files import sha256_of

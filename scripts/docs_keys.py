@@ -44,6 +44,7 @@ DEFAULTS = dict.fromkeys(("spacing", "orientation", "dtype"), "`native`")
 KINDS = {
     str: "text",
     int: "whole number",
+    float: "number",
     time: "text, such as `08:00`",
     VolumeChoice: "text, or keys",
     CropSettings: "text, or keys",
@@ -52,8 +53,11 @@ KINDS = {
 SECTIONS: dict[str, type[Section]] = {
     "": Declaration,
     "cohort.": CohortQuery,
+    "channels.<name>.": ChannelSettings,
     "split.": SplitSettings,
     "volume.": VolumeSettings,
+    "volume.crop.": CropSettings,
+    "frames.": FrameSettings,
 }
 
 

@@ -63,15 +63,16 @@ def plan(name: str, datasets_dir: Path | None, page: Path | None, form: str) -> 
     declaration = load_declaration(file)
     warehouse = open_warehouse(settings)
     made = plan_dataset(declaration, query_cohort(declaration, warehouse), warehouse)
+    notes = plan_notes(made)
     if form == "json":
         click.echo(json.dumps(made.content, indent=1))
     else:
         for part in _parts(made):
             out.print(part, soft_wrap=isinstance(part, str))
-        for note in plan_notes(made):
+        for note in notes:
             print_note(note)
     if page:
-        publish_text(page, plan_page(made, plan_notes(made)))
+        publish_text(page, plan_page(made, notes))
         print_note(f"open {page.absolute().as_uri()}")
     if made.leaks:
         click.get_current_context().exit(1)

@@ -111,7 +111,7 @@ CHANNELS = pa.schema(
         pa.field("message", pa.string()),
     ]
 )
-"""Which Series is each channel of an image; see `channel_query.query_channels`.
+"""Which Series is each channel of an image; see `channel_query.pair_channels`.
 
 An image is a channel of its own too. A channel without a Series is null there. `finding` is the
 code of what is uncertain about the choice, with its message.

@@ -15,7 +15,6 @@ from typing import Any, overload
 import nibabel
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from nibabel.filebasedimages import ImageFileError
 
 from tcia_assets.datasets.sample_store import PNG
@@ -23,8 +22,8 @@ from tcia_assets.datasets.samples import (
     CHANNELS,
     KEPT,
     image_files,
+    read_samples,
     sample_name,
-    schema_for,
 )
 from tcia_assets.datasets.versions import INDEX, LATEST
 from tcia_assets.datasets.volume.arrays import Matrix, Voxels
@@ -207,7 +206,7 @@ def _root(path: Path) -> Path:
 
 def _table(root: Path) -> pa.Table:
     try:
-        return pq.read_table(root / INDEX, schema=schema_for(pq.read_schema(root / INDEX).names))
+        return read_samples(root / INDEX)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{root / INDEX} cannot be read: {error}") from error
 

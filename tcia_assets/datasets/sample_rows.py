@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tcia_assets.datasets.volume.arrays import Labels, Volume
+from tcia_assets.datasets.volume.arrays import Labels, Volume, sha256_of_values
 from tcia_assets.datasets.volume.findings import Finding
 from tcia_assets.datasets.volume.nifti import write_nifti
 from tcia_assets.datasets.volume.regrid import axis_codes
@@ -35,7 +32,7 @@ def describe_read(volume: Volume) -> dict[str, Any]:
     """Return what is said of a volume as it was read."""
     return {
         "volume": volume.name or None,
-        "pixel_sha256": _pixel_sha256(volume),
+        "pixel_sha256": sha256_of_values(volume.voxels),
         "units": volume.units,
         "decoder": volume.decoder or None,
     }
@@ -64,12 +61,3 @@ def write_image(path: Path, kind: str, image: Volume | Labels) -> dict[str, Any]
     """Write the NIfTI file of an image, and return its size and hash."""
     size = write_nifti(path, image)
     return {f"{kind}_bytes": size, f"{kind}_sha256": sha256_of(path)}
-
-
-def _pixel_sha256(volume: Volume) -> str:
-    """Hash shape, dtype and voxels as they were read; the same on every machine."""
-    dtype = volume.voxels.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{volume.voxels.shape} {dtype.str}\n".encode())
-    for values in volume.voxels:
-        digest.update(np.ascontiguousarray(values, dtype=dtype).data)
-    return digest.hexdigest()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tcia_assets.datasets.split import SPLIT_COLUMNS
 
@@ -39,26 +41,6 @@ FINDING = pa.struct(
     ]
 )
 """A finding: a code of `quality.SAMPLE_CODES`, and the policy that the declaration has for it."""
-
-CHANNEL = pa.struct(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("is_reference", pa.bool_(), nullable=False),
-        pa.field("SeriesInstanceUID", pa.string()),
-        pa.field("Modality", pa.string()),
-        pa.field("volume", pa.string()),
-        pa.field("image", pa.string()),
-        pa.field("image_bytes", pa.int64()),
-        pa.field("image_sha256", pa.string()),
-        pa.field("dtype", pa.string()),
-        pa.field("units", pa.string()),
-        pa.field("decoder", pa.string()),
-        pa.field("least", pa.float64()),
-        pa.field("greatest", pa.float64()),
-        pa.field("pixel_sha256", pa.string()),
-    ]
-)
-"""An image of a case; the columns are those of `SAMPLES`. One of zeros has no SeriesInstanceUID."""
 
 SAMPLES = pa.schema(
     [
@@ -118,6 +100,20 @@ every dropped sample, because the dataset does not have its files.
 
 
 CHANNELS = "channels"
+# What is said of an image, and of each channel of a case.
+_OF_IMAGE = (
+    *("Modality", "volume", "image", "image_bytes", "image_sha256", "dtype", "units", "decoder"),
+    *("least", "greatest", "pixel_sha256"),
+)
+CHANNEL = pa.struct(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("is_reference", pa.bool_(), nullable=False),
+        pa.field("SeriesInstanceUID", pa.string()),
+        *map(SAMPLES.field, _OF_IMAGE),
+    ]
+)
+"""An image of a case; the columns are those of `SAMPLES`. One of zeros has no SeriesInstanceUID."""
 SAMPLES_WITH_CHANNELS = SAMPLES.append(pa.field(CHANNELS, pa.list_(CHANNEL)))
 """`SAMPLES` of a dataset with channels.
 
@@ -145,8 +141,16 @@ spacing; the affine has no place in the patient.
 """
 
 
-def schema_for(names: Collection[str]) -> pa.Schema:
-    """Return the schema of a table of samples that has these columns."""
+def read_samples(path: Path) -> pa.Table:
+    """Read a table of samples, with the schema that its columns show.
+
+    Raises:
+        OSError, pa.ArrowException: The file cannot be read.
+    """
+    return pq.read_table(path, schema=_schema_for(pq.read_schema(path).names))
+
+
+def _schema_for(names: Collection[str]) -> pa.Schema:
     if _FRAME_FIELDS[0].name in names:
         return SAMPLES_OF_FRAMES
     return SAMPLES_WITH_CHANNELS if CHANNELS in names else SAMPLES

@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tcia_assets.datasets.cohort import hash_cohort
-from tcia_assets.datasets.samples import schema_for
+from tcia_assets.datasets.samples import read_samples
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import publish_draft, sha256_of, sync
@@ -99,7 +98,7 @@ class Version:
         """
         path = self.folder / INDEX
         try:
-            return pq.read_table(path, schema=schema_for(pq.read_schema(path).names))
+            return read_samples(path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read: {error}", table="samples") from error
 

@@ -59,10 +59,10 @@ def publication(warehouse: Warehouse, collection: str) -> dict[str, Any]:
     return {"publication": dg.MetadataValue.url(urls[main])}
 
 
-def pictures(warehouse: Warehouse, series: Collection[str]) -> dict[str, Any]:
-    """Return pictures of some of these Series as a fact; none if none can be shown."""
+def pictures(warehouse: Warehouse, collection: str, series: Collection[str]) -> dict[str, Any]:
+    """Return pictures of some Series of a Collection as a fact; none if none can be shown."""
     try:
-        strip = picture_strip(warehouse, series)
+        strip = picture_strip(warehouse, collection, series)
     except MissingExtra:
         return {}  # the catalogue says how to have them
     return {"pictures": dg.MetadataValue.md(picture(strip, "Some of the Series"))} if strip else {}

@@ -196,7 +196,7 @@ def _fetcher(
             **display.publication(warehouse, key),
             **display.first_rows(warehouse, table, key),
         }
-        of_run |= display.pictures(warehouse, result.fetched)
+        of_run |= display.pictures(warehouse, key, result.fetched)
         is_written = result.recorded.total() > 0
         return [PartitionEvent(table, key, facts, of_run, is_written=is_written)]
 

@@ -25,7 +25,11 @@ from tcia_assets.defs.run_report import RunReport, refresh_report, run_report
 from tcia_assets.errors import RunFailed, UsageError
 from tcia_assets.images.fetch_session import FetchSession, use_session
 from tcia_assets.metadata.collection_list import list_collections
-from tcia_assets.metadata.partition_keys import allowed_collections, is_valid_key
+from tcia_assets.metadata.partition_keys import (
+    allowed_collections,
+    is_valid_key,
+    mirrored_collections,
+)
 from tcia_assets.metadata.selection_parser import selection_to_fields
 from tcia_assets.pages.build import Catalogue
 from tcia_assets.progress import Listener, shown_by
@@ -94,11 +98,9 @@ class LocalRuns:
         warehouse = Warehouse.of(self._settings)
         with open_source(self._settings) as source:
             found = list_collections(source, warehouse, datetime.now(UTC))
-        listed, stored = found.names, warehouse.keys(catalog.SERIES)
-        imported = warehouse.keys(catalog.IMPORTS)
-        collections = allowed_collections(listed, self._settings.collections, stored, imported)
+        collections = mirrored_collections(found.names, self._settings, warehouse)
         self.add_collections(collections)
-        unusable = sorted(set(listed) - set(allowed_collections(listed, ())))
+        unusable = sorted(set(found.names) - set(allowed_collections(found.names, ())))
         return CollectionNames(collections, unusable, found.note)
 
     def add_collections(self, collections: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from tcia_assets.defs.refresh_run import refresh_event, refresh_one, refresh_par
 from tcia_assets.defs.resource import resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.metadata.budget import ProbeBudget
-from tcia_assets.metadata.partition_keys import allowed_collections
+from tcia_assets.metadata.partition_keys import allowed_collections, mirrored_collections
 from tcia_assets.units import counted
 
 
@@ -68,7 +68,7 @@ def _collections(names: Names) -> dg.AssetsDefinition:
         listed = tcia.warehouse.read(table)["Collection"].to_pylist()
         stored = tcia.warehouse.keys(catalog.SERIES)
         imported = tcia.warehouse.keys(catalog.IMPORTS)
-        partitions = allowed_collections(listed, tcia.settings.collections, stored, imported)
+        partitions = mirrored_collections(listed, tcia.settings, tcia.warehouse)
         facts: dict[str, Any] = {
             "partitions": len(partitions),
             "added": add_partitions(context.instance, names.collections, partitions),

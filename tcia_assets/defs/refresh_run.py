@@ -208,7 +208,8 @@ def _left_alone(tcia: RunResource, keys: Sequence[str]) -> tuple[list[str], list
     No request is sent for them, and nothing is changed: only the folder has the former, and the
     latter may have been renamed or withdrawn.
     """
-    imported = [key for key in keys if key in set(tcia.warehouse.keys(catalog.IMPORTS))]
+    known = set(tcia.warehouse.keys(catalog.IMPORTS))
+    imported = [key for key in keys if key in known]
     if imported and family_of(tcia.source_of_metadata.name) == FOLDER:
         return [], []
     listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())

@@ -32,7 +32,7 @@ from tcia_assets.images.run_reasons import (
 )
 from tcia_assets.images.unindexed import find_outdated, find_unindexed
 from tcia_assets.metadata.collection_list import request_collections
-from tcia_assets.metadata.partition_keys import allowed_collections
+from tcia_assets.metadata.partition_keys import mirrored_collections
 from tcia_assets.metadata.source_outage import counts_as_silence, record_answer, record_failure
 from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
@@ -159,10 +159,7 @@ def _compare(tcia: TciaResource) -> Differences:
     warehouse, selection = tcia.warehouse, tcia.selection
     with open_for_tick(tcia.settings) as source:
         listed, note = _listed(source, warehouse)
-        stored = warehouse.keys(catalog.SERIES)
-        imported = warehouse.keys(catalog.IMPORTS)
-        allowed = allowed_collections(listed, tcia.settings.collections, stored, imported)
-        collections = sorted(allowed)
+        collections = sorted(mirrored_collections(listed, tcia.settings, warehouse))
         releases = find_changed_series(source, warehouse, collections)
         release = source.release
     images = find_images_to_fetch(selection, warehouse) if selection else []

@@ -5,6 +5,7 @@ The same members give the same bytes, whenever they are written.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +67,7 @@ class SeriesZipWriter:
         member = ZipInfo(name)
         member.compress_type, member.file_size = method, size
         with self._zip.open(member, "w") as file:
-            while piece := content.read(_PIECE_BYTES):
-                file.write(piece)
+            shutil.copyfileobj(content, file, _PIECE_BYTES)
 
     def add_image(
         self, name: str, content: Readable, size: int, md5: str, *, method: int = ZIP_STORED

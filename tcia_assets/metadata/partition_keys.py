@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
+from tcia_assets.catalog import IMPORTS, SERIES
 from tcia_assets.errors import UnknownName
+from tcia_assets.settings import Settings
+from tcia_assets.store.warehouse import Warehouse
 
 _MAX_KEY_LENGTH = 200
 # Percent-encoded, with the column name before it, it is a folder's name: 255 bytes at most.
@@ -27,6 +30,23 @@ def is_valid_key(name: str) -> bool:
         and name not in {".", ".."}
         and not _INVALID_CHARACTERS & set(name)
     )
+
+
+def mirrored_collections(
+    listed: Iterable[str], settings: Settings, warehouse: Warehouse
+) -> list[str]:
+    """Return the listed Collections that the source in use mirrors, as `allowed_collections`.
+
+    Args:
+        listed: The Collections that the source lists now.
+        settings: Has TCIA_COLLECTIONS.
+        warehouse: Has those that were listed before, or imported.
+
+    Raises:
+        UnknownName: A name of TCIA_COLLECTIONS is neither listed nor stored.
+    """
+    stored, imported = warehouse.keys(SERIES), warehouse.keys(IMPORTS)
+    return allowed_collections(listed, settings.collections, stored, imported)
 
 
 def allowed_collections(

@@ -14,21 +14,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from tcia_assets.errors import TciaError
+from tcia_assets.images.manifest import read_rows_of
 from tcia_assets.images.zip_files import name_at
 from tcia_assets.store.warehouse import Warehouse
 
 _HEIGHT, _GAP, _MOST, _MOST_TRIED = 128, 4, 6, 24
-_ZIPS = """
-    SELECT SeriesInstanceUID AS uid, path, sha256 FROM image_archives
-    WHERE path NOTNULL AND SeriesInstanceUID IN (SELECT uid FROM wanted)
-"""
 
 
-def picture_strip(warehouse: Warehouse, series: Collection[str]) -> bytes:
+def picture_strip(warehouse: Warehouse, collection: str, series: Collection[str]) -> bytes:
     """Return a JPEG of at most 36 kB of some of these Series, side by side; empty if none shows.
 
     Args:
         warehouse: Has the zips.
+        collection: The Collection that has them.
         series: SeriesInstanceUIDs; the same ones give the same choice.
 
     Raises:
@@ -38,7 +36,7 @@ def picture_strip(warehouse: Warehouse, series: Collection[str]) -> bytes:
 
     from tcia_assets.datasets.contact_sheet import fit_jpeg  # noqa: PLC0415
 
-    pictures = list(_pictures(warehouse, series))
+    pictures = list(_pictures(warehouse, collection, series))
     if not pictures:
         return b""
     shown = [Image.open(io.BytesIO(each)).convert("RGB") for each in pictures]
@@ -51,17 +49,18 @@ def picture_strip(warehouse: Warehouse, series: Collection[str]) -> bytes:
     return fit_jpeg(strip)
 
 
-def _pictures(warehouse: Warehouse, series: Collection[str]) -> Iterator[bytes]:
+def _pictures(warehouse: Warehouse, collection: str, series: Collection[str]) -> Iterator[bytes]:
     """Yield pictures of some Series, chosen by the hashes of their UIDs."""
     from tcia_assets.pages.pictures import NoPicture, picture_of  # noqa: PLC0415 - an extra
 
     chosen = sorted(series, key=lambda uid: hashlib.sha256(uid.encode()).digest())[:_MOST_TRIED]
-    wanted = {"wanted": pa.table({"uid": pa.array(chosen, pa.string())})}
-    found = {row["uid"]: row for row in warehouse.query(_ZIPS, tables=wanted).to_pylist()}
+    found = read_rows_of(warehouse, collection, pa.chunked_array([chosen], pa.string()))
     made = 0
     for row in (found[uid] for uid in chosen if uid in found):
+        if not (row.path and row.sha256):
+            continue
         try:
-            with warehouse.archives.local(name_at(row["path"]), row["sha256"]) as path:
+            with warehouse.archives.local(name_at(row.path), row.sha256) as path:
                 picture = picture_of(path, _middle_entry(path))
         except (NoPicture, TciaError, OSError):
             continue  # the page of the Series in the catalogue says why

@@ -95,16 +95,17 @@ class PartitionFiles:
         return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
 
     @contextmanager
-    def reader(self, number: int = 0) -> Iterator[Callable[[Sequence[str]], pa.Table]]:
-        """Provide what reads columns as `read`, all of one version of a file; empty if it is gone.
+    def reader(self) -> Iterator[Callable[[Sequence[str]], pa.Table]]:
+        """Provide what reads columns of the first file, all of one version; empty if it is gone.
 
         Raises:
             DataError: The file is damaged.
         """
-        if not self.path(number).exists():
+        path = self.path()
+        if not path.exists():
             yield lambda columns: empty(with_columns(self.table, columns))
             return
-        with partitions.open_parquet(self.table, self.path(number)) as read:
+        with partitions.open_parquet(self.table, path) as read:
             yield lambda columns: read(with_columns(self.table, columns))
 
     def read_to_rewrite(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:

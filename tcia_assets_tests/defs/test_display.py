@@ -45,9 +45,9 @@ def test_the_page_of_a_collection_is_a_link(warehouse: Warehouse) -> None:
 def test_pictures_of_series_are_inline_and_small(fetched_root: Path) -> None:
     warehouse = Warehouse(fetched_root)
     rows = warehouse.query("SELECT SeriesInstanceUID AS uid FROM series")
-    shown = pictures(warehouse, rows["uid"].to_pylist())["pictures"].value
+    shown = pictures(warehouse, SMALL, rows["uid"].to_pylist())["pictures"].value
     assert shown.startswith("![Some of the Series](data:image/jpeg") and len(shown) < 50_000
-    assert pictures(warehouse, []) == {}
+    assert pictures(warehouse, SMALL, []) == {}
 
 
 def test_of_several_pages_that_of_the_images_is_linked(warehouse: Warehouse) -> None:

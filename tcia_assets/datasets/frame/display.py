@@ -12,7 +12,7 @@ from pydicom.pixels.processing import apply_voi_lut, apply_windowing
 from tcia_assets.datasets.volume.arrays import Voxels
 from tcia_assets.datasets.volume.attributes import read_int, read_number, read_text
 
-HEADER, FULL = "header", "full"
+HEADER = "header"
 # Beyond any window: the values to which its two ends are mapped.
 _FAR = 1e12
 _BYTE = 8

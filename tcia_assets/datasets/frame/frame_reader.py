@@ -5,7 +5,6 @@ Memory is that of a few frames, however many an object has.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,21 @@ from pydicom.pixels.utils import pixel_array
 
 from tcia_assets.datasets.frame.frame_choice import chosen_frames
 from tcia_assets.datasets.frame.frame_header import FrameHeader, read_frame_header
-from tcia_assets.datasets.volume.arrays import Voxels
+from tcia_assets.datasets.volume.arrays import Voxels, sha256_of_values
 from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.decoders import decoder_of
-from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
+from tcia_assets.datasets.volume.findings import Finding, NoVolume, count_findings, make_finding
 from tcia_assets.datasets.volume.frames import read_frames
-from tcia_assets.datasets.volume.pixels import UndecodablePixels, read_pixels, rescale
+from tcia_assets.datasets.volume.pixels import (
+    MAX_REASON_LENGTH,
+    UndecodablePixels,
+    read_pixels,
+    rescale,
+    undecodable,
+)
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
 
 _BYTES_AT_ONCE = 64 << 20
-_MAX_REASON_LENGTH = 200
 _PALETTE = "PALETTE COLOR"
 
 
@@ -85,20 +89,13 @@ def read_images(
     """
     with open_series_zip(path) as series_zip:
         found, findings = series_zip.read_headers()
-        findings += _count_findings(len(series_zip.entries), image_count)
+        findings += count_findings(len(series_zip.entries), image_count)
         objects = sorted(filter(_has_pixels, found), key=_order)
         if not objects:
             uid = read_text(found[0].header, "SeriesInstanceUID") if found else ""
             raise NoVolume(uid, (*findings, make_finding("no_slices", slices=0)))
         for each in objects:
             yield from _read_object(series_zip, each, pick, tuple(findings))
-
-
-def _count_findings(count: int, image_count: int | None) -> list[Finding]:
-    if image_count is None or image_count == count:
-        return []
-    numbers = {"objects": count, "image_count": image_count}
-    return [make_finding("count_unlike_image_count", f"{count}, not {image_count}", **numbers)]
 
 
 def _has_pixels(each: DicomObject) -> bool:
@@ -128,7 +125,7 @@ def _read_object(
                 header=header,
                 about=about,
                 number=index + 1 if count > 1 else 0,
-                pixel_sha256=_sha256(stored),
+                pixel_sha256=sha256_of_values(stored),
                 decoder=decoder_of(each),
                 findings=(*findings, *constant),
             )
@@ -140,13 +137,6 @@ def _read_object(
 def _constant_findings(values: Voxels) -> list[Finding]:
     least = values.min()
     return [] if least != values.max() else [make_finding("zero_variance", f"{least:g}")]
-
-
-def _sha256(stored: Voxels) -> str:
-    dtype = stored.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{stored.shape} {dtype.str}\n".encode())
-    digest.update(np.ascontiguousarray(stored, dtype=dtype).data)
-    return digest.hexdigest()
 
 
 # --- Pixels ---------------------------------------------------------------------------------------
@@ -162,25 +152,28 @@ def _read_values(
     frame_bytes = read_int(header, "Rows", 1) * read_int(header, "Columns", 1) * samples * allocated
     at_once = max(_BYTES_AT_ONCE // max(frame_bytes, 1), 1)
     is_palette = read_text(header, "PhotometricInterpretation") == _PALETTE
-    read = _read_colour if samples > 1 or is_palette else _read_grey
-    for start in range(0, len(chosen), at_once):
-        some = chosen[start : start + at_once]
-        for index, pair in zip(some, read(series_zip, each, some), strict=True):
-            yield index, *pair
+    if samples > 1 or is_palette:
+        pairs = _read_colour(series_zip, each, chosen)
+    else:
+        pairs = _read_grey(series_zip, each, chosen, at_once)
+    for index, pair in zip(chosen, pairs, strict=True):
+        yield index, *pair
 
 
 def _read_grey(
-    series_zip: SeriesZip, each: DicomObject, chosen: Sequence[int]
+    series_zip: SeriesZip, each: DicomObject, chosen: Sequence[int], at_once: int
 ) -> Iterator[tuple[Voxels, Voxels]]:
     wanted = set(chosen)
-    frames = [frame for frame in read_frames(each) if frame.index in wanted]
-    pixels = read_pixels(series_zip, frames)
-    stored = pixels.voxels.copy()
-    if each.header.get("ModalityLUTSequence"):
-        values = np.stack([apply_modality_lut(image, each.header) for image in stored])
-    else:
-        values = rescale(pixels, (f.slope for f in frames), (f.intercept for f in frames))
-    yield from zip(stored, values, strict=True)
+    found = [frame for frame in read_frames(each) if frame.index in wanted]
+    for start in range(0, len(found), at_once):
+        frames = found[start : start + at_once]
+        pixels = read_pixels(series_zip, frames)
+        stored = pixels.voxels.copy()
+        if each.header.get("ModalityLUTSequence"):
+            values = np.stack([apply_modality_lut(image, each.header) for image in stored])
+        else:
+            values = rescale(pixels, (f.slope for f in frames), (f.intercept for f in frames))
+        yield from zip(stored, values, strict=True)
 
 
 def _read_colour(
@@ -194,9 +187,7 @@ def _read_colour(
         except Exception as error:
             # Decoders raise nearly any exception on damaged pixels.
             uid = read_text(each.header, "SOPInstanceUID")
-            reason = str(error)[:_MAX_REASON_LENGTH]
-            finding = make_finding("undecodable_pixels", f"{uid}, {reason}", [uid])
-            raise UndecodablePixels(finding) from error
+            raise undecodable(uid, str(error)[:MAX_REASON_LENGTH]) from error
         yield rgb, rgb
 
 

@@ -8,6 +8,7 @@ are nibabel's data and affine. Labels of each reader on their own are indexed [r
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -23,6 +24,15 @@ Voxels = NDArray[Any]
 # The largest cosine between two axes that count as orthogonal.
 _ORTHOGONAL = 1e-4
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def sha256_of_values(values: Voxels) -> str:
+    """Hash shape, dtype and values of an array, in hexadecimal; the same on every machine."""
+    dtype = values.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{values.shape} {dtype.str}\n".encode())
+    for part in values:
+        digest.update(np.ascontiguousarray(part, dtype=dtype).data)
+    return digest.hexdigest()
 
 
 def swap_lps_ras(affine: Matrix) -> Matrix:

@@ -139,6 +139,14 @@ class Finding:
             raise ValueError(f"unknown finding code {self.code!r}")
 
 
+def count_findings(count: int, image_count: int | None) -> list[Finding]:
+    """Return a finding if a Series has another number of objects than the source reports."""
+    if image_count is None or image_count == count:
+        return []
+    numbers = {"objects": count, "image_count": image_count}
+    return [make_finding("count_unlike_image_count", f"{count}, not {image_count}", **numbers)]
+
+
 def make_finding(
     code: str, detail: str = "", uids: Iterable[str] = (), /, **numbers: float
 ) -> Finding:

@@ -23,7 +23,7 @@ from tcia_assets.datasets.volume.frames import Frame
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip
 
 _INT16 = np.iinfo(np.int16)
-_MAX_REASON_LENGTH = 200
+MAX_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def _group_by_object(frames: Sequence[Frame]) -> Iterator[tuple[DicomObject, lis
 
 def _dtype_of(frame: Frame) -> np.dtype[Any]:
     if frame.dtype is None or not 0 < frame.bits_stored <= 8 * frame.dtype.itemsize:
-        raise _undecodable(frame, "unsupported BitsAllocated or BitsStored")
+        raise undecodable(frame.sop_instance_uid, "unsupported BitsAllocated or BitsStored")
     if not frame.rows or not frame.columns:
-        raise _undecodable(frame, "Rows or Columns are missing")
+        raise undecodable(frame.sop_instance_uid, "Rows or Columns are missing")
     return frame.dtype
 
 
@@ -179,7 +179,9 @@ def _view_native(
     dtype, count = _dtype_of(frames[0]), frames[0].rows * frames[0].columns
     for frame in frames:
         if pixels.start + (frame.index + 1) * count * dtype.itemsize > pixels.stop:
-            raise _undecodable(frame, "there are fewer pixels than the header states")
+            raise undecodable(
+                frame.sop_instance_uid, "there are fewer pixels than the header states"
+            )
     content = series_zip.read(dicom_object.entry)
     for frame in frames:
         start = pixels.start + frame.index * count * dtype.itemsize
@@ -196,12 +198,13 @@ def _decode(
             image = pixel_array(dataset, raw=True, index=frame.index, decoding_plugin=decoder)
         except Exception as error:
             # Decoders raise nearly any exception on damaged pixels.
-            raise _undecodable(frame, str(error)[:_MAX_REASON_LENGTH]) from error
+            raise undecodable(frame.sop_instance_uid, str(error)[:MAX_REASON_LENGTH]) from error
         if image.shape != (frame.rows, frame.columns) or image.dtype.kind not in "iu":
-            raise _undecodable(frame, f"they decode to {image.dtype} of shape {image.shape}")
+            reason = f"they decode to {image.dtype} of shape {image.shape}"
+            raise undecodable(frame.sop_instance_uid, reason)
         yield image
 
 
-def _undecodable(frame: Frame, reason: str) -> UndecodablePixels:
-    uid = frame.sop_instance_uid
+def undecodable(uid: str, reason: str) -> UndecodablePixels:
+    """Return the error for an object whose pixels cannot be decoded."""
     return UndecodablePixels(make_finding("undecodable_pixels", f"{uid}, {reason}", [uid]))

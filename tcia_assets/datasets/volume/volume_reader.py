@@ -12,7 +12,7 @@ from tcia_assets.datasets.volume import intensities
 from tcia_assets.datasets.volume.arrays import Slice, Volume, swap_lps_ras
 from tcia_assets.datasets.volume.attributes import read_int, read_text
 from tcia_assets.datasets.volume.decoders import decoders_of
-from tcia_assets.datasets.volume.findings import Finding, NoVolume, make_finding
+from tcia_assets.datasets.volume.findings import Finding, NoVolume, count_findings, make_finding
 from tcia_assets.datasets.volume.frames import Frame, plane_of, read_frames
 from tcia_assets.datasets.volume.pixels import UndecodablePixels, read_pixels
 from tcia_assets.datasets.volume.series_zip import DicomObject, SeriesZip, open_series_zip
@@ -95,7 +95,7 @@ def open_volumes(
     """
     with open_series_zip(path, workers=workers) as series_zip:
         dicom_objects, findings = series_zip.read_headers()
-        findings += _count_findings(series_zip, image_count)
+        findings += count_findings(len(series_zip.entries), image_count)
         images, left_out = _select_images(dicom_objects)
         groups, misfits = find_volumes(frame for image in images for frame in read_frames(image))
         findings += left_out + misfits
@@ -144,14 +144,6 @@ def read_volume(
 
 
 # --- Which objects, and which volumes -------------------------------------------------------------
-
-
-def _count_findings(series_zip: SeriesZip, image_count: int | None) -> list[Finding]:
-    count = len(series_zip.entries)
-    if image_count is None or image_count == count:
-        return []
-    numbers = {"objects": count, "image_count": image_count}
-    return [make_finding("count_unlike_image_count", f"{count}, not {image_count}", **numbers)]
 
 
 def _select_images(found: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Finding]]:
