@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -77,6 +78,12 @@ class License:
             return _CC0
         words = self.short.split("-")
         return sum(weight for word, weight in _WEIGHTS.items() if word in words)
+
+
+def license_of_row(row: Mapping[str, str | None]) -> License:
+    """Return the licence of a Series of a cohort, without what it is counted by."""
+    name, uri = ((row[key] or "").strip() for key in ("LicenseName", "LicenseURI"))
+    return License(name, uri, 0, ())
 
 
 def attribution_table(samples: pa.Table, info: DatasetInfo) -> pa.Table:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tcia_assets.datasets.cohort import IMPORTED_FROM
-from tcia_assets.datasets.licenses import License
+from tcia_assets.datasets.licenses import license_of_row
+from tcia_assets.datasets.samples import KEPT
 from tcia_assets.datasets.versions import LOCK, Version
 from tcia_assets.errors import DatasetRefused, StorageError
 from tcia_assets.metadata.citations import ARCHIVE, Origin, doi_url
@@ -152,8 +153,9 @@ def _title(version: Version) -> str:
 
 def _description(version: Version) -> str:
     states = version.samples["state"].to_pylist()
+    kind = "images" if version.content["settings"].get("frames") else "volumes"
     return (
-        f"{_title(version)}. {states.count('kept'):,} volumes made from images of "
+        f"{_title(version)}. {states.count(KEPT):,} {kind} made from images of "
         f"{_origin(version)}, split by patient, with the hash of each file. README.md is its card; "
         "LICENSES.md and CITATION.cff have the licence and the citation of each source."
     )
@@ -165,21 +167,19 @@ def _origin(version: Version) -> Origin:
 
 
 def unlicensed_series(version: Version) -> int:
-    """Return how many Series of a version have no licence."""
-    rows = version.content["cohort"]["series"]
-    return sum(not (row["LicenseURI"] or row["LicenseName"]) for row in rows)
+    """Return of how many Series that are in a version the source states no licence."""
+    return sum(license_of_row(row).is_missing for row in version.series)
 
 
-def _sources(version: Version) -> list[str]:
-    """Return the DOIs of the data that it was made from, sorted."""
-    rows = version.content["cohort"]["series"]
-    return sorted({doi for row in rows if (doi := doi_of(row["DataDescriptionURI"] or ""))})
+def _sources(series: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the DOIs of the data that a version was made from, sorted."""
+    return sorted({doi for row in series if (doi := doi_of(row["DataDescriptionURI"] or ""))})
 
 
-def _licenses(version: Version) -> list[str]:
-    """Return the licences of the data that it was made from: addresses, or names without one."""
-    rows = version.content["cohort"]["series"]
-    return sorted({row["LicenseURI"] or row["LicenseName"] or "not given" for row in rows})
+def _licenses(series: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the licences of the data in a version: addresses, or names without one."""
+    found = map(license_of_row, series)
+    return sorted({each.uri or each.name or "not given" for each in found})
 
 
 def _crate(version: Version, publication: Publication) -> dict[str, Any]:
@@ -195,8 +195,9 @@ def _crate(version: Version, publication: Publication) -> dict[str, Any]:
         }
         for path, file in sorted(version.files.items())
     ]
+    series = version.series
     sources = [
-        {"@id": doi_url(doi), "@type": "CreativeWork", "name": doi} for doi in _sources(version)
+        {"@id": doi_url(doi), "@type": "CreativeWork", "name": doi} for doi in _sources(series)
     ]
     creators = [{"@id": f"#{quote(n)}", "@type": "Person", "name": n} for n in publication.creators]
     root: dict[str, Any] = {
@@ -206,7 +207,7 @@ def _crate(version: Version, publication: Publication) -> dict[str, Any]:
         "description": _description(version),
         "datePublished": publication.published.isoformat(),
         "version": version.version,
-        "license": _licenses(version),
+        "license": _licenses(series),
         "hasPart": _references(files),
         "isBasedOn": _references(sources),
     }
@@ -227,9 +228,8 @@ def _references(nodes: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _zenodo(version: Version, publication: Publication) -> dict[str, Any]:
     """Return the metadata of a deposition, as Zenodo's API takes them."""
-    rows = version.content["cohort"]["series"]
-    names = {(row["LicenseName"] or "", row["LicenseURI"] or "") for row in rows}
-    shorts = {License(name, uri, 1, ()).short for name, uri in names}
+    series = version.series
+    shorts = {license_of_row(row).short for row in series}
     metadata: dict[str, Any] = {
         "title": _title(version),
         "upload_type": "dataset",
@@ -240,10 +240,10 @@ def _zenodo(version: Version, publication: Publication) -> dict[str, Any]:
         "keywords": ["medical imaging", "cancer", "DICOM", *[ARCHIVE] * _origin(version).has_tcia],
         # Without a licence, a person must decide who may have the data.
         "access_right": "restricted" if unlicensed_series(version) else "open",
-        "notes": "Licences of the sources: " + "; ".join(_licenses(version)),
+        "notes": "Licences of the sources: " + "; ".join(_licenses(series)),
         "related_identifiers": [
             {"identifier": doi, "relation": "isDerivedFrom", "resource_type": "dataset"}
-            for doi in _sources(version)
+            for doi in _sources(series)
         ],
     }
     # Zenodo has one licence a record; where sources differ, a person must choose.

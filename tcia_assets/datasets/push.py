@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.datasets.licenses import License
-from tcia_assets.datasets.samples import kept_samples
+from tcia_assets.datasets.licenses import License, license_of_row
 from tcia_assets.datasets.versions import LOCK, Version, verify
 from tcia_assets.errors import (
     ArchiveBroken,
@@ -154,19 +153,15 @@ def check_licenses(version: Version, *, allow_unlicensed: bool) -> tuple[str, ..
     Raises:
         UsageError: Series have no licence, and that is not allowed.
     """
-    samples = version.samples
-    kept = set(kept_samples(samples)["SeriesInstanceUID"].to_pylist())
-    dropped = set(samples["SeriesInstanceUID"].to_pylist()) - kept
-    rows = [r for r in version.content["cohort"]["series"] if r["SeriesInstanceUID"] not in dropped]
-    found = {License(r["LicenseName"] or "", r["LicenseURI"] or "", 0, ()) for r in rows}
-    if any(each.is_missing for each in found) and not allow_unlicensed:
-        uids = [r["SeriesInstanceUID"] for r in rows if not (r["LicenseName"] or r["LicenseURI"])]
+    licenses = {row["SeriesInstanceUID"]: license_of_row(row) for row in version.series}
+    uids = [uid for uid, license_ in licenses.items() if license_.is_missing]
+    if uids and not allow_unlicensed:
         raise UsageError(
             "leave Series without a licence out of the cohort, or use --allow-unlicensed if you "
             f"have the right to pass them on: the source states no licence for {len(uids)} Series, "
             f"{quote_first(uids, 2)}"
         )
-    return tuple(sorted(filter(None, map(_limits, found))))
+    return tuple(sorted(filter(None, map(_limits, {*licenses.values()}))))
 
 
 def _limits(license_: License) -> str:

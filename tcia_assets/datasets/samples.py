@@ -183,6 +183,14 @@ def kept_samples(samples: pa.Table) -> pa.Table:
     return samples.filter(pc.equal(samples["state"], KEPT))
 
 
+def series_in_files(samples: pa.Table) -> set[str]:
+    """Return the Series of which the files of kept samples are made: images, channels, masks."""
+    found: set[str] = set()
+    for row in kept_samples(samples).to_pylist():
+        found |= series_of_images(row) | {*row["target_series_instance_uids"]}
+    return found
+
+
 def name_sample(series_instance_uid: str, number: int = 0) -> str:
     """Return the name of a sample: the UID, with the number of its volume where there are several.
 

@@ -28,7 +28,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.datasets.cohort import hash_cohort
-from tcia_assets.datasets.samples import read_samples
+from tcia_assets.datasets.samples import read_samples, series_in_files
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.files import publish_draft, sha256_of, sync
@@ -101,6 +101,17 @@ class Version:
             return read_samples(path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read: {error}", table="samples") from error
+
+    @property
+    def series(self) -> list[dict[str, Any]]:
+        """The rows of the cohort, in its order, whose Series are in files of the version.
+
+        Raises:
+            DataError: The table of samples is damaged.
+        """
+        used = series_in_files(self.samples)
+        rows = self.content["cohort"]["series"]
+        return [row for row in rows if row["SeriesInstanceUID"] in used]
 
 
 # --- Finding versions -----------------------------------------------------------------------------

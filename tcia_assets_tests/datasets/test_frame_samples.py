@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tcia_assets import load_dataset
 from tcia_assets.datasets import cohort_lock
 from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path
 from tcia_assets.datasets.declaration import parse_declaration
+from tcia_assets.datasets.pack import Publication, pack
 from tcia_assets.images.headers import image_rows
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import contents
@@ -94,7 +96,7 @@ def test_each_image_is_a_sample_that_says_what_it_shows(breasts: BuildResult) ->
 
 
 def test_samples_are_read_with_their_classes_and_no_patient_is_in_two_splits(
-    breasts: BuildResult,
+    breasts: BuildResult, tmp_path: Path
 ) -> None:
     patients: dict[str, set[str]] = {}
     for split in ("train", "test"):
@@ -108,6 +110,9 @@ def test_samples_are_read_with_their_classes_and_no_patient_is_in_two_splits(
             assert math.isnan(each.spacing[0]) == (each.row["Modality"] == "XA")
     assert not patients["train"] & patients["test"]
     card = (breasts.folder / "README.md").read_text()
+    archive = tmp_path / "breasts.zip"
+    packed = pack(breasts.version, archive, Publication(date(2026, 11, 27)))
+    assert "19 images made from" in packed.metadata.read_text()
     assert "19 images of 6 Patients" in card and "| benign |" in card
     assert "as PNG" in card and "burned_in_annotation" in card
 

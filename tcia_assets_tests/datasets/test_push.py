@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.utils import disable_progress_bars
 
 from tcia_assets.datasets import versions
+from tcia_assets.datasets.pack import Publication, pack
 from tcia_assets.datasets.push import PushedDataset, PushOptions, parse_address, push
 from tcia_assets.datasets.versions import LOCK, Version
 from tcia_assets.errors import (
@@ -23,7 +25,12 @@ from tcia_assets.errors import (
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import NO_TARGET, built, declared
 from tcia_assets_tests.datasets.hub import READ_ONLY, TOKEN, Hub, serving
-from tcia_assets_tests.datasets.warehouse_edits import set_column
+from tcia_assets_tests.datasets.warehouse_edits import (
+    replace_zip,
+    set_column,
+    zip_of,
+    zip_without,
+)
 
 # huggingface_hub hands files to its client in a form that this one calls old.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")
@@ -163,6 +170,25 @@ def test_series_without_a_licence_are_refused_unless_asked_for(
     pushed = _push(version, hub, allow_unlicensed=True, is_public=True)
     assert pushed.notes == ("the source states no licence for some Series",)
     assert not pushed.is_private
+
+
+def test_a_series_that_is_in_no_file_needs_no_licence(
+    hub: Hub, stocked_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    [uid] = stocked_warehouse.query(
+        "SELECT SeriesInstanceUID AS u FROM series WHERE Modality = 'CT' ORDER BY u LIMIT 1"
+    )["u"].to_pylist()
+    for column in ("LicenseName", "LicenseURI"):
+        set_column(stocked_warehouse, column, None, uid)
+    gap = zip_without(zip_of(stocked_warehouse, uid), lambda place: place == 5)
+    replace_zip(stocked_warehouse, uid, gap)
+    version = built(declared(NO_TARGET), stocked_warehouse).version
+    assert uid not in {row["SeriesInstanceUID"] for row in version.series}
+    assert uid in {row["SeriesInstanceUID"] for row in version.content["cohort"]["series"]}
+    assert _push(version, hub).notes == ()
+    packed = pack(version, tmp_path / "a.zip", Publication(date(2026, 11, 27)))
+    metadata = json.loads(packed.metadata.read_text())["metadata"]
+    assert metadata["access_right"] == "open" and "not given" not in metadata["notes"]
 
 
 def test_what_a_licence_forbids_is_said(hub: Hub, stocked_warehouse: Warehouse) -> None:
