@@ -134,8 +134,7 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
 
 
 def _query(declaration: Declaration, warehouse: Warehouse) -> Cohort:
-    images, channels = _query_cases(declaration, warehouse)
-    pairs = _query_pairs(declaration, warehouse, images)
+    images, channels, pairs = _query_cases(declaration, warehouse)
     targets = pc.unique(pairs["target_series_instance_uid"]).to_pylist()
     others = sorted({*pc.drop_null(channels["SeriesInstanceUID"]).to_pylist()} - {*images})
     roles = dict.fromkeys(images, IMAGE) | dict.fromkeys(others, CHANNEL)
@@ -211,24 +210,30 @@ def _values_of(column: str, warehouse: Warehouse) -> list[str]:
     return list(rows["n"].to_pylist())
 
 
-def _query_cases(declaration: Declaration, warehouse: Warehouse) -> tuple[list[str], pa.Table]:
-    """Return the images, of which each is a case, and the channels of each, as `CHANNELS`."""
+def _query_cases(
+    declaration: Declaration, warehouse: Warehouse
+) -> tuple[list[str], pa.Table, pa.Table]:
+    """Return the images, of which each is a case, their channels and their masks.
+
+    The latter two are as `CHANNELS` and `PAIRS`.
+    """
     modalities = _query_images(declaration, warehouse)
     selected = list(modalities)
     if not declaration.channels:
         _check_images(declaration, modalities)
-        return selected, CHANNELS.empty_table()
+        pairs = _query_pairs(declaration, warehouse)
+        return selected, CHANNELS.empty_table(), _pairs_of(selected, pairs)
     members = members_of_channels(declaration, warehouse, selected)
     used = sorted({uid for uids in members.values() for uid in uids})
     _check_images(declaration, {uid: modalities[uid] for uid in used})
-    reference = declaration.reference
-    if not reference:
-        drawn = _query_pairs(declaration, warehouse, used)["image_series_instance_uid"]
-        reference = find_reference(declaration, members, drawn.to_pylist())
+    pairs = _query_pairs(declaration, warehouse)
+    drawn = pairs["image_series_instance_uid"].to_pylist()
+    reference = declaration.reference or find_reference(declaration, members, drawn)
     channels = pair_channels(declaration, warehouse, members, reference)
     # A listed Series that the warehouse does not have must stay visible.
     unknown = [uid for uid, modality in modalities.items() if modality is None]
-    return sorted({*members[reference], *unknown}), channels
+    images = sorted({*members[reference], *unknown})
+    return images, channels, _pairs_of(images, pairs)
 
 
 def _query_images(declaration: Declaration, warehouse: Warehouse) -> dict[str, str | None]:
@@ -269,8 +274,8 @@ def _check_images(declaration: Declaration, modalities: Mapping[str, str | None]
         raise declaration.error_at(_key(declaration), problem)
 
 
-def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: Sequence[str]) -> pa.Table:
-    """Return the masks of the target that are paired with these images, as `PAIRS`."""
+def _query_pairs(declaration: Declaration, warehouse: Warehouse) -> pa.Table:
+    """Return the masks of the target that are paired with any image, as `PAIRS`."""
     target = declaration.target
     if target is None:
         return PAIRS.empty_table()
@@ -287,13 +292,15 @@ def _query_pairs(declaration: Declaration, warehouse: Warehouse, images: Sequenc
     pairs = find_pairs(warehouse, masks["uid"].to_pylist())
     is_wanted = pc.and_(
         pc.and_(pc.equal(pairs["state"], PAIRED), pc.equal(pairs["Modality"], target.kind)),
-        pc.and_(
-            pc.is_in(pairs["how"], value_set=pa.array(target.ways)),
-            pc.is_in(pairs["image_series_instance_uid"], value_set=pa.array(images, pa.string())),
-        ),
+        pc.is_in(pairs["how"], value_set=pa.array(target.ways)),
     )
     renamed = {"SeriesInstanceUID": "target_series_instance_uid"}
     pairs = pairs.filter(is_wanted)
     pairs = pairs.rename_columns([renamed.get(name, name) for name in pairs.column_names])
     order = [(name, "ascending") for name in PAIRS.names[:3]]
     return pairs.select(PAIRS.names).cast(PAIRS).sort_by(order).combine_chunks()
+
+
+def _pairs_of(images: Sequence[str], pairs: pa.Table) -> pa.Table:
+    uids = pa.array(images, pa.string())
+    return pairs.filter(pc.is_in(pairs["image_series_instance_uid"], value_set=uids))

@@ -116,15 +116,16 @@ def _write_sample(
     findings = [finding_row(finding) for finding in volume.findings]
     grid = find_grid(job)
     labels = _read_labels(job, masks, volume, grid) if job.masks else None
-    box = None
+    placed, box = None, None
     if job.volume.is_cut:
-        box, about = find_box(job.volume, to_grid(volume, job.volume, grid), labels)
+        placed = to_grid(volume, job.volume, grid)
+        box, about = find_box(job.volume, placed, labels)
+        placed = cut(placed, box)
         findings += [finding_row(finding) for finding in about]
     row, found = _write_labels(job, labels, box, sample_path(folder, LABEL, sample))
     findings += found
     del labels  # before the volume is copied: one large array less
-    placed = to_grid(volume, job.volume, grid)
-    placed = placed if box is None else cut(placed, box)
+    placed = to_grid(volume, job.volume, grid) if placed is None else placed
     as_written = Grid.of(placed)
     if grid is not None:
         findings += [finding_row(each) for each in place_findings(volume, volume, as_written)]
