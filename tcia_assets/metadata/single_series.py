@@ -13,7 +13,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import SERIES, SNAPSHOTS, STUDIES
+from tcia_assets.catalog import IMPORTS, SERIES, SNAPSHOTS, STUDIES
 from tcia_assets.errors import TciaError, UsageError, quote_first
 from tcia_assets.metadata.budget import RequestBudget
 from tcia_assets.metadata.moves import settle_moves
@@ -166,6 +166,12 @@ def _add(
         raise UsageError(f"TCIA_COLLECTIONS leaves this Collection out: it is {', '.join(allowed)}")
     if not is_valid_key(collection):
         raise UsageError("no partition can have the name of this Collection")
+    if collection in warehouse.keys(IMPORTS):
+        # A Collection is imported or listed by a source, never both.
+        raise UsageError(
+            f"the source {source.name} has these Series in a Collection of that name, and here it "
+            "is one that was imported from a folder: import the folder under another name"
+        )
     add_series(collection, reply, studies, source.of(collection), warehouse, at)
 
 

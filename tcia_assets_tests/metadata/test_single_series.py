@@ -11,6 +11,7 @@ import pyarrow as pa
 from tcia_assets.catalog import SERIES, SERIES_SIZES, SNAPSHOTS, STUDIES
 from tcia_assets.images.run_reasons import find_never_refreshed, newest_release_date
 from tcia_assets.metadata.budget import ProbeBudget
+from tcia_assets.metadata.imports import record_import
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.single_series import (
     add_single_series,
@@ -178,3 +179,13 @@ def test_collections_that_are_not_mirrored_are_left_out(
         [line] = add_single_series(mirror.uids(SMALL, 1), source, mirror.warehouse, day(1))
     assert "TCIA_COLLECTIONS" in line and SMALL in line
     assert not stored(mirror.warehouse)
+
+
+def test_nothing_is_added_to_a_collection_that_was_imported(mirror: SandboxMirror) -> None:
+    names = ("files", "objects", "object_bytes", "repeated_files", "not_dicom", "directories")
+    counts = dict.fromkeys((*names, "without_uid"), 0)
+    record_import(SMALL, Path("/scans"), counts, mirror.warehouse, day(1))
+    uids = mirror.uids(SMALL, 1)
+    [problem] = add(mirror, uids)
+    assert problem.startswith(f"{SMALL}: '{uids[0]}': ") and "under another name" in problem
+    assert stored(mirror.warehouse) == []
