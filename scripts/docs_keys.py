@@ -207,7 +207,8 @@ def value_text(annotation: Any) -> str:
     if origin is Annotated:
         return value_text(arguments[0])
     if origin in (Union, types.UnionType):
-        return value_text(next(each for each in arguments if each is not type(None)))
+        kinds = [value_text(each) for each in arguments if each is not type(None)]
+        return ", or ".join(dict.fromkeys(kinds))
     if origin is tuple:
         return "list"
     if origin is dict:

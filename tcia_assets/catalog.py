@@ -167,11 +167,14 @@ _EACH_REFRESH = (
     "Queried by each refresh of a Collection. Plots: the rows, bytes and requests of each refresh."
 )
 
+FOLDER = "local"
+"""The first word of `source` in rows of folders that were imported."""
+
 # SQL for the first word of `source`; for whether the row is of a folder that was imported, which no
 # server lists; and for the Series that the source in use has listed: what only another one has
 # listed is in none of its lists.
 _FAMILY = "split_part(source, '-', 1)"
-OF_FOLDER = "starts_with(coalesce(source, ''), 'local-')"
+OF_FOLDER = f"starts_with(coalesce(source, ''), '{FOLDER}-')"
 _SERIES_OF_THE_SOURCE = (
     f"(SELECT * FROM current_series WHERE NOT {OF_FOLDER} AND coalesce({_FAMILY} = "
     f"(SELECT split_part(arg_max(source, taken_at), '-', 1) FROM snapshots WHERE NOT {OF_FOLDER}), "
@@ -750,6 +753,12 @@ ACQUIRED_MODALITIES = frozenset(
     | {"OP", "OPT", "PT", "PX", "RF", "RG", "SM", "US", "XA", "XC"}
 )
 
+DESCRIBED_ZIPS = """\
+    SELECT Collection, SeriesInstanceUID FROM indexed_zips
+    UNION ALL SELECT Collection, SeriesInstanceUID FROM "references"
+    UNION ALL SELECT Collection, SeriesInstanceUID FROM targets"""
+"""SQL for the zips that the tables made from them describe; one may occur several times."""
+
 # Zips on disk that a table made from them does not describe, or whose event the history lacks: a
 # run that is killed, or fails, leaves them, and the next run of their Collection completes them.
 # The event of a Series that moved may be in the Collection that it left. The rows that tables have
@@ -757,7 +766,7 @@ ACQUIRED_MODALITIES = frozenset(
 #
 # Zips are compared by a hash of Series and SHA-256: of 200,000, the texts take 300 MB and twice the
 # time. That a missing one has the hash of any other happens once in 10^14 times.
-UNINDEXED_ZIPS = """\
+UNINDEXED_ZIPS = f"""\
 WITH zips AS (
     SELECT Collection, SeriesInstanceUID, status, hash(SeriesInstanceUID, sha256) AS zip
     FROM image_archives WHERE path IS NOT NULL
@@ -795,9 +804,7 @@ SELECT DISTINCT moved_to, SeriesInstanceUID, 'still described in ' || Collection
     ) USING (moved_to, SeriesInstanceUID)
     SEMI JOIN (
         SELECT Collection, SeriesInstanceUID FROM (
-            SELECT Collection, SeriesInstanceUID FROM indexed_zips
-            UNION ALL SELECT Collection, SeriesInstanceUID FROM "references"
-            UNION ALL SELECT Collection, SeriesInstanceUID FROM targets
+{DESCRIBED_ZIPS}
         ) SEMI JOIN moved USING (Collection, SeriesInstanceUID)
     ) USING (Collection, SeriesInstanceUID)
     ANTI JOIN (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
+from tcia_assets.catalog import DESCRIBED_ZIPS, IMAGE_ARCHIVES
 from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.store.warehouse import Warehouse
 
-_WITHOUT_ZIP = """
+_WITHOUT_ZIP = f"""
     SELECT SeriesInstanceUID FROM (
-        SELECT Collection, SeriesInstanceUID FROM indexed_zips
-        UNION ALL SELECT Collection, SeriesInstanceUID FROM "references"
-        UNION ALL SELECT Collection, SeriesInstanceUID FROM targets
+{DESCRIBED_ZIPS}
     ) WHERE Collection = $collection AND SeriesInstanceUID NOT IN (
         SELECT SeriesInstanceUID FROM image_archives WHERE Collection = $collection
     ) LIMIT 1

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from tcia_assets.errors import BadArchive
+from tcia_assets.errors import BadArchive, TciaError
 from tcia_assets.images import manifest
 from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
@@ -210,10 +210,8 @@ class _Reading:
             StorageError: The store itself is gone; nothing is written, now or later.
         """
         if self._is_missing and not self._accepts_loss:
-            found, self._is_missing = (self._changes, self._reads), False
-            self._changes, self._reads = [], {}
-            require_store(self._warehouse)  # each time: a disk may be gone since the last one
-            self._changes, self._reads = found
+            self._is_missing = False
+            self._require_store()  # each time: a disk may be gone since the last one
         for name in sorted({new.collection for _, new in self._changes}):
             mine = [change for change in self._changes if change[1].collection == name]
             for row in manifest.replace_unchanged(self._warehouse, name, mine):
@@ -225,6 +223,15 @@ class _Reading:
         if self._records:
             record_reads(reads, self._warehouse)
         self._next_write = time.monotonic() + _WRITE_EVERY_S
+
+    def _require_store(self) -> None:
+        """Check that the store is there; if not, forget what was found, which it explains."""
+        try:
+            require_store(self._warehouse)
+        except TciaError:
+            self._changes.clear()
+            self._reads.clear()
+            raise
 
     def result(self, planned: int) -> VerifyResult:
         """Write, and return what was found of so many planned zips."""

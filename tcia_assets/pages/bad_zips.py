@@ -13,7 +13,8 @@ from tcia_assets.pages.series_page import Shown
 from tcia_assets.store.warehouse import Warehouse
 
 MISSING_ZIP, DAMAGED_ZIP = "its zip is missing", "its zip is damaged"
-_PROBLEMS = {MISSING_ZIP: "zip missing", DAMAGED_ZIP: "zip damaged"}
+SHORT_PROBLEMS = {MISSING_ZIP: "zip missing", DAMAGED_ZIP: "zip damaged"}
+"""What a list of Series shows of a bad zip, by the reason why nothing was made of it."""
 
 
 def find_bad_zips(found: Mapping[str, SeriesFacts], warehouse: Warehouse) -> dict[str, str]:
@@ -37,17 +38,6 @@ def find_bad_zips(found: Mapping[str, SeriesFacts], warehouse: Warehouse) -> dic
     missing = dict.fromkeys(zips.keys() - sizes.keys(), MISSING_ZIP)
     damaged = (u for u, size in sizes.items() if size != found[u].archive["archive_bytes"])
     return missing | dict.fromkeys(damaged, DAMAGED_ZIP)
-
-
-def zip_problem(why: str) -> str:
-    """Return the short form of why nothing was made of a zip; "" if the zip is not the reason.
-
-    >>> zip_problem(MISSING_ZIP)
-    'zip missing'
-    >>> zip_problem("it has no pixels")
-    ''
-    """
-    return _PROBLEMS.get(why, "")
 
 
 def advise_repair(facts: SeriesFacts, shown: Shown) -> Shown:

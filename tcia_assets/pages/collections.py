@@ -27,7 +27,6 @@ MODALITY, BODY_PART, LICENSE, MAKER, YEAR, RELEASED = (
     "year",
     "released",
 )
-CANCER_TYPE = "cancer_type"
 
 _Row = dict[str, Any]
 

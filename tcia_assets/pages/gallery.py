@@ -21,9 +21,9 @@ from tcia_assets.pages import addresses
 from tcia_assets.pages.bad_zips import (
     DAMAGED_ZIP,
     MISSING_ZIP,
+    SHORT_PROBLEMS,
     advise_repair,
     find_bad_zips,
-    zip_problem,
 )
 from tcia_assets.pages.folder import CatalogueFolder
 from tcia_assets.pages.series import MASKS, VOLUMES, SeriesFacts, Zip, add_pairs, target_names
@@ -261,7 +261,7 @@ def _combine(found: dict[str, SeriesFacts], state: _Known) -> dict[str, Shown]:
             slice_name=slices[uid],
             viewer=viewers.get(uid),
             why=_why(uid, state),
-            zip_problem=_zip_problem(uid, state),
+            zip_problem=SHORT_PROBLEMS.get(_why_no_picture(uid, state), ""),
             related=related_to(facts, found, pictures, slices),
         )
         for uid, facts in found.items()
@@ -279,19 +279,18 @@ def unpictured(state: _Known) -> int:
     return sum(bool(each["why"]) for each in state.get("pictures", {}).values())
 
 
-def _zip_problem(uid: str, state: _Known) -> str:
-    """Return what was found wrong with the zip of a Series; "" for nothing."""
-    return zip_problem(state["lost"].get(uid) or state["pictures"][uid]["why"])
+def _why_no_picture(uid: str, state: _Known) -> str:
+    why: str = state["lost"].get(uid) or state["pictures"][uid]["why"]
+    return why
 
 
 def _why(uid: str, state: _Known) -> str:
-    if problem := _zip_problem(uid, state):
-        return f"Its {problem.replace(' ', ' is ')}."
-    if why := state["volumes"].get(uid, {}).get("why"):
-        return f"The volume cannot be shown: {why}"
-    if why := state["pictures"][uid]["why"]:
-        return f"There is no picture: {why}"
-    return ""
+    why = _why_no_picture(uid, state)
+    if why in SHORT_PROBLEMS:
+        return f"{why.capitalize()}."
+    if why_no_volume := state["volumes"].get(uid, {}).get("why"):
+        return f"The volume cannot be shown: {why_no_volume}"
+    return f"There is no picture: {why}" if why else ""
 
 
 def _may_be_volume(facts: SeriesFacts) -> bool:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tcia_assets import catalog
+
 IDC = "idc"
 # The family of folders that were imported. No server lists what only they have.
-FOLDER = "local"
+FOLDER = catalog.FOLDER
 FOLDER_NAME = f"{FOLDER}-folder@localhost"
 
 

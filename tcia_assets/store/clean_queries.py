@@ -55,9 +55,11 @@ class CleanQueries:
         if _read(path) == stamp:
             return None
         rows = self._warehouse.query(statement)
+        if rows.num_rows:
+            return rows
         if not self._warehouse.is_read_only:
-            _remember(path, "" if rows.num_rows else stamp)
-        return rows if rows.num_rows else None
+            publish_hint(path, stamp)
+        return None
 
     def _stamp(self, statement: str) -> str:
         """Return what changes with a query, or with a file that it reads."""
@@ -98,14 +100,6 @@ def _entries(folder: str) -> Iterable[os.DirEntry[str]]:
             return [*entries]
     except FileNotFoundError:
         return []
-
-
-def _remember(path: Path, stamp: str) -> None:
-    """Write the stamp of a clean query; "" forgets it."""
-    if stamp:
-        publish_hint(path, stamp)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str:

@@ -63,3 +63,8 @@ def images(warehouse: Warehouse) -> list[str]:
         "SELECT SeriesInstanceUID AS uid FROM series WHERE Modality = 'CT' ORDER BY uid"
     )
     return list(found["uid"].to_pylist())
+
+
+def codes(row: dict[str, Any]) -> list[str]:
+    """Return the codes of the findings of a row of a sample."""
+    return [finding["code"] for finding in row["findings"]]

@@ -16,6 +16,7 @@ from tcia_assets.datasets.sample_store import IMAGE, channel_kind, read_samples,
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.files import sha256_of
+from tcia_assets_tests.datasets.example_builds import codes
 from tcia_assets_tests.datasets.volume.synthetic import Series, write_zip
 from tcia_assets_tests.datasets.volume.synthetic_volumes import volume, zipped
 
@@ -70,10 +71,6 @@ def made(tmp_path: Path, *channels: Channel) -> tuple[dict[str, Any], dict[str, 
         for each in row.get("channels", ())
     }
     return row, images
-
-
-def codes(row: dict[str, Any]) -> list[str]:
-    return [finding["code"] for finding in row["findings"]]
 
 
 def ct_and_pet(tmp_path: Path, **pet: Any) -> tuple[Path, Path]:

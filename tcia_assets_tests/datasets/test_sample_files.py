@@ -24,6 +24,7 @@ from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.datasets.example_builds import (
     NO_TARGET,
     built,
+    codes,
     declared,
     rows,
 )
@@ -93,11 +94,6 @@ def job(path: Path, **settings: Any) -> SampleJob:
         priority=(),
         made_with={},
     )
-
-
-def codes(row: dict[str, Any]) -> list[str]:
-    """Return the codes of the findings of a row."""
-    return [finding["code"] for finding in row["findings"]]
 
 
 def two_volumes(folder: Path) -> Path:

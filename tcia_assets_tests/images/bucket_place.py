@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tcia_assets.images.zip_files import stored_zips, zip_name
 from tcia_assets_tests.images.place import COLLECTION, Place, demand_as_recorded, images_in
+
+Machine = Callable[[], "BucketPlace"]
+"""Makes a machine with a data folder of its own, beside others with the same bucket."""
 
 
 class BucketPlace(Place):

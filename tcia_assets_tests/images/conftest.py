@@ -11,6 +11,7 @@ import pytest
 
 from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.images.bucket_place import Machine, beside
 from tcia_assets_tests.images.many import SERIES, place_at
 from tcia_assets_tests.images.place import COLLECTION, Place, small_catalogue
 from tcia_assets_tests.same_path import tmp_path
@@ -92,6 +93,12 @@ def wide(wide_served: Sandbox, place_of: PlaceOf) -> Place:
 def mirror(twelve_served: Sandbox, place_of: PlaceOf) -> Place:
     """Return a data folder that has the metadata of twelve Series of two images, and no zips."""
     return place_of(twelve_served)
+
+
+@pytest.fixture
+def machine(mirror: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return what makes a machine with the metadata of `mirror` and a bucket that all share."""
+    return lambda: beside(mirror, tmp_path_factory.mktemp("machine") / "data", bucket)
 
 
 @pytest.fixture(scope="session")

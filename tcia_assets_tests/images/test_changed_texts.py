@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.changed_texts import TEXTS, restore_texts
 from tcia_assets.images.run_limits import Shard
-from tcia_assets_tests.images.bucket_place import BucketPlace, beside
+from tcia_assets_tests.images.bucket_place import BucketPlace, Machine
 from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
 from tcia_assets_tests.s3_proxy import Proxy
 
 SUMS, LICENCES = f"{FOLDER}/SHA256SUMS", f"{FOLDER}/LICENSES.md"
-
-
-Machine = Callable[[], BucketPlace]
-
-
-@pytest.fixture
-def machine(place: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Return what makes a machine: a data folder of its own, and the bucket of all."""
-    return lambda: beside(place, tmp_path_factory.mktemp("machine") / "data", bucket)
 
 
 def read(place: BucketPlace, name: str) -> bytes:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -26,17 +25,9 @@ from tcia_assets.settings import Settings
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.disks import filled, small_disk
-from tcia_assets_tests.images.bucket_place import BucketPlace, beside
+from tcia_assets_tests.images.bucket_place import Machine, beside
 from tcia_assets_tests.images.place import COLLECTION, FOLDER, QUICK, Place
 from tcia_assets_tests.s3_proxy import Fault, Proxy, is_put
-
-Machine = Callable[[], BucketPlace]
-
-
-@pytest.fixture
-def machine(mirror: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Return what makes a machine: a data folder of its own, and the bucket of all."""
-    return lambda: beside(mirror, tmp_path_factory.mktemp("machine") / "data", bucket)
 
 
 def test_a_fetch_leaves_nothing_but_objects_and_repeating_it_requests_nothing(

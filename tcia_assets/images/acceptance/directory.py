@@ -33,7 +33,7 @@ END_MARK, END64_MARK, LOCATOR_MARK = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 # A 16 or 32 bit field with this value defers to its 64 bit counterpart.
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
 ZIP64 = 0x0001
-NEEDS_DEFLATE, NEEDS_ZIP64 = 20, 45
+NEEDS_ZIP64 = 45
 
 # 0x0006 is the compression level. The other flags mean encryption or patch data.
 _KNOWN_FLAGS = UTF8 | SIZES_AFTER_DATA | 0x0006
