@@ -75,7 +75,7 @@ def new(
 ) -> None:
     """Write the declaration NAME.yaml of a new dataset, with comments, to be edited.
 
-    What is not said by options is asked on a terminal; elsewhere the most frequent Modality of
+    What options leave open is asked on a terminal; elsewhere the most frequent Modality of
     images and of masks is taken. Labels are proposed from the names of segments and ROIs of masks
     on disk. A file that exists is not changed.
 

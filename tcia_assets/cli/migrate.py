@@ -12,7 +12,7 @@ from tcia_assets.units import counted
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 def migrate(*, dry_run: bool) -> None:
     """Rename and rewrite the partitions of a data folder that an earlier version has written.
 

@@ -12,7 +12,10 @@ from tcia_assets.cli.workspace import import_dagster, open_mirror
 @click.argument("collections", nargs=-1, shell_complete=complete_collections)
 @click.option("--all", "everything", is_flag=True, help="Refresh all Collections of the source.")
 @click.option(
-    "--shared-list", "lists", multiple=True, help="Refresh this shared list; may be repeated."
+    "--shared-list",
+    "lists",
+    multiple=True,
+    help="Refresh this list of Series that somebody shared on TCIA's site; may be repeated.",
 )
 @click.option(
     "--max-size-requests",

@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--port", default=8042, show_default=True, help="Use 0 for any free port.")
-@click.option("--full", is_flag=True, help="Serve the whole catalogue; needs the extra `full`.")
+@click.option("--full", is_flag=True, help="Serve the whole catalogue; needs the extra `idc`.")
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -48,7 +48,7 @@ def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
     that an interrupted run has left for the next `fetch` to read (unindexed); the bytes on disk and
     to come; the time of the newest change event, and of the last comparison of the whole
     Collection with the source. A Collection is partial if only single Series of it were fetched and
-    it was never refreshed. If the source does not answer, it is said since when. Sends no request.
+    it was never refreshed. If the source does not answer, it is shown since when. Sends no request.
 
     \b
     Examples:

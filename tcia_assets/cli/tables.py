@@ -17,7 +17,13 @@ from tcia_assets.spec import Table
 @click.argument("table", required=False, shell_complete=complete_tables)
 @click.option("--markdown", is_flag=True, help="Print the data dictionary of the docs.")
 def tables(table: str | None, *, markdown: bool) -> None:
-    """List the tables of the warehouse, or the columns of TABLE."""
+    """List the tables of the warehouse, or the columns of TABLE.
+
+    \b
+    Examples:
+      tcia-assets tables
+      tcia-assets tables series
+    """
     if markdown:
         click.echo(data_dictionary())
     elif table:

@@ -145,8 +145,8 @@ def find_reference(
     found = [name for name, count in counts.items() if count]
     if len(found) == 1:
         return found[0]
-    told = ", ".join(f"{count:,} Series of {name!r}" for name, count in counts.items() if count)
-    reason = f"masks are drawn on {told or 'no channel'}"
+    several = ", ".join(f"{count:,} Series of {name!r}" for name, count in counts.items() if count)
+    reason = f"masks are drawn on {several or 'no channel'}"
     raise declaration.error_at("channels", f"{reason}: say which by 'reference: NAME'")
 
 
