@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import RESTORED_COLUMNS, SERIES, SERIES_CHANGES
 from tcia_assets.metadata.listing import LISTED
+from tcia_assets.metadata.other_sources import filtered
 from tcia_assets.sources.names import systems_of
 from tcia_assets.store import sql
 from tcia_assets.store.conform import align, empty, is_same, replace_column
@@ -57,7 +58,7 @@ def diff_events(
     old = before.take(place.filter(is_altered))
     altered = _altered(old, after.filter(is_altered), at, listing_id)
     # Selected before filtering: the first listing of a large Collection would be copied whole.
-    added = after.select(_OF_ADDED).filter(is_added)
+    added = filtered(after.select(_OF_ADDED), is_added)
     return after, pa.concat_tables([_added(added, at, listing_id), altered])
 
 

@@ -140,14 +140,16 @@ def merge(
         raise UnknownReply(f"no Series are listed, although {known.num_rows} are known")
     now = pa.scalar(at, instant.arrow_type)
     # First the absent ones: finding them takes as much memory as the rows that are made then.
-    unlisted = known.filter(pc.invert(pc.is_in(known[_KEY], value_set=_array(listed[_KEY]))))
+    unlisted = known.filter(pc.invert(_is_listed(known, listed)))
     is_expected = expects(unlisted)
     others, unlisted = unlisted.filter(pc.invert(is_expected)), unlisted.filter(is_expected)
     hashes = _fingerprints(listed, fingerprints_kept)
     left_out = [c for c in LISTED.column_names if promised and c not in promised]
     present, rebased, counts = _present(known, listed, hashes, now, source, not_changed, left_out)
     absent = unlisted if only_adds else _absent(unlisted, now, policy)
-    rows = conform(SERIES, _with_listed_since(pa.concat_tables([present, absent, others])))
+    # A table in one piece is not copied when it is written.
+    parts = [part for part in (present, absent, others) if part.num_rows] or [present]
+    rows = conform(SERIES, _with_listed_since(pa.concat_tables(parts)))
     due = () if only_adds else tuple(absent.filter(_is_due(absent, policy))[_KEY].to_pylist())
     counts |= _absent_counts(pa.concat_tables([absent, others]))
     counts["elsewhere"] = rows.num_rows - sum(counts.values())
@@ -157,7 +159,7 @@ def merge(
 def find_absent(before: pa.Table, listed: pa.Table) -> pa.Table:
     """Return the rows of Series that were listed until now and that the listing lacks."""
     until_now = before.filter(pc.is_null(before["missing_since"]))
-    return until_now.filter(pc.invert(pc.is_in(until_now[_KEY], value_set=_array(listed[_KEY]))))
+    return until_now.filter(pc.invert(_is_listed(until_now, listed)))
 
 
 def mark_withdrawn(
@@ -200,9 +202,15 @@ def mark_moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
 
 def count_lost(before: pa.Table, listed: pa.Table) -> tuple[int, int]:
     """Return how many Series were listed until now, and how many of them the listing lacks."""
-    until_now = before[_KEY].filter(pc.is_null(before["missing_since"]))
-    still_listed = _count(pc.is_in(until_now, value_set=_array(listed[_KEY])))
-    return len(until_now), len(until_now) - still_listed
+    until_now = before.select([_KEY]).filter(pc.is_null(before["missing_since"]))
+    return len(until_now), len(until_now) - _count(_is_listed(until_now, listed))
+
+
+def _is_listed(rows: pa.Table, listed: pa.Table) -> pa.ChunkedArray:
+    """Return whether the listing has the Series of each row."""
+    # For no rows, as before the first listing, the keys of the listing need not be hashed.
+    keys = listed[_KEY] if rows.num_rows else listed[_KEY].slice(0, 0)
+    return pc.is_in(rows[_KEY], value_set=_array(keys))
 
 
 def _present(

@@ -307,6 +307,8 @@ def _is_settled(compared: _Comparison, facts: Mapping[str, int | bool | str]) ->
 def _listed_of(listed: pa.Table, uids: Iterable[str]) -> Iterable[str]:
     """Return those of these Series that are listed."""
     chosen = pa.array(list(uids), pa.string())
+    if not len(chosen):
+        return []
     is_listed = pc.is_in(chosen, value_set=listed[_UID].combine_chunks())
     found: list[str] = chosen.filter(is_listed).to_pylist()
     return found

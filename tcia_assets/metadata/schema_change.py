@@ -50,6 +50,8 @@ def check_columns(
     if not (names and rows.num_rows):
         return
     stored = read_stored([identity, *names])
+    if not stored.num_rows:
+        return
     stays = pc.is_in(stored[identity], value_set=rows[identity].combine_chunks())
     remaining = stored.filter(stays)
     counts = {name: _count_values(remaining[name]) for name in names}

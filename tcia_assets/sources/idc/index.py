@@ -1,14 +1,8 @@
-"""An index release, opened: its rows in our columns, by SQL that the catalog declares.
-
-The rows of a few Collections are read from the Parquet files alone, which takes a tenth of a second
-each; for more, the Series of all Collections are read once, into a database on disk. A query then
-takes milliseconds, and memory does not grow with the release.
-"""
+"""An index release, opened: its rows in our columns, by SQL that the catalog declares."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import (
-    COLLECTIONS,
-    IDC_COLLECTIONS,
     IDC_FILES,
     IDC_INDEX,
     IDC_MADE,
@@ -27,30 +19,29 @@ from tcia_assets.catalog import (
     IDC_READ,
     IDC_VERSIONS,
     SERIES,
-    TCIA_DOI,
 )
 from tcia_assets.errors import BadValue, UsageError
 from tcia_assets.sources import SourceRows
+from tcia_assets.sources.idc.index_database import (
+    ALL,
+    LOADED,
+    MANY_SERIES,
+    ONE_SERIES,
+    IndexDatabase,
+)
 from tcia_assets.sources.idc.index_values import (
     REFUSED,
-    refused_key,
     select,
     split_unreadable,
     texts_of_unreadable,
-    typed,
     without_html,
 )
-from tcia_assets.sources.idc.release import check_columns, release_of, unusable
+from tcia_assets.sources.idc.release import check_columns, release_of
 from tcia_assets.spec import IndexRows, Table
-from tcia_assets.store import sql
 
-_MEMORY = "96MB"
-# All Series of the scope; those of them that are in the database.
-_ALL, _LOADED = "all_series", SERIES.name
-# What is read from the files before all Series are read into the database, in units of one look for
-# a Series by its UID: together they take as long as that.
-_FROM_FILES = 20
-_ONE_SERIES, _ONE_COLLECTION, _MANY_SERIES = 1, 2, 10
+# Series of a Collection from which on they are sorted here, so many columns at a time.
+_LARGE, _COLUMNS_AT_ONCE = 20_000, 2
+_KEY = SERIES.key[0]
 
 
 class Index:
@@ -77,19 +68,10 @@ class Index:
         self.digest = _digest(folder, self.release, is_whole=is_whole)
         for file in IDC_FILES:
             check_columns(folder / f"{file.name}.parquet", file, self._place, self.release)
-        self._lock, self._loading = threading.Lock(), threading.Lock()
-        self._names: frozenset[str] | None = None
-        self._loaded: set[str] = set()
-        self._from_files, self._is_loaded = 0, False
-        self._database = sql.connect(scratch / "index.duckdb", memory_limit=_MEMORY)
-        try:
-            # The file has one row group, which only one thread can read; more of them would take
-            # twice the processor time for nothing.
-            self.query("SET GLOBAL threads = 1")
-            self._make_views(is_whole=is_whole)
-        except BaseException:
-            self.close()
-            raise
+        self._sizes: dict[str, int] | None = None
+        self._database = IndexDatabase(
+            folder, scratch, is_whole=is_whole, place=self._place, release=self.release
+        )
 
     @property
     def version(self) -> str:
@@ -105,11 +87,12 @@ class Index:
         """
         rows = _declaration(table)
         if not table.partitioned_by:
-            return self._read(rows, _ALL)
+            return self._read(rows, ALL)
         relation = table.name
         if _is_of_series(rows):
-            self._load_collection(key)
-            relation = _LOADED
+            if key in self._series_by_collection:
+                self._database.load_collection(key)
+            relation = LOADED
         return self._read(rows, relation, f'"{table.partitioned_by}" = $key', {"key": key})
 
     def rows_of(self, table: Table, by: str, values: Iterable[str]) -> SourceRows:
@@ -117,25 +100,23 @@ class Index:
         condition, wanted = f'"{by}" IN (SELECT unnest($values))', list(dict.fromkeys(values))
         rows = _declaration(table)
         if not wanted:
-            return self._read(rows, _LOADED, "false")
+            return self._read(rows, LOADED, "false")
         # Mostly they are of one Collection, and one that was asked for.
-        home = f'Collection = (SELECT Collection FROM {_LOADED} WHERE "{by}" = $values[1] LIMIT 1)'
-        found = self._read(rows, _LOADED, f"{home} AND {condition}", {"values": wanted})
+        home = f'Collection = (SELECT Collection FROM {LOADED} WHERE "{by}" = $values[1] LIMIT 1)'
+        found = self._read(rows, LOADED, f"{home} AND {condition}", {"values": wanted})
         if found.table.num_rows >= len(wanted):
             return found
-        with self._loading:
-            self._load_all_if_due(_MANY_SERIES)
-        return self._read(rows, _ALL, condition, {"values": wanted})
+        self._database.load_all_if_due(MANY_SERIES)
+        return self._read(rows, ALL, condition, {"values": wanted})
 
     def find(self, uid: str, columns: str) -> dict[str, Any] | None:
         """Return some columns of a Series, separated by commas; None if the index lacks it."""
         statement = f"SELECT {columns} FROM {{}} WHERE {SERIES.key[0]} = $uid LIMIT 1"
         parameters = {"uid": uid}
-        found = self.query(statement.format(_LOADED), parameters).to_pylist()
-        if not found and not self._is_loaded:
-            with self._loading:
-                self._load_all_if_due(_ONE_SERIES)
-            found = self.query(statement.format(_ALL), parameters).to_pylist()
+        found = self.query(statement.format(LOADED), parameters).to_pylist()
+        if not found and not self._database.is_loaded:
+            self._database.load_all_if_due(ONE_SERIES)
+            found = self.query(statement.format(ALL), parameters).to_pylist()
         return found[0] if found else None
 
     def query(self, statement: str, parameters: Any = None) -> pa.Table:
@@ -144,13 +125,7 @@ class Index:
         Raises:
             UsageError: A file cannot be read.
         """
-        with self._lock:
-            cursor = self._database.cursor()
-        with cursor:
-            try:
-                return sql.fetch_table(cursor, statement, parameters)
-            except sql.SqlError as error:
-                raise unusable(self._place, self.release, _first_line(error)) from error
+        return self._database.query(statement, parameters)
 
     def gone_in(self, uids: Iterable[str]) -> dict[str, str]:
         """Return, for Series that only earlier releases had, the version that lacked each first."""
@@ -179,72 +154,13 @@ class Index:
     def close(self) -> None:
         self._database.close()
 
-    # --- From the files into the database ---------------------------------------------------------
-
-    def _make_views(self, *, is_whole: bool) -> None:
-        for file in IDC_FILES:
-            path = sql.literal(str(self._folder / f"{file.name}.parquet"))
-            self.query(f"CREATE VIEW {file.name} AS FROM read_parquet({path})")
-        for rows in IDC_READ.values():
-            values = typed(rows)
-            if rows.table is SERIES:
-                values |= {"collection_id": "i.collection_id", REFUSED: refused_key(rows)}
-            scope = "true" if is_whole else f"starts_with({rows.doi}, {sql.literal(TCIA_DOI)})"
-            # The others are small.
-            name = f"VIEW {_ALL}" if rows.table is SERIES else f"TABLE {rows.table.name}"
-            try:
-                self.query(f"CREATE {name} AS {select(values, rows.origin)} WHERE {scope}")
-            except UsageError:
-                self._check_expressions(rows)  # it names the column
-                raise
-        self.query(f"CREATE TABLE {_LOADED} AS FROM {_ALL} LIMIT 0")
-
-    def _check_expressions(self, rows: IndexRows) -> None:
-        """Raise UsageError if a column cannot be made from what the files have."""
-        for name, value in rows.columns.items():
-            try:
-                self.query(f"DESCRIBE {select({name: value}, rows.origin)}")
-            except UsageError as error:
-                problem = _first_line(error.__cause__ or error)
-                raise unusable(
-                    self._place,
-                    self.release,
-                    f"{rows.table.name}.{name} cannot be made from {value}: {problem}",
-                ) from error
-
-    def _load_collection(self, key: str) -> None:
-        """Have the Series of a Collection in the database."""
-        with self._loading:
-            if self._is_loaded or key in self._loaded or key not in self._collections():
-                return
-            self._load_all_if_due(_ONE_COLLECTION)
-            if not self._is_loaded:
-                # By the name that it has in the file, so that all others are skipped.
-                self.query(
-                    f"INSERT INTO {_LOADED} FROM {_ALL} WHERE Collection = $key AND collection_id "
-                    f"IN (SELECT collection_id FROM {IDC_COLLECTIONS.name} "
-                    "WHERE collection_name = $key UNION ALL SELECT $key)",
-                    {"key": key},
-                )
-                self._loaded.add(key)
-
-    def _collections(self) -> frozenset[str]:
-        if self._names is None:
-            names = self._read(IDC_MADE[COLLECTIONS], _ALL).table["Collection"]
-            self._names = frozenset(names.to_pylist())
-        return self._names
-
-    def _load_all_if_due(self, cost: int) -> None:
-        self._from_files += cost
-        if self._is_loaded or self._from_files <= _FROM_FILES:
-            return
-        # In the order of the release, which is by Collection: sorting again takes seconds.
-        self.query(
-            f"INSERT INTO {_LOADED} FROM {_ALL} WHERE Collection NOT IN (SELECT unnest($loaded))",
-            {"loaded": sorted(self._loaded)},
-        )
-        self.query(f"CREATE OR REPLACE VIEW {_ALL} AS FROM {_LOADED}")
-        self._is_loaded = True
+    @property
+    def _series_by_collection(self) -> dict[str, int]:
+        """The number of Series of each Collection."""
+        if self._sizes is None:
+            found = self.query(f"SELECT Collection, count(*) AS series FROM {ALL} GROUP BY ALL")
+            self._sizes = dict(zip(*(each.to_pylist() for each in found.columns), strict=True))
+        return self._sizes
 
     # --- Reading ----------------------------------------------------------------------------------
 
@@ -258,13 +174,39 @@ class Index:
         )
         if rows.table is SERIES:
             values[REFUSED] = f'"{REFUSED}"'
-        statement = f"{select(values, relation)} WHERE {condition}{rows.grouping}"
-        found = without_html(rows.table, self.query(statement, parameters))
+        if rows.table is SERIES and self._is_large(parameters):
+            found = self._sorted(values, relation, condition, parameters)
+        else:
+            statement = f"{select(values, relation)} WHERE {condition}{rows.grouping}"
+            found = without_html(rows.table, self.query(statement, parameters))
         if rows.table is SERIES:
             self._check_keys(found)
         return SourceRows(
             found.select(names), promised=tuple(names), unreadable=split_unreadable(found, names)
         )
+
+    def _is_large(self, parameters: Any) -> bool:
+        key = (parameters or {}).get("key", "")
+        return self._series_by_collection.get(key, 0) > _LARGE if key else False
+
+    def _sorted(
+        self, values: Mapping[str, str], relation: str, condition: str, parameters: Any
+    ) -> pa.Table:
+        """Return rows of `series`, sorted by their key, a few columns at a time.
+
+        All columns unsorted would take as much memory again. Rows of a query without an order are
+        in that of the relation.
+        """
+
+        def read(names: Sequence[str]) -> pa.Table:
+            some = {name: values[name] for name in names}
+            return self.query(f"{select(some, relation)} WHERE {condition}", parameters)
+
+        order, names = pc.sort_indices(read([_KEY])[_KEY]), list(values)
+        columns: list[pa.ChunkedArray] = []
+        for start in range(0, len(names), _COLUMNS_AT_ONCE):
+            columns += read(names[start : start + _COLUMNS_AT_ONCE]).take(order).columns
+        return pa.Table.from_arrays(columns, names=names)
 
     def _check_keys(self, rows: pa.Table) -> None:
         """Raise BadValue if a value is missing or odd without which a row is not identified."""
@@ -306,7 +248,3 @@ def _declaration(table: Table) -> IndexRows:
 
 def _is_of_series(rows: IndexRows) -> bool:
     return rows.table is SERIES or rows.table in IDC_MADE
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0]

@@ -269,6 +269,23 @@ def test_series_are_found_whatever_is_loaded(opened: Open) -> None:
     assert index.rows(SERIES, "C-10").table.num_rows == 0
 
 
+def test_a_large_collection_is_sorted_by_its_key_and_has_the_same_rows(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uids = ["1.2.9", "1.2.10", "1.2.1", "1.2.200", "1.2.3"]
+    given = [series(n, SeriesInstanceUID=uid, StudyDate="x") for n, uid in enumerate(uids)]
+    index = opened(given)
+    small = index.rows(SERIES, NAME)
+    monkeypatch.setattr("tcia_assets.sources.idc.index._LARGE", 4)
+    large = index.rows(SERIES, NAME)
+    assert large.table["SeriesInstanceUID"].to_pylist() == sorted(uids)
+    assert large.table.equals(small.table.sort_by("SeriesInstanceUID"))
+    assert large.promised == small.promised
+    # Each text stays beside its row.
+    found = large.unreadable["StudyDate"]
+    assert found.rows.equals(large.table) and found.texts.to_pylist() == ["x"] * len(uids)
+
+
 def test_a_series_that_is_gone_names_the_version(opened: Open) -> None:
     prior = [
         {"SeriesInstanceUID": "1.2.9", "min_idc_version": 1, "max_idc_version": version}
