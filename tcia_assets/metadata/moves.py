@@ -20,11 +20,17 @@ from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets.store.warehouse import Warehouse
 
 _UNSETTLED = """
-    WITH known AS (
+    -- By a hash: the UIDs of all Series would take ten times the memory. A false find is left out
+    -- below.
+    WITH found AS (
+        SELECT hash(SeriesInstanceUID) AS hash FROM series GROUP BY ALL
+        HAVING count(*) > 1 OR bool_or(moved_to IS NOT NULL)
+    ),
+    known AS (
         SELECT SeriesInstanceUID, Collection, missing_since, moved_to,
             coalesce(listed_since, first_seen_at) AS since,
             Collection IN (SELECT Collection FROM imports) AS is_imported
-        FROM series
+        FROM series WHERE hash(SeriesInstanceUID) IN (SELECT hash FROM found)
     ),
     homes AS (
         SELECT SeriesInstanceUID,

@@ -41,6 +41,8 @@ from tcia_assets.spec import IndexRows, Table
 
 # Series of a Collection from which on they are sorted here, so many columns at a time.
 _LARGE, _COLUMNS_AT_ONCE = 20_000, 2
+# Values from which on rows are chosen by them here: a query with so many takes 100 MB for them.
+_MANY = 1000
 _KEY = SERIES.key[0]
 
 
@@ -103,7 +105,10 @@ class Index:
             return self._read(rows, LOADED, "false")
         # Mostly they are of one Collection, and one that was asked for.
         home = f'Collection = (SELECT Collection FROM {LOADED} WHERE "{by}" = $values[1] LIMIT 1)'
-        found = self._read(rows, LOADED, f"{home} AND {condition}", {"values": wanted})
+        if len(wanted) > _MANY:
+            found = self._read(rows, LOADED, home, {"values": wanted[:1]}, chosen=(by, wanted))
+        else:
+            found = self._read(rows, LOADED, f"{home} AND {condition}", {"values": wanted})
         if found.table.num_rows >= len(wanted):
             return found
         self._database.load_all_if_due(MANY_SERIES)
@@ -165,20 +170,17 @@ class Index:
     # --- Reading ----------------------------------------------------------------------------------
 
     def _read(
-        self, rows: IndexRows, relation: str, condition: str = "true", parameters: Any = None
+        self,
+        rows: IndexRows,
+        relation: str,
+        condition: str = "true",
+        parameters: Any = None,
+        chosen: tuple[str, Sequence[str]] | None = None,
     ) -> SourceRows:
-        names = list(rows.columns)
-        values = {name: f'"{name}"' for name in names}
-        values = (dict(rows.columns) if rows.table in IDC_MADE else values) | texts_of_unreadable(
-            rows
-        )
-        if rows.table is SERIES:
-            values[REFUSED] = f'"{REFUSED}"'
-        if rows.table is SERIES and self._is_large(parameters):
-            found = self._sorted(values, relation, condition, parameters)
-        else:
-            statement = f"{select(values, relation)} WHERE {condition}{rows.grouping}"
-            found = without_html(rows.table, self.query(statement, parameters))
+        names, found = list(rows.columns), self._found(rows, relation, condition, parameters)
+        if chosen:
+            name, texts = chosen
+            found = found.filter(pc.is_in(found[name], value_set=pa.array(texts, pa.string())))
         if rows.table is SERIES:
             self._check_keys(found)
         return SourceRows(
@@ -207,6 +209,19 @@ class Index:
         for start in range(0, len(names), _COLUMNS_AT_ONCE):
             columns += read(names[start : start + _COLUMNS_AT_ONCE]).take(order).columns
         return pa.Table.from_arrays(columns, names=names)
+
+    def _found(self, rows: IndexRows, relation: str, condition: str, parameters: Any) -> pa.Table:
+        """Return the columns of rows, and those with the texts of what cannot be read."""
+        values = dict(rows.columns)
+        if rows.table not in IDC_MADE:
+            values = {name: f'"{name}"' for name in values}
+        values |= texts_of_unreadable(rows)
+        if rows.table is SERIES:
+            values[REFUSED] = f'"{REFUSED}"'
+        if rows.table is SERIES and self._is_large(parameters):
+            return self._sorted(values, relation, condition, parameters)
+        statement = f"{select(values, relation)} WHERE {condition}{rows.grouping}"
+        return without_html(rows.table, self.query(statement, parameters))
 
     def _check_keys(self, rows: pa.Table) -> None:
         """Raise BadValue if a value is missing or odd without which a row is not identified."""

@@ -246,7 +246,11 @@ def test_there_are_no_shared_lists(opened: Open) -> None:
         opened().rows(SHARED_LISTS, "any")
 
 
-def test_series_are_found_whatever_is_loaded(opened: Open) -> None:
+@pytest.mark.parametrize("many", [1, 1000])
+def test_series_are_found_whatever_is_loaded(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr("tcia_assets.sources.idc.index._MANY", many)
     names = [f"C-{n}" for n in range(9)]
     given = [series(n, collection_id=f"c_{n // 3}") for n in range(27)]
     index = opened(given, collections=[collection(name) for name in names])
@@ -260,6 +264,7 @@ def test_series_are_found_whatever_is_loaded(opened: Open) -> None:
         assert found("1.2.0", "1.2.26", "9.9") == ["C-0", "C-8"]
         assert len(rows(index, SERIES, name)) == 3
         assert found("1.2.0") == ["C-0"]
+        assert found("1.2.26", "1.2.25") == ["C-8", "C-8"]
         assert index.find("1.2.26", "Collection, aws_bucket AS b") == {
             "Collection": "C-8",
             "b": "idc-open-data",
