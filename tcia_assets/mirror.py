@@ -19,7 +19,8 @@ import pyarrow as pa
 from tcia_assets import catalog
 from tcia_assets.errors import RunFailed, UsageError, quote_first, require_known
 from tcia_assets.images.disk_space import check_disk_space
-from tcia_assets.images.export import Export, ExportResult, export_series
+from tcia_assets.images.export import ExportResult, export_series
+from tcia_assets.images.export_files import Export
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard

@@ -39,6 +39,7 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     rebuild         the manifest, made from zips
     prune           zips that are not selected, and the quarantine
     export          plain DICOM files for other tools
+    export_files    the files of a Series, from its zip
     export_paths    their folders and names
     export_index    the record of what was exported
     headers/        the tables `images`, `references` and `targets`, made from what is in zips

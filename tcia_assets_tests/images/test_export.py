@@ -128,28 +128,6 @@ def test_series_of_one_folder_name_do_not_mix(mirrored: Warehouse, to: Path) -> 
     assert len(folders) == 5 and before < folders
 
 
-def test_flat_files_are_named_by_their_series(mirrored: Warehouse, to: Path) -> None:
-    run(mirrored, to, flat=True)
-    for uid, path in exported(to).items():
-        assert path.parent == to and path.name.startswith(f"{uid}_")
-
-
-@pytest.mark.parametrize("flat", [False, True])
-def test_a_series_whose_files_are_not_all_there_is_written_again(
-    mirrored: Warehouse, to: Path, *, flat: bool
-) -> None:
-    run(mirrored, to, flat=flat)
-    before, (lost, cut, *_) = digests(to), exported(to).values()
-    lost.unlink()
-    cut.write_bytes(cut.read_bytes()[:-10])
-    result = run(mirrored, to, flat=flat)
-    assert (result.exported, result.kept) == (2, 3)
-    after = digests(to)
-    assert {n: d for n, d in after.items() if n[0] != "."} == {
-        n: d for n, d in before.items() if n[0] != "."
-    }
-
-
 def test_a_zip_that_cannot_be_read_fails_alone(mirrored: Warehouse, to: Path) -> None:
     first, second, *_ = zips(mirrored).values()
     first.unlink()
