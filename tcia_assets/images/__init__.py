@@ -29,6 +29,7 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     unindexed       zips whose headers are still to be read
     rows_without_zip  rows of zips that are gone or moved away
     verify          whether zips are as they were when fetched
+    zip_check       whether one zip is that of its row
     store_loss      whether the store that had the zips is there
     zip_parts       the parts in which they are read again, and when each was read
     checksums       `SHA256SUMS` beside the zips, for other programs

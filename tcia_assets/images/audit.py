@@ -15,7 +15,7 @@ from tcia_assets.images import manifest
 from tcia_assets.images.hash_walk import Answers, HashWalk, Leaf
 from tcia_assets.images.manifest_row import UID, ManifestRow
 from tcia_assets.images.md5_hierarchy import content_md5_sql
-from tcia_assets.images.verify import accept_again
+from tcia_assets.images.zip_check import accept_again
 from tcia_assets.images.zip_files import name_at
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.sources import Source

@@ -18,7 +18,8 @@ from tcia_assets.images.checksums import write_checksums
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.series_task import VerifiedZip
-from tcia_assets.images.verify import DamagedZip, check_each, unreadable_message
+from tcia_assets.images.verify import DamagedZip
+from tcia_assets.images.zip_check import check_each, unreadable_message
 from tcia_assets.images.zip_files import series_of, stored_zips
 from tcia_assets.metadata import attribution
 from tcia_assets.progress import ProgressCallback, ignore_progress

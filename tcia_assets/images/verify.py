@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TypeVar
 
-from tcia_assets.errors import BadArchive, TciaError
+from tcia_assets.errors import TciaError
 from tcia_assets.images import manifest
-from tcia_assets.images.acceptance.rules import Expectation, Proof, accept
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import IS_LOST
 from tcia_assets.images.store_loss import require_store
+from tcia_assets.images.zip_check import check_each, seems_missing, size_problem, zip_problem
 from tcia_assets.images.zip_files import name_at, stored_zips
 from tcia_assets.images.zip_parts import (
     PartRead,
@@ -29,17 +26,10 @@ from tcia_assets.images.zip_parts import (
     rows_of_parts,
 )
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.archives import Archives
-from tcia_assets.store.files import sha256_of
 from tcia_assets.store.warehouse import Warehouse
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-_WORKERS = 2
 # What a killed check has read in this time is read again.
 _WRITE_EVERY_S = 60.0
-_GONE, _UNREADABLE = "its zip is gone", "its zip cannot be read"
 
 
 @dataclass(frozen=True)
@@ -143,8 +133,8 @@ def verify_parts(
         if time.monotonic() > until:
             return None
         if sizes and (size := sizes.get(name_at(row.path or ""))) is not None:
-            return _size_problem(row, size)
-        return _problem(row, warehouse.archives, deep=deep)
+            return size_problem(row, size)
+        return zip_problem(row, warehouse.archives, deep=deep)
 
     try:
         for batch in rows_of_parts(parts, warehouse):
@@ -196,7 +186,7 @@ class _Reading:
         )
         self._remaining[part] -= 1
         # A row that is not complete is not marked, and its zip may be known to be lost.
-        self._is_missing |= row.is_complete and problem.startswith((_GONE, _UNREADABLE))
+        self._is_missing |= row.is_complete and seems_missing(problem)
         if problem:
             self._problems[row.series_instance_uid] = problem
             self._changes.append((row, _mark_damaged(row, problem)))
@@ -260,70 +250,6 @@ def find_strays(collection: str, warehouse: Warehouse) -> list[str]:
     listed = set(map(name_at, paths.to_pylist()))
     strays = [zip_.name for zip_ in stored_zips(collection, warehouse) if zip_.name not in listed]
     return [name.rpartition("/")[2] for name in strays]
-
-
-def check_each(check: Callable[[T], R], items: Sequence[T]) -> Generator[tuple[T, R]]:
-    """Yield each item, in order, with the result of a check that runs in threads.
-
-    When the generator is closed, no further check is started.
-    """
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        try:
-            yield from zip(items, pool.map(check, items), strict=True)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def accept_again(row: ManifestRow, path: Path) -> Proof:
-    """Verify a zip as after its download.
-
-    Raises:
-        BadArchive: It is refused.
-    """
-    expected = Expectation(row.series_instance_uid, row.image_count, row.image_bytes)
-    return accept(path, expected)
-
-
-def unreadable_message(error: OSError) -> str:
-    """Return the problem of a zip that the disk does not return."""
-    return f"{_UNREADABLE}: {error.strerror or error}"
-
-
-def _problem(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
-    """Return what is wrong with a zip; "" if nothing is."""
-    try:
-        return _difference(row, archives, deep=deep)
-    except FileNotFoundError:
-        return f"{_GONE}: {row.path}"
-    except BadArchive as error:
-        return error.problem
-    except OSError as error:
-        return unreadable_message(error)
-
-
-def _difference(row: ManifestRow, archives: Archives, *, deep: bool) -> str:
-    name = name_at(row.path or "")
-    if problem := _size_problem(row, archives.head(name).size_bytes):
-        return problem
-    if not deep:
-        return _changed(row, archives.sha256(name))
-    with archives.copy(name) as path:
-        if problem := _changed(row, sha256_of(path)):
-            return problem
-        accept_again(row, path)
-    return ""
-
-
-def _size_problem(row: ManifestRow, size: int) -> str:
-    if size == row.archive_bytes:
-        return ""
-    return f"its zip has {size} bytes where {row.archive_bytes} were verified"
-
-
-def _changed(row: ManifestRow, sha256: str) -> str:
-    if sha256 == row.sha256:
-        return ""
-    return "its zip has changed since it was verified: its SHA-256 differs"
 
 
 def _mark_damaged(row: ManifestRow, problem: str) -> ManifestRow:
