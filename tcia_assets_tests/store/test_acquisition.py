@@ -12,8 +12,6 @@ from tcia_assets.catalog import ACQUISITION_COLUMNS, IMAGES, SERIES
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 
-pytestmark = pytest.mark.duckdb
-
 
 def store(warehouse: Warehouse, *objects: dict[str, Any], collection: str = "a") -> None:
     rows = [
@@ -46,6 +44,7 @@ def test_a_value_that_all_objects_share_is_that_of_the_series(warehouse: Warehou
     assert (row["KVP_min"], row["KVP_max"]) == (120.0, 120.0)
 
 
+@pytest.mark.duckdb
 def test_values_that_differ_leave_null_with_their_range_and_number(warehouse: Warehouse) -> None:
     store(
         warehouse,

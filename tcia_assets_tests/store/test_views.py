@@ -37,9 +37,8 @@ from tcia_assets_tests.store.tables import (
     patients,
 )
 
-pytestmark = pytest.mark.duckdb
 
-
+@pytest.mark.duckdb
 def test_views_exist_before_the_first_file(warehouse: Warehouse) -> None:
     for table in catalog.TABLES:
         asked = warehouse.query(f"FROM {sql.identifier(table.name)}")
@@ -69,6 +68,7 @@ def test_a_damaged_file_without_rows_is_made_anew(
     )
 
 
+@pytest.mark.duckdb
 def test_views_see_the_first_file_without_a_rebuild(warehouse: Warehouse) -> None:
     with closing(warehouse.connect()) as connection:
         assert sql.fetch_table(connection, "FROM patients").num_rows == 0
@@ -78,6 +78,7 @@ def test_views_see_the_first_file_without_a_rebuild(warehouse: Warehouse) -> Non
         assert sql.fetch_table(connection, "FROM patients").num_rows == 3
 
 
+@pytest.mark.duckdb
 def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse) -> None:
     listed = pa.table({"SeriesInstanceUID": ["1", "2", "3"], "Collection": ["a"] * 3})
     at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,7 +97,11 @@ def test_series_that_are_withdrawn_or_moved_are_not_current(warehouse: Warehouse
         "SELECT name FROM (DESC)",
         "/* all */ SELECT name FROM (DESCRIBE)",
         "PRAGMA show_tables",
-        "SELECT view_name FROM duckdb_views() WHERE database_name = 'warehouse' AND NOT internal",
+        pytest.param(
+            "SELECT view_name FROM duckdb_views() "
+            "WHERE database_name = 'warehouse' AND NOT internal",
+            marks=pytest.mark.duckdb,
+        ),
         "SELECT viewname FROM pg_catalog.pg_views",
         "SELECT name FROM sqlite_master",
         "SELECT DISTINCT table_name FROM duckdb_columns() WHERE database_name = 'warehouse'",
@@ -109,6 +114,7 @@ def test_a_query_for_what_there_is_finds_all_views(warehouse: Warehouse, stateme
     assert found >= {table.name for table in catalog.TABLES} | {"current_series"}
 
 
+@pytest.mark.duckdb
 def test_a_query_finds_a_view_however_it_names_it(warehouse: Warehouse) -> None:
     warehouse.query("FROM patients")
     for statement in ('FROM"STUDIES"', "FROM warehouse.main.series", "FROM Series_As_Of(now())"):
@@ -134,6 +140,7 @@ def test_views_have_comments(warehouse: Warehouse) -> None:
     assert said["comment"].to_pylist() == [SERIES.column("ImageCount").description]
 
 
+@pytest.mark.duckdb
 def test_a_connection_cannot_change_anything(warehouse: Warehouse) -> None:
     with (
         closing(warehouse.connect()) as connection,
@@ -142,7 +149,7 @@ def test_a_connection_cannot_change_anything(warehouse: Warehouse) -> None:
         connection.execute("CREATE TABLE kept (a INT)")
 
 
-@pytest.mark.parametrize("name", ["data", "we[ir]d*?"])
+@pytest.mark.parametrize("name", ["data", pytest.param("we[ir]d*?", marks=pytest.mark.duckdb)])
 @pytest.mark.parametrize("is_written", [True, False], ids=["views on disk", "views in memory"])
 def test_a_connection_opens_no_file_outside_the_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, is_written: bool
@@ -169,6 +176,7 @@ def test_a_connection_opens_no_file_outside_the_root(
     assert {each.name for each in tmp_path.iterdir()} == {name, "secret.csv"}
 
 
+@pytest.mark.duckdb
 def test_the_views_follow_a_moved_root(tmp_path: Path) -> None:
     old = Warehouse(tmp_path / "old")
     old.write(PATIENTS, patients("a", ["kept"]), "a")
@@ -196,15 +204,9 @@ def test_the_views_are_the_same_by_every_path_to_a_root(
     assert (tmp_path / "real" / "warehouse.duckdb").stat().st_ino == before.st_ino
 
 
-DAMAGES = (
-    "missing",
-    "bytes",
-    "empty",
-    "views of another declaration",
-    "schemas",
-    "a view",
-    "a macro",
-)
+DAMAGES = ("missing", "empty", "views of another declaration", "schemas", "a view")
+# How DuckDB answers to these is its own affair on each line of it.
+MORE_DAMAGES = ("bytes", "a macro")
 
 
 def damage_views(warehouse: Warehouse, damage: str) -> None:
@@ -226,10 +228,15 @@ def damage_views(warehouse: Warehouse, damage: str) -> None:
             connection.execute("COMMENT ON VIEW current_series IS 'of yesterday'")
 
 
-def test_views_that_are_not_current_are_rebuilt(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize(
+    "damages", [DAMAGES, pytest.param(MORE_DAMAGES, marks=pytest.mark.duckdb)], ids=["some", "more"]
+)
+def test_views_that_are_not_current_are_rebuilt(
+    warehouse: Warehouse, damages: tuple[str, ...]
+) -> None:
     warehouse.write(PATIENTS, patients("a", ["p"]), "a")
     warehouse.ensure_views()
-    for damage in DAMAGES:
+    for damage in damages:
         damage_views(warehouse, damage)
         found = warehouse.query("SELECT PatientID FROM patients")
         assert found.num_rows == 1, damage
@@ -255,7 +262,11 @@ def test_an_open_connection_does_not_disturb_a_rebuild(warehouse: Warehouse) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["with space", "we[ir]d", "st*r", "que?", "open[", "x'y", "100%", "Ü😀", "k=v", "{a,b}"]
+    "name",
+    [
+        *("with space", "we[ir]d", "st*r", "que?", "open[", "x'y", "100%", "Ü😀", "k=v", "{a,b}"),
+        pytest.param("{[x'y]*?", marks=pytest.mark.duckdb),
+    ],
 )
 def test_any_root_works(tmp_path: Path, name: str) -> None:
     warehouse = Warehouse(tmp_path / name / "data")
@@ -297,6 +308,7 @@ def test_readers_see_whole_partitions_while_writers_are_killed_and_views_rebuilt
     assert {p.name for p in warehouse.root.iterdir()} == {"warehouse", "warehouse.duckdb"}
 
 
+@pytest.mark.duckdb
 def test_a_process_that_opened_the_views_for_writing_blocks_nobody(
     warehouse: Warehouse, processes: ForkServerContext
 ) -> None:
