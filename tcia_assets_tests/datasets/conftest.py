@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.catalog import SERIES
+from tcia_assets.datasets import versions
 from tcia_assets.datasets.build import make_samples
 from tcia_assets.datasets.cohort_query import query_cohort
+from tcia_assets.datasets.versions import Version
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers import image_rows, references
@@ -21,7 +23,7 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, settings_for
-from tcia_assets_tests.datasets.example_builds import NO_TARGET, declared
+from tcia_assets_tests.datasets.example_builds import NO_TARGET, built, declared
 from tcia_assets_tests.datasets.example_channels import MR_STUDIES, SARCOMA
 from tcia_assets_tests.same_path import tmp_path
 
@@ -82,3 +84,22 @@ def stocked_warehouse(fetched_warehouse: Warehouse, made_samples: Path) -> Wareh
     """Return a copy of the fetched warehouse whose sample store is filled."""
     shutil.copytree(made_samples, fetched_warehouse.root / STORE)
     return fetched_warehouse
+
+
+@pytest.fixture(scope="session")
+def built_once(
+    fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Version:
+    """Return a version of the example, for tests that change nothing."""
+    root = tmp_path_factory.mktemp("built")
+    shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
+    shutil.copytree(made_samples, root / STORE)
+    return built(declared(NO_TARGET), Warehouse(root)).version
+
+
+@pytest.fixture
+def version(built_once: Version, tmp_path: Path) -> Version:
+    """Return a version of the example in a data folder that has nothing else."""
+    dataset = tmp_path / "datasets" / "lung_ct"
+    shutil.copytree(built_once.folder.parent, dataset, symlinks=True)
+    return versions.read(dataset / built_once.version)

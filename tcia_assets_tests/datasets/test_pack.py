@@ -15,15 +15,8 @@ from tcia_assets.datasets import versions
 from tcia_assets.datasets.pack import CRATE, PackedDataset, Publication, pack
 from tcia_assets.datasets.versions import LOCK, Version
 from tcia_assets.errors import DatasetRefused
-from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.datasets.example_builds import NO_TARGET, built, declared
 
 PUBLICATION = Publication(date(2026, 11, 27), ("Curie, Marie",))
-
-
-@pytest.fixture
-def version(stocked_warehouse: Warehouse) -> Version:
-    return built(declared(NO_TARGET), stocked_warehouse).version
 
 
 def _packed(version: Version, folder: Path) -> PackedDataset:

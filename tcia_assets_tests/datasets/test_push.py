@@ -49,11 +49,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield served
 
 
-@pytest.fixture
-def version(stocked_warehouse: Warehouse) -> Version:
-    return built(declared(NO_TARGET), stocked_warehouse).version
-
-
 def _push(version: Version, hub: Hub, **options: bool) -> PushedDataset:
     return push(version, ADDRESS, PushOptions(**options, endpoint=hub.url))
 

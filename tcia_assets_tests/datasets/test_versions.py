@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,31 +13,6 @@ from tcia_assets.errors import (
     UnknownName,
     UsageError,
 )
-from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.datasets.conftest import LEFT_OUT, STORE
-from tcia_assets_tests.datasets.example_builds import (
-    NO_TARGET,
-    built,
-    declared,
-)
-
-
-@pytest.fixture(scope="session")
-def _built_once(
-    fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
-) -> versions.Version:
-    root = tmp_path_factory.mktemp("built")
-    shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
-    shutil.copytree(made_samples, root / STORE)
-    return built(declared(NO_TARGET), Warehouse(root)).version
-
-
-@pytest.fixture
-def version(_built_once: versions.Version, tmp_path: Path) -> versions.Version:
-    """Return a version of the example in a data folder that has nothing else."""
-    dataset = tmp_path / "datasets" / "lung_ct"
-    shutil.copytree(_built_once.folder.parent, dataset, symlinks=True)
-    return versions.read(dataset / _built_once.version)
 
 
 def test_a_flipped_byte_is_found(version: versions.Version) -> None:

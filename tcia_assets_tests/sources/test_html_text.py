@@ -54,5 +54,5 @@ HOSTILE += ["<?", "<!", "&#", "<script>", "<a/>", "</", '<a href=">', "<a =", "<
 def test_hostile_markup_takes_no_time(piece: str) -> None:
     began = time.process_time()
     # What took time by the square of the length would take seconds.
-    plain_text(piece * (1 << 16), 1000)
-    assert time.process_time() - began < 1
+    plain_text(piece * (1 << 15), 1000)
+    assert time.process_time() - began < 0.5
