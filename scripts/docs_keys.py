@@ -27,7 +27,7 @@ from tcia_assets.datasets.frame_settings import FILES, FrameSettings
 from tcia_assets.datasets.frame_settings import WINDOWS as FRAME_WINDOWS
 from tcia_assets.datasets.pairing import WAYS
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, POLICIES, SAMPLE_CODES
-from tcia_assets.datasets.split import PATIENTS, SPLIT_COLUMNS, Holdout, SplitSettings
+from tcia_assets.datasets.split_settings import PATIENTS, SPLIT_COLUMNS, Holdout, SplitSettings
 from tcia_assets.datasets.volume.intensities import UNITS
 from tcia_assets.datasets.volume.label_gaps import BETWEEN
 from tcia_assets.datasets.volume.label_readers import READERS

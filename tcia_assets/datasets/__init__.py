@@ -9,12 +9,14 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     channel_settings      its section about channels
     volume_settings       its section about volumes
     crop_settings         its keys about which part of a grid is written
+    split_settings        its section about splits
     frame_settings        its section about two-dimensional images
     declaration_types     their field types
     yaml_lines            YAML with the line of each value
     quality               the codes of findings, and the policies for them
     pairing               which masks lie on which images
     cohort                the Series of a dataset, as a value
+    cohort_diff           what differs between two of them
     declared_sql          SQL that a declaration holds
     channel_query         which Series is each channel of a case
     class_query           the values that classes are made of, joined with images

@@ -19,11 +19,10 @@ from tcia_assets.datasets.cohort import (
     SERIES,
     ClassJoin,
     Cohort,
-    CohortDiff,
     WarehouseSnapshot,
-    diff_cohorts,
 )
 from tcia_assets.datasets.cohort_checks import check_cohort
+from tcia_assets.datasets.cohort_diff import CohortDiff, diff_cohorts
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.errors import CohortMoved

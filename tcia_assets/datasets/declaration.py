@@ -54,7 +54,7 @@ from tcia_assets.datasets.quality import (
     WITHOUT_TARGET,
     has_nothing_to_keep,
 )
-from tcia_assets.datasets.split import CLASS, SplitSettings
+from tcia_assets.datasets.split_settings import CLASS, SplitSettings
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.datasets.volume.volume_choice import ALL
 from tcia_assets.datasets.volume_settings import VolumeSettings

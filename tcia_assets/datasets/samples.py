@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tcia_assets.datasets.split import SPLIT_COLUMNS
+from tcia_assets.datasets.split_settings import SPLIT_COLUMNS
 
 KEPT, DROPPED = "kept", "dropped"
 

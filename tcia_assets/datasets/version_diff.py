@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tcia_assets.datasets.cohort import change_line
+from tcia_assets.datasets.cohort_diff import change_line
 from tcia_assets.datasets.samples import CHANNELS, sample_name
 from tcia_assets.datasets.versions import Version
 

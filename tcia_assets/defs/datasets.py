@@ -125,7 +125,7 @@ def _freeze(
 ) -> tuple["Cohort", Path, object]:
     """Return the frozen cohort, the path of its lock file, and what its query changes in it."""
     from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415 - see above
-    from tcia_assets.datasets.cohort import CohortDiff  # noqa: PLC0415
+    from tcia_assets.datasets.cohort_diff import CohortDiff  # noqa: PLC0415
 
     path = build.cohort_lock_path(warehouse, declaration.name)
     if config.locked or config.lock:

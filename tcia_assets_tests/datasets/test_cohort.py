@@ -1,44 +1,37 @@
-"""The difference between two cohorts."""
+"""A cohort is identified by the objects of its Series, and a zip by its bytes."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tcia_assets.datasets.cohort import CohortDiff
-from tcia_assets.datasets.cohort_lock import freeze_cohort
-from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.datasets.example_cohorts import declared, images
-from tcia_assets_tests.datasets.warehouse_edits import (
-    set_column,
-)
+from tcia_assets.datasets.cohort import LockedZip, hash_cohort
+from tcia_assets.errors import CohortMoved
+from tcia_assets.store.archives.folder import FolderArchives
+from tcia_assets.store.files import sha256_of
 
 
-@pytest.fixture
-def lock(tmp_path: Path) -> Path:
-    return tmp_path / "lung_ct.lock.json"
+def hash_of(content_md5: str | None, archive_sha256: str) -> str:
+    row = {"SeriesInstanceUID": "1.2", "content_md5": content_md5, "archive_sha256": archive_sha256}
+    return hash_cohort({"series": [row], "pairs": []})
 
 
-def test_a_later_query_lists_changes_and_changes_nothing(
-    fetched_warehouse: Warehouse, lock: Path
-) -> None:
-    before, _ = freeze_cohort(declared(), fetched_warehouse, lock)
-    kept = lock.read_bytes()
-    first, second, *_ = images(before)
-    set_column(fetched_warehouse, "PatientAge", "099Y", first)
-    set_column(fetched_warehouse, "withdrawn_at", datetime.now(UTC), second)
-    same, changes = freeze_cohort(declared(), fetched_warehouse, lock)
-    assert lock.read_bytes() == kept
-    assert same.text == before.text
-    assert second in changes.removed
-    assert len(changes.removed) == 2  # with its mask
-    assert changes.changed is not None and changes.changed[first]["PatientAge"][1] == "099Y"
-    assert f"- Series {second}" in str(changes)
-    assert f"~ Series {first}: PatientAge" in str(changes)
-    assert len(changes.pairs_removed) == 1
+def test_the_zip_counts_only_where_its_objects_are_not_known() -> None:
+    assert hash_of("a", "one") == hash_of("a", "other") != hash_of("b", "one")
+    assert hash_of(None, "one") != hash_of(None, "other")
 
-    now, _ = freeze_cohort(declared(), fetched_warehouse, lock, update=True)
-    assert lock.read_text() == now.text != before.text
-    assert freeze_cohort(declared(), fetched_warehouse, lock)[1] == CohortDiff(changed={})
+
+def test_a_zip_that_is_gone_or_changed_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "1.2.zip"
+    path.parent.mkdir()
+    path.write_bytes(b"zip")
+    locked = LockedZip(FolderArchives(tmp_path), "a/1.2.zip", sha256_of(path), "md5")
+    with locked.open() as found:
+        assert found.read_bytes() == b"zip"
+    path.write_bytes(b"new")
+    with pytest.raises(CohortMoved, match="has changed since it was fetched"), locked.open():
+        pass
+    path.unlink()
+    with pytest.raises(CohortMoved, match="is missing"), locked.open():
+        pass

@@ -14,18 +14,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from tcia_assets.datasets.split import (
-    PATIENTS,
-    WITHIN,
-    Holdout,
-    Leak,
-    SplitSettings,
-    assign_splits,
-    find_leaks,
-    hash_position,
-)
+from tcia_assets.datasets.split import Leak, assign_splits, find_leaks, hash_position
+from tcia_assets.datasets.split_settings import WITHIN, Holdout, SplitSettings
 from tcia_assets.errors import DataError, UnknownName
 
 THREE = {"train": Fraction("0.7"), "val": Fraction("0.15"), "test": Fraction("0.15")}
@@ -114,7 +105,8 @@ def test_another_process_splits_alike(seed: str) -> None:
     script = (
         "from fractions import Fraction\n"
         "import pyarrow as pa\n"
-        "from tcia_assets.datasets.split import SplitSettings, assign_splits\n"
+        "from tcia_assets.datasets.split import assign_splits\n"
+        "from tcia_assets.datasets.split_settings import SplitSettings\n"
         f"t = pa.table({{'PatientID': {ids}, 'Collection': ['A'] * 30, "
         "'Manufacturer': ['GE', 'SIEMENS'] * 15})\n"
         f"print(assign_splits(t, {how}).select(['part', 'fold']).to_pydict())"
@@ -160,11 +152,8 @@ def test_equal_ids_are_one_patient_by_default() -> None:
         "B/001",
         "B/X-1",
     }
-    within = SplitSettings(fractions=THREE, patients=WITHIN)
     linked = SplitSettings(fractions=THREE, same_patient={"one": ("A/001", "X-1")})
     assert assign_splits(table, linked)["patient"].to_pylist() == ["one", "001", "one"]
-    assert "PatientID" not in within.leak_columns
-    assert set(PATIENTS) == {"PatientID", "Collection/PatientID"}
 
 
 def test_a_patient_is_held_out_with_all_samples() -> None:
@@ -172,12 +161,6 @@ def test_a_patient_is_held_out_with_all_samples() -> None:
     table = samples(["P1", "P1", "P2"], Manufacturer=["GE", "SIEMENS", "GE"])
     found = assign_splits(table, SplitSettings(fractions={"train": Fraction(1)}, holdout=held))
     assert found["part"].to_pylist() == ["external", "external", "train"]
-    assert SplitSettings(fractions=THREE, holdout=held).splits == (
-        "train",
-        "val",
-        "test",
-        "external",
-    )
 
 
 def test_find_leaks_returns_each_value_in_two_splits() -> None:
@@ -224,13 +207,9 @@ def test_patient_ids_that_differ_only_in_case_are_a_leak() -> None:
     assert find_leaks(table) == [Leak("PatientID", "P1", ("test", "train"), 2)]
 
 
-def test_invalid_settings_and_samples_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"add up to 0\.9, not 1"):
-        SplitSettings(fractions={"train": Fraction("0.7"), "test": Fraction("0.2")})
+def test_samples_that_cannot_be_split_are_refused() -> None:
     with pytest.raises(DataError, match="its Patient is unknown"):
         assign_splits(samples(["P1", None]), SplitSettings(fractions=THREE))  # type: ignore[list-item]
-    with pytest.raises(ValidationError, match="did you mean 'Manufacturer'"):
-        SplitSettings(fractions=THREE, stratify=("Manufacturers",))
     stratified = SplitSettings(fractions=THREE, stratify=("Manufacturer",))
     with pytest.raises(UnknownName, match="no column 'Manufacturer'"):
         assign_splits(samples(["P1"]).drop_columns(["Manufacturer"]), stratified)
