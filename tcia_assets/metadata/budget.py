@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 
@@ -40,6 +40,16 @@ class ProbeBudget:
         self.sizes, self.probes = RequestBudget(sizes), RequestBudget(probes)
 
 
-def alone_if_large(rows: pa.Table) -> AbstractContextManager[Any]:
+@contextmanager
+def alone_if_large(rows: pa.Table) -> Iterator[None]:
     """Allow one large table at a time in this process."""
-    return _large_table_lock if rows.num_rows > _LARGE else nullcontext()
+    if rows.num_rows <= _LARGE:
+        yield
+        return
+    del rows  # the caller may need it no more within
+    with _large_table_lock:
+        try:
+            yield
+        finally:
+            # What Arrow keeps, DuckDB and Python cannot use.
+            pa.default_memory_pool().release_unused()

@@ -45,7 +45,7 @@ def request_descriptions(
     received = reply.table.num_rows
     rows = warehouse.read_or_empty(COLLECTION_DESCRIPTIONS, key)
     if received:
-        series = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], _URI, _LICENSE])
+        series = warehouse.read_or_empty(SERIES, key, [SERIES.partitioned_by, _URI, _LICENSE])
         new = _completed(reply.table, key, source.name, series)
         named = {doi_key(uri) for uri in pc.unique(series[_URI]).to_pylist()}
         rows = _with_stored(new, rows, reply.promised, named)
@@ -57,12 +57,12 @@ def request_descriptions(
 
 def _completed(rows: pa.Table, key: str, source: str, series: pa.Table) -> pa.Table:
     """Return the rows under the Collection's name as it is stored, with licence and source."""
-    licenses = _licenses(series)
     made: dict[str, list[str | None]] = {
         "Collection": [key] * rows.num_rows,
         "source": [source] * rows.num_rows,
     }
     if _LICENSE not in rows.column_names:
+        licenses = _licenses(series)
         made[_LICENSE] = [licenses.get(doi) for doi in rows["doi"].to_pylist()]
     for name, values in made.items():
         if name in rows.column_names:
@@ -102,8 +102,8 @@ def _with_citations(rows: pa.Table, stored: pa.ChunkedArray) -> pa.Table:
 
 def _licenses(series: pa.Table) -> dict[str, str | None]:
     """Return, by DOI, the licence that all stored Series with it have; None if they differ."""
-    pairs = series.filter(pc.is_valid(series[_LICENSE])).group_by([_URI, _LICENSE])
+    pairs = series.group_by([_URI, _LICENSE]).aggregate([])
     found: dict[str, set[str]] = {}
-    for row in pairs.aggregate([]).to_pylist():
+    for row in pairs.filter(pc.is_valid(pairs[_LICENSE])).to_pylist():
         found.setdefault(doi_key(row[_URI]), set()).add(row[_LICENSE])
     return {doi: min(names) if len(names) == 1 else None for doi, names in found.items()}

@@ -52,7 +52,9 @@ def diff_events(
     owned = before["changes"].take(place)
     # Null also in rows that were stored before there was a history.
     is_added = pc.is_null(owned)
-    is_altered = pc.and_(_differs(before, after, place), pc.invert(is_added))
+    is_altered = pc.invert(is_added)
+    if before.num_rows:
+        is_altered = pc.and_(_differs(before, after, place), is_altered)
     has_event = pc.cast(pc.or_(is_added, is_altered), pa.int64())
     after = replace_column(after, "changes", pc.add(pc.fill_null(owned, 0), has_event))
     old = before.take(place.filter(is_altered))

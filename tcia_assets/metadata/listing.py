@@ -231,7 +231,7 @@ def _present(
     is_new = pc.is_null(place)
     is_same = pc.fill_null(pc.equal(hashes, old["fingerprint"]), fill_value=False)
     is_rebased = is_of_other_family(old["source"], source)
-    if left_out or pc.any(is_rebased).as_py():
+    if known.num_rows and (left_out or pc.any(is_rebased).as_py()):
         compared = known.select(IDENTITY).take(place)
         is_rebased = pc.and_(is_rebased, is_same_version(compared, listed))
         is_kept = is_same_content(compared, listed)

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import SERIES, SERIES_SIZES
-from tcia_assets.metadata.budget import RequestBudget
+from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.known_replies import KnownReply
+from tcia_assets.metadata.other_sources import filtered
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.unreadable import (
@@ -65,9 +66,11 @@ def refresh_sizes(
         if not granted:
             nothing = SourceRows(empty(SERIES_SIZES), digest=_DIGEST)
             return known.result(nothing, known.facts["counts"])
-    with warehouse.lock(SERIES_SIZES, key):
+    series = warehouse.read(SERIES, [key], columns=_NEEDED)
+    with alone_if_large(series), warehouse.lock(SERIES_SIZES, key):
         before = warehouse.read_or_empty(SERIES_SIZES, key)
-        pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
+        pending = _pending(series, before)
+        del series
         if only is not None:
             pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
         # A release has all of them at hand.
@@ -116,11 +119,11 @@ def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:
     Those without a size in `series` come first, because only this request can give it.
     """
     belongs_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
-    listed = series.filter(belongs_here)
+    listed = filtered(series, belongs_here)
     known = sizes.filter(pc.is_valid(sizes["TotalSizeInBytes"]))
     place = pc.index_in(listed[_UID], value_set=known[_UID].combine_chunks())
     is_known = pc.equal(known["fingerprint"].take(place), listed["fingerprint"])
-    pending = listed.filter(pc.invert(pc.fill_null(is_known, fill_value=False)))
+    pending = filtered(listed, pc.invert(pc.fill_null(is_known, fill_value=False)))
     has_size = pc.is_valid(pending["FileSize"]).cast(pa.uint8())
     order = [("has_size", "ascending"), (_UID, "ascending")]
     return pending.append_column("has_size", has_size).sort_by(order).select([_UID, "fingerprint"])
@@ -142,7 +145,7 @@ def _is_received(sizes: pa.Table, row_key: str) -> bool:
 def _with_size(sizes: pa.Table) -> pa.Table:
     """Return the rows with any value: a source may not have the size of a Series at all."""
     is_known = pc.or_(pc.is_valid(sizes["TotalSizeInBytes"]), pc.is_valid(sizes["ObjectCount"]))
-    return sizes.filter(is_known)
+    return filtered(sizes, is_known)
 
 
 def _replace(before: pa.Table, new: pa.Table) -> pa.Table:

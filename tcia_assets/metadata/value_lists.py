@@ -47,7 +47,7 @@ def request_values(
             return reply
     except UnknownReply as error:
         reply = error
-    stored = warehouse.read_or_empty(SERIES, key, [SERIES.key[0], column])[column]
+    stored = warehouse.read_or_empty(SERIES, key, [SERIES.partitioned_by, column])[column]
     known = {_folded(value) for value in pc.unique(stored).to_pylist()} - {""}
     if isinstance(reply, UnknownReply):
         if not len(stored) or known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
+import pytest
 
 from tcia_assets.metadata.budget import ProbeBudget, RequestBudget, alone_if_large
 
@@ -27,8 +28,14 @@ def test_sizes_and_probes_have_budgets_of_their_own() -> None:
 
 def test_large_tables_exclude_each_other_and_small_ones_do_not() -> None:
     large, small = pa.table({"a": pa.nulls(20_001)}), pa.table({"a": pa.nulls(20_000)})
-    with alone_if_large(large) as is_locked, alone_if_large(small):
-        assert is_locked
-        with ThreadPoolExecutor(1) as pool:
-            lock = alone_if_large(large)
-            assert not pool.submit(lock.acquire, blocking=False).result()  # type: ignore[attr-defined]
+
+    def enter() -> None:
+        with alone_if_large(large):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with alone_if_large(large), alone_if_large(small):
+            waiting = pool.submit(enter)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.2)
+        waiting.result(10)
