@@ -179,6 +179,12 @@ _CHANGED = """
 """
 
 
+_UID = "hash(Collection, SeriesInstanceUID) AS uid"
+_FINGERPRINT = "if(fingerprint IS NULL, NULL, hash(fingerprint)) AS fingerprint"
+_NUMBERS = f"""{_UID}, {_FINGERPRINT},
+    if(crdc_series_uuid IS NULL, NULL, hash(crdc_series_uuid)) AS crdc_series_uuid"""
+
+
 def _counts_sql(predicate: str) -> str:
     return f"""
     WITH at_home AS (
@@ -208,7 +214,14 @@ def _counts_sql(predicate: str) -> str:
             PARTITION BY s.Collection, s.SeriesInstanceUID ORDER BY a.status = 'complete' DESC
         ) = 1
     ),
-    zips AS (SELECT Collection AS home, * FROM image_archives UNION ALL FROM elsewhere),
+    -- Texts are compared by numbers: a join by 200,000 UIDs and fingerprints would hold them all.
+    zips AS (
+        SELECT {_NUMBERS}, status, archive_bytes, image_count, image_bytes, fetched_at, attempts
+        FROM (
+            FROM image_archives
+            UNION ALL SELECT * EXCLUDE (home) REPLACE (home AS Collection) FROM elsewhere
+        )
+    ),
     -- Sizes that are needed: a join with all of them would hold them all.
     sizes AS (
         SELECT * FROM series_sizes SEMI JOIN
@@ -219,11 +232,10 @@ def _counts_sql(predicate: str) -> str:
         SELECT s.*, a.status, a.archive_bytes, z.TotalSizeInBytes,
             coalesce(a.status = 'complete' AND {SAME_BYTES}, false) AS is_complete,
             {IS_GIVEN_UP} AS is_given_up
-        FROM at_home AS s
-        LEFT JOIN zips AS a
-            ON a.SeriesInstanceUID = s.SeriesInstanceUID AND a.home = s.Collection
-        LEFT JOIN sizes AS z ON z.Collection = s.Collection
-            AND z.SeriesInstanceUID = s.SeriesInstanceUID AND z.fingerprint = s.fingerprint
+        FROM (SELECT {_NUMBERS}, * EXCLUDE (fingerprint, crdc_series_uuid) FROM at_home) AS s
+        LEFT JOIN zips AS a ON a.uid = s.uid
+        LEFT JOIN (SELECT {_UID}, {_FINGERPRINT}, TotalSizeInBytes FROM sizes) AS z
+            ON z.uid = s.uid AND z.fingerprint = s.fingerprint
     ),
     sized AS (
         SELECT *, coalesce(FileSize, TotalSizeInBytes) AS image_bytes,
