@@ -10,11 +10,12 @@ package wrote are kept by a fetch, and only as long as no rows were removed sinc
 from __future__ import annotations
 
 import hashlib
+import io
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +33,9 @@ FILE_NAME = "SHA256SUMS"
 _MOST_REPLACED = 1_000
 _PART = "checksums"
 _BEFORE_UID, _AFTER_UID = 64 + 2, len(".zip")
+# A UID has at most 64 characters; whatever is longer was not written here.
+_LONGEST_LINE, _PIECE_BYTES = 256, 1 << 20
+_NOTHING = hashlib.sha256().hexdigest()
 
 
 def write_checksums(
@@ -55,11 +59,12 @@ def write_checksums(
     """
     name = f"{collection_folder(collection)}/{FILE_NAME}"
     with warehouse.lock(IMAGE_ARCHIVES, collection, part=_PART):
-        text = None if added is None else _text_with(added, name, collection, warehouse)
-        if text is None:
-            text = checksums_text(collection, warehouse)
+        if added is not None:
+            with suppress(_NotAsWritten):
+                return _replace_some(added, name, collection, warehouse)
+        text = checksums_text(collection, warehouse)
         changed = warehouse.archives.put_text(name, text)
-        _mark_written(text, collection, warehouse)
+        _mark_written(hashlib.sha256(text.encode()).hexdigest(), collection, warehouse)
         return changed
 
 
@@ -88,19 +93,15 @@ def is_written(collection: str, warehouse: Warehouse) -> bool:
     return warehouse.archives.is_shared or _mark_path(collection, warehouse).exists()
 
 
-def _mark_written(text: str, collection: str, warehouse: Warehouse) -> None:
+def _mark_written(sha256: str, collection: str, warehouse: Warehouse) -> None:
     if warehouse.archives.is_shared:
         return  # all lines are always made anew
-    publish_hint(_mark_path(collection, warehouse), _sha256(text.encode()))
+    publish_hint(_mark_path(collection, warehouse), sha256)
 
 
 def _mark_path(collection: str, warehouse: Warehouse) -> Path:
     mark = mark_path(warehouse.root, IMAGE_ARCHIVES, collection)
     return mark.with_name(f"{FILE_NAME}.sha256")
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _lines(rows: pa.Table) -> str:
@@ -116,55 +117,109 @@ def _lines(rows: pa.Table) -> str:
 # --- The lines of some Series in the text that there is -------------------------------------------
 
 
-def _text_with(
-    added: Collection[str], name: str, collection: str, warehouse: Warehouse
-) -> str | None:
-    """Return the stored text with new lines for some Series; None if all are to be made anew.
+class _NotAsWritten(Exception):
+    """The file is not the one that was written last, so all lines are made anew."""
 
-    They are if it is not the text that was written last.
+
+def _replace_some(added: Collection[str], name: str, collection: str, warehouse: Warehouse) -> bool:
+    """Replace the lines of some Series in the stored file; return whether it changed.
+
+    Raises:
+        _NotAsWritten: All lines are to be made anew; nothing was changed.
     """
     if len(added) > _MOST_REPLACED or warehouse.archives.is_shared:
-        return None
+        raise _NotAsWritten
+    new = _lines_of(added, collection, warehouse)
     try:
-        with warehouse.archives.open(name) as file:
-            content = file.read()
         written = _mark_path(collection, warehouse).read_text(errors="replace")
+        with warehouse.archives.open(name) as file:
+            lines = _NewLines(file, new, written)
+            changed = warehouse.archives.put_text(name, lines)
     except FileNotFoundError:
-        return None
-    if _sha256(content) != written:
-        return None
-    text = content.decode()
-    if not added:
-        return text
-    uids = pa.chunked_array([sorted(added)], pa.string())
+        raise _NotAsWritten from None
+    _mark_written(lines.sha256, collection, warehouse)
+    return changed
+
+
+def _lines_of(series: Collection[str], collection: str, warehouse: Warehouse) -> dict[str, bytes]:
+    """Return the line of each of these Series, empty without a zip."""
+    if not series:
+        return {}
+    uids = pa.chunked_array([sorted(series)], pa.string())
     rows = manifest.read_rows_of(warehouse, collection, uids)
-    return _replace_lines(text, dict.fromkeys(added, "") | {u: _line(r) for u, r in rows.items()})
+    return dict.fromkeys(series, b"") | {uid: _line(row) for uid, row in rows.items()}
 
 
-def _line(row: ManifestRow) -> str:
+def _line(row: ManifestRow) -> bytes:
     is_stored = row.path is not None and row.sha256 is not None
-    return f"{row.sha256}  {row.series_instance_uid}.zip\n" if is_stored else ""
+    return f"{row.sha256}  {row.series_instance_uid}.zip\n".encode() if is_stored else b""
 
 
-def _replace_lines(text: str, new: dict[str, str]) -> str:
-    """Return sorted lines in which those of some Series are replaced by others, or by none.
+class _NewLines:
+    """A file of sorted lines in which those of some Series are replaced by others, or by none.
 
-    >>> one, two = (f"{digit * 64}  1.{digit}.zip" + chr(10) for digit in "12")
-    >>> _replace_lines(two, {"1.1": one}) == one + two
+    Iterated once, a piece at a time: the file of 200,000 zips has 25 MB.
+
+    Args:
+        file: The file.
+        new: The line of each of these Series.
+        written: The SHA-256 that the file has if it is the one that was written last.
+
+    >>> one, two = (f"{digit * 64}  1.{digit}.zip{chr(10)}".encode() for digit in "12")
+    >>> def replaced(text, new):
+    ...     return b"".join(_NewLines(io.BytesIO(text), new, hashlib.sha256(text).hexdigest()))
+    >>> replaced(two, {"1.1": one}) == one + two
     True
-    >>> _replace_lines(one + two, {"1.1": "", "1.3": ""}) == two
+    >>> replaced(one + two, {"1.1": b"", "1.3": b""}) == two
     True
     """
-    pieces, done = [], 0
-    for uid in sorted(new):
-        places, key = range(len(text)), partial(_uid_at, text)
-        start = bisect_left(places, uid, lo=done, key=key)
-        pieces += [text[done:start], new[uid]]
-        done = bisect_right(places, uid, lo=start, key=key)
-    return "".join([*pieces, text[done:]])
 
+    def __init__(self, file: BinaryIO, new: Mapping[str, bytes], written: str) -> None:
+        self._file, self._new, self._written = file, new, written
+        self._before, self._after = hashlib.sha256(), hashlib.sha256()
 
-def _uid_at(text: str, place: int) -> str:
-    """Return the UID of the line at a place in the text."""
-    begin, end = text.rfind("\n", 0, place) + 1, text.index("\n", place)
-    return text[begin + _BEFORE_UID : end - _AFTER_UID]
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the pieces, when all were yielded."""
+        return self._after.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces.
+
+        Raises:
+            _NotAsWritten: After the last one: the file is a different one, or no line is left.
+        """
+        size, done = self._file.seek(0, io.SEEK_END), 0
+        places = range(size)
+        for uid in sorted(self._new):
+            start = bisect_left(places, uid, lo=done, key=self._uid_at)
+            yield from self._kept(done, start)
+            self._after.update(self._new[uid])
+            yield self._new[uid]
+            done = bisect_right(places, uid, lo=start, key=self._uid_at)
+            for piece in self._read(start, done):
+                self._before.update(piece)
+        yield from self._kept(done, size)
+        if self._before.hexdigest() != self._written or self.sha256 == _NOTHING:
+            raise _NotAsWritten
+
+    def _kept(self, start: int, end: int) -> Iterator[bytes]:
+        for piece in self._read(start, end):
+            self._before.update(piece)
+            self._after.update(piece)
+            yield piece
+
+    def _read(self, start: int, end: int) -> Iterator[bytes]:
+        self._file.seek(start)
+        while start < end and (piece := self._file.read(min(_PIECE_BYTES, end - start))):
+            start += len(piece)
+            yield piece
+
+    def _uid_at(self, place: int) -> str:
+        """Return the UID of the line at a place in the file; "" where there is none."""
+        begin = max(0, place - _LONGEST_LINE)
+        self._file.seek(begin)
+        around = self._file.read(2 * _LONGEST_LINE)
+        first = around.rfind(b"\n", 0, place - begin) + 1
+        line = around[first : around.find(b"\n", place - begin)]
+        return line[_BEFORE_UID:-_AFTER_UID].decode(errors="replace")

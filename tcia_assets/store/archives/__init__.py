@@ -10,7 +10,7 @@ A name is `<percent-encoded Collection>/<file>`, as in `LCTSC/1.3.6.zip`: the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -116,8 +116,12 @@ class Archives(Protocol):
             FileExistsError: Another machine has meanwhile put a file with other bytes.
         """
 
-    def put_text(self, name: str, text: str) -> bool:
-        """Give a name to a text in UTF-8, or remove the file of that name if the text is empty.
+    def put_text(self, name: str, text: str | Iterable[bytes]) -> bool:
+        """Give a name to a text in UTF-8, or remove the file of that name if the text is "".
+
+        Args:
+            name: The name.
+            text: The text, or its bytes in pieces, of which a folder holds one at a time.
 
         Returns:
             Whether anything changed.

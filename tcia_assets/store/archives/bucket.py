@@ -8,7 +8,7 @@ import io
 import mmap
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -167,7 +167,9 @@ class BucketArchives:
         except FileNotFoundError:
             return ""
 
-    def put_text(self, name: str, text: str) -> bool:
+    def put_text(self, name: str, text: str | Iterable[bytes]) -> bool:
+        if not isinstance(text, str):
+            text = b"".join(text).decode()
         # What was put last from here is in the work folder: no request is needed to compare.
         copy = self._work / name
         if copy.is_file() and copy.read_bytes() == text.encode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from tcia_assets.errors import StorageError
 from tcia_assets.store.archives import RUNS, StoredFile
-from tcia_assets.store.files import publish_draft, publish_text, sha256_of
+from tcia_assets.store.files import publish, publish_draft, sha256_of
 
 
 class FolderArchives:
@@ -44,12 +44,14 @@ class FolderArchives:
         del sha256, replaces
         publish_draft(draft, self.root / name)
 
-    def put_text(self, name: str, text: str) -> bool:
+    def put_text(self, name: str, text: str | Iterable[bytes]) -> bool:
         path = self.root / name
         if text:
             # Beside 200,000 zips, a list of them for each text would take most of a fetch.
             runs = path.parent / RUNS
-            return publish_text(path, text, drafts=runs if runs.is_dir() else None)
+            pieces = (text.encode(),) if isinstance(text, str) else text
+            drafts = runs if runs.is_dir() else None
+            return publish(path, lambda draft: _write(draft, pieces), drafts=drafts)
         try:
             path.unlink()
         except FileNotFoundError:
@@ -102,3 +104,8 @@ class FolderArchives:
         stat = path.stat() if path.exists() else path.lstat()  # the latter of a dead link
         published_at = datetime.fromtimestamp(stat.st_mtime, UTC)
         return StoredFile(path.relative_to(self.root).as_posix(), stat.st_size, published_at)
+
+
+def _write(draft: Path, pieces: Iterable[bytes]) -> None:
+    with draft.open("wb") as file:
+        file.writelines(pieces)
