@@ -94,6 +94,14 @@ class PartitionFiles:
         """
         return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
 
+    def row_count(self, number: int) -> int:
+        """Return the number of rows of a file; 0 if it is not there.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return partitions.count_rows(self.table, self.path(number))
+
     @contextmanager
     def reader(self) -> Iterator[Callable[[Sequence[str]], pa.Table]]:
         """Provide what reads columns of the first file, all of one version; empty if it is gone.

@@ -21,7 +21,6 @@ from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.partition_files import PartitionFiles, WriteResult, with_columns
 
 SERIES = "SeriesInstanceUID"
-ROWS = "row_count"
 # A file of more times the limit is not read at once.
 _LARGE = 4
 
@@ -37,25 +36,20 @@ class SeriesParts:
     def __init__(self, files: PartitionFiles, rows_per_part: int | None = None) -> None:
         self.files = files
         self.limit = rows_per_part or files.table.rows_per_part
-        self.summaries = {number: self.read_summary(number) for number in files.numbers()}
+        self.row_counts = {number: files.row_count(number) for number in files.numbers()}
         self.changed = False
 
-    def read_summary(self, number: int) -> pa.Table:
-        """Return the Series of a stored file, and the `row_count` of each."""
-        return self.summarize(number, self.files.read(number, [SERIES]))
+    def series_of(self, number: int) -> pa.ChunkedArray:
+        """Return the Series of a stored file, each once for each of its rows, or at least once."""
+        return self.files.read(number, [SERIES])[SERIES]
 
-    def summarize(self, number: int, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - for subclasses
-        """Return the Series of a file's rows, and the `row_count` of each."""
-        if self.files.table.key == (SERIES,):  # each has one row
-            ones = pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows)
-            return pa.table({SERIES: rows[SERIES], ROWS: ones})
-        counts = rows.group_by([SERIES]).aggregate([([], "count_all")])
-        return counts.rename_columns([SERIES, ROWS])
+    def on_write(self, number: int, rows: pa.Table | None) -> None:
+        """Handle that a file was written; `rows` are None if they are too many to be held."""
 
     @property
     def row_count(self) -> int:
         """The number of rows of all files."""
-        return sum(self._rows_of(number) for number in self.summaries)
+        return sum(self.row_counts.values())
 
     def written(self) -> WriteResult:
         """Return what is stored now, and whether this object has changed anything."""
@@ -64,8 +58,12 @@ class SeriesParts:
 
     def series_except(self, kept: pa.ChunkedArray) -> set[str]:
         """Return the stored Series that are not among these."""
-        stored = _series(self.summaries.values())
-        return set(stored.filter(pc.invert(pc.is_in(stored, value_set=kept))).to_pylist())
+        found: set[str] = set()
+        for number in self.row_counts:
+            stored = self.series_of(number)
+            is_other = pc.invert(pc.is_in(stored, value_set=kept))
+            found.update(stored.filter(is_other).unique().to_pylist())
+        return found
 
     def locate(self, series: Iterable[str]) -> dict[str, list[int]]:
         """Return, for those of these Series that are stored, the numbers of their files.
@@ -74,8 +72,9 @@ class SeriesParts:
         """
         wanted = pa.array(sorted(set(series)), pa.string())
         found: dict[str, list[int]] = {}
-        for number, summary in self.summaries.items() if len(wanted) else ():
-            for uid in _of_series(summary, wanted)[SERIES].to_pylist():
+        for number in self.row_counts if len(wanted) else ():
+            stored = self.series_of(number)
+            for uid in stored.filter(pc.is_in(stored, value_set=wanted)).unique().to_pylist():
                 found.setdefault(uid, []).append(number)
         return found
 
@@ -102,7 +101,7 @@ class SeriesParts:
         series = set(pc.unique(rows[SERIES]).to_pylist())
         places = self.locate(series.union(gone))
         new = _of_series(rows, series - places.keys()) if places else rows
-        target = self._target(new.num_rows) if new.num_rows or not self.summaries else None
+        target = self._target(new.num_rows) if new.num_rows or not self.row_counts else None
         touched = {number for numbers in places.values() for number in numbers}
         for number in sorted(touched if target is None else touched | {target}):
             here = [uid for uid, numbers in places.items() if number in numbers]
@@ -112,27 +111,25 @@ class SeriesParts:
 
     def _target(self, count: int) -> int:
         """Return the number of the file that new rows go to."""
-        smallest = min(self.summaries, key=self._rows_of, default=0)
-        if not self.summaries or self._rows_of(smallest) + count <= self.limit:
+        counts = self.row_counts
+        smallest = min(counts, key=lambda number: counts[number], default=0)
+        if not counts or counts[smallest] + count <= self.limit:
             return smallest
-        return max(self.summaries) + 1
-
-    def _rows_of(self, number: int) -> int:
-        return int(pc.sum(self.summaries[number][ROWS], min_count=0).as_py())
+        return max(counts) + 1
 
     def _write(self, number: int, removed: list[str], added: list[pa.Table]) -> None:
         """Write the rows of a file without those of some Series, and with others."""
-        if number in self.summaries and self._rows_of(number) > _LARGE * self.limit:
-            self.changed |= self.files.write(number, self._stream(number, removed, added)).changed
-            self.summaries[number] = self.read_summary(number)
-            return
-        rows = self._sorted(number, removed, added)
-        self.changed |= self.files.write(number, rows).changed
-        self.summaries[number] = self.summarize(number, rows)
+        is_large = self.row_counts.get(number, 0) > _LARGE * self.limit
+        rows = None if is_large else self._sorted(number, removed, added)
+        stream = self._stream(number, removed, added) if rows is None else rows
+        written = self.files.write(number, stream)
+        self.changed |= written.changed
+        self.row_counts[number] = written.rows
+        self.on_write(number, rows)
 
     def _sorted(self, number: int, removed: list[str], added: list[pa.Table]) -> pa.Table:
         parts = added
-        if number in self.summaries:
+        if number in self.row_counts:
             parts = [_without(self.files.read_to_rewrite(number), removed), *added]
         return conform(self.files.table, pa.concat_tables(parts))
 
@@ -147,6 +144,32 @@ class SeriesParts:
         yield conform(self.files.table, pa.concat_tables(added))
 
 
+class SummarizedParts(SeriesParts):
+    """Files of which a summary is held: what each has of its Series, in SeriesInstanceUID first.
+
+    Subclasses tell how it is read and made.
+    """
+
+    def __init__(self, files: PartitionFiles, rows_per_part: int | None = None) -> None:
+        super().__init__(files, rows_per_part)
+        self.summaries = {number: self.read_summary(number) for number in self.row_counts}
+
+    def read_summary(self, number: int) -> pa.Table:
+        """Return the summary of a stored file."""
+        raise NotImplementedError
+
+    def summarize(self, number: int, rows: pa.Table) -> pa.Table:
+        """Return the summary of a file that has just been written with these rows."""
+        raise NotImplementedError
+
+    def series_of(self, number: int) -> pa.ChunkedArray:
+        return self.summaries[number][SERIES]
+
+    def on_write(self, number: int, rows: pa.Table | None) -> None:
+        summary = self.read_summary(number) if rows is None else self.summarize(number, rows)
+        self.summaries[number] = summary
+
+
 def _without(rows: pa.Table, series: list[str]) -> pa.Table:
     return rows.filter(pc.invert(_is_in(rows, series))) if series else rows
 
@@ -159,7 +182,3 @@ def _is_in(rows: pa.Table, series: Iterable[str] | pa.Array) -> pa.ChunkedArray:
     if not isinstance(series, pa.Array):
         series = pa.array(sorted(series), pa.string())
     return pc.is_in(rows[SERIES], value_set=series)
-
-
-def _series(summaries: Iterable[pa.Table]) -> pa.ChunkedArray:
-    return pa.chunked_array([c for each in summaries for c in each[SERIES].chunks], pa.string())

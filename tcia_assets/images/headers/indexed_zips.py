@@ -16,7 +16,7 @@ from tcia_assets.store import digests, sql
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.partitions import read_made_from
-from tcia_assets.store.series_parts import SeriesParts
+from tcia_assets.store.series_parts import SummarizedParts
 from tcia_assets.store.warehouse import Warehouse
 
 REPEATED = "the SOPInstanceUID is also that of "
@@ -68,7 +68,7 @@ _SHARED = """
 """
 
 
-class IndexedImages(SeriesParts):
+class IndexedImages(SummarizedParts):
     """The files of `images` of a Collection, with their summaries in `indexed_zips`.
 
     The lock of `images` is held meanwhile.

@@ -28,7 +28,7 @@ from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, 
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import empty
-from tcia_assets.store.series_parts import SeriesParts
+from tcia_assets.store.series_parts import SeriesParts, SummarizedParts
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
@@ -84,7 +84,7 @@ def index_references(
         plan = _make_plan(collection, warehouse, images, references)
         for parts in (targets, references):
             gone = parts.series_except(plan.relevant)
-            if gone or not parts.summaries:
+            if gone or not parts.row_counts:
                 parts.replace(empty(parts.files.table), gone)
         zips = series_zips.ListedZips(collection, warehouse, plan.changed)
         _read(zips, _find_members(images, plan.changed), targets, references, report)
@@ -106,7 +106,7 @@ _COUNTS = """
 """
 
 
-class _ReferenceParts(SeriesParts):
+class _ReferenceParts(SummarizedParts):
     """The files of `references`, and from which zip the rows of each Series were read."""
 
     def read_summary(self, number: int) -> pa.Table:
