@@ -8,6 +8,8 @@ data folder.
     idc/       the Imaging Data Commons: an index release, and public buckets
     folder/    a folder of DICOM files, as one Collection
     http/      HTTP for implementations
+    answers    what a source answers with
+    downloads  where a downloaded file goes
     pacing     timeouts and retries
     doi        DOIs in the forms in which sources write them
     names      the values of the column `source`
@@ -16,211 +18,50 @@ data folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from tcia_assets.errors import TciaError
 from tcia_assets.settings import Settings
-from tcia_assets.sources.pacing import Pacing as Pacing
+from tcia_assets.sources.answers import (
+    ClinicalTable,
+    Connection,
+    Cost,
+    ProbeResult,
+    SampleReply,
+    SourceRows,
+    Strictness,
+    UnreadableValues,
+)
+from tcia_assets.sources.downloads import FetchedFile, Target, counting
+from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Table
 
 if TYPE_CHECKING:
     from tcia_assets.sources.folder.source import FolderSource
 
-
-@dataclass
-class Cost:
-    """What was sent and received: requests, with retries, and bytes."""
-
-    requests: int = 0
-    size_bytes: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.requests + other.requests, self.size_bytes + other.size_bytes)
-
-
-@dataclass(frozen=True)
-class UnreadableValues:
-    """The values of one column that are not of its kind; they are null in the rows.
-
-    Attributes:
-        rows: The rows that have them.
-        texts: The values as they were received, one for each of these rows.
-        values: How many values the column has in all rows, readable or not.
-    """
-
-    rows: pa.Table
-    texts: pa.ChunkedArray
-    values: int
-
-
-@dataclass(frozen=True)
-class SourceRows:
-    """Rows from a source, and what they cost.
-
-    Attributes:
-        table: Typed columns under our names; a column that no row has is left out.
-        unclaimed: Fields that were in the rows and that none of our columns claims.
-        promised: Columns (our names) that the source declares.
-        cost: What was sent and received for them.
-        seconds: Time until the last row was read.
-        failure: The error that ended the work early; None if nothing is left out.
-        unreadable: Values that are null in the rows because they cannot be read, by column.
-        digest: Identifies the rows as they were received; "" if they cannot be recognized.
-        is_known: Whether the rows are those of the known digest; they were not read then.
-    """
-
-    table: pa.Table
-    unclaimed: tuple[str, ...] = ()
-    promised: tuple[str, ...] = ()
-    cost: Cost = field(default_factory=Cost)
-    seconds: float = 0.0
-    failure: TciaError | None = None
-    unreadable: Mapping[str, UnreadableValues] = field(default_factory=dict)
-    digest: str = ""
-    is_known: bool = False
-
-
-@dataclass(frozen=True)
-class SampleReply:
-    """The rows of one reply, and how their dates are written.
-
-    Attributes:
-        rows: The rows.
-        date_forms: The `strptime` forms of the dates and times in each column that has any; "" is
-            a form that is not known.
-        declared_forms: The form in which the source is declared to write each of these columns.
-    """
-
-    rows: SourceRows
-    date_forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    declared_forms: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How a request reached the source, and what its answer began with.
-
-    Attributes:
-        host: Name and port of the host that was requested.
-        address: IP address and port of the other end: the host's, or the proxy's. "" if unknown.
-        proxy: The URL of the proxy that was used, without user and password; "" for none.
-        tls: The version of TLS, such as "TLSv1.3"; "" without TLS.
-        certificate_until: When the host's certificate expires; None without TLS, or if unknown.
-        status: The HTTP status.
-        seconds: Time to the first byte of the answer.
-        server_time: The server's clock; None if it does not tell.
-        limits: Headers of the answer that declare limits, as "name: value".
-    """
-
-    host: str
-    address: str
-    proxy: str
-    tls: str
-    certificate_until: datetime | None
-    status: int
-    seconds: float
-    server_time: datetime | None
-    limits: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Strictness:
-    """Whether the source refuses a filter that it does not know, and is declared to."""
-
-    refuses: bool
-    declared: bool
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """What a source still has of single Series that its listing lacks.
-
-    Attributes:
-        gone: UIDs that the source no longer has. Certain cases only.
-        elsewhere: UIDs that are in another Collection, each with its name.
-        probed: Number of Series that were checked.
-        cost: What was sent and received.
-        failure: The error that ended the check early, if any; nothing is gone then.
-    """
-
-    gone: Sequence[str] = ()
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
-    probed: int = 0
-    cost: Cost = field(default_factory=Cost)
-    failure: TciaError | None = None
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a file that is downloaded goes.
-
-    Attributes:
-        path: The file to write. If the download raises an error, its content is of no use; an
-            OSError is about this file or `parts`, never about the network.
-        max_bytes: A longer file raises TooLarge.
-        on_bytes: Called with the size of each chunk that is written and, if an attempt fails, with
-            everything that it wrote as one negative number. It must send no request.
-        parts: A folder for what a source receives in parts. It is made if necessary, and stays: the
-            next attempt uses what it proves to be right. The caller removes it.
-        image_count: Number of objects that the zip must have; None if unknown.
-        image_bytes: Bytes of these objects; None if unknown. A source that sees before the
-            download that it has others raises UnknownReply.
-    """
-
-    path: Path
-    max_bytes: int | None = None
-    on_bytes: Callable[[int], None] = lambda _: None
-    parts: Path | None = None
-    image_count: int | None = None
-    image_bytes: int | None = None
-
-
-@contextmanager
-def counting(on_bytes: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
-    """Report bytes as `Target.on_bytes` is to be called: all are taken back if the body fails.
-
-    Yields:
-        What is to be called with the size of each chunk that is written.
-    """
-    written = 0
-
-    def count(size: int) -> None:
-        nonlocal written
-        written += size
-        on_bytes(size)
-
-    try:
-        yield count
-    except BaseException:
-        if written:
-            on_bytes(-written)
-        raise
-
-
-@dataclass(frozen=True)
-class ClinicalTable:
-    """A table about the patients of a Collection; `columns` are their labels by name."""
-
-    name: str
-    title: str
-    columns: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class FetchedFile:
-    """A file that was received completely; `sha256` is of its bytes as they are on disk."""
-
-    size_bytes: int
-    sha256: str
-    requests: int
-    seconds: float
+__all__ = [
+    "ClinicalTable",
+    "Connection",
+    "Cost",
+    "FetchedFile",
+    "Pacing",
+    "ProbeResult",
+    "SampleReply",
+    "Source",
+    "SourceRows",
+    "Strictness",
+    "Target",
+    "UnreadableValues",
+    "counting",
+    "open_folder",
+    "open_image_sources",
+    "open_source",
+]
 
 
 class Source(AbstractContextManager["Source"], Protocol):
