@@ -95,8 +95,7 @@ def test_a_position_is_the_first_eight_bytes_of_the_hash() -> None:
         assert parts(samples(["LUNG1-001"]), how) == {"LUNG1-001": part}
 
 
-@pytest.mark.parametrize("seed", ["0", "4711"])
-def test_another_process_splits_alike(seed: str) -> None:
+def test_another_process_splits_alike() -> None:
     how = (
         "SplitSettings(fractions={'a': Fraction('0.5'), 'b': Fraction('0.5')}, salt='s', "
         "stratify=('Manufacturer',), folds=3)"
@@ -113,7 +112,7 @@ def test_another_process_splits_alike(seed: str) -> None:
     )
     run = subprocess.run(
         [sys.executable, "-c", script],
-        env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+        env={"PYTHONHASHSEED": "4711", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
         check=True,

@@ -54,7 +54,7 @@ SLOW = pytest.mark.slow
     ("fault", "said"),
     # How each of these replies is refused is tested in `sources` too.
     [
-        (Fault("html", "getSeries", times=0), "not a list of rows"),
+        pytest.param(Fault("html", "getSeries", times=0), "not a list of rows", marks=SLOW),
         pytest.param(Fault("cut", "getSeries", times=0, after_bytes=500), "cut off", marks=SLOW),
         pytest.param(
             Fault("cut_after_comma", "getSeries", times=0, after_bytes=2000),
@@ -73,7 +73,9 @@ SLOW = pytest.mark.slow
             "SeriesInstanceUID",
             marks=SLOW,  # `test_metadata` renames another
         ),
-        (Fault("ignored_filter", "getSeries", times=0), "rows do not match"),
+        pytest.param(
+            Fault("ignored_filter", "getSeries", times=0), "rows do not match", marks=SLOW
+        ),
         pytest.param(Fault("status", "getSeries", times=0, status=502), "status 502", marks=SLOW),
         pytest.param(
             Fault("status", "getSeries", times=0, status=400, body="Nope"), "Nope", marks=SLOW

@@ -95,8 +95,22 @@ def test_without_changes_only_the_record_of_the_listing_is_written(
     assert taken["changes"].to_pylist() == [10, 0]
 
 
-@pytest.mark.parametrize("table", [SERIES_CHANGES, SERIES, SNAPSHOTS], ids=lambda t: t.name)
-@pytest.mark.parametrize("what_then", ["the same", "another change", "as before"])
+@pytest.mark.parametrize(
+    ("table", "what_then"),
+    [
+        # What is expected differs between these; the others end as one of them does.
+        (SERIES_CHANGES, "as before"),
+        (SERIES, "another change"),
+        (SERIES, "as before"),
+        (SNAPSHOTS, "the same"),
+        (SNAPSHOTS, "as before"),
+        pytest.param(SERIES_CHANGES, "the same", marks=pytest.mark.slow),
+        pytest.param(SERIES_CHANGES, "another change", marks=pytest.mark.slow),
+        pytest.param(SERIES, "the same", marks=pytest.mark.slow),
+        pytest.param(SNAPSHOTS, "another change", marks=pytest.mark.slow),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
     mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch, table: Table, what_then: str
 ) -> None:

@@ -7,11 +7,10 @@ import zipfile
 
 import requests
 
-from tcia_assets.sandbox import series_rows
-
+from . import released_series
 from .api_client import ApiClient
 
-CATALOGUE = series_rows.load().to_pylist()
+CATALOGUE = released_series.CATALOGUE.to_pylist()
 
 
 COLLECTION = "RIDER Lung CT"

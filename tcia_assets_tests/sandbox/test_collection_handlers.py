@@ -7,12 +7,11 @@ import re
 import pytest
 
 from tcia_assets.catalog import dialect
-from tcia_assets.sandbox import series_rows
 from tcia_assets.sandbox.server import Sandbox
 
 from .api_client import ApiClient
+from .small_series import CATALOGUE
 
-CATALOGUE = series_rows.load().to_pylist()
 COLLECTION = "RIDER Lung CT"
 MINE = [row for row in CATALOGUE if row["Collection"] == COLLECTION]
 UIDS = {row["SeriesInstanceUID"] for row in MINE}

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pytest
 
 from tcia_assets.catalog import COLUMNS_BY_WIRE_NAME, DIALECTS, dialect
-from tcia_assets.sandbox import phantom, series_rows
+from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.spec import Endpoint
 
+from . import released_series
 from .api_client import BINDAAS, NBIA, ApiClient
 from .api_client import DIALECTS as NAMES
 
@@ -24,7 +25,7 @@ ROWS = [
     for endpoint in spoken.endpoints
     if endpoint.columns
 ]
-CATALOGUE = series_rows.load()
+CATALOGUE = released_series.CATALOGUE
 COLLECTION = "RIDER Lung CT"
 SERIES = CATALOGUE.filter(pc.equal(CATALOGUE["Collection"], COLLECTION)).to_pylist()
 ONE = next(row for row in SERIES if row["Modality"] == "CT")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, REFERENCES, SERIES
-from tcia_assets.datasets.build import make_samples
-from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers import image_rows, references
@@ -23,7 +20,6 @@ from tcia_assets.sources import open_source
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import IMPATIENT, SMALL, idc_settings_for
-from tcia_assets_tests.datasets.example_builds import declared
 
 # What is of a zip and not of its objects.
 OF_THE_ZIP = {"archive_sha256", "entry_name", "entry_index"}
@@ -67,22 +63,3 @@ def test_the_manifest_says_who_sent_each_series_and_how_it_was_proven(from_idc: 
         assert row["source"].startswith("idc-v25@127.0.0.1")
         assert row["verified_by"] == "md5"
         assert row["crdc_series_uuid"]
-
-
-def test_samples_for_training_are_equal(
-    fetched_root: Path, from_idc: Warehouse, tmp_path: Path
-) -> None:
-    # Neither session's folder gets a dataset.
-    shutil.copytree(fetched_root, tmp_path / "nbia", ignore=shutil.ignore_patterns("*.duckdb"))
-    shutil.copytree(from_idc.root, tmp_path / "idc", ignore=shutil.ignore_patterns("*.duckdb"))
-    nbia, idc = volumes(Warehouse(tmp_path / "nbia")), volumes(Warehouse(tmp_path / "idc"))
-    assert len(idc) == 2
-    assert nbia == idc
-
-
-def volumes(warehouse: Warehouse) -> dict[str, bytes]:
-    """The voxels and labels of a CT, by file name."""
-    modality = "  modalities: [CT]\n"
-    declaration = declared((modality, f"{modality}  where: PatientID = 'LCTSC-Test-S1-201'\n"))
-    make_samples(declaration, query_cohort(declaration, warehouse), warehouse)
-    return {path.name: path.read_bytes() for path in warehouse.root.rglob("*.nii.gz")}
