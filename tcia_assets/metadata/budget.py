@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+from tcia_assets.store.cores import computing
+
 # A table is in memory several times while it is merged and written. Two large ones at once would
 # double that and be no faster, because Arrow and DuckDB use all cores for one.
 _large_table_lock = threading.Lock()
@@ -53,3 +55,12 @@ def alone_if_large(rows: pa.Table) -> Iterator[None]:
         finally:
             # What Arrow keeps, DuckDB and Python cannot use.
             pa.default_memory_pool().release_unused()
+
+
+@contextmanager
+def computing_on(rows: pa.Table) -> Iterator[None]:
+    """Hold a core, as `computing`, for work on a table: on one large table at a time."""
+    alone = alone_if_large(rows)
+    del rows  # as there
+    with alone, computing():
+        yield

@@ -13,7 +13,7 @@ from functools import partial
 import pyarrow as pa
 
 from tcia_assets import catalog
-from tcia_assets.metadata.budget import ProbeBudget, alone_if_large
+from tcia_assets.metadata.budget import ProbeBudget, computing_on
 from tcia_assets.metadata.collection_list import list_collections
 from tcia_assets.metadata.descriptions import request_descriptions
 from tcia_assets.metadata.known_replies import KnownReply
@@ -92,7 +92,7 @@ def _store(
 ) -> RefreshResult:
     """Compare a reply with the stored rows, and store it."""
     unreadable = unreadable_rows(table, key, reply, at, accept=accept_schema)
-    with alone_if_large(reply.table):
+    with computing_on(reply.table):
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
         )

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
-from tcia_assets.metadata.budget import RequestBudget, alone_if_large
+from tcia_assets.metadata.budget import RequestBudget, computing_on
 from tcia_assets.metadata.events import diff_events
 from tcia_assets.metadata.known_replies import KnownReply
 from tcia_assets.metadata.other_sources import (
@@ -77,7 +77,7 @@ def refresh_series(
     # Reading, merging and writing are one step: two runs would each count a missing Series. Not
     # `update`, because the listing is recorded after the rows are written, under the same lock.
     with warehouse.lock(SERIES, key):
-        with alone_if_large(listed):
+        with computing_on(listed):
             before = warehouse.read_to_rewrite(SERIES, key)
             if not accept_schema:
                 check_columns(SERIES, key, of_family(before, source.name).select, listed, reply)
@@ -85,7 +85,7 @@ def refresh_series(
         del listed
         known.forget()
         probed = run.probe(compared.merged, probes)
-        with alone_if_large(compared.merged.rows):
+        with computing_on(compared.merged.rows):
             written, events = run.write(before, compared, probed)
         facts = _facts(compared, probed, events)
         is_settled = not probed.failure and _is_settled(compared, facts)

@@ -16,6 +16,7 @@ view_sql      the SQL of the views, of their macros and comments
 acquisition   the SQL of the view `series_acquisition`
 sql           DuckDB: connections, quoting, checks of a user's SQL
 archives/     where the zips of Series are
+cores         computing on as many threads as there are cores
 files         files and folders that appear whole or not at all
 locks         locks between processes
 """

@@ -64,10 +64,8 @@ class Mark:
             return {}
         if not isinstance(stored, dict) or stored.get("context") != self._context:
             return {}
-        facts = stored.get("facts")
-        if not isinstance(facts, dict) or stored.get("files") != self._files():
-            return {}
-        return facts
+        facts, files = stored.get("facts"), self._digests(self._written) | self._found
+        return facts if isinstance(facts, dict) and stored.get("files") == files else {}
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """Write it, once all else is written; not if an input is not what it was at the start.
@@ -75,21 +73,24 @@ class Mark:
         Raises:
             StorageError: The file cannot be written.
         """
-        if self._digests(self._inputs) != self._found:
+        recorded = self._recorded([*self._written, *self._inputs])
+        if any(recorded[name] != digests for name, digests in self._found.items()):
             return
-        whole = {"context": self._context, "files": self._files(), "facts": facts}
+        whole = {"context": self._context, "files": recorded, "facts": facts}
         publish_hint(self._path, json.dumps(whole))
 
     def remove(self) -> None:
         """Remove it, before anything is written."""
         self._path.unlink(missing_ok=True)
 
-    def _files(self) -> dict[str, list[str]]:
-        return self._digests(self._written) | self._found
-
     def _digests(self, tables: Sequence[Table]) -> dict[str, list[str]]:
         files = {t.name: self._warehouse.files(t, self._key).paths() for t in tables}
         return {name: [sha256_of(path) for path in paths] for name, paths in files.items()}
+
+    def _recorded(self, tables: Sequence[Table]) -> dict[str, list[str]]:
+        """Return the digests of the files as they were written, which are there already."""
+        files = {t.name: self._warehouse.files(t, self._key) for t in tables}
+        return {name: [*each.digests().values()] for name, each in files.items()}
 
 
 def mark_path(root: Path, table: Table, key: str) -> Path:

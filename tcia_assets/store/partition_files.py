@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -76,15 +77,18 @@ class PartitionFiles:
 
         A file that an earlier version wrote has no record of it, and is read.
         """
-        each = {
-            number: digests.read(digests.digest_path(self._root, self.table, self.key, number))
-            or (sha256_of(self.path(number)),)
+        each = self.digests()
+        if list(each) == [0]:
+            return each[0]
+        lines = "".join(f"{number} {recorded}\n" for number, recorded in each.items())
+        return sha256(lines.encode()).hexdigest() if each else ""
+
+    def digests(self) -> dict[int, str]:
+        """Return the digest of each file as `digest`, by its number."""
+        return {
+            number: (digests.read(self.digest_path(number)) or (sha256_of(self.path(number)),))[-1]
             for number in self.numbers()
         }
-        if list(each) == [0]:
-            return each[0][-1]
-        lines = "".join(f"{number} {recorded[-1]}\n" for number, recorded in each.items())
-        return sha256(lines.encode()).hexdigest() if each else ""
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read some columns of a file; those that an older file lacks are null.
@@ -209,4 +213,9 @@ def read_layout(root: Path) -> int:
 
 def with_columns(table: Table, columns: Sequence[str] | None) -> Table:
     """Return the table with some of its columns, in this order; by default all."""
-    return replace(table, columns=tuple(map(table.column, columns or table.column_names)))
+    return _with_columns(table, tuple(columns)) if columns else table
+
+
+@lru_cache(maxsize=1 << 8)
+def _with_columns(table: Table, columns: tuple[str, ...]) -> Table:
+    return replace(table, columns=tuple(map(table.column, columns)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pyarrow as pa
 import pytest
 
-from tcia_assets.metadata.budget import ProbeBudget, RequestBudget, alone_if_large
+from tcia_assets.metadata.budget import ProbeBudget, RequestBudget, alone_if_large, computing_on
+from tcia_assets.store.cores import computing
 
 
 def test_a_budget_grants_what_is_left() -> None:
@@ -35,6 +38,23 @@ def test_large_tables_exclude_each_other_and_small_ones_do_not() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         with alone_if_large(large), alone_if_large(small):
+            waiting = pool.submit(enter)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.2)
+        waiting.result(10)
+
+
+def test_work_on_a_large_table_holds_a_core_too() -> None:
+    large = pa.table({"a": pa.nulls(20_001)})
+
+    def enter() -> None:
+        with computing_on(large):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with ExitStack() as cores:
+            for _ in range(os.cpu_count() or 1):
+                cores.enter_context(computing())
             waiting = pool.submit(enter)
             with pytest.raises(TimeoutError):
                 waiting.result(0.2)

@@ -48,6 +48,7 @@ from tcia_assets.sources.nbia.reply_digest import digest_reply
 from tcia_assets.sources.nbia.request import Request, RequestBuilder
 from tcia_assets.sources.pacing import Pacing
 from tcia_assets.spec import Dialect, Endpoint
+from tcia_assets.store.cores import computing
 
 __all__ = ["Client"]
 
@@ -316,10 +317,11 @@ class Client:
             size = body.stat().st_size
             if not size:
                 return None
-            digest = digest_reply(body)
+            with computing():
+                digest = digest_reply(body)
             if digest == known:
                 return replace(wire.empty(request.endpoint), digest=digest, is_known=True)
-            with self._parsing if size > wire.LARGE else nullcontext():
+            with self._parsing if size > wire.LARGE else nullcontext(), computing():
                 rows = wire.read(
                     body,
                     request.endpoint,

@@ -1,0 +1,58 @@
+"""As many threads compute at once as there are cores, and no more."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, Lock
+
+from tcia_assets.store.cores import computing
+
+_CORES = os.cpu_count() or 1
+
+
+class Gauge:
+    """Counts the threads that compute, and the most of them at once."""
+
+    def __init__(self) -> None:
+        self._lock, self._now, self.most = Lock(), 0, 0
+
+    def compute(self) -> None:
+        with computing():
+            self._add(1)
+            sum(range(10_000))
+            self._add(-1)
+
+    def _add(self, step: int) -> None:
+        with self._lock:
+            self._now += step
+            self.most = max(self.most, self._now)
+
+
+def test_each_core_computes() -> None:
+    all_compute = Barrier(_CORES)
+
+    def compute() -> int:
+        with computing():
+            return all_compute.wait(timeout=30)
+
+    with ThreadPoolExecutor(_CORES) as pool:
+        found = [pool.submit(compute) for _ in range(_CORES)]
+        assert sorted(each.result() for each in found) == [*range(_CORES)]
+
+
+def test_no_more_threads_compute_than_there_are_cores() -> None:
+    gauge = Gauge()
+    with ThreadPoolExecutor(4 * _CORES) as pool:
+        for each in [pool.submit(gauge.compute) for _ in range(40 * _CORES)]:
+            each.result(timeout=30)
+    assert 1 <= gauge.most <= _CORES
+
+
+def test_a_failure_frees_its_core() -> None:
+    for _ in range(2 * _CORES):
+        with suppress(ValueError), computing():
+            raise ValueError
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(Gauge().compute).result(timeout=30)
