@@ -11,6 +11,7 @@ marks         what was last made of a partition's input
 table_check   partitions compared with their hashes
 conform       what a table's rows must be
 clinical      clinical tables, with columns of their own
+queries       queries over the views, while partitions are replaced
 views         the databases that hold the views
 view_sql      the SQL of the views, of their macros and comments
 acquisition   the SQL of the view `series_acquisition`

@@ -1,7 +1,8 @@
 """The tables on disk: Parquet partitions, and DuckDB views over them.
 
 This module is the one way to them; how a partition is stored is in `partition_files.py`, how the
-views are built in `views.py`, what a table's rows must be in `conform.py`.
+views are built in `views.py` and queried in `queries.py`, what a table's rows must be in
+`conform.py`.
 
     <root>/warehouse/...      the partitions, and their digests (`digests.py`)
     <root>/warehouse.duckdb   the views
@@ -11,17 +12,15 @@ views are built in `views.py`, what a table's rows must be in `conform.py`.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from tcia_assets.catalog import TABLES
-from tcia_assets.errors import Stopped, UnknownName, UsageError
+from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
 from tcia_assets.spec import Table
 from tcia_assets.store import partitions, sql
@@ -35,13 +34,11 @@ from tcia_assets.store.partition_files import (
     read_layout,
     with_columns,
 )
+from tcia_assets.store.queries import Queries
 from tcia_assets.store.table_check import VerifiedTables, verify_tables
 from tcia_assets.store.views import Views
 
 __all__ = ["PartitionUpdate", "Warehouse", "WriteResult"]
-
-# How often `query` runs a statement while partitions are being replaced.
-_MAX_TRIES = 6
 
 
 class PartitionUpdate:
@@ -99,8 +96,7 @@ class Warehouse:
             raise UsageError(f"DuckDB cannot read below a path with a backslash: {self.root}")
         self._check_layout()
         self._views, self._read_only = Views(self.root), read_only
-        self._in_use: list[sql.Connection] = []
-        self._is_stopped = False
+        self._queries = Queries(self._views, may_build=not read_only)
 
     @classmethod
     def of(cls, settings: Settings, *, read_only: bool = False) -> Warehouse:
@@ -373,34 +369,11 @@ class Warehouse:
             DataError: A partition's file is damaged.
             Stopped: `stop` was called.
         """
-        tries_left, needs_all = _MAX_TRIES, False
-        while True:
-            if self._is_stopped:
-                raise Stopped
-            began, tries_left = time.time(), tries_left - 1
-            with self._cursor(statement, tables or {}, needs_all=needs_all) as cursor:
-                try:
-                    return sql.fetch_table(cursor, statement, parameters)
-                except KeyboardInterrupt:
-                    if self._is_stopped:
-                        raise Stopped from None
-                    raise
-                except sql.SqlError as error:
-                    if isinstance(error, sql.UnknownNameError) and not needs_all:
-                        # DuckDB's error names what there is that has a similar name.
-                        needs_all = True
-                        continue
-                    if not tries_left or not self._is_written_since(began):
-                        if not isinstance(error, sql.MISTAKES):
-                            self._check_readable()
-                        raise UsageError(_one_line(error)) from error
+        return self._queries.run(statement, parameters, tables or {}, self._check_readable)
 
     def stop(self) -> None:
         """End each running `query`, in any thread, with Stopped, and refuse new ones."""
-        self._is_stopped = True
-        for connection in list(self._in_use):
-            with contextlib.suppress(sql.SqlError):  # it has just been closed
-                connection.interrupt()
+        self._queries.stop()
 
     def connect(self) -> sql.Connection:
         """Open a read-only connection to the views; it never waits for a writer.
@@ -417,31 +390,3 @@ class Warehouse:
             StorageError: The file cannot be written.
         """
         self._views.ensure()
-
-    @contextlib.contextmanager
-    def _cursor(
-        self, statement: str, tables: Mapping[str, pa.Table], *, needs_all: bool
-    ) -> Iterator[sql.Connection]:
-        """Provide a cursor for a statement that can use these tables too."""
-        cursor = self._views.cursor(statement, needs_all=needs_all, may_build=not self._read_only)
-        with contextlib.closing(cursor):
-            self._in_use.append(cursor)
-            try:
-                for name, rows in tables.items():
-                    cursor.register(name, rows)
-                yield cursor
-            finally:
-                self._in_use.remove(cursor)
-
-    def _is_written_since(self, began: float) -> bool:
-        """Return whether a partition may have been replaced since; a rename marks its folder."""
-        folders = [partitions.table_folder(self.root, table) for table in TABLES]
-        folders += [place for folder in folders for place in folder.glob("*/")]
-        # Clocks of file systems tick in hundredths of a second.
-        return any(folder.stat().st_mtime > began - 0.1 for folder in folders if folder.is_dir())
-
-
-def _one_line(error: sql.SqlError) -> str:
-    """Return DuckDB's message without its excerpt of the statement and the caret below it."""
-    lines = takewhile(lambda line: not line.startswith("LINE "), str(error).splitlines())
-    return "; ".join(line.strip() for line in lines if line.strip()) or str(error)

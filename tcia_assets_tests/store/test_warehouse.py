@@ -5,8 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -23,7 +21,6 @@ from tcia_assets.errors import (
     BadValue,
     Busy,
     DataError,
-    Stopped,
     StorageError,
     TciaError,
     UnknownName,
@@ -109,13 +106,6 @@ def test_the_error_of_a_query_over_a_damaged_file_has_its_path_and_the_remedy(
         warehouse.query("FROM patients")
 
 
-def test_a_mistake_in_a_statement_is_not_blamed_on_a_file(warehouse: Warehouse) -> None:
-    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
-    path.write_bytes(b"")
-    with pytest.raises(UsageError, match="Nothing"):
-        warehouse.query('SELECT "Nothing" FROM collections')
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return Warehouse(tmp_path_factory.mktemp("shared"))
@@ -140,27 +130,6 @@ def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     )
     assert conform(table, asked).equals(rows)
     assert not shared.write(table, read, key).changed
-
-
-def test_queries_share_a_database_and_do_not_affect_each_other(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = []
-    connect = sql.connect
-    monkeypatch.setattr(sql, "connect", lambda: opened.append(1) or connect())
-    given, asked = pa.table({"a": [1]}), "SELECT count(*) AS n FROM patients"
-    assert warehouse.query(asked)["n"].to_pylist() == [0]
-    warehouse.write(PATIENTS, patients("a", ["p1"]), "a")
-    assert Warehouse(warehouse.root).query(asked)["n"].to_pylist() == [1]
-    assert warehouse.query("FROM given", tables={"given": given}).equals(given)
-    for statement in ("FROM given", "SELEC 1", "SELECT 1 / a FROM (SELECT 'x'::INT AS a)"):
-        with pytest.raises(UsageError):
-            warehouse.query(statement)
-    with ThreadPoolExecutor(1) as others:
-        assert others.submit(warehouse.query, asked).result()["n"].to_pylist() == [1]
-    warehouse.write(PATIENTS, patients("a", ["p1", "p2"]), "a")
-    assert warehouse.query(asked)["n"].to_pylist() == [2]
-    assert len(opened) == 1
 
 
 def test_a_query_works_when_what_was_in_its_way_is_gone(tmp_path: Path) -> None:
@@ -196,18 +165,6 @@ def test_any_key_can_be_queried_and_stays_text(warehouse: Warehouse) -> None:
     for key in AWKWARD_KEYS:
         found = warehouse.query("FROM patients WHERE Collection = $key", {"key": key})
         assert found.num_rows == 1
-
-
-def test_a_statement_that_duckdb_refuses_is_a_usage_error(warehouse: Warehouse) -> None:
-    for statement, problem in [
-        ("SELEC 1", "syntax error"),
-        ("FROM serie", "serie does not exist"),
-        ("SELECT NoSuchColumn FROM series", "NoSuchColumn"),
-        ("DROP VIEW series", "read-only"),
-        ("SELECT $1", "parameter"),
-    ]:
-        with pytest.raises(UsageError, match=problem):
-            warehouse.query(statement)
 
 
 def test_a_table_that_does_not_exist_is_never_a_python_variable(warehouse: Warehouse) -> None:
@@ -340,23 +297,6 @@ def test_a_warehouse_that_is_read_only_writes_nothing(tmp_path: Path) -> None:
     assert Warehouse(root, read_only=True).query("FROM patients").num_rows == 1
     assert pickle.loads(pickle.dumps(Warehouse(root, read_only=True))).has(PATIENTS, "a")
     assert sorted(root.rglob("*")) == before
-
-
-def test_a_query_is_ended_from_another_thread_and_no_other_begins(warehouse: Warehouse) -> None:
-    endless = (
-        "SELECT count(*) FROM range(100000) AS a, range(10000000) AS b WHERE a.range = -b.range"
-    )
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(warehouse.query, endless)
-        while not warehouse._in_use:
-            time.sleep(0.01)
-        time.sleep(0.1)
-        warehouse.stop()
-        with pytest.raises(Stopped):
-            running.result(30)
-    with pytest.raises(Stopped):
-        warehouse.query("SELECT 1")
-    assert Warehouse(warehouse.root).query("SELECT 1").num_rows == 1
 
 
 @pytest.mark.parametrize("prefix", ["", "Collection="])
