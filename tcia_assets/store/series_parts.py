@@ -56,15 +56,6 @@ class SeriesParts:
         size = sum(path.stat().st_size for path in self.files.paths())
         return WriteResult(self.files.folder, self.row_count, size, self.changed)
 
-    def series_except(self, kept: pa.ChunkedArray) -> set[str]:
-        """Return the stored Series that are not among these."""
-        found: set[str] = set()
-        for number in self.row_counts:
-            stored = self.series_of(number)
-            is_other = pc.invert(pc.is_in(stored, value_set=kept))
-            found.update(stored.filter(is_other).unique().to_pylist())
-        return found
-
     def locate(self, series: Iterable[str]) -> dict[str, list[int]]:
         """Return, for those of these Series that are stored, the numbers of their files.
 
@@ -142,32 +133,6 @@ class SeriesParts:
         for batch in self.files.read_batches(number):
             yield conform(self.files.table, _without(batch, removed))
         yield conform(self.files.table, pa.concat_tables(added))
-
-
-class SummarizedParts(SeriesParts):
-    """Files of which a summary is held: what each has of its Series, in SeriesInstanceUID first.
-
-    Subclasses tell how it is read and made.
-    """
-
-    def __init__(self, files: PartitionFiles, rows_per_part: int | None = None) -> None:
-        super().__init__(files, rows_per_part)
-        self.summaries = {number: self.read_summary(number) for number in self.row_counts}
-
-    def read_summary(self, number: int) -> pa.Table:
-        """Return the summary of a stored file."""
-        raise NotImplementedError
-
-    def summarize(self, number: int, rows: pa.Table) -> pa.Table:
-        """Return the summary of a file that has just been written with these rows."""
-        raise NotImplementedError
-
-    def series_of(self, number: int) -> pa.ChunkedArray:
-        return self.summaries[number][SERIES]
-
-    def on_write(self, number: int, rows: pa.Table | None) -> None:
-        summary = self.read_summary(number) if rows is None else self.summarize(number, rows)
-        self.summaries[number] = summary
 
 
 def _without(rows: pa.Table, series: list[str]) -> pa.Table:

@@ -44,10 +44,42 @@ from tcia_assets.spec import Table
 from tcia_assets.store.conform import empty
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
+_UID = "SeriesInstanceUID"
 _HEAD_BYTES = 1 << 14
 # Far above the header of any image. A longer one may be an attack.
 _MAX_HEADER_BYTES = 1 << 26
 _PIECE_BYTES = 1 << 20
+
+
+# The Series whose zip is to be read: it is not indexed as it is now, could not be read before, or
+# was read for other columns.
+_TO_READ = f"""
+    SELECT SeriesInstanceUID, false AS is_outdated FROM {series_zips.ZIPS}
+    ANTI JOIN {series_zips.INDEXED} USING (zip)
+    UNION ALL
+    SELECT SeriesInstanceUID, object_count > 0 FROM indexed_zips WHERE Collection = $collection
+    AND (object_count = 0 OR header_version IS DISTINCT FROM $version)
+"""
+_COUNTS = f"""
+    SELECT (SELECT count(*) FROM {series_zips.ZIPS}) AS zips,
+        (SELECT count(*) FROM indexed_zips WHERE Collection = $collection) AS indexed
+"""
+_GONE = f"""
+    SELECT SeriesInstanceUID FROM indexed_zips WHERE Collection = $collection
+    AND SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM {series_zips.ZIPS})
+"""
+_COPIED = """
+    SELECT SeriesInstanceUID FROM indexed_zips WHERE Collection = $collection
+    GROUP BY SeriesInstanceUID HAVING count(*) > 1
+"""
+_TOTALS = """
+    SELECT coalesce(sum(row_count), 0)::BIGINT AS objects,
+        coalesce(sum(object_count) FILTER (header_version IS DISTINCT FROM $version), 0)::BIGINT
+            AS outdated,
+        coalesce(sum(unidentified_count), 0)::BIGINT AS unreadable,
+        coalesce(sum(error_count), 0)::BIGINT AS with_errors
+    FROM indexed_zips WHERE Collection = $collection
+"""
 
 
 @dataclass(frozen=True)
@@ -104,32 +136,10 @@ def index_images(
     with warehouse.lock(IMAGES, collection):
         images = IndexedImages(collection, warehouse, rows_per_part)
         new = _Update(collection, warehouse, images).run(report, reread or RereadBudget(math.inf))
-        return _result(images, new, time.monotonic() - started)
-
-
-def _result(images: IndexedImages, new: int, seconds: float) -> IndexResult:
-    zips = images.zips
-    outdated = zips.filter(_is_outdated(zips))
-    objects = _total(zips, "row_count")
-    return IndexResult(
-        images.written(),
-        objects=objects,
-        new=new,
-        kept=objects - new,
-        outdated=_total(outdated, "object_count"),
-        unreadable=_total(zips, "unidentified_count"),
-        with_errors=_total(zips, "error_count"),
-        seconds=seconds,
-    )
-
-
-def _total(zips: pa.Table, count: str) -> int:
-    return int(pc.sum(zips[count], min_count=0).as_py())
-
-
-def _is_outdated(zips: pa.Table) -> pa.ChunkedArray:
-    is_other = pc.fill_null(pc.not_equal(zips["header_version"], HEADER_VERSION), fill_value=True)
-    return pc.and_(is_other, pc.greater(zips["object_count"], 0))
+        parameters = {"collection": collection, "version": HEADER_VERSION}
+        totals = warehouse.query(_TOTALS, parameters).to_pylist()[0]
+        kept, seconds = totals["objects"] - new, time.monotonic() - started
+        return IndexResult(images.written(), new=new, kept=kept, seconds=seconds, **totals)
 
 
 class _Update:
@@ -143,7 +153,7 @@ class _Update:
     def run(self, report: ProgressCallback, budget: RereadBudget) -> int:
         """Bring `images` up to date; return the number of rows that were read."""
         gone, changed, outdated = self._compare()
-        if gone or not self._images.summaries:
+        if gone or not self._images.row_counts:
             self._images.replace(empty(IMAGES), gone)
         self._read(changed, report)
         self._read_outdated_repeats(report)
@@ -153,11 +163,21 @@ class _Update:
 
     def _compare(self) -> tuple[set[str], set[str], set[str]]:
         """Return the Series without a zip, with another one than is indexed, and outdated ones."""
-        indexed = self._images.zips
-        zips = series_zips.zip_hashes(self._collection, self._warehouse)
-        gone, changed = _find_changes(zips, indexed)
-        outdated = set(indexed["SeriesInstanceUID"].filter(_is_outdated(indexed)).to_pylist())
-        return gone, changed, outdated
+        found = self._query(_TO_READ, version=HEADER_VERSION)
+        is_outdated = found["is_outdated"]
+        changed, outdated = (
+            set(found[_UID].filter(chosen).to_pylist())
+            for chosen in (pc.invert(is_outdated), is_outdated)
+        )
+        counts = self._query(_COUNTS).to_pylist()[0]
+        new = len(changed) - len(self._images.locate(changed))
+        if counts["indexed"] == counts["zips"] - new:
+            return set(), changed, outdated
+        gone, copied = (set(self._query(sql)[_UID].to_pylist()) for sql in (_GONE, _COPIED))
+        return gone, (changed | copied) - gone, outdated
+
+    def _query(self, statement: str, **parameters: str) -> pa.Table:
+        return self._warehouse.query(statement, {"collection": self._collection, **parameters})
 
     def _read_outdated_repeats(self, report: ProgressCallback) -> None:
         """Read the zips again of which an object may have its SOPInstanceUID now.
@@ -167,7 +187,7 @@ class _Update:
         """
         before: set[str] = set()
         while True:
-            series = find_outdated(self._collection, self._images, self._warehouse)
+            series = find_outdated(self._collection, self._warehouse)
             if series == before:
                 return
             self._read(series, report, only_good=True)
@@ -203,21 +223,6 @@ class _Update:
     def _store(self, rows: pa.Table) -> None:
         rows = add_rows_with_same_uid(rows, self._collection, self._images, self._warehouse)
         self._images.replace(clear_repeated_uids(rows))
-
-
-def _find_changes(zips: pa.Table, indexed: pa.Table) -> tuple[set[str], set[str]]:
-    """Return the Series that have no zip any more, and those whose zip is to be read."""
-    series = indexed["SeriesInstanceUID"]
-    matches = series_zips.match(zips, indexed)
-    changed = set(matches.without_hash.to_pylist())
-    changed |= set(series.filter(pc.equal(indexed["object_count"], 0)).to_pylist())
-    if matches.is_one_to_one:
-        return set(), changed
-    is_there = pc.is_in(series, value_set=zips["SeriesInstanceUID"])
-    gone = set(series.filter(pc.invert(is_there)).to_pylist())
-    counts = pc.value_counts(series)
-    copied = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    return gone, (changed | set(copied.to_pylist())) - gone
 
 
 # --- Zips ---------------------------------------------------------------------------------------

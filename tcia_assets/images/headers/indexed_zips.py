@@ -7,8 +7,6 @@ is made again from the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pyarrow as pa
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, INDEXED_ZIPS
@@ -16,7 +14,7 @@ from tcia_assets.store import digests, sql
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.partitions import read_made_from
-from tcia_assets.store.series_parts import SummarizedParts
+from tcia_assets.store.series_parts import SERIES, SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 
 REPEATED = "the SOPInstanceUID is also that of "
@@ -68,7 +66,7 @@ _SHARED = """
 """
 
 
-class IndexedImages(SummarizedParts):
+class IndexedImages(SeriesParts):
     """The files of `images` of a Collection, with their summaries in `indexed_zips`.
 
     The lock of `images` is held meanwhile.
@@ -86,41 +84,35 @@ class IndexedImages(SummarizedParts):
         self._index = warehouse.files(INDEXED_ZIPS, collection)
         super().__init__(warehouse.files(IMAGES, collection), rows_per_part)
         for number in self._index.numbers():
-            if number not in self.summaries:
+            if number not in self.row_counts:
                 self._index.remove(number)
+        for number in self.row_counts:
+            if not self._is_described(number):
+                self.on_write(number, None)
 
-    @property
-    def zips(self) -> pa.Table:
-        """The rows of `indexed_zips`."""
-        return pa.concat_tables([empty(INDEXED_ZIPS), *self.summaries.values()])
+    def series_of(self, number: int) -> pa.ChunkedArray:
+        return self._index.read(number, [SERIES])[SERIES]
 
-    def read_summary(self, number: int) -> pa.Table:
-        """Return the rows of `indexed_zips` for a stored file, made again if they are not of it."""
+    def on_write(self, number: int, rows: pa.Table | None) -> None:
+        """Write the rows of `indexed_zips` for a file of images."""
+        batches = self.files.read_batches(number, _COLUMNS) if rows is None else [rows]
+        described = [self._describe(batch.select(_COLUMNS)) for batch in batches]
+        found = pa.concat_tables(described) if described else empty(INDEXED_ZIPS)
+        if len(described) > 1:
+            found = self._warehouse.query(_SUM, tables={"batches": found})
+        made_from = sha256_of(self.files.path(number))
+        self._index.write(number, conform(INDEXED_ZIPS, found), made_from)
+
+    def _is_described(self, number: int) -> bool:
+        """Return whether the rows of `indexed_zips` for a stored file are of it."""
         path, digest_file = self.files.path(number), self.files.digest_path(number)
-        known, made_from = digests.read(digest_file), self._made_from(number)
+        known = digests.read(digest_file)
+        made_from = read_made_from(INDEXED_ZIPS, self._index.path(number))
         if made_from and known[-1:] == (made_from,):
-            return self._index.read(number)
+            return True
         if not known:
             digests.record(digest_file, path, path)  # an earlier version wrote the file
-        if made_from and made_from == sha256_of(path):
-            return self._index.read(number)
-        return self._store(number, self.files.read_batches(number, _COLUMNS))
-
-    def summarize(self, number: int, rows: pa.Table) -> pa.Table:
-        """Write the rows of `indexed_zips` for a file that has just been written."""
-        return self._store(number, [rows.select(_COLUMNS)])
-
-    def _made_from(self, number: int) -> str:
-        return read_made_from(INDEXED_ZIPS, self._index.path(number))
-
-    def _store(self, number: int, batches: Iterable[pa.Table]) -> pa.Table:
-        described = [self._describe(batch) for batch in batches]
-        rows = pa.concat_tables(described) if described else empty(INDEXED_ZIPS)
-        if len(described) > 1:
-            rows = self._warehouse.query(_SUM, tables={"batches": rows})
-        rows = conform(INDEXED_ZIPS, rows)
-        self._index.write(number, rows, sha256_of(self.files.path(number)))
-        return rows
+        return bool(made_from) and made_from == sha256_of(path)
 
     def _describe(self, rows: pa.Table) -> pa.Table:
         tables = {"described_rows": rows}

@@ -28,7 +28,7 @@ from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, 
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import empty
-from tcia_assets.store.series_parts import SeriesParts, SummarizedParts
+from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 SERIES, SOP, FRAME_OF_REFERENCE = "series", "sop", "frame_of_reference"
@@ -79,11 +79,12 @@ def index_references(
     with warehouse.lock(REFERENCES, collection):
         with warehouse.lock(IMAGES, collection):
             images = IndexedImages(collection, warehouse)
-        references = _ReferenceParts(warehouse.files(REFERENCES, collection), rows_per_part)
+        references = SeriesParts(warehouse.files(REFERENCES, collection), rows_per_part)
         targets = SeriesParts(warehouse.files(TARGETS, collection), rows_per_part)
-        plan = _make_plan(collection, warehouse, images, references)
+        plan = _make_plan(collection, warehouse)
+        plan.changed.update(_with_other_uids(plan.unidentified, images, references))
         for parts in (targets, references):
-            gone = parts.series_except(plan.relevant)
+            gone = plan.gone[parts.files.table.name]
             if gone or not parts.row_counts:
                 parts.replace(empty(parts.files.table), gone)
         zips = series_zips.ListedZips(collection, warehouse, plan.changed)
@@ -93,7 +94,7 @@ def index_references(
         references.written(),
         targets.written(),
         new=len(plan.changed),
-        kept=len(plan.relevant) - len(plan.changed),
+        kept=plan.relevant - len(plan.changed),
         waiting=plan.waiting,
         **counts,
         seconds=time.monotonic() - started,
@@ -106,75 +107,77 @@ _COUNTS = """
 """
 
 
-class _ReferenceParts(SummarizedParts):
-    """The files of `references`, and from which zip the rows of each Series were read."""
-
-    def read_summary(self, number: int) -> pa.Table:
-        columns = ("SeriesInstanceUID", "archive_sha256", "entry_name", "SOPInstanceUID")
-        return self.summarize(number, self.files.read(number, columns))
-
-    def summarize(self, number: int, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - as declared
-        found = rows.group_by(["SeriesInstanceUID", "archive_sha256"]).aggregate(
-            [([], "count_all"), ("entry_name", "count"), ("SOPInstanceUID", "count")]
-        )
-        names = ["row_count", "object_count", "identified_count"]
-        return found.rename_columns(["SeriesInstanceUID", "archive_sha256", *names])
-
-    def with_other_uids(self, images: IndexedImages, relevant: pa.ChunkedArray) -> set[str]:
-        """Return which of these Series have an object with a different SOPInstanceUID in `images`.
-
-        That of an object changes without its zip if it is, or was, that of several objects. Only
-        the rows of Series are read that have an object without one, here or in `images`.
-        """
-        series = set()
-        for zips in images.summaries.values():
-            has_none = pc.greater(zips["unidentified_count"], 0)
-            series |= set(zips["SeriesInstanceUID"].filter(has_none).to_pylist())
-        for zips in self.summaries.values():
-            has_none = pc.less(zips["identified_count"], zips["object_count"])
-            series |= set(zips["SeriesInstanceUID"].filter(has_none).to_pylist())
-        some = pa.array(sorted(series), pa.string())
-        chosen = relevant.filter(pc.is_in(relevant, value_set=some)).to_pylist()
-        names = ("SeriesInstanceUID", "entry_name", "SOPInstanceUID")
-        now = set(_rows_of(images.read_series(chosen, names)))
-        stored = _rows_of(self.read_series(chosen, names))
-        return {row[0] for row in stored if row not in now}
-
-    @property
-    def readable_zips(self) -> pa.Table:
-        """SeriesInstanceUID and archive_sha256 of each zip that could be read."""
-        none = self.summarize(0, empty(REFERENCES))
-        found = pa.concat_tables([none, *self.summaries.values()])
-        return found.filter(pc.greater(found["object_count"], 0))
-
-
-def _rows_of(table: pa.Table) -> Iterator[tuple[str, ...]]:
-    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+# What `images` has of each zip on disk: whether it describes it, and the Series if the zip has
+# objects that may refer to images. Then the Series that are to be read, or whose rows are to go.
+_STATES = f"""
+    WITH states AS MATERIALIZED (
+        SELECT z.zip, CASE WHEN i.referring_count > 0 THEN z.SeriesInstanceUID END AS uid,
+            i.zip IS NULL AS is_waiting
+        FROM {series_zips.ZIPS} AS z
+        LEFT JOIN (FROM {series_zips.INDEXED} WHERE object_count > 0) AS i ON i.zip = z.zip
+    ), relevant AS (SELECT uid, zip FROM states WHERE uid NOTNULL),
+    stored AS (FROM "references" WHERE Collection = $collection)
+"""
+_PLAN = f"""{_STATES}
+    SELECT 'relevant' AS what, NULL AS uid, count(*) AS zips FROM relevant
+    UNION ALL SELECT 'waiting', NULL, count(*) FROM states WHERE is_waiting
+    UNION ALL SELECT 'changed', uid, 1 FROM relevant ANTI JOIN (
+        SELECT hash(SeriesInstanceUID, archive_sha256) AS zip FROM stored WHERE entry_name NOTNULL
+    ) USING (zip)
+    UNION ALL SELECT 'unidentified', uid, 1 FROM relevant SEMI JOIN (
+        SELECT SeriesInstanceUID AS uid FROM {series_zips.INDEXED} WHERE unidentified_count > 0
+        UNION ALL SELECT SeriesInstanceUID FROM stored
+        WHERE entry_name NOTNULL AND SOPInstanceUID IS NULL
+    ) USING (uid)
+    UNION ALL SELECT DISTINCT 'references', SeriesInstanceUID, 1 FROM stored
+        ANTI JOIN relevant ON relevant.uid = stored.SeriesInstanceUID
+    UNION ALL SELECT DISTINCT 'targets', SeriesInstanceUID, 1
+        FROM (FROM targets WHERE Collection = $collection) AS t
+        ANTI JOIN relevant ON relevant.uid = t.SeriesInstanceUID
+"""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The Series with objects that may refer to images, and those whose zip is to be read."""
+    """The Series whose zip is to be read, or whose rows are to go, by the name of the table."""
 
-    relevant: pa.ChunkedArray
-    changed: set[str]
+    relevant: int
     waiting: int
+    changed: set[str]
+    unidentified: set[str]
+    gone: dict[str, set[str]]
 
 
-def _make_plan(
-    collection: str, warehouse: Warehouse, images: IndexedImages, references: _ReferenceParts
-) -> _Plan:
-    zips = series_zips.zip_hashes(collection, warehouse)
-    described = series_zips.match(zips, images.zips)
-    waiting = zips.num_rows - pc.sum(described.is_positive("object_count"), min_count=0).as_py()
-    zips = zips.filter(described.is_positive("referring_count"))
-    relevant = zips["SeriesInstanceUID"]
-    if all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
-        unread = series_zips.match(zips, references.readable_zips).without_hash
-        changed = set(unread.to_pylist()) | references.with_other_uids(images, relevant)
-    else:
-        changed = set(relevant.to_pylist())
-    return _Plan(relevant, changed, waiting)
+def _make_plan(collection: str, warehouse: Warehouse) -> _Plan:
+    parameters = {"collection": collection}
+    counts: dict[str, int] = {}
+    series: dict[str, set[str]] = {}
+    for row in warehouse.query(_PLAN, parameters).to_pylist():
+        if row["uid"] is None:
+            counts[row["what"]] = row["zips"]
+        else:
+            series.setdefault(row["what"], set()).add(row["uid"])
+    if not all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
+        rows = warehouse.query(f"{_STATES} SELECT uid FROM relevant", parameters)
+        series["changed"] = set(rows["uid"].to_pylist())
+    changed, unidentified = (series.get(name, set()) for name in ("changed", "unidentified"))
+    gone = {table.name: series.get(table.name, set()) for table in (REFERENCES, TARGETS)}
+    return _Plan(changed=changed, unidentified=unidentified, gone=gone, **counts)
+
+
+def _with_other_uids(series: set[str], images: IndexedImages, references: SeriesParts) -> set[str]:
+    """Return which of these Series have an object with a different SOPInstanceUID in `images`.
+
+    That of an object changes without its zip if it is, or was, that of several objects; then it has
+    none, here or in `images`.
+    """
+    names = ("SeriesInstanceUID", "entry_name", "SOPInstanceUID")
+    now = set(_rows_of(images.read_series(series, names)))
+    return {row[0] for row in _rows_of(references.read_series(series, names)) if row not in now}
+
+
+def _rows_of(table: pa.Table) -> Iterator[tuple[str, ...]]:
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
 # The SOPInstanceUID and Modality of an object, as `images` has them.

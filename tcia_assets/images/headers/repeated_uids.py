@@ -18,6 +18,9 @@ _WITH_SAME_UID = """
     WHERE Collection = $collection AND SOPInstanceUID IN (SELECT SOPInstanceUID FROM new_rows)
 """
 
+_ANY_REPEATED = """
+    SELECT 1 FROM indexed_zips WHERE Collection = $collection AND repeated_count > 0 LIMIT 1
+"""
 # The Series and the UID are at the end of the error that `clear_repeated_uids` writes.
 _OUTDATED = f"""
     WITH repeated AS (
@@ -32,15 +35,16 @@ _OUTDATED = f"""
 """
 
 
-def find_outdated(collection: str, images: IndexedImages, warehouse: Warehouse) -> set[str]:
+def find_outdated(collection: str, warehouse: Warehouse) -> set[str]:
     """Return the Series with an object whose UID is not any more that of the Series it names.
 
     What is stored decides, not what this run changed: a run may have been killed before it read
     them, and a Series may have been read before the other one lost the object.
     """
-    if not pc.any(pc.greater(images.zips["repeated_count"], 0)).as_py():
+    parameters = {"collection": collection}
+    if not warehouse.query(_ANY_REPEATED, parameters).num_rows:
         return set()
-    found = warehouse.query(_OUTDATED, {"collection": collection})
+    found = warehouse.query(_OUTDATED, parameters)
     return set(found["SeriesInstanceUID"].to_pylist())
 
 

@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import escape_unprintable
 from tcia_assets.images.zip_files import name_at, open_zip
 from tcia_assets.progress import ProgressCallback
@@ -55,6 +53,18 @@ _LISTED = """
 """
 
 
+# SQL for the zips on disk of a Collection, also earlier copies of Series that changed; and for what
+# is indexed. A Series and a SHA-256 are one number, so that a join holds no texts.
+ZIPS = """(
+    SELECT SeriesInstanceUID, hash(SeriesInstanceUID, sha256) AS zip
+    FROM image_archives WHERE Collection = $collection AND path NOTNULL
+)"""
+INDEXED = """(
+    SELECT *, hash(SeriesInstanceUID, archive_sha256) AS zip
+    FROM indexed_zips WHERE Collection = $collection
+)"""
+
+
 @dataclass(frozen=True)
 class ListedZip:
     """A zip as the manifest describes it."""
@@ -78,19 +88,6 @@ class ListedZip:
             "Collection": self.collection,
             "archive_sha256": self.sha256,
         }
-
-
-def zip_hashes(collection: str, warehouse: Warehouse) -> pa.Table:
-    """Return SeriesInstanceUID and sha256 of each zip on disk of a Collection.
-
-    Earlier copies of Series that changed are among them.
-    """
-    names = ("SeriesInstanceUID", "path", "sha256")
-    manifest = warehouse.read_or_empty(IMAGE_ARCHIVES, collection, names)
-    zips = manifest.select(["SeriesInstanceUID", "sha256"])
-    # To filter 200,000 rows copies 30 MB.
-    path = manifest["path"]
-    return zips.filter(pc.is_valid(path)) if path.null_count else zips
 
 
 class ListedZips:
@@ -129,51 +126,6 @@ def is_current(table: Table, collection: str, warehouse: Warehouse) -> bool:
     return bool(paths) and all(
         tuple(pq.read_schema(path).names) == table.column_names for path in paths
     )
-
-
-@dataclass(frozen=True)
-class Matches:
-    """How zips compare with what is indexed.
-
-    Attributes:
-        zips: The zips.
-        indexed: What is indexed.
-        places: For each zip the number of the row of its Series in `indexed`, null if it has none.
-        is_same: For each zip whether that row is of its SHA-256.
-    """
-
-    zips: pa.Table
-    indexed: pa.Table
-    places: pa.ChunkedArray
-    is_same: pa.ChunkedArray
-
-    @property
-    def without_hash(self) -> pa.ChunkedArray:
-        """The Series of the zips that are not indexed with the SHA-256 that they have now."""
-        return self.zips["SeriesInstanceUID"].filter(pc.invert(self.is_same))
-
-    @property
-    def is_one_to_one(self) -> bool:
-        """Whether each indexed row is of the Series of a zip, and no two are of the same."""
-        return bool(pc.count_distinct(self.places).as_py() == self.indexed.num_rows)
-
-    def is_positive(self, count: str) -> pa.ChunkedArray:
-        """Return whether a count is above 0 in the indexed row of each zip; false without a row."""
-        counts = self.indexed[count].take(pc.if_else(self.is_same, self.places, None))
-        return pc.fill_null(pc.greater(counts, 0), fill_value=False)
-
-
-def match(zips: pa.Table, indexed: pa.Table) -> Matches:
-    """Compare zips with what is indexed, by Series and SHA-256.
-
-    Args:
-        zips: As `zip_hashes` returns them.
-        indexed: SeriesInstanceUID and archive_sha256 of what is indexed, and counts of it.
-    """
-    places = pc.index_in(zips["SeriesInstanceUID"], value_set=indexed["SeriesInstanceUID"])
-    hashes = indexed["archive_sha256"].combine_chunks().take(places)
-    is_same = pc.fill_null(pc.equal(hashes, zips["sha256"]), fill_value=False)
-    return Matches(zips, indexed, places, is_same)
 
 
 def read_rows(
