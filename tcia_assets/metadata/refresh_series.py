@@ -49,6 +49,7 @@ from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse, WriteResult
 
 _UID = SERIES.key[0]
+_COUNTED = (_UID, "changes")
 
 
 def refresh_series(
@@ -86,8 +87,12 @@ def refresh_series(
         known.forget()
         probed = run.probe(compared.merged, probes)
         with computing_on(compared.merged.rows):
-            written, events = run.write(before, compared, probed)
-        facts = _facts(compared, probed, events)
+            rows, events = run.diff(before, compared, probed)
+            before = before.select(_COUNTED)  # all of it is as large as the rows to be written
+            changes = run.write_events(before, compared, events)
+            del events  # after the first listing of a Collection, as many as rows
+            written = run.write(compared, rows, changes)
+        facts = _facts(compared, probed, changes)
         is_settled = not probed.failure and _is_settled(compared, facts)
         known.keep(reply, facts_to_keep(compared.record, facts), is_settled=is_settled)
     if warehouse.has(IMAGE_ARCHIVES, key):
@@ -138,7 +143,9 @@ def add_series(
     listed = conform(listing.LISTED, reply.table)
     with warehouse.lock(SERIES, key):
         before = warehouse.read_to_rewrite(SERIES, key)
-        run.write(before, run.compare(before, listed, studies), ProbeResult())
+        compared = run.compare(before, listed, studies)
+        rows, events = run.diff(before, compared, ProbeResult())
+        run.write(compared, rows, run.write_events(before, compared, events))
     if warehouse.has(IMAGE_ARCHIVES, key):
         attribution.write_collection(key, warehouse)
 
@@ -260,10 +267,10 @@ class _Refresh:
         listed = rows.filter(pc.is_null(rows["missing_since"]))
         return self.source.probe(self.key, rows.filter(is_due), listed, limit)
 
-    def write(
+    def diff(
         self, before: pa.Table, compared: _Comparison, probed: ProbeResult
-    ) -> tuple[WriteResult, int]:
-        """Write the events, the rows and the record; return the number of events too."""
+    ) -> tuple[pa.Table, pa.Table]:
+        """Return the rows to be stored, with what probes found, and the events."""
         rows = compared.merged.rows
         listing_id = compared.merged.listing_id if self.is_whole else None
         if probed.gone:
@@ -275,8 +282,13 @@ class _Refresh:
             before, rows, compared.unread, compared.unread_before, compared.newly
         )
         comparable = as_listed_now(comparable, rows, compared.merged.rebased)
-        rows, events = diff_events(comparable, rows, at=self.at, listing_id=listing_id)
-        del comparable
+        return diff_events(comparable, rows, at=self.at, listing_id=listing_id)
+
+    def write_events(self, before: pa.Table, compared: _Comparison, events: pa.Table) -> int:
+        """Write the events and what must be stored before them; return how many events there are.
+
+        Of the rows before, the columns that count their events are needed.
+        """
         unlisted = {row_key_of(SERIES, {_UID: uid}) for uid in compared.unlisted}
         # Before the nulls that it explains: a killed run leaves none without a record.
         record_unreadable(
@@ -284,12 +296,14 @@ class _Refresh:
         )
         rebase_fingerprints(compared.merged.rebased, self.key, self.warehouse)
         history.write_events(self.key, before, events, self.warehouse)
-        changes = events.num_rows
-        del events  # after the first listing of a Collection, as many as rows
+        return int(events.num_rows)
+
+    def write(self, compared: _Comparison, rows: pa.Table, changes: int) -> WriteResult:
+        """Write the rows, and the record of the listing with its number of events."""
         written = self.warehouse.write(SERIES, rows, self.key)
         if self.is_whole:
             plausibility.record_listing(compared.record | {"changes": changes}, self.warehouse)
-        return written, changes
+        return written
 
 
 def _is_settled(compared: _Comparison, facts: Mapping[str, int | bool | str]) -> bool:
