@@ -158,8 +158,8 @@ def merge(
 
 def find_absent(before: pa.Table, listed: pa.Table) -> pa.Table:
     """Return the rows of Series that were listed until now and that the listing lacks."""
-    until_now = before.filter(pc.is_null(before["missing_since"]))
-    return until_now.filter(pc.invert(_is_listed(until_now, listed)))
+    was_listed = pc.is_null(before["missing_since"])
+    return before.filter(pc.and_(was_listed, pc.invert(_is_listed(before, listed))))
 
 
 def mark_withdrawn(
