@@ -46,8 +46,8 @@ from tcia_assets.pages.build import Catalogue, build_catalogue
 from tcia_assets.progress import ProgressCallback, ignore_progress, report, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, open_folder, open_source
+from tcia_assets.store.data_folder import missing_folder, open_warehouse
 from tcia_assets.store.sql import why_no_query
-from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import are, counted
 
 if TYPE_CHECKING:
@@ -586,27 +586,6 @@ class Mirror:
             verbose=self._verbose,
             source=source,
         )
-
-
-def missing_folder(warehouse: Warehouse) -> str:
-    """Return the end of a message about an empty warehouse: its folder, if there is none."""
-    if warehouse.root.exists():
-        return ""
-    return f"; there is no folder {warehouse.root}: is TCIA_DATA_DIR right?"
-
-
-def open_warehouse(settings: Settings) -> Warehouse:
-    """Return the warehouse in the data folder, which need not exist yet.
-
-    Raises:
-        UsageError: A file lies where the folder should be.
-    """
-    for place in (settings.root, *settings.root.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise UsageError(f"TCIA_DATA_DIR is {settings.data_dir!r}; {place} is not a folder")
-            break
-    return Warehouse.of(settings)
 
 
 def open_runs(

@@ -17,7 +17,7 @@ from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import escape_unprintable, shorten
 from tcia_assets.metadata import history
 from tcia_assets.metadata.events import IMAGE_EVENTS, LIFE_EVENTS
-from tcia_assets.mirror import missing_folder
+from tcia_assets.store.data_folder import missing_folder
 
 _LONGEST_VALUE = 80
 

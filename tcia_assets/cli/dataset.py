@@ -30,8 +30,9 @@ from tcia_assets.cli.terminal import (
     run_progress_bar,
 )
 from tcia_assets.cli.workspace import import_dagster
-from tcia_assets.mirror import open_runs, open_warehouse
+from tcia_assets.mirror import open_runs
 from tcia_assets.settings import Settings
+from tcia_assets.store.data_folder import open_warehouse
 from tcia_assets.units import counted, format_bytes
 
 if TYPE_CHECKING:

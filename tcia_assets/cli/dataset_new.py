@@ -13,8 +13,8 @@ from tcia_assets.catalog import SERIES
 from tcia_assets.cli.completion import complete_collections
 from tcia_assets.cli.terminal import err, out, print_note, printable
 from tcia_assets.errors import UsageError, require_known
-from tcia_assets.mirror import open_warehouse
 from tcia_assets.settings import Settings
+from tcia_assets.store.data_folder import open_warehouse
 
 if TYPE_CHECKING:
     from tcia_assets.datasets.new_declaration import Choices

@@ -15,9 +15,9 @@ from tcia_assets.cli.completion import complete_datasets
 from tcia_assets.cli.declaration_file import find_declaration
 from tcia_assets.cli.options import format_option
 from tcia_assets.cli.terminal import make_grid, out, print_note, printable, right_aligned
-from tcia_assets.mirror import open_warehouse
 from tcia_assets.pages.dataset_plan import plan_page
 from tcia_assets.settings import Settings
+from tcia_assets.store.data_folder import open_warehouse
 from tcia_assets.store.files import publish_text
 from tcia_assets.units import counted, format_bytes, format_duration
 

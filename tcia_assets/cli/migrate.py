@@ -7,7 +7,7 @@ import click
 from tcia_assets.cli.terminal import progress_bar
 from tcia_assets.cli.workspace import open_mirror
 from tcia_assets.errors import UsageError
-from tcia_assets.mirror import missing_folder
+from tcia_assets.store.data_folder import missing_folder
 from tcia_assets.units import counted
 
 

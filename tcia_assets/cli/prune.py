@@ -32,7 +32,7 @@ from tcia_assets.images.prune import (
 )
 from tcia_assets.metadata.selection import check_shared_lists
 from tcia_assets.metadata.selection_parser import parse_selection
-from tcia_assets.mirror import missing_folder
+from tcia_assets.store.data_folder import missing_folder
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
 

@@ -24,7 +24,7 @@ from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.selection_parser import parse_selection
 from tcia_assets.metadata.source_outage import find_outage
-from tcia_assets.mirror import missing_folder
+from tcia_assets.store.data_folder import missing_folder
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
 

@@ -37,10 +37,10 @@ from tcia_assets.images.run_limits import RereadBudget
 from tcia_assets.images.verify import DamagedZip, VerifyResult, find_strays, verify_zips
 from tcia_assets.images.zip_files import collections_on_disk
 from tcia_assets.images.zip_parts import Subset
-from tcia_assets.mirror import missing_folder
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, open_source
 from tcia_assets.sources.names import FOLDER_NAME
+from tcia_assets.store.data_folder import missing_folder
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.units import counted, format_bytes
 

@@ -7,6 +7,7 @@ series_parts  partitions that grow by parts: which part has which Series
 row_parts     partitions to which rows are only ever added
 digests       the hash of each partition's file
 clean_queries queries that found nothing
+data_folder   the data folder as a user names it
 marks         what was last made of a partition's input
 table_check   partitions compared with their hashes
 conform       what a table's rows must be
