@@ -39,6 +39,23 @@ from tcia_assets_tests.s3_proxy import Proxy, proxy
 hypothesis.settings.register_profile("project", max_examples=examples(100), deadline=None)
 hypothesis.settings.load_profile("project")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a room together, in whatever order they are.
+
+    Each worker starts with a part of the list. What only the tests of a room share or import is
+    made by one or two workers then, and not by each.
+    """
+    rooms: dict[str, int] = {}
+    for item in items:
+        rooms.setdefault(_room(item), len(rooms))
+    items.sort(key=lambda item: rooms[_room(item)])
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 # Small and with a contour Series in each Study; the one that tests fetch images of.
 SMALL = "LCTSC"
 BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]

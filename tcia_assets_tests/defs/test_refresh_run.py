@@ -8,14 +8,7 @@ import pytest
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.conftest import SecondRefresh
 from tcia_assets_tests.defs.metadata_runs import NO_SIZES
-
-
-def test_a_second_refresh_changes_only_its_time(second_refresh: SecondRefresh) -> None:
-    assert second_refresh.result.success
-    assert second_refresh.after == second_refresh.before
-    assert second_refresh.newest.metadata["file_changed"].value is False
 
 
 def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) -> None:

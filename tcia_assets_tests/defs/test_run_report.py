@@ -11,13 +11,6 @@ import dagster as dg
 from tcia_assets.defs.run_report import RunReport, refresh_report, run_report
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.conftest import SecondRefresh
-
-
-def test_a_refresh_without_anything_odd_has_nothing_to_report(
-    second_refresh: SecondRefresh,
-) -> None:
-    assert refresh_report(second_refresh.result) == RunReport()
 
 
 def test_an_implausible_listing_has_one_line_although_another_partition_fails(

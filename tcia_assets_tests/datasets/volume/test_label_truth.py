@@ -24,9 +24,9 @@ from tcia_assets_tests.datasets.volume.synthetic_labels import volume_of
 
 TUMOUR = LabelPatterns.compile({"tumour": "GTV"})
 CASES, BATCH = 1000, 50
-# A tenth in `make test`, all in `make test-all`.
+# A twentieth in `make test`, all in `make test-all`.
 BATCHES = [
-    pytest.param(first, marks=[] if first < CASES // 10 else pytest.mark.slow)
+    pytest.param(first, marks=[] if first < CASES // 20 else pytest.mark.slow)
     for first in range(0, CASES, BATCH)
 ]
 # Findings that say that labels may differ from what was meant, and where.
