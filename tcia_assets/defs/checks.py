@@ -159,12 +159,21 @@ def _keys_unique(table: Table) -> Check:
     condition = " OR ".join(f"{sql.identifier(name)} IS NOT NULL" for name in table.key)
     if table.summary:
         condition = f"{keys} IN (SELECT {keys} FROM {_shared_rows(table)})"
+    elif len(table.key) > 1:
+        condition = f"({condition}) AND hash({keys}) IN ({_repeated_numbers(table)})"
     return Check(
         "keys_unique",
         f"No two rows of all partitions have the same {', '.join(table.key)}{exception}.",
         f"SELECT {keys}, count(*) AS rows FROM {_without_moved(table)} "
         f"WHERE {condition} GROUP BY {keys} HAVING count(*) > 1",
     )
+
+
+def _repeated_numbers(table: Table) -> str:
+    """Return SQL for the numbers of keys that occur twice: all keys would be held as texts."""
+    number = f"hash({_listed(table.key)})"
+    name = sql.identifier(table.name)
+    return f"SELECT {number} FROM {name} GROUP BY {number} HAVING count(*) > 1"
 
 
 def _shared_rows(table: Table) -> str:
