@@ -118,10 +118,13 @@ def test_samples_are_read_with_their_classes_and_no_patient_is_in_two_splits(
 
 
 def test_the_same_inputs_give_the_same_bytes(breasts: BuildResult, breasts_root: Path) -> None:
+    # A build of other settings removes what it does not use, so that samples are made again.
+    made = built(breasts_root)
     again = built(breasts_root)
     assert (again.made, again.reused) == (0, 13)
-    assert again.version.version == breasts.version.version
-    assert contents(again.folder) == contents(breasts.folder)
+    for each in (made, again):
+        assert contents(each.folder) == contents(breasts.folder)
+        assert each.version.content == breasts.version.content
 
 
 @left_open
