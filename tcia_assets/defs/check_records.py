@@ -13,40 +13,6 @@ import dagster as dg
 _UNATTENDED = {"dagster/schedule_name", "dagster/sensor_name"}
 
 
-def record_results(
-    context: dg.AssetExecutionContext,
-    results: Iterable[dg.AssetCheckResult],
-    materialized: Collection[dg.AssetKey],
-) -> Iterator[dg.AssetCheckResult]:
-    """Record the results that `results_to_record` yields.
-
-    For one that is yielded, Dagster stores a second event, of an output that nobody reads, and asks
-    for the newest materialization. One of an asset with an event in this run belongs to that.
-
-    Args:
-        context: The context of the step.
-        results: What the checks have found.
-        materialized: The assets that the step has materialized, perhaps not stored yet.
-
-    Yields:
-        Those of other assets.
-    """
-    for each in results_to_record(context, results, materialized):
-        key = _key(each)
-        if key.asset_key not in materialized:
-            yield each
-            continue
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=key.asset_key,
-            check_name=key.name,
-            passed=each.passed,
-            severity=each.severity,
-            description=each.description,
-            metadata=each.metadata,
-        )
-        context.log_event(evaluation)
-
-
 def results_to_record(
     context: dg.AssetExecutionContext,
     results: Iterable[dg.AssetCheckResult],

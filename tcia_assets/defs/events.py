@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from tcia_assets.catalog import TABLES
-from tcia_assets.defs.check_records import record_results, results_to_record
+from tcia_assets.defs.check_records import results_to_record
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.recorded import DIGEST, RecordedDigests, open_recorded
 from tcia_assets.errors import TciaError, shorten
@@ -81,9 +81,7 @@ def record_partitions(
         recorded = yield from _record_all(context, names, warehouse, good, is_whole=not bad)
     else:
         recorded = yield from _record_changed(context, names, warehouse, good)
-    # What is logged right before a failure is not stored.
-    record = results_to_record if bad else record_results
-    yield from record(context, check_results, recorded)
+    yield from results_to_record(context, check_results, recorded)
     if bad:
         raise _failure(len(good), [f"{what}: {error_text(error)}" for what, error in bad])
 
