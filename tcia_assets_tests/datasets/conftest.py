@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,3 +105,10 @@ def version(built_once: Version, tmp_path: Path) -> Version:
     dataset = tmp_path / "datasets" / "lung_ct"
     shutil.copytree(built_once.folder.parent, dataset, symlinks=True)
     return versions.read(dataset / built_once.version)
+
+
+@pytest.fixture
+def files_left_open() -> Iterator[None]:
+    """Close at the end of a test what a library has left open; see `left_open`."""
+    yield
+    gc.collect()

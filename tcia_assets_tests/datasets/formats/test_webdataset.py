@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,13 @@ from tcia_assets_tests.datasets.example_dataset import (
     voxels_of,
 )
 
-# webdataset leaves the shards that it has read open.
-left_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+def left_open(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test of which a library leaves files open that it has read."""
+    quiet = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    # They are closed before another test is blamed for them.
+    closed: Callable[..., None] = pytest.mark.usefixtures("files_left_open")(quiet(test))
+    return closed
 
 
 def read_shards(folder: Path, part: str) -> list[dict[str, Any]]:
