@@ -43,12 +43,14 @@ class ProbeBudget:
 
 
 @contextmanager
-def alone_if_large(rows: pa.Table) -> Iterator[None]:
-    """Allow one large table at a time in this process."""
-    if rows.num_rows <= _LARGE:
+def alone_if_large(rows: int) -> Iterator[None]:
+    """Allow one table of so many rows, if it is large, at a time in this process.
+
+    The body must not send a request: while a server is slow, all other large tables would wait.
+    """
+    if rows <= _LARGE:
         yield
         return
-    del rows  # the caller may need it no more within
     with _large_table_lock:
         try:
             yield
@@ -58,9 +60,7 @@ def alone_if_large(rows: pa.Table) -> Iterator[None]:
 
 
 @contextmanager
-def computing_on(rows: pa.Table) -> Iterator[None]:
-    """Hold a core, as `computing`, for work on a table: on one large table at a time."""
-    alone = alone_if_large(rows)
-    del rows  # as there
-    with alone, computing():
+def computing_on(rows: int) -> Iterator[None]:
+    """Hold a core, as `computing`, for work on so many rows: on one large table at a time."""
+    with alone_if_large(rows), computing():
         yield

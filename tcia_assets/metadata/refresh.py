@@ -92,7 +92,7 @@ def _store(
 ) -> RefreshResult:
     """Compare a reply with the stored rows, and store it."""
     unreadable = unreadable_rows(table, key, reply, at, accept=accept_schema)
-    with computing_on(reply.table):
+    with computing_on(reply.table.num_rows):
         rows = conform(
             table, reply.table, **({table.partitioned_by: key} if table.partitioned_by else {})
         )

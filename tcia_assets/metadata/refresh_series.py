@@ -78,7 +78,7 @@ def refresh_series(
     # Reading, merging and writing are one step: two runs would each count a missing Series. Not
     # `update`, because the listing is recorded after the rows are written, under the same lock.
     with warehouse.lock(SERIES, key):
-        with computing_on(listed):
+        with computing_on(listed.num_rows):
             before = warehouse.read_to_rewrite(SERIES, key)
             if not accept_schema:
                 check_columns(SERIES, key, of_family(before, source.name).select, listed, reply)
@@ -86,7 +86,7 @@ def refresh_series(
         del listed
         known.forget()
         probed = run.probe(compared.merged, probes)
-        with computing_on(compared.merged.rows):
+        with computing_on(compared.merged.rows.num_rows):
             rows, events = run.diff(before, compared, probed)
             before = before.select(_COUNTED)  # all of it is as large as the rows to be written
             changes = run.write_events(before, compared, events)

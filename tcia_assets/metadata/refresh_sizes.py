@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -67,7 +68,9 @@ def refresh_sizes(
             nothing = SourceRows(empty(SERIES_SIZES), digest=_DIGEST)
             return known.result(nothing, known.facts["counts"])
     series = warehouse.read(SERIES, [key], columns=_NEEDED)
-    with alone_if_large(series), warehouse.lock(SERIES_SIZES, key):
+    count = series.num_rows
+    with warehouse.lock(SERIES_SIZES, key), ExitStack() as alone:
+        alone.enter_context(alone_if_large(count))
         before = warehouse.read_or_empty(SERIES_SIZES, key)
         pending = _pending(series, before)
         del series
@@ -78,7 +81,8 @@ def refresh_sizes(
         if limit is None:
             limit = len(pending) if source.release else budget.take(len(pending))
         chosen = pending.slice(0, limit)
-        reply = source.series_sizes(chosen[_UID].to_pylist())
+        with nullcontext() if source.release else _waiting(alone, count):
+            reply = source.series_sizes(chosen[_UID].to_pylist())
         unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)
         sizes = _sizes(reply.table, chosen, key, at)
         if not accept_schema:
@@ -111,6 +115,14 @@ def refresh_sizes(
         unreadable=unreadable.num_rows,
         unreadable_example=describe(unreadable.to_pylist()),
     )
+
+
+@contextmanager
+def _waiting(alone: ExitStack, rows: int) -> Iterator[None]:
+    """Let others process a large table: a server may take minutes to reply."""
+    alone.close()
+    yield
+    alone.enter_context(alone_if_large(rows))
 
 
 def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -10,7 +12,7 @@ import pytest
 
 from tcia_assets.catalog import SERIES, SERIES_SIZES
 from tcia_assets.errors import RemoteError
-from tcia_assets.metadata.budget import RequestBudget
+from tcia_assets.metadata.budget import RequestBudget, alone_if_large
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL
@@ -66,3 +68,22 @@ def test_sizes_received_before_a_failure_are_stored(mirror: SandboxMirror) -> No
         sizes(mirror, 100)
     stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
     assert isinstance(stored, pa.Table) and 0 < stored.num_rows < 10
+
+
+def test_other_large_tables_do_not_wait_for_requests(
+    mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.refresh(day(1), SMALL)
+    monkeypatch.setattr("tcia_assets.metadata.budget._LARGE", 1)
+    mirror.sandbox.faults.add(Fault("hang", "getSeriesSize", seconds=1))
+
+    def process_another() -> None:
+        with alone_if_large(2):
+            assert mirror.sandbox.requests.in_flight
+
+    with ThreadPoolExecutor(2) as pool:
+        refreshing = pool.submit(sizes, mirror, 1)
+        while not mirror.sandbox.requests["getSeriesSize"]:
+            time.sleep(0.01)
+        pool.submit(process_another).result(30)
+        assert refreshing.result(30)["asked"] == 1
