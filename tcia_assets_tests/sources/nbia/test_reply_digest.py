@@ -59,6 +59,16 @@ def test_a_row_that_spans_chunks_counts_as_one(body: Path, rows: list[str]) -> N
         assert digest_of(body, listed(rows)) == whole
 
 
+@pytest.mark.parametrize("colon", [":", ": ", " :", "\n:\t"])
+def test_rows_within_a_row_are_not_taken_for_rows(body: Path, colon: str) -> None:
+    def reply(first: str, second: str) -> str:
+        pairs = (("b", first), ("c", second))
+        lists = (f'{{"a"{colon}[{{"{one}":1}},{{"{other}":2}}]}}' for one, other in pairs)
+        return listed([*lists, '{"d":3}'])
+
+    assert digest_of(body, reply("x", "y")) != digest_of(body, reply("y", "x"))
+
+
 def test_rows_with_spaces_between_them_are_known_in_their_order(body: Path) -> None:
     digests = [digest_of(body, f"[{', '.join(rows)}]") for rows in (['{"a":1}', '{"b":2}'], [])]
     assert digests[0] != digest_of(body, '[{"b":2}, {"a":1}]') and len(set(digests)) == 2
