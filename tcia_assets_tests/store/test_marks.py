@@ -42,6 +42,15 @@ def test_a_mark_counts_as_long_as_its_files_are_the_same(warehouse: Warehouse) -
     assert mark(warehouse).read() == {}
 
 
+def test_a_file_that_is_damaged_before_the_mark_is_written_makes_it_void(
+    warehouse: Warehouse,
+) -> None:
+    begun, path = mark(warehouse), warehouse.path(PATIENTS, "A")
+    path.write_bytes(path.read_bytes()[:-9] + bytes(9))
+    begun.write(FACTS)
+    assert mark(warehouse).read() == {}
+
+
 def test_a_file_that_was_not_there_makes_a_mark_void(warehouse: Warehouse) -> None:
     mark(warehouse).write(FACTS)
     path = warehouse.path(SERIES, "A")
