@@ -8,6 +8,9 @@ milliseconds, and memory does not grow with the release.
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ class IndexDatabase:
         self._is_whole, self._place, self._release = is_whole, place, release
         self._lock, self._loading = threading.Lock(), threading.Lock()
         self._loaded: set[str] = set()
+        self._running: Counter[sql.Connection] = Counter()
         self._from_files, self.is_loaded = 0, False
         self._database = self._make("index.duckdb")
 
@@ -61,9 +65,7 @@ class IndexDatabase:
         Raises:
             UsageError: A file cannot be read.
         """
-        with self._lock:
-            cursor = self._database.cursor()
-        with cursor:
+        with self._cursor() as cursor:
             return self._run(cursor, statement, parameters)
 
     def load_collection(self, key: str) -> None:
@@ -102,8 +104,29 @@ class IndexDatabase:
         whole = self._open(name, _TO_QUERY)
         with self._lock:
             self._database, before = whole, self._database
-        before.close()  # queries that are running have cursors of their own
+        self._close_unused(before)
         self.is_loaded = True
+
+    @contextmanager
+    def _cursor(self) -> Iterator[sql.Connection]:
+        with self._lock:
+            database = self._database
+            cursor = database.cursor()
+            self._running[database] += 1
+        try:
+            with cursor:
+                yield cursor
+        finally:
+            with self._lock:
+                self._running[database] -= 1
+            self._close_unused(database)
+
+    def _close_unused(self, database: sql.Connection) -> None:
+        """Close a database that was replaced, unless a query runs: its cursor would be closed."""
+        with self._lock:
+            is_used = database is self._database or self._running[database]
+        if not is_used:
+            database.close()
 
     def _open(self, name: str, memory: str) -> sql.Connection:
         # The file has one row group, which only one thread can read; more of them would take
@@ -111,6 +134,8 @@ class IndexDatabase:
         return sql.connect(self._scratch / name, memory_limit=memory, threads=1)
 
     def _make(self, name: str) -> sql.Connection:
+        for left in (name, f"{name}.wal"):  # by one that failed half-way, as on a full disk
+            (self._scratch / left).unlink(missing_ok=True)
         database = self._open(name, _TO_LOAD)
         try:
             self._make_views(database)

@@ -6,6 +6,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from tcia_assets.errors import UsageError
 from tcia_assets.sources.idc.index_database import (
     ALL,
     LOADED,
@@ -50,6 +53,22 @@ def test_all_series_are_loaded_once_reading_the_files_has_cost_as_much(tmp_path:
     (tmp_path / "index" / "idc_index.parquet").unlink()
     database.load_collection("C-2")
     assert count(database, ALL) == 9
+    database.close()
+
+
+def test_all_series_are_loaded_after_a_load_that_failed(tmp_path: Path) -> None:
+    database = opened(tmp_path)
+    path = tmp_path / "index" / "idc_index.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + bytes(1000) + content[1060:])  # in its pages, not its footer
+    for _ in range(2):
+        database.load_all_if_due(MANY_SERIES)  # not due yet
+    for _ in range(2):
+        with pytest.raises(UsageError, match="Invalid data"):
+            database.load_all_if_due(MANY_SERIES)
+    path.write_bytes(content)
+    database.load_all_if_due(MANY_SERIES)
+    assert database.is_loaded and count(database, ALL) == 9
     database.close()
 
 
