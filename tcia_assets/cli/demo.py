@@ -64,4 +64,4 @@ def _where_next(folder: Path) -> str:
    {folder}/warehouse.duckdb          for any DuckDB client, read-only
    {folder}/archives                  the zips, byte for byte as served
    export TCIA_DATA_DIR={folder} TCIA_DATASETS_DIR={folder}/declarations
-   tcia-assets status                 and every other command, after this line"""
+   tcia-assets status                 and every command; refresh and fetch contact TCIA"""
