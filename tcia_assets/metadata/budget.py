@@ -46,7 +46,8 @@ class ProbeBudget:
 def alone_if_large(rows: int) -> Iterator[None]:
     """Allow one table of so many rows, if it is large, at a time in this process.
 
-    The body must not send a request: while a server is slow, all other large tables would wait.
+    The body must neither send a request, nor wait for the lock of sizes, which is held while they
+    are requested: while a server is slow, all other large tables would wait.
     """
     if rows <= _LARGE:
         yield

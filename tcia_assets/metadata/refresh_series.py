@@ -86,6 +86,8 @@ def refresh_series(
         del listed
         known.forget()
         probed = run.probe(compared.merged, probes)
+        # Not while a core is held: who requests sizes may hold their lock for minutes.
+        rebase_fingerprints(compared.merged.rebased, key, warehouse)
         with computing_on(compared.merged.rows.num_rows):
             rows, events = run.diff(before, compared, probed)
             before = before.select(_COUNTED)  # all of it is as large as the rows to be written
@@ -144,6 +146,7 @@ def add_series(
     with warehouse.lock(SERIES, key):
         before = warehouse.read_to_rewrite(SERIES, key)
         compared = run.compare(before, listed, studies)
+        rebase_fingerprints(compared.merged.rebased, key, warehouse)
         rows, events = run.diff(before, compared, ProbeResult())
         run.write(compared, rows, run.write_events(before, compared, events))
     if warehouse.has(IMAGE_ARCHIVES, key):
@@ -294,7 +297,6 @@ class _Refresh:
         record_unreadable(
             SERIES, self.key, self.unreadable, self.warehouse, lambda each: each not in unlisted
         )
-        rebase_fingerprints(compared.merged.rebased, self.key, self.warehouse)
         history.write_events(self.key, before, events, self.warehouse)
         return int(events.num_rows)
 

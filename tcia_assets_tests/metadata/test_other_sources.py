@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,8 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Source
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
+from tcia_assets.store.cores import computing
+from tcia_assets.store.marks import mark_path
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day, killed_before_writing
 from tcia_assets_tests.metadata.releases import of_idc, opened, write_release
@@ -167,6 +173,27 @@ def test_the_same_series_from_both_sources_have_no_event_and_are_not_fetched(
     assert fingerprints == {uid: row["fingerprint"] for uid, row in moving.first.items()}
     manifest = moving.rows(IMAGE_ARCHIVES)
     assert {uid: row["fingerprint"] for uid, row in manifest.items()} == fingerprints
+
+
+def test_no_core_is_held_while_fingerprints_wait_for_a_lock(moving: Moving) -> None:
+    moving.put_zips()
+    release, mark = moving.listed(), mark_path(moving.warehouse.root, SERIES, SMALL)
+    assert mark.exists()
+
+    def hold_all_cores() -> None:
+        with ExitStack() as cores:
+            for _ in range(os.cpu_count() or 1):
+                cores.enter_context(computing())
+
+    with ThreadPoolExecutor(2) as pool:
+        with moving.warehouse.lock(IMAGE_ARCHIVES, SMALL):
+            refreshing = pool.submit(moving.from_idc, 2, release)
+            while mark.exists():  # it goes before anything is written
+                time.sleep(0.01)
+            with pytest.raises(TimeoutError):
+                refreshing.result(0.3)
+            pool.submit(hold_all_cores).result(10)
+        assert refreshing.result(30).facts["changed"] == 0
 
 
 def test_what_only_one_source_tells_is_kept(moving: Moving) -> None:
