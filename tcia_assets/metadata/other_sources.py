@@ -22,7 +22,7 @@ from tcia_assets.catalog import DESCRIPTION_URI, IMAGE_ARCHIVES, SERIES, SERIES_
 from tcia_assets.sources import Source
 from tcia_assets.sources.names import family_of, is_of_family
 from tcia_assets.spec import Table
-from tcia_assets.store.conform import replace_column
+from tcia_assets.store.conform import conform, replace_column
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = SERIES.key[0]
@@ -232,4 +232,4 @@ def with_stored(
     is_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
     of_others = series.filter(pc.and_(is_here, pc.invert(source.expects(series))))
     stays = pc.is_in(absent[identity], value_set=of_others[identity].combine_chunks())
-    return pa.concat_tables([rows, absent.filter(stays)])
+    return conform(table, pa.concat_tables([rows, absent.filter(stays)]))

@@ -280,6 +280,16 @@ def test_series_that_only_one_source_has_stay_as_they_are(moving: Moving) -> Non
     assert moving.events() == []
 
 
+def test_patients_and_studies_that_only_one_source_has_stay_as_they_are(moving: Moving) -> None:
+    before = moving.rows(PATIENTS), moving.rows(STUDIES)
+    first = min(before[0])  # so that it is not below those that both have
+    only_nbia = [uid for uid, row in moving.first.items() if row["PatientID"] == first]
+    moving.from_idc(2, moving.listed(*only_nbia), tables=ALL)
+    patients, studies = moving.rows(PATIENTS), moving.rows(STUDIES)
+    assert (list(patients), list(studies)) == (sorted(before[0]), sorted(before[1]))
+    assert patients[first] == before[0][first]
+
+
 def test_a_series_that_is_missing_from_one_source_is_back_when_the_other_has_it(
     moving: Moving,
 ) -> None:
