@@ -67,13 +67,11 @@ def refresh_sizes(
         if not granted:
             nothing = SourceRows(empty(SERIES_SIZES), digest=_DIGEST)
             return known.result(nothing, known.facts["counts"])
-    series = warehouse.read(SERIES, [key], columns=_NEEDED)
-    count = series.num_rows
+    count = warehouse.row_count(SERIES, key)
     with warehouse.lock(SERIES_SIZES, key), ExitStack() as alone:
         alone.enter_context(alone_if_large(count))
         before = warehouse.read_or_empty(SERIES_SIZES, key)
-        pending = _pending(series, before)
-        del series
+        pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
         if only is not None:
             pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
         # A release has all of them at hand.
