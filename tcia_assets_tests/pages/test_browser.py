@@ -185,10 +185,10 @@ def test_selected_and_filtered_series_are_taken_along(
     with opened(browser, catalogue / "collections" / "QIN-LUNG-CT.html") as page:
         show_table(page)
         page.fill("#search", "seg")
-        page.wait_for_function("document.getElementById('selected').textContent.includes(' of ')")
+        page.wait_for_selector("#selected:has-text(' of ')")
         some = read_series_list(str(download(page, "csv", tmp_path))).to_pylist()
         page.fill("#search", "")
-        page.wait_for_function("!document.getElementById('selected').textContent.includes(' of ')")
+        page.wait_for_selector("#selected:not(:has-text(' of '))")
         boxes = page.locator('.tabulator-row input[type="checkbox"]')
         boxes.nth(0).check()
         boxes.nth(2).check()
