@@ -1,7 +1,7 @@
 """Recognize a reply by its bytes, without parsing it.
 
 NBIA's queries have no ORDER BY: the same rows come in another order the next time. So the digest is
-over the digests of the rows, sorted.
+the number of the rows and the sum of their digests.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tcia_assets.store.files import sha256_of
 
 _CHUNK = 1 << 20
 _LONGEST_ROW = 1 << 24
+_MODULUS = 1 << 256
 # Between two rows of a list. Within a text of valid JSON no letter follows a quotation mark that is
 # not escaped, so these bytes before a letter are never a part of one.
 _BETWEEN = b'},{"'
@@ -31,28 +32,33 @@ def digest_reply(body: Path) -> str:
     """
     with body.open("rb") as file:
         is_list = file.read(len(_BEGIN)) == _BEGIN
-        digests = _row_digests(file) if is_list else []
-    if not digests:
-        return f"bytes {sha256_of(body)}"
-    return f"rows {sha256(b''.join(sorted(digests))).hexdigest()}"
+        found = _sum_digests(file) if is_list else None
+    return f"rows {found[0]} {found[1]:064x}" if found else f"bytes {sha256_of(body)}"
 
 
-def _row_digests(file: IO[bytes]) -> list[bytes]:
-    """Return the digest of each row; none if it is not certain where a row ends."""
-    found: list[bytes] = []
-    rest = b""
+def _sum_digests(file: IO[bytes]) -> tuple[int, int] | None:
+    """Return how many rows there are, and the sum of their digests.
+
+    Returns:
+        None if it is not certain where a row ends.
+    """
+    count, total, rest = 0, 0, b""
     while chunk := file.read(_CHUNK):
         text = rest + chunk
         *rows, rest = text.split(_BETWEEN)
         if _may_be_nested(text, rows=len(rows)) or len(rest) > _LONGEST_ROW:
-            return []
+            return None
         if not all(row[:1].isalpha() for row in rows):
-            return []
-        found += [sha256(row).digest() for row in rows]
+            return None
+        count, total = count + len(rows), total + sum(map(_digest, rows))
     last = rest.rstrip()
     if not (last.endswith(_END) and last[:1].isalpha()):
-        return []
-    return [*found, sha256(last.removesuffix(_END)).digest()]
+        return None
+    return count + 1, (total + _digest(last.removesuffix(_END))) % _MODULUS
+
+
+def _digest(row: bytes) -> int:
+    return int.from_bytes(sha256(row).digest())
 
 
 def _may_be_nested(text: bytes, rows: int) -> bool:
