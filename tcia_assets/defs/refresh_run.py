@@ -5,8 +5,9 @@ Collection that fails affects only its own rows. It also starts one process inst
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
@@ -188,12 +189,12 @@ def _refresh_all(
     left_alone = {*imported, *removed}
     tasks = [(table, key) for key in keys if key not in left_alone for table in tables]
     outcome, logged = _Outcome(others=set(removed)), time.monotonic()
-    refreshed = _work_off(tcia, tasks, at, budget, accept_schema, outcome)
-    for done, _ in enumerate(refreshed, start=1):
-        report(done, len(tasks), format_bytes(outcome.received_bytes))
-        if time.monotonic() - logged > _LOG_EVERY_S:
-            logged = time.monotonic()
-            context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")
+    with closing(_work_off(tcia, tasks, at, budget, accept_schema, outcome)) as refreshed:
+        for done, _ in enumerate(refreshed, start=1):
+            report(done, len(tasks), format_bytes(outcome.received_bytes))
+            if time.monotonic() - logged > _LOG_EVERY_S:
+                logged = time.monotonic()
+                context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")
     # Recording and checking them takes longer than anything that would use this again.
     pa.default_memory_pool().release_unused()
     for each in outcome.good:
@@ -224,7 +225,7 @@ def _work_off(
     budget: ProbeBudget,
     accept_schema: Sequence[str],
     outcome: _Outcome,
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """Refresh many partitions at a time; yields after each.
 
     A table is refreshed once those are whose rows its refresh reads, for all Collections.
@@ -234,26 +235,27 @@ def _work_off(
         with ThreadPoolExecutor(
             _LOCAL_WORKERS if is_local else tcia.settings.max_connections
         ) as pool:
-            futures: dict[Future[RefreshResult], _Task] = {
-                pool.submit(
-                    refresh,
-                    *task,
-                    tcia.source_of_metadata,
-                    tcia.warehouse,
-                    at,
-                    budget,
-                    accept_schema=task[1] in accept_schema,
-                ): task
-                for task in tasks
-                if task[0] in stage
-            }
             try:
+                futures: dict[Future[RefreshResult], _Task] = {
+                    pool.submit(
+                        refresh,
+                        *task,
+                        tcia.source_of_metadata,
+                        tcia.warehouse,
+                        at,
+                        budget,
+                        accept_schema=task[1] in accept_schema,
+                    ): task
+                    for task in tasks
+                    if task[0] in stage
+                }
                 for future in as_completed(futures):
                     _collect(future, futures[future], outcome)
                     yield
             except BaseException as error:
-                if not isinstance(error, Exception | GeneratorExit):
-                    tcia.source_of_metadata.stop()  # interrupted: a request may wait for minutes
+                if not isinstance(error, Exception):
+                    # Interrupted, here or in the caller: a request may wait for minutes.
+                    tcia.source_of_metadata.stop()
                 raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
