@@ -197,17 +197,18 @@ class Index:
         """Return rows of `series`, sorted by their key, a few columns at a time.
 
         All columns unsorted would take as much memory again. Rows of a query without an order are
-        in that of the relation.
+        in that of the relation, which another database may have in another order.
         """
+        with self._database.reading() as query:
 
-        def read(names: Sequence[str]) -> pa.Table:
-            some = {name: values[name] for name in names}
-            return self.query(f"{select(some, relation)} WHERE {condition}", parameters)
+            def read(names: Sequence[str]) -> pa.Table:
+                some = {name: values[name] for name in names}
+                return query(f"{select(some, relation)} WHERE {condition}", parameters)
 
-        order, names = pc.sort_indices(read([_KEY])[_KEY]), list(values)
-        columns: list[pa.ChunkedArray] = []
-        for start in range(0, len(names), _COLUMNS_AT_ONCE):
-            columns += read(names[start : start + _COLUMNS_AT_ONCE]).take(order).columns
+            order, names = pc.sort_indices(read([_KEY])[_KEY]), list(values)
+            columns: list[pa.ChunkedArray] = []
+            for start in range(0, len(names), _COLUMNS_AT_ONCE):
+                columns += read(names[start : start + _COLUMNS_AT_ONCE]).take(order).columns
         return pa.Table.from_arrays(columns, names=names)
 
     def _found(self, rows: IndexRows, relation: str, condition: str, parameters: Any) -> pa.Table:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,14 @@ class IndexDatabase:
         Raises:
             UsageError: A file cannot be read.
         """
+        with self.reading() as query:
+            return query(statement, parameters)
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[str, Any], pa.Table]]:
+        """Provide `query`, as it is now whatever is loaded meanwhile: rows keep their order."""
         with self._cursor() as cursor:
-            return self._run(cursor, statement, parameters)
+            yield partial(self._run, cursor)
 
     def load_collection(self, key: str) -> None:
         """Have the Series of a Collection in the database."""

@@ -72,6 +72,18 @@ def test_all_series_are_loaded_after_a_load_that_failed(tmp_path: Path) -> None:
     database.close()
 
 
+def test_queries_that_belong_together_are_of_one_database(tmp_path: Path) -> None:
+    database = opened(tmp_path)
+    database.load_collection("C-1")
+    with database.reading() as query:
+        before = query(f"SELECT SeriesInstanceUID FROM {LOADED}", None)
+        while not database.is_loaded:
+            database.load_all_if_due(MANY_SERIES)
+        assert query(f"SELECT SeriesInstanceUID FROM {LOADED}", None) == before
+    assert (len(before), count(database, LOADED)) == (3, 9)
+    database.close()
+
+
 def test_a_query_that_runs_while_all_series_are_loaded_ends(tmp_path: Path) -> None:
     database = opened(tmp_path)
     is_over = threading.Event()
