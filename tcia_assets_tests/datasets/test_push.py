@@ -150,14 +150,20 @@ def test_a_push_in_between_is_not_overwritten(hub: Hub, version: Version) -> Non
         _push(version, hub)
 
 
-def test_series_without_a_licence_are_refused_unless_asked_for(
-    hub: Hub, stocked_warehouse: Warehouse
-) -> None:
-    [uid] = stocked_warehouse.query(
+def without_a_licence(warehouse: Warehouse) -> str:
+    """Remove the licence of a CT Series, and return its UID."""
+    [uid] = warehouse.query(
         "SELECT SeriesInstanceUID AS u FROM series WHERE Modality = 'CT' ORDER BY u LIMIT 1"
     )["u"].to_pylist()
     for column in ("LicenseName", "LicenseURI"):
-        set_column(stocked_warehouse, column, None, uid)
+        set_column(warehouse, column, None, uid)
+    return str(uid)
+
+
+def test_series_without_a_licence_are_refused_unless_asked_for(
+    hub: Hub, stocked_warehouse: Warehouse
+) -> None:
+    uid = without_a_licence(stocked_warehouse)
     version = built(declared(NO_TARGET), stocked_warehouse).version
     with pytest.raises(UsageError, match=f"--allow-unlicensed .*no licence for 1 Series, .{uid}"):
         _push(version, hub)
@@ -170,11 +176,7 @@ def test_series_without_a_licence_are_refused_unless_asked_for(
 def test_a_series_that_is_in_no_file_needs_no_licence(
     hub: Hub, stocked_warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    [uid] = stocked_warehouse.query(
-        "SELECT SeriesInstanceUID AS u FROM series WHERE Modality = 'CT' ORDER BY u LIMIT 1"
-    )["u"].to_pylist()
-    for column in ("LicenseName", "LicenseURI"):
-        set_column(stocked_warehouse, column, None, uid)
+    uid = without_a_licence(stocked_warehouse)
     gap = zip_without(zip_of(stocked_warehouse, uid), lambda place: place == 5)
     replace_zip(stocked_warehouse, uid, gap)
     version = built(declared(NO_TARGET), stocked_warehouse).version
