@@ -25,30 +25,27 @@ from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
 from tcia_assets.images.status import collection_status
-from tcia_assets.images.unindexed import count_outdated, count_unindexed
-from tcia_assets.metadata.imports import check_name, check_series, imported_from, record_import
+from tcia_assets.images.unindexed import (
+    count_outdated,
+    count_unindexed,
+    describe_zips_to_read,
+)
+from tcia_assets.metadata.imports import check_name, check_series, record_import, refuse_imported
+from tcia_assets.metadata.named_series import add_named_series, find_named_series
 from tcia_assets.metadata.selection import CRITERIA, Selection
 from tcia_assets.metadata.selection_parser import (
     override_selection,
     parse_selection,
     selection_from_fields,
 )
-from tcia_assets.metadata.single_series import (
-    VERSION,
-    add_single_series,
-    add_sizes,
-    find_unknown,
-    find_unknown_versions,
-    find_unsized,
-)
 from tcia_assets.metadata.unreadable import describe_unreadable
 from tcia_assets.pages.build import Catalogue, build_catalogue
 from tcia_assets.progress import ProgressCallback, ignore_progress, report, shown_by
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, open_folder, open_source
-from tcia_assets.store.data_folder import missing_folder, open_warehouse
+from tcia_assets.store.data_folder import check_folder, missing_folder, open_warehouse
 from tcia_assets.store.sql import why_no_query
-from tcia_assets.units import are, counted
+from tcia_assets.units import are
 
 if TYPE_CHECKING:
     from tcia_assets.defs.local_runs import LocalRuns, ShowProgress
@@ -125,7 +122,7 @@ class Mirror:
             UsageError: A Collection was imported from a folder.
         """
         named = None if collections is None else _names(collections)
-        self._refuse_imported(named or ())
+        refuse_imported(named or (), self.warehouse)
         lists, runs = _names(shared_lists), self._open_runs()
         known, unusable, unnamed = runs.list_collections()
         if unusable:
@@ -146,16 +143,6 @@ class Mirror:
         if failures := [line for each in reports for line in each.failures]:
             raise RunFailed(failures)
         return self._status(chosen, None)
-
-    def _refuse_imported(self, collections: Iterable[str]) -> None:
-        folders = imported_from(self.warehouse)
-        for name in collections:
-            if name in folders:
-                raise UsageError(
-                    f"{name!r} was imported from {folders[name]}: to read the folder again, run "
-                    f"`tcia-assets import {shlex.quote(folders[name])} --collection "
-                    f"{shlex.quote(name)}`"
-                )
 
     def import_folder(self, folder: str | Path, collection: str) -> pa.Table:
         """Make a folder of DICOM files a Collection, or bring that up to date.
@@ -320,17 +307,8 @@ class Mirror:
     def _fetch_planned(
         self, session: FetchSession, unindexed: Mapping[str, int], outdated: Mapping[str, int]
     ) -> list[str]:
-        if unindexed:
-            self._note(
-                f"{counted(sum(unindexed.values()), 'zip')} in {', '.join(unindexed)} fetched by a "
-                "run that did not end: the headers are read now"
-            )
-        if outdated:
-            self._note(
-                f"{counted(sum(outdated.values()), 'zip')} in {', '.join(outdated)} read before "
-                "images had all its columns: each run reads some of them again, for ten minutes "
-                "at most"
-            )
+        for note in describe_zips_to_read(unindexed, outdated):
+            self._note(note)
         check_disk_space(session.plans, self.warehouse, self.settings)
         runs = self._open_runs()
         runs.add_collections(self.warehouse.keys(catalog.SERIES))
@@ -340,44 +318,18 @@ class Mirror:
         return failures + session.incomplete_series(self.warehouse)
 
     def _add_named_series(self, selection: Selection) -> list[str]:
-        """Store the metadata of Series that are named and not known; return what was not stored.
-
-        Raises:
-            RunFailed: None of the Series that are named is known now.
-        """
-        named, versions = selection.named_series, selection.named_versions
-        unknown, unknown_versions = self._unknown(selection)
-        if count := len(unknown) + len(unknown_versions):
+        """Store the metadata of Series that are named and not known; return what was not stored."""
+        named = find_named_series(selection, self.warehouse)
+        if named.is_complete:
+            return []
+        named.check_source(self.settings.source)
+        if count := named.unknown_count:
             self._note(
                 f"{count} listed Series {are(count)} not in the warehouse: the metadata is "
                 "requested"
             )
-        elif not find_unsized(named, self.warehouse):
-            return []
-        if unknown_versions and self.settings.source != "idc":
-            raise UsageError(
-                f"{counted(len(unknown_versions), 'version')} of Series in a manifest of the "
-                f"Imaging Data Commons, such as {unknown_versions[0]}, are not in the warehouse; "
-                "set TCIA_SOURCE=idc, by which they can be looked up"
-            )
-        at, warehouse = datetime.now(UTC), self.warehouse
         with open_source(self.settings) as source, self._progress_shown("Metadata"):
-            failures = add_single_series(unknown, source, warehouse, at)
-            failures += add_single_series(unknown_versions, source, warehouse, at, by=VERSION)
-            failures += add_sizes(find_unsized(named, warehouse), source, warehouse, at)
-        still_unknown = sum(map(len, self._unknown(selection)))
-        if failures and still_unknown == len(named) + len(versions) and not selection.shared_lists:
-            raise RunFailed(failures)
-        return failures
-
-    def _unknown(self, selection: Selection) -> tuple[list[str], list[str]]:
-        """Return UIDs, and versions of the IDC, that are named and not in the warehouse."""
-        if selection.collections:  # a Series that these do not have is not selected
-            return [], []
-        return (
-            find_unknown(selection.named_series, self.warehouse),
-            find_unknown_versions(selection.named_versions, self.warehouse),
-        )
+            return add_named_series(selection, named, source, self.warehouse, datetime.now(UTC))
 
     @contextmanager
     def _progress_shown(self, title: str) -> Iterator[None]:
@@ -536,19 +488,9 @@ class Mirror:
         if reason := why_no_query(sql, may_read_files=True):
             form = "SELECT, FROM, WITH, DESCRIBE or SUMMARIZE"
             raise UsageError(f"the query is refused: {reason}; one {form} is allowed")
-        self._require_folder()
+        if doubt := check_folder(self.settings):
+            self._note(doubt)
         return self.warehouse.query(sql, parameters)
-
-    def _require_folder(self) -> None:
-        """Raise UsageError if the folder that was chosen does not exist: it may be a mistake."""
-        root, chosen = self.settings.root, self.settings.data_dir
-        advice = "run `tcia-assets refresh` first"
-        if not root.exists() and chosen != Settings.model_fields["data_dir"].default:
-            raise UsageError(
-                f"there is no folder {root} (TCIA_DATA_DIR is {chosen!r}): correct it, or {advice}"
-            )
-        if not (root / "warehouse").exists():
-            self._note(f"there is no warehouse in {root}: set TCIA_DATA_DIR, or {advice}")
 
     def refreshed_collections(self, names: str | Iterable[str] | None = None) -> list[str]:
         """Return these Collections, or all, if the warehouse has their Series.

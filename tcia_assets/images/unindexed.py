@@ -11,6 +11,8 @@ zips are outdated; each run reads some of them again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS, UNINDEXED_ZIPS
 from tcia_assets.errors import StorageError
 from tcia_assets.images.journal import has_dead_journal
@@ -18,6 +20,7 @@ from tcia_assets.images.run_reasons import RunReason, short_digest
 from tcia_assets.images.zip_files import collections_with_work, work_folder
 from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets.units import counted
 
 _UID = "SeriesInstanceUID"
 # The check of the same query: what one has found clean, the other need not ask again.
@@ -89,3 +92,24 @@ def find_outdated(warehouse: Warehouse) -> list[RunReason]:
         RunReason(collection, zips, f"outdated {HEADER_VERSION} {zips}")
         for collection, zips in count_outdated(warehouse).items()
     ]
+
+
+def describe_zips_to_read(unindexed: Mapping[str, int], outdated: Mapping[str, int]) -> list[str]:
+    """Return a note each about unindexed and outdated zips that the next run reads.
+
+    Args:
+        unindexed: What `count_unindexed` returned.
+        outdated: What `count_outdated` returned.
+    """
+    notes = []
+    if unindexed:
+        notes.append(
+            f"{counted(sum(unindexed.values()), 'zip')} in {', '.join(unindexed)} fetched by a run "
+            "that did not end: the headers are read now"
+        )
+    if outdated:
+        notes.append(
+            f"{counted(sum(outdated.values()), 'zip')} in {', '.join(outdated)} read before images "
+            "had all its columns: each run reads some of them again, for ten minutes at most"
+        )
+    return notes

@@ -5,6 +5,7 @@ refresh_series     the partition of `series`, from a listing of a Collection
 refresh_sizes      the partition of `series_sizes`
 refresh_result     what a refresh did
 single_series      Series whose Collection is not refreshed
+named_series       such Series that a selection names
 budget             requests and memory that the partitions of a run share
 
 collection_list    the Collections of a source

@@ -6,7 +6,8 @@ list, and a refresh would take it for withdrawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def imported_from(warehouse: Warehouse) -> dict[str, str]:
     """Return the folder of each Collection that was imported."""
     rows = warehouse.read(IMPORTS).select(["Collection", "folder"]).to_pylist()
     return {row["Collection"]: row["folder"] for row in rows}
+
+
+def refuse_imported(collections: Iterable[str], warehouse: Warehouse) -> None:
+    """Raise UsageError, with the command to use, if one of the Collections was imported."""
+    folders = imported_from(warehouse)
+    for name in collections:
+        if name in folders:
+            raise UsageError(
+                f"{name!r} was imported from {folders[name]}: to read the folder again, run "
+                f"`tcia-assets import {shlex.quote(folders[name])} --collection "
+                f"{shlex.quote(name)}`"
+            )
 
 
 def check_name(collection: str, warehouse: Warehouse) -> None:

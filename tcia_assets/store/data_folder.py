@@ -26,3 +26,20 @@ def missing_folder(warehouse: Warehouse) -> str:
     if warehouse.root.exists():
         return ""
     return f"; there is no folder {warehouse.root}: is TCIA_DATA_DIR right?"
+
+
+def check_folder(settings: Settings) -> str:
+    """Return a note about a data folder without a warehouse, which may be a mistake; else "".
+
+    Raises:
+        UsageError: The folder was chosen, and does not exist.
+    """
+    root, chosen = settings.root, settings.data_dir
+    advice = "run `tcia-assets refresh` first"
+    if not root.exists() and chosen != Settings.model_fields["data_dir"].default:
+        raise UsageError(
+            f"there is no folder {root} (TCIA_DATA_DIR is {chosen!r}): correct it, or {advice}"
+        )
+    if (root / "warehouse").exists():
+        return ""
+    return f"there is no warehouse in {root}: set TCIA_DATA_DIR, or {advice}"
