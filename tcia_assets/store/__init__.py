@@ -2,7 +2,8 @@
 
 warehouse     the one way to read, write and query tables
 partition_files  the files of one partition, and how they are replaced
-partitions    where files of partitions lie, their bytes, their layout
+partitions    where files of partitions lie, their layout
+parquet_files the bytes of these files
 series_parts  partitions that grow by parts: which part has which Series
 row_parts     partitions to which rows are only ever added
 digests       the hash of each partition's file

@@ -14,10 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tcia_assets.errors import DataError
+from tcia_assets.errors import BadValue, DataError, shorten
 from tcia_assets.spec import Table
-from tcia_assets.store import digests, partitions
+from tcia_assets.store import digests, parquet_files, partitions
 from tcia_assets.store.conform import check, empty
 from tcia_assets.store.files import make_folder, publish_text, sha256_of
 
@@ -96,7 +97,7 @@ class PartitionFiles:
         Raises:
             DataError: The file is damaged.
         """
-        return partitions.read_parquet(with_columns(self.table, columns), self.path(number))
+        return parquet_files.read_parquet(with_columns(self.table, columns), self.path(number))
 
     def row_count(self, number: int) -> int:
         """Return the number of rows of a file; 0 if it is not there.
@@ -104,7 +105,7 @@ class PartitionFiles:
         Raises:
             DataError: The file is damaged.
         """
-        return partitions.count_rows(self.table, self.path(number))
+        return parquet_files.count_rows(self.table, self.path(number))
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[Sequence[str]], pa.Table]]:
@@ -117,7 +118,7 @@ class PartitionFiles:
         if not path.exists():
             yield lambda columns: empty(with_columns(self.table, columns))
             return
-        with partitions.open_parquet(self.table, path) as read:
+        with parquet_files.open_parquet(self.table, path) as read:
             yield lambda columns: read(with_columns(self.table, columns))
 
     def read_to_rewrite(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -135,14 +136,14 @@ class PartitionFiles:
         """Raise DataError if a file differs from what was written; see `digests`."""
         path = self.path(number)
         if digests.is_changed(self.digest_path(number), path):
-            problem = f"{path}: {partitions.CHANGED}; {partitions.remedy(self.table)}"
+            problem = f"{path}: {parquet_files.CHANGED}; {parquet_files.remedy(self.table)}"
             raise DataError(problem, table=self.table.name)
 
     def read_batches(
         self,
         number: int,
         columns: Sequence[str] | None = None,
-        rows_at_once: int = partitions.ROWS_PER_BATCH,
+        rows_at_once: int = parquet_files.ROWS_PER_BATCH,
     ) -> Iterator[pa.Table]:
         """Yield some columns of a file, of any size, in tables of bounded size.
 
@@ -150,7 +151,7 @@ class PartitionFiles:
             DataError: The file is damaged.
         """
         table = with_columns(self.table, columns)
-        return partitions.read_batches(table, self.path(number), rows_at_once)
+        return parquet_files.read_batches(table, self.path(number), rows_at_once)
 
     def write(
         self, number: int, rows: pa.Table | Iterable[pa.Table], made_from: str = ""
@@ -177,14 +178,14 @@ class PartitionFiles:
 
         def write(draft: Path) -> None:
             checked = rows if isinstance(rows, pa.Table) else map(self._check, rows)
-            written.append(partitions.write_parquet(self.table, checked, draft, made_from))
+            written.append(parquet_files.write_parquet(self.table, checked, draft, made_from))
 
         changed = digests.publish_recorded(path, self.digest_path(number), write)
         return WriteResult(path, written[0], path.stat().st_size, changed)
 
     def _check(self, rows: pa.Table) -> pa.Table:
         check(self.table, rows)
-        partitions.check_partition(self.table, rows, self.key)
+        _check_key(self.table, rows, self.key)
         return rows
 
     def digest_path(self, number: int) -> Path:
@@ -195,6 +196,18 @@ class PartitionFiles:
         """Remove a file that is not needed any more."""
         digests.remove(self.digest_path(number))
         self.path(number).unlink(missing_ok=True)
+
+
+def _check_key(table: Table, rows: pa.Table, key: str) -> None:
+    """Raise BadValue if a row belongs to another partition."""
+    if not table.partitioned_by:
+        return
+    others = rows[table.partitioned_by].filter(pc.not_equal(rows[table.partitioned_by], key))
+    if len(others):
+        problem = f"{shorten(str(others[0].as_py()))!r} does not belong in the partition {key!r}"
+        raise BadValue(
+            problem, table=table.name, column=table.partitioned_by, value=others[0].as_py()
+        )
 
 
 def mark_layout(root: Path) -> None:

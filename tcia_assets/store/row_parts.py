@@ -12,8 +12,8 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from tcia_assets.store.conform import conform, empty
+from tcia_assets.store.parquet_files import count_rows
 from tcia_assets.store.partition_files import PartitionFiles
-from tcia_assets.store.partitions import count_rows
 
 
 def append_rows(files: PartitionFiles, rows: pa.Table) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tcia_assets.catalog import TABLES
 from tcia_assets.spec import Table
-from tcia_assets.store import digests, partitions
+from tcia_assets.store import digests, parquet_files, partitions
 from tcia_assets.store.clinical import clinical_digest, clinical_files
 from tcia_assets.store.partition_files import PartitionFiles
 
@@ -59,14 +59,16 @@ def _gone(root: Path, table: Table, keys: Sequence[str] | None) -> Iterator[str]
     for key, number in sorted(digests.recorded_files(root, table)):
         path = PartitionFiles(root, table, key).path(number)
         if (keys is None or key in keys) and not path.is_file():
-            what = f"it is gone although it was written; {partitions.remedy(table, is_lost=True)}"
+            what = (
+                f"it is gone although it was written; {parquet_files.remedy(table, is_lost=True)}"
+            )
             yield f"{path}: {what}"
 
 
 def _verify_file(root: Path, table: Table, key: str, path: Path) -> tuple[int, str, bool]:
     """Return the size, what is wrong ("" if nothing), and whether there is a digest."""
     digest_file = digests.digest_path(root, table, key, partitions.part_number(path))
-    return _compare(path, digest_file, partitions.remedy(table))
+    return _compare(path, digest_file, parquet_files.remedy(table))
 
 
 def _verify_clinical(root: Path, name: str, path: Path) -> tuple[int, str, bool]:
@@ -78,5 +80,5 @@ def _verify_clinical(root: Path, name: str, path: Path) -> tuple[int, str, bool]
 def _compare(path: Path, digest_file: Path, remedy: str) -> tuple[int, str, bool]:
     size = path.stat().st_size if path.is_file() else 0
     if digests.is_changed(digest_file, path):
-        return size, f"{path}: {partitions.CHANGED}; {remedy}", True
+        return size, f"{path}: {parquet_files.CHANGED}; {remedy}", True
     return size, "", bool(digests.read(digest_file))

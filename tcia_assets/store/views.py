@@ -24,12 +24,8 @@ from tcia_assets.store import sql
 from tcia_assets.store.clinical import clinical_views
 from tcia_assets.store.conform import empty
 from tcia_assets.store.files import publish, remove_dead_drafts, storage_errors
-from tcia_assets.store.partitions import (
-    SCHEMA_FILE,
-    is_schema_file,
-    table_folder,
-    write_parquet,
-)
+from tcia_assets.store.parquet_files import is_schema_file, write_parquet
+from tcia_assets.store.partitions import SCHEMA_FILE, table_folder
 from tcia_assets.store.view_sql import ViewSql, escape_glob
 
 _READ_VIEWS = """

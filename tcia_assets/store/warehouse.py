@@ -23,7 +23,7 @@ from tcia_assets.catalog import TABLES
 from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.settings import Settings
 from tcia_assets.spec import Table
-from tcia_assets.store import partitions, sql
+from tcia_assets.store import parquet_files, partitions, sql
 from tcia_assets.store.archives import Archives, open_archives
 from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.conform import conform, empty
@@ -155,7 +155,7 @@ class Warehouse:
             (table, key)
             for table in TABLES
             for key in (self.keys(table) if table.partitioned_by else [""] * self.has(table))
-            if not all(partitions.is_current(table, p) for p in self.files(table, key).paths())
+            if not all(parquet_files.is_current(table, p) for p in self.files(table, key).paths())
         ]
 
     def rewrite(self, table: Table, key: str) -> None:
@@ -208,7 +208,7 @@ class Warehouse:
 
     def row_count(self, table: Table, key: str = "") -> int:
         """Return the number of rows of a partition; 0 if it does not exist."""
-        return sum(partitions.count_rows(table, p) for p in self.files(table, key).paths())
+        return sum(parquet_files.count_rows(table, p) for p in self.files(table, key).paths())
 
     def read(
         self, table: Table, keys: Sequence[str] | None = None, columns: Sequence[str] | None = None

@@ -7,7 +7,7 @@ import shutil
 from tcia_assets.catalog import IMAGES, PATIENTS
 from tcia_assets.store.conform import conform
 from tcia_assets.store.files import sha256_of
-from tcia_assets.store.partitions import read_made_from
+from tcia_assets.store.parquet_files import read_made_from
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.tables import objects_of, patients
 

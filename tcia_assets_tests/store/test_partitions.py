@@ -1,9 +1,7 @@
-"""Each partition is one file, whose path, bytes and rows follow from the table alone."""
+"""Each partition is a file whose path follows from table and key, and that other tools read."""
 
 from __future__ import annotations
 
-import random
-import re
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -94,27 +92,6 @@ def test_folders_that_are_not_partitions_are_not_keys(warehouse: Warehouse) -> N
     assert warehouse.keys(PATIENTS) == ["a"]
 
 
-def test_a_file_describes_its_rows_and_their_key(warehouse: Warehouse) -> None:
-    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
-    said = pq.read_schema(path)
-    assert said.equals(PATIENTS.schema, check_metadata=True)
-    assert said.metadata[b"key"] == b"Collection,PatientID"
-    codecs = pq.ParquetFile(path).metadata.row_group(0).column(0).compression
-    assert codecs == "ZSTD"
-
-
-def test_the_bytes_follow_from_the_rows_alone(warehouse: Warehouse) -> None:
-    names = [f"{i:05}" for i in range(20_000)]
-    whole = patients("a", names)
-    path = warehouse.write(PATIENTS, whole, "a").path
-    cuts = sorted(random.Random(1).sample(range(20_000), 40))
-    chunks = [whole.slice(a, b - a) for a, b in zip([0, *cuts], [*cuts, 20_000], strict=True)]
-    cut = pa.concat_tables(chunks).replace_schema_metadata({"other": "metadata"})
-    assert not warehouse.write(PATIENTS, cut, "a").changed
-    other = Warehouse(path.parent)
-    assert other.write(PATIENTS, cut, "a").path.read_bytes() == path.read_bytes()
-
-
 @pytest.mark.parametrize(
     ("rows", "error"),
     [
@@ -133,29 +110,6 @@ def test_rows_of_another_partition_are_refused(
         warehouse.write(PATIENTS, rows, "a")
     assert files(warehouse.root) == before
     assert [p.name for p in path.parent.iterdir()] == ["part-0.parquet"]
-
-
-def test_the_error_for_a_damaged_file_has_its_path(warehouse: Warehouse) -> None:
-    path = warehouse.write(PATIENTS, patients("a", ["p"]), "a").path
-    path.write_bytes(path.read_bytes()[:-9])
-    for act in (warehouse.read, partial(warehouse.row_count, key="a")):
-        with pytest.raises(DataError, match=re.escape(str(path))):
-            act(PATIENTS)
-
-
-def test_old_files_have_nulls_in_columns_that_were_added(warehouse: Warehouse) -> None:
-    warehouse.write(PATIENTS, patients("new", ["p1"]), "new")
-    old = warehouse.path(PATIENTS, "old")
-    old.parent.mkdir()
-    dropped = patients("old", ["p0"]).drop_columns(["PatientSex", "PatientBirthDate"])
-    gone = dropped.append_column("NoLongerDeclared", pa.array(["x"]))
-    pq.write_table(gone.select(gone.column_names[::-1]), old)
-    read = warehouse.read(PATIENTS)
-    assert read.schema.equals(PATIENTS.schema, check_metadata=True)
-    assert read["PatientSex"].to_pylist() == ["F", None]
-    asked = warehouse.query("FROM patients ORDER BY PatientID")
-    assert asked.to_pylist() == read.sort_by("PatientID").to_pylist()
-    assert asked.column_names == list(PATIENTS.column_names)
 
 
 def test_other_tools_read_the_folders(warehouse: Warehouse) -> None:

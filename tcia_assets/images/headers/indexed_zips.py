@@ -13,7 +13,7 @@ from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, INDEXED_ZIPS
 from tcia_assets.store import digests, sql
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.files import sha256_of
-from tcia_assets.store.partitions import read_made_from
+from tcia_assets.store.parquet_files import read_made_from
 from tcia_assets.store.series_parts import SERIES, SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 
