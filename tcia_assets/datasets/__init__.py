@@ -54,6 +54,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     licenses              the licences of a dataset, and what it has to cite
     summary               the numbers of the card
     card                  README.md
+    card_attribution      its sections about makers, licences and citations
     contact_sheet         the picture beside README.md
     slice_preview         one slice of a sample, with its labels, as a picture
     loading               `load_dataset`: a built dataset as numpy arrays

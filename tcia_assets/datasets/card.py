@@ -1,7 +1,8 @@
-"""The card of a dataset, README.md: what the dataset holds, its licences, how to rebuild it.
+"""The card of a dataset, README.md: what the dataset holds and how to rebuild it.
 
 The text includes the front matter that Hugging Face reads. The numbers come from `summary.py`, the
-picture from `contact_sheet.py`, the files about licences from `metadata/attribution.py`.
+sections about makers, licences and citations from `card_attribution.py`, the picture from
+`contact_sheet.py`, the files about licences from `metadata/attribution.py`.
 
 No text depends on when or where the card was written: the same dataset has the same card.
 """
@@ -9,7 +10,7 @@ No text depends on when or where the card was written: the same dataset has the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,24 @@ import pyarrow as pa
 import yaml
 
 from tcia_assets.datasets import contact_sheet
+from tcia_assets.datasets.card_attribution import (
+    citation_section,
+    license_section,
+    makers_section,
+)
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.declaration import FORMATS
 from tcia_assets.datasets.formats import huggingface, nnunet
-from tcia_assets.datasets.label_makers import LabelMaker, label_makers
-from tcia_assets.datasets.licenses import License, attribution_table, list_citations, list_licenses
+from tcia_assets.datasets.label_makers import label_makers
+from tcia_assets.datasets.licenses import License, attribution_table, list_licenses
 from tcia_assets.datasets.quality import SAMPLE_CODES
 from tcia_assets.datasets.sample_store import PNG
 from tcia_assets.datasets.samples import CHANNELS, DROPPED, KEPT, kept_samples
 from tcia_assets.datasets.summary import NOT_GIVEN, TITLES, VALUE, Record, Summary, summarize
 from tcia_assets.datasets.volume.label_readers import EACH
 from tcia_assets.metadata import attribution
-from tcia_assets.metadata.citations import ARCHIVE, ARCHIVE_URL, Origin, doi_url
-from tcia_assets.metadata.markdown import (
-    is_plain_url,
-    markdown,
-    markdown_license,
-    markdown_link,
-)
-from tcia_assets.sources.doi import doi_of
+from tcia_assets.metadata.citations import ARCHIVE, ARCHIVE_URL, Origin
+from tcia_assets.metadata.markdown import fenced, markdown, markdown_link, markdown_table
 from tcia_assets.store.archives.folder import FolderArchives
 from tcia_assets.store.files import publish
 
@@ -47,11 +47,6 @@ _HUGGING_FACE_LICENSES = {
     *("cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0"),
     *("cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0"),
     "cc-by-nc-sa-4.0",
-}
-_CONDITIONS = {
-    "nc": "no commercial use",
-    "nd": "no distribution of changed data",
-    "sa": "derived works need the same licence",
 }
 
 
@@ -85,9 +80,9 @@ def readme(samples: pa.Table, info: DatasetInfo, *, has_sheet: bool = True) -> s
         f"# {markdown(info.title)}\n",
         _opening(numbers, info, kept),
         picture if has_sheet else "",
-        _makers_section(label_makers(samples, info)),
-        _license_section(licenses, info),
-        _citation_section(samples, info),
+        makers_section(label_makers(samples, info)),
+        license_section(licenses, info),
+        citation_section(samples, info),
         _channel_section(samples, info),
         _class_section(info),
         *_number_sections(numbers),
@@ -155,46 +150,6 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-# --- Labels by others -----------------------------------------------------------------------------
-
-
-def _makers_section(makers: list[LabelMaker]) -> str:
-    if not makers:
-        return ""
-    derived = [maker for maker in makers if maker.analysis]
-    count = f"{sum(m.series for m in derived):,} of {sum(m.series for m in makers):,}"
-    by_model = [maker.is_model for maker in derived]
-    how = "by models" if all(by_model) else "some by models" if any(by_model) else ""
-    made = f"by others{f', {how}' if how else ''}"
-    advice = " Look at some of them before you rely on them." if any(by_model) else ""
-    table = [
-        {
-            "Made by": markdown(maker.analysis) or "the Collection itself",
-            "Publication": _publication(maker),
-            "Manufacturer and model": markdown(_joined(maker.maker, maker.model)),
-            "Algorithm": markdown(maker.algorithms),
-            "Description": markdown(maker.shown_descriptions),
-            "Licence": markdown_license(maker.license_name, maker.license_uri),
-            "Series": f"{maker.series:,}",
-        }
-        for maker in makers
-    ]
-    return (
-        f"## Who made the labels\n\n**{count} Series of masks were made from the images {made}.**"
-        f"{advice} They have licences and citations of their own.\n\n{_table(table)}"
-    )
-
-
-def _publication(maker: LabelMaker) -> str:
-    doi = doi_of(maker.uri)
-    url = doi_url(doi) or (maker.uri if is_plain_url(maker.uri) else "")
-    return markdown_link(_joined(maker.title, doi or maker.uri), url)
-
-
-def _joined(*texts: str) -> str:
-    return ", ".join(filter(None, texts))
-
-
 # --- Channels -------------------------------------------------------------------------------------
 
 
@@ -219,7 +174,7 @@ def _channel_section(samples: pa.Table, info: DatasetInfo) -> str:
         )
     return (
         "## Channels\n\nEach sample has an image for each channel, all on one grid: "
-        f"`images/<sample>_<channel>.nii.gz`.\n\n{_table(table)}"
+        f"`images/<sample>_<channel>.nii.gz`.\n\n{markdown_table(table)}"
     )
 
 
@@ -246,75 +201,6 @@ def _class_section(info: DatasetInfo) -> str:
     )
 
 
-# --- Licences and citations -----------------------------------------------------------------------
-
-
-def _license_section(licenses: list[License], info: DatasetInfo) -> str:
-    table = [
-        {
-            "Licence": markdown_license(each.name, each.uri),
-            "Conditions": "; ".join(_conditions(each, info.origin)),
-            "Series": f"{each.series:,}",
-            "Collections": markdown(", ".join(each.collections)),
-        }
-        for each in licenses
-    ]
-    return (
-        f"## Licences\n\n{_strictest(licenses, info.origin)}{_policy(info)}For details, see "
-        f"`LICENSES.md`.\n\n{_table(table)}"
-    )
-
-
-def _policy(info: DatasetInfo) -> str:
-    if not info.origin.has_tcia:
-        return ""
-    policy = markdown_link("data usage policy", info.policy)
-    return (
-        f"TCIA's {policy} applies to everyone who uses or distributes "
-        f"{'these data' if info.origin is Origin.TCIA else 'the data of TCIA'}: do not try to "
-        "identify participants; name and cite the source datasets; pass these rules on with the "
-        "data. "
-    )
-
-
-def _strictest(licenses: list[License], origin: Origin) -> str:
-    if not licenses:
-        return ""
-    strictest = licenses[0]
-    name = markdown(strictest.name or strictest.uri)
-    if strictest.is_missing:
-        missing = f"No licence is given for {strictest.series:,} Series"
-        return f"**{missing}: ask {origin.advice} before use.** "
-    if len(licenses) == 1:
-        return f"**Licence: {name}.** "
-    return f"**The strictest licence: {name}.** Each licence applies to its own Series. "
-
-
-def _conditions(license_: License, origin: Origin) -> list[str]:
-    if license_.is_missing:
-        return [f"ask {origin.advice} before use"]
-    if not license_.short:
-        return ["read the licence"]
-    words = license_.short.split("-")
-    credit = [] if license_.short.startswith("cc0") else ["name the source"]
-    return credit + [text for word, text in _CONDITIONS.items() if word in words] or ["none"]
-
-
-def _citation_section(samples: pa.Table, info: DatasetInfo) -> str:
-    lines = [
-        f"- {markdown(source.title)}: {markdown_link(source.doi or source.uri, source.url)}"
-        + (f". {markdown(source.text)}" if source.text else "")
-        for source in list_citations(samples, info)
-    ]
-    if not lines:
-        return ""
-    listed = "\n".join(lines)
-    return (
-        "## Please cite\n\nFor reference managers: `CITATIONS.bib` and `CITATION.cff`.\n\n"
-        f"{listed}\n"
-    )
-
-
 # --- Numbers, files, rebuilding -------------------------------------------------------------------
 
 
@@ -323,7 +209,7 @@ def _number_sections(numbers: Summary) -> Iterator[str]:
     for name, title in TITLES.items():
         if numbers[name]:
             yield f"{'##' if name == 'quality' else '###'} {title}\n"
-            yield _table([_cells(record, title) for record in numbers[name]])
+            yield markdown_table([_cells(record, title) for record in numbers[name]])
 
 
 def _cells(record: Record, title: str) -> dict[str, str]:
@@ -332,6 +218,10 @@ def _cells(record: Record, title: str) -> dict[str, str]:
         return cells
     meaning = markdown(SAMPLE_CODES.get(str(record["code"]), ""))
     return {"code": f"`{record['code']}`", "meaning": meaning, **cells}
+
+
+def _cell(value: str | float) -> str:
+    return markdown(value) if isinstance(value, str) else f"{value:,}"
 
 
 def _about_labels(info: DatasetInfo) -> str:
@@ -358,7 +248,7 @@ def _files_section(info: DatasetInfo) -> str:
         files["nnunet/"] += f"; the dataset's number is {nnunet.number(info.name)}"
     listed = "\n".join(f"- `{path}`: {markdown(about)}" for path, about in files.items())
     load = f'samples = load_dataset(".", "{info.splits[0]}")'
-    code = _fenced(f"from tcia_assets import load_dataset\n\n{load}", "python")
+    code = fenced(f"from tcia_assets import load_dataset\n\n{load}", "python")
     return f"## Files\n\n{listed}\n\n{code}"
 
 
@@ -371,31 +261,5 @@ def _rebuild_section(info: DatasetInfo) -> str:
         "With the same versions of the libraries this gives the same bytes, and the name of the "
         f"folder is the start of their hash. Made with {markdown(made_with)}. The cohort's SHA-256 "
         f"is `{info.cohort_sha256}`; the lock file holds the cohort, its query, and the state of "
-        f"the warehouse at that time. The settings:\n\n{_fenced(settings, 'json')}"
+        f"the warehouse at that time. The settings:\n\n{fenced(settings, 'json')}"
     )
-
-
-# --- Markdown -------------------------------------------------------------------------------------
-
-
-def _fenced(text: str, language: str) -> str:
-    """Return a text in a fence that is longer than any fence in the text."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}{language}\n{text}\n{fence}\n"
-
-
-def _table(records: Sequence[Mapping[str, str]]) -> str:
-    """Return a table whose cells are Markdown; columns of numbers are aligned to the right."""
-    if not records:
-        return ""
-    head = list(records[0])
-    is_number = {name: all(record[name][:1].isdigit() for record in records) for name in head}
-    rule = ["---:" if is_number[name] else "---" for name in head]
-    lines = [head, rule, *([record[name] for name in head] for record in records)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(value: str | float) -> str:
-    return markdown(value) if isinstance(value, str) else f"{value:,}"

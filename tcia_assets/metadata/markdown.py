@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOT_STATED = "**not stated**"
@@ -51,3 +52,22 @@ def markdown_license(name: str, uri: str) -> str:
     if is_plain_url(uri):
         return markdown_link(name or uri, uri)
     return markdown(f"{name} ({uri})" if name and uri else name or uri) or NOT_STATED
+
+
+def markdown_table(records: Sequence[Mapping[str, str]]) -> str:
+    """Return a table whose cells are Markdown; columns of numbers are aligned to the right."""
+    if not records:
+        return ""
+    head = list(records[0])
+    is_number = {name: all(record[name][:1].isdigit() for record in records) for name in head}
+    rule = ["---:" if is_number[name] else "---" for name in head]
+    lines = [head, rule, *([record[name] for name in head] for record in records)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def fenced(text: str, language: str) -> str:
+    """Return a text in a fence that is longer than any fence in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}\n"

@@ -59,10 +59,8 @@ def _gone(root: Path, table: Table, keys: Sequence[str] | None) -> Iterator[str]
     for key, number in sorted(digests.recorded_files(root, table)):
         path = PartitionFiles(root, table, key).path(number)
         if (keys is None or key in keys) and not path.is_file():
-            what = (
-                f"it is gone although it was written; {parquet_files.remedy(table, is_lost=True)}"
-            )
-            yield f"{path}: {what}"
+            remedy = parquet_files.remedy(table, is_lost=True)
+            yield f"{path}: it is gone although it was written; {remedy}"
 
 
 def _verify_file(root: Path, table: Table, key: str, path: Path) -> tuple[int, str, bool]:

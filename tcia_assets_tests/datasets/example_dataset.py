@@ -133,6 +133,12 @@ def masks() -> pa.Table:
     return pa.Table.from_pylist([drawn], SERIES)
 
 
+def derived_masks(**columns: Any) -> pa.Table:
+    """The masks, with other values in these columns."""
+    rows = [row | columns for row in masks().to_pylist()]
+    return pa.Table.from_pylist(rows, SERIES)
+
+
 def build(
     root: Path,
     members: tuple[ExampleSample, ...] = MEMBERS,

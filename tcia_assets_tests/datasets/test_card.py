@@ -13,9 +13,7 @@ from markdown_it import MarkdownIt
 from tcia_assets.datasets import card, contact_sheet
 from tcia_assets_tests.datasets.example_dataset import (
     MEMBERS,
-    NON_COMMERCIAL,
     TITLE,
-    ExampleSample,
     build,
     example_info,
 )
@@ -58,20 +56,6 @@ def test_hugging_face_reads_the_front_matter(tmp_path: Path, samples: pa.Table) 
     assert told.size_categories == ["n<1K"]
     (config,) = told.to_dict()["configs"]
     assert [files["split"] for files in config["data_files"]] == ["train", "val", "test"]
-
-
-def test_a_single_licence_is_named_alone(tmp_path: Path) -> None:
-    members = (ExampleSample(1, "train", "A", 0, **NON_COMMERCIAL),)
-    chosen = example_info(
-        masks=example_info().masks.slice(0, 0), settings={"formats": ["nifti"]}, labels={}
-    )
-    samples = build(tmp_path, members, labelled=False)
-    card.write_card(tmp_path, samples, chosen)
-    told = DatasetCard.load(tmp_path / "README.md").data
-    assert told.license == "cc-by-nc-3.0"
-    assert told.task_categories == ["other"]
-    assert "configs" not in told.to_dict()
-    assert "**Licence: Creative Commons Attribution-NonCommercial 3.0" in text_of(tmp_path)
 
 
 def test_special_characters_stay_text(tmp_path: Path, samples: pa.Table) -> None:
