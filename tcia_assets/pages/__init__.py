@@ -4,7 +4,8 @@ build            the whole: which pages are written again
 folder           its folder: ours or refused, files, what is known of the last run
 addresses        where each page lies
 overview         the overview: Collections to search, growth, state
-collections      the facts of Collections
+collections      the facts of Collections, read from the warehouse
+collection_facts these facts as values
 publications     what they publish, and how to cite it
 collection_page  the page of a Collection
 series           the facts of Series on disk

@@ -17,8 +17,9 @@ from tcia_assets.catalog import SERIES, TABLES
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.pages import addresses, rendering
 from tcia_assets.pages.changes import changes_feed, changes_page, read_changes
+from tcia_assets.pages.collection_facts import CollectionFacts
 from tcia_assets.pages.collection_page import choose_thumbnails, collection_page
-from tcia_assets.pages.collections import CollectionFacts, read_collections
+from tcia_assets.pages.collections import read_collections
 from tcia_assets.pages.datasets import DatasetPages
 from tcia_assets.pages.folder import DEFAULT, CatalogueFolder
 from tcia_assets.pages.gallery import DEFAULT_VOLUMES, Gallery, files_of, is_final, unpictured

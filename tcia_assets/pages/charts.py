@@ -12,7 +12,7 @@ from datetime import date
 from itertools import accumulate
 
 from tcia_assets.pages import display
-from tcia_assets.pages.collections import Day, People, Share
+from tcia_assets.pages.collection_facts import Day, People, Share
 
 WIDTH, HEIGHT = 1000.0, 100.0
 _GAP = 0.15

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tcia_assets.pages import addresses, charts, display, rendering
-from tcia_assets.pages.collections import (
+from tcia_assets.pages.collection_facts import (
     BODY_PART,
     MAKER,
     MODALITY,

@@ -9,7 +9,7 @@ from typing import Any
 
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.pages import addresses, charts, display, rendering
-from tcia_assets.pages.collections import (
+from tcia_assets.pages.collection_facts import (
     BODY_PART,
     LICENSE,
     MAKER,

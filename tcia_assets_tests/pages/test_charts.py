@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from tcia_assets.pages import charts, display
-from tcia_assets.pages.collections import Day, People, Share
+from tcia_assets.pages.collection_facts import Day, People, Share
 
 
 def test_bars_show_the_largest_and_the_others_together() -> None:

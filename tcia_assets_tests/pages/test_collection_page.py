@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tcia_assets.pages.collection_facts import CollectionFacts
 from tcia_assets.pages.collection_page import Thumbnail, collection_page
-from tcia_assets.pages.collections import CollectionFacts, read_collections
+from tcia_assets.pages.collections import read_collections
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.pages.conftest import HOSTILE, describe, series_row, write_series

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
-from tcia_assets.pages.collections import CollectionFacts, Share, merge_shares, read_collections
+from tcia_assets.pages.collections import read_collections
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.pages.conftest import series_row, write_series
@@ -56,14 +56,3 @@ def test_a_patient_counts_once_with_the_first_age(empty_mirror: Warehouse) -> No
         ("M", 0, 1),
         ("", None, 1),
     }
-
-
-def test_spellings_of_one_value_are_one_share() -> None:
-    shares = [Share(value=v, series=n) for v, n in (("GE", 5), ("Siemens", 3), ("SIEMENS", 4))]
-    assert merge_shares(shares) == (Share(value="SIEMENS", series=7), Share(value="GE", series=5))
-
-
-def test_facts_survive_being_saved(mirror: Warehouse) -> None:
-    [facts] = read_collections(mirror, [SMALL])
-    assert CollectionFacts.model_validate_json(facts.model_dump_json()).shares == facts.shares
-    assert timedelta(0) <= datetime.now(UTC).date() - facts.days[0].day

@@ -9,8 +9,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from tcia_assets.pages import rendering
+from tcia_assets.pages.collection_facts import CollectionFacts
 from tcia_assets.pages.collection_page import collection_page
-from tcia_assets.pages.collections import CollectionFacts
 from tcia_assets_tests.pages.html import Page
 from tcia_assets_tests.repository import ROOT
 
