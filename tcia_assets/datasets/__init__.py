@@ -43,8 +43,10 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     plan                  what a build would take and give
     plan_notes            what in it may be a mistake
     build                 a cohort -> a version of its dataset
+    version_draft         the files of that version
     prune                 old versions, and the Series that datasets need
-    versions              the versions on disk: published, listed, verified
+    versions              the versions on disk: found, read, verified
+    version_publishing    one more of them, or one less
     version_diff          what differs between two versions
     dataset_info          what is true of a dataset as a whole
     pack                  a version as one archive to publish

@@ -1,7 +1,7 @@
 """A cohort -> a version of its dataset: samples made, checked, split, written.
 
 This module has the order of the steps. The steps themselves are in `sample_files.py`,
-`sample_table.py` and `versions.py`.
+`sample_table.py` and `version_draft.py`.
 
     <data root>/datasets/<name>/cohort.lock.json    the frozen cohort (`cohort_lock.py`)
     <data root>/datasets/<name>/.samples/<key>/     finished samples (`sample_store.py`)
@@ -15,28 +15,23 @@ only the samples that `.samples` lacks. The files of a version are hard links to
 
 from __future__ import annotations
 
-import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tcia_assets.datasets import sample_store, versions
 from tcia_assets.datasets.cohort import IMAGE, Cohort, LockedZip
 from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.datasets.dataset_info import DatasetInfo
-from tcia_assets.datasets.declaration import FORMATS, Declaration
+from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.sample_job import SampleJob
 from tcia_assets.datasets.sample_pool import make_all
 from tcia_assets.datasets.sample_table import (
-    FOLDERS,
     SamplesResult,
     build_table,
     channels_by_image,
@@ -45,20 +40,16 @@ from tcia_assets.datasets.sample_table import (
     masks_by_image,
     refuse_leaks,
 )
-from tcia_assets.datasets.samples import image_files, sample_name
-from tcia_assets.datasets.versions import INDEX, Version, VersionFile
+from tcia_assets.datasets.version_draft import STORE, format_writers, write_version
+from tcia_assets.datasets.versions import Version
 from tcia_assets.datasets.volume import decoders
 from tcia_assets.datasets.volume.decoders import installed
-from tcia_assets.errors import DatasetRefused, MissingExtra, StorageError
+from tcia_assets.errors import MissingExtra, StorageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.files import link_or_copy
 from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.version import __version__
 
-_Writer = Callable[[Path, pa.Table, DatasetInfo], object]
-
-_STORE, _DRAFT = ".samples", ".draft"
 # Libraries that write tables and pictures, and do not decide what is in a sample.
 _NOT_OF_SAMPLES = frozenset({"pyarrow", "pillow"})
 
@@ -119,15 +110,16 @@ def build(
         StorageError: A file cannot be written, or workers were killed.
         Busy: Another build of this dataset takes longer than `wait`.
     """
-    writers = _writers(declaration)  # first: a missing extra must not show after hours of work
+    # First: a missing extra must not show after hours of work.
+    writers = format_writers(declaration)
     with hold_dataset(declaration.name, warehouse, wait):
         result = _make_samples(declaration, cohort, warehouse, report, workers)
         check_samples(declaration, result)
         folder = versions.dataset_folder(warehouse.root, declaration.name)
         info = DatasetInfo.of(declaration, cohort, made_with(declaration))
         with _storage_errors(folder):
-            version = _write_version(declaration, cohort, info, result, folder, writers)
-            sample_store.keep_samples(folder / _STORE, result.keys.values())
+            version = write_version(declaration, cohort, info, result, folder, writers)
+            sample_store.keep_samples(folder / STORE, result.keys.values())
         return BuildResult(version, result.samples, result.made, result.reused)
 
 
@@ -196,9 +188,6 @@ def _storage_errors(folder: Path) -> Iterator[None]:
         raise StorageError(f"{problem}; earlier versions are unchanged") from error
 
 
-# --- Samples --------------------------------------------------------------------------------------
-
-
 def _make_samples(
     declaration: Declaration,
     cohort: Cohort,
@@ -207,7 +196,7 @@ def _make_samples(
     workers: int | None,
 ) -> SamplesResult:
     zips = check_cohort(declaration, cohort, warehouse)
-    store = versions.dataset_folder(warehouse.root, declaration.name) / _STORE
+    store = versions.dataset_folder(warehouse.root, declaration.name) / STORE
     with _storage_errors(store):
         store.mkdir(parents=True, exist_ok=True)
         sample_store.remove_drafts(store)
@@ -248,89 +237,3 @@ def _jobs(
             made_of = (pairs[uid], channels[uid])
             jobs[uid] = SampleJob.of(declaration, image, *made_of, zips, libraries)
     return jobs
-
-
-# --- The version ----------------------------------------------------------------------------------
-
-
-def _write_version(
-    declaration: Declaration,
-    cohort: Cohort,
-    info: DatasetInfo,
-    result: SamplesResult,
-    folder: Path,
-    writers: list[_Writer],
-) -> Version:
-    store = folder / _STORE
-    with _draft(folder) as draft:
-        _link_samples(result, store, draft)
-        linked = versions.list_files(draft)
-        _check_hashes(declaration.name, result, linked, store)
-        pq.write_table(result.samples, draft / INDEX, compression="zstd")
-        for write in writers:
-            write(draft, result.samples, info)
-        content: dict[str, Any] = {
-            "name": declaration.name,
-            "settings": declaration.settings,
-            "made_with": info.made_with,
-            "cohort": {**cohort.content, "sha256": cohort.sha256},
-        }
-        return versions.publish(draft, folder, content, versions.list_files(draft, hashed=linked))
-
-
-@contextmanager
-def _draft(folder: Path) -> Iterator[Path]:
-    """Give an empty folder, and remove it at the end, whatever happens: a full disk needs it."""
-    draft = folder / _DRAFT
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _link_samples(result: SamplesResult, store: Path, draft: Path) -> None:
-    for row in result.kept.to_pylist():
-        made = store / result.keys[row["SeriesInstanceUID"]]
-        for kind, path, _ in _files_of(row):
-            ending = sample_store.ending_of(path)
-            stored = sample_store.sample_path(made, kind, sample_name(row), ending)
-            link_or_copy(stored, draft / path)
-
-
-def _files_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, path and SHA-256 of each file of a sample."""
-    for kind in FOLDERS:
-        if row[kind]:
-            yield kind, row[kind], row[f"{kind}_sha256"]
-    for name, image in image_files(row).items():
-        if image["image"] != row["image"]:
-            yield sample_store.channel_kind(name), image["image"], image["image_sha256"]
-
-
-def _check_hashes(name: str, result: SamplesResult, files: list[VersionFile], store: Path) -> None:
-    """Raise DatasetRefused if a file of a sample has changed, and remove that sample."""
-    hashes = {file.path: file.sha256 for file in files}
-    changed = [
-        row["SeriesInstanceUID"]
-        for row in result.kept.to_pylist()
-        if any(hashes[path] != sha256 for _, path, sha256 in _files_of(row))
-    ]
-    for uid in changed:
-        sample_store.remove_sample(store, result.keys[uid])
-    if changed:
-        problem = "files have changed since they were made"
-        raise DatasetRefused(name, problem, changed, "build again, which makes them again")
-
-
-def _writers(declaration: Declaration) -> list[_Writer]:
-    """Return the writers of the declared formats and of the card, always in the same order.
-
-    Raises:
-        MissingExtra: One of them needs a library that is not installed.
-    """
-    from tcia_assets.datasets import card, formats  # noqa: PLC0415 - pictures need an extra
-
-    declared = [name for name in FORMATS if name in declaration.formats]
-    return [*(partial(formats.write, name) for name in declared), card.write_card]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from tcia_assets.datasets import versions
+from tcia_assets.datasets import version_publishing, versions
 from tcia_assets.datasets.build import cohort_lock_path, hold_dataset
 from tcia_assets.datasets.cohort_lock import read_lock
 from tcia_assets.datasets.samples import CHANNELS, series_of_images
@@ -71,12 +71,12 @@ def remove_version(version: Version, warehouse: Warehouse) -> None:
         StorageError: A file cannot be removed; run it again.
     """
     with hold_dataset(version.name, warehouse), storage_errors(version.folder):
-        versions.remove_leftovers(version.folder.parent)
-        versions.remove(version.folder)
+        version_publishing.remove_leftovers(version.folder.parent)
+        version_publishing.remove(version.folder)
 
 
 def remove_leftovers(warehouse: Warehouse) -> None:
     """Complete the removals of versions that were killed."""
     for name in versions.dataset_names(warehouse.root):
         with hold_dataset(name, warehouse):
-            versions.remove_leftovers(versions.dataset_folder(warehouse.root, name))
+            version_publishing.remove_leftovers(versions.dataset_folder(warehouse.root, name))

@@ -1,7 +1,7 @@
-"""The versions of a dataset on disk: published, found and verified.
+"""The versions of a dataset on disk: found, read and verified.
 
-A version has a lock file with its root hash; it is published by renaming a finished draft.
-`build.py` writes the draft; `version_diff.py` compares two versions.
+A version has a lock file with its root hash. `version_publishing.py` adds and removes versions;
+`version_diff.py` compares two of them.
 
     <data root>/datasets/<name>/<version>/          all files, and dataset.lock.json about them
     <data root>/datasets/<name>/latest              a symbolic link to the newest version
@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,7 +30,7 @@ from tcia_assets.datasets.cohort import hash_cohort
 from tcia_assets.datasets.samples import read_samples, series_in_files
 from tcia_assets.errors import DataError, UnknownName, UsageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.files import publish_draft, sha256_of, sync
+from tcia_assets.store.files import sha256_of
 
 LOCK = "dataset.lock.json"
 INDEX = "samples.parquet"
@@ -39,7 +38,6 @@ LATEST = "latest"
 
 _FORMAT = 1
 _OWN_HASH = "lock_sha256"
-_REMOVED, _NEXT_LATEST = ".removed", ".latest"
 _DIGITS = 12
 _VERSION = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 _THREADS = 2
@@ -196,105 +194,6 @@ def _version(folder: Path, content: dict[str, Any]) -> Version:
     return version
 
 
-# --- Publishing -----------------------------------------------------------------------------------
-
-
-def publish(
-    draft: Path, folder: Path, content: Mapping[str, Any], files: list[VersionFile]
-) -> Version:
-    """Turn a finished draft into a version, whole or not at all, and make it the latest.
-
-    If the same version is there and undamaged, it stays, byte for byte. Earlier versions stay.
-
-    Args:
-        draft: A folder with all files but the lock file.
-        folder: The dataset's.
-        content: What the lock file holds beside version, hash and files.
-        files: The files of the draft.
-    """
-    remove_leftovers(folder)
-    root = root_sha256(files)
-    version = root[:_DIGITS]
-    listed = {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
-    content = {"format": _FORMAT, **content, "version": version, "sha256": root, "files": listed}
-    content[_OWN_HASH] = _content_sha256(content)
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    (draft / LOCK).write_text(text, encoding="utf-8", newline="\n")
-    target = folder / version
-    if not _is_undamaged(target):
-        remove(target)
-        publish_draft(draft, target)
-    _point_latest_to(folder, version)
-    return read(target)
-
-
-def root_sha256(files: Iterable[VersionFile]) -> str:
-    """Hash the hash and path of each file, sorted by path."""
-    lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)
-    return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
-
-
-def _content_sha256(content: Mapping[str, Any]) -> str:
-    """Hash what a lock file holds, but this hash."""
-    facts = {name: value for name, value in content.items() if name != _OWN_HASH}
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def list_files(folder: Path, hashed: Iterable[VersionFile] = ()) -> list[VersionFile]:
-    """Return every file of a folder but the lock file, sorted by path.
-
-    Files in `hashed` are not read again.
-    """
-    known = {file.path: file for file in hashed}
-    paths = sorted(path for path in _paths(folder) if path != LOCK)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda path: known.get(path) or _hash(folder, path), paths))
-
-
-def _paths(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not path.is_dir():
-            yield path.relative_to(folder).as_posix()
-
-
-def _hash(folder: Path, path: str) -> VersionFile:
-    file = folder / path
-    return VersionFile(path, file.stat().st_size, sha256_of(file))
-
-
-def _is_undamaged(folder: Path) -> bool:
-    try:
-        return not verify(read(folder)).problems
-    except (UsageError, DataError):
-        return False
-
-
-def remove(folder: Path) -> None:
-    """Remove a version, if it is there; a reader finds it whole or not at all.
-
-    Args:
-        folder: The folder of the version.
-    """
-    if folder.exists():
-        removed = folder.with_name(_REMOVED)
-        folder.rename(removed)
-        shutil.rmtree(removed)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed build, or a killed removal of a version, left in a dataset's folder."""
-    shutil.rmtree(folder / _REMOVED, ignore_errors=True)
-    (folder / _NEXT_LATEST).unlink(missing_ok=True)
-
-
-def _point_latest_to(folder: Path, version: str) -> None:
-    link = folder / _NEXT_LATEST
-    link.symlink_to(version)
-    link.replace(folder / LATEST)
-    sync(folder)
-
-
 # --- Verifying ------------------------------------------------------------------------------------
 
 
@@ -317,7 +216,7 @@ def verify(version: Version, report: ProgressCallback = ignore_progress) -> Veri
         report: Called with the number of checked files and of all files.
     """
     listed = version.files
-    found = set(_paths(version.folder)) - {LOCK}
+    found = set(_file_paths(version.folder)) - {LOCK}
     problems = [f"{path}: the file is missing" for path in sorted(listed.keys() - found)]
     problems += [f"{path}: not a file of the dataset" for path in sorted(found - listed.keys())]
     checked = sorted(listed.keys() & found)
@@ -367,3 +266,55 @@ def _name_problems(version: Version) -> Iterator[str]:
     is_published = _VERSION.fullmatch(version.folder.name)
     if is_published and version.folder.name != version.version:
         yield f"{LOCK}: it is of the version {version.version}, not of {version.folder.name}"
+
+
+# --- Hashes and files -----------------------------------------------------------------------------
+
+
+def root_sha256(files: Iterable[VersionFile]) -> str:
+    """Hash the hash and path of each file, sorted by path."""
+    lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)
+    return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()
+
+
+def list_files(folder: Path, hashed: Iterable[VersionFile] = ()) -> list[VersionFile]:
+    """Return every file of a folder but the lock file, sorted by path.
+
+    Files in `hashed` are not read again.
+    """
+    known = {file.path: file for file in hashed}
+    paths = sorted(path for path in _file_paths(folder) if path != LOCK)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda path: known.get(path) or _hash(folder, path), paths))
+
+
+def _hash(folder: Path, path: str) -> VersionFile:
+    file = folder / path
+    return VersionFile(path, file.stat().st_size, sha256_of(file))
+
+
+def lock_content(content: Mapping[str, Any], files: Iterable[VersionFile]) -> dict[str, Any]:
+    """Return what the lock file of a version holds, with its name and hashes.
+
+    Args:
+        content: What it holds beside these.
+        files: All other files of the version.
+    """
+    listed = {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
+    root = root_sha256(files)
+    content = {"format": _FORMAT, **content, "version": root[:_DIGITS], "sha256": root}
+    content["files"] = listed
+    return content | {_OWN_HASH: _content_sha256(content)}
+
+
+def _content_sha256(content: Mapping[str, Any]) -> str:
+    """Hash what a lock file holds, but this hash."""
+    facts = {name: value for name, value in content.items() if name != _OWN_HASH}
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file_paths(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()

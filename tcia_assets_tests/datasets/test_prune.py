@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tcia_assets.datasets import versions
+from tcia_assets.datasets import version_publishing, versions
 from tcia_assets.datasets.build import cohort_lock_path
 from tcia_assets.datasets.prune import (
     old_versions,
@@ -36,7 +36,7 @@ def published(warehouse: Warehouse, age: int, *targets: str) -> versions.Version
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLES), draft / versions.INDEX)
     content = {"name": NAME, "settings": {}}
-    version = versions.publish(draft, folder, content, versions.list_files(draft))
+    version = version_publishing.publish(draft, folder, content, versions.list_files(draft))
     at = version.made_at.timestamp() - age
     os.utime(version.folder / versions.LOCK, (at, at))
     return version

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tcia_assets.datasets import contact_sheet, versions
+from tcia_assets.datasets import contact_sheet, version_publishing, versions
 from tcia_assets.errors import MissingExtra
 from tcia_assets.pages import datasets
 from tcia_assets.pages.datasets import DatasetPages
@@ -34,7 +34,7 @@ def publish(root: Path, members: Any = MEMBERS, salt: str = "one") -> versions.V
         "made_with": {},
         "cohort": {},
     }
-    return versions.publish(draft, folder, content, versions.list_files(draft))
+    return version_publishing.publish(draft, folder, content, versions.list_files(draft))
 
 
 def written(root: Path, tmp_path: Path) -> dict[str, Page]:
@@ -86,7 +86,7 @@ def test_columns_have_short_names_and_sizes_have_units(tmp_path: Path) -> None:
 def test_pages_of_datasets_that_are_gone_are_removed(tmp_path: Path) -> None:
     version = publish(tmp_path / "data")
     assert "datasets/lung_ct.html" in written(tmp_path / "data", tmp_path)
-    versions.remove(version.folder)
+    version_publishing.remove(version.folder)
     pages = written(tmp_path / "data", tmp_path)
     assert list(pages) == ["datasets.html"]
     assert not list((tmp_path / "out" / "datasets").iterdir())
