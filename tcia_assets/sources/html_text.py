@@ -13,6 +13,8 @@ _BLOCKS = frozenset(
 )
 _HIDDEN = frozenset({"script", "style", "template", "title"})
 _MOST_PARSED = 1 << 19
+# A comment that does not end hides the rest.
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 # Declarations, also those that word processors leave. A comment is removed before.
 _DECLARATION = re.compile("<[!?][^<>]*>")
 _UNCLOSED = re.compile(r"<(?=[^<>]*(?:<|\Z)|[^a-zA-Z/])")
@@ -36,12 +38,7 @@ def plain_text(html: str, most: int) -> str:
 
 def _without_traps(html: str) -> str:
     """Remove what the parser fails for, or takes quadratic time for: a server may send anything."""
-    parts = []
-    while html:
-        before, _, rest = html.partition("<!--")
-        parts.append(before)
-        html = rest.partition("-->")[2]
-    return _UNCLOSED.sub("&lt;", _DECLARATION.sub("", "".join(parts)))
+    return _UNCLOSED.sub("&lt;", _DECLARATION.sub("", _COMMENT.sub("", html)))
 
 
 class _Text(HTMLParser):
