@@ -20,9 +20,9 @@ from tcia_assets.datasets.cohort import CHANNEL, FETCHED, IMAGE, ClassJoin, Coho
 from tcia_assets.datasets.cohort_leaks import find_cohort_leaks
 from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.plan_channels import ChannelPlan, plan_channels
-from tcia_assets.datasets.sample_pool import count_cores
 from tcia_assets.datasets.sample_table import build_table
 from tcia_assets.datasets.volume_settings import Spacing
+from tcia_assets.store.cores import count_cores
 from tcia_assets.store.warehouse import Warehouse
 
 # Processor time for a million voxels of a CT with contours, and bytes that a voxel takes as NIfTI.

@@ -21,6 +21,7 @@ from tcia_assets.datasets.sample_files import make_samples
 from tcia_assets.datasets.sample_job import SampleJob
 from tcia_assets.datasets.sample_store import Row
 from tcia_assets.errors import DatasetRefused, StorageError, TciaError
+from tcia_assets.store.cores import count_cores
 
 
 def make_all(
@@ -96,13 +97,6 @@ def _collect(
     except Exception as error:
         error.add_note(f"while making the sample of Series {uid}")
         raise
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use; a container may have fewer."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _end_with_parent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,9 +24,10 @@ from tcia_assets.images.zip_files import (
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Source, Target
 from tcia_assets.store.archives import Archives
+from tcia_assets.store.cores import count_cores
 from tcia_assets.store.files import sha256_of
 
-CORES = os.cpu_count() or 1
+CORES = count_cores()
 # A zip that is larger is verified by several threads.
 _LARGE_BYTES = 32 << 20
 # Verification is limited by the CPU: more zips at the same time than cores would only take memory.

@@ -10,7 +10,6 @@ ones. All are in a temporary file, so that half a million Series need little mem
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,10 +23,11 @@ import pyarrow.parquet as pq
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.series_index import VISIBLE
 from tcia_assets.store import sql
+from tcia_assets.store.cores import count_cores
 
 # Memory limits of DuckDB: to load half a million Series, to release that, and for queries.
 _LOADING_MEMORY, _IDLE_MEMORY, _QUERY_MEMORY = "256MB", "64MB", "256MB"
-_MAX_QUERIES = min(os.cpu_count() or 1, 4)  # at once: each needs memory
+_MAX_QUERIES = min(count_cores(), 4)  # at once: each needs memory
 _SMALL_RESULT, _MAX_RESULTS = 32 << 10, 1000
 
 _EVERYTHING = """

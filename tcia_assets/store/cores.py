@@ -11,7 +11,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_cores = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use: `taskset` or a container may limit it.
+
+    A quota of processor time, as of `docker run --cpus`, is no limit to the cores.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_cores = threading.BoundedSemaphore(count_cores())
 
 
 @contextmanager

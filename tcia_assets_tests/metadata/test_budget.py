@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from tcia_assets.metadata.budget import ProbeBudget, RequestBudget, alone_if_large, computing_on
-from tcia_assets.store.cores import computing
+from tcia_assets.store.cores import computing, count_cores
 
 
 def test_a_budget_grants_what_is_left() -> None:
@@ -50,7 +49,7 @@ def test_work_on_a_large_table_holds_a_core_too() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         with ExitStack() as cores:
-            for _ in range(os.cpu_count() or 1):
+            for _ in range(count_cores()):
                 cores.enter_context(computing())
             waiting = pool.submit(enter)
             with pytest.raises(TimeoutError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
@@ -34,7 +33,7 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import Source
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
-from tcia_assets.store.cores import computing
+from tcia_assets.store.cores import computing, count_cores
 from tcia_assets.store.marks import mark_path
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day, killed_before_writing
@@ -182,7 +181,7 @@ def test_no_core_is_held_while_fingerprints_wait_for_a_lock(moving: Moving) -> N
 
     def hold_all_cores() -> None:
         with ExitStack() as cores:
-            for _ in range(os.cpu_count() or 1):
+            for _ in range(count_cores()):
                 cores.enter_context(computing())
 
     with ThreadPoolExecutor(2) as pool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Barrier, Lock
 
-from tcia_assets.store.cores import computing
+import pytest
 
-_CORES = os.cpu_count() or 1
+from tcia_assets.store.cores import computing, count_cores
+
+_CORES = count_cores()
 
 
 class Gauge:
@@ -48,6 +52,18 @@ def test_no_more_threads_compute_than_there_are_cores() -> None:
         for each in [pool.submit(gauge.compute) for _ in range(40 * _CORES)]:
             each.result(timeout=30)
     assert 1 <= gauge.most <= _CORES
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a call of Linux")
+def test_cores_that_the_process_may_not_use_do_not_count() -> None:
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from tcia_assets.store.cores import count_cores
+print(count_cores())
+"""
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout == "1\n"
 
 
 def test_a_failure_frees_its_core() -> None:
