@@ -201,6 +201,13 @@ def shown(default: Any) -> str:
     return f"`{default}`"
 
 
+def list_text(items: tuple[Any, ...]) -> str:
+    """Return what a list is, in words; `items` are the arguments of a tuple's type."""
+    if Ellipsis in items:
+        return "list"
+    return f"list of {len(items)} {value_text(items[0])}s"
+
+
 def value_text(annotation: Any) -> str:
     """Return what a value is, in words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -210,7 +217,7 @@ def value_text(annotation: Any) -> str:
         kinds = [value_text(each) for each in arguments if each is not type(None)]
         return ", or ".join(dict.fromkeys(kinds))
     if origin is tuple:
-        return "list"
+        return list_text(arguments)
     if origin is dict:
         return "keys and values"
     return KINDS.get(annotation, "keys")
