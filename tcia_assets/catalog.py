@@ -181,6 +181,12 @@ _SERIES_OF_THE_SOURCE = (
     "true))"
 )
 
+# DOIs of what TCIA itself published; those of others' analyses are different.
+TCIA_DOI = "10.7937/"
+IDC_DOI_URL = "https://doi.org/"
+# The end of the release of a listing that has Series with other DOIs too.
+IDC_WIDE = "+all"
+
 COLLECTIONS = Table(
     "collections",
     "Collection in TCIA's list",
@@ -350,9 +356,14 @@ _SERIES_CHECKS = (
         "series_count_agrees",
         "SeriesCount of each Study is the number of its listed Series.",
         "SELECT Collection, StudyInstanceUID, SeriesCount, listed FROM studies JOIN "
-        "(SELECT Collection, StudyInstanceUID, count(*) AS listed FROM series "
+        "(SELECT Collection, StudyInstanceUID, count(*) AS listed FROM series LEFT JOIN "
+        "(SELECT Collection, arg_max(coalesce(release, ''), taken_at) AS release FROM snapshots "
+        "GROUP BY Collection) AS newest USING (Collection) WHERE missing_since IS NULL "
+        # A wider scope of the IDC has listed Series that the newest listing cannot have.
+        f"AND (coalesce(release, '') = '' OR release LIKE '%{IDC_WIDE}' "
+        f"OR starts_with(DataDescriptionURI, '{IDC_DOI_URL}{TCIA_DOI}')) "
         # No source counts the Series of a Study that another one has listed.
-        f"WHERE missing_since IS NULL GROUP BY ALL HAVING count(DISTINCT {_FAMILY}) = 1) "
+        f"GROUP BY ALL HAVING count(DISTINCT {_FAMILY}) = 1) "
         "USING (Collection, StudyInstanceUID) WHERE SeriesCount <> listed",
     ),
     Check(
@@ -1640,10 +1651,6 @@ IDC_ANALYSES = IndexFile("analysis_results_index", _names("source_DOI, updated, 
 # When each release was made; older packages lack it.
 IDC_VERSIONS = IndexFile("version_metadata_index", _names("idc_version, version_timestamp"))
 IDC_FILES = (IDC_INDEX, IDC_PRIOR_VERSIONS, IDC_COLLECTIONS, IDC_ANALYSES)
-
-# DOIs of what TCIA itself published; those of others' analyses are different.
-TCIA_DOI = "10.7937/"
-IDC_DOI_URL = "https://doi.org/"
 
 # TCIA's name and URI of each licence, by its short name. CC BY 3.0 is from captured rows, with
 # http; the others have Creative Commons' own title and URL.

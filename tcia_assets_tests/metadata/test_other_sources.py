@@ -30,12 +30,13 @@ from tcia_assets.metadata.refresh import refresh
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import Source
+from tcia_assets.sources import Source, open_source
 from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform
 from tcia_assets.store.cores import computing, count_cores
 from tcia_assets.store.marks import mark_path
-from tcia_assets_tests.conftest import SMALL
+from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.conftest import SMALL, idc_settings_for
 from tcia_assets_tests.metadata.mirror import SandboxMirror, day, killed_before_writing
 from tcia_assets_tests.metadata.releases import of_idc, opened, write_release
 
@@ -376,6 +377,25 @@ def test_a_narrower_scope_is_no_absence(moving: Moving) -> None:
     assert moving.warehouse.read(SNAPSHOTS, [SMALL])["release"].to_pylist()[1:] == [
         "25.0.5+all", "25.0.5",
     ]  # fmt: skip
+
+
+def test_series_of_a_wider_scope_are_not_counted_in_studies_of_a_narrower_one(
+    sandbox: Sandbox, tmp_path: Path, idc_index: Path
+) -> None:
+    warehouse = Warehouse(tmp_path)
+    [check] = [check for check in SERIES.checks if check.name == "series_count_agrees"]
+    for number, scope in enumerate(("all", "tcia"), start=1):
+        with open_source(idc_settings_for(sandbox, tmp_path, idc_index, idc_scope=scope)) as idc:
+            for table in (STUDIES, SERIES):
+                done = refresh(table, SMALL, idc, warehouse, day(number), ProbeBudget(0))
+        assert warehouse.query(check.sql).num_rows == 0
+    assert done.facts["elsewhere"] == 5
+    # A count that is wrong is still found.
+    with warehouse.update(STUDIES, SMALL) as partition:
+        wrong = pa.repeat(pa.scalar(9, pa.int64()), partition.rows.num_rows)
+        place = partition.rows.schema.get_field_index("SeriesCount")
+        partition.rows = partition.rows.set_column(place, "SeriesCount", wrong)
+    assert warehouse.query(check.sql).num_rows == partition.written.rows
 
 
 def test_a_column_that_the_new_source_promises_and_lacks_is_no_reason_to_refuse(

@@ -20,6 +20,7 @@ from tcia_assets.catalog import (
     DESCRIPTION_URI,
     IDC_COLLECTIONS,
     IDC_DOI_URL,
+    IDC_WIDE,
     SERIES,
     SERIES_SIZES,
     TCIA_DOI,
@@ -130,7 +131,7 @@ class IdcSource:
 
     def _with_scope(self, release: str) -> str:
         # With another scope, other Series are listed.
-        return f"{release}+all" if self.settings.idc_scope == "all" else release
+        return f"{release}{IDC_WIDE}" if self.settings.idc_scope == "all" else release
 
     def expects(self, rows: pa.Table) -> pa.ChunkedArray:
         releases = releases_of(rows["source"])
