@@ -134,6 +134,9 @@ class Table:
         rows_per_part: A partition of more rows has several files of about so many, so that a change
             costs one file; 0 for one file a partition. All rows of a Series are in one file, unless
             rows are only ever added.
+        rows_written_again: Of a table with `rows_per_part`: a file that has more rows than this
+            gets no few new ones any more, since it would be written again for each of them. By
+            default a file is filled.
         summary: The narrow table with one row for each Series of this one; "" without one.
     """
 
@@ -149,6 +152,7 @@ class Table:
     updates: str = ""
     checks: tuple[Check, ...] = ()
     rows_per_part: int = 0
+    rows_written_again: int = 0
     summary: str = ""
 
     def __hash__(self) -> int:

@@ -3,7 +3,8 @@
 A change costs the files that it touches, each of at most about `Table.rows_per_part` rows:
 
 - Rows of Series that the partition does not have go to the smallest file, or to a new one if that
-  is full.
+  is full. For a few of them no large file is written again (`Table.rows_written_again`), unless
+  there are many small ones already.
 - Rows of a Series that it has replace those in its file.
 
 Each file is replaced by one rename, and no Series moves to a different file. So a reader finds the
@@ -12,7 +13,7 @@ rows of each Series once, whatever it reads the folder with, and whenever a writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +24,25 @@ from tcia_assets.store.partition_files import PartitionFiles, WriteResult, with_
 SERIES = "SeriesInstanceUID"
 # A file of more times the limit is not read at once.
 _LARGE = 4
+# As many files less than half full a partition may have before they are filled further.
+_MOST_SMALL_FILES = 40
+
+
+def part_to_fill(row_counts: Mapping[int, int], count: int, limit: int, written_again: int) -> int:
+    """Return the number of the file that new rows go to: the smallest, or a new one.
+
+    Args:
+        row_counts: The number of rows of each file, by its number.
+        count: The number of new rows.
+        limit: About how many rows a file has at most.
+        written_again: As `Table.rows_written_again`.
+    """
+    smallest = min(row_counts, key=lambda number: row_counts[number], default=0)
+    stored = row_counts.get(smallest, 0)
+    small_files = sum(rows <= limit // 2 for rows in row_counts.values())
+    is_costly = written_again and stored > max(written_again, count)
+    is_too_large = is_costly and small_files < _MOST_SMALL_FILES
+    return max(row_counts) + 1 if stored and (is_too_large or stored + count > limit) else smallest
 
 
 class SeriesParts:
@@ -101,12 +121,8 @@ class SeriesParts:
             self._write(number, here, added)
 
     def _target(self, count: int) -> int:
-        """Return the number of the file that new rows go to."""
-        counts = self.row_counts
-        smallest = min(counts, key=lambda number: counts[number], default=0)
-        if not counts or counts[smallest] + count <= self.limit:
-            return smallest
-        return max(counts) + 1
+        """Return the number of the file that so many new rows go to."""
+        return part_to_fill(self.row_counts, count, self.limit, self.files.table.rows_written_again)
 
     def _write(self, number: int, removed: list[str], added: list[pa.Table]) -> None:
         """Write the rows of a file without those of some Series, and with others."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from tcia_assets.catalog import IMAGES
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.store.conform import conform
-from tcia_assets.store.series_parts import SeriesParts
+from tcia_assets.store.partition_files import PartitionFiles
+from tcia_assets.store.series_parts import SeriesParts, part_to_fill
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.store import child_processes as children
@@ -50,6 +53,29 @@ def test_new_series_fill_the_smallest_file_and_then_a_new_one(warehouse: Warehou
     assert [files.read(n).num_rows for n in files.numbers()] == [4, 3, 4]
     assert warehouse.read(IMAGES, [KEY]).num_rows == 11
     assert warehouse.keys(IMAGES) == [KEY]
+
+
+def test_no_large_file_is_written_again_for_a_few_rows(tmp_path: Path) -> None:
+    files = PartitionFiles(tmp_path, replace(IMAGES, rows_written_again=3), KEY)
+    stored = []
+    for uid, count in {"a": 4, "b": 2, "c": 2, "d": 5, "e": 1}.items():
+        parts = SeriesParts(files, 10)
+        parts.replace(objects_of(KEY, [uid], count))
+        stored.append([*parts.row_counts.values()])
+    assert stored == [[4], [4, 2], [4, 4], [9, 4], [9, 4, 1]]
+
+
+@pytest.mark.parametrize("count", [7, 300])
+def test_a_partition_has_few_files_more_than_are_half_full(count: int) -> None:
+    limit, again, sizes, written = 1000, 20, dict[int, int](), 0
+    for _ in range(60_000 // count):
+        number = part_to_fill(sizes, count, limit, again)
+        sizes[number] = sizes.get(number, 0) + count
+        written += sizes[number]
+        small = [size for size in sizes.values() if size <= limit // 2]
+        assert len(small) <= 40
+    assert max(sizes.values()) <= limit
+    assert written * count / sum(sizes.values()) < limit / 3 + count, "rows written at a time"
 
 
 def test_a_series_that_changed_is_replaced_in_its_file_alone(warehouse: Warehouse) -> None:
