@@ -1,9 +1,10 @@
 """Where the zips of Series are kept, and the files beside them: one seam with five verbs.
 
-folder      files in a folder of this machine
-bucket      objects of an S3 store
-requests    the requests to that store, and what its errors mean
-cache       whole objects on this machine, up to a number of bytes
+folder        files in a folder of this machine
+bucket        objects of an S3 store
+range_reader  an object as a file, read in ranges
+requests      the requests to that store, and what its errors mean
+cache         whole objects on this machine, up to a number of bytes
 
 A name is `<percent-encoded Collection>/<file>`, as in `LCTSC/1.3.6.zip`: the same in every store.
 """

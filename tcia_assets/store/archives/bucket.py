@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from tcia_assets.errors import StorageError
 from tcia_assets.store.archives import ChangedFile, StoredFile
 from tcia_assets.store.archives.cache import FileCache
+from tcia_assets.store.archives.range_reader import RangeReader
 from tcia_assets.store.archives.requests import (
     CONFLICTS,
     REFUSALS,
@@ -221,7 +222,8 @@ class BucketArchives:
 
     def open(self, name: str) -> BinaryIO:
         found = self._head(name)
-        reader = _RangeReader(self, name, found.meta["size"], found.meta["e_tag"])
+        size, e_tag = found.meta["size"], found.meta["e_tag"]
+        reader = RangeReader(lambda start, end: self._read_range(name, start, end, e_tag), size)
         return cast("BinaryIO", io.BufferedReader(reader, RANGE_BYTES))
 
     def list(self, folder: str) -> Sequence[StoredFile]:
@@ -252,7 +254,7 @@ class BucketArchives:
         with self.open(name) as file:
             return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
 
-    def read_range(self, name: str, start: int, end: int, e_tag: str) -> memoryview:
+    def _read_range(self, name: str, start: int, end: int, e_tag: str) -> memoryview:
         """Return some bytes of an object.
 
         Raises:
@@ -284,39 +286,6 @@ class BucketArchives:
     def _list_first(self) -> None:
         next(iter(obstore.list(self._store, chunk_size=1)), None)
         self._answered_at = time.monotonic()
-
-
-class _RangeReader(io.RawIOBase):
-    """An object as a file: each read is a request for a range of it."""
-
-    def __init__(self, archives: BucketArchives, name: str, size: int, e_tag: str) -> None:
-        super().__init__()
-        self._archives, self._name, self._size, self._e_tag = archives, name, size, e_tag
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        end = min(self._position + len(view), self._size)
-        if end <= self._position:
-            return 0
-        piece = self._archives.read_range(self._name, self._position, end, self._e_tag)
-        view[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
 
 
 def _listed(each: Any) -> StoredFile:
