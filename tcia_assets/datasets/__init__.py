@@ -5,6 +5,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     declaration           datasets/<name>.yaml as a pydantic model
     new_declaration       the text of a new one, from what is in the warehouse
     declaration_sections  its sections
+    declaration_rules     what one of them asks of another
     class_settings        its section about classes
     channel_settings      its section about channels
     volume_settings       its section about volumes

@@ -1,6 +1,7 @@
 """`datasets/<name>.yaml` as a frozen pydantic model, checked before anything runs.
 
-YAML is read in `yaml_lines.py`; the sections are in `declaration_sections.py` and `split.py`.
+YAML is read in `yaml_lines.py`; the sections are in `declaration_sections.py` and the modules that
+it imports; what one section asks of another is in `declaration_rules.py`.
 
 Each problem is a BadDeclaration with file, line and key. A problem that only the warehouse shows,
 such as a misspelt column in `where`, is reported in the same way: see `Declaration.error_at`.
@@ -24,7 +25,7 @@ from pydantic import (
 
 from tcia_assets.datasets.channel_settings import Channels
 from tcia_assets.datasets.class_settings import ClassSettings
-from tcia_assets.datasets.crop_settings import LABEL
+from tcia_assets.datasets.declaration_rules import check_rules
 from tcia_assets.datasets.declaration_sections import (
     CohortQuery,
     LicenseKeys,
@@ -41,7 +42,7 @@ from tcia_assets.datasets.declaration_types import (
     some,
     text,
 )
-from tcia_assets.datasets.frame_settings import NIFTI, FrameSettings
+from tcia_assets.datasets.frame_settings import FrameSettings
 from tcia_assets.datasets.quality import (
     CHANNEL_CODES,
     CODES_OF_FRAMES,
@@ -51,12 +52,9 @@ from tcia_assets.datasets.quality import (
     POLICIES,
     SAMPLE_CODES,
     UNIT_CODES,
-    WITHOUT_TARGET,
     has_nothing_to_keep,
 )
-from tcia_assets.datasets.split_settings import CLASS, SplitSettings
-from tcia_assets.datasets.volume.label_readers import EACH
-from tcia_assets.datasets.volume.volume_choice import ALL
+from tcia_assets.datasets.split_settings import SplitSettings
 from tcia_assets.datasets.volume_settings import VolumeSettings
 from tcia_assets.datasets.yaml_lines import YamlDocument, parse_yaml, read_yaml
 from tcia_assets.errors import BadDeclaration, UnknownName
@@ -164,79 +162,10 @@ class Declaration(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_formats(self) -> Self:
-        """Refuse what a format cannot hold now, rather than after hours of work."""
-        if "nnunet" in self.formats and self.target is None:
-            raise problem("'nnunet' needs a target: each image needs labels", key="formats")
-        if "nnunet" in self.formats and self.policy(WITHOUT_TARGET) == KEEP:
-            reason = "'nnunet' needs labels for each image; valid with it: 'drop', 'fail'"
-            raise problem(reason, key=f"qc.{WITHOUT_TARGET}")
-        if "nnunet" in self.formats and self.target is not None and self.target.readers == EACH:
-            reason = "'nnunet' has one label for each voxel; valid with it: all others"
-            raise problem(reason, key="target.readers")
-        if "huggingface" in self.formats:
-            self._check_split_names()
+    def _check_rules(self) -> Self:
+        """Refuse what no section shows alone now, rather than after hours of work."""
+        check_rules(self)
         return self
-
-    @model_validator(mode="after")
-    def _check_channels(self) -> Self:
-        named = {"reference": self.reference, "volume.grid": self.volume.grid}
-        for key, name in named.items():
-            if name and not self.channels:
-                raise problem("it names a channel, and there is no section 'channels'", key=key)
-            if name and name not in self.channels:
-                raise problem(str(UnknownName("channel", name, self.channels)), key=key)
-        if self.channels and self.volume.window is not None:
-            example = f"{next(iter(self.channels))}: {{where: ..., window: ...}}"
-            reason = f"channels have units of their own, and windows too: {example}"
-            raise problem(reason, key="volume.window")
-        if self.channels and (self.volume.choose and self.volume.choose.pick == ALL):
-            raise problem("a channel is one volume: valid are all others", key="volume.choose")
-        return self
-
-    @model_validator(mode="after")
-    def _check_crop(self) -> Self:
-        crop = self.volume.crop
-        if crop is not None and crop.to == LABEL and self.target is None:
-            raise problem("there are no labels: it needs a target", key="volume.crop")
-        return self
-
-    @model_validator(mode="after")
-    def _check_frames(self) -> Self:
-        if self.frames is None:
-            if "imagefolder" in self.formats:
-                reason = "'imagefolder' holds two-dimensional images: it needs a section 'frames'"
-                raise problem(reason, key="formats")
-            return self
-        if "imagefolder" in self.formats and self.frames.file == NIFTI:
-            raise problem("'imagefolder' needs 'png'", key="frames.file")
-        is_there = {
-            "target": self.target is not None,
-            "channels": bool(self.channels),
-            "volume": "volume" in self.model_fields_set,
-        }
-        for key, value in is_there.items():
-            if value:
-                reason = "it cannot stand beside 'frames': of two-dimensional images no volume is"
-                raise problem(f"{reason} made, and no mask is read", key=key)
-        return self
-
-    @model_validator(mode="after")
-    def _check_stratify(self) -> Self:
-        if CLASS in self.split.stratify and self.classes is None:
-            raise problem(f"{CLASS!r} needs a section 'classes'", key="split.stratify")
-        return self
-
-    def _check_split_names(self) -> None:
-        """Refuse names of splits that are equal where Hugging Face replaces `-` by `_`."""
-        first_with: dict[str, str] = {}
-        for name in self.split.splits:
-            other = first_with.setdefault(name.replace("-", "_"), name)
-            if other != name:
-                is_fraction = name in self.split.fractions
-                key = f"split.fractions.{name}" if is_fraction else "split.holdout.part"
-                reason = f"'huggingface' replaces '-' by '_', which makes {name!r} equal to"
-                raise problem(f"{reason} {other!r}: rename one of them", key=key)
 
     def __eq__(self, other: object) -> bool:
         """Return whether name and settings are equal, wherever they were read from."""

@@ -152,13 +152,6 @@ def declared_as_written() -> dict[str, object]:
         (with_part("formats: [nifty]\n"), 6, "formats", "did you mean 'nifti'?"),
         (with_part("formats:\n- nifti\n- hdf5\n"), 8, "formats", "valid: 'nifti', 'nnunet'"),
         (with_part("formats: []\n"), 6, "formats", "with at least one"),
-        (with_part("formats: [nnunet]\n"), 6, "formats", "'nnunet' needs a target"),
-        (
-            with_part(target_with("readers: each") + "formats: [nnunet]\n"),
-            6,
-            "target.readers",
-            "'nnunet' has one label for each voxel",
-        ),
         (
             with_part(target_with("between: all")),
             6,
@@ -166,27 +159,6 @@ def declared_as_written() -> dict[str, object]:
             "valid: 'nothing', 'nearest'",
         ),
         (with_part(target_with("readers: best")), 6, "target.readers", "'best' is not a choice"),
-        (
-            with_part(f"{TARGET}formats: [nnunet]\nqc:\n  without_target: keep\n"),
-            9,
-            "qc.without_target",
-            "'nnunet' needs labels for each image; valid with it: 'drop', 'fail'",
-        ),
-        (
-            LEAST.replace("{train: 0.8, test: 0.2}", "\n    a-b: 0.8\n    a_b: 0.2")
-            + "formats: [huggingface]\n",
-            7,
-            "split.fractions.a_b",
-            "makes 'a_b' equal to 'a-b'",
-        ),
-        (
-            LEAST.replace("train", "one_site")
-            + "  holdout:\n    column: Site\n    part: one-site\n    values: [X]\n"
-            + "formats: [huggingface]\n",
-            8,
-            "split.holdout.part",
-            "makes 'one-site' equal to 'one_site'",
-        ),
         (with_part("qc:\n  missing_slices: drop\n"), 7, "qc.missing_slices", "'missing_slice'"),
         (
             with_part("qc:\n  missing_slice: skip\n"),
@@ -335,17 +307,6 @@ def test_an_error_names_line_key_and_what_is_valid(
     error = refused(text)
     assert (error.line, error.key) == (line, key)
     assert said in error.problem
-
-
-def test_a_limit_of_one_format_holds_for_that_format_only() -> None:
-    keeps = f"{TARGET}qc: {{without_target: keep}}\n"
-    assert made(with_part(f"{keeps}formats: [monai]\n")).policy("without_target") == KEEP
-    assert made(with_part(f"{TARGET}formats: [nnunet]\n")).policy("without_target") == "drop"
-    alike = LEAST.replace("train", "a-b").replace("test", "a_b")
-    assert made(f"{alike}formats: [webdataset]\n").split.splits == ("a-b", "a_b")
-    # Held-out Patients may join a split that the fractions name.
-    joined = LEAST + "  holdout: {part: test, column: Site, values: [X]}\n"
-    assert made(f"{joined}formats: [huggingface]\n").split.splits == ("train", "test")
 
 
 def test_a_dataset_is_named_as_its_file(tmp_path: Path) -> None:
