@@ -1,7 +1,8 @@
 """Types of wire values: the SQL that turns texts into them, and what becomes of those it cannot.
 
-Values are first read by a statement that fails at the first one that is not of its column's kind.
-Only then are they read again, by one that returns null for each such value and its text beside it.
+Values are first read by a statement that fails at the first one that its dialect would not write.
+Only then are they read again, by one that knows all forms of a date, and that returns null for each
+value that is not of its column's kind, and its text beside it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def schema(names: Sequence[str]) -> pa.Schema:
 def select(source: str, endpoint: Endpoint, wire: ValueFormat, names: Sequence[str]) -> str:
     """Return a statement for the typed values of wire fields, under our names.
 
-    It fails at a value that is not of its column's kind; see `is_unreadable`.
+    It fails at a value that is not of its column's kind, is a date in another than the declared
+    form, or has blanks around it; see `is_unreadable`. It is short, because planning it takes
+    longer than reading a small reply.
 
     Args:
         source: SQL for rows of texts.
@@ -47,13 +50,16 @@ def select(source: str, endpoint: Endpoint, wire: ValueFormat, names: Sequence[s
     """
 
     def typed(name: str) -> str:
-        x, column = sql.identifier(name), COLUMNS_BY_WIRE_NAME[name]
-        if column.kind.name == "text":
+        x, kind = sql.identifier(name), COLUMNS_BY_WIRE_NAME[name].kind.name
+        if kind == "text":
             return x
-        parsed = value(column.kind.name, x, endpoint.value_format(name, wire))
+        if kind == "uid":
+            return f"nullif({x}, '')"  # see `is_readable`
+        parsed = value(kind, x, endpoint.value_format(name, wire), ())
+        parsed = _if(f"NOT ({_has_blanks(x)})", parsed)
         return _if(f"{x} <> ''", f"coalesce({parsed}, error({sql.literal(_MARK)}))")
 
-    return _select(source, names, {_our_name(name): typed(name) for name in names})
+    return f"SELECT {_named({_our_name(name): typed(name) for name in names})} FROM {source}"
 
 
 def select_leniently(
@@ -61,7 +67,8 @@ def select_leniently(
 ) -> str:
     """Return a statement as `select` does, with null for values that are not of their kind.
 
-    Their texts are in further columns, which `split_unreadable` takes apart.
+    It takes twice as long. The texts of values that are null are in further columns, which
+    `split_unreadable` takes apart.
 
     Args:
         source: SQL for rows of the wire types that `lenient_type` returns.
@@ -83,7 +90,8 @@ def select_leniently(
             parsed = _if(is_uid, x) if kind == "uid" else parsed
             columns[ours] = _if(f"{x} <> ''", parsed)
             columns[_UNREADABLE + ours] = _if(f"{x} <> '' AND ({parsed}) IS NULL", x)
-    return _select(source, names, columns)
+    trimmed = ", ".join(_trimmed(name, COLUMNS_BY_WIRE_NAME[name]) for name in names)
+    return f"SELECT {_named(columns)} FROM (SELECT {trimmed} FROM {source})"
 
 
 def lenient_type(name: str) -> str:
@@ -98,10 +106,8 @@ def _our_name(wire_name: str) -> str:
     return COLUMNS_BY_WIRE_NAME[wire_name].name
 
 
-def _select(source: str, names: Sequence[str], columns: Mapping[str, str]) -> str:
-    chosen = ", ".join(f"{text} AS {sql.identifier(name)}" for name, text in columns.items())
-    trimmed = ", ".join(_trimmed(name, COLUMNS_BY_WIRE_NAME[name]) for name in names)
-    return f"SELECT {chosen} FROM (SELECT {trimmed} FROM {source})"
+def _named(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{text} AS {sql.identifier(name)}" for name, text in columns.items())
 
 
 def _trimmed(name: str, column: Column) -> str:
@@ -110,19 +116,29 @@ def _trimmed(name: str, column: Column) -> str:
     if column.kind.name == "text":
         return raw
     # Look for blanks first: to trim a value that has none costs as much as to parse it.
-    has_blanks = f"prefix({raw}, ' ') OR suffix({raw}, ' ')"
-    return f"CASE WHEN {has_blanks} THEN trim({raw}) ELSE {raw} END AS {raw}"
+    return f"CASE WHEN {_has_blanks(raw)} THEN trim({raw}) ELSE {raw} END AS {raw}"
 
 
-def value(kind: str, x: str, wire: ValueFormat) -> str:
-    """Return SQL for a text as a value of a kind; null if it is not one."""
+def _has_blanks(x: str) -> str:
+    return f"prefix({x}, ' ') OR suffix({x}, ' ')"
+
+
+def value(kind: str, x: str, wire: ValueFormat, forms: Sequence[str] = DATE_FORMATS) -> str:
+    """Return SQL for a text as a value of a kind; null if it is not one.
+
+    Args:
+        kind: The name of the kind.
+        x: SQL for the text.
+        wire: How its dialect writes values.
+        forms: The forms in which a date may be beside that one.
+    """
     # Some servers write big decimals with zeros behind their point.
     integer = f"TRY_CAST(split_part({x}, '.', 1) AS BIGINT)"
     number = f"TRY_CAST({x} AS DOUBLE)"
     meanings = {
         "uid": x,  # unchanged: `is_readable` is faster
-        "day": f"{_instant(x, wire.day)}::DATE",
-        "instant": f"{_instant(x, wire.instant)}::TIMESTAMPTZ",
+        "day": f"{_instant(x, (wire.day, *forms))}::DATE",
+        "instant": f"{_instant(x, (wire.instant, *forms))}::TIMESTAMPTZ",
         "whole": _if(_is(x, "-?[0-9]+([.]0*)?"), integer),
         "count": _if(_is(x, "[0-9]+([.]0*)?"), integer),
         "size": _if(_is(x, "[0-9]+([.]0*)?"), integer),
@@ -141,27 +157,28 @@ def _is(x: str, pattern: str) -> str:
     return f"regexp_full_match({x}, {sql.literal(pattern)})"
 
 
-def _instant(x: str, declared: str) -> str:
-    """Return SQL for a date or time in any known form; null for the year 0.
+def _instant(x: str, forms: Sequence[str]) -> str:
+    """Return SQL for a date or time in any of these forms; null for the year 0.
 
-    The declared form is tried first, because nearly all values have it. Python and Arrow's other
-    readers have no year 0.
+    Python and Arrow's other readers have no year 0.
     """
-    forms = dict.fromkeys((declared, *DATE_FORMATS))
-    parsed = f"CASE {' '.join(_when_parsed(x, form) for form in forms)} END"
-    return _if(f"{x} NOT LIKE '%0000%' OR year({parsed}) > 0", parsed)
+    return f"CASE {' '.join(_when_parsed(x, form) for form in dict.fromkeys(forms))} END"
 
 
 def _when_parsed(x: str, form: str) -> str:
     """Return a SQL branch for a text of exactly that form: `%Y` alone would accept two digits."""
     names = re.sub("%[ab]", "___", form)
-    shape = re.sub("%[^Yf]", "__", names).replace("%Y", "____").replace("%f", "%")
+    shape = re.sub("%[^Yf]", "__", names).replace("%f", "%")
+    some, zero = (sql.literal(shape.replace("%Y", year)) for year in ("____", "0000"))
     parsed = x
     if form.endswith("%f"):
         # Java writes 1 to 9 digits of a second; 6 are kept, and rounding could change the day.
         cut = f"WHEN {_is(x, '.{26}[0-9]{1,3}')} THEN left({x}, 26)"
         parsed = f"(CASE WHEN strlen({x}) <= 26 THEN {x} {cut} END)"
-    return f"WHEN {x} LIKE {sql.literal(shape)} THEN try_strptime({parsed}, {sql.literal(form)})"
+    return (
+        f"WHEN {x} LIKE {some} AND {x} NOT LIKE {zero} "
+        f"THEN try_strptime({parsed}, {sql.literal(form)})"
+    )
 
 
 def is_unreadable(error: sql.SqlError) -> bool:
