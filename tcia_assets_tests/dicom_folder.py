@@ -36,12 +36,17 @@ def write_series(
     return paths
 
 
-def unzip_collection(warehouse: Warehouse, folder: Path) -> int:
-    """Write the objects of all zips of a warehouse into one folder; return their number."""
+def unzip_patients(warehouse: Warehouse, folder: Path, patients: int) -> int:
+    """Write the objects of the first patients' zips into one folder; return their number."""
     folder.mkdir(parents=True, exist_ok=True)
+    paths = warehouse.query(
+        "SELECT path FROM image_archives JOIN series USING (SeriesInstanceUID) "
+        "QUALIFY dense_rank() OVER (ORDER BY PatientID) <= $n ORDER BY path",
+        {"n": patients},
+    )
     count = 0
-    for path in sorted((warehouse.root / "archives").rglob("*.zip")):
-        with zipfile.ZipFile(path) as file:
+    for path in paths["path"].to_pylist():
+        with zipfile.ZipFile(warehouse.root / path) as file:
             for name in file.namelist():
                 if name.endswith(".dcm"):
                     count += 1

@@ -13,13 +13,33 @@ from tcia_assets.cli.terminal import out
 from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.cli.terminal import Terminal
-from tcia_assets_tests.datasets.conftest import fetched_warehouse, made_samples, stocked_warehouse
+from tcia_assets_tests.datasets.conftest import (
+    built_once,
+    fetched_warehouse,
+    made_samples,
+    stocked_warehouse,
+    version,
+)
 from tcia_assets_tests.same_path import tmp_path
 
-__all__ = ["fetched_warehouse", "made_samples", "stocked_warehouse", "tmp_path"]
+__all__ = [
+    "built_once",
+    "fetched_warehouse",
+    "made_samples",
+    "stocked_warehouse",
+    "tmp_path",
+    "version",
+]
 
 # In memory where that is possible: a Dagster run commits to SQLite hundreds of times.
 IN_MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+# Dagster opens a database for each event: half of what a refresh takes. What is printed does not
+# depend on it.
+EVENTS_IN_MEMORY = """
+event_log_storage:
+  module: dagster._core.storage.event_log
+  class: InMemoryEventLogStorage
+"""
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +53,19 @@ def unused_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def dagster_home(unused_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A Dagster home of the test's own, in DAGSTER_HOME."""
+    """A Dagster home of the test's own, in DAGSTER_HOME; its events end with each command."""
     with tempfile.TemporaryDirectory(prefix="dagster_home_", dir=IN_MEMORY) as folder:
         home = Path(folder)
         shutil.copytree(unused_home, home, dirs_exist_ok=True)
+        (home / "dagster.yaml").write_text(DAGSTER_YAML + EVENTS_IN_MEMORY)
         monkeypatch.setenv("DAGSTER_HOME", folder)
         yield home
+
+
+@pytest.fixture
+def events_on_disk(dagster_home: Path) -> None:
+    """Keep the events of all commands, as a home of ours does."""
+    (dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
 
 
 @pytest.fixture(autouse=True)

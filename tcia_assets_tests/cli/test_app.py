@@ -23,6 +23,7 @@ from tcia_assets_tests.repository import ROOT
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("events_on_disk")
 def test_a_collection_is_refreshed_queried_fetched_and_shown(empty_terminal: Terminal) -> None:
     assert empty_terminal("refresh", SMALL).exit_code == 0
     answer = empty_terminal("query", "SELECT count(*) AS n FROM current_series", "--format", "json")
@@ -96,18 +97,13 @@ def test_help_of_commands_on_images_has_three_examples(command: str) -> None:
     assert examples.count(f"tcia-assets {command}") >= 3
 
 
-def test_the_installed_command_runs_without_settings(tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TCIA_")}
-    result = subprocess.run(
-        [sys.executable, "-m", "tcia_assets", "query", "SELECT count(*) AS n FROM series"],
-        cwd=tmp_path,
-        env=environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_command_runs_without_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("TCIA_", "DAGSTER_HOME"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["query", "SELECT count(*) AS n FROM series"])
 
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert "0" in result.stdout
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagster as dg
+import pytest
 
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.cli.terminal import Terminal
 
 
+@pytest.mark.usefixtures("events_on_disk")
 def test_it_prints_the_page_to_open(fetched: Terminal, tmp_path: Path) -> None:
     result = fetched("catalogue")
     assert result.exit_code == 0, result.output

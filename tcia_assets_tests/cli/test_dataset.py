@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets import load_dataset
+from tcia_assets.datasets.versions import Version
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine
 from tcia_assets_tests.datasets.warehouse_edits import set_column
@@ -36,6 +37,14 @@ def terminal(stocked_warehouse: Warehouse, tmp_path: Path) -> DatasetTerminal:
     folder.mkdir()
     shutil.copy(EXAMPLE, folder / "lung_ct.yaml")
     return DatasetTerminal(stocked_warehouse, folder)
+
+
+@pytest.fixture
+def built_terminal(version: Version, tmp_path: Path) -> DatasetTerminal:
+    """The command group over a data folder with a version of the example and nothing else."""
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    return DatasetTerminal(Warehouse(version.folder.parents[2]), folder)
 
 
 def test_a_dataset_is_built_listed_verified_and_compared(terminal: DatasetTerminal) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from tcia_assets_tests.cli.test_dataset import (  # noqa: F401 - fixtures
     DatasetTerminal,
-    terminal,
+    built_terminal,
 )
 
 
 def test_a_version_is_packed_where_one_says(
-    terminal: DatasetTerminal,  # noqa: F811
+    built_terminal: DatasetTerminal,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    assert terminal("build", "lung_ct").exit_code == 0
+    terminal = built_terminal
     target = tmp_path / "lung.zip"
     packed = terminal("pack", "lung_ct", "--to", str(target))
     assert packed.exit_code == 0, packed.output

@@ -12,6 +12,7 @@ import pytest
 from tcia_assets import load_dataset
 from tcia_assets_tests.cli.test_dataset import (  # noqa: F401 - fixtures
     DatasetTerminal,
+    built_terminal,
     terminal,
 )
 from tcia_assets_tests.datasets.hub import TOKEN, Hub, serving
@@ -65,7 +66,8 @@ def test_a_pushed_dataset_is_read_by_others(terminal: DatasetTerminal, tmp_path:
     assert uids and read.stdout.split() == sorted(uids)
 
 
-def test_a_mistake_is_said_before_anything_is_sent(terminal: DatasetTerminal) -> None:  # noqa: F811
-    assert terminal("build", "lung_ct").exit_code == 0
-    wrong = terminal("push", "lung_ct", "me/lung_ct")
+def test_a_mistake_is_said_before_anything_is_sent(
+    built_terminal: DatasetTerminal,  # noqa: F811
+) -> None:
+    wrong = built_terminal("push", "lung_ct", "me/lung_ct")
     assert wrong.exit_code == 2 and "hf://datasets/OWNER/REPO" in wrong.stderr

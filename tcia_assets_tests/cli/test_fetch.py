@@ -45,14 +45,13 @@ def test_named_series_are_fetched_into_an_empty_folder(
     fetched = terminal("fetch", uid)
 
     assert fetched.exit_code == 0, fetched.output
+    # What is known is not requested again.
+    assert terminal.sandbox.requests["getSeries"] == requested
     assert terminal.statuses == {uid: "complete"} and terminal.zip(uid).is_file()
     assert "Partial: only Series that were fetched one by one are known" in fetched.stdout
     assert f"tcia-assets refresh {SMALL}" in fetched.stdout
     assert not terminal.warehouse.keys(catalog.SNAPSHOTS)
     assert terminal.warehouse.read(catalog.REFERENCES, [SMALL]).num_rows
-    # What is known is not requested again.
-    assert terminal("fetch", uid).exit_code == 0
-    assert terminal.sandbox.requests["getSeries"] == requested
     more = terminal("fetch", uid, other, "9.9.9")
     assert more.exit_code == 1 and "failed: 9.9.9 is not known" in more.stderr
     assert terminal.statuses == dict.fromkeys((uid, other), "complete")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets import load_dataset
-from tcia_assets.catalog import COLLECTIONS, STUDIES
+from tcia_assets.catalog import COLLECTIONS, SERIES, STUDIES
 from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
@@ -23,10 +23,10 @@ from tcia_assets.sources import Source
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.cli.terminal import CommandLine
 from tcia_assets_tests.conftest import SMALL
-from tcia_assets_tests.dicom_folder import unzip_collection, write_series
+from tcia_assets_tests.dicom_folder import unzip_patients, write_series
 from tcia_assets_tests.repository import ROOT
 
-NAME = "Our Scans"
+NAME, MIRRORED = "Our Scans", "VICTRE"
 # Nobody answers there: an import sends no request.
 NO_SERVER = "http://127.0.0.1:9/nbia-api/services/v4"
 
@@ -41,9 +41,11 @@ def terminal_over(root: Path, declared: Path) -> CommandLine:
     )
 
 
-def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
-    folder, declared = tmp_path / "scans", tmp_path / "declared"
-    count = unzip_collection(Warehouse(fetched_root), folder)
+def test_a_folder_becomes_a_dataset_and_the_list_of_the_archive_stays(
+    fetched_root: Path, source: Source, tmp_path: Path
+) -> None:
+    root, folder, declared = tmp_path / "data", tmp_path / "scans", tmp_path / "declared"
+    count = unzip_patients(Warehouse(fetched_root), folder, 2)
     (folder / "README").write_text("ours")
     declared.mkdir()
     example = (ROOT / "datasets" / "lung_ct.yaml").read_text()
@@ -52,17 +54,27 @@ def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
             "[LCTSC]", f"[{NAME}]"
         )
     )
-    terminal = terminal_over(tmp_path / "data", declared)
+    warehouse = Warehouse(root)
+    for table, key in ((COLLECTIONS, ""), (STUDIES, MIRRORED), (SERIES, MIRRORED)):
+        refresh(table, key, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+    listed = warehouse.path(COLLECTIONS).read_bytes()
+    terminal = terminal_over(root, declared)
+    terminal.environment["TCIA_COLLECTIONS"] = MIRRORED  # it limits what is mirrored, not imports
 
     imported = terminal("import", str(folder), "--collection", NAME)
     assert imported.exit_code == 0, imported.output
     assert "left out: 1 file (not DICOM)" in imported.stderr
-    warehouse = Warehouse(tmp_path / "data")
+    assert warehouse.path(COLLECTIONS).read_bytes() == listed
+    status = collection_status(warehouse, [MIRRORED, NAME])
+    assert status["is_suspect"].to_pylist() == [False, False]
+    # Of the archive's list, not only of what was refreshed.
+    taken = terminal("import", str(folder), "--collection", SMALL)
+    assert taken.exit_code == 2 and "is a Collection of the archive" in taken.stderr
     facts = warehouse.query(
         "SELECT verified_by, count(*) AS zips, sum(image_count)::BIGINT AS images "
         "FROM image_archives GROUP BY ALL"
     )
-    assert facts.to_pylist() == [{"verified_by": "md5", "zips": 10, "images": count}]
+    assert facts.to_pylist() == [{"verified_by": "md5", "zips": 4, "images": count}]
 
     assert terminal("verify").exit_code == 0
     exported = terminal("export", NAME, "--to", str(tmp_path / "exported"))
@@ -81,35 +93,11 @@ def test_a_folder_becomes_a_dataset(fetched_root: Path, tmp_path: Path) -> None:
     assert '"restricted"' in described and "Cancer Imaging" not in described
     assert "Series have no licence" in packed.stderr
     samples = load_dataset(tmp_path / "data" / "datasets" / "ours")
-    assert len(samples) == 5 and all(each.labels is not None for each in samples)
+    assert len(samples) == 2 and all(each.labels is not None for each in samples)
 
     refused = terminal("refresh", NAME)
     assert refused.exit_code == 2 and f"tcia-assets import {folder}" in refused.stderr
     assert terminal("fetch", NAME).exit_code == 0
-
-
-def test_an_import_leaves_the_list_of_the_archive_as_it_is(
-    series_root: Path, source: Source, tmp_path: Path
-) -> None:
-    root, folder = tmp_path / "data", tmp_path / "scans"
-    shutil.copytree(series_root, root)
-    warehouse = Warehouse(root)
-    for table, key in ((COLLECTIONS, ""), (STUDIES, SMALL)):
-        refresh(table, key, source, warehouse, datetime.now(UTC), ProbeBudget(0))
-    listed = warehouse.path(COLLECTIONS).read_bytes()
-    terminal = terminal_over(root, tmp_path)
-    terminal.environment["TCIA_COLLECTIONS"] = SMALL  # it limits what is mirrored, not imports
-
-    write_series(folder, "1.1")
-    imported = terminal("import", str(folder), "--collection", NAME)
-    assert imported.exit_code == 0, imported.output
-    assert warehouse.path(COLLECTIONS).read_bytes() == listed
-    status = collection_status(warehouse, [SMALL, NAME])
-    assert status["is_suspect"].to_pylist() == [False, False]
-    # Of the archive's list, not only of what was refreshed.
-    other = next(n for n in warehouse.read(COLLECTIONS)["Collection"].to_pylist() if n != SMALL)
-    refused = terminal("import", str(folder), "--collection", other)
-    assert refused.exit_code == 2 and "is a Collection of the archive" in refused.stderr
 
 
 def test_what_cannot_be_imported_is_refused_and_changes_nothing(tmp_path: Path) -> None:

@@ -31,8 +31,6 @@ def test_damaged_zips_are_named_and_exit_with_1(fetched: Terminal) -> None:
     assert f"{SMALL}: {lost}: its zip is gone" in result.stderr
     assert f"{SMALL}: {flipped}: its zip has changed since it was verified" in result.stderr
     assert words(line_of(fetched("status"), SMALL))[3:5] == ["3", "2"]
-    assert fetched(*CONTOURS).exit_code == 0
-    assert set(fetched.statuses.values()) == {"complete"}
 
 
 def test_the_subsets_of_all_zips_are_each_zip_once(fetched: Terminal) -> None:
