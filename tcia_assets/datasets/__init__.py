@@ -60,6 +60,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     card_attribution      its sections about makers, licences and citations
     contact_sheet         the picture beside README.md
     slice_preview         one slice of a sample, with its labels, as a picture
+    grey_pictures         values as grey pixels, and JPEGs of bounded size
     loading               `load_dataset`: a built dataset as numpy arrays
 
 Needs the extra `datasets`.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
+from tcia_assets.datasets.grey_pictures import fit_jpeg
 from tcia_assets.datasets.samples import kept_samples, uid_hash
 from tcia_assets.datasets.slice_preview import SIDE, SlicePreview, color_of, preview
 from tcia_assets.errors import MissingExtra
@@ -29,9 +29,6 @@ except ImportError as error:
     raise MissingExtra(str(error.name), "datasets", "drawing a contact sheet") from None
 
 NAME = "contact_sheet.png"
-
-# In Base64 a third more: 48 kB.
-_SMALL_BYTES, _SMALL_SIZE, _QUALITIES = 36_000, (840, 840), (80, 70, 60, 50, 40, 30, 20, 10)
 
 _Row = dict[str, Any]
 
@@ -67,18 +64,6 @@ def small_jpeg(path: Path) -> bytes:
     """Return a picture as a JPEG of at most 36 kB, for places that keep what they show."""
     with Image.open(path) as picture:
         return fit_jpeg(picture.convert("RGB"))
-
-
-def fit_jpeg(picture: Image.Image) -> bytes:
-    """Return a picture as a JPEG of at most 36 kB and 840 pixels."""
-    small = picture.copy()
-    small.thumbnail(_SMALL_SIZE)
-    for quality in _QUALITIES:
-        written = BytesIO()
-        small.save(written, format="JPEG", quality=quality, optimize=True)
-        if written.tell() <= _SMALL_BYTES:
-            break
-    return written.getvalue()
 
 
 def choose_samples(samples: pa.Table, info: DatasetInfo, most: int) -> list[_Row]:

@@ -1,6 +1,7 @@
 """One slice of a sample as a picture: grey values in proportion, with the labels on it.
 
-This module chooses the slice, the window and the colours. `contact_sheet.py` arranges the slices.
+This module chooses the slice and the colours, `grey_pictures.py` the window. `contact_sheet.py`
+arranges the slices.
 
 Slices are shown as radiologists view them: axial, the patient's right on the left of the picture,
 the front at the top.
@@ -8,7 +9,6 @@ the front at the top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 
 from tcia_assets.datasets.dataset_info import DatasetInfo
 from tcia_assets.datasets.frame_settings import DISPLAY
+from tcia_assets.datasets.grey_pictures import (
+    Pixels,
+    auto_window,
+    fitted_size,
+    resize,
+    to_grey,
+    window_name,
+)
 from tcia_assets.datasets.loading import read_voxels
 from tcia_assets.datasets.samples import sample_name
 from tcia_assets.datasets.volume.arrays import Labels, Volume, Voxels
@@ -29,7 +37,6 @@ try:
 except ImportError as error:
     raise MissingExtra(str(error.name), "datasets", "drawing a contact sheet") from None
 
-Pixels = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 SIDE = 280
@@ -43,10 +50,6 @@ _MAX_LABEL = 250
 _UID_TAIL = 12
 # Rows, columns, and red, green and blue.
 _WITH_COLOURS = 3
-# CT windows, in HU; a slice shows lungs if enough of its voxels have the values of lungs.
-_SOFT_TISSUE, _LUNGS = (-160.0, 240.0), (-1350.0, 150.0)
-_LUNG_VALUES, _LEAST_LUNG_SHARE = (-950.0, -500.0), 0.04
-_PERCENTILES = (1.0, 99.5)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def preview(root: Path, row: dict[str, Any], info: DatasetInfo) -> SlicePreview:
     position = choose_slice(labels, len(volume.voxels))
     values = np.asarray(volume.voxels[position], dtype=np.float32)
     window, window_name = choose_window(values, row, info)
-    size = fitted_size(values.shape, volume.spacing)
+    size = fitted_size(values.shape, volume.spacing, SIDE)
     grey = to_grey(values, window, is_inverted=modality == "PT")
     mask = None
     if labels is not None:
@@ -135,7 +138,7 @@ def _preview_frame(root: Path, row: dict[str, Any]) -> SlicePreview:
     if row["units"] == DISPLAY:
         top = 255.0 if is_colour else float(np.iinfo(pixels.dtype).max)
         window, name = (0.0, top), row["shown_by"]
-    size = fitted_size(values.shape, row["spacing"] or (1.0, 1.0))
+    size = fitted_size(values.shape, row["spacing"] or (1.0, 1.0), SIDE)
     about = (row["Modality"] or "unknown", row["ImageLaterality"], row["ViewPosition"], name)
     return SlicePreview(
         grey=resize(to_grey(values, window, is_inverted=False), size, Image.Resampling.BICUBIC),
@@ -168,30 +171,7 @@ def choose_window(
     if not info.settings.get("volume", {}).get("window"):
         return auto_window(values, row["units"])
     low, high = float(values.min()), float(values.max())
-    return (low, high), _window_name(low, high, row["units"])
-
-
-def auto_window(values: Voxels, units: str) -> tuple[tuple[float, float], str]:
-    """Return the values to show of an image, lower and upper, and a text about them.
-
-    Args:
-        values: The values.
-        units: See `arrays.Volume`: in HU the window is that of lungs or of soft tissue.
-    """
-    if units == "HU":
-        is_lung = (values > _LUNG_VALUES[0]) & (values < _LUNG_VALUES[1])
-        window = _LUNGS if is_lung.mean() > _LEAST_LUNG_SHARE else _SOFT_TISSUE
-        return window, f"{window[0]:g} to {window[1]:g} HU"
-    # Most pixels are air, which would hide how bright the rest is.
-    bright = values[values > values.min()]
-    low, high = np.percentile(bright if bright.size else values, _PERCENTILES).tolist()
-    low = 0.0 if units == "SUVbw" else low
-    return (low, high), _window_name(low, high, units)
-
-
-def _window_name(low: float, high: float, units: str) -> str:
-    unit = "" if units in {"HU", "stored"} else f" {units}"
-    return f"{low:.3g} to {high:.3g}{unit}"
+    return (low, high), window_name(low, high, row["units"])
 
 
 def color_of(label: int) -> Color:
@@ -202,38 +182,9 @@ def color_of(label: int) -> Color:
     return red, green, blue
 
 
-def to_grey(values: Voxels, window: tuple[float, float], *, is_inverted: bool) -> Pixels:
-    """Return values as grey levels, from black at the window's lower end to white, or reversed."""
-    low, high = window
-    share = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    # PET is read black on white.
-    share = 1 - share if is_inverted else share
-    return np.nan_to_num(np.rint(share * 255)).astype(np.uint8)
-
-
 def _to_bytes(labels: Voxels) -> Pixels:
     # With more labels than a byte can hold, the numbers repeat.
     return np.where(labels == 0, 0, (labels.astype(np.int64) - 1) % _MAX_LABEL + 1).astype(np.uint8)
-
-
-def fitted_size(
-    shape: Sequence[int], spacing: Sequence[float], side: int = SIDE
-) -> tuple[int, int]:
-    """Return width and height in pixels, in the proportions of millimetres.
-
-    Args:
-        shape: Rows and columns.
-        spacing: Millimetres from column to column, and from row to row.
-        side: The longer one of the two.
-    """
-    width, height = shape[1] * spacing[0], shape[0] * spacing[1]
-    scale = side / max(width, height)
-    return max(round(width * scale), 1), max(round(height * scale), 1)
-
-
-def resize(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
-    """Return pixels in another size, width and height."""
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, method))
 
 
 def _edges(labels: Pixels) -> NDArray[np.bool_]:

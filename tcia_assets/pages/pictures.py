@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tcia_assets.datasets.slice_preview import Pixels, auto_window, fitted_size, resize, to_grey
+from tcia_assets.datasets.grey_pictures import Pixels, auto_window, fitted_size, resize, to_grey
 from tcia_assets.datasets.volume.arrays import Voxels
 from tcia_assets.datasets.volume.attributes import read_int, read_number, read_numbers, read_text
 from tcia_assets.datasets.volume.decoders import decoder_of

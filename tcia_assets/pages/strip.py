@@ -34,7 +34,7 @@ def picture_strip(warehouse: Warehouse, collection: str, series: Collection[str]
     """
     from PIL import Image  # noqa: PLC0415 - an optional extra
 
-    from tcia_assets.datasets.contact_sheet import fit_jpeg  # noqa: PLC0415
+    from tcia_assets.datasets.grey_pictures import fit_jpeg  # noqa: PLC0415
 
     pictures = list(_pictures(warehouse, collection, series))
     if not pictures:

@@ -13,15 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcia_assets.datasets.slice_preview import (
-    SlicePreview,
-    auto_window,
-    choose_slice,
-    color_of,
-    fitted_size,
-    resize,
-    to_grey,
-)
+from tcia_assets.datasets.grey_pictures import auto_window, fitted_size, resize, to_grey
+from tcia_assets.datasets.slice_preview import SlicePreview, choose_slice, color_of
 from tcia_assets.datasets.volume.arrays import Labels, Matrix, Volume, Voxels
 from tcia_assets.datasets.volume.label_patterns import LabelPatterns
 from tcia_assets.datasets.volume.label_reader import read_labels

@@ -34,12 +34,11 @@ Nothing here depends on tables, cohorts or Dagster.
     nifti           NIfTI files
 """
 
+from importlib.util import find_spec
+
 from tcia_assets.errors import MissingExtra
 
-try:
-    # nibabel last: it needs numpy, and the error should name what is missing.
-    import nibabel  # noqa: F401 - an optional extra
-    import numpy as np  # noqa: F401 - an optional extra
-    import pydicom  # noqa: F401 - an optional extra
-except ImportError as error:
-    raise MissingExtra(str(error.name), "datasets", "making volumes") from None
+# Looked for and not imported: a picture of one object needs no NIfTI.
+for _name in ("numpy", "pydicom", "nibabel"):
+    if find_spec(_name) is None:
+        raise MissingExtra(_name, "datasets", "making volumes")
