@@ -30,7 +30,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     sample_job            all that decides what is in a sample, with a hash
     sample_grid           the grid of a sample
     sample_channels       the channels of a case, on that grid
-    sample_rows           what a row says about its files
+    sample_rows           the columns of a row about its files
     sample_files          the samples of a Series: zips -> NIfTI files
     frame_samples         the samples of two-dimensional images: a zip -> PNG or NIfTI files
     frame/                the frames of DICOM objects, and PNG files
@@ -40,7 +40,7 @@ Reading pixels and labels is in `volume`; nothing here depends on Dagster.
     sample_pool           the processes that make samples
     sample_table          one row for each sample: findings, policies, split
     samples               the schema of that table
-    plan_channels         what a plan says about channels
+    plan_channels         the channels in a plan
     plan                  what a build would take and give
     plan_notes            what in it may be a mistake
     build                 a cohort -> a version of its dataset

@@ -147,7 +147,7 @@ def find_reference(
         return found[0]
     several = ", ".join(f"{count:,} Series of {name!r}" for name, count in counts.items() if count)
     reason = f"masks are drawn on {several or 'no channel'}"
-    raise declaration.error_at("channels", f"{reason}: say which by 'reference: NAME'")
+    raise declaration.error_at("channels", f"{reason}: name the right one, 'reference: NAME'")
 
 
 def pair_channels(

@@ -49,7 +49,7 @@ _TEXT_COLUMNS = (
     "DataDescriptionURI",
 )
 OF_ANALYSES = ("analysis_result_id", "SeriesDescription", "algorithms")
-"""Columns that only masks of an analysis have: which one, what it says that the mask is, and the
+"""Columns that only masks of an analysis have: which one, its description of the mask, and the
 types and names of the algorithms of its segments, such as `AUTOMATIC (TotalSegmentator)`.
 
 Lock files leave them out where they are null: those of earlier cohorts do not have them.

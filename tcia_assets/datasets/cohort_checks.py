@@ -91,8 +91,8 @@ def check_holdout(declaration: Declaration, cohort: Cohort) -> None:
 def check_makers(declaration: Declaration, series: pa.Table, pairs: pa.Table) -> None:
     """Raise BadDeclaration if images have masks of several makers, and none was chosen.
 
-    Their labels would be united without a word: those of the Collection itself, say, with those of
-    a model. With `target.where` or another `target.readers` than `union`, that is a choice.
+    Their labels would be united without a word, such as those of the Collection itself with those
+    of a model. With `target.where` or another `target.readers` than `union`, that is a choice.
 
     Args:
         declaration: Of the dataset.

@@ -122,7 +122,7 @@ def query_cohort(declaration: Declaration, warehouse: Warehouse) -> Cohort:
         BadDeclaration: The declaration names a Collection, a licence or the like that the warehouse
             does not have; its SQL fails, or returns no Series, or Series that are not images; no
             Series has a held-out value; its target asks for an analysis that has no masks; images
-            have masks of several makers, and it does not say which it takes; its classes cannot
+            have masks of several makers, and it does not choose among them; its classes cannot
             be joined.
         LicenseConflict: The declaration refuses the licence of a Series.
     """

@@ -58,7 +58,7 @@ class LabelMaker:
 
     @property
     def is_model(self) -> bool:
-        """Whether its objects say that an algorithm made all segments."""
+        """Whether an algorithm made all segments, as its objects state."""
         kinds = [each.split(" ")[0] for each in self.algorithms.split(", ")]
         return set(kinds) == {_BY_MODEL}
 

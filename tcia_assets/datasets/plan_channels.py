@@ -1,4 +1,4 @@
-"""What a plan says about the channels of a dataset: how many cases have each, and how surely."""
+"""The channels of a dataset in its plan: how many cases have each, and how surely."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def _explain(error: BaseException, repository: str, url: str, left: str) -> Remo
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from: downloads and uploads wrap what the Hub said."""
+    """Yield an error and what it was raised from: downloads and uploads wrap the Hub's reply."""
     while error is not None:
         yield error
         error = error.__cause__
@@ -256,7 +256,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _refusal(error: Any, repository: str, url: str, left: str) -> RemoteError:
     status = int(error.response.status_code)
-    said = shorten(" ".join((error.server_message or "").split()), _LONGEST_REPLY)
+    reply = shorten(" ".join((error.server_message or "").split()), _LONGEST_REPLY)
     if status == _UNAUTHORIZED:
         problem = "the Hub does not accept the token: set HF_TOKEN, or run `hf auth login`"
     elif status == _FORBIDDEN:
@@ -268,4 +268,4 @@ def _refusal(error: Any, repository: str, url: str, left: str) -> RemoteError:
     else:
         problem = f"the Hub fails; {_GO_ON}"
     kind = RequestRefused if _REFUSED <= status < _BROKEN else ArchiveBroken
-    return kind(problem + left, url=url, status=status, excerpt=said)
+    return kind(problem + left, url=url, status=status, excerpt=reply)

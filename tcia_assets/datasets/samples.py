@@ -100,7 +100,7 @@ every dropped sample, because the dataset does not have its files.
 
 
 CHANNELS = "channels"
-# What is said of an image, and of each channel of a case.
+# Columns of an image, which each channel of a case has too.
 _OF_IMAGE = (
     *("Modality", "volume", "image", "image_bytes", "image_sha256", "dtype", "units", "decoder"),
     *("least", "greatest", "pixel_sha256"),
@@ -135,7 +135,7 @@ SAMPLES_OF_FRAMES = pa.schema([*SAMPLES, *_FRAME_FIELDS])
 
 `SOPInstanceUID` is the object of the sample, `frame` the number of the frame in it, from 1, null
 for the only one. `ViewPosition` is that of the header, or the code of its view; `ImageLaterality`
-falls back on Laterality. `shown_by` says how grey levels were made of real values; null in NIfTI.
+falls back on Laterality. `shown_by` is how grey levels were made of real values; null in NIfTI.
 The third of `shape` and of `spacing` is 1. `spacing` and `affine` are null where the header has no
 spacing; the affine has no place in the patient.
 """
@@ -159,8 +159,8 @@ def _schema_for(names: Collection[str]) -> pa.Schema:
 def image_files(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the images of a sample by the name of their channel, in the order of their numbers.
 
-    Each has `image`, `image_bytes`, `image_sha256` and what else is said of it; the only one of a
-    sample without channels has the name "".
+    Each has `image`, `image_bytes`, `image_sha256` and its other columns; the only one of a sample
+    without channels has the name "".
     """
     channels = row.get(CHANNELS)
     return {"": row} if channels is None else {each["name"]: each for each in channels}

@@ -21,7 +21,7 @@ repeated_listing   a listing that is the one before
 listing            merge a listing into the stored rows
 source_outage      since when a source does not answer
 plausibility       whether a listing can be true
-other_sources      what another source has said before
+other_sources      rows that another source has listed before
 moves              Series in several Collections
 patient_ids        Series without a PatientID
 fingerprints       one hash over a Series' values

@@ -1,7 +1,7 @@
-"""Compare what one source says of a Series with what another one has said before.
+"""Compare the rows of one source with the stored rows of another one.
 
-A mirror can change from one source to another and back. What both say of one Series is written
-differently, and each knows what the other does not. So
+A mirror can change from one source to another and back. Both write the values of one Series
+differently, and each has some that the other lacks. So
 
 - a difference between two sources is a change only if the Series is another version of itself:
   other counts or sizes, a later submission, another ID of its version;
@@ -27,9 +27,9 @@ from tcia_assets.store.warehouse import Warehouse
 
 _UID = SERIES.key[0]
 _VERSION_ID = "crdc_series_uuid"
-# What says whether, and by whom, a Series is expected to be listed.
-_TELLING = ("missing_since", "moved_to", "source", DESCRIPTION_URI.name)
-# What says, in all sources that have it, which version of a Series a row describes.
+# Columns that decide whether, and by whom, a Series is expected to be listed.
+_EXPECTED_BY = ("missing_since", "moved_to", "source", DESCRIPTION_URI.name)
+# Columns that identify the version of a Series, in all sources that have them.
 IDENTITY = ("ImageCount", "FileSize", "MaxSubmissionTimestamp", _VERSION_ID)
 _DAY_US = 86_400_000_000
 _REBASED = pa.schema(
@@ -134,7 +134,7 @@ def rebase_fingerprints(rebased: Rebased, key: str, warehouse: Warehouse) -> Non
 
 
 def as_listed_now(before: pa.Table, after: pa.Table, rebased: Rebased) -> pa.Table:
-    """Return the stored rows of `series` with what the new source says of re-based Series.
+    """Return the stored rows of `series` with the new source's values of re-based Series.
 
     Compared with them, the difference between two sources is no change event; that a Series is
     listed again, or not, still is one.
@@ -204,7 +204,7 @@ def with_stored(
     source: Source,
     warehouse: Warehouse,
 ) -> pa.Table:
-    """Return the rows of a Collection's table with what other sources have said.
+    """Return the rows of a Collection's table with what only other sources have.
 
     These are the values of columns that this source does not have, and the rows of Patients or
     Studies whose Series this source does not list.
@@ -228,7 +228,7 @@ def with_stored(
     )
     if not absent.num_rows:
         return rows
-    series = warehouse.read_or_empty(SERIES, key, [identity, *_TELLING])
+    series = warehouse.read_or_empty(SERIES, key, [identity, *_EXPECTED_BY])
     is_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
     of_others = series.filter(pc.and_(is_here, pc.invert(source.expects(series))))
     stays = pc.is_in(absent[identity], value_set=of_others[identity].combine_chunks())

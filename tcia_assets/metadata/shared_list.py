@@ -1,7 +1,7 @@
 """Request a shared list, and keep the Series that it no longer shows.
 
-A list shows only Series that are visible now, so it loses those that are hidden or withdrawn, and
-nothing says so.
+A list shows only Series that are visible now, so it loses those that are hidden or withdrawn,
+without a notice.
 """
 
 from __future__ import annotations

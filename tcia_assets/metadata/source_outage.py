@@ -34,7 +34,7 @@ class Outage:
     Attributes:
         source: Which one: software and host.
         since: When the first failure was after its last answer.
-        until: The moment for which this is said.
+        until: The moment for which this holds.
         gone_days: After so many days it counts as gone.
         why: The first failure.
         compared_at: When any Collection was last compared with it; None if none was.

@@ -56,7 +56,7 @@ def request_values(
     if len(stored) and column in reply.table.column_names:
         values = reply.table[column]
         if known and values.null_count == len(values):
-            # Stored, it would say that no Series has a value.
+            # Stored, it would mean that no Series has a value.
             raise UnknownReply(
                 f"{table.endpoint} for Collection={key!r}: no row has a value, although stored "
                 "Series have one"

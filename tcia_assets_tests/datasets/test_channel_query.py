@@ -68,7 +68,9 @@ def test_the_reference_is_the_channel_that_masks_are_drawn_on(fetched_sarcomas: 
     assert {case["fluid"]["is_reference"] for case in channels(other).values()} == {True}
     assert not other.pairs.num_rows
     lost = declared(("kind: RTSTRUCT", "kind: SEG"))
-    with pytest.raises(BadDeclaration, match="masks are drawn on no channel: say which by 'ref"):
+    with pytest.raises(
+        BadDeclaration, match="masks are drawn on no channel: name the right one, 'ref"
+    ):
         query_cohort(lost, fetched_sarcomas)
 
 

@@ -23,7 +23,7 @@ from tcia_assets.datasets.sample_store import PNG
 from tcia_assets.datasets.samples import sample_name
 from tcia_assets.store.files import link_or_copy
 
-# Columns that name places in the version's folder, or say the same of all rows.
+# Columns that name places in the version's folder, or are the same in all rows.
 _LEFT_OUT = {"state", "reasons", "image", "label", "image_sha256", "pixel_sha256"}
 _TEXT = "text"
 
