@@ -126,19 +126,26 @@ def build(
     )
     config = {"locked": locked, "update": update, "lock": str(lock.absolute()) if lock else ""}
     failures = runs.build_dataset(declared.name, config, workers or 0)
-    if changes := runs.cohort_changes(declared.name):
-        note = (
+    _print_changes(runs.cohort_changes(declared.name))
+    exit_with(failures)
+    _print_built(versions.find(settings.root, declared.name))
+
+
+def _print_changes(changes: str) -> None:
+    """Print what the cohort query returns that the frozen cohort has not, and the reverse."""
+    if changes:
+        print_note(
             "The cohort query now returns different Series: --update accepts them, --locked "
             "ignores them."
         )
-        print_note(note)
-        for line in changes.splitlines():
-            err.print(f"  {printable(line)}", soft_wrap=True)
-    exit_with(failures)
-    built = versions.find(settings.root, declared.name)
+    for line in changes.splitlines():
+        err.print(f"  {printable(line)}", soft_wrap=True)
+
+
+def _print_built(built: Version) -> None:
     states = Counter(built.samples["state"].to_pylist())
     out.print(
-        f"{declared.name} {built.version}: {counted(states['kept'], 'sample')}, "
+        f"{built.name} {built.version}: {counted(states['kept'], 'sample')}, "
         f"{states['dropped']:,} dropped, {counted(len(built.files), 'file')} of "
         f"{format_bytes(built.bytes)}",
         soft_wrap=True,

@@ -144,7 +144,7 @@ def _text(content: Any) -> str:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-# --- What it says about the dataset ---------------------------------------------------------------
+# --- Metadata of the dataset ----------------------------------------------------------------------
 
 
 def _title(version: Version) -> str:
@@ -184,18 +184,7 @@ def _licenses(series: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _crate(version: Version, publication: Publication) -> dict[str, Any]:
     """Return the RO-Crate: the dataset, its files with their hashes, its sources and creators."""
-    files = [
-        {
-            "@id": quote(path),
-            "@type": "File",
-            "name": path,
-            "contentSize": str(file.bytes),
-            "encodingFormat": _TYPES.get(Path(path).suffix, "application/octet-stream"),
-            "sha256": file.sha256,
-        }
-        for path, file in sorted(version.files.items())
-    ]
-    series = version.series
+    files, series = _file_nodes(version), version.series
     sources = [
         {"@id": doi_url(doi), "@type": "CreativeWork", "name": doi} for doi in _sources(series)
     ]
@@ -220,6 +209,20 @@ def _crate(version: Version, publication: Publication) -> dict[str, Any]:
         "conformsTo": {"@id": _PROFILE},
     }
     return {"@context": _CONTEXT, "@graph": [descriptor, root, *files, *sources, *creators]}
+
+
+def _file_nodes(version: Version) -> list[dict[str, Any]]:
+    return [
+        {
+            "@id": quote(path),
+            "@type": "File",
+            "name": path,
+            "contentSize": str(file.bytes),
+            "encodingFormat": _TYPES.get(Path(path).suffix, "application/octet-stream"),
+            "sha256": file.sha256,
+        }
+        for path, file in sorted(version.files.items())
+    ]
 
 
 def _references(nodes: Sequence[dict[str, Any]]) -> list[dict[str, str]]:

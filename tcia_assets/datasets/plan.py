@@ -164,11 +164,6 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
     images = cohort.of_role(IMAGE)
     uids = images["SeriesInstanceUID"].to_pylist()
     samples = build_table(declaration, cohort, {}).to_pylist()
-    sizes = warehouse.query(_VOXELS, tables={"cohort": cohort.series}).to_pylist()
-    fetched = set(_fetched(cohort.series)["SeriesInstanceUID"].to_pylist())
-    chosen = set(uids)
-    read = chosen.union(cohort.of_role(CHANNEL)["SeriesInstanceUID"].to_pylist())
-    voxels = [row for row in sizes if row["uid"] in chosen]
     with_masks = set(cohort.pairs["image_series_instance_uid"].to_pylist())
     waiting = _masks_to_fetch(declaration, images, warehouse)
     names = _names(declaration, cohort, warehouse)
@@ -181,10 +176,9 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
         channels=plan_channels(cohort, warehouse),
         objects=pc.sum(images["ImageCount"]).as_py() or 0 if declaration.frames else 0,
         to_fetch=len(cohort.not_fetched),
-        bytes_on_disk=sum(row["bytes"] for row in sizes if row["uid"] in fetched),
-        bytes_to_fetch=sum(row["bytes"] for row in sizes if row["uid"] not in fetched),
+        **_amounts(declaration, cohort, warehouse),
         masks=_masks(cohort),
-        images_without_mask=len(chosen - with_masks) if declaration.target else 0,
+        images_without_mask=len(set(uids) - with_masks) if declaration.target else 0,
         masks_to_fetch=waiting["series"],
         masks_to_fetch_bytes=waiting["bytes"],
         names=names,
@@ -194,13 +188,23 @@ def plan_dataset(declaration: Declaration, cohort: Cohort, warehouse: Warehouse)
         splits=_splits(declaration, samples),
         leaks=tuple(map(str, leaks)),
         licenses=_licenses(cohort),
-        built_bytes=_built_bytes(declaration, voxels),
-        built_seconds=sum(row["voxels"] for row in sizes if row["uid"] in read)
-        / 1e6
-        * _SECONDS_PER_MEGAVOXEL
-        / count_cores(),
         free_bytes=shutil.disk_usage(warehouse.root).free,
     )
+
+
+def _amounts(declaration: Declaration, cohort: Cohort, warehouse: Warehouse) -> dict[str, Any]:
+    """Return how many bytes a build reads and writes, and the seconds that it takes, by field."""
+    sizes = warehouse.query(_VOXELS, tables={"cohort": cohort.series}).to_pylist()
+    fetched = set(_fetched(cohort.series)["SeriesInstanceUID"].to_pylist())
+    images = set(cohort.of_role(IMAGE)["SeriesInstanceUID"].to_pylist())
+    read = images.union(cohort.of_role(CHANNEL)["SeriesInstanceUID"].to_pylist())
+    megavoxels = sum(row["voxels"] for row in sizes if row["uid"] in read) / 1e6
+    return {
+        "bytes_on_disk": sum(row["bytes"] for row in sizes if row["uid"] in fetched),
+        "bytes_to_fetch": sum(row["bytes"] for row in sizes if row["uid"] not in fetched),
+        "built_bytes": _built_bytes(declaration, [row for row in sizes if row["uid"] in images]),
+        "built_seconds": megavoxels * _SECONDS_PER_MEGAVOXEL / count_cores(),
+    }
 
 
 def _fetched(series: pa.Table) -> pa.Table:

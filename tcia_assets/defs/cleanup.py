@@ -49,6 +49,12 @@ class _Outcome:
     freed: int = 0
     kept: Counter[str] = field(default_factory=Counter)
 
+    def describe(self, what: str) -> str:
+        """Return it as a line; `what` is what became of which runs."""
+        kept = ", ".join(f"{count} {why}" for why, count in self.kept.items()) or "none"
+        freed = format_bytes(self.freed)
+        return f"{counted(self.deleted, 'run')} {what}, {freed} of files; kept: {kept}"
+
 
 def job_name(names: Names) -> str:
     """Return the name of the job."""
@@ -77,11 +83,7 @@ def job(names: Names, ours: Ours) -> dg.JobDefinition:
         days = config.days or tcia.settings.cleanup_days
         done = _clean(context, names, None if config.of_all else cleaned, days, config)
         verb = "would be deleted" if config.dry_run else "deleted"
-        kept = ", ".join(f"{count} {why}" for why, count in done.kept.items()) or "none"
-        context.log.info(
-            f"{counted(done.deleted, 'run')} older than {days} days {verb}, "
-            f"{format_bytes(done.freed)} of files; kept: {kept}"
-        )
+        context.log.info(done.describe(f"older than {days} days {verb}"))
         context.add_output_metadata(
             {"deleted": done.deleted, "freed_bytes": done.freed, "kept": done.kept.total()}
         )

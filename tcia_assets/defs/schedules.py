@@ -21,6 +21,7 @@ from tcia_assets.errors import RemoteError
 from tcia_assets.images.run_reasons import find_other_releases, short_digest
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.source_outage import find_outage
+from tcia_assets.store.warehouse import Warehouse
 
 _METADATA_CRON = "0 2 * * *"
 _IMAGES_CRON = "0 4 * * *"
@@ -122,25 +123,16 @@ def compare_tick(
         return _no_collections(names)
     if (outage := find_outage(tcia.warehouse, tcia.settings, now)) and outage.is_gone:
         return dg.SkipReason(str(outage))
-    listed = set(tcia.warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
     busy = find_runs(instance, names, order).running
-    # A Collection removed from the source's list cannot be compared, and would always come first.
-    imported = set(tcia.warehouse.keys(catalog.IMPORTS))
-    known = [key for key in order if key in listed and key not in imported]
+    known = _comparable(order, tcia.warehouse)
     free = [key for key in known if key not in busy]
     try:
         with open_for_tick(tcia.settings) as source:
             release = source.release
     except RemoteError as error:
         return dg.SkipReason(str(error))
-    if release:
-        # Nothing in it changes, so what was compared with it is not compared again.
-        others = find_other_releases(release, free, tcia.warehouse)
-        compared_keys = set(tcia.warehouse.keys(catalog.SNAPSHOTS))
-        wanted = {each.collection for each in others}
-        free = [key for key in free if key in wanted or key not in compared_keys]
-        if not free:
-            return dg.SkipReason(f"all Collections were compared with release {release}")
+    if release and not (free := _not_compared_with(release, free, tcia.warehouse)):
+        return dg.SkipReason(f"all Collections were compared with release {release}")
     compared = last_compared(tcia.warehouse, now)
     within = timedelta(hours=tcia.settings.compare_hours)
     # Those that fail each time come last, so that they do not keep others waiting.
@@ -158,6 +150,26 @@ def compare_tick(
     # Neighbours share a run. If there are too many groups, those with the oldest come first.
     groups = sorted(ranges(due, order), key=lambda keys: min(due.index(key) for key in keys))
     return [_request(keys, names, now) for keys in groups[:_MAX_RUNS_PER_TICK]]
+
+
+def _comparable(keys: Sequence[str], warehouse: Warehouse) -> list[str]:
+    """Return those of these Collections that the source lists, and that were not imported.
+
+    Others cannot be compared, and would always come first.
+    """
+    listed = set(warehouse.read(catalog.COLLECTIONS)["Collection"].to_pylist())
+    imported = set(warehouse.keys(catalog.IMPORTS))
+    return [key for key in keys if key in listed and key not in imported]
+
+
+def _not_compared_with(release: str, keys: Sequence[str], warehouse: Warehouse) -> list[str]:
+    """Return those of these Collections that were not compared with a release.
+
+    Nothing in it changes, so that the others need not be compared with it again.
+    """
+    others = {each.collection for each in find_other_releases(release, keys, warehouse)}
+    compared = set(warehouse.keys(catalog.SNAPSHOTS))
+    return [key for key in keys if key in others or key not in compared]
 
 
 def _request(keys: Sequence[str], names: Names, now: datetime) -> dg.RunRequest:
