@@ -49,10 +49,13 @@ docs: $(VENV)/.dev
 sandbox: $(VENV)/.installed
 	$(BIN)/tcia-assets sandbox
 
-# First what takes seconds. Then two at a time: the tests alone leave a quarter of two cores idle.
+# First what takes seconds. Then three at a time: while one waits, two cores are busy. The output of
+# each is shown when it ends, where make is new enough.
+WHOLE_OUTPUTS := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 test: $(VENV)/.dev
 	$(MAKE) --no-print-directory lint layers
-	$(MAKE) --no-print-directory -j2 tests types duckdb-sample-1.4 duckdb-sample-2.0
+	$(MAKE) --no-print-directory -j3 --keep-going $(WHOLE_OUTPUTS) \
+		$(TEST_PARTS) types duckdb-sample-1.4 duckdb-sample-2.0
 
 test-all: test slow-tests duckdb-lines label-readers browser-tests torch-readers package
 
@@ -66,17 +69,29 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# Of two cores; a third worker works while others wait. One that has run out of tests takes over
-# from the others.
-ON_BOTH_CORES := -n 3 --dist worksteal
 # Folders of tests lie in memory where there are 4 GB: each test writes many small files, and a disk
 # takes longer to sync them than the tests take.
 IN_MEMORY := [ "$$(df -k --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && \
 	PYTEST_DEBUG_TEMPROOT=$$(mktemp -d /dev/shm/tests.XXXXXX) && export PYTEST_DEBUG_TEMPROOT && \
 	trap 'rm -rf "$$PYTEST_DEBUG_TEMPROOT"' EXIT;
 
-tests: $(VENV)/.dev
-	$(IN_MEMORY) $(BIN)/pytest $(ON_BOTH_CORES) -m "not slow and not network"
+# Parts of the tests, those first that take longest. Each collects its own tests only, where a worker of
+# pytest-xdist collects all of them, and makes what they share once.
+LARGE_PARTS := images defs datasets sources metadata cli
+TEST_PARTS := $(LARGE_PARTS:%=tests-%) tests-others
+QUICK_TESTS := $(IN_MEMORY) $(BIN)/pytest -q -m "not slow and not network"
+
+tests: $(TEST_PARTS)
+
+tests-others: $(VENV)/.dev
+	$(QUICK_TESTS) tcia_assets_tests $(LARGE_PARTS:%=--ignore=tcia_assets_tests/%)
+
+tests-%: $(VENV)/.dev
+	$(QUICK_TESTS) tcia_assets_tests/$*
+
+# Of two cores; a third worker works while others wait. One that has run out of tests takes over
+# from the others.
+ON_BOTH_CORES := -n 3 --dist worksteal
 
 # Hypothesis marks its tests itself; here they try five times as many examples.
 slow-tests: $(VENV)/.dev
