@@ -19,6 +19,7 @@ imports            Collections that are imported from folders
 known_replies      replies that were compared before
 repeated_listing   a listing that is the one before
 listing            merge a listing into the stored rows
+absence            count the absences of those that it lacks
 source_outage      since when a source does not answer
 plausibility       whether a listing can be true
 other_sources      rows that another source has listed before

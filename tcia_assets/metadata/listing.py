@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -16,6 +16,13 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import SERIES, instant
 from tcia_assets.errors import UnknownReply, UsageError
+from tcia_assets.metadata.absence import (
+    DEFAULT_POLICY,
+    WithdrawalPolicy,
+    absent_counts,
+    count_absence,
+    is_due,
+)
 from tcia_assets.metadata.fingerprints import fingerprints
 from tcia_assets.metadata.other_sources import (
     IDENTITY,
@@ -26,7 +33,7 @@ from tcia_assets.metadata.other_sources import (
     kept_values,
     rebased_rows,
 )
-from tcia_assets.store.conform import align, conform, replace_column
+from tcia_assets.store.conform import align, conform, count_true, replace_column
 
 _KEY = SERIES.key[0]
 _ROWS_AT_ONCE = 1 << 12
@@ -36,24 +43,6 @@ Expects = Callable[[pa.Table], pa.ChunkedArray]
 _OURS = SERIES.column_names[SERIES.column_names.index("source") :]
 # The table `series` as a source lists it: without the columns that this package maintains.
 LISTED = replace(SERIES, columns=tuple(c for c in SERIES.columns if c.name not in _OURS))
-
-
-@dataclass(frozen=True)
-class WithdrawalPolicy:
-    """When a missing Series may be withdrawn: after this many listings without it, hours apart."""
-
-    listings: int = 3
-    hours: int = 20
-
-    @classmethod
-    def of_release(cls) -> WithdrawalPolicy:
-        """Return the policy for a source with releases: each is a complete list, so one will do."""
-        return cls(listings=1, hours=0)
-
-    @property
-    def gap(self) -> timedelta:
-        """The least time between two listings that both count."""
-        return timedelta(hours=self.hours)
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ def merge(
     at: datetime,
     source: str,
     only_adds: bool = False,
-    policy: WithdrawalPolicy = WithdrawalPolicy(),
+    policy: WithdrawalPolicy = DEFAULT_POLICY,
     fingerprints_kept: Mapping[str, str] = MappingProxyType({}),
     not_changed: Collection[str] = (),
     promised: Collection[str] = (),
@@ -146,12 +135,12 @@ def merge(
     hashes = _fingerprints(listed, fingerprints_kept)
     left_out = [c for c in LISTED.column_names if promised and c not in promised]
     present, rebased, counts = _present(known, listed, hashes, now, source, not_changed, left_out)
-    absent = unlisted if only_adds else _absent(unlisted, now, policy)
+    absent = unlisted if only_adds else count_absence(unlisted, now, policy)
     # A table in one piece is not copied when it is written.
     parts = [part for part in (present, absent, others) if part.num_rows] or [present]
     rows = conform(SERIES, _with_listed_since(pa.concat_tables(parts)))
-    due = () if only_adds else tuple(absent.filter(_is_due(absent, policy))[_KEY].to_pylist())
-    counts |= _absent_counts(pa.concat_tables([absent, others]))
+    due = () if only_adds else tuple(absent.filter(is_due(absent, policy))[_KEY].to_pylist())
+    counts |= absent_counts(pa.concat_tables([absent, others]))
     counts["elsewhere"] = rows.num_rows - sum(counts.values())
     return MergeResult(rows, _listing_id(present, at), due, rebased, **counts)
 
@@ -203,7 +192,7 @@ def mark_moved(rows: pa.Table, homes: Mapping[str, str | None]) -> pa.Table:
 def count_lost(before: pa.Table, listed: pa.Table) -> tuple[int, int]:
     """Return how many Series were listed until now, and how many of them the listing lacks."""
     until_now = before.select([_KEY]).filter(pc.is_null(before["missing_since"]))
-    return len(until_now), len(until_now) - _count(_is_listed(until_now, listed))
+    return len(until_now), len(until_now) - count_true(_is_listed(until_now, listed))
 
 
 def _is_listed(rows: pa.Table, listed: pa.Table) -> pa.ChunkedArray:
@@ -252,9 +241,9 @@ def _present(
         "changes": old["changes"],
     }
     counts = {
-        "new": _count(is_new),
-        "reappeared": _count(is_back),
-        "unchanged": _count(pc.and_(is_same, pc.invert(is_back))),
+        "new": count_true(is_new),
+        "reappeared": count_true(is_back),
+        "unchanged": count_true(pc.and_(is_same, pc.invert(is_back))),
     }
     counts["changed"] = len(listed) - sum(counts.values())
     rows = align(SERIES, _with_columns(listed, ours), source=source, missing_snapshots=0)
@@ -267,45 +256,6 @@ def _fingerprints(listed: pa.Table, kept: Mapping[str, str]) -> pa.ChunkedArray 
         return hashes
     place = pc.index_in(listed[_KEY], value_set=pa.array(kept.keys(), pa.string()))
     return pc.coalesce(pa.array(kept.values(), pa.string()).take(_array(place)), _array(hashes))
-
-
-def _absent(unlisted: pa.Table, now: pa.Scalar, policy: WithdrawalPolicy) -> pa.Table:
-    """Return the rows of Series that are not listed, with this absence counted."""
-    times = pc.fill_null(unlisted["missing_snapshots"], 0)
-    counted_at = unlisted["missing_counted_at"]
-    gap = pa.scalar(policy.gap, pa.duration("us"))
-    # Counted no further than needed, so that rows absent for long do not change with each listing;
-    # and not again within the gap, so that a dozen listings of one bad hour count once.
-    waits = pc.or_(
-        pc.greater_equal(times, policy.listings),
-        pc.fill_null(pc.greater(pc.add(counted_at, gap), now), fill_value=False),
-    )
-    settled = pc.or_(pc.is_valid(unlisted["withdrawn_at"]), pc.is_valid(unlisted["moved_to"]))
-    stays = pc.or_(waits, pc.and_(settled, pc.is_valid(unlisted["missing_since"])))
-    ours = {
-        "missing_since": pc.fill_null(unlisted["missing_since"], now),
-        "missing_snapshots": pc.if_else(stays, times, pc.add(times, 1)),
-        # After the clock was set back, an instant in the future would prevent all counting.
-        "missing_counted_at": pc.if_else(
-            pc.or_kleene(pc.invert(stays), pc.greater(counted_at, now)), now, counted_at
-        ),
-    }
-    return align(SERIES, _with_columns(unlisted, ours))
-
-
-def _is_due(absent: pa.Table, policy: WithdrawalPolicy) -> pa.ChunkedArray:
-    enough = pc.greater_equal(absent["missing_snapshots"], policy.listings)
-    undecided = pc.and_(pc.is_null(absent["withdrawn_at"]), pc.is_null(absent["moved_to"]))
-    return pc.and_(enough, undecided)
-
-
-def _absent_counts(absent: pa.Table) -> dict[str, int]:
-    has_moved = pc.is_valid(absent["moved_to"])
-    is_withdrawn = pc.and_(pc.is_valid(absent["withdrawn_at"]), pc.invert(has_moved))
-    counts = {"moved": _count(has_moved), "withdrawn": _count(is_withdrawn)}
-    # A Series that a listing lacks which only adds is not missing.
-    is_gone = _count(pc.or_(pc.is_valid(absent["missing_since"]), has_moved))
-    return counts | {"missing": is_gone - sum(counts.values())}
 
 
 def _listing_id(listed: pa.Table, at: datetime) -> str:
@@ -343,7 +293,3 @@ def _array(values: pa.ChunkedArray | pa.Array) -> pa.Array:
 def _with_columns(rows: pa.Table, columns: dict[str, pa.ChunkedArray | pa.Array]) -> pa.Table:
     kept = [name for name in rows.schema.names if name not in columns]
     return pa.table([*(rows[n] for n in kept), *columns.values()], [*kept, *columns])
-
-
-def _count(flags: pa.ChunkedArray | pa.Array) -> int:
-    return int(pc.sum(flags).as_py() or 0)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets.catalog import MAX_PLAUSIBLE_LOSS, SNAPSHOTS
-from tcia_assets.metadata.listing import WithdrawalPolicy
+from tcia_assets.metadata.absence import WithdrawalPolicy
 from tcia_assets.store.warehouse import Warehouse
 
 _MAX_KEPT = 400

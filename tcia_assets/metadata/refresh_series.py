@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES, UNREADABLE_VALUES
 from tcia_assets.metadata import attribution, history, listing, plausibility
+from tcia_assets.metadata.absence import WithdrawalPolicy
 from tcia_assets.metadata.budget import RequestBudget, computing_on
 from tcia_assets.metadata.events import diff_events
 from tcia_assets.metadata.known_replies import KnownReply
@@ -201,7 +202,7 @@ class _Refresh:
     ) -> _Comparison:
         """Judge a listing and merge it into the stored rows."""
         settings, source = self.source.settings, self.source.name
-        policy = listing.WithdrawalPolicy(settings.withdrawal_snapshots, settings.withdrawal_hours)
+        policy = WithdrawalPolicy(settings.withdrawal_snapshots, settings.withdrawal_hours)
         expected = filtered(before, self.source.expects(before))
         until_now, lost = listing.count_lost(expected, listed)
         earlier = plausibility.past_listings(self.warehouse, self.key, self.at)
@@ -219,7 +220,7 @@ class _Refresh:
             at=self.at,
             source=source,
             only_adds=not (self.is_whole and verdict.plausible),
-            policy=listing.WithdrawalPolicy.of_release() if self.source.release else policy,
+            policy=WithdrawalPolicy.of_release() if self.source.release else policy,
             fingerprints_kept=kept_fingerprints(own, listed, unread, unread_before),
             not_changed=newly,
             promised=self.promised,

@@ -214,6 +214,11 @@ def _keys(table: Table, rows: pa.Table) -> list[pa.Array]:
     return [_combined(rows[name]) for name in table.key]
 
 
+def count_true(flags: pa.ChunkedArray | pa.Array) -> int:
+    """Return how many values are true."""
+    return int(pc.sum(flags).as_py() or 0)
+
+
 def _combined(values: pa.ChunkedArray) -> pa.Array:
     return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
 

@@ -16,30 +16,14 @@ from tcia_assets.errors import RepeatedKey, UnknownReply, UsageError
 from tcia_assets.metadata.listing import (
     LISTED,
     MergeResult,
-    WithdrawalPolicy,
     count_lost,
     mark_moved,
     mark_withdrawn,
     merge,
 )
-from tcia_assets.store.conform import check, empty
+from tcia_assets.store.conform import check
 from tcia_assets_tests.examples import examples
-from tcia_assets_tests.metadata.listings import DAY_1, SOURCE, day, listed
-
-UNKNOWN = empty(SERIES)  # what is stored before the first listing
-
-
-def after(*lists: pa.Table) -> MergeResult:
-    """The result of one listing a day."""
-    seen = merge(UNKNOWN, lists[0], at=DAY_1, source=SOURCE)
-    for number, names in enumerate(lists[1:], start=2):
-        seen = merge(seen.rows, names, at=day(number), source=SOURCE)
-    return seen
-
-
-def row(seen: MergeResult, uid: str) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = seen.rows.to_pylist()
-    return {row["SeriesInstanceUID"]: row for row in rows}[uid]
+from tcia_assets_tests.metadata.listings import DAY_1, SOURCE, UNKNOWN, after, day, listed, row
 
 
 def test_a_source_lists_all_columns_except_those_that_are_maintained_here() -> None:
@@ -109,48 +93,6 @@ def test_a_series_that_is_no_longer_listed_stays_and_is_missing_at_once() -> Non
     assert gone["ImageCount"] == 1
 
 
-def test_the_third_absence_makes_a_series_due_and_no_listing_withdraws_it() -> None:
-    seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
-    assert (seen.due, seen.missing, seen.withdrawn) == (("b",), 1, 0)
-    assert row(seen, "b")["missing_since"] == day(2)
-    assert after(listed(a=1, b=1), *[listed(a=1)] * 2).due == ()
-    gone = mark_withdrawn(seen.rows, seen.due, at=day(4))
-    assert row(replace(seen, rows=gone), "b")["withdrawn_at"] == day(4)
-    assert row(replace(seen, rows=gone), "a")["withdrawn_at"] is None
-
-
-def test_absences_count_only_with_hours_between_them() -> None:
-    seen = after(listed(a=1, b=1), listed(a=1))
-    for hours in (1, 12, 19):
-        later = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=hours), source=SOURCE)
-        assert later.rows.equals(seen.rows)
-    counted = merge(seen.rows, listed(a=1), at=day(2) + timedelta(hours=20), source=SOURCE)
-    assert row(counted, "b")["missing_snapshots"] == 2
-    assert row(counted, "b")["missing_counted_at"] == day(2) + timedelta(hours=20)
-    assert row(counted, "b")["missing_since"] == day(2)
-
-
-def test_the_withdrawal_policy_can_be_chosen() -> None:
-    quick = WithdrawalPolicy(listings=2, hours=0)
-    seen = after(listed(a=1, b=1))
-    for _ in range(2):
-        seen = merge(seen.rows, listed(a=1), at=day(2), source=SOURCE, policy=quick)
-    assert seen.due == ("b",)
-
-
-@pytest.mark.parametrize("end", ["due", "withdrawn", "moved"])
-def test_a_series_that_is_gone_does_not_change_with_each_listing(end: str) -> None:
-    seen = after(listed(a=1, b=1), *[listed(a=1)] * 3)
-    rows = seen.rows
-    if end == "withdrawn":
-        rows = mark_withdrawn(rows, ["b"], at=day(4))
-    if end == "moved":
-        rows = mark_moved(rows, {"b": "LCTSC"})
-    later = merge(rows, listed(a=1), at=day(9), source=SOURCE)
-    assert later.rows.equals(rows)
-    assert later.due == (("b",) if end == "due" else ())
-
-
 def test_a_listing_that_only_adds_leaves_absent_series_unchanged() -> None:
     seen = after(listed(a=1, b=1, c=1), listed(a=1, b=1))
     added = merge(seen.rows, listed(a=2, d=1), at=day(9), source=SOURCE, only_adds=True)
@@ -203,13 +145,6 @@ def test_a_series_that_reappears_is_as_before(absences: int) -> None:
     assert found["withdrawn_at"] is None
     assert found["missing_snapshots"] == 0
     assert (found["first_seen_at"], found["changed_at"]) == (DAY_1, DAY_1)
-
-
-def test_only_absences_in_a_row_count() -> None:
-    off, on = listed(a=1), listed(a=1, b=1)
-    seen = after(on, off, off, on, off, off)
-    assert row(seen, "b")["withdrawn_at"] is None
-    assert row(seen, "b")["missing_since"] == day(5)
 
 
 def test_an_empty_listing_is_refused_if_series_are_known() -> None:

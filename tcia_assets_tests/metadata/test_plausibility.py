@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tcia_assets.catalog import SNAPSHOTS
 from tcia_assets.metadata import plausibility
-from tcia_assets.metadata.listing import WithdrawalPolicy
+from tcia_assets.metadata.absence import WithdrawalPolicy
 from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refreshed_without
