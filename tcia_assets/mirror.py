@@ -24,7 +24,7 @@ from tcia_assets.images.export_files import Export
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
-from tcia_assets.images.status import collection_status
+from tcia_assets.images.status import SeriesCounts, collection_status
 from tcia_assets.images.unindexed import (
     count_outdated,
     count_unindexed,
@@ -285,7 +285,8 @@ class Mirror:
             **criteria,
         )
         self.run_fetch(session)
-        return self._status([each.collection for each in session.plans], session.selection)
+        collections = [each.collection for each in session.plans]
+        return self._status(collections, session.selection, session.counts)
 
     def run_fetch(self, session: FetchSession) -> None:
         """Fetch what was planned, and complete what earlier runs left.
@@ -517,9 +518,16 @@ class Mirror:
             return selection_from_fields(dict(given))
         return parse_selection(self.settings.image_selection if given is None else given)
 
-    def _status(self, collections: list[str], selection: Selection | None) -> pa.Table:
+    def _status(
+        self,
+        collections: list[str],
+        selection: Selection | None,
+        counts: SeriesCounts | None = None,
+    ) -> pa.Table:
         since = datetime.now(UTC) - timedelta(days=self.settings.verify_days)
-        return collection_status(self.warehouse, collections, selection, proven_since=since)
+        return collection_status(
+            self.warehouse, collections, selection, proven_since=since, counts=counts
+        )
 
     def _open_runs(self, source: Source | None = None) -> LocalRuns:
         return open_runs(

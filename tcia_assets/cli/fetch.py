@@ -123,7 +123,8 @@ def fetch(
 
 
 def _print_status(mirror: Mirror, session: FetchSession) -> None:
-    print_status(mirror.warehouse, [each.collection for each in session.plans], session.selection)
+    collections = [each.collection for each in session.plans]
+    print_status(mirror.warehouse, collections, session.selection, session.counts)
 
 
 def _plan_table(plans: Sequence[FetchPlan]) -> Grid:

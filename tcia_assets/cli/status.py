@@ -18,7 +18,7 @@ from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import shorten
-from tcia_assets.images.status import COUNTS, SUMMED, collection_status
+from tcia_assets.images.status import COUNTS, SUMMED, SeriesCounts, collection_status
 from tcia_assets.images.zip_parts import count_proven
 from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection
@@ -74,13 +74,19 @@ def status(collections: tuple[str, ...], form: str, *, verbose: bool) -> None:
 
 
 def print_status(
-    warehouse: Warehouse, collections: Sequence[str], selection: Selection | None
+    warehouse: Warehouse,
+    collections: Sequence[str],
+    selection: Selection | None,
+    counts: SeriesCounts | None = None,
 ) -> None:
-    """Print a table with one row a Collection, or a note if there is none."""
+    """Print a table with one row a Collection, or a note if there is none.
+
+    What a run has counted at its end is not counted again.
+    """
     if not collections:
         print_note(EMPTY_WAREHOUSE + missing_folder(warehouse))
         return
-    rows = collection_status(warehouse, collections, selection).to_pylist()
+    rows = collection_status(warehouse, collections, selection, counts=counts).to_pylist()
     out.print(_tables(rows, out))
 
 

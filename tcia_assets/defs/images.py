@@ -102,7 +102,7 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     good = with_events_of(sorted(names_left), context.partition_keys, selected, warehouse, good)
     warehouse.ensure_views()
     if catalog.IMAGE_ARCHIVES in selected:
-        mirror.record(context, names, tcia, started, _run_facts(good, bad))
+        mirror.record(context, names, tcia, started, _run_facts(good, bad), session)
     results = [checks.results(context, table, names, warehouse) for table in selected]
     results.append(zip_checks.results(context, names, tcia, just_fetched))
     found = chain.from_iterable(results)

@@ -14,7 +14,8 @@ from tcia_assets import catalog
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
 from tcia_assets.errors import DataError, UsageError
-from tcia_assets.images.status import mirror_totals
+from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.status import count_series, mirror_totals
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.store.warehouse import Warehouse
 
@@ -73,6 +74,7 @@ def record(
     tcia: RunResource,
     started: datetime,
     facts: Mapping[str, Any],
+    session: FetchSession | None = None,
 ) -> None:
     """Log the event of a run that is about to end, and the result of the check.
 
@@ -82,11 +84,12 @@ def record(
         tcia: The warehouse, and the image selection in use.
         started: When the step started.
         facts: What the run did.
+        session: The fetch, if it is one; it gets the numbers of Series that are counted here.
     """
     duration = datetime.now(UTC) - started
     metadata = {**facts, "duration_s": round(duration / timedelta(seconds=1), 3)}
     try:
-        metadata = _totals(tcia) | metadata
+        metadata = _totals(tcia, session) | metadata
         compared = _compared(tcia.warehouse)
     except DataError as error:  # a damaged file of any Collection; a check is about it
         metadata["totals_error"], compared = str(error), {}
@@ -107,11 +110,17 @@ def _evaluation(names: Names, compared: Mapping[str, datetime]) -> dg.AssetCheck
     )
 
 
-def _totals(tcia: RunResource) -> dict[str, Any]:
+def _totals(tcia: RunResource, session: FetchSession | None) -> dict[str, Any]:
+    # What a session selects is no part of the totals, but who has started it wants its numbers.
+    selection, facts = tcia.selection or (session.selection if session else None), {}
     try:
-        return dict(mirror_totals(tcia.warehouse, tcia.selection))
+        counts = count_series(tcia.warehouse, selection)
     except UsageError as error:  # of the selection, which is no part of a refresh
-        return {**mirror_totals(tcia.warehouse), "selection_error": str(error)}
+        counts, facts = count_series(tcia.warehouse), {"selection_error": str(error)}
+    if session:
+        session.counts = counts
+    is_of_settings = tcia.selection is not None and counts.selection is not None
+    return {**mirror_totals(counts, of_selection=is_of_settings), **facts}
 
 
 def _compared(warehouse: Warehouse) -> dict[str, datetime]:

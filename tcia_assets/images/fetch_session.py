@@ -20,6 +20,7 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.pending import PendingList
 from tcia_assets.images.plan import FetchPlan, plan_collection, selected_collections
 from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
+from tcia_assets.images.status import SeriesCounts
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_to_fields
@@ -52,6 +53,7 @@ class FetchSession:
         reread: How long it may still read zips again that are unchanged.
         not_started: Number of planned Series that no fetch of the session has started.
         not_stored: Lines about selected Series whose metadata the source did not return.
+        counts: What a run of the session has counted at its end.
 
     Raises:
         UsageError: The selection needs what is known only of fetched images.
@@ -65,6 +67,7 @@ class FetchSession:
     reread: RereadBudget = field(init=False)
     not_started: int = field(default=0, init=False)
     not_stored: list[str] = field(default_factory=list, init=False)
+    counts: SeriesCounts | None = field(default=None, init=False)
     _plans: dict[str, FetchPlan] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:

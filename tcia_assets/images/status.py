@@ -6,6 +6,7 @@ What a run would fetch is in `plan`: that also looks at the disk.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from tcia_assets.metadata.moves import ZIPS_MOVE
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.metadata.single_series import partial_collections
+from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets.store.warehouse import Warehouse
 
 # Columns that count Series, and all columns with a sum over Collections.
@@ -40,12 +42,37 @@ _SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class SeriesCounts:
+    """Numbers of Series and bytes, a row a Collection, and what they were counted of.
+
+    Attributes:
+        rows: The numbers.
+        selection: What counts as selected.
+        stamp: Changes with any file that was read.
+    """
+
+    rows: list[dict[str, Any]]
+    selection: Selection | None
+    stamp: str
+
+
+def count_series(warehouse: Warehouse, selection: Selection | None = None) -> SeriesCounts:
+    """Count the Series of all Collections.
+
+    Raises:
+        UsageError: The selection's SQL, series lists or shared lists cannot be used.
+    """
+    return _count(warehouse, warehouse.keys(SERIES), selection)
+
+
 def collection_status(
     warehouse: Warehouse,
     collections: Sequence[str],
     selection: Selection | None = None,
     *,
     proven_since: datetime | None = None,
+    counts: SeriesCounts | None = None,
 ) -> pa.Table:
     """Return the state of Collections, one row each, in their order.
 
@@ -80,15 +107,17 @@ def collection_status(
         selection: What counts as selected.
         proven_since: Zips that were proven since then are counted; without it the last three
             columns are null, and cost nothing.
+        counts: What a run has counted at its end; of the same selection, and if nothing was written
+            since, it is not counted again.
 
     Raises:
         UsageError: The selection's SQL, series lists or shared lists cannot be used.
     """
-    rows = _count(warehouse, collections, selection)
+    rows = _count(warehouse, collections, selection, counts).rows
     changes = warehouse.query(_CHANGED, {"collections": list(collections)}).to_pylist()
     unindexed = count_unindexed(warehouse)
     compared = last_compared(warehouse, datetime.now(UTC))
-    counts = {row["Collection"]: row for row in rows}
+    counted = {row["Collection"]: row for row in rows}
     proofs = {
         row["Collection"]: row
         for row in (count_proven(warehouse, collections, proven_since) if proven_since else ())
@@ -104,11 +133,11 @@ def collection_status(
     status = [
         {
             "Collection": name,
-            **dict.fromkeys(SUMMED, 0) | counts.get(name, {}) | hidden,
+            **dict.fromkeys(SUMMED, 0) | counted.get(name, {}) | hidden,
             "unindexed": unindexed.get(name, 0),
             "changed_at": changed.get(name),
             "compared_at": compared.get(name),
-            "is_suspect": bool(listed) and name in counts and name not in listed | unlisted,
+            "is_suspect": bool(listed) and name in counted and name not in listed | unlisted,
             "is_partial": name in partial,
             **no_zips | proofs.get(name, {}),
         }
@@ -117,25 +146,21 @@ def collection_status(
     return pa.Table.from_pylist(status, schema=_SCHEMA)
 
 
-def mirror_totals(warehouse: Warehouse, selection: Selection | None = None) -> dict[str, int]:
-    """Return sums over all Collections, from one query.
+def mirror_totals(counts: SeriesCounts, *, of_selection: bool) -> dict[str, int]:
+    """Return sums over all Collections.
 
     Args:
-        warehouse: The warehouse.
-        selection: What counts as selected.
+        counts: The numbers of each.
+        of_selection: Whether what is selected belongs to them.
 
     Returns:
         Numbers of Series: `known`, `missing`, `withdrawn`, `complete`, `failed` (tried and not
-        complete); with a selection also `selected` and `to_come`. `bytes_on_disk` are of zips.
-
-    Raises:
-        UsageError: The selection's SQL, series lists or shared lists cannot be used.
+        complete); `selected` and `to_come`, if they belong to them. `bytes_on_disk` are of zips.
     """
-    rows = _count(warehouse, warehouse.keys(SERIES), selection)
     return {
-        name: sum(row[column] for row in rows)
+        name: sum(row[column] for row in counts.rows)
         for name, column in _TOTALS.items()
-        if selection or name not in _OF_SELECTION
+        if of_selection or name not in _OF_SELECTION
     }
 
 
@@ -153,14 +178,22 @@ _OF_SELECTION = {"selected", "to_come"}
 
 
 def _count(
-    warehouse: Warehouse, collections: Sequence[str], selection: Selection | None
-) -> list[dict[str, Any]]:
+    warehouse: Warehouse,
+    collections: Sequence[str],
+    selection: Selection | None,
+    known: SeriesCounts | None = None,
+) -> SeriesCounts:
+    """Count the Series of some Collections, unless it is known of all."""
     predicate, tables = (selection.predicate, selection.tables) if selection else ("false", {})
-    parameters = {"collections": list(collections)}
+    statement = _counts_sql(predicate)
+    # Before the query: what is written meanwhile is counted by the next one.
+    stamp = CleanQueries(warehouse).stamp(statement)
+    if known and (known.stamp, known.selection) == (stamp, selection):
+        return known
     rows: list[dict[str, Any]] = warehouse.query(
-        _counts_sql(predicate), parameters, tables=tables
+        statement, {"collections": list(collections)}, tables=tables
     ).to_pylist()
-    return rows
+    return SeriesCounts(rows, selection, stamp)
 
 
 # Collections that were last compared with a source of another family than the newest comparison.
@@ -254,5 +287,5 @@ def _counts_sql(predicate: str) -> str:
         coalesce(sum(image_bytes) FILTER (is_to_come), 0)::BIGINT AS bytes_to_fetch,
         count(*) FILTER (is_to_come AND image_bytes IS NULL) AS sizes_unknown,
         count(*) FILTER (is_to_come) AS to_come
-    FROM sized GROUP BY Collection
+    FROM sized GROUP BY Collection ORDER BY Collection
     """

@@ -51,7 +51,7 @@ class CleanQueries:
         """
         path = self._warehouse.root / "warehouse" / ".clean" / name
         # Before the query: what is written meanwhile is looked at by the next one.
-        stamp = self._stamp(statement)
+        stamp = self.stamp(statement)
         if _read(path) == stamp:
             return None
         rows = self._warehouse.query(statement)
@@ -61,7 +61,7 @@ class CleanQueries:
             publish_hint(path, stamp)
         return None
 
-    def _stamp(self, statement: str) -> str:
+    def stamp(self, statement: str) -> str:
         """Return what changes with a query, or with a file that it reads."""
         digest = sha256(f"{code_digest()} {statement}".encode())
         for table in tables_in(statement):

@@ -6,9 +6,12 @@ import dagster as dg
 import pytest
 
 from tcia_assets.defs.plugin import build_definitions
+from tcia_assets.images.fetch_session import FetchSession, use_session
+from tcia_assets.images.status import count_series
+from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.image_runs import run_fetch, zips
+from tcia_assets_tests.defs.image_runs import SELECTED, run_fetch, zips
 
 MIRROR = dg.AssetKey(["tcia", "mirror"])
 
@@ -23,7 +26,11 @@ def test_a_refresh_and_a_fetch_record_the_totals_of_the_mirror_once_each(
     keys = dagster.start_refreshed()
     dagster.sandbox.archive.revise(collection=SMALL, count=1)
     dagster.run("tcia_refresh", SMALL, tables=["series", "patients"])
-    run_fetch(dagster)
+    session = FetchSession(selection_from_fields(SELECTED))
+    with use_session(session):
+        run_fetch(dagster)
+    # Who has started it need not count again.
+    assert session.counts == count_series(dagster.warehouse, session.selection)
     refreshed, fetched = map(facts_of, dagster.events("mirror"))
 
     known = dagster.warehouse.query("SELECT count(*) AS n FROM series")["n"][0].as_py()
@@ -32,6 +39,7 @@ def test_a_refresh_and_a_fetch_record_the_totals_of_the_mirror_once_each(
     assert int(str(refreshed["requests"])) >= 2 and int(str(refreshed["received_bytes"])) > 0
     assert fetched["complete"] == fetched["fetched"] == len(zips(dagster)) > 0
     assert fetched["bytes_on_disk"] == sum(path.stat().st_size for path in zips(dagster))
+    assert "selected" not in fetched, "TCIA_IMAGE_SELECTION is not set"
     for facts in (refreshed, fetched):
         assert facts["failed"] == facts["missing"] == facts["withdrawn"] == 0
         assert float(str(facts["duration_s"])) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -69,6 +70,21 @@ def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:
 
     assert (now.complete, now.incomplete) == (len(place.uids) - 1, 1)
     assert now.bytes_to_fetch == row["FileSize"]
+
+
+def test_what_was_counted_is_counted_again_only_after_a_write(place: Place) -> None:
+    everything, uid = Selection(where="true"), place.uids[0]
+    counted = status.count_series(place.warehouse, everything)
+    known = replace(counted, rows=[{**row, "series": 77} for row in counted.rows])
+
+    def count(selection: Selection | None) -> int:
+        rows = status.collection_status(place.warehouse, [COLLECTION], selection, counts=known)
+        return int(rows["series"][0].as_py())
+
+    assert count(everything) == 77
+    assert count(None) == len(place.uids)
+    place.fetch(uid)
+    assert count(everything) == len(place.uids)
 
 
 def test_sizes_are_those_of_the_listing_and_else_of_their_own_table(place: Place) -> None:
