@@ -11,6 +11,7 @@ collection_page  the page of a Collection
 series           the facts of Series on disk
 series_page      the page of a Series
 gallery          which pictures and volumes are made, and why one is missing
+gallery_state    what was made of them, kept for the next run
 bad_zips         which zips are missing or damaged, and which command helps
 pictures         a small picture of a Series
 strip            small pictures of some Series, side by side

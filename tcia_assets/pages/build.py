@@ -22,7 +22,8 @@ from tcia_assets.pages.collection_page import choose_thumbnails, collection_page
 from tcia_assets.pages.collections import read_collections
 from tcia_assets.pages.datasets import DatasetPages
 from tcia_assets.pages.folder import DEFAULT, CatalogueFolder
-from tcia_assets.pages.gallery import DEFAULT_VOLUMES, Gallery, files_of, is_final, unpictured
+from tcia_assets.pages.gallery import DEFAULT_VOLUMES, Gallery
+from tcia_assets.pages.gallery_state import files_of, is_final, unpictured
 from tcia_assets.pages.overview import overview_page, read_state
 from tcia_assets.pages.rows import rows_script, series_columns
 from tcia_assets.pages.series import SeriesFacts, read_series

@@ -8,7 +8,7 @@ megabytes: first of those with masks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -21,13 +21,13 @@ from tcia_assets.pages import addresses
 from tcia_assets.pages.bad_zips import (
     DAMAGED_ZIP,
     MISSING_ZIP,
-    SHORT_PROBLEMS,
     advise_repair,
     find_bad_zips,
 )
 from tcia_assets.pages.folder import CatalogueFolder
+from tcia_assets.pages.gallery_state import State, files_of, show_state
 from tcia_assets.pages.series import MASKS, VOLUMES, SeriesFacts, Zip, add_pairs, target_names
-from tcia_assets.pages.series_page import Shown, Viewer, name_slice, related_to
+from tcia_assets.pages.series_page import Shown, Viewer
 from tcia_assets.store.warehouse import Warehouse
 
 DEFAULT_VOLUMES = 8
@@ -37,7 +37,8 @@ _WORKERS = 2
 _LEAST_SLICES = 3
 _MAX_BYTES = 1_500_000_000
 _MAX_REASON = 300
-_Known = dict[str, Any]
+# The record of a picture or a volume in a state.
+_Made = dict[str, Any]
 
 
 class Gallery:
@@ -68,8 +69,8 @@ class Gallery:
             add_pairs(found, find_pairs(self._warehouse, masks))
 
     def show(
-        self, found: dict[str, SeriesFacts], known: _Known, report: Callable[[], None]
-    ) -> tuple[dict[str, Shown], _Known]:
+        self, found: dict[str, SeriesFacts], known: State, report: Callable[[], None]
+    ) -> tuple[dict[str, Shown], State]:
         """Make what is missing of the Series of a Collection.
 
         Args:
@@ -84,7 +85,7 @@ class Gallery:
             whys = dict.fromkeys(found, Shown(why=f"There is no picture: {self.missing}."))
             return whys, {}
         chosen = self._choose(found)
-        state: _Known = {
+        state: State = {
             "pictures": {},
             "volumes": {},
             "lost": find_bad_zips(found, self._warehouse),
@@ -96,7 +97,7 @@ class Gallery:
         for uid in chosen:
             state["volumes"][uid] = self._volume(found[uid], found, known, state["lost"])
         self._remove_old(known, state)
-        shown = _combine(found, state)
+        shown = show_state(found, state)
         return {uid: self._explain(found[uid], each) for uid, each in shown.items()}, state
 
     def _choose(self, found: dict[str, SeriesFacts]) -> list[str]:
@@ -119,7 +120,7 @@ class Gallery:
 
     # --- Pictures ---------------------------------------------------------------------------------
 
-    def _picture(self, facts: SeriesFacts, known: _Known) -> tuple[str, _Known]:
+    def _picture(self, facts: SeriesFacts, known: State) -> tuple[str, _Made]:
         """Return the UID of a Series, and the key of its picture or why there is none."""
         if facts.zip.middle_entry is None:
             return facts.uid, {"key": "", "why": ""}
@@ -159,28 +160,28 @@ class Gallery:
         self,
         facts: SeriesFacts,
         found: dict[str, SeriesFacts],
-        known: _Known,
+        known: State,
         lost: Collection[str],
-    ) -> _Known:
+    ) -> _Made:
         """Return the key of a volume and its viewer, or why there is none."""
         masks = [found[uid] for uid in facts.masks]
         made = self._known_volume(facts, masks, known)
         return made or self._new_volume(facts, [each for each in masks if each.uid not in lost])
 
     def _known_volume(
-        self, facts: SeriesFacts, masks: Sequence[SeriesFacts], known: _Known
-    ) -> _Known | None:
+        self, facts: SeriesFacts, masks: Sequence[SeriesFacts], known: State
+    ) -> _Made | None:
         """Return what an earlier call made of the same zips, if it is still there."""
-        before: _Known = known.get("volumes", {}).get(facts.uid, {})
+        before: _Made = known.get("volumes", {}).get(facts.uid, {})
         key = self._volume_key(facts, masks)
         if before.get("key") != key:
             return None
         files = (addresses.volume(key), addresses.slices(key), addresses.picture(key))
         return before if before["why"] or all(map(self._folder.has, files)) else None
 
-    def _new_volume(self, facts: SeriesFacts, masks: Sequence[SeriesFacts]) -> _Known:
+    def _new_volume(self, facts: SeriesFacts, masks: Sequence[SeriesFacts]) -> _Made:
         key, names = self._volume_key(facts, masks), target_names(masks)
-        made: _Known = {}
+        made: _Made = {}
         why, lasts = self._try(lambda: made.update(self._make_volume(facts, masks, names, key)))
         return {"key": key if lasts else "", "why": why, "viewer": made or None}
 
@@ -190,7 +191,7 @@ class Gallery:
 
     def _make_volume(
         self, facts: SeriesFacts, masks: Sequence[SeriesFacts], names: Sequence[str], key: str
-    ) -> _Known:
+    ) -> _Made:
         with ExitStack() as stack:
             paths = [
                 stack.enter_context(self._warehouse.archives.local(name_at(z.path), z.sha256))
@@ -215,82 +216,9 @@ class Gallery:
             )
         )
 
-    def _remove_old(self, known: _Known, state: _Known) -> None:
+    def _remove_old(self, known: State, state: State) -> None:
         for name in sorted(set(files_of(known)) - set(files_of(state))):
             self._folder.remove(name)
-
-
-def is_final(state: _Known) -> bool:
-    """Return whether all that could be made was made; what fails for want of a library may not."""
-    made = [*state.get("pictures", {}).values(), *state.get("volumes", {}).values()]
-    return not state.get("lost") and all(each["key"] or not each["why"] for each in made)
-
-
-def files_of(state: _Known) -> Iterator[str]:
-    """Yield the paths of the files that a state of a Collection's gallery names."""
-    for each in state.get("pictures", {}).values():
-        if each["key"] and not each["why"]:
-            yield addresses.picture(each["key"])
-    for each in state.get("volumes", {}).values():
-        if each["key"] and not each["why"]:
-            key = each["key"]
-            yield from (addresses.volume(key), addresses.slices(key), addresses.picture(key))
-
-
-def _combine(found: dict[str, SeriesFacts], state: _Known) -> dict[str, Shown]:
-    viewers = {
-        uid: _viewer(made["viewer"]) for uid, made in state["volumes"].items() if made["viewer"]
-    }
-    pictures = {
-        uid: addresses.picture(made["key"])
-        for uid, made in state["pictures"].items()
-        if made["key"] and not made["why"]
-    }
-    pictures |= {uid: viewer.picture for uid, viewer in viewers.items()}
-    slices = {u: name_slice(f.zip.slice_number, f.zip.slice_count) for u, f in found.items()}
-    slices |= {uid: viewer.slice_name for uid, viewer in viewers.items()}
-    for uid, facts in found.items():
-        # A mask is shown over its image.
-        image = next((image for image in facts.images if image in viewers), None)
-        if image and facts.modality in MASKS:
-            pictures[uid] = viewers[image].picture
-            slices[uid] = f"drawn on {slices[image] or 'its image'}"
-    return {
-        uid: Shown(
-            picture=pictures.get(uid, ""),
-            slice_name=slices[uid],
-            viewer=viewers.get(uid),
-            why=_why(uid, state),
-            zip_problem=SHORT_PROBLEMS.get(_why_no_picture(uid, state), ""),
-            related=related_to(facts, found, pictures, slices),
-        )
-        for uid, facts in found.items()
-    }
-
-
-def _viewer(saved: _Known) -> Viewer:
-    labels = tuple((name, color, value) for name, color, value in saved["labels"])
-    low, high = saved["window"]
-    return Viewer(**saved | {"labels": labels, "window": (low, high)})
-
-
-def unpictured(state: _Known) -> int:
-    """Return of how many Series a picture could not be made."""
-    return sum(bool(each["why"]) for each in state.get("pictures", {}).values())
-
-
-def _why_no_picture(uid: str, state: _Known) -> str:
-    why: str = state["lost"].get(uid) or state["pictures"][uid]["why"]
-    return why
-
-
-def _why(uid: str, state: _Known) -> str:
-    why = _why_no_picture(uid, state)
-    if why in SHORT_PROBLEMS:
-        return f"{why.capitalize()}."
-    if why_no_volume := state["volumes"].get(uid, {}).get("why"):
-        return f"The volume cannot be shown: {why_no_volume}"
-    return f"There is no picture: {why}" if why else ""
 
 
 def _may_be_volume(facts: SeriesFacts) -> bool:
