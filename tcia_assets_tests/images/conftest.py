@@ -1,4 +1,4 @@
-"""Sandboxes with 3, 8, 12 and 60 small Series, one of each a worker, and data folders for them."""
+"""Sandboxes with 3, 8, 12 and 40 small Series, one of each a worker, and data folders for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.images.headers.image_rows import index_images
+from tcia_assets.images.headers.references import index_references
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets_tests.images.bucket_place import Machine, beside
 from tcia_assets_tests.images.many import SERIES, place_at
@@ -33,7 +34,7 @@ def _served(series: int, images: int) -> Callable[[], Iterator[Sandbox]]:
 small_served = _served(series=3, images=4)
 eight_served = _served(series=8, images=4)
 twelve_served = _served(series=SERIES, images=2)
-wide_served = _served(series=60, images=2)
+wide_served = _served(series=40, images=2)
 
 
 # The views hold the absolute paths of the folder that they were made for.
@@ -85,7 +86,7 @@ def eight(eight_served: Sandbox, place_of: PlaceOf) -> Place:
 
 @pytest.fixture
 def wide(wide_served: Sandbox, place_of: PlaceOf) -> Place:
-    """Return a data folder that has the metadata of sixty Series of two images, and no zips."""
+    """Return a data folder that has the metadata of forty Series of two images, and no zips."""
     return place_of(wide_served)
 
 
@@ -111,6 +112,7 @@ def _fetched_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sandbox
         there = place_at(sandbox, data_dir)
         there.fetch()
         index_images(COLLECTION, there.warehouse)
+        index_references(COLLECTION, there.warehouse)
         return data_dir
 
     return fetched

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.images.checksums import is_written, removing_lines, write_checksums
 from tcia_assets.images.manifest import remove_series
 from tcia_assets_tests.images.many import SERIES, flip, put, row
@@ -86,19 +87,26 @@ def test_without_zips_there_is_no_file(mirror: Place) -> None:
     assert not sums(mirror).exists()
 
 
-def test_the_lines_of_some_series_alone_are_replaced_as_if_all_were_made(mirror: Place) -> None:
+def test_the_lines_of_some_series_alone_are_replaced_as_if_all_were_made(fetched: Place) -> None:
+    rows, uids = fetched.rows, fetched.uids
+    fetched.warehouse.path(IMAGE_ARCHIVES, COLLECTION).unlink()
+    sums(fetched).unlink()
     # In no order, so that lines come before, between and after those that are there.
-    for count, uid in enumerate([mirror.uids[place] for place in (3, 0, 5, 2)], start=1):
-        mirror.fetch(uid)
-        text = sums(mirror).read_text()
+    for count, uid in enumerate([uids[place] for place in (3, 0, 5, 2)], start=1):
+        put(fetched, rows[uid])
+        assert write_checksums(COLLECTION, fetched.warehouse, [uid])
+        text = sums(fetched).read_text()
         assert text.count("\n") == count and f"  {uid}.zip\n" in text
-        assert not write_checksums(COLLECTION, mirror.warehouse)
-    changed = mirror.rows[mirror.uids[2]] | {"sha256": "0" * 64}
-    put(mirror, changed, row("1.2.3", "unavailable"))
+        assert not write_checksums(COLLECTION, fetched.warehouse)
+    put(fetched, rows[uids[2]] | {"sha256": "0" * 64}, row("1.2.3", "unavailable"))
 
-    assert write_checksums(COLLECTION, mirror.warehouse, [mirror.uids[2], "1.2.3", "not there"])
-    assert f"{'0' * 64}  {mirror.uids[2]}.zip\n" in sums(mirror).read_text()
-    assert not write_checksums(COLLECTION, mirror.warehouse)
+    assert write_checksums(COLLECTION, fetched.warehouse, [uids[2], "1.2.3", "not there"])
+    assert f"{'0' * 64}  {uids[2]}.zip\n" in sums(fetched).read_text()
+    assert not write_checksums(COLLECTION, fetched.warehouse)
+    fetched.zip(uids[4]).unlink()
+    fetched.fetch(uids[4])
+    assert sums(fetched).read_text().count("\n") == 5
+    assert not write_checksums(COLLECTION, fetched.warehouse)
 
 
 def test_an_edited_file_is_made_anew(fetched: Place) -> None:

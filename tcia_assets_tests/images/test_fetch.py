@@ -8,6 +8,8 @@ import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES
 from tcia_assets.errors import StorageError
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.manifest import read_rows
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import FetchPlan
@@ -18,12 +20,15 @@ from tcia_assets_tests.images.many import (
     SERIES,
     edit_series,
     planned,
+    selected,
     uids_of,
 )
 from tcia_assets_tests.images.place import COLLECTION, Place
 
 
-def test_the_callbacks_get_the_plan_and_each_recorded_row(mirror: Place) -> None:
+def test_the_callbacks_get_the_plan_and_each_recorded_row_and_a_second_fetch_sends_no_request(
+    mirror: Place,
+) -> None:
     plans: list[FetchPlan] = []
     rows: list[ManifestRow] = []
     with mirror.source() as source:
@@ -39,21 +44,17 @@ def test_the_callbacks_get_the_plan_and_each_recorded_row(mirror: Place) -> None
     assert got.received_bytes == sum(row.archive_bytes or 0 for row in rows)
     assert got.not_started == 0
     mirror.demand_complete()
-
-
-def test_a_second_fetch_sends_no_request(mirror: Place) -> None:
-    mirror.fetch()
-    rows = mirror.rows
+    before = mirror.rows
     mirror.sandbox.requests.clear()
-    got = mirror.fetch()
+    again = mirror.fetch()
 
-    assert (len(mirror.sandbox.requests), got.plan.complete) == (0, SERIES)
-    assert not got.recorded
-    assert mirror.rows == rows
+    assert (len(mirror.sandbox.requests), again.plan.complete) == (0, SERIES)
+    assert not again.recorded
+    assert mirror.rows == before
 
 
-def test_a_zip_that_verify_finds_lost_or_cut_short_is_fetched_again(mirror: Place) -> None:
-    mirror.fetch()
+def test_a_zip_that_verify_finds_lost_or_cut_short_is_fetched_again(fetched_three: Place) -> None:
+    mirror = fetched_three
     lost, cut, *_ = mirror.uids
     mirror.zip(lost).unlink()
     mirror.zip(cut).write_bytes(mirror.zip(cut).read_bytes()[:-1])
@@ -68,13 +69,13 @@ def test_a_zip_that_verify_finds_lost_or_cut_short_is_fetched_again(mirror: Plac
     mirror.demand_complete()
 
 
-def test_drafts_of_killed_runs_are_removed(mirror: Place) -> None:
-    mirror.folder.mkdir(parents=True)
+def test_drafts_of_killed_runs_are_removed(place: Place) -> None:
+    place.folder.mkdir(parents=True)
     for name in (".1.2.3.zip.draft", ".1.2.3.zip.second"):
-        (mirror.folder / name).write_bytes(b"half of it")
-    mirror.fetch()
+        (place.folder / name).write_bytes(b"half of it")
+    place.fetch()
 
-    mirror.demand_complete()
+    place.demand_complete()
 
 
 @pytest.mark.parametrize(
@@ -88,8 +89,8 @@ def test_drafts_of_killed_runs_are_removed(mirror: Place) -> None:
         ),
     ],
 )
-def test_each_dialect_proves_as_much_as_it_can(mirror: Place, dialect: str) -> None:
-    other = Place(mirror.sandbox, mirror.data_dir / "other", dialect=dialect)
+def test_each_dialect_proves_as_much_as_it_can(place: Place, dialect: str) -> None:
+    other = Place(place.sandbox, place.data_dir / "other", dialect=dialect)
     other.refresh()
     other.fetch()
 
@@ -98,14 +99,12 @@ def test_each_dialect_proves_as_much_as_it_can(mirror: Place, dialect: str) -> N
     assert {row["status"] for row in other.rows.values()} == {"complete"}
 
 
-def test_another_dialect_is_no_reason_to_fetch_again(mirror: Place) -> None:
-    mirror.fetch()
-    mirror.sandbox.requests.clear()
-    other = Place(mirror.sandbox, mirror.data_dir, dialect="nbia-v1")
+def test_another_dialect_is_no_reason_to_fetch_again(fetched_three: Place) -> None:
+    other = Place(fetched_three.sandbox, fetched_three.data_dir, dialect="nbia-v1")
     other.refresh()
     other.fetch()
 
-    assert mirror.asked() == []
+    assert other.asked() == []
 
 
 def test_a_series_claimed_by_another_run_is_not_started(mirror: Place) -> None:
@@ -154,10 +153,12 @@ def test_a_run_reports_that_it_waits_for_another_and_then_goes_on(mirror: Place)
 def test_two_runs_at_the_same_time_fetch_each_series_once(mirror: Place) -> None:
     url, root = mirror.settings.base_url, mirror.data_dir
     with ExitStack() as stack:
-        same = [stack.enter_context(child(FETCH, url, root, COLLECTION, 6, 0, 1, 0)) for _ in "ab"]
-        for each in same:
-            go_on(each)
-        assert [each.wait(60) for each in same] == [0, 0]
+        other = stack.enter_context(child(FETCH, url, root, COLLECTION, SERIES // 2, 0, 1, 0))
+        session = FetchSession(selected(max_series_per_run=SERIES // 2))
+        source = stack.enter_context(mirror.source())
+        go_on(other)
+        fetch_images(COLLECTION, session, source, mirror.warehouse)
+        assert other.wait(60) == 0
 
     # The one that waited has made its plan after the other: six more.
     assert mirror.asked() == mirror.uids
@@ -181,9 +182,8 @@ def test_the_next_run_of_a_killed_shard_fetches_the_rest_of_it(mirror: Place) ->
     mirror.demand_complete()
 
 
-def test_licences_and_citations_beside_the_zips_are_kept_current(mirror: Place) -> None:
-    names = ("LICENSES.md", "CITATION.cff", "CITATIONS.bib")
-    mirror.fetch()
+def test_licences_and_citations_beside_the_zips_are_kept_current(fetched_three: Place) -> None:
+    mirror, names = fetched_three, ("LICENSES.md", "CITATION.cff", "CITATIONS.bib")
     there = {name: (mirror.folder / name).read_text() for name in names}
     assert "Creative Commons Attribution" in there["LICENSES.md"]
     assert "data-usage-policies" in there["LICENSES.md"]

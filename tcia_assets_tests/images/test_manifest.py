@@ -161,15 +161,14 @@ def test_concurrent_runs_have_a_journal_each_and_lose_nothing(warehouse: Warehou
     assert journals(warehouse) == []
 
 
-def test_each_fetch_of_a_series_is_once_in_the_history(place: Place) -> None:
-    uid, *_ = place.uids
-    place.fetch(uid)
-    place.fetch(uid)
-    assert events(place, uid) == [(COLLECTION, "added"), (COLLECTION, "fetched")]
-    place.revise(uid)
-    place.refresh()
-    place.fetch(uid)
-    place.fetch(uid)
+def test_each_fetch_of_a_series_is_once_in_the_history(fetched_three: Place) -> None:
+    uid, *_ = fetched_three.uids
+    fetched_three.fetch(uid)
+    assert events(fetched_three, uid) == [(COLLECTION, "added"), (COLLECTION, "fetched")]
+    fetched_three.revise(uid)
+    fetched_three.refresh()
+    fetched_three.fetch(uid)
+    fetched_three.fetch(uid)
 
-    recorded = [event for _, event in events(place, uid)]
+    recorded = [event for _, event in events(fetched_three, uid)]
     assert recorded == ["added", "fetched", "changed", "refetched"]

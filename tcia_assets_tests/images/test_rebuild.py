@@ -160,15 +160,12 @@ def test_other_collections_are_left_alone(fetched: Place) -> None:
     assert collections_on_disk(fetched.warehouse) == ["LCTSC", COLLECTION]
 
 
-def lose_manifest(place: Place) -> None:
-    place.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION).unlink()
-
-
-def test_a_rebuilt_row_has_no_fingerprint_if_the_version_is_uncertain(place: Place) -> None:
-    place.fetch()
-    lose_manifest(place)
-    place.revise(*place.uids)
-    place.refresh()
-    rebuild_manifest(COLLECTION, place.warehouse, "test")
-    place.fetch()
-    place.demand_complete()
+def test_a_rebuilt_row_has_no_fingerprint_if_the_version_is_uncertain(
+    fetched_three: Place,
+) -> None:
+    fetched_three.warehouse.path(catalog.IMAGE_ARCHIVES, COLLECTION).unlink()
+    fetched_three.revise(*fetched_three.uids)
+    fetched_three.refresh()
+    rebuilt(fetched_three)
+    fetched_three.fetch()
+    fetched_three.demand_complete()

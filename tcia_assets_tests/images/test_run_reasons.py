@@ -11,9 +11,7 @@ from tcia_assets.images.run_reasons import (
     pending_images,
 )
 from tcia_assets.metadata.quiet_hours import QuietHours
-from tcia_assets_tests.images.many import (
-    selected,
-)
+from tcia_assets_tests.images.many import put, selected
 from tcia_assets_tests.images.place import COLLECTION, Place
 
 
@@ -41,8 +39,9 @@ def test_a_failed_series_is_pending_again_after_one_hour_then_two(
     uid = mirror.uids[0]
     mirror.spoil("status", uid, status=502)
     hour, digests = timedelta(hours=1), []
+    mirror.fetch(uid)
     for attempts in (1, 2, 3):
-        mirror.fetch(uid)
+        put(mirror, mirror.rows[uid] | {"attempts": attempts})
         assert pending(mirror, series=(uid,), after=0.9 * attempts * hour) == []
         [(_, _, digest)] = pending(mirror, series=(uid,), after=attempts * hour)
         digests.append(digest)

@@ -11,20 +11,21 @@ PROOF = ("path", "archive_bytes", "image_count", "image_bytes", "sha256", "verif
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])
-def test_a_damaged_older_zip_is_not_described_in_the_manifest(place: Place, damage: str) -> None:
-    uid = place.uids[0]
-    place.fetch()
-    content = bytearray(place.zip(uid).read_bytes())
+def test_a_damaged_older_zip_is_not_described_in_the_manifest(
+    fetched_three: Place, damage: str
+) -> None:
+    uid = fetched_three.uids[0]
+    content = bytearray(fetched_three.zip(uid).read_bytes())
     content[100] ^= 0xFF
-    place.zip(uid).write_bytes(content[:-9] if damage == "cut" else content)
-    verify_zips(COLLECTION, place.warehouse)
-    assert place.rows[uid]["status"] == "failed"
-    place.spoil("status", uid, status=500)
-    place.fetch()
+    fetched_three.zip(uid).write_bytes(content[:-9] if damage == "cut" else content)
+    verify_zips(COLLECTION, fetched_three.warehouse)
+    assert fetched_three.rows[uid]["status"] == "failed"
+    fetched_three.spoil("status", uid, status=500)
+    fetched_three.fetch()
 
-    row = place.rows[uid]
+    row = fetched_three.rows[uid]
     assert row["status"] == "failed"
     assert {name: row[name] for name in PROOF} == dict.fromkeys(PROOF)
-    place.sandbox.faults.clear()
-    place.fetch()
-    place.demand_complete()
+    fetched_three.sandbox.faults.clear()
+    fetched_three.fetch()
+    fetched_three.demand_complete()

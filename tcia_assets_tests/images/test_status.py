@@ -43,32 +43,32 @@ def test_a_moved_series_counts_in_its_new_collection(place: Place) -> None:
     assert states(place, COLLECTION, GOAL, selection=everything) == [old, new]
 
 
-def test_a_zip_in_a_collection_that_never_listed_the_series_does_not_count(place: Place) -> None:
-    moved, *_ = place.uids
-    place.fetch(*place.uids)
-    place.sandbox.archive.move([moved], to=GOAL)
-    refresh_all(place)
+def test_a_zip_in_a_collection_that_never_listed_the_series_does_not_count(
+    fetched_three: Place,
+) -> None:
+    moved, *_ = fetched_three.uids
+    fetched_three.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(fetched_three)
     for table in (catalog.SERIES, catalog.SERIES_CHANGES):  # they record the move
-        place.warehouse.path(table, COLLECTION).unlink()
-    refresh_all(place)
+        fetched_three.warehouse.path(table, COLLECTION).unlink()
+    refresh_all(fetched_three)
     selection = Selection(collections=(GOAL,))
-    [new] = states(place, GOAL, selection=selection)
+    [new] = states(fetched_three, GOAL, selection=selection)
 
     assert (new.selected, new.complete) == (1, 0)
-    assert len(plan_collection(GOAL, selection, place.warehouse).now) == 1
+    assert len(plan_collection(GOAL, selection, fetched_three.warehouse).now) == 1
 
 
-def test_a_revised_series_is_incomplete_and_to_come(place: Place) -> None:
-    uid, *_ = place.uids
-    place.fetch(*place.uids)
-    place.revise(uid)
-    place.refresh()
-    [now] = states(place, COLLECTION, selection=Selection(where="true"))
-    row = place.warehouse.query(
+def test_a_revised_series_is_incomplete_and_to_come(fetched_three: Place) -> None:
+    uid, *_ = fetched_three.uids
+    fetched_three.revise(uid)
+    fetched_three.refresh()
+    [now] = states(fetched_three, COLLECTION, selection=Selection(where="true"))
+    row = fetched_three.warehouse.query(
         "SELECT FileSize FROM series WHERE SeriesInstanceUID = $uid", {"uid": uid}
     ).to_pylist()[0]
 
-    assert (now.complete, now.incomplete) == (len(place.uids) - 1, 1)
+    assert (now.complete, now.incomplete) == (len(fetched_three.uids) - 1, 1)
     assert now.bytes_to_fetch == row["FileSize"]
 
 

@@ -19,9 +19,11 @@ from tcia_assets.images.unindexed import (
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.clean_queries import CleanQueries
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
-from tcia_assets_tests.images.many import SERIES
 from tcia_assets_tests.images.moves import GOAL, refresh_moved
 from tcia_assets_tests.images.place import COLLECTION, Place
+
+# Of the folders that the fixtures copy.
+SERIES, OBJECTS = 3, 4
 
 
 def lacking(place: Place) -> set[str]:
@@ -33,121 +35,113 @@ def index(place: Place) -> None:
     index_references(COLLECTION, place.warehouse)
 
 
-def test_zips_are_unindexed_until_their_headers_are_read(mirror: Place) -> None:
-    assert count_unindexed(mirror.warehouse) == {}
-    mirror.fetch()
-    assert count_unindexed(mirror.warehouse) == {COLLECTION: SERIES}
-    assert lacking(mirror) == {"not in images"}
-    index(mirror)
-    assert count_unindexed(mirror.warehouse) == {}
+def test_zips_are_unindexed_until_their_headers_are_read(place: Place) -> None:
+    assert count_unindexed(place.warehouse) == {}
+    place.fetch()
+    assert count_unindexed(place.warehouse) == {COLLECTION: SERIES}
+    assert lacking(place) == {"not in images"}
+    index(place)
+    assert count_unindexed(place.warehouse) == {}
 
 
-def test_a_kill_between_two_tables_leaves_what_the_second_lacks(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
-    assert mirror.warehouse.read(REFERENCES, [COLLECTION]).num_rows
-    mirror.warehouse.path(REFERENCES, COLLECTION).unlink()
-    assert lacking(mirror) == {"not in references"}
-    index(mirror)
-    assert lacking(mirror) == set()
+def test_a_kill_between_two_tables_leaves_what_the_second_lacks(fetched_three: Place) -> None:
+    assert fetched_three.warehouse.read(REFERENCES, [COLLECTION]).num_rows
+    fetched_three.warehouse.path(REFERENCES, COLLECTION).unlink()
+    assert lacking(fetched_three) == {"not in references"}
+    index(fetched_three)
+    assert lacking(fetched_three) == set()
 
 
-def test_a_zip_without_its_event_gets_it(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
-    history = mirror.warehouse.read(SERIES_CHANGES, [COLLECTION])
-    mirror.warehouse.path(SERIES_CHANGES, COLLECTION).unlink()
-    assert lacking(mirror) == {"not in series_changes"}
-    finish_interrupted(COLLECTION, mirror.warehouse)
+def test_a_zip_without_its_event_gets_it(fetched_three: Place) -> None:
+    history = fetched_three.warehouse.read(SERIES_CHANGES, [COLLECTION])
+    fetched_three.warehouse.path(SERIES_CHANGES, COLLECTION).unlink()
+    assert lacking(fetched_three) == {"not in series_changes"}
+    finish_interrupted(COLLECTION, fetched_three.warehouse)
     fetches = [row for row in history.to_pylist() if row["event"] == "fetched"]
 
-    assert mirror.warehouse.read(SERIES_CHANGES, [COLLECTION]).to_pylist() == fetches
-    assert lacking(mirror) == set()
+    assert fetched_three.warehouse.read(SERIES_CHANGES, [COLLECTION]).to_pylist() == fetches
+    assert lacking(fetched_three) == set()
 
 
-def test_a_zip_that_is_fetched_again_is_unindexed_again(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
-    [changed, *_] = mirror.uids
-    mirror.revise(changed)
-    mirror.refresh()
-    mirror.fetch()
+def test_a_zip_that_is_fetched_again_is_unindexed_again(fetched_three: Place) -> None:
+    [changed, *_] = fetched_three.uids
+    fetched_three.revise(changed)
+    fetched_three.refresh()
+    fetched_three.fetch()
 
-    assert count_unindexed(mirror.warehouse) == {COLLECTION: 1}
-    index(mirror)
-    assert count_unindexed(mirror.warehouse) == {}
+    assert count_unindexed(fetched_three.warehouse) == {COLLECTION: 1}
+    index(fetched_three)
+    assert count_unindexed(fetched_three.warehouse) == {}
 
 
-def test_a_zip_that_cannot_be_read_is_not_read_for_ever(mirror: Place) -> None:
-    mirror.fetch()
-    mirror.zip(mirror.uids[0]).write_bytes(b"no zip")
-    index(mirror)
-    assert mirror.warehouse.read(IMAGES, [COLLECTION])["error"].null_count < SERIES * 2
-    assert count_unindexed(mirror.warehouse) == {}
+def test_a_zip_that_cannot_be_read_is_not_read_for_ever(fetched_three: Place) -> None:
+    fetched_three.fetch()
+    fetched_three.warehouse.path(IMAGES, COLLECTION).unlink()
+    fetched_three.zip(fetched_three.uids[0]).write_bytes(b"no zip")
+    index(fetched_three)
+    assert fetched_three.warehouse.read(IMAGES, [COLLECTION])["error"].null_count < SERIES * OBJECTS
+    assert count_unindexed(fetched_three.warehouse) == {}
 
 
-def test_rows_in_the_journal_of_a_killed_run_count_and_are_merged(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
-    living = Journal(mirror.folder)
-    assert count_unindexed(mirror.warehouse) == {}
+def test_rows_in_the_journal_of_a_killed_run_count_and_are_merged(fetched_three: Place) -> None:
+    living = Journal(fetched_three.folder)
+    assert count_unindexed(fetched_three.warehouse) == {}
     living.close()
-    assert count_unindexed(mirror.warehouse) == {COLLECTION: 1}
-    finish_interrupted(COLLECTION, mirror.warehouse)
-    assert count_unindexed(mirror.warehouse) == {}
+    assert count_unindexed(fetched_three.warehouse) == {COLLECTION: 1}
+    finish_interrupted(COLLECTION, fetched_three.warehouse)
+    assert count_unindexed(fetched_three.warehouse) == {}
 
 
-def test_the_reason_for_a_run_changes_with_what_is_missing(mirror: Place) -> None:
-    mirror.fetch()
-    first, again = find_unindexed(mirror.warehouse), find_unindexed(mirror.warehouse)
-    index_images(COLLECTION, mirror.warehouse)
-    [after] = find_unindexed(mirror.warehouse)
+def test_the_reason_for_a_run_changes_with_what_is_missing(place: Place) -> None:
+    place.fetch()
+    first, again = find_unindexed(place.warehouse), find_unindexed(place.warehouse)
+    index_images(COLLECTION, place.warehouse)
+    [after] = find_unindexed(place.warehouse)
 
     assert first == again and first[0].collection == after.collection == COLLECTION
     assert first[0].digest != after.digest
 
 
-def test_zips_are_outdated_until_they_are_read_for_all_columns(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
-    assert count_outdated(mirror.warehouse) == {}
-    whole = forget_columns(mirror.warehouse, "KVP", collection=COLLECTION)
-    assert count_outdated(mirror.warehouse) == {COLLECTION: SERIES}
-    [before] = find_outdated(mirror.warehouse)
-    index_images(COLLECTION, mirror.warehouse, reread=RereadBudget(-1))
-    assert find_outdated(mirror.warehouse) == [before]
-    index(mirror)
-    assert count_outdated(mirror.warehouse) == {}
-    assert mirror.warehouse.read(IMAGES, [COLLECTION]).equals(whole)
+def test_zips_are_outdated_until_they_are_read_for_all_columns(fetched_three: Place) -> None:
+    assert count_outdated(fetched_three.warehouse) == {}
+    whole = forget_columns(fetched_three.warehouse, "KVP", collection=COLLECTION)
+    assert count_outdated(fetched_three.warehouse) == {COLLECTION: SERIES}
+    [before] = find_outdated(fetched_three.warehouse)
+    index_images(COLLECTION, fetched_three.warehouse, reread=RereadBudget(-1))
+    assert find_outdated(fetched_three.warehouse) == [before]
+    index(fetched_three)
+    assert count_outdated(fetched_three.warehouse) == {}
+    assert fetched_three.warehouse.read(IMAGES, [COLLECTION]).equals(whole)
 
 
-def test_rows_that_a_moved_zip_left_behind_count_until_they_are_removed(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
-    mirror.sandbox.archive.move(mirror.uids, to=GOAL)
-    with mirror.source() as source:
-        refresh_moved(source, mirror.warehouse, [GOAL])
-        assert count_unindexed(mirror.warehouse) == {}  # the zips are still where they were
+def test_rows_that_a_moved_zip_left_behind_count_until_they_are_removed(
+    fetched_three: Place,
+) -> None:
+    fetched_three.sandbox.archive.move(fetched_three.uids, to=GOAL)
+    with fetched_three.source() as source:
+        refresh_moved(source, fetched_three.warehouse, [GOAL])
+        assert count_unindexed(fetched_three.warehouse) == {}  # the zips are still where they were
         session = FetchSession(Selection(collections=(GOAL,)))
-        fetch_images(GOAL, session, source, mirror.warehouse)
-    index_images(GOAL, mirror.warehouse)
-    index_references(GOAL, mirror.warehouse)
+        fetch_images(GOAL, session, source, fetched_three.warehouse)
+    index_images(GOAL, fetched_three.warehouse)
+    index_references(GOAL, fetched_three.warehouse)
 
-    assert count_unindexed(mirror.warehouse) == {GOAL: SERIES}
-    assert lacking(mirror) == {f"still described in {COLLECTION}"}
-    assert [remove_rows_without_zip(COLLECTION, mirror.warehouse) for _ in range(2)] == [1, 0]
-    assert count_unindexed(mirror.warehouse) == {}
-    assert mirror.warehouse.keys(IMAGES) == sorted([GOAL, COLLECTION])
-    assert mirror.warehouse.row_count(IMAGES, COLLECTION) == 0
+    assert count_unindexed(fetched_three.warehouse) == {GOAL: SERIES}
+    assert lacking(fetched_three) == {f"still described in {COLLECTION}"}
+    assert [remove_rows_without_zip(COLLECTION, fetched_three.warehouse) for _ in range(2)] == [
+        1,
+        0,
+    ]
+    assert count_unindexed(fetched_three.warehouse) == {}
+    assert fetched_three.warehouse.keys(IMAGES) == sorted([GOAL, COLLECTION])
+    assert fetched_three.warehouse.row_count(IMAGES, COLLECTION) == 0
 
 
-def test_the_check_of_unindexed_zips_and_status_share_what_is_clean(mirror: Place) -> None:
-    mirror.fetch()
-    index(mirror)
+def test_the_check_of_unindexed_zips_and_status_share_what_is_clean(fetched_three: Place) -> None:
     check = next(each for each in IMAGES.checks if each.name == "zips_indexed")
     name = f"{IMAGES.name}.{check.name}"
-    assert CleanQueries(mirror.warehouse).find(name, check.ordered_sql) is None
-    clean = mirror.warehouse.root / "warehouse" / ".clean" / name
+    assert CleanQueries(fetched_three.warehouse).find(name, check.ordered_sql) is None
+    clean = fetched_three.warehouse.root / "warehouse" / ".clean" / name
     found_at = clean.stat().st_mtime_ns
-    assert count_unindexed(mirror.warehouse) == {}
+    assert count_unindexed(fetched_three.warehouse) == {}
     assert clean.stat().st_mtime_ns == found_at
