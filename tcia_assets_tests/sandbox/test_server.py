@@ -50,11 +50,12 @@ def test_after_the_block_connections_are_refused() -> None:
 
 
 def test_many_requests_run_at_once(api: ApiClient, sandbox: Sandbox) -> None:
-    expected = len(api.rows("nbia-v4", "getSeries"))
+    asked = {"Collection": "RIDER Lung CT"}
+    expected = len(api.rows("nbia-v4", "getSeries", **asked))
 
     def one(number: int) -> int:
         name = "nbia-v4" if number % 2 else "nbia-v1"
-        reply = requests.get(f"{sandbox.base_url(name)}/getSeries", timeout=20)
+        reply = requests.get(f"{sandbox.base_url(name)}/getSeries", asked, timeout=20)
         return len(reply.json())
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,9 +35,34 @@ from tcia_assets_tests.sources.idc.buckets import (
     uuid,
 )
 from tcia_assets_tests.sources.idc.index_files import DOI
-from tcia_assets_tests.sources.scripted import RESET, Answer, answer
+from tcia_assets_tests.sources.scripted import RESET, Answer, Scripted, answer
 
 KEYS = sorted(series_objects())
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What a bucket answers, its server and a source that uses it."""
+
+    buckets: Buckets
+    server: Scripted
+    source: IdcSource
+
+
+@pytest.fixture(scope="module")
+def served_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """Serve a Series of three objects: a source takes longer to read its index than to fetch."""
+    buckets = Buckets()
+    with serving(buckets, tmp_path_factory.mktemp("bucket")) as (server, source):
+        yield Bucket(buckets, server, source)
+
+
+@pytest.fixture
+def bucket(served_bucket: Bucket) -> Bucket:
+    """Return that bucket as if it had not been used."""
+    vars(served_bucket.buckets).update(vars(Buckets()))
+    served_bucket.server.asked.clear()
+    return served_bucket
 
 
 def fetch(source: IdcSource, folder: Path, **chosen: object) -> Path:
@@ -88,12 +115,12 @@ def test_a_listing_of_many_pages_is_continued(tmp_path: Path) -> None:
     assert [a.path for a in server.asked].count("/idc-open-data/") == 6
 
 
-def test_an_etag_that_is_no_md5_proves_nothing(tmp_path: Path) -> None:
-    buckets = Buckets(etags={KEYS[1]: "0" * 32 + "-2"})
-    with serving(buckets, tmp_path) as (_, source):
-        path = fetch(source, tmp_path)
-        with pytest.raises(UnreadableReply, match="does not list the MD5"):
-            source.md5_hash(SeriesInstanceUID=SERIES)
+def test_an_etag_that_is_no_md5_proves_nothing(bucket: Bucket, tmp_path: Path) -> None:
+    buckets = bucket.buckets
+    buckets.etags[KEYS[1]] = "0" * 32 + "-2"
+    path = fetch(bucket.source, tmp_path)
+    with pytest.raises(UnreadableReply, match="does not list the MD5"):
+        bucket.source.md5_hash(SeriesInstanceUID=SERIES)
     with zipfile.ZipFile(path) as file:
         rows = list(csv.DictReader(io.StringIO(file.read("md5hashes.csv").decode())))
     assert [bool(row["MD5Hash"]) for row in rows] == [True, False, True]
@@ -120,19 +147,19 @@ PASSING: dict[str, list[Answer]] = {
 
 
 @pytest.fixture(scope="module")
-def sha256_without_faults(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("without_faults")
-    with serving(Buckets(), folder) as (_, source):
-        return sha256(fetch(source, folder))
+def sha256_without_faults(served_bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> str:
+    vars(served_bucket.buckets).update(vars(Buckets()))
+    return sha256(fetch(served_bucket.source, tmp_path_factory.mktemp("without_faults")))
 
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_fault_that_passes_leaves_no_wrong_byte(
-    fault: str, tmp_path: Path, sha256_without_faults: str
+    fault: str, bucket: Bucket, tmp_path: Path, sha256_without_faults: str
 ) -> None:
     received: list[int] = []
-    with serving(Buckets(first={KEYS[0]: list(PASSING[fault])}), tmp_path) as (_, source):
-        path = fetch(source, tmp_path, on_bytes=received.append)
+    bucket.buckets.first[KEYS[0]] = list(PASSING[fault])
+    path = fetch(bucket.source, tmp_path, on_bytes=received.append)
+    assert not bucket.buckets.first[KEYS[0]], "the fault was sent"
     assert sha256(path) == sha256_without_faults
     assert sum(received) == 6000
 
@@ -157,22 +184,22 @@ LASTING: dict[str, tuple[Answer, type[RemoteError], str]] = {
 
 
 @pytest.mark.parametrize("fault", LASTING)
-def test_a_fault_that_lasts_is_an_error_with_its_reason(fault: str, tmp_path: Path) -> None:
+def test_a_fault_that_lasts_is_an_error_with_its_reason(
+    fault: str, bucket: Bucket, tmp_path: Path
+) -> None:
     given, kind, problem = LASTING[fault]
-    buckets, parts = Buckets(first={KEYS[0]: [given] * 20}), tmp_path / "parts"
+    parts = tmp_path / "parts"
     received: list[int] = []
-    with (
-        serving(buckets, tmp_path) as (_, source),
-        pytest.raises(kind, match=problem) as caught,
-    ):
-        fetch(source, tmp_path, parts=parts, on_bytes=received.append)
+    bucket.buckets.first[KEYS[0]] = [given] * 20
+    with pytest.raises(kind, match=problem) as caught:
+        fetch(bucket.source, tmp_path, parts=parts, on_bytes=received.append)
     assert KEYS[0] in str(caught.value)
     # What was received stays: the next attempt needs one object only.
-    buckets.first.clear()
-    with serving(buckets, tmp_path) as (server, source):
-        fetch(source, tmp_path, parts=parts, on_bytes=received.append)
+    bucket.buckets.first.clear()
+    bucket.server.asked.clear()
+    fetch(bucket.source, tmp_path, parts=parts, on_bytes=received.append)
     assert sum(received) == 6000
-    assert len(server.asked) <= 4
+    assert len(bucket.server.asked) <= 4
 
 
 XML = {
@@ -186,10 +213,10 @@ XML = {
 
 
 @pytest.mark.parametrize("fault", XML)
-def test_a_listing_that_is_none_is_refused(fault: str, tmp_path: Path) -> None:
-    buckets = Buckets(listed=lambda _: XML[fault])
-    with serving(buckets, tmp_path) as (_, source), pytest.raises(UnreadableReply):
-        fetch(source, tmp_path)
+def test_a_listing_that_is_none_is_refused(fault: str, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.buckets.listed = lambda _: XML[fault]
+    with pytest.raises(UnreadableReply):
+        fetch(bucket.source, tmp_path)
 
 
 CHANGED = {
@@ -206,24 +233,23 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("fault", CHANGED)
-def test_a_listing_that_is_not_of_this_series_is_refused(fault: str, tmp_path: Path) -> None:
+def test_a_listing_that_is_not_of_this_series_is_refused(
+    fault: str, bucket: Bucket, tmp_path: Path
+) -> None:
     (before, after), problem = CHANGED[fault]
-    buckets = Buckets(listed=lambda text: text.replace(before, after))
-    with (
-        serving(buckets, tmp_path) as (server, source),
-        pytest.raises(RemoteError, match=problem),
-    ):
-        fetch(source, tmp_path)
-    assert {a.path for a in server.asked} == {"/idc-open-data/"}
+    bucket.buckets.listed = lambda text: text.replace(before, after)
+    with pytest.raises(RemoteError, match=problem):
+        fetch(bucket.source, tmp_path)
+    assert {a.path for a in bucket.server.asked} == {"/idc-open-data/"}
 
 
-def test_a_listing_that_does_not_end_is_refused(tmp_path: Path) -> None:
+def test_a_listing_that_does_not_end_is_refused(bucket: Bucket, tmp_path: Path) -> None:
     again = ("<IsTruncated>false</IsTruncated>", "<NextContinuationToken>0</NextContinuationToken>")
     endless = again[0].replace("false", "true") + again[1]
-    buckets = Buckets(listed=lambda text: text.replace(again[0], endless))
-    with serving(buckets, tmp_path) as (server, source), pytest.raises(UnreadableReply):
-        fetch(source, tmp_path)
-    assert len(server.asked) == 2
+    bucket.buckets.listed = lambda text: text.replace(again[0], endless)
+    with pytest.raises(UnreadableReply):
+        fetch(bucket.source, tmp_path)
+    assert len(bucket.server.asked) == 2
 
 
 def test_a_listing_of_more_objects_than_the_index_ends_early(tmp_path: Path) -> None:
@@ -237,38 +263,36 @@ def test_a_listing_of_more_objects_than_the_index_ends_early(tmp_path: Path) -> 
     assert len(server.asked) == 3
 
 
-def test_objects_of_another_series_are_refused(tmp_path: Path) -> None:
-    buckets = Buckets()
-    buckets.objects[KEYS[1]] = dicom("1.2.3.4", "1.2.3")
-    with serving(buckets, tmp_path) as (_, source), pytest.raises(UnreadableReply) as caught:
-        fetch(source, tmp_path)
-    assert "belongs to Series 1.2.3" in str(caught.value)
+def test_objects_of_another_series_are_refused(bucket: Bucket, tmp_path: Path) -> None:
+    objects = bucket.buckets.objects
+    objects[KEYS[1]] = dicom("1.2.3.4", "1.2.3")
+    with pytest.raises(UnreadableReply, match=r"belongs to Series 1\.2\.3"):
+        fetch(bucket.source, tmp_path)
 
 
-def test_the_same_object_twice_is_refused(tmp_path: Path) -> None:
-    buckets = Buckets()
-    buckets.objects[KEYS[1]] = buckets.objects[KEYS[0]]
-    with serving(buckets, tmp_path) as (_, source), pytest.raises(UnreadableReply) as caught:
-        fetch(source, tmp_path)
-    assert "the same SOPInstanceUID" in str(caught.value)
+def test_the_same_object_twice_is_refused(bucket: Bucket, tmp_path: Path) -> None:
+    objects = bucket.buckets.objects
+    objects[KEYS[1]] = objects[KEYS[0]]
+    with pytest.raises(UnreadableReply, match="the same SOPInstanceUID"):
+        fetch(bucket.source, tmp_path)
 
 
-def test_what_is_no_dicom_is_refused(tmp_path: Path) -> None:
-    buckets = Buckets()
-    buckets.objects[KEYS[1]] = bytes(2000)
-    with serving(buckets, tmp_path) as (_, source), pytest.raises(UnreadableReply) as caught:
-        fetch(source, tmp_path)
-    assert "not a DICOM file" in str(caught.value)
+def test_what_is_no_dicom_is_refused(bucket: Bucket, tmp_path: Path) -> None:
+    objects = bucket.buckets.objects
+    objects[KEYS[1]] = bytes(2000)
+    with pytest.raises(UnreadableReply, match="not a DICOM file"):
+        fetch(bucket.source, tmp_path)
 
 
-def test_another_version_is_refused_before_a_byte_is_fetched(tmp_path: Path) -> None:
-    with serving(Buckets(), tmp_path) as (server, source):
-        for expected in ({"image_count": 4}, {"image_bytes": 5999}):
-            with pytest.raises(UnknownReply, match="another version of this Series"):
-                fetch(source, tmp_path, **expected)
-        with pytest.raises(TooLarge):
-            fetch(source, tmp_path, max_bytes=5999)
-        assert {a.path for a in server.asked} <= {"/idc-open-data/"}
+def test_another_version_is_refused_before_a_byte_is_fetched(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    for expected in ({"image_count": 4}, {"image_bytes": 5999}):
+        with pytest.raises(UnknownReply, match="another version of this Series"):
+            fetch(bucket.source, tmp_path, **expected)
+    with pytest.raises(TooLarge):
+        fetch(bucket.source, tmp_path, max_bytes=5999)
+    assert {a.path for a in bucket.server.asked} <= {"/idc-open-data/"}
 
 
 @pytest.mark.parametrize("place", [{"aws_bucket": None}, {"crdc_series_uuid": "../x"}])
@@ -282,37 +306,32 @@ def test_a_place_that_is_none_is_not_requested(
         assert not server.asked
 
 
-def test_a_series_that_the_release_lacks_is_named(tmp_path: Path) -> None:
-    with (
-        serving(Buckets(), tmp_path) as (_, source),
-        pytest.raises(UnknownReply, match=r"release 25\.0\.5 does not have this Series"),
-    ):
-        source.fetch_zip("objects", "1.2.3", Target(tmp_path / "x"))
+def test_a_series_that_the_release_lacks_is_named(bucket: Bucket, tmp_path: Path) -> None:
+    with pytest.raises(UnknownReply, match=r"release 25\.0\.5 does not have this Series"):
+        bucket.source.fetch_zip("objects", "1.2.3", Target(tmp_path / "x"))
 
 
 # --- Parts ----------------------------------------------------------------------------------------
 
 
-def test_parts_that_are_right_are_not_fetched_again(tmp_path: Path) -> None:
-    buckets, parts = Buckets(), tmp_path / "parts"
+def test_parts_that_are_right_are_not_fetched_again(bucket: Bucket, tmp_path: Path) -> None:
+    buckets, parts = bucket.buckets, tmp_path / "parts"
     parts.mkdir()
     right, wrong, other = (parts / k.rpartition("/")[2] for k in (*KEYS[:2], f"{uuid(1)}/x.dcm"))
     right.write_bytes(buckets.objects[KEYS[0]])
     wrong.write_bytes(bytes(2000))
     other.write_bytes(b"of an older version")
-    with serving(buckets, tmp_path) as (server, source):
-        fetch(source, tmp_path, parts=parts)
-    asked = {a.path.rpartition("open-data/")[2] for a in server.asked}
+    fetch(bucket.source, tmp_path, parts=parts)
+    asked = {a.path.rpartition("open-data/")[2] for a in bucket.server.asked}
     assert asked == {"", *KEYS[1:]}
     assert not other.exists()
 
 
-def test_a_part_whose_md5_nobody_lists_is_fetched_again(tmp_path: Path) -> None:
-    buckets, parts = Buckets(etags={KEYS[0]: "0" * 32 + "-9"}), tmp_path / "parts"
-    with serving(buckets, tmp_path) as (server, source):
-        fetch(source, tmp_path, parts=parts)
-        fetch(source, tmp_path, parts=parts)
-    asked = [a.path.rpartition("open-data/")[2] for a in server.asked]
+def test_a_part_whose_md5_nobody_lists_is_fetched_again(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.buckets.etags[KEYS[0]] = "0" * 32 + "-9"
+    for _ in range(2):
+        fetch(bucket.source, tmp_path, parts=tmp_path / "parts")
+    asked = [a.path.rpartition("open-data/")[2] for a in bucket.server.asked]
     assert [asked.count(key) for key in KEYS] == [2, 1, 1]
 
 
