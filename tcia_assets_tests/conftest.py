@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import dagster as dg
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
 from tcia_assets.defs.events import OWN_EVENTS
@@ -70,8 +72,6 @@ IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
 def no_settings_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    import os
-
     for name in list(os.environ):
         if name.startswith(("TCIA_", "DAGSTER_HOME")):
             monkeypatch.delenv(name)
@@ -352,18 +352,44 @@ def dagster(
     return Dagster(sandbox, tmp_path, instance, refreshed_folders, built_plugins)
 
 
+def made_by_one_worker(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """Return a folder of this worker with what `make` writes, copied from the first one's."""
+    own = factory.mktemp(name)
+    is_alone = "PYTEST_XDIST_WORKER" not in os.environ
+    shared = own if is_alone else factory.getbasetemp().parent / name
+    done = shared.with_name(f"{name}.done")
+    with FileLock(shared.with_name(f"{name}.lock")):
+        if not done.exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            shared.mkdir()
+            make(shared)
+            done.touch()
+        if not is_alone:
+            # Only its maker has opened it. The views hold the absolute paths of its folder.
+            left_out = shutil.ignore_patterns("*.duckdb")
+            shutil.copytree(shared, own, ignore=left_out, symlinks=True, dirs_exist_ok=True)
+    return own
+
+
+def _mirror_small(served: Sandbox, root: Path, **which: Any) -> None:
+    """Fetch Series of the small Collection into a data folder, and read their headers."""
+    warehouse, session = Warehouse(root), FetchSession(Selection(collections=(SMALL,), **which))
+    served.reset()
+    with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
+        refresh(SERIES, SMALL, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+        fetch_images(SMALL, session, source, warehouse)
+    image_rows.index_images(SMALL, warehouse)
+    references.index_references(SMALL, warehouse)
+
+
 @pytest.fixture(scope="session")
 def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with the small Collection, fetched, with its tables of headers."""
-    root = tmp_path_factory.mktemp("fetched_root")
-    warehouse = Warehouse(root)
-    served.reset()
-    with open_source(settings_for(served, root), pacing=IMPATIENT) as client:
-        refresh(SERIES, SMALL, client, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SMALL, FetchSession(Selection(collections=(SMALL,))), client, warehouse)
-    image_rows.index_images(SMALL, warehouse)
-    references.index_references(SMALL, warehouse)
-    return root
+    return made_by_one_worker(
+        tmp_path_factory, "fetched_root", lambda root: _mirror_small(served, root)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -379,16 +405,11 @@ def series_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def contours_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with the contours of the small Collection, fetched and indexed."""
-    root = tmp_path_factory.mktemp("contours")
-    warehouse = Warehouse(root)
-    contours = FetchSession(Selection(collections=(SMALL,), modalities=("RTSTRUCT",)))
-    served.reset()
-    with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
-        refresh(SERIES, SMALL, source, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SMALL, contours, source, warehouse)
-    image_rows.index_images(SMALL, warehouse)
-    references.index_references(SMALL, warehouse)
-    return root
+    return made_by_one_worker(
+        tmp_path_factory,
+        "contours_root",
+        lambda root: _mirror_small(served, root, modalities=("RTSTRUCT",)),
+    )
 
 
 # --- Object storage -------------------------------------------------------------------------------

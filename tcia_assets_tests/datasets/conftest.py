@@ -24,7 +24,7 @@ from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.conftest import IMPATIENT, settings_for
+from tcia_assets_tests.conftest import IMPATIENT, made_by_one_worker, settings_for
 from tcia_assets_tests.datasets.example_builds import NO_TARGET, built, declared
 from tcia_assets_tests.datasets.example_channels import MR_STUDIES, SARCOMA
 from tcia_assets_tests.same_path import tmp_path
@@ -45,16 +45,18 @@ def fetched_warehouse(fetched_root: Path, tmp_path: Path) -> Warehouse:
 @pytest.fixture(scope="session")
 def sarcoma_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with MR Studies of a T1, drawn on, and a STIR or T2 Series each."""
-    root = tmp_path_factory.mktemp("sarcoma")
-    warehouse = Warehouse(root)
-    served.reset()
-    small = Selection(collections=(SARCOMA,), where=MR_STUDIES)
-    with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
-        refresh(SERIES, SARCOMA, source, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SARCOMA, FetchSession(small), source, warehouse)
-    image_rows.index_images(SARCOMA, warehouse)
-    references.index_references(SARCOMA, warehouse)
-    return root
+
+    def make(root: Path) -> None:
+        warehouse = Warehouse(root)
+        served.reset()
+        small = Selection(collections=(SARCOMA,), where=MR_STUDIES)
+        with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
+            refresh(SERIES, SARCOMA, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+            fetch_images(SARCOMA, FetchSession(small), source, warehouse)
+        image_rows.index_images(SARCOMA, warehouse)
+        references.index_references(SARCOMA, warehouse)
+
+    return made_by_one_worker(tmp_path_factory, "sarcoma", make)
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +75,14 @@ def sarcomas(sarcoma_root: Path, tmp_path: Path) -> Warehouse:
 @pytest.fixture(scope="session")
 def made_samples(fetched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store with the samples of the example, with and without its target."""
-    root = tmp_path_factory.mktemp("made_samples")
-    shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
-    warehouse = Warehouse(root)
-    for declaration in (declared(), declared(NO_TARGET)):
-        make_samples(declaration, query_cohort(declaration, warehouse), warehouse)
-    return root / STORE
+
+    def make(root: Path) -> None:
+        shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
+        warehouse = Warehouse(root)
+        for declaration in (declared(), declared(NO_TARGET)):
+            make_samples(declaration, query_cohort(declaration, warehouse), warehouse)
+
+    return made_by_one_worker(tmp_path_factory, "made_samples", make) / STORE
 
 
 @pytest.fixture

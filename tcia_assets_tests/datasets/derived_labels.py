@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,6 +81,7 @@ def add_mask_of(warehouse: Warehouse, uid: str, analysis: str | None) -> None:
         warehouse.write(table, conform(table, made), SMALL)
 
 
+@cache
 def declared(*changes: tuple[str, str]) -> Declaration:
     """Return the example declaration with replaced texts."""
     text = EXAMPLE.read_text()

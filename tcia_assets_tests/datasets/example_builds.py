@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tcia_assets_tests.repository import ROOT
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
 
 
+@cache
 def declared(*changes: tuple[str, str]) -> Declaration:
     """Return the example declaration with replaced lines."""
     text = EXAMPLE.read_text()

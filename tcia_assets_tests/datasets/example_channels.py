@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +38,7 @@ formats: [nifti]
 """
 
 
+@cache
 def declared(*changes: tuple[str, str]) -> Declaration:
     """Return the dataset with replaced texts."""
     text = YAML

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from tcia_assets.datasets.cohort import Cohort
 from tcia_assets.datasets.declaration import Declaration, parse_declaration
 from tcia_assets_tests.repository import ROOT
@@ -9,6 +11,7 @@ from tcia_assets_tests.repository import ROOT
 EXAMPLE = ROOT / "datasets" / "lung_ct.yaml"
 
 
+@cache
 def declared(**changed: str) -> Declaration:
     """Return the example declaration with other lines for these keys."""
     text = EXAMPLE.read_text()

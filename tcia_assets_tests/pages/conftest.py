@@ -77,6 +77,21 @@ def fetched_mirror(fetched_root: Path, tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture(scope="session")
+def _pictured_root(fetched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictured")
+    shutil.copytree(fetched_root, root, dirs_exist_ok=True)
+    build_catalogue(Warehouse(root), volumes=0)
+    return root
+
+
+@pytest.fixture
+def pictured_mirror(_pictured_root: Path, tmp_path: Path) -> Warehouse:
+    """That mirror with its catalogue, which has a picture of each image Series."""
+    shutil.copytree(_pictured_root, tmp_path / "data")
+    return Warehouse(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
 def fetched_catalogue(fetched_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The catalogue of that mirror with one volume; for tests that only read it."""
     made = build_catalogue(Warehouse(fetched_root), tmp_path_factory.mktemp("catalogue"), volumes=1)

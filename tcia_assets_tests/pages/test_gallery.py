@@ -47,12 +47,13 @@ def test_contours_are_shown_over_their_image(fetched_catalogue: Path) -> None:
     assert shared  # the page of the CT and that of its RTSTRUCT
 
 
-def test_pictures_are_made_once(fetched_mirror: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_catalogue(fetched_mirror, volumes=0)
+def test_pictures_are_made_once(
+    pictured_mirror: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[object] = []
     monkeypatch.setattr(gallery.Gallery, "_make_picture", lambda *given: made.append(given))
-    fetched_mirror.path(SERIES, SMALL).touch()
-    build_catalogue(fetched_mirror)
+    pictured_mirror.path(SERIES, SMALL).touch()
+    build_catalogue(pictured_mirror)
     assert made == []
 
 
@@ -79,22 +80,21 @@ def test_without_the_extra_pages_say_so(
     assert list(build_catalogue(fetched_mirror, volumes=0).folder.glob("pictures/*/*.jpg"))
 
 
-def test_what_was_shown_of_a_lost_zip_stays(fetched_mirror: Warehouse) -> None:
-    build_catalogue(fetched_mirror, volumes=0)
-    zips = (fetched_mirror.root / "archives" / SMALL).glob("*.zip")
+def test_what_was_shown_of_a_lost_zip_stays(pictured_mirror: Warehouse) -> None:
+    zips = (pictured_mirror.root / "archives" / SMALL).glob("*.zip")
     max(zips, key=lambda path: path.stat().st_size).unlink()
-    manifest = fetched_mirror.path(IMAGE_ARCHIVES, SMALL)
+    manifest = pictured_mirror.path(IMAGE_ARCHIVES, SMALL)
     manifest.touch()  # as any fetch of the Collection does
-    made = build_catalogue(fetched_mirror)
+    made = build_catalogue(pictured_mirror)
     assert (made.bad_zips, made.unpictured) == (1, 0)
     assert len(list(made.folder.glob("pictures/*/*.jpg"))) == 5
 
 
-def test_a_zip_that_verify_has_marked_waits_for_a_fetch(fetched_mirror: Warehouse) -> None:
-    lost = next((fetched_mirror.root / "archives" / SMALL).glob("*.zip"))
+def test_a_zip_that_verify_has_marked_waits_for_a_fetch(pictured_mirror: Warehouse) -> None:
+    lost = next((pictured_mirror.root / "archives" / SMALL).glob("*.zip"))
     lost.unlink()
-    verify_zips(SMALL, fetched_mirror)
-    page = series_pages(build_catalogue(fetched_mirror, volumes=0).folder)[lost.stem]
+    verify_zips(SMALL, pictured_mirror)
+    page = series_pages(build_catalogue(pictured_mirror).folder)[lost.stem]
     assert "The next fetch replaces it" in page.text
     assert f"tcia-assets fetch {SMALL}" in page.text
 
