@@ -185,7 +185,7 @@ def build(root: Path, workers: int) -> dict[str, Any]:
     started = time.perf_counter()
     with measure_usage() as usage:
         asked, _ = cohort_lock.freeze_cohort(
-            declaration, warehouse, build.cohort_lock_path(warehouse, "small")
+            declaration, warehouse, cohort_lock.cohort_lock_path(warehouse, "small")
         )
         built = build.build(declaration, asked, warehouse, workers=workers)
     return {

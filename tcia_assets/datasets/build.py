@@ -41,12 +41,12 @@ from tcia_assets.datasets.sample_table import (
     refuse_leaks,
 )
 from tcia_assets.datasets.version_draft import STORE, format_writers, write_version
+from tcia_assets.datasets.version_publishing import hold_dataset
 from tcia_assets.datasets.versions import Version
 from tcia_assets.datasets.volume import decoders
 from tcia_assets.datasets.volume.decoders import installed
 from tcia_assets.errors import MissingExtra, StorageError
 from tcia_assets.progress import ProgressCallback, ignore_progress
-from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets.version import __version__
 
@@ -67,11 +67,6 @@ class BuildResult:
     def folder(self) -> Path:
         """The folder of the version."""
         return self.version.folder
-
-
-def cohort_lock_path(warehouse: Warehouse, name: str) -> Path:
-    """Return the path of the lock file of a dataset's cohort."""
-    return versions.dataset_folder(warehouse.root, name) / "cohort.lock.json"
 
 
 def build(
@@ -164,18 +159,6 @@ def _needs_simpleitk(declaration: Declaration) -> str:
         return "resampling"
     target = declaration.target
     return "interpolating or combining labels" if target and target.choices.needs_simpleitk else ""
-
-
-@contextmanager
-def hold_dataset(name: str, warehouse: Warehouse, wait: float = 600.0) -> Iterator[None]:
-    """Hold the lock on a dataset, in order to add or remove a version.
-
-    Raises:
-        Busy: It is still held elsewhere after `wait` seconds.
-    """
-    path = warehouse.root / ".locks" / "datasets" / f"{name}.lock"
-    with hold_lock(path, f"the dataset {name!r}", wait=wait):
-        yield
 
 
 @contextmanager

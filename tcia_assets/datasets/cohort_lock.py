@@ -25,10 +25,16 @@ from tcia_assets.datasets.cohort_checks import check_cohort
 from tcia_assets.datasets.cohort_diff import CohortDiff, diff_cohorts
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration
+from tcia_assets.datasets.versions import dataset_folder
 from tcia_assets.errors import CohortMoved
 from tcia_assets.metadata.publications import PUBLICATIONS
 from tcia_assets.store.files import publish_text
 from tcia_assets.store.warehouse import Warehouse
+
+
+def cohort_lock_path(warehouse: Warehouse, name: str) -> Path:
+    """Return the path of the lock file of a dataset's cohort."""
+    return dataset_folder(warehouse.root, name) / "cohort.lock.json"
 
 
 def freeze_cohort(

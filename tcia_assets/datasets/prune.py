@@ -6,8 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tcia_assets.datasets import version_publishing, versions
-from tcia_assets.datasets.build import cohort_lock_path, hold_dataset
-from tcia_assets.datasets.cohort_lock import read_lock
+from tcia_assets.datasets.cohort_lock import cohort_lock_path, read_lock
 from tcia_assets.datasets.samples import CHANNELS, series_of_images
 from tcia_assets.datasets.versions import Version
 from tcia_assets.store.files import storage_errors
@@ -70,7 +69,7 @@ def remove_version(version: Version, warehouse: Warehouse) -> None:
         Busy: A build has worked on the dataset for ten minutes.
         StorageError: A file cannot be removed; run it again.
     """
-    with hold_dataset(version.name, warehouse), storage_errors(version.folder):
+    with version_publishing.hold_dataset(version.name, warehouse), storage_errors(version.folder):
         version_publishing.remove_leftovers(version.folder.parent)
         version_publishing.remove(version.folder)
 
@@ -78,5 +77,5 @@ def remove_version(version: Version, warehouse: Warehouse) -> None:
 def remove_leftovers(warehouse: Warehouse) -> None:
     """Complete the removals of versions that were killed."""
     for name in versions.dataset_names(warehouse.root):
-        with hold_dataset(name, warehouse):
+        with version_publishing.hold_dataset(name, warehouse):
             version_publishing.remove_leftovers(versions.dataset_folder(warehouse.root, name))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,22 @@ from tcia_assets.datasets.versions import (
 )
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.store.files import publish_draft, sync
+from tcia_assets.store.locks import hold_lock
+from tcia_assets.store.warehouse import Warehouse
 
 _REMOVED, _NEXT_LATEST = ".removed", ".latest"
+
+
+@contextmanager
+def hold_dataset(name: str, warehouse: Warehouse, wait: float = 600.0) -> Iterator[None]:
+    """Hold the lock on a dataset, in order to add or remove a version.
+
+    Raises:
+        Busy: It is still held elsewhere after `wait` seconds.
+    """
+    path = warehouse.root / ".locks" / "datasets" / f"{name}.lock"
+    with hold_lock(path, f"the dataset {name!r}", wait=wait):
+        yield
 
 
 def publish(

@@ -124,10 +124,10 @@ def _freeze(
     declaration: "Declaration", warehouse: Warehouse, config: CohortConfig
 ) -> tuple["Cohort", Path, object]:
     """Return the frozen cohort, the path of its lock file, and what its query changes in it."""
-    from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415 - see above
+    from tcia_assets.datasets import cohort_lock  # noqa: PLC0415 - see above
     from tcia_assets.datasets.cohort_diff import CohortDiff  # noqa: PLC0415
 
-    path = build.cohort_lock_path(warehouse, declaration.name)
+    path = cohort_lock.cohort_lock_path(warehouse, declaration.name)
     if config.locked or config.lock:
         given = Path(config.lock) if config.lock else path
         frozen = cohort_lock.load_cohort(declaration, warehouse, given)
@@ -285,9 +285,9 @@ def _asset(
 
 
 def _load_frozen(declaration: "Declaration", warehouse: Warehouse) -> "Cohort":
-    from tcia_assets.datasets import build, cohort_lock  # noqa: PLC0415 - see above
+    from tcia_assets.datasets import cohort_lock  # noqa: PLC0415 - see above
 
-    path = build.cohort_lock_path(warehouse, declaration.name)
+    path = cohort_lock.cohort_lock_path(warehouse, declaration.name)
     return cohort_lock.load_cohort(declaration, warehouse, path)
 
 

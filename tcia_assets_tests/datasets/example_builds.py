@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.datasets import cohort_lock
-from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path
+from tcia_assets.datasets.build import BuildResult, build
 from tcia_assets.datasets.cohort import Cohort
+from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.datasets.declaration import Declaration, parse_declaration
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.repository import ROOT

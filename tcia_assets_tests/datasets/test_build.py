@@ -17,7 +17,8 @@ import pytest
 
 from tcia_assets import load_dataset
 from tcia_assets.datasets import cohort_lock, versions
-from tcia_assets.datasets.build import build, cohort_lock_path
+from tcia_assets.datasets.build import build
+from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import (
     Busy,
@@ -252,7 +253,7 @@ def test_a_licence_that_is_now_refused_is_an_error_with_its_series(
 
 
 def test_two_builds_of_one_dataset_exclude_each_other(stocked_warehouse: Warehouse) -> None:
-    from tcia_assets.datasets.build import hold_dataset
+    from tcia_assets.datasets.version_publishing import hold_dataset
 
     cohort_ = frozen(declared(), stocked_warehouse)
     with (

@@ -9,9 +9,9 @@ import pytest
 
 from tcia_assets.catalog import SERIES
 from tcia_assets.datasets import cohort_lock
-from tcia_assets.datasets.build import cohort_lock_path
 from tcia_assets.datasets.cohort import CHANNEL, IMAGE, Cohort
 from tcia_assets.datasets.cohort_diff import diff_cohorts
+from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.errors import BadDeclaration
 from tcia_assets.store.warehouse import Warehouse

@@ -18,8 +18,8 @@ import pytest
 
 from tcia_assets import load_dataset
 from tcia_assets.datasets import formats, prune
-from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path
-from tcia_assets.datasets.cohort_lock import freeze_cohort
+from tcia_assets.datasets.build import BuildResult, build
+from tcia_assets.datasets.cohort_lock import cohort_lock_path, freeze_cohort
 from tcia_assets.datasets.declaration import FORMATS, Declaration
 from tcia_assets.datasets.formats import nnunet
 from tcia_assets.datasets.sample_table import SamplesResult, check_samples

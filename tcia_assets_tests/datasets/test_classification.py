@@ -10,7 +10,8 @@ import pytest
 
 from tcia_assets import load_dataset
 from tcia_assets.datasets import cohort_lock
-from tcia_assets.datasets.build import build, cohort_lock_path
+from tcia_assets.datasets.build import build
+from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.errors import CohortMoved
 from tcia_assets.store.clinical import write_clinical
 from tcia_assets.store.warehouse import Warehouse

@@ -17,7 +17,8 @@ from PIL import Image
 
 from tcia_assets import load_dataset
 from tcia_assets.datasets import cohort_lock
-from tcia_assets.datasets.build import BuildResult, build, cohort_lock_path
+from tcia_assets.datasets.build import BuildResult, build
+from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.datasets.declaration import parse_declaration
 from tcia_assets.datasets.pack import Publication, pack
 from tcia_assets.images.headers import image_rows

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tcia_assets.datasets import version_publishing, versions
-from tcia_assets.datasets.build import cohort_lock_path
+from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.datasets.prune import (
     old_versions,
     remove_leftovers,
