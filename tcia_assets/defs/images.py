@@ -97,7 +97,7 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
         (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
     selected = [t for t in catalog.IMAGE_TABLES if names.key(t) in context.selected_asset_keys]
-    good, bad = _work_off(context.partition_keys, tasks, selected)
+    good, bad = _do_tasks(context.partition_keys, tasks, selected)
     names_left = {name for key in context.partition_keys for name in left.get(key, ())}
     good = with_events_of(sorted(names_left), context.partition_keys, selected, warehouse, good)
     warehouse.ensure_views()
@@ -109,7 +109,7 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     yield from record_partitions(context, names, warehouse, good, bad, found)
 
 
-def _work_off(
+def _do_tasks(
     keys: Sequence[str], tasks: Sequence[_Task], selected: Sequence[Table]
 ) -> tuple[list[PartitionEvent], list[tuple[str, Exception]]]:
     """Do all tasks of one partition after the other; return what succeeded, and what failed."""

@@ -30,7 +30,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.errors import TciaError
-from tcia_assets.images.fetch import merge_rows_of_others
+from tcia_assets.images.fetch import record_fetches_of_others
 from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.markdown import is_plain_url
 from tcia_assets.metadata.moves import settle_moves
@@ -86,7 +86,7 @@ def refresh_partitions(
     tcia, at = resource_of(context, names), datetime.now(UTC)
     outcome = _refresh_all(context, tcia, tables, keys, at, budget, accept_schema)
     tcia.warehouse.ensure_views()
-    merge_rows_of_others(tcia.warehouse)
+    record_fetches_of_others(tcia.warehouse)
     if catalog.SERIES in tables:
         _settle_moves(context, tcia.warehouse, at, outcome)
     if catalog.SHARED_LISTS not in tables:
@@ -189,7 +189,7 @@ def _refresh_all(
     left_alone = {*imported, *removed}
     tasks = [(table, key) for key in keys if key not in left_alone for table in tables]
     outcome, logged = _Outcome(others=set(removed)), time.monotonic()
-    with closing(_work_off(tcia, tasks, at, budget, accept_schema, outcome)) as refreshed:
+    with closing(_refresh_in_stages(tcia, tasks, at, budget, accept_schema, outcome)) as refreshed:
         for done, _ in enumerate(refreshed, start=1):
             report(done, len(tasks), format_bytes(outcome.received_bytes))
             if time.monotonic() - logged > _LOG_EVERY_S:
@@ -218,7 +218,7 @@ def _left_alone(tcia: RunResource, keys: Sequence[str]) -> tuple[list[str], list
     return imported, [key for key in keys if listed and key in stored - listed]
 
 
-def _work_off(
+def _refresh_in_stages(
     tcia: RunResource,
     tasks: list[_Task],
     at: datetime,

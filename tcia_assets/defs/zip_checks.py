@@ -170,20 +170,7 @@ def job(names: Names) -> dg.JobDefinition:
         tcia: RunResource = getattr(context.resources, names.resource)
         found = _read_due(tcia, tcia.warehouse.keys(catalog.IMAGE_ARCHIVES), config.minutes)
         damage = _damage(found, tcia.warehouse)
-        context.instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(
-                asset_key=names.key(catalog.IMAGE_ARCHIVES),
-                check_name=_INTACT,
-                passed=not damage,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=_describe(found),
-                metadata={
-                    "against": dg.MetadataValue.json(damage),
-                    "checked": found.checked,
-                    "left": found.left,
-                },
-            )
-        )
+        context.instance.report_runless_asset_event(_evaluation(names, found, damage))
         context.log.info(_describe(found))
 
     @dg.job(
@@ -196,6 +183,21 @@ def job(names: Names) -> dg.JobDefinition:
         verify_zips()
 
     return verify
+
+
+def _evaluation(names: Names, found: VerifyResult, damage: list[str]) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=names.key(catalog.IMAGE_ARCHIVES),
+        check_name=_INTACT,
+        passed=not damage,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_describe(found),
+        metadata={
+            "against": dg.MetadataValue.json(damage),
+            "checked": found.checked,
+            "left": found.left,
+        },
+    )
 
 
 def schedule(names: Names) -> dg.ScheduleDefinition:

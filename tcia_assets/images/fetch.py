@@ -136,7 +136,7 @@ def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
     writer.close(lambda added: _follow_manifest(collection, warehouse, added))
 
 
-def merge_rows_of_others(warehouse: Warehouse) -> None:
+def record_fetches_of_others(warehouse: Warehouse) -> None:
     """Record what other machines have fetched that share the store of zips.
 
     Raises:

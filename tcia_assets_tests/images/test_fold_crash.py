@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tcia_assets.catalog import SERIES_CHANGES
-from tcia_assets.images.fetch import finish_interrupted, merge_rows_of_others
+from tcia_assets.images.fetch import finish_interrupted, record_fetches_of_others
 from tcia_assets.images.journal import Journal, journals_in
 from tcia_assets.images.manifest import read_rows
 from tcia_assets.settings import Settings
@@ -39,7 +39,7 @@ def merge(settings: Settings, started: Event) -> None:
     """Merge the rows of another machine, as a refresh does."""
     warehouse = Warehouse.of(settings)
     started.set()
-    merge_rows_of_others(warehouse)
+    record_fetches_of_others(warehouse)
 
 
 def fetches(place: Place) -> Counter[str]:

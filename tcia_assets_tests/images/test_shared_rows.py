@@ -16,7 +16,7 @@ import pytest
 from tcia_assets.catalog import IMAGES
 from tcia_assets.errors import StorageError
 from tcia_assets.images import shared_rows
-from tcia_assets.images.fetch import fetch_images, merge_rows_of_others
+from tcia_assets.images.fetch import fetch_images, record_fetches_of_others
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.headers.image_rows import index_images
 from tcia_assets.images.run_limits import Shard
@@ -133,9 +133,9 @@ def test_a_series_that_has_changed_is_put_over_its_old_zip(machine: Machine) -> 
 def test_a_warehouse_that_fetches_nothing_learns_of_it_too(machine: Machine) -> None:
     one, main = machine(), machine()
     one.fetch()
-    merge_rows_of_others(main.warehouse)
+    record_fetches_of_others(main.warehouse)
     assert main.rows == one.rows
-    merge_rows_of_others(main.warehouse)
+    record_fetches_of_others(main.warehouse)
     main.demand_complete()
 
 
