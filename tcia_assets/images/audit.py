@@ -153,14 +153,15 @@ def _sample(collection: str, warehouse: Warehouse, size: int) -> tuple[list[Mani
     The Series are the same throughout a day (UTC), and others the next day.
     """
     found = warehouse.query(
-        # Of UIDs alone: to sort the rows of 200,000 zips takes three times as long.
+        # Of UIDs alone: to sort the rows of 200,000 zips takes three times as long. Joined by
+        # numbers, which take a third less than texts.
         f"""
-        SELECT count(*) FILTER (l.{UID} IS NULL) AS unlisted,
-            arg_min(a.{UID}, hash($today, a.{UID}), {size}) FILTER (l.{UID} NOTNULL) AS chosen
+        SELECT count(*) FILTER (l.number IS NULL) AS unlisted,
+            arg_min(a.{UID}, hash($today, a.{UID}), {size}) FILTER (l.number NOTNULL) AS chosen
         FROM image_archives AS a LEFT JOIN (
-            SELECT {UID} FROM current_series
+            SELECT hash({UID}) AS number FROM current_series
             WHERE Collection = $collection AND missing_since IS NULL
-        ) AS l ON l.{UID} = a.{UID}
+        ) AS l ON l.number = hash(a.{UID})
         WHERE a.Collection = $collection AND a.status = 'complete'
         """,
         {"collection": collection, "today": datetime.now(UTC).date().isoformat()},
