@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tcia_assets.datasets import cohort_lock
-from tcia_assets.datasets.build import BuildResult, build
+from tcia_assets.datasets.build import BuildResult, build, make_samples
 from tcia_assets.datasets.cohort import Cohort
 from tcia_assets.datasets.cohort_lock import cohort_lock_path
+from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration, parse_declaration
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.repository import ROOT
@@ -47,6 +48,12 @@ def frozen(declaration: Declaration, warehouse: Warehouse, *, update: bool = Fal
 def built(declaration: Declaration, warehouse: Warehouse, *, update: bool = False) -> BuildResult:
     """Build a declaration from its frozen cohort."""
     return build(declaration, frozen(declaration, warehouse, update=update), warehouse)
+
+
+def sampled(declaration: Declaration, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+    """Make the samples of a declaration, and no version; return the row of each, by UID."""
+    made = make_samples(declaration, query_cohort(declaration, warehouse), warehouse)
+    return {row["SeriesInstanceUID"]: row for row in made.samples.to_pylist()}
 
 
 def contents(folder: Path) -> dict[str, bytes]:

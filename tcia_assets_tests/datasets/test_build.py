@@ -17,7 +17,7 @@ import pytest
 
 from tcia_assets import load_dataset
 from tcia_assets.datasets import cohort_lock, versions
-from tcia_assets.datasets.build import build
+from tcia_assets.datasets.build import build, made_with
 from tcia_assets.datasets.cohort_lock import cohort_lock_path
 from tcia_assets.datasets.samples import SAMPLES
 from tcia_assets.errors import (
@@ -77,13 +77,14 @@ def test_the_example_has_each_image_with_its_labels(stocked_warehouse: Warehouse
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    fetched_warehouse: Warehouse, fetched_root: Path, tmp_path: Path
+    stocked_warehouse: Warehouse, fetched_root: Path, tmp_path: Path
 ) -> None:
     elsewhere = Warehouse(tmp_path / "elsewhere")
     shutil.copytree(fetched_root, elsewhere.root, ignore=LEFT_OUT)
-    first = built(declared(), fetched_warehouse)
+    # Its samples were made in another folder, by several processes.
+    first = built(declared(), stocked_warehouse)
     second = build(declared(), frozen(declared(), elsewhere), elsewhere, workers=1)
-    assert (first.made, second.made) == (5, 5)
+    assert (first.reused, second.made) == (5, 5)
     assert contents(first.folder) == contents(second.folder)
     assert first.folder.name == second.folder.name
 
@@ -104,14 +105,14 @@ def test_finished_samples_are_reused(stocked_warehouse: Warehouse) -> None:
 
 
 def test_a_larger_cohort_makes_only_new_samples(fetched_warehouse: Warehouse) -> None:
-    last = images(fetched_warehouse)[-1]
+    last, declaration = images(fetched_warehouse)[-1], declared(NO_TARGET)
     set_column(fetched_warehouse, "Modality", "MR", last)
-    before = built(declared(), fetched_warehouse)
+    before = built(declaration, fetched_warehouse)
     assert len(rows(before)) == 4
     set_column(fetched_warehouse, "Modality", "CT", last)
-    same = built(declared(), fetched_warehouse)
-    assert len(rows(same)) == 4, "what is frozen is built until an update is wanted"
-    grown = built(declared(), fetched_warehouse, update=True)
+    same = frozen(declaration, fetched_warehouse).of_role("image")
+    assert same.num_rows == 4, "what is frozen is built until an update is wanted"
+    grown = built(declaration, fetched_warehouse, update=True)
     assert (grown.made, grown.reused) == (1, 4)
     assert len(rows(grown)) == 5
 
@@ -275,10 +276,13 @@ def test_what_simpleitk_does_needs_its_extra(
         return version(name)
 
     monkeypatch.setattr("tcia_assets.datasets.volume.decoders.version", without_itk)
-    for change in (
-        ("spacing: native", "spacing: [2, 2, 2]"),
-        ("  priority:", "  between: interpolate\n  priority:"),
-        ("  priority:", "  readers: staple\n  priority:"),
-    ):
+    resampled, *others = (
+        declared(("spacing: native", "spacing: [2, 2, 2]")),
+        declared(("  priority:", "  between: interpolate\n  priority:")),
+        declared(("  priority:", "  readers: staple\n  priority:")),
+    )
+    for declaration in others:
         with pytest.raises(MissingExtra, match="pip install 'simpleitk"):
-            built(declared(change), stocked_warehouse)
+            made_with(declaration)
+    with pytest.raises(MissingExtra, match="pip install 'simpleitk"):
+        built(resampled, stocked_warehouse)

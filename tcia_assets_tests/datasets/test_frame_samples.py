@@ -68,6 +68,12 @@ def breasts_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def with_monai_alone(frames: str) -> str:
+    """Return the declaration with other settings of frames, in one format."""
+    lines = DECLARED.replace("frames: {}", f"frames: {{{frames}}}").splitlines(keepends=True)
+    return "".join(lines[:-1]) + "formats: [monai]\n"
+
+
 def built(root: Path, text: str = DECLARED) -> BuildResult:
     warehouse = Warehouse(root)
     declaration = parse_declaration(text, "breasts", folder=root)
@@ -178,7 +184,7 @@ def test_each_format_is_read_back_by_its_own_library(
 
 
 def test_every_frame_with_sixteen_bits(breasts_root: Path) -> None:
-    text = DECLARED.replace("frames: {}", "frames: {bits: 16, window: full, choose: all}")
+    text = with_monai_alone("bits: 16, window: full, choose: all")
     result = built(breasts_root, text)
     cines = [each for each in load_dataset(result.folder) if each.row["Modality"] == "XA"]
     assert [each.row["frame"] for each in cines] == [1, 2, 3, 4, 5]
@@ -188,7 +194,7 @@ def test_every_frame_with_sixteen_bits(breasts_root: Path) -> None:
 
 
 def test_nifti_has_real_values_and_the_spacing_but_no_place(breasts_root: Path) -> None:
-    text = DECLARED.replace("frames: {}", "frames: {file: nifti}").replace(", imagefolder", "")
+    text = with_monai_alone("file: nifti")
     result = built(breasts_root, text)
     for sample in load_dataset(result.folder):
         image = nibabel.Nifti1Image.from_filename(result.folder / sample.row["image"])

@@ -33,6 +33,11 @@ def zips(tmp_path: Path) -> ZipWarehouse:
 
 def find_rows(zips: ZipWarehouse, *series: str) -> list[tuple[Any, ...]]:
     index_all(zips)
+    return find_stored(zips, *series)
+
+
+def find_stored(zips: ZipWarehouse, *series: str) -> list[tuple[Any, ...]]:
+    """Find the pairs of these masks, or of all, among the references that are stored."""
     masks = (
         "SELECT SeriesInstanceUID AS uid FROM \"references\" WHERE Modality IN ('SEG', 'RTSTRUCT')"
     )
@@ -49,9 +54,10 @@ def test_a_mask_is_paired_by_the_series_that_it_refers_to(
     add_images(zips)
     add_images(zips, SECOND)
     zips.add({"mask.dcm": mask_object(modality)}, MASK_SERIES)
-    assert find_rows(zips) == [("paired", "series", 1, FIRST, images)]
-    assert find_rows(zips, MASK_SERIES) == find_rows(zips)
-    assert find_rows(zips, FIRST) == []
+    pair = ("paired", "series", 1, FIRST, images)
+    assert find_rows(zips) == [pair]
+    assert find_stored(zips, MASK_SERIES) == [pair]
+    assert find_stored(zips, FIRST) == []
 
 
 def test_a_seg_without_series_is_paired_by_the_images_that_it_refers_to(zips: ZipWarehouse) -> None:

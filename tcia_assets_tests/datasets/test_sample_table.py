@@ -21,6 +21,7 @@ from tcia_assets_tests.datasets.example_builds import (
     images,
     qc,
     rows,
+    sampled,
 )
 from tcia_assets_tests.datasets.warehouse_edits import (
     replace_zip,
@@ -56,9 +57,8 @@ def test_a_finding_drops_a_sample_with_its_reasons(stocked_warehouse: Warehouse,
 
 def test_a_sample_with_a_finding_can_be_kept(stocked_warehouse: Warehouse, gap: str) -> None:
     changes = ("missing_slice: drop", "missing_slice: keep"), qc("count_unlike_image_count", "keep")
-    result = built(declared(*changes), stocked_warehouse)
-    row = rows(result)[gap]
-    assert row["state"] == "kept" and (result.folder / row["image"]).is_file()
+    row = sampled(declared(*changes), stocked_warehouse)[gap]
+    assert row["state"] == "kept" and row["image"]
     assert {"missing_slice", "count_unlike_image_count"} <= {f["code"] for f in row["findings"]}
 
 
@@ -91,7 +91,7 @@ def test_a_missing_or_unknown_series_has_a_row(stocked_warehouse: Warehouse) -> 
         "collections: [LCTSC]\n  modalities: [CT]",
         f"series: [{first}, {second}, 1.2.3]",
     )
-    found = rows(built(declared(asked), stocked_warehouse))
+    found = sampled(declared(asked), stocked_warehouse)
     assert found[first]["reasons"] == found["1.2.3"]["reasons"] == ["not_fetched"]
     assert found[first]["part"] and found["1.2.3"]["part"] is None
     assert found[first]["findings"][0]["message"] != found["1.2.3"]["findings"][0]["message"]
@@ -110,7 +110,7 @@ def test_a_missing_mask_drops_its_sample(stocked_warehouse: Warehouse) -> None:
     table = stocked_warehouse.read(IMAGE_ARCHIVES, [SMALL])
     left = [uid != mask for uid in table["SeriesInstanceUID"].to_pylist()]
     stocked_warehouse.write(IMAGE_ARCHIVES, table.filter(left), SMALL)
-    row = rows(built(declared(), stocked_warehouse, update=True))[image]
+    row = sampled(declared(), stocked_warehouse)[image]
     assert row["reasons"] == ["not_fetched"]
     assert mask in row["findings"][0]["message"]
 
@@ -123,10 +123,11 @@ def test_without_a_mask_a_sample_is_dropped_or_kept_without_labels(
     result = built(declared(changes), fetched_warehouse)
     states = Counter((row["state"], *row["reasons"]) for row in rows(result).values())
     assert states == {("kept",): 1, ("dropped", "without_target"): 4}
-    kept = built(declared(changes, qc("without_target", "keep")), fetched_warehouse)
+    keeping = declared(changes, qc("without_target", "keep"))
+    kept = make_samples(keeping, frozen(keeping, fetched_warehouse), fetched_warehouse)
     assert (kept.made, kept.reused) == (0, 5)
-    assert Counter(row["label"] is None for row in rows(kept).values()) == {True: 4, False: 1}
-    assert all(row["image"] for row in rows(kept).values())
+    assert kept.kept["label"].null_count == 4
+    assert kept.kept["image"].null_count == 0 and kept.kept.num_rows == 5
 
 
 def test_a_dataset_without_samples_is_refused(stocked_warehouse: Warehouse) -> None:

@@ -112,7 +112,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 
 @pytest.mark.parametrize("table", catalog.TABLES, ids=lambda t: t.name)
-@settings(max_examples=examples(5), deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(key=st.text(min_size=1, max_size=9).filter(lambda k: k not in {".", ".."}), draw=st.data())
 def test_every_valid_table_comes_back_equal_from_parquet_and_from_duckdb(
     shared: Warehouse, table: Table, key: str, draw: st.DataObject

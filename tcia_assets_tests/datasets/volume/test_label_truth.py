@@ -23,10 +23,10 @@ from tcia_assets_tests.datasets.volume.synthetic import finding_codes, write_zip
 from tcia_assets_tests.datasets.volume.synthetic_labels import volume_of
 
 TUMOUR = LabelPatterns.compile({"tumour": "GTV"})
-CASES, BATCH = 1000, 50
-# A twentieth in `make test`, all in `make test-all`.
+CASES, BATCH = 1000, 25
+# A fortieth in `make test`, all in `make test-all`.
 BATCHES = [
-    pytest.param(first, marks=[] if first < CASES // 20 else pytest.mark.slow)
+    pytest.param(first, marks=[] if first < CASES // 40 else pytest.mark.slow)
     for first in range(0, CASES, BATCH)
 ]
 # Findings that say that labels may differ from what was meant, and where.

@@ -260,7 +260,7 @@ def test_one_more_zip_costs_one_file(zips: ZipWarehouse) -> None:
 
 
 @settings(
-    max_examples=examples(40),
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
