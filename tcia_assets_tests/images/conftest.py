@@ -97,9 +97,9 @@ def mirror(twelve_served: Sandbox, place_of: PlaceOf) -> Place:
 
 
 @pytest.fixture
-def machine(mirror: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Return what makes a machine with the metadata of `mirror` and a bucket that all share."""
-    return lambda: beside(mirror, tmp_path_factory.mktemp("machine") / "data", bucket)
+def machine(place: Place, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return what makes a machine with the metadata of `place` and a bucket that all share."""
+    return lambda: beside(place, tmp_path_factory.mktemp("machine") / "data", bucket)
 
 
 @pytest.fixture(scope="session")
