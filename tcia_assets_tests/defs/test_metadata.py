@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 
 from tcia_assets import catalog
 from tcia_assets.sandbox.faults import Fault
-from tcia_assets_tests.conftest import (
-    BY_COLLECTION,
-    SMALL,
-    BuiltPlugins,
-    Dagster,
-    RefreshedFolders,
-)
-from tcia_assets_tests.defs.metadata_runs import (
-    ALL_SIZES,
-    NO_SIZES,
-    refresh_all,
-)
-
-MADE_HERE = {
-    "source",
-    "fingerprint",
-    "first_seen_at",
-    "listed_since",
-    "changed_at",
-    "fetched_at",
-}
+from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.metadata_runs import NO_SIZES
 
 
 def test_the_collections_asset_makes_each_collection_a_partition(dagster: Dagster) -> None:
@@ -45,20 +25,6 @@ def test_an_allow_list_keeps_other_collections_from_becoming_partitions(dagster:
 def test_an_allow_list_with_an_unknown_name_names_near_ones(dagster: Dagster) -> None:
     with pytest.raises(Exception, match=r"no Collection \(TCIA_COLLECTIONS\) 'LCTCS'.*LCTSC"):
         dagster.run("tcia_list_collections", collections=["LCTCS"])
-
-
-def test_what_is_stored_is_what_the_archive_holds(dagster: Dagster) -> None:
-    refresh_all(dagster, ALL_SIZES, collections=[SMALL, "VICTRE"])
-    rows = dagster.sandbox.archive.rows(
-        "SELECT count(*) AS n FROM archive.series WHERE Collection IN (?, ?)", [SMALL, "VICTRE"]
-    )
-
-    counted = dagster.warehouse.query(
-        "SELECT (SELECT count(*) FROM series)::BIGINT AS series, "
-        "(SELECT sum(SeriesCount) FROM studies)::BIGINT AS counted, "
-        "(SELECT count(*) FROM series_sizes WHERE TotalSizeInBytes IS NOT NULL)::BIGINT AS sized"
-    ).to_pylist()
-    assert counted == [dict.fromkeys(("series", "counted", "sized"), rows[0]["n"])]
 
 
 @pytest.mark.slow
@@ -109,52 +75,6 @@ def test_an_unknown_shared_list_is_an_error_not_an_empty_table(dagster: Dagster)
 
     assert not result.success
     assert not dagster.warehouse.has(catalog.SHARED_LISTS, "no such list")
-
-
-@pytest.mark.parametrize(
-    "dialect",
-    [
-        "bindaas-v4",  # it differs most
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("nbia-v1", "nbia-v2", "bindaas-v3")),
-    ],
-)
-def test_every_dialect_gives_the_same_tables_apart_from_columns_that_it_lacks(
-    dagster: Dagster,
-    dialect: str,
-    refreshed_folders: RefreshedFolders,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp(dialect)
-    other = Dagster(dagster.sandbox, folder, dagster.instance, refreshed_folders, BuiltPlugins())
-    dagster.start_refreshed()
-    dagster.instance.wipe()
-    compared = [SMALL, "RIDER Lung CT", "VICTRE"]
-    refresh_all(other, NO_SIZES, dialect=dialect, collections=compared)
-    for each, speaks in ((dagster, "nbia-v4"), (other, dialect)):
-        each.run("tcia_refresh", SMALL, tables=["series_sizes"], dialect=speaks)
-
-    for table in (catalog.COLLECTIONS, *BY_COLLECTION):
-        keys = compared if table in BY_COLLECTION else None
-        ours, theirs = dagster.warehouse.read(table, keys), other.warehouse.read(table, keys)
-        for column in table.column_names:
-            if column in MADE_HERE or theirs[column].null_count == len(theirs):
-                continue
-            if ours[column].null_count == len(ours):
-                continue
-            expected, found = (
-                _comparable(ours[column], dialect),
-                _comparable(theirs[column], dialect),
-            )
-            assert found == expected, (table.name, column)
-
-
-def _comparable(column: pa.ChunkedArray, dialect: str) -> list[object]:
-    values = column.to_pylist()
-    if pa.types.is_timestamp(column.type):  # nbia-v4 tells the day only
-        return [v and v.date() for v in values]
-    if pa.types.is_string(column.type):  # nbia-v4 upper-cases the lists of values
-        return sorted(str(v).casefold() for v in values)
-    return values
 
 
 def test_a_renamed_column_is_an_error_and_not_a_change_of_every_series(dagster: Dagster) -> None:

@@ -13,15 +13,27 @@ from tcia_assets.catalog import SERIES, SHARED_LISTS
 from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.metadata.mirror import SandboxMirror
+from tcia_assets_tests.conftest import SMALL
+from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 from tcia_assets_tests.same_path import tmp_path
 
 __all__ = ["tmp_path"]
 
 
+@pytest.fixture(scope="session")
+def first_day_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the Series of the small Collection, refreshed on the first day."""
+    served.reset()
+    made = SandboxMirror(served, tmp_path_factory.mktemp("first_day"))
+    with made.source:
+        made.refresh(day(1), SMALL)
+    made.known()  # it writes the files that all later queries need
+    return made.warehouse.root
+
+
 @pytest.fixture
-def mirror(sandbox: Sandbox, tmp_path: Path) -> Iterator[SandboxMirror]:
-    made = SandboxMirror(sandbox, tmp_path)
+def mirror(first_day_root: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[SandboxMirror]:
+    made = SandboxMirror(sandbox, tmp_path, first_day_root)
     with made.source:
         yield made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -106,10 +107,15 @@ class Mirror:
 class SandboxMirror(Mirror):
     """A mirror of the sandbox, over HTTP."""
 
-    def __init__(self, sandbox: Sandbox, root: Path) -> None:
+    def __init__(self, sandbox: Sandbox, root: Path, first_day: Path | None = None) -> None:
         source = open_source(settings_for(sandbox, root), pacing=IMPATIENT)
         super().__init__(source, Warehouse(root))
-        self.archive, self.sandbox = sandbox.archive, sandbox
+        self.archive, self.sandbox, self._first_day = sandbox.archive, sandbox, first_day
+
+    def start(self) -> None:
+        """Start with the small Collection as it is at first, refreshed on the first day."""
+        assert self._first_day and not list(self.warehouse.root.glob("*"))
+        shutil.copytree(self._first_day, self.warehouse.root, dirs_exist_ok=True)
 
     def uids(self, collection: str, count: int) -> list[str]:
         rows = self.archive.rows(
@@ -124,7 +130,7 @@ def refreshed_without(
     mirror: SandboxMirror, *, days: int = 3, probes: int = 100
 ) -> list[RefreshResult]:
     """Refresh on so many days from the second on, with the first Series of LCTSC hidden."""
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.archive.hide(mirror.uids(SMALL, 1))
     return [
         done

@@ -37,7 +37,7 @@ def stored(mirror: SandboxMirror) -> list[dict[str, Any]]:
 def test_a_description_has_the_licence_of_its_series_and_links_to_its_doi(
     mirror: SandboxMirror,
 ) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     done = describe(mirror)
     [row] = stored(mirror)
     series = mirror.warehouse.read(SERIES, [SMALL]).to_pylist()
@@ -68,7 +68,7 @@ def test_after_a_switch_what_only_the_other_source_knows_of_publications_stays(
 
 
 def test_a_publication_that_no_series_names_any_more_goes(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     describe(mirror)
     before = stored(mirror)
     with mirror.warehouse.update(COLLECTION_DESCRIPTIONS, SMALL) as partition:

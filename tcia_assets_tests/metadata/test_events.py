@@ -13,7 +13,7 @@ from tcia_assets_tests.metadata.mirror import SandboxMirror, day
 
 def test_an_event_has_the_columns_that_changed_and_their_values(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     before = mirror.row(uid, SMALL)
     mirror.archive.revise([uid], image_count=before["ImageCount"] + 1)
     mirror.refresh(day(2), SMALL)
@@ -33,7 +33,7 @@ def test_an_event_has_the_columns_that_changed_and_their_values(mirror: SandboxM
 
 def test_a_series_that_reappears_changed_has_one_event(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.archive.hide([uid])
     mirror.refresh(day(2), SMALL)
     mirror.archive.show([uid])
@@ -48,7 +48,7 @@ def test_a_series_that_reappears_changed_has_one_event(mirror: SandboxMirror) ->
 def test_the_same_archive_under_a_different_port_is_no_change(
     mirror: SandboxMirror, tmp_path: Path
 ) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     with Sandbox() as other:
         elsewhere = SandboxMirror(other, tmp_path)
         with elsewhere.source:

@@ -37,7 +37,7 @@ def test_removed_rows_of_series_do_not_remove_their_history(mirror: SandboxMirro
 def test_series_stored_before_the_history_were_added_when_first_seen(
     mirror: SandboxMirror,
 ) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     uid = mirror.uids(SMALL, 1)[0]
     new = ("changes", "listed_since", "moved_to", "missing_counted_at")
     drop_columns(mirror.warehouse.files(SERIES, SMALL), *new)
@@ -54,7 +54,7 @@ def fetched(uid: str, mark: str, at: datetime, event: str = "fetched") -> FetchE
 
 def test_a_fetch_event_is_stored_once(mirror: SandboxMirror) -> None:
     [uid] = mirror.uids(SMALL, 1)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     record_fetch_events(SMALL, [fetched(uid, "abc", day(2))], mirror.warehouse)
     before = mirror.warehouse.path(SERIES_CHANGES, SMALL).read_bytes()
     record_fetch_events(SMALL, [fetched(uid, "abc", day(3))], mirror.warehouse)

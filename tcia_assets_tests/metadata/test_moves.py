@@ -75,7 +75,7 @@ def test_a_series_found_in_a_collection_that_is_not_mirrored_has_moved_there(
 
 def test_a_collection_that_is_renamed_has_each_series_once(mirror: SandboxMirror) -> None:
     uids = mirror.uids(SMALL, 100)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.archive.move(uids, to="Renamed")
     mirror.refresh(day(2), "Renamed")
     assert {tuple(mirror.homes(uid)) for uid in uids} == {("Renamed",)}

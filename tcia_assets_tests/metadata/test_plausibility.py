@@ -19,7 +19,7 @@ from tcia_assets_tests.metadata.mirror import DAY_1, SandboxMirror, day, refresh
 def test_a_listing_that_lacks_too_much_only_adds_until_later_ones_confirm_it(
     mirror: SandboxMirror,
 ) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     gone = mirror.uids(SMALL, 4)
     mirror.archive.withdraw(gone)
     [kept] = mirror.archive.revise(collection=SMALL, count=1, image_count=2)
@@ -39,7 +39,7 @@ def test_a_listing_that_lacks_too_much_only_adds_until_later_ones_confirm_it(
 
 
 def test_a_single_short_listing_changes_nothing_but_is_recorded(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     before = mirror.known()
     mirror.archive.hide(collection=SMALL, count=6)
     mirror.refresh(day(2), SMALL)

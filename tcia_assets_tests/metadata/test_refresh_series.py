@@ -84,7 +84,7 @@ def test_without_changes_only_the_record_of_the_listing_is_written(
         paths = (mirror.warehouse.path(table, SMALL) for table in (SERIES, SERIES_CHANGES))
         return {path: path.read_bytes() for path in paths}
 
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     before = files()
     [done] = mirror.refresh(day(2), SMALL)
     assert files() == before
@@ -115,7 +115,7 @@ def test_a_kill_between_two_writes_neither_loses_nor_doubles_an_event(
     mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch, table: Table, what_then: str
 ) -> None:
     gone, other = mirror.uids(SMALL, 2)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.archive.hide([gone])
     with killed_before_writing(table, monkeypatch):
         mirror.refresh(day(2), SMALL)

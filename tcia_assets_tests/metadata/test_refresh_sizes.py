@@ -27,7 +27,7 @@ def sizes(mirror: SandboxMirror, limit: int) -> dict[str, int | bool | str]:
 
 
 def test_sizes_beyond_the_budget_are_left_to_the_next_refresh(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     assert sizes(mirror, 4) == {"asked": 4, "remaining": 6, "unknown": 0}
     assert sizes(mirror, 100) == {"asked": 6, "remaining": 0, "unknown": 0}
     stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
@@ -39,7 +39,7 @@ def test_sizes_beyond_the_budget_are_left_to_the_next_refresh(mirror: SandboxMir
 
 
 def test_the_size_of_a_changed_series_is_requested_again(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     sizes(mirror, 100)
     [changed] = mirror.archive.revise(collection=SMALL, count=1, image_count=3)
     mirror.refresh(day(2), SMALL)
@@ -54,14 +54,14 @@ def test_the_size_of_a_changed_series_is_requested_again(mirror: SandboxMirror) 
 
 
 def test_missing_series_need_no_size(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.archive.hide(mirror.uids(SMALL, 1))
     mirror.refresh(day(2), SMALL)
     assert sizes(mirror, 0)["remaining"] == 9
 
 
 def test_sizes_received_before_a_failure_are_stored(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     last = mirror.uids(SMALL, 10)[-1]
     mirror.sandbox.faults.add(Fault("html", "getSeriesSize", times=0, series=last))
     with pytest.raises(RemoteError):
@@ -73,7 +73,7 @@ def test_sizes_received_before_a_failure_are_stored(mirror: SandboxMirror) -> No
 def test_other_large_tables_do_not_wait_for_requests(
     mirror: SandboxMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     monkeypatch.setattr("tcia_assets.metadata.budget._LARGE", 1)
     mirror.sandbox.faults.add(Fault("hang", "getSeriesSize", seconds=1))
 

@@ -171,7 +171,7 @@ def test_a_sparse_column_whose_only_series_is_gone_does_not_block_a_new_field(
     mirror: SandboxMirror,
 ) -> None:
     [only, *_] = mirror.uids(SMALL, 1)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     with mirror.warehouse.update(SERIES, SMALL) as partition:
         rows = partition.rows
         sites = ["Emory" if uid == only else None for uid in rows["SeriesInstanceUID"].to_pylist()]
@@ -186,7 +186,7 @@ def test_a_sparse_column_whose_only_series_is_gone_does_not_block_a_new_field(
 
 
 def test_a_size_that_the_source_does_not_have_is_not_a_lost_column(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     budget = ProbeBudget(100)
     refresh(SERIES_SIZES, SMALL, mirror.source, mirror.warehouse, day(1), budget)
     [changed] = mirror.archive.revise(collection=SMALL, count=1)

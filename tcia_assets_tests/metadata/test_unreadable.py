@@ -172,7 +172,7 @@ def test_tables_do_not_remove_the_rows_of_others(mirror: SandboxMirror) -> None:
 def test_a_size_that_cannot_be_read_is_recorded_until_its_series_is_asked_again(
     mirror: SandboxMirror,
 ) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.sandbox.faults.add(Fault("bad_value", "getSeriesSize", column="TotalSizeInBytes"))
     done = refreshed(mirror, SERIES_SIZES, 1)
     assert (done.unreadable, done.facts["unknown"]) == (1, 1)

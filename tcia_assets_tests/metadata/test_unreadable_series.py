@@ -30,7 +30,7 @@ def stored(mirror: SandboxMirror) -> pa.Table:
 
 
 def test_what_cannot_be_read_is_no_change_of_a_series(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     names = ["SeriesInstanceUID", "fingerprint", "changed_at"]
     before = mirror.warehouse.read(SERIES, [SMALL], names)
     for number, column in enumerate(("SeriesDate", "ImageCount", "StudyDate", "FileSize"), 2):
@@ -47,7 +47,7 @@ def test_what_cannot_be_read_is_no_change_of_a_series(mirror: SandboxMirror) -> 
 
 
 def test_a_real_change_beside_an_unreadable_value_is_one(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.sandbox.faults.add(odd_value("SeriesDate"))
     mirror.refresh(day(2), SMALL)
     [odd] = unreadable_columns(stored(mirror))
@@ -60,7 +60,7 @@ def test_a_real_change_beside_an_unreadable_value_is_one(mirror: SandboxMirror) 
 
 
 def test_another_value_than_before_is_a_change_once_it_can_be_read(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.sandbox.faults.add(odd_value("SeriesDate"))
     mirror.refresh(day(2), SMALL)
     [odd] = unreadable_columns(stored(mirror))
@@ -90,7 +90,7 @@ def test_a_value_that_could_never_be_read_is_no_change_once_it_can(
 
 
 def test_a_year_0_that_an_earlier_version_stored_becomes_null(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.sandbox.faults.add(odd_value("SeriesDate", "01-01-0000"))
     mirror.refresh(day(2), SMALL)
     [odd] = unreadable_columns(stored(mirror))

@@ -38,7 +38,7 @@ def without_values(mirror: SandboxMirror, column: str) -> None:
 
 @ALL_TABLES
 def test_values_of_other_collections_are_refused(mirror: SandboxMirror, table: Table) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     stored = refresh_values(mirror, table)
     mirror.sandbox.faults.add(Fault("ignored_filter", table.endpoint))
     with pytest.raises(ForeignRows, match="none of its 10 stored Series, such as '"):
@@ -65,7 +65,7 @@ def test_before_the_series_are_stored_any_values_are_accepted(mirror: SandboxMir
 
 
 def test_no_reply_means_no_values_where_no_series_has_one(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     without_values(mirror, "BodyPartExamined")
     mirror.sandbox.faults.add(Fault("empty", BODY_PART_VALUES.endpoint, times=0))
 
@@ -74,7 +74,7 @@ def test_no_reply_means_no_values_where_no_series_has_one(mirror: SandboxMirror)
 
 
 def test_no_reply_is_a_failure_where_series_have_a_value(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     stored = refresh_values(mirror, BODY_PART_VALUES)
     mirror.sandbox.faults.add(Fault("empty", BODY_PART_VALUES.endpoint, times=0))
     with pytest.raises(UnknownReply):
@@ -84,7 +84,7 @@ def test_no_reply_is_a_failure_where_series_have_a_value(mirror: SandboxMirror) 
 
 
 def test_a_reply_of_nulls_is_a_failure_where_series_have_a_value(mirror: SandboxMirror) -> None:
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     stored = refresh_values(mirror, MODALITY_VALUES)
     nulls = '[{"Modality":null}]'
     mirror.sandbox.faults.add(

@@ -74,7 +74,7 @@ def test_series_of_a_study_with_more_series_than_are_listed_are_not_gone(
     mirror: SandboxMirror,
 ) -> None:
     [uid] = mirror.uids(SMALL, 1)
-    mirror.refresh(day(1), SMALL)
+    mirror.start()
     mirror.archive.hide([uid])
     mirror.refresh(day(2), SMALL)
     rows = mirror.warehouse.read(SERIES, [SMALL])
