@@ -16,9 +16,6 @@ import pytest
 from filelock import FileLock
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
-from tcia_assets.defs.events import OWN_EVENTS
-from tcia_assets.defs.jobs import Job, jobs
-from tcia_assets.defs.names import Names
 from tcia_assets.defs.partitions import range_tags
 from tcia_assets.defs.plugin import build_definitions
 from tcia_assets.defs.resource import TciaResource
@@ -63,8 +60,6 @@ SMALL = "LCTSC"
 BY_COLLECTION = [t for t in TABLES if t.partitioned_by == "Collection" and t.endpoint]
 # What is recorded does not depend on it, and a run writes hundreds of lines.
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
-# Jobs that run without their checks too: these are most of the events of a run.
-_CHECKED = {"tcia_refresh", "tcia_images", "tcia_update"}
 IMPATIENT = Pacing(first_wait_s=0.001, longest_wait_s=0.01, read_timeout_s=5.0)
 
 
@@ -159,28 +154,13 @@ def refreshed_folders(tmp_path_factory: pytest.TempPathFactory) -> RefreshedFold
     return RefreshedFolders(tmp_path_factory.mktemp("refreshed"))
 
 
-def _without_checks() -> list[Job]:
-    """Return the jobs over several tables, without their checks."""
-    # Its step cannot leave out its checks.
-    listed = dg.AssetSelection.checks_for_assets(dg.AssetKey(["tcia", "collections"]))
-    return [
-        dg.define_asset_job(
-            f"{job.name}_without_checks",
-            selection=job.selection.without_checks() | (listed & job.selection),
-            executor_def=dg.in_process_executor,
-            tags={"tcia": job.name, **OWN_EVENTS},
-        )
-        for job in jobs(Names())
-        if job.name in _CHECKED
-    ]
-
-
 class BuiltPlugins:
     """The resources and definitions that a worker has made, by the fields of the resource."""
 
     def __init__(self) -> None:
         self._resources: list[tuple[dict[str, object], TciaResource]] = []
         self._definitions: dict[int, dg.Definitions] = {}
+        self._without_checks: dict[tuple[int, str, tuple[str, ...]], dg.JobDefinition] = {}
 
     def resource(self, fields: dict[str, object]) -> TciaResource:
         made = next((resource for given, resource in self._resources if given == fields), None)
@@ -192,10 +172,22 @@ class BuiltPlugins:
     def definitions(self, resource: TciaResource) -> dg.Definitions:
         """Build the plugin with a resource that `resource` has returned, unless it is built."""
         if id(resource) not in self._definitions:
-            built = build_definitions(resource=resource)
-            more = dg.Definitions(jobs=_without_checks())
-            self._definitions[id(resource)] = dg.Definitions.merge(built, more)
+            self._definitions[id(resource)] = build_definitions(resource=resource)
         return self._definitions[id(resource)]
+
+    def without_checks(
+        self, resource: TciaResource, job: str, tables: Sequence[str]
+    ) -> dg.JobDefinition:
+        """Return a job over these tables alone, without their checks."""
+        key = (id(resource), job, tuple(tables))
+        if key not in self._without_checks:
+            keys = {dg.AssetKey(["tcia", table]) for table in tables}
+            self._without_checks[key] = (
+                self.definitions(resource)
+                .resolve_job_def(job)
+                .get_subset(asset_selection=keys, asset_check_selection=set())
+            )
+        return self._without_checks[key]
 
 
 class Dagster:
@@ -290,20 +282,21 @@ class Dagster:
         checks unless a test is about them.
         """
         of_range = range_tags(keys[0], keys[-1]) if keys else {}
-        skips_checks = job in _CHECKED and tables and not checks
         if ops is None and job in {"tcia_refresh", "tcia_update"}:
             # One request a Series: few are enough where a test is not about them.
             ops = {"tcia_metadata": {"config": {"max_size_requests": 20}}}
-        return (
-            self.definitions(**chosen)
-            .resolve_job_def(f"{job}_without_checks" if skips_checks else job)
-            .execute_in_process(
-                instance=self.instance,
-                tags={**of_range, **(tags or {})},
-                asset_selection=[dg.AssetKey(["tcia", table]) for table in tables] or None,
-                run_config={"ops": ops or {}, "loggers": QUIET},
-                raise_on_error=raise_on_error,
-            )
+        resource = self.resource(**chosen)
+        if tables and not checks:
+            found, selected = self._built.without_checks(resource, job, tables), None
+        else:
+            found = self._built.definitions(resource).resolve_job_def(job)
+            selected = [dg.AssetKey(["tcia", table]) for table in tables] or None
+        return found.execute_in_process(
+            instance=self.instance,
+            tags={**of_range, **(tags or {})},
+            asset_selection=selected,
+            run_config={"ops": ops or {}, "loggers": QUIET},
+            raise_on_error=raise_on_error,
         )
 
     def listed(self) -> list[str]:

@@ -96,6 +96,13 @@ def caught_up(dagster: Dagster, tables: Sequence[str] = ("series",), **chosen: o
         launch(dagster, tick(dagster, **chosen), tables, **chosen)
 
 
+def release_again(dagster: Dagster, day: dt.date) -> None:
+    """Revise a Series of the small Collection, and release it on that day."""
+    [uid] = dagster.sandbox.archive.revise(collection=SMALL, count=1)
+    dagster.sandbox.archive.hold([uid])
+    dagster.sandbox.archive.release([uid], day=day)
+
+
 def create_killed_run(dagster: Dagster) -> None:
     """Create a run that is started for Dagster, and whose process has ended."""
     child = subprocess.Popen([sys.executable, "-c", ""])

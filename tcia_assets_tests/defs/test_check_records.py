@@ -6,7 +6,7 @@ import dagster as dg
 
 from tcia_assets import catalog
 from tcia_assets.spec import Table
-from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.conftest import QUIET, SMALL, Dagster
 
 
 def refresh(dagster: Dagster, table: Table = catalog.PATIENTS, **tags: str) -> dict[str, bool]:
@@ -17,6 +17,7 @@ def refresh(dagster: Dagster, table: Table = catalog.PATIENTS, **tags: str) -> d
         partition_key=SMALL,
         asset_selection=[dg.AssetKey(["tcia", table.name])],
         tags=tags,
+        run_config={"loggers": QUIET},
     )
     found = result.get_asset_check_evaluations()
     return {each.check_name: each.passed for each in found if each.asset_key.path[-1] == table.name}

@@ -21,7 +21,9 @@ def test_checks_are_evaluated_although_a_partition_failed(dagster: Dagster) -> N
     keys = dagster.start_refreshed()
     dagster.sandbox.faults.add(Fault("html", "getPatient", times=0, collection=keys[2]))
     tables = ["patients", "studies", "series"]
-    result = dagster.run("tcia_refresh", keys[0], keys[-1], tables=tables, raise_on_error=False)
+    result = dagster.run(
+        "tcia_refresh", keys[0], keys[-1], tables=tables, checks=True, raise_on_error=False
+    )
 
     checked = {(e.asset_key.path[-1], e.check_name) for e in result.get_asset_check_evaluations()}
     assert {("series", "keys_unique"), ("studies", "patients_exist")} <= checked
@@ -35,7 +37,7 @@ def test_values_of_an_ignored_filter_fail_their_check(dagster: Dagster) -> None:
     dagster.warehouse.write(catalog.MODALITY_VALUES, rows, SMALL)
     dagster.sandbox.faults.add(Fault("ignored_filter", "getModalityValues", times=0))
     tables = ["modality_values"]
-    result = dagster.run("tcia_refresh", SMALL, tables=tables, raise_on_error=False)
+    result = dagster.run("tcia_refresh", SMALL, tables=tables, checks=True, raise_on_error=False)
 
     assert not result.success  # such values are refused since they are compared with the Series
     failed = {
@@ -50,7 +52,7 @@ def test_a_listed_series_without_its_study_means_that_studies_are_missing(dagste
     dagster.start_refreshed()
     stored = dagster.warehouse.read(catalog.STUDIES, [SMALL])
     dagster.warehouse.write(catalog.STUDIES, conform(catalog.STUDIES, stored.slice(0, 1)), SMALL)
-    result = dagster.run("tcia_refresh", SMALL, tables=["series"])
+    result = dagster.run("tcia_refresh", SMALL, tables=["series"], checks=True)
 
     [failure] = refresh_report(result).failures
     assert failure.startswith(
@@ -62,7 +64,9 @@ def test_a_check_shows_the_first_of_the_failing_rows_in_their_order(dagster: Dag
     # DuckDB returns distinct rows in any order, and a different result is recorded again.
     keys = dagster.start_refreshed()
     dagster.warehouse.write(catalog.COLLECTIONS, empty(catalog.COLLECTIONS))
-    result = dagster.run("tcia_refresh", SMALL, tables=["patients"], raise_on_error=False)
+    result = dagster.run(
+        "tcia_refresh", SMALL, tables=["patients"], checks=True, raise_on_error=False
+    )
 
     [orphans] = (
         each for each in result.get_asset_check_evaluations() if each.check_name == _ORPHANS
@@ -92,13 +96,20 @@ def test_a_list_with_an_older_newest_release_fails_a_check(
     newest = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.hold(newest)
     dagster.sandbox.archive.release(newest)
-    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"])) == set()
+    assert (
+        failed_checks(
+            dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"], checks=True)
+        )
+        == set()
+    )
     dagster.sandbox.archive.hold(newest)
-    stale = dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"])
+    stale = dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"], checks=True)
 
     assert "releases_not_older" in failed_checks(stale)
     dagster.sandbox.archive.release(newest)
-    assert failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"])) == set()
+    assert (
+        failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"], checks=True)) == set()
+    )
 
 
 @pytest.mark.slow
@@ -108,13 +119,20 @@ def test_a_stale_server_with_all_series_fails_a_check_until_it_is_current(
     keys = dagster.start_refreshed()
     revised = dagster.uids(SMALL, "CT")[:1]
     dagster.sandbox.archive.revise(revised)
-    assert failed_checks(dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"])) == set()
+    assert (
+        failed_checks(
+            dagster.run("tcia_refresh", keys[0], keys[-1], tables=["series"], checks=True)
+        )
+        == set()
+    )
     dagster.sandbox.reset()  # as it was before the revision
-    twins = [dagster.run("tcia_refresh", SMALL, tables=["series"]) for _ in range(2)]
+    twins = [dagster.run("tcia_refresh", SMALL, tables=["series"], checks=True) for _ in range(2)]
 
     assert [failed_checks(twin) for twin in twins] == [{"submissions_not_older"}] * 2
     dagster.sandbox.archive.revise(revised)
-    assert failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"])) == set()
+    assert (
+        failed_checks(dagster.run("tcia_refresh", SMALL, tables=["series"], checks=True)) == set()
+    )
 
 
 @pytest.mark.slow

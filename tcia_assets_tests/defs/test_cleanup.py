@@ -37,7 +37,7 @@ def test_old_runs_go_with_their_files_but_what_is_newest_stays(
 ) -> None:
     dagster.start_refreshed()
     with home_of(dagster, tmp_path / "home") as home:
-        made, unchanged, newest = (refresh(dagster) for _ in range(3))
+        made, half_deleted, unchanged, newest = (refresh(dagster) for _ in range(4))
         foreign = their_job.execute_in_process(
             instance=dagster.instance, run_config={"loggers": QUIET}
         ).run_id
@@ -48,35 +48,27 @@ def test_old_runs_go_with_their_files_but_what_is_newest_stays(
         (printed / "a.out").write_text("1234")
         before = event_files(home)
         assert clean(dagster, days=50)["deleted"] == 0
-        assert clean(dagster, dry_run=True)["deleted"] == 2
-        assert event_files(home) > before == {made, unchanged, newest, foreign, young}
+        assert clean(dagster, dry_run=True)["deleted"] == 3
+        runs = {made, half_deleted, unchanged, newest, foreign, young}
+        assert event_files(home) > before == runs
 
+        # What a killed one has left is removed, and what a bounded one leaves.
+        dagster.instance.delete_run(half_deleted)
+        make_old(home, 1)
+        assert half_deleted in event_files(home)
+        assert clean(dagster, max_runs=1)["deleted"] == 1
+        assert event_files(home).isdisjoint({half_deleted, unchanged})
+        assert not printed.parent.exists()
         done = clean(dagster)
-        assert (done["deleted"], done["kept"]) == (2, 1) and done["freed_bytes"] > 100_000
+        assert (done["deleted"], done["kept"]) == (1, 1) and done["freed_bytes"] > 50_000
         left = {run.run_id for run in dagster.instance.get_runs()}
+        # The event of `young` is the newest one of `mirror`.
         assert {made, foreign, young} < left and left.isdisjoint({unchanged, newest})
-        assert event_files(home) == left and not printed.parent.exists()
+        assert event_files(home) == left
         refresh(dagster)
         assert len(dagster.events("patients")) == 1
         assert clean(dagster, of_all=True)["deleted"] == 1
         assert not dagster.instance.has_run(foreign)
-
-
-def test_a_cleanup_goes_on_where_a_killed_or_bounded_one_has_ended(
-    dagster: Dagster, tmp_path: Path
-) -> None:
-    dagster.start_refreshed()
-    with home_of(dagster, tmp_path / "home") as home:
-        first, *others = (refresh(dagster) for _ in range(4))
-        make_old(home)
-        dagster.instance.delete_run(others[0])  # and the process is killed before its file is gone
-        make_old(home, 1)
-        assert others[0] in event_files(home)
-        assert clean(dagster, max_runs=1)["deleted"] == 1
-        assert event_files(home).isdisjoint(others[:2])
-        # The event of the last run is the newest one of `mirror`.
-        assert clean(dagster)["deleted"] == 0
-        assert {first, others[-1]} < event_files(home)
 
 
 def test_the_schedule_is_off() -> None:

@@ -41,7 +41,7 @@ def test_without_dagster_home_each_data_folder_has_records_of_its_own(tmp_path: 
         assert "DAGSTER_HOME" not in os.environ
 
 
-@pytest.mark.parametrize("name", ["da?ta", "100%", "50%25", "a#b"])
+@pytest.mark.parametrize("name", ["da?ta 100% 50%25 a#b"])
 def test_a_data_folder_may_have_characters_of_urls(tmp_path: Path, name: str) -> None:
     open_instance(tmp_path / name).add_dynamic_partitions("tcia_collections", ["LCTSC"])
     again = open_instance(tmp_path / name)

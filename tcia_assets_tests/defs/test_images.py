@@ -18,7 +18,14 @@ from tcia_assets.metadata.budget import ProbeBudget
 from tcia_assets.metadata.refresh import refresh
 from tcia_assets.sources import Source
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.image_runs import SELECTED, config, manifest, run_fetch, zips
+from tcia_assets_tests.defs.image_runs import (
+    ALL_TABLES,
+    SELECTED,
+    config,
+    manifest,
+    run_fetch,
+    zips,
+)
 
 OTHER = "RIDER Lung CT" if SMALL != "RIDER Lung CT" else "LCTSC"
 
@@ -101,16 +108,16 @@ def tables(result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def test_the_headers_follow_the_zips_in_the_same_run(with_series: Dagster) -> None:
-    result = run_fetch(with_series, tables=())
+    result = run_fetch(with_series, tables=ALL_TABLES)
 
-    assert tables(result) == ["image_archives", "images", "references", "targets"]
+    assert tables(result) == ALL_TABLES
     [event] = with_series.events("images")
     assert event.partition == SMALL
     assert (event.metadata["new"].value, event.metadata["kept"].value) == (5, 0)
     assert {row["SeriesInstanceUID"] for row in objects(with_series)} == {
         row["SeriesInstanceUID"] for row in manifest(with_series)
     }
-    assert tables(run_fetch(with_series, tables=())) == []  # as nothing has changed
+    assert tables(run_fetch(with_series, tables=ALL_TABLES)) == []  # as nothing has changed
 
 
 def test_an_update_refreshes_then_fetches_then_reads(with_zips: Dagster) -> None:
@@ -120,7 +127,7 @@ def test_an_update_refreshes_then_fetches_then_reads(with_zips: Dagster) -> None
     result = with_zips.run("tcia_update", SMALL, SMALL, ops=ops)
 
     assert {"series", "patients"} < set(tables(result)[:-2])
-    assert tables(result)[-4:] == ["image_archives", "images", "references", "targets"]
+    assert tables(result)[-4:] == ALL_TABLES
     facts = with_zips.events("image_archives")[-1].metadata
     assert (facts["fetched"].value, facts["complete"].value) == (1, 5)
     assert with_zips.events("images")[-1].metadata["new"].value == 1

@@ -7,6 +7,7 @@ import dagster as dg
 from tcia_assets.catalog import IMAGES, REFERENCES, TARGETS, UNINDEXED_ZIPS
 from tcia_assets.images.zip_files import collection_folder
 from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.image_runs import ALL_TABLES
 from tcia_assets_tests.defs.sensor_ticks import launch, tick
 from tcia_assets_tests.images.headers.zip_warehouse import forget_columns
 
@@ -26,7 +27,9 @@ def test_a_collection_that_fails_takes_no_other_ones_headers_along(dagster: Dags
     blocked = dagster.data_dir / "archives" / collection_folder(after)
     blocked.parent.mkdir()
     blocked.write_text("a file where the folder of its zips should be")
-    result = dagster.run("tcia_images", SMALL, after, ops=CONTOURS, raise_on_error=False)
+    result = dagster.run(
+        "tcia_images", SMALL, after, ops=CONTOURS, tables=ALL_TABLES, raise_on_error=False
+    )
 
     assert not result.success
     for table in HEADERS:
@@ -44,7 +47,7 @@ def test_the_next_tick_asks_for_a_run_that_reads_the_zips_left(with_zips: Dagste
     assert isinstance(answer, dg.SensorResult)
     [request] = answer.run_requests or []
     assert (request.job_name, request.partition_key) == ("tcia_images", SMALL)
-    launch(dagster, answer)
+    launch(dagster, answer, ALL_TABLES)
     for table, rows in before.items():
         assert dagster.warehouse.read(table, [SMALL]).equals(rows), table.name
     assert isinstance(tick(dagster, collections=[SMALL]), dg.SkipReason)
@@ -63,7 +66,7 @@ def test_headers_alone_can_be_materialized(with_zips: Dagster) -> None:
 
 def test_a_check_names_the_zips_that_are_not_indexed(with_zips: Dagster) -> None:
     with_zips.warehouse.path(REFERENCES, SMALL).unlink()
-    result = with_zips.run("tcia_images", SMALL, tables=["images"])
+    result = with_zips.run("tcia_images", SMALL, tables=["images"], checks=True)
     [found] = [e for e in result.get_asset_check_evaluations() if e.check_name == "zips_indexed"]
 
     assert not found.passed
@@ -76,7 +79,7 @@ def test_the_next_tick_asks_for_a_run_that_fills_columns_that_are_new(with_zips:
     dagster = with_zips
     whole = forget_columns(dagster.warehouse, "SoftwareVersions", collection=SMALL)
     answer = tick(dagster, collections=[SMALL])
-    launch(dagster, answer)
+    launch(dagster, answer, ALL_TABLES)
 
     assert dagster.warehouse.read(IMAGES, [SMALL]).equals(whole)
     assert isinstance(tick(dagster, collections=[SMALL]), dg.SkipReason)

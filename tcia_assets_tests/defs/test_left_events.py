@@ -6,6 +6,7 @@ import pytest
 
 from tcia_assets.catalog import IMAGE_TABLES, SERIES
 from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.image_runs import ALL_TABLES
 
 CONTOURS: dict[str, object] = {
     "tcia_image_archives": {"config": {"selection": {"modalities": ["RTSTRUCT"]}}}
@@ -18,14 +19,14 @@ def test_a_collection_that_was_renamed_has_no_images_under_its_old_name(
 ) -> None:
     dagster, new = with_zips, f"{SMALL} renamed"
     tags = {"dagster/backfill": "abc", "dagster/defer_asset_events": defers}
-    dagster.run("tcia_images", SMALL, ops=CONTOURS)
+    dagster.run("tcia_images", SMALL, ops=CONTOURS, tables=ALL_TABLES)
     before = {table: dagster.warehouse.row_count(table, SMALL) for table in IMAGE_TABLES}
     assert all(before.values())
     dagster.sandbox.archive.move(collection=SMALL, to=new)
     dagster.collections()
     dagster.run("tcia_refresh", new, tables=["series"])
     for _ in range(2):
-        dagster.run("tcia_images", new, ops=CONTOURS, tags=tags)
+        dagster.run("tcia_images", new, ops=CONTOURS, tables=ALL_TABLES, tags=tags)
 
     for table in IMAGE_TABLES:
         assert dagster.warehouse.row_count(table, SMALL) == 0

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from tcia_assets import TciaResource, build_definitions
+from tcia_assets import Mirror, TciaResource, build_definitions
 from tcia_assets.errors import UsageError
-from tcia_assets_tests.repository import ROOT
 
 
-def test_a_wrong_folder_of_datasets_stops_nothing_that_needs_none(tmp_path: Path) -> None:
-    # A process of its own: nothing is imported yet.
-    code = """
-from tcia_assets import Mirror, build_definitions
-build_definitions(datasets="")
-Mirror("data")._open_runs()
-build_definitions()
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TCIA_DATASETS_DIR": "nowhere"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_wrong_folder_of_datasets_stops_nothing_that_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TCIA_DATASETS_DIR", "nowhere")
+    monkeypatch.delitem(sys.modules, "tcia_assets.definitions", raising=False)
+    build_definitions(datasets="")
+    Mirror(tmp_path / "data")._open_runs()
 
-    assert (tmp_path / "data" / "dagster").is_dir(), result.stderr
-    assert "there is no folder 'nowhere' of datasets" in result.stderr.splitlines()[-1]
+    assert (tmp_path / "data" / "dagster").is_dir()
+    with pytest.raises(UsageError, match="there is no folder 'nowhere' of datasets"):
+        build_definitions()
 
 
 def steps(definitions: dg.Definitions) -> dict[str, dg.OpDefinition]:

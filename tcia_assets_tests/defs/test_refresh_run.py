@@ -11,6 +11,7 @@ from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import NO_SIZES
 
 
+@pytest.mark.slow  # `metadata/test_refresh_sizes` counts them without a run
 def test_sizes_are_requested_only_for_new_or_changed_series(dagster: Dagster) -> None:
     tables = ["series", "series_sizes"]
     dagster.start_listed()
@@ -100,7 +101,7 @@ def test_a_bad_reply_leaves_the_partition_unchanged(
 def test_an_odd_value_is_null_counted_and_a_warning_of_a_check(dagster: Dagster) -> None:
     dagster.start_refreshed()
     dagster.sandbox.faults.add(Fault("bad_value", "getPatientStudy", column="SeriesCount"))
-    result = dagster.run("tcia_refresh", SMALL, tables=["studies"])
+    result = dagster.run("tcia_refresh", SMALL, tables=["studies"], checks=True)
 
     [event] = dagster.events("studies")
     assert event.metadata["unreadable_values"].value == 1
@@ -113,7 +114,7 @@ def test_an_odd_value_is_null_counted_and_a_warning_of_a_check(dagster: Dagster)
     assert check.metadata["contradicting_rows"].value == 1
     [example] = check.metadata["examples"].value
     assert (example["Collection"], example["value_text"]) == (SMALL, "twelve")
-    again = dagster.run("tcia_refresh", SMALL, tables=["studies"])
+    again = dagster.run("tcia_refresh", SMALL, tables=["studies"], checks=True)
     assert all(each.passed for each in again.get_asset_check_evaluations())
 
 

@@ -9,21 +9,14 @@ import sys
 
 from tcia_assets.defs.run_process import PROCESS_TAG, has_ended, process_tag
 from tcia_assets_tests.conftest import SMALL, Dagster
-from tcia_assets_tests.defs.sensor_ticks import (
-    caught_up,
-    launch,
-    tick,
-)
 
 
-def test_each_run_is_tagged_with_its_process(dagster: Dagster) -> None:
-    chosen = {"image_selection": f"{{collections: [{SMALL}], modalities: [RTSTRUCT]}}"}
-    launch(dagster, tick(dagster, **chosen), ["series"], **chosen)
-    caught_up(dagster, ["image_archives"], **chosen)
+def test_each_run_is_tagged_with_its_process(with_series: Dagster) -> None:
+    with_series.run("tcia_refresh", SMALL, tables=["series"])
+    with_series.run("tcia_images", SMALL, tables=["image_archives"])
 
-    runs = dagster.instance.get_runs()
-    names = {run.job_name.removesuffix("_without_checks") for run in runs}
-    assert names == {"tcia_refresh", "tcia_images"}
+    runs = with_series.instance.get_runs()
+    assert {run.job_name for run in runs} == {"tcia_refresh", "tcia_images"}
     here = f"{socket.gethostname()}:{os.getpid()}"
     assert {run.tags[PROCESS_TAG] for run in runs} == {here}
 

@@ -20,7 +20,9 @@ def test_an_implausible_listing_has_one_line_although_another_partition_fails(
     other = keys[keys.index(SMALL) + 1]
     dagster.sandbox.archive.hide(collection=SMALL, count=6)
     dagster.sandbox.faults.add(Fault("html", "getSeries", times=0, collection=other))
-    result = dagster.run("tcia_refresh", SMALL, other, tables=["series"], raise_on_error=False)
+    result = dagster.run(
+        "tcia_refresh", SMALL, other, tables=["series"], checks=True, raise_on_error=False
+    )
     report = refresh_report(result)
 
     assert run_report(result).failures == report.failures[:1]
@@ -35,7 +37,7 @@ def test_an_implausible_listing_of_an_earlier_run_is_a_note(dagster: Dagster) ->
     other = keys[keys.index(SMALL) + 1]
     dagster.sandbox.archive.hide(collection=SMALL, count=6)
     dagster.run("tcia_refresh", SMALL, tables=["series"])
-    report = refresh_report(dagster.run("tcia_refresh", other, tables=["series"]))
+    report = refresh_report(dagster.run("tcia_refresh", other, tables=["series"], checks=True))
 
     assert report.failures == []
     assert any(note.startswith("check lists_plausible of series") for note in report.notes)

@@ -10,17 +10,18 @@ import pytest
 from tcia_assets import catalog
 from tcia_assets.defs import active_runs
 from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.defs.image_runs import ALL_TABLES
 from tcia_assets_tests.defs.sensor_ticks import (
     caught_up,
     launch,
+    release_again,
     tick,
 )
 
 
 def test_one_change_has_one_run_key_in_all_ticks(dagster: Dagster) -> None:
-    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
     caught_up(dagster)
-    dagster.sandbox.archive.release(held)
+    release_again(dagster, dt.datetime.now(dt.UTC).date())
     answers = [tick(dagster) for _ in range(3)]
 
     assert all(isinstance(a, dg.SensorResult) for a in answers)
@@ -115,7 +116,7 @@ def test_selected_images_that_are_not_on_disk_are_requested_once(dagster: Dagste
     assert [(r.job_name, r.partition_key) for r in answer.run_requests or []] == [
         ("tcia_images", SMALL)
     ]
-    launch(dagster, answer, **chosen)
+    launch(dagster, answer, tables=ALL_TABLES, **chosen)
     assert isinstance(tick(dagster, **chosen), dg.SkipReason)
 
 

@@ -147,10 +147,9 @@ def test_the_mirror_goes_on_with_the_imaging_data_commons(
 
 
 def test_nothing_of_a_release_is_due_while_it_is_the_same(
-    dagster: Dagster, tmp_path: Path, now: dt.datetime
+    dagster: Dagster, idc_index: Path, now: dt.datetime
 ) -> None:
-    index = write_index(dagster.sandbox.archive, tmp_path / "index")
-    chosen = {"source": "idc", "idc_index": str(index)}
+    chosen = {"source": "idc", "idc_index": str(idc_index)}
     first = tick(dagster, **chosen)
     # Reading a release takes longer than a tick may: a run lists its Collections.
     assert isinstance(first, dg.SensorResult)

@@ -9,7 +9,6 @@ import dagster as dg
 from tcia_assets import TciaResource, build_definitions
 from tcia_assets.catalog import IMAGES, SERIES
 from tcia_assets.defs.partitions import range_tags
-from tcia_assets.sandbox.idc.index_files import write_index
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import QUIET, Dagster
 
@@ -26,11 +25,11 @@ def _few(prefix: str, job: str) -> dict[str, object]:
     return {"ops": {f"{prefix}_image_archives": {"config": {"selection": selection}}}}
 
 
-def test_nbia_and_the_idc_are_mirrored_side_by_side(dagster: Dagster, tmp_path: Path) -> None:
+def test_nbia_and_the_idc_are_mirrored_side_by_side(dagster: Dagster, idc_index: Path) -> None:
     sandbox, root = dagster.sandbox, dagster.data_dir
     idc = TciaResource(
         source="idc",
-        idc_index=str(write_index(sandbox.idc, tmp_path / "index")),
+        idc_index=str(idc_index),
         idc_base_url=sandbox.idc_base_url,
         data_dir=str(root / "idc"),
     )

@@ -19,6 +19,10 @@ from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.image_runs import run_fetch, zips
 
 
+def fetch_and_check(dagster: Dagster, **chosen: str) -> dg.ExecuteInProcessResult:
+    return run_fetch(dagster, checks=True, **chosen)
+
+
 def check_evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
@@ -52,7 +56,7 @@ def run_verify(dagster: Dagster, **config: int) -> dg.AssetCheckExecutionRecord:
 
 def test_unchanged_zips_pass(with_zips: Dagster) -> None:
     age(with_zips)
-    found = check_evaluations(run_fetch(with_zips))
+    found = check_evaluations(fetch_and_check(with_zips))
 
     assert found["archives_intact"].passed and found["hashes_equal"].passed
     assert found["archives_intact"].metadata["checked"].value == 5
@@ -61,8 +65,8 @@ def test_unchanged_zips_pass(with_zips: Dagster) -> None:
 
 def test_what_the_checks_of_zips_find_again_is_not_recorded_again(with_zips: Dagster) -> None:
     both = {"archives_intact", "hashes_equal"}
-    assert both <= check_evaluations(run_fetch(with_zips)).keys()
-    assert both.isdisjoint(check_evaluations(run_fetch(with_zips)))
+    assert both <= check_evaluations(fetch_and_check(with_zips)).keys()
+    assert both.isdisjoint(check_evaluations(fetch_and_check(with_zips)))
 
 
 def test_zips_fetched_by_the_run_are_not_hashed_again(with_zips: Dagster) -> None:
@@ -71,7 +75,7 @@ def test_zips_fetched_by_the_run_are_not_hashed_again(with_zips: Dagster) -> Non
     again.unlink()
     verify_zips(SMALL, with_zips.warehouse, subset=Subset(1, 1))
     with_zips.warehouse.path(ZIP_READS, SMALL).unlink()
-    found = check_evaluations(run_fetch(with_zips))
+    found = check_evaluations(fetch_and_check(with_zips))
 
     intact, equal = found["archives_intact"], found["hashes_equal"]
     assert (intact.metadata["checked"].value, intact.metadata["just_proven"].value) == (4, 1)
@@ -87,12 +91,12 @@ def test_a_changed_zip_fails_a_check_and_is_fetched_again(with_zips: Dagster) ->
     age(with_zips)
     flip(path)
     damaged = path.read_bytes()
-    found = check_evaluations(run_fetch(with_zips))["archives_intact"]
+    found = check_evaluations(fetch_and_check(with_zips))["archives_intact"]
 
     assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
     [said] = problems(found)
     assert said.startswith(f"{path.stem}: its zip has changed since it was verified")
-    assert check_evaluations(run_fetch(with_zips))["archives_intact"].passed
+    assert check_evaluations(fetch_and_check(with_zips))["archives_intact"].passed
     assert path.read_bytes() != damaged
 
 
@@ -112,7 +116,7 @@ def test_the_job_reads_what_is_due_of_all_collections(with_zips: Dagster) -> Non
     known = again.asset_check_evaluation if again else None
     assert known and not known.passed and problems(known) == problems(evaluation)
     assert known.metadata["checked"].value == 0
-    assert check_evaluations(run_fetch(with_zips))["archives_intact"].passed
+    assert check_evaluations(fetch_and_check(with_zips))["archives_intact"].passed
     event = run_verify(with_zips).event
     assert event and event.asset_check_evaluation and event.asset_check_evaluation.passed
 
@@ -144,7 +148,7 @@ def test_a_run_that_fetches_reads_a_gigabyte_and_leaves_the_rest(
 ) -> None:
     age(with_zips)
     monkeypatch.setattr(zip_checks, "_BYTES_AFTER_FETCH", 1)
-    found = check_evaluations(run_fetch(with_zips))["archives_intact"]
+    found = check_evaluations(fetch_and_check(with_zips))["archives_intact"]
 
     assert (found.metadata["checked"].value, found.metadata["left"].value) == (1, 4)
     assert found.passed and found.description == "1 zip hashed, 4 more are due"
@@ -160,7 +164,7 @@ def test_the_schedule_is_off_until_switched_on(with_zips: Dagster) -> None:
 def test_a_series_that_differs_at_the_source_fails_a_check(with_zips: Dagster) -> None:
     [changed, *_] = with_zips.uids(SMALL, "RTSTRUCT")
     with_zips.sandbox.archive.revise([changed])
-    found = check_evaluations(run_fetch(with_zips))["hashes_equal"]
+    found = check_evaluations(fetch_and_check(with_zips))["hashes_equal"]
 
     assert not found.passed
     assert problems(found) == [changed]
@@ -170,7 +174,7 @@ def test_a_source_that_fails_fails_the_check_and_not_the_run(
     with_zips: Dagster,
 ) -> None:
     with_zips.sandbox.faults.add(Fault("status", "getMD5Hierarchy", times=0, status=404))
-    result = run_fetch(with_zips)
+    result = fetch_and_check(with_zips)
     found = check_evaluations(result)["hashes_equal"]
 
     assert result.success and not found.passed
@@ -178,7 +182,7 @@ def test_a_source_that_fails_fails_the_check_and_not_the_run(
 
 
 def test_a_dialect_without_hashes_passes(with_zips: Dagster) -> None:
-    found = check_evaluations(run_fetch(with_zips, dialect="bindaas-v4"))["hashes_equal"]
+    found = check_evaluations(fetch_and_check(with_zips, dialect="bindaas-v4"))["hashes_equal"]
 
     assert found.passed
     assert "provides no MD5 hashes" in str(found.metadata["note"].value)
