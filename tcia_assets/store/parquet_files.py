@@ -23,6 +23,9 @@ _ROWS_PER_GROUP = 1 << 20
 
 ROWS_PER_BATCH = 1 << 16
 
+# To begin each column with zstd takes longer than to write so few rows.
+_FEW_ROWS = 1 << 11
+
 CHANGED = "it was changed after it was written"
 _MADE_FROM = b"made_from"
 
@@ -44,7 +47,7 @@ def write_parquet(
     schema, written = table.schema, 0
     if made_from:
         schema = schema.with_metadata({**schema.metadata, _MADE_FROM: made_from.encode()})
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression=_codec(rows)) as writer:
         for part in [rows] if isinstance(rows, pa.Table) else rows:
             written += part.num_rows
             for start in range(0, part.num_rows, _ROWS_PER_GROUP):
@@ -54,6 +57,11 @@ def write_parquet(
                 group = pa.Table.from_arrays(group.columns, schema=schema)
                 writer.write_table(group, _ROWS_PER_GROUP)
     return written
+
+
+def _codec(rows: pa.Table | Iterable[pa.Table]) -> str:
+    is_small = isinstance(rows, pa.Table) and rows.num_rows < _FEW_ROWS
+    return "snappy" if is_small else "zstd"
 
 
 def read_made_from(table: Table, path: Path) -> str:

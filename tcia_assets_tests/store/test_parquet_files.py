@@ -21,8 +21,13 @@ def test_a_file_describes_its_rows_and_their_key(warehouse: Warehouse) -> None:
     said = pq.read_schema(path)
     assert said.equals(PATIENTS.schema, check_metadata=True)
     assert said.metadata[b"key"] == b"Collection,PatientID"
-    codecs = pq.ParquetFile(path).metadata.row_group(0).column(0).compression
-    assert codecs == "ZSTD"
+
+
+def test_only_files_of_many_rows_are_compressed_with_zstd(warehouse: Warehouse) -> None:
+    for count, codec in ((2_047, "SNAPPY"), (2_048, "ZSTD")):
+        rows = patients("a", [f"{i:05}" for i in range(count)])
+        written = pq.read_metadata(warehouse.write(PATIENTS, rows, "a").path)
+        assert {written.row_group(0).column(i).compression for i in range(3)} == {codec}
 
 
 def test_the_bytes_follow_from_the_rows_alone(warehouse: Warehouse) -> None:
