@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock, Timeout
-
 from tcia_assets.errors import Busy, StorageError
+
+_LOOK_EVERY_S = 0.05
 
 
 @contextlib.contextmanager
@@ -27,11 +28,10 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
         Busy: Another process or thread still holds it after `wait` seconds.
         StorageError: The lock file cannot be created.
     """
-    guard = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        guard.acquire(timeout=wait)
-    except Timeout:
+        descriptor = _open_when_free(path, time.monotonic() + wait)
+    except BlockingIOError:
         problem = f"{what} has been locked by another run for more than {wait:g} s"
         raise Busy(f"{problem}: {path}") from None
     except OSError as error:
@@ -40,11 +40,22 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        guard.release()
+        os.close(descriptor)
+
+
+def _open_when_free(path: Path, deadline: float) -> int:
+    """Open a file as `open_locked`, once it is free; BlockingIOError if it is not by then."""
+    while True:
+        try:
+            return open_locked(path, wait=False)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_EVERY_S)
 
 
 def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int:
-    """Create or open a file that its holder removes at the end, and lock it.
+    """Create or open a file that its holder may remove at the end, and lock it.
 
     Args:
         path: The file. Whoever can lock it may take its last holder for dead.
