@@ -28,24 +28,37 @@ FILE_NAMES = tuple(_RENDERERS)
 """The names of the three files."""
 
 # Counted by what is stored before that is cleaned: there are a few different values of 200,000.
-_COUNTS = """
-    WITH stored AS (
-        SELECT Collection, s.first_seen_at NOTNULL AS is_listed, a.license_name,
-               s.LicenseName AS listed_license, s.LicenseURI AS uri, a.DataDescriptionURI AS doi,
-               s.DataDescriptionURI AS listed_doi, s.analysis_result_id,
-               count(*) AS series, sum(a.archive_bytes) AS bytes
-        FROM (SELECT * FROM image_archives WHERE path NOTNULL AND {chosen}) AS a
-        LEFT JOIN (SELECT * FROM series WHERE {chosen}) AS s USING (Collection, SeriesInstanceUID)
+# Series, and what the source states of each, are numbers until then, which take half of the memory.
+_TERMS = "hash(LicenseName, LicenseURI, DataDescriptionURI, analysis_result_id)"
+_COUNTS = f"""
+    WITH listed AS (
+        SELECT {_TERMS} AS terms, any_value(LicenseName) AS license_name,
+               any_value(LicenseURI) AS uri, any_value(DataDescriptionURI) AS doi,
+               any_value(analysis_result_id) AS analysis_result_id
+        FROM series WHERE {{chosen}} GROUP BY terms
+    ),
+    stored AS (
+        SELECT Collection, s.terms, license_name, doi,
+               count(*) AS series, sum(archive_bytes) AS bytes
+        FROM (
+            SELECT Collection, hash(Collection, SeriesInstanceUID) AS number, license_name,
+                   DataDescriptionURI AS doi, archive_bytes
+            FROM image_archives WHERE path NOTNULL AND {{chosen}}
+        ) AS a
+        LEFT JOIN (
+            SELECT hash(Collection, SeriesInstanceUID) AS number, {_TERMS} AS terms
+            FROM series WHERE {{chosen}}
+        ) AS s USING (number)
         GROUP BY ALL
     )
     SELECT Collection,
            -- As the source states it now; for a Series without a row, as at the fetch.
-           nullif(trim(if(is_listed, listed_license, license_name)), '') AS LicenseName,
-           nullif(trim(uri), '') AS LicenseURI,
-           nullif(trim(if(is_listed, listed_doi, doi)), '') AS DataDescriptionURI,
-           analysis_result_id,
+           nullif(trim(if(l.terms NOTNULL, l.license_name, s.license_name)), '') AS LicenseName,
+           nullif(trim(l.uri), '') AS LicenseURI,
+           nullif(trim(if(l.terms NOTNULL, l.doi, s.doi)), '') AS DataDescriptionURI,
+           l.analysis_result_id,
            sum(series)::BIGINT AS series, coalesce(sum(bytes), 0)::BIGINT AS bytes
-    FROM stored GROUP BY ALL ORDER BY ALL
+    FROM stored AS s LEFT JOIN listed AS l ON l.terms = s.terms GROUP BY ALL ORDER BY ALL
 """
 
 
