@@ -27,6 +27,7 @@ from tcia_assets.defs.left_events import image_facts, manifest_facts, with_event
 from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
+from tcia_assets.images import unindexed
 from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupted
 from tcia_assets.images.fetch_session import FetchSession, current_session
 from tcia_assets.images.headers import image_rows, references
@@ -85,15 +86,25 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     tag_with_process(context)
     tcia, started = resource_of(context, names), datetime.now(UTC)
     warehouse = tcia.warehouse
-    just_fetched: dict[str, frozenset[str]] = {}
+    fetched: dict[str, FetchResult] = {}
+    # If nothing else is unindexed, only new zips are read, and the manifest is not compared with
+    # what is indexed: the checks at the end do that.
+    is_all_indexed = unindexed.is_all_indexed(warehouse)
+
+    def new_zips(key: str) -> frozenset[str] | None:
+        return fetched[key].new_zips if is_all_indexed and key in fetched else None
+
     session = _session(tcia, config)
     reread = session.reread if session else RereadBudget()
     left = left_collections(warehouse)
     tasks: list[_Task] = [
-        (catalog.IMAGE_TABLES[:1], _fetcher(context, names, tcia, session, just_fetched)),
+        (catalog.IMAGE_TABLES[:1], _fetcher(context, names, tcia, session, fetched)),
         # Before the headers: for their rows it matters whether other Collections have the same.
         (catalog.IMAGE_TABLES[1:], lambda key: _remove_rows_left(left.get(key, ()), warehouse)),
-        (catalog.IMAGE_TABLES[1:2], lambda key: _read_headers(key, warehouse, reread)),
+        (
+            catalog.IMAGE_TABLES[1:2],
+            lambda key: _read_headers(key, warehouse, reread, new_zips(key)),
+        ),
         (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse)),
     ]
     selected = [t for t in catalog.IMAGE_TABLES if names.key(t) in context.selected_asset_keys]
@@ -104,6 +115,7 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     if catalog.IMAGE_ARCHIVES in selected:
         mirror.record(context, names, tcia, started, _run_facts(good, bad), session)
     results = [checks.results(context, table, names, warehouse) for table in selected]
+    just_fetched = {key: result.fetched for key, result in fetched.items()}
     results.append(zip_checks.results(context, names, tcia, just_fetched))
     found = chain.from_iterable(results)
     yield from record_partitions(context, names, warehouse, good, bad, found)
@@ -163,12 +175,9 @@ def _fetcher(
     names: Names,
     tcia: RunResource,
     session: FetchSession | None,
-    just_fetched: dict[str, frozenset[str]],
+    fetched: dict[str, FetchResult],
 ) -> Callable[[str], Sequence[PartitionEvent]]:
-    """Return a function that fetches one Collection.
-
-    It adds the Collection's complete Series to `just_fetched`.
-    """
+    """Return a function that fetches one Collection, and adds what it did to `fetched`."""
     table = catalog.IMAGE_ARCHIVES
     reads = names.key(catalog.IMAGES) in context.selected_asset_keys
     if session is None:
@@ -187,7 +196,7 @@ def _fetcher(
             result = fetch_images(key, session, first, tcia.warehouse, reporter, fallbacks)
         if note := session.quiet_note:
             context.log.warning(note)
-        just_fetched[key] = result.fetched
+        fetched[key] = result
         of_run = _fetch_facts(result, session.shard, time.monotonic() - started)
         warehouse = tcia.warehouse
         facts = {
@@ -242,12 +251,18 @@ def _fetch_facts(result: FetchResult, shard: Shard, seconds: float) -> Facts:
     }
 
 
-def _read_headers(key: str, warehouse: Warehouse, reread: RereadBudget) -> Sequence[PartitionEvent]:
+def _read_headers(
+    key: str,
+    warehouse: Warehouse,
+    reread: RereadBudget,
+    new_zips: frozenset[str] | None = None,
+) -> Sequence[PartitionEvent]:
     done = image_rows.index_images(
         key,
         warehouse,
         report=lambda n, total: report(n, total, f"zips of {key} read for images"),
         reread=reread,
+        new_zips=new_zips,
     )
     facts = {
         "outdated": done.outdated,

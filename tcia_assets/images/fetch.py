@@ -37,6 +37,8 @@ class FetchResult:
         plan: The plan that it followed.
         recorded: Number of manifest rows that it added, by status.
         fetched: The Series that are complete by them.
+        new_zips: Those of them whose zips nobody has read yet; None if there may be others, as
+            after a kill.
         not_started: Number of planned Series that were not started: the run's minutes were over,
             quiet hours began, or another run is working on them.
         received_bytes: Bytes of zips received.
@@ -46,6 +48,7 @@ class FetchResult:
     plan: FetchPlan
     recorded: Counter[str]
     fetched: frozenset[str]
+    new_zips: frozenset[str] | None
     not_started: int
     received_bytes: int
     totals: ManifestTotals
@@ -115,14 +118,15 @@ def fetch_images(
             known = manifest.read_rows_of(warehouse, collection, plan.now.tried())
             most = _max_unread_bytes(warehouse, source.settings)
             workers = FetchWorkers(plan, sources, warehouse, known, earlier, session.budget, most)
-            recorded, fetched = _record_rows(workers, writer, listener)
+            recorded, fetched, unread = _record_rows(workers, writer, listener)
         finally:
             shard = session.shard
             writer.close(lambda added: _follow_manifest(collection, warehouse, added, shard))
     not_started = len(plan.now) - recorded.total()
     session.count_not_started(not_started)
     received, totals = workers.progress.received_bytes, count_manifest(warehouse, collection)
-    return FetchResult(plan, recorded, frozenset(fetched), not_started, received, totals)
+    complete, new_zips = frozenset(fetched), None if writer.added is None else frozenset(unread)
+    return FetchResult(plan, recorded, complete, new_zips, not_started, received, totals)
 
 
 def finish_interrupted(collection: str, warehouse: Warehouse) -> None:
@@ -182,7 +186,7 @@ def _record_rows(
     workers: FetchWorkers,
     writer: manifest.ManifestWriter,
     listener: FetchListener,
-) -> tuple[Counter[str], set[str]]:
+) -> tuple[Counter[str], set[str], set[str]]:
     """Run the workers and record each row; after an error, also the rows that had arrived.
 
     Args:
@@ -191,9 +195,10 @@ def _record_rows(
         listener: Is called for each row, and when zips are to be read before others are fetched.
 
     Returns:
-        The number of rows by status, and the Series that are complete.
+        The number of rows by status, the Series that are complete, and those of them whose zips
+        the listener has not read.
     """
-    recorded, fetched = Counter[str](), set[str]()
+    recorded, fetched, unread = Counter[str](), set[str](), set[str]()
     arriving = workers.run(listener.on_progress)
     try:
         for row in arriving:
@@ -201,11 +206,13 @@ def _record_rows(
             recorded[row.status] += 1
             if row.is_complete:
                 fetched.add(row.series_instance_uid)
+                unread.add(row.series_instance_uid)
             listener.on_row(row)
             if workers.must_be_read:
                 writer.merge()
                 listener.on_cache_filling()
                 workers.mark_read()
+                unread.clear()
     except BaseException as error:
         workers.stop_after(error)
         raise
@@ -214,7 +221,7 @@ def _record_rows(
         arriving.close()
         for row in workers.unread_rows():
             writer.add(row)
-    return recorded, fetched
+    return recorded, fetched, unread
 
 
 @contextmanager

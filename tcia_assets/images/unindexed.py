@@ -25,6 +25,7 @@ from tcia_assets.units import counted
 _UID = "SeriesInstanceUID"
 # The check of the same query: what one has found clean, the other need not ask again.
 _CHECK = next(check for check in IMAGES.checks if check.sql == UNINDEXED_ZIPS)
+_NAME = f"{IMAGES.name}.{_CHECK.name}"
 _OUTDATED = """
     SELECT Collection, count(*) AS zips FROM indexed_zips
     WHERE object_count > 0 AND header_version IS DISTINCT FROM $version
@@ -61,10 +62,15 @@ def find_unindexed(warehouse: Warehouse) -> list[RunReason]:
     ]
 
 
+def is_all_indexed(warehouse: Warehouse) -> bool:
+    """Return whether no zip was unindexed when the tables were as they are now; none is read."""
+    return CleanQueries(warehouse).is_clean(_NAME, _CHECK.ordered_sql)
+
+
 def _unindexed_rows(warehouse: Warehouse) -> list[dict[str, str]]:
     """Return the rows of `UNINDEXED_ZIPS`, sorted; while no table changes, none is read again."""
     try:
-        rows = CleanQueries(warehouse).find(f"{IMAGES.name}.{_CHECK.name}", _CHECK.ordered_sql)
+        rows = CleanQueries(warehouse).find(_NAME, _CHECK.ordered_sql)
     except StorageError:  # of a data folder that must not be written to
         rows = warehouse.query(_CHECK.ordered_sql)
     return [] if rows is None else rows.to_pylist()

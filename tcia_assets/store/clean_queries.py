@@ -49,7 +49,7 @@ class CleanQueries:
             UsageError, DataError: As `Warehouse.query`.
             StorageError: What was found cannot be remembered.
         """
-        path = self._warehouse.root / "warehouse" / ".clean" / name
+        path = self._path(name)
         # Before the query: what is written meanwhile is looked at by the next one.
         stamp = self.stamp(statement)
         if _read(path) == stamp:
@@ -60,6 +60,13 @@ class CleanQueries:
         if not self._warehouse.is_read_only:
             publish_hint(path, stamp)
         return None
+
+    def is_clean(self, name: str, statement: str) -> bool:
+        """Return whether a query found nothing when the files were the same; it is not run."""
+        return _read(self._path(name)) == self.stamp(statement)
+
+    def _path(self, name: str) -> Path:
+        return self._warehouse.root / "warehouse" / ".clean" / name
 
     def stamp(self, statement: str) -> str:
         """Return what changes with a query, or with a file that it reads."""

@@ -51,6 +51,7 @@ def test_the_callbacks_get_the_plan_and_each_recorded_row_and_a_second_fetch_sen
     assert (len(mirror.sandbox.requests), again.plan.complete) == (0, SERIES)
     assert not again.recorded
     assert mirror.rows == before
+    assert (got.new_zips, again.new_zips) == (None, frozenset()), "the first looks at the folder"
 
 
 def test_a_zip_that_verify_finds_lost_or_cut_short_is_fetched_again(fetched_three: Place) -> None:

@@ -15,6 +15,7 @@ from tcia_assets.images.unindexed import (
     count_unindexed,
     find_outdated,
     find_unindexed,
+    is_all_indexed,
 )
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.clean_queries import CleanQueries
@@ -42,6 +43,18 @@ def test_zips_are_unindexed_until_their_headers_are_read(place: Place) -> None:
     assert lacking(place) == {"not in images"}
     index(place)
     assert count_unindexed(place.warehouse) == {}
+
+
+def test_that_all_zips_are_indexed_is_known_until_a_table_is_written(place: Place) -> None:
+    place.fetch(*place.uids[1:])
+    index(place)
+    assert not is_all_indexed(place.warehouse), "nobody has looked"
+    assert count_unindexed(place.warehouse) == {}
+    assert is_all_indexed(place.warehouse)
+    place.fetch()
+    assert not is_all_indexed(place.warehouse)
+    assert count_unindexed(place.warehouse) == {COLLECTION: 1}
+    assert not is_all_indexed(place.warehouse)
 
 
 def test_a_kill_between_two_tables_leaves_what_the_second_lacks(fetched_three: Place) -> None:

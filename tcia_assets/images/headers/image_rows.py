@@ -18,7 +18,7 @@ import math
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -53,15 +53,19 @@ _PIECE_BYTES = 1 << 20
 
 # The Series whose zip is to be read: it is not indexed as it is now, could not be read before, or
 # was read for other columns.
-_TO_READ = f"""
+_CHANGED = f"""
     SELECT SeriesInstanceUID, false AS is_outdated FROM {series_zips.ZIPS}
     ANTI JOIN {series_zips.INDEXED} USING (zip)
-    UNION ALL
-    SELECT SeriesInstanceUID, object_count > 0 FROM indexed_zips WHERE Collection = $collection
+"""
+_READ_AGAIN = """
+    SELECT SeriesInstanceUID, object_count > 0 AS is_outdated
+    FROM indexed_zips WHERE Collection = $collection
     AND (object_count = 0 OR header_version IS DISTINCT FROM $version)
 """
-_COUNTS = f"""
-    SELECT (SELECT count(*) FROM {series_zips.ZIPS}) AS zips,
+_COUNTS = """
+    SELECT (
+            SELECT count(*) FROM image_archives WHERE Collection = $collection AND path NOTNULL
+        ) AS zips,
         (SELECT count(*) FROM indexed_zips WHERE Collection = $collection) AS indexed
 """
 _GONE = f"""
@@ -111,6 +115,7 @@ def index_images(
     report: ProgressCallback = ignore_progress,
     reread: RereadBudget | None = None,
     rows_per_part: int | None = None,
+    new_zips: Collection[str] | None = None,
 ) -> IndexResult:
     """Update the `images` of a Collection from its `image_archives`, under the table's lock.
 
@@ -125,6 +130,8 @@ def index_images(
         reread: How long zips may be read again that are unchanged, only because `images` has
             further columns; the next call goes on. By default without a limit.
         rows_per_part: About how many rows a file has at most; by default as the table declares.
+        new_zips: The Series whose zips are new, if all others are indexed; by default the whole
+            manifest is compared, and so it is if the numbers of zips show that others differ.
 
     Raises:
         MissingExtra: pydicom is not installed.
@@ -135,7 +142,8 @@ def index_images(
     header_attributes()  # raises here, where no row is blamed for it
     with warehouse.lock(IMAGES, collection):
         images = IndexedImages(collection, warehouse, rows_per_part)
-        new = _Update(collection, warehouse, images).run(report, reread or RereadBudget(math.inf))
+        update = _Update(collection, warehouse, images)
+        new = update.run(report, reread or RereadBudget(math.inf), new_zips)
         parameters = {"collection": collection, "version": HEADER_VERSION}
         totals = warehouse.query(_TOTALS, parameters).to_pylist()[0]
         kept, seconds = totals["objects"] - new, time.monotonic() - started
@@ -150,9 +158,11 @@ class _Update:
         # The number of rows that were read, by Series: some are read twice.
         self._new: dict[str, int] = {}
 
-    def run(self, report: ProgressCallback, budget: RereadBudget) -> int:
+    def run(
+        self, report: ProgressCallback, budget: RereadBudget, new_zips: Collection[str] | None
+    ) -> int:
         """Bring `images` up to date; return the number of rows that were read."""
-        gone, changed, outdated = self._compare()
+        gone, changed, outdated = self._compare(new_zips)
         if gone or not self._images.row_counts:
             self._images.replace(empty(IMAGES), gone)
         self._read(changed, report)
@@ -161,18 +171,22 @@ class _Update:
             self._read(outdated - gone - changed, report, until=until, only_good=True)
         return sum(self._new.values())
 
-    def _compare(self) -> tuple[set[str], set[str], set[str]]:
+    def _compare(self, new_zips: Collection[str] | None) -> tuple[set[str], set[str], set[str]]:
         """Return the Series without a zip, with another one than is indexed, and outdated ones."""
-        found = self._query(_TO_READ, version=HEADER_VERSION)
+        statement = f"{_CHANGED} UNION ALL {_READ_AGAIN}" if new_zips is None else _READ_AGAIN
+        found = self._query(statement, version=HEADER_VERSION)
         is_outdated = found["is_outdated"]
         changed, outdated = (
             set(found[_UID].filter(chosen).to_pylist())
             for chosen in (pc.invert(is_outdated), is_outdated)
         )
+        changed.update(new_zips or ())
         counts = self._query(_COUNTS).to_pylist()[0]
         new = len(changed) - len(self._images.locate(changed))
         if counts["indexed"] == counts["zips"] - new:
             return set(), changed, outdated
+        if new_zips is not None:
+            return self._compare(None)
         gone, copied = (set(self._query(sql)[_UID].to_pylist()) for sql in (_GONE, _COPIED))
         return gone, (changed | copied) - gone, outdated
 

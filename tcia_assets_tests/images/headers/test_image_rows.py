@@ -247,6 +247,30 @@ def test_rows_are_stored_as_zips_are_read_and_an_interrupted_run_goes_on(
     assert (counts(again), again.written.changed) == ((15, 0, 15), False)
 
 
+def test_only_new_zips_are_looked_for_if_no_others_can_differ(zips: ZipWarehouse) -> None:
+    zips.add(objects())
+    zips.index()
+    zips.add(objects(count=2))
+    zips.add(objects(SECOND), SECOND)
+    done = image_rows.index_images(COLLECTION, zips.warehouse, new_zips={SECOND})
+    assert counts(done) == (6, 3, 3), "nobody looks for the other zip, which was replaced"
+    assert counts(zips.index()) == (5, 2, 3)
+    done = image_rows.index_images(COLLECTION, zips.warehouse, new_zips=set())
+    assert (counts(done), done.written.changed) == ((5, 0, 5), False)
+
+
+def test_other_zips_that_are_new_or_gone_show_in_their_number(zips: ZipWarehouse) -> None:
+    for uid in (FIRST, SECOND):
+        zips.add(objects(uid), uid)
+    done = image_rows.index_images(COLLECTION, zips.warehouse, new_zips={SECOND})
+    assert counts(done) == (6, 6, 0)
+    del zips.manifest[FIRST]
+    zips.write_manifest()
+    done = image_rows.index_images(COLLECTION, zips.warehouse, new_zips=set())
+    assert counts(done) == (3, 0, 3)
+    assert {row["SeriesInstanceUID"] for row in zips.rows()} == {SECOND}
+
+
 def test_one_more_zip_costs_one_file(zips: ZipWarehouse) -> None:
     for number in range(4):
         zips.add(objects(f"{FIRST}.{number}"), f"{FIRST}.{number}")
