@@ -10,7 +10,6 @@ from tcia_assets.errors import StorageError
 from tcia_assets.pages import build
 from tcia_assets.pages.build import build_catalogue
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.conftest import SMALL
 from tcia_assets_tests.pages.conftest import series_row, write_series
 from tcia_assets_tests.pages.html import Page
 
@@ -44,38 +43,42 @@ def test_a_second_run_writes_nothing(mirror: Warehouse) -> None:
     assert (second.written, second.removed, second.pages) == (0, 0, first.pages)
 
 
-def test_only_the_pages_of_what_changed_are_written_again(mirror: Warehouse) -> None:
-    write_series(mirror, series_row(1), series_row(2, "Brains"))
-    build_catalogue(mirror)
-    write_series(mirror, series_row(1), series_row(3))
+def test_only_the_pages_of_what_changed_are_written_again(empty_mirror: Warehouse) -> None:
+    write_series(empty_mirror, series_row(1), series_row(2, "Brains"))
+    build_catalogue(empty_mirror)
+    write_series(empty_mirror, series_row(1), series_row(3))
     seen: list[tuple[int, int]] = []
-    made = build_catalogue(mirror, report=lambda done, total: seen.append((done, total)))
+    made = build_catalogue(empty_mirror, report=lambda done, total: seen.append((done, total)))
     assert seen[0] == (0, 1) and seen[-1] == (1, 1)
     assert made.written == 3  # its page, its rows and the overview
 
 
-def test_pages_of_a_collection_that_is_gone_are_removed(mirror: Warehouse, tmp_path: Path) -> None:
-    write_series(mirror, series_row(1))
-    build_catalogue(mirror, tmp_path / "out")
-    mirror.path(build.SERIES, "Lungs").unlink()
-    made = build_catalogue(mirror, tmp_path / "out")
+def test_pages_of_a_collection_that_is_gone_are_removed(
+    empty_mirror: Warehouse, tmp_path: Path
+) -> None:
+    write_series(empty_mirror, series_row(1), series_row(2, "Brains"))
+    build_catalogue(empty_mirror, tmp_path / "out")
+    empty_mirror.path(build.SERIES, "Lungs").unlink()
+    made = build_catalogue(empty_mirror, tmp_path / "out")
     assert made.removed == 2
-    assert [path.stem for path in (tmp_path / "out" / "collections").glob("*.html")] == [SMALL]
+    assert [path.stem for path in (tmp_path / "out" / "collections").glob("*.html")] == ["Brains"]
     assert "Lungs" not in made.index.read_text(encoding="utf-8")
 
 
 def test_a_run_that_fails_is_finished_by_the_next(
-    mirror: Warehouse, monkeypatch: pytest.MonkeyPatch
+    empty_mirror: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_series(empty_mirror, series_row(1))
+
     def fail(*_given: object, **_named: object) -> str:
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patched:
         patched.setattr(build, "collection_page", fail)
         with pytest.raises(StorageError):
-            build_catalogue(mirror)
-    made = build_catalogue(mirror)
-    assert (made.folder / "collections" / f"{SMALL}.html").is_file()
+            build_catalogue(empty_mirror)
+    made = build_catalogue(empty_mirror)
+    assert (made.folder / "collections" / "Lungs.html").is_file()
 
 
 def test_a_mirror_without_collections_has_an_overview(empty_mirror: Warehouse) -> None:

@@ -24,7 +24,7 @@ def test_a_reply_is_consistent_while_series_change(api: ApiClient, sandbox: Sand
     changing = threading.Thread(target=blink)
     changing.start()
     try:
-        for _ in range(60):
+        for _ in range(30):
             assert list_series(api) in ([], UIDS)
     finally:
         stop.set()

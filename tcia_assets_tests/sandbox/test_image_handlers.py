@@ -16,6 +16,7 @@ from tcia_assets.catalog import dialect
 from tcia_assets.sandbox import phantom
 from tcia_assets.sandbox.series_zip import SeriesZip
 from tcia_assets.sandbox.server import Sandbox
+from tcia_assets_tests.datasets.derived_labels import small_catalogue
 from tcia_assets_tests.sandbox.small_series import CATALOGUE, COUNT, FEW, UID
 
 from .api_client import BINDAAS, DIALECTS, NBIA, ApiClient
@@ -196,8 +197,18 @@ def over(hashes: list[str]) -> str:
     return md5("".join(sorted(hashes)).encode())
 
 
-def test_the_md5_hierarchy_is_over_the_md5s_in_zips(api: ApiClient, sandbox: Sandbox) -> None:
-    rows = [r for r in CATALOGUE if r["Collection"] == "LCTSC"]
+@pytest.fixture
+def small_ct() -> Iterator[Sandbox]:
+    """Serve a Collection of five Patients with at most ten images a Series."""
+    with Sandbox(small_catalogue()) as sandbox:
+        yield sandbox
+
+
+def test_the_md5_hierarchy_is_over_the_md5s_in_zips(
+    small_ct: Sandbox, session: requests.Session
+) -> None:
+    sandbox, api = small_ct, ApiClient(small_ct, session)
+    rows = sandbox.archive.rows("SELECT * FROM archive.series")
 
     def asked(**values: str) -> str:
         reply = api("nbia-v4", "getMD5Hierarchy", values)
