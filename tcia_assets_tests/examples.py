@@ -1,4 +1,4 @@
-"""How many examples Hypothesis tries: a fifth in `make test`, all in `make test-all`."""
+"""How many examples Hypothesis tries: mostly a fifth in `make test`, all in `make test-all`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import os
 THOROUGH = bool(os.environ.get("THOROUGH"))
 
 
-def examples(number: int) -> int:
-    """Return how many of so many examples are tried now."""
-    return number if THOROUGH else max(number // 5, 4)
+def examples(number: int, part: int = 5) -> int:
+    """Return how many of so many examples are tried now: one of so many in `make test`."""
+    return number if THOROUGH else max(number // part, 4)

@@ -298,7 +298,7 @@ THIN = Mixture(
 @example(made=replace(THIN, by_value=frozenset({"ImageType", "TriggerTime"})))
 @example(made=replace(THIN, by_value=frozenset({"TriggerTime"}), volumes=3, offset=0.8))
 @settings(
-    max_examples=examples(200),
+    max_examples=examples(200, 10),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
