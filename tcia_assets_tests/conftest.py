@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from tcia_assets.catalog import COLLECTIONS, SERIES, TABLES
 from tcia_assets.defs.partitions import range_tags
@@ -29,7 +30,6 @@ from tcia_assets.sandbox.server import Sandbox
 from tcia_assets.settings import Settings
 from tcia_assets.sources import Pacing, Source, open_source
 from tcia_assets.spec import Table
-from tcia_assets.store.locks import hold_lock
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests import s3_servers
 from tcia_assets_tests.examples import examples
@@ -353,7 +353,7 @@ def made_by_one_worker(
     is_alone = "PYTEST_XDIST_WORKER" not in os.environ
     shared = own if is_alone else factory.getbasetemp().parent / name
     done = shared.with_name(f"{name}.done")
-    with hold_lock(shared.with_name(f"{name}.lock"), name, wait=600):
+    with FileLock(shared.with_name(f"{name}.lock")):
         if not done.exists():
             shutil.rmtree(shared, ignore_errors=True)
             shared.mkdir()

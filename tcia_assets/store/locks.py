@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tcia_assets.errors import Busy, StorageError
+from filelock import FileLock, Timeout
 
-_LOOK_EVERY_S = 0.05
+from tcia_assets.errors import Busy, StorageError
 
 
 @contextlib.contextmanager
@@ -28,10 +27,11 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
         Busy: Another process or thread still holds it after `wait` seconds.
         StorageError: The lock file cannot be created.
     """
+    guard = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open_when_free(path, time.monotonic() + wait)
-    except BlockingIOError:
+        guard.acquire(timeout=wait)
+    except Timeout:
         problem = f"{what} has been locked by another run for more than {wait:g} s"
         raise Busy(f"{problem}: {path}") from None
     except OSError as error:
@@ -40,22 +40,11 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
-
-
-def _open_when_free(path: Path, deadline: float) -> int:
-    """Open a file as `open_locked`, once it is free; BlockingIOError if it is not by then."""
-    while True:
-        try:
-            return open_locked(path, wait=False)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(_LOOK_EVERY_S)
+        guard.release()
 
 
 def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int:
-    """Create or open a file that its holder may remove at the end, and lock it.
+    """Create or open a file that its holder removes at the end, and lock it.
 
     Args:
         path: The file. Whoever can lock it may take its last holder for dead.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -10,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tcia_assets.errors import StorageError
-from tcia_assets.store.locks import open_locked
 
 _PREFIX, _LOCK = "tcia-replies-", "lock"
 # The process that made a folder may not hold its lock yet.
@@ -30,10 +30,12 @@ class Scratch:
             _remove_abandoned(Path(tempfile.gettempdir()))
             self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
             self.path = Path(self._folder.name)
-            self._lock = os.fdopen(open_locked(self.path / _LOCK))
+            # It may be closed by another thread than the one that opened it.
+            self._lock = FileLock(self.path / _LOCK, thread_local=False)
+            self._lock.acquire()
 
     def close(self) -> None:
-        self._lock.close()
+        self._lock.release()
         self._folder.cleanup()
 
 
@@ -53,7 +55,7 @@ def scratch_errors() -> Iterator[None]:
 def _remove_abandoned(parent: Path) -> None:
     for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         # Skip a folder that is in use, belongs to another user, or was just removed.
-        with suppress(OSError):
+        with suppress(OSError, Timeout):
             if time.time() - lock.parent.stat().st_mtime > _YOUNG_S:
-                with os.fdopen(open_locked(lock, wait=False)):
+                with FileLock(lock, timeout=0):
                     shutil.rmtree(lock.parent)
