@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import dagster as dg
 import pytest
 
@@ -13,6 +15,7 @@ from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.sensor_ticks import (
     caught_up,
     create_killed_run,
+    release_again,
     tick,
 )
 
@@ -21,9 +24,8 @@ from tcia_assets_tests.defs.sensor_ticks import (
 def test_no_run_is_requested_for_a_collection_with_an_active_run(
     dagster: Dagster, tags: dict[str, str]
 ) -> None:
-    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
     caught_up(dagster)
-    dagster.sandbox.archive.release(held)
+    release_again(dagster, dt.datetime.now(dt.UTC).date())
     job = dagster.definitions().resolve_job_def("tcia_refresh")
     run = dagster.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
     assert isinstance(tick(dagster), dg.SkipReason)
@@ -35,9 +37,8 @@ def test_no_run_is_requested_for_a_collection_with_an_active_run(
 def test_a_run_started_in_the_ui_for_one_asset_counts_as_active(
     dagster: Dagster,
 ) -> None:
-    held = dagster.sandbox.archive.hold(collection=SMALL, count=1)
     caught_up(dagster)
-    dagster.sandbox.archive.release(held)
+    release_again(dagster, dt.datetime.now(dt.UTC).date())
     assert isinstance(tick(dagster), dg.SensorResult)
     job = dagster.definitions().resolve_implicit_global_asset_job_def()
     dagster.instance.create_run_for_job(

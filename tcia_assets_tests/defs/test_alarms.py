@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import ModuleType
@@ -21,8 +21,10 @@ from tcia_assets_tests.repository import ROOT
 DOCS = ROOT / "docs" / "alarms.md"
 
 
-def failed(dagster: Dagster, job: str, *keys: str) -> dg.RunFailureSensorContext:
-    result = dagster.run(job, *keys, raise_on_error=False)
+def failed(
+    dagster: Dagster, job: str, *keys: str, tables: Sequence[str] = ()
+) -> dg.RunFailureSensorContext:
+    result = dagster.run(job, *keys, tables=tables, raise_on_error=False)
     assert not result.success
     [event] = [e for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
     run = dagster.instance.get_run_by_id(result.run_id)
@@ -35,7 +37,7 @@ def failed(dagster: Dagster, job: str, *keys: str) -> dg.RunFailureSensorContext
 def test_a_failed_run_is_one_line_with_job_collection_table_and_reason(dagster: Dagster) -> None:
     dagster.start_listed()
     dagster.sandbox.faults.add(Fault("html", "getPatient", times=0, collection=SMALL))
-    context = failed(dagster, "tcia_refresh", SMALL, SMALL)
+    context = failed(dagster, "tcia_refresh", SMALL, SMALL, tables=["patients", "studies"])
     line = failure_line(context)
 
     assert line.startswith(f"tcia_refresh of {SMALL!r} failed (run {context.dagster_run.run_id}): ")

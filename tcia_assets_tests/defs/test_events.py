@@ -80,7 +80,9 @@ def materialize(
     dagster: Dagster, *names: str, more: Sequence[dg.AssetsDefinition] = (), **tags: str
 ) -> dg.ExecuteInProcessResult:
     """Run these assets for the small Collection, as "Materialize" in Dagster's UI does."""
-    definitions = dg.Definitions.merge(dagster.definitions(), dg.Definitions(assets=more))
+    definitions = dagster.definitions()
+    if more:
+        definitions = dg.Definitions.merge(definitions, dg.Definitions(assets=more))
     selected = [dg.AssetKey(["tcia", name]) for name in names] + [each.key for each in more]
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=dagster.instance,

@@ -32,9 +32,9 @@ def test_each_failure_is_observed_and_the_run_is_summarized(with_series: Dagster
     assert (summary["complete"], summary["unavailable"]) == (3, 2)
     assert summary["bytes"] == sum(path.stat().st_size for path in zips(with_series))
 
-
-def test_without_a_fetch_there_is_no_observation(with_zips: Dagster) -> None:
-    assert observed(run_fetch(with_zips)) == []
+    # Without a fetch there is no observation.
+    fetched = {"series": [path.stem for path in zips(with_series)]}
+    assert observed(run_fetch(with_series, fetched)) == []
 
 
 def test_a_large_run_is_summarized_in_batches_with_a_limit_on_failures(

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
 
+from tcia_assets.defs import old_runs
 from tcia_assets.defs.old_runs import NewestEvents, Ours, find_old_runs
 from tcia_assets_tests.conftest import QUIET
 
@@ -65,9 +67,12 @@ def test_runs_of_our_jobs_and_of_our_assets_alone_are_ours() -> None:
         assert {each.run_id for each in everything} == {*ours, *others}
 
 
-def test_each_run_may_be_deleted_while_the_next_are_sought() -> None:
+def test_each_run_may_be_deleted_while_the_next_are_sought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(old_runs, "_PAGE", 5)
     with dg.DagsterInstance.ephemeral() as instance:
-        runs = [instance.create_run_for_job(tcia_refresh) for _ in range(120)]
+        runs = [instance.create_run_for_job(tcia_refresh) for _ in range(12)]
         for each in runs:
             instance.report_run_canceled(each)
         later = datetime.now(UTC) + timedelta(minutes=1)

@@ -40,11 +40,15 @@ def test_nbia_and_the_idc_are_mirrored_side_by_side(dagster: Dagster, idc_index:
     for prefix in ("tcia", "idc"):
         dagster.instance.add_dynamic_partitions(f"{prefix}_collections", [_SMALL])
         for job in ("refresh", "images"):
-            result = definitions.resolve_job_def(f"{prefix}_{job}").execute_in_process(
-                instance=dagster.instance,
-                tags=range_tags(_SMALL, _SMALL),
-                asset_selection=[dg.AssetKey([prefix, name]) for name in _TABLES[job]],
-                run_config=_few(prefix, job) | {"loggers": QUIET},
+            keys = {dg.AssetKey([prefix, name]) for name in _TABLES[job]}
+            result = (
+                definitions.resolve_job_def(f"{prefix}_{job}")
+                .get_subset(asset_selection=keys, asset_check_selection=set())
+                .execute_in_process(
+                    instance=dagster.instance,
+                    tags=range_tags(_SMALL, _SMALL),
+                    run_config=_few(prefix, job) | {"loggers": QUIET},
+                )
             )
             assert result.success
 
