@@ -93,14 +93,46 @@ def stocked_warehouse(fetched_warehouse: Warehouse, made_samples: Path) -> Wareh
 
 
 @pytest.fixture(scope="session")
+def _built_root(
+    fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    def make(root: Path) -> None:
+        shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
+        shutil.copytree(made_samples, root / STORE)
+        built(declared(), Warehouse(root))
+
+    return made_by_one_worker(tmp_path_factory, "built_root", make)
+
+
+@pytest.fixture
+def built_warehouse(_built_root: Path, tmp_path: Path) -> Warehouse:
+    """Return a copy of a warehouse in which the example was built; see `example_version`."""
+    shutil.copytree(_built_root, tmp_path / "fetched", ignore=LEFT_OUT, symlinks=True)
+    return Warehouse(tmp_path / "fetched")
+
+
+@pytest.fixture
+def example_version(built_warehouse: Warehouse) -> Version:
+    """Return the version of the example in that warehouse."""
+    [version] = versions.list_versions(built_warehouse.root, "lung_ct")
+    return version
+
+
+@pytest.fixture(scope="session")
 def built_once(
     fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Version:
     """Return a version of the example, for tests that change nothing."""
-    root = tmp_path_factory.mktemp("built")
-    shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
-    shutil.copytree(made_samples, root / STORE)
-    return built(declared(NO_TARGET), Warehouse(root)).version
+
+    def make(root: Path) -> None:
+        shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
+        shutil.copytree(made_samples, root / STORE)
+        built(declared(NO_TARGET), Warehouse(root))
+
+    [version] = versions.list_versions(
+        made_by_one_worker(tmp_path_factory, "built", make), "lung_ct"
+    )
+    return version
 
 
 @pytest.fixture

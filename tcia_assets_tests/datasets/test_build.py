@@ -89,19 +89,21 @@ def test_the_same_inputs_give_the_same_bytes(
     assert first.folder.name == second.folder.name
 
 
-def test_finished_samples_are_reused(stocked_warehouse: Warehouse) -> None:
-    first = built(declared(), stocked_warehouse)
+def test_finished_samples_are_reused(
+    built_warehouse: Warehouse, example_version: versions.Version
+) -> None:
+    first, root = example_version, built_warehouse.root
     inodes = {path: path.stat().st_ino for path in first.folder.rglob("*")}
-    again = built(declared(), stocked_warehouse)
+    again = built(declared(), built_warehouse)
     assert (again.made, again.reused) == (0, 5)
     assert {path: path.stat().st_ino for path in again.folder.rglob("*")} == inodes
-    other = built(declared(('salt: "2001"', "salt: other")), stocked_warehouse)
+    other = built(declared(('salt: "2001"', "salt: other")), built_warehouse)
     assert (other.made, other.reused) == (0, 5)
     assert other.folder != first.folder
-    assert versions.verify(first.version).problems == ()
-    assert versions.latest(stocked_warehouse.root, "lung_ct") == other.version.version
-    there = {each.version for each in versions.list_versions(stocked_warehouse.root, "lung_ct")}
-    assert there == {first.version.version, other.version.version}
+    assert versions.verify(first).problems == ()
+    assert versions.latest(root, "lung_ct") == other.version.version
+    there = {each.version for each in versions.list_versions(root, "lung_ct")}
+    assert there == {first.version, other.version.version}
 
 
 def test_a_larger_cohort_makes_only_new_samples(fetched_warehouse: Warehouse) -> None:
@@ -221,20 +223,17 @@ def test_a_changed_zip_is_refused(stocked_warehouse: Warehouse) -> None:
 
 
 def test_the_same_objects_in_different_zips_give_the_same_version(
-    stocked_warehouse: Warehouse,
+    built_warehouse: Warehouse, example_version: versions.Version
 ) -> None:
     declaration = declared()
-    first = built(declaration, stocked_warehouse)
-    refetch(stocked_warehouse, *images(stocked_warehouse))
-    shutil.rmtree(versions.dataset_folder(stocked_warehouse.root, "lung_ct") / ".samples")
-    lock = cohort_lock_path(stocked_warehouse, "lung_ct")
+    refetch(built_warehouse, *images(built_warehouse))
+    shutil.rmtree(versions.dataset_folder(built_warehouse.root, "lung_ct") / ".samples")
+    lock = cohort_lock_path(built_warehouse, "lung_ct")
     again = build(
-        declaration,
-        cohort_lock.load_cohort(declaration, stocked_warehouse, lock),
-        stocked_warehouse,
+        declaration, cohort_lock.load_cohort(declaration, built_warehouse, lock), built_warehouse
     )
     assert (again.made, again.reused) == (5, 0)
-    assert again.version.version == first.version.version
+    assert again.version.version == example_version.version
 
 
 def test_a_changed_query_is_refused(stocked_warehouse: Warehouse) -> None:

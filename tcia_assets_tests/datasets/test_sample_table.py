@@ -30,16 +30,18 @@ from tcia_assets_tests.datasets.warehouse_edits import (
 )
 
 
+def make_gap(warehouse: Warehouse) -> str:
+    """Remove two slices in the middle of a Series from its zip; return its UID."""
+    uid = images(warehouse)[0]
+    whole = zip_of(warehouse, uid)
+    replace_zip(warehouse, uid, zip_without(whole, lambda place: place in (50, 51)))
+    return uid
+
+
 @pytest.fixture
 def gap(stocked_warehouse: Warehouse) -> str:
     """A Series whose zip lacks two slices in the middle."""
-    uid = images(stocked_warehouse)[0]
-    replace_zip(
-        stocked_warehouse,
-        uid,
-        zip_without(zip_of(stocked_warehouse, uid), lambda place: place in (50, 51)),
-    )
-    return uid
+    return make_gap(stocked_warehouse)
 
 
 def test_a_finding_drops_a_sample_with_its_reasons(stocked_warehouse: Warehouse, gap: str) -> None:
@@ -63,19 +65,19 @@ def test_a_sample_with_a_finding_can_be_kept(stocked_warehouse: Warehouse, gap: 
 
 
 def test_a_finding_can_fail_the_build_and_the_earlier_version_stays(
-    stocked_warehouse: Warehouse, gap: str
+    built_warehouse: Warehouse, example_version: versions.Version
 ) -> None:
-    before = built(declared(), stocked_warehouse)
-    kept = contents(before.folder.parent / before.folder.name)
+    kept, gap = contents(example_version.folder), make_gap(built_warehouse)
     failing = declared(("missing_slice: drop", "missing_slice: fail"))
     with pytest.raises(DatasetRefused) as caught:
-        built(failing, stocked_warehouse)
+        built(failing, built_warehouse, update=True)
     (reason,) = caught.value.reasons
     assert reason.startswith(f"{gap}: missing_slice: ")
-    assert contents(before.folder) == kept
-    assert versions.latest(stocked_warehouse.root, "lung_ct") == before.version.version
-    made = make_samples(failing, frozen(failing, stocked_warehouse), stocked_warehouse)
-    assert made.tally["missing_slice", "fail"] == 1
+    assert contents(example_version.folder) == kept
+    assert versions.latest(built_warehouse.root, "lung_ct") == example_version.version
+    tally = make_samples(failing, frozen(failing, built_warehouse), built_warehouse).tally
+    assert tally["missing_slice", "fail"] == 1
+    made = make_samples(declared(), frozen(declared(), built_warehouse), built_warehouse)
     assert made.made == 0, "a policy decides nothing about how a sample is made"
 
 
