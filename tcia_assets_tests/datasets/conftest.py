@@ -13,6 +13,7 @@ import pytest
 from tcia_assets.catalog import SERIES
 from tcia_assets.datasets import versions
 from tcia_assets.datasets.build import make_samples
+from tcia_assets.datasets.cohort import Cohort
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.versions import Version
 from tcia_assets.images.fetch import fetch_images
@@ -40,6 +41,12 @@ def fetched_warehouse(fetched_root: Path, tmp_path: Path) -> Warehouse:
     """Return a copy of the fetched warehouse for one test."""
     shutil.copytree(fetched_root, tmp_path / "fetched", ignore=LEFT_OUT)
     return Warehouse(tmp_path / "fetched")
+
+
+@pytest.fixture(scope="session")
+def example_cohort(fetched_root: Path) -> Cohort:
+    """Return the cohort of the example, as a query of the fetched warehouse gives it."""
+    return query_cohort(declared(), Warehouse(fetched_root))
 
 
 @pytest.fixture(scope="session")

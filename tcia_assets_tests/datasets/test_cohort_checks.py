@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES
+from tcia_assets.datasets.cohort import Cohort
 from tcia_assets.datasets.cohort_lock import freeze_cohort, load_cohort
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import Declaration, parse_declaration
@@ -57,19 +58,22 @@ def test_licences_that_conflict_are_refused_with_the_series(fetched_warehouse: W
     assert "Creative Commons Attribution 3.0" in str(caught.value)
 
 
-def test_the_licence_of_one_mask_is_enough_for_a_conflict(fetched_warehouse: Warehouse) -> None:
-    mask = (
-        query_cohort(declared(), fetched_warehouse).pairs["target_series_instance_uid"][0].as_py()
-    )
+def test_the_licence_of_one_mask_is_enough_for_a_conflict(
+    fetched_warehouse: Warehouse, example_cohort: Cohort
+) -> None:
+    mask = example_cohort.pairs["target_series_instance_uid"][0].as_py()
     set_column(fetched_warehouse, "LicenseName", "CC BY-NC 4.0", mask)
     with pytest.raises(LicenseConflict) as caught:
         query_cohort(declared(), fetched_warehouse)
     assert caught.value.series == {mask: "CC BY-NC 4.0"}
 
 
-def test_a_missing_licence_is_not_an_allowed_one(fetched_warehouse: Warehouse) -> None:
+def test_a_missing_licence_is_not_an_allowed_one(
+    fetched_warehouse: Warehouse, example_cohort: Cohort
+) -> None:
     allowed = declared(deny="  allow: [CC BY]\n")
-    first = images(query_cohort(allowed, fetched_warehouse))[0]
+    assert query_cohort(allowed, fetched_warehouse).series.equals(example_cohort.series)
+    first = images(example_cohort)[0]
     for column in ("LicenseName", "LicenseURI"):
         set_column(fetched_warehouse, column, None, first)
     with pytest.raises(LicenseConflict) as caught:
@@ -125,9 +129,9 @@ def test_a_series_that_is_fetched_again_is_unchanged(
 
 
 def test_without_hashes_of_objects_the_zip_must_be_the_same(
-    fetched_warehouse: Warehouse, lock: Path
+    fetched_warehouse: Warehouse, example_cohort: Cohort, lock: Path
 ) -> None:
-    uid = images(query_cohort(declared(), fetched_warehouse))[0]
+    uid = images(example_cohort)[0]
     rows = fetched_warehouse.read(IMAGES, [SMALL])
     left = pa.array([each != uid for each in rows["SeriesInstanceUID"].to_pylist()])
     fetched_warehouse.write(IMAGES, rows.filter(left), SMALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_assets.datasets.cohort import hash_cohort
+from tcia_assets.datasets.cohort import Cohort, hash_cohort
 from tcia_assets.datasets.cohort_lock import freeze_cohort, load_cohort
 from tcia_assets.datasets.declaration import parse_declaration
 from tcia_assets.errors import CohortMoved
@@ -80,9 +80,10 @@ def test_a_lock_file_of_an_earlier_version_has_no_day_of_release(
     assert before.released is None and not changes
 
 
-def test_an_edited_lock_file_is_refused(fetched_warehouse: Warehouse, lock: Path) -> None:
-    freeze_cohort(declared(), fetched_warehouse, lock)
-    content = json.loads(lock.read_text())
+def test_an_edited_lock_file_is_refused(
+    fetched_warehouse: Warehouse, example_cohort: Cohort, lock: Path
+) -> None:
+    content = json.loads(example_cohort.text)
     del content["series"][0]
     for spoiled in (
         json.dumps(content),
@@ -95,7 +96,6 @@ def test_an_edited_lock_file_is_refused(fetched_warehouse: Warehouse, lock: Path
         with pytest.raises(CohortMoved, match=r"edited|not a lock file"):
             load_cohort(declared(), fetched_warehouse, lock)
     other = parse_declaration(EXAMPLE.read_text(), "other")
-    lock.unlink()
-    freeze_cohort(declared(), fetched_warehouse, lock)
+    lock.write_text(example_cohort.text)
     with pytest.raises(CohortMoved, match="belongs to the dataset 'lung_ct'"):
         freeze_cohort(other, fetched_warehouse, lock)

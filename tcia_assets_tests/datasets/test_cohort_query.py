@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, SERIES
+from tcia_assets.datasets.cohort import Cohort
 from tcia_assets.datasets.cohort_query import query_cohort
 from tcia_assets.datasets.declaration import load_declaration, parse_declaration
 from tcia_assets.datasets.split import assign_splits, find_leaks
@@ -55,20 +56,20 @@ def test_a_cohort_is_split_without_leaks(fetched_warehouse: Warehouse) -> None:
     assert set(parts["part"].to_pylist()) <= set(declaration.split.splits)
 
 
-def test_a_series_that_moved_is_in_the_cohort_once(fetched_warehouse: Warehouse) -> None:
-    before = query_cohort(declared(), fetched_warehouse)
+def test_a_series_that_moved_is_in_the_cohort_once(
+    fetched_warehouse: Warehouse, example_cohort: Cohort
+) -> None:
     left = fetched_warehouse.read(SERIES, [SMALL]).to_pylist()
     left = [row | {"Collection": "Left", "moved_to": SMALL} for row in left]
     fetched_warehouse.write(SERIES, pa.Table.from_pylist(left, schema=SERIES.schema), "Left")
     fetched_warehouse.ensure_views()
-    assert query_cohort(declared(), fetched_warehouse).series.equals(before.series)
+    assert query_cohort(declared(), fetched_warehouse).series.equals(example_cohort.series)
 
 
-def test_the_same_warehouse_gives_the_same_bytes(fetched_warehouse: Warehouse) -> None:
-    assert (
-        query_cohort(declared(), fetched_warehouse).text
-        == query_cohort(declared(), fetched_warehouse).text
-    )
+def test_the_same_warehouse_gives_the_same_bytes(
+    fetched_warehouse: Warehouse, example_cohort: Cohort
+) -> None:
+    assert query_cohort(declared(), fetched_warehouse).text == example_cohort.text
 
 
 def test_a_cohort_may_be_chosen_by_a_clinical_table(fetched_warehouse: Warehouse) -> None:
@@ -84,19 +85,21 @@ def test_a_cohort_may_be_chosen_by_a_clinical_table(fetched_warehouse: Warehouse
     assert set(found.series["PatientID"].to_pylist()) == {patient}
 
 
-def test_sql_and_criteria_give_the_same_cohort(fetched_warehouse: Warehouse) -> None:
+def test_sql_and_criteria_give_the_same_cohort(
+    fetched_warehouse: Warehouse, example_cohort: Cohort
+) -> None:
     asked = (
         "sql: SELECT * FROM current_series WHERE Collection = 'LCTSC' AND Modality = 'CT' -- all"
     )
     text = EXAMPLE.read_text().replace("collections: [LCTSC]\n  modalities: [CT]", asked)
     by_sql = query_cohort(parse_declaration(text, "lung_ct"), fetched_warehouse)
-    assert by_sql.sha256 == query_cohort(declared(), fetched_warehouse).sha256
+    assert by_sql.sha256 == example_cohort.sha256
 
 
 def test_a_listed_series_without_images_has_a_row_with_its_state(
-    fetched_warehouse: Warehouse,
+    fetched_warehouse: Warehouse, example_cohort: Cohort
 ) -> None:
-    first, second, *_ = images(query_cohort(declared(), fetched_warehouse))
+    first, second, *_ = images(example_cohort)
     rows = fetched_warehouse.read(IMAGE_ARCHIVES, [SMALL])
     left = [uid != first for uid in rows["SeriesInstanceUID"].to_pylist()]
     fetched_warehouse.write(IMAGE_ARCHIVES, rows.filter(pa.array(left)), SMALL)
@@ -110,15 +113,15 @@ def test_a_listed_series_without_images_has_a_row_with_its_state(
     assert set(frozen.not_fetched) == {first, "1.2.3"}
 
 
-def test_the_declaration_selects_masks(fetched_warehouse: Warehouse) -> None:
+def test_the_declaration_selects_masks(
+    fetched_warehouse: Warehouse, example_cohort: Cohort
+) -> None:
     none = declared(kind="  kind: RTSTRUCT\n  where: PatientID = 'nobody'\n")
     assert query_cohort(none, fetched_warehouse).pairs.num_rows == 0
     by_sop = declared(kind="  kind: RTSTRUCT\n  ways: [sop]\n")
     assert query_cohort(by_sop, fetched_warehouse).of_role("target").num_rows == 0
     segs = declared(kind="  kind: SEG\n")
-    assert images(query_cohort(segs, fetched_warehouse)) == images(
-        query_cohort(declared(), fetched_warehouse)
-    )
+    assert images(query_cohort(segs, fetched_warehouse)) == images(example_cohort)
 
 
 @pytest.mark.parametrize(
@@ -161,13 +164,13 @@ def test_an_unknown_collection_beside_a_known_one_is_an_error(fetched_warehouse:
 
 
 def test_a_cohort_can_be_narrowed_by_how_its_images_were_acquired(
-    fetched_warehouse: Warehouse,
+    fetched_warehouse: Warehouse, example_cohort: Cohort
 ) -> None:
     chosen = (
         "  where: SeriesInstanceUID IN "
         "(SELECT SeriesInstanceUID FROM series_acquisition WHERE Modality = 'CT' AND KVP {})\n"
     )
     cohort = query_cohort(declared(where=chosen.format("= 120")), fetched_warehouse)
-    assert images(cohort) == images(query_cohort(declared(), fetched_warehouse))
+    assert images(cohort) == images(example_cohort)
     with pytest.raises(BadDeclaration, match="selects no Series"):
         query_cohort(declared(where=chosen.format("= 80")), fetched_warehouse)
