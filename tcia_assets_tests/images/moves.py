@@ -17,14 +17,14 @@ GOAL = "Another Collection"
 
 
 def refresh_all(place: Place) -> None:
-    """Refresh the metadata of both Collections, and settle which Series have moved."""
+    """Refresh the Series of both Collections, and settle which have moved."""
     with place.source() as source:
         refresh_moved(source, place.warehouse, (COLLECTION, GOAL))
 
 
 def refresh_moved(source: Source, warehouse: Warehouse, names: Sequence[str]) -> None:
-    """Refresh the metadata of listed Collections, and settle which Series have moved."""
-    for table in (catalog.COLLECTIONS, catalog.PATIENTS, catalog.STUDIES, catalog.SERIES):
+    """Refresh the list of Collections and the Series of some; settle which have moved."""
+    for table in (catalog.COLLECTIONS, catalog.SERIES):
         for key in names if table.partitioned_by else ("",):
             refresh(table, key, source, warehouse, datetime.now(UTC), ProbeBudget(0))
     moves.settle_moves(warehouse, datetime.now(UTC))
