@@ -195,8 +195,6 @@ def _refresh_all(
             if time.monotonic() - logged > _LOG_EVERY_S:
                 logged = time.monotonic()
                 context.log.info(f"{done} of {len(tasks)} partitions, {len(outcome.bad)} failed")
-    # Recording and checking them takes longer than anything that would use this again.
-    pa.default_memory_pool().release_unused()
     for each in outcome.good:
         if each.unreadable:
             context.log.warning(f"{each.table.name} of {each.key!r}: {each.unreadable_example}")
@@ -259,6 +257,8 @@ def _refresh_in_stages(
                 raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+        # Arrow keeps memory for threads that have ended now.
+        pa.default_memory_pool().release_unused()
 
 
 def _stages(tables: Iterable[Table]) -> Iterator[list[Table]]:
