@@ -12,7 +12,7 @@ import pytest
 from tcia_assets import build_definitions
 from tcia_assets.datasets import versions
 from tcia_assets.errors import UsageError
-from tcia_assets_tests.conftest import SMALL, Dagster
+from tcia_assets_tests.conftest import QUIET, SMALL, Dagster
 from tcia_assets_tests.datasets.warehouse_edits import set_column
 from tcia_assets_tests.repository import ROOT
 
@@ -45,7 +45,8 @@ def build(
         "ops": {
             f"tcia_{name}_cohort": {"config": cohort},
             f"tcia_{name}_samples": {"config": {"workers": 1}},
-        }
+        },
+        "loggers": QUIET,
     }
     return definitions.resolve_job_def(f"tcia_dataset_{name}").execute_in_process(
         instance=dagster.instance,

@@ -41,7 +41,10 @@ def skip_text(answer: dg.SensorResult) -> str:
     return str(answer.skip_reason.skip_message) if answer.skip_reason else ""
 
 
-@pytest.mark.parametrize("goodbye", GOODBYES)
+# `metadata/test_source_outage` has which errors count.
+@pytest.mark.parametrize(
+    "goodbye", ["410", *(pytest.param(n, marks=pytest.mark.slow) for n in ("page", "nothing"))]
+)
 def test_a_source_that_is_gone_is_one_failed_check_and_no_failed_tick(
     dagster: Dagster, goodbye: str, now: dt.datetime
 ) -> None:
