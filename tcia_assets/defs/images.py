@@ -105,7 +105,7 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
             catalog.IMAGE_TABLES[1:2],
             lambda key: _read_headers(key, warehouse, reread, new_zips(key)),
         ),
-        (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse)),
+        (catalog.IMAGE_TABLES[2:], lambda key: _read_references(key, warehouse, new_zips(key))),
     ]
     selected = [t for t in catalog.IMAGE_TABLES if names.key(t) in context.selected_asset_keys]
     good, bad = _do_tasks(context.partition_keys, tasks, selected)
@@ -278,11 +278,14 @@ def _read_headers(
     return [written_event(catalog.IMAGES, key, done.written, facts, of_run)]
 
 
-def _read_references(key: str, warehouse: Warehouse) -> Sequence[PartitionEvent]:
+def _read_references(
+    key: str, warehouse: Warehouse, new_zips: frozenset[str] | None = None
+) -> Sequence[PartitionEvent]:
     done = references.index_references(
         key,
         warehouse,
         report=lambda n, total: report(n, total, f"zips of {key} read for references"),
+        new_zips=new_zips,
     )
     facts = {
         "zips_waiting": done.waiting,

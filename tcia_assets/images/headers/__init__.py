@@ -4,6 +4,7 @@ series_zips         which zips there are, and rows of their members in batches
 image_rows          the table `images`
 indexed_zips        the table `indexed_zips`: which zips `images` describes
 repeated_uids       SOPInstanceUIDs that several objects have
+reference_plan      which zips they are read from
 references          the tables `references` and `targets`
 
 dicom               the header of one object: the columns of `images`

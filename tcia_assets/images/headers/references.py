@@ -1,7 +1,7 @@
 """Build the tables `references` and `targets`: what SEG, RTSTRUCT and other objects refer to.
 
 Which objects are read belongs here, and their rows. How an object is read is in
-`referenced_objects.py`, which zips are read again in `series_zips.py`. Pairing objects with image
+`referenced_objects.py`, which zips are read in `reference_plan.py`. Pairing objects with image
 Series is in `datasets.pairing`.
 
 Acquired images are not opened: `images` holds their Modality. So a zip that `images` does not
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from tcia_assets.errors import escape_unprintable
 from tcia_assets.formats.elements import import_pydicom
 from tcia_assets.images.headers import referenced_objects, series_zips
 from tcia_assets.images.headers.indexed_zips import IndexedImages
+from tcia_assets.images.headers.reference_plan import plan_references
 from tcia_assets.images.headers.referenced_objects import ReferencedObjects, Target
 from tcia_assets.images.headers.series_zips import READ_ERRORS, ListedZip, Row, error_text
 from tcia_assets.progress import ProgressCallback, ignore_progress
@@ -58,6 +59,7 @@ def index_references(
     *,
     report: ProgressCallback = ignore_progress,
     rows_per_part: int | None = None,
+    new_zips: Collection[str] | None = None,
 ) -> ReferencesResult:
     """Update `references` and `targets` of a Collection from `image_archives` and `images`.
 
@@ -68,6 +70,8 @@ def index_references(
         warehouse: Where the tables are, and the zips.
         report: Called after each zip with the number of zips read and their total.
         rows_per_part: About how many rows a file has at most; by default as the tables declare.
+        new_zips: The Series whose zips are new, if all others are indexed; by default the zips of
+            the whole manifest are compared with both tables.
 
     Raises:
         MissingExtra: pydicom is not installed.
@@ -81,7 +85,7 @@ def index_references(
             images = IndexedImages(collection, warehouse)
         references = SeriesParts(warehouse.files(REFERENCES, collection), rows_per_part)
         targets = SeriesParts(warehouse.files(TARGETS, collection), rows_per_part)
-        plan = _make_plan(collection, warehouse)
+        plan = plan_references(collection, warehouse, new_zips)
         plan.changed.update(_with_other_uids(plan.unidentified, images, references))
         for parts in (targets, references):
             gone = plan.gone[parts.files.table.name]
@@ -105,64 +109,6 @@ _COUNTS = """
     SELECT count(*) FILTER (how IS NULL AND error IS NULL) AS without, count(error) AS with_errors
     FROM "references" WHERE Collection = $collection
 """
-
-
-# What `images` has of each zip on disk: whether it describes it, and the Series if the zip has
-# objects that may refer to images. Then the Series that are to be read, or whose rows are to go.
-_STATES = f"""
-    WITH states AS MATERIALIZED (
-        SELECT z.zip, CASE WHEN i.referring_count > 0 THEN z.SeriesInstanceUID END AS uid,
-            i.zip IS NULL AS is_waiting
-        FROM {series_zips.ZIPS} AS z
-        LEFT JOIN (FROM {series_zips.INDEXED} WHERE object_count > 0) AS i ON i.zip = z.zip
-    ), relevant AS (SELECT uid, zip FROM states WHERE uid NOTNULL),
-    stored AS (FROM "references" WHERE Collection = $collection)
-"""
-_PLAN = f"""{_STATES}
-    SELECT 'relevant' AS what, NULL AS uid, count(*) AS zips FROM relevant
-    UNION ALL SELECT 'waiting', NULL, count(*) FROM states WHERE is_waiting
-    UNION ALL SELECT 'changed', uid, 1 FROM relevant ANTI JOIN (
-        SELECT hash(SeriesInstanceUID, archive_sha256) AS zip FROM stored WHERE entry_name NOTNULL
-    ) USING (zip)
-    UNION ALL SELECT 'unidentified', uid, 1 FROM relevant SEMI JOIN (
-        SELECT SeriesInstanceUID AS uid FROM {series_zips.INDEXED} WHERE unidentified_count > 0
-        UNION ALL SELECT SeriesInstanceUID FROM stored
-        WHERE entry_name NOTNULL AND SOPInstanceUID IS NULL
-    ) USING (uid)
-    UNION ALL SELECT DISTINCT 'references', SeriesInstanceUID, 1 FROM stored
-        ANTI JOIN relevant ON relevant.uid = stored.SeriesInstanceUID
-    UNION ALL SELECT DISTINCT 'targets', SeriesInstanceUID, 1
-        FROM (FROM targets WHERE Collection = $collection) AS t
-        ANTI JOIN relevant ON relevant.uid = t.SeriesInstanceUID
-"""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The Series whose zip is to be read, or whose rows are to go, by the name of the table."""
-
-    relevant: int
-    waiting: int
-    changed: set[str]
-    unidentified: set[str]
-    gone: dict[str, set[str]]
-
-
-def _make_plan(collection: str, warehouse: Warehouse) -> _Plan:
-    parameters = {"collection": collection}
-    counts: dict[str, int] = {}
-    series: dict[str, set[str]] = {}
-    for row in warehouse.query(_PLAN, parameters).to_pylist():
-        if row["uid"] is None:
-            counts[row["what"]] = row["zips"]
-        else:
-            series.setdefault(row["what"], set()).add(row["uid"])
-    if not all(series_zips.is_current(t, collection, warehouse) for t in (REFERENCES, TARGETS)):
-        rows = warehouse.query(f"{_STATES} SELECT uid FROM relevant", parameters)
-        series["changed"] = set(rows["uid"].to_pylist())
-    changed, unidentified = (series.get(name, set()) for name in ("changed", "unidentified"))
-    gone = {table.name: series.get(table.name, set()) for table in (REFERENCES, TARGETS)}
-    return _Plan(changed=changed, unidentified=unidentified, gone=gone, **counts)
 
 
 def _with_other_uids(series: set[str], images: IndexedImages, references: SeriesParts) -> set[str]:
