@@ -73,14 +73,13 @@ def test_the_repository_is_the_version_and_a_second_push_changes_nothing(
 
 
 def test_another_version_replaces_the_files_of_the_one_before_only(
-    hub: Hub, stocked_warehouse: Warehouse
+    hub: Hub, stocked_warehouse: Warehouse, version: Version
 ) -> None:
     with_monai = declared(NO_TARGET, ("formats: [", "formats: [monai, "))
     _push(built(with_monai, stocked_warehouse).version, hub)
     repository = hub.repositories[NAME]
     assert "monai/datalist.json" in repository.files
     repository.files["notes.md"] = b"written by hand"
-    version = built(declared(NO_TARGET), stocked_warehouse).version
     uploaded = len(hub.uploads)
     assert _push(version, hub).is_changed
     kept = {"notes.md", ".gitattributes"}
