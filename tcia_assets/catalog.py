@@ -187,6 +187,12 @@ IDC_DOI_URL = "https://doi.org/"
 # The end of the release of a listing that has Series with other DOIs too.
 IDC_WIDE = "+all"
 
+
+def _release_of(source: str) -> str:
+    """Return SQL for the number of the release that is a row's source; null for a server."""
+    return f"TRY_CAST(regexp_extract({source}, '^idc-v([0-9]+)@', 1) AS INTEGER)"
+
+
 COLLECTIONS = Table(
     "collections",
     "Collection in TCIA's list",
@@ -357,11 +363,15 @@ _SERIES_CHECKS = (
         "SeriesCount of each Study is the number of its listed Series.",
         "SELECT Collection, StudyInstanceUID, SeriesCount, listed FROM studies JOIN "
         "(SELECT Collection, StudyInstanceUID, count(*) AS listed FROM series LEFT JOIN "
-        "(SELECT Collection, arg_max(coalesce(release, ''), taken_at) AS release FROM snapshots "
+        "(SELECT Collection, arg_max(coalesce(release, ''), taken_at) AS release, "
+        "arg_max(source, taken_at) AS listed_by FROM snapshots "
         "GROUP BY Collection) AS newest USING (Collection) WHERE missing_since IS NULL "
-        # A wider scope of the IDC has listed Series that the newest listing cannot have.
+        # A wider scope of the IDC, or a newer release, has listed Series that the newest listing
+        # cannot have.
         f"AND (coalesce(release, '') = '' OR release LIKE '%{IDC_WIDE}' "
         f"OR starts_with(DataDescriptionURI, '{IDC_DOI_URL}{TCIA_DOI}')) "
+        f"AND (source = listed_by OR coalesce({_release_of('source')} <= "
+        f"{_release_of('listed_by')}, true)) "
         # No source counts the Series of a Study that another one has listed.
         f"GROUP BY ALL HAVING count(DISTINCT {_FAMILY}) = 1) "
         "USING (Collection, StudyInstanceUID) WHERE SeriesCount <> listed",

@@ -366,6 +366,24 @@ def test_an_older_release_withdraws_nothing_that_a_newer_one_added(moving: Movin
     assert moving.rows()[added]["source"] == "idc-v25@s3.amazonaws.com"
 
 
+def contradicted(warehouse: Warehouse) -> int:
+    """Return of how many Studies SeriesCount is not the number of their listed Series."""
+    [check] = [check for check in SERIES.checks if check.name == "series_count_agrees"]
+    return warehouse.query(check.sql).num_rows
+
+
+def test_series_that_only_a_newer_release_has_are_not_counted_in_studies_of_an_older_one(
+    moving: Moving,
+) -> None:
+    added, other = moving.uids[:2]
+    for number, (release, left_out) in enumerate({"25.0.5": (), "24.0.1": (added,)}.items(), 2):
+        moving.from_idc(number, moving.listed(*left_out), release, tables=(STUDIES, SERIES))
+        assert contradicted(moving.warehouse) == 0
+    # A Series that the older release has, and lists no more, is still found.
+    moving.from_idc(4, moving.listed(added, other), "24.0.1", tables=(STUDIES,))
+    assert contradicted(moving.warehouse) == 1
+
+
 def test_a_narrower_scope_is_no_absence(moving: Moving) -> None:
     derived = of_idc(
         moving.first[moving.uids[0]] | {"SeriesInstanceUID": "1.2.3.4"},
@@ -386,19 +404,18 @@ def test_series_of_a_wider_scope_are_not_counted_in_studies_of_a_narrower_one(
     sandbox: Sandbox, tmp_path: Path, idc_index: Path
 ) -> None:
     warehouse = Warehouse(tmp_path)
-    [check] = [check for check in SERIES.checks if check.name == "series_count_agrees"]
     for number, scope in enumerate(("all", "tcia"), start=1):
         with open_source(idc_settings_for(sandbox, tmp_path, idc_index, idc_scope=scope)) as idc:
             for table in (STUDIES, SERIES):
                 done = refresh(table, SMALL, idc, warehouse, day(number), ProbeBudget(0))
-        assert warehouse.query(check.sql).num_rows == 0
+        assert contradicted(warehouse) == 0
     assert done.facts["elsewhere"] == 5
     # A count that is wrong is still found.
     with warehouse.update(STUDIES, SMALL) as partition:
         wrong = pa.repeat(pa.scalar(9, pa.int64()), partition.rows.num_rows)
         place = partition.rows.schema.get_field_index("SeriesCount")
         partition.rows = partition.rows.set_column(place, "SeriesCount", wrong)
-    assert warehouse.query(check.sql).num_rows == partition.written.rows
+    assert contradicted(warehouse) == partition.written.rows
 
 
 def test_a_column_that_the_new_source_promises_and_lacks_is_no_reason_to_refuse(
