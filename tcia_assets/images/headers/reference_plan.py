@@ -85,20 +85,22 @@ _PLAN = f"""{_STATES}
 """
 
 
-# What there is to do for new zips if all others are indexed, and for those that could not be read.
-# All that is compared with many Series is small: of 200,000, this takes a quarter of the memory.
+# What there is to do for new zips if the bytes of all others are as they were. What is compared of
+# these is numbers, and Series alone: of 200,000, this takes a quarter of the memory. `images` may
+# have lost one of them, or have read one that it could not read before.
 _PLAN_OF_NEW = """
     WITH indexed AS NOT MATERIALIZED (FROM indexed_zips WHERE Collection = $collection),
     relevant AS NOT MATERIALIZED (
         SELECT SeriesInstanceUID AS uid FROM indexed WHERE referring_count > 0
     ),
+    relevant_numbers AS MATERIALIZED (SELECT hash(uid) AS number FROM relevant),
     stored AS NOT MATERIALIZED (
         SELECT SeriesInstanceUID AS uid, entry_name, SOPInstanceUID
         FROM "references" WHERE Collection = $collection
     ),
-    new_relevant AS MATERIALIZED (FROM relevant WHERE uid IN (FROM new_zips)),
-    without AS MATERIALIZED (FROM new_zips EXCEPT FROM new_relevant),
-    unread AS MATERIALIZED (SELECT uid FROM stored WHERE entry_name IS NULL),
+    unread AS MATERIALIZED (
+        FROM relevant_numbers EXCEPT SELECT hash(uid) FROM stored WHERE entry_name NOTNULL
+    ),
     unidentified AS MATERIALIZED (
         SELECT SeriesInstanceUID AS uid FROM indexed WHERE unidentified_count > 0
         UNION ALL SELECT uid FROM stored WHERE entry_name NOTNULL AND SOPInstanceUID IS NULL
@@ -107,12 +109,13 @@ _PLAN_OF_NEW = """
     UNION ALL SELECT 'waiting', NULL, (
         SELECT count(*) FROM image_archives WHERE Collection = $collection AND path NOTNULL
     ) - (SELECT count(*) FROM indexed WHERE object_count > 0)
-    UNION ALL SELECT 'changed', uid, 1 FROM new_relevant
-    UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE uid IN (FROM unread)
+    UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE uid IN (FROM new_zips)
+    UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE hash(uid) IN (FROM unread)
     UNION ALL SELECT 'unidentified', uid, 1 FROM relevant WHERE uid IN (FROM unidentified)
-    UNION ALL SELECT DISTINCT 'references', uid, 1 FROM stored WHERE uid IN (FROM without)
+    UNION ALL SELECT DISTINCT 'references', uid, 1 FROM stored
+        WHERE hash(uid) NOT IN (FROM relevant_numbers)
     UNION ALL SELECT DISTINCT 'targets', SeriesInstanceUID, 1 FROM targets
-        WHERE Collection = $collection AND SeriesInstanceUID IN (FROM without)
+        WHERE Collection = $collection AND hash(SeriesInstanceUID) NOT IN (FROM relevant_numbers)
 """
 
 

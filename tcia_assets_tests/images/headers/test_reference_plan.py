@@ -57,3 +57,19 @@ def test_a_zip_that_could_not_be_read_is_read_again(zips: ZipWarehouse) -> None:
     zips.path(MASK_SERIES).write_bytes(content)
     assert plan_of_new(zips).changed == {MASK_SERIES}
     assert plan_of_new(zips, FIRST).changed == {MASK_SERIES}
+
+
+def test_what_changed_in_other_zips_than_the_new_ones_is_found(zips: ZipWarehouse) -> None:
+    zips.add({"seg.dcm": mask_object("SEG")}, MASK_SERIES)
+    content = zips.path(MASK_SERIES).read_bytes()
+    zips.path(MASK_SERIES).unlink()
+    index_all(zips)
+    zips.path(MASK_SERIES).write_bytes(content)
+    zips.index()
+    assert plan_of_new(zips).changed == {MASK_SERIES}, "images could not read it before"
+    index_all(zips)
+    del zips.manifest[MASK_SERIES]
+    zips.write_manifest()
+    zips.index()
+    gone = plan_of_new(zips).gone
+    assert gone == {"references": {MASK_SERIES}, "targets": {MASK_SERIES}}
