@@ -172,8 +172,6 @@ def _follow_manifest(
         added: The Series whose rows are new; None if it may be any.
         shard: The part of it that was fetched.
     """
-    if manifest.merge_rows_of_others(warehouse, collection, shard):
-        added = None
     record_new_zips(collection, warehouse, added)
     _remove_zips_left_behind(collection, warehouse)
     if shard.is_part and warehouse.archives.is_shared:

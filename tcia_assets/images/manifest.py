@@ -55,7 +55,7 @@ class ManifestWriter:
         collection: str,
         shard: Shard = Shard(),  # noqa: B008 - frozen
     ) -> None:
-        self._warehouse, self._collection = warehouse, collection
+        self._warehouse, self._collection, self._shard = warehouse, collection, shard
         folder = work_folder(collection, warehouse)
         take_over_dead_journals(folder, self._merge_of_killed_run)
         has_others = merge_rows_of_others(warehouse, collection, shard)
@@ -81,6 +81,8 @@ class ManifestWriter:
     def close(self, follow: Callable[[set[str] | None], object] = bool) -> None:
         """Merge all rows into the partition, which is created even if there are none.
 
+        Those that other machines have passed meanwhile are merged too.
+
         Args:
             follow: Called with `added` when all rows are merged, to make what follows from them;
                 by default nothing is.
@@ -90,6 +92,8 @@ class ManifestWriter:
         """
         try:
             self.merge()
+            if merge_rows_of_others(self._warehouse, self._collection, self._shard):
+                self.added = None
             follow(self.added)
             # Last: whoever finds it knows that what follows from its rows may be missing.
             self._journal.remove()

@@ -132,6 +132,18 @@ def test_a_series_that_has_changed_is_put_over_its_old_zip(machine: Machine) -> 
     assert one.rows[uid]["sha256"] != before
 
 
+def test_a_fetch_that_learns_of_zips_of_others_may_have_more_new_ones_than_its_own(
+    machine: Machine,
+) -> None:
+    one, two = machine(), machine()
+    first, second, third = one.uids
+    one.fetch(first)
+    with one.source() as source:
+        done = one.fetch_by(source, third, on_row=lambda _: two.fetch(second))
+    assert done.new_zips is None
+    one.demand_complete()
+
+
 def test_a_warehouse_that_fetches_nothing_learns_of_it_too(machine: Machine) -> None:
     one, main = machine(), machine()
     one.fetch()
