@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -293,7 +293,7 @@ def _hash(folder: Path, path: str) -> VersionFile:
     return VersionFile(path, file.stat().st_size, sha256_of(file))
 
 
-def lock_content(content: Mapping[str, Any], files: Iterable[VersionFile]) -> dict[str, Any]:
+def lock_content(content: Mapping[str, Any], files: Collection[VersionFile]) -> dict[str, Any]:
     """Return what the lock file of a version holds, with its name and hashes.
 
     Args:
