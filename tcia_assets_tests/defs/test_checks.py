@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from tcia_assets import catalog
+from tcia_assets.defs.checks import checks_of
 from tcia_assets.defs.run_report import refresh_report
 from tcia_assets.sandbox.faults import Fault
+from tcia_assets.spec import Table
 from tcia_assets.store.conform import conform, empty
+from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.metadata_runs import (
     failed_checks,
@@ -58,6 +63,40 @@ def test_a_listed_series_without_its_study_means_that_studies_are_missing(dagste
     assert failure.startswith(
         "check studies_exist of series: Each row has a parent row in studies."
     )
+
+
+def write(warehouse: Warehouse, table: Table, name: str, **values: object) -> None:
+    """Write the partition of a Collection: one row, with any values where there must be some."""
+    needed = [column for column in table.columns if column.required]
+    some = {column.name: pa.scalar(0).cast(column.kind.arrow_type).as_py() for column in needed}
+    rows = pa.Table.from_pylist([some | {"Collection": name} | values])
+    warehouse.write(table, conform(table, rows), name if table.partitioned_by else "")
+
+
+def contradicting(warehouse: Warehouse, table: Table, name: str) -> list[dict[str, object]]:
+    [check] = [each for each in checks_of(table) if each.name == name]
+    return warehouse.query(check.ordered_sql).to_pylist()
+
+
+def test_a_collection_that_was_imported_need_not_be_in_the_list_of_the_archive(
+    tmp_path: Path,
+) -> None:
+    warehouse = Warehouse(tmp_path)
+    write(warehouse, catalog.COLLECTIONS, SMALL)
+    for name in (SMALL, "ours", "gone"):
+        write(warehouse, catalog.PATIENTS, name, PatientID="1")
+    write(warehouse, catalog.IMPORTS, "ours")
+    assert contradicting(warehouse, catalog.PATIENTS, _ORPHANS) == [{"Collection": "gone"}]
+
+
+def test_a_series_is_in_one_collection_unless_it_has_moved(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    for name, uid in {"a": "1.2", "b": "1.2", "c": "1.3"}.items():
+        write(warehouse, catalog.SERIES, name, SeriesInstanceUID=uid)
+    found = contradicting(warehouse, catalog.SERIES, "keys_unique")
+    assert found == [{"SeriesInstanceUID": "1.2", "rows": 2}]
+    write(warehouse, catalog.SERIES, "a", SeriesInstanceUID="1.2", moved_to="b")
+    assert contradicting(warehouse, catalog.SERIES, "keys_unique") == []
 
 
 def test_a_check_shows_the_first_of_the_failing_rows_in_their_order(dagster: Dagster) -> None:
