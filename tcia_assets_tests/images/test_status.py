@@ -73,18 +73,20 @@ def test_a_revised_series_is_incomplete_and_to_come(fetched_three: Place) -> Non
 
 
 def test_what_was_counted_is_counted_again_only_after_a_write(place: Place) -> None:
-    everything, uid = Selection(where="true"), place.uids[0]
-    counted = status.count_series(place.warehouse, everything)
+    uid, other = place.uids[:2]
+    chosen = Selection(series=(uid,))
+    counted = status.count_series(place.warehouse, chosen)
     known = replace(counted, rows=[{**row, "series": 77} for row in counted.rows])
 
     def count(selection: Selection | None) -> int:
         rows = status.collection_status(place.warehouse, [COLLECTION], selection, counts=known)
         return int(rows["series"][0].as_py())
 
-    assert count(everything) == 77
-    assert count(None) == len(place.uids)
+    assert count(chosen) == 77
+    for different in (None, Selection(series=(other,))):
+        assert count(different) == len(place.uids)
     place.fetch(uid)
-    assert count(everything) == len(place.uids)
+    assert count(chosen) == len(place.uids)
 
 
 def test_sizes_are_those_of_the_listing_and_else_of_their_own_table(place: Place) -> None:
