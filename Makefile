@@ -78,7 +78,7 @@ IN_MEMORY := [ "$$(df -k --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && 
 # Parts of the tests, those first that take longest. Each collects its own tests only, where a worker of
 # pytest-xdist collects all of them, and makes what they share once.
 LARGE_PARTS := images defs datasets sources metadata cli
-TEST_PARTS := $(LARGE_PARTS:%=tests-%) tests-others
+TEST_PARTS := tests-others $(LARGE_PARTS:%=tests-%)
 QUICK_TESTS := $(IN_MEMORY) $(BIN)/pytest -q -m "not slow and not network"
 
 tests: $(TEST_PARTS)
