@@ -73,3 +73,15 @@ def test_what_changed_in_other_zips_than_the_new_ones_is_found(zips: ZipWarehous
     zips.index()
     gone = plan_of_new(zips).gone
     assert gone == {"references": {MASK_SERIES}, "targets": {MASK_SERIES}}
+
+
+def test_objects_of_other_zips_that_may_have_another_uid_now_are_named(zips: ZipWarehouse) -> None:
+    same = {"seg.dcm": mask_object("SEG")}
+    zips.add(same, SECOND)
+    zips.add(same, MASK_SERIES)
+    index_all(zips)
+    assert plan_of_new(zips).unidentified == {MASK_SERIES}
+    del zips.manifest[SECOND]
+    zips.write_manifest()
+    zips.index()
+    assert plan_of_new(zips).unidentified == {MASK_SERIES}, "it has its UID in images alone"

@@ -26,7 +26,11 @@ def test_a_zip_is_read_by_requests_for_what_is_needed_of_it() -> None:
 
 
 def test_nothing_is_requested_beyond_the_end() -> None:
-    reader = RangeReader(lambda start, end: memoryview(b"abcdef")[start:end], 6)
+    def read_range(start: int, end: int) -> memoryview:
+        assert start < end <= 6
+        return memoryview(b"abcdef")[start:end]
+
+    reader = RangeReader(read_range, 6)
     assert reader.seek(-2, io.SEEK_END) == 4
     assert (reader.read(9), reader.read(9), reader.tell()) == (b"ef", b"", 6)
     assert reader.seek(9) == 9 and reader.read(1) == b""
