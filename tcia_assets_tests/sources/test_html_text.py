@@ -24,7 +24,10 @@ from tcia_assets.sources.html_text import plain_text
         ("x<script>alert('no')</script><style>p {}</style><!-- no -->y", "xy"),
         ("caf&eacute; &#128512; &unknown; <unknown>in</unknown>", "café 😀 &unknown; in"),
         ("<!DOCTYPE html><![if !lists]>a<![endif]><?xml version='1.0'?>b <!-- <p> -->c", "ab c"),
-        ("a<!-- <b>one --> b<!-- --><!-- two\n--> c<!-->-- d --> e<!-- to the end <p>f", "a b c e"),
+        (
+            "a<!-- <b>one -> --> b<!-- --><!-- two\n--> c<!-->-- d --> e<!-- to the end <p>f",
+            "a b c e",
+        ),
         ("<p>never <b>closed <a href='https://x.org'>link", "never closed link"),
     ],
 )
