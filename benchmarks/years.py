@@ -60,12 +60,14 @@ class Size(NamedTuple):
         collections: Number of Collections.
         objects: Number of objects a Series.
         fetches: Number of times that each Series was fetched, in the history.
+        ct: Whether all Series are CT, as NLST's; else half of them refer to others.
     """
 
     series: int
     collections: int
     objects: int
     fetches: int
+    ct: bool = False
 
     @property
     def first_and_last(self) -> tuple[str, str]:
@@ -122,7 +124,8 @@ class Place:
 
     def mirror(self, step: str) -> list[str]:
         """Return the command for a step of years_mirror.py."""
-        arguments = [step, str(self.folder), *map(str, self.size), str(self.port)]
+        numbers = [str(int(number)) for number in self.size]
+        arguments = [step, str(self.folder), *numbers, str(self.port)]
         return [sys.executable, str(HERE / "years_mirror.py"), *arguments]
 
 
@@ -292,14 +295,14 @@ def _more(figures: Sequence[Figure], sizes: Sequence[int]) -> str:
 
 
 def run(chosen: argparse.Namespace, folder: Path) -> None:
-    sizes = [Size(2, 1, chosen.objects, 1)]
+    sizes = [Size(2, 1, chosen.objects, 1, chosen.ct)]
     sizes += [
-        Size(chosen.series * scale, chosen.collections, chosen.objects, chosen.fetches)
+        Size(chosen.series * scale, chosen.collections, chosen.objects, chosen.fetches, chosen.ct)
         for scale in chosen.scales
     ]
     found: dict[str, list[Figure]] = {name: [] for name in chosen.only}
     for size in sizes:
-        name = "-".join(map(str, size))
+        name = "-".join(str(int(number)) for number in size)
         with opened(size, folder / name, chosen.port) as place:
             for work in chosen.only:
                 found[work].append(figure(work, place, chosen.rounds))
@@ -316,6 +319,7 @@ def main() -> None:
     parser.add_argument("--collections", default=8, help="Collections", **number)
     parser.add_argument("--objects", default=20, help="objects of each Series", **number)
     parser.add_argument("--fetches", default=3, help="times that each was fetched", **number)
+    parser.add_argument("--ct", action="store_true", help="all Series are CT, and refer to none")
     parser.add_argument("--scales", default=[1, 4, 16], nargs="+", help="multiples", **number)
     parser.add_argument("--rounds", default=1, help="how often each is measured", **number)
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=[*MEASURES], help="rows")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from years import LARGEST, Size
 
@@ -54,6 +55,8 @@ _ACQUIRED = ", ".join(f"'{modality}'" for modality in sorted(ACQUIRED_MODALITIES
 def write_catalogue(size: Size, path: Path) -> None:
     """Write the Parquet file that the sandbox serves."""
     small = series_rows.load()
+    if size.ct:
+        small = small.filter(pc.equal(small["Modality"], "CT"))
     studies = [n // _SERIES_OF_A_STUDY for n in range(size.series)]
     # All Series of a Study come from one row, so that they agree about it.
     rows = small.take(pa.array([n % small.num_rows for n in studies]))
