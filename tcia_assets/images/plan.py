@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tcia_assets.catalog import IMAGE_ARCHIVES, OF_FOLDER
 from tcia_assets.images.pending import PendingList
 from tcia_assets.images.run_limits import FetchBudget, Shard
 from tcia_assets.metadata.selection import Selection
+from tcia_assets.store.conform import count_true
 from tcia_assets.store.warehouse import Warehouse
 
 _UID = "series_instance_uid"
@@ -151,7 +151,7 @@ def plan_collection(
     compared = _Comparison(collection, selection, warehouse, shard, from_folder)
     counts, incomplete = compared.counts(), compared.incomplete(retry=retry)
     selected = counts.pop("selected")
-    absent, given_up = (_count(incomplete[name]) for name in ("is_absent", "is_given_up"))
+    absent, given_up = (count_true(incomplete[name]) for name in ("is_absent", "is_given_up"))
     pending = PendingList(incomplete[absent + given_up :])
     budget = budget or FetchBudget.for_selection(selection)
     fits = budget.take(pending.sizes.to_pylist())
@@ -182,10 +182,6 @@ def selected_collections(selection: Selection, warehouse: Warehouse) -> list[str
     )
     found: list[str] = rows["Collection"].to_pylist()
     return found
-
-
-def _count(flags: pa.ChunkedArray) -> int:
-    return int(pc.sum(flags, min_count=0).as_py())
 
 
 def _manifest_version(collection: str, warehouse: Warehouse) -> _Version:
