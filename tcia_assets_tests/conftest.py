@@ -366,22 +366,23 @@ def made_by_one_worker(
     return own
 
 
-def _mirror_small(served: Sandbox, root: Path, **which: Any) -> None:
-    """Fetch Series of the small Collection into a data folder, and read their headers."""
-    warehouse, session = Warehouse(root), FetchSession(Selection(collections=(SMALL,), **which))
+def mirror_fetched(served: Sandbox, root: Path, collection: str, **which: Any) -> None:
+    """Fetch Series of a Collection into a data folder, and read their headers."""
+    warehouse = Warehouse(root)
+    session = FetchSession(Selection(collections=(collection,), **which))
     served.reset()
     with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
-        refresh(SERIES, SMALL, source, warehouse, datetime.now(UTC), ProbeBudget(0))
-        fetch_images(SMALL, session, source, warehouse)
-    image_rows.index_images(SMALL, warehouse)
-    references.index_references(SMALL, warehouse)
+        refresh(SERIES, collection, source, warehouse, datetime.now(UTC), ProbeBudget(0))
+        fetch_images(collection, session, source, warehouse)
+    image_rows.index_images(collection, warehouse)
+    references.index_references(collection, warehouse)
 
 
 @pytest.fixture(scope="session")
 def fetched_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with the small Collection, fetched, with its tables of headers."""
     return made_by_one_worker(
-        tmp_path_factory, "fetched_root", lambda root: _mirror_small(served, root)
+        tmp_path_factory, "fetched_root", lambda root: mirror_fetched(served, root, SMALL)
     )
 
 
@@ -401,7 +402,7 @@ def contours_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> 
     return made_by_one_worker(
         tmp_path_factory,
         "contours_root",
-        lambda root: _mirror_small(served, root, modalities=("RTSTRUCT",)),
+        lambda root: mirror_fetched(served, root, SMALL, modalities=("RTSTRUCT",)),
     )
 
 

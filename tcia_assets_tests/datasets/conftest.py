@@ -5,27 +5,19 @@ from __future__ import annotations
 import gc
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tcia_assets.catalog import SERIES
 from tcia_assets.datasets import versions
 from tcia_assets.datasets.build import make_samples
 from tcia_assets.datasets.cohort import Cohort
 from tcia_assets.datasets.cohort_query import query_cohort
+from tcia_assets.datasets.declaration import Declaration
 from tcia_assets.datasets.versions import Version
-from tcia_assets.images.fetch import fetch_images
-from tcia_assets.images.fetch_session import FetchSession
-from tcia_assets.images.headers import image_rows, references
-from tcia_assets.metadata.budget import ProbeBudget
-from tcia_assets.metadata.refresh import refresh
-from tcia_assets.metadata.selection import Selection
 from tcia_assets.sandbox.server import Sandbox
-from tcia_assets.sources import open_source
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.conftest import IMPATIENT, made_by_one_worker, settings_for
+from tcia_assets_tests.conftest import made_by_one_worker, mirror_fetched
 from tcia_assets_tests.datasets.example_builds import NO_TARGET, built, declared
 from tcia_assets_tests.datasets.example_channels import MR_STUDIES, SARCOMA
 from tcia_assets_tests.same_path import tmp_path
@@ -52,18 +44,11 @@ def example_cohort(fetched_root: Path) -> Cohort:
 @pytest.fixture(scope="session")
 def sarcoma_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with MR Studies of a T1, drawn on, and a STIR or T2 Series each."""
-
-    def make(root: Path) -> None:
-        warehouse = Warehouse(root)
-        served.reset()
-        small = Selection(collections=(SARCOMA,), where=MR_STUDIES)
-        with open_source(settings_for(served, root), pacing=IMPATIENT) as source:
-            refresh(SERIES, SARCOMA, source, warehouse, datetime.now(UTC), ProbeBudget(0))
-            fetch_images(SARCOMA, FetchSession(small), source, warehouse)
-        image_rows.index_images(SARCOMA, warehouse)
-        references.index_references(SARCOMA, warehouse)
-
-    return made_by_one_worker(tmp_path_factory, "sarcoma", make)
+    return made_by_one_worker(
+        tmp_path_factory,
+        "sarcoma",
+        lambda root: mirror_fetched(served, root, SARCOMA, where=MR_STUDIES),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -103,12 +88,26 @@ def stocked_warehouse(fetched_warehouse: Warehouse, made_samples: Path) -> Wareh
 def _built_root(
     fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
+    return _built_by_one_worker(
+        tmp_path_factory, "built_root", fetched_root, made_samples, declared()
+    )
+
+
+def _built_by_one_worker(
+    factory: pytest.TempPathFactory,
+    name: str,
+    fetched_root: Path,
+    made_samples: Path,
+    declaration: Declaration,
+) -> Path:
+    """Return a copy of the fetched folder in which a declaration was built from these samples."""
+
     def make(root: Path) -> None:
         shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
         shutil.copytree(made_samples, root / STORE)
-        built(declared(), Warehouse(root))
+        built(declaration, Warehouse(root))
 
-    return made_by_one_worker(tmp_path_factory, "built_root", make)
+    return made_by_one_worker(factory, name, make)
 
 
 @pytest.fixture
@@ -130,15 +129,10 @@ def built_once(
     fetched_root: Path, made_samples: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Version:
     """Return a version of the example, for tests that change nothing."""
-
-    def make(root: Path) -> None:
-        shutil.copytree(fetched_root, root, ignore=LEFT_OUT, dirs_exist_ok=True)
-        shutil.copytree(made_samples, root / STORE)
-        built(declared(NO_TARGET), Warehouse(root))
-
-    [version] = versions.list_versions(
-        made_by_one_worker(tmp_path_factory, "built", make), "lung_ct"
+    root = _built_by_one_worker(
+        tmp_path_factory, "built", fetched_root, made_samples, declared(NO_TARGET)
     )
+    [version] = versions.list_versions(root, "lung_ct")
     return version
 
 

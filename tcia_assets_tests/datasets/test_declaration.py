@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 from tcia_assets.datasets.declaration import Declaration, load_declaration, parse_declaration
 from tcia_assets.datasets.quality import DEFAULT_POLICIES, DROP, KEEP, POLICIES, SAMPLE_CODES
 from tcia_assets.errors import BadDeclaration
+from tcia_assets_tests.datasets.example_texts import LEAST, TARGET
 from tcia_assets_tests.examples import examples
 from tcia_assets_tests.repository import ROOT
 
 EXAMPLES = ROOT / "datasets"
-LEAST = """\
-title: Lungs
-cohort:
-  collections: [LCTSC]
-split:
-  fractions: {train: 0.8, test: 0.2}
-"""
-TARGET = "target: {kind: SEG, labels: {a: b}}\n"
 
 
 def target_with(key: str) -> str:

@@ -7,15 +7,8 @@ import pytest
 from tcia_assets.datasets.declaration import Declaration, parse_declaration
 from tcia_assets.datasets.quality import KEEP
 from tcia_assets.errors import BadDeclaration
+from tcia_assets_tests.datasets.example_texts import LEAST, TARGET
 
-LEAST = """\
-title: Lungs
-cohort:
-  collections: [LCTSC]
-split:
-  fractions: {train: 0.8, test: 0.2}
-"""
-TARGET = "target: {kind: SEG, labels: {a: b}}\n"
 OF_EACH = TARGET.replace("}}", "}, readers: each}")
 
 
