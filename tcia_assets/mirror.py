@@ -24,7 +24,8 @@ from tcia_assets.images.export_files import Export
 from tcia_assets.images.export_paths import DEFAULT_TEMPLATE, FolderTemplate
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.run_limits import Shard
-from tcia_assets.images.status import SeriesCounts, collection_status
+from tcia_assets.images.series_counts import SeriesCounts
+from tcia_assets.images.status import collection_status
 from tcia_assets.images.unindexed import (
     count_outdated,
     count_unindexed,

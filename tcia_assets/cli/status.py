@@ -18,7 +18,8 @@ from tcia_assets.cli.query_result import write_result
 from tcia_assets.cli.terminal import fits, format_minute, make_grid, out, print_note, printable
 from tcia_assets.cli.workspace import EMPTY_WAREHOUSE, open_mirror
 from tcia_assets.errors import shorten
-from tcia_assets.images.status import COUNTS, SUMMED, SeriesCounts, collection_status
+from tcia_assets.images.series_counts import SeriesCounts
+from tcia_assets.images.status import COUNTS, SUMMED, collection_status
 from tcia_assets.images.zip_parts import count_proven
 from tcia_assets.metadata.citations import doi_url
 from tcia_assets.metadata.selection import Selection

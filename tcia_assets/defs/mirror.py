@@ -15,7 +15,7 @@ from tcia_assets.defs.names import Names
 from tcia_assets.defs.resource import RunResource
 from tcia_assets.errors import DataError, UsageError
 from tcia_assets.images.fetch_session import FetchSession
-from tcia_assets.images.status import count_series, mirror_totals
+from tcia_assets.images.series_counts import count_series, mirror_totals
 from tcia_assets.metadata.plausibility import last_compared
 from tcia_assets.store.warehouse import Warehouse
 

@@ -26,6 +26,7 @@ Nothing gets its final name before it is verified; an earlier complete zip stays
     md5_hierarchy   hashes of Series and of what is above them
 
     status          the state of the mirror by Collection
+    series_counts   how many Series are known, selected, on disk and to come
     unindexed       zips whose headers are still to be read
     rows_without_zip  rows of zips that are gone or moved away
     verify          whether zips are as they were when fetched

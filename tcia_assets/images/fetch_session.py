@@ -20,7 +20,7 @@ from tcia_assets.errors import UnknownName, UsageError
 from tcia_assets.images.pending import PendingList
 from tcia_assets.images.plan import FetchPlan, plan_collection, selected_collections
 from tcia_assets.images.run_limits import FetchBudget, RereadBudget, Shard
-from tcia_assets.images.status import SeriesCounts
+from tcia_assets.images.series_counts import SeriesCounts
 from tcia_assets.metadata.licenses import unmatched_licenses
 from tcia_assets.metadata.selection import Selection, check_fetchable, check_shared_lists
 from tcia_assets.metadata.selection_parser import selection_to_fields

@@ -7,7 +7,7 @@ import pytest
 
 from tcia_assets.defs.plugin import build_definitions
 from tcia_assets.images.fetch_session import FetchSession, use_session
-from tcia_assets.images.status import count_series
+from tcia_assets.images.series_counts import count_series
 from tcia_assets.metadata.selection_parser import selection_from_fields
 from tcia_assets.sandbox.faults import Fault
 from tcia_assets_tests.conftest import SMALL, Dagster

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tcia_assets import catalog
-from tcia_assets.images import status
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
 from tcia_assets.images.plan import plan_collection
+from tcia_assets.images.status import collection_status
 from tcia_assets.metadata.selection import Selection
 from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
 
 
 def states(place: Place, *collections: str, selection: Selection) -> list[SimpleNamespace]:
-    rows = status.collection_status(place.warehouse, collections, selection).to_pylist()
+    rows = collection_status(place.warehouse, collections, selection).to_pylist()
     return [SimpleNamespace(**row) for row in rows]
 
 
@@ -70,23 +69,6 @@ def test_a_revised_series_is_incomplete_and_to_come(fetched_three: Place) -> Non
 
     assert (now.complete, now.incomplete) == (len(fetched_three.uids) - 1, 1)
     assert now.bytes_to_fetch == row["FileSize"]
-
-
-def test_what_was_counted_is_counted_again_only_after_a_write(place: Place) -> None:
-    uid, other = place.uids[:2]
-    chosen = Selection(series=(uid,))
-    counted = status.count_series(place.warehouse, chosen)
-    known = replace(counted, rows=[{**row, "series": 77} for row in counted.rows])
-
-    def count(selection: Selection | None) -> int:
-        rows = status.collection_status(place.warehouse, [COLLECTION], selection, counts=known)
-        return int(rows["series"][0].as_py())
-
-    assert count(chosen) == 77
-    for different in (None, Selection(series=(other,))):
-        assert count(different) == len(place.uids)
-    place.fetch(uid)
-    assert count(chosen) == len(place.uids)
 
 
 def test_sizes_are_those_of_the_listing_and_else_of_their_own_table(place: Place) -> None:
