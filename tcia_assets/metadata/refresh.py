@@ -23,7 +23,7 @@ from tcia_assets.metadata.refresh_series import refresh_series
 from tcia_assets.metadata.refresh_sizes import refresh_sizes
 from tcia_assets.metadata.schema_change import check_columns
 from tcia_assets.metadata.shared_list import request_list, write_list
-from tcia_assets.metadata.unreadable import describe, record_unreadable, unreadable_rows
+from tcia_assets.metadata.unreadable import record_unreadable, unreadable_rows
 from tcia_assets.metadata.value_lists import request_values
 from tcia_assets.sources import Source, SourceRows
 from tcia_assets.spec import Table
@@ -113,17 +113,8 @@ def _store(
                 written = warehouse.write(table, rows, key)
                 # Rows of other sources stay as long as a Series needs them.
                 known.keep(reply, facts, is_settled=written.rows == received)
-    return RefreshResult(
-        table,
-        key,
-        written,
-        rows_before=rows_before,
-        cost=reply.cost,
-        seconds=reply.seconds,
-        unclaimed=reply.unclaimed,
-        facts=facts,
-        unreadable=unreadable.num_rows,
-        unreadable_example=describe(unreadable.to_pylist()),
+    return RefreshResult.of_reply(
+        table, key, reply, written, rows_before=rows_before, facts=facts, unreadable=unreadable
     )
 
 

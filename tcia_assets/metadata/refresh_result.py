@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tcia_assets.sources import Cost
+import pyarrow as pa
+
+from tcia_assets.metadata.unreadable import describe
+from tcia_assets.sources import Cost, SourceRows
 from tcia_assets.spec import Table
 from tcia_assets.store.warehouse import WriteResult
 
@@ -39,3 +42,29 @@ class RefreshResult:
     unreadable: int = 0
     unreadable_example: str = ""
     is_known: bool = False
+
+    @classmethod
+    def of_reply(
+        cls,
+        table: Table,
+        key: str,
+        reply: SourceRows,
+        written: WriteResult,
+        *,
+        rows_before: int,
+        facts: Mapping[str, int | bool | str],
+        unreadable: pa.Table,
+    ) -> RefreshResult:
+        """Return the result of storing a reply, with its rows of `unreadable_values`."""
+        return cls(
+            table,
+            key,
+            written,
+            rows_before,
+            cost=reply.cost,
+            seconds=reply.seconds,
+            unclaimed=reply.unclaimed,
+            facts=facts,
+            unreadable=unreadable.num_rows,
+            unreadable_example=describe(unreadable.to_pylist()),
+        )

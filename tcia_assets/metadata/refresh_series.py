@@ -31,12 +31,7 @@ from tcia_assets.metadata.patient_ids import fill_patient_ids
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.repeated_listing import facts_to_keep, record_again
 from tcia_assets.metadata.schema_change import check_columns
-from tcia_assets.metadata.unreadable import (
-    describe,
-    record_unreadable,
-    row_key_of,
-    unreadable_rows,
-)
+from tcia_assets.metadata.unreadable import record_unreadable, row_key_of, unreadable_rows
 from tcia_assets.metadata.unreadable_series import (
     UnreadableColumns,
     kept_fingerprints,
@@ -103,17 +98,14 @@ def refresh_series(
         attribution.write_collection(key, warehouse)
     if probed.failure:
         raise probed.failure
-    return RefreshResult(
+    return RefreshResult.of_reply(
         SERIES,
         key,
+        replace(reply, cost=reply.cost + probed.cost),
         written,
         rows_before=compared.until_now,
-        cost=reply.cost + probed.cost,
-        seconds=reply.seconds,
-        unclaimed=reply.unclaimed,
         facts=facts,
-        unreadable=unreadable.num_rows,
-        unreadable_example=describe(unreadable.to_pylist()),
+        unreadable=unreadable,
     )
 
 
@@ -228,24 +220,29 @@ class _Refresh:
         )
         rows = fill_patient_ids(merged.rows, before, self.key, self.warehouse, studies)
         merged = replace(merged, rows=rows)
-        record = {
+        unlisted = frozenset(unread_before) - frozenset(_listed_of(listed, unread_before))
+        record = self._record(listed, lost, verdict, merged.listing_id) if self.is_whole else {}
+        lacks_patients = bool(listed["PatientID"].null_count)
+        return _Comparison(
+            merged, until_now, record, unread, unread_before, newly, unlisted, lacks_patients
+        )
+
+    def _record(
+        self, listed: pa.Table, lost: int, verdict: plausibility.Verdict, listing_id: str
+    ) -> dict[str, Any]:
+        """Return the row of `snapshots` for a listing, without its `changes`."""
+        return {
             "Collection": self.key,
             "taken_at": self.at,
-            "snapshot": merged.listing_id,
+            "snapshot": listing_id,
             "listed": len(listed),
             "lost": lost,
             "plausible": verdict.plausible,
             "reason": verdict.reason or None,
             "newest_release": pc.max(listed["DateReleased"]).as_py(),
-            "source": source,
+            "source": self.source.name,
             "release": self.source.release or None,
         }
-        unlisted = frozenset(unread_before) - frozenset(_listed_of(listed, unread_before))
-        record = record if self.is_whole else {}
-        lacks_patients = bool(listed["PatientID"].null_count)
-        return _Comparison(
-            merged, until_now, record, unread, unread_before, newly, unlisted, lacks_patients
-        )
 
     def _count_explained(self, expected: pa.Table, listed: pa.Table) -> int:
         """Return of how many Series that a release, or a folder, lacks it says what became of them.

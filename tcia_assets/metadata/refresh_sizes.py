@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -19,11 +19,7 @@ from tcia_assets.metadata.known_replies import KnownReply
 from tcia_assets.metadata.other_sources import filtered
 from tcia_assets.metadata.refresh_result import RefreshResult
 from tcia_assets.metadata.schema_change import check_columns
-from tcia_assets.metadata.unreadable import (
-    describe,
-    record_unreadable,
-    unreadable_rows,
-)
+from tcia_assets.metadata.unreadable import record_unreadable, unreadable_rows
 from tcia_assets.sources import Source, SourceRows
 from tcia_assets.store.conform import align, conform, empty
 from tcia_assets.store.warehouse import Warehouse
@@ -71,14 +67,11 @@ def refresh_sizes(
     with warehouse.lock(SERIES_SIZES, key), ExitStack() as alone:
         alone.enter_context(alone_if_large(count))
         before = warehouse.read_or_empty(SERIES_SIZES, key)
-        pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before)
-        if only is not None:
-            pending = pending.filter(pc.is_in(pending[_UID], value_set=pa.array(only, pa.string())))
-        # A release has all of them at hand.
-        limit = granted
-        if limit is None:
-            limit = len(pending) if source.release else budget.take(len(pending))
-        chosen = pending.slice(0, limit)
+        pending = _pending(warehouse.read(SERIES, [key], columns=_NEEDED), before, only)
+        if granted is None:
+            # A release has all of them at hand.
+            granted = len(pending) if source.release else budget.take(len(pending))
+        chosen = pending.slice(0, granted)
         with nullcontext() if source.release else _waiting(alone, count):
             reply = source.series_sizes(chosen[_UID].to_pylist())
         unreadable = unreadable_rows(SERIES_SIZES, key, reply, at, accept=accept_schema)
@@ -95,24 +88,24 @@ def refresh_sizes(
             "unknown": rows["TotalSizeInBytes"].null_count,
         }
         if only is None and not reply.failure:
-            still_pending = facts["remaining"] + sizes["TotalSizeInBytes"].null_count
-            counts = facts | {"asked": 0, "remaining": still_pending}
-            reply = replace(reply, digest=_DIGEST)
-            known.keep(reply, {"pending": still_pending, "counts": counts})
+            _keep(known, reply, facts, facts["remaining"] + sizes["TotalSizeInBytes"].null_count)
     if reply.failure:
         raise reply.failure
-    return RefreshResult(
+    return RefreshResult.of_reply(
         SERIES_SIZES,
         key,
+        replace(reply, seconds=time.monotonic() - started),
         written,
         rows_before=before.num_rows,
-        cost=reply.cost,
-        seconds=time.monotonic() - started,
-        unclaimed=reply.unclaimed,
         facts=facts,
-        unreadable=unreadable.num_rows,
-        unreadable_example=describe(unreadable.to_pylist()),
+        unreadable=unreadable,
     )
+
+
+def _keep(known: KnownReply, reply: SourceRows, facts: Mapping[str, int], pending: int) -> None:
+    """Keep how many sizes are still pending, and the counts of a refresh that requests none."""
+    counts = {**facts, "asked": 0, "remaining": pending}
+    known.keep(replace(reply, digest=_DIGEST), {"pending": pending, "counts": counts})
 
 
 @contextmanager
@@ -123,13 +116,16 @@ def _waiting(alone: ExitStack, rows: int) -> Iterator[None]:
     alone.enter_context(alone_if_large(rows))
 
 
-def _pending(series: pa.Table, sizes: pa.Table) -> pa.Table:
+def _pending(series: pa.Table, sizes: pa.Table, only: Collection[str] | None) -> pa.Table:
     """Return UID and fingerprint of the Series whose size is not known for their current state.
 
-    Those without a size in `series` come first, because only this request can give it.
+    `only` are those to consider; all by default. Those without a size in `series` come first,
+    because only this request can give it.
     """
     belongs_here = pc.and_(pc.is_null(series["missing_since"]), pc.is_null(series["moved_to"]))
     listed = filtered(series, belongs_here)
+    if only is not None:
+        listed = listed.filter(pc.is_in(listed[_UID], value_set=pa.array(only, pa.string())))
     known = sizes.filter(pc.is_valid(sizes["TotalSizeInBytes"]))
     place = pc.index_in(listed[_UID], value_set=known[_UID].combine_chunks())
     is_known = pc.equal(known["fingerprint"].take(place), listed["fingerprint"])
