@@ -120,6 +120,19 @@ def test_the_headers_follow_the_zips_in_the_same_run(with_series: Dagster) -> No
     assert tables(run_fetch(with_series, tables=ALL_TABLES)) == []  # as nothing has changed
 
 
+def test_a_run_of_the_headers_alone_reads_what_is_there_and_fetches_nothing(
+    with_zips: Dagster,
+) -> None:
+    fetched = zips(with_zips)
+    asked = with_zips.sandbox.requests["getImageWithMD5Hash"]
+    result = run_fetch(with_zips, {"collections": [SMALL]}, tables=["images"])
+
+    assert tables(result) == ["images"]
+    assert {row["SeriesInstanceUID"] for row in objects(with_zips)} == {p.stem for p in fetched}
+    assert zips(with_zips) == fetched
+    assert with_zips.sandbox.requests["getImageWithMD5Hash"] == asked
+
+
 def test_an_update_refreshes_then_fetches_then_reads(with_zips: Dagster) -> None:
     [changed, *_] = with_zips.uids(SMALL, "RTSTRUCT")
     with_zips.sandbox.archive.revise([changed])
