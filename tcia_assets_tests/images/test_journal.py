@@ -12,33 +12,17 @@ import pyarrow as pa
 import pytest
 
 from tcia_assets.errors import DataError, StorageError
-from tcia_assets.images.journal import Journal, has_dead_journal, has_living_journal, journals_in
+from tcia_assets.images.journal import Journal, has_dead_journal, has_living_journal
 from tcia_assets.images.manifest import (
     ManifestWriter,
-    read_manifest,
     read_rows,
     read_rows_of,
 )
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.images.children import FETCH, child, go_on
+from tcia_assets_tests.images.manifests import folder, journals, opened_and_closed, uids
 from tcia_assets_tests.images.many import NOW, row
-from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
-
-
-def folder(warehouse: Warehouse) -> Path:
-    return warehouse.root / "archives" / FOLDER
-
-
-def journals(warehouse: Warehouse) -> list[Path]:
-    return journals_in(folder(warehouse))
-
-
-def uids(warehouse: Warehouse) -> list[str]:
-    return read_manifest(warehouse, COLLECTION)["SeriesInstanceUID"].to_pylist()
-
-
-def opened_and_closed(warehouse: Warehouse) -> None:
-    ManifestWriter(warehouse, COLLECTION).close()
+from tcia_assets_tests.images.place import COLLECTION, Place
 
 
 def died(warehouse: Warehouse, text: bytes) -> Path:

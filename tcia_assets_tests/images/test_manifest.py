@@ -5,12 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tcia_assets import catalog
-from tcia_assets.images.journal import journals_in
 from tcia_assets.images.manifest import (
     ManifestWriter,
     merge_rows,
@@ -19,27 +17,12 @@ from tcia_assets.images.manifest import (
     replace_unchanged,
 )
 from tcia_assets.store.warehouse import Warehouse
+from tcia_assets_tests.images.manifests import journals, opened_and_closed, uids
 from tcia_assets_tests.images.many import NOW, row
 from tcia_assets_tests.images.moves import events
-from tcia_assets_tests.images.place import COLLECTION, FOLDER, Place
+from tcia_assets_tests.images.place import COLLECTION, Place
 
 LONG_AGO = NOW - timedelta(days=1)
-
-
-def folder(warehouse: Warehouse) -> Path:
-    return warehouse.root / "archives" / FOLDER
-
-
-def journals(warehouse: Warehouse) -> list[Path]:
-    return journals_in(folder(warehouse))
-
-
-def uids(warehouse: Warehouse) -> list[str]:
-    return read_manifest(warehouse, COLLECTION)["SeriesInstanceUID"].to_pylist()
-
-
-def opened_and_closed(warehouse: Warehouse) -> None:
-    ManifestWriter(warehouse, COLLECTION).close()
 
 
 def line(uid: str, at: datetime = NOW) -> bytes:
