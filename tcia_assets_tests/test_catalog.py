@@ -7,9 +7,12 @@ parameter, and `_` stands for a blank within a column's name.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tcia_assets.catalog import (
     COLUMNS_BY_WIRE_NAME,
@@ -23,6 +26,7 @@ from tcia_assets.catalog import (
 from tcia_assets.errors import UnknownName
 from tcia_assets.sources.nbia import values
 from tcia_assets.spec import Dialect, Table
+from tcia_assets.store import sql
 
 # --- Parameters and columns of the servers -----------------------------------------------------
 
@@ -544,6 +548,46 @@ def test_the_checks_of_a_table_are_distinct_and_described(declared: Table) -> No
         assert re.fullmatch("[a-z]+(_[a-z]+)*", check.name)
         assert check.description.endswith(".")
         assert check.sql.startswith(("SELECT ", "WITH "))
+
+
+_STUDIES = [(collection, study) for collection in "AB" for study in "12"]
+_COUNTS = st.one_of(st.integers(0, 2), st.sampled_from((None, 1 << 62)))
+_COUNTED_TABLES = """
+    CREATE TABLE studies (Collection TEXT, StudyInstanceUID TEXT, SeriesCount BIGINT);
+    CREATE TABLE series (Collection TEXT, StudyInstanceUID TEXT, missing_since DATE,
+        source TEXT DEFAULT 'nbia-v4@host', DataDescriptionURI TEXT);
+    CREATE TABLE snapshots (Collection TEXT, taken_at DATE, source TEXT, release TEXT);
+    INSERT INTO snapshots
+        SELECT unnest(['A', 'B']), DATE '2026-01-02', 'nbia-v4@host', NULL;
+"""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(_STUDIES, _COUNTS)),
+    st.lists(st.tuples(st.sampled_from(_STUDIES), st.booleans()), max_size=8),
+)
+def test_the_count_of_a_study_is_compared_with_its_listed_series(
+    counts: dict[tuple[str, str], int | None], series: list[tuple[tuple[str, str], bool]]
+) -> None:
+    listed = Counter(study for study, is_listed in series if is_listed)
+    wrong = {
+        (*study, counts[study], number)
+        for study, number in listed.items()
+        if counts.get(study) not in (None, number)
+    }
+    [check] = [check for check in SERIES.checks if check.name == "series_count_agrees"]
+    with sql.connect() as connection:
+        connection.execute(_COUNTED_TABLES)
+        for study, number in counts.items():
+            connection.execute("INSERT INTO studies VALUES (?, ?, ?)", [*study, number])
+        for study, is_listed in series:
+            row = [*study, None if is_listed else "2026-01-01"]
+            connection.execute(
+                "INSERT INTO series (Collection, StudyInstanceUID, missing_since) VALUES (?, ?, ?)",
+                row,
+            )
+        assert set(connection.execute(check.sql).fetchall()) == wrong
 
 
 def test_tables_have_the_keys_and_partitions_of_the_design() -> None:
