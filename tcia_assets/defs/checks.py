@@ -216,9 +216,9 @@ def _parents_exist(table: Table, parent: Parent) -> Check:
         f"Each row has a parent row in {parent.table}.",
         # By numbers, of which a set takes less than texts. That a missing parent has the number of
         # any other happens once in 10^14 times.
-        f"SELECT DISTINCT {names} FROM {child} WHERE hash({names}) IN ("
-        f"SELECT hash({names}) FROM {child} WHERE {condition} "
-        f"EXCEPT SELECT hash({names}) FROM {sql.identifier(parent.table)})",
+        f"SELECT DISTINCT {names} FROM {child} AS child ANTI JOIN "
+        f"(SELECT hash({names}) AS number FROM {sql.identifier(parent.table)}) AS parent "
+        f"ON hash({names}) = parent.number WHERE {condition}",
         # The source lists a Series of it: the reply with the parents was not whole.
         is_error=table is catalog.SERIES,
     )
