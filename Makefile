@@ -99,8 +99,8 @@ slow-tests: $(VENV)/.dev
 
 # idc-index keeps duckdb below 2; without it users get the newest. The oldest and the newest line that
 # we support must read and write too: a sample in `make test`, all that touches duckdb in `make test-all`.
-DUCKDB_SAMPLE := $(addprefix tcia_assets_tests/, store sources/nbia/test_wire.py)
-DUCKDB_TESTS := $(addprefix tcia_assets_tests/, store sources metadata cli)
+DUCKDB_SAMPLE := $(addprefix tcia_assets_tests/, store sources/nbia/test_wire.py images/headers/test_indexed_zips.py)
+DUCKDB_TESTS := $(addprefix tcia_assets_tests/, store sources metadata cli images/headers)
 
 duckdb-sample-%: .duckdb-% $(VENV)/.dev
 	PYTHONPATH=.duckdb-$* $(BIN)/pytest -q -m duckdb $(DUCKDB_SAMPLE)

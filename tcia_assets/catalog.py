@@ -49,6 +49,7 @@ whole = Kind("whole", pa.int64(), "a whole number")
 number = Kind("number", pa.float64(), "a number")
 flag = Kind("flag", pa.bool_(), "true or false")
 numbers = Kind("numbers", pa.list_(pa.float64()), "a list of numbers")
+whole_numbers = Kind("whole_numbers", pa.list_(pa.int64()), "a list of whole numbers")
 texts = Kind("texts", pa.list_(pa.string()), "a list of texts")
 
 # --- Columns: DICOM attributes have their keyword, TCIA's own fields their nbia-v4 name ----------
@@ -945,6 +946,11 @@ INDEXED_ZIPS = Table(
             "shared_count",
             "Number of objects that images of a different Collection had too when it was read.",
             required=True,
+        ),
+        whole_numbers(
+            "uid_numbers",
+            "A number for each SOPInstanceUID that images has of the zip, sorted: DuckDB's "
+            "md5_number_lower, shifted right by one bit; null without one.",
         ),
         HEADERS_READ_FOR,
     ),

@@ -661,7 +661,7 @@ def test_the_versions_of_stored_tables_do_not_change() -> None:
         "images": "dc1e25bc53b8",
         "references": "e96c68674a26",
         "targets": "c3d5675c4a67",
-        "indexed_zips": "5c0ef39033d8",
+        "indexed_zips": "1e8bff812739",
         "zip_reads": "f891ce1f177d",
         "source_equality": "a51a2cc7addd",
         "clinical_tables": "ec400707f376",

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tcia_assets.catalog import PATIENTS
+from tcia_assets.catalog import INDEXED_ZIPS, PATIENTS
 from tcia_assets.errors import DataError
+from tcia_assets.store.conform import conform
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.tables import patients
 
@@ -28,6 +29,16 @@ def test_only_files_of_many_rows_are_compressed_with_zstd(warehouse: Warehouse) 
         rows = patients("a", [f"{i:05}" for i in range(count)])
         written = pq.read_metadata(warehouse.write(PATIENTS, rows, "a").path)
         assert {written.row_group(0).column(i).compression for i in range(3)} == {codec}
+
+
+def test_numbers_that_seldom_repeat_have_no_dictionary(warehouse: Warehouse) -> None:
+    rows = {"SeriesInstanceUID": ["1.2"], "Collection": ["a"], "uid_numbers": [list(range(999))]}
+    counts = {name: [1] for name in INDEXED_ZIPS.column_names if name.endswith("_count")}
+    path = warehouse.write(INDEXED_ZIPS, conform(INDEXED_ZIPS, pa.table(rows | counts)), "a").path
+    group = pq.read_metadata(path).row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    plain = [c.path_in_schema for c in columns if not c.has_dictionary_page]
+    assert plain == ["uid_numbers.list.element"]
 
 
 def test_the_bytes_follow_from_the_rows_alone(warehouse: Warehouse) -> None:

@@ -14,10 +14,15 @@ from tcia_assets.store import digests, sql
 from tcia_assets.store.conform import conform, empty
 from tcia_assets.store.files import sha256_of
 from tcia_assets.store.parquet_files import read_made_from
+from tcia_assets.store.partition_files import with_columns
 from tcia_assets.store.series_parts import SERIES, SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 
 REPEATED = "the SOPInstanceUID is also that of "
+
+# SQL for the number of a SOPInstanceUID that is stored. Not of `hash`, which differs between
+# versions of DuckDB; and a bit less, as most readers of Parquet have no unsigned numbers.
+UID_NUMBER = "(md5_number_lower(SOPInstanceUID) >> 1)::BIGINT"
 
 _COLUMNS = (
     *("SOPInstanceUID", "SeriesInstanceUID", "Collection", "Modality", "entry_name"),
@@ -37,6 +42,7 @@ _SUMMARY = f"""
         count(*) FILTER (SOPInstanceUID IS NULL) AS unidentified_count,
         count(error) AS error_count,
         count(*) FILTER (contains(error, {sql.literal(REPEATED)})) AS repeated_count,
+        list_sort(list({UID_NUMBER}) FILTER (SOPInstanceUID IS NOT NULL)) AS uid_numbers,
         {_VERSION}
     FROM described_rows GROUP BY SeriesInstanceUID
 """
@@ -51,6 +57,7 @@ _SUM = f"""
         if name.endswith("_count")
     )
 },
+        list_sort(flatten(list(uid_numbers) FILTER (uid_numbers NOTNULL))) AS uid_numbers,
         {_VERSION}
     FROM batches GROUP BY SeriesInstanceUID
 """
@@ -134,5 +141,7 @@ class IndexedImages(SeriesParts):
         """
         # Named one by one, so that DuckDB reads no UIDs of this Collection.
         others = [key for key in self._warehouse.keys(IMAGES) if key != self._collection]
-        names = ", ".join(map(sql.literal, others)) or "NULL"
+        if not others:  # the query would take longer than the description
+            return empty(with_columns(INDEXED_ZIPS, (SERIES, "shared_count")))
+        names = ", ".join(map(sql.literal, others))
         return self._warehouse.query(_SHARED.format(others=names), tables={"described_rows": rows})

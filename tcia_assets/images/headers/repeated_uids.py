@@ -9,13 +9,16 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.images.headers.indexed_zips import REPEATED, IndexedImages
+from tcia_assets.images.headers.indexed_zips import REPEATED, UID_NUMBER, IndexedImages
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
-_WITH_SAME_UID = """
-    SELECT DISTINCT SeriesInstanceUID FROM images
-    WHERE Collection = $collection AND SOPInstanceUID IN (SELECT SOPInstanceUID FROM new_rows)
+# A number may be that of different UIDs, by chance; then rows are stored again as they are.
+_WITH_SAME_NUMBER = f"""
+    SELECT DISTINCT SeriesInstanceUID FROM (
+        SELECT SeriesInstanceUID, unnest(uid_numbers) AS number
+        FROM indexed_zips WHERE Collection = $collection
+    ) WHERE number IN (SELECT {UID_NUMBER} FROM new_rows WHERE SOPInstanceUID NOTNULL)
 """
 
 _ANY_REPEATED = """
@@ -53,12 +56,10 @@ def add_rows_with_same_uid(
 ) -> pa.Table:
     """Return rows that are about to be stored, and those of stored Series with such objects too.
 
-    Only the SOPInstanceUIDs are read, of the whole Collection, in bounded memory.
+    Of the whole Collection only numbers are read, which `images` has brought up to date.
     """
-    uids = rows.select(["SOPInstanceUID"])
-    found = warehouse.query(_WITH_SAME_UID, {"collection": collection}, tables={"new_rows": uids})[
-        "SeriesInstanceUID"
-    ]
+    parameters, tables = {"collection": collection}, {"new_rows": rows.select(["SOPInstanceUID"])}
+    found = warehouse.query(_WITH_SAME_NUMBER, parameters, tables=tables)["SeriesInstanceUID"]
     series = set(found.to_pylist()) - set(pc.unique(rows["SeriesInstanceUID"]).to_pylist())
     return pa.concat_tables([rows, images.read_series(series)]) if series else rows
 

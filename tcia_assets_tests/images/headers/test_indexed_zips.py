@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS, REFERENCES
 from tcia_assets.defs import checks
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.headers.indexed_zips import IndexedImages
+from tcia_assets.store.conform import conform
+from tcia_assets.store.parquet_files import ROWS_PER_BATCH
 from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.images.headers.zip_warehouse import (
@@ -62,6 +65,34 @@ def test_each_zip_has_a_row_with_what_images_has_of_it(three: ZipWarehouse) -> N
     assert found[FIRST]["archive_sha256"] == three.manifest[FIRST]["sha256"]
     assert found[FIRST]["header_version"] == HEADER_VERSION
     assert found[SECOND]["header_version"] is None
+
+
+def uid_number(uid: str) -> int:
+    """Compute the number as docs/data-dictionary.md has it."""
+    return int.from_bytes(hashlib.md5(uid.encode()).digest()[8:], "little") // 2
+
+
+@pytest.mark.duckdb
+def test_the_number_of_a_uid_is_the_same_in_each_version_of_duckdb(three: ZipWarehouse) -> None:
+    uids: dict[str, list[int]] = {}
+    for row in three.rows():
+        if row["SOPInstanceUID"]:
+            uids.setdefault(row["SeriesInstanceUID"], []).append(uid_number(row["SOPInstanceUID"]))
+    found = {uid: row["uid_numbers"] for uid, row in described(three).items()}
+    assert found == {uid: sorted(numbers) for uid, numbers in uids.items()} | {SECOND: None}
+    assert [len(numbers or ()) for numbers in found.values()] == [3, 0, 1]
+
+
+def test_a_file_of_many_batches_is_described_as_a_whole(warehouse: Warehouse) -> None:
+    count = ROWS_PER_BATCH // 2
+    rows = conform(IMAGES, objects_of(COLLECTION, ["1.2", "1.3", "1.4"], count))
+    warehouse.files(IMAGES, COLLECTION).write(0, rows)
+    with warehouse.lock(IMAGES, COLLECTION):
+        IndexedImages(COLLECTION, warehouse)
+    found = warehouse.read(INDEXED_ZIPS, [COLLECTION])
+    assert found["row_count"].to_pylist() == [count] * 3
+    numbers = [uid_number(f"1.3.{number}.0") for number in range(count)]
+    assert found["uid_numbers"][1].as_py() == sorted(numbers)
 
 
 def test_it_is_made_again_if_it_is_missing_or_of_a_different_file(three: ZipWarehouse) -> None:
