@@ -144,8 +144,8 @@ def _footnotes(rows: Sequence[_Row]) -> list[str]:
     if unindexed := [each for each in rows if each["unindexed"]]:
         zips = [f"{each['unindexed']:,} of {printable(each['Collection'])}" for each in unindexed]
         lines.append(
-            "[yellow]Unindexed:[/] zips that an interrupted run left, and the next fetch reads: "
-            + ", ".join(zips)
+            "[yellow]Unindexed:[/] zips that not all tables have yet, as after an interrupted run "
+            "or an upgrade; the next fetch completes them: " + ", ".join(zips)
         )
     if partial := [each["Collection"] for each in rows if each["is_partial"]]:
         names = " ".join(shlex.quote(name) for name in partial)

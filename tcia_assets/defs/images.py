@@ -29,6 +29,7 @@ from tcia_assets.defs.resource import RunResource, resource_of
 from tcia_assets.defs.run_process import tag_with_process
 from tcia_assets.images import unindexed
 from tcia_assets.images.fetch import FetchResult, fetch_images, finish_interrupted
+from tcia_assets.images.fetch_events import record_new_zips
 from tcia_assets.images.fetch_session import FetchSession, current_session
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.rows_without_zip import remove_rows_without_zip
@@ -99,6 +100,10 @@ def _run(context: dg.AssetExecutionContext, names: Names, config: ImageConfig) -
     left = left_collections(warehouse)
     tasks: list[_Task] = [
         (catalog.IMAGE_TABLES[:1], _fetcher(context, names, tcia, session, fetched)),
+        (
+            catalog.IMAGE_TABLES[:1],
+            lambda key: [] if is_all_indexed else _record_lost_fetches(key, warehouse),
+        ),
         # Before the headers: for their rows it matters whether other Collections have the same.
         (catalog.IMAGE_TABLES[1:], lambda key: _remove_rows_left(left.get(key, ()), warehouse)),
         (
@@ -137,6 +142,12 @@ def _do_tasks(
             except Exception as error:  # noqa: BLE001
                 bad.append((f"{', '.join(t.name for t in tables)} of {key!r}", error))
     return good, bad
+
+
+def _record_lost_fetches(key: str, warehouse: Warehouse) -> Sequence[PartitionEvent]:
+    """Record the fetch of each zip of which the history has none; a fetch records its own alone."""
+    record_new_zips(key, warehouse)
+    return []
 
 
 def _remove_rows_left(left: Sequence[str], warehouse: Warehouse) -> Sequence[PartitionEvent]:

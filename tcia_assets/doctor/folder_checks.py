@@ -172,7 +172,10 @@ def _unindexed(warehouse: Warehouse) -> StepResult:
     if unindexed:
         problem = f"{sum(unindexed.values())} in {join_names(list(unindexed))}"
         return differs(
-            name, problem, "an interrupted run left them: `tcia-assets fetch` reads them"
+            name,
+            problem,
+            "not all tables have them yet, as after an interrupted run or an upgrade: "
+            "`tcia-assets fetch` completes them",
         )
     if outdated:
         problem = f"none; {sum(outdated.values())} were read before images had all its columns"

@@ -110,8 +110,8 @@ def describe_zips_to_read(unindexed: Mapping[str, int], outdated: Mapping[str, i
     notes = []
     if unindexed:
         notes.append(
-            f"{counted(sum(unindexed.values()), 'zip')} in {', '.join(unindexed)} fetched by a run "
-            "that did not end: the headers are read now"
+            f"{counted(sum(unindexed.values()), 'zip')} in {', '.join(unindexed)} not in all "
+            "tables yet, as after an interrupted run or an upgrade: this run completes them"
         )
     if outdated:
         notes.append(

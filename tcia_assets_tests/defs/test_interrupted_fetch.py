@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dagster as dg
+import pyarrow.compute as pc
 
-from tcia_assets.catalog import IMAGES, REFERENCES, TARGETS, UNINDEXED_ZIPS
+from tcia_assets.catalog import IMAGES, REFERENCES, SERIES_CHANGES, TARGETS, UNINDEXED_ZIPS
 from tcia_assets.images.zip_files import collection_folder
 from tcia_assets_tests.conftest import SMALL, Dagster
 from tcia_assets_tests.defs.image_runs import ALL_TABLES
@@ -51,6 +52,22 @@ def test_the_next_tick_asks_for_a_run_that_reads_the_zips_left(with_zips: Dagste
     for table, rows in before.items():
         assert dagster.warehouse.read(table, [SMALL]).equals(rows), table.name
     assert isinstance(tick(dagster, collections=[SMALL]), dg.SkipReason)
+
+
+def test_the_next_run_records_fetches_that_the_history_has_lost(with_zips: Dagster) -> None:
+    dagster = with_zips
+    warehouse, uids = dagster.warehouse, dagster.uids(SMALL, "RTSTRUCT")
+    # As in a copy of which this file is from an hour earlier, or after a refresh of a data folder
+    # of the first edition, which had no history.
+    with warehouse.update(SERIES_CHANGES, SMALL) as partition:
+        before = partition.rows
+        partition.rows = before.filter(pc.not_equal(before["event"], "fetched"))
+    assert warehouse.query(UNINDEXED_ZIPS).num_rows == len(uids)
+    dagster.run("tcia_images", SMALL, ops=CONTOURS, tables=ALL_TABLES)
+
+    assert warehouse.query(UNINDEXED_ZIPS).num_rows == 0
+    assert warehouse.read(SERIES_CHANGES, [SMALL]).equals(before)
+    assert not dagster.sandbox.requests["getImage"]
 
 
 def test_headers_alone_can_be_materialized(with_zips: Dagster) -> None:
