@@ -9,7 +9,7 @@ import mmap
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from tcia_assets.store.archives.cache import FileCache
 from tcia_assets.store.archives.range_reader import RangeReader
 from tcia_assets.store.archives.requests import (
     CONFLICTS,
+    NO_STORE,
     REFUSALS,
     connect,
     obstore,
@@ -58,6 +59,7 @@ class BucketArchives:
         self._bucket, self._prefix, self._work, self._cache = bucket, prefix, work, cache
         self._retry_s = retry_s
         self._answered_at = float("-inf")
+        self._is_store = False
 
     def __reduce__(self) -> tuple[type[BucketArchives], tuple[object, ...]]:
         """Pickle the places only: connections do not survive in another process."""
@@ -115,7 +117,7 @@ class BucketArchives:
             },
         }
         writer = self._writer(stat.st_size)
-        with self._conflicts(name), s3_errors(self.address(name)), draft.open("rb") as file:
+        with self._conflicts(name), self._refusals(name), draft.open("rb") as file:
             if is_large:
                 obstore.put(writer, name, file, chunk_size=PART_BYTES, **options)
                 self._compare(name, sha256, stat.st_size)
@@ -144,6 +146,19 @@ class BucketArchives:
             yield
         except CONFLICTS:
             raise self._conflict(name) from None
+
+    @contextmanager
+    def _refusals(self, name: str) -> Iterator[None]:
+        """Raise StorageError for what the store refuses to do; where that is not there, too."""
+        with s3_errors(self.address(name)):
+            try:
+                yield
+            except FileNotFoundError:
+                self._list_first()  # says whether the bucket is there
+                raise self._no_store(name) from None
+
+    def _no_store(self, name: str) -> StorageError:
+        return StorageError(f"{self.address(name)}: {NO_STORE}; nothing is lost")
 
     def _conflict(self, name: str) -> FileExistsError:
         return FileExistsError(f"{self.address(name)} was put by another machine meanwhile")
@@ -177,7 +192,7 @@ class BucketArchives:
             return False
         if not text and not copy.exists():
             return False
-        with s3_errors(self.address(name)):
+        with self._refusals(name):
             if text:
                 obstore.put(self._store, name, text.encode())
             else:
@@ -208,7 +223,7 @@ class BucketArchives:
             return False
 
     def delete(self, name: str) -> None:
-        with s3_errors(self.address(name)):
+        with self._refusals(name):
             obstore.delete(self._store, name)
 
     # --- Reading ----------------------------------------------------------------------------------
@@ -231,6 +246,8 @@ class BucketArchives:
         with s3_errors(self.address(folder)):
             for page in obstore.list(self._store, folder, chunk_size=1000):
                 found += [_listed(each) for each in page]
+        if not found:
+            self._demand_store(folder)
         return sorted(
             (each for each in found if each.name.rpartition("/")[0] == folder),
             key=lambda each: each.name,
@@ -239,6 +256,8 @@ class BucketArchives:
     def folders(self, folder: str = "") -> Sequence[str]:
         with s3_errors(self.address(folder)):
             found = obstore.list_with_delimiter(self._store, folder or None)["common_prefixes"]
+        if not found:
+            self._demand_store(folder)
         return sorted(name.rpartition("/")[2] for name in found)
 
     def work_folder(self, folder: str) -> Path:
@@ -280,8 +299,22 @@ class BucketArchives:
             except REFUSALS:
                 self._list_first()  # the answer to a HEAD has no reason
                 raise
+        if found.meta["e_tag"] is None:
+            raise self._no_store(name)
         self._answered_at = time.monotonic()
         return found
+
+    def _demand_store(self, folder: str) -> None:
+        """Raise StorageError unless the server, which has sent an empty list, is an S3 store.
+
+        One that answers each request with a page has sent it too. Asked once.
+        """
+        if self._is_store:
+            return
+        with suppress(FileNotFoundError):
+            self._head(f".absent-{secrets.token_hex(8)}")
+            raise self._no_store(folder)
+        self._is_store = True
 
     def _list_first(self) -> None:
         next(iter(obstore.list(self._store, chunk_size=1)), None)

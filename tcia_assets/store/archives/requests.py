@@ -31,7 +31,8 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra(str(error.name), "s3", "TCIA_ARCHIVES_URL with s3://") from None
 
-__all__ = ["CONFLICTS", "REFUSALS", "connect", "endpoint", "obstore", "s3_errors", "writer_timeout"]
+__all__ = ["CONFLICTS", "NO_STORE", "REFUSALS", "connect", "endpoint", "obstore"]
+__all__ += ["s3_errors", "writer_timeout"]
 
 REFUSALS = (PermissionDeniedError, UnauthenticatedError)
 CONFLICTS = (AlreadyExistsError, PreconditionError)
@@ -50,6 +51,7 @@ _KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _REGION = "set AWS_REGION to the region of the bucket"
 _MAY_NOT = "the account of AWS_ACCESS_KEY_ID may not do this there"
 _UNREACHABLE = "check AWS_ENDPOINT_URL and the network"
+NO_STORE = f"the server does not answer as an S3 store does; {_UNREACHABLE}"
 _ADVICE = {
     "AccessDenied": _MAY_NOT,
     "AuthorizationHeaderMalformed": _REGION,

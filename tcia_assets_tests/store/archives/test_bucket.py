@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -15,6 +19,8 @@ from tcia_assets_tests import s3_servers
 from tcia_assets_tests.s3_proxy import Fault, Proxy, Request, is_put
 from tcia_assets_tests.store.archives.stores import CONTENT, FOLDER, NAME, SHA256, opened, put
 
+PAGE = b"<!doctype html><html><body>Welcome</body></html>"
+PAGE_HEADERS = {"ETag": '"page"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
 OTHER = CONTENT + b"other"
 OTHER_SHA256 = hashlib.sha256(OTHER).hexdigest()
 
@@ -28,6 +34,35 @@ def archives(bucket: str, tmp_path: Path) -> Archives:
 def elsewhere(bucket: str, tmp_path: Path) -> Archives:
     """Return the same place as another machine sees it."""
     return opened(bucket, tmp_path / "two")
+
+
+@contextmanager
+def page_server(status: int, headers: dict[str, str]) -> Iterator[str]:
+    """Answer each request with the same page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(status)
+            for name, value in (headers | {"content-length": str(len(PAGE))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(PAGE)
+
+        do_GET = do_PUT = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_an_object_is_there_once_it_is_put_and_gone_once_it_is_deleted(
@@ -213,6 +248,49 @@ def test_a_bucket_that_is_not_there_is_not_taken_for_an_empty_one(
         absent.head(NAME)
     with pytest.raises(StorageError, match="NoSuchBucket"):
         absent.list(FOLDER)
+
+
+def test_a_bucket_that_goes_while_zips_are_put_is_named(
+    archives: Archives, served_s3: Proxy
+) -> None:
+    assert list(archives.list(FOLDER)) == []
+    gone = Fault("status", lambda _: True, times=99, status=404, code="NoSuchBucket")
+    served_s3.faults.append(gone)
+    for request in (
+        lambda: put(archives),
+        lambda: archives.put_text(NAME, "text"),
+        lambda: archives.delete(NAME),
+    ):
+        with pytest.raises(StorageError, match=r"404 NoSuchBucket .*make the bucket, or correct"):
+            request()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        pytest.param(404, {}, id="not found"),
+        pytest.param(200, {}, id="a page"),
+        pytest.param(200, PAGE_HEADERS, id="a page as of a cache"),
+    ],
+)
+def test_a_server_that_is_no_store_is_named_and_has_no_empty_bucket(
+    status: int, headers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such as the web page of a store, the login of a network, or a reverse proxy.
+    with page_server(status, headers) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "writer")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+        archives = opened("s3://zips/x", tmp_path)
+        for request in (
+            lambda: archives.list(FOLDER),
+            archives.folders,
+            lambda: archives.sha256(NAME),
+            lambda: archives.delete(NAME),
+            archives.probe,
+        ):
+            with pytest.raises(StorageError, match="check AWS_ENDPOINT_URL"):
+                request()
 
 
 def test_a_clock_that_is_off_is_named(archives: Archives, served_s3: Proxy) -> None:
