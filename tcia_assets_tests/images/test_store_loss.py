@@ -11,6 +11,7 @@ from tcia_assets.images.verify import verify_zips
 from tcia_assets.images.zip_parts import Subset
 from tcia_assets_tests.images.many import SERIES
 from tcia_assets_tests.images.place import COLLECTION, Place
+from tcia_assets_tests.page_server import PAGE_HEADERS, page_server
 
 
 def unmount(place: Place) -> None:
@@ -75,6 +76,19 @@ def test_the_zips_of_a_folder_are_not_lost_because_the_bucket_is_a_new_one(
     fetched.archives_url = bucket
     with pytest.raises(StorageError, match=f"^{bucket} has 0 of {SERIES} zips, "):
         verify_zips(COLLECTION, fetched.warehouse)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"quick": True}])
+def test_zips_are_not_damaged_because_the_endpoint_is_no_store(
+    fetched: Place, bucket: str, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, object]
+) -> None:
+    fetched.archives_url = bucket
+    before = fetched.rows
+    with page_server(200, PAGE_HEADERS) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(StorageError, match="check AWS_ENDPOINT_URL"):
+            verify_zips(COLLECTION, fetched.warehouse, **chosen)
+    assert fetched.rows == before
 
 
 def test_few_zips_may_all_be_lost(place: Place) -> None:

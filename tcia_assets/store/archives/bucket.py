@@ -288,6 +288,11 @@ class BucketArchives:
                 raise ChangedFile(errno.EIO, problem) from None
 
     def _head(self, name: str) -> Any:
+        found = self._answer_to_head(name)
+        self._demand_store(name)
+        return found
+
+    def _answer_to_head(self, name: str) -> Any:
         with s3_errors(self.address(name)):
             try:
                 found = obstore.get(self._store, name, options={"head": True})
@@ -304,17 +309,17 @@ class BucketArchives:
         self._answered_at = time.monotonic()
         return found
 
-    def _demand_store(self, folder: str) -> None:
-        """Raise StorageError unless the server, which has sent an empty list, is an S3 store.
+    def _demand_store(self, name: str) -> None:
+        """Raise StorageError unless the server is an S3 store; the first time, by one request.
 
-        One that answers each request with a page has sent it too. Asked once.
+        One that answers each request with the same page has an empty list too, and each zip with
+        wrong bytes.
         """
-        if self._is_store:
-            return
-        with suppress(FileNotFoundError):
-            self._head(f".absent-{secrets.token_hex(8)}")
-            raise self._no_store(folder)
-        self._is_store = True
+        if not self._is_store:
+            with suppress(FileNotFoundError):
+                self._answer_to_head(f".absent-{secrets.token_hex(8)}")
+                raise self._no_store(name)
+            self._is_store = True
 
     def _list_first(self) -> None:
         next(iter(obstore.list(self._store, chunk_size=1)), None)

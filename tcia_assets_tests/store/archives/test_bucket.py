@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -16,11 +12,10 @@ from tcia_assets.errors import StorageError
 from tcia_assets.store.archives import Archives, ChangedFile
 from tcia_assets.store.archives import bucket as bucket_module
 from tcia_assets_tests import s3_servers
+from tcia_assets_tests.page_server import PAGE_HEADERS, page_server
 from tcia_assets_tests.s3_proxy import Fault, Proxy, Request, is_put
 from tcia_assets_tests.store.archives.stores import CONTENT, FOLDER, NAME, SHA256, opened, put
 
-PAGE = b"<!doctype html><html><body>Welcome</body></html>"
-PAGE_HEADERS = {"ETag": '"page"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
 OTHER = CONTENT + b"other"
 OTHER_SHA256 = hashlib.sha256(OTHER).hexdigest()
 
@@ -34,35 +29,6 @@ def archives(bucket: str, tmp_path: Path) -> Archives:
 def elsewhere(bucket: str, tmp_path: Path) -> Archives:
     """Return the same place as another machine sees it."""
     return opened(bucket, tmp_path / "two")
-
-
-@contextmanager
-def page_server(status: int, headers: dict[str, str]) -> Iterator[str]:
-    """Answer each request with the same page."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            self.send_response(status)
-            for name, value in (headers | {"content-length": str(len(PAGE))}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(PAGE)
-
-        do_GET = do_PUT = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_an_object_is_there_once_it_is_put_and_gone_once_it_is_deleted(
@@ -285,6 +251,7 @@ def test_a_server_that_is_no_store_is_named_and_has_no_empty_bucket(
         for request in (
             lambda: archives.list(FOLDER),
             archives.folders,
+            lambda: archives.head(NAME),
             lambda: archives.sha256(NAME),
             lambda: archives.delete(NAME),
             archives.probe,
